@@ -1,0 +1,196 @@
+//! The load of one client connection, and the loops that make it.
+
+use std::{convert::Infallible, pin::pin, sync::mpsc, time::Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
+
+use crate::{Workload, latency};
+
+/// What one connection has to do, until the process ends.
+///
+/// Each loop starts [`inflight`](Self::inflight) tasks that share the connection, and returns
+/// only when one of them failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Load {
+    /// What to do.
+    pub workload: Workload,
+    /// How many callers, senders or streams.
+    pub inflight: usize,
+    /// Bytes in the payload of a message.
+    pub size: usize,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+/// What a connection reports to the client.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// It stands, and its load begins.
+    Connected,
+    /// It is of no use any more.
+    Failed(anyhow::Error),
+}
+
+impl Load {
+    /// Says that the connection stands. The loops do so themselves; only a framework that drives
+    /// its connection without them needs this.
+    pub fn connected(&self) {
+        // The client drops the receiver when it has its figures; nobody cares then.
+        let _ = self.events.send(Event::Connected);
+    }
+
+    /// Callers in closed loops: each makes its next call when it has the reply to its last.
+    /// `echo` makes one call and returns the number of payload bytes in the reply.
+    ///
+    /// # Errors
+    ///
+    /// A call failed, or a reply has another size than its request.
+    pub async fn closed_loop<E, R>(self, echo: E) -> Result<Infallible>
+    where
+        E: Fn(Bytes) -> R + Clone + Send + 'static,
+        R: Future<Output = Result<usize>> + Send + 'static,
+    {
+        self.spawn_each(|payload| call_for_ever(echo.clone(), payload))
+            .await
+    }
+
+    /// Senders of one-way messages, each sending the next when `send` returned. A message is
+    /// counted then, so `send` must wait when the connection is behind.
+    ///
+    /// # Errors
+    ///
+    /// A message could not be sent.
+    pub async fn one_way<E, R>(self, send: E) -> Result<Infallible>
+    where
+        E: Fn(Bytes) -> R + Clone + Send + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.spawn_each(|payload| send_for_ever(send.clone(), payload))
+            .await
+    }
+
+    /// Readers of streams without end. `open` starts one, whose items are the number of payload
+    /// bytes in each message.
+    ///
+    /// # Errors
+    ///
+    /// A stream failed or ended, or an item has another size than was asked for.
+    pub async fn streams<E, R, S>(self, open: E) -> Result<Infallible>
+    where
+        E: Fn() -> R + Clone + Send + 'static,
+        R: Future<Output = Result<S>> + Send + 'static,
+        S: Stream<Item = Result<usize>> + Send + 'static,
+    {
+        self.spawn_each(|payload| read_for_ever(open.clone(), payload.len()))
+            .await
+    }
+
+    /// Runs `inflight` tasks of what `start` makes of a payload, until the first fails.
+    async fn spawn_each<T>(self, start: impl Fn(Bytes) -> T) -> Result<Infallible>
+    where
+        T: Future<Output = Result<Infallible>> + Send + 'static,
+    {
+        self.connected();
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.inflight {
+            tasks.spawn(start(Bytes::from(vec![b'w'; self.size])));
+        }
+        tasks
+            .join_next()
+            .await
+            .context("there are no callers")?
+            .context("a caller panicked")?
+    }
+}
+
+async fn call_for_ever<E, R>(echo: E, payload: Bytes) -> Result<Infallible>
+where
+    E: Fn(Bytes) -> R,
+    R: Future<Output = Result<usize>>,
+{
+    let mut start = Instant::now();
+    loop {
+        let size = echo(payload.clone()).await?;
+        ensure!(
+            size == payload.len(),
+            "sent {} bytes, got {size} back",
+            payload.len()
+        );
+        let end = Instant::now();
+        latency::record(end - start, 1);
+        start = end;
+    }
+}
+
+async fn send_for_ever<E, R>(send: E, payload: Bytes) -> Result<Infallible>
+where
+    E: Fn(Bytes) -> R,
+    R: Future<Output = Result<()>>,
+{
+    loop {
+        send(payload.clone()).await?;
+        latency::count(1);
+    }
+}
+
+async fn read_for_ever<E, R, S>(open: E, expected: usize) -> Result<Infallible>
+where
+    E: Fn() -> R,
+    R: Future<Output = Result<S>>,
+    S: Stream<Item = Result<usize>>,
+{
+    let mut items = pin!(open().await?);
+    loop {
+        let size = items.next().await.context("the stream ended")??;
+        ensure!(
+            size == expected,
+            "asked for items of {expected} bytes, got {size}"
+        );
+        latency::count(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use anyhow::bail;
+    use bytes::Bytes;
+
+    use super::{Event, Load};
+    use crate::Workload;
+
+    #[tokio::test]
+    async fn a_reply_of_another_size_ends_the_load() {
+        let (events, received) = mpsc::channel();
+        let load = Load {
+            workload: Workload::Unary,
+            inflight: 2,
+            size: 8,
+            events,
+        };
+        let ended = load.closed_loop(|_: Bytes| async { Ok(7) }).await;
+        assert!(ended.unwrap_err().to_string().contains("got 7 back"));
+        assert!(matches!(received.recv().unwrap(), Event::Connected));
+    }
+
+    #[tokio::test]
+    async fn a_failed_call_ends_the_load() {
+        let (events, _received) = mpsc::channel();
+        let load = Load {
+            workload: Workload::Unary,
+            inflight: 2,
+            size: 8,
+            events,
+        };
+        let ended = load
+            .closed_loop(|_: Bytes| async { bail!("no such method") })
+            .await;
+        assert_eq!(ended.unwrap_err().to_string(), "no such method");
+    }
+}

@@ -1,0 +1,130 @@
+//! One measurement: a server process, a client process, both ended in time.
+
+use std::{
+    env,
+    io::Read as _,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use harness::{Entry, Report};
+
+use crate::{case::Case, plan::Plan};
+
+/// Starts a server of `framework`, runs one client against it, and ends both.
+pub(crate) fn measure(framework: Entry, case: &Case, plan: &Plan) -> Result<Report> {
+    let addr = free_address()?;
+    let client_time = plan.warm_up + plan.measured + CLIENT_GRACE;
+    let mut server = Process::start(
+        framework,
+        "server",
+        &[
+            ("--addr", addr.to_string()),
+            (
+                "--lifetime",
+                (START_TIMEOUT + client_time).as_secs_f64().to_string(),
+            ),
+        ],
+    )?;
+    server.await_listening(addr)?;
+    let client = Process::start(
+        framework,
+        "client",
+        &[
+            ("--addr", addr.to_string()),
+            ("--workload", case.workload.to_string()),
+            ("--conns", case.conns.to_string()),
+            ("--inflight", case.inflight.to_string()),
+            ("--size", case.size.to_string()),
+            ("--secs", plan.measured.as_secs_f64().to_string()),
+            ("--warmup", plan.warm_up.as_secs_f64().to_string()),
+            ("--server-pid", server.child.id().to_string()),
+        ],
+    )?;
+    let line = client.output_within(client_time)?;
+    serde_json::from_str(&line).with_context(|| format!("the client printed `{line}`"))
+}
+
+/// A process of this binary; killed on drop.
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(framework: Entry, side: &str, flags: &[(&str, String)]) -> Result<Self> {
+        // Nobody reads a server while it runs, so it must not print into a pipe that fills up.
+        let stdout = if side == "client" {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        let binary = env::current_exe().context("find the own binary")?;
+        let child = Command::new(binary)
+            .args(["peer", framework.name(), side])
+            .args(flags.iter().flat_map(|(name, value)| [*name, value]))
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .spawn()
+            .with_context(|| format!("start the {side}"))?;
+        Ok(Self { child })
+    }
+
+    fn await_listening(&mut self, addr: SocketAddr) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if TcpStream::connect_timeout(&addr, START_TIMEOUT).is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended at its start: {status}");
+            }
+            thread::sleep(POLL);
+        }
+        bail!("the server did not listen within {START_TIMEOUT:?}")
+    }
+
+    /// What it prints, which must be less than a pipe holds.
+    fn output_within(mut self, limit: Duration) -> Result<String> {
+        let status = self.exit_within(limit)?;
+        ensure!(status.success(), "the client failed: {status}");
+        let mut output = String::new();
+        self.child
+            .stdout
+            .take()
+            .context("no output")?
+            .read_to_string(&mut output)?;
+        Ok(output)
+    }
+
+    fn exit_within(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(POLL);
+        }
+        bail!("the client did not end within {limit:?}")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; both fail then, as they should.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port nobody has now. Somebody may take it before the server does; that run then fails.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the client's connections and its end; it gives up on the former after 10 s by itself.
+const CLIENT_GRACE: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(20);

@@ -1,0 +1,138 @@
+//! The echo service on tonic.
+
+use std::{convert::Infallible, iter, net::SocketAddr};
+
+use anyhow::Result;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use harness::{Framework, Load, MAX_MESSAGE_BYTES, Workload};
+use tokio::net::TcpListener;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+
+use self::generated::{
+    echo_client::EchoClient,
+    echo_server::{Echo, EchoServer},
+};
+
+/// tonic with prost, over HTTP/2 on TCP.
+#[derive(Debug)]
+pub struct Tonic;
+
+impl Framework for Tonic {
+    const NAME: &'static str = "tonic";
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream];
+
+    async fn serve(listener: TcpListener) -> Result<()> {
+        let service = EchoServer::new(EchoService)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(MAX_FRAME_BYTES)
+            .add_service(service)
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+            .await?;
+        Ok(())
+    }
+
+    async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
+        let client = connect(addr, load.inflight).await?;
+        let size = load.size;
+        match load.workload {
+            Workload::Stream => load.streams(move || feed(client.clone(), size)).await,
+            _ => {
+                load.closed_loop(move |payload| echo(client.clone(), payload))
+                    .await
+            }
+        }
+    }
+}
+
+async fn connect(addr: SocketAddr, inflight: usize) -> Result<EchoClient<Channel>> {
+    let channel = Endpoint::new(format!("http://{addr}"))?
+        .tcp_nodelay(true)
+        .buffer_size(inflight.max(1024))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .connect()
+        .await?;
+    Ok(EchoClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+async fn echo(mut client: EchoClient<Channel>, data: Bytes) -> Result<usize> {
+    Ok(client.echo(Message { data }).await?.into_inner().data.len())
+}
+
+async fn feed(
+    mut client: EchoClient<Channel>,
+    size: usize,
+) -> Result<impl futures_util::Stream<Item = Result<usize>> + Send + 'static> {
+    let items = client
+        .feed(FeedRequest { size: size as u64 })
+        .await?
+        .into_inner();
+    Ok(items
+        .map_ok(|message| message.data.len())
+        .map_err(anyhow::Error::from))
+}
+
+struct EchoService;
+
+#[tonic::async_trait]
+impl Echo for EchoService {
+    type FeedStream = stream::BoxStream<'static, Result<Message, Status>>;
+
+    async fn echo(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
+        Ok(Response::new(request.into_inner()))
+    }
+
+    async fn feed(
+        &self,
+        request: Request<FeedRequest>,
+    ) -> Result<Response<Self::FeedStream>, Status> {
+        let size = usize::try_from(request.into_inner().size).unwrap_or(usize::MAX);
+        let data = Bytes::from(vec![b'w'; size.min(MAX_MESSAGE_BYTES / 2)]);
+        let items = iter::repeat_with(move || Ok(Message { data: data.clone() }));
+        Ok(Response::new(stream::iter(items).boxed()))
+    }
+}
+
+/// What is echoed, and an item of a feed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Message {
+    /// The payload.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub data: Bytes,
+}
+
+/// Asks for a stream without end.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct FeedRequest {
+    /// Bytes in the payload of each item.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+}
+
+#[allow(missing_docs, unnameable_types, unreachable_pub, unused_qualifications)]
+#[allow(
+    clippy::all,
+    clippy::too_many_lines,
+    clippy::use_self,
+    clippy::wildcard_imports
+)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/peers.Echo.rs"));
+}
+
+/// Both windows hold all that W5b has in the air on a connection, so that none waits for credit.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Large messages travel in few DATA frames; small ones do not notice.
+const MAX_FRAME_BYTES: u32 = 1 << 20;

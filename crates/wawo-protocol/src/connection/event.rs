@@ -1,0 +1,160 @@
+//! What a driver tells a connection, and what it hears from it.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::{
+    code::Code,
+    hello::Hello,
+    id::{CallId, MethodId, ServiceId},
+    metadata::Metadata,
+};
+
+/// A call to be started.
+#[derive(Debug, Clone)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "the driver gives every part of a call"
+)]
+pub struct NewCall {
+    /// The service to call.
+    pub service: ServiceId,
+    /// Its method.
+    pub method: MethodId,
+    /// When the call fails if it has not ended; `None` for never.
+    pub deadline: Option<Instant>,
+    /// Metadata of the call.
+    pub metadata: Metadata,
+    /// The first message.
+    pub message: Option<Bytes>,
+    /// Whether no message follows it.
+    pub end: bool,
+    /// Whether nothing, not even a status, shall come back. Needs a message and `end`.
+    pub one_way: bool,
+}
+
+/// What happened on a connection.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<T> {
+    /// The other side's hello is here. Comes once, before anything else.
+    Greeted(Hello),
+    /// The other side calls.
+    Called(Called),
+    /// The next message of a stream: a request of theirs, or a reply to ours.
+    Message {
+        /// The call.
+        call: CallId,
+        /// The message.
+        message: Bytes,
+    },
+    /// The other side sends no more requests for its call.
+    Finished(CallId),
+    /// The other side no longer wants the reply to its call, which is over.
+    Cancelled(CallId),
+    /// The time for a call of the other side is up; it has been answered, and is over.
+    Expired(CallId),
+    /// The reply to our call, which is a stream, has begun.
+    Replied {
+        /// The call.
+        call: CallId,
+        /// Metadata of the reply.
+        metadata: Metadata,
+        /// The first message, if one came with it.
+        message: Option<Bytes>,
+    },
+    /// Our call, which had waited, has been sent.
+    Started(CallId),
+    /// Our call is over.
+    Ended(Ended<T>),
+    /// Our call was not started, or certainly not served: it may be sent elsewhere.
+    Refused(T, NotStarted),
+    /// All that was sent in this call has left, so there is room for more.
+    Writable(CallId),
+    /// The other side takes no more calls.
+    Draining,
+}
+
+/// A call of the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Called {
+    /// Its id; `None` if it is one-way, so that nothing can be answered.
+    pub call: Option<CallId>,
+    /// The service called.
+    pub service: ServiceId,
+    /// Its method.
+    pub method: MethodId,
+    /// When it is over if it has not been answered.
+    pub deadline: Option<Instant>,
+    /// Metadata of the call.
+    pub metadata: Metadata,
+    /// The first message, if one came with the call.
+    pub message: Option<Bytes>,
+    /// Whether no message follows.
+    pub end: bool,
+}
+
+/// How a call of ours ended.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended<T> {
+    /// What the driver gave when it started the call.
+    pub token: T,
+    /// The call, unless it never got an id.
+    pub call: Option<CallId>,
+    /// A last message that came with the end.
+    pub message: Option<Bytes>,
+    /// The outcome.
+    pub code: Code,
+    /// Metadata of the reply, if it ended with its first packet; else what followed it.
+    pub metadata: Metadata,
+    /// The outcome in words.
+    pub text: String,
+    /// More about the outcome.
+    pub details: Bytes,
+    /// Whether any byte of the call was given to the transport.
+    pub sent: bool,
+    /// Whether the other side ended the call; if not, this side gave it up.
+    pub answered: bool,
+}
+
+/// Why a call was not started, or was certainly not served.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NotStarted {
+    /// The connection is over.
+    #[error("the connection is closed")]
+    Closed,
+    /// The other side takes no more calls.
+    #[error("the peer is draining and takes no more calls")]
+    Draining,
+    /// Too many calls wait already.
+    #[error("{0} calls wait already for the limits of the peer (max_waiting_calls)")]
+    Full(usize),
+    /// The message is more than the other side takes.
+    #[error("a message of {length} bytes; the peer takes at most {max} (its max_message_bytes)")]
+    MessageTooLarge {
+        /// Its length.
+        length: usize,
+        /// The limit.
+        max: u32,
+    },
+    /// The metadata is more than the other side takes.
+    #[error(
+        "metadata of {entries} entries and {bytes} bytes; the peer takes at most \
+         {max_entries} and {max_bytes} (its max_metadata_entries, max_metadata_bytes)"
+    )]
+    MetadataTooLarge {
+        /// How many entries.
+        entries: usize,
+        /// Their length on the wire.
+        bytes: usize,
+        /// The limit on entries.
+        max_entries: u32,
+        /// The limit on bytes.
+        max_bytes: u32,
+    },
+}

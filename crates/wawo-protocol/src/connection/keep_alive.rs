@@ -1,0 +1,73 @@
+//! Is the other side still there? A deadline for its hello, then pings when it is silent.
+
+use std::time::Instant;
+
+use crate::{
+    config::Config,
+    error::{ConnectionError, PeerMisbehaved},
+};
+
+#[derive(Debug)]
+pub(crate) struct KeepAlive {
+    /// When the connection began.
+    began: Instant,
+    /// When a packet last came.
+    heard: Instant,
+    /// The ping that is out, and since when.
+    asked: Option<(u64, Instant)>,
+    pings: u64,
+}
+
+impl KeepAlive {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            heard: now,
+            asked: None,
+            pings: 0,
+        }
+    }
+
+    /// Any packet shows that the other side lives.
+    pub(crate) fn handle_packet(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    pub(crate) fn handle_pong(&mut self, data: u64) -> Result<(), PeerMisbehaved> {
+        match self.asked.take() {
+            Some((ping, _)) if ping == data => Ok(()),
+            _ => Err(PeerMisbehaved::PongUnasked),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self, config: &Config, open: bool) -> Instant {
+        match self.asked {
+            _ if !open => self.began + config.handshake_timeout,
+            Some((_, since)) => since.max(self.heard) + config.keep_alive_timeout,
+            None => self.heard + config.keep_alive_interval,
+        }
+    }
+
+    /// Returns the ping to send, if one is due.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        open: bool,
+    ) -> Result<Option<u64>, ConnectionError> {
+        if now < self.poll_timeout(config, open) {
+            return Ok(None);
+        }
+        if !open {
+            return Err(ConnectionError::HandshakeTimedOut(config.handshake_timeout));
+        }
+        if self.asked.is_some() {
+            return Err(ConnectionError::KeepAliveTimedOut(
+                config.keep_alive_timeout,
+            ));
+        }
+        self.pings += 1;
+        self.asked = Some((self.pings, now));
+        Ok(Some(self.pings))
+    }
+}

@@ -1,0 +1,239 @@
+//! What ends a connection.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::{code::CloseCode, config::ConfigError, id::CallId, metadata::MetadataError};
+
+/// Why a connection is over, and by whose doing. Clonable, so that every call that it ends can
+/// carry it.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The other side broke a rule or a limit; we closed the connection.
+    #[error("the peer broke the protocol: {0}")]
+    PeerMisbehaved(PeerMisbehaved),
+    /// The other side closed the connection and said why.
+    #[error("the peer closed the connection ({code}){}{text}", if text.is_empty() { "" } else { ": " })]
+    ClosedByPeer {
+        /// Its reason.
+        code: CloseCode,
+        /// Its reason in words; may be empty.
+        text: String,
+    },
+    /// We closed the connection.
+    #[error("the connection was closed on this side")]
+    ClosedHere,
+    /// No hello came in time.
+    #[error("no hello from the peer within {0:?} (handshake_timeout)")]
+    HandshakeTimedOut(std::time::Duration),
+    /// A ping was not answered in time: the other side, or the way to it, is dead.
+    #[error("no answer to a ping within {0:?} (keep_alive_timeout)")]
+    KeepAliveTimedOut(std::time::Duration),
+    /// The bytes stopped: end of file without a close packet, or an I/O error.
+    #[error("the connection was lost: {0}")]
+    Lost(Arc<std::io::Error>),
+}
+
+impl ConnectionError {
+    /// The code and the text of the close packet that tells the other side, if it should be told.
+    pub fn close_packet(&self) -> Option<(CloseCode, String)> {
+        match self {
+            Self::PeerMisbehaved(fault) => Some((fault.close_code(), fault.to_string())),
+            Self::HandshakeTimedOut(_) | Self::KeepAliveTimedOut(_) => {
+                Some((CloseCode::TimedOut, self.to_string()))
+            }
+            Self::ClosedHere => Some((CloseCode::Normal, String::new())),
+            Self::ClosedByPeer { .. } | Self::Lost(_) => None,
+        }
+    }
+}
+
+/// A rule of docs/protocol.md that the other side broke. Each is the end of the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PeerMisbehaved {
+    /// What came first is not a wawo preface.
+    #[error("not a wawo connection: it begins with {0:?}, not with \"WAWO/1\\r\\n\"")]
+    NotWawo(String),
+    /// A wawo preface of a version that we do not know.
+    #[error("wawo version {0:?} is not spoken here; this side speaks version 1")]
+    Version(String),
+    /// A packet over the announced limit.
+    #[error(
+        "a packet with {length} bytes of payload; this side takes at most {max} (max_packet_bytes)"
+    )]
+    PacketTooLarge {
+        /// What its head claims.
+        length: u32,
+        /// The limit.
+        max: u32,
+    },
+    /// A kind that version 1 does not define.
+    #[error("unknown packet kind {0}")]
+    UnknownKind(u8),
+    /// A flag that this kind of packet does not have, or two that exclude each other.
+    #[error("a {kind} packet with flags {flags:#04x}, which it cannot have")]
+    Flags {
+        /// The kind, by name.
+        kind: &'static str,
+        /// All of its flags.
+        flags: u8,
+    },
+    /// A call id or code in a packet that has none, or none where one must be.
+    #[error("a {kind} packet with {field} {value}")]
+    Head {
+        /// The kind, by name.
+        kind: &'static str,
+        /// The field of the head.
+        field: &'static str,
+        /// What it holds.
+        value: u32,
+    },
+    /// A payload that is too short or too long for its kind.
+    #[error("a {kind} packet with {length} bytes of payload, which does not fit its fields")]
+    PayloadLength {
+        /// The kind, by name.
+        kind: &'static str,
+        /// The length of its payload.
+        length: usize,
+    },
+    /// Text that is not UTF-8.
+    #[error("a {0} packet whose text is not UTF-8")]
+    Text(&'static str),
+    /// A metadata block over a limit.
+    #[error("metadata with {size} {unit}; this side takes at most {max} ({setting})")]
+    MetadataTooLarge {
+        /// How much there is.
+        size: usize,
+        /// Of what.
+        unit: &'static str,
+        /// The limit.
+        max: u32,
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// A metadata entry that breaks a rule.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A hello that ends within an entry.
+    #[error("a hello that ends within an entry")]
+    HelloCutOff,
+    /// A hello entry that stands twice.
+    #[error("entry {0} stands twice in the hello")]
+    HelloEntryTwice(u16),
+    /// A hello entry with a length that its type does not have.
+    #[error("hello entry {entry} has {length} bytes, not 4")]
+    HelloEntryLength {
+        /// The type of the entry.
+        entry: u16,
+        /// The length of its value.
+        length: usize,
+    },
+    /// An identity that is too long or not UTF-8.
+    #[error("the identity in the hello is not UTF-8 of at most 255 bytes")]
+    HelloIdentity,
+    /// A limit out of its range.
+    #[error("in the hello, {0}")]
+    HelloLimit(ConfigError),
+    /// The first packet is not a hello.
+    #[error("a {0} packet before the hello")]
+    HelloMissing(&'static str),
+    /// A second hello.
+    #[error("a second hello")]
+    HelloTwice,
+    /// A call under an id of ours, or a packet for a call that only the caller may send.
+    #[error("a {kind} packet for call {call}, which the sender of the packet may not send")]
+    WrongSide {
+        /// The kind, by name.
+        kind: &'static str,
+        /// The call.
+        call: CallId,
+    },
+    /// A call id that is in use.
+    #[error("call {0} was started while a call with this id was in flight")]
+    CallInFlight(CallId),
+    /// A call id beyond the announced limit of calls in flight.
+    #[error("call {call} is beyond the {max} calls in flight that this side takes (max_calls)")]
+    TooManyCalls {
+        /// The call.
+        call: CallId,
+        /// The limit.
+        max: u32,
+    },
+    /// A call id that leaves out one that was never used.
+    #[error("call {0} was started before the ids below it were used")]
+    CallIdSkipped(CallId),
+    /// A packet for a call that is not in flight, where no crossing explains it.
+    #[error("a {kind} packet for call {call}, which is not in flight")]
+    NoSuchCall {
+        /// The kind, by name.
+        kind: &'static str,
+        /// The call.
+        call: CallId,
+    },
+    /// A packet that the state of the call does not allow.
+    #[error("a {kind} packet for call {call}, {state}")]
+    CallState {
+        /// The kind, by name.
+        kind: &'static str,
+        /// The call.
+        call: CallId,
+        /// What is wrong with it now.
+        state: &'static str,
+    },
+    /// More message bytes than were granted.
+    #[error("{length} message bytes for call {call}, where {credit} were granted")]
+    OverCredit {
+        /// The call.
+        call: CallId,
+        /// The bytes of the packet.
+        length: usize,
+        /// What was left.
+        credit: u32,
+    },
+    /// A one-way call without credit for it.
+    #[error("a one-way call without credit (one_way_credit_bytes)")]
+    OverOneWayCredit,
+    /// A one-way message over the limit, to which no status can answer.
+    #[error(
+        "a one-way message of {length} bytes; this side takes at most {max} (max_message_bytes)"
+    )]
+    OneWayTooLarge {
+        /// Its length.
+        length: usize,
+        /// The limit.
+        max: u32,
+    },
+    /// More credit than fits.
+    #[error("credit that adds up to more than {}", crate::config::MAX_LIMIT)]
+    CreditOverflow,
+    /// Chunks that do not add up to the length that the first one stated.
+    #[error("a message for call {call} whose chunks do not add up to its stated {total} bytes")]
+    ChunkTotal {
+        /// The call.
+        call: CallId,
+        /// The stated length.
+        total: u32,
+    },
+    /// A pong that answers no ping.
+    #[error("a pong that answers no ping")]
+    PongUnasked,
+}
+
+impl PeerMisbehaved {
+    /// The reason under which the connection is closed.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Version(_) => CloseCode::VersionUnsupported,
+            Self::PacketTooLarge { .. }
+            | Self::MetadataTooLarge { .. }
+            | Self::TooManyCalls { .. }
+            | Self::OverCredit { .. }
+            | Self::OverOneWayCredit
+            | Self::OneWayTooLarge { .. } => CloseCode::LimitExceeded,
+            _ => CloseCode::ProtocolViolation,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The hello: what each side tells the other before anything else.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::{
+    config::{Config, Limits},
+    error::PeerMisbehaved,
+};
+
+/// What one side says of itself (docs/protocol.md, "Hello").
+///
+/// On the wire it is a list of entries of type, length and value. A type that this version does
+/// not know is skipped, so that later versions can add some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hello {
+    /// What this side must not be sent.
+    pub limits: Limits,
+    /// The deadline of its calls that carry none.
+    pub default_timeout: Option<Duration>,
+    /// Who it says that it is; not checked here.
+    pub identity: String,
+    /// Proof of that, for the layers above.
+    pub credentials: Bytes,
+    /// The services it serves, for the layers above.
+    pub services: Bytes,
+}
+
+/// Room for credentials and services together: a hello must fit into the smallest packet.
+pub(crate) const MAX_OPAQUE_BYTES: usize = crate::config::MIN_PACKET_BYTES as usize - 512;
+
+const DEFAULT_TIMEOUT: u16 = 8;
+const IDENTITY: u16 = 9;
+const CREDENTIALS: u16 = 10;
+const SERVICES: u16 = 11;
+
+impl Hello {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            limits: config.limits,
+            default_timeout: config.default_timeout,
+            identity: config.identity.clone(),
+            credentials: config.credentials.clone(),
+            services: config.services.clone(),
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut BytesMut) {
+        let millis = self.default_timeout.map_or(0, timeout_to_wire);
+        // Types 1 to 7 are the limits, in the order of `Limits::named`.
+        for (entry, (_, value, _)) in (1..).zip(self.limits.named()) {
+            put_entry(out, entry, &value.to_be_bytes());
+        }
+        put_entry(out, DEFAULT_TIMEOUT, &millis.to_be_bytes());
+        put_optional(out, IDENTITY, self.identity.as_bytes());
+        put_optional(out, CREDENTIALS, &self.credentials);
+        put_optional(out, SERVICES, &self.services);
+    }
+
+    pub(crate) fn decode(mut payload: Bytes) -> Result<Self, PeerMisbehaved> {
+        let mut hello = Self {
+            limits: Limits::MINIMUM,
+            default_timeout: None,
+            identity: String::new(),
+            credentials: Bytes::new(),
+            services: Bytes::new(),
+        };
+        let mut seen = 0_u32;
+        while !payload.is_empty() {
+            let (entry, value) = take_entry(&mut payload)?;
+            if !(1..=SERVICES).contains(&entry) {
+                continue;
+            }
+            if seen & (1 << entry) != 0 {
+                return Err(PeerMisbehaved::HelloEntryTwice(entry));
+            }
+            seen |= 1 << entry;
+            hello.set(entry, value)?;
+        }
+        hello.limits.check().map_err(PeerMisbehaved::HelloLimit)?;
+        Ok(hello)
+    }
+
+    fn set(&mut self, entry: u16, value: Bytes) -> Result<(), PeerMisbehaved> {
+        let limits = &mut self.limits;
+        match entry {
+            1 => limits.max_packet_bytes = number(entry, &value)?,
+            2 => limits.max_message_bytes = number(entry, &value)?,
+            3 => limits.max_metadata_bytes = number(entry, &value)?,
+            4 => limits.max_metadata_entries = number(entry, &value)?,
+            5 => limits.max_calls = number(entry, &value)?,
+            6 => limits.initial_credit_bytes = number(entry, &value)?,
+            7 => limits.one_way_credit_bytes = number(entry, &value)?,
+            DEFAULT_TIMEOUT => self.default_timeout = timeout_from_wire(number(entry, &value)?),
+            IDENTITY => self.identity = identity(&value)?,
+            CREDENTIALS => self.credentials = value,
+            _ => self.services = value,
+        }
+        Ok(())
+    }
+}
+
+/// A timeout as it travels: whole milliseconds, rounded up so that it is never shorter than what
+/// was set, and at least one since zero means "none".
+pub(crate) fn timeout_to_wire(timeout: Duration) -> u32 {
+    let millis = timeout.as_nanos().div_ceil(1_000_000);
+    u32::try_from(millis).unwrap_or(u32::MAX).max(1)
+}
+
+pub(crate) fn timeout_from_wire(millis: u32) -> Option<Duration> {
+    (millis != 0).then(|| Duration::from_millis(millis.into()))
+}
+
+fn put_optional(out: &mut BytesMut, entry: u16, value: &[u8]) {
+    if !value.is_empty() {
+        put_entry(out, entry, value);
+    }
+}
+
+fn put_entry(out: &mut BytesMut, entry: u16, value: &[u8]) {
+    out.put_u16(entry);
+    // The whole hello fits into 16 KiB: `Config::check` and `MAX_OPAQUE_BYTES`.
+    out.put_u32(value.len() as u32);
+    out.put_slice(value);
+}
+
+fn take_entry(payload: &mut Bytes) -> Result<(u16, Bytes), PeerMisbehaved> {
+    if payload.len() < 6 {
+        return Err(PeerMisbehaved::HelloCutOff);
+    }
+    let entry = payload.get_u16();
+    let length = payload.get_u32() as usize;
+    if length > payload.len() {
+        return Err(PeerMisbehaved::HelloCutOff);
+    }
+    Ok((entry, payload.split_to(length)))
+}
+
+fn number(entry: u16, value: &[u8]) -> Result<u32, PeerMisbehaved> {
+    let bytes = value.try_into();
+    let wrong = |_| PeerMisbehaved::HelloEntryLength {
+        entry,
+        length: value.len(),
+    };
+    bytes.map(u32::from_be_bytes).map_err(wrong)
+}
+
+fn identity(value: &[u8]) -> Result<String, PeerMisbehaved> {
+    match std::str::from_utf8(value) {
+        Ok(text) if text.len() <= 255 => Ok(text.to_owned()),
+        _ => Err(PeerMisbehaved::HelloIdentity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::{BufMut, Bytes, BytesMut};
+
+    use super::{Hello, timeout_from_wire, timeout_to_wire};
+    use crate::{config::Config, error::PeerMisbehaved};
+
+    fn encoded(hello: &Hello) -> BytesMut {
+        let mut out = BytesMut::new();
+        hello.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
+        let hello = Hello::new(&Config {
+            identity: "ada".into(),
+            credentials: Bytes::from_static(b"secret"),
+            ..Config::default()
+        });
+        let mut bytes = encoded(&hello);
+        bytes.put_slice(&[0x7f, 0xff, 0, 0, 0, 2, 1, 2]);
+        assert_eq!(Hello::decode(bytes.freeze()), Ok(hello));
+    }
+
+    #[test]
+    fn an_empty_hello_announces_the_minimum() {
+        let hello = Hello::decode(Bytes::new()).unwrap();
+        assert_eq!(hello.limits, crate::config::Limits::MINIMUM);
+        assert_eq!(hello.default_timeout, None);
+    }
+
+    #[test]
+    fn each_fault_in_a_hello_is_named() {
+        let good = encoded(&Hello::new(&Config::default()));
+        for cut in 1..good.len() {
+            let result = Hello::decode(Bytes::copy_from_slice(&good[..cut]));
+            assert!(
+                result.is_ok() || result == Err(PeerMisbehaved::HelloCutOff),
+                "{cut}: {result:?}"
+            );
+        }
+        let twice = [&good[..], &good[..]].concat();
+        assert_eq!(
+            Hello::decode(twice.into()),
+            Err(PeerMisbehaved::HelloEntryTwice(1))
+        );
+        let short = Bytes::from_static(&[0, 5, 0, 0, 0, 2, 1, 1]);
+        assert_eq!(
+            Hello::decode(short),
+            Err(PeerMisbehaved::HelloEntryLength {
+                entry: 5,
+                length: 2
+            })
+        );
+        let small = Bytes::from_static(&[0, 5, 0, 0, 0, 4, 0, 0, 0, 1]);
+        assert!(matches!(
+            Hello::decode(small),
+            Err(PeerMisbehaved::HelloLimit(_))
+        ));
+        let identity = Bytes::from_static(&[0, 9, 0, 0, 0, 1, 0xff]);
+        assert_eq!(Hello::decode(identity), Err(PeerMisbehaved::HelloIdentity));
+    }
+
+    #[test]
+    fn timeouts_round_up_and_never_become_none() {
+        assert_eq!(timeout_to_wire(Duration::from_nanos(1)), 1);
+        assert_eq!(timeout_to_wire(Duration::from_micros(1001)), 2);
+        assert_eq!(timeout_to_wire(Duration::ZERO), 1);
+        assert_eq!(timeout_to_wire(Duration::MAX), u32::MAX);
+        assert_eq!(timeout_from_wire(0), None);
+        assert_eq!(timeout_from_wire(5), Some(Duration::from_millis(5)));
+    }
+}

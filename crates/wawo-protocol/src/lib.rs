@@ -1,0 +1,87 @@
+//! The wire protocol of wawo: packets, and the state of a connection, as values.
+//!
+//! Two *sides* share a connection, and either may call the other. This crate says what travels
+//! between them, and what each side must do about it. It has no sockets, no clock and no
+//! runtime: bytes and time come in as arguments; bytes, events and the next timeout come out.
+//! So the whole protocol can be tested by two values and a loop, and fuzzed.
+//!
+//! ```text
+//!    transport ──bytes──► input ──► Connection::poll_event ──► events ──► driver
+//!    transport ◄──bytes── Connection::output ◄── start_call, reply, end, .. ◄──┘
+//! ```
+//!
+//! The run loop of a driver, without its waiting:
+//!
+//! ```
+//! # use std::time::{Duration, Instant};
+//! # use bytes::{Bytes, BytesMut};
+//! # use wawo_protocol::{Config, Connection, Event, MethodId, NewCall, ServiceId, Side, Metadata};
+//! # let now = Instant::now();
+//! let mut caller = Connection::new(Side::Connecting, Config::default(), now)?;
+//! let mut callee = Connection::<()>::new(Side::Accepting, Config::default(), now)?;
+//! let call = NewCall {
+//!     service: ServiceId(100),
+//!     method: MethodId(1),
+//!     deadline: Some(now + Duration::from_secs(1)),
+//!     metadata: Metadata::new(),
+//!     message: Some(Bytes::from_static(b"ping")),
+//!     end: true,
+//!     one_way: false,
+//! };
+//! caller.start_call(now, call, "my token").unwrap();
+//!
+//! // What one side has to say is what the other side reads.
+//! # fn carry<T>(from: &mut Connection<T>) -> BytesMut {
+//! #     let mut wire = BytesMut::new();
+//! #     from.fill_output();
+//! #     while !from.output().is_empty() {
+//! #         let piece = from.output().first().to_vec();
+//! #         wire.extend_from_slice(&piece);
+//! #         from.output().advance(piece.len());
+//! #     }
+//! #     wire
+//! # }
+//! let mut wire = carry(&mut caller);
+//! while let Some(event) = callee.poll_event(now, &mut wire)? {
+//!     if let Event::Called(called) = event {
+//!         callee.reply(called.call.unwrap(), Metadata::new(), Bytes::from_static(b"pong"));
+//!     }
+//! }
+//! let mut wire = carry(&mut callee);
+//! while let Some(event) = caller.poll_event(now, &mut wire)? {
+//!     if let Event::Ended(ended) = event {
+//!         assert_eq!((ended.token, &ended.message.unwrap()[..]), ("my token", &b"pong"[..]));
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The normative text of the protocol is `docs/protocol.md` in the repository; this crate is its
+//! reference.
+
+mod call;
+mod code;
+mod config;
+mod connection;
+mod error;
+mod hello;
+mod id;
+mod metadata;
+mod output;
+pub mod packet;
+
+pub use crate::{
+    code::{CloseCode, Code},
+    config::{
+        Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
+        MIN_METADATA_BYTES, MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
+    },
+    connection::{
+        Called, Connection, Ended, Event, NewCall, NotStarted, ONE_WAY_COST_BYTES, StartedCall,
+    },
+    error::{ConnectionError, PeerMisbehaved},
+    hello::Hello,
+    id::{CallId, MethodId, ServiceId, Side},
+    metadata::{Metadata, MetadataError},
+    output::Output,
+};

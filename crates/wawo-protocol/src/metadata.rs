@@ -1,0 +1,168 @@
+//! The key/value pairs that travel with a call.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// Key/value pairs beside the message of a call, in the order in which they were added.
+///
+/// As in gRPC, a key is made of lower-case letters, digits, `-`, `_` and `.`; a value is printable
+/// ASCII, or any bytes if the key ends in `-bin`. A key may stand more than once. An empty
+/// `Metadata` allocates nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    entries: Vec<(Cow<'static, str>, Bytes)>,
+}
+
+impl Metadata {
+    /// No entries.
+    pub const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    ///
+    /// If the key or the value breaks a rule of the type; the error names it.
+    pub fn insert(
+        &mut self,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<Bytes>,
+    ) -> Result<(), MetadataError> {
+        let (key, value) = (key.into(), value.into());
+        check(&key, &value)?;
+        self.entries.push((key, value));
+        Ok(())
+    }
+
+    /// The first text value of `key`.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.bytes(key)
+            .and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The first value of `key`, as bytes.
+    pub fn bytes(&self, key: &str) -> Option<&Bytes> {
+        self.iter()
+            .find_map(|(candidate, value)| (candidate == key).then_some(value))
+    }
+
+    /// All entries, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.entries.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The size of the metadata block on the wire, in bytes (docs/protocol.md, "Metadata").
+    pub fn encoded_len(&self) -> usize {
+        let entries = self.entries.iter();
+        2 + entries
+            .map(|(key, value)| 3 + key.len() + value.len())
+            .sum::<usize>()
+    }
+}
+
+/// What is wrong with a metadata entry.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// An empty key, or one over 255 bytes.
+    #[error("metadata key of {0} bytes; a key has 1 to 255")]
+    KeyLength(usize),
+    /// A key with a character that is not allowed.
+    #[error("metadata key {0:?}: only a-z, 0-9, `-`, `_` and `.` may stand in a key")]
+    KeyCharacter(String),
+    /// A value over 65,535 bytes.
+    #[error("metadata value of {length} bytes for key {key:?}; a value has at most 65535")]
+    ValueLength {
+        /// The key of the entry.
+        key: String,
+        /// The length of its value.
+        length: usize,
+    },
+    /// A text value that is not printable ASCII.
+    #[error(
+        "metadata value of {0:?} is not printable ASCII; a key that ends in `-bin` takes any bytes"
+    )]
+    ValueCharacter(String),
+}
+
+fn check(key: &str, value: &[u8]) -> Result<(), MetadataError> {
+    if key.is_empty() || key.len() > 255 {
+        return Err(MetadataError::KeyLength(key.len()));
+    }
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    if !key.bytes().all(allowed) {
+        return Err(MetadataError::KeyCharacter(key.to_owned()));
+    }
+    if value.len() > usize::from(u16::MAX) {
+        return Err(MetadataError::ValueLength {
+            key: key.to_owned(),
+            length: value.len(),
+        });
+    }
+    let printable = |byte: &u8| (0x20..=0x7e).contains(byte);
+    if !key.ends_with("-bin") && !value.iter().all(printable) {
+        return Err(MetadataError::ValueCharacter(key.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metadata, MetadataError};
+
+    #[test]
+    fn the_first_value_of_a_key_is_found() {
+        let mut metadata = Metadata::new();
+        metadata.insert("tenant", "42").unwrap();
+        metadata.insert("tenant", "43").unwrap();
+        metadata.insert("trace-bin", vec![0, 255]).unwrap();
+        assert_eq!(metadata.text("tenant"), Some("42"));
+        assert_eq!(metadata.bytes("trace-bin").unwrap()[..], [0, 255]);
+        assert_eq!(metadata.text("absent"), None);
+        assert_eq!(metadata.len(), 3);
+    }
+
+    #[test]
+    fn each_rule_for_keys_and_values_has_its_error() {
+        let mut metadata = Metadata::new();
+        let mut insert = |key: &str, value: Vec<u8>| metadata.insert(key.to_owned(), value);
+        assert_eq!(insert("", vec![]), Err(MetadataError::KeyLength(0)));
+        assert_eq!(
+            insert(&"k".repeat(256), vec![]),
+            Err(MetadataError::KeyLength(256))
+        );
+        assert_eq!(insert(&"k".repeat(255), vec![]), Ok(()));
+        for key in ["Upper", "with space", "ü", "line\n"] {
+            assert_eq!(
+                insert(key, vec![]),
+                Err(MetadataError::KeyCharacter(key.to_owned()))
+            );
+        }
+        assert!(matches!(
+            insert("big-bin", vec![0; 65_536]),
+            Err(MetadataError::ValueLength { length: 65_536, .. })
+        ));
+        assert_eq!(insert("big-bin", vec![0; 65_535]), Ok(()));
+        for value in ["\n", "\u{7f}", "é"] {
+            assert_eq!(
+                insert("text", value.as_bytes().to_vec()),
+                Err(MetadataError::ValueCharacter("text".to_owned()))
+            );
+        }
+    }
+}

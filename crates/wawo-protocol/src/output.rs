@@ -1,0 +1,161 @@
+//! What a connection has to say, until the transport takes it.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Message bytes from this length on are linked into the output where they lie; shorter ones are
+/// copied, so that many packets leave as one piece.
+const LINK_BYTES: usize = 8 * 1024;
+
+/// The bytes that a connection has written and the transport has not yet taken, in order.
+///
+/// Small packets gather in one buffer; large messages are linked without being copied. Take the
+/// bytes by [`slices`](Self::slices) or [`first`](Self::first), and give back how many were
+/// written by [`advance`](Self::advance).
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Whole pieces, before `tail`.
+    pieces: VecDeque<Bytes>,
+    /// What is still gathered.
+    tail: BytesMut,
+    /// Bytes in `pieces`.
+    linked: usize,
+    /// Bytes taken by the transport since the connection began.
+    written: u64,
+}
+
+impl Output {
+    /// Bytes waiting.
+    pub fn len(&self) -> usize {
+        self.linked + self.tail.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first piece; empty if nothing waits.
+    pub fn first(&self) -> &[u8] {
+        self.pieces.front().map_or(&self.tail, |piece| piece)
+    }
+
+    /// Whether all that waits is one piece.
+    pub fn is_contiguous(&self) -> bool {
+        self.pieces.is_empty() || (self.pieces.len() == 1 && self.tail.is_empty())
+    }
+
+    /// Fills `slices` with the pieces in order; returns how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        let pieces = self.pieces.iter().map(|piece| &piece[..]).chain(tail);
+        let mut filled = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes `count` bytes off the front: the transport has them.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes wait.
+    pub fn advance(&mut self, mut count: usize) {
+        self.written += count as u64;
+        while let Some(piece) = self.pieces.front_mut() {
+            let part = count.min(piece.len());
+            piece.advance(part);
+            self.linked -= part;
+            count -= part;
+            if !piece.is_empty() {
+                return;
+            }
+            self.pieces.pop_front();
+        }
+        self.tail.advance(count);
+    }
+
+    /// Where the next byte will stand in all that this connection sends.
+    pub(crate) fn position(&self) -> u64 {
+        self.written + self.len() as u64
+    }
+
+    /// Whether the transport has taken any byte from `position` on.
+    pub(crate) fn has_written_past(&self, position: u64) -> bool {
+        self.written > position
+    }
+
+    /// The buffer that small things are appended to.
+    pub(crate) fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Appends the bytes of a message: copied if small, linked if large.
+    pub(crate) fn put_payload(&mut self, bytes: Bytes) {
+        if bytes.len() < LINK_BYTES {
+            self.tail.extend_from_slice(&bytes);
+            return;
+        }
+        if !self.tail.is_empty() {
+            let gathered = self.tail.split().freeze();
+            self.linked += gathered.len();
+            self.pieces.push_back(gathered);
+        }
+        self.linked += bytes.len();
+        self.pieces.push_back(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use bytes::{BufMut, Bytes};
+
+    use super::{LINK_BYTES, Output};
+
+    #[test]
+    fn small_payloads_gather_and_large_ones_are_linked_in_order() {
+        let mut output = Output::default();
+        output.tail().put_slice(b"one");
+        output.put_payload(Bytes::from_static(b"two"));
+        let large = Bytes::from(vec![7; LINK_BYTES]);
+        output.put_payload(large.clone());
+        output.tail().put_slice(b"three");
+        assert_eq!(output.len(), 11 + LINK_BYTES);
+        assert!(!output.is_contiguous());
+
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(output.slices(&mut slices), 3);
+        assert_eq!(&*slices[0], b"onetwo");
+        assert_eq!(slices[1].as_ptr(), large.as_ptr());
+        assert_eq!(&*slices[2], b"three");
+    }
+
+    #[test]
+    fn any_split_of_writes_takes_the_same_bytes() {
+        for step in [1, 2, 5, LINK_BYTES, 3 * LINK_BYTES] {
+            let mut output = Output::default();
+            let mut expected = Vec::new();
+            for (index, length) in [3, LINK_BYTES, LINK_BYTES + 1, 0, 9]
+                .into_iter()
+                .enumerate()
+            {
+                let bytes = Bytes::from(vec![index as u8; length]);
+                expected.extend_from_slice(&bytes);
+                output.put_payload(bytes);
+            }
+            let mut taken = Vec::new();
+            while !output.is_empty() {
+                let part = output.first().len().min(step);
+                taken.extend_from_slice(&output.first()[..part]);
+                output.advance(part);
+            }
+            assert_eq!(taken, expected);
+            assert_eq!(output.position(), expected.len() as u64);
+        }
+    }
+}

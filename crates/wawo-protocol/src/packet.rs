@@ -1,0 +1,164 @@
+//! The packets of version 1: one variant per kind, and how each reads and writes itself.
+//!
+//! | kind | packet | says | from |
+//! |---|---|---|---|
+//! | 1 | [`Hello`](Packet::Hello) | limits, identity, services | both, first |
+//! | 2, 3 | [`Ping`](Packet::Ping), [`Pong`](Packet::Pong) | are you there? yes | both |
+//! | 4 | [`Drain`](Packet::Drain) | no calls after the n-th | both |
+//! | 5 | [`Close`](Packet::Close) | the connection is over, and why | both, last |
+//! | 6 | [`Call`](Packet::Call) | starts a call | caller |
+//! | 7 | [`Reply`](Packet::Reply) | begins the reply | callee |
+//! | 8 | [`Message`](Packet::Message) | one more message of a stream, or more of a message | both |
+//! | 9 | [`End`](Packet::End) | status, or no more requests | both |
+//! | 10 | [`Cancel`](Packet::Cancel) | the reply is no longer wanted | caller |
+//! | 11 | [`Credit`](Packet::Credit) | so many bytes more may be sent | both |
+
+mod decode;
+mod encode;
+mod head;
+
+use bytes::Bytes;
+
+pub(crate) use crate::packet::encode::{BodyFlags, CallHead, put_call, put_chunk, put_reply};
+pub use crate::packet::{
+    decode::{PREFACE, decode, decode_preface},
+    head::HEAD_BYTES,
+};
+use crate::{
+    code::{CloseCode, Code},
+    hello::Hello,
+    id::{CallId, MethodId, ServiceId},
+    metadata::Metadata,
+};
+
+/// One unit on the wire: a head of 12 bytes and a payload (docs/protocol.md, "Packets").
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "version 1 has these kinds; another set is another version"
+)]
+pub enum Packet {
+    /// The first packet of each side.
+    Hello(Hello),
+    /// Asks for a [`Packet::Pong`] with the same eight bytes.
+    Ping(u64),
+    /// Answers a [`Packet::Ping`].
+    Pong(u64),
+    /// No call after the first so many, counted over the connection, will be served.
+    Drain {
+        /// How many calls were accepted, from the first on.
+        accepted: u64,
+    },
+    /// The last packet: the connection is over.
+    Close {
+        /// Why.
+        code: CloseCode,
+        /// Why, in words.
+        text: String,
+    },
+    /// Starts a call.
+    Call(Call),
+    /// Begins the reply.
+    Reply(Reply),
+    /// A message, or a chunk of one.
+    Message {
+        /// The call it belongs to.
+        call: CallId,
+        /// Its bytes.
+        chunk: Chunk,
+        /// Whether it continues the message of the packet before it in this direction.
+        continues: bool,
+    },
+    /// Ends a direction of a call: with the status from the callee, with nothing from the caller.
+    End(End),
+    /// The caller no longer wants the reply.
+    Cancel(CallId),
+    /// The sender may send so many more bytes.
+    Credit {
+        /// In the other direction of this call, or in one-way calls if `None`.
+        call: Option<CallId>,
+        /// How many more, at least one.
+        bytes: u32,
+    },
+}
+
+/// The packet that starts a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
+pub struct Call {
+    /// `None` for a one-way call in a single packet, which nothing will refer to.
+    pub call: Option<CallId>,
+    /// The service called.
+    pub service: ServiceId,
+    /// Its method.
+    pub method: MethodId,
+    /// Milliseconds left for the call; `None` for the default that the caller announced.
+    pub timeout_ms: Option<u32>,
+    /// No reply is wanted, not even a status.
+    pub one_way: bool,
+    /// Metadata of the call.
+    pub metadata: Metadata,
+    /// The first message, or its first chunk; `None` if no message comes with the call.
+    pub chunk: Option<Chunk>,
+}
+
+/// The packet that begins a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
+pub struct Reply {
+    /// The call it answers.
+    pub call: CallId,
+    /// Metadata of the reply.
+    pub metadata: Metadata,
+    /// The first message, or its first chunk; `None` if no message comes with it.
+    pub chunk: Option<Chunk>,
+}
+
+/// A message, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
+pub struct Chunk {
+    /// The bytes in this packet.
+    pub bytes: Bytes,
+    /// Set on the first of several chunks: the length of the whole message.
+    pub total: Option<u32>,
+    /// Whether the next [`Packet::Message`] of this direction continues the message.
+    pub more: bool,
+    /// Whether the direction ends, well, with this message.
+    pub end: bool,
+}
+
+/// The packet that ends a direction of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
+pub struct End {
+    /// The call.
+    pub call: CallId,
+    /// The outcome; [`Code::Ok`] from a caller.
+    pub code: Code,
+    /// Metadata that follows the last message.
+    pub metadata: Metadata,
+    /// The outcome in words.
+    pub text: String,
+    /// More about the outcome, for the layers above.
+    pub details: Bytes,
+}
+
+impl Packet {
+    /// The kind by name, for errors.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Ping(_) => "ping",
+            Self::Pong(_) => "pong",
+            Self::Drain { .. } => "drain",
+            Self::Close { .. } => "close",
+            Self::Call(_) => "call",
+            Self::Reply(_) => "reply",
+            Self::Message { .. } => "message",
+            Self::End(_) => "end",
+            Self::Cancel(_) => "cancel",
+            Self::Credit { .. } => "credit",
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Bytes to packets.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    code::{CloseCode, Code},
+    config::Limits,
+    error::PeerMisbehaved,
+    hello::Hello,
+    id::{MethodId, ServiceId},
+    metadata::Metadata,
+    packet::{
+        Call, Chunk, End, Packet, Reply,
+        head::{
+            CONTINUES, END, HEAD_BYTES, Head, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, Payload,
+            TIMEOUT,
+        },
+    },
+};
+
+/// The first bytes of each side: magic and version (docs/protocol.md, "Preface").
+pub const PREFACE: [u8; 8] = *b"WAWO/1\r\n";
+
+/// Takes the preface off `input`; `false` if it has not all come yet.
+///
+/// # Errors
+///
+/// As soon as a byte differs, so that another protocol is told apart by its first bytes.
+pub fn decode_preface(input: &mut BytesMut) -> Result<bool, PeerMisbehaved> {
+    let length = input.len().min(PREFACE.len());
+    let start = &input[..length];
+    if start != &PREFACE[..length] {
+        let text = start.escape_ascii().to_string();
+        let wawo = start.starts_with(b"WAWO/");
+        return Err(match wawo {
+            true => PeerMisbehaved::Version(text),
+            false => PeerMisbehaved::NotWawo(text),
+        });
+    }
+    if length < PREFACE.len() {
+        return Ok(false);
+    }
+    input.advance(PREFACE.len());
+    Ok(true)
+}
+
+/// Takes the next packet off `input`; `None` if it has not all come yet.
+///
+/// The bytes of messages share the buffer of `input`. The caller may reserve room for what is
+/// missing; a head alone never makes this function allocate.
+///
+/// # Errors
+///
+/// If the packet breaks a rule that holds whatever the state of the connection, or a length in
+/// `limits`. A length over the limit is refused from the head, before its payload comes.
+pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, PeerMisbehaved> {
+    let Some(bytes) = input.first_chunk::<HEAD_BYTES>() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let head = Head::parse(bytes)?;
+    if length > limits.max_packet_bytes {
+        return Err(PeerMisbehaved::PacketTooLarge {
+            length,
+            max: limits.max_packet_bytes,
+        });
+    }
+    let whole = HEAD_BYTES + length as usize;
+    if input.len() < whole {
+        return Ok(None);
+    }
+    let mut packet = input.split_to(whole).freeze();
+    packet.advance(HEAD_BYTES);
+    decode_payload(head, Payload::new(head.kind, packet), limits).map(Some)
+}
+
+fn decode_payload(
+    head: Head,
+    mut payload: Payload,
+    limits: &Limits,
+) -> Result<Packet, PeerMisbehaved> {
+    let packet = match head.kind {
+        Kind::Hello => return Hello::decode(payload.rest).map(Packet::Hello),
+        Kind::Close => return close(&head, payload),
+        Kind::Call => return call(&head, payload, limits).map(Packet::Call),
+        Kind::Reply => return reply(&head, payload, limits).map(Packet::Reply),
+        Kind::Message => return message(&head, payload),
+        Kind::End => return end(&head, payload, limits),
+        Kind::Ping => Packet::Ping(payload.take_u64()?),
+        Kind::Pong => Packet::Pong(payload.take_u64()?),
+        Kind::Drain => Packet::Drain {
+            accepted: payload.take_u64()?,
+        },
+        Kind::Cancel => Packet::Cancel(call_id(&head)?),
+        Kind::Credit => credit(&head, &mut payload)?,
+    };
+    payload.finish()?;
+    Ok(packet)
+}
+
+fn call(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Call, PeerMisbehaved> {
+    Ok(Call {
+        call: head.call,
+        service: ServiceId(payload.take_u32()?),
+        method: MethodId(payload.take_u32()?),
+        timeout_ms: match head.has(TIMEOUT) {
+            true => Some(payload.take_u32()?),
+            false => None,
+        },
+        one_way: head.has(ONE_WAY),
+        metadata: metadata(head, &mut payload, limits)?,
+        chunk: first_chunk(head, payload)?,
+    })
+}
+
+fn reply(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Reply, PeerMisbehaved> {
+    Ok(Reply {
+        call: call_id(head)?,
+        metadata: metadata(head, &mut payload, limits)?,
+        chunk: first_chunk(head, payload)?,
+    })
+}
+
+fn message(head: &Head, payload: Payload) -> Result<Packet, PeerMisbehaved> {
+    let continues = head.has(CONTINUES);
+    let call = call_id(head)?;
+    let chunk = match continues {
+        true => rest_chunk(head, None, payload)?,
+        false => starting_chunk(head, payload)?,
+    };
+    Ok(Packet::Message {
+        call,
+        chunk,
+        continues,
+    })
+}
+
+fn end(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Packet, PeerMisbehaved> {
+    let metadata = metadata(head, &mut payload, limits)?;
+    let (mut text, mut details) = (String::new(), Bytes::new());
+    if !payload.rest.is_empty() {
+        let length = payload.take_u16()?;
+        text = utf8(Kind::End, &payload.take(length.into())?)?;
+        details = payload.rest;
+    }
+    Ok(Packet::End(End {
+        call: call_id(head)?,
+        code: Code::from_wire(head.code),
+        metadata,
+        text,
+        details,
+    }))
+}
+
+fn close(head: &Head, payload: Payload) -> Result<Packet, PeerMisbehaved> {
+    Ok(Packet::Close {
+        code: CloseCode::from_wire(head.code),
+        text: utf8(Kind::Close, &payload.rest)?,
+    })
+}
+
+fn credit(head: &Head, payload: &mut Payload) -> Result<Packet, PeerMisbehaved> {
+    let bytes = payload.take_u32()?;
+    if bytes == 0 {
+        return Err(PeerMisbehaved::Head {
+            kind: Kind::Credit.name(),
+            field: "bytes",
+            value: 0,
+        });
+    }
+    Ok(Packet::Credit {
+        call: head.call,
+        bytes,
+    })
+}
+
+/// The chunk that comes with a call or reply, if one does.
+fn first_chunk(head: &Head, payload: Payload) -> Result<Option<Chunk>, PeerMisbehaved> {
+    if head.has(NO_MESSAGE) {
+        payload.finish()?;
+        return Ok(None);
+    }
+    starting_chunk(head, payload).map(Some)
+}
+
+fn starting_chunk(head: &Head, mut payload: Payload) -> Result<Chunk, PeerMisbehaved> {
+    let total = match head.has(MORE) {
+        true => Some(payload.take_u32()?),
+        false => None,
+    };
+    rest_chunk(head, total, payload)
+}
+
+fn rest_chunk(head: &Head, total: Option<u32>, payload: Payload) -> Result<Chunk, PeerMisbehaved> {
+    let chunk = Chunk {
+        bytes: payload.rest.clone(),
+        total,
+        more: head.has(MORE),
+        end: head.has(END),
+    };
+    // A chunk with nothing in it would cost us work for nothing.
+    if chunk.bytes.is_empty() && (chunk.more || head.has(CONTINUES)) {
+        return Err(payload.wrong_length());
+    }
+    Ok(chunk)
+}
+
+fn metadata(
+    head: &Head,
+    payload: &mut Payload,
+    limits: &Limits,
+) -> Result<Metadata, PeerMisbehaved> {
+    let mut metadata = Metadata::new();
+    if !head.has(METADATA) {
+        return Ok(metadata);
+    }
+    let too_large = |size, unit, max, setting| PeerMisbehaved::MetadataTooLarge {
+        size,
+        unit,
+        max,
+        setting,
+    };
+    let before = payload.rest.len();
+    let entries = payload.take_u16()?;
+    if u32::from(entries) > limits.max_metadata_entries {
+        let max = limits.max_metadata_entries;
+        return Err(too_large(
+            entries.into(),
+            "entries",
+            max,
+            "max_metadata_entries",
+        ));
+    }
+    for _ in 0..entries {
+        let [length] = payload.take_array()?;
+        let key = utf8(head.kind, &payload.take(length.into())?)?;
+        let length = payload.take_u16()?;
+        let value = payload.take(length.into())?;
+        let size = before - payload.rest.len();
+        if size > limits.max_metadata_bytes as usize {
+            let max = limits.max_metadata_bytes;
+            return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
+        }
+        metadata.insert(key, value)?;
+    }
+    Ok(metadata)
+}
+
+fn utf8(kind: Kind, bytes: &[u8]) -> Result<String, PeerMisbehaved> {
+    let text = std::str::from_utf8(bytes);
+    text.map(str::to_owned)
+        .map_err(|_| PeerMisbehaved::Text(kind.name()))
+}
+
+fn call_id(head: &Head) -> Result<crate::id::CallId, PeerMisbehaved> {
+    head.call.ok_or_else(|| PeerMisbehaved::Head {
+        kind: head.kind.name(),
+        field: "call id",
+        value: 0,
+    })
+}

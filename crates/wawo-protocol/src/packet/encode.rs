@@ -1,0 +1,290 @@
+//! Packets to bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    hello,
+    id::{CallId, MethodId, ServiceId},
+    metadata::Metadata,
+    output::Output,
+    packet::{
+        End, Packet,
+        head::{CONTINUES, END, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, TIMEOUT},
+    },
+};
+
+/// What the flags say of the message bytes in a packet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BodyFlags {
+    /// On the first of several chunks: the length of the whole message.
+    pub(crate) total: Option<u32>,
+    pub(crate) more: bool,
+    pub(crate) end: bool,
+    pub(crate) continues: bool,
+}
+
+impl BodyFlags {
+    pub(crate) fn whole(end: bool) -> Self {
+        Self {
+            end,
+            ..Self::default()
+        }
+    }
+
+    fn wire(self) -> u8 {
+        let bit = |set: bool, flag: u8| if set { flag } else { 0 };
+        bit(self.end, END) | bit(self.more, MORE) | bit(self.continues, CONTINUES)
+    }
+
+    fn total_bytes(self) -> usize {
+        self.total.map_or(0, |_| 4)
+    }
+}
+
+/// The fixed part of a call packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallHead {
+    pub(crate) call: Option<CallId>,
+    pub(crate) service: ServiceId,
+    pub(crate) method: MethodId,
+    pub(crate) timeout_ms: Option<u32>,
+    pub(crate) one_way: bool,
+}
+
+/// Writes a call with its first message, chunk, or nothing.
+pub(crate) fn put_call(
+    out: &mut Output,
+    head: CallHead,
+    metadata: &Metadata,
+    message: Option<(Bytes, BodyFlags)>,
+) {
+    let mut flags = 0;
+    let mut length = 8;
+    if head.timeout_ms.is_some() {
+        flags |= TIMEOUT;
+        length += 4;
+    }
+    if head.one_way {
+        flags |= ONE_WAY;
+    }
+    if !metadata.is_empty() {
+        flags |= METADATA;
+        length += metadata.encoded_len();
+    }
+    let (bytes, body) = split(message, &mut flags);
+    length += body.total_bytes() + bytes.len();
+    let tail = out.tail();
+    put_head(tail, length, Kind::Call, flags, 0, head.call);
+    tail.put_u32(head.service.0);
+    tail.put_u32(head.method.0);
+    if let Some(timeout) = head.timeout_ms {
+        tail.put_u32(timeout);
+    }
+    put_metadata(tail, metadata);
+    put_body(out, bytes, body);
+}
+
+/// Writes the beginning of a reply with its first message, chunk, or nothing.
+pub(crate) fn put_reply(
+    out: &mut Output,
+    call: CallId,
+    metadata: &Metadata,
+    message: Option<(Bytes, BodyFlags)>,
+) {
+    let mut flags = 0;
+    let mut length = 0;
+    if !metadata.is_empty() {
+        flags |= METADATA;
+        length += metadata.encoded_len();
+    }
+    let (bytes, body) = split(message, &mut flags);
+    length += body.total_bytes() + bytes.len();
+    let tail = out.tail();
+    put_head(tail, length, Kind::Reply, flags, 0, Some(call));
+    put_metadata(tail, metadata);
+    put_body(out, bytes, body);
+}
+
+/// Writes a message or a chunk of one.
+pub(crate) fn put_chunk(out: &mut Output, call: CallId, bytes: Bytes, body: BodyFlags) {
+    let length = body.total_bytes() + bytes.len();
+    put_head(
+        out.tail(),
+        length,
+        Kind::Message,
+        body.wire(),
+        0,
+        Some(call),
+    );
+    put_body(out, bytes, body);
+}
+
+impl Packet {
+    /// Appends the bytes of this packet to `out`, for tests and for tools. A connection writes
+    /// its packets itself.
+    pub fn encode(&self, out: &mut BytesMut) {
+        let mut output = Output::default();
+        self.put(&mut output);
+        while !output.is_empty() {
+            let slice = output.first().to_vec();
+            out.put_slice(&slice);
+            output.advance(slice.len());
+        }
+    }
+
+    pub(crate) fn put(&self, out: &mut Output) {
+        match self {
+            Self::Hello(hello) => put_hello(out.tail(), hello),
+            Self::Ping(data) => put_number(out.tail(), Kind::Ping, *data),
+            Self::Pong(data) => put_number(out.tail(), Kind::Pong, *data),
+            Self::Drain { accepted } => put_number(out.tail(), Kind::Drain, *accepted),
+            Self::Close { code, text } => {
+                let text = cut(text, 1024);
+                let tail = out.tail();
+                put_head(tail, text.len(), Kind::Close, 0, code.to_wire(), None);
+                tail.put_slice(text.as_bytes());
+            }
+            Self::Call(call) => {
+                let head = CallHead {
+                    call: call.call,
+                    service: call.service,
+                    method: call.method,
+                    timeout_ms: call.timeout_ms,
+                    one_way: call.one_way,
+                };
+                let chunk = call.chunk.as_ref().map(|chunk| body(chunk, false));
+                put_call(out, head, &call.metadata, chunk);
+            }
+            Self::Reply(reply) => {
+                let chunk = reply.chunk.as_ref().map(|chunk| body(chunk, false));
+                put_reply(out, reply.call, &reply.metadata, chunk);
+            }
+            Self::Message {
+                call,
+                chunk,
+                continues,
+            } => {
+                let (bytes, flags) = body(chunk, *continues);
+                put_chunk(out, *call, bytes, flags);
+            }
+            Self::End(end) => put_end(out.tail(), end),
+            Self::Cancel(call) => put_head(out.tail(), 0, Kind::Cancel, 0, 0, Some(*call)),
+            Self::Credit { call, bytes } => {
+                let tail = out.tail();
+                put_head(tail, 4, Kind::Credit, 0, 0, *call);
+                tail.put_u32(*bytes);
+            }
+        }
+    }
+}
+
+fn put_head(
+    out: &mut BytesMut,
+    length: usize,
+    kind: Kind,
+    flags: u8,
+    code: u16,
+    call: Option<CallId>,
+) {
+    // Whoever calls has kept the payload below `max_packet_bytes`, which fits into 31 bits.
+    debug_assert!(u32::try_from(length).is_ok());
+    out.reserve(12);
+    out.put_u32(length as u32);
+    out.put_u8(kind as u8);
+    out.put_u8(flags);
+    out.put_u16(code);
+    out.put_u32(call.map_or(0, CallId::to_wire));
+}
+
+fn put_hello(out: &mut BytesMut, hello: &hello::Hello) {
+    let mut payload = BytesMut::new();
+    hello.encode(&mut payload);
+    put_head(out, payload.len(), Kind::Hello, 0, 0, None);
+    out.put_slice(&payload);
+}
+
+fn put_number(out: &mut BytesMut, kind: Kind, number: u64) {
+    put_head(out, 8, kind, 0, 0, None);
+    out.put_u64(number);
+}
+
+fn put_end(out: &mut BytesMut, end: &End) {
+    let text = cut(&end.text, u16::MAX.into());
+    let mut length = 0;
+    let mut flags = 0;
+    if !end.metadata.is_empty() {
+        flags |= METADATA;
+        length += end.metadata.encoded_len();
+    }
+    let silent = text.is_empty() && end.details.is_empty();
+    if !silent {
+        length += 2 + text.len() + end.details.len();
+    }
+    put_head(
+        out,
+        length,
+        Kind::End,
+        flags,
+        end.code.to_wire(),
+        Some(end.call),
+    );
+    put_metadata(out, &end.metadata);
+    if !silent {
+        out.put_u16(text.len() as u16);
+        out.put_slice(text.as_bytes());
+        out.put_slice(&end.details);
+    }
+}
+
+fn put_metadata(out: &mut BytesMut, metadata: &Metadata) {
+    if metadata.is_empty() {
+        return;
+    }
+    // `Metadata::insert` and the limits of the receiver bound all three lengths.
+    out.put_u16(metadata.len() as u16);
+    for (key, value) in metadata.iter() {
+        out.put_u8(key.len() as u8);
+        out.put_slice(key.as_bytes());
+        out.put_u16(value.len() as u16);
+        out.put_slice(value);
+    }
+}
+
+fn put_body(out: &mut Output, bytes: Bytes, body: BodyFlags) {
+    if let Some(total) = body.total {
+        out.tail().put_u32(total);
+    }
+    out.put_payload(bytes);
+}
+
+fn split(message: Option<(Bytes, BodyFlags)>, flags: &mut u8) -> (Bytes, BodyFlags) {
+    match message {
+        Some((bytes, body)) => {
+            *flags |= body.wire();
+            (bytes, body)
+        }
+        None => {
+            *flags |= NO_MESSAGE;
+            (Bytes::new(), BodyFlags::default())
+        }
+    }
+}
+
+fn body(chunk: &super::Chunk, continues: bool) -> (Bytes, BodyFlags) {
+    let flags = BodyFlags {
+        total: chunk.total,
+        more: chunk.more,
+        end: chunk.end,
+        continues,
+    };
+    (chunk.bytes.clone(), flags)
+}
+
+/// The longest start of `text` that has at most `max` bytes and ends between characters.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let end = (0..=max).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}

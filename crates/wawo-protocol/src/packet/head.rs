@@ -1,0 +1,229 @@
+//! The head of a packet: 12 bytes, numbers in network byte order.
+//!
+//! | bytes | field | |
+//! |---|---|---|
+//! | 0..4 | length | bytes of payload that follow the head |
+//! | 4 | kind | |
+//! | 5 | flags | |
+//! | 6..8 | code | status of an end, reason of a close; else zero |
+//! | 8..12 | call id | zero if the packet belongs to no call |
+
+use bytes::Bytes;
+
+use crate::{error::PeerMisbehaved, id::CallId};
+
+/// The size of the head of every packet.
+pub const HEAD_BYTES: usize = 12;
+
+/// The packet kinds of version 1, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Hello = 1,
+    Ping = 2,
+    Pong = 3,
+    Drain = 4,
+    Close = 5,
+    Call = 6,
+    Reply = 7,
+    Message = 8,
+    End = 9,
+    Cancel = 10,
+    Credit = 11,
+}
+
+/// The direction ends with this message.
+pub(crate) const END: u8 = 0x01;
+/// The message goes on in the next message packet.
+pub(crate) const MORE: u8 = 0x02;
+/// A metadata block stands in the payload.
+pub(crate) const METADATA: u8 = 0x04;
+/// A timeout stands in the payload.
+pub(crate) const TIMEOUT: u8 = 0x08;
+/// The call wants no reply.
+pub(crate) const ONE_WAY: u8 = 0x10;
+/// No message comes with this call or reply.
+pub(crate) const NO_MESSAGE: u8 = 0x20;
+/// This packet continues the message of the one before.
+pub(crate) const CONTINUES: u8 = 0x40;
+
+impl Kind {
+    pub(crate) fn from_wire(number: u8) -> Result<Self, PeerMisbehaved> {
+        Ok(match number {
+            1 => Self::Hello,
+            2 => Self::Ping,
+            3 => Self::Pong,
+            4 => Self::Drain,
+            5 => Self::Close,
+            6 => Self::Call,
+            7 => Self::Reply,
+            8 => Self::Message,
+            9 => Self::End,
+            10 => Self::Cancel,
+            11 => Self::Credit,
+            other => return Err(PeerMisbehaved::UnknownKind(other)),
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Drain => "drain",
+            Self::Close => "close",
+            Self::Call => "call",
+            Self::Reply => "reply",
+            Self::Message => "message",
+            Self::End => "end",
+            Self::Cancel => "cancel",
+            Self::Credit => "credit",
+        }
+    }
+
+    /// The flags that a packet of this kind may carry.
+    fn flags(self) -> u8 {
+        match self {
+            Self::Call => END | MORE | METADATA | TIMEOUT | ONE_WAY | NO_MESSAGE,
+            Self::Reply => END | MORE | METADATA | NO_MESSAGE,
+            Self::Message => END | MORE | CONTINUES,
+            Self::End => METADATA,
+            _ => 0,
+        }
+    }
+
+    fn has_code(self) -> bool {
+        matches!(self, Self::End | Self::Close)
+    }
+}
+
+/// A head that has passed every check that needs no payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) code: u16,
+    pub(crate) call: Option<CallId>,
+}
+
+impl Head {
+    pub(crate) fn parse(bytes: &[u8; HEAD_BYTES]) -> Result<Self, PeerMisbehaved> {
+        let kind = Kind::from_wire(bytes[4])?;
+        let flags = bytes[5];
+        let code = u16::from_be_bytes([bytes[6], bytes[7]]);
+        let call = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        let head = Self {
+            kind,
+            flags,
+            code,
+            call: CallId::from_wire(call),
+        };
+        head.check_flags()?;
+        head.check_numbers()?;
+        Ok(head)
+    }
+
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn check_flags(&self) -> Result<(), PeerMisbehaved> {
+        let both = |one, other| self.has(one) && self.has(other);
+        let unknown = self.flags & !self.kind.flags() != 0;
+        let unended_one_way = self.has(ONE_WAY) && !self.has(END) && !self.has(MORE);
+        // A direction that ends with a message needs the message, and all of it.
+        if unknown
+            || both(END, MORE)
+            || both(MORE, NO_MESSAGE)
+            || both(ONE_WAY, NO_MESSAGE)
+            || both(END, NO_MESSAGE)
+            || unended_one_way
+        {
+            return Err(PeerMisbehaved::Flags {
+                kind: self.kind.name(),
+                flags: self.flags,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), PeerMisbehaved> {
+        let wrong = |field, value| PeerMisbehaved::Head {
+            kind: self.kind.name(),
+            field,
+            value,
+        };
+        if self.code != 0 && !self.kind.has_code() {
+            return Err(wrong("code", self.code.into()));
+        }
+        let call = self.call.map_or(0, CallId::to_wire);
+        let fits = match self.kind {
+            Kind::Hello | Kind::Ping | Kind::Pong | Kind::Drain | Kind::Close => call == 0,
+            Kind::Reply | Kind::Message | Kind::End | Kind::Cancel => call != 0,
+            // Zero exactly for a one-way call in one packet.
+            Kind::Call => (call == 0) == (self.has(ONE_WAY) && !self.has(MORE)),
+            // Zero for the credit of one-way calls.
+            Kind::Credit => true,
+        };
+        fits.then_some(()).ok_or_else(|| wrong("call id", call))
+    }
+}
+
+/// The payload of a packet while it is read, with the kind for errors.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) kind: Kind,
+    length: usize,
+    pub(crate) rest: Bytes,
+}
+
+impl Payload {
+    pub(crate) fn new(kind: Kind, bytes: Bytes) -> Self {
+        Self {
+            kind,
+            length: bytes.len(),
+            rest: bytes,
+        }
+    }
+
+    pub(crate) fn wrong_length(&self) -> PeerMisbehaved {
+        PeerMisbehaved::PayloadLength {
+            kind: self.kind.name(),
+            length: self.length,
+        }
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Result<Bytes, PeerMisbehaved> {
+        if count > self.rest.len() {
+            return Err(self.wrong_length());
+        }
+        Ok(self.rest.split_to(count))
+    }
+
+    pub(crate) fn take_array<const N: usize>(&mut self) -> Result<[u8; N], PeerMisbehaved> {
+        let Some(array) = self.rest.first_chunk::<N>().copied() else {
+            return Err(self.wrong_length());
+        };
+        bytes::Buf::advance(&mut self.rest, N);
+        Ok(array)
+    }
+
+    pub(crate) fn take_u32(&mut self) -> Result<u32, PeerMisbehaved> {
+        self.take_array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn take_u64(&mut self) -> Result<u64, PeerMisbehaved> {
+        self.take_array().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn take_u16(&mut self) -> Result<u16, PeerMisbehaved> {
+        self.take_array().map(u16::from_be_bytes)
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn finish(&self) -> Result<(), PeerMisbehaved> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        Err(self.wrong_length())
+    }
+}

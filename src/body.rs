@@ -1,0 +1,27 @@
+//! The messages of one direction of a call.
+
+mod streaming;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use crate::body::streaming::{Sender, Streaming};
+
+/// The encoded messages of one direction of a call.
+#[allow(clippy::exhaustive_enums, reason = "one message, or any number")]
+pub enum Body {
+    /// Exactly one message.
+    One(Bytes),
+    /// Any number of messages, as they come.
+    Many(Streaming<Bytes>),
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(bytes) => write!(f, "One({} bytes)", bytes.len()),
+            Self::Many(_) => f.write_str("Many(..)"),
+        }
+    }
+}

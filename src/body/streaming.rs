@@ -1,0 +1,242 @@
+//! A stream of messages, in or out.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::status::{Result, Status};
+
+/// A sequence of messages that ends with a status: what a handler takes and returns where the
+/// schema says `stream`, and what a stub returns.
+///
+/// Make one of any stream by [`new`](Self::new), or push into one by [`channel`](Self::channel).
+/// A stream ends well by ending, and badly by an error, after which nothing follows.
+///
+/// Dropping a stream of replies before its end cancels the call.
+#[must_use = "a stream yields nothing unless it is polled"]
+pub struct Streaming<T> {
+    /// `None` once it has ended.
+    inner: Option<Pin<Box<dyn Stream<Item = Result<T>> + Send>>>,
+}
+
+impl<T> Streaming<T> {
+    /// The items of a stream.
+    pub fn new(stream: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
+        Self {
+            inner: Some(Box::pin(stream)),
+        }
+    }
+
+    /// A stream without items.
+    pub fn empty() -> Self {
+        Self { inner: None }
+    }
+
+    /// A stream of one item.
+    pub fn once(item: T) -> Self
+    where
+        T: Send + 'static,
+    {
+        Self::ready(Ok(item))
+    }
+
+    /// A stream of one item, or of an error only.
+    pub(crate) fn ready(item: Result<T>) -> Self
+    where
+        T: Send + 'static,
+    {
+        Self::new(Once(Some(item)))
+    }
+
+    /// A stream, and what to push its items into; at most `capacity` wait in between.
+    ///
+    /// The stream ends well when the sender is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is zero.
+    pub fn channel(capacity: usize) -> (Sender<T>, Self)
+    where
+        T: Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Sender { sender }, Self::new(Received { receiver }))
+    }
+
+    /// The next message; `None` at the end, when it ended well.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the stream ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost when the future is dropped.
+    pub async fn message(&mut self) -> Result<Option<T>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
+            .await
+            .transpose()
+    }
+
+    /// Each item through a function.
+    pub(crate) fn map<R>(
+        self,
+        function: impl FnMut(Result<T>) -> Result<R> + Send + 'static,
+    ) -> Streaming<R>
+    where
+        T: 'static,
+    {
+        match self.inner {
+            Some(inner) => Streaming::new(Mapped { inner, function }),
+            None => Streaming::empty(),
+        }
+    }
+}
+
+impl<T> Stream for Streaming<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let item = ready!(inner.as_mut().poll_next(cx));
+        // An error is the last item, and what is behind it is let go at once.
+        if !matches!(item, Some(Ok(_))) {
+            self.inner = None;
+        }
+        Poll::Ready(item)
+    }
+}
+
+impl<T> fmt::Debug for Streaming<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.inner {
+            Some(_) => "Streaming",
+            None => "Streaming(ended)",
+        })
+    }
+}
+
+/// Pushes items into a [`Streaming`]. Dropping the last clone ends the stream well.
+pub struct Sender<T> {
+    sender: mpsc::Sender<Result<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Adds an item, once there is room.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled` if nobody reads the stream any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the item was not added.
+    pub async fn send(&self, item: T) -> Result<()> {
+        self.push(Ok(item)).await
+    }
+
+    /// Ends the stream with a status.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled` if nobody reads the stream any more.
+    pub async fn fail(self, status: Status) -> Result<()> {
+        self.push(Err(status)).await
+    }
+
+    async fn push(&self, item: Result<T>) -> Result<()> {
+        let sent = self.sender.send(item).await;
+        sent.map_err(|_| Status::cancelled("nobody reads the stream any more"))
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sender")
+    }
+}
+
+struct Once<T>(Option<Result<T>>);
+
+// Nothing in it is pinned in place.
+impl<T> Unpin for Once<T> {}
+
+impl<T> Stream for Once<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        Poll::Ready(self.0.take())
+    }
+}
+
+struct Received<T> {
+    receiver: mpsc::Receiver<Result<T>>,
+}
+
+impl<T> Stream for Received<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+struct Mapped<T, F> {
+    inner: Pin<Box<dyn Stream<Item = Result<T>> + Send>>,
+    function: F,
+}
+
+// Nothing in it is pinned in place: the stream has a box of its own.
+impl<T, F> Unpin for Mapped<T, F> {}
+
+impl<T, R, F: FnMut(Result<T>) -> Result<R>> Stream for Mapped<T, F> {
+    type Item = Result<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+        let item = ready!(self.inner.as_mut().poll_next(cx));
+        Poll::Ready(item.map(|item| (self.function)(item)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Streaming;
+    use crate::status::Status;
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_first_error() {
+        let (sender, mut stream) = Streaming::channel(3);
+        sender.send(1).await.unwrap();
+        let late = sender.clone();
+        sender.fail(Status::aborted("enough")).await.unwrap();
+        late.send(2).await.unwrap();
+        assert_eq!(stream.message().await.unwrap(), Some(1));
+        assert_eq!(stream.message().await.unwrap_err().message(), "enough");
+        assert_eq!(stream.message().await.unwrap(), None);
+        assert!(late.send(3).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_channel_ends_well_when_its_sender_goes() {
+        let (sender, mut stream) = Streaming::<u8>::channel(1);
+        drop(sender);
+        assert_eq!(stream.message().await.unwrap(), None);
+        assert_eq!(Streaming::<u8>::empty().message().await.unwrap(), None);
+    }
+}

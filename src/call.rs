@@ -1,0 +1,305 @@
+//! A call that a stub makes: a lazy future.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use wawo_protocol::Metadata;
+
+use crate::{
+    body::{Body, Streaming},
+    caller::Start,
+    codec::Codec,
+    context::Context,
+    descriptor::MethodDescriptor,
+    reply::ReplyFuture,
+    request::Request,
+    response::Response,
+    status::{Result, Status},
+};
+
+/// A call, as a stub's method returns it: a future that starts the call when it is first polled.
+///
+/// A call fails when its deadline passes: the shortest of its own [`timeout`](Self::timeout), the
+/// deadline of the handler in which it was made, and, without either, the default timeout of what
+/// carries it. The time runs from the first poll and covers waiting, sending and the reply.
+///
+/// Dropping the future after it was started cancels the call on the other side.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Call<R> {
+    method: &'static MethodDescriptor,
+    state: State,
+    timeout: Option<Duration>,
+    inherited: Option<Instant>,
+    refused: Option<Status>,
+    read: fn(&'static MethodDescriptor, Body) -> Result<R>,
+}
+
+enum State {
+    New(Box<(Arc<dyn Start>, Request)>),
+    Started(ReplyFuture),
+    Ended,
+}
+
+impl<R> Call<R> {
+    fn new(
+        to: &Arc<dyn Start>,
+        method: &'static MethodDescriptor,
+        body: Body,
+        read: fn(&'static MethodDescriptor, Body) -> Result<R>,
+    ) -> Self {
+        let request = Request::new(method, body);
+        Self {
+            method,
+            state: State::New(Box::new((to.clone(), request))),
+            timeout: None,
+            inherited: Context::current().and_then(|context| context.deadline()),
+            refused: None,
+            read,
+        }
+    }
+
+    /// Fails the call with `DeadlineExceeded` when it has not ended after so long. It cannot
+    /// outlast the deadline of the handler in which it was made.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends a key and a value along. If they may not stand in [`Metadata`], the call fails with
+    /// `InvalidArgument` before it is sent.
+    pub fn metadata(
+        mut self,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<Bytes>,
+    ) -> Self {
+        if let State::New(new) = &mut self.state
+            && let Err(error) = new.1.metadata_mut().insert(key, value)
+        {
+            self.refused.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Does not inherit the deadline of the handler in which the call is made.
+    pub fn detached(mut self) -> Self {
+        self.inherited = None;
+        self
+    }
+
+    /// Resolves to the reply and its metadata.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the call ended.
+    pub async fn with_metadata(mut self) -> Result<(R, Metadata)> {
+        let response = poll_fn(|cx| self.poll_response(cx)).await?;
+        let (metadata, body) = response.into_parts();
+        let reply = (self.read)(self.method, body)?;
+        Ok((reply, metadata))
+    }
+
+    fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Response>> {
+        if let State::New(_) = self.state {
+            self.start();
+        }
+        let State::Started(reply) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let result = ready!(Pin::new(reply).poll(cx));
+        self.state = State::Ended;
+        Poll::Ready(result.map_err(Status::from_call))
+    }
+
+    fn start(&mut self) {
+        let State::New(new) = std::mem::replace(&mut self.state, State::Ended) else {
+            return;
+        };
+        let (to, mut request) = *new;
+        let reply = match self.refused.take() {
+            Some(status) => ReplyFuture::ready(Err(status)),
+            None => {
+                request.set_deadline(self.deadline());
+                to.start(request)
+            }
+        };
+        self.state = State::Started(reply);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let own = self.timeout.map(|timeout| {
+            let now = tokio::time::Instant::now().into_std();
+            now + timeout.min(MAX_TIMEOUT)
+        });
+        [own, self.inherited].into_iter().flatten().min()
+    }
+}
+
+/// The longest timeout that can be asked for: 49 days, what fits the wire.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
+
+impl<R> Future for Call<R> {
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<R>> {
+        let response = ready!(self.poll_response(cx));
+        let (read, method) = (self.read, self.method);
+        Poll::Ready(response.and_then(|response| read(method, response.into_parts().1)))
+    }
+}
+
+impl<R> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::New(_) => "new",
+            State::Started(_) => "started",
+            State::Ended => "ended",
+        };
+        write!(f, "Call({}, {state})", self.method)
+    }
+}
+
+/// One request, one reply.
+pub fn call<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Q,
+) -> Call<R>
+where
+    C: Codec<Q> + Codec<R>,
+{
+    let body = Body::One(codec.encode(&request));
+    Call::new(to, method, body, read_one::<C, R>)
+}
+
+/// One request, nothing back.
+pub fn send<C, Q>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Q,
+) -> Call<()>
+where
+    C: Codec<Q>,
+{
+    let body = Body::One(codec.encode(&request));
+    Call::new(to, method, body, |_, _| Ok(()))
+}
+
+/// One request, a stream of replies.
+pub fn call_server_streaming<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Q,
+) -> Call<Streaming<R>>
+where
+    C: Codec<Q> + Codec<R>,
+    R: Send + 'static,
+{
+    let body = Body::One(codec.encode(&request));
+    Call::new(to, method, body, read_many::<C, R>)
+}
+
+/// A stream of requests, one reply.
+pub fn call_client_streaming<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    requests: impl Stream<Item = Q> + Send + 'static,
+) -> Call<R>
+where
+    C: Codec<Q> + Codec<R>,
+    Q: 'static,
+{
+    Call::new(to, method, encode_all(codec, requests), read_one::<C, R>)
+}
+
+/// A stream of requests, a stream of replies.
+pub fn call_bidi_streaming<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    requests: impl Stream<Item = Q> + Send + 'static,
+) -> Call<Streaming<R>>
+where
+    C: Codec<Q> + Codec<R>,
+    Q: 'static,
+    R: Send + 'static,
+{
+    Call::new(to, method, encode_all(codec, requests), read_many::<C, R>)
+}
+
+fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Result<R> {
+    match body {
+        Body::One(bytes) => decode(C::default(), method, bytes),
+        Body::Many(_) => {
+            let text = format!("`{method}` was answered with a stream, not with one reply");
+            Err(Status::unimplemented(text))
+        }
+    }
+}
+
+fn read_many<C, R>(method: &'static MethodDescriptor, body: Body) -> Result<Streaming<R>>
+where
+    C: Codec<R>,
+    R: Send + 'static,
+{
+    match body {
+        Body::Many(replies) => Ok(replies.map(move |bytes| match bytes {
+            Ok(bytes) => decode(C::default(), method, bytes),
+            Err(status) => Err(status.from_call()),
+        })),
+        Body::One(bytes) => decode(C::default(), method, bytes).map(Streaming::once),
+    }
+}
+
+fn decode<C: Codec<R>, R>(
+    codec: C,
+    method: &'static MethodDescriptor,
+    bytes: Bytes,
+) -> Result<R> {
+    let length = bytes.len();
+    codec.decode(bytes).map_err(|error| {
+        let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
+        Status::internal(text).with_source(error).from_call()
+    })
+}
+
+fn encode_all<C, Q>(codec: C, requests: impl Stream<Item = Q> + Send + 'static) -> Body
+where
+    C: Codec<Q>,
+    Q: 'static,
+{
+    Body::Many(Streaming::new(Encoded {
+        requests: Box::pin(requests),
+        codec,
+    }))
+}
+
+/// The requests of a stream, as bytes.
+struct Encoded<C, Q> {
+    requests: Pin<Box<dyn Stream<Item = Q> + Send>>,
+    codec: C,
+}
+
+impl<C: Codec<Q>, Q> Stream for Encoded<C, Q> {
+    type Item = Result<Bytes>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes>>> {
+        let request = ready!(self.requests.as_mut().poll_next(cx));
+        Poll::Ready(request.map(|request| Ok(self.codec.encode(&request))))
+    }
+}

@@ -1,0 +1,54 @@
+//! What a stub can stand on.
+
+use std::sync::Arc;
+
+use crate::{reply::ReplyFuture, request::Request};
+
+/// Carries calls: a [`Peer`](crate::Peer), a [`Channel`](crate::Channel), or a service in the
+/// same process, [`InProcess`](crate::InProcess). A generated client is made over one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot carry calls",
+    label = "expected a `Peer`, `Channel` or `InProcess`"
+)]
+pub trait Calls {
+    /// [`TwoWay`] if calls can be answered, [`OneWay`] if messages only go out.
+    type Ability;
+
+    /// What the stub keeps.
+    fn handle(&self) -> Arc<dyn Start>;
+}
+
+/// Starts calls.
+pub trait Start: Send + Sync + 'static {
+    /// Starts a call. The future fails no later than the request's deadline, or, if it has none,
+    /// the default of whatever carries it.
+    fn start(self: Arc<Self>, request: Request) -> ReplyFuture;
+}
+
+/// The ability of callers whose messages are never answered.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a type without values, used as a mark")]
+pub enum OneWay {}
+
+/// The ability of callers whose calls are answered.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a type without values, used as a mark")]
+pub enum TwoWay {}
+
+/// Abilities with which a call returns a reply.
+#[diagnostic::on_unimplemented(
+    message = "this caller cannot answer: it carries one-way messages only",
+    label = "this method returns a reply",
+    note = "call a single peer, or declare the method with `option (wawo.method).one_way = true`"
+)]
+pub trait Answers: sealed::Sealed {}
+
+impl Answers for TwoWay {}
+
+mod sealed {
+    /// Abilities are wawo's own.
+    #[allow(unnameable_types, reason = "that is what seals the trait")]
+    pub trait Sealed {}
+
+    impl Sealed for super::TwoWay {}
+}

@@ -1,0 +1,52 @@
+//! Layers before a caller.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{
+    caller::{Calls, Start, TwoWay},
+    reply::ReplyFuture,
+    request::Request,
+    serve::{BoxService, CallService},
+};
+
+/// The way of calls through any tower service, such as a [`Peer`](crate::Peer) under layers.
+///
+/// ```
+/// # fn channel(peer: wawo::Peer) -> wawo::Channel {
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, timeout::TimeoutLayer};
+///
+/// let layers = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_secs(1)));
+/// wawo::Channel::new(layers.service(peer))
+/// # }
+/// ```
+///
+/// It clones cheaply; all clones and all stubs made over it share the service.
+#[derive(Debug, Clone)]
+pub struct Channel(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared(Mutex<BoxService>);
+
+impl Channel {
+    /// A channel to a service.
+    pub fn new(service: impl CallService) -> Self {
+        Self(Arc::new(Shared(Mutex::new(BoxService::new(service)))))
+    }
+}
+
+impl Calls for Channel {
+    type Ability = TwoWay;
+
+    fn handle(&self) -> Arc<dyn Start> {
+        self.0.clone()
+    }
+}
+
+impl Start for Shared {
+    fn start(self: Arc<Self>, request: Request) -> ReplyFuture {
+        // Held while the call is begun, not while it is answered.
+        let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        service.call(request)
+    }
+}

@@ -1,0 +1,171 @@
+//! Connecting to a peer.
+
+use std::{io, time::Duration};
+
+use thiserror::Error;
+use tower::{Layer, layer::util::Identity};
+use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
+
+use crate::{
+    dispatch::{Dispatch, DuplicateService},
+    peer::{self, Peer},
+    serve::{CallService, Serve},
+    services::Services,
+    transport::{self, Address, AddressError, Transport},
+};
+
+/// Connects to a peer, and says what this side serves to it. Made by [`Peer::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `connect`"]
+pub struct PeerBuilder<L = Identity> {
+    address: String,
+    services: Services<L>,
+    config: Config,
+    connect_timeout: Duration,
+}
+
+impl Peer {
+    /// Begins a connection to an [`Address`], such as `tcp://127.0.0.1:4000`.
+    pub fn builder(address: impl Into<String>) -> PeerBuilder {
+        PeerBuilder {
+            address: address.into(),
+            services: Services::new(),
+            config: Config::default(),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Connects with the defaults, serving nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`PeerBuilder::connect`].
+    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(address).connect().await
+    }
+}
+
+impl<L> PeerBuilder<L> {
+    /// Serves a service to the peer, over this connection.
+    pub fn add_service(mut self, service: impl Serve) -> Self {
+        self.services.add(service);
+        self
+    }
+
+    /// Puts a tower layer around all services that this side serves to the peer. The first one
+    /// added sees a call first. For a layer before calls to the peer, see
+    /// [`Channel`](crate::Channel).
+    pub fn layer<M>(self, layer: M) -> PeerBuilder<tower::layer::util::Stack<M, L>> {
+        PeerBuilder {
+            address: self.address,
+            services: self.services.layer(layer),
+            config: self.config,
+            connect_timeout: self.connect_timeout,
+        }
+    }
+
+    /// Sets limits and timeouts of the connection.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How long connecting may take, with the exchange of hellos. Default 5 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Connects, and waits for the peer's hello.
+    ///
+    /// # Errors
+    ///
+    /// If the address is wrong or cannot be reached, what answers is not wawo, it takes longer
+    /// than the connect timeout, or a setting or service of this side is wrong.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, what was opened is closed.
+    pub async fn connect(self) -> Result<Peer, ConnectError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let address: Address = self.address.parse()?;
+        let timeout = self.connect_timeout;
+        let connecting = async {
+            let transport = transport::connect(&address).await;
+            let transport = transport.map_err(|source| ConnectError::Transport {
+                address: address.clone(),
+                source,
+            })?;
+            self.begin(transport, Some(address.clone())).await
+        };
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::TimedOut { address, timeout }),
+        }
+    }
+
+    /// Takes a transport that is open already to be the connection. The address of the builder
+    /// is not used.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), without those of the address.
+    pub async fn connect_over(self, transport: impl Transport) -> Result<Peer, ConnectError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        self.begin(Box::new(transport), None).await
+    }
+
+    async fn begin(
+        self,
+        transport: Box<dyn Transport>,
+        address: Option<Address>,
+    ) -> Result<Peer, ConnectError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let (service, table) = self.services.build()?;
+        let mut config = self.config;
+        config.services = table;
+        let (peer, _) = peer::start(Side::Connecting, transport, address, config, service)?;
+        peer.greeted().await.map_err(ConnectError::Hello)?;
+        Ok(peer)
+    }
+}
+
+/// Why a peer could not be connected to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is not one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The address cannot be reached.
+    #[error("cannot connect to {address}")]
+    Transport {
+        /// The address.
+        address: Address,
+        /// Why.
+        source: io::Error,
+    },
+    /// It took too long.
+    #[error("{address} did not answer within {timeout:?} (connect_timeout)")]
+    TimedOut {
+        /// The address.
+        address: Address,
+        /// The connect timeout.
+        timeout: Duration,
+    },
+    /// What answered is not a wawo peer, or refused this one.
+    #[error("no hello from the peer")]
+    Hello(#[source] ConnectionError),
+    /// Two services of this side have one id.
+    #[error(transparent)]
+    DuplicateService(#[from] DuplicateService),
+    /// A setting is out of its range.
+    #[error("the configuration is wrong")]
+    Config(#[from] ConfigError),
+}

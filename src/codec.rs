@@ -1,0 +1,43 @@
+//! Typed messages to bytes and back.
+
+use bytes::Bytes;
+
+use crate::status::BoxError;
+
+/// Turns messages of type `T` into bytes and back.
+///
+/// A codec is a value without content that generated code names once per service. It stands
+/// between wawo and the message library, so that a second library can be added beside prost:
+/// implement `Codec<T>` on a type of your own for the messages of that library.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` is not a message that `{Self}` can encode",
+    note = "messages are made from `.proto` files by `wawo_build::compile`"
+)]
+pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
+    /// The bytes of a message.
+    fn encode(self, message: &T) -> Bytes;
+
+    /// The message in these bytes. Parts of it may share them.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such message.
+    fn decode(self, bytes: Bytes) -> Result<T, BoxError>;
+}
+
+/// Encodes and decodes the messages that prost generates. `bytes` fields share the buffer that
+/// they were read into.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::exhaustive_structs, reason = "a marker that generated code names as a value")]
+pub struct Prost;
+
+#[diagnostic::do_not_recommend]
+impl<T: prost::Message + Default> Codec<T> for Prost {
+    fn encode(self, message: &T) -> Bytes {
+        message.encode_to_vec().into()
+    }
+
+    fn decode(self, bytes: Bytes) -> Result<T, BoxError> {
+        T::decode(bytes).map_err(BoxError::from)
+    }
+}

@@ -1,0 +1,36 @@
+//! The names that generated code may use, and nothing else. Not for use by hand: they change with
+//! the generator.
+
+pub use core::{
+    clone::Clone,
+    fmt,
+    fmt::Debug,
+    future::Future,
+    marker::{PhantomData, Send, Sync},
+    task,
+};
+pub use std::sync::Arc;
+
+pub use futures_core::Stream;
+pub use prost;
+pub use prost_types;
+pub use tower::{Layer, Service};
+
+pub use crate::{
+    body::Streaming,
+    call::{
+        Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send,
+    },
+    caller::{Answers, Calls, Start, TwoWay},
+    codec::Prost,
+    context::Context,
+    descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
+    dispatch::handler::{
+        bidi_streaming, client_streaming, one_way, server_streaming, unary, unimplemented,
+    },
+    reply::ReplyFuture,
+    request::Request,
+    response::Response,
+    serve::{Layered, Serve},
+    status::{Result, Status},
+};

@@ -1,0 +1,194 @@
+//! What a handler knows of its call.
+
+use std::{
+    any::Any,
+    borrow::Cow,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use wawo_protocol::Metadata;
+
+use crate::{extensions::Extensions, request::Parts, status::Result};
+
+tokio::task_local! {
+    /// The call whose handler, or stream of replies, is being polled.
+    static CURRENT: Context;
+}
+
+/// What a handler knows of its call: metadata, deadline, cancellation, the peer that calls, and
+/// what layers left. Cheap to clone.
+///
+/// While a handler runs, calls that it makes inherit its deadline: [`Context::current`] is this
+/// context for all that runs in the handler's task. Take it along into tasks of your own with
+/// [`wawo::spawn`](crate::spawn) or [`scope`](Self::scope).
+#[derive(Clone)]
+pub struct Context(Arc<Shared>);
+
+struct Shared {
+    metadata: Metadata,
+    deadline: Option<Instant>,
+    extensions: Extensions,
+    caller: Option<Arc<dyn Any + Send + Sync>>,
+    reply_metadata: Mutex<Metadata>,
+    /// Made when first asked for: most handlers never ask.
+    cancelled: OnceLock<CancellationToken>,
+}
+
+impl Context {
+    pub(crate) fn new(parts: &mut Parts) -> Self {
+        Self(Arc::new(Shared {
+            metadata: std::mem::take(&mut parts.metadata),
+            deadline: parts.deadline,
+            extensions: std::mem::take(&mut parts.extensions),
+            caller: parts.caller.take(),
+            reply_metadata: Mutex::new(Metadata::new()),
+            cancelled: OnceLock::new(),
+        }))
+    }
+
+    /// The context of the handler in whose task this runs, if it does.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// Runs a future so that this is its current context.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        CURRENT.scope(self.clone(), future)
+    }
+
+    /// The first text value of this metadata key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.0.metadata.text(key)
+    }
+
+    /// All metadata of the call.
+    pub fn all_metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// Adds to the metadata of the reply. What is added after the handler has returned is lost.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the key or the value may not stand in [`Metadata`].
+    pub fn set_reply_metadata(
+        &self,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<Bytes>,
+    ) -> Result<()> {
+        let mut metadata = self.lock_reply_metadata();
+        metadata.insert(key, value).map_err(Into::into)
+    }
+
+    /// When the call fails if it has not ended.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// How much time is left for the call; `None` if it has no deadline.
+    pub fn time_left(&self) -> Option<Duration> {
+        let now = tokio::time::Instant::now().into_std();
+        let deadline = self.0.deadline?;
+        Some(deadline.saturating_duration_since(now))
+    }
+
+    /// A value that a layer left.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.extensions.value()
+    }
+
+    /// Waits until the call is cancelled: its caller gave it up, its deadline passed, or its
+    /// connection ended. The handler's own future is dropped then; this tells the tasks that it
+    /// spawned.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        self.token().cancelled().await;
+    }
+
+    /// Whether the call was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0
+            .cancelled
+            .get()
+            .is_some_and(CancellationToken::is_cancelled)
+    }
+
+    pub(crate) fn caller(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.0.caller.as_ref()
+    }
+
+    pub(crate) fn take_reply_metadata(&self) -> Metadata {
+        std::mem::take(&mut *self.lock_reply_metadata())
+    }
+
+    /// Runs a function so that this is its current context.
+    pub(crate) fn sync_scope<R>(&self, function: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), function)
+    }
+
+    /// Cancels the call when it is dropped, unless [`CancelOnDrop::disarm`] came first.
+    pub(crate) fn cancel_on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop(Some(self.clone()))
+    }
+
+    fn token(&self) -> &CancellationToken {
+        self.0.cancelled.get_or_init(CancellationToken::new)
+    }
+
+    fn lock_reply_metadata(&self) -> std::sync::MutexGuard<'_, Metadata> {
+        let metadata = self.0.reply_metadata.lock();
+        metadata.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held by whatever works on a call: a handler's future, a stream of replies.
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop(Option<Context>);
+
+impl CancelOnDrop {
+    /// The work ended by itself.
+    pub(crate) fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(context) = self.0.take() {
+            context.token().cancel();
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("metadata", &self.0.metadata)
+            .field("deadline", &self.0.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Spawns a task that keeps the current [`Context`], if there is one: calls made in it inherit
+/// the deadline. `tokio::spawn` loses it.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    match Context::current() {
+        Some(context) => tokio::spawn(context.scope(future)),
+        None => tokio::spawn(future),
+    }
+}

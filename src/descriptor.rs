@@ -1,0 +1,167 @@
+//! What is known of services and methods before any call: names, ids, shapes.
+
+use std::fmt;
+
+use wawo_protocol::{MethodId, ServiceId};
+
+/// A service as its schema declares it. Generated code holds one as `SERVICE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceDescriptor {
+    name: &'static str,
+    id: ServiceId,
+    fingerprint: u64,
+    methods: &'static [&'static MethodDescriptor],
+}
+
+impl ServiceDescriptor {
+    /// For generated code.
+    #[doc(hidden)]
+    pub const fn new(
+        name: &'static str,
+        id: u32,
+        fingerprint: u64,
+        methods: &'static [&'static MethodDescriptor],
+    ) -> Self {
+        Self {
+            name,
+            id: ServiceId(id),
+            fingerprint,
+            methods,
+        }
+    }
+
+    /// The full name, such as `chat.v1.Chat`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The number that names the service on the wire.
+    pub const fn id(&self) -> ServiceId {
+        self.id
+    }
+
+    /// A hash of the service's name, methods and message names: it differs where two schemas of
+    /// the service differ in these.
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The methods, in the order of the schema.
+    pub const fn methods(&self) -> &'static [&'static MethodDescriptor] {
+        self.methods
+    }
+
+    /// The method with this id.
+    pub fn method(&self, id: MethodId) -> Option<&'static MethodDescriptor> {
+        let mut methods = self.methods.iter().copied();
+        methods.find(|method| method.id == id)
+    }
+}
+
+/// A method as its schema declares it. Generated code holds one for each method, in the module
+/// `method` beside the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MethodDescriptor {
+    path: &'static str,
+    service: ServiceId,
+    id: MethodId,
+    shape: Shape,
+    idempotency: Idempotency,
+}
+
+impl MethodDescriptor {
+    /// For generated code. `path` is `package.Service/Method`.
+    #[doc(hidden)]
+    pub const fn new(
+        path: &'static str,
+        service: u32,
+        id: u32,
+        shape: Shape,
+        idempotency: Idempotency,
+    ) -> Self {
+        Self {
+            path,
+            service: ServiceId(service),
+            id: MethodId(id),
+            shape,
+            idempotency,
+        }
+    }
+
+    /// The full name, such as `chat.v1.Chat/Join`.
+    pub const fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// The name within the service, such as `Join`.
+    pub fn name(&self) -> &'static str {
+        let name = self.path.rsplit_once('/');
+        name.map_or(self.path, |(_, name)| name)
+    }
+
+    /// The service that the method belongs to.
+    pub const fn service(&self) -> ServiceId {
+        self.service
+    }
+
+    /// The number that names the method within its service on the wire.
+    pub const fn id(&self) -> MethodId {
+        self.id
+    }
+
+    /// How many messages go each way.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// What the schema says of running the method twice.
+    pub const fn idempotency(&self) -> Idempotency {
+        self.idempotency
+    }
+}
+
+impl fmt::Display for MethodDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+/// How many messages go each way in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "a schema can say no more than these")]
+pub enum Shape {
+    /// One request, one reply.
+    Unary,
+    /// One request, a stream of replies.
+    ServerStreaming,
+    /// A stream of requests, one reply.
+    ClientStreaming,
+    /// A stream each way.
+    BidiStreaming,
+    /// One request and nothing back, not even a status.
+    OneWay,
+}
+
+impl Shape {
+    /// Whether the caller sends a stream.
+    pub const fn streams_requests(self) -> bool {
+        matches!(self, Self::ClientStreaming | Self::BidiStreaming)
+    }
+
+    /// Whether the callee answers with a stream.
+    pub const fn streams_replies(self) -> bool {
+        matches!(self, Self::ServerStreaming | Self::BidiStreaming)
+    }
+}
+
+/// What a schema says, by `idempotency_level`, of running a method twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the levels that protobuf defines")]
+pub enum Idempotency {
+    /// Nothing: running it twice may do harm.
+    Unknown,
+    /// It changes nothing.
+    NoSideEffects,
+    /// Running it twice does what running it once does.
+    Idempotent,
+}

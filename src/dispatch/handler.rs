@@ -1,0 +1,239 @@
+//! From encoded requests to a handler and back: one adapter for each shape of call. Generated
+//! servers call them, one line a method.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::{
+    body::{Body, Streaming},
+    codec::Codec,
+    context::{CancelOnDrop, Context},
+    descriptor::{MethodDescriptor, ServiceDescriptor},
+    reply::ReplyFuture,
+    request::Request,
+    response::Response,
+    status::{Result, Status},
+};
+
+/// One request, one reply.
+pub fn unary<C, Q, R, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Request,
+    handler: impl FnOnce(Context, Q) -> F,
+) -> ReplyFuture
+where
+    C: Codec<Q> + Codec<R>,
+    F: Future<Output = Result<R>> + Send + 'static,
+{
+    one_request(method, codec, request, handler, move |_, reply: R| {
+        Body::One(codec.encode(&reply))
+    })
+}
+
+/// One request, nothing back.
+pub fn one_way<C, Q, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Request,
+    handler: impl FnOnce(Context, Q) -> F,
+) -> ReplyFuture
+where
+    C: Codec<Q>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let handler = |context, message| {
+        let done = handler(context, message);
+        async move {
+            done.await;
+            Ok(())
+        }
+    };
+    one_request(method, codec, request, handler, |_, ()| {
+        Body::One(Bytes::new())
+    })
+}
+
+/// One request, a stream of replies.
+pub fn server_streaming<C, Q, R, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Request,
+    handler: impl FnOnce(Context, Q) -> F,
+) -> ReplyFuture
+where
+    C: Codec<Q> + Codec<R>,
+    R: Send + 'static,
+    F: Future<Output = Result<Streaming<R>>> + Send + 'static,
+{
+    one_request(method, codec, request, handler, move |context, replies| {
+        encode_all(codec, context, replies)
+    })
+}
+
+/// A stream of requests, one reply.
+pub fn client_streaming<C, Q, R, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Request,
+    handler: impl FnOnce(Context, Streaming<Q>) -> F,
+) -> ReplyFuture
+where
+    C: Codec<Q> + Codec<R>,
+    Q: Send + 'static,
+    F: Future<Output = Result<R>> + Send + 'static,
+{
+    let mut parts = request.into_parts();
+    let context = Context::new(&mut parts);
+    let requests = decode_all(method, codec, parts.body);
+    let reply = handler(context.clone(), requests);
+    run(context, reply, move |_, reply: R| {
+        Body::One(codec.encode(&reply))
+    })
+}
+
+/// A stream of requests, a stream of replies.
+pub fn bidi_streaming<C, Q, R, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Request,
+    handler: impl FnOnce(Context, Streaming<Q>) -> F,
+) -> ReplyFuture
+where
+    C: Codec<Q> + Codec<R>,
+    Q: Send + 'static,
+    R: Send + 'static,
+    F: Future<Output = Result<Streaming<R>>> + Send + 'static,
+{
+    let mut parts = request.into_parts();
+    let context = Context::new(&mut parts);
+    let requests = decode_all(method, codec, parts.body);
+    let replies = handler(context.clone(), requests);
+    run(context, replies, move |context, replies| {
+        encode_all(codec, context, replies)
+    })
+}
+
+/// A method that the service does not have.
+pub fn unimplemented(service: &'static ServiceDescriptor, request: Request) -> ReplyFuture {
+    let (name, id) = (service.name(), request.method());
+    let text = format!("`{name}` has no method with id {id}");
+    ReplyFuture::ready(Err(Status::unimplemented(text)))
+}
+
+fn one_request<C, Q, R, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Request,
+    handler: impl FnOnce(Context, Q) -> F,
+    body: impl FnOnce(Context, R) -> Body + Send + 'static,
+) -> ReplyFuture
+where
+    C: Codec<Q>,
+    F: Future<Output = Result<R>> + Send + 'static,
+{
+    let mut parts = request.into_parts();
+    let Body::One(bytes) = parts.body else {
+        let text = format!("`{method}` takes one request, not a stream of requests");
+        return ReplyFuture::ready(Err(Status::unimplemented(text)));
+    };
+    match decode(method, codec, bytes) {
+        Ok(message) => {
+            parts.body = Body::One(Bytes::new());
+            let context = Context::new(&mut parts);
+            let reply = handler(context.clone(), message);
+            run(context, reply, body)
+        }
+        Err(status) => ReplyFuture::ready(Err(status)),
+    }
+}
+
+/// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent.
+fn run<R>(
+    context: Context,
+    handler: impl Future<Output = Result<R>> + Send + 'static,
+    body: impl FnOnce(Context, R) -> Body + Send + 'static,
+) -> ReplyFuture {
+    let mut cancel = context.cancel_on_drop();
+    let scope = context.clone();
+    ReplyFuture::boxed(async move {
+        let result = scope.scope(handler).await;
+        cancel.disarm();
+        let reply = result.map_err(Status::answered)?;
+        let metadata = context.take_reply_metadata();
+        Ok(Response::new(metadata, body(context, reply)))
+    })
+}
+
+fn decode<C: Codec<Q>, Q>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    bytes: Bytes,
+) -> Result<Q> {
+    let length = bytes.len();
+    codec.decode(bytes).map_err(|error| {
+        let text = format!("the request of {length} bytes for `{method}` cannot be decoded: {error}");
+        Status::invalid_argument(text).with_source(error)
+    })
+}
+
+fn decode_all<C, Q>(method: &'static MethodDescriptor, codec: C, body: Body) -> Streaming<Q>
+where
+    C: Codec<Q>,
+    Q: Send + 'static,
+{
+    match body {
+        Body::One(bytes) => Streaming::ready(decode(method, codec, bytes)),
+        Body::Many(requests) => requests.map(move |bytes| decode(method, codec, bytes?)),
+    }
+}
+
+fn encode_all<C, R>(codec: C, context: Context, replies: Streaming<R>) -> Body
+where
+    C: Codec<R>,
+    R: Send + 'static,
+{
+    let cancel = context.cancel_on_drop();
+    let replies = Replies {
+        replies,
+        context,
+        cancel,
+    };
+    let encode = move |reply: Result<R>| match reply {
+        Ok(reply) => Ok(codec.encode(&reply)),
+        Err(status) => Err(status.answered()),
+    };
+    Body::Many(Streaming::new(replies).map(encode))
+}
+
+/// The replies of a handler, polled in the context of its call: the handler's future has ended by
+/// then, and with it its scope.
+struct Replies<R> {
+    replies: Streaming<R>,
+    context: Context,
+    cancel: CancelOnDrop,
+}
+
+impl<R> Stream for Replies<R> {
+    type Item = Result<R>;
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<R>>> {
+        let this = self.get_mut();
+        let replies = &mut this.replies;
+        let poll = || Pin::new(replies).poll_next(cx);
+        let item = ready!(this.context.sync_scope(poll));
+        if item.is_none() {
+            this.cancel.disarm();
+        }
+        Poll::Ready(item)
+    }
+}

@@ -1,0 +1,63 @@
+//! Values by type, which layers leave for handlers.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+};
+
+/// At most one value of each type. Empty ones allocate nothing.
+///
+/// An authentication layer puts the user in, a handler takes it out:
+/// [`Request::extensions_mut`](crate::Request::extensions_mut),
+/// [`Context::extension`](crate::Context::extension).
+#[derive(Default)]
+pub struct Extensions {
+    // A call has a few at most, so a list is searched faster than a map.
+    values: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+}
+
+impl Extensions {
+    /// Puts a value in; returns the one of its type that was there.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
+        let before = self.remove::<T>();
+        self.values.push((TypeId::of::<T>(), Box::new(value)));
+        before
+    }
+
+    /// The value of this type.
+    pub fn value<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let mut values = self.values.iter();
+        let (_, value) = values.find(|(id, _)| *id == TypeId::of::<T>())?;
+        value.downcast_ref()
+    }
+
+    /// Takes the value of this type out.
+    pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
+        let mut values = self.values.iter();
+        let index = values.position(|(id, _)| *id == TypeId::of::<T>())?;
+        let (_, value) = self.values.swap_remove(index);
+        value.downcast().ok().map(|value| *value)
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Extensions({} values)", self.values.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Extensions;
+
+    #[test]
+    fn there_is_one_value_of_each_type() {
+        let mut extensions = Extensions::default();
+        assert_eq!(extensions.insert(1_u8), None);
+        assert_eq!(extensions.insert("text"), None);
+        assert_eq!(extensions.insert(2_u8), Some(1));
+        assert_eq!(extensions.value::<u8>(), Some(&2));
+        assert_eq!(extensions.remove::<&str>(), Some("text"));
+        assert_eq!(extensions.value::<&str>(), None);
+    }
+}

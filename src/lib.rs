@@ -1,0 +1,72 @@
+//! Messages and RPC from `.proto` files: typed services over framed connections, callable from
+//! both ends.
+
+extern crate self as wawo;
+
+mod body;
+mod call;
+mod caller;
+mod channel;
+mod client;
+mod codec;
+#[doc(hidden)]
+pub mod codegen;
+mod context;
+mod descriptor;
+mod dispatch;
+mod extensions;
+mod in_process;
+pub mod layer;
+mod panic;
+mod peer;
+mod reply;
+mod request;
+mod response;
+mod serve;
+mod server;
+mod services;
+mod status;
+mod transport;
+mod wire;
+
+pub use wawo_protocol::{
+    CloseCode, Code, Config, ConfigError, ConnectionError, Limits, Metadata, MetadataError,
+    MethodId, ServiceId,
+};
+
+pub use crate::{
+    body::{Body, Sender, Streaming},
+    call::Call,
+    caller::{Answers, Calls, OneWay, Start, TwoWay},
+    channel::Channel,
+    client::{ConnectError, PeerBuilder},
+    codec::{Codec, Prost},
+    context::{Context, spawn},
+    descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
+    dispatch::{Dispatch, DuplicateService},
+    extensions::Extensions,
+    in_process::InProcess,
+    peer::Peer,
+    reply::ReplyFuture,
+    request::Request,
+    response::Response,
+    serve::{CallService, Layered, Serve},
+    server::{ServeError, Server, ServerBuilder},
+    status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
+    transport::{Address, AddressError, Transport},
+};
+
+/// Includes the code that `wawo_build` generated for a package of the schema, into the module
+/// where it stands.
+///
+/// ```ignore
+/// pub mod chat {
+///     wawo::include_proto!("chat.v1");
+/// }
+/// ```
+#[macro_export]
+macro_rules! include_proto {
+    ($package:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}

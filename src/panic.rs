@@ -1,0 +1,43 @@
+//! A panic of a handler, or of a layer, stays with its call.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::{
+    response::Response,
+    status::{Result, Status},
+};
+
+/// Runs a function; a panic becomes a status. What the function leaves behind is dropped by
+/// whoever called it, so that nothing broken is used again.
+pub(crate) fn catch<R>(function: impl FnOnce() -> R) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(panic.as_ref()))
+}
+
+/// The answer of a handler, which may panic whenever it is polled.
+pub(crate) struct Catch<F>(pub(crate) F);
+
+impl<F: Future<Output = Result<Response>> + Unpin> Future for Catch<F> {
+    type Output = Result<Response>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
+        match catch(|| Pin::new(&mut self.0).poll(cx)) {
+            Ok(poll) => poll,
+            Err(status) => Poll::Ready(Err(status)),
+        }
+    }
+}
+
+/// What the caller hears of a panic: that there was one. Its text stays here.
+fn status(panic: &(dyn Any + Send)) -> Status {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("a panic without a text");
+    tracing::error!(panic = text, "a handler panicked");
+    Status::internal("the handler panicked").with_source(text)
+}

@@ -1,0 +1,294 @@
+//! The other end of a connection, as a handle: either side may call.
+
+mod driver;
+mod incoming;
+mod mailbox;
+mod outgoing;
+mod stream;
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+    task::{self, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tower::Service;
+use wawo_protocol::{ConnectionError, Hello, Metadata, Side};
+
+pub(crate) use crate::peer::driver::start;
+use crate::{
+    body::Body,
+    caller::{Calls, Start, TwoWay},
+    context::Context,
+    peer::mailbox::{Command, Mailbox, NotTaken, not_sent},
+    reply::{Canceller, ReplyFuture, ReplySlot},
+    request::Request,
+    response::Response,
+    status::{Delivery, Result, Status},
+    transport::Address,
+};
+
+/// The other end of a connection. It clones cheaply, and can be called: make a generated client
+/// over it, or use it as a [`tower::Service`].
+///
+/// A program that connects has one from [`Peer::builder`]; when the last clone of it, the last
+/// stub over it and the last call in flight are gone, the connection is closed. A handler has the
+/// peer that calls it from [`Context::peer`]; there the connection lasts until one side closes it.
+#[derive(Clone)]
+pub struct Peer(Arc<Handle>);
+
+impl Peer {
+    /// The address of the other side: of its listener if we connected, else where it came from.
+    /// `None` for a transport that was opened by other means.
+    pub fn address(&self) -> Option<&Address> {
+        self.0.shared.address.as_ref()
+    }
+
+    /// Who the other side says that it is, in its hello; not proven. Empty before the hello.
+    pub fn identity(&self) -> &str {
+        let hello = self.0.shared.hello.get();
+        hello.map_or("", |hello| &hello.identity)
+    }
+
+    /// Waits until the connection is over, and tells why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> ConnectionError {
+        let mut stage = self.0.shared.stage.subscribe();
+        loop {
+            if let Stage::Closed(error) = &*stage.borrow_and_update() {
+                return error.clone();
+            }
+            if stage.changed().await.is_err() {
+                return ConnectionError::ClosedHere;
+            }
+        }
+    }
+
+    /// Whether the connection is over.
+    pub fn is_closed(&self) -> bool {
+        self.0.shared.mailbox.closed().is_some()
+    }
+
+    /// Closes the connection, and tells the other side why. Calls in flight, both ways, end with
+    /// `Unavailable`.
+    pub fn close(&self, reason: &str) {
+        let command = Command::Close(reason.to_owned());
+        self.0.shared.mailbox.push_end(command);
+    }
+
+    /// Waits until the hellos are exchanged.
+    pub(crate) async fn greeted(&self) -> Result<(), ConnectionError> {
+        let mut stage = self.0.shared.stage.subscribe();
+        loop {
+            match &*stage.borrow_and_update() {
+                Stage::Greeting => {}
+                Stage::Open => return Ok(()),
+                Stage::Closed(error) => return Err(error.clone()),
+            }
+            if stage.changed().await.is_err() {
+                return Err(ConnectionError::ClosedHere);
+            }
+        }
+    }
+
+    /// A peer that was never connected.
+    fn unconnected() -> Self {
+        static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
+        UNCONNECTED
+            .get_or_init(|| {
+                let shared = Shared::new(Side::Accepting, None, None);
+                shared.mailbox.close(ConnectionError::ClosedHere);
+                shared
+                    .stage
+                    .send_replace(Stage::Closed(ConnectionError::ClosedHere));
+                Self(Arc::new(Handle { shared }))
+            })
+            .clone()
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("address", &self.address())
+            .field("identity", &self.identity())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Calls for Peer {
+    type Ability = TwoWay;
+
+    fn handle(&self) -> Arc<dyn Start> {
+        self.0.clone()
+    }
+}
+
+impl Service<Request> for Peer {
+    type Response = Response;
+    type Error = Status;
+    type Future = ReplyFuture;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
+        // A call waits for room by itself, within its deadline.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> ReplyFuture {
+        self.0.clone().start(request)
+    }
+}
+
+impl Context {
+    /// The peer that calls; a handler may call it back. For a call in the same process it is one
+    /// whose connection is over.
+    pub fn peer(&self) -> Peer {
+        let caller = self.caller().cloned();
+        let handle = caller.and_then(|caller| caller.downcast::<Handle>().ok());
+        handle.map_or_else(Peer::unconnected, Peer)
+    }
+}
+
+/// What all clones of a peer share. Dropping it closes the connection, if this side connected.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// What a request carries to tell where it comes from.
+    pub(crate) fn as_caller(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let command = Command::Close(String::new());
+        self.shared.mailbox.push_end(command);
+    }
+}
+
+/// What a driver shares with those who hold its peer.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) mailbox: Mailbox,
+    side: Side,
+    address: Option<Address>,
+    default_timeout: Option<Duration>,
+    hello: OnceLock<Hello>,
+    stage: watch::Sender<Stage>,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone)]
+enum Stage {
+    Greeting,
+    Open,
+    Closed(ConnectionError),
+}
+
+impl Shared {
+    fn new(side: Side, address: Option<Address>, default_timeout: Option<Duration>) -> Arc<Self> {
+        Arc::new(Self {
+            mailbox: Mailbox::default(),
+            side,
+            address,
+            default_timeout,
+            hello: OnceLock::new(),
+            stage: watch::Sender::new(Stage::Greeting),
+        })
+    }
+}
+
+impl Start for Handle {
+    fn start(self: Arc<Self>, mut request: Request) -> ReplyFuture {
+        if request.deadline().is_none()
+            && let Some(timeout) = self.shared.default_timeout
+        {
+            let now = tokio::time::Instant::now().into_std();
+            request.set_deadline(Some(now + timeout));
+        }
+        match request.is_one_way() {
+            true => self.send(request),
+            false => self.call(request),
+        }
+    }
+}
+
+impl Handle {
+    fn call(self: Arc<Self>, request: Request) -> ReplyFuture {
+        let slot = Arc::new(ReplySlot::default());
+        let bytes = message_bytes(&request);
+        let command = Command::Call(request, slot.clone());
+        match self.shared.mailbox.push(command, bytes) {
+            Ok(()) => ReplyFuture::promised(slot, self),
+            Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
+            Err(NotTaken::Full(Command::Call(request, _))) => self.wait_for_room(request, bytes),
+            // `push` gives back what it was given.
+            Err(NotTaken::Full(_)) => ReplyFuture::ready(Err(no_room())),
+        }
+    }
+
+    fn send(self: Arc<Self>, request: Request) -> ReplyFuture {
+        let bytes = message_bytes(&request);
+        match self.shared.mailbox.push(Command::Send(request), bytes) {
+            Ok(()) => ReplyFuture::sent(),
+            Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
+            Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request, bytes),
+            Err(NotTaken::Full(_)) => ReplyFuture::ready(Err(no_room())),
+        }
+    }
+
+    /// Starts a call once the driver has room for it, if that comes before the deadline.
+    fn wait_for_room(self: Arc<Self>, request: Request, bytes: usize) -> ReplyFuture {
+        ReplyFuture::boxed(async move {
+            let room = self.shared.mailbox.room(bytes);
+            match request.deadline() {
+                Some(deadline) => {
+                    let room = tokio::time::timeout_at(deadline.into(), room).await;
+                    room.map_err(|_| no_room())?;
+                }
+                None => room.await,
+            }
+            self.start(request).await
+        })
+    }
+}
+
+impl Canceller for Handle {
+    fn cancel(&self, slot: &Arc<ReplySlot>) {
+        self.shared.mailbox.push_end(Command::Cancel(slot.clone()));
+    }
+}
+
+impl ReplyFuture {
+    /// The answer to a one-way message that was given to the driver.
+    fn sent() -> Self {
+        let nothing = Body::One(Bytes::new());
+        Self::ready(Ok(Response::new(Metadata::new(), nothing)))
+    }
+}
+
+fn message_bytes(request: &Request) -> usize {
+    match request.body() {
+        Body::One(bytes) => bytes.len(),
+        Body::Many(_) => 0,
+    }
+}
+
+fn no_room() -> Status {
+    let text = "the deadline passed while the call waited for the connection to take it";
+    Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
+}

@@ -1,0 +1,390 @@
+//! The task that owns a connection: the only place where the protocol meets I/O.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    task::JoinHandle,
+    time::{Sleep, timeout},
+};
+use tokio_util::io::poll_read_buf;
+use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
+
+use crate::{
+    peer::{
+        Handle, Peer, Shared, Stage,
+        incoming::Incoming,
+        mailbox::{Command, not_sent},
+        outgoing::{self, Outgoing},
+    },
+    serve::BoxService,
+    transport::{Address, Transport},
+};
+
+/// Owns one connection and its transport.
+///
+/// It is one loop that never waits for a write: it writes what it can, reads what there is and
+/// acts on it, then looks at its mailbox. Before it takes commands it lets every task that is
+/// ready run once, so that their calls leave in the same write.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    transport: TransportBox,
+    input: BytesMut,
+    /// How much the next read has room for.
+    read_bytes: usize,
+    pub(crate) connection: Connection<Outgoing>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) service: BoxService,
+    pub(crate) incoming: Incoming,
+    /// The handle that requests carry. Weak, or a connection would keep itself open.
+    pub(crate) handle: Weak<Handle>,
+    commands: Vec<Command>,
+    /// Commands were seen, and others were given the time to add theirs.
+    has_gathered: bool,
+    /// More waits to be written than we like; the mailbox takes no more.
+    is_full: bool,
+    /// To be woken after the work at hand, without locks.
+    pub(crate) wakers: Vec<Waker>,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires, if it is set.
+    timer_at: Option<Instant>,
+}
+
+/// Reads begin with this much room, so that an idle connection holds little.
+const MIN_READ_BYTES: usize = 4 * 1024;
+
+/// Reads that fill their room get twice as much the next time, up to this.
+const MAX_READ_BYTES: usize = 128 * 1024;
+
+/// With more waiting to be written, no more calls and messages are taken from this side.
+const FULL_OUTPUT_BYTES: usize = 512 * 1024;
+
+/// With more waiting to be written, nothing is read: a peer that asks and never reads the
+/// answers is left to the keep-alive. Far more than two sides that read can have waiting.
+const MAX_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a connection that is over may take to write its last packet.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many pieces one write may have.
+const MAX_SLICES: usize = 32;
+
+/// Starts the driver of a connection over a transport, as a task. The connection lasts until the
+/// peer is dropped, one side closes it, or the task is aborted.
+pub(crate) fn start(
+    side: Side,
+    transport: Box<dyn Transport>,
+    address: Option<Address>,
+    config: Config,
+    service: BoxService,
+) -> Result<(Peer, JoinHandle<()>), ConfigError> {
+    let shared = Shared::new(side, address, config.default_timeout);
+    let connection = Connection::new(side, config, clock())?;
+    let handle = Arc::new(Handle {
+        shared: shared.clone(),
+    });
+    let driver = Driver {
+        transport: TransportBox(transport),
+        input: BytesMut::new(),
+        read_bytes: MIN_READ_BYTES,
+        connection,
+        shared,
+        service,
+        incoming: Incoming::default(),
+        handle: Arc::downgrade(&handle),
+        commands: Vec::new(),
+        has_gathered: false,
+        is_full: false,
+        wakers: Vec::new(),
+        timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        timer_at: None,
+    };
+    Ok((Peer(handle), tokio::spawn(driver.run())))
+}
+
+/// The time, which tests may have paused.
+pub(crate) fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let error = poll_fn(|cx| self.poll(cx)).await;
+        tracing::debug!(%error, side = ?self.shared.side, "connection over");
+        self.end(&error);
+        // The other side should hear why; if it cannot, its own timers tell it.
+        let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
+    }
+
+    /// Goes on until the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
+        loop {
+            match self.turn(cx) {
+                Ok(Turn::Again) => {}
+                Ok(Turn::Wait) => return Poll::Pending,
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+    }
+
+    /// One round: write, read, act, take commands, look at the clock.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, ConnectionError> {
+        let wrote = self.write(cx)?;
+        let read = self.read(cx)?;
+        // Writing makes room, which streams wait for.
+        if read || self.connection.has_events() {
+            self.handle_events(cx, clock())?;
+        }
+        if self.shared.mailbox.poll(cx) {
+            if !self.has_gathered {
+                self.has_gathered = true;
+                cx.waker().wake_by_ref();
+                return Ok(Turn::Wait);
+            }
+            self.take_commands();
+            if self.connection.is_closed() {
+                return Err(ConnectionError::ClosedHere);
+            }
+            // Calls may have been admitted, or ended, by what was done.
+            self.handle_events(cx, clock())?;
+            return Ok(Turn::Again);
+        }
+        if self.is_due(cx) {
+            let now = clock();
+            self.connection.handle_timeout(now)?;
+            self.handle_events(cx, now)?;
+            return Ok(Turn::Again);
+        }
+        let blocked = matches!(wrote, Wrote::Blocked);
+        let more_to_write = !self.connection.output().is_empty() || self.connection.wants_output();
+        match read || (more_to_write && !blocked) {
+            true => Ok(Turn::Again),
+            false => Ok(Turn::Wait),
+        }
+    }
+
+    /// Writes until all is written or the transport takes no more.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
+        loop {
+            self.connection.fill_output();
+            if self.connection.output().is_empty() {
+                self.set_full(false);
+                return Ok(Wrote::All);
+            }
+            let written = match self.poll_write(cx) {
+                Poll::Pending => {
+                    let waiting = self.connection.output().len();
+                    self.set_full(waiting > FULL_OUTPUT_BYTES);
+                    return Ok(Wrote::Blocked);
+                }
+                Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(error)) => return Err(lost(error)),
+            };
+            self.connection.output().advance(written);
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let transport = Pin::new(&mut self.transport.0);
+        let output = self.connection.output();
+        if output.is_contiguous() || !transport.is_write_vectored() {
+            return transport.poll_write(cx, output.first());
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let filled = output.slices(&mut slices);
+        transport.poll_write_vectored(cx, &slices[..filled])
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        if self.is_full != is_full {
+            self.is_full = is_full;
+            self.shared.mailbox.set_full(is_full);
+        }
+    }
+
+    /// Reads once; `false` if there is nothing.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        if self.connection.output().len() > MAX_OUTPUT_BYTES {
+            return Ok(false);
+        }
+        self.input.reserve(self.read_bytes);
+        let room = self.input.capacity() - self.input.len();
+        let transport = Pin::new(&mut self.transport.0);
+        match poll_read_buf(transport, cx, &mut self.input) {
+            Poll::Pending => {
+                // What an idle connection holds is given back with the next read.
+                self.read_bytes = MIN_READ_BYTES;
+                Ok(false)
+            }
+            Poll::Ready(Ok(0)) => {
+                let text = "it ended without a close packet";
+                Err(lost(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
+            }
+            Poll::Ready(Ok(read)) => {
+                if read == room {
+                    self.read_bytes = (2 * self.read_bytes).min(MAX_READ_BYTES);
+                }
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(lost(error)),
+        }
+    }
+
+    fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), ConnectionError> {
+        let result = loop {
+            match self.connection.poll_event(now, &mut self.input) {
+                Ok(Some(event)) => self.handle_event(cx, event),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.wake_all();
+        result
+    }
+
+    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<Outgoing>) {
+        match event {
+            Event::Called(called) => self.serve(cx, called),
+            Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
+            Event::Refused(call, reason) => call.refuse(&reason, &mut self.wakers),
+            Event::Started(call) => self.started(call),
+            Event::Replied {
+                call,
+                metadata,
+                message,
+            } => self.replied(call, metadata, message),
+            Event::Message { call, message } => self.received(call, message),
+            Event::Finished(call) => self.requests_finished(call),
+            Event::Cancelled(call) | Event::Expired(call) => self.handler_unwanted(call),
+            Event::Writable(call) => self.writable(call),
+            Event::Greeted(hello) => {
+                // The connection yields it once.
+                let _ = self.shared.hello.set(hello);
+                self.shared.stage.send_replace(Stage::Open);
+            }
+            // Events of later versions of the protocol crate, and drains: nothing to do here.
+            _ => {}
+        }
+    }
+
+    /// Takes all commands. How many there may be is up to the mailbox.
+    fn take_commands(&mut self) {
+        self.has_gathered = false;
+        let mut commands = std::mem::take(&mut self.commands);
+        self.shared.mailbox.take(&mut commands);
+        let now = clock();
+        for command in commands.drain(..) {
+            self.obey(now, command);
+        }
+        self.commands = commands;
+        self.shared.mailbox.set_full(self.is_full);
+        self.wake_all();
+    }
+
+    fn obey(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Call(request, slot) => self.start_call(now, request, slot),
+            Command::Send(request) => self.send_one_way(now, request),
+            Command::Cancel(slot) => self.cancel(&slot),
+            Command::Answer(handled, result) => self.answer(handled, result),
+            Command::Served(bytes) => self.connection.one_way_served(bytes),
+            Command::Message(outbox, message) => self.send_message(&outbox, message),
+            Command::Finish(outbox, result) => self.finish_stream(&outbox, result),
+            Command::Consumed(inbox, bytes) => self.consumed(&inbox, bytes),
+            Command::Abandoned(inbox) => self.abandoned(&inbox),
+            Command::Close(reason) => self.connection.close(CloseCode::Normal, &reason),
+        }
+    }
+
+    /// Whether the connection's next timeout has come. The timer is only ever set earlier: if it
+    /// fires too early, nothing is due, and it is set anew.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(next) = self.connection.poll_timeout() else {
+            return false;
+        };
+        if self.timer_at.is_none_or(|at| next < at) {
+            self.timer.as_mut().reset(next.into());
+            self.timer_at = Some(next);
+        }
+        let fired = self.timer.as_mut().poll(cx).is_ready();
+        if fired {
+            self.timer_at = None;
+        }
+        fired
+    }
+
+    pub(crate) fn wake_all(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// The connection is over: everyone who waits for something hears of it.
+    fn end(&mut self, error: &ConnectionError) {
+        let commands = self.shared.mailbox.close(error.clone());
+        for (call, sent) in self.connection.take_calls() {
+            call.lose(error, sent, &mut self.wakers);
+        }
+        for command in commands {
+            if let Command::Call(_, slot) = command {
+                self.wakers.extend(slot.answer(Err(not_sent(error))));
+            }
+        }
+        self.incoming.end(error, &mut self.wakers);
+        self.shared
+            .stage
+            .send_replace(Stage::Closed(error.clone()));
+        self.wake_all();
+    }
+
+    /// Writes what is left, and ends the transport.
+    async fn close(&mut self) -> io::Result<()> {
+        while !self.connection.output().is_empty() {
+            let written = poll_fn(|cx| self.poll_write(cx)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.connection.output().advance(written);
+        }
+        self.transport.0.shutdown().await
+    }
+}
+
+impl Drop for Driver {
+    /// The task was aborted, or has ended.
+    fn drop(&mut self) {
+        if self.shared.mailbox.closed().is_none() {
+            self.end(&ConnectionError::ClosedHere);
+        }
+    }
+}
+
+/// Whether there is more to do at once.
+enum Turn {
+    Again,
+    Wait,
+}
+
+enum Wrote {
+    All,
+    Blocked,
+}
+
+fn lost(error: io::Error) -> ConnectionError {
+    ConnectionError::Lost(Arc::new(error))
+}
+
+struct TransportBox(Box<dyn Transport>);
+
+impl std::fmt::Debug for TransportBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Transport")
+    }
+}

@@ -1,0 +1,340 @@
+//! The calls that the other side starts, in the driver of this side.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use tokio::task::{AbortHandle, unconstrained};
+use wawo_protocol::{CallId, Called, Code, ConnectionError, Metadata, packet::End};
+
+use crate::{
+    body::Body,
+    panic::{Catch, catch},
+    peer::{
+        Handle,
+        driver::Driver,
+        mailbox::{Command, Handled},
+        outgoing::Sending,
+        stream::{Inbox, Outbox},
+    },
+    reply::ReplyFuture,
+    request::Request,
+    response::Response,
+    status::{Delivery, Result, Status},
+};
+
+/// The calls of the other side that are not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    /// By the index of the call.
+    running: Vec<Option<Running>>,
+    /// Given to each, so that what comes late is not taken for another call with the same id.
+    serial: u64,
+}
+
+/// A call that is being answered. Dropping it ends the work on it.
+#[derive(Debug)]
+struct Running {
+    serial: u64,
+    handler: Option<AbortHandle>,
+    requests: Option<Arc<Inbox>>,
+    replies: Option<Sending>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(handler) = self.handler.take() {
+            handler.abort();
+        }
+    }
+}
+
+impl Incoming {
+    fn begin(&mut self, call: CallId) -> &mut Running {
+        self.serial += 1;
+        let index = call.index();
+        if index >= self.running.len() {
+            self.running.resize_with(index + 1, || None);
+        }
+        self.running[index].insert(Running {
+            serial: self.serial,
+            handler: None,
+            requests: None,
+            replies: None,
+        })
+    }
+
+    fn running(&mut self, call: CallId) -> Option<&mut Running> {
+        self.running.get_mut(call.index())?.as_mut()
+    }
+
+    fn remove(&mut self, call: CallId) -> Option<Running> {
+        self.running.get_mut(call.index())?.take()
+    }
+
+    /// The connection is over: handlers are dropped, and those that read requests in tasks of
+    /// their own hear of it.
+    pub(crate) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
+        for running in std::mem::take(&mut self.running).into_iter().flatten() {
+            if let Some(requests) = &running.requests {
+                let status = Status::unavailable(format!("no more requests: {error}"));
+                let status = status.with_delivery(Delivery::Unknown);
+                wakers.extend(requests.end(Err(status)));
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Serves a call: its handler is polled once here, and becomes a task only if it waits.
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, called: Called) {
+        let Some(handle) = self.handle.upgrade() else {
+            // The last peer was dropped: the connection is about to be closed.
+            return;
+        };
+        let call = called.call;
+        let bytes = called.message.as_ref().map_or(0, Bytes::len);
+        let request = self.request(called, handle);
+        let service = &mut self.service;
+        let polled = catch(|| {
+            let mut reply = service.call(request);
+            // A budget is for tasks that could do something else; this is one piece of work.
+            let first = pin!(unconstrained(&mut reply)).poll(cx);
+            (first, reply)
+        });
+        match (call, polled) {
+            (Some(call), Err(status)) => self.end_call(call, &status),
+            (Some(call), Ok((Poll::Ready(result), _))) => self.reply(call, result),
+            (Some(call), Ok((Poll::Pending, reply))) => self.spawn(call, reply),
+            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(reply, bytes),
+            (None, _) => self.connection.one_way_served(bytes),
+        }
+    }
+
+    fn request(&mut self, called: Called, handle: Arc<Handle>) -> Request {
+        let body = match (called.call, called.message, called.end) {
+            (_, Some(message), true) => Body::One(message),
+            (None, message, _) => Body::One(message.unwrap_or_default()),
+            (Some(call), message, _) => {
+                let requests = Inbox::new(call);
+                if let Some(message) = message {
+                    requests.push(message);
+                }
+                self.incoming.begin(call).requests = Some(requests.clone());
+                Body::Many(requests.reader(handle.clone()))
+            }
+        };
+        let one_way = called.call.is_none();
+        let mut request = Request::by_id(called.service, called.method, one_way, body);
+        request.set_deadline(called.deadline);
+        *request.metadata_mut() = called.metadata;
+        request.caller = Some(handle.as_caller());
+        request
+    }
+
+    fn spawn(&mut self, call: CallId, reply: ReplyFuture) {
+        let running = match self.incoming.running(call) {
+            Some(running) => running,
+            None => self.incoming.begin(call),
+        };
+        let handled = Handled {
+            call,
+            serial: running.serial,
+        };
+        let shared = self.shared.clone();
+        let task = tokio::spawn(async move {
+            let result = Catch(reply).await;
+            shared.mailbox.push_end(Command::Answer(handled, result));
+        });
+        running.handler = Some(task.abort_handle());
+    }
+
+    fn spawn_one_way(&mut self, reply: ReplyFuture, bytes: usize) {
+        let shared = self.shared.clone();
+        // It runs to its end even if the connection does not: nobody can cancel it.
+        tokio::spawn(async move {
+            // A panic was logged; there is nobody to be told of a status.
+            let _ = Catch(reply).await;
+            shared.mailbox.push_end(Command::Served(bytes));
+        });
+    }
+
+    /// A handler that was spawned has ended.
+    pub(crate) fn answer(&mut self, handled: Handled, result: Result<Response>) {
+        let running = self.incoming.running(handled.call);
+        if running.is_some_and(|running| running.serial == handled.serial) {
+            self.reply(handled.call, result);
+        }
+    }
+
+    fn reply(&mut self, call: CallId, result: Result<Response>) {
+        match result.map(Response::into_parts) {
+            Ok((metadata, Body::One(message))) => {
+                self.incoming.remove(call);
+                self.connection.reply(call, metadata, message);
+            }
+            Ok((metadata, Body::Many(replies))) => {
+                let Some(handle) = self.handle.upgrade() else {
+                    return;
+                };
+                self.connection.open_reply(call, metadata);
+                let running = match self.incoming.running(call) {
+                    Some(running) => running,
+                    None => self.incoming.begin(call),
+                };
+                running.handler = None;
+                running.replies = Some(Sending::new(call, replies, handle));
+            }
+            Err(status) => self.end_call(call, &status),
+        }
+    }
+
+    fn end_call(&mut self, call: CallId, status: &Status) {
+        self.incoming.remove(call);
+        self.connection.end(End {
+            call,
+            code: status.code(),
+            metadata: status.metadata().clone(),
+            text: status.message().to_owned(),
+            details: status.encoded_details(),
+        });
+    }
+
+    /// The caller gave up, or the deadline passed: the work on the call ends.
+    pub(crate) fn handler_unwanted(&mut self, call: CallId) {
+        if let Some(running) = self.incoming.remove(call)
+            && let Some(requests) = &running.requests
+        {
+            let status = Status::cancelled("the call was given up");
+            self.wakers.extend(requests.end(Err(status)));
+        }
+    }
+
+    /// A message of a stream has come.
+    pub(crate) fn received(&mut self, call: CallId, message: Bytes) {
+        let bytes = message.len();
+        let inbox = match self.is_ours(call) {
+            true => self.replies_of(call).cloned(),
+            false => {
+                let running = self.incoming.running(call);
+                running.and_then(|running| running.requests.clone())
+            }
+        };
+        match inbox {
+            Some(inbox) => self.wakers.extend(inbox.push(message)),
+            // The handler let its requests go, and still works: the caller may go on sending.
+            None => self.connection.consume(call, bytes),
+        }
+    }
+
+    /// The caller sends no more requests.
+    pub(crate) fn requests_finished(&mut self, call: CallId) {
+        let running = self.incoming.running(call);
+        if let Some(requests) = running.and_then(|running| running.requests.take()) {
+            self.wakers.extend(requests.end(Ok(())));
+        }
+    }
+
+    pub(crate) fn consumed(&mut self, inbox: &Arc<Inbox>, bytes: usize) {
+        if self.is_current(inbox) {
+            self.connection.consume(inbox.call(), bytes);
+        }
+    }
+
+    /// A stream is no longer read: our call is cancelled; requests to us are thrown away, for the
+    /// handler may still answer.
+    pub(crate) fn abandoned(&mut self, inbox: &Arc<Inbox>) {
+        let call = inbox.call();
+        if self.is_ours(call) {
+            return self.replies_abandoned(inbox);
+        }
+        if self.is_current(inbox)
+            && let Some(running) = self.incoming.running(call)
+        {
+            running.requests = None;
+            // Nobody counts what was not read: all of it is granted again.
+            self.connection.consume(call, usize::MAX);
+        }
+    }
+
+    fn is_current(&mut self, inbox: &Arc<Inbox>) -> bool {
+        let call = inbox.call();
+        let current = match self.is_ours(call) {
+            true => self.replies_of(call),
+            false => {
+                let running = self.incoming.running(call);
+                running.and_then(|running| running.requests.as_ref())
+            }
+        };
+        current.is_some_and(|current| Arc::ptr_eq(current, inbox))
+    }
+
+    /// The next message of a stream of ours.
+    pub(crate) fn send_message(&mut self, outbox: &Arc<Outbox>, message: Bytes) {
+        let call = outbox.call();
+        if !self.is_sending(outbox) {
+            return;
+        }
+        let bytes = message.len();
+        match self.connection.send_message(call, message, false) {
+            Ok(has_left) => self.wakers.extend(outbox.handled(bytes, has_left)),
+            Err(reason) => {
+                let text = format!("a message of the stream is too large: {reason}");
+                let status = Status::resource_exhausted(text);
+                self.end_stream(call, Err(status));
+            }
+        }
+    }
+
+    pub(crate) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {
+        if self.is_sending(outbox) {
+            self.end_stream(outbox.call(), result);
+        }
+    }
+
+    fn end_stream(&mut self, call: CallId, result: Result<()>) {
+        if self.is_ours(call) {
+            return self.requests_ended(call, result);
+        }
+        match result {
+            Ok(()) => {
+                self.incoming.remove(call);
+                let end = End {
+                    call,
+                    code: Code::Ok,
+                    metadata: Metadata::new(),
+                    text: String::new(),
+                    details: Bytes::new(),
+                };
+                self.connection.end(end);
+            }
+            Err(status) => self.end_call(call, &status),
+        }
+    }
+
+    /// What waited for credit has left.
+    pub(crate) fn writable(&mut self, call: CallId) {
+        let sending = self.sending(call);
+        let waker = sending.and_then(|sending| sending.outbox.unblock());
+        self.wakers.extend(waker);
+    }
+
+    fn is_sending(&mut self, outbox: &Arc<Outbox>) -> bool {
+        let sending = self.sending(outbox.call());
+        sending.is_some_and(|sending| Arc::ptr_eq(&sending.outbox, outbox))
+    }
+
+    fn sending(&mut self, call: CallId) -> Option<&Sending> {
+        match self.is_ours(call) {
+            true => self.requests_of(call),
+            false => self.incoming.running(call)?.replies.as_ref(),
+        }
+    }
+
+    fn is_ours(&self, call: CallId) -> bool {
+        call.side() == self.shared.side
+    }
+}

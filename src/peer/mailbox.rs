@@ -1,0 +1,271 @@
+//! Where everyone who holds a peer leaves commands for its driver.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use wawo_protocol::{CallId, ConnectionError};
+
+use crate::{
+    peer::stream::{Inbox, Outbox},
+    reply::ReplySlot,
+    request::Request,
+    response::Response,
+    status::{Result, Status},
+};
+
+/// What a driver is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Start a call, and put the answer into the slot.
+    Call(Request, Arc<ReplySlot>),
+    /// Send a one-way message.
+    Send(Request),
+    /// Nobody waits for the answer any more.
+    Cancel(Arc<ReplySlot>),
+    /// A handler has ended.
+    Answer(Handled, Result<Response>),
+    /// The handler of a one-way message of so many bytes has ended.
+    Served(usize),
+    /// The next message of a stream.
+    Message(Arc<Outbox>, Bytes),
+    /// A stream has ended.
+    Finish(Arc<Outbox>, Result<()>),
+    /// So many bytes of a stream were read.
+    Consumed(Arc<Inbox>, usize),
+    /// A stream is no longer read.
+    Abandoned(Arc<Inbox>),
+    /// Close the connection.
+    Close(String),
+}
+
+/// Which handler a [`Command::Answer`] is about. Ids are used again, so the serial number tells
+/// whether the call it worked on is still the one with that id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handled {
+    pub(crate) call: CallId,
+    pub(crate) serial: u64,
+}
+
+/// The commands for one driver, and its end.
+///
+/// Calls and messages need room: no more than [`MAX_COMMANDS`] commands and [`MAX_BYTES`] of
+/// messages wait, and none while the driver has more to write than it likes. What ends work
+/// always has room: there is at most one such command for each call or stream.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    /// Tells those who wait for room.
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    commands: Vec<Command>,
+    /// Message bytes in `commands`.
+    bytes: usize,
+    /// The driver has enough to do.
+    is_full: bool,
+    driver: Option<Waker>,
+    closed: Option<ConnectionError>,
+}
+
+/// Commands that may wait.
+const MAX_COMMANDS: usize = 16 * 1024;
+
+/// Message bytes that may wait, unless a single message has more.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a command was not taken.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// There is no room; gives the command back.
+    Full(Command),
+    /// The connection is over.
+    Closed(ConnectionError),
+}
+
+impl Mailbox {
+    /// Leaves a command that needs room for so many message bytes.
+    pub(crate) fn push(&self, command: Command, bytes: usize) -> Result<(), NotTaken> {
+        let mut state = self.lock();
+        if let Some(error) = &state.closed {
+            return Err(NotTaken::Closed(error.clone()));
+        }
+        if !state.has_room(bytes) {
+            return Err(NotTaken::Full(command));
+        }
+        state.bytes += bytes;
+        state.commands.push(command);
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+        Ok(())
+    }
+
+    /// Leaves a command that ends something. Lost if the connection is over, where all has ended.
+    pub(crate) fn push_end(&self, command: Command) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        state.commands.push(command);
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+    }
+
+    /// Waits until there is room for so many bytes, or the connection is over.
+    pub(crate) async fn room(&self, bytes: usize) {
+        loop {
+            // Registered before the look, so that no change is missed.
+            let changed = self.room.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_settled(bytes) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn is_settled(&self, bytes: usize) -> bool {
+        let state = self.lock();
+        state.closed.is_some() || state.has_room(bytes)
+    }
+
+    /// Takes all commands, into an empty list. `is_full` says whether the driver has so much to
+    /// write that it wants no more for now.
+    pub(crate) fn take(&self, commands: &mut Vec<Command>) {
+        let mut state = self.lock();
+        mem::swap(&mut state.commands, commands);
+        state.bytes = 0;
+    }
+
+    /// Says whether the driver wants more. Those who wait for room look again.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        let mut state = self.lock();
+        state.is_full = is_full;
+        drop(state);
+        if !is_full {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Whether there are commands; if not, the driver is woken by the next one.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        let has_some = !state.commands.is_empty();
+        if !has_some {
+            match &mut state.driver {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        has_some
+    }
+
+    /// The connection is over: takes no more commands, and gives back those that are here.
+    pub(crate) fn close(&self, error: ConnectionError) -> Vec<Command> {
+        let mut state = self.lock();
+        state.closed = Some(error);
+        state.driver = None;
+        let commands = mem::take(&mut state.commands);
+        drop(state);
+        self.room.notify_waiters();
+        commands
+    }
+
+    /// Why the connection is over, if it is.
+    pub(crate) fn closed(&self) -> Option<ConnectionError> {
+        self.lock().closed.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
+        !self.is_full && fits && self.commands.len() < MAX_COMMANDS
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The status of a call that could not be given to the driver.
+pub(crate) fn not_sent(error: &ConnectionError) -> Status {
+    Status::unavailable(format!("the call was not sent: {error}"))
+        .with_source(error.clone())
+        .with_delivery(crate::status::Delivery::NotSent)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use wawo_protocol::ConnectionError;
+
+    use super::{Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NotTaken};
+
+    fn command() -> Command {
+        Command::Served(0)
+    }
+
+    #[test]
+    fn commands_are_bounded_and_ends_are_not_refused() {
+        let mailbox = Mailbox::default();
+        for _ in 0..MAX_COMMANDS {
+            mailbox.push(command(), 0).unwrap();
+        }
+        assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));
+        mailbox.push_end(command());
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        assert_eq!(commands.len(), MAX_COMMANDS + 1);
+        mailbox.push(command(), 0).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
+        let mailbox = Mailbox::default();
+        mailbox.push(command(), MAX_BYTES + 1).unwrap();
+        assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+        mailbox.take(&mut Vec::new());
+        mailbox.push(command(), MAX_BYTES).unwrap();
+        assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+        let _ = Bytes::new();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_hears_of_it_and_of_the_end() {
+        let mailbox = std::sync::Arc::new(Mailbox::default());
+        for end in [false, true] {
+            mailbox.set_full(true);
+            assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));
+            let waiting = tokio::spawn({
+                let mailbox = mailbox.clone();
+                async move { mailbox.room(0).await }
+            });
+            tokio::task::yield_now().await;
+            match end {
+                false => mailbox.set_full(false),
+                true => drop(mailbox.close(ConnectionError::ClosedHere)),
+            }
+            waiting.await.unwrap();
+        }
+        assert!(matches!(
+            mailbox.push(command(), 0),
+            Err(NotTaken::Closed(_))
+        ));
+    }
+}

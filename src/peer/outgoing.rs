@@ -1,0 +1,247 @@
+//! The calls that this side starts, in its driver.
+
+use std::{sync::Arc, task::Waker, time::Instant};
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+use wawo_protocol::{
+    CallId, Code, ConnectionError, Ended, Metadata, NewCall, NotStarted, StartedCall,
+};
+
+use crate::{
+    body::{Body, Streaming},
+    peer::{
+        driver::Driver,
+        mailbox::not_sent,
+        stream::{Inbox, Outbox, pump},
+    },
+    reply::ReplySlot,
+    request::Request,
+    response::Response,
+    status::{Delivery, Result, Status},
+};
+
+/// What the driver keeps of a call that it started.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    slot: Arc<ReplySlot>,
+    /// The requests, until the call is sent, if they are a stream.
+    requests: Option<Streaming<Bytes>>,
+    /// The requests on their way, if they are a stream.
+    sending: Option<Sending>,
+    /// The replies, if they are a stream.
+    replies: Option<Arc<Inbox>>,
+}
+
+/// A stream that a task carries to the driver. Dropping it ends the task.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) outbox: Arc<Outbox>,
+    task: AbortHandle,
+}
+
+impl Sending {
+    pub(crate) fn new(
+        call: CallId,
+        messages: Streaming<Bytes>,
+        peer: Arc<crate::peer::Handle>,
+    ) -> Self {
+        let outbox = Outbox::new(call);
+        let task = tokio::spawn(pump(messages, outbox.clone(), peer));
+        Self {
+            outbox,
+            task: task.abort_handle(),
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Outgoing {
+    /// The call was not started, or surely not served.
+    pub(crate) fn refuse(self, reason: &NotStarted, wakers: &mut Vec<Waker>) {
+        let code = match reason {
+            NotStarted::MessageTooLarge { .. }
+            | NotStarted::MetadataTooLarge { .. }
+            | NotStarted::Full(_) => Code::ResourceExhausted,
+            _ => Code::Unavailable,
+        };
+        let status = Status::new(code, format!("the call was not sent: {reason}"));
+        self.end(Err(status.with_delivery(Delivery::NotSent)), wakers);
+    }
+
+    /// The connection ended before the call did.
+    pub(crate) fn lose(self, error: &ConnectionError, sent: bool, wakers: &mut Vec<Waker>) {
+        let status = match sent {
+            false => not_sent(error),
+            true => Status::unavailable(format!(
+                "the call was sent and may have been served: {error}"
+            ))
+            .with_source(error.clone())
+            .with_delivery(Delivery::Unknown),
+        };
+        self.end(Err(status), wakers);
+    }
+
+    fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
+        match &self.replies {
+            Some(replies) => wakers.extend(replies.end(result.map(drop))),
+            None => wakers.extend(self.slot.answer(result)),
+        }
+    }
+}
+
+/// A call has ended.
+pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
+    let Ended {
+        token,
+        message,
+        code,
+        metadata,
+        text,
+        details,
+        ..
+    } = ended;
+    let result = match code {
+        Code::Ok => {
+            if let (Some(replies), Some(message)) = (&token.replies, &message) {
+                wakers.extend(replies.push(message.clone()));
+            }
+            let body = message.map_or_else(|| Body::Many(Streaming::empty()), Body::One);
+            Ok(Response::new(metadata, body))
+        }
+        code => {
+            let delivery = match (ended.answered, ended.sent) {
+                (true, _) => Delivery::Answered,
+                (false, true) => Delivery::Unknown,
+                (false, false) => Delivery::NotSent,
+            };
+            let status = Status::received(code, text, metadata, details);
+            Err(status.with_delivery(delivery))
+        }
+    };
+    token.end(result, wakers);
+}
+
+impl Driver {
+    pub(crate) fn start_call(&mut self, now: Instant, request: Request, slot: Arc<ReplySlot>) {
+        if slot.is_gone() {
+            return;
+        }
+        let (call, requests) = new_call(request);
+        let outgoing = Outgoing {
+            slot,
+            requests,
+            sending: None,
+            replies: None,
+        };
+        match self.connection.start_call(now, call, outgoing) {
+            Ok(StartedCall::Sent(id)) => self.started(id),
+            Ok(StartedCall::Waiting) => {}
+            Err((outgoing, reason)) => outgoing.refuse(&reason, &mut self.wakers),
+        }
+    }
+
+    /// A call has its id: it can be cancelled by it, and its stream of requests begins.
+    pub(crate) fn started(&mut self, id: CallId) {
+        let Some(outgoing) = self.connection.token(id) else {
+            return;
+        };
+        outgoing.slot.set_call(id);
+        let requests = outgoing.requests.take();
+        let handle = requests.is_some().then(|| self.handle.upgrade()).flatten();
+        if let (Some(requests), Some(handle), Some(outgoing)) =
+            (requests, handle, self.connection.token(id))
+        {
+            outgoing.sending = Some(Sending::new(id, requests, handle));
+        }
+    }
+
+    pub(crate) fn send_one_way(&mut self, now: Instant, request: Request) {
+        let (service, method) = (request.service(), request.method());
+        let (call, _) = new_call(request);
+        if let Err(reason) = self.connection.send_one_way(now, call) {
+            // Nobody waits for the outcome of a one-way call, but it should be seen.
+            tracing::warn!(%service, %method, %reason, "a one-way message was not sent");
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn cancel(&mut self, slot: &Arc<ReplySlot>) {
+        let same = |outgoing: &Outgoing| Arc::ptr_eq(&outgoing.slot, slot);
+        let Some(id) = slot.call() else {
+            return self.connection.forget(same);
+        };
+        if self.connection.token(id).is_some_and(|outgoing| same(outgoing)) {
+            drop(self.connection.cancel(id));
+        }
+    }
+
+    /// The reply to a call of ours is a stream, and has begun.
+    pub(crate) fn replied(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>) {
+        let handle = self.handle.upgrade();
+        let (Some(handle), Some(outgoing)) = (handle, self.connection.token(id)) else {
+            return;
+        };
+        let replies = Inbox::new(id);
+        if let Some(message) = message {
+            replies.push(message);
+        }
+        outgoing.replies = Some(replies.clone());
+        let body = Body::Many(replies.reader(handle));
+        let waker = outgoing.slot.answer(Ok(Response::new(metadata, body)));
+        self.wakers.extend(waker);
+    }
+
+    /// The replies to a call of ours are no longer read.
+    pub(crate) fn replies_abandoned(&mut self, inbox: &Arc<Inbox>) {
+        let id = inbox.call();
+        if self.replies_of(id).is_some_and(|replies| Arc::ptr_eq(replies, inbox)) {
+            drop(self.connection.cancel(id));
+        }
+    }
+
+    pub(crate) fn replies_of(&mut self, id: CallId) -> Option<&Arc<Inbox>> {
+        self.connection.token(id)?.replies.as_ref()
+    }
+
+    pub(crate) fn requests_of(&mut self, id: CallId) -> Option<&Sending> {
+        self.connection.token(id)?.sending.as_ref()
+    }
+
+    /// The stream of requests of a call of ours has ended.
+    pub(crate) fn requests_ended(&mut self, id: CallId, result: Result<()>) {
+        match result {
+            Ok(()) => self.connection.finish(id),
+            // A caller has no status to give: it gives the call up, and keeps the reason.
+            Err(status) => {
+                if let Some(outgoing) = self.connection.cancel(id) {
+                    outgoing.end(Err(status), &mut self.wakers);
+                }
+            }
+        }
+    }
+}
+
+fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
+    let (service, method, one_way) = (request.service(), request.method(), request.is_one_way());
+    let parts = request.into_parts();
+    let (message, requests) = match parts.body {
+        Body::One(message) => (Some(message), None),
+        Body::Many(requests) => (None, Some(requests)),
+    };
+    let call = NewCall {
+        service,
+        method,
+        deadline: parts.deadline,
+        metadata: parts.metadata,
+        end: message.is_some(),
+        message,
+        one_way,
+    };
+    (call, requests)
+}

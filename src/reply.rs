@@ -1,0 +1,263 @@
+//! The future of an answer.
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use wawo_protocol::CallId;
+
+use crate::{
+    layer::recover,
+    response::Response,
+    status::{BoxError, Result, Status},
+};
+
+/// The future of every service in wawo: resolves to the response of a call.
+///
+/// Dropping it before it is ready cancels the call.
+#[must_use = "dropping it cancels the call"]
+pub struct ReplyFuture(Kind);
+
+enum Kind {
+    Boxed(Pin<Box<dyn Future<Output = Result<Response>> + Send>>),
+    Promised(Promised),
+    Ready(Option<Result<Response>>),
+}
+
+impl ReplyFuture {
+    /// Boxes a future, whose error may be that of any layer: the errors of tower's own layers,
+    /// and a [`Status`] in a box, become the right status. A `ReplyFuture` comes back as it is,
+    /// so that layers upon layers box no more than once.
+    pub fn new<F, E>(future: F) -> Self
+    where
+        F: Future<Output = std::result::Result<Response, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let mut slot = Some(future);
+        let any: &mut dyn Any = &mut slot;
+        if let Some(reply) = any.downcast_mut::<Option<Self>>()
+            && let Some(reply) = reply.take()
+        {
+            return reply;
+        }
+        match slot {
+            Some(future) => Self(Kind::Boxed(Box::pin(async move {
+                future.await.map_err(|error| recover::status(error.into()))
+            }))),
+            // Not reached: the slot is only emptied where a reply was found in it.
+            None => Self::ready(Err(Status::internal("no reply"))),
+        }
+    }
+
+    /// Boxes the future of a handler, whose errors are statuses.
+    pub(crate) fn boxed(future: impl Future<Output = Result<Response>> + Send + 'static) -> Self {
+        Self(Kind::Boxed(Box::pin(future)))
+    }
+
+    /// An answer that is known already.
+    pub fn ready(result: Result<Response>) -> Self {
+        Self(Kind::Ready(Some(result)))
+    }
+
+    pub(crate) fn promised(slot: Arc<ReplySlot>, canceller: Arc<dyn Canceller>) -> Self {
+        let canceller = Some(canceller);
+        Self(Kind::Promised(Promised { slot, canceller }))
+    }
+}
+
+impl Future for ReplyFuture {
+    type Output = Result<Response>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
+        match &mut self.0 {
+            Kind::Boxed(future) => future.as_mut().poll(cx),
+            Kind::Promised(promised) => promised.poll(cx),
+            Kind::Ready(result) => match result.take() {
+                Some(result) => Poll::Ready(result),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for ReplyFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplyFuture")
+    }
+}
+
+/// The place where a driver puts the answer to a call that this side started.
+#[derive(Debug, Default)]
+pub(crate) struct ReplySlot {
+    state: Mutex<SlotState>,
+    /// The id of the call, once the driver has sent it; only the driver uses it.
+    call: OnceLock<CallId>,
+}
+
+#[derive(Debug)]
+enum SlotState {
+    Waiting(Option<Waker>),
+    Answered(Result<Response>),
+    /// Answered and taken, or no longer wanted.
+    Gone,
+}
+
+impl Default for SlotState {
+    fn default() -> Self {
+        Self::Waiting(None)
+    }
+}
+
+impl ReplySlot {
+    /// Puts the answer in; returns the waker of whoever waits for it, to be woken without locks.
+    pub(crate) fn answer(&self, result: Result<Response>) -> Option<Waker> {
+        let mut state = self.lock();
+        match &mut *state {
+            SlotState::Waiting(waker) => {
+                let waker = waker.take();
+                *state = SlotState::Answered(result);
+                waker
+            }
+            SlotState::Answered(_) | SlotState::Gone => None,
+        }
+    }
+
+    /// The call has been sent under this id.
+    pub(crate) fn set_call(&self, call: CallId) {
+        // A call is sent once.
+        let _ = self.call.set(call);
+    }
+
+    /// The id of the call, if it has been sent.
+    pub(crate) fn call(&self) -> Option<CallId> {
+        self.call.get().copied()
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(*self.lock(), SlotState::Gone)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hears when the answer to a call is no longer wanted.
+pub(crate) trait Canceller: Send + Sync {
+    fn cancel(&self, slot: &Arc<ReplySlot>);
+}
+
+struct Promised {
+    slot: Arc<ReplySlot>,
+    /// `None` once the answer was taken.
+    canceller: Option<Arc<dyn Canceller>>,
+}
+
+impl Promised {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Response>> {
+        let mut state = self.slot.lock();
+        match std::mem::replace(&mut *state, SlotState::Gone) {
+            SlotState::Waiting(waker) => {
+                let waker = match waker {
+                    Some(waker) if waker.will_wake(cx.waker()) => waker,
+                    _ => cx.waker().clone(),
+                };
+                *state = SlotState::Waiting(Some(waker));
+                Poll::Pending
+            }
+            SlotState::Answered(result) => {
+                drop(state);
+                self.canceller = None;
+                Poll::Ready(result)
+            }
+            SlotState::Gone => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        let Some(canceller) = self.canceller.take() else {
+            return;
+        };
+        // The state is changed before the driver hears of it, so that a call that the driver has
+        // not started yet is seen to be unwanted whichever of the two it comes to first.
+        let before = std::mem::replace(&mut *self.slot.lock(), SlotState::Gone);
+        if matches!(before, SlotState::Waiting(_)) {
+            canceller.cancel(&self.slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use bytes::Bytes;
+
+    use super::{Canceller, ReplyFuture, ReplySlot};
+    use crate::{body::Body, response::Response, status::Status};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Canceller for Count {
+        fn cancel(&self, _: &Arc<ReplySlot>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn promise() -> (Arc<ReplySlot>, Arc<Count>, ReplyFuture) {
+        let (slot, count) = (Arc::new(ReplySlot::default()), Arc::new(Count::default()));
+        let reply = ReplyFuture::promised(slot.clone(), count.clone());
+        (slot, count, reply)
+    }
+
+    fn response() -> Response {
+        Response::new(Default::default(), Body::One(Bytes::new()))
+    }
+
+    #[tokio::test]
+    async fn an_answer_wakes_who_waits_and_nothing_is_cancelled() {
+        let (slot, count, reply) = promise();
+        let waiting = tokio::spawn(reply);
+        tokio::task::yield_now().await;
+        slot.answer(Ok(response())).unwrap().wake();
+        waiting.await.unwrap().unwrap();
+        assert!(slot.is_gone());
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn dropping_a_reply_cancels_once_and_a_late_answer_is_let_go() {
+        let (slot, count, reply) = promise();
+        drop(reply);
+        assert!(slot.is_gone());
+        assert!(slot.answer(Ok(response())).is_none());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn dropping_an_answered_reply_cancels_nothing() {
+        let (slot, count, reply) = promise();
+        slot.answer(Err(Status::aborted("no")));
+        drop(reply);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reply_future_is_not_boxed_twice() {
+        let reply = ReplyFuture::new(ReplyFuture::ready(Ok(response())));
+        assert!(matches!(reply.0, super::Kind::Ready(_)));
+        reply.await.unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! What can be served: a tower service that knows which service of the schema it is.
+
+use std::{
+    mem,
+    task::{self, Poll, Waker},
+};
+
+use tower::{Layer, Service, ServiceExt};
+use wawo_protocol::MethodId;
+
+use crate::{
+    descriptor::{MethodDescriptor, ServiceDescriptor},
+    layer::recover,
+    reply::ReplyFuture,
+    request::Request,
+    response::Response,
+    status::{BoxError, Result, Status},
+};
+
+/// A service of the schema that can be served: a generated `..Server`, with or without layers.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a served wawo service",
+    label = "expected a generated `..Server`",
+    note = "write `ChatServer::new(room)`; put layers on with `.layer(..)`, which keeps the service id"
+)]
+pub trait Serve:
+    Service<Request, Response = Response, Error = Status, Future = ReplyFuture>
+    + Clone
+    + Send
+    + 'static
+{
+    /// Which service it is.
+    fn descriptor(&self) -> &'static ServiceDescriptor;
+}
+
+/// A served service with a layer around all of its methods, or around one.
+#[derive(Debug, Clone)]
+pub struct Layered<S, L> {
+    inner: S,
+    layered: L,
+    /// `None` for all methods.
+    only: Option<MethodId>,
+}
+
+impl<S: Serve, L> Layered<S, L> {
+    /// For generated code: puts `layer` around `inner`, or around one of its methods.
+    #[doc(hidden)]
+    pub fn new(
+        inner: S,
+        layer: impl Layer<S, Service = L>,
+        only: Option<&MethodDescriptor>,
+    ) -> Self {
+        Self {
+            layered: layer.layer(inner.clone()),
+            inner,
+            only: only.map(MethodDescriptor::id),
+        }
+    }
+
+    /// Puts another layer around all methods, outside of those that are there.
+    pub fn layer<M: Layer<Self>>(self, layer: M) -> Layered<Self, M::Service>
+    where
+        Self: Serve,
+    {
+        Layered::new(self, layer, None)
+    }
+
+    /// Puts another layer around one method, outside of those that are there.
+    pub fn layer_method<M: Layer<Self>>(
+        self,
+        method: &MethodDescriptor,
+        layer: M,
+    ) -> Layered<Self, M::Service>
+    where
+        Self: Serve,
+    {
+        Layered::new(self, layer, Some(method))
+    }
+}
+
+impl<S: Serve, L: CallService> Service<Request> for Layered<S, L> {
+    type Response = Response;
+    type Error = Status;
+    type Future = ReplyFuture;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
+        // Which of the two is meant is known with the request only: `call_now` asks it then.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> ReplyFuture {
+        match self.only {
+            Some(method) if method != request.method() => call_now(&mut self.inner, request),
+            _ => call_now(&mut self.layered, request),
+        }
+    }
+}
+
+impl<S: Serve, L: CallService> Serve for Layered<S, L> {
+    fn descriptor(&self) -> &'static ServiceDescriptor {
+        self.inner.descriptor()
+    }
+}
+
+/// Any tower service that takes calls: what layers make of a service, or of a caller.
+pub trait CallService:
+    Service<Request, Response = Response, Error: Into<BoxError>, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> CallService for S where
+    S: Service<Request, Response = Response, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Calls a service, now if it is ready.
+///
+/// One that is not ready has a place in the queue of whatever it waits for. It moves into the
+/// future, with its place, and a fresh clone stays here. Were it left here, the place would be
+/// given to a service that nobody polls, and all others would wait behind it for ever.
+pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ReplyFuture {
+    let mut cx = task::Context::from_waker(Waker::noop());
+    match service.poll_ready(&mut cx) {
+        Poll::Ready(Ok(())) => ReplyFuture::new(service.call(request)),
+        Poll::Ready(Err(error)) => ReplyFuture::ready(Err(recover::status(error.into()))),
+        Poll::Pending => {
+            let fresh = service.clone();
+            let waiting = mem::replace(service, fresh);
+            ReplyFuture::new(waiting.oneshot(request))
+        }
+    }
+}
+
+/// A service whose type no longer shows, so that many kinds stand in one table.
+pub(crate) struct BoxService(Box<dyn Erased>);
+
+trait Erased: Send {
+    fn call(&mut self, request: Request) -> ReplyFuture;
+    fn boxed(&self) -> Box<dyn Erased>;
+}
+
+impl<S: CallService> Erased for S {
+    fn call(&mut self, request: Request) -> ReplyFuture {
+        call_now(self, request)
+    }
+
+    fn boxed(&self) -> Box<dyn Erased> {
+        Box::new(self.clone())
+    }
+}
+
+impl BoxService {
+    pub(crate) fn new(service: impl CallService) -> Self {
+        Self(Box::new(service))
+    }
+
+    pub(crate) fn call(&mut self, request: Request) -> ReplyFuture {
+        self.0.call(request)
+    }
+}
+
+impl Clone for BoxService {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
+    }
+}
+
+impl std::fmt::Debug for BoxService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BoxService")
+    }
+}

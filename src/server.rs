@@ -1,0 +1,221 @@
+//! Serving services to all who connect.
+
+mod accept;
+
+use std::io;
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tower::{Layer, layer::util::Identity};
+use wawo_protocol::{Config, ConfigError, Side};
+
+use crate::{
+    dispatch::{Dispatch, DuplicateService},
+    peer::{self, Peer},
+    serve::{BoxService, CallService, Serve},
+    services::Services,
+    transport::{Address, AddressError, Listener, Transport},
+};
+
+/// Serves services to all who connect.
+///
+/// ```no_run
+/// # async fn serve(chat: impl wawo::Serve) -> Result<(), wawo::ServeError> {
+/// wawo::Server::builder()
+///     .add_service(chat)
+///     .serve("tcp://127.0.0.1:4000")
+///     .await
+/// # }
+/// ```
+///
+/// It serves while [`run`](Self::run) is polled. Dropping the server, or the future of `run`,
+/// closes its listeners and its connections at once.
+#[derive(Debug)]
+pub struct Server {
+    service: BoxService,
+    config: Config,
+    max_connections: usize,
+    listeners: Vec<Listener>,
+    connections: JoinSet<()>,
+}
+
+/// Puts a [`Server`] together.
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `serve` or `bind`"]
+pub struct ServerBuilder<L = Identity> {
+    services: Services<L>,
+    config: Config,
+    max_connections: usize,
+}
+
+impl Server {
+    /// A server without services, with the default limits.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            services: Services::new(),
+            config: Config::default(),
+            max_connections: 10_000,
+        }
+    }
+
+    /// Listens at one more address.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an address, or it is taken.
+    pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
+        let address: Address = address.parse()?;
+        let listener = Listener::bind(&address).await;
+        let listener = listener.map_err(|source| ServeError::Bind { address, source })?;
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Where the server listens, in the order of `bind`; for a port 0, with the port that was
+    /// chosen.
+    pub fn addresses(&self) -> Vec<Address> {
+        let addresses = self.listeners.iter().map(Listener::address);
+        addresses.filter_map(Result::ok).collect()
+    }
+
+    /// Serves over a transport that is open already; the peer is at the other end of it. It is
+    /// served until it closes, or the server is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range.
+    pub fn accept_over(&mut self, transport: impl Transport) -> Result<Peer, ServeError> {
+        self.accept(Box::new(transport), None)
+    }
+
+    fn accept(
+        &mut self,
+        transport: Box<dyn Transport>,
+        from: Option<Address>,
+    ) -> Result<Peer, ServeError> {
+        let (config, service) = (self.config.clone(), self.service.clone());
+        let (peer, driver) = peer::start(Side::Accepting, transport, from, config, service)?;
+        let kept = peer.clone();
+        let abort = AbortOnDrop(driver);
+        self.connections.spawn(async move {
+            // The last clone of a peer closes its connection; this one lasts as long as it does.
+            let _kept = kept;
+            let mut abort = abort;
+            // A driver that panics has ended its connection, and the panic was printed.
+            let _ = (&mut abort.0).await;
+        });
+        Ok(peer)
+    }
+}
+
+/// A driver whose connection ends with its server.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<L> ServerBuilder<L> {
+    /// Serves a service: a generated `..Server`, with or without layers.
+    pub fn add_service(mut self, service: impl Serve) -> Self {
+        self.services.add(service);
+        self
+    }
+
+    /// Puts a tower layer around all services. The first one added sees a call first.
+    pub fn layer<M>(self, layer: M) -> ServerBuilder<tower::layer::util::Stack<M, L>> {
+        ServerBuilder {
+            services: self.services.layer(layer),
+            config: self.config,
+            max_connections: self.max_connections,
+        }
+    }
+
+    /// Sets limits and timeouts of each connection.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How many connections there may be; further ones wait to be accepted. Default 10,000.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = max;
+        self
+    }
+
+    /// A server that does not listen anywhere yet.
+    ///
+    /// # Errors
+    ///
+    /// If two services have one id, or a setting is out of its range.
+    pub fn build(self) -> Result<Server, ServeError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let (service, table) = self.services.build()?;
+        let mut config = self.config;
+        config.services = table;
+        config.check()?;
+        Ok(Server {
+            service,
+            config,
+            max_connections: self.max_connections,
+            listeners: Vec::new(),
+            connections: JoinSet::new(),
+        })
+    }
+
+    /// A server that listens at an [`Address`], such as `tcp://127.0.0.1:0`.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and if the address is wrong or taken.
+    pub async fn bind(self, address: &str) -> Result<Server, ServeError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let mut server = self.build()?;
+        server.bind(address).await?;
+        Ok(server)
+    }
+
+    /// Listens at an [`Address`], and serves for ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn serve(self, address: &str) -> Result<(), ServeError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        self.bind(address).await?.run().await
+    }
+}
+
+/// Why a server cannot serve.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is not one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address}")]
+    Bind {
+        /// The address.
+        address: Address,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two services have one id.
+    #[error(transparent)]
+    DuplicateService(#[from] DuplicateService),
+    /// A setting is out of its range.
+    #[error("the configuration is wrong")]
+    Config(#[from] ConfigError),
+    /// There is nowhere to listen.
+    #[error("the server listens nowhere; call `bind` before `run`")]
+    Unbound,
+}

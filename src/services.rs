@@ -1,0 +1,81 @@
+//! The services and layers of one side while they are put together.
+
+use bytes::Bytes;
+use prost::Message;
+use tower::{
+    Layer,
+    layer::util::{Identity, Stack},
+};
+
+use crate::{
+    dispatch::{Dispatch, DuplicateService},
+    serve::{BoxService, CallService, Serve},
+    wire,
+};
+
+/// What a server or a peer will serve.
+#[derive(Debug, Clone)]
+pub(crate) struct Services<L> {
+    layers: L,
+    dispatch: Dispatch,
+    /// The first mistake; told when all is put together.
+    duplicate: Option<DuplicateService>,
+}
+
+impl Services<Identity> {
+    pub(crate) fn new() -> Self {
+        Self {
+            layers: Identity::new(),
+            dispatch: Dispatch::default(),
+            duplicate: None,
+        }
+    }
+}
+
+impl<L> Services<L> {
+    /// Adds a service.
+    pub(crate) fn add(&mut self, service: impl Serve) {
+        if let Err(duplicate) = self.dispatch.add(service) {
+            self.duplicate.get_or_insert(duplicate);
+        }
+    }
+
+    /// Puts a layer around all services; the first one added sees a call first.
+    pub(crate) fn layer<M>(self, layer: M) -> Services<Stack<M, L>> {
+        Services {
+            layers: Stack::new(layer, self.layers),
+            dispatch: self.dispatch,
+            duplicate: self.duplicate,
+        }
+    }
+
+    /// The whole as one service, and the table for the hello.
+    pub(crate) fn build(self) -> Result<(BoxService, Bytes), DuplicateService>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        if let Some(duplicate) = self.duplicate {
+            return Err(duplicate);
+        }
+        let table = table(&self.dispatch);
+        let service = BoxService::new(self.layers.layer(self.dispatch));
+        Ok((service, table))
+    }
+}
+
+/// The services for the hello, which has room for some 300. A table that does not fit is left
+/// out: it helps the other side to give better errors, and is not needed to call.
+fn table(dispatch: &Dispatch) -> Bytes {
+    const MAX_TABLE_BYTES: usize = 12 * 1024;
+    let entry = |descriptor: &crate::descriptor::ServiceDescriptor| wire::ServiceEntry {
+        id: descriptor.id().0,
+        name: descriptor.name().to_owned(),
+        fingerprint: descriptor.fingerprint(),
+    };
+    let services = dispatch.descriptors().map(entry).collect();
+    let table = wire::ServiceTable { services }.encode_to_vec();
+    match table.len() <= MAX_TABLE_BYTES {
+        true => table.into(),
+        false => Bytes::new(),
+    }
+}

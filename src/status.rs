@@ -1,0 +1,348 @@
+//! How a call ends: a code, a text, details, and for the log a source.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use bytes::Bytes;
+use prost::Message;
+use wawo_protocol::{Code, Metadata, MetadataError};
+
+use crate::wire;
+
+/// An error of any type, as tower's layers return them.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The result of a call, and of a handler.
+pub type Result<T, E = Status> = std::result::Result<T, E>;
+
+/// How a call failed. To turn another error into one, use
+/// [`or_status`](crate::OrStatus::or_status) on the result, or implement `From<YourError> for
+/// Status` and use `?`.
+///
+/// A handler returns it, and the caller receives code, message, details and metadata. The
+/// *source* stays on this side, for the log. A status is a single pointer wide.
+///
+/// A status that a call returned remembers that it did. If a handler answers with it, by `?` on a
+/// call of its own, it is not passed on as it is: what the next service says to us is not meant
+/// for our caller. `DeadlineExceeded` and `Unavailable` keep their code, all others become
+/// `Internal`, with a neutral text; the original becomes the source.
+/// [`forward`](Self::forward) passes it on unchanged.
+#[derive(Debug, Clone)]
+pub struct Status(Box<Fault>);
+
+#[derive(Debug, Clone)]
+struct Fault {
+    code: Code,
+    message: Cow<'static, str>,
+    details: Vec<Detail>,
+    metadata: Metadata,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+    delivery: Delivery,
+    from_call: bool,
+}
+
+/// One more thing that a status says, as a protobuf message of any type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Detail {
+    /// Names the type of the message, such as `type.googleapis.com/google.rpc.RetryInfo`.
+    pub type_url: String,
+    /// The encoded message.
+    pub value: Bytes,
+}
+
+/// How far a call that failed had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "not sent, perhaps, or surely")]
+pub enum Delivery {
+    /// No byte of it left this side, or the other side said that it will not serve it: its
+    /// handler certainly did not run, and the call may be made again.
+    NotSent,
+    /// It was sent and never answered: its handler may have run, or not.
+    Unknown,
+    /// The other side, or a layer on the way, answered with this status.
+    Answered,
+}
+
+impl Status {
+    /// A status with a code and a text that the other side may read.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Fault {
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            metadata: Metadata::new(),
+            source: None,
+            delivery: Delivery::Answered,
+            from_call: false,
+        }))
+    }
+
+    /// The outcome.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The outcome in words.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Adds a detail: the encoded bytes of a protobuf message, and the URL of its type. Details
+    /// that do not fit beside the message into one packet are left out on the wire.
+    #[must_use = "returns the status with the detail"]
+    pub fn with_detail(mut self, type_url: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.0.details.push(Detail {
+            type_url: type_url.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// The details, in order.
+    pub fn details(&self) -> &[Detail] {
+        &self.0.details
+    }
+
+    /// Adds metadata, which arrives with the status.
+    ///
+    /// # Errors
+    ///
+    /// If the key or the value may not stand in [`Metadata`].
+    pub fn with_metadata(
+        mut self,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<Bytes>,
+    ) -> std::result::Result<Self, MetadataError> {
+        self.0.metadata.insert(key, value)?;
+        Ok(self)
+    }
+
+    /// The metadata that came, or will go, with the status.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// Keeps the error behind this status, for the log on this side; it is never sent.
+    #[must_use = "returns the status with the source"]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// How far the call had come.
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// Whether the call may be made again without being run twice.
+    pub fn is_safe_to_retry(&self) -> bool {
+        self.0.delivery == Delivery::NotSent
+    }
+
+    /// Lets a handler pass on the status of a call that it made, as it is.
+    #[must_use = "returns the status that a handler may answer with"]
+    pub fn forward(mut self) -> Self {
+        self.0.from_call = false;
+        self
+    }
+
+    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.0.delivery = delivery;
+        self
+    }
+
+    /// Marks a status that a call returned.
+    pub(crate) fn from_call(mut self) -> Self {
+        self.0.from_call = true;
+        self
+    }
+
+    /// The status that a handler's caller may see: the one rule for `?` on the status of a call
+    /// that the handler made.
+    pub(crate) fn answered(self) -> Self {
+        if !self.0.from_call {
+            return self.with_delivery(Delivery::Answered);
+        }
+        let code = match self.0.code {
+            code @ (Code::DeadlineExceeded | Code::Unavailable) => code,
+            _ => Code::Internal,
+        };
+        Self::new(code, "a call to another service failed").with_source(self)
+    }
+
+    /// A status as it came from the other side.
+    pub(crate) fn received(code: Code, text: String, metadata: Metadata, details: Bytes) -> Self {
+        let mut status = Self::new(code, text);
+        status.0.metadata = metadata;
+        // Details that cannot be read are lost; the outcome itself is not in doubt.
+        let details = wire::StatusDetails::decode(details).unwrap_or_default();
+        let detail = |any: prost_types::Any| Detail {
+            type_url: any.type_url,
+            value: any.value.into(),
+        };
+        status.0.details = details.details.into_iter().map(detail).collect();
+        status
+    }
+
+    /// The details as they travel.
+    pub(crate) fn encoded_details(&self) -> Bytes {
+        let any = |detail: &Detail| prost_types::Any {
+            type_url: detail.type_url.clone(),
+            value: detail.value.to_vec(),
+        };
+        let details = self.0.details.iter().map(any).collect();
+        wire::StatusDetails { details }.encode_to_vec().into()
+    }
+}
+
+/// One constructor a code, all alike.
+macro_rules! constructors {
+    ($($name:ident $code:ident,)*) => {
+        impl Status {
+            $(
+                #[doc = concat!("A status with [`Code::", stringify!($code), "`].")]
+                pub fn $name(message: impl Into<Cow<'static, str>>) -> Self {
+                    Self::new(Code::$code, message)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    cancelled Cancelled,
+    unknown Unknown,
+    invalid_argument InvalidArgument,
+    deadline_exceeded DeadlineExceeded,
+    not_found NotFound,
+    already_exists AlreadyExists,
+    permission_denied PermissionDenied,
+    resource_exhausted ResourceExhausted,
+    failed_precondition FailedPrecondition,
+    aborted Aborted,
+    out_of_range OutOfRange,
+    unimplemented Unimplemented,
+    internal Internal,
+    unavailable Unavailable,
+    data_loss DataLoss,
+    unauthenticated Unauthenticated,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message() {
+            "" => write!(f, "{}", self.code()),
+            message => write!(f, "{}: {message}", self.code()),
+        }
+    }
+}
+
+impl Error for Status {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.0.source.as_deref()?;
+        Some(source)
+    }
+}
+
+impl From<MetadataError> for Status {
+    fn from(error: MetadataError) -> Self {
+        Self::invalid_argument(error.to_string()).with_source(error)
+    }
+}
+
+/// Turns the failure of a `Result`, or the `None` of an `Option`, into a [`Status`].
+///
+/// ```
+/// use wawo::{Code, OrStatus, Result};
+///
+/// fn parse(number: &str) -> Result<u32> {
+///     number.parse().or_status(Code::InvalidArgument, "bad number")
+/// }
+/// assert_eq!(parse("x").unwrap_err().code(), Code::InvalidArgument);
+/// ```
+pub trait OrStatus<T> {
+    /// The value, or a status with this code and text; an error becomes its source.
+    ///
+    /// # Errors
+    ///
+    /// If there is no value.
+    fn or_status(self, code: Code, message: impl Into<Cow<'static, str>>) -> Result<T>;
+}
+
+impl<T, E: Into<BoxError>> OrStatus<T> for std::result::Result<T, E> {
+    fn or_status(self, code: Code, message: impl Into<Cow<'static, str>>) -> Result<T> {
+        self.map_err(|error| Status::new(code, message).with_source(error))
+    }
+}
+
+impl<T> OrStatus<T> for Option<T> {
+    fn or_status(self, code: Code, message: impl Into<Cow<'static, str>>) -> Result<T> {
+        self.ok_or_else(|| Status::new(code, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use wawo_protocol::{Code, Metadata};
+
+    use super::{Delivery, OrStatus, Status};
+
+    #[test]
+    fn a_status_is_one_pointer_wide() {
+        assert_eq!(size_of::<Result<(), Status>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn details_come_back_as_they_were() {
+        let status = Status::not_found("no such room").with_detail("type/a", vec![1, 2]);
+        let received = Status::received(
+            status.code(),
+            status.message().to_owned(),
+            Metadata::new(),
+            status.encoded_details(),
+        );
+        assert_eq!(received.details(), status.details());
+        assert_eq!(received.to_string(), "NotFound: no such room");
+    }
+
+    #[test]
+    fn the_status_of_a_call_does_not_leak_through_a_handler() {
+        let inner = Status::invalid_argument("secret")
+            .with_detail("type/a", vec![1])
+            .from_call();
+        let outer = inner.answered();
+        assert_eq!(outer.code(), Code::Internal);
+        assert_eq!(outer.message(), "a call to another service failed");
+        assert!(outer.details().is_empty());
+        assert!(outer.source().unwrap().to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_passed_deadline_and_unavailability_keep_their_code_through_a_handler() {
+        for code in [Code::DeadlineExceeded, Code::Unavailable] {
+            let status = Status::new(code, "secret").with_delivery(Delivery::NotSent);
+            let outer = status.from_call().answered();
+            assert_eq!(outer.code(), code);
+            assert!(!outer.message().contains("secret"));
+            assert!(!outer.is_safe_to_retry());
+        }
+    }
+
+    #[test]
+    fn forward_passes_a_status_on_as_it_is() {
+        let status = Status::invalid_argument("for all to see").from_call();
+        let outer = status.forward().answered();
+        assert_eq!(outer.message(), "for all to see");
+    }
+
+    #[test]
+    fn results_and_options_become_statuses() {
+        let status = "x".parse::<u8>().or_status(Code::InvalidArgument, "bad number");
+        let status = status.unwrap_err();
+        assert!(status.source().unwrap().to_string().contains("digit"));
+        let status = None::<()>.or_status(Code::NotFound, "no such room").unwrap_err();
+        assert_eq!(status.to_string(), "NotFound: no such room");
+    }
+}

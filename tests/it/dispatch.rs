@@ -1,0 +1,91 @@
+//! What a caller hears when a call cannot be served.
+
+use bytes::Bytes;
+use tower::{Service, ServiceExt};
+use wawo::{Body, Code, Config, MethodId, Peer, Request, ServiceId, Status, Streaming};
+
+use crate::support::{EchoClient, echo_service, message, pair, pair_with};
+
+async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
+    let request = Request::by_id(ServiceId(service), MethodId(method), false, body);
+    let mut peer = peer.clone();
+    let reply = peer.ready().await.unwrap().call(request).await;
+    reply.expect_err("the call cannot be served")
+}
+
+#[tokio::test]
+async fn an_unknown_service_or_method_is_named() {
+    let pair = pair().await;
+    let nothing = || Body::One(Bytes::new());
+    let status = call(&pair.to_server, 8, 1, nothing()).await;
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.message(), "no service with id 8 is served here");
+    let status = call(&pair.to_server, 7, 99, nothing()).await;
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.message(), "`tests.echo.Echo` has no method with id 99");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_names_its_method() {
+    let pair = pair().await;
+    let garbage = Body::One(Bytes::from_static(b"\xff\xff"));
+    let status = call(&pair.to_server, 7, 1, garbage).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let text = "the request of 2 bytes for `tests.echo.Echo/Say` cannot be decoded: ";
+    assert!(status.message().starts_with(text), "{status}");
+    // The connection is none the worse for it.
+    let echo = EchoClient::new(&pair.to_server);
+    assert_eq!(echo.say(message("fine")).await.unwrap().data, "fine");
+}
+
+#[tokio::test]
+async fn a_stream_for_a_method_that_takes_one_request_is_refused() {
+    let pair = pair().await;
+    let items = Streaming::new(futures::stream::iter([Ok(Bytes::new()), Ok(Bytes::new())]));
+    let status = call(&pair.to_server, 7, 1, Body::Many(items)).await;
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(
+        status.message(),
+        "`tests.echo.Echo/Say` takes one request, not a stream of requests"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_where_one_reply_was_expected_is_an_error() {
+    let pair = pair().await;
+    let mut peer = pair.to_server.clone();
+    let request = Request::new(&echo_service::method::REPEAT, Body::One(Bytes::new()));
+    let reply = peer.ready().await.unwrap().call(request).await.unwrap();
+    assert!(matches!(reply.body(), Body::Many(_)));
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_of_the_peer_is_refused_before_it_is_sent() {
+    let mut config = Config::default();
+    config.limits.max_message_bytes = 100_000;
+    let pair = pair_with(Config::default(), config).await;
+    let echo = EchoClient::new(&pair.to_server);
+    let status = echo.say(message(vec![0; 100_001])).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(
+        status.message(),
+        "the call was not sent: a message of 100005 bytes; \
+         the peer takes at most 100000 (its max_message_bytes)"
+    );
+    assert!(status.is_safe_to_retry());
+    // To the last byte it fits.
+    let data = vec![7; 100_000 - 4];
+    assert_eq!(echo.say(message(data.clone())).await.unwrap().data, data);
+}
+
+#[tokio::test]
+async fn a_reply_over_the_limit_of_the_caller_is_refused_by_its_handler_side() {
+    let mut config = Config::default();
+    config.limits.max_message_bytes = 100_000;
+    let pair = pair_with(config, Config::default()).await;
+    let echo = EchoClient::new(&pair.to_server);
+    let status = echo.say(message(vec![0; 100_001])).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let text = "the reply has a message of 100005 bytes; the peer takes at most 100000";
+    assert!(status.message().starts_with(text), "{status}");
+}

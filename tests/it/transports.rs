@@ -1,0 +1,106 @@
+//! The same calls over every transport, from both ends.
+
+use std::sync::atomic::Ordering;
+
+use wawo::{ConnectError, Peer, ServeError, Server};
+
+use crate::support::{EchoClient, EchoServer, Parrot, message, pair, serve};
+
+async fn both_ends_call(address: &str) {
+    let (server, address, seen) = serve(address).await;
+    let peer = Peer::builder(address)
+        .add_service(EchoServer::new(Parrot::default()))
+        .connect()
+        .await
+        .unwrap();
+    let echo = EchoClient::new(&peer);
+    assert_eq!(echo.say(message("there")).await.unwrap().data, "there");
+    assert_eq!(echo.act(message("call back")).await.unwrap().data, "back");
+    echo.note(message("note")).await.unwrap();
+    seen.until(|seen| seen.notes.load(Ordering::SeqCst) == 1).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn both_ends_call_over_tcp() {
+    both_ends_call("tcp://127.0.0.1:0").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn both_ends_call_over_a_unix_socket_whose_file_comes_and_goes() {
+    let path = std::env::temp_dir().join(format!("wawo-it-{}.sock", std::process::id()));
+    // A socket that a process left behind is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let address = format!("unix://{}", path.display());
+    both_ends_call(&address).await;
+    let (server, ..) = serve(&address).await;
+    let taken = Server::builder().bind(&address).await.unwrap_err();
+    assert!(matches!(taken, ServeError::Bind { .. }), "{taken}");
+    server.stop().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn both_ends_call_over_memory() {
+    both_ends_call("mem://both_ends_call").await;
+}
+
+#[tokio::test]
+async fn both_ends_call_over_any_stream_of_bytes() {
+    let pair = pair().await;
+    let there = EchoClient::new(&pair.to_server);
+    let back = EchoClient::new(&pair.to_client);
+    let (there, back) = tokio::join!(there.say(message("there")), back.say(message("back")));
+    assert_eq!((&there.unwrap().data[..], &back.unwrap().data[..]), (&b"there"[..], &b"back"[..]));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_address_or_who_is_there_is_told() {
+    for (address, text) in [
+        ("localhost", "`localhost` is not an address: it has no scheme"),
+        ("tcp://127.0.0.1:1", "cannot connect to tcp://127.0.0.1:1"),
+        ("mem://nobody", "cannot connect to mem://nobody"),
+    ] {
+        let error = Peer::connect(address).await.unwrap_err();
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
+    let error = Server::builder().bind("nowhere").await.unwrap_err();
+    assert!(matches!(error, ServeError::Address(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_wawo_server_is_told_by_its_first_bytes() {
+    use std::error::Error;
+
+    use tokio::io::AsyncWriteExt;
+
+    let (here, mut there) = tokio::io::duplex(1024);
+    there.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
+    let error = Peer::builder("").connect_over(here).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Hello(_)));
+    let source = error.source().unwrap().to_string();
+    assert!(source.contains("it begins with \"HTTP/1.1\""), "{source}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let error = Peer::connect(address).await.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn two_services_with_one_id_are_an_error_at_start() {
+    let twice = Server::builder()
+        .add_service(EchoServer::new(Parrot::default()))
+        .add_service(EchoServer::new(Parrot::default()));
+    let error = twice.build().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the services `tests.echo.Echo` and `tests.echo.Echo` have the same id 7; \
+         give one of them another by `option (wawo.service).id` in its schema"
+    );
+}
