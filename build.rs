@@ -3,14 +3,15 @@
 use std::{error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut protos = Vec::new();
+    let mut protos: Vec<PathBuf> = Vec::new();
     for folder in ["proto/examples", "proto/tests"] {
         println!("cargo::rerun-if-changed={folder}");
         for file in fs::read_dir(folder)? {
             protos.push(file?.path());
         }
     }
-    protos.retain(|file: &PathBuf| file.extension().is_some_and(|end| end == "proto"));
+    protos.retain(|file| file.extension().is_some_and(|end| end == "proto"));
     protos.sort();
-    Ok(wawo_build::compile(&protos, &["proto"])?)
+    wawo_build::compile(&protos, &["proto"])?;
+    Ok(())
 }

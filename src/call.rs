@@ -76,15 +76,11 @@ impl<R> Call<R> {
 
     /// Sends a key and a value along. If they may not stand in [`Metadata`], the call fails with
     /// `InvalidArgument` before it is sent.
-    pub fn metadata(
-        mut self,
-        key: impl Into<Cow<'static, str>>,
-        value: impl Into<Bytes>,
-    ) -> Self {
+    pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         if let State::New(new) = &mut self.state
             && let Err(error) = new.1.metadata_mut().insert(key, value)
         {
-            self.refused.get_or_insert(error.into());
+            self.refused.get_or_insert_with(|| error.into());
         }
         self
     }
@@ -116,7 +112,7 @@ impl<R> Call<R> {
         };
         let result = ready!(Pin::new(reply).poll(cx));
         self.state = State::Ended;
-        Poll::Ready(result.map_err(Status::from_call))
+        Poll::Ready(result.map_err(Status::returned))
     }
 
     fn start(&mut self) {
@@ -257,21 +253,17 @@ where
     match body {
         Body::Many(replies) => Ok(replies.map(move |bytes| match bytes {
             Ok(bytes) => decode(C::default(), method, bytes),
-            Err(status) => Err(status.from_call()),
+            Err(status) => Err(status.returned()),
         })),
         Body::One(bytes) => decode(C::default(), method, bytes).map(Streaming::once),
     }
 }
 
-fn decode<C: Codec<R>, R>(
-    codec: C,
-    method: &'static MethodDescriptor,
-    bytes: Bytes,
-) -> Result<R> {
+fn decode<C: Codec<R>, R>(codec: C, method: &'static MethodDescriptor, bytes: Bytes) -> Result<R> {
     let length = bytes.len();
     codec.decode(bytes).map_err(|error| {
         let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
-        Status::internal(text).with_source(error).from_call()
+        Status::internal(text).with_source(error).returned()
     })
 }
 

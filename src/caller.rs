@@ -27,12 +27,18 @@ pub trait Start: Send + Sync + 'static {
 
 /// The ability of callers whose messages are never answered.
 #[derive(Debug)]
-#[allow(clippy::exhaustive_enums, reason = "a type without values, used as a mark")]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a type without values, used as a mark"
+)]
 pub enum OneWay {}
 
 /// The ability of callers whose calls are answered.
 #[derive(Debug)]
-#[allow(clippy::exhaustive_enums, reason = "a type without values, used as a mark")]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a type without values, used as a mark"
+)]
 pub enum TwoWay {}
 
 /// Abilities with which a call returns a reply.

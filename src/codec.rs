@@ -28,7 +28,10 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
 /// Encodes and decodes the messages that prost generates. `bytes` fields share the buffer that
 /// they were read into.
 #[derive(Debug, Clone, Copy, Default)]
-#[allow(clippy::exhaustive_structs, reason = "a marker that generated code names as a value")]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "a marker that generated code names as a value"
+)]
 pub struct Prost;
 
 #[diagnostic::do_not_recommend]

@@ -18,9 +18,7 @@ pub use tower::{Layer, Service};
 
 pub use crate::{
     body::Streaming,
-    call::{
-        Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send,
-    },
+    call::{Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send},
     caller::{Answers, Calls, Start, TwoWay},
     codec::Prost,
     context::Context,

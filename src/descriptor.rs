@@ -128,7 +128,10 @@ impl fmt::Display for MethodDescriptor {
 
 /// How many messages go each way in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "a schema can say no more than these")]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a schema can say no more than these"
+)]
 pub enum Shape {
     /// One request, one reply.
     Unary,

@@ -1,6 +1,8 @@
 //! Messages and RPC from `.proto` files: typed services over framed connections, callable from
 //! both ends.
 
+#![warn(clippy::print_stdout)]
+
 extern crate self as wawo;
 
 mod body;
@@ -59,7 +61,7 @@ pub use crate::{
 /// Includes the code that `wawo_build` generated for a package of the schema, into the module
 /// where it stands.
 ///
-/// ```ignore
+/// ```text
 /// pub mod chat {
 ///     wawo::include_proto!("chat.v1");
 /// }

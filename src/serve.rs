@@ -24,10 +24,7 @@ use crate::{
     note = "write `ChatServer::new(room)`; put layers on with `.layer(..)`, which keeps the service id"
 )]
 pub trait Serve:
-    Service<Request, Response = Response, Error = Status, Future = ReplyFuture>
-    + Clone
-    + Send
-    + 'static
+    Service<Request, Response = Response, Error = Status, Future = ReplyFuture> + Clone + Send + 'static
 {
     /// Which service it is.
     fn descriptor(&self) -> &'static ServiceDescriptor;

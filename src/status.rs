@@ -37,7 +37,7 @@ struct Fault {
     metadata: Metadata,
     source: Option<Arc<dyn Error + Send + Sync>>,
     delivery: Delivery,
-    from_call: bool,
+    is_returned: bool,
 }
 
 /// One more thing that a status says, as a protobuf message of any type.
@@ -73,7 +73,7 @@ impl Status {
             metadata: Metadata::new(),
             source: None,
             delivery: Delivery::Answered,
-            from_call: false,
+            is_returned: false,
         }))
     }
 
@@ -142,7 +142,7 @@ impl Status {
     /// Lets a handler pass on the status of a call that it made, as it is.
     #[must_use = "returns the status that a handler may answer with"]
     pub fn forward(mut self) -> Self {
-        self.0.from_call = false;
+        self.0.is_returned = false;
         self
     }
 
@@ -152,15 +152,15 @@ impl Status {
     }
 
     /// Marks a status that a call returned.
-    pub(crate) fn from_call(mut self) -> Self {
-        self.0.from_call = true;
+    pub(crate) fn returned(mut self) -> Self {
+        self.0.is_returned = true;
         self
     }
 
     /// The status that a handler's caller may see: the one rule for `?` on the status of a call
     /// that the handler made.
     pub(crate) fn answered(self) -> Self {
-        if !self.0.from_call {
+        if !self.0.is_returned {
             return self.with_delivery(Delivery::Answered);
         }
         let code = match self.0.code {
@@ -311,7 +311,7 @@ mod tests {
     fn the_status_of_a_call_does_not_leak_through_a_handler() {
         let inner = Status::invalid_argument("secret")
             .with_detail("type/a", vec![1])
-            .from_call();
+            .returned();
         let outer = inner.answered();
         assert_eq!(outer.code(), Code::Internal);
         assert_eq!(outer.message(), "a call to another service failed");
@@ -323,7 +323,7 @@ mod tests {
     fn a_passed_deadline_and_unavailability_keep_their_code_through_a_handler() {
         for code in [Code::DeadlineExceeded, Code::Unavailable] {
             let status = Status::new(code, "secret").with_delivery(Delivery::NotSent);
-            let outer = status.from_call().answered();
+            let outer = status.returned().answered();
             assert_eq!(outer.code(), code);
             assert!(!outer.message().contains("secret"));
             assert!(!outer.is_safe_to_retry());
@@ -332,17 +332,21 @@ mod tests {
 
     #[test]
     fn forward_passes_a_status_on_as_it_is() {
-        let status = Status::invalid_argument("for all to see").from_call();
+        let status = Status::invalid_argument("for all to see").returned();
         let outer = status.forward().answered();
         assert_eq!(outer.message(), "for all to see");
     }
 
     #[test]
     fn results_and_options_become_statuses() {
-        let status = "x".parse::<u8>().or_status(Code::InvalidArgument, "bad number");
+        let status = "x"
+            .parse::<u8>()
+            .or_status(Code::InvalidArgument, "bad number");
         let status = status.unwrap_err();
         assert!(status.source().unwrap().to_string().contains("digit"));
-        let status = None::<()>.or_status(Code::NotFound, "no such room").unwrap_err();
+        let status = None::<()>
+            .or_status(Code::NotFound, "no such room")
+            .unwrap_err();
         assert_eq!(status.to_string(), "NotFound: no such room");
     }
 }

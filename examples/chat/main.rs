@@ -37,7 +37,9 @@ impl Chat for Room {
         let mut members = self.members.lock().expect("no panics while locked");
         members.retain(|(peer, _)| !peer.is_closed());
         members.push((peer.clone(), ChatEventsClient::new(&peer)));
-        Ok(JoinReply { members: members.len() as u32 })
+        Ok(JoinReply {
+            members: members.len() as u32,
+        })
     }
 
     async fn say(&self, _cx: Context, line: Line) -> Result<SayReply> {
@@ -101,7 +103,10 @@ async fn talk(address: &str, name: &str) -> Result<(), Error> {
 /// Ten bots say a line each, and everyone hears all of them.
 async fn bots() -> Result<(), Error> {
     let room = ChatServer::new(Room::default());
-    let server = Server::builder().add_service(room).bind("tcp://127.0.0.1:0").await?;
+    let server = Server::builder()
+        .add_service(room)
+        .bind("tcp://127.0.0.1:0")
+        .await?;
     let address = server.addresses()[0].to_string();
     tokio::spawn(server.run());
     let mut bots = Vec::new();
@@ -109,7 +114,10 @@ async fn bots() -> Result<(), Error> {
         bots.push(enter(&address, &format!("bot {number}")).await?);
     }
     for (number, (room, _)) in bots.iter().enumerate() {
-        let line = Line { author: format!("bot {number}"), text: "hello".into() };
+        let line = Line {
+            author: format!("bot {number}"),
+            text: "hello".into(),
+        };
         assert_eq!(room.say(line).await?.listeners, 10);
     }
     for (number, (_, screen)) in bots.iter_mut().enumerate() {

@@ -7,11 +7,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::RwLock;
 use tower::{
-    BoxError, ServiceBuilder,
-    filter::AsyncFilterLayer,
-    limit::ConcurrencyLimitLayer,
-    load_shed::LoadShedLayer,
-    timeout::TimeoutLayer,
+    BoxError, ServiceBuilder, filter::AsyncFilterLayer, limit::ConcurrencyLimitLayer,
+    load_shed::LoadShedLayer, timeout::TimeoutLayer,
 };
 use wawo::{Channel, Code, Context, Peer, Request, Result, Server, Status};
 
@@ -48,7 +45,11 @@ impl Places for Atlas {
     async fn nearest(&self, cx: Context, point: Point) -> Result<Place> {
         let user = cx.extension::<User>().map_or("nobody", |user| &user.0);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        Ok(Place { name: format!("asked by {user}"), at: Some(point), ..Place::default() })
+        Ok(Place {
+            name: format!("asked by {user}"),
+            at: Some(point),
+            ..Place::default()
+        })
     }
 
     async fn by_name(&self, _cx: Context, _: ByNameRequest) -> Result<ByNameReply> {
@@ -73,19 +74,33 @@ async fn main() -> Result<(), BoxError> {
 
     let peer = Peer::connect("mem://layers").await?;
     let places = PlacesClient::new(&peer);
-    let refused = places.nearest(Point::default()).await.expect_err("no token");
+    let refused = places
+        .nearest(Point::default())
+        .await
+        .expect_err("no token");
     println!("without a token: {refused}");
     assert_eq!(refused.code(), Code::Unauthenticated);
 
     let ask = || places.nearest(Point::default()).metadata("token", "secret");
     let (first, second, third) = tokio::join!(ask(), ask(), ask());
-    println!("three at once: {:?}, {:?}, {}", first?.name, second?.name, third.as_ref().expect_err("the third"));
-    assert_eq!(third.map(drop).map_err(|status| status.code()), Err(Code::ResourceExhausted));
+    println!(
+        "three at once: {:?}, {:?}, {}",
+        first?.name,
+        second?.name,
+        third.as_ref().expect_err("the third")
+    );
+    assert_eq!(
+        third.map(drop).map_err(|status| status.code()),
+        Err(Code::ResourceExhausted)
+    );
 
     // Layers on the calling side: this timeout is shorter than the handler.
     let hasty = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_millis(10)));
     let places = PlacesClient::new(&Channel::new(hasty.service(peer)));
-    let late = places.nearest(Point::default()).metadata("token", "secret").await;
+    let late = places
+        .nearest(Point::default())
+        .metadata("token", "secret")
+        .await;
     println!("in a hurry: {}", late.expect_err("too late"));
     Ok(())
 }

@@ -50,7 +50,8 @@ async fn main() -> Result<(), Error> {
         return Ok(server.run().await?);
     }
     let address = args.pop_if(|arg| arg.contains("://"));
-    let number = |index: usize, default: u64| args.get(index).map_or(Ok(default), |arg| arg.parse());
+    let number =
+        |index: usize, default: u64| args.get(index).map_or(Ok(default), |arg| arg.parse());
     let (peers, in_flight) = (number(0, 16)?, number(1, 32)?);
     let (seconds, bytes) = (number(2, 3)?, number(3, 32)?);
     match address {
@@ -72,10 +73,20 @@ async fn main() -> Result<(), Error> {
     }
 }
 
-async fn play(address: &str, peers: u64, in_flight: u64, seconds: u64, bytes: u64) -> Result<(), Error> {
+async fn play(
+    address: &str,
+    peers: u64,
+    in_flight: u64,
+    seconds: u64,
+    bytes: u64,
+) -> Result<(), Error> {
     let server = PingPongClient::new(&Peer::connect(address).await?);
     let ball = vec![7; bytes as usize];
-    let begin = (Instant::now(), ProcessTime::now(), server.usage(()).await?.cpu_micros);
+    let begin = (
+        Instant::now(),
+        ProcessTime::now(),
+        server.usage(()).await?.cpu_micros,
+    );
     let end = begin.0 + Duration::from_secs(seconds);
     let mut players = Vec::new();
     for _ in 0..peers {
@@ -91,18 +102,38 @@ async fn play(address: &str, peers: u64, in_flight: u64, seconds: u64, bytes: u6
     let (calls, wall) = (latency.len() as f64, begin.0.elapsed().as_secs_f64());
     let server_cpu = (server.usage(()).await?.cpu_micros - begin.2) as f64;
     let client_cpu = begin.1.elapsed().as_micros() as f64;
-    println!("{peers} peers x {in_flight} in flight, {bytes} bytes: {:.0} calls/s", calls / wall);
+    println!(
+        "{peers} peers x {in_flight} in flight, {bytes} bytes: {:.0} calls/s",
+        calls / wall
+    );
     let us = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
-    println!("latency us: p50 {:.0}, p99 {:.0}, p99.9 {:.0}", us(0.5), us(0.99), us(0.999));
-    println!("cpu us a call: server {:.2}, client {:.2}", server_cpu / calls, client_cpu / calls);
+    println!(
+        "latency us: p50 {:.0}, p99 {:.0}, p99.9 {:.0}",
+        us(0.5),
+        us(0.99),
+        us(0.999)
+    );
+    println!(
+        "cpu us a call: server {:.2}, client {:.2}",
+        server_cpu / calls,
+        client_cpu / calls
+    );
     Ok(())
 }
 
-async fn player(table: PingPongClient, ball: Vec<u8>, end: Instant) -> Result<Histogram<u64>, Error> {
+async fn player(
+    table: PingPongClient,
+    ball: Vec<u8>,
+    end: Instant,
+) -> Result<Histogram<u64>, Error> {
     let mut latency = Histogram::new(3)?;
     while Instant::now() < end {
         let begin = Instant::now();
-        let pong = table.play(Ping { ball: ball.clone().into() }).await?;
+        let pong = table
+            .play(Ping {
+                ball: ball.clone().into(),
+            })
+            .await?;
         assert_eq!(pong.ball.len(), ball.len());
         latency.record(begin.elapsed().as_nanos() as u64)?;
     }

@@ -171,14 +171,11 @@ fn run<R>(
     })
 }
 
-fn decode<C: Codec<Q>, Q>(
-    method: &'static MethodDescriptor,
-    codec: C,
-    bytes: Bytes,
-) -> Result<Q> {
+fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
     let length = bytes.len();
     codec.decode(bytes).map_err(|error| {
-        let text = format!("the request of {length} bytes for `{method}` cannot be decoded: {error}");
+        let text =
+            format!("the request of {length} bytes for `{method}` cannot be decoded: {error}");
         Status::invalid_argument(text).with_source(error)
     })
 }
@@ -223,10 +220,7 @@ struct Replies<R> {
 impl<R> Stream for Replies<R> {
     type Item = Result<R>;
 
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<R>>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Result<R>>> {
         let this = self.get_mut();
         let replies = &mut this.replies;
         let poll = || Pin::new(replies).poll_next(cx);

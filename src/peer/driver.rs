@@ -338,9 +338,7 @@ impl Driver {
             }
         }
         self.incoming.end(error, &mut self.wakers);
-        self.shared
-            .stage
-            .send_replace(Stage::Closed(error.clone()));
+        self.shared.stage.send_replace(Stage::Closed(error.clone()));
         self.wake_all();
     }
 

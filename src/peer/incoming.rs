@@ -152,7 +152,7 @@ impl Driver {
         running.handler = Some(task.abort_handle());
     }
 
-    fn spawn_one_way(&mut self, reply: ReplyFuture, bytes: usize) {
+    fn spawn_one_way(&self, reply: ReplyFuture, bytes: usize) {
         let shared = self.shared.clone();
         // It runs to its end even if the connection does not: nobody can cancel it.
         tokio::spawn(async move {

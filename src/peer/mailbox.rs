@@ -91,6 +91,10 @@ pub(crate) enum NotTaken {
 
 impl Mailbox {
     /// Leaves a command that needs room for so many message bytes.
+    #[allow(
+        clippy::result_large_err,
+        reason = "what was not taken goes back whole"
+    )]
     pub(crate) fn push(&self, command: Command, bytes: usize) -> Result<(), NotTaken> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {

@@ -176,7 +176,11 @@ impl Driver {
         let Some(id) = slot.call() else {
             return self.connection.forget(same);
         };
-        if self.connection.token(id).is_some_and(|outgoing| same(outgoing)) {
+        if self
+            .connection
+            .token(id)
+            .is_some_and(|outgoing| same(outgoing))
+        {
             drop(self.connection.cancel(id));
         }
     }
@@ -200,7 +204,10 @@ impl Driver {
     /// The replies to a call of ours are no longer read.
     pub(crate) fn replies_abandoned(&mut self, inbox: &Arc<Inbox>) {
         let id = inbox.call();
-        if self.replies_of(id).is_some_and(|replies| Arc::ptr_eq(replies, inbox)) {
+        if self
+            .replies_of(id)
+            .is_some_and(|replies| Arc::ptr_eq(replies, inbox))
+        {
             drop(self.connection.cancel(id));
         }
     }

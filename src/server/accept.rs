@@ -1,12 +1,6 @@
 //! The loop that accepts connections.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, io, pin::pin, task::Poll, time::Duration};
 
 use crate::{
     server::{ServeError, Server},

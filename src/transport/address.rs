@@ -78,7 +78,12 @@ mod tests {
 
     #[test]
     fn addresses_read_and_write_the_same() {
-        for text in ["tcp://127.0.0.1:0", "tcp://[::1]:80", "unix:///tmp/a", "mem://a"] {
+        for text in [
+            "tcp://127.0.0.1:0",
+            "tcp://[::1]:80",
+            "unix:///tmp/a",
+            "mem://a",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
     }

@@ -81,6 +81,10 @@ async fn a_later_version_is_named() {
 
 #[tokio::test]
 async fn a_call_before_the_hello_is_refused() {
-    let bytes = [&BEGIN[..8], b"\0\0\0\x08\x06\x01\0\0\0\0\0\x01\0\0\0\x07\0\0\0\x01"].concat();
+    let bytes = [
+        &BEGIN[..8],
+        b"\0\0\0\x08\x06\x01\0\0\0\0\0\x01\0\0\0\x07\0\0\0\x01",
+    ]
+    .concat();
     refused(&bytes, 1, "a call packet before the hello").await;
 }

@@ -19,11 +19,19 @@ async fn metadata_goes_there_and_back() {
 async fn metadata_that_cannot_be_sent_fails_the_call_before_it_is_sent() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
-    let status = echo.act(message("x")).metadata("Key", "value").await.unwrap_err();
+    let status = echo
+        .act(message("x"))
+        .metadata("Key", "value")
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("\"Key\""), "{status}");
     let long = "v".repeat(9000);
-    let status = echo.act(message("x")).metadata("key", long).await.unwrap_err();
+    let status = echo
+        .act(message("x"))
+        .metadata("key", long)
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("max_metadata_bytes"), "{status}");
     assert_eq!(pair.at_server.begun.load(Ordering::SeqCst), 0);
@@ -44,7 +52,10 @@ async fn the_status_of_an_inner_call_leaks_only_if_it_is_forwarded() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
     let status = echo.act(message("leak")).await.unwrap_err();
-    assert_eq!(status.to_string(), "Internal: a call to another service failed");
+    assert_eq!(
+        status.to_string(),
+        "Internal: a call to another service failed"
+    );
     assert!(status.details().is_empty());
     let status = echo.act(message("forward")).await.unwrap_err();
     assert_eq!(status.to_string(), "FailedPrecondition: as asked");

@@ -1,9 +1,6 @@
 //! Every call ends in time. Time is paused: what waits, waits for the clock only.
 
-use std::{
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 use wawo::{Code, Config, Delivery};
@@ -19,11 +16,16 @@ async fn a_call_ends_at_its_timeout_and_its_handler_is_dropped() {
     let echo = EchoClient::new(&pair.to_server);
     let begin = Instant::now();
     let timeout = Duration::from_millis(300);
-    let status = echo.act(message("wait")).timeout(timeout).await.unwrap_err();
+    let status = echo
+        .act(message("wait"))
+        .timeout(timeout)
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!((timeout..timeout + LATE).contains(&begin.elapsed()));
     let seen = &pair.at_server;
-    seen.until(|seen| seen.dropped.load(Ordering::SeqCst) == 1).await;
+    seen.until(|seen| seen.dropped.load(Ordering::SeqCst) == 1)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +57,9 @@ async fn a_call_inherits_the_deadline_of_the_handler_that_makes_it() {
     let echo = EchoClient::new(&pair.to_server);
     // The inner call is shorter than its own default of ten seconds.
     let begin = Instant::now();
-    let call = echo.act(message("call back")).timeout(Duration::from_secs(1));
+    let call = echo
+        .act(message("call back"))
+        .timeout(Duration::from_secs(1));
     call.await.unwrap();
     assert!(begin.elapsed() < LATE);
     let context_free = echo.act(message("deadline")).detached().await.unwrap();

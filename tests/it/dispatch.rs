@@ -22,7 +22,10 @@ async fn an_unknown_service_or_method_is_named() {
     assert_eq!(status.message(), "no service with id 8 is served here");
     let status = call(&pair.to_server, 7, 99, nothing()).await;
     assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(status.message(), "`tests.echo.Echo` has no method with id 99");
+    assert_eq!(
+        status.message(),
+        "`tests.echo.Echo` has no method with id 99"
+    );
 }
 
 #[tokio::test]

@@ -1,9 +1,6 @@
 //! The same stub over a service in the same process.
 
-use std::{
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt;
 use wawo::{Code, InProcess};
@@ -21,8 +18,14 @@ async fn every_shape_of_call_works_in_process() {
     let (echo, parrot) = echo();
     assert_eq!(echo.say(message("a")).await.unwrap().data, "a");
     echo.note(message("a")).await.unwrap();
-    parrot.0.until(|seen| seen.notes.load(Ordering::SeqCst) == 1).await;
-    let request = RepeatRequest { data: "a".into(), times: 3 };
+    parrot
+        .0
+        .until(|seen| seen.notes.load(Ordering::SeqCst) == 1)
+        .await;
+    let request = RepeatRequest {
+        data: "a".into(),
+        times: 3,
+    };
     assert_eq!(echo.repeat(request).await.unwrap().count().await, 3);
     let three = || futures::stream::iter(["a", "b", "c"].map(message));
     assert_eq!(echo.join(three()).await.unwrap().data, "abc");

@@ -32,7 +32,10 @@ async fn a_method_that_is_full_sheds_and_the_others_do_not() {
     let server = EchoServer::new(parrot.clone()).layer_method(&method::ACT, one_at_a_time);
     let echo = EchoClient::new(&InProcess::new(server));
     let hold = tokio::spawn(echo.act(message("hold")));
-    parrot.0.until(|seen| seen.begun.load(Ordering::SeqCst) == 1).await;
+    parrot
+        .0
+        .until(|seen| seen.begun.load(Ordering::SeqCst) == 1)
+        .await;
     let status = echo.act(message("x")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     echo.say(message("other method")).await.unwrap();
@@ -53,7 +56,10 @@ async fn a_call_that_waits_for_a_place_and_is_dropped_gives_the_place_back() {
     let peer = wawo::Peer::builder("").connect_over(here).await.unwrap();
     let echo = EchoClient::new(&peer);
     let hold = tokio::spawn(echo.act(message("hold")));
-    parrot.0.until(|seen| seen.begun.load(Ordering::SeqCst) == 1).await;
+    parrot
+        .0
+        .until(|seen| seen.begun.load(Ordering::SeqCst) == 1)
+        .await;
     let waiting = tokio::spawn(echo.act(message("waits")));
     echo.note(message("x")).await.unwrap();
     tokio::task::yield_now().await;
@@ -79,7 +85,10 @@ async fn a_rate_limit_fits_behind_a_buffer() {
 async fn a_layer_before_a_caller_can_add_metadata() {
     let pair = pair().await;
     let token = MapRequestLayer::new(|mut request: Request| {
-        request.metadata_mut().insert("asked", "by a layer").unwrap();
+        request
+            .metadata_mut()
+            .insert("asked", "by a layer")
+            .unwrap();
         request
     });
     let layered = ServiceBuilder::new().layer(token).service(pair.to_server);
@@ -92,7 +101,11 @@ async fn a_layer_before_a_caller_can_add_metadata() {
 async fn layers_of_a_server_see_a_call_in_the_order_in_which_they_were_added() {
     let mark = |name: &'static str| {
         MapRequestLayer::new(move |mut request: Request| {
-            let before = request.metadata().text("asked").unwrap_or_default().to_owned();
+            let before = request
+                .metadata()
+                .text("asked")
+                .unwrap_or_default()
+                .to_owned();
             let mut metadata = wawo::Metadata::new();
             metadata.insert("asked", before + name).unwrap();
             *request.metadata_mut() = metadata;
@@ -102,7 +115,11 @@ async fn layers_of_a_server_see_a_call_in_the_order_in_which_they_were_added() {
     let server = Server::builder()
         .layer(mark("a"))
         .layer(mark("b"))
-        .add_service(EchoServer::new(Parrot::default()).layer(mark("d")).layer(mark("c")));
+        .add_service(
+            EchoServer::new(Parrot::default())
+                .layer(mark("d"))
+                .layer(mark("c")),
+        );
     let mut server = server.build().unwrap();
     let (here, there) = tokio::io::duplex(1024);
     let _peer = server.accept_over(there).unwrap();

@@ -1,12 +1,16 @@
 //! The integration tests: what users see, through the public API only. A module for each
 //! behaviour; everything runs in memory unless a socket is what is tested.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod arrows;
 mod bad_bytes;
 mod context;
 mod deadlines;
 mod dispatch;
 mod in_process;
 mod layers;
+mod mixed;
 mod peers;
 mod streams;
 mod support;

@@ -34,7 +34,10 @@ async fn a_peer_that_closes_says_why_and_ends_the_calls_in_flight() {
     let status = hold.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.delivery(), Delivery::Unknown);
-    assert!(status.message().ends_with("(normal): moving house"), "{status}");
+    assert!(
+        status.message().ends_with("(normal): moving house"),
+        "{status}"
+    );
     // The handler of a call that nobody can hear of is dropped.
     pair.at_server
         .until(|seen| seen.dropped.load(Ordering::SeqCst) == 1)
@@ -62,9 +65,11 @@ async fn dropping_a_call_drops_its_handler() {
     let echo = EchoClient::new(&pair.to_server);
     let wait = tokio::spawn(echo.act(message("wait")));
     let seen = &pair.at_server;
-    seen.until(|seen| seen.begun.load(Ordering::SeqCst) == 1).await;
+    seen.until(|seen| seen.begun.load(Ordering::SeqCst) == 1)
+        .await;
     wait.abort();
-    seen.until(|seen| seen.dropped.load(Ordering::SeqCst) == 1).await;
+    seen.until(|seen| seen.dropped.load(Ordering::SeqCst) == 1)
+        .await;
     assert_eq!(echo.say(message("fine")).await.unwrap().data, "fine");
 }
 
@@ -99,7 +104,10 @@ async fn the_identity_of_a_peer_is_what_it_says() {
     let mut config = wawo::Config::default();
     config.identity = "ada".into();
     let pair = crate::support::pair_with(config, wawo::Config::default()).await;
-    EchoClient::new(&pair.to_server).say(message("hi")).await.unwrap();
+    EchoClient::new(&pair.to_server)
+        .say(message("hi"))
+        .await
+        .unwrap();
     assert_eq!(pair.to_client.identity(), "ada");
     assert_eq!(pair.to_server.identity(), "");
     drop(pair.server);

@@ -12,15 +12,24 @@ async fn all_shapes_of_streams_arrive_whole_and_in_order() {
     let pair = pair().await;
     for peer in [&pair.to_server, &pair.to_client] {
         let echo = EchoClient::new(peer);
-        let request = RepeatRequest { data: "ab".into(), times: 1000 };
+        let request = RepeatRequest {
+            data: "ab".into(),
+            times: 1000,
+        };
         let replies = echo.repeat(request).await.unwrap();
-        assert_eq!(replies.filter_map(|item| async { item.ok() }).count().await, 1000);
+        assert_eq!(
+            replies.filter_map(|item| async { item.ok() }).count().await,
+            1000
+        );
         let numbers = || stream::iter((0..1000_u32).map(|n| message(n.to_be_bytes().to_vec())));
         let joined = echo.join(numbers()).await.unwrap();
         let expected: Vec<u8> = (0..1000_u32).flat_map(u32::to_be_bytes).collect();
         assert_eq!(joined.data, expected);
         let talked = echo.talk(numbers()).await.unwrap();
-        let talked: Vec<u8> = talked.flat_map(|item| stream::iter(item.unwrap().data)).collect().await;
+        let talked: Vec<u8> = talked
+            .flat_map(|item| stream::iter(item.unwrap().data))
+            .collect()
+            .await;
         assert_eq!(talked, expected);
     }
 }
@@ -34,7 +43,10 @@ async fn messages_larger_than_packets_and_credit_arrive() {
     let echo = EchoClient::new(&pair.to_server);
     let data: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
     assert_eq!(echo.say(message(data.clone())).await.unwrap().data, data);
-    let request = RepeatRequest { data: vec![7; 300_000].into(), times: 5 };
+    let request = RepeatRequest {
+        data: vec![7; 300_000].into(),
+        times: 5,
+    };
     let mut replies = echo.repeat(request).await.unwrap();
     let mut count = 0;
     while let Some(reply) = replies.message().await.unwrap() {
@@ -48,7 +60,10 @@ async fn messages_larger_than_packets_and_credit_arrive() {
 async fn dropping_a_stream_of_replies_ends_it_at_the_other_side() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
-    let endless = RepeatRequest { data: "x".into(), times: u32::MAX };
+    let endless = RepeatRequest {
+        data: "x".into(),
+        times: u32::MAX,
+    };
     let mut replies = echo.repeat(endless).await.unwrap();
     replies.message().await.unwrap().unwrap();
     drop(replies);

@@ -101,11 +101,7 @@ impl Echo for Parrot {
         Ok(message(all))
     }
 
-    async fn talk(
-        &self,
-        _cx: Context,
-        requests: Streaming<Message>,
-    ) -> Result<Streaming<Message>> {
+    async fn talk(&self, _cx: Context, requests: Streaming<Message>) -> Result<Streaming<Message>> {
         Ok(requests)
     }
 }
@@ -203,6 +199,7 @@ pub(crate) struct Pair {
     /// What the accepting side serves.
     pub(crate) at_server: Arc<Seen>,
     /// What the connecting side serves.
+    #[allow(dead_code, reason = "the other half of the pair")]
     pub(crate) at_client: Arc<Seen>,
 }
 

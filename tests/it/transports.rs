@@ -17,7 +17,8 @@ async fn both_ends_call(address: &str) {
     assert_eq!(echo.say(message("there")).await.unwrap().data, "there");
     assert_eq!(echo.act(message("call back")).await.unwrap().data, "back");
     echo.note(message("note")).await.unwrap();
-    seen.until(|seen| seen.notes.load(Ordering::SeqCst) == 1).await;
+    seen.until(|seen| seen.notes.load(Ordering::SeqCst) == 1)
+        .await;
     server.stop().await;
 }
 
@@ -53,13 +54,19 @@ async fn both_ends_call_over_any_stream_of_bytes() {
     let there = EchoClient::new(&pair.to_server);
     let back = EchoClient::new(&pair.to_client);
     let (there, back) = tokio::join!(there.say(message("there")), back.say(message("back")));
-    assert_eq!((&there.unwrap().data[..], &back.unwrap().data[..]), (&b"there"[..], &b"back"[..]));
+    assert_eq!(
+        (&there.unwrap().data[..], &back.unwrap().data[..]),
+        (&b"there"[..], &b"back"[..])
+    );
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_an_address_or_who_is_there_is_told() {
     for (address, text) in [
-        ("localhost", "`localhost` is not an address: it has no scheme"),
+        (
+            "localhost",
+            "`localhost` is not an address: it has no scheme",
+        ),
         ("tcp://127.0.0.1:1", "cannot connect to tcp://127.0.0.1:1"),
         ("mem://nobody", "cannot connect to mem://nobody"),
     ] {
@@ -77,7 +84,10 @@ async fn a_server_that_is_no_wawo_server_is_told_by_its_first_bytes() {
     use tokio::io::AsyncWriteExt;
 
     let (here, mut there) = tokio::io::duplex(1024);
-    there.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
+    there
+        .write_all(b"HTTP/1.1 400 Bad Request\r\n")
+        .await
+        .unwrap();
     let error = Peer::builder("").connect_over(here).await.unwrap_err();
     assert!(matches!(error, ConnectError::Hello(_)));
     let source = error.source().unwrap().to_string();

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use anyhow::{Result, ensure};
-use tokio::net::TcpListener;
 
 use crate::{ClientArguments, Load, Report, ServerArguments, Workload, client, server};
 
@@ -15,8 +14,8 @@ pub trait Framework: 'static {
     /// The workloads it can do.
     const WORKLOADS: &'static [Workload];
 
-    /// Serves echo on `listener`, for ever.
-    fn serve(listener: TcpListener) -> impl Future<Output = Result<()>> + Send;
+    /// Listens at `addr` and serves echo, for ever.
+    fn serve(addr: SocketAddr) -> impl Future<Output = Result<()>> + Send;
 
     /// Opens one connection to `addr` and puts `load` on it; returns only when it failed.
     fn load(addr: SocketAddr, load: Load) -> impl Future<Output = Result<Infallible>> + Send;

@@ -1,22 +1,16 @@
 //! The server process.
 
 use anyhow::{Context as _, Result};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use crate::{Framework, ServerArguments, runtime};
 
 /// Serves `F` until its lifetime is over.
 pub(crate) fn run<F: Framework>(arguments: &ServerArguments) -> Result<()> {
     let ServerArguments { addr, lifetime } = arguments.clone();
-    let serve = async move {
-        let listener = TcpListener::bind(addr)
-            .await
-            .with_context(|| format!("listen on {addr}"))?;
-        F::serve(listener).await
-    };
     let runtime = runtime()?;
     // Spawned, so that the workers do all the work and the main thread none.
-    let served = runtime.block_on(async { timeout(lifetime, tokio::spawn(serve)).await });
+    let served = runtime.block_on(async { timeout(lifetime, tokio::spawn(F::serve(addr))).await });
     runtime.shutdown_background();
     match served {
         Ok(ended) => ended.context("the server panicked")?,

@@ -27,7 +27,8 @@ impl Framework for Limit {
     const NAME: &'static str = "limit";
     const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::OneWay, Workload::Stream];
 
-    async fn serve(listener: TcpListener) -> Result<()> {
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        let listener = TcpListener::bind(addr).await?;
         loop {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(server::serve(stream));

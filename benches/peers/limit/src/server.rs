@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::frames::{block, frame_bytes, frames_per_block, make_room, read_greeting, whole_frames};
+use crate::frames::{block, frames_per_block, make_room, read_greeting, whole_frames};
 
 /// Serves a connection until the client closes it.
 pub(crate) async fn serve(mut stream: TcpStream) -> Result<()> {

@@ -26,7 +26,8 @@ impl Framework for Tarpc {
     const NAME: &'static str = "tarpc";
     const WORKLOADS: &'static [Workload] = &[Workload::Unary];
 
-    async fn serve(listener: TcpListener) -> Result<()> {
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        let listener = TcpListener::bind(addr).await?;
         loop {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(serve_connection(stream));

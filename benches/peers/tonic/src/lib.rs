@@ -6,7 +6,6 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harness::{Framework, Load, MAX_MESSAGE_BYTES, Workload};
-use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
@@ -25,7 +24,7 @@ impl Framework for Tonic {
     const NAME: &'static str = "tonic";
     const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream];
 
-    async fn serve(listener: TcpListener) -> Result<()> {
+    async fn serve(addr: SocketAddr) -> Result<()> {
         let service = EchoServer::new(EchoService)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -34,7 +33,7 @@ impl Framework for Tonic {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(MAX_FRAME_BYTES)
             .add_service(service)
-            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+            .serve_with_incoming(TcpIncoming::bind(addr)?.with_nodelay(Some(true)))
             .await?;
         Ok(())
     }

@@ -138,7 +138,10 @@ impl Receiving {
 
     /// The application has taken `bytes` of messages.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        self.consumed = self.consumed.saturating_add(bytes as u64).min(self.received);
+        self.consumed = self
+            .consumed
+            .saturating_add(bytes as u64)
+            .min(self.received);
     }
 
     /// What to grant the sender now, if it is worth a packet.

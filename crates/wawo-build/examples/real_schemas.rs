@@ -1,0 +1,121 @@
+//! Compiles every `.proto` file with a service below some folders, and writes a crate with a part
+//! of them: `real_schemas OUT_CRATE ROOT... -- FOLDER...`
+//!
+//! Each root is an include path. The folders, below the last root, are those whose code goes into
+//! the crate `OUT_CRATE`, to be built. Ends with an error if a file fails for a reason that is
+//! not the message library's.
+
+#![allow(clippy::print_stdout, reason = "it is a command")]
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wawo_build::Builder;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<PathBuf> = env::args().skip(1).map(PathBuf::from).collect();
+    let [out, rest @ ..] = &args[..] else {
+        return Err("real_schemas OUT_CRATE ROOT... -- FOLDER...".into());
+    };
+    let mut halves = rest.split(|arg| arg.as_os_str() == "--");
+    let (roots, folders) = (halves.next().unwrap_or(&[]), halves.next().unwrap_or(&[]));
+    let mut unexpected = 0;
+    for root in roots {
+        unexpected += compile_each(root, &out.join("each"))?;
+    }
+    if let Some(root) = roots.last() {
+        write_crate(root, folders, out)?;
+    }
+    match unexpected {
+        0 => Ok(()),
+        count => Err(format!("{count} files could not be compiled").into()),
+    }
+}
+
+/// Compiles each file by itself; returns how many failed for other reasons than known ones.
+fn compile_each(root: &Path, out: &Path) -> Result<usize, Box<dyn Error>> {
+    let files = with_services(root)?;
+    let (mut good, mut services, mut unexpected) = (0, 0, 0);
+    for file in &files {
+        fs::create_dir_all(out)?;
+        let builder = Builder::new().out_dir(out);
+        match builder
+            .prost(|prost| _ = prost.format(false))
+            .compile(&[file], &[root])
+        {
+            Ok(()) => {
+                good += 1;
+                services += count_services(&fs::read_to_string(file)?);
+            }
+            Err(error) => {
+                // What protox and prost do not support yet; the text says which.
+                let known = error.to_string().contains("editions");
+                unexpected += usize::from(!known);
+                println!("cannot compile {}: {error}", file.display());
+            }
+        }
+        fs::remove_dir_all(out)?;
+    }
+    println!(
+        "{}: {good} of {} files with services compile, {services} services",
+        root.display(),
+        files.len()
+    );
+    Ok(unexpected)
+}
+
+/// Writes a crate with the code of all services below some folders.
+fn write_crate(root: &Path, folders: &[PathBuf], out: &Path) -> Result<(), Box<dyn Error>> {
+    let mut files = Vec::new();
+    for folder in folders {
+        files.extend(with_services(&root.join(folder))?);
+    }
+    let source = out.join("src");
+    fs::create_dir_all(&source)?;
+    let builder = Builder::new().out_dir(&source).include_file("protos.rs");
+    builder.compile(&files, &[root])?;
+    let mut services = 0;
+    let mut streams = 0;
+    for file in &files {
+        let text = fs::read_to_string(file)?;
+        services += count_services(&text);
+        streams += text.matches("stream ").count();
+    }
+    println!(
+        "to be built: {services} services of {} files, {streams} streams",
+        files.len()
+    );
+    Ok(())
+}
+
+/// All files below a folder that declare a service, in order.
+fn with_services(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in
+            fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?
+        {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "proto")
+                && count_services(&fs::read_to_string(&path).unwrap_or_default()) > 0
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn count_services(text: &str) -> usize {
+    text.lines()
+        .filter(|line| line.starts_with("service "))
+        .count()
+}

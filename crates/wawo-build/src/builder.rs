@@ -1,0 +1,197 @@
+//! The settings of a compilation.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    descriptor_set,
+    error::Error,
+    generate::{Generator, Half},
+    schema,
+    source::Source,
+};
+
+/// Compiles schemas with settings of your own.
+///
+/// ```no_run
+/// # fn main() -> Result<(), wawo_build::Error> {
+/// wawo_build::Builder::new()
+///     .extern_path(".google.type", "::google_types")
+///     .type_attribute("chat.v1.Line", "#[derive(Eq, Hash)]")
+///     .client_only()
+///     .compile(&["proto/chat.proto"], &["proto"])
+/// # }
+/// ```
+#[must_use = "a builder does nothing until `compile`"]
+pub struct Builder {
+    prost: prost_build::Config,
+    half: Half,
+    crate_path: String,
+    out_dir: Option<PathBuf>,
+}
+
+impl Builder {
+    /// The defaults: servers and clients, into `OUT_DIR`, for a crate that is called `wawo`.
+    pub fn new() -> Self {
+        let mut prost = prost_build::Config::new();
+        prost.bytes(["."]);
+        Self {
+            prost,
+            half: Half::Both,
+            crate_path: "::wawo".to_owned(),
+            out_dir: None,
+        }
+    }
+
+    /// Uses a Rust type or module that exists already for a message or package.
+    pub fn extern_path(
+        mut self,
+        proto_path: impl Into<String>,
+        rust_path: impl Into<String>,
+    ) -> Self {
+        self.prost.extern_path(proto_path, rust_path);
+        self
+    }
+
+    /// Puts an attribute on the types of a message, enum, oneof or package.
+    pub fn type_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
+        self.prost.type_attribute(path, attribute);
+        self
+    }
+
+    /// Puts an attribute on fields.
+    pub fn field_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
+        self.prost.field_attribute(path, attribute);
+        self
+    }
+
+    /// Generates no servers.
+    pub fn client_only(mut self) -> Self {
+        self.half = Half::Client;
+        self
+    }
+
+    /// Generates no clients.
+    pub fn server_only(mut self) -> Self {
+        self.half = Half::Server;
+        self
+    }
+
+    /// The path under which generated code finds the crate `wawo`. Default `::wawo`.
+    pub fn crate_path(mut self, path: impl Into<String>) -> Self {
+        self.crate_path = path.into();
+        self
+    }
+
+    /// The folder that files are written to. Default: `OUT_DIR`.
+    pub fn out_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.out_dir = Some(folder.into());
+        self
+    }
+
+    /// Writes one more file, which includes those of all packages in modules named after them:
+    /// schemas of several packages that refer to each other need just that. Include it by
+    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
+    pub fn include_file(mut self, name: impl Into<PathBuf>) -> Self {
+        self.prost.include_file(name);
+        self
+    }
+
+    /// Any setting of prost-build. Paths and the service generator are set by this builder.
+    pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
+        set(&mut self.prost);
+        self
+    }
+
+    /// Compiles `.proto` files.
+    ///
+    /// # Errors
+    ///
+    /// See [`compile`](crate::compile).
+    pub fn compile(
+        self,
+        protos: &[impl AsRef<Path>],
+        includes: &[impl AsRef<Path>],
+    ) -> Result<(), Error> {
+        let source = Source::from_files(protos, includes)?;
+        watch(&source.read);
+        self.generate(&source)
+    }
+
+    /// Compiles an encoded `google.protobuf.FileDescriptorSet`, with all imports in it, as other
+    /// compilers write it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is no such set, and as [`compile`](crate::compile).
+    pub fn compile_descriptor_set(self, file: impl AsRef<Path>) -> Result<(), Error> {
+        let file = file.as_ref();
+        let bytes = fs::read(file).map_err(|error| {
+            let text = format!("{}: {error}", file.display());
+            Error::DescriptorSet(text.into())
+        })?;
+        watch(&[file.to_owned()]);
+        self.generate(&Source::from_descriptor_set(&bytes)?)
+    }
+
+    fn generate(mut self, source: &Source) -> Result<(), Error> {
+        let services = schema::services(source)?;
+        let out_dir = match self.out_dir.take() {
+            Some(out_dir) => out_dir,
+            None => env::var_os("OUT_DIR")
+                .map(PathBuf::from)
+                .ok_or(Error::OutDir)?,
+        };
+        write_descriptor_sets(source, &out_dir)?;
+        let files = source.known();
+        let file = files
+            .map(|file| file.file_descriptor_proto().clone())
+            .collect();
+        let generator = Generator::new(source, services, self.half, self.crate_path.clone());
+        self.prost
+            .out_dir(&out_dir)
+            .prost_path(format!("{}::codegen::prost", self.crate_path))
+            .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
+            .service_generator(Box::new(generator))
+            .compile_fds(prost_types::FileDescriptorSet { file })
+            .map_err(Error::Write)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("half", &self.half)
+            .field("crate_path", &self.crate_path)
+            .field("out_dir", &self.out_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets cargo run the build script again when one of these changes. Says nothing outside of a
+/// build script.
+fn watch(files: &[PathBuf]) {
+    if env::var_os("OUT_DIR").is_some() {
+        for file in files {
+            println!("cargo::rerun-if-changed={}", file.display());
+        }
+    }
+}
+
+/// Writes, for each package, the descriptors of its files and of all that they import.
+fn write_descriptor_sets(source: &Source, out_dir: &Path) -> Result<(), Error> {
+    for package in descriptor_set::packages(source) {
+        let file = out_dir.join(descriptor_set::file_name(&package));
+        let bytes = descriptor_set::encode(source, &package);
+        fs::write(file, bytes).map_err(Error::Write)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Services as Rust: a module for each, with a trait, a server, a client and a table.
+
+mod client;
+mod descriptor;
+mod server;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    descriptor_set, names,
+    schema::{Method, Service, Shape},
+    source::{Source, WELL_KNOWN},
+};
+
+/// Which of server and client is generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Half {
+    Both,
+    Client,
+    Server,
+}
+
+/// prost-build calls it for each service, and once for each package.
+pub(crate) struct Generator {
+    services: BTreeMap<String, Service>,
+    /// The module of each service.
+    modules: BTreeMap<String, String>,
+    half: Half,
+    crate_path: String,
+}
+
+impl Generator {
+    pub(crate) fn new(
+        source: &Source,
+        services: BTreeMap<String, Service>,
+        half: Half,
+        crate_path: String,
+    ) -> Self {
+        let module = |full_name: &String| {
+            let (package, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
+            let module = names::service_module(&source.pool, package, name);
+            (full_name.clone(), module)
+        };
+        Self {
+            modules: services.keys().map(module).collect(),
+            services,
+            half,
+            crate_path,
+        }
+    }
+}
+
+impl prost_build::ServiceGenerator for Generator {
+    fn generate(&mut self, service: prost_build::Service, out: &mut String) {
+        let full_name = match service.package.as_str() {
+            "" => service.proto_name.clone(),
+            package => format!("{package}.{}", service.proto_name),
+        };
+        let schema = &self.services[&full_name];
+        let view = View {
+            schema,
+            name: &service.name,
+            prost: &service,
+            methods: service
+                .methods
+                .iter()
+                .map(|method| MethodView::new(schema, method))
+                .collect(),
+            crate_path: &self.crate_path,
+        };
+        let serve = self.half != Half::Client;
+        let call = self.half != Half::Server;
+        let parts = [
+            if serve {
+                server::service_trait(&view)
+            } else {
+                String::new()
+            },
+            descriptor::statics(&view),
+            if serve {
+                server::server(&view)
+            } else {
+                String::new()
+            },
+            if call {
+                client::client(&view)
+            } else {
+                String::new()
+            },
+        ];
+        let module = &self.modules[&full_name];
+        let (parts, crate_path) = (parts.concat(), &self.crate_path);
+        *out += &format!(
+            "#[allow(unused_imports, ambiguous_glob_reexports)]\n\
+             pub use {module}::*;\n\
+             /// The service `{full_name}`: what to implement, to serve and to call.\n\
+             #[allow(dead_code, unused_variables, clippy::all, clippy::pedantic)]\n\
+             pub mod {module} {{\n\
+             use {crate_path}::codegen;\n\
+             const CODEC: codegen::Prost = codegen::Prost;\n\
+             {parts}\
+             }}\n"
+        );
+    }
+
+    fn finalize_package(&mut self, package: &str, out: &mut String) {
+        if package == WELL_KNOWN {
+            return;
+        }
+        let file = descriptor_set::file_name(package);
+        *out += &format!(
+            "/// The descriptors of this package's files and of all that they import: an encoded\n\
+             /// `google.protobuf.FileDescriptorSet`.\n\
+             #[allow(dead_code)]\n\
+             pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(\"{file}\");\n"
+        );
+    }
+}
+
+/// A service while it is written: what the schema says, and what prost calls it.
+pub(crate) struct View<'a> {
+    schema: &'a Service,
+    name: &'a str,
+    prost: &'a prost_build::Service,
+    methods: Vec<MethodView<'a>>,
+    crate_path: &'a str,
+}
+
+/// A method while it is written.
+pub(crate) struct MethodView<'a> {
+    schema: &'a Method,
+    prost: &'a prost_build::Method,
+    /// On the trait and on the stub.
+    name: String,
+    /// The static that describes it.
+    statik: String,
+    request: String,
+    reply: String,
+}
+
+impl<'a> MethodView<'a> {
+    fn new(service: &'a Service, prost: &'a prost_build::Method) -> Self {
+        Self {
+            schema: &service.methods[&prost.proto_name],
+            prost,
+            name: names::method(&prost.name),
+            statik: names::method_static(&prost.name),
+            request: names::from_inner_module(&prost.input_type),
+            reply: names::from_inner_module(&prost.output_type),
+        }
+    }
+
+    /// The comments of the schema, as docs.
+    fn docs(&self) -> String {
+        docs(&self.prost.comments)
+    }
+
+    /// The parameter of a handler: one message, or a stream of them.
+    fn handler_parameter(&self) -> String {
+        match self.streams_requests() {
+            false => format!("request: {}", self.request),
+            true => format!("requests: codegen::Streaming<{}>", self.request),
+        }
+    }
+
+    /// What a handler's future resolves to.
+    fn handler_output(&self) -> String {
+        match self.schema.shape {
+            Shape::OneWay => "()".to_owned(),
+            _ => format!("codegen::Result<{}>", self.call_output()),
+        }
+    }
+
+    /// What a call resolves to, if it succeeds.
+    fn call_output(&self) -> String {
+        match self.schema.shape {
+            Shape::OneWay => "()".to_owned(),
+            Shape::ServerStreaming | Shape::BidiStreaming => {
+                format!("codegen::Streaming<{}>", self.reply)
+            }
+            Shape::Unary | Shape::ClientStreaming => self.reply.clone(),
+        }
+    }
+
+    fn streams_requests(&self) -> bool {
+        matches!(
+            self.schema.shape,
+            Shape::ClientStreaming | Shape::BidiStreaming
+        )
+    }
+}
+
+fn docs(comments: &prost_build::Comments) -> String {
+    let mut docs = String::new();
+    let comments = prost_build::Comments {
+        // What stands apart from an item is not about it.
+        leading_detached: Vec::new(),
+        ..comments.clone()
+    };
+    comments.append_with_indent(0, &mut docs);
+    docs
+}

@@ -1,0 +1,55 @@
+//! The stub.
+
+use crate::{
+    generate::{MethodView, View},
+    schema::Shape,
+};
+
+pub(crate) fn client(service: &View<'_>) -> String {
+    let name = service.name;
+    let methods: String = service.methods.iter().map(method).collect();
+    let full_name = &service.schema.full_name;
+    format!(
+        "/// Calls a `{full_name}`: over a peer, a channel, or in the same process. Clones are cheap.\n\
+         pub struct {name}Client<A = codegen::TwoWay>(codegen::Arc<dyn codegen::Start>, codegen::PhantomData<fn() -> A>);\n\
+         impl<A> codegen::Clone for {name}Client<A> {{\n\
+         fn clone(&self) -> Self {{ Self(codegen::Clone::clone(&self.0), codegen::PhantomData) }}\n\
+         }}\n\
+         impl<A> codegen::Debug for {name}Client<A> {{\n\
+         fn fmt(&self, f: &mut codegen::fmt::Formatter<'_>) -> codegen::fmt::Result {{ f.write_str(\"{name}Client\") }}\n\
+         }}\n\
+         impl<A> {name}Client<A> {{\n\
+         /// A stub over what carries its calls.\n\
+         pub fn new(over: &impl codegen::Calls<Ability = A>) -> Self {{ Self(codegen::Calls::handle(over), codegen::PhantomData) }}\n\
+         {methods}\
+         }}\n"
+    )
+}
+
+fn method(method: &MethodView<'_>) -> String {
+    let (docs, name, statik) = (method.docs(), &method.name, &method.statik);
+    let output = method.call_output();
+    let (parameter, argument) = match method.streams_requests() {
+        false => (format!("request: {}", method.request), "request"),
+        true => {
+            let item = &method.request;
+            let stream =
+                format!("requests: impl codegen::Stream<Item = {item}> + codegen::Send + 'static");
+            (stream, "requests")
+        }
+    };
+    let (function, bound) = match method.schema.shape {
+        Shape::OneWay => ("send", ""),
+        Shape::Unary => ("call", ANSWERS),
+        Shape::ServerStreaming => ("call_server_streaming", ANSWERS),
+        Shape::ClientStreaming => ("call_client_streaming", ANSWERS),
+        Shape::BidiStreaming => ("call_bidi_streaming", ANSWERS),
+    };
+    format!(
+        "{docs}\
+         pub fn {name}(&self, {parameter}) -> codegen::Call<{output}>{bound} {{ codegen::{function}(&self.0, &method::{statik}, CODEC, {argument}) }}\n"
+    )
+}
+
+/// Asked of the caller by each method that has a reply, so that the error names the method.
+const ANSWERS: &str = " where A: codegen::Answers";

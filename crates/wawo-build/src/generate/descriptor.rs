@@ -1,0 +1,44 @@
+//! The statics that describe a service and its methods.
+
+use prost_types::method_options::IdempotencyLevel;
+
+use crate::generate::View;
+
+pub(crate) fn statics(service: &View<'_>) -> String {
+    let View {
+        name,
+        schema,
+        crate_path,
+        ..
+    } = service;
+    let (full_name, id, fingerprint) = (&schema.full_name, schema.id, schema.fingerprint);
+    let mut statics = String::new();
+    let mut table = String::new();
+    for method in &service.methods {
+        let (statik, proto_name) = (&method.statik, &method.prost.proto_name);
+        let (method_id, shape) = (method.schema.id, method.schema.shape.name());
+        let idempotency = match method.schema.idempotency {
+            IdempotencyLevel::IdempotencyUnknown => "Unknown",
+            IdempotencyLevel::NoSideEffects => "NoSideEffects",
+            IdempotencyLevel::Idempotent => "Idempotent",
+        };
+        statics += &format!(
+            "/// `{full_name}/{proto_name}`\n\
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency});\n"
+        );
+        table += &format!("&method::{statik}, ");
+    }
+    let imports = match service.methods.is_empty() {
+        true => String::new(),
+        false => format!("use {crate_path}::codegen::{{Idempotency, MethodDescriptor, Shape}};\n"),
+    };
+    format!(
+        "/// The methods of `{name}`.\n\
+         pub mod method {{\n\
+         {imports}\
+         {statics}\
+         }}\n\
+         /// What the schema says of `{name}`.\n\
+         pub static SERVICE: codegen::ServiceDescriptor = codegen::ServiceDescriptor::new(\"{full_name}\", {id}, {fingerprint:#x}, &[{table}]);\n"
+    )
+}

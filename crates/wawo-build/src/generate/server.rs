@@ -1,0 +1,86 @@
+//! The trait to implement, and the tower service around it.
+
+use crate::{
+    generate::{View, docs},
+    schema::Shape,
+};
+
+pub(crate) fn service_trait(service: &View<'_>) -> String {
+    let View { name, schema, .. } = service;
+    let full_name = &schema.full_name;
+    let docs = match docs(&service.prost.comments) {
+        docs if docs.is_empty() => format!("/// What a server of `{full_name}` does.\n"),
+        docs => docs,
+    };
+    let mut methods = String::new();
+    for method in &service.methods {
+        let (docs, name) = (method.docs(), &method.name);
+        let (parameter, output) = (method.handler_parameter(), method.handler_output());
+        methods += &format!(
+            "{docs}\
+             fn {name}(&self, cx: codegen::Context, {parameter}) \
+             -> impl codegen::Future<Output = {output}> + codegen::Send;\n"
+        );
+    }
+    format!(
+        "{docs}\
+         #[diagnostic::on_unimplemented(message = \"`{{Self}}` does not implement the service `{full_name}`\")]\n\
+         pub trait {name}: codegen::Send + codegen::Sync + 'static {{\n\
+         {methods}\
+         }}\n"
+    )
+}
+
+pub(crate) fn server(service: &View<'_>) -> String {
+    let name = service.name;
+    let mut arms = String::new();
+    for method in &service.methods {
+        let (id, statik, name) = (method.schema.id, &method.statik, &method.name);
+        let adapter = match method.schema.shape {
+            Shape::Unary => "unary",
+            Shape::ServerStreaming => "server_streaming",
+            Shape::ClientStreaming => "client_streaming",
+            Shape::BidiStreaming => "bidi_streaming",
+            Shape::OneWay => "one_way",
+        };
+        arms += &format!(
+            "{id} => codegen::{adapter}(&method::{statik}, CODEC, request, |cx, message| async move {{ T::{name}(&service, cx, message).await }}),\n"
+        );
+    }
+    format!(
+        "/// Serves a [`{name}`]. Clones share it.\n\
+         pub struct {name}Server<T>(codegen::Arc<T>);\n\
+         impl<T: {name}> {name}Server<T> {{\n\
+         /// Serves this implementation.\n\
+         pub fn new(service: T) -> Self {{ Self(codegen::Arc::new(service)) }}\n\
+         /// Serves an implementation that others hold too.\n\
+         pub fn from_arc(service: codegen::Arc<T>) -> Self {{ Self(service) }}\n\
+         /// Puts a tower layer around all methods.\n\
+         pub fn layer<L: codegen::Layer<Self>>(self, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, None) }}\n\
+         /// Puts a tower layer around one of the methods, which stand in [`method`].\n\
+         pub fn layer_method<L: codegen::Layer<Self>>(self, method: &codegen::MethodDescriptor, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, Some(method)) }}\n\
+         }}\n\
+         impl<T> codegen::Clone for {name}Server<T> {{\n\
+         fn clone(&self) -> Self {{ Self(codegen::Clone::clone(&self.0)) }}\n\
+         }}\n\
+         impl<T> codegen::Debug for {name}Server<T> {{\n\
+         fn fmt(&self, f: &mut codegen::fmt::Formatter<'_>) -> codegen::fmt::Result {{ f.write_str(\"{name}Server\") }}\n\
+         }}\n\
+         impl<T: {name}> codegen::Serve for {name}Server<T> {{\n\
+         fn descriptor(&self) -> &'static codegen::ServiceDescriptor {{ &SERVICE }}\n\
+         }}\n\
+         impl<T: {name}> codegen::Service<codegen::Request> for {name}Server<T> {{\n\
+         type Response = codegen::Response;\n\
+         type Error = codegen::Status;\n\
+         type Future = codegen::ReplyFuture;\n\
+         fn poll_ready(&mut self, _: &mut codegen::task::Context<'_>) -> codegen::task::Poll<codegen::Result<()>> {{ codegen::task::Poll::Ready(Ok(())) }}\n\
+         fn call(&mut self, request: codegen::Request) -> codegen::ReplyFuture {{\n\
+         let service = codegen::Clone::clone(&self.0);\n\
+         match request.method().0 {{\n\
+         {arms}\
+         _ => codegen::unimplemented(&SERVICE, request),\n\
+         }}\n\
+         }}\n\
+         }}\n"
+    )
+}

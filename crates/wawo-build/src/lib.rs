@@ -1,0 +1,63 @@
+//! Turns `.proto` files into wawo services and messages, from a build script. Pure Rust: there is
+//! no `protoc` to install.
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     Ok(wawo_build::compile(&["proto/chat.proto"], &["proto"])?)
+//! }
+//! ```
+//!
+//! For each package, a file named after it is written to `OUT_DIR`; include it with
+//! `wawo::include_proto!("chat.v1")`. It holds
+//!
+//! - the messages, as prost generates them; `bytes` fields are `bytes::Bytes` and share the buffer
+//!   that they were read into;
+//! - for each service a module, re-exported, with the trait to implement, a server, a client, and
+//!   the descriptors;
+//! - `FILE_DESCRIPTOR_SET`, the encoded descriptors of the package's files and their imports.
+//!
+//! A schema may set how its services are named on the wire:
+//!
+//! ```proto
+//! import "wawo/options.proto";       // supplied by this crate
+//!
+//! service Chat {
+//!   option (wawo.service).id = 100;
+//!   rpc Typing(Notice) returns (google.protobuf.Empty) {
+//!     option (wawo.method) = { id: 3 one_way: true };
+//!   }
+//! }
+//! ```
+//!
+//! [`Builder`] has the rest: paths of types that exist already, attributes, one half only, a
+//! precompiled descriptor set, and the settings of prost-build.
+
+mod builder;
+mod descriptor_set;
+mod error;
+mod generate;
+mod ids;
+mod names;
+mod position;
+mod schema;
+mod source;
+
+use std::path::Path;
+
+pub use crate::{
+    builder::Builder,
+    error::Error,
+    ids::{method_id, service_id},
+};
+
+/// Compiles `.proto` files with the defaults. `includes` are the folders in which the files, and
+/// what they import, are found; a file's name is its path below one of them.
+///
+/// # Errors
+///
+/// If a file cannot be read or compiled, an option is wrong, or two ids collide. The error names
+/// file, line and column.
+pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
+    Builder::new().compile(protos, includes)
+}

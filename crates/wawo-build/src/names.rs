@@ -1,0 +1,96 @@
+//! Names in generated code that clash with no other.
+
+use std::collections::BTreeSet;
+
+use heck::{ToShoutySnakeCase, ToSnakeCase};
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+/// The module that holds the items of a service. prost makes modules too, for nested messages and
+/// for packages within this one; if one of them has the name, this one gets a `_`.
+pub(crate) fn service_module(pool: &DescriptorPool, package: &str, service: &str) -> String {
+    let taken = modules_of_prost(pool, package);
+    let mut name = format!("{}_service", service.to_snake_case());
+    while taken.contains(&name) {
+        name.push('_');
+    }
+    name
+}
+
+fn modules_of_prost(pool: &DescriptorPool, package: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    for file in pool.files() {
+        if file.package_name() == package {
+            let nesting = file.messages().filter(has_nested);
+            modules.extend(nesting.map(|message| message.name().to_snake_case()));
+        }
+        let inner = match package {
+            "" => Some(file.package_name()),
+            _ => file
+                .package_name()
+                .strip_prefix(package)
+                .and_then(|rest| rest.strip_prefix('.')),
+        };
+        let segment = inner.and_then(|inner| inner.split('.').next());
+        modules.extend(segment.map(ToSnakeCase::to_snake_case));
+    }
+    modules
+}
+
+fn has_nested(message: &MessageDescriptor) -> bool {
+    message.child_messages().len() + message.child_enums().len() + message.oneofs().len() > 0
+}
+
+/// The name of a method on the trait and on the stub, from prost's name for it, which is snake
+/// case and no keyword. A stub has `new` and `clone` already.
+pub(crate) fn method(prost_name: &str) -> String {
+    match prost_name {
+        "new" | "clone" => format!("{prost_name}_"),
+        name => name.to_owned(),
+    }
+}
+
+/// The name of the static that describes a method.
+pub(crate) fn method_static(method: &str) -> String {
+    method.trim_start_matches("r#").to_shouty_snake_case()
+}
+
+/// A type that prost names relative to the module of the package, from a module within it.
+pub(crate) fn from_inner_module(prost_type: &str) -> String {
+    const OF_THE_LANGUAGE: [&str; 8] = ["()", "bool", "i32", "i64", "u32", "u64", "f32", "f64"];
+    let absolute = prost_type.starts_with("::") || prost_type.starts_with("crate::");
+    match absolute || OF_THE_LANGUAGE.contains(&prost_type) {
+        true => prost_type.to_owned(),
+        false => format!("super::{prost_type}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_inner_module, method, method_static};
+
+    #[test]
+    fn types_are_found_from_the_module_of_a_service() {
+        for (from, to) in [
+            ("Line", "super::Line"),
+            ("super::other::Line", "super::super::other::Line"),
+            ("()", "()"),
+            ("f64", "f64"),
+            (
+                "::wawo::codegen::prost_types::Any",
+                "::wawo::codegen::prost_types::Any",
+            ),
+            ("crate::Line", "crate::Line"),
+        ] {
+            assert_eq!(from_inner_module(from), to);
+        }
+    }
+
+    #[test]
+    fn names_of_methods_leave_those_of_the_stub_alone() {
+        assert_eq!(method("new"), "new_");
+        assert_eq!(method("clone"), "clone_");
+        assert_eq!(method("r#type"), "r#type");
+        assert_eq!(method_static("r#type"), "TYPE");
+        assert_eq!(method_static("self_"), "SELF");
+    }
+}

@@ -1,0 +1,256 @@
+//! The services of a schema, checked: what is here can be generated and served.
+
+use std::collections::BTreeMap;
+
+use heck::ToSnakeCase;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, Value};
+use prost_types::method_options::IdempotencyLevel;
+
+use crate::{
+    error::Error,
+    ids::{DERIVED, fnv1a_64, method_id, service_id},
+    position::position,
+    source::Source,
+};
+
+/// The number of both of our options: `(wawo.service)` and `(wawo.method)`.
+const OPTION: i32 = 50_730;
+
+/// Field numbers of descriptor.proto, for positions.
+const SERVICE_OPTIONS: i32 = 3;
+const METHOD_OPTIONS: i32 = 4;
+
+/// What is generated of a service, besides prost's names for its types.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) full_name: String,
+    pub(crate) id: u32,
+    pub(crate) fingerprint: u64,
+    /// By name.
+    pub(crate) methods: BTreeMap<String, Method>,
+    position: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Method {
+    pub(crate) id: u32,
+    pub(crate) shape: Shape,
+    pub(crate) idempotency: IdempotencyLevel,
+    position: String,
+}
+
+/// How many messages go each way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Unary,
+    ServerStreaming,
+    ClientStreaming,
+    BidiStreaming,
+    OneWay,
+}
+
+impl Shape {
+    /// The variant of `wawo::Shape`, which also stands in fingerprints.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "Unary",
+            Self::ServerStreaming => "ServerStreaming",
+            Self::ClientStreaming => "ClientStreaming",
+            Self::BidiStreaming => "BidiStreaming",
+            Self::OneWay => "OneWay",
+        }
+    }
+}
+
+/// All services of the files that code is generated for, by full name.
+pub(crate) fn services(source: &Source) -> Result<BTreeMap<String, Service>, Error> {
+    let mut services = BTreeMap::<String, Service>::new();
+    let mut by_id = BTreeMap::<u32, (String, String)>::new();
+    for descriptor in source
+        .generated()
+        .flat_map(|file| file.services().collect::<Vec<_>>())
+    {
+        let service = service(&source.pool, &descriptor)?;
+        let this = (service.full_name.clone(), service.position.clone());
+        if let Some((other, at)) = by_id.insert(service.id, this) {
+            return Err(Error::Schema {
+                position: service.position,
+                problem: format!(
+                    "the services `{}` and `{other}` ({at}) have the same id {}",
+                    service.full_name, service.id
+                ),
+                remedy: "set another for one of them by `option (wawo.service).id`".into(),
+            });
+        }
+        services.insert(service.full_name.clone(), service);
+    }
+    Ok(services)
+}
+
+fn service(pool: &DescriptorPool, descriptor: &ServiceDescriptor) -> Result<Service, Error> {
+    let file = descriptor.parent_file();
+    let at = |tail: &[i32]| position(&file, &[descriptor.path(), tail].concat());
+    let options = option(pool, &descriptor.options(), "wawo.service");
+    let full_name = descriptor.full_name().to_owned();
+    let id = match set_id(options.as_ref()) {
+        None => service_id(&full_name),
+        Some(id) => check_id(id, || at(&[SERVICE_OPTIONS, OPTION, 1]))?,
+    };
+    let mut methods = BTreeMap::new();
+    for descriptor in descriptor.methods() {
+        let method = method(pool, &descriptor)?;
+        check_method(&methods, descriptor.name(), &method)?;
+        methods.insert(descriptor.name().to_owned(), method);
+    }
+    Ok(Service {
+        id,
+        fingerprint: fingerprint(descriptor, &methods),
+        methods,
+        position: at(&[]),
+        full_name,
+    })
+}
+
+fn method(pool: &DescriptorPool, descriptor: &MethodDescriptor) -> Result<Method, Error> {
+    let file = descriptor.parent_service().parent_file();
+    let at = |tail: &[i32]| position(&file, &[descriptor.path(), tail].concat());
+    let options = option(pool, &descriptor.options(), "wawo.method");
+    let id = match set_id(options.as_ref()) {
+        None => method_id(descriptor.name()),
+        Some(id) => check_id(id, || at(&[METHOD_OPTIONS, OPTION, 1]))?,
+    };
+    let one_way = options
+        .and_then(|options| options.get_field_by_name("one_way")?.as_bool())
+        .unwrap_or(false);
+    if one_way {
+        check_one_way(descriptor, || at(&[METHOD_OPTIONS, OPTION, 2]))?;
+    }
+    let shape = match (
+        one_way,
+        descriptor.is_client_streaming(),
+        descriptor.is_server_streaming(),
+    ) {
+        (true, ..) => Shape::OneWay,
+        (_, false, false) => Shape::Unary,
+        (_, false, true) => Shape::ServerStreaming,
+        (_, true, false) => Shape::ClientStreaming,
+        (_, true, true) => Shape::BidiStreaming,
+    };
+    let options = &descriptor.method_descriptor_proto().options;
+    let level = options.as_ref().map(|options| options.idempotency_level());
+    Ok(Method {
+        id,
+        shape,
+        idempotency: level.unwrap_or(IdempotencyLevel::IdempotencyUnknown),
+        position: at(&[]),
+    })
+}
+
+/// An option of ours. It is not there if the schema does not import the file that declares it.
+fn option(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
+    let extension = pool.get_extension_by_name(name)?;
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    match options.get_extension(&extension).into_owned() {
+        Value::Message(message) => Some(message),
+        _ => None,
+    }
+}
+
+fn set_id(options: Option<&DynamicMessage>) -> Option<u32> {
+    let options = options.filter(|options| options.has_field_by_name("id"))?;
+    options.get_field_by_name("id")?.as_u32()
+}
+
+fn check_id(id: u32, position: impl Fn() -> String) -> Result<u32, Error> {
+    if (1..DERIVED).contains(&id) {
+        return Ok(id);
+    }
+    Err(Error::Schema {
+        position: position(),
+        problem: format!("the id {id} is out of its range"),
+        remedy: format!("use a number from 1 to {}", DERIVED - 1),
+    })
+}
+
+fn check_one_way(method: &MethodDescriptor, position: impl Fn() -> String) -> Result<(), Error> {
+    let name = method.full_name();
+    let (problem, remedy) = if method.is_client_streaming() || method.is_server_streaming() {
+        (
+            format!("the one-way method `{name}` has a stream"),
+            "a one-way method sends one message; leave out `stream` or `one_way`",
+        )
+    } else if method.output().full_name() != "google.protobuf.Empty" {
+        (
+            format!(
+                "the one-way method `{name}` returns `{}`",
+                method.output().full_name()
+            ),
+            "nothing comes back from it: let it return google.protobuf.Empty",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::Schema {
+        position: position(),
+        problem,
+        remedy: remedy.into(),
+    })
+}
+
+/// Two methods of a service must differ in id and in Rust name.
+fn check_method(
+    methods: &BTreeMap<String, Method>,
+    name: &str,
+    method: &Method,
+) -> Result<(), Error> {
+    let rust_name = name.to_snake_case();
+    for (other_name, other) in methods {
+        let at = &other.position;
+        let clash = if other.id == method.id {
+            Some((
+                format!(
+                    "the methods `{name}` and `{other_name}` ({at}) have the same id {}",
+                    method.id
+                ),
+                "set another for one of them by `option (wawo.method).id`",
+            ))
+        } else if other_name.to_snake_case() == rust_name {
+            Some((
+                format!(
+                    "the methods `{name}` and `{other_name}` ({at}) are both `{rust_name}` in Rust"
+                ),
+                "rename one of them",
+            ))
+        } else {
+            None
+        };
+        if let Some((problem, remedy)) = clash {
+            return Err(Error::Schema {
+                position: method.position.clone(),
+                problem,
+                remedy: remedy.into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A hash of the service's name and, for each method in the order of the schema, its name, id,
+/// shape and types (docs/protocol.md, "Service table").
+fn fingerprint(service: &ServiceDescriptor, methods: &BTreeMap<String, Method>) -> u64 {
+    let mut text = format!("{}\n", service.full_name());
+    for descriptor in service.methods() {
+        let method = &methods[descriptor.name()];
+        text += &format!(
+            "{}|{}|{}|{}|{}\n",
+            descriptor.name(),
+            method.id,
+            method.shape.name(),
+            descriptor.input().full_name(),
+            descriptor.output().full_name()
+        );
+    }
+    fnv1a_64(&text)
+}

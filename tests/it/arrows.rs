@@ -1,0 +1,139 @@
+//! Who imports whom: the arrows of ARCHITECTURE.md, read off the sources.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// The modules of `src/`, from the bottom up: each may import those above it in this list only.
+const ORDER: [&str; 25] = [
+    "wire",
+    "extensions",
+    "descriptor",
+    "transport",
+    "status",
+    "codec",
+    "body",
+    "request",
+    "response",
+    "context",
+    "layer",
+    "reply",
+    "panic",
+    "caller",
+    "call",
+    "serve",
+    "dispatch",
+    "services",
+    "channel",
+    "in_process",
+    "peer",
+    "client",
+    "server",
+    "codegen",
+    "lib",
+];
+
+/// Arrows that the order would allow and the design does not.
+const FORBIDDEN: [(&str, &str); 7] = [
+    ("server", "client"),
+    ("peer", "dispatch"),
+    ("peer", "services"),
+    ("layer", "transport"),
+    ("dispatch", "transport"),
+    ("call", "transport"),
+    ("client", "codegen"),
+];
+
+/// The top-level modules that the files of a module name by `crate::`.
+fn imports(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => drop(found.insert(word(rest))),
+            Some(list) => found.extend(top_level(list).map(word)),
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+fn word(text: &str) -> String {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.trim_start()
+        .chars()
+        .take_while(|c| letter(*c))
+        .collect()
+}
+
+/// The items of a `use` list, without those nested in them.
+fn top_level(list: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    let mut start = 0;
+    let mut items = Vec::new();
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                items.push(&list[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.into_iter()
+}
+
+fn sources(folder: &Path, module: Option<&str>, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let module = module.unwrap_or(&name);
+        match path.is_dir() {
+            true => sources(&path, Some(module), found),
+            false => found.push((module.to_owned(), fs::read_to_string(&path).unwrap())),
+        }
+    }
+}
+
+#[test]
+fn modules_import_only_what_is_below_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), None, &mut files);
+    let rank = |name: &str| ORDER.iter().position(|other| *other == name);
+    for (module, text) in &files {
+        let own = rank(module).unwrap_or_else(|| panic!("give `{module}` its place in ORDER"));
+        for import in imports(text) {
+            // Names that `lib.rs` re-exports are found there: tests at the end of files use them.
+            let Some(other) = rank(&import) else { continue };
+            let allowed = other <= own && !FORBIDDEN.contains(&(module, &import));
+            assert!(allowed, "`{module}` must not import `{import}`");
+        }
+    }
+    assert!(files.len() >= ORDER.len());
+}
+
+#[test]
+fn the_protocol_crate_depends_on_bytes_and_thiserror_only_and_the_generator_not_on_wawo() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dependencies = |name: &str| {
+        let manifest = root.join("crates").join(name).join("Cargo.toml");
+        let manifest = fs::read_to_string(manifest).unwrap();
+        let section = manifest.split("[dependencies]").nth(1).unwrap();
+        let lines = section.lines().take_while(|line| !line.starts_with('['));
+        let name = |line: &str| word(&line.replace('-', "_"));
+        let names: BTreeSet<String> = lines.map(name).filter(|name| !name.is_empty()).collect();
+        names
+    };
+    let expected = ["bytes", "thiserror"].map(str::to_owned);
+    assert_eq!(dependencies("wawo-protocol"), BTreeSet::from(expected));
+    assert!(!dependencies("wawo-build").contains("wawo"));
+}
