@@ -111,10 +111,10 @@ async fn main() -> Result<(), Error> {
             println!("called Valencia: {} places", named.places.len());
             let error = places
                 .by_name(ByNameRequest {
-                    name: "Atlantis".into(),
+                    name: "Nowhere".into(),
                 })
                 .await;
-            println!("called Atlantis: {}", error.expect_err("there is none"));
+            println!("called Nowhere: {}", error.expect_err("there is none"));
         }
     }
     Ok(())

@@ -86,5 +86,5 @@ async fn a_call_before_the_hello_is_refused() {
         b"\0\0\0\x08\x06\x01\0\0\0\0\0\x01\0\0\0\x07\0\0\0\x01",
     ]
     .concat();
-    refused(&bytes, 1, "a call packet before the hello").await;
+    refused(&bytes, 1, "call packet before the hello").await;
 }

@@ -74,7 +74,7 @@ pub enum PeerMisbehaved {
     #[error("unknown packet kind {0}")]
     UnknownKind(u8),
     /// A flag that this kind of packet does not have, or two that exclude each other.
-    #[error("a {kind} packet with flags {flags:#04x}, which it cannot have")]
+    #[error("{kind} packet with flags {flags:#04x}, which it cannot have")]
     Flags {
         /// The kind, by name.
         kind: &'static str,
@@ -82,7 +82,7 @@ pub enum PeerMisbehaved {
         flags: u8,
     },
     /// A call id or code in a packet that has none, or none where one must be.
-    #[error("a {kind} packet with {field} {value}")]
+    #[error("{kind} packet with {field} {value}")]
     Head {
         /// The kind, by name.
         kind: &'static str,
@@ -92,7 +92,7 @@ pub enum PeerMisbehaved {
         value: u32,
     },
     /// A payload that is too short or too long for its kind.
-    #[error("a {kind} packet with {length} bytes of payload, which does not fit its fields")]
+    #[error("{kind} packet with {length} bytes of payload, which does not fit its fields")]
     PayloadLength {
         /// The kind, by name.
         kind: &'static str,
@@ -100,7 +100,7 @@ pub enum PeerMisbehaved {
         length: usize,
     },
     /// Text that is not UTF-8.
-    #[error("a {0} packet whose text is not UTF-8")]
+    #[error("{0} packet whose text is not UTF-8")]
     Text(&'static str),
     /// A metadata block over a limit.
     #[error("metadata with {size} {unit}; this side takes at most {max} ({setting})")]
@@ -138,13 +138,13 @@ pub enum PeerMisbehaved {
     #[error("in the hello, {0}")]
     HelloLimit(ConfigError),
     /// The first packet is not a hello.
-    #[error("a {0} packet before the hello")]
+    #[error("{0} packet before the hello")]
     HelloMissing(&'static str),
     /// A second hello.
     #[error("a second hello")]
     HelloTwice,
     /// A call under an id of ours, or a packet for a call that only the caller may send.
-    #[error("a {kind} packet for call {call}, which the sender of the packet may not send")]
+    #[error("{kind} packet for call {call}, which the sender of the packet may not send")]
     WrongSide {
         /// The kind, by name.
         kind: &'static str,
@@ -166,7 +166,7 @@ pub enum PeerMisbehaved {
     #[error("call {0} was started before the ids below it were used")]
     CallIdSkipped(CallId),
     /// A packet for a call that is not in flight, where no crossing explains it.
-    #[error("a {kind} packet for call {call}, which is not in flight")]
+    #[error("{kind} packet for call {call}, which is not in flight")]
     NoSuchCall {
         /// The kind, by name.
         kind: &'static str,
@@ -174,7 +174,7 @@ pub enum PeerMisbehaved {
         call: CallId,
     },
     /// A packet that the state of the call does not allow.
-    #[error("a {kind} packet for call {call}, {state}")]
+    #[error("{kind} packet for call {call}, {state}")]
     CallState {
         /// The kind, by name.
         kind: &'static str,

@@ -1,0 +1,189 @@
+//! The golden vectors of the repository, both ways: bytes to meaning, meaning to bytes.
+
+use std::{fmt::Write, fs, path::Path};
+
+use bytes::{Bytes, BytesMut};
+use wawo_protocol::{
+    Limits, Metadata,
+    packet::{Chunk, Packet, decode},
+};
+
+/// The vectors in a file: lines of `key: value`.
+fn vectors(file: &str) -> Vec<Vec<(String, String)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let text = fs::read_to_string(folder.join(file)).expect("the vectors are in the repository");
+    let lines = |vector: &str| {
+        let lines = vector.lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.map(|line| line.split_once(':').expect("key: value"));
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let vectors = text.split("\n\n").map(lines);
+    vectors.filter(|vector| !vector.is_empty()).collect()
+}
+
+fn bytes(text: &str) -> BytesMut {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("ASCII");
+        u8::from_str_radix(pair, 16).expect("hexadecimal")
+    };
+    digits.chunks(2).map(byte).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("memory");
+        text
+    })
+}
+
+/// What a packet says, as the vectors say it.
+#[derive(Default)]
+struct Meaning(Vec<(String, String)>);
+
+impl Meaning {
+    fn add(&mut self, key: &str, value: impl ToString) {
+        self.0.push((key.to_owned(), value.to_string()));
+    }
+
+    fn add_some(&mut self, key: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.add(key, value);
+        }
+    }
+
+    fn add_if(&mut self, key: &str, holds: bool) {
+        if holds {
+            self.add(key, "yes");
+        }
+    }
+
+    fn add_text(&mut self, key: &str, text: &str) {
+        self.add_some(key, (!text.is_empty()).then_some(text));
+    }
+
+    fn add_bytes(&mut self, key: &str, bytes: &Bytes) {
+        self.add_text(key, &hex(bytes));
+    }
+
+    fn add_metadata(&mut self, metadata: &Metadata) {
+        for (key, value) in metadata.iter() {
+            self.add("metadata", format!("{key} = {}", hex(value)));
+        }
+    }
+
+    fn add_chunk(&mut self, chunk: &Chunk) {
+        self.add_some("total", chunk.total);
+        self.add("message", hex(&chunk.bytes));
+        self.add_if("more", chunk.more);
+        self.add_if("end", chunk.end);
+    }
+}
+
+fn meaning(packet: &Packet) -> Vec<(String, String)> {
+    let mut meaning = Meaning::default();
+    meaning.add("kind", packet.kind());
+    match packet {
+        Packet::Hello(hello) => {
+            let limits = hello.limits;
+            meaning.add("max_packet_bytes", limits.max_packet_bytes);
+            meaning.add("max_message_bytes", limits.max_message_bytes);
+            meaning.add("max_metadata_bytes", limits.max_metadata_bytes);
+            meaning.add("max_metadata_entries", limits.max_metadata_entries);
+            meaning.add("max_calls", limits.max_calls);
+            meaning.add("initial_credit_bytes", limits.initial_credit_bytes);
+            meaning.add("one_way_credit_bytes", limits.one_way_credit_bytes);
+            let timeout = hello.default_timeout.map(|timeout| timeout.as_millis());
+            meaning.add_some("default_timeout_ms", timeout);
+            meaning.add_text("identity", &hello.identity);
+            meaning.add_bytes("credentials", &hello.credentials);
+            meaning.add_bytes("services", &hello.services);
+        }
+        Packet::Ping(data) | Packet::Pong(data) => meaning.add("data", format!("{data:016x}")),
+        Packet::Drain { accepted } => meaning.add("accepted", accepted),
+        Packet::Close { code, text } => {
+            meaning.add("code", code.to_wire());
+            meaning.add_text("text", text);
+        }
+        Packet::Call(call) => {
+            meaning.add_some("call", call.call);
+            meaning.add("service", call.service);
+            meaning.add("method", call.method);
+            meaning.add_if("one_way", call.one_way);
+            meaning.add_some("timeout_ms", call.timeout_ms);
+            meaning.add_metadata(&call.metadata);
+            call.chunk.iter().for_each(|chunk| meaning.add_chunk(chunk));
+        }
+        Packet::Reply(reply) => {
+            meaning.add("call", reply.call);
+            meaning.add_metadata(&reply.metadata);
+            reply
+                .chunk
+                .iter()
+                .for_each(|chunk| meaning.add_chunk(chunk));
+        }
+        Packet::Message {
+            call,
+            chunk,
+            continues,
+        } => {
+            meaning.add("call", call);
+            meaning.add_if("continues", *continues);
+            meaning.add_chunk(chunk);
+        }
+        Packet::End(end) => {
+            meaning.add("call", end.call);
+            meaning.add("code", end.code.to_wire());
+            meaning.add_metadata(&end.metadata);
+            meaning.add_text("text", &end.text);
+            meaning.add_bytes("details", &end.details);
+        }
+        Packet::Cancel(call) => meaning.add("call", call),
+        Packet::Credit { call, bytes } => {
+            meaning.add_some("call", *call);
+            meaning.add("bytes", bytes);
+        }
+    }
+    meaning.0
+}
+
+#[test]
+fn each_vector_means_what_it_says_and_is_written_back_the_same() {
+    let vectors = vectors("packets.txt");
+    assert!(vectors.len() > 30);
+    for vector in vectors {
+        let [(_, name), (_, text), said @ ..] = &vector[..] else {
+            panic!("a vector begins with name and bytes: {vector:?}");
+        };
+        let sent = bytes(text);
+        let mut input = sent.clone();
+        let packet = decode(&mut input, &Limits::default());
+        let packet = packet.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let packet = packet.unwrap_or_else(|| panic!("{name}: not whole"));
+        assert!(input.is_empty(), "{name}");
+        let (read_only, said) = match said {
+            [(key, _), said @ ..] if key == "written" => (true, said),
+            said => (false, said),
+        };
+        assert_eq!(meaning(&packet), said, "{name}");
+        let mut written = BytesMut::new();
+        packet.encode(&mut written);
+        assert!(read_only || written == sent, "{name}: {}", hex(&written));
+    }
+}
+
+#[test]
+fn each_invalid_vector_is_refused_with_its_code_and_text() {
+    let vectors = vectors("invalid.txt");
+    assert!(vectors.len() > 20);
+    for vector in vectors {
+        let [(_, name), (_, text), (_, code), (_, error)] = &vector[..] else {
+            panic!("name, bytes, close and text: {vector:?}");
+        };
+        let refused = decode(&mut bytes(text), &Limits::default()).expect_err(name);
+        assert_eq!(refused.to_string(), *error, "{name}");
+        assert_eq!(refused.close_code().to_wire().to_string(), *code, "{name}");
+    }
+}
