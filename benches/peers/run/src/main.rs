@@ -31,6 +31,7 @@ const FRAMEWORKS: &[Entry] = &[
     Entry::of::<limit_peer::Limit>(),
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
+    Entry::of::<wawo_peer::Wawo>(),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,103 @@
+//! The echo service on wawo.
+
+use std::{convert::Infallible, iter, net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+use bytes::Bytes;
+use futures_util::{TryStreamExt as _, stream};
+use harness::{Framework, Load, MAX_MESSAGE_BYTES, Workload};
+use wawo::{Config, Context, Peer, Server, Streaming};
+
+use self::echo::{EchoClient, EchoServer, FeedRequest, Message};
+
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+#[allow(clippy::too_many_lines, clippy::use_self, clippy::wildcard_imports)]
+mod echo {
+    wawo::include_proto!("echo");
+}
+
+/// wawo with prost, over its own protocol on TCP.
+#[derive(Debug)]
+pub struct Wawo;
+
+impl Framework for Wawo {
+    const NAME: &'static str = "wawo";
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::OneWay];
+
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        Server::builder()
+            .config(config())
+            .add_service(EchoServer::new(EchoService))
+            .serve(&format!("tcp://{addr}"))
+            .await?;
+        Ok(())
+    }
+
+    async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
+        let peer = Peer::builder(format!("tcp://{addr}")).config(config());
+        let client = EchoClient::new(&peer.connect().await?);
+        let size = load.size;
+        match load.workload {
+            Workload::Stream => load.streams(move || feed(client.clone(), size)).await,
+            Workload::OneWay => {
+                load.one_way(move |payload| take(client.clone(), payload))
+                    .await
+            }
+            _ => {
+                load.closed_loop(move |payload| echo(client.clone(), payload))
+                    .await
+            }
+        }
+    }
+}
+
+async fn echo(client: EchoClient, data: Bytes) -> Result<usize> {
+    Ok(client.echo(Message { data }).await?.data.len())
+}
+
+async fn take(client: EchoClient, data: Bytes) -> Result<()> {
+    Ok(client.take(Message { data }).await?)
+}
+
+async fn feed(
+    client: EchoClient,
+    size: usize,
+) -> Result<impl futures_util::Stream<Item = Result<usize>> + Send + 'static> {
+    // The stream is read for as long as the run lasts, not for as long as a call may.
+    let items = client.feed(FeedRequest { size: size as u64 });
+    let items = items.timeout(STREAM_TIMEOUT).await?;
+    Ok(items
+        .map_ok(|message| message.data.len())
+        .map_err(anyhow::Error::from))
+}
+
+struct EchoService;
+
+impl echo::Echo for EchoService {
+    async fn echo(&self, _cx: Context, request: Message) -> wawo::Result<Message> {
+        Ok(request)
+    }
+
+    async fn feed(&self, _cx: Context, request: FeedRequest) -> wawo::Result<Streaming<Message>> {
+        let size = usize::try_from(request.size).unwrap_or(usize::MAX);
+        let data = Bytes::from(vec![b'w'; size.min(MAX_MESSAGE_BYTES / 2)]);
+        let items = iter::repeat_with(move || Ok(Message { data: data.clone() }));
+        Ok(Streaming::new(stream::iter(items)))
+    }
+
+    async fn take(&self, _cx: Context, _request: Message) {}
+}
+
+/// The defaults, but messages as large as the others allow; W5b has as much credit as tonic.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.limits.max_message_bytes = MAX_BYTES;
+    config.limits.initial_credit_bytes = STREAM_CREDIT_BYTES;
+    config
+}
+
+#[allow(clippy::cast_possible_truncation)]
+const MAX_BYTES: u32 = MAX_MESSAGE_BYTES as u32;
+const STREAM_CREDIT_BYTES: u32 = 4 << 20;
+/// No deadline is to pass in a run.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(600);
