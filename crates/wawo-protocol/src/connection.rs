@@ -5,9 +5,6 @@ mod incoming;
 mod keep_alive;
 mod outgoing;
 
-#[cfg(test)]
-mod tests;
-
 use std::{collections::VecDeque, time::Instant};
 
 use bytes::BytesMut;
@@ -266,7 +263,6 @@ impl<T> Connection<T> {
         self.phase = Phase::Open;
         let more = hello.limits.one_way_credit_bytes - self.peer.one_way_credit_bytes;
         self.one_way_credit += i64::from(more);
-        self.raise_credit(hello.limits.initial_credit_bytes - self.peer.initial_credit_bytes);
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
         self.admit_waiting(now);

@@ -207,7 +207,7 @@ pub enum PeerMisbehaved {
         max: u32,
     },
     /// More credit than fits.
-    #[error("credit that adds up to more than {}", crate::config::MAX_LIMIT)]
+    #[error("credit that adds up to more than {}", 2 * crate::config::MAX_LIMIT)]
     CreditOverflow,
     /// Chunks that do not add up to the length that the first one stated.
     #[error("a message for call {call} whose chunks do not add up to its stated {total} bytes")]

@@ -35,6 +35,8 @@ pub(crate) struct TheirCall {
     one_way: bool,
     /// The caller's direction has ended.
     finished: bool,
+    /// The driver has said its last word, and only what is still to be sent keeps the call.
+    answered: bool,
     /// `None` if all came in one packet.
     receiving: Option<Box<Receiving>>,
     /// `None` until our reply begins, and if it was a single packet.
@@ -198,7 +200,8 @@ impl<T> Connection<T> {
         chunk: Chunk,
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        let Some(theirs) = self.find_theirs(id, "message")? else {
+        let theirs = self.find_theirs(id, "message")?;
+        let Some(theirs) = theirs.filter(|theirs| !theirs.answered) else {
             return Ok(None);
         };
         if theirs.finished {
@@ -244,7 +247,7 @@ impl<T> Connection<T> {
                 let text = format!(
                     "a message of {total} bytes; this side takes at most {max} (max_message_bytes)"
                 );
-                let told = theirs.opening.is_none();
+                let told = theirs.concerns_driver();
                 self.end(Self::end_packet(id, Code::ResourceExhausted, text));
                 Ok(told.then_some(Event::Cancelled(id)))
             }
@@ -286,7 +289,8 @@ impl<T> Connection<T> {
         end: &End,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let id = end.call;
-        let Some(theirs) = self.find_theirs(id, "end")? else {
+        let theirs = self.find_theirs(id, "end")?;
+        let Some(theirs) = theirs.filter(|theirs| !theirs.answered) else {
             return Ok(None);
         };
         let wrong = |state| PeerMisbehaved::CallState {
@@ -318,7 +322,7 @@ impl<T> Connection<T> {
         let Some(theirs) = self.find_theirs(id, "cancel")? else {
             return Ok(None);
         };
-        let told = theirs.opening.is_none();
+        let told = theirs.concerns_driver();
         self.end(Self::end_packet(id, Code::Cancelled, ""));
         Ok(told.then_some(Event::Cancelled(id)))
     }
@@ -388,6 +392,7 @@ impl<T> Connection<T> {
         match (self.theirs.get_mut(id.index()), sending) {
             (Some(theirs), Some(sending)) => {
                 theirs.sending = Some(sending);
+                theirs.answered = end;
                 self.line_up_theirs(id);
             }
             _ => {
@@ -434,7 +439,7 @@ impl<T> Connection<T> {
             sending.push(message, end);
             match ours {
                 true => self.line_up_ours(call),
-                false => self.line_up_theirs(call),
+                false => self.queued_theirs(call, end),
             }
             return Ok(false);
         }
@@ -471,7 +476,8 @@ impl<T> Connection<T> {
             && let Some(sending) = self.their_sending(id)
             && !sending.is_idle()
         {
-            return sending.finish(end);
+            sending.finish(end);
+            return self.queued_theirs(id, true);
         }
         Packet::End(end).put(&mut self.output);
         self.theirs.remove_at(id.index());
@@ -521,7 +527,7 @@ impl<T> Connection<T> {
         for (index, theirs) in self.theirs.iter_mut() {
             match theirs.deadline.filter(|_| !theirs.one_way) {
                 Some(deadline) if deadline <= now => {
-                    due.push((CallId::new(other, index), theirs.opening.is_none()));
+                    due.push((CallId::new(other, index), theirs.concerns_driver()));
                 }
                 Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
                 None => {}
@@ -546,6 +552,14 @@ impl<T> Connection<T> {
                 self.theirs.remove_at(call.index());
             }
         }
+    }
+
+    /// Something of the driver's waits to be sent in a call of theirs.
+    fn queued_theirs(&mut self, id: CallId, last: bool) {
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            theirs.answered |= last;
+        }
+        self.line_up_theirs(id);
     }
 
     fn line_up_theirs(&mut self, id: CallId) {
@@ -597,9 +611,15 @@ impl TheirCall {
             opening: None,
             one_way,
             finished,
+            answered: false,
             receiving: None,
             sending: None,
         }
+    }
+
+    /// Whether the driver has heard of the call and not ended it.
+    fn concerns_driver(&self) -> bool {
+        self.opening.is_none() && !self.answered
     }
 
     fn is_partly_received(&self) -> bool {

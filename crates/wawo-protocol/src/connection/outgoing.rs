@@ -126,8 +126,10 @@ impl<T> Connection<T> {
     /// Whether the other side's limits let this call begin now.
     fn has_room_for(&self, call: &NewCall) -> bool {
         let length = call.message.as_ref().map_or(0, Bytes::len);
-        // Before their hello, only what every side must accept may go out.
-        if self.phase != Phase::Open && check_sizes(call, &Limits::MINIMUM).is_err() {
+        // Before their hello, only what every side must accept may go out. What a stream goes on
+        // with is not known yet.
+        let early = self.phase != Phase::Open;
+        if early && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
             return false;
         }
         let slot = self.ours.len() < self.peer.max_calls as usize;
@@ -502,24 +504,6 @@ impl<T> Connection<T> {
         self.waiting.retain_mut(&mut keep);
         self.waiting_one_way.retain_mut(&mut keep);
         next
-    }
-
-    /// Calls that began before their hello may now send as much more.
-    pub(crate) fn raise_credit(&mut self, bytes: u32) {
-        if bytes == 0 {
-            return;
-        }
-        let mut unblocked = Vec::new();
-        for (index, ours) in self.ours.iter_mut() {
-            if let Some(sending) = ours.sending.as_mut().filter(|_| !ours.one_way) {
-                // Below the greatest sum: both parts are below `MAX_LIMIT`.
-                let _ = sending.grant(bytes);
-                unblocked.push(CallId::new(self.side, index));
-            }
-        }
-        for id in unblocked {
-            self.line_up_ours(id);
-        }
     }
 
     pub(crate) fn grant_ours(&mut self, id: CallId, bytes: u32) -> Result<(), PeerMisbehaved> {

@@ -1,0 +1,372 @@
+//! Streams, chunks, and the credit of each direction of a call.
+
+use bytes::Bytes;
+use wawo_protocol::{
+    CallId, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata, NewCall, Side,
+    StartedCall,
+    packet::{End, Packet},
+};
+
+use crate::{
+    pair::{Pair, bytes, config, stream, unary},
+    raw::{Raw, call, continued, end, first, last, message, more, reply, theirs, whole},
+};
+
+const WINDOW: usize = MIN_CREDIT_BYTES as usize;
+
+fn narrow() -> Config {
+    config(|config| config.limits.initial_credit_bytes = MIN_CREDIT_BYTES)
+}
+
+fn ok(call: CallId) -> End {
+    End {
+        call,
+        code: Code::Ok,
+        metadata: Metadata::new(),
+        text: String::new(),
+        details: Bytes::new(),
+    }
+}
+
+fn start(pair: &mut Pair, call: NewCall) -> CallId {
+    match pair.client.connection.start_call(pair.now, call, 1) {
+        Ok(StartedCall::Sent(id)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Messages among events, by length.
+fn lengths(events: &[Event<u32>]) -> Vec<usize> {
+    let messages = events.iter().filter_map(|event| match event {
+        Event::Message { message, .. } => Some(message.len()),
+        Event::Called(called) => called.message.as_ref().map(Bytes::len),
+        Event::Replied { message, .. } => message.as_ref().map(Bytes::len),
+        Event::Ended(ended) => ended.message.as_ref().map(Bytes::len),
+        _ => None,
+    });
+    messages.collect()
+}
+
+#[test]
+fn a_conversation_goes_both_ways_and_ends_with_the_callee() {
+    let mut pair = Pair::greeted();
+    let call = start(&mut pair, stream());
+    pair.run();
+    let called = pair.server.called();
+    assert_eq!((called.message, called.end), (None, false));
+    pair.server.connection.open_reply(call, Metadata::new());
+    for text in ["one", "two"] {
+        let client = &mut pair.client.connection;
+        assert_eq!(
+            client.send_message(call, Bytes::from(text), false),
+            Ok(true)
+        );
+        pair.run();
+        let message = Bytes::from(text);
+        assert_eq!(pair.server.heard(), [Event::Message { call, message }]);
+        let server = &mut pair.server.connection;
+        assert_eq!(
+            server.send_message(call, Bytes::from("yes"), false),
+            Ok(true)
+        );
+    }
+    pair.client.connection.finish(call);
+    pair.run();
+    assert_eq!(pair.server.heard(), [Event::Finished(call)]);
+    pair.server.connection.end(ok(call));
+    pair.run();
+    let events = pair.client.heard();
+    assert!(
+        matches!(
+            &events[..],
+            [
+                Event::Replied { message: None, .. },
+                Event::Message { .. },
+                Event::Message { .. },
+                Event::Ended(_),
+            ]
+        ),
+        "{events:?}"
+    );
+    assert_eq!(pair.client.connection.calls_started(), 0);
+}
+
+#[test]
+fn a_last_message_ends_its_direction_by_itself() {
+    let mut pair = Pair::greeted();
+    let call = start(&mut pair, stream());
+    let client = &mut pair.client.connection;
+    assert_eq!(
+        client.send_message(call, Bytes::from("last"), true),
+        Ok(true)
+    );
+    pair.run();
+    let events = pair.server.heard();
+    assert_eq!(events.last(), Some(&Event::Finished(call)));
+    pair.server.connection.open_reply(call, Metadata::new());
+    let sent = pair
+        .server
+        .connection
+        .send_message(call, Bytes::from("done"), true);
+    assert_eq!(sent, Ok(true));
+    pair.run();
+    let events = pair.client.heard();
+    let [Event::Replied { .. }, Event::Ended(ended)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (ended.code, ended.message.as_deref()),
+        (Code::Ok, Some(&b"done"[..]))
+    );
+}
+
+#[test]
+fn a_sender_stops_at_its_credit_and_goes_on_as_the_reader_consumes() {
+    let mut pair = Pair::greeted_with(Config::default(), narrow());
+    let call = start(&mut pair, stream());
+    let piece = WINDOW / 4;
+    for index in 0..5 {
+        let sent = pair
+            .client
+            .connection
+            .send_message(call, bytes(piece), false);
+        assert_eq!(sent, Ok(index < 4), "message {index}");
+    }
+    pair.run();
+    assert_eq!(lengths(&pair.server.heard()), [piece; 4]);
+    assert_eq!(pair.client.heard(), []);
+    // A quarter is not worth a packet, a half is.
+    pair.server.connection.consume(call, piece);
+    pair.run();
+    assert_eq!(pair.server.heard(), []);
+    pair.server.connection.consume(call, piece);
+    pair.run();
+    assert_eq!(lengths(&pair.server.heard()), [piece]);
+    assert_eq!(pair.client.heard(), [Event::Writable(call)]);
+}
+
+#[test]
+fn a_message_larger_than_the_window_arrives_though_nothing_is_consumed() {
+    for piece in [7919, usize::MAX] {
+        let mut pair = Pair::greeted_with(narrow(), narrow());
+        pair.piece = piece;
+        let long = bytes(4 * 1024 * 1024);
+        let call = start(&mut pair, unary(long.clone()));
+        pair.run();
+        let called = pair.server.called();
+        assert_eq!((called.message, called.end), (Some(long.clone()), true));
+        pair.server
+            .connection
+            .reply(call, Metadata::new(), long.clone());
+        pair.run();
+        assert_eq!(pair.client.ended().message, Some(long));
+    }
+}
+
+#[test]
+fn the_next_large_message_waits_until_the_first_is_consumed() {
+    let mut pair = Pair::greeted_with(Config::default(), narrow());
+    let call = start(&mut pair, stream());
+    for _ in 0..2 {
+        let sent = pair
+            .client
+            .connection
+            .send_message(call, bytes(3 * WINDOW), false);
+        assert_eq!(sent, Ok(false));
+    }
+    pair.run();
+    assert_eq!(lengths(&pair.server.heard()), [3 * WINDOW]);
+    pair.server.connection.consume(call, 3 * WINDOW);
+    pair.run();
+    assert_eq!(lengths(&pair.server.heard()), [3 * WINDOW]);
+}
+
+#[test]
+fn large_messages_take_turns_and_small_calls_pass_them() {
+    let mut pair = Pair::greeted();
+    let long = bytes(1_000_000);
+    for _ in 0..2 {
+        start(&mut pair, unary(long.clone()));
+    }
+    start(&mut pair, unary("small"));
+    pair.client.connection.fill_output();
+    let said = pair.client.connection.output().len();
+    assert!(said < 600_000, "{said} bytes wait: more than a few chunks");
+    pair.run();
+    let events = pair.server.heard();
+    assert_eq!(lengths(&events), [5, 1_000_000, 1_000_000]);
+}
+
+#[test]
+fn an_end_waits_for_what_is_queued_before_it_but_a_failure_does_not() {
+    for code in [Code::Ok, Code::Aborted] {
+        let mut pair = Pair::greeted_with(narrow(), Config::default());
+        let call = start(&mut pair, unary(""));
+        pair.run();
+        pair.server.called();
+        let server = &mut pair.server.connection;
+        server.open_reply(call, Metadata::new());
+        for _ in 0..2 {
+            server.send_message(call, bytes(WINDOW), false).unwrap();
+        }
+        server.end(End { code, ..ok(call) });
+        pair.run();
+        let events = pair.client.heard();
+        match code {
+            Code::Ok => {
+                assert_eq!(lengths(&events), [WINDOW]);
+                pair.client.connection.consume(call, WINDOW);
+                pair.run();
+                let events = pair.client.heard();
+                assert_eq!(lengths(&events), [WINDOW]);
+                assert!(matches!(events.last(), Some(Event::Ended(_))), "{events:?}");
+            }
+            _ => {
+                let Some(Event::Ended(ended)) = events.last() else {
+                    panic!("{events:?}");
+                };
+                assert_eq!(ended.code, Code::Aborted);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_callee_may_end_a_call_whose_requests_go_on() {
+    let mut pair = Pair::greeted_with(Config::default(), narrow());
+    let call = start(&mut pair, stream());
+    for _ in 0..3 {
+        pair.client
+            .connection
+            .send_message(call, bytes(WINDOW), false)
+            .unwrap();
+    }
+    pair.run();
+    pair.server.heard();
+    pair.server.connection.end(End {
+        code: Code::OutOfRange,
+        ..ok(call)
+    });
+    pair.run();
+    assert_eq!(pair.client.ended().code, Code::OutOfRange);
+    assert_eq!(
+        pair.client
+            .connection
+            .send_message(call, Bytes::new(), true),
+        Ok(true)
+    );
+    pair.client.connection.finish(call);
+    // The id serves another call, untouched by what the first one left.
+    assert_eq!(start(&mut pair, unary("next")), call);
+    pair.run();
+    assert_eq!(pair.server.called().message.as_deref(), Some(&b"next"[..]));
+}
+
+#[test]
+fn a_message_over_the_limit_ends_its_call_and_no_other() {
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
+    }));
+    let total = MIN_MESSAGE_BYTES + 1;
+    raw.send_all(&[call(0, None)]);
+    let events = raw.send_all(&[
+        call(1, first("a", total)),
+        message(theirs(0), first("a", total)),
+        continued(theirs(1), more("b")),
+    ]);
+    // The driver had not heard of the second.
+    assert_eq!(events, [Event::Cancelled(theirs(0))]);
+    let said = raw.said();
+    let ends = said.iter().map(|packet| match packet {
+        Packet::End(end) => (end.call, end.code, end.text.as_str()),
+        other => panic!("{other:?}"),
+    });
+    let text = "a message of 65537 bytes; this side takes at most 65536 (max_message_bytes)";
+    let code = Code::ResourceExhausted;
+    let ends: Vec<_> = ends.collect();
+    assert_eq!(ends, [(theirs(1), code, text), (theirs(0), code, text)]);
+}
+
+#[test]
+fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
+    let mut raw = Raw::greeted();
+    let new = unary("");
+    let started = raw.machine.start_call(raw.now, new, 3);
+    let ours = CallId::new(Side::Accepting, 0);
+    assert_eq!(started, Ok(StartedCall::Sent(ours)));
+    raw.said();
+    let events = raw.send_all(&[reply(ours, first("a", 4 * 1024 * 1024 + 1))]);
+    let [Event::Ended(ended)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((ended.token, ended.code), (3, Code::ResourceExhausted));
+    assert_eq!(
+        ended.text,
+        "the reply has a message of 4194305 bytes; \
+         this side takes at most 4194304 (max_message_bytes)"
+    );
+    assert_eq!(raw.said(), [Packet::Cancel(ours)]);
+    // What was under way is dropped, and the id is free at its end.
+    let rest = [continued(ours, more("b")), end(ours, Code::Cancelled)];
+    assert_eq!(raw.send_all(&rest), []);
+    let started = raw.machine.start_call(raw.now, unary(""), 4);
+    assert_eq!(started, Ok(StartedCall::Sent(ours)));
+}
+
+#[test]
+fn a_reply_that_the_peer_cannot_take_becomes_an_error() {
+    let mut pair = Pair::greeted_with(
+        config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES),
+        Config::default(),
+    );
+    let call = start(&mut pair, unary(""));
+    pair.run();
+    pair.server.called();
+    let server = &mut pair.server.connection;
+    server.reply(call, Metadata::new(), bytes(MIN_MESSAGE_BYTES as usize + 1));
+    pair.run();
+    let ended = pair.client.ended();
+    assert_eq!(ended.code, Code::ResourceExhausted);
+    assert_eq!(
+        ended.text,
+        "the reply has a message of 65537 bytes; the peer takes at most 65536 \
+         (its max_message_bytes)"
+    );
+}
+
+#[test]
+fn credit_at_its_greatest_sum_is_taken_and_one_more_is_a_fault() {
+    let most: u32 = 1 << 31;
+    let given = MIN_CREDIT_BYTES;
+    for (grant, fits) in [(most - given, true), (most - given + 1, false)] {
+        let mut raw = Raw::greeted();
+        raw.send_all(&[call(0, last(""))]);
+        raw.machine.open_reply(theirs(0), Metadata::new());
+        let result = raw.send(&Packet::Credit {
+            call: Some(theirs(0)),
+            bytes: grant,
+        });
+        assert_eq!(result.is_ok(), fits, "{result:?}");
+        let mut raw = Raw::greeted();
+        let result = raw.send(&Packet::Credit {
+            call: None,
+            bytes: grant,
+        });
+        assert_eq!(result.is_ok(), fits, "{result:?}");
+    }
+}
+
+#[test]
+fn a_window_of_messages_is_held_and_one_byte_more_is_a_fault() {
+    let mut raw = Raw::greeted_with(narrow());
+    raw.send_all(&[call(0, None)]);
+    let quarter = WINDOW / 4;
+    for _ in 0..4 {
+        raw.send_all(&[message(theirs(0), whole(bytes(quarter)))]);
+    }
+    raw.send_all(&[message(theirs(0), whole(""))]);
+    assert_eq!(raw.said(), []);
+    let fault = raw.fault(&message(theirs(0), whole("x")));
+    let text = "1 message bytes for call 1, where 0 were granted";
+    assert_eq!(fault.to_string(), text);
+}

@@ -1,0 +1,211 @@
+//! How connections end: drain, close, cut.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wawo_protocol::{
+    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, NotStarted,
+    packet::Packet,
+};
+
+use crate::{
+    pair::{Pair, bytes, stream, unary},
+    raw::{Raw, call, last, message, theirs},
+};
+
+#[test]
+fn a_draining_side_finishes_what_it_has_accepted_and_refuses_the_rest() {
+    let mut pair = Pair::greeted();
+    let accepted = pair.start(1, b"");
+    pair.run();
+    pair.server.called();
+    // This one crosses the drain packet.
+    pair.start(2, b"");
+    pair.server.connection.drain();
+    pair.run();
+    assert_eq!(pair.server.heard(), [], "the late call is not served");
+    let events = pair.client.heard();
+    assert_eq!(
+        events,
+        [Event::Draining, Event::Refused(2, NotStarted::Draining)]
+    );
+    assert_eq!(pair.refused(unary("")), NotStarted::Draining);
+    let server = &mut pair.server.connection;
+    server.reply(accepted, Metadata::new(), Bytes::new());
+    pair.run();
+    assert_eq!(pair.client.ended().token, 1);
+    assert_eq!(pair.client.connection.calls_started(), 0);
+}
+
+#[test]
+fn a_drain_refuses_what_waits_and_counts_one_way_calls() {
+    let mut pair = Pair::greeted();
+    let mut note = unary("note");
+    note.one_way = true;
+    pair.client.connection.send_one_way(pair.now, note).unwrap();
+    pair.start(1, b"");
+    pair.run();
+    assert_eq!(pair.server.heard().len(), 2);
+    pair.server.connection.drain();
+    pair.run();
+    // Two calls were accepted, so the second is not refused.
+    assert_eq!(pair.client.heard(), [Event::Draining]);
+
+    let mut pair = Pair::new();
+    pair.start_waiting(5, unary(bytes(MIN_MESSAGE_BYTES as usize + 1)));
+    pair.server.connection.drain();
+    pair.run();
+    let events = pair.client.heard();
+    // The hello let it go out; the drain packet says that it was too late.
+    assert_eq!(
+        events.last(),
+        Some(&Event::Refused(5, NotStarted::Draining))
+    );
+    assert_eq!(pair.server.heard().len(), 1, "only the hello");
+}
+
+#[test]
+fn both_sides_may_drain_at_once() {
+    let mut pair = Pair::greeted();
+    let call = pair.start(1, b"");
+    pair.run();
+    pair.server.called();
+    pair.client.connection.drain();
+    pair.server.connection.drain();
+    pair.run();
+    assert_eq!(pair.client.heard(), [Event::Draining]);
+    assert_eq!(pair.server.heard(), [Event::Draining]);
+    let server = &mut pair.server.connection;
+    server.reply(call, Metadata::new(), Bytes::new());
+    pair.run();
+    assert_eq!(pair.client.ended().code, Code::Ok);
+}
+
+#[test]
+fn packets_of_a_call_after_the_drain_are_ignored_whatever_they_are() {
+    let mut raw = Raw::greeted();
+    raw.machine.drain();
+    assert_eq!(raw.said(), [Packet::Drain { accepted: 0 }]);
+    let late = [
+        call(0, None),
+        message(theirs(0), last("late")),
+        Packet::Cancel(theirs(0)),
+    ];
+    assert_eq!(raw.send_all(&late), []);
+    assert_eq!(raw.said(), []);
+}
+
+#[test]
+fn a_close_tells_the_other_side_why_and_nothing_follows() {
+    let mut pair = Pair::greeted();
+    pair.start(1, b"");
+    pair.run();
+    pair.server.called();
+    pair.server
+        .connection
+        .close(CloseCode::Normal, "good night");
+    pair.server
+        .connection
+        .close(CloseCode::Internal, "once only");
+    pair.run();
+    let error = pair.client.error.take().expect("closed");
+    assert_eq!(
+        error.to_string(),
+        "the peer closed the connection (normal): good night"
+    );
+    assert!(pair.client.connection.is_closed() && pair.server.connection.is_closed());
+    assert_eq!(pair.client.connection.take_calls(), [(1, true)]);
+    assert_eq!(pair.refused(unary("")), NotStarted::Closed);
+    for node in [&mut pair.client, &mut pair.server] {
+        assert_eq!(node.connection.poll_timeout(), None);
+        assert_eq!(node.connection.calls_started(), 0);
+    }
+}
+
+#[test]
+fn what_stood_before_a_close_is_heard_first() {
+    let mut pair = Pair::greeted();
+    let call = pair.start(1, b"");
+    pair.run();
+    let server = &mut pair.server.connection;
+    server.reply(call, Metadata::new(), Bytes::from_static(b"last words"));
+    server.close(CloseCode::Normal, "");
+    pair.run();
+    assert_eq!(
+        pair.client.ended().message.as_deref(),
+        Some(&b"last words"[..])
+    );
+    let error = pair.client.error.take();
+    assert!(matches!(error, Some(ConnectionError::ClosedByPeer { .. })));
+}
+
+#[test]
+fn a_closed_machine_does_nothing_more() {
+    let mut pair = Pair::greeted();
+    let call = pair.start(1, b"");
+    pair.run();
+    pair.server.called();
+    let server = &mut pair.server.connection;
+    server.close(CloseCode::Normal, "");
+    let said = server.output().len();
+    server.reply(call, Metadata::new(), Bytes::new());
+    server.open_reply(call, Metadata::new());
+    server.consume(call, 1);
+    server.drain();
+    server.fill_output();
+    assert_eq!(server.send_message(call, Bytes::new(), true), Ok(true));
+    assert_eq!(server.output().len(), said);
+    let mut garbage = bytes::BytesMut::from(&b"garbage"[..]);
+    assert!(matches!(
+        server.poll_event(pair.now, &mut garbage),
+        Ok(None)
+    ));
+    assert!(
+        server
+            .handle_timeout(pair.now + Duration::from_secs(100))
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
+    let mut pair = Pair::greeted();
+    pair.start(1, b"sent");
+    pair.run();
+    let call = pair
+        .client
+        .connection
+        .start_call(pair.now, unary("not sent"), 2);
+    assert!(call.is_ok());
+    // One byte is enough to make a call doubtful.
+    let output = pair.client.connection.output();
+    output.advance(1);
+    let call = pair
+        .client
+        .connection
+        .start_call(pair.now, unary("not sent"), 3);
+    assert!(call.is_ok());
+    let mut calls = pair.client.connection.take_calls();
+    calls.sort_unstable();
+    assert_eq!(calls, [(1, true), (2, true), (3, false)]);
+}
+
+#[test]
+fn a_cut_stream_ends_with_its_connection() {
+    let mut pair = Pair::greeted();
+    let started = pair.client.connection.start_call(pair.now, stream(), 1);
+    assert!(started.is_ok());
+    pair.run();
+    pair.server.called();
+    pair.cut();
+    pair.delay = Duration::from_secs(3600);
+    pair.run_for(Duration::from_secs(60));
+    for node in [&mut pair.client, &mut pair.server] {
+        let error = node.error.take();
+        assert!(
+            matches!(error, Some(ConnectionError::KeepAliveTimedOut(_))),
+            "{error:?}"
+        );
+    }
+    assert_eq!(pair.client.connection.take_calls(), [(1, true)]);
+}

@@ -1,0 +1,109 @@
+//! Is the other side there: the deadline of a hello, and pings.
+
+use std::time::Duration;
+
+use wawo_protocol::{CloseCode, Config, ConnectionError, packet::Packet};
+
+use crate::{
+    pair::{Pair, config},
+    raw::Raw,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_peer_that_never_greets_is_closed_in_time() {
+    let mut raw = Raw::silent();
+    raw.said();
+    assert_eq!(raw.machine.poll_timeout(), Some(raw.now + 5 * SECOND));
+    raw.now += 5 * SECOND - Duration::from_nanos(1);
+    raw.machine.handle_timeout(raw.now).unwrap();
+    raw.now += Duration::from_nanos(1);
+    let error = raw.machine.handle_timeout(raw.now).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no hello from the peer within 5s (handshake_timeout)"
+    );
+    let text = error.to_string();
+    let code = CloseCode::TimedOut;
+    assert_eq!(raw.said(), [Packet::Close { code, text }]);
+    assert_eq!(raw.machine.poll_timeout(), None);
+}
+
+#[test]
+fn a_hello_that_drips_in_has_no_more_time() {
+    let mut raw = Raw::silent();
+    for byte in b"WAWO" {
+        raw.now += SECOND;
+        assert_eq!(raw.feed(&[*byte]).unwrap(), []);
+    }
+    raw.now += SECOND;
+    let error = raw.machine.handle_timeout(raw.now).unwrap_err();
+    assert!(matches!(error, ConnectionError::HandshakeTimedOut(_)));
+}
+
+#[test]
+fn idle_sides_ping_each_other_and_stay_connected() {
+    let mut pair = Pair::greeted();
+    pair.delay = SECOND;
+    pair.run_for(Duration::from_secs(3600));
+    assert!(pair.client.error.is_none() && pair.server.error.is_none());
+    assert!(pair.client.heard().is_empty() && pair.server.heard().is_empty());
+}
+
+#[test]
+fn a_ping_is_answered_with_its_own_bytes() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[Packet::Ping(0xfeed)]);
+    assert_eq!(raw.said(), [Packet::Pong(0xfeed)]);
+}
+
+#[test]
+fn a_dead_peer_is_noticed_after_the_interval_and_the_timeout() {
+    let mut pair = Pair::greeted();
+    let call = pair.start(7, b"");
+    pair.run();
+    // From now on nothing arrives.
+    pair.delay = Duration::from_secs(3600);
+    pair.run_for(30 * SECOND - Duration::from_nanos(1));
+    assert!(pair.client.error.is_none());
+    pair.run_for(Duration::from_nanos(1));
+    let error = pair.client.error.take().map(|error| error.to_string());
+    let text = "no answer to a ping within 10s (keep_alive_timeout)";
+    assert_eq!(error.as_deref(), Some(text));
+    assert_eq!(pair.client.connection.token(call), Some(&mut 7));
+    assert_eq!(pair.client.connection.take_calls(), [(7, true)]);
+}
+
+#[test]
+fn any_packet_shows_that_the_peer_lives() {
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.keep_alive_interval = SECOND;
+        config.keep_alive_timeout = SECOND;
+    }));
+    raw.now += SECOND;
+    raw.machine.handle_timeout(raw.now).unwrap();
+    assert_eq!(raw.said(), [Packet::Ping(1)]);
+    // No pong, but a sign of life within the timeout.
+    raw.now += SECOND / 2;
+    raw.send_all(&[Packet::Ping(5)]);
+    raw.now += SECOND / 2;
+    raw.machine.handle_timeout(raw.now).unwrap();
+    raw.now += SECOND / 2;
+    assert!(raw.machine.handle_timeout(raw.now).is_err());
+}
+
+#[test]
+fn a_busy_connection_needs_no_pings() {
+    let mut raw = Raw::greeted_with(Config::default());
+    for _ in 0..60 {
+        raw.now += SECOND;
+        raw.machine.handle_timeout(raw.now).unwrap();
+        raw.send_all(&[Packet::Ping(1)]);
+    }
+    assert!(
+        raw.said()
+            .iter()
+            .all(|packet| matches!(packet, Packet::Pong(_)))
+    );
+}

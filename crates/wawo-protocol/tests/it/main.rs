@@ -1,0 +1,15 @@
+//! The protocol from outside: two machines over a simulated link, one machine and a peer that
+//! may send anything, golden vectors, and properties.
+
+mod calls;
+mod credit;
+mod deadlines;
+mod ends;
+mod honest;
+mod liveness;
+mod one_way;
+mod packets;
+mod pair;
+mod raw;
+mod vectors;
+mod violations;

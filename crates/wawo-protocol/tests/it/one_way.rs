@@ -1,0 +1,142 @@
+//! One-way calls: no answer, and credit of their own.
+
+use bytes::Bytes;
+use wawo_protocol::{
+    Called, Config, Event, MIN_CREDIT_BYTES, NewCall, NotStarted, ONE_WAY_COST_BYTES,
+    packet::Packet,
+};
+
+use crate::{
+    pair::{Pair, bytes, config, unary},
+    raw::{Raw, continued, first, last, more, one_way, theirs},
+};
+
+fn note(message: impl Into<Bytes>) -> NewCall {
+    NewCall {
+        one_way: true,
+        ..unary(message)
+    }
+}
+
+fn send(pair: &mut Pair, message: impl Into<Bytes>) {
+    let sent = pair.client.connection.send_one_way(pair.now, note(message));
+    assert_eq!(sent, Ok(()));
+}
+
+fn received(pair: &mut Pair) -> Vec<Bytes> {
+    let events = pair
+        .server
+        .heard()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Called(Called {
+                call: None,
+                message,
+                end: true,
+                ..
+            }) => message,
+            other => panic!("{other:?}"),
+        });
+    events.collect()
+}
+
+fn cheap() -> Config {
+    config(|config| config.limits.one_way_credit_bytes = MIN_CREDIT_BYTES)
+}
+
+#[test]
+fn a_note_arrives_and_leaves_nothing_behind() {
+    let patient = config(|config| config.default_timeout = None);
+    let mut pair = Pair::greeted_with(patient, Config::default());
+    send(&mut pair, "a");
+    assert_eq!(pair.client.connection.output().len(), 21);
+    send(&mut pair, "b");
+    pair.run();
+    assert_eq!(received(&mut pair), ["a", "b"]);
+    assert_eq!(pair.client.connection.calls_started(), 0);
+    assert_eq!(pair.client.connection.take_calls(), []);
+}
+
+#[test]
+fn a_note_longer_than_a_packet_goes_in_chunks() {
+    let mut pair = Pair::greeted();
+    let long = bytes(1_000_000);
+    send(&mut pair, long.clone());
+    send(&mut pair, "short");
+    pair.run();
+    // The short one overtakes: nothing orders calls.
+    assert_eq!(received(&mut pair), [Bytes::from("short"), long]);
+    assert_eq!(pair.client.connection.calls_started(), 0);
+}
+
+#[test]
+fn notes_wait_for_credit_and_hold_up_no_call() {
+    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let count = MIN_CREDIT_BYTES / (ONE_WAY_COST_BYTES + 36);
+    for _ in 0..=count + 1 {
+        send(&mut pair, bytes(36));
+    }
+    pair.run();
+    // The one that made the credit negative is there, the next one is not.
+    assert_eq!(received(&mut pair).len() as u32, count + 1);
+    assert_eq!(pair.client.connection.calls_waiting(), 1);
+    pair.start(1, b"a call");
+    pair.run();
+    assert_eq!(
+        pair.server.called().message.as_deref(),
+        Some(&b"a call"[..])
+    );
+
+    for _ in 0..=count {
+        pair.server.connection.one_way_served(36);
+    }
+    pair.run();
+    assert_eq!(received(&mut pair).len(), 1);
+    assert_eq!(pair.client.connection.calls_waiting(), 0);
+}
+
+#[test]
+fn too_many_waiting_notes_are_refused() {
+    let mut pair = Pair::greeted_with(config(|config| config.max_waiting_calls = 2), cheap());
+    send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
+    send(&mut pair, "waits");
+    send(&mut pair, "waits");
+    let refused = pair.client.connection.send_one_way(pair.now, note(""));
+    assert_eq!(refused, Err(NotStarted::Full(2)));
+}
+
+#[test]
+fn a_note_without_credit_is_a_fault() {
+    let mut raw = Raw::greeted_with(cheap());
+    let whole = MIN_CREDIT_BYTES - ONE_WAY_COST_BYTES;
+    let mut left = whole;
+    let id = Some(theirs(0));
+    let step = 16_000;
+    raw.send_all(&[one_way(id, first(bytes(step as usize), whole))]);
+    left -= step;
+    while left > step {
+        raw.send_all(&[continued(theirs(0), more(bytes(step as usize)))]);
+        left -= step;
+    }
+    let events = raw.send_all(&[continued(theirs(0), last(bytes(left as usize)))]);
+    assert!(
+        matches!(&events[..], [Event::Called(called)] if called.call.is_none()),
+        "{events:?}"
+    );
+    // That was all of it, to the last byte.
+    let fault = raw.fault(&one_way(None, last("")));
+    let text = "a one-way call without credit (one_way_credit_bytes)";
+    assert_eq!(fault.to_string(), text);
+}
+
+#[test]
+fn credit_comes_back_when_half_of_it_was_served() {
+    let mut raw = Raw::greeted_with(cheap());
+    let half = MIN_CREDIT_BYTES / 2;
+    raw.machine
+        .one_way_served((half - ONE_WAY_COST_BYTES - 1) as usize);
+    assert_eq!(raw.said(), []);
+    raw.machine.one_way_served(0);
+    let bytes = half - 1 + ONE_WAY_COST_BYTES;
+    assert_eq!(raw.said(), [Packet::Credit { call: None, bytes }]);
+}

@@ -1,0 +1,270 @@
+//! Two machines, time that tests set, and a link that is slow, splits bytes, or is cut.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use wawo_protocol::{
+    CallId, Called, Config, Connection, ConnectionError, Ended, Event, Metadata, MethodId, NewCall,
+    NotStarted, ServiceId, Side, StartedCall,
+};
+
+/// Both ends of a connection.
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
+    pub(crate) client: Node,
+    pub(crate) server: Node,
+    /// How long bytes are under way.
+    pub(crate) delay: Duration,
+    /// The most bytes that arrive at once.
+    pub(crate) piece: usize,
+}
+
+/// One machine, and what it said.
+pub(crate) struct Node {
+    pub(crate) connection: Connection<u32>,
+    pub(crate) events: Vec<Event<u32>>,
+    pub(crate) error: Option<ConnectionError>,
+    input: BytesMut,
+    /// What is under way to this machine, and when it arrives.
+    arriving: VecDeque<(Instant, Bytes)>,
+}
+
+impl Node {
+    fn new(side: Side, config: Config, now: Instant) -> Self {
+        Self {
+            connection: Connection::new(side, config, now).expect("a valid configuration"),
+            events: Vec::new(),
+            error: None,
+            input: BytesMut::new(),
+            arriving: VecDeque::new(),
+        }
+    }
+
+    /// The events since the last look.
+    pub(crate) fn heard(&mut self) -> Vec<Event<u32>> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The only event since the last look, which is a call.
+    pub(crate) fn called(&mut self) -> Called {
+        let events = self.heard();
+        let [Event::Called(called)] = &events[..] else {
+            panic!("one call, not {events:?}");
+        };
+        called.clone()
+    }
+
+    /// The only event since the last look, which is the end of a call.
+    pub(crate) fn ended(&mut self) -> Ended<u32> {
+        let mut events = self.heard();
+        match (events.pop(), events.is_empty()) {
+            (Some(Event::Ended(ended)), true) => ended,
+            (last, _) => panic!("one end, not {events:?} and {last:?}"),
+        }
+    }
+
+    fn poll(&mut self, now: Instant) {
+        while self.error.is_none() {
+            match self.connection.poll_event(now, &mut self.input) {
+                Ok(Some(event)) => self.events.push(event),
+                Ok(None) => return,
+                Err(error) => self.error = Some(error),
+            }
+        }
+    }
+
+    /// Takes what the machine has to say, in pieces.
+    fn say(&mut self, piece: usize) -> Vec<Bytes> {
+        let mut said = Vec::new();
+        self.connection.fill_output();
+        while !self.connection.output().is_empty() {
+            let output = self.connection.output();
+            let first = output.first();
+            let bytes = Bytes::copy_from_slice(&first[..piece.min(first.len())]);
+            output.advance(bytes.len());
+            said.push(bytes);
+            self.connection.fill_output();
+        }
+        said
+    }
+
+    /// Reads one piece that has arrived; `false` if there is none.
+    fn hear(&mut self, now: Instant) -> bool {
+        if self.arriving.front().is_none_or(|(at, _)| *at > now) {
+            return false;
+        }
+        if let Some((_, bytes)) = self.arriving.pop_front() {
+            self.input.extend_from_slice(&bytes);
+        }
+        self.poll(now);
+        true
+    }
+
+    /// When this machine has something to do, if nothing else happens.
+    fn next_time(&self) -> Option<Instant> {
+        let arrives = self.arriving.front().map(|(at, _)| *at);
+        let alive = self.error.is_none();
+        let timeout = self.connection.poll_timeout().filter(|_| alive);
+        [arrives, timeout].into_iter().flatten().min()
+    }
+
+    fn handle_time(&mut self, now: Instant) {
+        if let Err(error) = self.connection.handle_timeout(now) {
+            self.error = Some(error);
+        }
+        self.poll(now);
+    }
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        Self::with(Config::default(), Config::default())
+    }
+
+    pub(crate) fn with(client: Config, server: Config) -> Self {
+        let now = beginning();
+        Self {
+            now,
+            client: Node::new(Side::Connecting, client, now),
+            server: Node::new(Side::Accepting, server, now),
+            delay: Duration::ZERO,
+            piece: usize::MAX,
+        }
+    }
+
+    /// Two machines that have exchanged hellos.
+    pub(crate) fn greeted() -> Self {
+        Self::greeted_with(Config::default(), Config::default())
+    }
+
+    pub(crate) fn greeted_with(client: Config, server: Config) -> Self {
+        let mut pair = Self::with(client, server);
+        pair.run();
+        for node in [&mut pair.client, &mut pair.server] {
+            let events = node.heard();
+            assert!(matches!(events[..], [Event::Greeted(_)]), "{events:?}");
+        }
+        pair
+    }
+
+    /// Carries bytes, and lets time pass only as they need it, until both sides are quiet.
+    pub(crate) fn run(&mut self) {
+        loop {
+            while self.carry() {}
+            let arrivals = [&self.client, &self.server]
+                .into_iter()
+                .filter_map(|node| node.arriving.front());
+            match arrivals.map(|(at, _)| *at).min() {
+                Some(at) => self.now = self.now.max(at),
+                None => return,
+            }
+        }
+    }
+
+    /// Lets time pass, with all that happens in it.
+    pub(crate) fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            while self.carry() {}
+            let times = [self.client.next_time(), self.server.next_time()];
+            match times.into_iter().flatten().min().filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => break,
+            }
+            self.client.handle_time(self.now);
+            self.server.handle_time(self.now);
+        }
+        self.now = end;
+    }
+
+    /// Loses all that is under way.
+    pub(crate) fn cut(&mut self) {
+        for node in [&mut self.client, &mut self.server] {
+            node.say(usize::MAX);
+            node.arriving.clear();
+        }
+    }
+
+    /// Moves what can move now; `false` if that is nothing.
+    fn carry(&mut self) -> bool {
+        let arrives = self.now + self.delay;
+        let arriving = |bytes| (arrives, bytes);
+        let said = self.client.say(self.piece);
+        self.server.arriving.extend(said.into_iter().map(arriving));
+        let said = self.server.say(self.piece);
+        self.client.arriving.extend(said.into_iter().map(arriving));
+        self.client.poll(self.now);
+        self.server.poll(self.now);
+        let heard = [self.client.hear(self.now), self.server.hear(self.now)];
+        heard.contains(&true)
+    }
+
+    /// Starts a call of the client, with nothing special about it.
+    pub(crate) fn start(&mut self, token: u32, message: &'static [u8]) -> CallId {
+        let call = unary(message);
+        match self.client.connection.start_call(self.now, call, token) {
+            Ok(StartedCall::Sent(id)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Starts a call of the client that waits for room.
+    pub(crate) fn start_waiting(&mut self, token: u32, call: NewCall) {
+        let started = self.client.connection.start_call(self.now, call, token);
+        assert_eq!(started, Ok(StartedCall::Waiting));
+    }
+
+    pub(crate) fn refused(&mut self, call: NewCall) -> NotStarted {
+        let started = self.client.connection.start_call(self.now, call, 0);
+        started.expect_err("a call that cannot be served").1
+    }
+}
+
+/// Some time to start from: a machine has no clock, and an `Instant` cannot be made otherwise.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests count from it and never ask again"
+)]
+pub(crate) fn beginning() -> Instant {
+    Instant::now()
+}
+
+/// A call with one message and no deadline.
+pub(crate) fn unary(message: impl Into<Bytes>) -> NewCall {
+    NewCall {
+        service: ServiceId(7),
+        method: MethodId(1),
+        deadline: None,
+        metadata: Metadata::new(),
+        message: Some(message.into()),
+        end: true,
+        one_way: false,
+    }
+}
+
+/// A call whose requests are a stream, without a first one.
+pub(crate) fn stream() -> NewCall {
+    NewCall {
+        message: None,
+        end: false,
+        ..unary("")
+    }
+}
+
+/// A message of so many bytes.
+pub(crate) fn bytes(length: usize) -> Bytes {
+    (0..length)
+        .map(|index| index as u8)
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// A configuration changed by `change`.
+pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}

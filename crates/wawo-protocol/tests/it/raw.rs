@@ -1,0 +1,228 @@
+//! One machine, and a peer that may send anything.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use wawo_protocol::{
+    CallId, Config, Connection, ConnectionError, Event, Limits, Metadata, MethodId, PeerMisbehaved,
+    ServiceId, Side,
+    packet::{Call, Chunk, End, PREFACE, Packet, Reply, decode, decode_preface},
+};
+
+use crate::pair::beginning;
+
+/// The machine of the accepting side; the test plays the connecting side.
+pub(crate) struct Raw {
+    pub(crate) now: Instant,
+    pub(crate) machine: Connection<u32>,
+    input: BytesMut,
+    prefaced: bool,
+}
+
+impl Raw {
+    /// Before anything was sent.
+    pub(crate) fn silent() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let now = beginning();
+        Self {
+            now,
+            machine: Connection::new(Side::Accepting, config, now).expect("a valid configuration"),
+            input: BytesMut::new(),
+            prefaced: false,
+        }
+    }
+
+    /// After the hellos, with the minimum of each limit on the side of the test.
+    pub(crate) fn greeted() -> Self {
+        Self::greeted_with(Config::default())
+    }
+
+    pub(crate) fn greeted_with(config: Config) -> Self {
+        let mut raw = Self::with(config);
+        let mut bytes = BytesMut::from(&PREFACE[..]);
+        bytes.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        let events = raw.feed(&bytes).expect("an empty hello");
+        assert!(matches!(events[..], [Event::Greeted(_)]), "{events:?}");
+        let said = raw.said();
+        assert!(matches!(said[..], [Packet::Hello(_)]), "{said:?}");
+        raw
+    }
+
+    /// Sends bytes; returns what the machine makes of them.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Event<u32>>, ConnectionError> {
+        self.input.extend_from_slice(bytes);
+        let mut events = Vec::new();
+        while let Some(event) = self.machine.poll_event(self.now, &mut self.input)? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    pub(crate) fn send(&mut self, packet: &Packet) -> Result<Vec<Event<u32>>, ConnectionError> {
+        let mut bytes = BytesMut::new();
+        packet.encode(&mut bytes);
+        self.feed(&bytes)
+    }
+
+    /// Sends packets that are all right.
+    pub(crate) fn send_all(&mut self, packets: &[Packet]) -> Vec<Event<u32>> {
+        let events = packets.iter().flat_map(|packet| {
+            let events = self.send(packet);
+            events.unwrap_or_else(|error| panic!("{packet:?}: {error}"))
+        });
+        events.collect()
+    }
+
+    /// Sends a packet that is not; returns which rule it breaks.
+    pub(crate) fn fault(&mut self, packet: &Packet) -> PeerMisbehaved {
+        match self.send(packet) {
+            Err(ConnectionError::PeerMisbehaved(fault)) => fault,
+            other => panic!("{packet:?}: {other:?}"),
+        }
+    }
+
+    /// The packets that the machine has to say.
+    pub(crate) fn said(&mut self) -> Vec<Packet> {
+        self.machine.fill_output();
+        let mut bytes = BytesMut::new();
+        let output = self.machine.output();
+        while !output.is_empty() {
+            let piece = output.first().to_vec();
+            output.advance(piece.len());
+            bytes.extend_from_slice(&piece);
+        }
+        if !self.prefaced {
+            self.prefaced = decode_preface(&mut bytes).expect("our own preface");
+        }
+        let mut packets = Vec::new();
+        while let Some(packet) = decode(&mut bytes, &ANY).expect("our own packets") {
+            packets.push(packet);
+        }
+        assert!(bytes.is_empty());
+        packets
+    }
+}
+
+/// No limits, for what the machine itself says.
+const ANY: Limits = {
+    let mut limits = Limits::MINIMUM;
+    limits.max_packet_bytes = 1 << 30;
+    limits
+};
+
+/// The id of the n-th call slot of the test's side.
+pub(crate) fn theirs(index: u32) -> CallId {
+    CallId::new(Side::Connecting, index)
+}
+
+/// The id of the n-th call slot of the machine's side.
+pub(crate) fn ours(index: u32) -> CallId {
+    CallId::new(Side::Accepting, index)
+}
+
+/// A whole message that ends its direction.
+pub(crate) fn last(bytes: impl Into<Bytes>) -> Chunk {
+    Chunk {
+        end: true,
+        ..whole(bytes)
+    }
+}
+
+/// A whole message.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Chunk {
+    Chunk {
+        bytes: bytes.into(),
+        total: None,
+        more: false,
+        end: false,
+    }
+}
+
+/// The first chunk of a message of `total` bytes.
+pub(crate) fn first(bytes: impl Into<Bytes>, total: u32) -> Chunk {
+    Chunk {
+        total: Some(total),
+        more: true,
+        ..whole(bytes)
+    }
+}
+
+/// A chunk in the middle.
+pub(crate) fn more(bytes: impl Into<Bytes>) -> Chunk {
+    Chunk {
+        more: true,
+        ..whole(bytes)
+    }
+}
+
+/// A call of the test's side, beginning with `chunk`.
+pub(crate) fn call(index: u32, chunk: impl Into<Option<Chunk>>) -> Packet {
+    call_as(theirs(index), chunk)
+}
+
+pub(crate) fn call_as(id: CallId, chunk: impl Into<Option<Chunk>>) -> Packet {
+    Packet::Call(Call {
+        call: Some(id),
+        service: ServiceId(7),
+        method: MethodId(1),
+        timeout_ms: None,
+        one_way: false,
+        metadata: Metadata::new(),
+        chunk: chunk.into(),
+    })
+}
+
+/// A one-way call; `id` if it goes in chunks.
+pub(crate) fn one_way(id: Option<CallId>, chunk: Chunk) -> Packet {
+    Packet::Call(Call {
+        call: id,
+        service: ServiceId(7),
+        method: MethodId(1),
+        timeout_ms: None,
+        one_way: true,
+        metadata: Metadata::new(),
+        chunk: Some(chunk),
+    })
+}
+
+pub(crate) fn reply(call: CallId, chunk: impl Into<Option<Chunk>>) -> Packet {
+    Packet::Reply(Reply {
+        call,
+        metadata: Metadata::new(),
+        chunk: chunk.into(),
+    })
+}
+
+pub(crate) fn message(call: CallId, chunk: Chunk) -> Packet {
+    Packet::Message {
+        call,
+        chunk,
+        continues: false,
+    }
+}
+
+pub(crate) fn continued(call: CallId, chunk: Chunk) -> Packet {
+    Packet::Message {
+        call,
+        chunk,
+        continues: true,
+    }
+}
+
+/// The end of a direction, with nothing to say.
+pub(crate) fn end(call: CallId, code: wawo_protocol::Code) -> Packet {
+    Packet::End(End {
+        call,
+        code,
+        metadata: Metadata::new(),
+        text: String::new(),
+        details: Bytes::new(),
+    })
+}
+
+pub(crate) fn credit(call: Option<CallId>, bytes: u32) -> Packet {
+    Packet::Credit { call, bytes }
+}
