@@ -16,6 +16,14 @@ pub fn method_id(name: &str) -> u32 {
     fnv1a_32(name) | DERIVED
 }
 
+/// An id as people read it, in generated code and in errors: a hash says more in hexadecimal.
+pub(crate) fn literal(id: u32) -> String {
+    match id & DERIVED {
+        0 => id.to_string(),
+        _ => format!("{id:#010x}"),
+    }
+}
+
 fn fnv1a_32(text: &str) -> u32 {
     let step = |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     text.bytes().fold(0x811c_9dc5, step)
@@ -29,7 +37,7 @@ pub(crate) fn fnv1a_64(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{fnv1a_32, fnv1a_64, method_id, service_id};
+    use super::{fnv1a_32, fnv1a_64, literal, method_id, service_id};
 
     #[test]
     fn the_hash_is_fnv_1a() {
@@ -38,6 +46,12 @@ mod tests {
         assert_eq!(fnv1a_32("a"), 0xe40c_292c);
         assert_eq!(fnv1a_32("foobar"), 0xbf9c_f968);
         assert_eq!(fnv1a_64("foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn ids_that_a_schema_sets_are_decimal() {
+        assert_eq!(literal(100), "100");
+        assert_eq!(literal(0x8000_000a), "0x8000000a");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use prost_types::method_options::IdempotencyLevel;
 
 use crate::{
     error::Error,
-    ids::{DERIVED, fnv1a_64, method_id, service_id},
+    ids::{self, DERIVED, fnv1a_64, method_id, service_id},
     position::position,
     source::Source,
 };
@@ -77,7 +77,8 @@ pub(crate) fn services(source: &Source) -> Result<BTreeMap<String, Service>, Err
                 position: service.position,
                 problem: format!(
                     "the services `{}` and `{other}` ({at}) have the same id {}",
-                    service.full_name, service.id
+                    service.full_name,
+                    ids::literal(service.id)
                 ),
                 remedy: "set another for one of them by `option (wawo.service).id`".into(),
             });
@@ -212,7 +213,7 @@ fn check_method(
             Some((
                 format!(
                     "the methods `{name}` and `{other_name}` ({at}) have the same id {}",
-                    method.id
+                    ids::literal(method.id)
                 ),
                 "set another for one of them by `option (wawo.method).id`",
             ))

@@ -93,3 +93,28 @@ impl FileResolver for OptionsResolver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Source;
+
+    #[test]
+    fn every_file_that_is_read_is_known_so_that_cargo_can_watch_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, text).expect("a file");
+            file
+        };
+        let own = r#"syntax = "proto3"; import "other.proto"; import "wawo/options.proto"; import "google/protobuf/empty.proto";"#;
+        let expected = [write("own.proto", own), write("other.proto", "")];
+        let source = Source::from_files(&["own.proto"], &[folder.path()]).expect("a schema");
+        let mut read = source.read;
+        read.sort();
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(read, expected);
+    }
+}

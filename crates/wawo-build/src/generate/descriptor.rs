@@ -2,7 +2,7 @@
 
 use prost_types::method_options::IdempotencyLevel;
 
-use crate::generate::View;
+use crate::{generate::View, ids};
 
 pub(crate) fn statics(service: &View<'_>) -> String {
     let View {
@@ -11,12 +11,13 @@ pub(crate) fn statics(service: &View<'_>) -> String {
         crate_path,
         ..
     } = service;
-    let (full_name, id, fingerprint) = (&schema.full_name, schema.id, schema.fingerprint);
+    let (full_name, fingerprint) = (&schema.full_name, schema.fingerprint);
+    let id = ids::literal(schema.id);
     let mut statics = String::new();
     let mut table = String::new();
     for method in &service.methods {
         let (statik, proto_name) = (&method.statik, &method.prost.proto_name);
-        let (method_id, shape) = (method.schema.id, method.schema.shape.name());
+        let (method_id, shape) = (ids::literal(method.schema.id), method.schema.shape.name());
         let idempotency = match method.schema.idempotency {
             IdempotencyLevel::IdempotencyUnknown => "Unknown",
             IdempotencyLevel::NoSideEffects => "NoSideEffects",

@@ -2,6 +2,7 @@
 
 use crate::{
     generate::{View, docs},
+    ids,
     schema::Shape,
 };
 
@@ -35,7 +36,8 @@ pub(crate) fn server(service: &View<'_>) -> String {
     let name = service.name;
     let mut arms = String::new();
     for method in &service.methods {
-        let (id, statik, name) = (method.schema.id, &method.statik, &method.name);
+        let (statik, name) = (&method.statik, &method.name);
+        let id = ids::literal(method.schema.id);
         let adapter = match method.schema.shape {
             Shape::Unary => "unary",
             Shape::ServerStreaming => "server_streaming",

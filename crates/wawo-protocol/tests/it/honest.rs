@@ -161,7 +161,7 @@ fn nothing_is_left(user: &User, node: &mut Node) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn every_call_ends_once_and_every_message_arrives_in_order(

@@ -113,6 +113,8 @@ fn packet() -> impl Strategy<Value = Packet> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn what_is_written_is_read(packets in vec(packet(), 1..8)) {
         let mut bytes = BytesMut::new();

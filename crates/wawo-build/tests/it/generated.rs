@@ -1,0 +1,83 @@
+//! What users see of generated code.
+
+use wawo_build::Builder;
+
+use crate::schema::Schema;
+
+/// One method of each shape, comments, options.
+const CHAT: &str = r#"
+syntax = "proto3";
+package chat.v1;
+
+import "google/protobuf/empty.proto";
+import "wawo/options.proto";
+
+// Rooms where people talk.
+service Chat {
+  option (wawo.service).id = 100;
+
+  // Enters a room.
+  rpc Join(JoinRequest) returns (JoinReply);
+  // What was said, oldest first.
+  rpc History(JoinRequest) returns (stream Line) { option idempotency_level = NO_SIDE_EFFECTS; }
+  // Says many things.
+  rpc Upload(stream Line) returns (JoinReply);
+  // Talks and listens.
+  rpc Talk(stream Line) returns (stream Line);
+  // Tells others that one is about to say something.
+  rpc Typing(Line) returns (google.protobuf.Empty) { option (wawo.method) = { id: 5 one_way: true }; }
+}
+
+message JoinRequest { string room = 1; }
+message JoinReply { uint32 members = 1; }
+message Line { bytes text = 1; }
+"#;
+
+#[test]
+fn a_service_is_a_trait_a_table_a_server_and_a_client() {
+    insta::assert_snapshot!(Schema::new(CHAT).generate(Builder::new(), "chat.v1"));
+}
+
+#[test]
+fn a_half_has_no_trace_of_the_other() {
+    let schema = Schema::new(CHAT);
+    let client = schema.generate(Builder::new().client_only(), "chat.v1");
+    assert!(client.contains("struct ChatClient") && client.contains("SERVICE"));
+    assert!(!client.contains("trait Chat") && !client.contains("ChatServer"));
+    let server = schema.generate(Builder::new().server_only(), "chat.v1");
+    assert!(server.contains("trait Chat") && server.contains("struct ChatServer"));
+    assert!(!server.contains("ChatClient"));
+}
+
+#[test]
+fn settings_reach_the_generated_code() {
+    let builder = Builder::new()
+        .crate_path("crate::rpc")
+        .extern_path(".chat.v1.JoinRequest", "crate::Join")
+        .type_attribute("chat.v1.Line", "#[derive(PartialOrd)]")
+        .field_attribute("chat.v1.Line.text", "#[doc(alias = \"words\")]")
+        .prost(|config| {
+            config.type_attribute("chat.v1.JoinReply", "#[derive(Ord)]");
+        });
+    let code = Schema::new(CHAT).generate(builder, "chat.v1");
+    for part in [
+        "use crate::rpc::codegen;",
+        "prost_path = \"crate::rpc::codegen::prost\"",
+        "request: crate::Join,",
+        "#[derive(PartialOrd)]",
+        "#[doc(alias = \"words\")]",
+        "#[derive(Ord)]",
+    ] {
+        assert!(code.contains(part), "no `{part}` in\n{code}");
+    }
+    assert!(!code.contains("struct JoinRequest") && !code.contains("::wawo"));
+}
+
+#[test]
+fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
+    let code = Schema::new(CHAT).generate(Builder::new(), "chat.v1");
+    // The example of docs/protocol.md.
+    assert!(code.contains("0xb0025399 =>"), "{code}");
+    assert_eq!(wawo_build::method_id("Join"), 0xb002_5399);
+    assert_eq!(wawo_build::service_id("chat.v1.Chat"), 0xa927_46d6);
+}

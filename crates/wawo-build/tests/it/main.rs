@@ -1,0 +1,6 @@
+//! The generator from outside: schemas in, Rust or an error out.
+
+mod errors;
+mod generated;
+mod inputs;
+mod schema;
