@@ -58,6 +58,14 @@ pub use crate::{
     transport::{Address, AddressError, Transport},
 };
 
+/// The well-known types of protobuf, as generated code has them. `Empty` is `()`, and the wrappers,
+/// such as `StringValue`, are what they wrap.
+pub mod well_known {
+    pub use prost_types::{
+        Any, Duration, FieldMask, ListValue, NullValue, Struct, Timestamp, Value, value,
+    };
+}
+
 /// Includes the code that `wawo_build` generated for a package of the schema, into the module
 /// where it stands.
 ///

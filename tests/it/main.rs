@@ -12,6 +12,7 @@ mod in_process;
 mod layers;
 mod mixed;
 mod peers;
+mod schemas;
 mod streams;
 mod support;
 mod transports;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    descriptor_set,
+    descriptor_set::Packages,
     error::Error,
     generate::{Generator, Half},
     schema,
@@ -144,7 +144,8 @@ impl Builder {
                 .map(PathBuf::from)
                 .ok_or(Error::OutDir)?,
         };
-        write_descriptor_sets(source, &out_dir)?;
+        let packages = Packages::of(source);
+        packages.clear(&out_dir).map_err(Error::Write)?;
         let files = source.known();
         let file = files
             .map(|file| file.file_descriptor_proto().clone())
@@ -156,6 +157,7 @@ impl Builder {
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
             .service_generator(Box::new(generator))
             .compile_fds(prost_types::FileDescriptorSet { file })
+            .and_then(|()| packages.embed(&out_dir))
             .map_err(Error::Write)
     }
 }
@@ -184,14 +186,4 @@ fn watch(files: &[PathBuf]) {
             println!("cargo::rerun-if-changed={}", file.display());
         }
     }
-}
-
-/// Writes, for each package, the descriptors of its files and of all that they import.
-fn write_descriptor_sets(source: &Source, out_dir: &Path) -> Result<(), Error> {
-    for package in descriptor_set::packages(source) {
-        let file = out_dir.join(descriptor_set::file_name(&package));
-        let bytes = descriptor_set::encode(source, &package);
-        fs::write(file, bytes).map_err(Error::Write)?;
-    }
-    Ok(())
 }

@@ -1,35 +1,70 @@
 //! The descriptors that generated code embeds, once a package: for reflection, JSON and tools.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
 
+use prost_build::Module;
 use prost_reflect::{FileDescriptor, prost::Message};
 
 use crate::source::Source;
 
-/// The packages that code is generated for.
-pub(crate) fn packages(source: &Source) -> BTreeSet<String> {
-    let packages = source.generated();
-    packages
-        .map(|file| file.package_name().to_owned())
-        .collect()
-}
+/// The files of a schema, by the name that prost gives to the code of their package.
+#[derive(Debug)]
+pub(crate) struct Packages(BTreeMap<String, Vec<FileDescriptor>>);
 
-/// The name of the file beside the generated code.
-pub(crate) fn file_name(package: &str) -> String {
-    match package {
-        "" => "_.fds".to_owned(),
-        package => format!("{package}.fds"),
+impl Packages {
+    pub(crate) fn of(source: &Source) -> Self {
+        let mut packages = BTreeMap::<_, Vec<_>>::new();
+        for file in source.generated() {
+            let module = Module::from_protobuf_package_name(file.package_name());
+            let code = module.to_file_name_or("_");
+            packages.entry(code).or_default().push(file);
+        }
+        Self(packages)
+    }
+
+    /// Removes the code of an earlier run.
+    pub(crate) fn clear(&self, out_dir: &Path) -> io::Result<()> {
+        for code in self.0.keys() {
+            match fs::remove_file(out_dir.join(code)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the descriptors of each package into a file, and adds a constant with them to its
+    /// code, which is there now even if the package has nothing in it.
+    pub(crate) fn embed(&self, out_dir: &Path) -> io::Result<()> {
+        for (code, files) in &self.0 {
+            let set = format!("{}.fds", code.trim_end_matches(".rs"));
+            fs::write(out_dir.join(&set), encode(files))?;
+            let mut options = OpenOptions::new();
+            let mut code = options.create(true).append(true).open(out_dir.join(code))?;
+            write!(
+                code,
+                "/// The descriptors of this package's files and of all that they import: an encoded\n\
+                 /// `google.protobuf.FileDescriptorSet`.\n\
+                 #[allow(dead_code)]\n\
+                 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(\"{set}\");\n"
+            )?;
+        }
+        Ok(())
     }
 }
 
 /// An encoded `google.protobuf.FileDescriptorSet` of the files of a package and all that they
 /// import, imports first, with options of every kind and without comments.
-pub(crate) fn encode(source: &Source, package: &str) -> Vec<u8> {
+fn encode(files: &[FileDescriptor]) -> Vec<u8> {
     let mut done = BTreeSet::new();
     let mut set = Vec::new();
-    let files = source.generated();
-    for file in files.filter(|file| file.package_name() == package) {
-        append(&file, &mut done, &mut set);
+    for file in files {
+        append(file, &mut done, &mut set);
     }
     set
 }

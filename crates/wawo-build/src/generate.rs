@@ -7,9 +7,9 @@ mod server;
 use std::collections::BTreeMap;
 
 use crate::{
-    descriptor_set, names,
+    names,
     schema::{Method, Service, Shape},
-    source::{Source, WELL_KNOWN},
+    source::Source,
 };
 
 /// Which of server and client is generated.
@@ -20,7 +20,7 @@ pub(crate) enum Half {
     Server,
 }
 
-/// prost-build calls it for each service, and once for each package.
+/// prost-build calls it for each service.
 pub(crate) struct Generator {
     services: BTreeMap<String, Service>,
     /// The module of each service.
@@ -100,19 +100,6 @@ impl prost_build::ServiceGenerator for Generator {
              const CODEC: codegen::Prost = codegen::Prost;\n\
              {parts}\
              }}\n"
-        );
-    }
-
-    fn finalize_package(&mut self, package: &str, out: &mut String) {
-        if package == WELL_KNOWN {
-            return;
-        }
-        let file = descriptor_set::file_name(package);
-        *out += &format!(
-            "/// The descriptors of this package's files and of all that they import: an encoded\n\
-             /// `google.protobuf.FileDescriptorSet`.\n\
-             #[allow(dead_code)]\n\
-             pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(\"{file}\");\n"
         );
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Source {
 const OPTIONS: &str = "wawo/options.proto";
 
 /// The package whose messages prost-types has.
-pub(crate) const WELL_KNOWN: &str = "google.protobuf";
+const WELL_KNOWN: &str = "google.protobuf";
 
 impl Source {
     /// Reads `.proto` files and what they import.

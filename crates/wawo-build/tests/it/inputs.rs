@@ -63,6 +63,7 @@ fn packages_go_to_files_of_their_own_and_one_file_includes_them_all() {
     let code = schema.generate(Builder::new().include_file("all.rs"), "top");
     assert!(code.contains("request: super::deep::Thing"), "{code}");
     assert!(schema.generated("top.deep").contains("struct Thing"));
+    assert!(schema.generated("nothing").contains("FILE_DESCRIPTOR_SET"));
     let all = fs::read_to_string(schema.path().join("all.rs")).expect("the include file");
     assert!(
         all.contains("pub mod top") && all.contains("pub mod deep"),
@@ -73,7 +74,10 @@ fn packages_go_to_files_of_their_own_and_one_file_includes_them_all() {
 #[test]
 fn services_without_methods_and_schemas_without_packages_are_fine() {
     let schema = Schema::new(r#"syntax = "proto3"; service Nothing {} message M {}"#);
+    schema.generate(Builder::new(), "_");
+    // A second run leaves nothing of the first.
     let code = schema.generate(Builder::new(), "_");
+    assert_eq!(code.matches("FILE_DESCRIPTOR_SET").count(), 1);
     assert!(
         code.contains("trait Nothing") && code.contains("\"Nothing\""),
         "{code}"
