@@ -67,10 +67,6 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
-/// With more waiting to be written, nothing is read: a peer that asks and never reads the
-/// answers is left to the keep-alive. Far more than two sides that read can have waiting.
-const MAX_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
-
 /// How long a connection that is over may take to write its last packet.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -183,6 +179,7 @@ impl Driver {
                 Poll::Pending => {
                     let waiting = self.connection.output().len();
                     self.set_full(waiting > FULL_OUTPUT_BYTES);
+                    self.connection.output_blocked(clock());
                     return Ok(Wrote::Blocked);
                 }
                 Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
@@ -213,9 +210,6 @@ impl Driver {
 
     /// Reads once; `false` if there is nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
-        if self.connection.output().len() > MAX_OUTPUT_BYTES {
-            return Ok(false);
-        }
         self.input.reserve(self.read_bytes);
         let room = self.input.capacity() - self.input.len();
         let transport = Pin::new(&mut self.transport.0);
@@ -296,10 +290,10 @@ impl Driver {
             Command::Send(request) => self.send_one_way(now, request),
             Command::Cancel(slot) => self.cancel(&slot),
             Command::Answer(handled, result) => self.answer(handled, result),
-            Command::Served(bytes) => self.connection.one_way_served(bytes),
+            Command::Served(cost) => self.connection.one_way_served(cost),
             Command::Message(outbox, message) => self.send_message(&outbox, message),
             Command::Finish(outbox, result) => self.finish_stream(&outbox, result),
-            Command::Consumed(inbox, bytes) => self.consumed(&inbox, bytes),
+            Command::Consumed(inbox, read) => self.consumed(&inbox, read),
             Command::Abandoned(inbox) => self.abandoned(&inbox),
             Command::Close(reason) => self.connection.close(CloseCode::Normal, &reason),
         }

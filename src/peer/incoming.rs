@@ -18,7 +18,7 @@ use crate::{
         driver::Driver,
         mailbox::{Command, Handled},
         outgoing::Sending,
-        stream::{Inbox, Outbox},
+        stream::{Inbox, Outbox, Read},
     },
     reply::ReplyFuture,
     request::Request,
@@ -35,7 +35,8 @@ pub(crate) struct Incoming {
     serial: u64,
 }
 
-/// A call that is being answered. Dropping it ends the work on it.
+/// A call that is being answered. Dropping it ends the work on it, also that of a task which still
+/// reads requests.
 #[derive(Debug)]
 struct Running {
     serial: u64,
@@ -48,6 +49,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(handler) = self.handler.take() {
             handler.abort();
+        }
+        if let Some(requests) = self.requests.take() {
+            let reader = requests.cancel(Status::cancelled("the call is over"));
+            reader.into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -82,7 +87,7 @@ impl Incoming {
             if let Some(requests) = &running.requests {
                 let status = Status::unavailable(format!("no more requests: {error}"));
                 let status = status.with_delivery(Delivery::Unknown);
-                wakers.extend(requests.end(Err(status)));
+                wakers.extend(requests.cancel(status));
             }
         }
     }
@@ -95,8 +100,7 @@ impl Driver {
             // The last peer was dropped: the connection is about to be closed.
             return;
         };
-        let call = called.call;
-        let bytes = called.message.as_ref().map_or(0, Bytes::len);
+        let (call, cost) = (called.call, called.cost);
         let request = self.request(called, handle);
         let service = &mut self.service;
         let polled = catch(|| {
@@ -109,8 +113,8 @@ impl Driver {
             (Some(call), Err(status)) => self.end_call(call, &status),
             (Some(call), Ok((Poll::Ready(result), _))) => self.reply(call, result),
             (Some(call), Ok((Poll::Pending, reply))) => self.spawn(call, reply),
-            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(reply, bytes),
-            (None, _) => self.connection.one_way_served(bytes),
+            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(reply, cost),
+            (None, _) => self.connection.one_way_served(cost),
         }
     }
 
@@ -152,13 +156,13 @@ impl Driver {
         running.handler = Some(task.abort_handle());
     }
 
-    fn spawn_one_way(&self, reply: ReplyFuture, bytes: usize) {
+    fn spawn_one_way(&self, reply: ReplyFuture, cost: u64) {
         let shared = self.shared.clone();
         // It runs to its end even if the connection does not: nobody can cancel it.
         tokio::spawn(async move {
             // A panic was logged; there is nobody to be told of a status.
             let _ = Catch(reply).await;
-            shared.mailbox.push_end(Command::Served(bytes));
+            shared.mailbox.push_end(Command::Served(cost));
         });
     }
 
@@ -180,7 +184,10 @@ impl Driver {
                 let Some(handle) = self.handle.upgrade() else {
                     return;
                 };
-                self.connection.open_reply(call, metadata);
+                if !self.connection.open_reply(call, metadata) {
+                    self.incoming.remove(call);
+                    return;
+                }
                 let running = match self.incoming.running(call) {
                     Some(running) => running,
                     None => self.incoming.begin(call),
@@ -197,6 +204,7 @@ impl Driver {
         self.connection.end(End {
             call,
             code: status.code(),
+            refused: status.is_safe_to_retry(),
             metadata: status.metadata().clone(),
             text: status.message().to_owned(),
             details: status.encoded_details(),
@@ -209,7 +217,7 @@ impl Driver {
             && let Some(requests) = &running.requests
         {
             let status = Status::cancelled("the call was given up");
-            self.wakers.extend(requests.end(Err(status)));
+            self.wakers.extend(requests.cancel(status));
         }
     }
 
@@ -226,7 +234,7 @@ impl Driver {
         match inbox {
             Some(inbox) => self.wakers.extend(inbox.push(message)),
             // The handler let its requests go, and still works: the caller may go on sending.
-            None => self.connection.consume(call, bytes),
+            None => self.connection.consume(call, 1, bytes),
         }
     }
 
@@ -238,9 +246,10 @@ impl Driver {
         }
     }
 
-    pub(crate) fn consumed(&mut self, inbox: &Arc<Inbox>, bytes: usize) {
+    pub(crate) fn consumed(&mut self, inbox: &Arc<Inbox>, read: Read) {
         if self.is_current(inbox) {
-            self.connection.consume(inbox.call(), bytes);
+            let Read { messages, bytes } = read;
+            self.connection.consume(inbox.call(), messages, bytes);
         }
     }
 
@@ -256,7 +265,7 @@ impl Driver {
         {
             running.requests = None;
             // Nobody counts what was not read: all of it is granted again.
-            self.connection.consume(call, usize::MAX);
+            self.connection.consume(call, usize::MAX, usize::MAX);
         }
     }
 
@@ -305,6 +314,7 @@ impl Driver {
                 let end = End {
                     call,
                     code: Code::Ok,
+                    refused: false,
                     metadata: Metadata::new(),
                     text: String::new(),
                     details: Bytes::new(),

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use wawo_protocol::{CallId, ConnectionError};
 
 use crate::{
-    peer::stream::{Inbox, Outbox},
+    peer::stream::{Inbox, Outbox, Read},
     reply::ReplySlot,
     request::Request,
     response::Response,
@@ -29,14 +29,14 @@ pub(crate) enum Command {
     Cancel(Arc<ReplySlot>),
     /// A handler has ended.
     Answer(Handled, Result<Response>),
-    /// The handler of a one-way message of so many bytes has ended.
-    Served(usize),
+    /// The handler of a one-way message has ended; the credit that the message had cost.
+    Served(u64),
     /// The next message of a stream.
     Message(Arc<Outbox>, Bytes),
     /// A stream has ended.
     Finish(Arc<Outbox>, Result<()>),
-    /// So many bytes of a stream were read.
-    Consumed(Arc<Inbox>, usize),
+    /// Messages of a stream were read.
+    Consumed(Arc<Inbox>, Read),
     /// A stream is no longer read.
     Abandoned(Arc<Inbox>),
     /// Close the connection.

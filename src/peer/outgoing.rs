@@ -116,6 +116,7 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
         }
         code => {
             let delivery = match (ended.answered, ended.sent) {
+                _ if ended.refused => Delivery::NotSent,
                 (true, _) => Delivery::Answered,
                 (false, true) => Delivery::Unknown,
                 (false, false) => Delivery::NotSent,

@@ -15,7 +15,7 @@ use wawo_protocol::CallId;
 use crate::{
     body::Streaming,
     peer::{Handle, mailbox::Command},
-    status::Result,
+    status::{Result, Status},
 };
 
 /// Messages that have come and were not read yet. Credit bounds them.
@@ -64,13 +64,19 @@ impl Inbox {
         state.reader.take()
     }
 
+    /// The call was given up: what was not read is let go.
+    pub(crate) fn cancel(&self, status: Status) -> Option<Waker> {
+        self.lock().messages.clear();
+        self.end(Err(status))
+    }
+
     /// The stream of the messages. What is read gives the sender credit; dropping it before its
     /// end tells the driver.
     pub(crate) fn reader(self: Arc<Self>, peer: Arc<Handle>) -> Streaming<Bytes> {
         Streaming::new(Reader {
             inbox: self,
             peer,
-            consumed: 0,
+            read: Read::default(),
         })
     }
 
@@ -83,18 +89,25 @@ struct Reader {
     inbox: Arc<Inbox>,
     peer: Arc<Handle>,
     /// Read and not yet told to the driver.
-    consumed: usize,
+    read: Read,
 }
 
-/// The driver hears of this many bytes read at once: a quarter of the least initial credit, so
-/// that the sender is never left without credit for bytes that were read.
-const TELL_BYTES: usize = wawo_protocol::MIN_CREDIT_BYTES as usize / 4;
+/// How much of a stream was read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Read {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The driver hears of reads that cost this much: a quarter of the least initial credit, so that
+/// the sender is never left without credit for what was read.
+const TELL_COST: usize = wawo_protocol::MIN_CREDIT_BYTES as usize / 4;
 
 impl Reader {
     fn tell(&mut self, least: usize) {
-        if self.consumed >= least {
-            let bytes = std::mem::take(&mut self.consumed);
-            let command = Command::Consumed(self.inbox.clone(), bytes);
+        if self.read.bytes + self.read.messages * MESSAGE_COST >= least {
+            let read = std::mem::take(&mut self.read);
+            let command = Command::Consumed(self.inbox.clone(), read);
             self.peer.shared().mailbox.push_end(command);
         }
     }
@@ -107,8 +120,9 @@ impl Stream for Reader {
         let mut state = self.inbox.lock();
         if let Some(message) = state.messages.pop_front() {
             drop(state);
-            self.consumed += message.len();
-            self.tell(TELL_BYTES);
+            self.read.messages += 1;
+            self.read.bytes += message.len();
+            self.tell(TELL_COST);
             return Poll::Ready(Some(Ok(message)));
         }
         if state.is_ended {
@@ -152,7 +166,7 @@ struct OutboxState {
 const OUTBOX_BYTES: usize = 256 * 1024;
 
 /// What a message counts besides its bytes, so that empty ones are bounded too.
-const MESSAGE_COST: usize = 64;
+const MESSAGE_COST: usize = wawo_protocol::MESSAGE_COST_BYTES as usize;
 
 impl Outbox {
     pub(crate) fn new(call: CallId) -> Arc<Self> {

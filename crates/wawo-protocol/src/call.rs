@@ -1,12 +1,15 @@
 //! One call seen from one side: what is still to be sent, what has been received of it, and the
 //! table of all calls.
 
+mod budget;
 mod receiving;
 mod sending;
 mod table;
 
+pub use crate::call::budget::MESSAGE_COST_BYTES;
 pub(crate) use crate::call::{
-    receiving::{Received, Receiving},
+    budget::{Granted, Spending, cost},
+    receiving::{MessageLimits, Received, Receiving},
     sending::{Next, Sending},
     table::Table,
 };

@@ -19,6 +19,9 @@ pub const MIN_CALLS: u32 = 64;
 /// See [`MIN_PACKET_BYTES`].
 pub const MIN_CREDIT_BYTES: u32 = 64 * 1024;
 
+/// A side pings no more often than this (docs/protocol.md, "Keep-alive").
+const MIN_PING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The most that a length or count may be set to, so that sums of a few never overflow 32 bits.
 pub const MAX_LIMIT: u32 = 1 << 30;
 
@@ -41,10 +44,14 @@ pub struct Limits {
     /// Message bytes that the other side may send in one direction of a call before we grant
     /// more. Default 256 KiB, at least 64 KiB, at most 1 GiB.
     pub initial_credit_bytes: u32,
-    /// One-way calls that the other side may send before we grant more, in bytes, where each
-    /// costs its message and [`ONE_WAY_COST_BYTES`](crate::ONE_WAY_COST_BYTES). Default 1 MiB,
-    /// at least 64 KiB, at most 1 GiB.
-    pub one_way_credit_bytes: u32,
+    /// Requests that the other side may have with us, one-way messages included, before we grant
+    /// more: in bytes over all of its calls, where each message costs its length and
+    /// [`MESSAGE_COST_BYTES`](crate::MESSAGE_COST_BYTES). A message that begins while any of it
+    /// is left may go over it. Default 8 MiB, at least 64 KiB, at most 1 GiB.
+    pub request_credit_bytes: u32,
+    /// The same for replies to our calls, apart from requests: neither can hold up the other.
+    /// Default 8 MiB, at least 64 KiB, at most 1 GiB.
+    pub reply_credit_bytes: u32,
 }
 
 impl Limits {
@@ -56,11 +63,12 @@ impl Limits {
         max_metadata_entries: MIN_METADATA_ENTRIES,
         max_calls: MIN_CALLS,
         initial_credit_bytes: MIN_CREDIT_BYTES,
-        one_way_credit_bytes: MIN_CREDIT_BYTES,
+        request_credit_bytes: MIN_CREDIT_BYTES,
+        reply_credit_bytes: MIN_CREDIT_BYTES,
     };
 
     /// Each limit with its name and the least that it may be.
-    pub(crate) fn named(&self) -> [(&'static str, u32, u32); 7] {
+    pub(crate) fn named(&self) -> [(&'static str, u32, u32); 8] {
         let least = Self::MINIMUM;
         [
             (
@@ -90,9 +98,14 @@ impl Limits {
                 least.initial_credit_bytes,
             ),
             (
-                "one_way_credit_bytes",
-                self.one_way_credit_bytes,
-                least.one_way_credit_bytes,
+                "request_credit_bytes",
+                self.request_credit_bytes,
+                least.request_credit_bytes,
+            ),
+            (
+                "reply_credit_bytes",
+                self.reply_credit_bytes,
+                least.reply_credit_bytes,
             ),
         ]
     }
@@ -125,7 +138,8 @@ impl Default for Limits {
             max_metadata_entries: MIN_METADATA_ENTRIES,
             max_calls: 1024,
             initial_credit_bytes: 256 * 1024,
-            one_way_credit_bytes: 1024 * 1024,
+            request_credit_bytes: 8 * 1024 * 1024,
+            reply_credit_bytes: 8 * 1024 * 1024,
         }
     }
 }
@@ -142,10 +156,33 @@ pub struct Config {
     pub default_timeout: Option<Duration>,
     /// How long the other side may take to send its hello. Default 5 s.
     pub handshake_timeout: Duration,
-    /// A ping is sent when nothing was received for this long. Default 20 s.
+    /// A ping is sent when nothing was received for this long. Default 20 s, at least 1 s.
     pub keep_alive_interval: Duration,
     /// The connection is closed when a ping is not answered for this long. Default 10 s.
     pub keep_alive_timeout: Duration,
+    /// How long a packet may take from its first byte to its last. Default 10 s.
+    pub packet_timeout: Duration,
+    /// A peer that takes less than 4 KiB of what waits for it in so long is cut off. Default 10 s.
+    pub write_timeout: Duration,
+    /// A call is ended when it has had something to send, and no credit for it, for this long.
+    /// Default 30 s.
+    pub stall_timeout: Duration,
+    /// The longest that a call of the other side may take, whatever its caller says; `None` for
+    /// no limit. Default `None`.
+    pub max_timeout: Option<Duration>,
+    /// Calls of the other side, among its `max_calls`, that may be streams in either direction;
+    /// one more is answered with `ResourceExhausted`. Default 256.
+    pub max_streams: usize,
+    /// Calls of the other side that it may cancel within a second. Default 10,000.
+    pub max_cancels_per_second: u32,
+    /// Pings of the other side in a row that may come less than half a second after the one
+    /// before. Default 3.
+    pub max_early_pings: u32,
+    /// Packets in a row that may carry nothing: for calls that are over, or credit of less than
+    /// 1 KiB. Default 4,096.
+    pub max_idle_packets: u32,
+    /// Chunks of one message, besides its last, that may have less than 1 KiB. Default 100.
+    pub max_small_chunks: u32,
     /// Calls and one-way messages of ours that may wait for the other side's limits.
     /// Default 16,384.
     pub max_waiting_calls: usize,
@@ -179,6 +216,9 @@ impl Config {
         {
             return Err(ConfigError::ZeroTimeout);
         }
+        if self.keep_alive_interval < MIN_PING_INTERVAL {
+            return Err(ConfigError::KeepAliveInterval(self.keep_alive_interval));
+        }
         Ok(())
     }
 }
@@ -191,6 +231,15 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(5),
             keep_alive_interval: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(10),
+            packet_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            max_timeout: None,
+            max_streams: 256,
+            max_cancels_per_second: 10_000,
+            max_early_pings: 3,
+            max_idle_packets: 4096,
+            max_small_chunks: 100,
             max_waiting_calls: 16 * 1024,
             identity: String::new(),
             credentials: Bytes::new(),
@@ -237,6 +286,9 @@ pub enum ConfigError {
     /// A deadline of nothing would fail every call.
     #[error("default_timeout is zero; use None for calls without a deadline")]
     ZeroTimeout,
+    /// Pings would come more often than a peer must take them.
+    #[error("keep_alive_interval is {0:?}; it must be at least {MIN_PING_INTERVAL:?}")]
+    KeepAliveInterval(Duration),
 }
 
 #[cfg(test)]
@@ -256,6 +308,18 @@ mod tests {
         assert_eq!(
             config.check().unwrap_err().to_string(),
             format!("max_calls is 63; it must be from 64 to {MAX_LIMIT}")
+        );
+    }
+
+    #[test]
+    fn pings_must_not_come_too_often() {
+        let config = Config {
+            keep_alive_interval: std::time::Duration::from_millis(999),
+            ..Config::default()
+        };
+        assert_eq!(
+            config.check().unwrap_err().to_string(),
+            "keep_alive_interval is 999ms; it must be at least 1s"
         );
     }
 

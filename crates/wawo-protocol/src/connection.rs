@@ -4,6 +4,8 @@ mod event;
 mod incoming;
 mod keep_alive;
 mod outgoing;
+mod overdue;
+mod strikes;
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -14,24 +16,21 @@ pub use crate::connection::{
     outgoing::StartedCall,
 };
 use crate::{
-    call::Table,
+    call::{Granted, Spending, Table},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
         incoming::TheirCall,
         keep_alive::KeepAlive,
         outgoing::{OurCall, Waiting},
+        strikes::Strikes,
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, Side},
     output::Output,
-    packet::{self, PREFACE, Packet},
+    packet::{self, CreditOf, PREFACE, Packet},
 };
-
-/// What each one-way call costs of the credit for one-way calls, besides the bytes of its
-/// message (docs/protocol.md, "One-way calls").
-pub const ONE_WAY_COST_BYTES: u32 = 64;
 
 /// The protocol state of one connection, seen from one side.
 ///
@@ -71,14 +70,23 @@ pub struct Connection<T> {
     /// One-way calls that wait for credit; apart, so that they hold up no call.
     waiting_one_way: VecDeque<Waiting<T>>,
     theirs: Table<TheirCall>,
-    /// Calls with message bytes, or an end, that did not go out at once. Each stands here once.
+    /// Those of `theirs` that are streams, in either direction.
+    their_streams: usize,
+    /// Calls with message bytes, or an end, that did not go out at once. A call stands in one of
+    /// these three lines at most, once.
     sending: VecDeque<CallId>,
-    /// What we may still send in one-way calls; at or below zero none may begin.
-    one_way_credit: i64,
-    /// What they may still send in one-way calls.
-    one_way_granted: i64,
-    /// What we have taken of theirs and not yet granted again.
-    one_way_taken: u32,
+    /// Calls of ours whose next request waits for credit of all calls.
+    starved_requests: VecDeque<CallId>,
+    /// Calls of theirs whose next reply waits for credit of all calls.
+    starved_replies: VecDeque<CallId>,
+    /// For our requests.
+    request_spending: Spending,
+    /// For our replies.
+    reply_spending: Spending,
+    /// For their requests.
+    request_granted: Granted,
+    /// For their replies.
+    reply_granted: Granted,
     /// How many calls we have sent, over the life of the connection.
     calls_sent: u64,
     /// How many calls of theirs we have accepted, over the life of the connection.
@@ -86,8 +94,15 @@ pub struct Connection<T> {
     draining_here: bool,
     draining_there: bool,
     keep_alive: KeepAlive,
+    strikes: Strikes,
     /// No deadline of a call is before this time.
     next_deadline: Option<Instant>,
+    /// Since when a packet has been incomplete.
+    partial_since: Option<Instant>,
+    /// Since when the transport has taken too little, and how much it had taken then.
+    blocked_since: Option<(Instant, u64)>,
+    /// The latest time that the driver told.
+    now: Instant,
 }
 
 /// Where a connection is in its life.
@@ -107,8 +122,15 @@ enum Phase {
 /// deadlines cost one look at the table a step. A call ends up to this much late.
 const DEADLINE_STEP: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Above this many waiting bytes, [`Connection::fill_output`] adds no chunks of messages.
+/// Above this many waiting bytes, [`Connection::fill_output`] adds no chunks of messages, and
+/// answers wait with their calls, so that a peer that does not read runs out of calls.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// Credit for less is hardly worth a packet (docs/protocol.md, "Credit").
+const SMALL_CREDIT_BYTES: u32 = 1024;
+
+/// What a peer must read within `write_timeout`, if so much waits for it.
+const MIN_PROGRESS_BYTES: u64 = 4 * 1024;
 
 impl<T> Connection<T> {
     /// Begins a connection: preface and hello are the first of its output.
@@ -132,16 +154,24 @@ impl<T> Connection<T> {
             waiting: VecDeque::new(),
             waiting_one_way: VecDeque::new(),
             theirs: Table::default(),
+            their_streams: 0,
             sending: VecDeque::new(),
-            one_way_credit: Limits::MINIMUM.one_way_credit_bytes.into(),
-            one_way_granted: config.limits.one_way_credit_bytes.into(),
-            one_way_taken: 0,
+            starved_requests: VecDeque::new(),
+            starved_replies: VecDeque::new(),
+            request_spending: Spending::new(Limits::MINIMUM.request_credit_bytes),
+            reply_spending: Spending::new(Limits::MINIMUM.reply_credit_bytes),
+            request_granted: Granted::new(config.limits.request_credit_bytes),
+            reply_granted: Granted::new(config.limits.reply_credit_bytes),
             calls_sent: 0,
             calls_accepted: 0,
             draining_here: false,
             draining_there: false,
             keep_alive: KeepAlive::new(now),
+            strikes: Strikes::new(now),
             next_deadline: None,
+            partial_since: None,
+            blocked_since: None,
+            now,
             config,
         })
     }
@@ -159,6 +189,7 @@ impl<T> Connection<T> {
         now: Instant,
         input: &mut BytesMut,
     ) -> Result<Option<Event<T>>, ConnectionError> {
+        self.now = now;
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
@@ -193,8 +224,12 @@ impl<T> Connection<T> {
         loop {
             let packet = packet::decode(input, &self.config.limits);
             let Some(packet) = packet.map_err(ConnectionError::PeerMisbehaved)? else {
+                if !input.is_empty() {
+                    self.partial_since.get_or_insert(now);
+                }
                 return Ok(None);
             };
+            self.partial_since = None;
             self.keep_alive.handle_packet(now);
             if let Some(event) = self.handle_packet(now, packet)? {
                 return Ok(Some(event));
@@ -227,11 +262,13 @@ impl<T> Connection<T> {
         match packet {
             Packet::Hello(hello) => self.handle_hello(now, hello).map(Some),
             Packet::Ping(data) => {
+                let max = self.config.max_early_pings;
+                self.keep_alive.handle_ping(now, max)?;
                 Packet::Pong(data).put(&mut self.output);
                 Ok(None)
             }
             Packet::Pong(data) => self.keep_alive.handle_pong(data).map(|()| None),
-            Packet::Drain { accepted } => Ok(Some(self.handle_drain(accepted))),
+            Packet::Drain { accepted } => self.handle_drain(accepted),
             Packet::Call(call) => self.handle_call(now, call),
             Packet::Reply(reply) => self.handle_reply(now, reply),
             Packet::Message {
@@ -246,11 +283,8 @@ impl<T> Connection<T> {
                 true => self.handle_our_end(now, end),
                 false => self.handle_their_end(&end),
             },
-            Packet::Cancel(call) => self.handle_cancel(call),
-            Packet::Credit { call, bytes } => match call {
-                Some(call) => self.handle_credit(call, bytes).map(|()| None),
-                None => self.handle_one_way_credit(now, bytes).map(|()| None),
-            },
+            Packet::Cancel(call) => self.handle_cancel(now, call),
+            Packet::Credit { of, bytes } => self.handle_credit(now, of, bytes).map(|()| None),
             // Dealt with before any other.
             Packet::Close { .. } => Ok(None),
         }
@@ -261,19 +295,51 @@ impl<T> Connection<T> {
             return Err(PeerMisbehaved::HelloTwice);
         }
         self.phase = Phase::Open;
-        let more = hello.limits.one_way_credit_bytes - self.peer.one_way_credit_bytes;
-        self.one_way_credit += i64::from(more);
+        // No side may announce less than the minimum, which was there before.
+        let (least, takes) = (Limits::MINIMUM, &hello.limits);
+        let requests = takes.request_credit_bytes - least.request_credit_bytes;
+        self.request_spending.grant(requests)?;
+        let replies = takes.reply_credit_bytes - least.reply_credit_bytes;
+        self.reply_spending.grant(replies)?;
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
         self.admit_waiting(now);
         Ok(Event::Greeted(hello))
     }
 
-    fn handle_drain(&mut self, accepted: u64) -> Event<T> {
+    fn handle_drain(&mut self, accepted: u64) -> Result<Option<Event<T>>, PeerMisbehaved> {
+        if self.draining_there {
+            self.strikes.idle(&self.config)?;
+        }
         self.draining_there = true;
         let refused = self.refuse_after(accepted);
         self.events.extend(refused);
-        Event::Draining
+        Ok(Some(Event::Draining))
+    }
+
+    fn handle_credit(
+        &mut self,
+        now: Instant,
+        of: CreditOf,
+        bytes: u32,
+    ) -> Result<(), PeerMisbehaved> {
+        if bytes < SMALL_CREDIT_BYTES {
+            self.strikes.idle(&self.config)?;
+        }
+        match of {
+            CreditOf::Call(call) => self.handle_call_credit(call, bytes),
+            CreditOf::Requests => {
+                self.request_spending.grant(bytes)?;
+                self.sending.append(&mut self.starved_requests);
+                self.admit_waiting(now);
+                Ok(())
+            }
+            CreditOf::Replies => {
+                self.reply_spending.grant(bytes)?;
+                self.sending.append(&mut self.starved_replies);
+                Ok(())
+            }
+        }
     }
 
     /// The next time at which [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -282,7 +348,10 @@ impl<T> Connection<T> {
             return None;
         }
         let keep_alive = self.keep_alive.poll_timeout(&self.config, self.is_open());
-        [Some(keep_alive), self.next_deadline]
+        let packet = self.partial_since.map(|at| at + self.config.packet_timeout);
+        let write = self.blocked_since;
+        let write = write.map(|(at, _)| at + self.config.write_timeout);
+        [Some(keep_alive), self.next_deadline, packet, write]
             .into_iter()
             .flatten()
             .min()
@@ -293,26 +362,58 @@ impl<T> Connection<T> {
     ///
     /// # Errors
     ///
-    /// When the other side has been silent for too long, and so the connection is over.
+    /// When the other side has been silent, or has not read, for too long, and so the connection
+    /// is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.now = now;
         if self.phase == Phase::Closed {
             return Ok(());
         }
         if self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.expire_calls(now);
         }
-        let open = self.is_open();
-        match self.keep_alive.handle_timeout(now, &self.config, open) {
-            Ok(None) => Ok(()),
-            Ok(Some(ping)) => {
-                Packet::Ping(ping).put(&mut self.output);
-                Ok(())
-            }
-            Err(error) => {
-                self.end_with(&error);
-                Err(error)
-            }
+        let result = self.check_peer(now);
+        if let Err(error) = &result {
+            self.end_with(error);
         }
+        result
+    }
+
+    /// Whether the other side still does its part.
+    fn check_peer(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.check_progress(now)?;
+        let timeout = self.config.packet_timeout;
+        if self.partial_since.is_some_and(|at| at + timeout <= now) {
+            return Err(ConnectionError::PacketTimedOut(timeout));
+        }
+        let open = self.is_open();
+        if let Some(ping) = self.keep_alive.handle_timeout(now, &self.config, open)? {
+            Packet::Ping(ping).put(&mut self.output);
+        }
+        Ok(())
+    }
+
+    /// Whether the other side reads.
+    fn check_progress(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let timeout = self.config.write_timeout;
+        let Some((_, before)) = self.blocked_since.filter(|(at, _)| *at + timeout <= now) else {
+            return Ok(());
+        };
+        let written = self.output.written();
+        let waiting = self.output.len();
+        if waiting > 0 && written - before < MIN_PROGRESS_BYTES {
+            return Err(ConnectionError::SlowReader { waiting, timeout });
+        }
+        self.blocked_since = (waiting > 0).then_some((now, written));
+        Ok(())
+    }
+
+    /// Says that the transport takes nothing of the output for now. If that goes on for
+    /// `write_timeout`, [`handle_timeout`](Self::handle_timeout) ends the connection.
+    pub fn output_blocked(&mut self, now: Instant) {
+        self.now = now;
+        let written = self.output.written();
+        self.blocked_since.get_or_insert((now, written));
     }
 
     /// Ends the calls whose deadline has come, and learns the next one.
@@ -335,27 +436,58 @@ impl<T> Connection<T> {
     /// Moves message bytes that wait for their turn into the output, a chunk of each call after
     /// the other, until the output is full. Call it before writing.
     pub fn fill_output(&mut self) {
-        self.grant_one_way();
+        if self.output.is_empty() {
+            self.blocked_since = None;
+        }
+        self.grant_budgets();
         for _ in 0..self.sending.len() {
-            if self.output.len() >= FULL_OUTPUT_BYTES {
+            if self.is_full() {
                 return;
             }
             let Some(call) = self.sending.pop_front() else {
                 return;
             };
-            let goes_on = match call.side() == self.side {
+            match call.side() == self.side {
                 true => self.send_ours(call),
                 false => self.send_theirs(call),
-            };
-            if goes_on {
-                self.sending.push_back(call);
             }
         }
     }
 
+    /// Grants again what was freed of the credit of all calls.
+    fn grant_budgets(&mut self) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(bytes) = self.request_granted.grant() {
+            let of = CreditOf::Requests;
+            Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+        if let Some(bytes) = self.reply_granted.grant() {
+            let of = CreditOf::Replies;
+            Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+    }
+
+    /// Takes a call that is over out of the line that it stands in.
+    fn leave_line(&mut self, call: CallId) {
+        let lines = [
+            &mut self.sending,
+            &mut self.starved_requests,
+            &mut self.starved_replies,
+        ];
+        for line in lines {
+            line.retain(|other| *other != call);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.output.len() >= FULL_OUTPUT_BYTES
+    }
+
     /// Whether [`fill_output`](Self::fill_output) would move something.
     pub fn wants_output(&self) -> bool {
-        !self.sending.is_empty() && self.output.len() < FULL_OUTPUT_BYTES
+        !self.sending.is_empty() && !self.is_full()
     }
 
     /// Whether [`poll_event`](Self::poll_event) has something without any more input.
@@ -409,6 +541,17 @@ impl<T> Connection<T> {
         self.ours.len() + self.calls_waiting()
     }
 
+    /// How many calls of the other side are in flight, one-way messages in one packet aside.
+    pub fn calls_served(&self) -> usize {
+        self.theirs.len()
+    }
+
+    /// Message bytes of the other side that are held here, with what each message costs:
+    /// requests, and replies.
+    pub fn held_bytes(&self) -> (u64, u64) {
+        (self.request_granted.held(), self.reply_granted.held())
+    }
+
     /// How many calls of ours wait for room under the limits of the other side.
     pub fn calls_waiting(&self) -> usize {
         self.waiting.len() + self.waiting_one_way.len()
@@ -425,6 +568,7 @@ impl<T> Connection<T> {
         packet::End {
             call,
             code,
+            refused: false,
             metadata: crate::metadata::Metadata::new(),
             text: text.into(),
             details: bytes::Bytes::new(),

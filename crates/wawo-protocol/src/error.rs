@@ -31,6 +31,17 @@ pub enum ConnectionError {
     /// A ping was not answered in time: the other side, or the way to it, is dead.
     #[error("no answer to a ping within {0:?} (keep_alive_timeout)")]
     KeepAliveTimedOut(std::time::Duration),
+    /// A packet began, and did not become whole in time.
+    #[error("a packet was not complete within {0:?} (packet_timeout)")]
+    PacketTimedOut(std::time::Duration),
+    /// The other side does not read what is written.
+    #[error("the peer does not read: {waiting} bytes wait for {timeout:?} (write_timeout)")]
+    SlowReader {
+        /// How much waited.
+        waiting: usize,
+        /// The limit.
+        timeout: std::time::Duration,
+    },
     /// The bytes stopped: end of file without a close packet, or an I/O error.
     #[error("the connection was lost: {0}")]
     Lost(Arc<std::io::Error>),
@@ -41,9 +52,10 @@ impl ConnectionError {
     pub fn close_packet(&self) -> Option<(CloseCode, String)> {
         match self {
             Self::PeerMisbehaved(fault) => Some((fault.close_code(), fault.to_string())),
-            Self::HandshakeTimedOut(_) | Self::KeepAliveTimedOut(_) => {
-                Some((CloseCode::TimedOut, self.to_string()))
-            }
+            Self::HandshakeTimedOut(_)
+            | Self::KeepAliveTimedOut(_)
+            | Self::PacketTimedOut(_)
+            | Self::SlowReader { .. } => Some((CloseCode::TimedOut, self.to_string())),
             Self::ClosedHere => Some((CloseCode::Normal, String::new())),
             Self::ClosedByPeer { .. } | Self::Lost(_) => None,
         }
@@ -193,9 +205,26 @@ pub enum PeerMisbehaved {
         /// What was left.
         credit: u32,
     },
-    /// A one-way call without credit for it.
-    #[error("a one-way call without credit (one_way_credit_bytes)")]
-    OverOneWayCredit,
+    /// A message that began while no credit of all calls together was left.
+    #[error("a message without credit for all calls together ({0})")]
+    OverBudget(&'static str),
+    /// Too many chunks that are hardly worth a packet.
+    #[error("a message for call {call} with more than {max} chunks under 1 KiB (max_small_chunks)")]
+    SmallChunks {
+        /// The call.
+        call: CallId,
+        /// The limit.
+        max: u32,
+    },
+    /// More calls cancelled than this side has time for.
+    #[error("more than {0} cancels within a second (max_cancels_per_second)")]
+    Cancels(u32),
+    /// Pings that come too often.
+    #[error("more than {0} pings in a row, each too soon after the one before (max_early_pings)")]
+    EarlyPings(u32),
+    /// Packets that carry nothing.
+    #[error("more than {0} packets in a row that carry nothing (max_idle_packets)")]
+    IdlePackets(u32),
     /// A one-way message over the limit, to which no status can answer.
     #[error(
         "a one-way message of {length} bytes; this side takes at most {max} (max_message_bytes)"
@@ -231,7 +260,11 @@ impl PeerMisbehaved {
             | Self::MetadataTooLarge { .. }
             | Self::TooManyCalls { .. }
             | Self::OverCredit { .. }
-            | Self::OverOneWayCredit
+            | Self::OverBudget(_)
+            | Self::SmallChunks { .. }
+            | Self::Cancels(_)
+            | Self::EarlyPings(_)
+            | Self::IdlePackets(_)
             | Self::OneWayTooLarge { .. } => CloseCode::LimitExceeded,
             _ => CloseCode::ProtocolViolation,
         }

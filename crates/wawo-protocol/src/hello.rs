@@ -36,6 +36,9 @@ const IDENTITY: u16 = 9;
 const CREDENTIALS: u16 = 10;
 const SERVICES: u16 = 11;
 
+/// The entry types of the limits, in the order of [`Limits::named`].
+const LIMITS: [u16; 8] = [1, 2, 3, 4, 5, 6, 7, 12];
+
 impl Hello {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -49,8 +52,7 @@ impl Hello {
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         let millis = self.default_timeout.map_or(0, timeout_to_wire);
-        // Types 1 to 7 are the limits, in the order of `Limits::named`.
-        for (entry, (_, value, _)) in (1..).zip(self.limits.named()) {
+        for (entry, (_, value, _)) in LIMITS.into_iter().zip(self.limits.named()) {
             put_entry(out, entry, &value.to_be_bytes());
         }
         put_entry(out, DEFAULT_TIMEOUT, &millis.to_be_bytes());
@@ -70,7 +72,7 @@ impl Hello {
         let mut seen = 0_u32;
         while !payload.is_empty() {
             let (entry, value) = take_entry(&mut payload)?;
-            if !(1..=SERVICES).contains(&entry) {
+            if !(1..=12).contains(&entry) {
                 continue;
             }
             if seen & (1 << entry) != 0 {
@@ -92,7 +94,8 @@ impl Hello {
             4 => limits.max_metadata_entries = number(entry, &value)?,
             5 => limits.max_calls = number(entry, &value)?,
             6 => limits.initial_credit_bytes = number(entry, &value)?,
-            7 => limits.one_way_credit_bytes = number(entry, &value)?,
+            7 => limits.request_credit_bytes = number(entry, &value)?,
+            12 => limits.reply_credit_bytes = number(entry, &value)?,
             DEFAULT_TIMEOUT => self.default_timeout = timeout_from_wire(number(entry, &value)?),
             IDENTITY => self.identity = identity(&value)?,
             CREDENTIALS => self.credentials = value,

@@ -71,14 +71,13 @@ mod output;
 pub mod packet;
 
 pub use crate::{
+    call::MESSAGE_COST_BYTES,
     code::{CloseCode, Code},
     config::{
         Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
         MIN_METADATA_BYTES, MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
     },
-    connection::{
-        Called, Connection, Ended, Event, NewCall, NotStarted, ONE_WAY_COST_BYTES, StartedCall,
-    },
+    connection::{Called, Connection, Ended, Event, NewCall, NotStarted, StartedCall},
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, MethodId, ServiceId, Side},

@@ -83,6 +83,11 @@ impl Output {
         self.written + self.len() as u64
     }
 
+    /// Bytes that the transport has taken since the connection began.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Whether the transport has taken any byte from `position` on.
     pub(crate) fn has_written_past(&self, position: u64) -> bool {
         self.written > position

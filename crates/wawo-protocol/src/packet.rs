@@ -73,13 +73,25 @@ pub enum Packet {
     End(End),
     /// The caller no longer wants the reply.
     Cancel(CallId),
-    /// The sender may send so many more bytes.
+    /// The other side may send so many more bytes.
     Credit {
-        /// In the other direction of this call, or in one-way calls if `None`.
-        call: Option<CallId>,
+        /// In which messages.
+        of: CreditOf,
         /// How many more, at least one.
         bytes: u32,
     },
+}
+
+/// What a [`Packet::Credit`] is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the credits of version 1")]
+pub enum CreditOf {
+    /// The messages of this call that come to the sender of the packet.
+    Call(CallId),
+    /// Requests of all calls, one-way messages included.
+    Requests,
+    /// Replies of all calls.
+    Replies,
 }
 
 /// The packet that starts a call.
@@ -128,6 +140,13 @@ pub struct Chunk {
     pub end: bool,
 }
 
+impl Chunk {
+    /// The length of the whole message, if this is its beginning.
+    pub(crate) fn message_len(&self) -> usize {
+        self.total.map_or(self.bytes.len(), |total| total as usize)
+    }
+}
+
 /// The packet that ends a direction of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
@@ -136,6 +155,8 @@ pub struct End {
     pub call: CallId,
     /// The outcome; [`Code::Ok`] from a caller.
     pub code: Code,
+    /// The call was certainly not served, and may be made again.
+    pub refused: bool,
     /// Metadata that follows the last message.
     pub metadata: Metadata,
     /// The outcome in words.

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{error::PeerMisbehaved, id::CallId, packet::Chunk};
+use crate::{config::Config, error::PeerMisbehaved, id::CallId, packet::Chunk};
 
 /// The receiving half of a direction.
 ///
@@ -19,6 +19,10 @@ pub(crate) struct Receiving {
     granted: u64,
     partial: Option<Partial>,
 }
+
+/// A chunk with less, that is not the last of its message, is a small one
+/// (docs/protocol.md, "Chunks").
+const SMALL_CHUNK_BYTES: usize = 1024;
 
 /// What a packet made of a direction.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,11 +43,28 @@ pub(crate) enum Received {
 struct Partial {
     total: u32,
     bytes: BytesMut,
+    small_chunks: u32,
 }
 
-/// The first allocation for a message in chunks, whatever its stated length: memory grows with
-/// what has come, never with what is claimed.
-const FIRST_BYTES: usize = 64 * 1024;
+/// The first allocation for a message in chunks is at most so many times its first chunk,
+/// whatever its stated length: memory grows with what has come, never with what is claimed.
+const FIRST_CHUNKS: usize = 4;
+
+/// What a receiver takes of one message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageLimits {
+    pub(crate) max_message_bytes: u32,
+    pub(crate) max_small_chunks: u32,
+}
+
+impl From<&Config> for MessageLimits {
+    fn from(config: &Config) -> Self {
+        Self {
+            max_message_bytes: config.limits.max_message_bytes,
+            max_small_chunks: config.max_small_chunks,
+        }
+    }
+}
 
 impl Receiving {
     pub(crate) fn new(window: u32) -> Self {
@@ -62,7 +83,7 @@ impl Receiving {
         call: CallId,
         chunk: Chunk,
         continues: bool,
-        max_message_bytes: u32,
+        limits: MessageLimits,
     ) -> Result<Received, PeerMisbehaved> {
         let credit = self.granted - self.received;
         if chunk.bytes.len() as u64 > credit {
@@ -86,10 +107,10 @@ impl Receiving {
         }
         match self.partial.as_mut() {
             Some(partial) => {
-                partial.join(call, &chunk)?;
+                partial.join(call, &chunk, limits)?;
                 Ok(self.whole(chunk))
             }
-            None => self.begin(call, chunk, max_message_bytes),
+            None => self.begin(call, chunk, limits),
         }
     }
 
@@ -97,22 +118,24 @@ impl Receiving {
         &mut self,
         call: CallId,
         chunk: Chunk,
-        max_message_bytes: u32,
+        limits: MessageLimits,
     ) -> Result<Received, PeerMisbehaved> {
         let total = chunk
             .total
             .map_or(chunk.bytes.len(), |total| total as usize);
-        if total > max_message_bytes as usize {
+        if total > limits.max_message_bytes as usize {
             return Ok(Received::TooLarge { total });
         }
         let Some(total) = chunk.total else {
             return Ok(self.whole(chunk));
         };
+        let room = FIRST_CHUNKS * chunk.bytes.len();
         let mut partial = Partial {
             total,
-            bytes: BytesMut::with_capacity(FIRST_BYTES.min(total as usize)),
+            bytes: BytesMut::with_capacity(room.min(total as usize)),
+            small_chunks: 0,
         };
-        partial.join(call, &chunk)?;
+        partial.join(call, &chunk, limits)?;
         self.partial = Some(partial);
         Ok(Received::Partly)
     }
@@ -166,7 +189,21 @@ impl Receiving {
 }
 
 impl Partial {
-    fn join(&mut self, call: CallId, chunk: &Chunk) -> Result<(), PeerMisbehaved> {
+    fn join(
+        &mut self,
+        call: CallId,
+        chunk: &Chunk,
+        limits: MessageLimits,
+    ) -> Result<(), PeerMisbehaved> {
+        if chunk.more && chunk.bytes.len() < SMALL_CHUNK_BYTES {
+            self.small_chunks += 1;
+            if self.small_chunks > limits.max_small_chunks {
+                return Err(PeerMisbehaved::SmallChunks {
+                    call,
+                    max: limits.max_small_chunks,
+                });
+            }
+        }
         let length = self.bytes.len() + chunk.bytes.len();
         let total = self.total as usize;
         // It ends when, and only when, the stated length is there.
@@ -185,7 +222,7 @@ impl Partial {
 mod tests {
     use bytes::Bytes;
 
-    use super::{Received, Receiving};
+    use super::{MessageLimits, Received, Receiving};
     use crate::{
         error::PeerMisbehaved,
         id::{CallId, Side},
@@ -193,6 +230,11 @@ mod tests {
     };
 
     const WINDOW: u32 = 100;
+
+    const LIMITS: MessageLimits = MessageLimits {
+        max_message_bytes: 1000,
+        max_small_chunks: 3,
+    };
 
     fn call() -> CallId {
         CallId::new(Side::Connecting, 0)
@@ -214,10 +256,10 @@ mod tests {
     #[test]
     fn a_sender_may_use_its_credit_to_the_last_byte_and_no_more() {
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), whole(100), false, 1000);
+        let result = receiving.receive(call(), whole(100), false, LIMITS);
         assert!(matches!(result, Ok(Received::Message { .. })));
         assert_eq!(
-            receiving.receive(call(), whole(1), false, 1000),
+            receiving.receive(call(), whole(1), false, LIMITS),
             Err(PeerMisbehaved::OverCredit {
                 call: call(),
                 length: 1,
@@ -229,7 +271,7 @@ mod tests {
     #[test]
     fn credit_comes_back_as_the_application_consumes() {
         let mut receiving = Receiving::new(WINDOW);
-        receiving.receive(call(), whole(80), false, 1000).unwrap();
+        receiving.receive(call(), whole(80), false, LIMITS).unwrap();
         assert_eq!(receiving.grant(), None);
         receiving.consume(49);
         assert_eq!(receiving.grant(), None, "not worth a packet");
@@ -241,13 +283,13 @@ mod tests {
     #[test]
     fn a_message_larger_than_the_window_is_granted_whole_when_nothing_else_waits() {
         let mut receiving = Receiving::new(WINDOW);
-        let first = receiving.receive(call(), chunk(100, Some(300), true), false, 1000);
+        let first = receiving.receive(call(), chunk(100, Some(300), true), false, LIMITS);
         assert_eq!(first, Ok(Received::Partly));
         assert_eq!(receiving.grant(), Some(300));
-        let last = receiving.receive(call(), chunk(200, None, false), true, 1000);
+        let last = receiving.receive(call(), chunk(200, None, false), true, LIMITS);
         assert!(matches!(last, Ok(Received::Message { message, .. }) if message.len() == 300));
         // The next one gets no more until this one is consumed.
-        let next = receiving.receive(call(), chunk(100, Some(300), true), false, 1000);
+        let next = receiving.receive(call(), chunk(100, Some(300), true), false, LIMITS);
         assert_eq!(next, Ok(Received::Partly));
         assert_eq!(receiving.grant(), None);
         receiving.consume(300);
@@ -269,10 +311,10 @@ mod tests {
         {
             let mut receiving = Receiving::new(WINDOW);
             let mut result =
-                receiving.receive(call(), chunk(first.0, Some(20), first.1), false, 1000);
+                receiving.receive(call(), chunk(first.0, Some(20), first.1), false, LIMITS);
             if let Some((length, more)) = second {
                 assert_eq!(result, Ok(Received::Partly));
-                result = receiving.receive(call(), chunk(length, None, more), true, 1000);
+                result = receiving.receive(call(), chunk(length, None, more), true, LIMITS);
             }
             assert_eq!(result, wrong, "{first:?} {second:?}");
         }
@@ -281,22 +323,41 @@ mod tests {
     #[test]
     fn a_message_over_the_limit_is_told_from_its_first_chunk() {
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), chunk(10, Some(1001), true), false, 1000);
+        let result = receiving.receive(call(), chunk(10, Some(1001), true), false, LIMITS);
         assert_eq!(result, Ok(Received::TooLarge { total: 1001 }));
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), chunk(10, Some(1000), true), false, 1000);
+        let result = receiving.receive(call(), chunk(10, Some(1000), true), false, LIMITS);
         assert_eq!(result, Ok(Received::Partly));
     }
 
     #[test]
     fn a_continuation_needs_a_beginning_and_the_reverse() {
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), whole(1), true, 1000);
+        let result = receiving.receive(call(), whole(1), true, LIMITS);
         assert!(matches!(result, Err(PeerMisbehaved::CallState { .. })));
         receiving
-            .receive(call(), chunk(1, Some(9), true), false, 1000)
+            .receive(call(), chunk(1, Some(9), true), false, LIMITS)
             .unwrap();
-        let result = receiving.receive(call(), whole(1), false, 1000);
+        let result = receiving.receive(call(), whole(1), false, LIMITS);
         assert!(matches!(result, Err(PeerMisbehaved::CallState { .. })));
+    }
+
+    #[test]
+    fn a_message_has_so_many_small_chunks_and_no_more() {
+        let mut receiving = Receiving::new(WINDOW);
+        let mut result = receiving.receive(call(), chunk(1, Some(9), true), false, LIMITS);
+        for _ in 0..2 {
+            assert_eq!(result, Ok(Received::Partly));
+            result = receiving.receive(call(), chunk(1, None, true), true, LIMITS);
+        }
+        assert_eq!(result, Ok(Received::Partly));
+        let result = receiving.receive(call(), chunk(1, None, true), true, LIMITS);
+        assert_eq!(
+            result,
+            Err(PeerMisbehaved::SmallChunks {
+                call: call(),
+                max: 3
+            })
+        );
     }
 }

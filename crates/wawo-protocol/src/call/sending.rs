@@ -1,11 +1,13 @@
 //! What is still to be sent in one direction of a call: messages wait for credit, and leave in
 //! chunks.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 
 use crate::{
+    call::{Spending, cost},
+    code::Code,
     config::MAX_LIMIT,
     error::PeerMisbehaved,
     packet::{BodyFlags, End},
@@ -17,9 +19,15 @@ pub(crate) struct Sending {
     credit: u32,
     queue: VecDeque<Unsent>,
     end: Option<End>,
-    /// Whether the call stands in the connection's line of those that have something to send.
+    /// Whether the call stands in a line of the connection: of those that have something to
+    /// send, or of those that wait for the credit of all calls.
     pub(crate) in_line: bool,
+    /// Since when it has had something to send, and no credit for it.
+    pub(crate) stalled: Option<Instant>,
 }
+
+/// No chunk but the last of a message is smaller: the other side may refuse many that are.
+const MIN_CHUNK_BYTES: usize = 1024;
 
 /// A message, or what is left of one.
 #[derive(Debug)]
@@ -37,8 +45,10 @@ pub(crate) enum Next {
     Chunk(Bytes, BodyFlags),
     /// The end, after all messages.
     End(End),
-    /// Nothing until credit comes.
+    /// Nothing until credit of the call comes.
     Blocked,
+    /// Nothing until credit of all calls together comes.
+    Starved,
     /// Nothing until the application sends.
     Idle,
 }
@@ -50,30 +60,29 @@ impl Sending {
             queue: VecDeque::new(),
             end: None,
             in_line: false,
+            stalled: None,
         }
     }
 
     /// Begins a direction with its first message: what goes into the packet that opens it, and
-    /// what is left to do, which is `None` if the direction has ended with that packet.
+    /// what is left to do, which is `None` if the direction has ended with that packet. The
+    /// message has been paid for.
     pub(crate) fn open(
         message: Option<Bytes>,
         end: bool,
         credit: u32,
         room: usize,
     ) -> (Option<(Bytes, BodyFlags)>, Option<Box<Self>>) {
+        let mut sending = Self::new(credit);
         let Some(bytes) = message else {
-            return (None, Some(Box::new(Self::new(credit))));
+            return (None, Some(Box::new(sending)));
         };
         // The common case by far: one message that fits, and no other.
         if end && bytes.len() <= room.min(credit as usize) {
             return (Some((bytes, BodyFlags::whole(true))), None);
         }
-        let mut sending = Self::new(credit);
         sending.push(bytes, end);
-        let first = match sending.next(room) {
-            Next::Chunk(bytes, flags) => Some((bytes, flags)),
-            _ => None,
-        };
+        let first = sending.chunk(room);
         let ended = first.as_ref().is_some_and(|(_, flags)| flags.end);
         (first, (!ended).then(|| Box::new(sending)))
     }
@@ -86,18 +95,25 @@ impl Sending {
         Ok(())
     }
 
+    /// Nothing can leave now; returns since when that is so.
+    pub(crate) fn stall(&mut self, now: Instant) -> Instant {
+        *self.stalled.get_or_insert(now)
+    }
+
     /// Whether all messages have left and no end waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.end.is_none()
     }
 
-    /// Takes a message that can leave at once out of the credit; `false` if it has to be queued.
-    pub(crate) fn spend(&mut self, length: usize, room: usize) -> bool {
+    /// Pays for a message that can leave at once; `false` if it has to be queued.
+    pub(crate) fn spend(&mut self, length: usize, room: usize, budget: &mut Spending) -> bool {
         let fits = self.is_idle() && length <= room.min(self.credit as usize);
-        if fits {
-            self.credit -= length as u32;
+        if !fits || !budget.has_over(0) {
+            return false;
         }
-        fits
+        self.credit -= length as u32;
+        budget.spend(cost(length));
+        true
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes, end: bool) {
@@ -113,16 +129,33 @@ impl Sending {
         self.end = Some(end);
     }
 
-    /// The next packet of this direction, with at most `room` message bytes.
-    pub(crate) fn next(&mut self, room: usize) -> Next {
-        let Some(unsent) = self.queue.front_mut() else {
+    /// The next packet of this direction, with at most `room` message bytes. A message pays
+    /// `budget` for all of its bytes when it begins.
+    pub(crate) fn next(&mut self, room: usize, budget: &mut Spending) -> Next {
+        let Some(unsent) = self.queue.front() else {
             return self.end.take().map_or(Next::Idle, Next::End);
         };
-        let length = unsent.bytes.len().min(room).min(self.credit as usize);
-        if length == 0 && !unsent.bytes.is_empty() {
-            return Next::Blocked;
+        let (begun, length) = (unsent.begun, unsent.bytes.len());
+        if !begun && !budget.has_over(0) {
+            return Next::Starved;
         }
+        let Some((bytes, flags)) = self.chunk(room) else {
+            return Next::Blocked;
+        };
+        if !begun {
+            budget.spend(cost(length));
+        }
+        Next::Chunk(bytes, flags)
+    }
+
+    /// The next chunk of the first message, if the call has credit for it.
+    fn chunk(&mut self, room: usize) -> Option<(Bytes, BodyFlags)> {
+        let unsent = self.queue.front_mut()?;
         let whole = unsent.bytes.len();
+        let length = whole.min(room).min(self.credit as usize);
+        if length < whole.min(MIN_CHUNK_BYTES) {
+            return None;
+        }
         let more = length < whole;
         let flags = BodyFlags {
             total: (more && !unsent.begun).then_some(whole as u32),
@@ -131,12 +164,23 @@ impl Sending {
             continues: unsent.begun,
         };
         self.credit -= length as u32;
+        self.stalled = None;
         unsent.begun = true;
         let bytes = unsent.bytes.split_to(length);
         if !more {
             self.queue.pop_front();
         }
-        Next::Chunk(bytes, flags)
+        Some((bytes, flags))
+    }
+
+    /// Lets a bad end take the place of all that is still to be sent, unless one is there
+    /// already.
+    pub(crate) fn fail(&mut self, end: End) {
+        self.queue.clear();
+        self.stalled = None;
+        if self.end.as_ref().is_none_or(|end| end.code == Code::Ok) {
+            self.end = Some(end);
+        }
     }
 }
 
@@ -145,17 +189,26 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Next, Sending};
+    use crate::{
+        call::Spending,
+        code::Code,
+        id::{CallId, Side},
+        metadata::Metadata,
+        packet::End,
+    };
 
     #[test]
     fn a_message_leaves_in_chunks_as_credit_allows() {
-        let mut sending = Sending::new(10);
-        sending.push(Bytes::from(vec![0; 25]), true);
+        let mut budget = Spending::new(u32::MAX);
+        let mut sending = Sending::new(5_000);
+        sending.push(Bytes::from(vec![0; 10_000]), true);
         let mut seen = Vec::new();
-        for grant in [0, 0, 0, 4, 100] {
+        // A chunk of less than 1 KiB is not worth a packet, unless it is the last.
+        for grant in [0, 23, 1, 4_000, 100_000, 0] {
             if grant > 0 {
                 sending.grant(grant).unwrap();
             }
-            match sending.next(8) {
+            match sending.next(4_000, &mut budget) {
                 Next::Chunk(bytes, flags) => {
                     seen.push((
                         bytes.len(),
@@ -166,30 +219,66 @@ mod tests {
                     ));
                 }
                 Next::Blocked => seen.push((0, None, false, false, false)),
+                Next::Idle => {}
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(
             seen,
             [
-                (8, Some(25), true, false, false),
-                (2, None, true, false, true),
+                (4_000, Some(10_000), true, false, false),
                 (0, None, false, false, false),
-                (4, None, true, false, true),
-                (8, None, true, false, true),
+                (1_024, None, true, false, true),
+                (4_000, None, true, false, true),
+                (976, None, false, true, true),
             ]
         );
-        assert!(
-            matches!(sending.next(8), Next::Chunk(bytes, flags) if bytes.len() == 3 && flags.end)
-        );
-        assert!(matches!(sending.next(8), Next::Idle));
     }
 
     #[test]
-    fn an_empty_message_needs_no_credit() {
+    fn an_empty_message_needs_no_credit_of_its_call() {
         let mut sending = Sending::new(0);
         sending.push(Bytes::new(), false);
-        assert!(matches!(sending.next(8), Next::Chunk(bytes, _) if bytes.is_empty()));
+        let mut budget = Spending::new(1);
+        let next = sending.next(8, &mut budget);
+        assert!(matches!(next, Next::Chunk(bytes, _) if bytes.is_empty()));
+        sending.push(Bytes::new(), false);
+        assert!(matches!(sending.next(8, &mut budget), Next::Starved));
+    }
+
+    #[test]
+    fn a_message_pays_for_all_of_its_bytes_when_it_begins() {
+        let mut budget = Spending::new(1);
+        let mut sending = Sending::new(u32::MAX);
+        sending.push(Bytes::from(vec![0; 3_000]), false);
+        sending.push(Bytes::from(vec![0; 3_000]), false);
+        for _ in 0..2 {
+            let next = sending.next(1_500, &mut budget);
+            assert!(matches!(next, Next::Chunk(..)));
+        }
+        assert!(matches!(sending.next(1_500, &mut budget), Next::Starved));
+        budget.grant(3_063).unwrap();
+        assert!(matches!(sending.next(1_500, &mut budget), Next::Starved));
+        budget.grant(1).unwrap();
+        assert!(matches!(sending.next(1_500, &mut budget), Next::Chunk(..)));
+    }
+
+    #[test]
+    fn a_bad_end_takes_the_place_of_what_waits_and_stays() {
+        let mut sending = Sending::new(0);
+        sending.push(Bytes::from_static(b"unsent"), false);
+        for code in [Code::Aborted, Code::Cancelled] {
+            sending.fail(End {
+                call: CallId::new(Side::Accepting, 0),
+                code,
+                refused: false,
+                metadata: Metadata::new(),
+                text: String::new(),
+                details: Bytes::new(),
+            });
+        }
+        let next = sending.next(8, &mut Spending::new(1));
+        assert!(matches!(next, Next::End(end) if end.code == Code::Aborted));
     }
 
     #[test]

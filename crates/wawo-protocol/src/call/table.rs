@@ -7,6 +7,8 @@
 pub(crate) struct Table<C> {
     slots: Vec<Option<C>>,
     free: Vec<u32>,
+    /// How many slots are taken.
+    taken: usize,
 }
 
 impl<C> Default for Table<C> {
@@ -14,6 +16,7 @@ impl<C> Default for Table<C> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
+            taken: 0,
         }
     }
 }
@@ -21,7 +24,7 @@ impl<C> Default for Table<C> {
 impl<C> Table<C> {
     /// How many calls are in flight.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.taken
     }
 
     /// How many slots have ever been used.
@@ -31,6 +34,7 @@ impl<C> Table<C> {
 
     /// Puts a call into a free slot of our choice, and returns which.
     pub(crate) fn insert(&mut self, call: C) -> u32 {
+        self.taken += 1;
         if let Some(index) = self.free.pop() {
             self.slots[index as usize] = Some(call);
             return index;
@@ -39,8 +43,9 @@ impl<C> Table<C> {
         (self.slots.len() - 1) as u32
     }
 
-    /// Puts a call into the slot that the other side chose: a free one, or the next new one.
+    /// Puts a call into the slot that the other side chose, which is free, or the next new one.
     pub(crate) fn insert_at(&mut self, index: usize, call: C) {
+        self.taken += 1;
         match self.slots.get_mut(index) {
             Some(slot) => *slot = Some(call),
             None => self.slots.push(Some(call)),
@@ -57,16 +62,16 @@ impl<C> Table<C> {
 
     /// Takes a call out of a slot that [`insert`](Self::insert) chose.
     pub(crate) fn remove(&mut self, index: usize) -> Option<C> {
-        let call = self.slots.get_mut(index)?.take();
-        if call.is_some() {
-            self.free.push(index as u32);
-        }
-        call
+        let call = self.remove_at(index)?;
+        self.free.push(index as u32);
+        Some(call)
     }
 
     /// Takes a call out of a slot that the other side chose.
     pub(crate) fn remove_at(&mut self, index: usize) -> Option<C> {
-        self.slots.get_mut(index)?.take()
+        let call = self.slots.get_mut(index)?.take()?;
+        self.taken -= 1;
+        Some(call)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut C)> {
@@ -77,6 +82,7 @@ impl<C> Table<C> {
     /// Takes all calls out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = C> {
         self.free.clear();
+        self.taken = 0;
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 }

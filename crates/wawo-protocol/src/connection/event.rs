@@ -95,6 +95,9 @@ pub struct Called {
     pub message: Option<Bytes>,
     /// Whether no message follows.
     pub end: bool,
+    /// If it is one-way: what to give back by
+    /// [`one_way_served`](crate::Connection::one_way_served) when it was served.
+    pub cost: u64,
 }
 
 /// How a call of ours ended.
@@ -119,6 +122,8 @@ pub struct Ended<T> {
     pub sent: bool,
     /// Whether the other side ended the call; if not, this side gave it up.
     pub answered: bool,
+    /// Whether the other side says that the call was certainly not served.
+    pub refused: bool,
 }
 
 /// Why a call was not started, or was certainly not served.

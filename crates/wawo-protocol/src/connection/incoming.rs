@@ -7,22 +7,25 @@
 //! ```
 //!
 //! A call ends with our end packet, or our last message, whatever the state of the caller's
-//! direction: it stops sending when it hears of it.
+//! direction: it stops sending when it hears of it. While the other side does not read what we
+//! write, ends wait with their calls, which so keep their slots.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::{
-    call::{Next, Received, Receiving, Sending},
+    call::{MESSAGE_COST_BYTES, MessageLimits, Next, Received, Receiving, Sending, cost},
     code::Code,
     connection::{
-        Called, Connection, Event, NotStarted, ONE_WAY_COST_BYTES, outgoing::check_metadata,
+        Called, Connection, Event, NotStarted,
+        outgoing::{check_metadata, metadata_bytes},
+        overdue::Overdue,
     },
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
-    packet::{BodyFlags, Call, Chunk, End, Packet, put_chunk, put_reply},
+    packet::{BodyFlags, Call, Chunk, CreditOf, End, Packet, put_chunk, put_reply},
 };
 
 /// A call of theirs.
@@ -37,6 +40,12 @@ pub(crate) struct TheirCall {
     finished: bool,
     /// The driver has said its last word, and only what is still to be sent keeps the call.
     answered: bool,
+    /// A stream in either direction, which counts under `max_streams`.
+    is_stream: bool,
+    /// What its messages cost of the credit of all requests and is not freed yet.
+    held: u64,
+    /// Metadata of a reply that waits, whole, for its turn.
+    unopened: Option<Box<Metadata>>,
     /// `None` if all came in one packet.
     receiving: Option<Box<Receiving>>,
     /// `None` until our reply begins, and if it was a single packet.
@@ -52,15 +61,17 @@ impl<T> Connection<T> {
         if let Some(id) = call.call {
             self.check_new_id(id)?;
         }
-        if call.one_way {
-            self.pay_one_way(call.chunk.as_ref())?;
-        }
+        self.strikes.useful();
+        let one_way = call.one_way;
+        let cost =
+            self.pay_request(call.chunk.as_ref(), metadata_bytes(&call.metadata), one_way)?;
         if self.draining_here {
             // Its sender counts calls, so it knows from our drain packet that this one is
             // refused. The slot counts as used.
+            self.request_granted.free(cost);
             if let Some(id) = call.call.filter(|id| id.index() == self.theirs.slots()) {
                 self.theirs
-                    .insert_at(id.index(), TheirCall::new(None, false, true));
+                    .insert_at(id.index(), TheirCall::new(None, false, true, 0));
                 self.theirs.remove_at(id.index());
             }
             return Ok(None);
@@ -75,6 +86,7 @@ impl<T> Connection<T> {
             metadata: call.metadata,
             message: None,
             end: false,
+            cost,
         };
         self.open_theirs(call.call, called, call.chunk)
     }
@@ -87,14 +99,12 @@ impl<T> Connection<T> {
         chunk: Option<Chunk>,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let one_way = called.call.is_none();
-        let deadline = called.deadline;
+        let (deadline, cost) = (called.deadline, called.cost);
         let finished = chunk.as_ref().is_some_and(|chunk| chunk.end);
         let Some(id) = id else {
             // A whole one-way message.
-            let bytes = chunk.map_or_else(Bytes::new, |chunk| chunk.bytes);
-            self.check_one_way(bytes.len())?;
             return Ok(Some(Event::Called(Called {
-                message: Some(bytes),
+                message: Some(chunk.map_or_else(Bytes::new, |chunk| chunk.bytes)),
                 end: true,
                 ..called
             })));
@@ -103,10 +113,10 @@ impl<T> Connection<T> {
             self.watch_deadline(deadline);
         }
         let index = id.index();
-        self.theirs
-            .insert_at(index, TheirCall::new(deadline, one_way, finished));
+        let call = TheirCall::new(deadline, one_way, finished, cost);
+        self.theirs.insert_at(index, call);
         match chunk {
-            None => Ok(Some(Event::Called(called))),
+            None => Ok(self.admit_stream(id).then_some(Event::Called(called))),
             Some(chunk) if finished && self.is_plain(&chunk) => Ok(Some(Event::Called(Called {
                 message: Some(chunk.bytes),
                 end: true,
@@ -119,6 +129,28 @@ impl<T> Connection<T> {
                 self.receive_theirs(id, chunk, false)
             }
         }
+    }
+
+    /// Counts a call as a stream; one too many is answered, and is over.
+    fn admit_stream(&mut self, id: CallId) -> bool {
+        let max = self.config.max_streams;
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
+            return false;
+        };
+        if theirs.is_stream {
+            return true;
+        }
+        if self.their_streams < max {
+            theirs.is_stream = true;
+            self.their_streams += 1;
+            return true;
+        }
+        let text = format!("{max} streams are open already (max_streams)");
+        let end = Self::end_packet(id, Code::ResourceExhausted, text);
+        // One whose requests are a stream has not been served; one whose reply is, has.
+        let refused = !theirs.finished;
+        self.end(End { refused, ..end });
+        false
     }
 
     /// Whether a whole message needs no account of credit: the common case by far.
@@ -148,41 +180,30 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    fn pay_one_way(&mut self, chunk: Option<&Chunk>) -> Result<(), PeerMisbehaved> {
-        let length = chunk.map_or(0, |chunk| match chunk.total {
-            Some(total) => total as usize,
-            None => chunk.bytes.len(),
-        });
-        self.check_one_way(length)?;
-        if self.one_way_granted <= 0 {
-            return Err(PeerMisbehaved::OverOneWayCredit);
-        }
-        self.one_way_granted -= i64::from(ONE_WAY_COST_BYTES) + length as i64;
-        Ok(())
-    }
-
-    fn check_one_way(&self, length: usize) -> Result<(), PeerMisbehaved> {
+    /// Takes the cost of a request that begins, with metadata if it is the first of its call, out
+    /// of what was granted.
+    fn pay_request(
+        &mut self,
+        chunk: Option<&Chunk>,
+        metadata: usize,
+        one_way: bool,
+    ) -> Result<u64, PeerMisbehaved> {
+        let Some(chunk) = chunk else { return Ok(0) };
+        let length = chunk.message_len();
         let max = self.config.limits.max_message_bytes;
-        match length <= max as usize {
-            true => Ok(()),
-            false => Err(PeerMisbehaved::OneWayTooLarge { length, max }),
+        if one_way && length > max as usize {
+            return Err(PeerMisbehaved::OneWayTooLarge { length, max });
+        }
+        let cost = cost(length + metadata);
+        match self.request_granted.pay(cost) {
+            true => Ok(cost),
+            false => Err(PeerMisbehaved::OverBudget("request_credit_bytes")),
         }
     }
 
-    /// A one-way message with so many bytes was served: its credit goes back, in time.
-    pub fn one_way_served(&mut self, message_bytes: usize) {
-        // Both parts are bounded by what was granted, which fits.
-        self.one_way_taken += ONE_WAY_COST_BYTES + message_bytes as u32;
-    }
-
-    /// Grants again what was taken, when it is worth a packet.
-    pub(crate) fn grant_one_way(&mut self) {
-        let least = self.config.limits.one_way_credit_bytes / 2;
-        if self.one_way_taken >= least && !self.is_closed() {
-            let bytes = std::mem::take(&mut self.one_way_taken);
-            self.one_way_granted += i64::from(bytes);
-            Packet::Credit { call: None, bytes }.put(&mut self.output);
-        }
+    /// A one-way message was served: what it cost, [`Called::cost`], goes back in time.
+    pub fn one_way_served(&mut self, cost: u64) {
+        self.request_granted.free(cost);
     }
 
     fn deadline_of(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
@@ -191,7 +212,8 @@ impl<T> Connection<T> {
             Some(millis) => Some(Duration::from_millis(millis.into())),
             None => self.peer_default_timeout,
         };
-        timeout.map(|timeout| now + timeout)
+        let timeout = [timeout, self.config.max_timeout].into_iter().flatten();
+        timeout.min().map(|timeout| now + timeout)
     }
 
     pub(crate) fn handle_their_message(
@@ -200,8 +222,15 @@ impl<T> Connection<T> {
         chunk: Chunk,
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        let theirs = self.find_theirs(id, "message")?;
+        self.find_theirs(id, "message")?;
+        let cost = match continues {
+            true => 0,
+            false => self.pay_request(Some(&chunk), 0, false)?,
+        };
+        let theirs = self.theirs.get_mut(id.index());
         let Some(theirs) = theirs.filter(|theirs| !theirs.answered) else {
+            self.request_granted.free(cost);
+            self.strikes.idle(&self.config)?;
             return Ok(None);
         };
         if theirs.finished {
@@ -212,6 +241,8 @@ impl<T> Connection<T> {
             });
         }
         theirs.finished = chunk.end;
+        theirs.held += cost;
+        self.strikes.useful();
         self.receive_theirs(id, chunk, continues)
     }
 
@@ -222,6 +253,7 @@ impl<T> Connection<T> {
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let limits = self.config.limits;
+        let message_limits = MessageLimits::from(&self.config);
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return Ok(None);
         };
@@ -233,12 +265,12 @@ impl<T> Connection<T> {
         let receiving = theirs
             .receiving
             .get_or_insert_with(|| Box::new(Receiving::new(window)));
-        let received = receiving.receive(id, chunk, continues, limits.max_message_bytes)?;
+        let received = receiving.receive(id, chunk, continues, message_limits)?;
         if !theirs.one_way
             && let Some(bytes) = receiving.grant()
         {
-            let call = Some(id);
-            Packet::Credit { call, bytes }.put(&mut self.output);
+            let of = CreditOf::Call(id);
+            Packet::Credit { of, bytes }.put(&mut self.output);
         }
         match received {
             Received::Partly => Ok(None),
@@ -254,9 +286,11 @@ impl<T> Connection<T> {
             Received::Message { message, end } => {
                 let opening = theirs.opening.take();
                 if theirs.one_way {
-                    self.theirs.remove_at(id.index());
+                    // What it cost is held until it was served.
+                    theirs.held = 0;
+                    self.remove_theirs(id);
                 }
-                Ok(Some(self.their_message(id, opening, message, end)))
+                Ok(self.their_message(id, opening, message, end))
             }
         }
     }
@@ -267,18 +301,22 @@ impl<T> Connection<T> {
         opening: Option<Box<Called>>,
         message: Bytes,
         end: bool,
-    ) -> Event<T> {
+    ) -> Option<Event<T>> {
         match opening {
-            Some(called) => Event::Called(Called {
-                message: Some(message),
-                end,
-                ..*called
-            }),
+            Some(called) => {
+                let admitted = end || self.admit_stream(id);
+                let message = Some(message);
+                admitted.then_some(Event::Called(Called {
+                    message,
+                    end,
+                    ..*called
+                }))
+            }
             None => {
                 if end {
                     self.events.push_back(Event::Finished(id));
                 }
-                Event::Message { call: id, message }
+                Some(Event::Message { call: id, message })
             }
         }
     }
@@ -291,6 +329,7 @@ impl<T> Connection<T> {
         let id = end.call;
         let theirs = self.find_theirs(id, "end")?;
         let Some(theirs) = theirs.filter(|theirs| !theirs.answered) else {
+            self.strikes.idle(&self.config)?;
             return Ok(None);
         };
         let wrong = |state| PeerMisbehaved::CallState {
@@ -309,10 +348,15 @@ impl<T> Connection<T> {
             return Err(wrong("from its caller, who has no status to give"));
         }
         theirs.finished = true;
+        self.strikes.useful();
         Ok(Some(Event::Finished(id)))
     }
 
-    pub(crate) fn handle_cancel(&mut self, id: CallId) -> Result<Option<Event<T>>, PeerMisbehaved> {
+    pub(crate) fn handle_cancel(
+        &mut self,
+        now: Instant,
+        id: CallId,
+    ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         if id.side() == self.side {
             return Err(PeerMisbehaved::WrongSide {
                 kind: "cancel",
@@ -320,19 +364,25 @@ impl<T> Connection<T> {
             });
         }
         let Some(theirs) = self.find_theirs(id, "cancel")? else {
+            self.strikes.idle(&self.config)?;
             return Ok(None);
         };
         let told = theirs.concerns_driver();
+        self.strikes.cancelled(now, &self.config)?;
         self.end(Self::end_packet(id, Code::Cancelled, ""));
         Ok(told.then_some(Event::Cancelled(id)))
     }
 
-    pub(crate) fn handle_credit(&mut self, id: CallId, bytes: u32) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn handle_call_credit(
+        &mut self,
+        id: CallId,
+        bytes: u32,
+    ) -> Result<(), PeerMisbehaved> {
         if id.side() == self.side {
             return self.grant_ours(id, bytes);
         }
         let Some(theirs) = self.find_theirs(id, "credit")? else {
-            return Ok(());
+            return self.strikes.idle(&self.config);
         };
         if let Some(sending) = &mut theirs.sending {
             sending.grant(bytes)?;
@@ -371,19 +421,36 @@ impl<T> Connection<T> {
         self.begin_reply(call, metadata, Some(message), true);
     }
 
-    /// Begins the reply to a call of theirs, which is a stream. Does nothing if the call is over.
-    pub fn open_reply(&mut self, call: CallId, metadata: Metadata) {
-        self.begin_reply(call, metadata, None, false);
+    /// Begins the reply to a call of theirs, which is a stream. Returns whether it may go on; if
+    /// not, the call is over.
+    pub fn open_reply(&mut self, call: CallId, metadata: Metadata) -> bool {
+        self.admit_stream(call) && self.begin_reply(call, metadata, None, false)
     }
 
-    fn begin_reply(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>, end: bool) {
-        if self.is_closed() || self.theirs.get(id.index()).is_none() {
-            return;
+    fn begin_reply(
+        &mut self,
+        id: CallId,
+        metadata: Metadata,
+        message: Option<Bytes>,
+        end: bool,
+    ) -> bool {
+        let theirs = self.theirs.get(id.index());
+        if self.is_closed() || theirs.is_none_or(|theirs| theirs.answered) {
+            return false;
         }
         let length = message.as_ref().map_or(0, Bytes::len);
         if let Err(reason) = self.check_reply(&metadata, length) {
             let text = format!("the reply has {reason}");
-            return self.end(Self::end_packet(id, Code::ResourceExhausted, text));
+            self.end(Self::end_packet(id, Code::ResourceExhausted, text));
+            return false;
+        }
+        if message.is_some() && (self.is_full() || !self.reply_spending.has_over(0)) {
+            self.line_up_reply(id, metadata, message, end);
+            return true;
+        }
+        if message.is_some() {
+            let cost = cost(length + metadata_bytes(&metadata));
+            self.reply_spending.spend(cost);
         }
         let room = self.chunk_room(metadata.encoded_len());
         let credit = self.peer.initial_credit_bytes;
@@ -395,10 +462,20 @@ impl<T> Connection<T> {
                 theirs.answered = end;
                 self.line_up_theirs(id);
             }
-            _ => {
-                self.theirs.remove_at(id.index());
-            }
+            _ => drop(self.remove_theirs(id)),
         }
+        true
+    }
+
+    /// Lets a reply wait, as a whole, until there is room and credit for it.
+    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>, end: bool) {
+        let mut sending = Box::new(Sending::new(self.peer.initial_credit_bytes));
+        sending.push(message.unwrap_or_default(), end);
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            theirs.unopened = Some(Box::new(metadata));
+            theirs.sending = Some(sending);
+        }
+        self.queued_theirs(id, end);
     }
 
     fn check_reply(&self, metadata: &Metadata, length: usize) -> Result<(), NotStarted> {
@@ -426,16 +503,24 @@ impl<T> Connection<T> {
         end: bool,
     ) -> Result<bool, NotStarted> {
         self.check_reply(&Metadata::new(), message.len())?;
-        let room = self.chunk_room(0);
+        let (room, full) = (self.chunk_room(0), self.is_full());
         let ours = call.side() == self.side;
-        let sending = match ours {
-            true => self.our_sending(call),
-            false => self.their_sending(call),
+        let (sending, budget) = match ours {
+            true => {
+                let ours = self.ours.get_mut(call.index());
+                let sending = ours.and_then(|ours| ours.sending.as_deref_mut());
+                (sending, &mut self.request_spending)
+            }
+            false => {
+                let theirs = self.theirs.get_mut(call.index());
+                let sending = theirs.and_then(|theirs| theirs.sending.as_deref_mut());
+                (sending, &mut self.reply_spending)
+            }
         };
         let Some(sending) = sending else {
             return Ok(true);
         };
-        if !sending.spend(message.len(), room) {
+        if full || !sending.spend(message.len(), room, budget) {
             sending.push(message, end);
             match ours {
                 true => self.line_up_ours(call),
@@ -472,15 +557,39 @@ impl<T> Connection<T> {
             return;
         }
         self.fit(&mut end);
-        if end.code == Code::Ok
-            && let Some(sending) = self.their_sending(id)
-            && !sending.is_idle()
-        {
-            sending.finish(end);
-            return self.queued_theirs(id, true);
+        let full = self.is_full();
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            let good = end.code == Code::Ok;
+            match &mut theirs.sending {
+                Some(sending) if good && !sending.is_idle() => sending.finish(end),
+                _ if !full => {
+                    Packet::End(end).put(&mut self.output);
+                    drop(self.remove_theirs(id));
+                    return;
+                }
+                sending => sending
+                    .get_or_insert_with(|| Box::new(Sending::new(0)))
+                    .fail(end),
+            }
         }
-        Packet::End(end).put(&mut self.output);
-        self.theirs.remove_at(id.index());
+        self.queued_theirs(id, true);
+    }
+
+    /// A call of theirs is over: its slot is free, and what it held.
+    fn remove_theirs(&mut self, id: CallId) -> Option<TheirCall> {
+        let theirs = self.theirs.remove_at(id.index())?;
+        if theirs.is_stream {
+            self.their_streams -= 1;
+        }
+        self.request_granted.free(theirs.held);
+        if theirs
+            .sending
+            .as_ref()
+            .is_some_and(|sending| sending.in_line)
+        {
+            self.leave_line(id);
+        }
+        Some(theirs)
     }
 
     /// Cuts an end to the limits of the other side: a status must always arrive.
@@ -500,42 +609,48 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The application has taken message bytes of a stream.
-    pub fn consume(&mut self, call: CallId, bytes: usize) {
+    /// The application has taken so many messages of a stream, with so many bytes in all.
+    pub fn consume(&mut self, call: CallId, messages: usize, bytes: usize) {
+        let costs = (messages as u64).saturating_mul(MESSAGE_COST_BYTES);
+        let cost = costs.saturating_add(bytes as u64);
         let receiving = match call.side() == self.side {
-            true => self.our_receiving(call),
-            false => {
-                let theirs = self.theirs.get_mut(call.index());
-                theirs.and_then(|theirs| theirs.receiving.as_deref_mut())
-            }
+            true => self.free_ours(call, cost),
+            false => self.free_theirs(call, cost),
         };
         let granted = receiving.and_then(|receiving| {
             receiving.consume(bytes);
             receiving.grant()
         });
         if let Some(bytes) = granted.filter(|_| !self.is_closed()) {
-            let call = Some(call);
-            Packet::Credit { call, bytes }.put(&mut self.output);
+            let of = CreditOf::Call(call);
+            Packet::Credit { of, bytes }.put(&mut self.output);
         }
+    }
+
+    fn free_theirs(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {
+        let theirs = self.theirs.get_mut(id.index())?;
+        let cost = cost.min(theirs.held);
+        theirs.held -= cost;
+        self.request_granted.free(cost);
+        theirs.receiving.as_deref_mut()
     }
 
     /// Ends what is due; returns the earliest deadline that is left.
     pub(crate) fn expire_theirs(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut due = Vec::new();
-        let other = self.side.other();
-        for (index, theirs) in self.theirs.iter_mut() {
-            match theirs.deadline.filter(|_| !theirs.one_way) {
-                Some(deadline) if deadline <= now => {
-                    due.push((CallId::new(other, index), theirs.concerns_driver()));
+        let (other, stall_timeout) = (self.side.other(), self.config.stall_timeout);
+        for (index, theirs) in self.theirs.iter_mut().filter(|(_, call)| !call.one_way) {
+            match Overdue::when(theirs.deadline, theirs.sending.as_deref(), stall_timeout) {
+                Some((at, why)) if at <= now => {
+                    due.push((CallId::new(other, index), theirs.concerns_driver(), why));
                 }
-                Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
+                Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
                 None => {}
             }
         }
-        for (id, told) in due {
-            let text = "the deadline passed before the call was answered";
-            self.end(Self::end_packet(id, Code::DeadlineExceeded, text));
+        for (id, told, why) in due {
+            self.end(Self::end_packet(id, why.code(), why.text()));
             self.events.extend(told.then_some(Event::Expired(id)));
         }
         next
@@ -548,9 +663,7 @@ impl<T> Connection<T> {
     fn direction_ended(&mut self, call: CallId) {
         match call.side() == self.side {
             true => self.our_direction_ended(call),
-            false => {
-                self.theirs.remove_at(call.index());
-            }
+            false => drop(self.remove_theirs(call)),
         }
     }
 
@@ -572,46 +685,64 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Sends the next chunk of a call of theirs; `true` if there may be more.
-    pub(crate) fn send_theirs(&mut self, id: CallId) -> bool {
-        let room = self.chunk_room(0);
-        let Some(sending) = self.their_sending(id) else {
-            return false;
+    /// Sends the next chunk of a call of theirs.
+    pub(crate) fn send_theirs(&mut self, id: CallId) {
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
+            return;
         };
-        match sending.next(room) {
+        let metadata = theirs.unopened.as_ref();
+        let metadata = metadata.map_or(0, |metadata| metadata_bytes(metadata));
+        let room = self.chunk_room(metadata);
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
+            return;
+        };
+        let Some(sending) = &mut theirs.sending else {
+            return;
+        };
+        sending.in_line = false;
+        match sending.next(room, &mut self.reply_spending) {
             Next::Chunk(bytes, flags) => {
-                put_chunk(&mut self.output, id, bytes, flags);
-                if flags.end {
-                    self.theirs.remove_at(id.index());
+                sending.in_line = !flags.end;
+                match theirs.unopened.take() {
+                    Some(opening) => {
+                        self.reply_spending.spend(metadata as u64);
+                        put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
+                    }
+                    None => put_chunk(&mut self.output, id, bytes, flags),
                 }
-                !flags.end
+                match flags.end {
+                    true => drop(self.remove_theirs(id)),
+                    false => self.sending.push_back(id),
+                }
             }
             Next::End(end) => {
                 Packet::End(end).put(&mut self.output);
-                self.theirs.remove_at(id.index());
-                false
+                drop(self.remove_theirs(id));
             }
-            Next::Blocked => {
-                sending.in_line = false;
-                false
+            next @ (Next::Blocked | Next::Starved) => {
+                let until = sending.stall(self.now) + self.config.stall_timeout;
+                if matches!(next, Next::Starved) {
+                    sending.in_line = true;
+                    self.starved_replies.push_back(id);
+                }
+                self.watch_deadline(Some(until));
             }
-            Next::Idle => {
-                sending.in_line = false;
-                self.events.push_back(Event::Writable(id));
-                false
-            }
+            Next::Idle => self.events.push_back(Event::Writable(id)),
         }
     }
 }
 
 impl TheirCall {
-    fn new(deadline: Option<Instant>, one_way: bool, finished: bool) -> Self {
+    fn new(deadline: Option<Instant>, one_way: bool, finished: bool, held: u64) -> Self {
         Self {
             deadline,
             opening: None,
             one_way,
             finished,
             answered: false,
+            is_stream: false,
+            held,
+            unopened: None,
             receiving: None,
             sending: None,
         }

@@ -1,6 +1,6 @@
 //! Is the other side still there? A deadline for its hello, then pings when it is silent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     config::Config,
@@ -16,7 +16,15 @@ pub(crate) struct KeepAlive {
     /// The ping that is out, and since when.
     asked: Option<(u64, Instant)>,
     pings: u64,
+    /// When the other side last pinged.
+    pinged: Option<Instant>,
+    /// How many of its pings in a row came too early.
+    early_pings: u32,
 }
+
+/// A ping that comes sooner after the one before is early: a side sends one a second at most, and
+/// the way may bring two closer together (docs/protocol.md, "Keep-alive").
+const EARLY: Duration = Duration::from_millis(500);
 
 impl KeepAlive {
     pub(crate) fn new(now: Instant) -> Self {
@@ -25,12 +33,24 @@ impl KeepAlive {
             heard: now,
             asked: None,
             pings: 0,
+            pinged: None,
+            early_pings: 0,
         }
     }
 
     /// Any packet shows that the other side lives.
     pub(crate) fn handle_packet(&mut self, now: Instant) {
         self.heard = now;
+    }
+
+    pub(crate) fn handle_ping(&mut self, now: Instant, max: u32) -> Result<(), PeerMisbehaved> {
+        let before = self.pinged.replace(now);
+        let early = before.is_some_and(|before| now < before + EARLY);
+        self.early_pings = if early { self.early_pings + 1 } else { 0 };
+        match self.early_pings <= max {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::EarlyPings(max)),
+        }
     }
 
     pub(crate) fn handle_pong(&mut self, data: u64) -> Result<(), PeerMisbehaved> {

@@ -16,15 +16,15 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::{
-    call::{Next, Received, Receiving, Sending},
+    call::{MessageLimits, Next, Received, Receiving, Sending, cost},
     code::Code,
     config::Limits,
-    connection::{Connection, Ended, Event, NewCall, NotStarted, ONE_WAY_COST_BYTES, Phase},
+    connection::{Connection, Ended, Event, NewCall, NotStarted, Phase, overdue::Overdue},
     error::PeerMisbehaved,
     hello,
     id::CallId,
     metadata::Metadata,
-    packet::{CallHead, Chunk, End, Packet, Reply, put_call, put_chunk},
+    packet::{CallHead, Chunk, CreditOf, End, Packet, Reply, put_call, put_chunk},
 };
 
 /// A call of ours that has an id.
@@ -42,8 +42,10 @@ pub(crate) struct OurCall<T> {
     replied: bool,
     /// Metadata of a reply whose first message is not whole yet.
     opening: Option<Metadata>,
+    /// What its replies cost of the credit of all replies and is not freed yet.
+    held: u64,
     /// `None` when our direction has ended.
-    sending: Option<Box<Sending>>,
+    pub(crate) sending: Option<Box<Sending>>,
     /// `None` until more than a single packet comes.
     receiving: Option<Box<Receiving>>,
 }
@@ -78,6 +80,7 @@ impl<T> Connection<T> {
         call: NewCall,
         token: T,
     ) -> Result<StartedCall, (T, NotStarted)> {
+        self.now = now;
         if let Err(reason) = self.check_new(&call, self.waiting.len()) {
             return Err((token, reason));
         }
@@ -96,6 +99,7 @@ impl<T> Connection<T> {
     ///
     /// If it certainly cannot be served.
     pub fn send_one_way(&mut self, now: Instant, call: NewCall) -> Result<(), NotStarted> {
+        self.now = now;
         self.check_new(&call, self.waiting_one_way.len())?;
         if self.waiting_one_way.is_empty() && self.has_room_for(&call) {
             self.send_one_way_now(now, call);
@@ -133,19 +137,24 @@ impl<T> Connection<T> {
             return false;
         }
         let slot = self.ours.len() < self.peer.max_calls as usize;
-        match call.one_way {
-            false => slot,
-            true => {
-                let metadata = metadata_bytes(&call.metadata);
-                self.one_way_credit > 0 && (slot || length <= self.chunk_room(metadata))
-            }
+        if call.one_way {
+            // A quarter of the credit is left to calls, which somebody waits for.
+            let reserve = self.peer.request_credit_bytes / 4;
+            let room = self.chunk_room(metadata_bytes(&call.metadata));
+            return self.request_spending.has_over(reserve) && (slot || length <= room);
         }
+        slot && (call.message.is_none() || self.request_spending.has_over(0))
     }
 
     fn send_call(&mut self, now: Instant, call: NewCall, token: Option<T>) -> CallId {
         self.calls_sent += 1;
         let position = self.output.position();
-        let room = self.chunk_room(metadata_bytes(&call.metadata));
+        let metadata = metadata_bytes(&call.metadata);
+        let room = self.chunk_room(metadata);
+        if let Some(message) = &call.message {
+            let cost = cost(message.len() + metadata);
+            self.request_spending.spend(cost);
+        }
         let credit = self.peer.initial_credit_bytes;
         let (first, sending) = Sending::open(call.message, call.end, credit, room);
         let index = self.ours.insert(OurCall {
@@ -156,6 +165,7 @@ impl<T> Connection<T> {
             one_way: false,
             replied: false,
             opening: None,
+            held: 0,
             sending,
             receiving: None,
         });
@@ -175,8 +185,9 @@ impl<T> Connection<T> {
     fn send_one_way_now(&mut self, now: Instant, call: NewCall) {
         self.calls_sent += 1;
         let bytes = call.message.unwrap_or_default();
-        self.one_way_credit -= i64::from(ONE_WAY_COST_BYTES) + bytes.len() as i64;
-        let room = self.chunk_room(metadata_bytes(&call.metadata));
+        let metadata = metadata_bytes(&call.metadata);
+        self.request_spending.spend(cost(bytes.len() + metadata));
+        let room = self.chunk_room(metadata);
         let mut head = CallHead {
             call: None,
             service: call.service,
@@ -184,7 +195,7 @@ impl<T> Connection<T> {
             timeout_ms: self.timeout_on_wire(now, call.deadline),
             one_way: true,
         };
-        // The credit for one-way calls is paid as a whole, so none is needed for chunks.
+        // It has paid as a whole, and needs no credit of its call.
         let (first, sending) = Sending::open(Some(bytes), true, u32::MAX, room);
         if sending.is_some() {
             let index = self.ours.insert(OurCall {
@@ -195,6 +206,7 @@ impl<T> Connection<T> {
                 one_way: true,
                 replied: false,
                 opening: None,
+                held: 0,
                 sending,
                 receiving: None,
             });
@@ -257,7 +269,11 @@ impl<T> Connection<T> {
     pub fn cancel(&mut self, call: CallId) -> Option<T> {
         let ours = self.ours.get_mut(call.index())?;
         let token = ours.token.take()?;
-        ours.sending = None;
+        self.reply_granted.free(std::mem::take(&mut ours.held));
+        let sending = ours.sending.take();
+        if sending.is_some_and(|sending| sending.in_line) {
+            self.leave_line(call);
+        }
         Packet::Cancel(call).put(&mut self.output);
         Some(token)
     }
@@ -317,8 +333,29 @@ impl<T> Connection<T> {
                 message: None,
             }));
         };
+        let metadata = metadata_bytes(&reply.metadata);
         ours.opening = Some(reply.metadata);
+        self.pay_reply(id, &chunk, metadata)?;
         self.receive_ours(now, id, chunk, false)
+    }
+
+    /// Takes the cost of a reply that begins out of what was granted.
+    fn pay_reply(
+        &mut self,
+        id: CallId,
+        chunk: &Chunk,
+        metadata: usize,
+    ) -> Result<(), PeerMisbehaved> {
+        let cost = cost(chunk.message_len() + metadata);
+        if !self.reply_granted.pay(cost) {
+            return Err(PeerMisbehaved::OverBudget("reply_credit_bytes"));
+        }
+        match self.ours.get_mut(id.index()) {
+            Some(ours) if ours.token.is_some() => ours.held += cost,
+            // Nobody will read it.
+            _ => self.reply_granted.free(cost),
+        }
+        Ok(())
     }
 
     pub(crate) fn handle_our_message(
@@ -335,6 +372,9 @@ impl<T> Connection<T> {
                 state: "whose reply has not begun",
             });
         }
+        if !continues {
+            self.pay_reply(id, &chunk, 0)?;
+        }
         self.receive_ours(now, id, chunk, continues)
     }
 
@@ -346,11 +386,9 @@ impl<T> Connection<T> {
         chunk: Chunk,
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        let Limits {
-            max_message_bytes,
-            initial_credit_bytes,
-            ..
-        } = self.config.limits;
+        self.strikes.useful();
+        let limits = MessageLimits::from(&self.config);
+        let window = self.config.limits.initial_credit_bytes;
         let ours = find(&mut self.ours, id, "message")?;
         if ours.token.is_none() {
             // Nobody wants it: only its end matters.
@@ -361,11 +399,11 @@ impl<T> Connection<T> {
         }
         let receiving = ours
             .receiving
-            .get_or_insert_with(|| Box::new(Receiving::new(initial_credit_bytes)));
-        let received = receiving.receive(id, chunk, continues, max_message_bytes)?;
+            .get_or_insert_with(|| Box::new(Receiving::new(window)));
+        let received = receiving.receive(id, chunk, continues, limits)?;
         if let Some(bytes) = receiving.grant() {
-            let call = Some(id);
-            Packet::Credit { call, bytes }.put(&mut self.output);
+            let of = CreditOf::Call(id);
+            Packet::Credit { of, bytes }.put(&mut self.output);
         }
         match received {
             Received::Partly => Ok(None),
@@ -422,28 +460,26 @@ impl<T> Connection<T> {
             details: end.details,
             sent: true,
             answered: true,
+            refused: end.refused,
         }))
     }
 
+    /// A call of ours is over: its slot is free, and what it held.
     fn remove_ours(&mut self, now: Instant, id: CallId) -> Option<OurCall<T>> {
-        let ours = self.ours.remove(id.index());
+        let ours = self.take_ours(id);
         if self.calls_waiting() > 0 {
             self.admit_waiting(now);
         }
         ours
     }
 
-    pub(crate) fn handle_one_way_credit(
-        &mut self,
-        now: Instant,
-        bytes: u32,
-    ) -> Result<(), PeerMisbehaved> {
-        self.one_way_credit += i64::from(bytes);
-        if self.one_way_credit > 2 * i64::from(crate::config::MAX_LIMIT) {
-            return Err(PeerMisbehaved::CreditOverflow);
+    fn take_ours(&mut self, id: CallId) -> Option<OurCall<T>> {
+        let ours = self.ours.remove(id.index())?;
+        self.reply_granted.free(ours.held);
+        if ours.sending.as_ref().is_some_and(|sending| sending.in_line) {
+            self.leave_line(id);
         }
-        self.admit_waiting(now);
-        Ok(())
+        Some(ours)
     }
 
     /// The other side serves only its first `accepted` calls: the others may go elsewhere.
@@ -451,9 +487,10 @@ impl<T> Connection<T> {
         let late =
             |(index, call): (u32, &mut OurCall<T>)| (call.ordinal > accepted).then_some(index);
         let late: Vec<u32> = self.ours.iter_mut().filter_map(late).collect();
+        let side = self.side;
         let late = late
             .into_iter()
-            .filter_map(|index| self.ours.remove(index as usize));
+            .filter_map(|index| self.take_ours(CallId::new(side, index)));
         let tokens = late.filter_map(|call| call.token);
         let mut tokens: Vec<T> = tokens.collect();
         tokens.extend(self.waiting.drain(..).filter_map(|waiting| waiting.token));
@@ -465,23 +502,27 @@ impl<T> Connection<T> {
     /// Ends what is due; returns the earliest deadline that is left.
     pub(crate) fn expire_ours(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        for (index, ours) in self.ours.iter_mut() {
-            let Some(deadline) = ours.deadline.filter(|_| ours.token.is_some()) else {
-                continue;
-            };
-            if deadline > now {
-                next = Some(next.map_or(deadline, |next| next.min(deadline)));
-                continue;
+        let mut due = Vec::new();
+        let stall_timeout = self.config.stall_timeout;
+        for (index, ours) in self
+            .ours
+            .iter_mut()
+            .filter(|(_, call)| call.token.is_some())
+        {
+            match Overdue::when(ours.deadline, ours.sending.as_deref(), stall_timeout) {
+                Some((at, why)) if at <= now => {
+                    let sent = self.output.has_written_past(ours.position);
+                    due.push((CallId::new(self.side, index), sent, why));
+                }
+                Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => {}
             }
-            let id = CallId::new(self.side, index);
-            Packet::Cancel(id).put(&mut self.output);
-            ours.sending = None;
-            let sent = self.output.has_written_past(ours.position);
-            self.events.extend(
-                ours.token
-                    .take()
-                    .map(|token| expired(token, Some(id), sent)),
-            );
+        }
+        for (id, sent, why) in due {
+            let ended = self
+                .cancel(id)
+                .map(|token| gave_up(token, Some(id), sent, why));
+            self.events.extend(ended);
         }
         next
     }
@@ -498,7 +539,7 @@ impl<T> Connection<T> {
                 return true;
             }
             let token = waiting.token.take();
-            events.extend(token.map(|token| expired(token, None, false)));
+            events.extend(token.map(|token| gave_up(token, None, false, Overdue::Deadline)));
             false
         };
         self.waiting.retain_mut(&mut keep);
@@ -520,8 +561,13 @@ impl<T> Connection<T> {
         self.ours.get_mut(id.index())?.sending.as_deref_mut()
     }
 
-    pub(crate) fn our_receiving(&mut self, id: CallId) -> Option<&mut Receiving> {
-        self.ours.get_mut(id.index())?.receiving.as_deref_mut()
+    /// A part of what the replies of a call cost is no longer held.
+    pub(crate) fn free_ours(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {
+        let ours = self.ours.get_mut(id.index())?;
+        let cost = cost.min(ours.held);
+        ours.held -= cost;
+        self.reply_granted.free(cost);
+        ours.receiving.as_deref_mut()
     }
 
     pub(crate) fn our_direction_ended(&mut self, id: CallId) {
@@ -544,34 +590,36 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Sends the next chunk of a call of ours; `true` if there may be more.
-    pub(crate) fn send_ours(&mut self, id: CallId) -> bool {
+    /// Sends the next chunk of a call of ours.
+    pub(crate) fn send_ours(&mut self, id: CallId) {
         let room = self.chunk_room(0);
-        let Some(sending) = self.our_sending(id) else {
-            return false;
+        let ours = self.ours.get_mut(id.index());
+        let Some(sending) = ours.and_then(|ours| ours.sending.as_deref_mut()) else {
+            return;
         };
-        match sending.next(room) {
+        sending.in_line = false;
+        match sending.next(room, &mut self.request_spending) {
             Next::Chunk(bytes, flags) => {
+                sending.in_line = !flags.end;
                 put_chunk(&mut self.output, id, bytes, flags);
-                if flags.end {
-                    self.our_direction_ended(id);
+                match flags.end {
+                    true => self.our_direction_ended(id),
+                    false => self.sending.push_back(id),
                 }
-                !flags.end
             }
             Next::End(end) => {
                 Packet::End(end).put(&mut self.output);
                 self.our_direction_ended(id);
-                false
             }
-            Next::Blocked => {
-                sending.in_line = false;
-                false
+            next @ (Next::Blocked | Next::Starved) => {
+                let until = sending.stall(self.now) + self.config.stall_timeout;
+                if matches!(next, Next::Starved) {
+                    sending.in_line = true;
+                    self.starved_requests.push_back(id);
+                }
+                self.watch_deadline(Some(until));
             }
-            Next::Idle => {
-                sending.in_line = false;
-                self.events.push_back(Event::Writable(id));
-                false
-            }
+            Next::Idle => self.events.push_back(Event::Writable(id)),
         }
     }
 }
@@ -589,17 +637,20 @@ impl<T> Ended<T> {
             details: Bytes::new(),
             sent,
             answered: false,
+            refused: false,
         }
     }
 }
 
-fn expired<T>(token: T, call: Option<CallId>, sent: bool) -> Event<T> {
-    let text = match sent {
-        true => "no reply before the deadline",
-        false => "the deadline passed before the call could be sent",
+fn gave_up<T>(token: T, call: Option<CallId>, sent: bool, why: Overdue) -> Event<T> {
+    let text = match (why, sent) {
+        (Overdue::Deadline, true) => "no reply before the deadline".to_owned(),
+        (Overdue::Deadline, false) => {
+            "the deadline passed before the call could be sent".to_owned()
+        }
+        (Overdue::Stalled(_), _) => why.text(),
     };
-    let code = Code::DeadlineExceeded;
-    Event::Ended(Ended::here(token, call, code, text.to_owned(), sent))
+    Event::Ended(Ended::here(token, call, why.code(), text, sent))
 }
 
 fn find<'a, T>(
@@ -611,7 +662,8 @@ fn find<'a, T>(
     found.ok_or(PeerMisbehaved::NoSuchCall { kind, call })
 }
 
-fn metadata_bytes(metadata: &Metadata) -> usize {
+/// The length of the metadata block of a packet, which has none if there is no metadata.
+pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
     match metadata.is_empty() {
         true => 0,
         false => metadata.encoded_len(),

@@ -10,10 +10,10 @@ use crate::{
     id::{MethodId, ServiceId},
     metadata::Metadata,
     packet::{
-        Call, Chunk, End, Packet, Reply,
+        Call, Chunk, CreditOf, End, Packet, Reply,
         head::{
             CONTINUES, END, HEAD_BYTES, Head, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, Payload,
-            TIMEOUT,
+            REFUSED, REPLIES, TIMEOUT,
         },
     },
 };
@@ -146,6 +146,7 @@ fn end(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Packet, Pee
     Ok(Packet::End(End {
         call: call_id(head)?,
         code: Code::from_wire(head.code),
+        refused: head.has(REFUSED),
         metadata,
         text,
         details,
@@ -168,10 +169,12 @@ fn credit(head: &Head, payload: &mut Payload) -> Result<Packet, PeerMisbehaved> 
             value: 0,
         });
     }
-    Ok(Packet::Credit {
-        call: head.call,
-        bytes,
-    })
+    let of = match head.call {
+        Some(call) => CreditOf::Call(call),
+        None if head.has(REPLIES) => CreditOf::Replies,
+        None => CreditOf::Requests,
+    };
+    Ok(Packet::Credit { of, bytes })
 }
 
 /// The chunk that comes with a call or reply, if one does.

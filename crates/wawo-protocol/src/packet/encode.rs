@@ -8,8 +8,10 @@ use crate::{
     metadata::Metadata,
     output::Output,
     packet::{
-        End, Packet,
-        head::{CONTINUES, END, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, TIMEOUT},
+        CreditOf, End, Packet,
+        head::{
+            CONTINUES, END, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, REFUSED, REPLIES, TIMEOUT,
+        },
     },
 };
 
@@ -169,9 +171,14 @@ impl Packet {
             }
             Self::End(end) => put_end(out.tail(), end),
             Self::Cancel(call) => put_head(out.tail(), 0, Kind::Cancel, 0, 0, Some(*call)),
-            Self::Credit { call, bytes } => {
+            Self::Credit { of, bytes } => {
+                let (call, flags) = match *of {
+                    CreditOf::Call(call) => (Some(call), 0),
+                    CreditOf::Requests => (None, 0),
+                    CreditOf::Replies => (None, REPLIES),
+                };
                 let tail = out.tail();
-                put_head(tail, 4, Kind::Credit, 0, 0, *call);
+                put_head(tail, 4, Kind::Credit, flags, 0, call);
                 tail.put_u32(*bytes);
             }
         }
@@ -211,7 +218,7 @@ fn put_number(out: &mut BytesMut, kind: Kind, number: u64) {
 fn put_end(out: &mut BytesMut, end: &End) {
     let text = cut(&end.text, u16::MAX.into());
     let mut length = 0;
-    let mut flags = 0;
+    let mut flags = if end.refused { REFUSED } else { 0 };
     if !end.metadata.is_empty() {
         flags |= METADATA;
         length += end.metadata.encoded_len();

@@ -45,6 +45,10 @@ pub(crate) const ONE_WAY: u8 = 0x10;
 pub(crate) const NO_MESSAGE: u8 = 0x20;
 /// This packet continues the message of the one before.
 pub(crate) const CONTINUES: u8 = 0x40;
+/// On an end: the call was certainly not served.
+pub(crate) const REFUSED: u8 = 0x80;
+/// On a credit without a call: it is for replies, not for requests.
+pub(crate) const REPLIES: u8 = 0x80;
 
 impl Kind {
     pub(crate) fn from_wire(number: u8) -> Result<Self, PeerMisbehaved> {
@@ -86,7 +90,8 @@ impl Kind {
             Self::Call => END | MORE | METADATA | TIMEOUT | ONE_WAY | NO_MESSAGE,
             Self::Reply => END | MORE | METADATA | NO_MESSAGE,
             Self::Message => END | MORE | CONTINUES,
-            Self::End => METADATA,
+            Self::End => METADATA | REFUSED,
+            Self::Credit => REPLIES,
             _ => 0,
         }
     }
@@ -161,8 +166,8 @@ impl Head {
             Kind::Reply | Kind::Message | Kind::End | Kind::Cancel => call != 0,
             // Zero exactly for a one-way call in one packet.
             Kind::Call => (call == 0) == (self.has(ONE_WAY) && !self.has(MORE)),
-            // Zero for the credit of one-way calls.
-            Kind::Credit => true,
+            // Zero for the credit of all calls together.
+            Kind::Credit => call == 0 || !self.has(REPLIES),
         };
         fits.then_some(()).ok_or_else(|| wrong("call id", call))
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use wawo_protocol::{
     CallId, Code, Config, Event, MIN_CALLS, MIN_MESSAGE_BYTES, Metadata, NotStarted, Side,
-    StartedCall, packet::Packet,
+    StartedCall,
+    packet::{CreditOf, Packet},
 };
 
 use crate::{
@@ -119,6 +120,7 @@ fn an_end_carries_code_text_details_and_metadata() {
     let mut end = wawo_protocol::packet::End {
         call,
         code: Code::NotFound,
+        refused: false,
         metadata: Metadata::new(),
         text: "no such room".to_owned(),
         details: Bytes::from_static(b"details"),
@@ -147,6 +149,7 @@ fn an_end_too_large_for_the_peer_loses_its_details_and_metadata_but_arrives() {
     pair.server.connection.end(wawo_protocol::packet::End {
         call,
         code: Code::Internal,
+        refused: false,
         metadata,
         text: "ü".repeat(5000),
         details: bytes(16 * 1024),
@@ -346,6 +349,7 @@ fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
     raw.machine.end(wawo_protocol::packet::End {
         call: theirs(0),
         code: Code::Unimplemented,
+        refused: false,
         metadata: Metadata::new(),
         text: String::new(),
         details: Bytes::new(),
@@ -354,7 +358,7 @@ fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
     let late = [
         crate::raw::message(theirs(0), last("late")),
         Packet::Cancel(theirs(0)),
-        crate::raw::credit(Some(theirs(0)), 1),
+        crate::raw::credit(CreditOf::Call(theirs(0)), 1),
         end(theirs(0), Code::Ok),
     ];
     assert_eq!(raw.send_all(&late), []);

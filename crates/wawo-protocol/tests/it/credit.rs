@@ -4,12 +4,12 @@ use bytes::Bytes;
 use wawo_protocol::{
     CallId, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata, NewCall, Side,
     StartedCall,
-    packet::{End, Packet},
+    packet::{CreditOf, End, Packet},
 };
 
 use crate::{
     pair::{Pair, bytes, config, stream, unary},
-    raw::{Raw, call, continued, end, first, last, message, more, reply, theirs, whole},
+    raw::{Raw, call, continued, credit, end, first, last, message, more, reply, theirs, whole},
 };
 
 const WINDOW: usize = MIN_CREDIT_BYTES as usize;
@@ -22,6 +22,7 @@ fn ok(call: CallId) -> End {
     End {
         call,
         code: Code::Ok,
+        refused: false,
         metadata: Metadata::new(),
         text: String::new(),
         details: Bytes::new(),
@@ -136,10 +137,10 @@ fn a_sender_stops_at_its_credit_and_goes_on_as_the_reader_consumes() {
     assert_eq!(lengths(&pair.server.heard()), [piece; 4]);
     assert_eq!(pair.client.heard(), []);
     // A quarter is not worth a packet, a half is.
-    pair.server.connection.consume(call, piece);
+    pair.server.connection.consume(call, 1, piece);
     pair.run();
     assert_eq!(pair.server.heard(), []);
-    pair.server.connection.consume(call, piece);
+    pair.server.connection.consume(call, 1, piece);
     pair.run();
     assert_eq!(lengths(&pair.server.heard()), [piece]);
     assert_eq!(pair.client.heard(), [Event::Writable(call)]);
@@ -176,7 +177,7 @@ fn the_next_large_message_waits_until_the_first_is_consumed() {
     }
     pair.run();
     assert_eq!(lengths(&pair.server.heard()), [3 * WINDOW]);
-    pair.server.connection.consume(call, 3 * WINDOW);
+    pair.server.connection.consume(call, 1, 3 * WINDOW);
     pair.run();
     assert_eq!(lengths(&pair.server.heard()), [3 * WINDOW]);
 }
@@ -215,7 +216,7 @@ fn an_end_waits_for_what_is_queued_before_it_but_a_failure_does_not() {
         match code {
             Code::Ok => {
                 assert_eq!(lengths(&events), [WINDOW]);
-                pair.client.connection.consume(call, WINDOW);
+                pair.client.connection.consume(call, 1, WINDOW);
                 pair.run();
                 let events = pair.client.heard();
                 assert_eq!(lengths(&events), [WINDOW]);
@@ -305,7 +306,10 @@ fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
         "the reply has a message of 4194305 bytes; \
          this side takes at most 4194304 (max_message_bytes)"
     );
-    assert_eq!(raw.said(), [Packet::Cancel(ours)]);
+    // It has paid for all of its bytes, and gets them back.
+    let (of, bytes) = (CreditOf::Replies, 4 * 1024 * 1024 + 65);
+    let said = [Packet::Cancel(ours), Packet::Credit { of, bytes }];
+    assert_eq!(raw.said(), said);
     // What was under way is dropped, and the id is free at its end.
     let rest = [continued(ours, more("b")), end(ours, Code::Cancelled)];
     assert_eq!(raw.send_all(&rest), []);
@@ -342,17 +346,12 @@ fn credit_at_its_greatest_sum_is_taken_and_one_more_is_a_fault() {
         let mut raw = Raw::greeted();
         raw.send_all(&[call(0, last(""))]);
         raw.machine.open_reply(theirs(0), Metadata::new());
-        let result = raw.send(&Packet::Credit {
-            call: Some(theirs(0)),
-            bytes: grant,
-        });
+        let result = raw.send(&credit(CreditOf::Call(theirs(0)), grant));
         assert_eq!(result.is_ok(), fits, "{result:?}");
-        let mut raw = Raw::greeted();
-        let result = raw.send(&Packet::Credit {
-            call: None,
-            bytes: grant,
-        });
-        assert_eq!(result.is_ok(), fits, "{result:?}");
+        for of in [CreditOf::Requests, CreditOf::Replies] {
+            let result = Raw::greeted().send(&credit(of, grant));
+            assert_eq!(result.is_ok(), fits, "{result:?}");
+        }
     }
 }
 

@@ -149,8 +149,8 @@ fn a_closed_machine_does_nothing_more() {
     server.close(CloseCode::Normal, "");
     let said = server.output().len();
     server.reply(call, Metadata::new(), Bytes::new());
-    server.open_reply(call, Metadata::new());
-    server.consume(call, 1);
+    assert!(!server.open_reply(call, Metadata::new()));
+    server.consume(call, 1, 1);
     server.drain();
     server.fill_output();
     assert_eq!(server.send_message(call, Bytes::new(), true), Ok(true));

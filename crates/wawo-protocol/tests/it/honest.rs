@@ -89,7 +89,8 @@ fn least() -> Config {
     config(|config| {
         config.limits.max_calls = MIN_CALLS;
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
-        config.limits.one_way_credit_bytes = MIN_CREDIT_BYTES;
+        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
+        config.limits.reply_credit_bytes = MIN_CREDIT_BYTES;
     })
 }
 
@@ -156,6 +157,7 @@ fn nothing_is_left(user: &User, node: &mut Node) {
     user.is_done();
     let machine = &mut node.connection;
     assert_eq!((machine.calls_started(), machine.calls_waiting()), (0, 0));
+    assert_eq!((machine.calls_served(), machine.held_bytes()), (0, (0, 0)));
     assert!(!machine.wants_output() && !machine.has_events());
     assert!(machine.take_calls().is_empty());
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use wawo_protocol::{
-    Called, Config, Event, MIN_CREDIT_BYTES, NewCall, NotStarted, ONE_WAY_COST_BYTES,
-    packet::Packet,
+    Called, Config, Event, MESSAGE_COST_BYTES, MIN_CREDIT_BYTES, NewCall, NotStarted,
+    packet::{CreditOf, Packet},
 };
 
 use crate::{
@@ -41,7 +41,7 @@ fn received(pair: &mut Pair) -> Vec<Bytes> {
 }
 
 fn cheap() -> Config {
-    config(|config| config.limits.one_way_credit_bytes = MIN_CREDIT_BYTES)
+    config(|config| config.limits.request_credit_bytes = MIN_CREDIT_BYTES)
 }
 
 #[test]
@@ -72,13 +72,15 @@ fn a_note_longer_than_a_packet_goes_in_chunks() {
 #[test]
 fn notes_wait_for_credit_and_hold_up_no_call() {
     let mut pair = Pair::greeted_with(Config::default(), cheap());
-    let count = MIN_CREDIT_BYTES / (ONE_WAY_COST_BYTES + 36);
+    let cost = MESSAGE_COST_BYTES + 36;
+    // A quarter of the credit is kept for calls.
+    let count = u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost;
     for _ in 0..=count + 1 {
         send(&mut pair, bytes(36));
     }
     pair.run();
-    // The one that made the credit negative is there, the next one is not.
-    assert_eq!(received(&mut pair).len() as u32, count + 1);
+    // The one that went into the reserve is there, the next one is not.
+    assert_eq!(received(&mut pair).len() as u64, count + 1);
     assert_eq!(pair.client.connection.calls_waiting(), 1);
     pair.start(1, b"a call");
     pair.run();
@@ -88,7 +90,7 @@ fn notes_wait_for_credit_and_hold_up_no_call() {
     );
 
     for _ in 0..=count {
-        pair.server.connection.one_way_served(36);
+        pair.server.connection.one_way_served(cost);
     }
     pair.run();
     assert_eq!(received(&mut pair).len(), 1);
@@ -108,7 +110,7 @@ fn too_many_waiting_notes_are_refused() {
 #[test]
 fn a_note_without_credit_is_a_fault() {
     let mut raw = Raw::greeted_with(cheap());
-    let whole = MIN_CREDIT_BYTES - ONE_WAY_COST_BYTES;
+    let whole = MIN_CREDIT_BYTES - MESSAGE_COST_BYTES as u32;
     let mut left = whole;
     let id = Some(theirs(0));
     let step = 16_000;
@@ -125,7 +127,7 @@ fn a_note_without_credit_is_a_fault() {
     );
     // That was all of it, to the last byte.
     let fault = raw.fault(&one_way(None, last("")));
-    let text = "a one-way call without credit (one_way_credit_bytes)";
+    let text = "a message without credit for all calls together (request_credit_bytes)";
     assert_eq!(fault.to_string(), text);
 }
 
@@ -133,10 +135,26 @@ fn a_note_without_credit_is_a_fault() {
 fn credit_comes_back_when_half_of_it_was_served() {
     let mut raw = Raw::greeted_with(cheap());
     let half = MIN_CREDIT_BYTES / 2;
-    raw.machine
-        .one_way_served((half - ONE_WAY_COST_BYTES - 1) as usize);
+    let note = bytes(half as usize - MESSAGE_COST_BYTES as usize - 1);
+    let length = note.len();
+    let chunks = [
+        one_way(Some(theirs(0)), first(note.slice(..16_000), length as u32)),
+        continued(theirs(0), last(note.slice(16_000..))),
+        one_way(None, last("")),
+    ];
+    let costs: Vec<u64> = raw.send_all(&chunks).iter().map(cost).collect();
+    assert_eq!(costs, [u64::from(half) - 1, MESSAGE_COST_BYTES]);
+    raw.machine.one_way_served(costs[0]);
     assert_eq!(raw.said(), []);
-    raw.machine.one_way_served(0);
-    let bytes = half - 1 + ONE_WAY_COST_BYTES;
-    assert_eq!(raw.said(), [Packet::Credit { call: None, bytes }]);
+    raw.machine.one_way_served(costs[1]);
+    let bytes = half - 1 + MESSAGE_COST_BYTES as u32;
+    let of = CreditOf::Requests;
+    assert_eq!(raw.said(), [Packet::Credit { of, bytes }]);
+}
+
+fn cost(event: &Event<u32>) -> u64 {
+    match event {
+        Event::Called(called) => called.cost,
+        other => panic!("{other:?}"),
+    }
 }

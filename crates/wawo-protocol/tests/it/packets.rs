@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*};
 use wawo_protocol::{
     CallId, CloseCode, Code, Limits, Metadata, MethodId, ServiceId,
-    packet::{Call, Chunk, End, Packet, Reply, decode},
+    packet::{Call, Chunk, CreditOf, End, Packet, Reply, decode},
 };
 
 use crate::raw::Raw;
@@ -75,17 +75,32 @@ fn message() -> impl Strategy<Value = Packet> {
 }
 
 fn end() -> impl Strategy<Value = Packet> {
-    (id(), 0..=16_u16, metadata(), ".{0,40}", payload()).prop_map(
-        |(call, code, metadata, text, details)| {
+    (
+        id(),
+        0..=16_u16,
+        any::<bool>(),
+        metadata(),
+        ".{0,40}",
+        payload(),
+    )
+        .prop_map(|(call, code, refused, metadata, text, details)| {
             Packet::End(End {
                 call,
                 code: Code::from_wire(code),
+                refused,
                 metadata,
                 text,
                 details,
             })
-        },
-    )
+        })
+}
+
+fn credit_of() -> impl Strategy<Value = CreditOf> {
+    prop_oneof![
+        id().prop_map(CreditOf::Call),
+        Just(CreditOf::Requests),
+        Just(CreditOf::Replies),
+    ]
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
@@ -108,7 +123,7 @@ fn packet() -> impl Strategy<Value = Packet> {
         message(),
         end(),
         id().prop_map(Packet::Cancel),
-        (option::of(id()), 1..=u32::MAX).prop_map(|(call, bytes)| Packet::Credit { call, bytes }),
+        (credit_of(), 1..=u32::MAX).prop_map(|(of, bytes)| Packet::Credit { of, bytes }),
     ]
 }
 

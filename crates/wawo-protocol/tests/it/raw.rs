@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
     CallId, Config, Connection, ConnectionError, Event, Limits, Metadata, MethodId, PeerMisbehaved,
     ServiceId, Side,
-    packet::{Call, Chunk, End, PREFACE, Packet, Reply, decode, decode_preface},
+    packet::{Call, Chunk, CreditOf, End, PREFACE, Packet, Reply, decode, decode_preface},
 };
 
 use crate::pair::beginning;
@@ -217,12 +217,13 @@ pub(crate) fn end(call: CallId, code: wawo_protocol::Code) -> Packet {
     Packet::End(End {
         call,
         code,
+        refused: false,
         metadata: Metadata::new(),
         text: String::new(),
         details: Bytes::new(),
     })
 }
 
-pub(crate) fn credit(call: Option<CallId>, bytes: u32) -> Packet {
-    Packet::Credit { call, bytes }
+pub(crate) fn credit(of: CreditOf, bytes: u32) -> Packet {
+    Packet::Credit { of, bytes }
 }

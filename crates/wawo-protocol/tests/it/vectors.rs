@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path};
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
     Limits, Metadata,
-    packet::{Chunk, Packet, decode},
+    packet::{Chunk, CreditOf, Packet, decode},
 };
 
 /// The vectors in a file: lines of `key: value`.
@@ -94,7 +94,8 @@ fn meaning(packet: &Packet) -> Vec<(String, String)> {
             meaning.add("max_metadata_entries", limits.max_metadata_entries);
             meaning.add("max_calls", limits.max_calls);
             meaning.add("initial_credit_bytes", limits.initial_credit_bytes);
-            meaning.add("one_way_credit_bytes", limits.one_way_credit_bytes);
+            meaning.add("request_credit_bytes", limits.request_credit_bytes);
+            meaning.add("reply_credit_bytes", limits.reply_credit_bytes);
             let timeout = hello.default_timeout.map(|timeout| timeout.as_millis());
             meaning.add_some("default_timeout_ms", timeout);
             meaning.add_text("identity", &hello.identity);
@@ -136,13 +137,18 @@ fn meaning(packet: &Packet) -> Vec<(String, String)> {
         Packet::End(end) => {
             meaning.add("call", end.call);
             meaning.add("code", end.code.to_wire());
+            meaning.add_if("refused", end.refused);
             meaning.add_metadata(&end.metadata);
             meaning.add_text("text", &end.text);
             meaning.add_bytes("details", &end.details);
         }
         Packet::Cancel(call) => meaning.add("call", call),
-        Packet::Credit { call, bytes } => {
-            meaning.add_some("call", *call);
+        Packet::Credit { of, bytes } => {
+            match of {
+                CreditOf::Call(call) => meaning.add("call", call),
+                CreditOf::Requests => meaning.add("of", "requests"),
+                CreditOf::Replies => meaning.add("of", "replies"),
+            }
             meaning.add("bytes", bytes);
         }
     }

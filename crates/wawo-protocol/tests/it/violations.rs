@@ -3,7 +3,7 @@
 
 use wawo_protocol::{
     CallId, CloseCode, Code, Config, ConnectionError, Event, MIN_CALLS, NewCall, StartedCall,
-    packet::{PREFACE, Packet},
+    packet::{CreditOf, PREFACE, Packet},
 };
 
 use crate::{
@@ -52,7 +52,7 @@ fn rules_of_the_connection() {
     violation(&[], &Packet::Pong(1), "a pong that answers no ping");
     violation(
         &[],
-        &credit(None, 1 << 31),
+        &credit(CreditOf::Requests, 1 << 31),
         "credit that adds up to more than 2147483648",
     );
     over_limit(
@@ -122,7 +122,7 @@ fn nothing_follows_the_end_of_a_callee() {
     for (packet, kind) in [
         (message(ours(0), whole("")), "message"),
         (end(ours(0), Code::Ok), "end"),
-        (credit(Some(ours(0)), 1), "credit"),
+        (credit(CreditOf::Call(ours(0)), 1), "credit"),
         (reply(ours(0), None), "reply"),
     ] {
         let text = format!("{kind} packet for call 2, which is not in flight");
@@ -167,7 +167,7 @@ fn a_slot_that_was_never_used_has_no_crossing_packets() {
         (message(theirs(0), whole("")), "message"),
         (end(theirs(0), Code::Ok), "end"),
         (Packet::Cancel(theirs(0)), "cancel"),
-        (credit(Some(theirs(0)), 1), "credit"),
+        (credit(CreditOf::Call(theirs(0)), 1), "credit"),
     ] {
         let text = format!("{kind} packet for call 1, which is not in flight");
         violation(&[], &packet, &text);
@@ -207,7 +207,7 @@ fn rules_of_chunks() {
 fn rules_of_one_way_calls() {
     let begun = [one_way(Some(theirs(0)), first("a", 2))];
     for (packet, kind) in [
-        (credit(Some(theirs(0)), 1), "credit"),
+        (credit(CreditOf::Call(theirs(0)), 1), "credit"),
         (end(theirs(0), Code::Ok), "end"),
         (Packet::Cancel(theirs(0)), "cancel"),
     ] {
@@ -226,7 +226,10 @@ fn nothing_but_a_hello_may_come_first() {
     let early = [
         (Packet::Ping(1), "ping packet before the hello"),
         (call(0, last("")), "call packet before the hello"),
-        (credit(None, 1), "credit packet before the hello"),
+        (
+            credit(CreditOf::Requests, 1),
+            "credit packet before the hello",
+        ),
     ];
     for (packet, text) in early {
         let mut raw = Raw::silent();
@@ -315,7 +318,7 @@ fn calls_of_a_broken_connection_come_back() {
 fn a_new_call_in_every_slot_is_fine() {
     let mut raw = Raw::greeted_with(Config::default());
     for index in 0..1024 {
-        let events = raw.send_all(&[call(index, None)]);
+        let events = raw.send_all(&[call(index, last(""))]);
         assert!(matches!(events[..], [Event::Called(_)]));
     }
     let beyond = CallId::new(wawo_protocol::Side::Connecting, 1024);

@@ -200,8 +200,7 @@ impl User {
         if let Some(id) = nth(&self.theirs, which)
             && let Some(theirs) = self.theirs.get_mut(&id).filter(|theirs| !theirs.open)
         {
-            machine.open_reply(id, Metadata::new());
-            theirs.open = true;
+            theirs.open = machine.open_reply(id, Metadata::new());
         }
     }
 
@@ -211,6 +210,7 @@ impl User {
             machine.end(End {
                 call: id,
                 code,
+                refused: false,
                 metadata: Metadata::new(),
                 text: self.theirs[&id].sent.to_string(),
                 details: Bytes::new(),
@@ -221,7 +221,7 @@ impl User {
 
     fn consume(&mut self, machine: &mut Machine) {
         for (id, length) in self.unread.drain(..) {
-            machine.consume(id, length);
+            machine.consume(id, 1, length);
         }
     }
 
@@ -267,9 +267,10 @@ impl User {
 
     fn called(&mut self, machine: &mut Machine, called: Called) {
         let Some(id) = called.call else {
+            let cost = called.cost;
             let message = called.message.expect("a note has a message");
             assert_eq!(message, numbered(0, 0, message.len() - 8));
-            return machine.one_way_served(message.len());
+            return machine.one_way_served(cost);
         };
         let direction = Direction::theirs(called.method.0, called.end);
         let before = self.theirs.insert(id, direction);

@@ -1,0 +1,128 @@
+//! Credit for the messages of all calls together, in one role: requests or replies.
+//!
+//! A message pays its whole cost when it begins, and may begin while any credit is left; so one
+//! that has begun never waits for another, and no set of half-sent messages can block all of
+//! them. What is held is at most the window and one message.
+
+use crate::{config::MAX_LIMIT, error::PeerMisbehaved};
+
+/// What a message costs of a connection's credit besides its bytes: what it takes to keep it
+/// (docs/protocol.md, "Credit").
+pub const MESSAGE_COST_BYTES: u64 = 64;
+
+/// What a message of this length costs; the first of a call brings its metadata along.
+pub(crate) fn cost(length: usize) -> u64 {
+    MESSAGE_COST_BYTES + length as u64
+}
+
+/// The sending half: what may still be sent.
+#[derive(Debug)]
+pub(crate) struct Spending(i64);
+
+impl Spending {
+    pub(crate) fn new(window: u32) -> Self {
+        Self(window.into())
+    }
+
+    /// Whether more than so much is left. A message may begin while more than nothing is.
+    pub(crate) fn has_over(&self, bytes: u32) -> bool {
+        self.0 > i64::from(bytes)
+    }
+
+    pub(crate) fn spend(&mut self, cost: u64) {
+        self.0 -= cost as i64;
+    }
+
+    pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
+        self.0 += i64::from(bytes);
+        match self.0 <= 2 * i64::from(MAX_LIMIT) {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::CreditOverflow),
+        }
+    }
+}
+
+/// The receiving half: what the other side may still send, and what was freed since.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    window: u32,
+    left: i64,
+    /// Freed, and not yet granted again.
+    freed: u64,
+}
+
+impl Granted {
+    pub(crate) fn new(window: u32) -> Self {
+        Self {
+            window,
+            left: window.into(),
+            freed: 0,
+        }
+    }
+
+    /// A message of theirs begins; `false` if it may not.
+    pub(crate) fn pay(&mut self, cost: u64) -> bool {
+        let may_begin = self.left > 0;
+        // A length has 32 bits, so sums of them are far from 63.
+        self.left -= cost as i64;
+        may_begin
+    }
+
+    /// A message, or a part of its cost, is no longer held.
+    pub(crate) fn free(&mut self, cost: u64) {
+        self.freed += cost;
+    }
+
+    /// What to grant now, if it is worth a packet.
+    pub(crate) fn grant(&mut self) -> Option<u32> {
+        if self.freed < u64::from(self.window / 2) {
+            return None;
+        }
+        let bytes = self.freed.min(MAX_LIMIT.into());
+        self.freed -= bytes;
+        self.left += bytes as i64;
+        Some(bytes as u32)
+    }
+
+    /// What is held: paid and not freed.
+    pub(crate) fn held(&self) -> u64 {
+        let paid = i64::from(self.window) - self.left;
+        paid as u64 - self.freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Granted, Spending, cost};
+
+    #[test]
+    fn a_message_may_begin_while_anything_is_left_and_pays_all_of_it() {
+        let (mut granted, mut spending) = (Granted::new(100), Spending::new(100));
+        for may_begin in [true, true, false] {
+            assert_eq!(spending.has_over(0), may_begin);
+            spending.spend(cost(0));
+            assert_eq!(granted.pay(cost(0)), may_begin);
+        }
+    }
+
+    #[test]
+    fn what_was_freed_is_granted_again_when_it_is_half_of_the_window() {
+        let mut granted = Granted::new(256);
+        assert!(granted.pay(cost(1000)));
+        granted.free(127);
+        assert_eq!(granted.grant(), None);
+        granted.free(1);
+        assert_eq!(granted.grant(), Some(128));
+        assert_eq!(granted.held(), 1064 - 128);
+        granted.free(1064 - 128);
+        assert_eq!((granted.grant(), granted.held()), (Some(936), 0));
+        assert!(granted.pay(1));
+    }
+
+    #[test]
+    fn credit_has_a_greatest_sum() {
+        let mut spending = Spending::new(0);
+        spending.grant(2 * crate::config::MAX_LIMIT).unwrap();
+        assert!(spending.grant(1).is_err());
+    }
+}

@@ -1,0 +1,55 @@
+//! What a peer may do, but not too often: things that cost this side work and bring nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::{config::Config, error::PeerMisbehaved};
+
+#[derive(Debug)]
+pub(crate) struct Strikes {
+    /// Cancels since `second`.
+    cancels: u32,
+    /// When the second that is counted began.
+    second: Instant,
+    /// Packets in a row that carried nothing.
+    idle: u32,
+}
+
+impl Strikes {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            cancels: 0,
+            second: now,
+            idle: 0,
+        }
+    }
+
+    /// A call in flight was cancelled.
+    pub(crate) fn cancelled(
+        &mut self,
+        now: Instant,
+        config: &Config,
+    ) -> Result<(), PeerMisbehaved> {
+        if now >= self.second + Duration::from_secs(1) {
+            (self.second, self.cancels) = (now, 0);
+        }
+        self.cancels += 1;
+        match self.cancels <= config.max_cancels_per_second {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::Cancels(config.max_cancels_per_second)),
+        }
+    }
+
+    /// A packet carried nothing.
+    pub(crate) fn idle(&mut self, config: &Config) -> Result<(), PeerMisbehaved> {
+        self.idle += 1;
+        match self.idle <= config.max_idle_packets {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::IdlePackets(config.max_idle_packets)),
+        }
+    }
+
+    /// A packet was worth its while.
+    pub(crate) fn useful(&mut self) {
+        self.idle = 0;
+    }
+}
