@@ -19,6 +19,9 @@ pub const MIN_CALLS: u32 = 64;
 /// See [`MIN_PACKET_BYTES`].
 pub const MIN_CREDIT_BYTES: u32 = 64 * 1024;
 
+/// Longer times than a hundred days are as good as "never", and can be added to any instant.
+const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
+
 /// A side pings no more often than this (docs/protocol.md, "Keep-alive").
 const MIN_PING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -36,7 +39,7 @@ pub struct Limits {
     /// The metadata block of a call or reply, in bytes. Default and least 8 KiB; it must fit
     /// into a packet, and the default of `max_packet_bytes` leaves ample room.
     pub max_metadata_bytes: u32,
-    /// Entries in a metadata block. Default and least 64.
+    /// Entries in a metadata block. Default and least 64, at most 65,535.
     pub max_metadata_entries: u32,
     /// Calls in flight that the other side may have with us; one-way calls do not count.
     /// Default 1,024, at least 64, at most 2^30.
@@ -113,8 +116,18 @@ impl Limits {
     /// Checks every limit against its least and its greatest value.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         for (name, value, least) in self.named() {
-            if !(least..=MAX_LIMIT).contains(&value) {
-                return Err(ConfigError::Limit { name, value, least });
+            // The wire counts entries in two bytes.
+            let most = match name {
+                "max_metadata_entries" => u16::MAX.into(),
+                _ => MAX_LIMIT,
+            };
+            if !(least..=most).contains(&value) {
+                return Err(ConfigError::Limit {
+                    name,
+                    value,
+                    least,
+                    most,
+                });
             }
         }
         // Ids and a timeout stand beside the metadata in a packet.
@@ -223,6 +236,26 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The same with times that can be added to any instant.
+    pub(crate) fn clamped(mut self) -> Self {
+        for time in [
+            &mut self.handshake_timeout,
+            &mut self.keep_alive_interval,
+            &mut self.keep_alive_timeout,
+            &mut self.packet_timeout,
+            &mut self.write_timeout,
+            &mut self.stall_timeout,
+        ] {
+            *time = (*time).min(NEVER);
+        }
+        for time in [&mut self.default_timeout, &mut self.max_timeout] {
+            *time = time.map(|time| time.min(NEVER));
+        }
+        self
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -253,7 +286,7 @@ impl Default for Config {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A limit is too small or too large.
-    #[error("{name} is {value}; it must be from {least} to {MAX_LIMIT}")]
+    #[error("{name} is {value}; it must be from {least} to {most}")]
     Limit {
         /// The setting.
         name: &'static str,
@@ -261,6 +294,8 @@ pub enum ConfigError {
         value: u32,
         /// The least that every side must accept.
         least: u32,
+        /// The most that it may be.
+        most: u32,
     },
     /// The metadata of a call would not fit into one packet.
     #[error(

@@ -69,6 +69,8 @@ pub struct Connection<T> {
     waiting: VecDeque<Waiting<T>>,
     /// One-way calls that wait for credit; apart, so that they hold up no call.
     waiting_one_way: VecDeque<Waiting<T>>,
+    /// Message bytes in both.
+    waiting_bytes: usize,
     theirs: Table<TheirCall>,
     /// Those of `theirs` that are streams, in either direction.
     their_streams: usize,
@@ -97,6 +99,8 @@ pub struct Connection<T> {
     strikes: Strikes,
     /// No deadline of a call is before this time.
     next_deadline: Option<Instant>,
+    /// What was left of the input when it was last looked at: the start of a packet.
+    unread: usize,
     /// Since when a packet has been incomplete.
     partial_since: Option<Instant>,
     /// Since when the transport has taken too little, and how much it had taken then.
@@ -126,6 +130,9 @@ const DEADLINE_STEP: std::time::Duration = std::time::Duration::from_millis(5);
 /// answers wait with their calls, so that a peer that does not read runs out of calls.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 
+/// With more message bytes in calls that wait, no more should be started.
+const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
+
 /// Credit for less is hardly worth a packet (docs/protocol.md, "Credit").
 const SMALL_CREDIT_BYTES: u32 = 1024;
 
@@ -140,6 +147,7 @@ impl<T> Connection<T> {
     /// If a setting is out of its range.
     pub fn new(side: Side, config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
+        let config = config.clamped();
         let mut output = Output::default();
         output.tail().extend_from_slice(&PREFACE);
         Packet::Hello(Hello::new(&config)).put(&mut output);
@@ -153,6 +161,7 @@ impl<T> Connection<T> {
             ours: Table::default(),
             waiting: VecDeque::new(),
             waiting_one_way: VecDeque::new(),
+            waiting_bytes: 0,
             theirs: Table::default(),
             their_streams: 0,
             sending: VecDeque::new(),
@@ -169,6 +178,7 @@ impl<T> Connection<T> {
             keep_alive: KeepAlive::new(now),
             strikes: Strikes::new(now),
             next_deadline: None,
+            unread: 0,
             partial_since: None,
             blocked_since: None,
             now,
@@ -190,14 +200,21 @@ impl<T> Connection<T> {
         input: &mut BytesMut,
     ) -> Result<Option<Event<T>>, ConnectionError> {
         self.now = now;
+        // Any byte shows that the other side lives, also one of a large packet on its way.
+        if input.len() > self.unread {
+            self.keep_alive.heard(now);
+        }
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.unread = input.len();
                 return Ok(Some(event));
             }
             if self.phase == Phase::Closed {
                 return Ok(None);
             }
-            match self.read(now, input) {
+            let read = self.read(now, input);
+            self.unread = input.len();
+            match read {
                 Ok(Some(event)) => return Ok(Some(event)),
                 Ok(None) if self.events.is_empty() => return Ok(None),
                 Ok(None) => {}
@@ -230,7 +247,6 @@ impl<T> Connection<T> {
                 return Ok(None);
             };
             self.partial_since = None;
-            self.keep_alive.handle_packet(now);
             if let Some(event) = self.handle_packet(now, packet)? {
                 return Ok(Some(event));
             }
@@ -442,15 +458,19 @@ impl<T> Connection<T> {
         self.grant_budgets();
         for _ in 0..self.sending.len() {
             if self.is_full() {
-                return;
+                break;
             }
             let Some(call) = self.sending.pop_front() else {
-                return;
+                break;
             };
             match call.side() == self.side {
                 true => self.send_ours(call),
                 false => self.send_theirs(call),
             }
+        }
+        // One-way messages that have left in chunks have freed their slots.
+        if self.calls_waiting() > 0 {
+            self.admit_waiting(self.now);
         }
     }
 
@@ -510,7 +530,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Ends the connection, and tells the other side why.
+    /// Ends the connection, and tells the other side why. What is in the output goes before that.
     pub fn close(&mut self, code: CloseCode, text: &str) {
         if self.phase != Phase::Closed {
             self.phase = Phase::Closed;
@@ -522,8 +542,14 @@ impl<T> Connection<T> {
     fn end_with(&mut self, error: &ConnectionError) {
         match error.close_packet() {
             Some((code, text)) => self.close(code, &text),
-            None => self.phase = Phase::Closed,
+            None => self.lost(),
         }
+    }
+
+    /// Says that the transport is gone: the connection is over, and nothing more is written.
+    pub fn lost(&mut self) {
+        self.phase = Phase::Closed;
+        self.output.clear();
     }
 
     /// Whether the other side's hello is here and the connection is not over.
@@ -555,6 +581,13 @@ impl<T> Connection<T> {
     /// How many calls of ours wait for room under the limits of the other side.
     pub fn calls_waiting(&self) -> usize {
         self.waiting.len() + self.waiting_one_way.len()
+    }
+
+    /// Whether so much waits for room under the limits of the other side that a driver should
+    /// start no more calls for now.
+    pub fn is_congested(&self) -> bool {
+        let most = self.waiting.len().max(self.waiting_one_way.len());
+        self.waiting_bytes >= CONGESTED_BYTES || 2 * most >= self.config.max_waiting_calls
     }
 
     /// Message bytes that fit beside the largest fixed part of a packet.

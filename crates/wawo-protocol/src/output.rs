@@ -8,6 +8,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// copied, so that many packets leave as one piece.
 const LINK_BYTES: usize = 8 * 1024;
 
+/// An empty buffer with more room than this is given back: it was made by a burst.
+const KEEP_BYTES: usize = 256 * 1024;
+
 /// The bytes that a connection has written and the transport has not yet taken, in order.
 ///
 /// Small packets gather in one buffer; large messages are linked without being copied. Take the
@@ -76,6 +79,16 @@ impl Output {
             self.pieces.pop_front();
         }
         self.tail.advance(count);
+        if self.tail.is_empty() && self.tail.capacity() > KEEP_BYTES {
+            self.tail = BytesMut::new();
+        }
+    }
+
+    /// Lets go of all that the transport has not taken.
+    pub(crate) fn clear(&mut self) {
+        self.pieces.clear();
+        self.linked = 0;
+        self.tail = BytesMut::new();
     }
 
     /// Where the next byte will stand in all that this connection sends.

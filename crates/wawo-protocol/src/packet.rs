@@ -19,7 +19,7 @@ mod head;
 
 use bytes::Bytes;
 
-pub(crate) use crate::packet::encode::{BodyFlags, CallHead, put_call, put_chunk, put_reply};
+pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_chunk, put_reply};
 pub use crate::packet::{
     decode::{PREFACE, decode, decode_preface},
     head::HEAD_BYTES,

@@ -159,12 +159,12 @@ impl Receiving {
         self.partial.is_some()
     }
 
-    /// The application has taken `bytes` of messages.
+    /// The application has taken `bytes` of messages; of what is whole, that is.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        self.consumed = self
-            .consumed
-            .saturating_add(bytes as u64)
-            .min(self.received);
+        let partial = self.partial.as_ref();
+        let partial = partial.map_or(0, |partial| partial.bytes.len() as u64);
+        let consumed = self.consumed.saturating_add(bytes as u64);
+        self.consumed = consumed.min(self.received - partial);
     }
 
     /// What to grant the sender now, if it is worth a packet.

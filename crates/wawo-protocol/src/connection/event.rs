@@ -35,6 +35,13 @@ pub struct NewCall {
     pub one_way: bool,
 }
 
+impl NewCall {
+    /// The length of the first message.
+    pub(crate) fn message_len(&self) -> usize {
+        self.message.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// What happened on a connection.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,7 +125,7 @@ pub struct Ended<T> {
     pub text: String,
     /// More about the outcome.
     pub details: Bytes,
-    /// Whether any byte of the call was given to the transport.
+    /// Whether any byte of the call was given to the transport, or will be.
     pub sent: bool,
     /// Whether the other side ended the call; if not, this side gave it up.
     pub answered: bool,

@@ -25,7 +25,7 @@ use crate::{
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
-    packet::{BodyFlags, Call, Chunk, CreditOf, End, Packet, put_chunk, put_reply},
+    packet::{BodyFlags, Call, Chunk, CreditOf, End, Packet, cut, put_chunk, put_reply},
 };
 
 /// A call of theirs.
@@ -227,8 +227,7 @@ impl<T> Connection<T> {
             true => 0,
             false => self.pay_request(Some(&chunk), 0, false)?,
         };
-        let theirs = self.theirs.get_mut(id.index());
-        let Some(theirs) = theirs.filter(|theirs| !theirs.answered) else {
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
             self.request_granted.free(cost);
             self.strikes.idle(&self.config)?;
             return Ok(None);
@@ -284,6 +283,12 @@ impl<T> Connection<T> {
                 Ok(told.then_some(Event::Cancelled(id)))
             }
             Received::Message { message, end } => {
+                if theirs.answered {
+                    // The reply waits for its turn, and nobody reads on: a caller that says all
+                    // that it has before it reads must come to its end.
+                    self.consume(id, usize::MAX, usize::MAX);
+                    return Ok(None);
+                }
                 let opening = theirs.opening.take();
                 if theirs.one_way {
                     // What it cost is held until it was served.
@@ -595,15 +600,15 @@ impl<T> Connection<T> {
     /// Cuts an end to the limits of the other side: a status must always arrive.
     fn fit(&self, end: &mut End) {
         const MAX_TEXT_BYTES: usize = 4096;
-        if end.text.len() > MAX_TEXT_BYTES {
-            let whole = (0..=MAX_TEXT_BYTES).rev();
-            let cut = whole.into_iter().find(|&at| end.text.is_char_boundary(at));
-            end.text.truncate(cut.unwrap_or(0));
-        }
         if check_metadata(&end.metadata, &self.peer).is_err() {
             end.metadata = Metadata::new();
         }
-        let room = self.chunk_room(end.metadata.encoded_len());
+        // The least packet has room for any text; metadata may take that away.
+        if self.chunk_room(metadata_bytes(&end.metadata)) < MAX_TEXT_BYTES {
+            end.metadata = Metadata::new();
+        }
+        end.text.truncate(cut(&end.text, MAX_TEXT_BYTES).len());
+        let room = self.chunk_room(metadata_bytes(&end.metadata));
         if end.text.len() + end.details.len() > room {
             end.details = Bytes::new();
         }

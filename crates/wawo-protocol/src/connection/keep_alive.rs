@@ -11,7 +11,7 @@ use crate::{
 pub(crate) struct KeepAlive {
     /// When the connection began.
     began: Instant,
-    /// When a packet last came.
+    /// When something last came.
     heard: Instant,
     /// The ping that is out, and since when.
     asked: Option<(u64, Instant)>,
@@ -38,8 +38,8 @@ impl KeepAlive {
         }
     }
 
-    /// Any packet shows that the other side lives.
-    pub(crate) fn handle_packet(&mut self, now: Instant) {
+    /// Something has come.
+    pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
     }
 

@@ -88,6 +88,7 @@ impl<T> Connection<T> {
         if self.waiting.is_empty() && self.has_room_for(&call) {
             return Ok(StartedCall::Sent(self.send_call(now, call, Some(token))));
         }
+        self.waiting_bytes += call.message_len();
         let token = Some(token);
         self.waiting.push_back(Waiting { call, token });
         Ok(StartedCall::Waiting)
@@ -106,6 +107,7 @@ impl<T> Connection<T> {
             return Ok(());
         }
         self.watch_deadline(call.deadline);
+        self.waiting_bytes += call.message_len();
         self.waiting_one_way
             .push_back(Waiting { call, token: None });
         Ok(())
@@ -129,7 +131,7 @@ impl<T> Connection<T> {
 
     /// Whether the other side's limits let this call begin now.
     fn has_room_for(&self, call: &NewCall) -> bool {
-        let length = call.message.as_ref().map_or(0, Bytes::len);
+        let length = call.message_len();
         // Before their hello, only what every side must accept may go out. What a stream goes on
         // with is not known yet.
         let early = self.phase != Phase::Open;
@@ -255,13 +257,15 @@ impl<T> Connection<T> {
         let fits = |waiting: &Waiting<T>| {
             check_sizes(&waiting.call, &self.peer).is_err() || self.has_room_for(&waiting.call)
         };
-        if self.waiting.front().is_some_and(fits) {
-            return self.waiting.pop_front();
-        }
-        if self.waiting_one_way.front().is_some_and(fits) {
-            return self.waiting_one_way.pop_front();
-        }
-        None
+        let next = if self.waiting.front().is_some_and(fits) {
+            self.waiting.pop_front()?
+        } else if self.waiting_one_way.front().is_some_and(fits) {
+            self.waiting_one_way.pop_front()?
+        } else {
+            return None;
+        };
+        self.waiting_bytes -= next.call.message_len();
+        Some(next)
     }
 
     /// Gives up a call: the other side is told, and its token comes back now instead of at the
@@ -280,8 +284,12 @@ impl<T> Connection<T> {
 
     /// Gives up the waiting calls whose token `is` it.
     pub fn forget(&mut self, mut is: impl FnMut(&T) -> bool) {
-        self.waiting
-            .retain(|waiting| !waiting.token.as_ref().is_some_and(&mut is));
+        let bytes = &mut self.waiting_bytes;
+        self.waiting.retain(|waiting| {
+            let keep = !waiting.token.as_ref().is_some_and(&mut is);
+            *bytes -= if keep { 0 } else { waiting.call.message_len() };
+            keep
+        });
     }
 
     /// The token of a call of ours that is in flight.
@@ -290,17 +298,25 @@ impl<T> Connection<T> {
     }
 
     /// Takes all calls that have not ended, for when the connection is over: each token, and
-    /// whether any byte of its call was given to the transport.
+    /// whether any byte of its call was given to the transport, or still will be.
     pub fn take_calls(&mut self) -> Vec<(T, bool)> {
         let output = &self.output;
         let sent = self.ours.drain().filter_map(|call| {
-            let sent = output.has_written_past(call.position);
+            // Of what still waits in the output, all or nothing will be written.
+            let sent = !output.is_empty() || output.has_written_past(call.position);
             call.token.map(|token| (token, sent))
         });
         let mut calls: Vec<_> = sent.collect();
+        // Calls that ended when the connection did, before the driver heard of it.
+        calls.extend(self.events.drain(..).filter_map(|event| match event {
+            Event::Ended(ended) => Some((ended.token, ended.sent)),
+            Event::Refused(token, _) => Some((token, false)),
+            _ => None,
+        }));
         let waiting = self.waiting.drain(..);
         calls.extend(waiting.filter_map(|waiting| waiting.token.map(|token| (token, false))));
         self.waiting_one_way.clear();
+        self.waiting_bytes = 0;
         calls
     }
 
@@ -400,6 +416,7 @@ impl<T> Connection<T> {
         let receiving = ours
             .receiving
             .get_or_insert_with(|| Box::new(Receiving::new(window)));
+        let last = chunk.end;
         let received = receiving.receive(id, chunk, continues, limits)?;
         if let Some(bytes) = receiving.grant() {
             let of = CreditOf::Call(id);
@@ -407,7 +424,7 @@ impl<T> Connection<T> {
         }
         match received {
             Received::Partly => Ok(None),
-            Received::TooLarge { total } => Ok(self.refuse_reply(id, total)),
+            Received::TooLarge { total } => Ok(self.refuse_reply(now, id, total, last)),
             Received::Message { message, end } => {
                 let metadata = ours.opening.take();
                 if end {
@@ -427,14 +444,23 @@ impl<T> Connection<T> {
         }
     }
 
-    /// A reply with a message over our limit: the call ends here, and there.
-    fn refuse_reply(&mut self, id: CallId, total: usize) -> Option<Event<T>> {
+    /// A reply with a message over our limit: the call ends here, and there if it has not.
+    fn refuse_reply(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        total: usize,
+        last: bool,
+    ) -> Option<Event<T>> {
         let max = self.config.limits.max_message_bytes;
         let text = format!(
             "the reply has a message of {total} bytes; \
              this side takes at most {max} (max_message_bytes)"
         );
-        let token = self.cancel(id)?;
+        let token = match last {
+            true => self.remove_ours(now, id)?.token?,
+            false => self.cancel(id)?,
+        };
         let code = Code::ResourceExhausted;
         Some(Event::Ended(Ended::here(token, Some(id), code, text, true)))
     }
@@ -495,6 +521,7 @@ impl<T> Connection<T> {
         let mut tokens: Vec<T> = tokens.collect();
         tokens.extend(self.waiting.drain(..).filter_map(|waiting| waiting.token));
         self.waiting_one_way.clear();
+        self.waiting_bytes = 0;
         let refused = |token| Event::Refused(token, NotStarted::Draining);
         tokens.into_iter().map(refused).collect()
     }
@@ -510,25 +537,22 @@ impl<T> Connection<T> {
             .filter(|(_, call)| call.token.is_some())
         {
             match Overdue::when(ours.deadline, ours.sending.as_deref(), stall_timeout) {
-                Some((at, why)) if at <= now => {
-                    let sent = self.output.has_written_past(ours.position);
-                    due.push((CallId::new(self.side, index), sent, why));
-                }
+                Some((at, why)) if at <= now => due.push((CallId::new(self.side, index), why)),
                 Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
                 None => {}
             }
         }
-        for (id, sent, why) in due {
-            let ended = self
-                .cancel(id)
-                .map(|token| gave_up(token, Some(id), sent, why));
-            self.events.extend(ended);
+        for (id, why) in due {
+            let token = self.cancel(id);
+            // It is in the output at least, and will be written.
+            self.events
+                .extend(token.map(|token| gave_up(token, Some(id), true, why)));
         }
         next
     }
 
     pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
-        let events = &mut self.events;
+        let (events, bytes) = (&mut self.events, &mut self.waiting_bytes);
         let mut next = None;
         let mut keep = |waiting: &mut Waiting<T>| {
             let Some(deadline) = waiting.call.deadline else {
@@ -538,6 +562,7 @@ impl<T> Connection<T> {
                 next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
                 return true;
             }
+            *bytes -= waiting.call.message_len();
             let token = waiting.token.take();
             events.extend(token.map(|token| gave_up(token, None, false, Overdue::Deadline)));
             false
@@ -671,7 +696,7 @@ pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
 }
 
 fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), NotStarted> {
-    let length = call.message.as_ref().map_or(0, Bytes::len);
+    let length = call.message_len();
     if length > limits.max_message_bytes as usize {
         return Err(NotStarted::MessageTooLarge {
             length,

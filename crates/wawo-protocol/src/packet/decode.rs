@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     code::{CloseCode, Code},
-    config::Limits,
+    config::{Limits, MIN_PACKET_BYTES},
     error::PeerMisbehaved,
     hello::Hello,
     id::{MethodId, ServiceId},
@@ -59,11 +59,12 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     };
     let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let head = Head::parse(bytes)?;
-    if length > limits.max_packet_bytes {
-        return Err(PeerMisbehaved::PacketTooLarge {
-            length,
-            max: limits.max_packet_bytes,
-        });
+    let max = match head.kind {
+        Kind::Hello => limits.max_packet_bytes.min(MIN_PACKET_BYTES),
+        _ => limits.max_packet_bytes,
+    };
+    if length > max {
+        return Err(PeerMisbehaved::PacketTooLarge { length, max });
     }
     let whole = HEAD_BYTES + length as usize;
     if input.len() < whole {

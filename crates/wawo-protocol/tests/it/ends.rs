@@ -185,9 +185,54 @@ fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
         .connection
         .start_call(pair.now, unary("not sent"), 3);
     assert!(call.is_ok());
+    pair.client.connection.lost();
     let mut calls = pair.client.connection.take_calls();
     calls.sort_unstable();
     assert_eq!(calls, [(1, true), (2, true), (3, false)]);
+}
+
+#[test]
+fn what_is_written_before_a_close_packet_counts_as_sent() {
+    let mut pair = Pair::greeted();
+    pair.start(1, b"on its way");
+    let client = &mut pair.client.connection;
+    client.close(CloseCode::Normal, "");
+    assert_eq!(client.take_calls(), [(1, true)]);
+}
+
+#[test]
+fn a_call_that_ends_together_with_its_connection_comes_back() {
+    let mut pair = Pair::greeted();
+    let deadline = Some(pair.now + Duration::from_secs(30));
+    let call = wawo_protocol::NewCall {
+        deadline,
+        ..unary("")
+    };
+    let started = pair.client.connection.start_call(pair.now, call, 1);
+    assert!(started.is_ok());
+    let ping = pair.now + Duration::from_secs(20);
+    pair.client.connection.handle_timeout(ping).unwrap();
+    let both = pair.now + Duration::from_secs(30);
+    let error = pair.client.connection.handle_timeout(both).unwrap_err();
+    assert!(matches!(error, ConnectionError::KeepAliveTimedOut(_)));
+    assert_eq!(pair.client.connection.take_calls(), [(1, true)]);
+}
+
+#[test]
+fn a_call_that_expires_in_the_output_may_be_served_and_says_so() {
+    let mut pair = Pair::greeted();
+    let deadline = Some(pair.now + Duration::from_secs(1));
+    let call = wawo_protocol::NewCall {
+        deadline,
+        ..unary("")
+    };
+    let started = pair.client.connection.start_call(pair.now, call, 1);
+    assert!(started.is_ok());
+    let late = pair.now + Duration::from_secs(2);
+    pair.client.connection.handle_timeout(late).unwrap();
+    pair.run();
+    assert!(pair.client.ended().sent);
+    assert!(matches!(pair.server.heard()[..], [Event::Called(_), ..]));
 }
 
 #[test]

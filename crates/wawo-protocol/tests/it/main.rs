@@ -6,6 +6,7 @@ mod credit;
 mod deadlines;
 mod ends;
 mod honest;
+mod limits;
 mod liveness;
 mod one_way;
 mod packets;

@@ -86,13 +86,14 @@ impl Raw {
 
     /// The packets that the machine has to say.
     pub(crate) fn said(&mut self) -> Vec<Packet> {
-        self.machine.fill_output();
         let mut bytes = BytesMut::new();
-        let output = self.machine.output();
-        while !output.is_empty() {
+        self.machine.fill_output();
+        while !self.machine.output().is_empty() {
+            let output = self.machine.output();
             let piece = output.first().to_vec();
             output.advance(piece.len());
             bytes.extend_from_slice(&piece);
+            self.machine.fill_output();
         }
         if !self.prefaced {
             self.prefaced = decode_preface(&mut bytes).expect("our own preface");

@@ -1,0 +1,632 @@
+//! What a peer may do, up to each limit and no further.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use wawo_protocol::{
+    CloseCode, Code, Config, ConnectionError, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata,
+    NewCall, StartedCall,
+    packet::{CreditOf, End, Packet},
+};
+
+use crate::{
+    pair::{Pair, bytes, config, stream, unary},
+    raw::{
+        Raw, call, call_as, continued, credit, end, first, last, message, more, one_way, ours,
+        reply, theirs, whole,
+    },
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Answers with this text, and nothing else happens.
+fn closes(raw: &mut Raw, packet: &Packet, text: &str) {
+    assert_eq!(raw.fault(packet).to_string(), text);
+    let said = raw.said();
+    let Some(Packet::Close { code, .. }) = said.last() else {
+        panic!("{said:?}");
+    };
+    assert_eq!(*code, CloseCode::LimitExceeded);
+}
+
+/// A machine with the least credit for requests and for replies.
+fn poor() -> Config {
+    config(|config| {
+        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
+        config.limits.reply_credit_bytes = MIN_CREDIT_BYTES;
+    })
+}
+
+#[test]
+fn requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
+    let mut raw = Raw::greeted_with(poor());
+    raw.send_all(&[call(0, None), call(1, None)]);
+    // Two of these are over the credit: the first may begin, as all that begin while any is left.
+    let half = MIN_CREDIT_BYTES as usize / 2;
+    raw.send_all(&[
+        message(theirs(0), whole(bytes(half))),
+        message(theirs(1), whole(bytes(half))),
+    ]);
+    assert_eq!(
+        raw.machine.held_bytes().0,
+        u64::from(MIN_CREDIT_BYTES) + 128
+    );
+    let text = "a message without credit for all calls together (request_credit_bytes)";
+    closes(&mut raw, &call(2, last("")), text);
+}
+
+#[test]
+fn empty_messages_cost_credit_too() {
+    let mut raw = Raw::greeted_with(poor());
+    raw.send_all(&[call(0, None)]);
+    for _ in 0..MIN_CREDIT_BYTES / 64 {
+        raw.send_all(&[message(theirs(0), whole(""))]);
+    }
+    let text = "a message without credit for all calls together (request_credit_bytes)";
+    closes(&mut raw, &message(theirs(0), whole("")), text);
+}
+
+#[test]
+fn replies_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
+    let mut raw = Raw::greeted_with(poor());
+    for token in 0..3 {
+        let started = raw.machine.start_call(raw.now, unary(""), token);
+        assert_eq!(started, Ok(StartedCall::Sent(ours(token))));
+    }
+    let half = bytes(MIN_CREDIT_BYTES as usize / 2);
+    raw.send_all(&[
+        reply(ours(0), whole(half.clone())),
+        reply(ours(1), whole(half)),
+    ]);
+    let text = "a message without credit for all calls together (reply_credit_bytes)";
+    closes(&mut raw, &reply(ours(2), last("")), text);
+}
+
+#[test]
+fn an_honest_side_waits_for_credit_of_all_calls_and_goes_on_with_it() {
+    let mut pair = Pair::greeted_with(poor(), poor());
+    let most = MIN_CREDIT_BYTES as usize;
+    let first = pair.start(1, b"");
+    pair.start(2, b"");
+    pair.run();
+    pair.server.heard();
+    let server = &mut pair.server.connection;
+    assert!(server.open_reply(first, Metadata::new()));
+    assert_eq!(server.send_message(first, bytes(most), false), Ok(true));
+    // The other call's reply waits, whole, until the first one was consumed.
+    let second = wawo_protocol::CallId::new(wawo_protocol::Side::Connecting, 1);
+    let mut metadata = Metadata::new();
+    metadata.insert("key", "value").unwrap();
+    server.reply(second, metadata.clone(), bytes(5));
+    pair.run();
+    assert_eq!(pair.client.heard().len(), 2);
+    pair.client.connection.consume(first, 1, most);
+    pair.run();
+    let ended = pair.client.ended();
+    assert_eq!((ended.token, ended.message), (2, Some(bytes(5))));
+    assert_eq!(ended.metadata, metadata);
+}
+
+#[test]
+fn a_call_that_is_over_gives_back_what_it_held() {
+    let mut raw = Raw::greeted_with(poor());
+    for round in 0..10 {
+        raw.send_all(&[
+            call(0, None),
+            message(theirs(0), whole(bytes(60_000))),
+            Packet::Cancel(theirs(0)),
+        ]);
+        assert_eq!(raw.machine.held_bytes(), (0, 0), "round {round}");
+        raw.said();
+    }
+}
+
+#[test]
+fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
+    let mut raw = Raw::greeted_with(config(|config| config.max_streams = 2));
+    let events = raw.send_all(&[call(0, None), call(1, whole("first")), call(2, None)]);
+    assert_eq!(events.len(), 2, "{events:?}");
+    let text = "2 streams are open already (max_streams)";
+    let said = raw.said();
+    let [Packet::End(end)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!((end.call, end.refused, &*end.text), (theirs(2), true, text));
+    // Unary calls are no streams, until they are answered with one.
+    raw.send_all(&[call(2, last(""))]);
+    assert!(!raw.machine.open_reply(theirs(2), Metadata::new()));
+    let said = raw.said();
+    assert!(
+        matches!(&said[..], [Packet::End(end)] if !end.refused && end.text == text),
+        "{said:?}"
+    );
+    // A stream that ends makes room.
+    raw.send_all(&[Packet::Cancel(theirs(0)), call(0, None)]);
+    assert_eq!(raw.said().len(), 1);
+}
+
+#[test]
+fn so_many_calls_may_be_cancelled_within_a_second() {
+    let mut raw = Raw::greeted_with(config(|config| config.max_cancels_per_second = 3));
+    for _ in 0..2 {
+        for _ in 0..3 {
+            raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
+        }
+        raw.now += SECOND;
+    }
+    for _ in 0..3 {
+        raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
+    }
+    raw.send_all(&[call(0, None)]);
+    let text = "more than 3 cancels within a second (max_cancels_per_second)";
+    closes(&mut raw, &Packet::Cancel(theirs(0)), text);
+}
+
+#[test]
+fn pings_that_come_too_early_end_the_connection_after_some() {
+    let mut raw = Raw::greeted();
+    for _ in 0..3 {
+        for _ in 0..4 {
+            raw.send_all(&[Packet::Ping(1)]);
+        }
+        // One in time is forgiving.
+        raw.now += SECOND / 2;
+    }
+    for _ in 0..4 {
+        raw.send_all(&[Packet::Ping(1)]);
+    }
+    let text = "more than 3 pings in a row, each too soon after the one before (max_early_pings)";
+    closes(&mut raw, &Packet::Ping(1), text);
+}
+
+#[test]
+fn packets_that_carry_nothing_end_the_connection_after_many() {
+    let idle: [fn(u32) -> Packet; 5] = [
+        |_| credit(CreditOf::Requests, 1023),
+        |_| message(theirs(0), whole("")),
+        |_| Packet::Cancel(theirs(0)),
+        |_| end(theirs(0), Code::Ok),
+        |_| credit(CreditOf::Call(theirs(0)), 2048),
+    ];
+    for packet in idle {
+        let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 10));
+        raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
+        for index in 0..10 {
+            raw.send_all(&[packet(index)]);
+        }
+        // Whatever is worth its while makes up for them.
+        raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
+        for index in 0..10 {
+            raw.send_all(&[packet(index)]);
+        }
+        let text = "more than 10 packets in a row that carry nothing (max_idle_packets)";
+        closes(&mut raw, &packet(10), text);
+    }
+}
+
+#[test]
+fn a_drain_that_is_said_again_and_again_carries_nothing() {
+    let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 10));
+    let drain = Packet::Drain { accepted: 0 };
+    for _ in 0..11 {
+        raw.send_all(std::slice::from_ref(&drain));
+    }
+    let text = "more than 10 packets in a row that carry nothing (max_idle_packets)";
+    closes(&mut raw, &drain, text);
+}
+
+#[test]
+fn a_message_in_crumbs_is_refused_after_a_hundred() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[call(0, first("x", 1_000_000))]);
+    for _ in 0..99 {
+        raw.send_all(&[continued(theirs(0), more("x"))]);
+    }
+    let text = "a message for call 1 with more than 100 chunks under 1 KiB (max_small_chunks)";
+    closes(&mut raw, &continued(theirs(0), more("x")), text);
+}
+
+#[test]
+fn a_packet_must_become_whole_in_time() {
+    let mut raw = Raw::greeted();
+    let mut packet = BytesMut::new();
+    call(0, last("hello")).encode(&mut packet);
+    let (start, rest) = packet.split_at(5);
+    raw.feed(start).unwrap();
+    raw.now += 10 * SECOND - Duration::from_nanos(1);
+    raw.machine.handle_timeout(raw.now).unwrap();
+    assert_eq!(raw.feed(&rest[..3]).unwrap(), []);
+    raw.now += Duration::from_nanos(1);
+    let error = raw.machine.handle_timeout(raw.now).unwrap_err();
+    let text = "a packet was not complete within 10s (packet_timeout)";
+    assert_eq!(error.to_string(), text);
+    let close = Packet::Close {
+        code: CloseCode::TimedOut,
+        text: text.to_owned(),
+    };
+    assert_eq!(raw.said(), [close]);
+}
+
+#[test]
+fn a_packet_that_became_whole_leaves_no_deadline_behind() {
+    let mut raw = Raw::greeted();
+    let mut packet = BytesMut::new();
+    call(0, last("hello")).encode(&mut packet);
+    for _ in 0..3 {
+        raw.feed(&packet[..5]).unwrap();
+        raw.now += 9 * SECOND;
+        raw.machine.handle_timeout(raw.now).unwrap();
+        assert_eq!(raw.feed(&packet[5..]).unwrap().len(), 1);
+        raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_cut_off() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[call(0, last(""))]);
+    raw.machine.reply(theirs(0), Metadata::new(), bytes(8_000));
+    raw.machine.output_blocked(raw.now);
+    // It takes enough within each period: it is slow, and not dead.
+    for _ in 0..1 {
+        raw.now += 10 * SECOND;
+        raw.machine.output().advance(4 * 1024);
+        raw.machine.handle_timeout(raw.now).unwrap();
+    }
+    raw.now += 10 * SECOND;
+    raw.machine.output().advance(1_000);
+    let error = raw.machine.handle_timeout(raw.now).unwrap_err();
+    let text = "the peer does not read: 2916 bytes wait for 10s (write_timeout)";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_peer_that_has_read_all_may_take_its_time_again() {
+    let mut raw = Raw::greeted();
+    for _ in 0..3 {
+        raw.send_all(&[call(0, last(""))]);
+        raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
+        raw.machine.output_blocked(raw.now);
+        raw.now += 6 * SECOND;
+        raw.machine.handle_timeout(raw.now).unwrap();
+        raw.said();
+        raw.machine.fill_output();
+    }
+}
+
+#[test]
+fn a_call_whose_reader_grants_nothing_is_ended() {
+    let mut raw = Raw::greeted();
+    let mut patient = call(0, last(""));
+    if let Packet::Call(call) = &mut patient {
+        call.timeout_ms = Some(0);
+    }
+    raw.send_all(&[patient]);
+    assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
+    let window = MIN_CREDIT_BYTES as usize;
+    for _ in 0..2 {
+        let sent = raw.machine.send_message(theirs(0), bytes(window), false);
+        assert_eq!(sent, Ok(false));
+    }
+    raw.said();
+    // Pings keep the connection; they do not keep the call.
+    for _ in 0..3 {
+        raw.now += 10 * SECOND;
+        raw.send_all(&[Packet::Ping(1)]);
+        raw.machine.handle_timeout(raw.now).unwrap();
+    }
+    let events = raw.feed(&[]).unwrap();
+    assert_eq!(events, [Event::Expired(theirs(0))]);
+    let said = raw.said();
+    let Some(Packet::End(end)) = said.last() else {
+        panic!("{said:?}");
+    };
+    assert_eq!(end.code, Code::ResourceExhausted);
+    assert_eq!(
+        end.text,
+        "the peer gave no credit for the call within 30s (stall_timeout)"
+    );
+}
+
+#[test]
+fn a_call_of_ours_that_is_granted_nothing_is_given_up() {
+    let mut raw = Raw::greeted();
+    let started = raw.machine.start_call(raw.now, stream(), 7);
+    assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
+    let window = MIN_CREDIT_BYTES as usize;
+    for _ in 0..2 {
+        raw.machine
+            .send_message(ours(0), bytes(window), false)
+            .unwrap();
+    }
+    raw.said();
+    for _ in 0..3 {
+        raw.now += 10 * SECOND;
+        raw.send_all(&[Packet::Ping(1)]);
+        raw.machine.handle_timeout(raw.now).unwrap();
+    }
+    let events = raw.feed(&[]).unwrap();
+    let [Event::Ended(ended)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((ended.token, ended.code), (7, Code::ResourceExhausted));
+    assert!(matches!(raw.said().last(), Some(Packet::Cancel(_))));
+}
+
+#[test]
+fn a_deadline_of_a_caller_is_capped() {
+    for (said, capped) in [
+        (Some(0), 5_000),
+        (Some(60_000), 5_000),
+        (Some(1_000), 1_000),
+    ] {
+        let mut raw = Raw::greeted_with(config(|config| config.max_timeout = Some(5 * SECOND)));
+        let mut packet = call(0, last(""));
+        if let Packet::Call(call) = &mut packet {
+            call.timeout_ms = said;
+        }
+        let events = raw.send_all(&[packet]);
+        let [Event::Called(called)] = &events[..] else {
+            panic!("{events:?}");
+        };
+        let deadline = raw.now + Duration::from_millis(capped);
+        assert_eq!(called.deadline, Some(deadline));
+    }
+}
+
+#[test]
+fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
+    let mut raw = Raw::greeted_with(config(|config| config.limits.max_calls = 64));
+    raw.send_all(&[credit(CreditOf::Replies, 1 << 24)]);
+    // Nobody takes the output: it fills, and then calls keep their slots.
+    let answer = bytes(10_000);
+    let mut answered = 0;
+    for index in 0..64 {
+        raw.send_all(&[call(index, last(""))]);
+        raw.machine
+            .reply(theirs(index), Metadata::new(), answer.clone());
+        answered += 1;
+    }
+    let waiting = raw.machine.output().len();
+    assert!(waiting < 256 * 1024 + 2 * answer.len(), "{waiting} bytes");
+    let in_flight = raw.machine.calls_served();
+    assert!(in_flight > 30, "{in_flight} of {answered} in flight");
+    // Also those that fail or are cancelled.
+    raw.send_all(&[Packet::Cancel(theirs(63))]);
+    assert_eq!(raw.machine.calls_served(), in_flight);
+    assert!(raw.machine.output().len() == waiting);
+    let text = "call 127 was started while a call with this id was in flight";
+    assert_eq!(raw.fault(&call(63, last(""))).to_string(), text);
+}
+
+#[test]
+fn a_waiting_answer_leaves_when_the_peer_reads_and_a_cancelled_one_does_not() {
+    let mut raw = Raw::greeted();
+    for index in 0..64 {
+        raw.send_all(&[call(index, last(""))]);
+        raw.machine
+            .reply(theirs(index), Metadata::new(), bytes(10_000));
+    }
+    assert!(raw.machine.calls_served() > 0);
+    raw.send_all(&[Packet::Cancel(theirs(63))]);
+    // The peer grants what it has read, in time.
+    raw.send_all(&[credit(CreditOf::Replies, 1 << 20)]);
+    let mut said = Vec::new();
+    while raw.machine.calls_served() > 0 {
+        said.extend(raw.said());
+    }
+    said.extend(raw.said());
+    let replies = said
+        .iter()
+        .filter(|packet| matches!(packet, Packet::Reply(_)));
+    assert_eq!(replies.count(), 63);
+    let cancelled = said.iter().any(
+        |packet| matches!(packet, Packet::End(end) if end.call == theirs(63) && end.code == Code::Cancelled),
+    );
+    assert!(cancelled);
+}
+
+#[test]
+fn a_caller_that_says_all_before_it_reads_comes_to_its_end() {
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+    }));
+    raw.send_all(&[call(0, None)]);
+    // The reply is complete, and waits for credit that this caller does not give yet.
+    assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
+    for _ in 0..2 {
+        let sent = raw.machine.send_message(theirs(0), bytes(40_000), false);
+        assert_eq!(sent, Ok(false));
+    }
+    raw.machine.end(End {
+        call: theirs(0),
+        code: Code::Ok,
+        refused: false,
+        metadata: Metadata::new(),
+        text: String::new(),
+        details: Bytes::new(),
+    });
+    raw.said();
+    let mut granted = MIN_CREDIT_BYTES;
+    for _ in 0..20 {
+        raw.send_all(&[message(theirs(0), whole(bytes(32_000)))]);
+        granted -= 32_000;
+        for packet in raw.said() {
+            if let Packet::Credit {
+                of: CreditOf::Call(_),
+                bytes,
+            } = packet
+            {
+                granted += bytes;
+            }
+        }
+        assert!(granted >= 32_000);
+    }
+}
+
+#[test]
+fn a_slot_that_a_chunked_one_way_message_frees_goes_to_a_call_that_waits() {
+    let few = config(|config| {
+        config.limits.max_calls = 64;
+        config.limits.max_packet_bytes = 16 * 1024;
+        config.limits.request_credit_bytes = 64 << 20;
+    });
+    let mut pair = Pair::greeted_with(Config::default(), few);
+    for _ in 0..64 {
+        let note = NewCall {
+            one_way: true,
+            ..unary(bytes(17_000))
+        };
+        pair.client.connection.send_one_way(pair.now, note).unwrap();
+    }
+    pair.start_waiting(1, unary("x"));
+    pair.run();
+    let events = pair.server.heard();
+    let calls = events
+        .iter()
+        .filter(|event| matches!(event, Event::Called(called) if called.call.is_some()));
+    assert_eq!(calls.count(), 1);
+    assert_eq!(pair.client.connection.calls_waiting(), 0);
+}
+
+#[test]
+fn an_oversized_last_reply_frees_its_slot_and_nothing_is_said_after_it() {
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
+    }));
+    let started = raw.machine.start_call(raw.now, unary(""), 5);
+    assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
+    raw.said();
+    let events = raw.send_all(&[reply(ours(0), last(bytes(100_000)))]);
+    assert!(matches!(&events[..], [Event::Ended(ended)] if ended.code == Code::ResourceExhausted));
+    let said = raw.said();
+    assert!(
+        !said
+            .iter()
+            .any(|packet| matches!(packet, Packet::Cancel(_))),
+        "{said:?}"
+    );
+    assert_eq!(raw.machine.calls_started(), 0);
+}
+
+#[test]
+fn an_end_fits_into_the_least_packet() {
+    let least = config(|config| {
+        config.limits.max_packet_bytes = 16 * 1024;
+        config.limits.max_metadata_bytes = 16 * 1024 - 64;
+    });
+    let mut pair = Pair::greeted_with(least, Config::default());
+    let call = pair.start(1, b"");
+    pair.run();
+    pair.server.called();
+    let mut metadata = Metadata::new();
+    metadata.insert("k-bin", bytes(16_000)).unwrap();
+    pair.server.connection.end(End {
+        call,
+        code: Code::Internal,
+        refused: false,
+        metadata,
+        text: "x".repeat(1000),
+        details: Bytes::new(),
+    });
+    pair.run();
+    assert_eq!(pair.client.ended().text.len(), 1000);
+}
+
+#[test]
+fn requests_that_nobody_reads_any_more_are_granted_also_in_the_middle_of_one() {
+    let narrow = config(|config| config.limits.initial_credit_bytes = MIN_CREDIT_BYTES);
+    let mut pair = Pair::greeted_with(Config::default(), narrow);
+    let started = pair.client.connection.start_call(pair.now, stream(), 1);
+    let Ok(StartedCall::Sent(call)) = started else {
+        panic!("{started:?}");
+    };
+    for length in [60_000, 200_000] {
+        let client = &mut pair.client.connection;
+        client.send_message(call, bytes(length), false).unwrap();
+    }
+    pair.run();
+    assert_eq!(pair.server.heard().len(), 2);
+    // What a driver says when the handler lets its requests go.
+    let server = &mut pair.server.connection;
+    server.consume(call, usize::MAX, usize::MAX);
+    pair.run();
+    let events = pair.server.heard();
+    assert!(
+        matches!(&events[..], [Event::Message { message, .. }] if message.len() == 200_000),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn times_without_end_are_no_fault() {
+    let patient = config(|config| {
+        config.keep_alive_interval = Duration::MAX;
+        config.keep_alive_timeout = Duration::MAX;
+        config.handshake_timeout = Duration::MAX;
+        config.packet_timeout = Duration::MAX;
+        config.write_timeout = Duration::MAX;
+        config.stall_timeout = Duration::MAX;
+        config.default_timeout = Some(Duration::MAX);
+        config.max_timeout = Some(Duration::MAX);
+    });
+    let mut pair = Pair::greeted_with(patient.clone(), patient);
+    pair.start(1, b"");
+    pair.run_for(Duration::from_secs(3600));
+    assert!(pair.client.error.is_none() && pair.server.error.is_none());
+}
+
+#[test]
+fn a_large_packet_on_a_slow_link_is_no_silence() {
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.limits.max_packet_bytes = 8 << 20;
+        config.limits.max_message_bytes = 8 << 20;
+        config.limits.initial_credit_bytes = 8 << 20;
+        config.packet_timeout = 60 * SECOND;
+    }));
+    let mut packet = BytesMut::new();
+    call(0, last(bytes(4 << 20))).encode(&mut packet);
+    for piece in packet.chunks(100_000) {
+        raw.now += SECOND;
+        raw.machine.handle_timeout(raw.now).unwrap();
+        raw.feed(piece).unwrap();
+    }
+}
+
+#[test]
+fn a_hello_has_its_own_limit() {
+    let mut raw = Raw::silent();
+    let mut wire = BytesMut::from(&b"WAWO/1\r\n"[..]);
+    wire.extend_from_slice(&16_385_u32.to_be_bytes());
+    wire.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+    let error = raw.feed(&wire).unwrap_err();
+    assert!(
+        matches!(error, ConnectionError::PeerMisbehaved(_)),
+        "{error}"
+    );
+    assert!(error.to_string().contains("16385 bytes"), "{error}");
+}
+
+#[test]
+fn a_one_way_message_holds_credit_until_it_was_served() {
+    let mut raw = Raw::greeted_with(poor());
+    let events = raw.send_all(&[one_way(None, last(bytes(1_000)))]);
+    let [Event::Called(called)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(raw.machine.held_bytes(), (1_064, 0));
+    raw.machine.one_way_served(called.cost);
+    assert_eq!(raw.machine.held_bytes(), (0, 0));
+}
+
+#[test]
+fn calls_of_a_draining_side_hold_nothing() {
+    let mut raw = Raw::greeted_with(poor());
+    raw.machine.drain();
+    for index in 0..100 {
+        let id = theirs(index);
+        raw.send_all(&[call_as(id, whole(bytes(1_000)))]);
+        raw.said();
+        assert_eq!(raw.machine.held_bytes(), (0, 0));
+    }
+}
