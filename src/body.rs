@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub use crate::body::streaming::{Sender, Streaming};
+pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
 
 /// The encoded messages of one direction of a call.
 #[allow(clippy::exhaustive_enums, reason = "one message, or any number")]

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use wawo_protocol::Metadata;
 
 use crate::{
@@ -23,22 +24,32 @@ use crate::{
     reply::ReplyFuture,
     request::Request,
     response::Response,
-    status::{Result, Status},
+    status::{Delivery, Result, Status},
 };
 
 /// A call, as a stub's method returns it: a future that starts the call when it is first polled.
 ///
 /// A call fails when its deadline passes: the shortest of its own [`timeout`](Self::timeout), the
 /// deadline of the handler in which it was made, and, without either, the default timeout of what
-/// carries it. The time runs from the first poll and covers waiting, sending and the reply.
+/// carries it. The time runs from the first poll and covers waiting, sending, the reply, and each
+/// item of a stream.
 ///
-/// Dropping the future after it was started cancels the call on the other side.
+/// Dropping the future after it was started cancels the call on the other side; so does dropping
+/// the stream that it resolved to, or the [`CallToken`] of [`with_token`](Self::with_token). A call
+/// that a handler makes is cancelled with the call that the handler works on.
+///
+/// A one-way call resolves when the message was given to the connection; see
+/// [`Peer::drain`](crate::Peer::drain) for a way to see that all have left before a program ends.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<R> {
     method: &'static MethodDescriptor,
     state: State,
     timeout: Option<Duration>,
-    inherited: Option<Instant>,
+    /// The call that a handler works on, which makes this one.
+    parent: Option<Context>,
+    token: Option<CancellationToken>,
+    /// Resolves when one of these two is cancelled. Made when the call has to wait.
+    cancelled: Option<Cancelled>,
     refused: Option<Status>,
     read: fn(&'static MethodDescriptor, Body) -> Result<R>,
 }
@@ -61,7 +72,9 @@ impl<R> Call<R> {
             method,
             state: State::New(Box::new((to.clone(), request))),
             timeout: None,
-            inherited: Context::current().and_then(|context| context.deadline()),
+            parent: Context::current(),
+            token: None,
+            cancelled: None,
             refused: None,
             read,
         }
@@ -80,15 +93,25 @@ impl<R> Call<R> {
         if let State::New(new) = &mut self.state
             && let Err(error) = new.1.metadata_mut().insert(key, value)
         {
-            self.refused.get_or_insert_with(|| error.into());
+            let status = || Status::from(error).with_delivery(Delivery::NotSent);
+            self.refused.get_or_insert_with(status);
         }
         self
     }
 
-    /// Does not inherit the deadline of the handler in which the call is made.
+    /// Does not inherit the deadline, the cancellation and the trace context of the handler in
+    /// which the call is made.
     pub fn detached(mut self) -> Self {
-        self.inherited = None;
+        self.parent = None;
         self
+    }
+
+    /// The call, and a token that cancels it when it is dropped: for whoever decides elsewhere
+    /// that the call is no longer wanted.
+    pub fn with_token(mut self) -> (Self, CallToken) {
+        let token = self.token.get_or_insert_default();
+        let guard = token.clone().drop_guard();
+        (self, CallToken(guard))
     }
 
     /// Resolves to the reply and its metadata.
@@ -110,7 +133,13 @@ impl<R> Call<R> {
         let State::Started(reply) = &mut self.state else {
             return Poll::Pending;
         };
-        let result = ready!(Pin::new(reply).poll(cx));
+        let result = match Pin::new(reply).poll(cx) {
+            Poll::Ready(result) => result.map(|response| self.watch(response)),
+            Poll::Pending => {
+                ready!(self.poll_cancelled(cx));
+                Err(given_up())
+            }
+        };
         self.state = State::Ended;
         Poll::Ready(result.map_err(Status::returned))
     }
@@ -124,6 +153,10 @@ impl<R> Call<R> {
             Some(status) => ReplyFuture::ready(Err(status)),
             None => {
                 request.set_deadline(self.deadline());
+                if let Some(parent) = &self.parent {
+                    request.depth = parent.depth() + 1;
+                    inherit_trace(parent, request.metadata_mut());
+                }
                 to.start(request)
             }
         };
@@ -135,7 +168,108 @@ impl<R> Call<R> {
             let now = tokio::time::Instant::now().into_std();
             now + timeout.min(MAX_TIMEOUT)
         });
-        [own, self.inherited].into_iter().flatten().min()
+        let inherited = self.parent.as_ref().and_then(Context::deadline);
+        [own, inherited].into_iter().flatten().min()
+    }
+
+    /// Resolves when the call is no longer wanted, by its token or because of its parent.
+    fn poll_cancelled(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        match self.cancelled() {
+            Some(cancelled) => cancelled.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn cancelled(&mut self) -> Option<&mut Cancelled> {
+        if self.cancelled.is_none() {
+            let parent = self.parent.as_ref().map(Context::cancellation);
+            let token = self.token.clone().map(CancellationToken::cancelled_owned);
+            self.cancelled = match (parent, token) {
+                (None, None) => return None,
+                (Some(one), None) | (None, Some(one)) => Some(Box::pin(one)),
+                (Some(parent), Some(token)) => Some(Box::pin(async move {
+                    tokio::select! {
+                        () = parent => {}
+                        () = token => {}
+                    }
+                })),
+            };
+        }
+        self.cancelled.as_mut()
+    }
+
+    /// Lets a stream of replies end as the call would have.
+    fn watch(&mut self, response: Response) -> Response {
+        let (metadata, body) = response.into_parts();
+        let body = match body {
+            Body::Many(replies) if self.cancelled().is_some() => {
+                let cancelled = self.cancelled.take();
+                Body::Many(Streaming::new(Watched { replies, cancelled }))
+            }
+            body => body,
+        };
+        Response::new(metadata, body)
+    }
+}
+
+type Cancelled = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn given_up() -> Status {
+    Status::cancelled("the call was given up").with_delivery(Delivery::Unknown)
+}
+
+/// What a call that a handler makes carries on of the W3C trace context.
+fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
+    for key in ["traceparent", "tracestate", "baggage"] {
+        if metadata.bytes(key).is_none()
+            && let Some(value) = parent.all_metadata().bytes(key)
+        {
+            // It came as metadata, so it can go as metadata.
+            let _ = metadata.insert(key, value.clone());
+        }
+    }
+}
+
+/// A stream of replies that ends when its call is no longer wanted.
+struct Watched {
+    replies: Streaming<Bytes>,
+    cancelled: Option<Cancelled>,
+}
+
+impl Stream for Watched {
+    type Item = Result<Bytes>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes>>> {
+        if let Poll::Ready(item) = Pin::new(&mut self.replies).poll_next(cx) {
+            return Poll::Ready(item);
+        }
+        if let Some(cancelled) = &mut self.cancelled {
+            ready!(cancelled.as_mut().poll(cx));
+            // Dropping it is what tells the other side.
+            self.replies = Streaming::empty();
+            self.cancelled = None;
+            return Poll::Ready(Some(Err(given_up())));
+        }
+        Poll::Pending
+    }
+}
+
+/// Cancels a call when it is dropped; see [`Call::with_token`]. Dropping it after the call has
+/// ended does nothing.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the call"]
+pub struct CallToken(#[allow(dead_code, reason = "it is its drop that matters")] DropGuard);
+
+impl CallToken {
+    /// Cancels the call now.
+    pub fn cancel(self) {}
+
+    /// Lets the call go on without a token.
+    pub fn keep(self) {
+        self.0.disarm();
     }
 }
 

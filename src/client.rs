@@ -8,7 +8,7 @@ use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
 use crate::{
     dispatch::{Dispatch, DuplicateService},
-    peer::{self, Peer},
+    peer::{self, Peer, Teller},
     serve::{CallService, Serve},
     services::Services,
     transport::{self, Address, AddressError, Transport},
@@ -130,7 +130,8 @@ impl<L> PeerBuilder<L> {
         let (service, table) = self.services.build()?;
         let mut config = self.config;
         config.services = table;
-        let (peer, _) = peer::start(Side::Connecting, transport, address, config, service)?;
+        let (side, teller) = (Side::Connecting, Teller::default());
+        let (peer, _) = peer::start(side, transport, address, config, service, teller)?;
         peer.greeted().await.map_err(ConnectError::Hello)?;
         Ok(peer)
     }

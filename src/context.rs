@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wawo_protocol::Metadata;
 
 use crate::{extensions::Extensions, request::Parts, status::Result};
@@ -23,9 +23,11 @@ tokio::task_local! {
 /// What a handler knows of its call: metadata, deadline, cancellation, the peer that calls, and
 /// what layers left. Cheap to clone.
 ///
-/// While a handler runs, calls that it makes inherit its deadline: [`Context::current`] is this
-/// context for all that runs in the handler's task. Take it along into tasks of your own with
-/// [`wawo::spawn`](crate::spawn) or [`scope`](Self::scope).
+/// While a handler runs, calls that it makes inherit its deadline, its cancellation and its trace
+/// context (the metadata `traceparent`, `tracestate` and `baggage`): [`Context::current`] is this
+/// context for all that runs in the handler's task, and in its stream of replies. Take it along
+/// into tasks of your own with [`wawo::spawn`](crate::spawn) or [`scope`](Self::scope); leave it
+/// behind for one call with [`Call::detached`](crate::Call::detached).
 #[derive(Clone)]
 pub struct Context(Arc<Shared>);
 
@@ -33,6 +35,7 @@ struct Shared {
     metadata: Metadata,
     deadline: Option<Instant>,
     extensions: Extensions,
+    depth: u32,
     caller: Option<Arc<dyn Any + Send + Sync>>,
     reply_metadata: Mutex<Metadata>,
     /// Made when first asked for: most handlers never ask.
@@ -45,6 +48,7 @@ impl Context {
             metadata: std::mem::take(&mut parts.metadata),
             deadline: parts.deadline,
             extensions: std::mem::take(&mut parts.extensions),
+            depth: parts.depth,
             caller: parts.caller.take(),
             reply_metadata: Mutex::new(Metadata::new()),
             cancelled: OnceLock::new(),
@@ -121,6 +125,16 @@ impl Context {
             .is_some_and(CancellationToken::is_cancelled)
     }
 
+    /// How many calls led to this one.
+    pub(crate) fn depth(&self) -> u32 {
+        self.0.depth
+    }
+
+    /// Resolves when the call is cancelled; outlives the context.
+    pub(crate) fn cancellation(&self) -> WaitForCancellationFutureOwned {
+        self.token().clone().cancelled_owned()
+    }
+
     pub(crate) fn caller(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.0.caller.as_ref()
     }
@@ -178,7 +192,7 @@ impl fmt::Debug for Context {
 }
 
 /// Spawns a task that keeps the current [`Context`], if there is one: calls made in it inherit
-/// the deadline. `tokio::spawn` loses it.
+/// deadline, cancellation and trace context. `tokio::spawn` loses it.
 ///
 /// # Panics
 ///

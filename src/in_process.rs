@@ -1,19 +1,23 @@
 //! A service in the same process, called without a connection.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::Sleep;
 use wawo_protocol::Metadata;
 
 use crate::{
-    body::Body,
+    body::{Body, Streaming},
     caller::{Calls, Start, TwoWay},
-    panic::{Catch, catch},
+    depth,
+    panic::{Catch, catch, caught},
     reply::ReplyFuture,
     request::Request,
     response::Response,
@@ -60,17 +64,17 @@ impl Start for Shared {
         request.set_deadline(Some(deadline));
         let one_way = request.is_one_way();
         let reply = ReplyFuture::boxed(async move {
+            depth::check(request.depth, MAX_CALL_DEPTH)?;
             let begin = || {
                 let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
                 service.call(request)
             };
             let mut reply = Catch(catch(begin)?);
             let answer = poll_fn(|cx| Pin::new(&mut reply).poll(cx));
-            match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(result) => result,
-                Err(_) => Err(Status::deadline_exceeded("no reply before the deadline")
-                    .with_delivery(Delivery::Unknown)),
-            }
+            let result = tokio::time::timeout_at(deadline.into(), answer).await;
+            let response = result.map_err(|_| too_late())?.inspect_err(Status::log)?;
+            let (metadata, body) = response.into_parts();
+            Ok(Response::new(metadata, guard(body, deadline)))
         });
         match one_way {
             false => reply,
@@ -79,6 +83,42 @@ impl Start for Shared {
                 ReplyFuture::ready(nothing())
             }
         }
+    }
+}
+
+/// As over a connection by default: see `max_call_depth` of [`Config`](wawo_protocol::Config).
+const MAX_CALL_DEPTH: u32 = 16;
+
+fn too_late() -> Status {
+    Status::deadline_exceeded("no reply before the deadline").with_delivery(Delivery::Unknown)
+}
+
+/// A stream of replies ends at the deadline of its call, and a panic in it stays in it.
+fn guard(body: Body, deadline: Instant) -> Body {
+    match body {
+        Body::One(message) => Body::One(message),
+        Body::Many(replies) => Body::Many(Streaming::new(Guarded {
+            replies,
+            deadline: Box::pin(tokio::time::sleep_until(deadline.into())),
+        })),
+    }
+}
+
+struct Guarded {
+    replies: Streaming<Bytes>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Stream for Guarded {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        if let Poll::Ready(item) = caught(&mut self.replies, cx) {
+            return Poll::Ready(item);
+        }
+        ready!(self.deadline.as_mut().poll(cx));
+        self.replies = Streaming::empty();
+        Poll::Ready(Some(Err(too_late())))
     }
 }
 

@@ -14,6 +14,7 @@ mod codec;
 #[doc(hidden)]
 pub mod codegen;
 mod context;
+mod depth;
 mod descriptor;
 mod dispatch;
 mod extensions;
@@ -37,8 +38,8 @@ pub use wawo_protocol::{
 };
 
 pub use crate::{
-    body::{Body, Sender, Streaming},
-    call::Call,
+    body::{Body, Sender, StreamEnd, Streaming},
+    call::{Call, CallToken},
     caller::{Answers, Calls, OneWay, Start, TwoWay},
     channel::Channel,
     client::{ConnectError, PeerBuilder},
@@ -48,12 +49,12 @@ pub use crate::{
     dispatch::{Dispatch, DuplicateService},
     extensions::Extensions,
     in_process::InProcess,
-    peer::Peer,
+    peer::{CutPeer, DrainReport, Events, Peer, PeerEvent, WeakPeer},
     reply::ReplyFuture,
     request::Request,
     response::Response,
     serve::{CallService, Layered, Serve},
-    server::{ServeError, Server, ServerBuilder},
+    server::{ServeError, Server, ServerBuilder, ServerHandle, shutdown_signal},
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{Address, AddressError, Transport},
 };

@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_core::Stream;
+
 use crate::{
+    body::Streaming,
     response::Response,
     status::{Result, Status},
 };
@@ -17,6 +20,20 @@ use crate::{
 /// whoever called it, so that nothing broken is used again.
 pub(crate) fn catch<R>(function: impl FnOnce() -> R) -> Result<R> {
     catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(panic.as_ref()))
+}
+
+/// The next item of a stream, which may panic: it fails then.
+pub(crate) fn caught<T>(
+    stream: &mut Streaming<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<T>>> {
+    match catch(|| Pin::new(&mut *stream).poll_next(cx)) {
+        Ok(poll) => poll,
+        Err(status) => {
+            *stream = Streaming::empty();
+            Poll::Ready(Some(Err(status)))
+        }
+    }
 }
 
 /// The answer of a handler, which may panic whenever it is polled.

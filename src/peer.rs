@@ -1,6 +1,8 @@
 //! The other end of a connection, as a handle: either side may call.
 
+mod drain;
 mod driver;
+mod events;
 mod incoming;
 mod mailbox;
 mod outgoing;
@@ -9,7 +11,10 @@ mod stream;
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     task::{self, Poll},
     time::Duration,
 };
@@ -19,12 +24,20 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{ConnectionError, Hello, Metadata, Side};
 
-pub(crate) use crate::peer::driver::start;
+pub use crate::peer::{
+    drain::{CutPeer, DrainReport},
+    events::{Events, PeerEvent},
+};
+pub(crate) use crate::peer::{driver::start, events::Teller};
 use crate::{
     body::Body,
+    call::MAX_TIMEOUT,
     caller::{Calls, Start, TwoWay},
     context::Context,
-    peer::mailbox::{Command, Mailbox, NotTaken, not_sent},
+    peer::{
+        drain::Drain,
+        mailbox::{Command, Mailbox, NotTaken, not_sent},
+    },
     reply::{Canceller, ReplyFuture, ReplySlot},
     request::Request,
     response::Response,
@@ -42,6 +55,11 @@ use crate::{
 pub struct Peer(Arc<Handle>);
 
 impl Peer {
+    /// A number that no other peer in this process has or had.
+    pub fn id(&self) -> u64 {
+        self.0.shared.id
+    }
+
     /// The address of the other side: of its listener if we connected, else where it came from.
     /// `None` for a transport that was opened by other means.
     pub fn address(&self) -> Option<&Address> {
@@ -52,6 +70,39 @@ impl Peer {
     pub fn identity(&self) -> &str {
         let hello = self.0.shared.hello.get();
         hello.map_or("", |hello| &hello.identity)
+    }
+
+    /// The proof of its identity that the other side gave in its hello, for the application to
+    /// check. Empty before the hello.
+    pub fn credentials(&self) -> Bytes {
+        let hello = self.0.shared.hello.get();
+        hello.map_or_else(Bytes::new, |hello| hello.credentials.clone())
+    }
+
+    /// What happens to this peer from now on. The last event is that the connection is over.
+    pub fn events(&self) -> Events {
+        self.0.shared.teller.events(Some(self.0.shared.id))
+    }
+
+    /// This peer, without keeping its connection open.
+    pub fn downgrade(&self) -> WeakPeer {
+        WeakPeer {
+            id: self.0.shared.id,
+            address: self.0.shared.address.clone(),
+            handle: Arc::downgrade(&self.0),
+        }
+    }
+
+    /// Waits until either side takes no more calls, or the connection is over. A handler whose
+    /// stream would go on for ever ends it then, with [`Context::peer`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn draining(&self) {
+        let is_over = |stage: &Stage| matches!(stage, Stage::Draining | Stage::Closed(_));
+        // The sender lives as long as this peer.
+        let _ = self.0.shared.stage.subscribe().wait_for(is_over).await;
     }
 
     /// Waits until the connection is over, and tells why.
@@ -83,13 +134,18 @@ impl Peer {
         self.0.shared.mailbox.push_end(command);
     }
 
+    /// Whether the hello of the other side has not come yet.
+    pub(crate) fn is_greeting(&self) -> bool {
+        matches!(&*self.0.shared.stage.borrow(), Stage::Greeting)
+    }
+
     /// Waits until the hellos are exchanged.
     pub(crate) async fn greeted(&self) -> Result<(), ConnectionError> {
         let mut stage = self.0.shared.stage.subscribe();
         loop {
             match &*stage.borrow_and_update() {
                 Stage::Greeting => {}
-                Stage::Open => return Ok(()),
+                Stage::Open | Stage::Draining => return Ok(()),
                 Stage::Closed(error) => return Err(error.clone()),
             }
             if stage.changed().await.is_err() {
@@ -103,7 +159,7 @@ impl Peer {
         static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
         UNCONNECTED
             .get_or_init(|| {
-                let shared = Shared::new(Side::Accepting, None, None);
+                let shared = Shared::new(Side::Accepting, None, None, Teller::default());
                 shared.mailbox.close(ConnectionError::ClosedHere);
                 shared
                     .stage
@@ -111,6 +167,31 @@ impl Peer {
                 Self(Arc::new(Handle { shared }))
             })
             .clone()
+    }
+}
+
+/// A [`Peer`] that does not keep its connection open.
+#[derive(Debug, Clone)]
+pub struct WeakPeer {
+    id: u64,
+    address: Option<Address>,
+    handle: Weak<Handle>,
+}
+
+impl WeakPeer {
+    /// See [`Peer::id`].
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// See [`Peer::address`].
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// The peer, unless its connection is over and nobody holds it any more.
+    pub fn upgrade(&self) -> Option<Peer> {
+        self.handle.upgrade().map(Peer)
     }
 }
 
@@ -183,7 +264,12 @@ impl Drop for Handle {
 /// What a driver shares with those who hold its peer.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    id: u64,
     pub(crate) mailbox: Mailbox,
+    /// What all streams to the other side hold in their outboxes, in bytes.
+    pub(crate) outboxes: AtomicUsize,
+    pub(crate) teller: Teller,
+    pub(crate) drain: Drain,
     side: Side,
     address: Option<Address>,
     default_timeout: Option<Duration>,
@@ -196,16 +282,28 @@ pub(crate) struct Shared {
 enum Stage {
     Greeting,
     Open,
+    /// One side takes no more calls.
+    Draining,
     Closed(ConnectionError),
 }
 
 impl Shared {
-    fn new(side: Side, address: Option<Address>, default_timeout: Option<Duration>) -> Arc<Self> {
+    fn new(
+        side: Side,
+        address: Option<Address>,
+        default_timeout: Option<Duration>,
+        teller: Teller,
+    ) -> Arc<Self> {
+        static LAST_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
+            id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
             mailbox: Mailbox::default(),
+            outboxes: AtomicUsize::new(0),
+            teller,
+            drain: Drain::default(),
             side,
             address,
-            default_timeout,
+            default_timeout: default_timeout.map(|timeout| timeout.min(MAX_TIMEOUT)),
             hello: OnceLock::new(),
             stage: watch::Sender::new(Stage::Greeting),
         })
@@ -243,12 +341,27 @@ impl Handle {
 
     fn send(self: Arc<Self>, request: Request) -> ReplyFuture {
         let bytes = message_bytes(&request);
+        if let Some(status) = self.refuses(bytes) {
+            return ReplyFuture::ready(Err(status));
+        }
         match self.shared.mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),
             Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
             Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request, bytes),
             Err(NotTaken::Full(_)) => ReplyFuture::ready(Err(no_room())),
         }
+    }
+
+    /// A one-way message that the peer would not take: its sender hears of it here or never.
+    fn refuses(&self, bytes: usize) -> Option<Status> {
+        let max = self.shared.hello.get()?.limits.max_message_bytes;
+        (bytes > max as usize).then(|| {
+            let text = format!(
+                "the call was not sent: a message of {bytes} bytes; \
+                 the peer takes at most {max} (its max_message_bytes)"
+            );
+            Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
+        })
     }
 
     /// Starts a call once the driver has room for it, if that comes before the deadline.

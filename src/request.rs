@@ -18,6 +18,8 @@ pub struct Request {
     deadline: Option<Instant>,
     extensions: Extensions,
     body: Body,
+    /// How many calls led to this one.
+    pub(crate) depth: u32,
     /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type belongs to a
     /// module above this one.
     pub(crate) caller: Option<Arc<dyn Any + Send + Sync>>,
@@ -40,6 +42,7 @@ impl Request {
             deadline: None,
             extensions: Extensions::default(),
             body,
+            depth: 0,
             caller: None,
         }
     }
@@ -95,6 +98,11 @@ impl Request {
         &self.body
     }
 
+    /// The messages of the call, to be changed.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
     /// Takes the request apart.
     pub(crate) fn into_parts(self) -> Parts {
         Parts {
@@ -102,6 +110,7 @@ impl Request {
             deadline: self.deadline,
             extensions: self.extensions,
             body: self.body,
+            depth: self.depth,
             caller: self.caller,
         }
     }
@@ -113,6 +122,7 @@ pub(crate) struct Parts {
     pub(crate) deadline: Option<Instant>,
     pub(crate) extensions: Extensions,
     pub(crate) body: Body,
+    pub(crate) depth: u32,
     pub(crate) caller: Option<Arc<dyn Any + Send + Sync>>,
 }
 

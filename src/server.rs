@@ -1,17 +1,21 @@
 //! Serving services to all who connect.
 
 mod accept;
+mod drain;
+mod handle;
+mod registry;
 
-use std::io;
+use std::{future::Future, io, time::Duration};
 
 use thiserror::Error;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, Side};
 
+pub use crate::server::handle::{ServerHandle, shutdown_signal};
 use crate::{
     dispatch::{Dispatch, DuplicateService},
-    peer::{self, Peer},
+    peer::{self, DrainReport, Peer},
     serve::{BoxService, CallService, Serve},
     services::Services,
     transport::{Address, AddressError, Listener, Transport},
@@ -28,15 +32,25 @@ use crate::{
 /// # }
 /// ```
 ///
-/// It serves while [`run`](Self::run) is polled. Dropping the server, or the future of `run`,
-/// closes its listeners and its connections at once.
+/// It serves while [`run`](Self::run) is polled, until it is drained by its [`handle`](Self::handle).
+/// Dropping the server, or the future of `run`, closes its listeners and its connections at once.
 #[derive(Debug)]
 pub struct Server {
     service: BoxService,
     config: Config,
-    max_connections: usize,
+    limits: ServerLimits,
     listeners: Vec<Listener>,
     connections: JoinSet<()>,
+    handle: ServerHandle,
+    report: watch::Sender<Option<DrainReport>>,
+}
+
+/// How many connections a server takes.
+#[derive(Debug, Clone, Copy)]
+struct ServerLimits {
+    connections: usize,
+    greeting: usize,
+    a_host: usize,
 }
 
 /// Puts a [`Server`] together.
@@ -45,7 +59,7 @@ pub struct Server {
 pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: Config,
-    max_connections: usize,
+    limits: ServerLimits,
 }
 
 impl Server {
@@ -54,7 +68,11 @@ impl Server {
         ServerBuilder {
             services: Services::new(),
             config: Config::default(),
-            max_connections: 10_000,
+            limits: ServerLimits {
+                connections: 10_000,
+                greeting: 1_000,
+                a_host: usize::MAX,
+            },
         }
     }
 
@@ -78,6 +96,11 @@ impl Server {
         addresses.filter_map(Result::ok).collect()
     }
 
+    /// What others may do with the server while it runs.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
     /// Serves over a transport that is open already; the peer is at the other end of it. It is
     /// served until it closes, or the server is dropped.
     ///
@@ -94,15 +117,17 @@ impl Server {
         from: Option<Address>,
     ) -> Result<Peer, ServeError> {
         let (config, service) = (self.config.clone(), self.service.clone());
-        let (peer, driver) = peer::start(Side::Accepting, transport, from, config, service)?;
-        let kept = peer.clone();
-        let abort = AbortOnDrop(driver);
+        let shared = &self.handle.shared;
+        let (side, teller) = (Side::Accepting, shared.teller.clone());
+        let (peer, driver) = peer::start(side, transport, from, config, service, teller)?;
+        shared.registry.add(&peer);
+        let (kept, shared) = (peer.clone(), shared.clone());
+        let mut driver = AbortOnDrop(driver);
         self.connections.spawn(async move {
-            // The last clone of a peer closes its connection; this one lasts as long as it does.
-            let _kept = kept;
-            let mut abort = abort;
             // A driver that panics has ended its connection, and the panic was printed.
-            let _ = (&mut abort.0).await;
+            let _ = (&mut driver.0).await;
+            // The last clone of a peer closes its connection; this one lasts as long as it does.
+            shared.registry.remove(&kept);
         });
         Ok(peer)
     }
@@ -129,7 +154,7 @@ impl<L> ServerBuilder<L> {
         ServerBuilder {
             services: self.services.layer(layer),
             config: self.config,
-            max_connections: self.max_connections,
+            limits: self.limits,
         }
     }
 
@@ -139,9 +164,25 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// How many connections there may be; further ones wait to be accepted. Default 10,000.
+    /// How many connections there may be, at least one; further ones wait to be accepted.
+    /// Default 10,000.
     pub fn max_connections(mut self, max: usize) -> Self {
-        self.max_connections = max;
+        self.limits.connections = max;
+        self
+    }
+
+    /// How many connections there may be that have not sent their hello, at least one; to take
+    /// one more, the oldest is closed. So those who connect and say nothing keep nobody out.
+    /// Default 1,000.
+    pub fn max_greeting(mut self, max: usize) -> Self {
+        self.limits.greeting = max;
+        self
+    }
+
+    /// How many connections there may be from one host over TCP, at least one; further ones are
+    /// closed at once. Default: no limit.
+    pub fn max_connections_per_host(mut self, max: usize) -> Self {
+        self.limits.a_host = max;
         self
     }
 
@@ -158,12 +199,16 @@ impl<L> ServerBuilder<L> {
         let mut config = self.config;
         config.services = table;
         config.check()?;
+        self.limits.check()?;
+        let (handle, report) = ServerHandle::new();
         Ok(Server {
             service,
             config,
-            max_connections: self.max_connections,
+            limits: self.limits,
             listeners: Vec::new(),
             connections: JoinSet::new(),
+            handle,
+            report,
         })
     }
 
@@ -192,6 +237,38 @@ impl<L> ServerBuilder<L> {
     {
         self.bind(address).await?.run().await
     }
+
+    /// Listens at an [`Address`], and serves until `signal` resolves; then drains, for `grace` at
+    /// most. See [`ServerHandle::drain`].
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn serve_until(
+        self,
+        address: &str,
+        signal: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<DrainReport, ServeError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        self.bind(address).await?.run_until(signal, grace).await
+    }
+}
+
+impl ServerLimits {
+    fn check(&self) -> Result<(), ServeError> {
+        let limits = [
+            ("max_connections", self.connections),
+            ("max_greeting", self.greeting),
+            ("max_connections_per_host", self.a_host),
+        ];
+        match limits.into_iter().find(|(_, max)| *max == 0) {
+            Some((name, _)) => Err(ServeError::Zero(name)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why a server cannot serve.
@@ -215,6 +292,9 @@ pub enum ServeError {
     /// A setting is out of its range.
     #[error("the configuration is wrong")]
     Config(#[from] ConfigError),
+    /// A limit of the server lets nobody in.
+    #[error("{0} is 0; it must be at least 1")]
+    Zero(&'static str),
     /// There is nowhere to listen.
     #[error("the server listens nowhere; call `bind` before `run`")]
     Unbound,

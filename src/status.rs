@@ -139,6 +139,12 @@ impl Status {
         self.0.delivery == Delivery::NotSent
     }
 
+    /// Whether the call that this answers was certainly not served. A status that another call
+    /// returned says nothing of this one.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.0.delivery == Delivery::NotSent && !self.0.is_returned
+    }
+
     /// Lets a handler pass on the status of a call that it made, as it is.
     #[must_use = "returns the status that a handler may answer with"]
     pub fn forward(mut self) -> Self {
@@ -160,6 +166,10 @@ impl Status {
     /// The status that a handler's caller may see: the one rule for `?` on the status of a call
     /// that the handler made.
     pub(crate) fn answered(self) -> Self {
+        if self.0.code == Code::Ok {
+            let text = "the handler failed with a status that says that it did not";
+            return Self::unknown(text).with_source(self);
+        }
         if !self.0.is_returned {
             return self.with_delivery(Delivery::Answered);
         }
@@ -168,6 +178,23 @@ impl Status {
             _ => Code::Internal,
         };
         Self::new(code, "a call to another service failed").with_source(self)
+    }
+
+    /// Writes the source down, which the other side does not hear of.
+    pub(crate) fn log(&self) {
+        let Some(source) = self.source() else { return };
+        let mut causes = source.to_string();
+        let mut next = source.source();
+        while let Some(cause) = next {
+            causes += &format!(": {cause}");
+            next = cause.source();
+        }
+        match self.0.code {
+            Code::Internal | Code::Unknown | Code::DataLoss => {
+                tracing::error!(status = %self, causes, "a call failed");
+            }
+            _ => tracing::debug!(status = %self, causes, "a call failed"),
+        }
     }
 
     /// A status as it came from the other side.
@@ -328,6 +355,12 @@ mod tests {
             assert!(!outer.message().contains("secret"));
             assert!(!outer.is_safe_to_retry());
         }
+    }
+
+    #[test]
+    fn a_failure_that_says_ok_is_none_the_less_a_failure() {
+        let status = Status::new(Code::Ok, "fine").answered();
+        assert_eq!(status.code(), Code::Unknown);
     }
 
     #[test]

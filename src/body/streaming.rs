@@ -9,8 +9,9 @@ use std::{
 
 use futures_core::Stream;
 use tokio::sync::mpsc;
+use wawo_protocol::Code;
 
-use crate::status::{Result, Status};
+use crate::status::{Delivery, Result, Status};
 
 /// A sequence of messages that ends with a status: what a handler takes and returns where the
 /// schema says `stream`, and what a stub returns.
@@ -23,6 +24,21 @@ use crate::status::{Result, Status};
 pub struct Streaming<T> {
     /// `None` once it has ended.
     inner: Option<Pin<Box<dyn Stream<Item = Result<T>> + Send>>>,
+    end: Option<StreamEnd>,
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no other way to end")]
+pub enum StreamEnd {
+    /// All messages were read, and the other side said that these were all.
+    Completed,
+    /// The other side, or this one, ended it with a status.
+    Failed(Code),
+    /// One side no longer wanted it.
+    Cancelled,
+    /// The peer, or the way to it, was gone before the end: messages may be missing.
+    PeerGone,
 }
 
 impl<T> Streaming<T> {
@@ -30,12 +46,16 @@ impl<T> Streaming<T> {
     pub fn new(stream: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
         Self {
             inner: Some(Box::pin(stream)),
+            end: None,
         }
     }
 
     /// A stream without items.
     pub fn empty() -> Self {
-        Self { inner: None }
+        Self {
+            inner: None,
+            end: Some(StreamEnd::Completed),
+        }
     }
 
     /// A stream of one item.
@@ -84,6 +104,11 @@ impl<T> Streaming<T> {
             .transpose()
     }
 
+    /// How the stream ended; `None` while it goes on.
+    pub fn end(&self) -> Option<StreamEnd> {
+        self.end
+    }
+
     /// Each item through a function.
     pub(crate) fn map<R>(
         self,
@@ -108,10 +133,24 @@ impl<T> Stream for Streaming<T> {
         };
         let item = ready!(inner.as_mut().poll_next(cx));
         // An error is the last item, and what is behind it is let go at once.
-        if !matches!(item, Some(Ok(_))) {
-            self.inner = None;
-        }
+        let end = match &item {
+            Some(Ok(_)) => return Poll::Ready(item),
+            Some(Err(status)) => StreamEnd::of(status),
+            None => StreamEnd::Completed,
+        };
+        self.inner = None;
+        self.end = Some(end);
         Poll::Ready(item)
+    }
+}
+
+impl StreamEnd {
+    fn of(status: &Status) -> Self {
+        match status.code() {
+            Code::Cancelled => Self::Cancelled,
+            Code::Unavailable if status.delivery() != Delivery::Answered => Self::PeerGone,
+            code => Self::Failed(code),
+        }
     }
 }
 
@@ -216,7 +255,9 @@ impl<T, R, F: FnMut(Result<T>) -> Result<R>> Stream for Mapped<T, F> {
 
 #[cfg(test)]
 mod tests {
-    use super::Streaming;
+    use wawo_protocol::Code;
+
+    use super::{StreamEnd, Streaming};
     use crate::status::Status;
 
     #[tokio::test]
@@ -229,14 +270,17 @@ mod tests {
         assert_eq!(stream.message().await.unwrap(), Some(1));
         assert_eq!(stream.message().await.unwrap_err().message(), "enough");
         assert_eq!(stream.message().await.unwrap(), None);
+        assert_eq!(stream.end(), Some(StreamEnd::Failed(Code::Aborted)));
         assert!(late.send(3).await.is_err());
     }
 
     #[tokio::test]
     async fn a_channel_ends_well_when_its_sender_goes() {
         let (sender, mut stream) = Streaming::<u8>::channel(1);
+        assert_eq!(stream.end(), None);
         drop(sender);
         assert_eq!(stream.message().await.unwrap(), None);
+        assert_eq!(stream.end(), Some(StreamEnd::Completed));
         assert_eq!(Streaming::<u8>::empty().message().await.unwrap(), None);
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tower::{buffer, load_shed, timeout};
 
-use crate::status::{BoxError, Status};
+use crate::status::{BoxError, Delivery, Status};
 
 /// The status for an error of a layer: by the first error in its chain of sources that says how
 /// a call ended.
@@ -31,7 +31,8 @@ fn known(error: &(dyn Error + 'static)) -> Option<Status> {
         return Some(Status::deadline_exceeded("the service took too long"));
     }
     if error.is::<load_shed::error::Overloaded>() {
-        return Some(Status::resource_exhausted("the service is overloaded"));
+        let status = Status::resource_exhausted("the service is overloaded");
+        return Some(status.with_delivery(Delivery::NotSent));
     }
     if error.is::<buffer::error::Closed>() {
         return Some(Status::unavailable("the service has stopped"));

@@ -20,7 +20,7 @@ use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError,
 
 use crate::{
     peer::{
-        Handle, Peer, Shared, Stage,
+        Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
         incoming::Incoming,
         mailbox::{Command, not_sent},
         outgoing::{self, Outgoing},
@@ -49,8 +49,13 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
-    /// More waits to be written than we like; the mailbox takes no more.
+    /// More waits to be written, or for room at the other side, than we like; the mailbox takes
+    /// no more.
     is_full: bool,
+    /// This side takes no more calls.
+    pub(crate) is_draining: bool,
+    /// Calls that came through more calls than this are refused.
+    pub(crate) max_call_depth: u32,
     /// To be woken after the work at hand, without locks.
     pub(crate) wakers: Vec<Waker>,
     timer: Pin<Box<Sleep>>,
@@ -67,6 +72,9 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
+/// After so many events, the driver looks at the clock again.
+const EVENTS_A_LOOK: usize = 32;
+
 /// How long a connection that is over may take to write its last packet.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -81,8 +89,10 @@ pub(crate) fn start(
     address: Option<Address>,
     config: Config,
     service: BoxService,
+    teller: Teller,
 ) -> Result<(Peer, JoinHandle<()>), ConfigError> {
-    let shared = Shared::new(side, address, config.default_timeout);
+    let shared = Shared::new(side, address, config.default_timeout, teller);
+    let max_call_depth = config.max_call_depth;
     let connection = Connection::new(side, config, clock())?;
     let handle = Arc::new(Handle {
         shared: shared.clone(),
@@ -99,6 +109,8 @@ pub(crate) fn start(
         commands: Vec::new(),
         has_gathered: false,
         is_full: false,
+        is_draining: false,
+        max_call_depth,
         wakers: Vec::new(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
@@ -133,7 +145,10 @@ impl Driver {
 
     /// One round: write, read, act, take commands, look at the clock.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, ConnectionError> {
-        let wrote = self.write(cx)?;
+        let wrote = match self.write(cx) {
+            Ok(wrote) => wrote,
+            Err(error) => return Err(self.read_out(cx, error)),
+        };
         let read = self.read(cx)?;
         // Writing makes room, which streams wait for.
         if read || self.connection.has_events() {
@@ -145,20 +160,14 @@ impl Driver {
                 cx.waker().wake_by_ref();
                 return Ok(Turn::Wait);
             }
-            self.take_commands();
-            if self.connection.is_closed() {
-                return Err(ConnectionError::ClosedHere);
-            }
-            // Calls may have been admitted, or ended, by what was done.
-            self.handle_events(cx, clock())?;
+            self.take_commands(cx)?;
             return Ok(Turn::Again);
         }
         if self.is_due(cx) {
-            let now = clock();
-            self.connection.handle_timeout(now)?;
-            self.handle_events(cx, now)?;
+            self.handle_timeout(cx, clock())?;
             return Ok(Turn::Again);
         }
+        self.check_drained()?;
         let blocked = matches!(wrote, Wrote::Blocked);
         let more_to_write = !self.connection.output().is_empty() || self.connection.wants_output();
         match read || (more_to_write && !blocked) {
@@ -167,18 +176,29 @@ impl Driver {
         }
     }
 
+    /// The transport takes nothing more. What has come over it is heard all the same: replies,
+    /// and perhaps why the other side has gone.
+    fn read_out(&mut self, cx: &mut Context<'_>, error: ConnectionError) -> ConnectionError {
+        while let Ok(true) = self.read(cx) {
+            if let Err(error) = self.handle_events(cx, clock()) {
+                return error;
+            }
+        }
+        error
+    }
+
     /// Writes until all is written or the transport takes no more.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
         loop {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
-                self.set_full(false);
+                self.set_full(self.connection.is_congested());
                 return Ok(Wrote::All);
             }
             let written = match self.poll_write(cx) {
                 Poll::Pending => {
                     let waiting = self.connection.output().len();
-                    self.set_full(waiting > FULL_OUTPUT_BYTES);
+                    self.set_full(waiting > FULL_OUTPUT_BYTES || self.connection.is_congested());
                     self.connection.output_blocked(clock());
                     return Ok(Wrote::Blocked);
                 }
@@ -205,6 +225,10 @@ impl Driver {
         if self.is_full != is_full {
             self.is_full = is_full;
             self.shared.mailbox.set_full(is_full);
+            self.tell(match is_full {
+                true => PeerEvent::Blocked,
+                false => PeerEvent::Writable,
+            });
         }
     }
 
@@ -233,15 +257,36 @@ impl Driver {
         }
     }
 
-    fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), ConnectionError> {
+    fn handle_events(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let mut handled = 0;
         let result = loop {
             match self.connection.poll_event(now, &mut self.input) {
                 Ok(Some(event)) => self.handle_event(cx, event),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
+            handled += 1;
+            // A handler that takes long takes it from itself, not from the calls behind it.
+            if handled % EVENTS_A_LOOK == 0 {
+                now = clock();
+            }
         };
         self.wake_all();
+        result
+    }
+
+    /// Does what is due. Calls that end with the connection end first.
+    fn handle_timeout(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let result = self.connection.handle_timeout(now);
+        self.handle_events(cx, now)?;
         result
     }
 
@@ -263,15 +308,43 @@ impl Driver {
             Event::Greeted(hello) => {
                 // The connection yields it once.
                 let _ = self.shared.hello.set(hello);
-                self.shared.stage.send_replace(Stage::Open);
+                let stage = match self.is_draining {
+                    true => Stage::Draining,
+                    false => Stage::Open,
+                };
+                self.shared.stage.send_replace(stage);
+                self.tell(PeerEvent::Connected);
             }
-            // Events of later versions of the protocol crate, and drains: nothing to do here.
+            Event::Draining => self.tell_draining(),
+            // Events of later versions of the protocol crate.
             _ => {}
         }
     }
 
-    /// Takes all commands. How many there may be is up to the mailbox.
-    fn take_commands(&mut self) {
+    /// One side takes no more calls.
+    pub(crate) fn tell_draining(&self) {
+        self.shared.stage.send_if_modified(|stage| {
+            let was_open = matches!(stage, Stage::Open);
+            if was_open {
+                *stage = Stage::Draining;
+            }
+            was_open
+        });
+        self.tell(PeerEvent::Draining);
+    }
+
+    fn tell(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
+        self.shared.teller.tell(|| {
+            event(WeakPeer {
+                id: self.shared.id,
+                address: self.shared.address.clone(),
+                handle: self.handle.clone(),
+            })
+        });
+    }
+
+    /// Takes all commands, of which the mailbox lets in so many, and acts on what follows.
+    fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
         self.has_gathered = false;
         let mut commands = std::mem::take(&mut self.commands);
         self.shared.mailbox.take(&mut commands);
@@ -280,8 +353,18 @@ impl Driver {
             self.obey(now, command);
         }
         self.commands = commands;
+        self.set_full(self.is_full || self.connection.is_congested());
         self.shared.mailbox.set_full(self.is_full);
         self.wake_all();
+        if self.connection.is_closed() {
+            return Err(ConnectionError::ClosedHere);
+        }
+        // Callers that never pause must not hold up the clock.
+        if self.connection.poll_timeout().is_some_and(|at| at <= now) {
+            return self.handle_timeout(cx, now);
+        }
+        // Calls may have been admitted, or ended, by what was done.
+        self.handle_events(cx, now)
     }
 
     fn obey(&mut self, now: Instant, command: Command) {
@@ -290,11 +373,12 @@ impl Driver {
             Command::Send(request) => self.send_one_way(now, request),
             Command::Cancel(slot) => self.cancel(&slot),
             Command::Answer(handled, result) => self.answer(handled, result),
-            Command::Served(cost) => self.connection.one_way_served(cost),
+            Command::Served(cost) => self.note_served(cost),
             Command::Message(outbox, message) => self.send_message(&outbox, message),
             Command::Finish(outbox, result) => self.finish_stream(&outbox, result),
             Command::Consumed(inbox, read) => self.consumed(&inbox, read),
             Command::Abandoned(inbox) => self.abandoned(&inbox),
+            Command::Drain => self.drain(),
             Command::Close(reason) => self.connection.close(CloseCode::Normal, &reason),
         }
     }
@@ -322,6 +406,9 @@ impl Driver {
 
     /// The connection is over: everyone who waits for something hears of it.
     fn end(&mut self, error: &ConnectionError) {
+        if matches!(error, ConnectionError::Lost(_)) {
+            self.connection.lost();
+        }
         let commands = self.shared.mailbox.close(error.clone());
         for (call, sent) in self.connection.take_calls() {
             call.lose(error, sent, &mut self.wakers);
@@ -332,8 +419,12 @@ impl Driver {
             }
         }
         self.incoming.end(error, &mut self.wakers);
-        self.shared.stage.send_replace(Stage::Closed(error.clone()));
+        let before = self.shared.stage.send_replace(Stage::Closed(error.clone()));
         self.wake_all();
+        self.tell(|peer| match before {
+            Stage::Greeting => PeerEvent::NotConnected(peer, error.clone()),
+            _ => PeerEvent::Disconnected(peer, error.clone()),
+        });
     }
 
     /// Writes what is left, and ends the transport.
@@ -353,6 +444,7 @@ impl Drop for Driver {
     /// The task was aborted, or has ended.
     fn drop(&mut self) {
         if self.shared.mailbox.closed().is_none() {
+            self.connection.lost();
             self.end(&ConnectionError::ClosedHere);
         }
     }

@@ -4,14 +4,19 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use tokio::task::{AbortHandle, unconstrained};
+use tokio::{
+    task::{AbortHandle, JoinSet, unconstrained},
+    time::timeout_at,
+};
 use wawo_protocol::{CallId, Called, Code, ConnectionError, Metadata, packet::End};
 
 use crate::{
     body::Body,
+    depth,
     panic::{Catch, catch},
     peer::{
         Handle,
@@ -33,6 +38,10 @@ pub(crate) struct Incoming {
     running: Vec<Option<Running>>,
     /// Given to each, so that what comes late is not taken for another call with the same id.
     serial: u64,
+    /// How many one-way messages are being handled.
+    notes: usize,
+    /// Those of them without a deadline, which end with the connection.
+    endless_notes: JoinSet<()>,
 }
 
 /// A call that is being answered. Dropping it ends the work on it, also that of a task which still
@@ -80,9 +89,15 @@ impl Incoming {
         self.running.get_mut(call.index())?.take()
     }
 
+    /// How many one-way messages are being handled.
+    pub(crate) fn notes(&self) -> usize {
+        self.notes
+    }
+
     /// The connection is over: handlers are dropped, and those that read requests in tasks of
     /// their own hear of it.
     pub(crate) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
+        self.endless_notes.abort_all();
         for running in std::mem::take(&mut self.running).into_iter().flatten() {
             if let Some(requests) = &running.requests {
                 let status = Status::unavailable(format!("no more requests: {error}"));
@@ -100,8 +115,11 @@ impl Driver {
             // The last peer was dropped: the connection is about to be closed.
             return;
         };
-        let (call, cost) = (called.call, called.cost);
-        let request = self.request(called, handle);
+        let (call, cost, deadline) = (called.call, called.cost, called.deadline);
+        let request = match self.request(called, handle) {
+            Ok(request) => request,
+            Err(status) => return self.refuse(call, cost, &status),
+        };
         let service = &mut self.service;
         let polled = catch(|| {
             let mut reply = service.call(request);
@@ -113,12 +131,16 @@ impl Driver {
             (Some(call), Err(status)) => self.end_call(call, &status),
             (Some(call), Ok((Poll::Ready(result), _))) => self.reply(call, result),
             (Some(call), Ok((Poll::Pending, reply))) => self.spawn(call, reply),
-            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(reply, cost),
+            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(reply, cost, deadline),
             (None, _) => self.connection.one_way_served(cost),
         }
     }
 
-    fn request(&mut self, called: Called, handle: Arc<Handle>) -> Request {
+    fn request(&mut self, mut called: Called, handle: Arc<Handle>) -> Result<Request> {
+        let depth = match called.metadata.is_empty() {
+            true => 0,
+            false => depth::take(&mut called.metadata, self.max_call_depth)?,
+        };
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message),
             (None, message, _) => Body::One(message.unwrap_or_default()),
@@ -134,9 +156,21 @@ impl Driver {
         let one_way = called.call.is_none();
         let mut request = Request::by_id(called.service, called.method, one_way, body);
         request.set_deadline(called.deadline);
+        request.depth = depth;
         *request.metadata_mut() = called.metadata;
         request.caller = Some(handle.as_caller());
-        request
+        Ok(request)
+    }
+
+    /// Answers a call that no handler sees.
+    fn refuse(&mut self, call: Option<CallId>, cost: u64, status: &Status) {
+        match call {
+            Some(call) => self.end_call(call, status),
+            None => {
+                tracing::debug!(%status, "a one-way message was refused");
+                self.connection.one_way_served(cost);
+            }
+        }
     }
 
     fn spawn(&mut self, call: CallId, reply: ReplyFuture) {
@@ -156,14 +190,31 @@ impl Driver {
         running.handler = Some(task.abort_handle());
     }
 
-    fn spawn_one_way(&self, reply: ReplyFuture, cost: u64) {
+    fn spawn_one_way(&mut self, reply: ReplyFuture, cost: u64, deadline: Option<Instant>) {
+        self.incoming.notes += 1;
         let shared = self.shared.clone();
-        // It runs to its end even if the connection does not: nobody can cancel it.
+        let served = move || shared.mailbox.push_end(Command::Served(cost));
+        // A panic was logged; there is nobody to be told of a status.
+        let Some(deadline) = deadline else {
+            let notes = &mut self.incoming.endless_notes;
+            while notes.try_join_next().is_some() {}
+            notes.spawn(async move {
+                let _ = Catch(reply).await;
+                served();
+            });
+            return;
+        };
+        // It runs to its end even if the connection does not: its sender has no part in it.
         tokio::spawn(async move {
-            // A panic was logged; there is nobody to be told of a status.
-            let _ = Catch(reply).await;
-            shared.mailbox.push_end(Command::Served(cost));
+            let _ = timeout_at(deadline.into(), Catch(reply)).await;
+            served();
         });
+    }
+
+    /// A one-way message that waited has been handled.
+    pub(crate) fn note_served(&mut self, cost: u64) {
+        self.incoming.notes -= 1;
+        self.connection.one_way_served(cost);
     }
 
     /// A handler that was spawned has ended.
@@ -181,9 +232,6 @@ impl Driver {
                 self.connection.reply(call, metadata, message);
             }
             Ok((metadata, Body::Many(replies))) => {
-                let Some(handle) = self.handle.upgrade() else {
-                    return;
-                };
                 if !self.connection.open_reply(call, metadata) {
                     self.incoming.remove(call);
                     return;
@@ -193,18 +241,19 @@ impl Driver {
                     None => self.incoming.begin(call),
                 };
                 running.handler = None;
-                running.replies = Some(Sending::new(call, replies, handle));
+                running.replies = Some(Sending::new(call, replies, self.shared.clone()));
             }
             Err(status) => self.end_call(call, &status),
         }
     }
 
     fn end_call(&mut self, call: CallId, status: &Status) {
+        status.log();
         self.incoming.remove(call);
         self.connection.end(End {
             call,
             code: status.code(),
-            refused: status.is_safe_to_retry(),
+            refused: status.is_refusal(),
             metadata: status.metadata().clone(),
             text: status.message().to_owned(),
             details: status.encoded_details(),

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Consumed(Arc<Inbox>, Read),
     /// A stream is no longer read.
     Abandoned(Arc<Inbox>),
+    /// Take no more calls, and close when all is done.
+    Drain,
     /// Close the connection.
     Close(String),
 }

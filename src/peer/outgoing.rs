@@ -10,7 +10,9 @@ use wawo_protocol::{
 
 use crate::{
     body::{Body, Streaming},
+    depth,
     peer::{
+        Shared,
         driver::Driver,
         mailbox::not_sent,
         stream::{Inbox, Outbox, pump},
@@ -41,13 +43,9 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    pub(crate) fn new(
-        call: CallId,
-        messages: Streaming<Bytes>,
-        peer: Arc<crate::peer::Handle>,
-    ) -> Self {
-        let outbox = Outbox::new(call);
-        let task = tokio::spawn(pump(messages, outbox.clone(), peer));
+    pub(crate) fn new(call: CallId, messages: Streaming<Bytes>, shared: Arc<Shared>) -> Self {
+        let outbox = Outbox::new(call, shared);
+        let task = tokio::spawn(pump(messages, outbox.clone()));
         Self {
             outbox,
             task: task.abort_handle(),
@@ -153,12 +151,8 @@ impl Driver {
             return;
         };
         outgoing.slot.set_call(id);
-        let requests = outgoing.requests.take();
-        let handle = requests.is_some().then(|| self.handle.upgrade()).flatten();
-        if let (Some(requests), Some(handle), Some(outgoing)) =
-            (requests, handle, self.connection.token(id))
-        {
-            outgoing.sending = Some(Sending::new(id, requests, handle));
+        if let Some(requests) = outgoing.requests.take() {
+            outgoing.sending = Some(Sending::new(id, requests, self.shared.clone()));
         }
     }
 
@@ -228,6 +222,7 @@ impl Driver {
             // A caller has no status to give: it gives the call up, and keeps the reason.
             Err(status) => {
                 if let Some(outgoing) = self.connection.cancel(id) {
+                    let status = status.with_delivery(Delivery::Unknown);
                     outgoing.end(Err(status), &mut self.wakers);
                 }
             }
@@ -237,7 +232,8 @@ impl Driver {
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
     let (service, method, one_way) = (request.service(), request.method(), request.is_one_way());
-    let parts = request.into_parts();
+    let mut parts = request.into_parts();
+    depth::put(parts.depth, &mut parts.metadata);
     let (message, requests) = match parts.body {
         Body::One(message) => (Some(message), None),
         Body::Many(requests) => (None, Some(requests)),

@@ -4,17 +4,18 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use wawo_protocol::CallId;
 
 use crate::{
     body::Streaming,
-    peer::{Handle, mailbox::Command},
+    panic::caught,
+    peer::{Handle, Shared, mailbox::Command},
     status::{Result, Status},
 };
 
@@ -28,11 +29,37 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct InboxState {
     messages: VecDeque<Bytes>,
+    /// Where small messages are kept, so that they do not hold the buffer they were read into.
+    shelf: BytesMut,
     /// How the stream ended, until the reader has heard it.
     end: Option<Result<()>>,
     /// Nothing more comes.
     is_ended: bool,
     reader: Option<Waker>,
+}
+
+/// Messages shorter than this are copied when they have to wait.
+const SMALL_BYTES: usize = 2 * 1024;
+
+/// How much a shelf has room for at first.
+const SHELF_BYTES: usize = 4 * 1024;
+
+impl InboxState {
+    /// A message that may wait for long: it must not keep more memory than it has bytes.
+    fn keep(&mut self, message: Bytes) -> Bytes {
+        if message.len() >= SMALL_BYTES {
+            return message;
+        }
+        if self.messages.is_empty() || message.is_empty() {
+            // Often the only one: a shelf would be larger than it.
+            return Bytes::copy_from_slice(&message);
+        }
+        if self.shelf.capacity() < message.len() {
+            self.shelf = BytesMut::with_capacity(SHELF_BYTES);
+        }
+        self.shelf.extend_from_slice(&message);
+        self.shelf.split().freeze()
+    }
 }
 
 impl Inbox {
@@ -50,6 +77,7 @@ impl Inbox {
     /// Adds a message; returns the waker of the reader.
     pub(crate) fn push(&self, message: Bytes) -> Option<Waker> {
         let mut state = self.lock();
+        let message = state.keep(message);
         state.messages.push_back(message);
         state.reader.take()
     }
@@ -130,6 +158,8 @@ impl Stream for Reader {
             return Poll::Ready(end.and_then(Result::err).map(Err));
         }
         state.reader = Some(cx.waker().clone());
+        // An idle stream holds no buffer.
+        state.shelf = BytesMut::new();
         drop(state);
         // The sender may be waiting for just this credit.
         self.tell(1);
@@ -150,6 +180,7 @@ impl Drop for Reader {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     call: CallId,
+    shared: Arc<Shared>,
     state: Mutex<OutboxState>,
 }
 
@@ -165,13 +196,18 @@ struct OutboxState {
 /// A stream gives the driver more only while it holds less than this.
 const OUTBOX_BYTES: usize = 256 * 1024;
 
+/// While all streams of a connection hold more than this together, each gives the driver one
+/// message at a time.
+const OUTBOXES_BYTES: usize = 1024 * 1024;
+
 /// What a message counts besides its bytes, so that empty ones are bounded too.
 const MESSAGE_COST: usize = wawo_protocol::MESSAGE_COST_BYTES as usize;
 
 impl Outbox {
-    pub(crate) fn new(call: CallId) -> Arc<Self> {
+    pub(crate) fn new(call: CallId, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             call,
+            shared,
             state: Mutex::default(),
         })
     }
@@ -188,21 +224,27 @@ impl Outbox {
             state.blocked += cost;
             return None;
         }
-        state.held -= cost;
-        state.writer.take()
+        self.release(&mut state, cost)
     }
 
     /// All that waited for credit has left.
     pub(crate) fn unblock(&self) -> Option<Waker> {
         let mut state = self.lock();
-        state.held -= state.blocked;
-        state.blocked = 0;
+        let cost = std::mem::take(&mut state.blocked);
+        self.release(&mut state, cost)
+    }
+
+    fn release(&self, state: &mut OutboxState, cost: usize) -> Option<Waker> {
+        state.held -= cost;
+        self.shared.outboxes.fetch_sub(cost, Ordering::Relaxed);
         state.writer.take()
     }
 
     fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.held < OUTBOX_BYTES {
+        // Whoever holds something is woken when it leaves, so none waits for the others.
+        let crowded = self.shared.outboxes.load(Ordering::Relaxed) >= OUTBOXES_BYTES;
+        if state.held == 0 || (state.held < OUTBOX_BYTES && !crowded) {
             return Poll::Ready(());
         }
         state.writer = Some(cx.waker().clone());
@@ -210,7 +252,9 @@ impl Outbox {
     }
 
     fn hold(&self, bytes: usize) {
-        self.lock().held += bytes + MESSAGE_COST;
+        let cost = bytes + MESSAGE_COST;
+        self.lock().held += cost;
+        self.shared.outboxes.fetch_add(cost, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, OutboxState> {
@@ -218,20 +262,65 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let held = self.lock().held;
+        self.shared.outboxes.fetch_sub(held, Ordering::Relaxed);
+    }
+}
+
 /// Carries a stream to the driver, as fast as it takes it. The driver aborts the task when the
-/// call is over.
-pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>, peer: Arc<Handle>) {
-    let mailbox = &peer.shared().mailbox;
+/// call is over. A stream that panics fails.
+pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
-        match messages.message().await {
-            Ok(Some(message)) => {
+        let next = poll_fn(|cx| caught(&mut messages, cx)).await;
+        match next {
+            Some(Ok(message)) => {
                 outbox.hold(message.len());
-                mailbox.push_end(Command::Message(outbox.clone(), message));
+                let command = Command::Message(outbox.clone(), message);
+                outbox.shared.mailbox.push_end(command);
             }
-            Ok(None) => break Ok(()),
-            Err(status) => break Err(status),
+            None => break Ok(()),
+            Some(Err(status)) => break Err(status),
         }
     };
-    mailbox.push_end(Command::Finish(outbox, end));
+    let command = Command::Finish(outbox.clone(), end);
+    outbox.shared.mailbox.push_end(command);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use wawo_protocol::{CallId, Side};
+
+    use super::{Inbox, SMALL_BYTES};
+
+    #[test]
+    fn messages_that_wait_do_not_hold_the_buffer_they_were_read_into() {
+        let inbox = Inbox::new(CallId::new(Side::Connecting, 0));
+        let mut buffer = BytesMut::from(&vec![7; 128 * 1024][..]);
+        for length in [0, 1, 5, 1_000, SMALL_BYTES - 1] {
+            inbox.push(buffer.split_to(length).freeze());
+        }
+        // Nothing else holds the buffer, so it can be taken back whole.
+        let rest = buffer.freeze();
+        assert!(rest.is_unique());
+        let waiting = &inbox.lock().messages;
+        let lengths: Vec<_> = waiting.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [0, 1, 5, 1_000, SMALL_BYTES - 1]);
+        assert!(
+            waiting
+                .iter()
+                .all(|message| message.iter().all(|byte| *byte == 7))
+        );
+    }
+
+    #[test]
+    fn a_large_message_is_not_copied() {
+        let inbox = Inbox::new(CallId::new(Side::Connecting, 0));
+        let large = Bytes::from(vec![7; SMALL_BYTES]);
+        inbox.push(large.clone());
+        assert_eq!(inbox.lock().messages[0].as_ptr(), large.as_ptr());
+    }
 }

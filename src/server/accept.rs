@@ -1,8 +1,16 @@
 //! The loop that accepts connections.
 
-use std::{future::poll_fn, io, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use crate::{
+    peer::{DrainReport, PeerEvent},
     server::{ServeError, Server},
     transport::{Address, Listener, Transport},
 };
@@ -15,7 +23,8 @@ const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Accepts and serves connections, for ever. An error of one connection never ends it.
+    /// Accepts and serves connections, until the server is drained by its handle. An error of one
+    /// connection never ends it.
     ///
     /// # Errors
     ///
@@ -24,30 +33,90 @@ impl Server {
     /// # Cancel safety
     ///
     /// Dropping the future drops the server, and with it all connections.
-    pub async fn run(mut self) -> Result<(), ServeError> {
+    pub async fn run(self) -> Result<(), ServeError> {
+        self.run_until_drained().await.map(drop)
+    }
+
+    /// Accepts and serves connections until `signal` resolves; then drains, for `grace` at most.
+    /// See [`ServerHandle::drain`](crate::ServerHandle::drain).
+    ///
+    /// # Errors
+    ///
+    /// If the server listens nowhere.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server, and with it all connections.
+    pub async fn run_until(
+        self,
+        signal: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<DrainReport, ServeError> {
+        let handle = self.handle();
+        let mut running = pin!(self.run_until_drained());
+        tokio::select! {
+            report = &mut running => return report,
+            () = signal => handle.begin_drain(grace),
+        }
+        running.await
+    }
+
+    async fn run_until_drained(mut self) -> Result<DrainReport, ServeError> {
         if self.listeners.is_empty() {
             return Err(ServeError::Unbound);
         }
+        let handle = self.handle();
+        let grace = tokio::select! {
+            biased;
+            grace = handle.drain_begun() => grace,
+            error = self.accept_all() => return Err(error),
+        };
+        Ok(self.drain(grace).await)
+    }
+
+    /// Accepts connections for ever.
+    async fn accept_all(&mut self) -> ServeError {
         let mut pause = MIN_PAUSE;
         loop {
             while self.connections.try_join_next().is_some() {}
-            if self.connections.len() >= self.max_connections {
+            if self.connections.len() >= self.limits.connections {
                 self.connections.join_next().await;
                 continue;
             }
             match accept(&mut self.listeners).await {
                 Ok((transport, from)) => {
                     pause = MIN_PAUSE;
-                    self.accept(transport, Some(from))?;
+                    if let Err(error) = self.admit(transport, from) {
+                        return error;
+                    }
                 }
-                Err(error) if ends_one_connection(&error) => {}
+                Err(error) if ends_one_connection(&error) => self.tell(error),
                 Err(error) => {
                     tracing::warn!(%error, ?pause, "cannot accept connections; will try again");
+                    self.tell(error);
                     tokio::time::sleep(pause).await;
                     pause = (2 * pause).min(MAX_PAUSE);
                 }
             }
         }
+    }
+
+    /// Serves a connection, if the limits let it in.
+    fn admit(&mut self, transport: Box<dyn Transport>, from: Address) -> Result<(), ServeError> {
+        let registry = &self.handle.shared.registry;
+        if registry.count_at_host(&from) >= self.limits.a_host {
+            tracing::debug!(%from, "closed: too many from one host (max_connections_per_host)");
+            return Ok(());
+        }
+        if let Some(silent) = registry.oldest_greeting(self.limits.greeting) {
+            silent.close("no hello, and others wait (max_greeting)");
+        }
+        self.accept(transport, Some(from)).map(drop)
+    }
+
+    fn tell(&self, error: io::Error) {
+        let event = || PeerEvent::AcceptFailed(Arc::new(error));
+        self.handle.shared.teller.tell(event);
     }
 }
 

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The modules of `src/`, from the bottom up: each may import those above it in this list only.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "wire",
     "extensions",
     "descriptor",
     "transport",
     "status",
+    "depth",
     "codec",
     "body",
     "request",

@@ -196,6 +196,9 @@ pub struct Config {
     pub max_idle_packets: u32,
     /// Chunks of one message, besides its last, that may have less than 1 KiB. Default 100.
     pub max_small_chunks: u32,
+    /// How many calls may have led to a call, each made by the handler of the one before; for the
+    /// layers above. So peers that call each other in a circle stop. Default 16.
+    pub max_call_depth: u32,
     /// Calls and one-way messages of ours that may wait for the other side's limits.
     /// Default 16,384.
     pub max_waiting_calls: usize,
@@ -273,6 +276,7 @@ impl Default for Config {
             max_early_pings: 3,
             max_idle_packets: 4096,
             max_small_chunks: 100,
+            max_call_depth: 16,
             max_waiting_calls: 16 * 1024,
             identity: String::new(),
             credentials: Bytes::new(),

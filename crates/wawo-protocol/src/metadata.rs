@@ -39,6 +39,19 @@ impl Metadata {
         Ok(())
     }
 
+    /// Takes all entries of a key out, and returns the first value.
+    pub fn remove(&mut self, key: &str) -> Option<Bytes> {
+        let mut first = None;
+        self.entries.retain_mut(|(candidate, value)| {
+            let is_it = candidate == key;
+            if is_it {
+                first.get_or_insert_with(|| std::mem::take(value));
+            }
+            !is_it
+        });
+        first
+    }
+
     /// The first text value of `key`.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.bytes(key)
@@ -135,6 +148,9 @@ mod tests {
         assert_eq!(metadata.bytes("trace-bin").unwrap()[..], [0, 255]);
         assert_eq!(metadata.text("absent"), None);
         assert_eq!(metadata.len(), 3);
+        assert_eq!(metadata.remove("tenant").as_deref(), Some(&b"42"[..]));
+        assert_eq!((metadata.text("tenant"), metadata.len()), (None, 1));
+        assert_eq!(metadata.remove("tenant"), None);
     }
 
     #[test]

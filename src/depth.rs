@@ -1,0 +1,85 @@
+//! How many calls led to a call, so that peers that call each other in a circle stop.
+//!
+//! It travels as metadata, under a key that applications do not see: only a call that a handler
+//! makes carries it.
+
+use wawo_protocol::Metadata;
+
+use crate::status::{Delivery, Result, Status};
+
+const KEY: &str = "wawo-depth";
+
+/// Adds the depth to the metadata of a call, if there is any.
+pub(crate) fn put(depth: u32, metadata: &mut Metadata) {
+    if depth > 0 {
+        // A number can stand in any metadata.
+        let _ = metadata.insert(KEY, depth.to_string());
+    }
+}
+
+/// Takes the depth out of the metadata of a call.
+///
+/// # Errors
+///
+/// If it is above the limit, or no number.
+pub(crate) fn take(metadata: &mut Metadata, max: u32) -> Result<u32> {
+    let Some(value) = metadata.remove(KEY) else {
+        return Ok(0);
+    };
+    let text = String::from_utf8_lossy(&value);
+    let depth: u32 = text.parse().map_err(|_| {
+        Status::invalid_argument(format!(
+            "the metadata `{KEY}` is {text:?}, which is no number"
+        ))
+    })?;
+    check(depth, max)?;
+    Ok(depth)
+}
+
+/// Whether a call may be made at this depth.
+///
+/// # Errors
+///
+/// If it is above the limit.
+pub(crate) fn check(depth: u32, max: u32) -> Result<()> {
+    if depth <= max {
+        return Ok(());
+    }
+    let text = format!(
+        "{depth} calls led to this one, each made by the handler of the one before; \
+         at most {max} may (max_call_depth)"
+    );
+    Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent))
+}
+
+#[cfg(test)]
+mod tests {
+    use wawo_protocol::{Code, Metadata};
+
+    use super::{KEY, put, take};
+
+    #[test]
+    fn a_depth_comes_back_as_it_was_and_leaves_no_trace() {
+        let mut metadata = Metadata::new();
+        put(0, &mut metadata);
+        assert!(metadata.is_empty());
+        assert_eq!(take(&mut metadata, 16).unwrap(), 0);
+        put(16, &mut metadata);
+        assert_eq!(take(&mut metadata, 16).unwrap(), 16);
+        assert!(metadata.is_empty());
+    }
+
+    #[test]
+    fn one_above_the_limit_and_what_is_no_number_are_refused() {
+        let mut metadata = Metadata::new();
+        put(17, &mut metadata);
+        let status = take(&mut metadata, 16).unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("17 calls"), "{status}");
+        for wrong in ["-1", "deep", "4294967296", ""] {
+            metadata.insert(KEY, wrong).unwrap();
+            let status = take(&mut metadata, 16).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Draining a connection: no more calls, and an end when those in flight are done.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout_at};
+use wawo_protocol::ConnectionError;
+
+use crate::{
+    peer::{Peer, Stage, driver::Driver, mailbox::Command},
+    transport::Address,
+};
+
+/// What became of the calls that were in flight when a drain began.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Peers that were connected.
+    pub peers: usize,
+    /// Calls that ended by themselves, both ways.
+    pub finished: usize,
+    /// Peers whose calls did not all end by themselves.
+    pub cut: Vec<CutPeer>,
+}
+
+/// A peer whose calls were cut off when a drain ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CutPeer {
+    /// See [`Peer::id`].
+    pub id: u64,
+    /// See [`Peer::address`].
+    pub address: Option<Address>,
+    /// See [`Peer::identity`].
+    pub identity: String,
+    /// How many of its calls were cut, both ways.
+    pub calls: usize,
+    /// Who cut them: `None` for this side, when the grace was over; else why the connection ended
+    /// before.
+    pub by_peer: Option<ConnectionError>,
+}
+
+/// How long a peer that was cut has to be told.
+const TELL_TIMEOUT: Duration = Duration::from_millis(100);
+
+impl Peer {
+    /// Takes no more calls from the peer, and waits until all calls in flight, both ways, have
+    /// ended; then closes the connection. Calls that the peer makes from now on are refused, and
+    /// it knows that they may be made elsewhere; calls to it go on.
+    ///
+    /// When `grace` is over, what is left is cut. It ends within `grace` and 100 ms.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection drains on, without an end to the grace.
+    pub async fn drain(&self, grace: Duration) -> DrainReport {
+        let end = Instant::now() + grace;
+        self.begin_drain();
+        if timeout_at(end, self.closed()).await.is_err() {
+            self.cut();
+            let _ = tokio::time::timeout(TELL_TIMEOUT, self.closed()).await;
+        }
+        let mut report = DrainReport::default();
+        report.add(self);
+        report
+    }
+
+    /// Takes no more calls, and closes when those in flight have ended.
+    pub(crate) fn begin_drain(&self) {
+        self.0.shared.mailbox.push_end(Command::Drain);
+    }
+
+    /// Ends a drain whose grace is over.
+    pub(crate) fn cut(&self) {
+        self.0.shared.drain.lock().is_cut = true;
+        self.close("the grace for draining is over");
+    }
+}
+
+impl DrainReport {
+    /// Counts a peer whose drain is over.
+    pub(crate) fn add(&mut self, peer: &Peer) {
+        let shared = &peer.0.shared;
+        let drain = shared.drain.lock();
+        self.peers += 1;
+        self.finished += drain.began_with.saturating_sub(drain.left);
+        if drain.left > 0 {
+            let by_peer = match &*shared.stage.borrow() {
+                Stage::Closed(error) if !drain.is_cut => Some(error.clone()),
+                _ => None,
+            };
+            self.cut.push(CutPeer {
+                id: peer.id(),
+                address: peer.address().cloned(),
+                identity: peer.identity().to_owned(),
+                calls: drain.left,
+                by_peer,
+            });
+        }
+    }
+}
+
+/// The drain of one connection, as its driver tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Drain(Mutex<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Calls in flight when it began.
+    began_with: usize,
+    /// Of those, and of calls that they made, still in flight.
+    left: usize,
+    /// The grace is over.
+    is_cut: bool,
+}
+
+impl Drain {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Driver {
+    pub(crate) fn drain(&mut self) {
+        if self.is_draining {
+            return;
+        }
+        self.is_draining = true;
+        self.connection.drain();
+        let in_flight = self.in_flight();
+        let mut drain = self.shared.drain.lock();
+        (drain.began_with, drain.left) = (in_flight, in_flight);
+        drop(drain);
+        self.tell_draining();
+    }
+
+    /// Ends the connection when nothing is in flight any more and all is written.
+    pub(crate) fn check_drained(&mut self) -> Result<(), ConnectionError> {
+        if !self.is_draining {
+            return Ok(());
+        }
+        let left = self.in_flight();
+        self.shared.drain.lock().left = left;
+        if left > 0 || !self.connection.output().is_empty() {
+            return Ok(());
+        }
+        self.connection
+            .close(wawo_protocol::CloseCode::Normal, "drained");
+        Err(ConnectionError::ClosedHere)
+    }
+
+    fn in_flight(&self) -> usize {
+        let calls = self.connection.calls_served() + self.connection.calls_started();
+        calls + self.incoming.notes()
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens to peers, as a stream that any number of listeners follow.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::ReusableBoxFuture;
+use wawo_protocol::ConnectionError;
+
+use crate::peer::WeakPeer;
+
+/// Something that happened to a peer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The hellos are exchanged: the peer can be called.
+    Connected(WeakPeer),
+    /// The connection is over, and why.
+    Disconnected(WeakPeer, ConnectionError),
+    /// A connection ended before its hello came: another protocol, another version, or nothing.
+    NotConnected(WeakPeer, ConnectionError),
+    /// The peer takes no more calls; what is in flight goes on.
+    Draining(WeakPeer),
+    /// The peer does not take what waits for it: calls and streams to it wait.
+    Blocked(WeakPeer),
+    /// It does again.
+    Writable(WeakPeer),
+    /// A listener could not accept a connection; it goes on, after a pause if need be.
+    AcceptFailed(Arc<io::Error>),
+    /// This listener was slow, and so many events were thrown away.
+    Missed(u64),
+}
+
+/// The events of all peers of a server, or of one peer, from when this was made.
+///
+/// It is a [`Stream`]; [`next`](Self::next) reads it without any other crate. A listener never
+/// slows a connection: one that falls 256 events behind loses the oldest, and hears how many by
+/// [`PeerEvent::Missed`]. It ends with the server, or with the peer's connection.
+pub struct Events {
+    only: Option<u64>,
+    /// The only peer has gone.
+    is_over: bool,
+    next: ReusableBoxFuture<'static, (Received, Receiver)>,
+}
+
+type Receiver = broadcast::Receiver<PeerEvent>;
+type Received = Result<PeerEvent, RecvError>;
+
+/// How many events a listener may be behind.
+const CAPACITY: usize = 256;
+
+impl Events {
+    /// Waits for the next event; `None` when there are no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<PeerEvent> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = PeerEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PeerEvent>> {
+        while !self.is_over {
+            let (received, receiver) = ready!(self.next.poll(cx));
+            self.next.set(receive(receiver));
+            let event = match received {
+                Ok(event) => event,
+                Err(RecvError::Lagged(missed)) => PeerEvent::Missed(missed),
+                Err(RecvError::Closed) => break,
+            };
+            if let Some(id) = self.only {
+                if event.peer().is_some_and(|peer| peer.id() != id) {
+                    continue;
+                }
+                self.is_over = event.is_last();
+            }
+            return Poll::Ready(Some(event));
+        }
+        Poll::Ready(None)
+    }
+}
+
+async fn receive(mut receiver: Receiver) -> (Received, Receiver) {
+    let received = receiver.recv().await;
+    (received, receiver)
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl PeerEvent {
+    /// The peer that it happened to, if it is about one.
+    pub fn peer(&self) -> Option<&WeakPeer> {
+        match self {
+            Self::Connected(peer)
+            | Self::Disconnected(peer, _)
+            | Self::NotConnected(peer, _)
+            | Self::Draining(peer)
+            | Self::Blocked(peer)
+            | Self::Writable(peer) => Some(peer),
+            Self::AcceptFailed(_) | Self::Missed(_) => None,
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Disconnected(..) | Self::NotConnected(..))
+    }
+}
+
+/// Where events are told. Nothing is kept while nobody listens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Teller(Arc<OnceLock<broadcast::Sender<PeerEvent>>>);
+
+impl Teller {
+    /// Tells whoever listens. The event is made only if somebody does.
+    pub(crate) fn tell(&self, event: impl FnOnce() -> PeerEvent) {
+        if let Some(sender) = self.0.get()
+            && sender.receiver_count() > 0
+        {
+            // A listener that has just gone is no fault.
+            let _ = sender.send(event());
+        }
+    }
+
+    /// What is told from now on; of one peer only, if given.
+    pub(crate) fn events(&self, only: Option<u64>) -> Events {
+        let sender = self.0.get_or_init(|| broadcast::Sender::new(CAPACITY));
+        Events {
+            only,
+            is_over: false,
+            next: ReusableBoxFuture::new(receive(sender.subscribe())),
+        }
+    }
+}
