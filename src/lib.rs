@@ -17,6 +17,7 @@ mod context;
 mod descriptor;
 mod dispatch;
 mod extensions;
+mod framed;
 mod in_process;
 pub mod layer;
 mod panic;
@@ -47,6 +48,7 @@ pub use crate::{
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
     dispatch::{Dispatch, DuplicateService},
     extensions::Extensions,
+    framed::{Framed, FramedPacket, PacketCodec, PacketKind},
     in_process::InProcess,
     peer::Peer,
     reply::ReplyFuture,
