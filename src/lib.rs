@@ -18,6 +18,7 @@ mod depth;
 mod descriptor;
 mod dispatch;
 mod extensions;
+mod framed;
 mod in_process;
 pub mod layer;
 mod panic;
@@ -48,6 +49,7 @@ pub use crate::{
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
     dispatch::{Dispatch, DuplicateService},
     extensions::Extensions,
+    framed::{Framed, FramedPacket, PacketCodec, PacketKind},
     in_process::InProcess,
     peer::{CutPeer, DrainReport, Events, Peer, PeerEvent, WeakPeer},
     reply::ReplyFuture,

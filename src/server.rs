@@ -5,7 +5,7 @@ mod drain;
 mod handle;
 mod registry;
 
-use std::{future::Future, io, time::Duration};
+use std::{fmt, future::Future, io, time::Duration};
 
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
@@ -39,7 +39,7 @@ pub struct Server {
     service: BoxService,
     config: Config,
     limits: ServerLimits,
-    listeners: Vec<Listener>,
+    listeners: Vec<Bound>,
     connections: JoinSet<()>,
     handle: ServerHandle,
     report: watch::Sender<Option<DrainReport>>,
@@ -52,6 +52,14 @@ struct ServerLimits {
     greeting: usize,
     a_host: usize,
 }
+
+/// A place where a server listens, and what becomes of each transport that is accepted there.
+struct Bound {
+    listener: Listener,
+    wrap: Wrap,
+}
+
+type Wrap = Box<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
 
 /// Puts a [`Server`] together.
 #[derive(Debug, Clone)]
@@ -82,17 +90,38 @@ impl Server {
     ///
     /// If it is not an address, or it is taken.
     pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
+        self.listen(address, Box::new(|transport| transport)).await
+    }
+
+    /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in
+    /// a [`Framed`](crate::Framed) that speaks a protocol of your own.
+    ///
+    /// `wrap` must not wait for the other side; what it gives back does that when it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with<T: Transport>(
+        &mut self,
+        address: &str,
+        wrap: impl Fn(Box<dyn Transport>) -> T + Send + Sync + 'static,
+    ) -> Result<(), ServeError> {
+        let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
+        self.listen(address, Box::new(wrap)).await
+    }
+
+    async fn listen(&mut self, address: &str, wrap: Wrap) -> Result<(), ServeError> {
         let address: Address = address.parse()?;
         let listener = Listener::bind(&address).await;
         let listener = listener.map_err(|source| ServeError::Bind { address, source })?;
-        self.listeners.push(listener);
+        self.listeners.push(Bound { listener, wrap });
         Ok(())
     }
 
     /// Where the server listens, in the order of `bind`; for a port 0, with the port that was
     /// chosen.
     pub fn addresses(&self) -> Vec<Address> {
-        let addresses = self.listeners.iter().map(Listener::address);
+        let addresses = self.listeners.iter().map(|bound| bound.listener.address());
         addresses.filter_map(Result::ok).collect()
     }
 
@@ -130,6 +159,12 @@ impl Server {
             shared.registry.remove(&kept);
         });
         Ok(peer)
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.listener.fmt(f)
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     peer::{DrainReport, PeerEvent},
-    server::{ServeError, Server},
-    transport::{Address, Listener, Transport},
+    server::{Bound, ServeError, Server},
+    transport::{Address, Transport},
 };
 
 /// After an error that more connections would meet too, such as too many open files, accepting
@@ -121,16 +121,23 @@ impl Server {
 }
 
 /// The next connection at any listener.
-async fn accept(listeners: &mut [Listener]) -> io::Result<(Box<dyn Transport>, Address)> {
+async fn accept(listeners: &mut [Bound]) -> io::Result<(Box<dyn Transport>, Address)> {
     let mut accepting: Vec<_> = listeners
         .iter_mut()
-        .map(|listener| Box::pin(listener.accept()))
+        .map(|bound| Box::pin(bound.accept()))
         .collect();
     let next = poll_fn(|cx| {
         let mut ready = accepting.iter_mut().map(|accept| accept.as_mut().poll(cx));
         ready.find(Poll::is_ready).unwrap_or(Poll::Pending)
     });
     pin!(next).await
+}
+
+impl Bound {
+    async fn accept(&mut self) -> io::Result<(Box<dyn Transport>, Address)> {
+        let (transport, from) = self.listener.accept().await?;
+        Ok(((self.wrap)(transport), from))
+    }
 }
 
 /// Whether an error is about the connection that was to be accepted, and not about accepting.

@@ -8,6 +8,7 @@ mod bad_bytes;
 mod context;
 mod deadlines;
 mod dispatch;
+mod framed;
 mod in_process;
 mod layers;
 mod mixed;

@@ -1,0 +1,389 @@
+//! Protocols of the user's own: services, peers and layers over packets that a codec reads.
+//!
+//! A driver speaks wawo's protocol and nothing else. [`Framed`] is a transport that answers it
+//! in kind: inside is the other half of a native connection, and what that half hears and says
+//! crosses to the real other end as packets of the codec.
+//!
+//! ```text
+//!  Driver ◄──── wawo's protocol ────► Connection ◄── calls ──► codec ◄── bytes ──► transport
+//!               (in this process)     the peer's half          yours               socket
+//! ```
+//!
+//! So deadlines, limits, cancellation, panics and layers work as over wawo's own protocol, and
+//! the driver knows nothing of it.
+
+mod bridge;
+mod fault;
+mod outgoing;
+mod packet;
+mod timer;
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
+use wawo_protocol::{ConnectionError, Side};
+
+pub use crate::framed::packet::{FramedPacket, PacketCodec, PacketKind};
+use crate::{
+    framed::{bridge::Bridge, fault::Fault, timer::Timer},
+    transport::Transport,
+};
+
+/// A transport over which a connection speaks a protocol of your own, as a [`PacketCodec`] has
+/// it. Hand [`Framed::accepting`] to [`Server::bind_with`](crate::Server::bind_with) or
+/// [`Server::accept_over`](crate::Server::accept_over), and [`Framed::connecting`] to
+/// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). Both ends may call; the other
+/// end need not know wawo.
+///
+/// ```no_run
+/// # async fn serve(
+/// #     chat: impl wawo::Serve,
+/// #     legacy: impl wawo::PacketCodec + Clone + Sync,
+/// # ) -> Result<(), wawo::ServeError> {
+/// let server = wawo::Server::builder().add_service(chat);
+/// let mut server = server.bind("tcp://127.0.0.1:4000").await?;
+/// let framed = move |transport| wawo::Framed::accepting(transport, legacy.clone());
+/// server.bind_with("tcp://127.0.0.1:4001", framed).await?;
+/// server.run().await
+/// # }
+/// ```
+///
+/// Unary calls and one-way messages are carried. A method with a stream answers `Unimplemented`;
+/// one that only takes a stream gets a stream of one message. Metadata and the details of a
+/// status are left behind, and so are deadlines: each call that comes has
+/// [`call_timeout`](Self::call_timeout), and a call to the other end that is given up, or whose
+/// deadline passes, becomes a [`PacketKind::Cancel`].
+///
+/// The connection is closed, and [`Peer::closed`](crate::Peer::closed) tells the reason, when
+///
+/// - the codec fails, or a packet is over [`max_packet_bytes`](Self::max_packet_bytes);
+/// - the other end starts a call under a number that is in flight, answers a call that was never
+///   made, or sends a one-way message over the limits of this side;
+/// - the other end closes the transport, also if in one direction only: calls in flight are over;
+/// - 1 MiB waits for the transport, and it takes nothing for the `write_timeout` of this side's
+///   [`Config`](crate::Config). There is no ping: an idle connection is left to the transport.
+///
+/// A call beyond the `max_calls` of this side fails with `ResourceExhausted`, and the connection
+/// goes on. While 4 MiB that came wait for the other limits of this side, such as
+/// `request_credit_bytes`, nothing more is read. Up to 1,024 calls to the other end are in flight at a time. At most 1 MiB and one
+/// packet wait for the transport, or twice that if the other end asks for what is refused; more
+/// waits with those who send. Dropping it drops the transport.
+pub struct Framed<T, C> {
+    transport: T,
+    codec: C,
+    side: Side,
+    bridge: Bridge,
+    /// What came and is no whole packet yet, or waits until there is room.
+    input: BytesMut,
+    /// What waits for the transport.
+    output: BytesMut,
+    is_flushed: bool,
+    max_packet_bytes: usize,
+    timer: Timer,
+    lost: Lost,
+}
+
+/// Whether the transport has failed.
+#[derive(Debug)]
+enum Lost {
+    No,
+    /// The driver shall hear of it, once it has read what came before.
+    Untold(io::Error),
+    Told,
+}
+
+/// The default of [`Framed::max_packet_bytes`].
+const MAX_PACKET_BYTES: usize = 128 * 1024 + HEAD_BYTES;
+
+/// What a packet may have besides its payload.
+const HEAD_BYTES: usize = 64;
+
+/// The most that is read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// With more waiting for the transport, nothing is taken from the driver.
+const FULL_OUTPUT_BYTES: usize = 1024 * 1024;
+
+/// With more waiting, nothing is read either: the other end asks for what is refused and does
+/// not read it. More than the driver alone can have waiting, or two ends that both write would
+/// wait for each other.
+const MAX_OUTPUT_BYTES: usize = 2 * FULL_OUTPUT_BYTES;
+
+impl<T: Transport, C: PacketCodec> Framed<T, C> {
+    /// The end that accepts connections, for a [`Server`](crate::Server).
+    pub fn accepting(transport: T, codec: C) -> Self {
+        // The bridge plays the one who connects.
+        Self::new(transport, codec, Side::Connecting)
+    }
+
+    /// The end that connects, for [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over).
+    pub fn connecting(transport: T, codec: C) -> Self {
+        Self::new(transport, codec, Side::Accepting)
+    }
+
+    fn new(transport: T, codec: C, side: Side) -> Self {
+        Self {
+            transport,
+            codec,
+            side,
+            bridge: Bridge::new(side, clock(), MAX_PACKET_BYTES - HEAD_BYTES),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            is_flushed: true,
+            max_packet_bytes: MAX_PACKET_BYTES,
+            timer: Timer::default(),
+            lost: Lost::No,
+        }
+    }
+
+    /// The most bytes that a packet which comes may have, with its head. Default 128 KiB and 64
+    /// bytes.
+    ///
+    /// Messages to the other end may have 64 bytes less, but may always have 64 KiB; a call or
+    /// reply with a longer one fails with `ResourceExhausted`.
+    #[must_use = "returns the transport with the setting"]
+    pub fn max_packet_bytes(mut self, max: usize) -> Self {
+        self.max_packet_bytes = max;
+        let message = max.saturating_sub(HEAD_BYTES);
+        self.bridge.announce(self.side, clock(), message);
+        self
+    }
+
+    /// The time for each call of the other end; when it is up, the call fails with
+    /// `DeadlineExceeded`. Default 10 s; `None` for no deadline.
+    #[must_use = "returns the transport with the setting"]
+    pub fn call_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.bridge.call_timeout = timeout;
+        self
+    }
+
+    /// The largest number that calls of this side have, as the protocol has bits for it. Default
+    /// 2^32 - 1. Numbers go from 1 up to it and around, so a small one lets a very late answer
+    /// be taken for that to a later call. Zero counts as 1.
+    #[must_use = "returns the transport with the setting"]
+    pub fn max_call_number(mut self, max: u32) -> Self {
+        self.bridge.outgoing.max_call_number = max.max(1);
+        self
+    }
+
+    /// Does all that can be done now, in both directions.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
+                self.lose(error);
+            }
+            let encoded = self.encode();
+            let read = self.read(cx);
+            let expired = self.expire(cx);
+            if !(encoded || read || expired) {
+                return;
+            }
+        }
+    }
+
+    /// Gives the transport what waits for it.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let transport = Pin::new(&mut self.transport);
+            let written = ready!(transport.poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+            self.is_flushed = false;
+        }
+        if !self.is_flushed {
+            ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+            self.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Turns what the driver said into packets for the other end; `false` if there are none, or
+    /// no room for them.
+    fn encode(&mut self) -> bool {
+        let now = clock();
+        let mut encoded = false;
+        while self.output.len() < FULL_OUTPUT_BYTES && !self.is_lost() {
+            match self.bridge.poll_packet(now) {
+                Ok(Some(packet)) => self.put(packet),
+                // The driver has closed the connection.
+                Ok(None) | Err(ConnectionError::ClosedByPeer { .. }) => break,
+                Err(error) => self.misused(&error),
+            }
+            encoded = true;
+        }
+        encoded
+    }
+
+    fn put(&mut self, packet: FramedPacket) {
+        let before = self.output.len();
+        if let Err(error) = self.codec.encode(packet, &mut self.output) {
+            self.output.truncate(before);
+            self.bridge.close(&Fault::Encode(error.into()));
+        }
+    }
+
+    /// Handles the packets that came, and reads once; `false` if nothing came, or there is no
+    /// room for it.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = clock();
+        let mut handled = false;
+        while self.bridge.has_room() && self.output.len() < MAX_OUTPUT_BYTES && !self.is_lost() {
+            match self.codec.decode(&mut self.input) {
+                Ok(Some(packet)) => self.handle_packet(now, packet),
+                Ok(None) => return self.fill(cx) || handled,
+                Err(error) => self.bridge.close(&Fault::Decode(error.into())),
+            }
+            handled = true;
+        }
+        handled
+    }
+
+    fn handle_packet(&mut self, now: Instant, packet: FramedPacket) {
+        match self.bridge.handle_packet(now, packet) {
+            Ok(None) => {}
+            Ok(Some(refusal)) => self.put(refusal),
+            Err(fault) => self.bridge.close(&fault),
+        }
+    }
+
+    /// Reads more of a packet that is not whole; `false` if there is nothing.
+    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
+        let (length, max) = (self.input.len(), self.max_packet_bytes);
+        if length >= max {
+            self.bridge.close(&Fault::NoPacket(length));
+            return true;
+        }
+        let room = READ_BYTES.min(max - length);
+        self.input.reserve(room);
+        let transport = Pin::new(&mut self.transport);
+        match poll_read_buf(transport, cx, &mut (&mut self.input).limit(room)) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) if length > 0 => self.bridge.close(&Fault::CutOff(length)),
+            Poll::Ready(Ok(0)) => self.bridge.close(&Fault::Ended),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => self.lose(error),
+        }
+        true
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>) -> bool {
+        let next = self.bridge.poll_timeout();
+        let due = next.is_some_and(|next| self.timer.poll(cx, next).is_ready());
+        if due {
+            self.bridge.handle_timeout(clock());
+        }
+        due
+    }
+
+    /// The transport has failed: it is not used any more.
+    fn lose(&mut self, error: io::Error) {
+        self.output.clear();
+        self.is_flushed = true;
+        self.lost = Lost::Untold(error);
+    }
+
+    /// The driver takes this for an end that it is not.
+    fn misused(&mut self, error: &ConnectionError) {
+        let text = format!(
+            "{error}; use Framed::accepting for a server, Framed::connecting for connect_over"
+        );
+        // What the bridge says in reply means nothing to such a driver.
+        self.bridge.fall_silent();
+        self.lose(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+
+    fn is_lost(&self) -> bool {
+        !matches!(self.lost, Lost::No)
+    }
+
+    /// Whether the driver is not listened to any more.
+    fn is_over(&self) -> bool {
+        self.is_lost() || self.bridge.is_closed()
+    }
+}
+
+/// The time, which tests may have paused.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl<T: Transport, C: PacketCodec> AsyncRead for Framed<T, C> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.advance(cx);
+        if this.bridge.tell(buf) || buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        match std::mem::replace(&mut this.lost, Lost::Told) {
+            Lost::Untold(error) => Poll::Ready(Err(error)),
+            Lost::Told => Poll::Ready(Ok(())),
+            Lost::No => {
+                this.lost = Lost::No;
+                match this.bridge.is_closed() {
+                    true => Poll::Ready(Ok(())),
+                    false => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl<T: Transport, C: PacketCodec> AsyncWrite for Framed<T, C> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.output.len() >= FULL_OUTPUT_BYTES {
+            this.advance(cx);
+        }
+        if this.is_over() {
+            // The driver learns it, and why, by reading.
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        if this.output.len() >= FULL_OUTPUT_BYTES {
+            return Poll::Pending;
+        }
+        let taken = bytes.len().min(READ_BYTES);
+        this.bridge.hear(&bytes[..taken]);
+        this.advance(cx);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.advance(cx);
+        match this.output.is_empty() {
+            true => this.poll_drain(cx),
+            false => Poll::Pending,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+impl<T, C> fmt::Debug for Framed<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Framed")
+            .field("bridge", &self.bridge)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,394 @@
+//! Plays the peer towards a driver: packets of a codec on one side, wawo's protocol on the other.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::ReadBuf;
+use wawo_protocol::{
+    CallId, Called, Code, Config, Connection, ConnectionError, Ended, Event, MAX_LIMIT,
+    MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side, StartedCall,
+    packet::End,
+};
+
+use crate::framed::{
+    fault::Fault,
+    outgoing::{Outgoing, OutgoingCall},
+    packet::{FramedPacket, PacketKind},
+};
+
+/// The end of a native connection that the other end would have, did it speak wawo. It keeps all
+/// limits for it, and does no I/O.
+///
+/// Calls that come are *incoming*, calls of the driver *outgoing*, as in the driver itself; for
+/// `connection`, which is the other end, it is the other way around.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    /// The token of a call is its number.
+    connection: Connection<u32>,
+    /// What the driver wrote and the connection has not read: at most the start of a packet,
+    /// unless packets for the transport wait.
+    heard: BytesMut,
+    /// How many calls the driver takes at a time; `None` before its hello.
+    max_calls: Option<usize>,
+    incoming: HashMap<u32, IncomingCall>,
+    pub(crate) outgoing: Outgoing,
+    /// Time for each incoming call.
+    pub(crate) call_timeout: Option<Duration>,
+}
+
+/// A call of the other end that waits for its answer.
+#[derive(Debug)]
+struct IncomingCall {
+    /// `None` while it waits for a place among the calls that the driver takes.
+    id: Option<CallId>,
+    service: ServiceId,
+    method: MethodId,
+}
+
+/// Time for an incoming call, unless it is set.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bridge and its driver are one task: neither can be silent or away.
+const NEVER: Duration = Duration::MAX;
+
+/// With more for the driver to read, nothing more is taken from the other end.
+const FULL_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// With half of so many calls waiting for the limits of the driver, nothing more is taken from
+/// the other end.
+const MAX_WAITING_CALLS: usize = 1024;
+
+impl Bridge {
+    /// A bridge to a driver on the other side of `side`.
+    pub(crate) fn new(side: Side, now: Instant, max_message_bytes: usize) -> Self {
+        Self {
+            connection: connection(side, now, max_message_bytes),
+            heard: BytesMut::new(),
+            max_calls: None,
+            incoming: HashMap::new(),
+            outgoing: Outgoing::default(),
+            call_timeout: Some(CALL_TIMEOUT),
+        }
+    }
+
+    /// Sets the longest message that the driver may send. Before anything else.
+    pub(crate) fn announce(&mut self, side: Side, now: Instant, max_message_bytes: usize) {
+        self.connection = connection(side, now, max_message_bytes);
+    }
+
+    /// Takes what the driver says.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
+    }
+
+    /// Gives the driver what there is for it; `false` if that is nothing.
+    pub(crate) fn tell(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        self.connection.fill_output();
+        let output = self.connection.output();
+        let before = buf.remaining();
+        while !output.is_empty() && buf.remaining() > 0 {
+            let length = output.first().len().min(buf.remaining());
+            buf.put_slice(&output.first()[..length]);
+            output.advance(length);
+        }
+        buf.remaining() < before
+    }
+
+    /// Whether a packet of the other end may be handled now.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.connection.fill_output();
+        self.max_calls.is_some()
+            && !self.is_closed()
+            && !self.connection.is_congested()
+            && self.connection.output().len() < FULL_OUTPUT_BYTES
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Ends the connection, and tells the driver why.
+    pub(crate) fn close(&mut self, fault: &Fault) {
+        let text = fault.close_text();
+        self.connection.close(fault.close_code(), &text);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        // An error is in the close packet that the driver reads.
+        let _ = self.connection.handle_timeout(now);
+    }
+
+    /// Handles a packet of the other end; returns the answer if it is refused.
+    pub(crate) fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: FramedPacket,
+    ) -> Result<Option<FramedPacket>, Fault> {
+        let call = packet.call;
+        match packet.kind {
+            PacketKind::Request => self.start_call(now, packet),
+            PacketKind::OneWay => self.send_one_way(now, packet).map(|()| None),
+            PacketKind::Reply => {
+                if let Some(id) = self.answered("reply", call)? {
+                    self.connection.reply(id, Metadata::new(), packet.payload);
+                }
+                Ok(None)
+            }
+            PacketKind::Failure { code: Code::Ok, .. } => Err(Fault::FailureOk(call)),
+            PacketKind::Failure { code, text } => {
+                if let Some(id) = self.answered("failure", call)? {
+                    self.connection.end(end(id, code, text));
+                }
+                Ok(None)
+            }
+            PacketKind::Cancel => {
+                self.cancel(call);
+                Ok(None)
+            }
+        }
+    }
+
+    fn start_call(
+        &mut self,
+        now: Instant,
+        packet: FramedPacket,
+    ) -> Result<Option<FramedPacket>, Fault> {
+        let (in_flight, number) = (self.incoming.len(), packet.call);
+        let Entry::Vacant(entry) = self.incoming.entry(number) else {
+            return Err(Fault::CallInFlight(number));
+        };
+        let max = self.max_calls.unwrap_or(0);
+        if in_flight >= max {
+            let text =
+                format!("{in_flight} calls are in flight; this side takes {max} (max_calls)");
+            let refused = FramedPacket::failure(number, Code::ResourceExhausted, text);
+            return Ok(Some(FramedPacket {
+                service: packet.service,
+                method: packet.method,
+                ..refused
+            }));
+        }
+        let call = entry.insert(IncomingCall {
+            id: None,
+            service: packet.service,
+            method: packet.method,
+        });
+        let deadline = self
+            .call_timeout
+            .and_then(|timeout| now.checked_add(timeout));
+        let new_call = new_call(packet, deadline);
+        match self.connection.start_call(now, new_call, number) {
+            Ok(StartedCall::Sent(id)) => call.id = Some(id),
+            Ok(StartedCall::Waiting) => {}
+            Err((number, reason)) => return Ok(self.refused(number, &reason)),
+        }
+        Ok(None)
+    }
+
+    fn send_one_way(&mut self, now: Instant, packet: FramedPacket) -> Result<(), Fault> {
+        let call = NewCall {
+            one_way: true,
+            ..new_call(packet, None)
+        };
+        match self.connection.send_one_way(now, call) {
+            Err(NotStarted::MessageTooLarge { length, max }) => {
+                Err(Fault::OneWayTooLarge { length, max })
+            }
+            // Else the connection takes no more calls; nobody waits for the outcome of this one.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The call of the driver that an answer is for. `None` if it was given up: the answer had
+    /// left by then, or the protocol has no cancel.
+    fn answered(&mut self, kind: &'static str, call: u32) -> Result<Option<CallId>, Fault> {
+        match self.outgoing.end(call) {
+            Some(outgoing) => Ok(Some(outgoing.id)),
+            None if self.outgoing.was_used(call) => Ok(None),
+            None => Err(Fault::UnknownCall { kind, call }),
+        }
+    }
+
+    /// The other end gives up its call. If it is over, the cancel has crossed its answer.
+    fn cancel(&mut self, number: u32) {
+        match self.incoming.remove(&number) {
+            Some(IncomingCall { id: Some(id), .. }) => {
+                self.connection.cancel(id);
+            }
+            Some(IncomingCall { id: None, .. }) => self.connection.forget(|call| *call == number),
+            None => {}
+        }
+    }
+
+    /// The next packet for the other end.
+    ///
+    /// # Errors
+    ///
+    /// When the driver has ended the connection, or has broken the protocol.
+    pub(crate) fn poll_packet(
+        &mut self,
+        now: Instant,
+    ) -> Result<Option<FramedPacket>, ConnectionError> {
+        while let Some(event) = self.connection.poll_event(now, &mut self.heard)? {
+            if let Some(packet) = self.handle_event(event) {
+                return Ok(Some(packet));
+            }
+        }
+        Ok(None)
+    }
+
+    fn handle_event(&mut self, event: Event<u32>) -> Option<FramedPacket> {
+        match event {
+            Event::Greeted(hello) => {
+                self.max_calls = Some(hello.limits.max_calls as usize);
+                None
+            }
+            Event::Called(called) => self.called(called),
+            Event::Cancelled(id) | Event::Expired(id) => {
+                let (number, call) = self.outgoing.give_up(id)?;
+                Some(FramedPacket {
+                    service: call.service,
+                    method: call.method,
+                    ..FramedPacket::cancel(number)
+                })
+            }
+            Event::Started(id) => {
+                let number = self.connection.token(id)?;
+                self.incoming.get_mut(number)?.id = Some(id);
+                None
+            }
+            Event::Replied { call, .. } => {
+                let number = self.connection.cancel(call)?;
+                self.fail(number, Code::Unimplemented, NO_STREAMS)
+            }
+            Event::Ended(ended) => self.ended(ended),
+            Event::Refused(number, reason) => self.refused(number, &reason),
+            // What else there is belongs to streams, or needs nothing to be done.
+            _ => None,
+        }
+    }
+
+    /// The driver calls.
+    fn called(&mut self, called: Called) -> Option<FramedPacket> {
+        let (service, method) = (called.service, called.method);
+        let (id, payload) = match (called.call, called.message) {
+            (None, message) => {
+                // How much of what is said may wait for the transport is limited there.
+                self.connection.one_way_served(called.cost);
+                let payload = message.unwrap_or_default();
+                return Some(FramedPacket::one_way(service, method, payload));
+            }
+            (Some(id), Some(payload)) if called.end => (id, payload),
+            (Some(id), _) => {
+                self.connection
+                    .end(end(id, Code::Unimplemented, NO_STREAMS));
+                return None;
+            }
+        };
+        let call = OutgoingCall {
+            id,
+            service,
+            method,
+        };
+        let Some(number) = self.outgoing.begin(call) else {
+            let text = "all call numbers are in flight (Framed::max_call_number)";
+            let end = end(id, Code::ResourceExhausted, text);
+            self.connection.end(End {
+                refused: true,
+                ..end
+            });
+            return None;
+        };
+        Some(FramedPacket::request(service, method, number, payload))
+    }
+
+    /// The driver has answered.
+    fn ended(&mut self, ended: Ended<u32>) -> Option<FramedPacket> {
+        let number = ended.token;
+        match (ended.code, ended.message) {
+            (Code::Ok, Some(payload)) => {
+                let call = self.incoming.remove(&number)?;
+                Some(FramedPacket {
+                    service: call.service,
+                    method: call.method,
+                    ..FramedPacket::reply(number, payload)
+                })
+            }
+            (Code::Ok, None) => self.fail(number, Code::Unimplemented, NO_STREAMS),
+            (code, _) => self.fail(number, code, ended.text),
+        }
+    }
+
+    fn refused(&mut self, number: u32, reason: &NotStarted) -> Option<FramedPacket> {
+        let code = match reason {
+            NotStarted::Closed | NotStarted::Draining => Code::Unavailable,
+            _ => Code::ResourceExhausted,
+        };
+        self.fail(number, code, format!("the call was not served: {reason}"))
+    }
+
+    fn fail(&mut self, number: u32, code: Code, text: impl Into<String>) -> Option<FramedPacket> {
+        let call = self.incoming.remove(&number)?;
+        Some(FramedPacket {
+            service: call.service,
+            method: call.method,
+            ..FramedPacket::failure(number, code, text)
+        })
+    }
+
+    /// Says nothing more to the driver.
+    pub(crate) fn fall_silent(&mut self) {
+        self.connection.lost();
+    }
+}
+
+/// Why a stream ends at once.
+const NO_STREAMS: &str = "the method has a stream, which the protocol of this connection cannot \
+                          carry; call it over wawo's own protocol, or split it into calls";
+
+fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<u32> {
+    let mut config = Config::default();
+    let most = u32::try_from(max_message_bytes).unwrap_or(MAX_LIMIT);
+    config.limits.max_message_bytes = most.clamp(MIN_MESSAGE_BYTES, MAX_LIMIT);
+    config.max_waiting_calls = MAX_WAITING_CALLS;
+    config.handshake_timeout = NEVER;
+    config.keep_alive_interval = NEVER;
+    config.packet_timeout = NEVER;
+    // The driver of this side is trusted.
+    config.max_cancels_per_second = u32::MAX;
+    config.max_early_pings = u32::MAX;
+    config.max_idle_packets = u32::MAX;
+    // So that each call says its own.
+    config.default_timeout = None;
+    Connection::new(side, config, now).expect("limits are the defaults, or clamped to their range")
+}
+
+fn new_call(packet: FramedPacket, deadline: Option<Instant>) -> NewCall {
+    NewCall {
+        service: packet.service,
+        method: packet.method,
+        deadline,
+        metadata: Metadata::new(),
+        message: Some(packet.payload),
+        end: true,
+        one_way: false,
+    }
+}
+
+fn end(call: CallId, code: Code, text: impl Into<String>) -> End {
+    End {
+        call,
+        code,
+        refused: false,
+        metadata: Metadata::new(),
+        text: text.into(),
+        details: Bytes::new(),
+    }
+}

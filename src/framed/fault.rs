@@ -1,0 +1,54 @@
+//! Why a connection with a protocol of the user's own is closed.
+
+use thiserror::Error;
+use wawo_protocol::CloseCode;
+
+use crate::status::BoxError;
+
+/// What ends a connection. Its text is what [`Peer::closed`](crate::Peer::closed) tells.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("the codec cannot read what came: {0}")]
+    Decode(BoxError),
+    #[error("the codec cannot write a packet of this side: {0}")]
+    Encode(BoxError),
+    #[error("{0} bytes came without a whole packet, which has no more (Framed::max_packet_bytes)")]
+    NoPacket(usize),
+    #[error("the other end closed the transport within a packet, {0} bytes after its start")]
+    CutOff(usize),
+    #[error("the other end closed the transport")]
+    Ended,
+    #[error("call {0} was started while a call with this number was in flight")]
+    CallInFlight(u32),
+    #[error("a {kind} for call {call}, which this side never made")]
+    UnknownCall { kind: &'static str, call: u32 },
+    #[error("a failure with the code Ok for call {0}; a failure needs another code")]
+    FailureOk(u32),
+    #[error(
+        "a one-way message of {length} bytes; this side takes at most {max} (max_message_bytes)"
+    )]
+    OneWayTooLarge { length: usize, max: u32 },
+}
+
+impl Fault {
+    /// The code of the close packet.
+    pub(crate) fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Ended => CloseCode::Normal,
+            Self::Encode(_) => CloseCode::Internal,
+            Self::NoPacket(_) | Self::OneWayTooLarge { .. } => CloseCode::LimitExceeded,
+            Self::Decode(_)
+            | Self::CutOff(_)
+            | Self::CallInFlight(_)
+            | Self::UnknownCall { .. }
+            | Self::FailureOk(_) => CloseCode::ProtocolViolation,
+        }
+    }
+
+    /// The text of the close packet: a codec may have much to say, a packet has an end.
+    pub(crate) fn close_text(&self) -> String {
+        self.to_string().chars().take(MAX_TEXT_CHARS).collect()
+    }
+}
+
+const MAX_TEXT_CHARS: usize = 1024;

@@ -1,0 +1,118 @@
+//! The calls that this side makes, and their numbers.
+
+use std::collections::HashMap;
+
+use wawo_protocol::{CallId, MethodId, ServiceId};
+
+/// The calls of the driver in flight, by the number that the other end knows them by.
+///
+/// Numbers go up and around, so that one is used again as late as can be: the other end may
+/// still answer a call that was given up long ago.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    calls: HashMap<u32, OutgoingCall>,
+    numbers: HashMap<CallId, u32>,
+    last: u32,
+    highest: u32,
+    /// Numbers are from 1 to this.
+    pub(crate) max_call_number: u32,
+}
+
+/// A call of the driver.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutgoingCall {
+    pub(crate) id: CallId,
+    pub(crate) service: ServiceId,
+    pub(crate) method: MethodId,
+}
+
+impl Outgoing {
+    /// Gives a call its number; `None` if all numbers are in flight.
+    pub(crate) fn begin(&mut self, call: OutgoingCall) -> Option<u32> {
+        if self.calls.len() >= self.max_call_number as usize {
+            return None;
+        }
+        loop {
+            self.last = self.last % self.max_call_number + 1;
+            if !self.calls.contains_key(&self.last) {
+                break;
+            }
+        }
+        self.highest = self.highest.max(self.last);
+        self.calls.insert(self.last, call);
+        self.numbers.insert(call.id, self.last);
+        Some(self.last)
+    }
+
+    /// A call was answered. `None` if it is not in flight.
+    pub(crate) fn end(&mut self, number: u32) -> Option<OutgoingCall> {
+        let call = self.calls.remove(&number)?;
+        self.numbers.remove(&call.id);
+        Some(call)
+    }
+
+    /// The driver no longer wants the answer to a call. `None` if it is not in flight.
+    pub(crate) fn give_up(&mut self, id: CallId) -> Option<(u32, OutgoingCall)> {
+        let number = self.numbers.remove(&id)?;
+        Some((number, self.calls.remove(&number)?))
+    }
+
+    /// Whether a call has ever had this number, so that an answer to it may be a late one.
+    pub(crate) fn was_used(&self, number: u32) -> bool {
+        (1..=self.highest).contains(&number)
+    }
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self {
+            calls: HashMap::new(),
+            numbers: HashMap::new(),
+            last: 0,
+            highest: 0,
+            max_call_number: u32::MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wawo_protocol::{CallId, MethodId, ServiceId, Side};
+
+    use super::{Outgoing, OutgoingCall};
+
+    fn call(index: u32) -> OutgoingCall {
+        OutgoingCall {
+            id: CallId::new(Side::Connecting, index),
+            service: ServiceId(7),
+            method: MethodId(1),
+        }
+    }
+
+    #[test]
+    fn numbers_go_around_and_leave_out_those_in_flight() {
+        let mut outgoing = Outgoing {
+            max_call_number: 3,
+            ..Outgoing::default()
+        };
+        let numbers: Vec<_> = (0..4).map(|index| outgoing.begin(call(index))).collect();
+        assert_eq!(numbers, [Some(1), Some(2), Some(3), None]);
+        assert_eq!(outgoing.end(3).unwrap().id, call(2).id);
+        assert!(outgoing.end(3).is_none());
+        assert_eq!(outgoing.give_up(call(1).id).unwrap().0, 2);
+        assert_eq!(outgoing.begin(call(1)), Some(2));
+        assert_eq!(outgoing.begin(call(2)), Some(3));
+    }
+
+    #[test]
+    fn the_largest_number_is_followed_by_the_first() {
+        let mut outgoing = Outgoing {
+            last: u32::MAX - 1,
+            ..Outgoing::default()
+        };
+        assert_eq!(outgoing.begin(call(0)), Some(u32::MAX));
+        assert_eq!(outgoing.begin(call(1)), Some(1));
+        assert!(outgoing.was_used(12345));
+        assert!(!outgoing.was_used(0));
+    }
+}
