@@ -6,10 +6,11 @@ use std::{
 };
 
 use crate::{
+    collisions,
     descriptor_set::Packages,
     error::Error,
     generate::{Generator, Half},
-    schema,
+    panics, schema,
     source::Source,
 };
 
@@ -29,6 +30,7 @@ pub struct Builder {
     prost: prost_build::Config,
     half: Half,
     crate_path: String,
+    extern_paths: Vec<String>,
     out_dir: Option<PathBuf>,
 }
 
@@ -41,16 +43,20 @@ impl Builder {
             prost,
             half: Half::Both,
             crate_path: "::wawo".to_owned(),
+            extern_paths: Vec::new(),
             out_dir: None,
         }
     }
 
-    /// Uses a Rust type or module that exists already for a message or package.
+    /// Uses a Rust type or module that exists already for a message or package. It also helps where
+    /// two messages would be one type in Rust, and cannot be renamed.
     pub fn extern_path(
         mut self,
         proto_path: impl Into<String>,
         rust_path: impl Into<String>,
     ) -> Self {
+        let proto_path = proto_path.into();
+        self.extern_paths.push(proto_path.clone());
         self.prost.extern_path(proto_path, rust_path);
         self
     }
@@ -116,7 +122,7 @@ impl Builder {
         includes: &[impl AsRef<Path>],
     ) -> Result<(), Error> {
         let source = Source::from_files(protos, includes)?;
-        watch(&source.read);
+        watch(source.read.values());
         self.generate(&source)
     }
 
@@ -132,7 +138,7 @@ impl Builder {
             let text = format!("{}: {error}", file.display());
             Error::DescriptorSet(text.into())
         })?;
-        watch(&[file.to_owned()]);
+        watch([file]);
         self.generate(&Source::from_descriptor_set(&bytes)?)
     }
 
@@ -144,6 +150,7 @@ impl Builder {
                 .map(PathBuf::from)
                 .ok_or(Error::OutDir)?,
         };
+        collisions::check(source, &self.extern_paths)?;
         let packages = Packages::of(source);
         packages.clear(&out_dir).map_err(Error::Write)?;
         let files = source.known();
@@ -155,8 +162,10 @@ impl Builder {
             .out_dir(&out_dir)
             .prost_path(format!("{}::codegen::prost", self.crate_path))
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
-            .service_generator(Box::new(generator))
-            .compile_fds(prost_types::FileDescriptorSet { file })
+            .service_generator(Box::new(generator));
+        let set = prost_types::FileDescriptorSet { file };
+        panics::catch(|| self.prost.compile_fds(set))
+            .map_err(|said| collisions::of_enum_values(source, said))?
             .and_then(|()| packages.embed(&out_dir))
             .map_err(Error::Write)
     }
@@ -180,10 +189,10 @@ impl std::fmt::Debug for Builder {
 
 /// Lets cargo run the build script again when one of these changes. Says nothing outside of a
 /// build script.
-fn watch(files: &[PathBuf]) {
+fn watch(files: impl IntoIterator<Item = impl AsRef<Path>>) {
     if env::var_os("OUT_DIR").is_some() {
         for file in files {
-            println!("cargo::rerun-if-changed={}", file.display());
+            println!("cargo::rerun-if-changed={}", file.as_ref().display());
         }
     }
 }

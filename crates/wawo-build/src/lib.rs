@@ -34,11 +34,14 @@
 //! precompiled descriptor set, and the settings of prost-build.
 
 mod builder;
+mod collisions;
 mod descriptor_set;
+mod diagnose;
 mod error;
 mod generate;
 mod ids;
 mod names;
+mod panics;
 mod position;
 mod schema;
 mod source;
@@ -56,8 +59,9 @@ pub use crate::{
 ///
 /// # Errors
 ///
-/// If a file cannot be read or compiled, an option is wrong, or two ids collide. The error names
-/// file, line and column.
+/// If there is nothing to compile, a file cannot be found, read or compiled, an option is wrong, or
+/// two ids or two names in Rust collide. The error names file, line and column where it can, and
+/// what would be right.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Builder::new().compile(protos, includes)
 }
