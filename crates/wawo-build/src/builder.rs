@@ -5,11 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prost_build::Module;
+
 use crate::{
     collisions,
-    descriptor_set::Packages,
     error::Error,
     generate::{Generator, Half},
+    packages::Packages,
     panics, schema,
     source::Source,
 };
@@ -32,6 +34,7 @@ pub struct Builder {
     crate_path: String,
     extern_paths: Vec<String>,
     out_dir: Option<PathBuf>,
+    include_file: Option<PathBuf>,
 }
 
 impl Builder {
@@ -45,6 +48,7 @@ impl Builder {
             crate_path: "::wawo".to_owned(),
             extern_paths: Vec::new(),
             out_dir: None,
+            include_file: None,
         }
     }
 
@@ -97,15 +101,16 @@ impl Builder {
         self
     }
 
-    /// Writes one more file, which includes those of all packages in modules named after them:
-    /// schemas of several packages that refer to each other need just that. Include it by
-    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
+    /// Writes one more file beside the others, which includes those of all packages in modules
+    /// named after them: schemas of several packages that refer to each other need just that.
+    /// Include it by `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
     pub fn include_file(mut self, name: impl Into<PathBuf>) -> Self {
-        self.prost.include_file(name);
+        self.include_file = Some(name.into());
         self
     }
 
-    /// Any setting of prost-build. Paths and the service generator are set by this builder.
+    /// Any setting of prost-build. Paths, the include file and the service generator are set by
+    /// this builder.
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
         set(&mut self.prost);
         self
@@ -151,23 +156,25 @@ impl Builder {
                 .ok_or(Error::OutDir)?,
         };
         collisions::check(source, &self.extern_paths)?;
-        let packages = Packages::of(source);
-        packages.clear(&out_dir).map_err(Error::Write)?;
-        let files = source.known();
-        let file = files
-            .map(|file| file.file_descriptor_proto().clone())
-            .collect();
+        let files = source.known().map(|file| {
+            let module = Module::from_protobuf_package_name(file.package_name());
+            (module, file.file_descriptor_proto().clone())
+        });
+        let files = files.collect();
         let generator = Generator::new(source, services, self.half, self.crate_path.clone());
         self.prost
-            .out_dir(&out_dir)
             .prost_path(format!("{}::codegen::prost", self.crate_path))
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
             .service_generator(Box::new(generator));
-        let set = prost_types::FileDescriptorSet { file };
-        panics::catch(|| self.prost.compile_fds(set))
+        let code = panics::catch(|| self.prost.generate(files))
             .map_err(|said| collisions::of_enum_values(source, said))?
-            .and_then(|()| packages.embed(&out_dir))
-            .map_err(Error::Write)
+            .map_err(|error| Error::Prost(error.to_string()))?;
+        let packages = Packages::of(source, &code)?;
+        packages.write(&code, &out_dir).map_err(Error::Write)?;
+        match self.include_file {
+            None => Ok(()),
+            Some(name) => fs::write(out_dir.join(name), packages.includes()).map_err(Error::Write),
+        }
     }
 }
 

@@ -17,17 +17,29 @@
 //!   the descriptors;
 //! - `FILE_DESCRIPTOR_SET`, the encoded descriptors of the package's files and their imports.
 //!
-//! A schema may set how its services are named on the wire:
+//! A schema may set how its services are named on the wire, and that nothing comes back from a
+//! method. This is `proto/chat.proto`:
 //!
 //! ```proto
-//! import "wawo/options.proto";       // supplied by this crate
+//! syntax = "proto3";
+//! package chat.v1;
+//!
+//! import "google/protobuf/empty.proto";
+//! import "wawo/options.proto"; // both are supplied by this crate
 //!
 //! service Chat {
 //!   option (wawo.service).id = 100;
+//!
+//!   rpc Join(JoinRequest) returns (JoinReply);
+//!   // One-way: a handler returns nothing, `()`, and so there is no status either.
 //!   rpc Typing(Notice) returns (google.protobuf.Empty) {
 //!     option (wawo.method) = { id: 3 one_way: true };
 //!   }
 //! }
+//!
+//! message JoinRequest { string room = 1; }
+//! message JoinReply { uint32 members = 1; }
+//! message Notice { string name = 1; }
 //! ```
 //!
 //! [`Builder`] has the rest: paths of types that exist already, attributes, one half only, a
@@ -35,12 +47,12 @@
 
 mod builder;
 mod collisions;
-mod descriptor_set;
 mod diagnose;
 mod error;
 mod generate;
 mod ids;
 mod names;
+mod packages;
 mod panics;
 mod position;
 mod schema;

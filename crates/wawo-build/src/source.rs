@@ -26,7 +26,7 @@ pub(crate) struct Source {
 pub(crate) const OPTIONS: &str = "wawo/options.proto";
 
 /// The package whose messages prost-types has.
-const WELL_KNOWN: &str = "google.protobuf";
+pub(crate) const WELL_KNOWN: &str = "google.protobuf";
 
 impl Source {
     /// Reads `.proto` files and what they import.

@@ -248,6 +248,19 @@ fn names_that_only_look_like_one() {
 }
 
 #[test]
+fn packages_that_are_one_module() {
+    let schema = Schema::of(&[
+        ("test.proto", "import \"other.proto\";\npackage A.b;"),
+        ("other.proto", "package a.B;"),
+    ]);
+    assert_eq!(
+        schema.error(),
+        "test.proto:2:1: the packages `A.b` and `a.B` (other.proto:1:1) are both `a::b` in Rust; \
+         rename one of them"
+    );
+}
+
+#[test]
 fn panics_of_prost_are_errors() {
     told(
         "enum E { A_B = 0; AB_ = 1; a_b = 2; }",
