@@ -8,7 +8,7 @@ use std::{
 use prost_build::Module;
 
 use crate::{
-    collisions,
+    collisions, comments,
     error::Error,
     generate::{Generator, Half},
     packages::Packages,
@@ -158,7 +158,9 @@ impl Builder {
         collisions::check(source, &self.extern_paths)?;
         let files = source.known().map(|file| {
             let module = Module::from_protobuf_package_name(file.package_name());
-            (module, file.file_descriptor_proto().clone())
+            let mut file = file.file_descriptor_proto().clone();
+            comments::mark_code(&mut file);
+            (module, file)
         });
         let files = files.collect();
         let generator = Generator::new(source, services, self.half, self.crate_path.clone());

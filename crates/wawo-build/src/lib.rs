@@ -17,6 +17,8 @@
 //!   the descriptors;
 //! - `FILE_DESCRIPTOR_SET`, the encoded descriptors of the package's files and their imports.
 //!
+//! Comments become docs; code in them is marked as text, so that it is no test.
+//!
 //! A schema may set how its services are named on the wire, and that nothing comes back from a
 //! method. This is `proto/chat.proto`:
 //!
@@ -47,6 +49,7 @@
 
 mod builder;
 mod collisions;
+mod comments;
 mod diagnose;
 mod error;
 mod generate;
