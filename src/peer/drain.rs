@@ -141,14 +141,20 @@ impl Driver {
         if !self.is_draining {
             return Ok(());
         }
-        let left = self.in_flight();
-        self.shared.drain.lock().left = left;
-        if left > 0 || !self.connection.output().is_empty() {
+        self.count_drained();
+        if self.in_flight() > 0 || !self.connection.output().is_empty() {
             return Ok(());
         }
         self.connection
             .close(wawo_protocol::CloseCode::Normal, "drained");
         Err(ConnectionError::ClosedHere)
+    }
+
+    /// Notes what is left in flight, for the report.
+    pub(crate) fn count_drained(&self) {
+        if self.is_draining {
+            self.shared.drain.lock().left = self.in_flight();
+        }
     }
 
     fn in_flight(&self) -> usize {

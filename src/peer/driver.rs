@@ -409,6 +409,7 @@ impl Driver {
         if matches!(error, ConnectionError::Lost(_)) {
             self.connection.lost();
         }
+        self.count_drained();
         let commands = self.shared.mailbox.close(error.clone());
         for (call, sent) in self.connection.take_calls() {
             call.lose(error, sent, &mut self.wakers);

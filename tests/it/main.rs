@@ -5,9 +5,13 @@
 
 mod arrows;
 mod bad_bytes;
+mod cancel;
 mod context;
 mod deadlines;
 mod dispatch;
+mod drain;
+mod events;
+mod faults;
 mod framed;
 mod in_process;
 mod layers;

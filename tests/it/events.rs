@@ -1,0 +1,123 @@
+//! What listeners hear of peers.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
+use wawo::{Events, Peer, PeerEvent, Server};
+
+use crate::support::{EchoClient, EchoServer, Parrot, message, pair};
+
+async fn next(events: &mut Events) -> PeerEvent {
+    let event = timeout(Duration::from_secs(5), events.next()).await;
+    event.expect("in time").expect("not over")
+}
+
+#[tokio::test]
+async fn listeners_of_a_server_hear_of_all_its_peers() {
+    let name = "mem://listeners_of_a_server";
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let server = server.bind(name).await.unwrap();
+    let handle = server.handle();
+    let (mut one, mut other) = (handle.events(), handle.events());
+    let running = tokio::spawn(server.run());
+    let peer = Peer::connect(name).await.unwrap();
+    for events in [&mut one, &mut other] {
+        let event = next(events).await;
+        let PeerEvent::Connected(connected) = &event else {
+            panic!("{event:?}");
+        };
+        // The server can call at once.
+        let connected = connected.upgrade().unwrap();
+        assert_eq!(handle.peers().len(), 1);
+        assert_eq!(handle.peers()[0].id(), connected.id());
+    }
+    peer.close("bye");
+    let event = next(&mut one).await;
+    assert!(
+        matches!(&event, PeerEvent::Disconnected(_, reason) if reason.to_string().contains("bye")),
+        "{event:?}"
+    );
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_another_protocol_never_connects() {
+    let mut server = Server::builder().build().unwrap();
+    let mut events = server.handle().events();
+    let (mut here, there) = tokio::io::duplex(1024);
+    let peer = server.accept_over(there).unwrap();
+    here.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let event = next(&mut events).await;
+    let PeerEvent::NotConnected(who, reason) = &event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(who.id(), peer.id());
+    assert!(reason.to_string().contains("not a wawo connection"));
+}
+
+#[tokio::test]
+async fn a_peer_tells_of_itself_only_and_ends_with_its_connection() {
+    let mut pair = pair().await;
+    let (here, there) = tokio::io::duplex(1024);
+    pair.server.accept_over(there).unwrap();
+    let other = Peer::builder("").connect_over(here).await.unwrap();
+    let events = pair.to_client.events();
+    let at_client = pair.to_server.events();
+    drop(other);
+    pair.to_server.close("");
+    for events in [events, at_client] {
+        let all: Vec<_> = events.collect().await;
+        assert!(matches!(all[..], [PeerEvent::Disconnected(..)]), "{all:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_told_of_as_blocked_and_then_writable() {
+    let (here, mut there) = tokio::io::duplex(64 * 1024);
+    there
+        .write_all(b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0")
+        .await
+        .unwrap();
+    let peer = Peer::builder("").connect_over(here).await.unwrap();
+    let mut events = peer.events();
+    let echo = EchoClient::new(&peer);
+    let notes: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(echo.note(message(vec![0; 60_000])).into_future()))
+        .collect();
+    assert!(matches!(next(&mut events).await, PeerEvent::Blocked(_)));
+    // Now it reads, and grants what it has read.
+    let credit = [0, 0, 0, 4, 11, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+    there.write_all(&credit).await.unwrap();
+    let (mut reads, _writes) = tokio::io::split(there);
+    let reading =
+        tokio::spawn(async move { tokio::io::copy(&mut reads, &mut tokio::io::sink()).await });
+    assert!(matches!(next(&mut events).await, PeerEvent::Writable(_)));
+    for note in notes {
+        note.await.unwrap().unwrap();
+    }
+    reading.abort();
+}
+
+#[tokio::test]
+async fn a_slow_listener_loses_the_oldest_and_hears_how_many() {
+    let name = "mem://a_slow_listener";
+    let server = Server::builder().bind(name).await.unwrap();
+    let mut events = server.handle().events();
+    let running = tokio::spawn(server.run());
+    for _ in 0..200 {
+        let peer = Peer::connect(name).await.unwrap();
+        peer.close("");
+        peer.closed().await;
+    }
+    let mut heard = 0;
+    let mut missed = 0;
+    while heard + missed < 300 {
+        match next(&mut events).await {
+            PeerEvent::Missed(count) => missed += count,
+            _ => heard += 1,
+        }
+    }
+    assert!(missed > 0);
+    running.abort();
+}
