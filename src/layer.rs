@@ -18,4 +18,10 @@
 //! `load_shed` above them to refuse instead. tower's rate limit cannot be cloned, and a service
 //! must be: put `buffer` above it.
 
+//!
+//! [`LimitLayer`] is wawo's own: what calls may weigh, how many there may be, how long they take.
+
+mod limit;
 pub(crate) mod recover;
+
+pub use crate::layer::limit::{Limit, LimitFuture, LimitLayer};

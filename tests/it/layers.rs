@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use futures::stream;
 use tower::{
     ServiceBuilder,
     buffer::BufferLayer,
@@ -10,7 +11,7 @@ use tower::{
     timeout::TimeoutLayer,
     util::MapRequestLayer,
 };
-use wawo::{Channel, Code, InProcess, Request, Server};
+use wawo::{Channel, Code, InProcess, Request, Server, layer::LimitLayer};
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service::method, message, pair};
 
@@ -127,4 +128,89 @@ async fn layers_of_a_server_see_a_call_in_the_order_in_which_they_were_added() {
     let call = EchoClient::new(&peer).act(message("metadata"));
     let (_, metadata) = call.with_metadata().await.unwrap();
     assert_eq!(metadata.text("answered"), Some("abcd"));
+}
+
+/// A client of a parrot with limits.
+fn limited(limits: LimitLayer) -> (EchoClient, Parrot) {
+    let parrot = Parrot::default();
+    let server = EchoServer::new(parrot.clone()).layer(limits);
+    (EchoClient::new(&InProcess::new(server)), parrot)
+}
+
+#[tokio::test]
+async fn a_request_is_as_long_as_its_limit_and_no_longer() {
+    // A message of 8 bytes has two more on the wire.
+    let (echo, _) = limited(LimitLayer::new().max_request_bytes(10));
+    assert!(echo.say(message("8 bytes!")).await.is_ok());
+    let text = "a request of 11 bytes; at most 10 may come (max_request_bytes)";
+    let status = echo.say(message("9 bytes!!")).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::ResourceExhausted, text)
+    );
+    assert!(status.is_safe_to_retry());
+    let requests = stream::iter([message("8 bytes!"), message("9 bytes!!")]);
+    let status = echo.join(requests).await.unwrap_err();
+    assert_eq!(status.message(), text);
+}
+
+#[tokio::test]
+async fn so_many_calls_are_in_flight_and_one_more_is_refused_unserved() {
+    let (echo, parrot) = limited(LimitLayer::new().max_in_flight(2));
+    let hold = tokio::spawn(echo.act(message("hold")).into_future());
+    let begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 1;
+    parrot.0.until(begun).await;
+    // A stream holds its place until it ends.
+    let replies = echo.talk(stream::pending()).await.unwrap();
+    let status = echo.say(message("")).await.unwrap_err();
+    let text = "2 calls are in flight already (max_in_flight)";
+    assert_eq!(status.message(), text);
+    assert!(status.is_safe_to_retry());
+    drop(replies);
+    echo.say(message("")).await.unwrap();
+    parrot.0.release.notify_one();
+    hold.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_and_its_stream_take_so_long_and_no_longer() {
+    let second = Duration::from_secs(1);
+    let (echo, _) = limited(LimitLayer::new().max_time(second));
+    let begin = tokio::time::Instant::now();
+    let status = echo.act(message("wait")).await.unwrap_err();
+    let text = "the call took too long (max_time)";
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::DeadlineExceeded, text)
+    );
+    assert!(begin.elapsed() < 2 * second);
+    let mut replies = echo.talk(stream::pending()).await.unwrap();
+    let status = replies.message().await.unwrap_err();
+    assert_eq!(status.message(), text);
+    let left = echo.act(message("deadline")).await.unwrap();
+    assert_eq!(left.data, "1000");
+}
+
+#[tokio::test]
+async fn limits_of_a_server_a_service_and_a_method_hold_at_once() {
+    let parrot = EchoServer::new(Parrot::default())
+        .layer_method(&method::SAY, LimitLayer::new().max_request_bytes(10))
+        .layer(LimitLayer::new().max_request_bytes(20));
+    let mut server = Server::builder()
+        .layer(LimitLayer::new().max_request_bytes(30))
+        .add_service(parrot)
+        .build()
+        .unwrap();
+    let (here, there) = tokio::io::duplex(1024);
+    server.accept_over(there).unwrap();
+    let peer = wawo::Peer::builder("").connect_over(here).await.unwrap();
+    let echo = EchoClient::new(&peer);
+    for (length, of_say, of_act) in [(8, true, true), (18, false, true), (28, false, false)] {
+        let said = echo.say(message(vec![7; length])).await;
+        assert_eq!(said.is_ok(), of_say, "{length}");
+        let acted = echo.act(message(vec![7; length])).await;
+        assert_eq!(acted.is_ok(), of_act, "{length}");
+    }
+    let status = echo.act(message(vec![7; 40])).await.unwrap_err();
+    assert!(status.message().contains("at most 30"), "{status}");
 }

@@ -1,0 +1,280 @@
+//! Limits of calls: of a whole server, of one service, or of one method.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Sleep,
+};
+use tower::{Layer, Service};
+
+use crate::{
+    body::{Body, Streaming},
+    request::Request,
+    response::Response,
+    status::{BoxError, Delivery, Result, Status},
+};
+
+/// Limits calls: put it on a server, on one service or on one method, as any layer.
+///
+/// ```
+/// # fn limited<S: wawo::Serve>(chat: S) -> wawo::Layered<S, wawo::layer::Limit<S>> {
+/// use std::time::Duration;
+/// use wawo::layer::LimitLayer;
+///
+/// let limits = LimitLayer::new()
+///     .max_request_bytes(64 * 1024)
+///     .max_in_flight(100)
+///     .max_time(Duration::from_secs(2));
+/// wawo::Layered::new(chat, limits, None) // generated servers: `ChatServer::new(room).layer(limits)`
+/// # }
+/// ```
+///
+/// A call over a limit is answered with `ResourceExhausted`, or, over its time, with
+/// `DeadlineExceeded`; the text names the limit. One that was refused before its handler saw it
+/// says so: its caller may make it again. What a connection as a whole may hold is set by
+/// [`Config`](crate::Config).
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use = "a layer does nothing until it is put on a service"]
+pub struct LimitLayer {
+    max_request_bytes: Option<usize>,
+    max_in_flight: Option<usize>,
+    max_time: Option<Duration>,
+}
+
+impl LimitLayer {
+    /// No limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long each request message may be, in bytes.
+    pub fn max_request_bytes(mut self, max: usize) -> Self {
+        self.max_request_bytes = Some(max);
+        self
+    }
+
+    /// How many calls there may be at once, from all peers together; a call whose reply is a
+    /// stream counts until the stream ends.
+    pub fn max_in_flight(mut self, max: usize) -> Self {
+        self.max_in_flight = Some(max);
+        self
+    }
+
+    /// How long a call may take, to the end of its stream of replies if it has one.
+    pub fn max_time(mut self, max: Duration) -> Self {
+        self.max_time = Some(max);
+        self
+    }
+}
+
+impl<S> Layer<S> for LimitLayer {
+    type Service = Limit<S>;
+
+    fn layer(&self, inner: S) -> Limit<S> {
+        let most = |max: usize| max.min(Semaphore::MAX_PERMITS);
+        let places = self.max_in_flight.map(most).map(Semaphore::new);
+        Limit {
+            inner,
+            limits: *self,
+            places: places.map(Arc::new),
+        }
+    }
+}
+
+/// A service with limits; made by [`LimitLayer`]. All clones share the places of
+/// [`max_in_flight`](LimitLayer::max_in_flight).
+#[derive(Debug, Clone)]
+pub struct Limit<S> {
+    inner: S,
+    limits: LimitLayer,
+    places: Option<Arc<Semaphore>>,
+}
+
+impl<S> Limit<S> {
+    /// What a call holds while it lasts, if it is let in.
+    fn admit(&self, request: &mut Request) -> Result<Held> {
+        if let Some(max) = self.limits.max_request_bytes {
+            limit_requests(request, max)?;
+        }
+        let place = match &self.places {
+            None => None,
+            Some(places) => {
+                let place = places.clone().try_acquire_owned();
+                Some(place.map_err(|_| self.is_full())?)
+            }
+        };
+        let end = self.limits.max_time.and_then(|max| {
+            let now = tokio::time::Instant::now().into_std();
+            now.checked_add(max)
+        });
+        if let Some(end) = end {
+            let deadline = request.deadline();
+            request.set_deadline(Some(deadline.map_or(end, |deadline| deadline.min(end))));
+        }
+        Ok(Held { place, end })
+    }
+
+    fn is_full(&self) -> Status {
+        let max = self.limits.max_in_flight.unwrap_or_default();
+        let text = format!("{max} calls are in flight already (max_in_flight)");
+        Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
+    }
+}
+
+fn limit_requests(request: &mut Request, max: usize) -> Result<()> {
+    match request.body_mut() {
+        Body::One(message) => check(message, max),
+        Body::Many(requests) => {
+            let all = std::mem::replace(requests, Streaming::empty());
+            *requests = all.map(move |message| {
+                let message = message?;
+                check(&message, max).map(|()| message)
+            });
+            Ok(())
+        }
+    }
+}
+
+fn check(message: &Bytes, max: usize) -> Result<()> {
+    let length = message.len();
+    if length <= max {
+        return Ok(());
+    }
+    let text = format!("a request of {length} bytes; at most {max} may come (max_request_bytes)");
+    Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent))
+}
+
+/// What a call holds, and until when.
+#[derive(Debug)]
+struct Held {
+    place: Option<OwnedSemaphorePermit>,
+    end: Option<Instant>,
+}
+
+impl<S> Service<Request> for Limit<S>
+where
+    S: Service<Request, Response = Response, Error: Into<BoxError>>,
+{
+    type Response = Response;
+    type Error = BoxError;
+    type Future = LimitFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request) -> LimitFuture<S::Future> {
+        match self.admit(&mut request) {
+            Ok(held) => LimitFuture {
+                timer: held.end.map(timer),
+                inner: Some(self.inner.call(request)),
+                outcome: Some(Ok(held)),
+            },
+            Err(status) => LimitFuture {
+                timer: None,
+                inner: None,
+                outcome: Some(Err(status)),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`Limit`].
+    pub struct LimitFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        timer: Option<Pin<Box<Sleep>>>,
+        // Taken when it resolves.
+        outcome: Option<Result<Held>>,
+    }
+}
+
+impl<F, E> Future for LimitFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return match this.outcome.take() {
+                Some(Err(status)) => Poll::Ready(Err(status.into())),
+                _ => Poll::Pending,
+            };
+        };
+        if let Poll::Ready(result) = inner.poll(cx) {
+            let response = result.map_err(Into::into)?;
+            let held = this.outcome.take().and_then(Result::ok);
+            return Poll::Ready(Ok(hold(response, held)));
+        }
+        if let Some(timer) = this.timer {
+            ready!(timer.as_mut().poll(cx));
+            return Poll::Ready(Err(took_too_long().into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl<F> fmt::Debug for LimitFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LimitFuture")
+    }
+}
+
+fn timer(end: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep_until(end.into()))
+}
+
+fn took_too_long() -> Status {
+    Status::deadline_exceeded("the call took too long (max_time)")
+}
+
+/// Lets a stream of replies hold what its call held.
+fn hold(response: Response, held: Option<Held>) -> Response {
+    let (metadata, body) = response.into_parts();
+    let body = match (body, held) {
+        (Body::Many(replies), Some(held)) => Body::Many(Streaming::new(Holding {
+            replies,
+            timer: held.end.map(timer),
+            _place: held.place,
+        })),
+        (body, _) => body,
+    };
+    Response::new(metadata, body)
+}
+
+struct Holding {
+    replies: Streaming<Bytes>,
+    timer: Option<Pin<Box<Sleep>>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Stream for Holding {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        if let Poll::Ready(item) = Pin::new(&mut self.replies).poll_next(cx) {
+            return Poll::Ready(item);
+        }
+        if let Some(timer) = &mut self.timer {
+            ready!(timer.as_mut().poll(cx));
+            self.replies = Streaming::empty();
+            return Poll::Ready(Some(Err(took_too_long())));
+        }
+        Poll::Pending
+    }
+}
