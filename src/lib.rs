@@ -51,7 +51,7 @@ pub use crate::{
     extensions::Extensions,
     framed::{Framed, FramedPacket, PacketCodec, PacketKind},
     in_process::InProcess,
-    peer::{CutPeer, DrainReport, Events, Peer, PeerEvent, WeakPeer},
+    peer::{CutPeer, DrainReport, Events, Peer, PeerEvent, PeerSnapshot, WeakPeer},
     reply::ReplyFuture,
     request::Request,
     response::Response,

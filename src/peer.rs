@@ -6,6 +6,7 @@ mod events;
 mod incoming;
 mod mailbox;
 mod outgoing;
+mod snapshot;
 mod stream;
 
 use std::{
@@ -27,6 +28,7 @@ use wawo_protocol::{ConnectionError, Hello, Metadata, Side};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{Events, PeerEvent},
+    snapshot::PeerSnapshot,
 };
 pub(crate) use crate::peer::{driver::start, events::Teller};
 use crate::{
@@ -307,6 +309,13 @@ impl Shared {
             hello: OnceLock::new(),
             stage: watch::Sender::new(Stage::Greeting),
         })
+    }
+}
+
+impl Shared {
+    /// What all streams to the other side hold in their outboxes, in bytes.
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        self.outboxes.load(Ordering::Relaxed)
     }
 }
 

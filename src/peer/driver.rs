@@ -379,6 +379,10 @@ impl Driver {
             Command::Consumed(inbox, read) => self.consumed(&inbox, read),
             Command::Abandoned(inbox) => self.abandoned(&inbox),
             Command::Drain => self.drain(),
+            Command::Snapshot(sender) => {
+                // Whoever asked may have stopped to wait.
+                let _ = sender.send(self.snapshot());
+            }
             Command::Close(reason) => self.connection.close(CloseCode::Normal, &reason),
         }
     }

@@ -7,11 +7,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use wawo_protocol::{CallId, ConnectionError};
 
 use crate::{
-    peer::stream::{Inbox, Outbox, Read},
+    peer::{
+        PeerSnapshot,
+        stream::{Inbox, Outbox, Read},
+    },
     reply::ReplySlot,
     request::Request,
     response::Response,
@@ -41,6 +44,8 @@ pub(crate) enum Command {
     Abandoned(Arc<Inbox>),
     /// Take no more calls, and close when all is done.
     Drain,
+    /// Say what the connection holds.
+    Snapshot(oneshot::Sender<PeerSnapshot>),
     /// Close the connection.
     Close(String),
 }

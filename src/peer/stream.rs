@@ -243,7 +243,7 @@ impl Outbox {
     fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         // Whoever holds something is woken when it leaves, so none waits for the others.
-        let crowded = self.shared.outboxes.load(Ordering::Relaxed) >= OUTBOXES_BYTES;
+        let crowded = self.shared.outbox_bytes() >= OUTBOXES_BYTES;
         if state.held == 0 || (state.held < OUTBOX_BYTES && !crowded) {
             return Poll::Ready(());
         }

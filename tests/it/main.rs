@@ -18,6 +18,7 @@ mod layers;
 mod mixed;
 mod peers;
 mod schemas;
+mod storm;
 mod streams;
 mod support;
 mod transports;

@@ -114,13 +114,13 @@ impl Echo for Recorder {
 }
 
 /// A transport that can be cut in the middle of anything.
-struct Cuttable<T> {
-    transport: T,
-    knife: Arc<Knife>,
+pub(crate) struct Cuttable<T> {
+    pub(crate) transport: T,
+    pub(crate) knife: Arc<Knife>,
 }
 
 #[derive(Default)]
-struct Knife {
+pub(crate) struct Knife {
     is_cut: AtomicBool,
     reader: AtomicWaker,
     /// Calls that ended; at a given count, the knife falls.
@@ -128,7 +128,12 @@ struct Knife {
 }
 
 impl Knife {
-    fn call_ended(&self, cut_at: u64) {
+    /// Whether the connection was cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn call_ended(&self, cut_at: u64) {
         if self.ended.fetch_add(1, Ordering::SeqCst) + 1 == cut_at {
             self.is_cut.store(true, Ordering::SeqCst);
             self.reader.wake();
@@ -136,7 +141,7 @@ impl Knife {
     }
 
     fn check(&self) -> io::Result<()> {
-        match self.is_cut.load(Ordering::SeqCst) {
+        match self.is_cut() {
             true => Err(io::ErrorKind::ConnectionReset.into()),
             false => Ok(()),
         }
@@ -189,7 +194,7 @@ async fn make_call(echo: EchoClient, call: u64, ran: Recorder, knife: Arc<Knife>
         _ => echo.say(sent.clone()).await,
     };
     knife.call_ended(cut_at);
-    let is_cut = knife.is_cut.load(Ordering::SeqCst);
+    let is_cut = knife.is_cut();
     match (kind, &outcome) {
         (Ask::Reply | Ask::ReplyLater | Ask::Note, Ok(reply)) => assert_eq!(*reply, sent),
         (_, Ok(_)) => panic!("{call} {kind:?} must not succeed"),

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::{
     call::{Spending, cost},
-    code::Code,
     config::MAX_LIMIT,
     error::PeerMisbehaved,
     packet::{BodyFlags, End},
@@ -176,9 +175,10 @@ impl Sending {
     /// Lets a bad end take the place of all that is still to be sent, unless one is there
     /// already.
     pub(crate) fn fail(&mut self, end: End) {
-        self.queue.clear();
         self.stalled = None;
-        if self.end.as_ref().is_none_or(|end| end.code == Code::Ok) {
+        // The end of a call that has failed already stays.
+        if !self.queue.is_empty() || self.end.is_none() {
+            self.queue.clear();
             self.end = Some(end);
         }
     }

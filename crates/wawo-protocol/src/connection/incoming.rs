@@ -279,7 +279,7 @@ impl<T> Connection<T> {
                     "a message of {total} bytes; this side takes at most {max} (max_message_bytes)"
                 );
                 let told = theirs.concerns_driver();
-                self.end(Self::end_packet(id, Code::ResourceExhausted, text));
+                self.abort(Self::end_packet(id, Code::ResourceExhausted, text));
                 Ok(told.then_some(Event::Cancelled(id)))
             }
             Received::Message { message, end } => {
@@ -374,7 +374,7 @@ impl<T> Connection<T> {
         };
         let told = theirs.concerns_driver();
         self.strikes.cancelled(now, &self.config)?;
-        self.end(Self::end_packet(id, Code::Cancelled, ""));
+        self.abort(Self::end_packet(id, Code::Cancelled, ""));
         Ok(told.then_some(Event::Cancelled(id)))
     }
 
@@ -554,28 +554,35 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Ends a call of theirs with a status. A good one follows what is still to be sent; a bad
-    /// one takes its place. Does nothing if the call is over.
+    /// Ends a call of theirs with a status, after what is still to be sent. Does nothing if the
+    /// call is over.
     pub fn end(&mut self, mut end: End) {
+        let id = end.call;
+        self.fit(&mut end);
+        match self.their_sending(id).filter(|sending| !sending.is_idle()) {
+            Some(sending) => {
+                sending.finish(end);
+                self.queued_theirs(id, true);
+            }
+            None => self.abort(end),
+        }
+    }
+
+    /// Ends a call of theirs with a status, in place of what is still to be sent.
+    fn abort(&mut self, end: End) {
         let id = end.call;
         if self.is_closed() || self.theirs.get(id.index()).is_none() {
             return;
         }
-        self.fit(&mut end);
-        let full = self.is_full();
+        if !self.is_full() {
+            Packet::End(end).put(&mut self.output);
+            drop(self.remove_theirs(id));
+            return;
+        }
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let good = end.code == Code::Ok;
-            match &mut theirs.sending {
-                Some(sending) if good && !sending.is_idle() => sending.finish(end),
-                _ if !full => {
-                    Packet::End(end).put(&mut self.output);
-                    drop(self.remove_theirs(id));
-                    return;
-                }
-                sending => sending
-                    .get_or_insert_with(|| Box::new(Sending::new(0)))
-                    .fail(end),
-            }
+            let sending = &mut theirs.sending;
+            let sending = sending.get_or_insert_with(|| Box::new(Sending::new(0)));
+            sending.fail(end);
         }
         self.queued_theirs(id, true);
     }
@@ -655,7 +662,7 @@ impl<T> Connection<T> {
             }
         }
         for (id, told, why) in due {
-            self.end(Self::end_packet(id, why.code(), why.text()));
+            self.abort(Self::end_packet(id, why.code(), why.text()));
             self.events.extend(told.then_some(Event::Expired(id)));
         }
         next

@@ -199,36 +199,35 @@ fn large_messages_take_turns_and_small_calls_pass_them() {
 }
 
 #[test]
-fn an_end_waits_for_what_is_queued_before_it_but_a_failure_does_not() {
-    for code in [Code::Ok, Code::Aborted] {
+fn an_end_waits_for_what_is_queued_before_it_unless_the_call_is_given_up() {
+    for code in [Code::Ok, Code::Aborted, Code::Cancelled] {
         let mut pair = Pair::greeted_with(narrow(), Config::default());
         let call = start(&mut pair, unary(""));
         pair.run();
         pair.server.called();
         let server = &mut pair.server.connection;
-        server.open_reply(call, Metadata::new());
+        assert!(server.open_reply(call, Metadata::new()));
         for _ in 0..2 {
             server.send_message(call, bytes(WINDOW), false).unwrap();
         }
         server.end(End { code, ..ok(call) });
         pair.run();
         let events = pair.client.heard();
-        match code {
-            Code::Ok => {
-                assert_eq!(lengths(&events), [WINDOW]);
-                pair.client.connection.consume(call, 1, WINDOW);
-                pair.run();
-                let events = pair.client.heard();
-                assert_eq!(lengths(&events), [WINDOW]);
-                assert!(matches!(events.last(), Some(Event::Ended(_))), "{events:?}");
-            }
-            _ => {
-                let Some(Event::Ended(ended)) = events.last() else {
-                    panic!("{events:?}");
-                };
-                assert_eq!(ended.code, Code::Aborted);
-            }
+        assert_eq!(lengths(&events), [WINDOW], "the second waits for credit");
+        if code == Code::Cancelled {
+            assert!(pair.client.connection.cancel(call).is_some());
+            pair.run();
+            assert_eq!(pair.client.connection.calls_started(), 0);
+            continue;
         }
+        pair.client.connection.consume(call, 1, WINDOW);
+        pair.run();
+        let events = pair.client.heard();
+        assert_eq!(lengths(&events), [WINDOW]);
+        let Some(Event::Ended(ended)) = events.last() else {
+            panic!("{events:?}");
+        };
+        assert_eq!(ended.code, code);
     }
 }
 
