@@ -77,6 +77,24 @@ pub mod well_known {
 ///     wawo::include_proto!("chat.v1");
 /// }
 /// ```
+///
+/// The package is named as in the schema, such as `"type.v1"` or `"My.Package"`; a schema without
+/// one is `"_"`.
+///
+/// Packages that refer to each other find each other by relative paths, so their modules must be
+/// nested and named like the packages: in snake case, keywords as `r#type`. `Builder::include_file`
+/// of `wawo_build` writes such modules.
+///
+/// ```text
+/// pub mod chat {
+///     pub mod v1 {
+///         wawo::include_proto!("chat.v1");
+///     }
+///     pub mod rooms {
+///         wawo::include_proto!("chat.rooms");
+///     }
+/// }
+/// ```
 #[macro_export]
 macro_rules! include_proto {
     ($package:literal) => {

@@ -7,7 +7,7 @@ use wawo::{
     well_known::{Any, Struct, Timestamp, Value},
 };
 
-use self::tests::{names, proto2, shapes};
+use self::tests::{keywords, names, no_package, proto2, shapes};
 
 /// Modules as packages are nested, since their types refer to each other by relative paths.
 #[allow(
@@ -31,6 +31,13 @@ mod tests {
     }
     pub mod nothing {
         wawo::include_proto!("tests.nothing");
+    }
+    #[deny(non_camel_case_types, non_snake_case)]
+    pub mod keywords {
+        wawo::include_proto!("type.Match.self");
+    }
+    pub mod no_package {
+        wawo::include_proto!("_");
     }
 }
 
@@ -209,4 +216,13 @@ fn every_package_has_its_descriptors() {
             < files.iter().position(|file| *file == "tests/names.proto")
     );
     assert!(!tests::nothing::FILE_DESCRIPTOR_SET.is_empty());
+}
+
+#[test]
+fn packages_are_included_by_their_names_in_the_schema() {
+    assert_eq!(
+        keywords::self_service::SERVICE.name(),
+        "type.Match.self.self"
+    );
+    assert_eq!(no_package::idle_service::SERVICE.name(), "Idle");
 }

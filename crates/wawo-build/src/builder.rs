@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prost_build::Module;
+
 use crate::{
-    descriptor_set::Packages,
+    collisions, comments,
     error::Error,
     generate::{Generator, Half},
-    schema,
+    packages::Packages,
+    panics, schema,
     source::Source,
 };
 
@@ -29,7 +32,9 @@ pub struct Builder {
     prost: prost_build::Config,
     half: Half,
     crate_path: String,
+    extern_paths: Vec<String>,
     out_dir: Option<PathBuf>,
+    include_file: Option<PathBuf>,
 }
 
 impl Builder {
@@ -41,16 +46,21 @@ impl Builder {
             prost,
             half: Half::Both,
             crate_path: "::wawo".to_owned(),
+            extern_paths: Vec::new(),
             out_dir: None,
+            include_file: None,
         }
     }
 
-    /// Uses a Rust type or module that exists already for a message or package.
+    /// Uses a Rust type or module that exists already for a message or package. It also helps where
+    /// two messages would be one type in Rust, and cannot be renamed.
     pub fn extern_path(
         mut self,
         proto_path: impl Into<String>,
         rust_path: impl Into<String>,
     ) -> Self {
+        let proto_path = proto_path.into();
+        self.extern_paths.push(proto_path.clone());
         self.prost.extern_path(proto_path, rust_path);
         self
     }
@@ -91,15 +101,16 @@ impl Builder {
         self
     }
 
-    /// Writes one more file, which includes those of all packages in modules named after them:
-    /// schemas of several packages that refer to each other need just that. Include it by
-    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
+    /// Writes one more file beside the others, which includes those of all packages in modules
+    /// named after them: schemas of several packages that refer to each other need just that.
+    /// Include it by `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
     pub fn include_file(mut self, name: impl Into<PathBuf>) -> Self {
-        self.prost.include_file(name);
+        self.include_file = Some(name.into());
         self
     }
 
-    /// Any setting of prost-build. Paths and the service generator are set by this builder.
+    /// Any setting of prost-build. Paths, the include file and the service generator are set by
+    /// this builder.
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
         set(&mut self.prost);
         self
@@ -116,7 +127,7 @@ impl Builder {
         includes: &[impl AsRef<Path>],
     ) -> Result<(), Error> {
         let source = Source::from_files(protos, includes)?;
-        watch(&source.read);
+        watch(source.read.values());
         self.generate(&source)
     }
 
@@ -132,7 +143,7 @@ impl Builder {
             let text = format!("{}: {error}", file.display());
             Error::DescriptorSet(text.into())
         })?;
-        watch(&[file.to_owned()]);
+        watch([file]);
         self.generate(&Source::from_descriptor_set(&bytes)?)
     }
 
@@ -144,21 +155,28 @@ impl Builder {
                 .map(PathBuf::from)
                 .ok_or(Error::OutDir)?,
         };
-        let packages = Packages::of(source);
-        packages.clear(&out_dir).map_err(Error::Write)?;
-        let files = source.known();
-        let file = files
-            .map(|file| file.file_descriptor_proto().clone())
-            .collect();
+        collisions::check(source, &self.extern_paths)?;
+        let files = source.known().map(|file| {
+            let module = Module::from_protobuf_package_name(file.package_name());
+            let mut file = file.file_descriptor_proto().clone();
+            comments::mark_code(&mut file);
+            (module, file)
+        });
+        let files = files.collect();
         let generator = Generator::new(source, services, self.half, self.crate_path.clone());
         self.prost
-            .out_dir(&out_dir)
             .prost_path(format!("{}::codegen::prost", self.crate_path))
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
-            .service_generator(Box::new(generator))
-            .compile_fds(prost_types::FileDescriptorSet { file })
-            .and_then(|()| packages.embed(&out_dir))
-            .map_err(Error::Write)
+            .service_generator(Box::new(generator));
+        let code = panics::catch(|| self.prost.generate(files))
+            .map_err(|said| collisions::of_enum_values(source, said))?
+            .map_err(|error| Error::Prost(error.to_string()))?;
+        let packages = Packages::of(source, &code)?;
+        packages.write(&code, &out_dir).map_err(Error::Write)?;
+        match self.include_file {
+            None => Ok(()),
+            Some(name) => fs::write(out_dir.join(name), packages.includes()).map_err(Error::Write),
+        }
     }
 }
 
@@ -180,10 +198,10 @@ impl std::fmt::Debug for Builder {
 
 /// Lets cargo run the build script again when one of these changes. Says nothing outside of a
 /// build script.
-fn watch(files: &[PathBuf]) {
+fn watch(files: impl IntoIterator<Item = impl AsRef<Path>>) {
     if env::var_os("OUT_DIR").is_some() {
         for file in files {
-            println!("cargo::rerun-if-changed={}", file.display());
+            println!("cargo::rerun-if-changed={}", file.as_ref().display());
         }
     }
 }

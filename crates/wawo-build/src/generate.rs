@@ -94,7 +94,7 @@ impl prost_build::ServiceGenerator for Generator {
             "#[allow(unused_imports, ambiguous_glob_reexports)]\n\
              pub use {module}::*;\n\
              /// The service `{full_name}`: what to implement, to serve and to call.\n\
-             #[allow(dead_code, unused_variables, clippy::all, clippy::pedantic)]\n\
+             #[allow(dead_code, non_camel_case_types, unused_variables, clippy::all, clippy::pedantic)]\n\
              pub mod {module} {{\n\
              use {crate_path}::codegen;\n\
              const CODEC: codegen::Prost = codegen::Prost;\n\

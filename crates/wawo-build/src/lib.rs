@@ -17,28 +17,46 @@
 //!   the descriptors;
 //! - `FILE_DESCRIPTOR_SET`, the encoded descriptors of the package's files and their imports.
 //!
-//! A schema may set how its services are named on the wire:
+//! Comments become docs; code in them is marked as text, so that it is no test.
+//!
+//! A schema may set how its services are named on the wire, and that nothing comes back from a
+//! method. This is `proto/chat.proto`:
 //!
 //! ```proto
-//! import "wawo/options.proto";       // supplied by this crate
+//! syntax = "proto3";
+//! package chat.v1;
+//!
+//! import "google/protobuf/empty.proto";
+//! import "wawo/options.proto"; // both are supplied by this crate
 //!
 //! service Chat {
 //!   option (wawo.service).id = 100;
+//!
+//!   rpc Join(JoinRequest) returns (JoinReply);
+//!   // One-way: a handler returns nothing, `()`, and so there is no status either.
 //!   rpc Typing(Notice) returns (google.protobuf.Empty) {
 //!     option (wawo.method) = { id: 3 one_way: true };
 //!   }
 //! }
+//!
+//! message JoinRequest { string room = 1; }
+//! message JoinReply { uint32 members = 1; }
+//! message Notice { string name = 1; }
 //! ```
 //!
 //! [`Builder`] has the rest: paths of types that exist already, attributes, one half only, a
 //! precompiled descriptor set, and the settings of prost-build.
 
 mod builder;
-mod descriptor_set;
+mod collisions;
+mod comments;
+mod diagnose;
 mod error;
 mod generate;
 mod ids;
 mod names;
+mod packages;
+mod panics;
 mod position;
 mod schema;
 mod source;
@@ -56,8 +74,9 @@ pub use crate::{
 ///
 /// # Errors
 ///
-/// If a file cannot be read or compiled, an option is wrong, or two ids collide. The error names
-/// file, line and column.
+/// If there is nothing to compile, a file cannot be found, read or compiled, an option is wrong, or
+/// two ids or two names in Rust collide. The error names file, line and column where it can, and
+/// what would be right.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Builder::new().compile(protos, includes)
 }

@@ -1,19 +1,28 @@
 //! Where something stands in a `.proto` file.
 
-use prost_reflect::FileDescriptor;
+use std::fmt::Display;
 
-/// `file:line:column` of what a path of descriptor.proto leads to; of what is around it if that
-/// has no place of its own; the file's name if its source is not known.
-pub(crate) fn position(file: &FileDescriptor, path: &[i32]) -> String {
-    let info = file.file_descriptor_proto().source_code_info.as_ref();
+use prost_types::FileDescriptorProto;
+
+/// `shown:line:column` of what a path of descriptor.proto leads to; of what is around it if that
+/// has no place of its own; just `shown` if the file's source is not known.
+pub(crate) fn position(shown: impl Display, file: &FileDescriptorProto, path: &[i32]) -> String {
+    let info = file.source_code_info.as_ref();
     let locations = info.map_or(&[][..], |info| &info.location);
     let around = (1..=path.len()).rev().map(|length| &path[..length]);
     for path in around {
         if let Some(found) = locations.iter().find(|location| location.path == path)
             && let [line, column, ..] = found.span[..]
         {
-            return format!("{}:{}:{}", file.name(), line + 1, column + 1);
+            return format!("{shown}:{}:{}", line + 1, column + 1);
         }
     }
-    file.name().to_owned()
+    shown.to_string()
+}
+
+/// `shown:line:column` of what follows a text.
+pub(crate) fn position_after(shown: impl Display, text: &str) -> String {
+    let lines = text.split('\n');
+    let last = lines.clone().next_back().unwrap_or_default();
+    format!("{shown}:{}:{}", lines.count(), last.chars().count() + 1)
 }

@@ -9,7 +9,6 @@ use prost_types::method_options::IdempotencyLevel;
 use crate::{
     error::Error,
     ids::{self, DERIVED, fnv1a_64, method_id, service_id},
-    position::position,
     source::Source,
 };
 
@@ -70,28 +69,26 @@ pub(crate) fn services(source: &Source) -> Result<BTreeMap<String, Service>, Err
         .generated()
         .flat_map(|file| file.services().collect::<Vec<_>>())
     {
-        let service = service(&source.pool, &descriptor)?;
+        let service = service(source, &descriptor)?;
         let this = (service.full_name.clone(), service.position.clone());
         if let Some((other, at)) = by_id.insert(service.id, this) {
-            return Err(Error::Schema {
-                position: service.position,
-                problem: format!(
-                    "the services `{}` and `{other}` ({at}) have the same id {}",
-                    service.full_name,
-                    ids::literal(service.id)
-                ),
-                remedy: "set another for one of them by `option (wawo.service).id`".into(),
-            });
+            let problem = format!(
+                "the services `{}` and `{other}` ({at}) have the same id {}",
+                service.full_name,
+                ids::literal(service.id)
+            );
+            let remedy = "set another for one of them by `option (wawo.service).id`";
+            return Err(Error::schema(service.position, problem, remedy));
         }
         services.insert(service.full_name.clone(), service);
     }
     Ok(services)
 }
 
-fn service(pool: &DescriptorPool, descriptor: &ServiceDescriptor) -> Result<Service, Error> {
+fn service(source: &Source, descriptor: &ServiceDescriptor) -> Result<Service, Error> {
     let file = descriptor.parent_file();
-    let at = |tail: &[i32]| position(&file, &[descriptor.path(), tail].concat());
-    let options = option(pool, &descriptor.options(), "wawo.service");
+    let at = |tail: &[i32]| source.position(&file, &[descriptor.path(), tail].concat());
+    let options = option(&source.pool, &descriptor.options(), "wawo.service");
     let full_name = descriptor.full_name().to_owned();
     let id = match set_id(options.as_ref()) {
         None => service_id(&full_name),
@@ -99,7 +96,7 @@ fn service(pool: &DescriptorPool, descriptor: &ServiceDescriptor) -> Result<Serv
     };
     let mut methods = BTreeMap::new();
     for descriptor in descriptor.methods() {
-        let method = method(pool, &descriptor)?;
+        let method = method(source, &descriptor)?;
         check_method(&methods, descriptor.name(), &method)?;
         methods.insert(descriptor.name().to_owned(), method);
     }
@@ -112,10 +109,10 @@ fn service(pool: &DescriptorPool, descriptor: &ServiceDescriptor) -> Result<Serv
     })
 }
 
-fn method(pool: &DescriptorPool, descriptor: &MethodDescriptor) -> Result<Method, Error> {
+fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Error> {
     let file = descriptor.parent_service().parent_file();
-    let at = |tail: &[i32]| position(&file, &[descriptor.path(), tail].concat());
-    let options = option(pool, &descriptor.options(), "wawo.method");
+    let at = |tail: &[i32]| source.position(&file, &[descriptor.path(), tail].concat());
+    let options = option(&source.pool, &descriptor.options(), "wawo.method");
     let id = match set_id(options.as_ref()) {
         None => method_id(descriptor.name()),
         Some(id) => check_id(id, || at(&[METHOD_OPTIONS, OPTION, 1]))?,
@@ -168,11 +165,9 @@ fn check_id(id: u32, position: impl Fn() -> String) -> Result<u32, Error> {
     if (1..DERIVED).contains(&id) {
         return Ok(id);
     }
-    Err(Error::Schema {
-        position: position(),
-        problem: format!("the id {id} is out of its range"),
-        remedy: format!("use a number from 1 to {}", DERIVED - 1),
-    })
+    let problem = format!("the id {id} is out of its range");
+    let remedy = format!("use a number from 1 to {}", DERIVED - 1);
+    Err(Error::schema(position(), problem, remedy))
 }
 
 fn check_one_way(method: &MethodDescriptor, position: impl Fn() -> String) -> Result<(), Error> {
@@ -193,11 +188,7 @@ fn check_one_way(method: &MethodDescriptor, position: impl Fn() -> String) -> Re
     } else {
         return Ok(());
     };
-    Err(Error::Schema {
-        position: position(),
-        problem,
-        remedy: remedy.into(),
-    })
+    Err(Error::schema(position(), problem, remedy))
 }
 
 /// Two methods of a service must differ in id and in Rust name.
@@ -228,11 +219,7 @@ fn check_method(
             None
         };
         if let Some((problem, remedy)) = clash {
-            return Err(Error::Schema {
-                position: method.position.clone(),
-                problem,
-                remedy: remedy.into(),
-            });
+            return Err(Error::schema(method.position.clone(), problem, remedy));
         }
     }
     Ok(())

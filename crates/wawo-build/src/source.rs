@@ -1,6 +1,9 @@
 //! Reading schemas: from `.proto` files, or from a descriptor set.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use prost_reflect::{DescriptorPool, FileDescriptor};
 use protox::{
@@ -8,22 +11,22 @@ use protox::{
     file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver},
 };
 
-use crate::error::Error;
+use crate::{diagnose::diagnose, error::Error, position::position};
 
 /// A schema that has been read and linked.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// Everything, with the options that only extensions hold.
     pub(crate) pool: DescriptorPool,
-    /// The files on disk that were read.
-    pub(crate) read: Vec<PathBuf>,
+    /// The files on disk that were read, by the names that others import them by.
+    pub(crate) read: BTreeMap<String, PathBuf>,
 }
 
 /// The name under which users import the options.
-const OPTIONS: &str = "wawo/options.proto";
+pub(crate) const OPTIONS: &str = "wawo/options.proto";
 
 /// The package whose messages prost-types has.
-const WELL_KNOWN: &str = "google.protobuf";
+pub(crate) const WELL_KNOWN: &str = "google.protobuf";
 
 impl Source {
     /// Reads `.proto` files and what they import.
@@ -31,26 +34,32 @@ impl Source {
         protos: &[impl AsRef<Path>],
         includes: &[impl AsRef<Path>],
     ) -> Result<Self, Error> {
+        if protos.is_empty() {
+            return Err(Error::NothingToCompile);
+        }
+        let includes = includes.iter().map(|include| include.as_ref().to_owned());
+        let includes = includes.collect::<Vec<_>>();
         let mut resolver = ChainFileResolver::new();
         // First, since the code that users get for these files is that of prost-types, whatever
         // version of them lies in their folders.
         resolver.add(GoogleFileResolver::new());
         resolver.add(OptionsResolver);
-        for include in includes {
-            let include = include.as_ref();
+        for include in &includes {
             if !include.is_dir() {
-                return Err(Error::Include(include.to_owned()));
+                return Err(Error::Include(include.clone()));
             }
-            resolver.add(IncludeFileResolver::new(include.to_owned()));
+            resolver.add(IncludeFileResolver::new(include.clone()));
         }
         let mut compiler = Compiler::with_file_resolver(resolver);
         compiler.include_imports(true).include_source_info(true);
         for proto in protos {
-            compiler.open_file(proto)?;
+            let proto = proto.as_ref();
+            let opened = compiler.open_file(proto).map(|_| ());
+            opened.map_err(|error| diagnose(&error, proto, &includes))?;
         }
         let files = compiler.files();
         let read = files
-            .filter_map(|file| file.path().map(Path::to_owned))
+            .filter_map(|file| Some((file.name().to_owned(), file.path()?.to_owned())))
             .collect();
         // The encoded set: the decoded one of prost-types has no room for our options.
         let pool = decode(&compiler.encode_file_descriptor_set())?;
@@ -61,7 +70,7 @@ impl Source {
     pub(crate) fn from_descriptor_set(bytes: &[u8]) -> Result<Self, Error> {
         Ok(Self {
             pool: decode(bytes)?,
-            read: Vec::new(),
+            read: BTreeMap::new(),
         })
     }
 
@@ -75,6 +84,27 @@ impl Source {
         self.known()
             .filter(|file| file.package_name() != WELL_KNOWN)
     }
+
+    /// Where a path of descriptor.proto leads to: `file:line:column`, as far as it is known, with
+    /// the file as it can be opened.
+    pub(crate) fn position(&self, file: &FileDescriptor, path: &[i32]) -> String {
+        let shown = match self.read.get(file.name()) {
+            Some(path) => path.display().to_string(),
+            None => file.name().to_owned(),
+        };
+        position(shown, file.file_descriptor_proto(), path)
+    }
+}
+
+/// The file on disk that is imported by a name.
+pub(crate) fn find(name: &str, includes: &[PathBuf]) -> Option<PathBuf> {
+    let mut paths = includes.iter().map(|folder| folder.join(name));
+    paths.find(|path| path.is_file())
+}
+
+/// The file with wawo's options.
+pub(crate) fn options() -> Result<File, protox::Error> {
+    File::from_source(OPTIONS, include_str!("../proto/wawo/options.proto"))
 }
 
 fn decode(bytes: &[u8]) -> Result<DescriptorPool, Error> {
@@ -88,7 +118,7 @@ struct OptionsResolver;
 impl FileResolver for OptionsResolver {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         match name {
-            OPTIONS => File::from_source(name, include_str!("../proto/wawo/options.proto")),
+            OPTIONS => options(),
             _ => Err(protox::Error::file_not_found(name)),
         }
     }
@@ -111,8 +141,7 @@ mod tests {
         let own = r#"syntax = "proto3"; import "other.proto"; import "wawo/options.proto"; import "google/protobuf/empty.proto";"#;
         let expected = [write("own.proto", own), write("other.proto", "")];
         let source = Source::from_files(&["own.proto"], &[folder.path()]).expect("a schema");
-        let mut read = source.read;
-        read.sort();
+        let read = source.read.into_values().collect::<Vec<_>>();
         let mut expected = expected.to_vec();
         expected.sort();
         assert_eq!(read, expected);

@@ -6,17 +6,11 @@ use wawo_build::Builder;
 
 use crate::schema::Schema;
 
-/// A proto3 file with `rest` from its third line on.
+/// What is told of a proto3 file with `rest` from its third line on.
 fn told(rest: &str, expected: &str) {
     let head = "syntax = \"proto3\"; package a; import \"wawo/options.proto\";\n\
                 import \"google/protobuf/empty.proto\"; message M {}\n";
-    let error = Schema::new(&format!("{head}{rest}")).error();
-    assert_eq!(error.to_string(), expected);
-    assert_eq!(
-        format!("{error:?}"),
-        expected,
-        "a build script prints `Debug`"
-    );
+    assert_eq!(Schema::new(&format!("{head}{rest}")).error(), expected);
 }
 
 #[test]
@@ -95,30 +89,229 @@ fn what_the_parser_finds() {
         "service S { rpc A(N) returns (M); }",
         "test.proto:3:19: name 'N' is not defined",
     );
+}
+
+#[test]
+fn options_that_are_not_there() {
     told(
         "service S { option (wawo.service).idd = 3; }",
-        "test.proto:3:13: option field '(wawo.service).idd' is not defined",
+        "test.proto:3:13: option field '(wawo.service).idd' is not defined; \
+         `(wawo.service)` has `uint32 id`",
+    );
+    told(
+        "service S { rpc A(M) returns (M) { option (wawo.method) = { oneway: true }; } }",
+        "test.proto:3:36: invalid value of type 'wawo.MethodOptions' for option '(wawo.method)'; \
+         `(wawo.method)` has `uint32 id`, `bool one_way`",
+    );
+    told(
+        "service S { option (wawo.servce).id = 3; }",
+        "test.proto:3:13: 'wawo.servce' resolves to 'wawo.servce', which is not defined; \
+         add `import \"wawo/options.proto\";`, which has `(wawo.service)` and `(wawo.method)`",
+    );
+}
+
+#[test]
+fn imports_that_are_missing() {
+    let head = "syntax = \"proto3\"; package a;\n";
+    let told = |rest: &str| Schema::new(&format!("{head}{rest}")).error();
+    assert_eq!(
+        told("service S { option (wawo.service).id = 3; }"),
+        "test.proto:2:13: name 'wawo.service' is not defined; add `import \
+         \"wawo/options.proto\";`, which has `(wawo.service)` and `(wawo.method)`"
+    );
+    assert_eq!(
+        told("message M { google.protobuf.Empty m = 1; }"),
+        "test.proto:2:13: name 'google.protobuf.Empty' is not defined; \
+         add `import \"google/protobuf/empty.proto\";`"
+    );
+    let other = "import \"google/protobuf/empty.proto\";";
+    assert_eq!(
+        told(&format!(
+            "{other}\nmessage M {{ google.protobuf.Field.Kind m = 1; }}"
+        )),
+        "test.proto:3:13: 'google.protobuf.Field.Kind' resolves to 'google.protobuf.Field.Kind', \
+         which is not defined; add `import \"google/protobuf/type.proto\";`"
+    );
+    assert_eq!(
+        told("import \"missing.proto\";"),
+        "test.proto:2:1: import 'missing.proto' not found; looked in the include paths `.`"
+    );
+}
+
+#[test]
+fn a_position_names_the_file_as_it_can_be_opened() {
+    let here = Schema::of(&[
+        (
+            "one/test.proto",
+            "syntax = \"proto3\"; import \"deep/other.proto\";",
+        ),
+        (
+            "two/deep/other.proto",
+            "syntax = \"proto3\"; message M { int32 if  1; }",
+        ),
+        (
+            "two/ours.proto",
+            "syntax = \"proto3\"; message Ab {} message AB {}",
+        ),
+    ]);
+    let folders = ["one", "two"].map(|folder| here.path().join(folder));
+    let told = |file: &str| {
+        let builder = Builder::new().out_dir(here.path());
+        here.told(builder.compile(&[file], &folders))
+    };
+    let theirs = told("test.proto");
+    assert!(
+        theirs.starts_with("two/deep/other.proto:1:42: expected '='"),
+        "{theirs}"
+    );
+    let ours = told("ours.proto");
+    assert!(ours.starts_with("two/ours.proto:1:34: "), "{ours}");
+    assert!(ours.contains(" (two/ours.proto:1:20) "), "{ours}");
+}
+
+#[test]
+fn errors_whose_position_the_parser_does_not_know() {
+    assert_eq!(
+        Schema::new("message M {}\n/* open\n").error(),
+        "test.proto:2:8: expected comment terminator, but reached end of file; \
+         close the comment by `*/`"
+    );
+    let bytes = &b"message M {}\n// \xff"[..];
+    assert_eq!(
+        Schema::of(&[("test.proto", bytes)]).error(),
+        "test.proto:2:4: file 'test.proto' is not valid utf-8"
+    );
+    let cycle = Schema::of(&[
+        ("test.proto", "import \"b.proto\";"),
+        ("b.proto", "import \"c.proto\";"),
+        ("c.proto", "\n  import \"b.proto\";"),
+    ]);
+    assert_eq!(
+        cycle.error(),
+        "c.proto:2:3: import cycle detected: test.proto -> b.proto -> c.proto -> b.proto"
+    );
+    let twice = Schema::new("package a; package b;").error();
+    assert_eq!(twice, "test.proto: multiple package names specified");
+}
+
+#[test]
+fn names_that_are_one_in_rust() {
+    for (rest, second, first, rust_name) in [
+        (
+            "service Foo {}\nservice FOO {}",
+            "4:1: `a.FOO`",
+            "`a.Foo` (test.proto:3:1)",
+            "Foo",
+        ),
+        (
+            "message XMLDoc {}\nmessage XmlDoc {}",
+            "4:1: `a.XmlDoc`",
+            "`a.XMLDoc` (test.proto:3:1)",
+            "XmlDoc",
+        ),
+        (
+            "message N {\nenum E { X = 0; }\nmessage e {}\n}",
+            "4:1: `a.N.E`",
+            "`a.N.e` (test.proto:5:1)",
+            "E",
+        ),
+        (
+            "message N {\nint32 a_bc = 1;\noneof aBc { int32 d = 2; }\n}",
+            "5:1: `a.N.aBc`",
+            "`a.N.a_bc` (test.proto:4:1)",
+            "a_bc",
+        ),
+    ] {
+        let expected = format!(
+            "test.proto:{second} and {first} are both `{rust_name}` in Rust; rename one of them"
+        );
+        told(rest, &expected);
+    }
+    // The names differ in JSON, with which protox would be content.
+    let fields = "message M {\noptional int32 a_bc = 1;\noptional int32 aBC = 2;\n}";
+    assert_eq!(
+        Schema::new(fields).error(),
+        "test.proto:3:1: `M.aBC` and `M.a_bc` (test.proto:2:1) are both `a_bc` in Rust; \
+         rename one of them"
+    );
+}
+
+#[test]
+fn names_that_only_look_like_one() {
+    let text = "syntax = \"proto3\"; package a;
+        message FooServer { optional int32 x = 3; }
+        message Owner {} message N { message Owner {} oneof owner { Owner o = 1; } map<int32, N> owners = 2; }
+        message XMLDoc {} message XmlDoc {} service Foo {}";
+    let builder = Builder::new().extern_path(".a.XMLDoc", "crate::XMLDoc");
+    let code = Schema::new(text).generate(builder, "a");
+    assert_eq!(code.matches("pub struct XmlDoc").count(), 1, "{code}");
+}
+
+#[test]
+fn packages_that_are_one_module() {
+    let schema = Schema::of(&[
+        ("test.proto", "import \"other.proto\";\npackage A.b;"),
+        ("other.proto", "package a.B;"),
+    ]);
+    assert_eq!(
+        schema.error(),
+        "test.proto:2:1: the packages `A.b` and `a.B` (other.proto:1:1) are both `a::b` in Rust; \
+         rename one of them"
+    );
+}
+
+#[test]
+fn panics_of_prost_are_errors() {
+    told(
+        "enum E { A_B = 0; AB_ = 1; a_b = 2; }",
+        "test.proto:3:28: `a.E`: Generated enum variant names overlap: `AB` variant name to be used \
+         both by `A_B` and `a_b` ProtoBuf enum values; rename one of them, or keep the prefixes of \
+         values by `Builder::prost` and `retain_enum_prefix`",
+    );
+    let here = Schema::new("syntax = \"proto3\"; message M {}");
+    let builder = Builder::new()
+        .type_attribute(".", "#[")
+        .out_dir(here.path());
+    let error = here.told(builder.compile(&["test.proto"], &[here.path()]));
+    assert!(
+        error.starts_with("prost-build cannot generate the code: "),
+        "{error}"
     );
 }
 
 #[test]
 fn files_that_are_not_there() {
-    let error = Schema::new("import \"missing.proto\";").error().to_string();
-    assert_eq!(error, "test.proto:1:1: import 'missing.proto' not found");
+    let here = Schema::of(&[("in/test.proto", ""), ("out/other.proto", "")]);
+    let includes = [here.path().join("in")];
+    let told = |file: &Path| {
+        let builder = Builder::new().out_dir(here.path());
+        here.told(builder.compile(&[file], &includes))
+    };
+    let current = std::env::current_dir().expect("a current folder");
+    assert_eq!(
+        told("in/nofile.proto".as_ref()),
+        format!(
+            "the file `in/nofile.proto` does not exist, neither in the current folder `{}` \
+             nor in the include paths `in`",
+            current.display()
+        )
+    );
+    assert_eq!(
+        told(&here.path().join("out/other.proto")),
+        "the file `out/other.proto` is below none of the include paths `in`; add its folder to \
+         them, and write both as relative or both as absolute paths"
+    );
+    let error = here.told(Builder::new().compile(&["a.proto"], &["no/such/folder"]));
+    assert_eq!(error, "the include path `no/such/folder` is not a folder");
+}
 
-    let here = Schema::new("");
-    let builder = Builder::new().out_dir(here.path());
-    let error = builder
-        .compile(&["other.proto"], &[here.path()])
-        .unwrap_err();
-    assert!(error.to_string().contains("other.proto"), "{error}");
-
-    let error = Builder::new()
-        .compile(&["a.proto"], &["no/such/folder"])
-        .unwrap_err();
+#[test]
+fn nothing_to_compile() {
+    let none: &[&str] = &[];
+    let error = wawo_build::compile(none, &["no/such/folder"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the include path `no/such/folder` is not a folder"
+        "there is nothing to compile: no `.proto` file is given"
     );
 }
 

@@ -81,3 +81,42 @@ fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
     assert_eq!(wawo_build::method_id("Join"), 0xb002_5399);
     assert_eq!(wawo_build::service_id("chat.v1.Chat"), 0xa927_46d6);
 }
+
+#[test]
+fn code_in_comments_is_no_test() {
+    let code = Schema::new(
+        r#"
+syntax = "proto3";
+package a;
+
+// Of a service:
+//
+//     let x;
+service S {
+  // ```
+  // let x;
+  // ```
+  rpc M(N) returns (N);
+}
+
+// ```rust
+// let x;
+// ```
+message N {
+  // Of a field:
+  //
+  //     let x;
+  int32 n = 1;
+}
+"#,
+    )
+    .generate(Builder::new(), "a");
+    let fences = |end: &str| {
+        let lines = code.lines().map(str::trim);
+        lines
+            .filter(|line| *line == format!("/// ```{end}"))
+            .count()
+    };
+    // The method is on the trait and on the stub.
+    assert_eq!((fences("text"), fences("")), (5, 5), "{code}");
+}

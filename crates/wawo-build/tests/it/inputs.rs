@@ -83,3 +83,30 @@ fn services_without_methods_and_schemas_without_packages_are_fine() {
         "{code}"
     );
 }
+
+#[test]
+fn files_are_named_after_packages_as_schemas_have_them() {
+    let schema = Schema::of(&[
+        (
+            "test.proto",
+            r#"syntax = "proto3"; package type.Match; import "self.proto";
+               message M { self.r.N n = 1; }"#,
+        ),
+        (
+            "self.proto",
+            r#"syntax = "proto3"; package self.r; message N {}"#,
+        ),
+    ]);
+    let code = schema.generate(Builder::new().include_file("all.rs"), "type.Match");
+    assert!(
+        code.contains("include_bytes!(\"type.Match.fds\")"),
+        "{code}"
+    );
+    assert!(code.contains("super::super::self_::r::N"), "{code}");
+    assert!(schema.generated("self.r").contains("struct N"));
+    assert_eq!(
+        schema.generated("all"),
+        "pub mod r#type {\npub mod r#match {\ninclude!(\"type.Match.rs\");\n}\n}\n\
+         pub mod self_ {\npub mod r {\ninclude!(\"self.r.rs\");\n}\n}\n"
+    );
+}

@@ -1,6 +1,9 @@
 //! A schema in a folder of its own.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{MAIN_SEPARATOR, Path},
+};
 
 use tempfile::TempDir;
 use wawo_build::{Builder, Error};
@@ -15,7 +18,7 @@ impl Schema {
         Self::of(&[("test.proto", text)])
     }
 
-    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, impl AsRef<[u8]>)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, text) in files {
             let file = folder.path().join(name);
@@ -43,9 +46,19 @@ impl Schema {
         fs::read_to_string(file).expect("a file for the package")
     }
 
-    pub(crate) fn error(&self) -> Error {
+    /// The text of the error, with files as they are below the folder.
+    pub(crate) fn error(&self) -> String {
         let builder = Builder::new().out_dir(self.path());
-        let result = builder.compile(&["test.proto"], &[self.path()]);
-        result.expect_err("a wrong schema")
+        self.told(builder.compile(&["test.proto"], &[self.path()]))
+    }
+
+    /// The text of an error, with files as they are below the folder.
+    pub(crate) fn told(&self, result: Result<(), Error>) -> String {
+        let error = result.expect_err("a wrong schema");
+        let text = error.to_string();
+        assert_eq!(format!("{error:?}"), text, "a build script prints `Debug`");
+        let folder = self.path().display().to_string();
+        text.replace(&format!("{folder}{MAIN_SEPARATOR}"), "")
+            .replace(&folder, ".")
     }
 }

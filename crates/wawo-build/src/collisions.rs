@@ -1,0 +1,153 @@
+//! Names that differ in a schema and are one in Rust. protox finds those that are one in JSON.
+
+use std::collections::BTreeMap;
+
+use heck::{ToSnakeCase, ToUpperCamelCase};
+use prost_reflect::{EnumDescriptor, FileDescriptor, MessageDescriptor};
+
+use crate::{error::Error, source::Source};
+
+/// Checks the types, fields and services of a schema, but for the types of `extern_paths`, which
+/// are not generated.
+pub(crate) fn check(source: &Source, extern_paths: &[String]) -> Result<(), Error> {
+    let mut names = Names {
+        source,
+        extern_paths,
+        seen: BTreeMap::new(),
+    };
+    for file in source.generated() {
+        for message in file.messages() {
+            names.add_message(&file, &message)?;
+        }
+        for item in file.enums() {
+            names.add_enum(&file, &item)?;
+        }
+        for service in file.services() {
+            let scope = Scope::Services(file.package_name().to_owned());
+            let rust_name = service.name().to_upper_camel_case();
+            names.add(scope, rust_name, service.full_name(), &file, service.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What prost says when two values of an enum are one in Rust, with the enum's place.
+pub(crate) fn of_enum_values(source: &Source, said: String) -> Error {
+    let is_said = |name: &str| said.contains(&format!("`{name}`"));
+    for item in source.pool.all_enums() {
+        let values = item.values().filter(|value| is_said(value.name()));
+        if let Some(second) = values.skip(1).last() {
+            let position = source.position(&item.parent_file(), second.path());
+            let remedy = "rename one of them, or keep the prefixes of values by \
+                          `Builder::prost` and `retain_enum_prefix`";
+            return Error::schema(position, format!("`{}`: {said}", item.full_name()), remedy);
+        }
+    }
+    Error::Prost(said)
+}
+
+/// Where names must differ. A service and a message may share a name: the message has it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// The messages and enums of a package or message.
+    Types(String),
+    /// The fields of a message or oneof.
+    Fields(String),
+    /// The services of a package.
+    Services(String),
+}
+
+struct Names<'a> {
+    source: &'a Source,
+    extern_paths: &'a [String],
+    /// The name and position of what has a Rust name in a scope.
+    seen: BTreeMap<(Scope, String), (String, String)>,
+}
+
+impl Names<'_> {
+    fn add_message(
+        &mut self,
+        file: &FileDescriptor,
+        message: &MessageDescriptor,
+    ) -> Result<(), Error> {
+        let full_name = message.full_name();
+        if message.is_map_entry() || self.is_extern(full_name) {
+            return Ok(());
+        }
+        self.add_type(file, full_name, message.path())?;
+        for field in message.fields() {
+            let oneof = field
+                .containing_oneof()
+                .filter(|oneof| !oneof.is_synthetic());
+            let parent = oneof.as_ref().map_or(full_name, |oneof| oneof.full_name());
+            let scope = Scope::Fields(parent.to_owned());
+            let rust_name = field.name().to_snake_case();
+            self.add(scope, rust_name, field.full_name(), file, field.path())?;
+        }
+        for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
+            let scope = Scope::Fields(full_name.to_owned());
+            let rust_name = oneof.name().to_snake_case();
+            self.add(scope, rust_name, oneof.full_name(), file, oneof.path())?;
+        }
+        for child in message.child_messages() {
+            self.add_message(file, &child)?;
+        }
+        for child in message.child_enums() {
+            self.add_enum(file, &child)?;
+        }
+        Ok(())
+    }
+
+    fn add_enum(&mut self, file: &FileDescriptor, item: &EnumDescriptor) -> Result<(), Error> {
+        match self.is_extern(item.full_name()) {
+            true => Ok(()),
+            false => self.add_type(file, item.full_name(), item.path()),
+        }
+    }
+
+    fn add_type(
+        &mut self,
+        file: &FileDescriptor,
+        full_name: &str,
+        path: &[i32],
+    ) -> Result<(), Error> {
+        let (parent, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
+        let scope = Scope::Types(parent.to_owned());
+        self.add(scope, name.to_upper_camel_case(), full_name, file, path)
+    }
+
+    fn add(
+        &mut self,
+        scope: Scope,
+        rust_name: String,
+        full_name: &str,
+        file: &FileDescriptor,
+        path: &[i32],
+    ) -> Result<(), Error> {
+        let position = self.source.position(file, path);
+        let this = (full_name.to_owned(), position.clone());
+        let key = (scope, rust_name);
+        match self.seen.get(&key) {
+            None => {
+                self.seen.insert(key, this);
+                Ok(())
+            }
+            Some((other, at)) => {
+                let problem = format!(
+                    "`{full_name}` and `{other}` ({at}) are both `{}` in Rust",
+                    key.1
+                );
+                Err(Error::schema(position, problem, "rename one of them"))
+            }
+        }
+    }
+
+    fn is_extern(&self, full_name: &str) -> bool {
+        self.extern_paths.iter().any(|path| {
+            let rest = path
+                .strip_prefix('.')
+                .and_then(|path| full_name.strip_prefix(path));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! What protox says of a schema, for its author: in which file that can be opened, where in it,
+//! and what would be right.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    str,
+};
+
+use prost_reflect::DescriptorPool;
+use protox::file::File;
+
+use crate::{
+    error::{Error, list},
+    position::{position, position_after},
+    source::{OPTIONS, find, options},
+};
+
+/// The error of reading a file that was given, or what it imports.
+pub(crate) fn diagnose(error: &protox::Error, given: &Path, includes: &[PathBuf]) -> Error {
+    // Only what has no name below an include path is in no file.
+    let Some(name) = error.file() else {
+        return not_found(given, includes);
+    };
+    let mut problem = error.to_string();
+    let debug = format!("{error:?}");
+    // protox prints the position, if it knows one, in front of the same text.
+    let place = match debug.strip_suffix(&problem) {
+        Some(position) => position.strip_prefix(name).unwrap_or_default(),
+        None => {
+            problem = debug;
+            ""
+        }
+    };
+    let file = find(name, includes).unwrap_or_else(|| name.into());
+    let known = place.trim_end_matches([':', ' ']);
+    let position = match known {
+        "" => place_of(&problem, &file, includes),
+        known => format!("{}{known}", file.display()),
+    };
+    Error::Schema {
+        position,
+        remedy: remedy(&problem, includes),
+        problem,
+    }
+}
+
+fn not_found(given: &Path, includes: &[PathBuf]) -> Error {
+    let (file, includes) = (given.to_owned(), includes.to_owned());
+    if given.is_file() || includes.iter().any(|folder| folder.join(given).is_file()) {
+        return Error::NotIncluded { file, includes };
+    }
+    Error::NotFound {
+        file,
+        current: env::current_dir().ok(),
+        includes,
+    }
+}
+
+/// Where a problem is of which protox knows the file alone.
+fn place_of(problem: &str, file: &Path, includes: &[PathBuf]) -> String {
+    if let Some(cycle) = problem.strip_prefix("import cycle detected: ") {
+        return last_import(cycle, includes).unwrap_or_else(|| file.display().to_string());
+    }
+    let bytes = fs::read(file).unwrap_or_default();
+    match str::from_utf8(&bytes) {
+        Ok(text) if problem.ends_with("reached end of file") => {
+            position_after(file.display(), text.trim_end())
+        }
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            position_after(file.display(), &valid)
+        }
+        Ok(_) => file.display().to_string(),
+    }
+}
+
+/// The position of the import that closes a cycle such as `a.proto -> b.proto -> a.proto`.
+fn last_import(cycle: &str, includes: &[PathBuf]) -> Option<String> {
+    const DEPENDENCY: i32 = 3;
+    let mut names = cycle.rsplit(" -> ");
+    let (imported, importing) = (names.next()?, names.next()?);
+    let path = find(importing, includes)?;
+    let file = File::open(importing, &path).ok()?;
+    let file = file.file_descriptor_proto();
+    let index = file.dependency.iter().position(|name| name == imported)?;
+    let statement = [DEPENDENCY, i32::try_from(index).ok()?];
+    Some(position(path.display(), file, &statement))
+}
+
+/// What would be right.
+fn remedy(problem: &str, includes: &[PathBuf]) -> Option<String> {
+    if problem.starts_with("import '") && problem.ends_with("' not found") {
+        return Some(format!("looked in the include paths {}", list(includes)));
+    }
+    if problem.starts_with("expected comment terminator") {
+        return Some("close the comment by `*/`".to_owned());
+    }
+    if let Some(remedy) = option_remedy(problem) {
+        return Some(remedy);
+    }
+    let name = undefined(problem)?.trim_start_matches('.');
+    if name.starts_with("wawo.") {
+        return Some(format!(
+            "add `import \"{OPTIONS}\";`, which has `(wawo.service)` and `(wawo.method)`"
+        ));
+    }
+    let (top, pool) = (name.splitn(4, '.').take(3), DescriptorPool::global());
+    let top = top.collect::<Vec<_>>().join(".");
+    let message = pool.get_message_by_name(&top);
+    let file = message
+        .map(|message| message.parent_file())
+        .or_else(|| Some(pool.get_enum_by_name(&top)?.parent_file()))?;
+    Some(format!("add `import \"{}\";`", file.name()))
+}
+
+/// What can be set in the option of ours that is set to something else.
+fn option_remedy(problem: &str) -> Option<String> {
+    for (option, message) in [
+        ("(wawo.service)", "ServiceOptions"),
+        ("(wawo.method)", "MethodOptions"),
+    ] {
+        let field = undefined(problem).is_some_and(|name| name.starts_with(option));
+        if field || problem.ends_with(&format!("for option '{option}'")) {
+            let file = options().ok()?;
+            let mut messages = file.file_descriptor_proto().message_type.iter();
+            let fields = &messages.find(|found| found.name() == message)?.field;
+            let fields = fields.iter().map(|field| {
+                let kind = field.r#type().as_str_name().trim_start_matches("TYPE_");
+                format!("`{} {}`", kind.to_lowercase(), field.name())
+            });
+            let fields = fields.collect::<Vec<_>>().join(", ");
+            return Some(format!("`{option}` has {fields}"));
+        }
+    }
+    None
+}
+
+/// The name that is used and not defined.
+fn undefined(problem: &str) -> Option<&str> {
+    ["' is not defined", "', which is not defined"]
+        .iter()
+        .find_map(|end| Some(problem.strip_suffix(end)?.rsplit_once('\'')?.1))
+}

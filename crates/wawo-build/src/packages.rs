@@ -1,0 +1,143 @@
+//! The packages of a schema, and the files that are written for them: code, and descriptors for
+//! reflection, JSON and tools.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs, io,
+    path::Path,
+};
+
+use prost_build::Module;
+use prost_reflect::{FileDescriptor, prost::Message};
+
+use crate::{
+    error::Error,
+    source::{Source, WELL_KNOWN},
+};
+
+/// The files of each package, by the module that the package is in Rust.
+#[derive(Debug)]
+pub(crate) struct Packages(BTreeMap<Module, Vec<FileDescriptor>>);
+
+impl Packages {
+    /// All packages but that of prost-types, which has code only if a user asks for it.
+    pub(crate) fn of(source: &Source, code: &HashMap<Module, String>) -> Result<Self, Error> {
+        /// The field number of a file's `package`.
+        const PACKAGE: i32 = 2;
+        let mut packages = BTreeMap::<_, Vec<FileDescriptor>>::new();
+        for file in source.known() {
+            let name = file.package_name();
+            let module = Module::from_protobuf_package_name(name);
+            if name == WELL_KNOWN && !code.contains_key(&module) {
+                continue;
+            }
+            if let Some([other, ..]) = packages.get(&module).map(Vec::as_slice)
+                && other.package_name() != name
+            {
+                let problem = format!(
+                    "the packages `{name}` and `{}` ({}) are both `{module}` in Rust",
+                    other.package_name(),
+                    source.position(other, &[PACKAGE])
+                );
+                let position = source.position(&file, &[PACKAGE]);
+                return Err(Error::schema(position, problem, "rename one of them"));
+            }
+            packages.entry(module).or_default().push(file);
+        }
+        Ok(Self(packages))
+    }
+
+    /// Writes, for each package, its descriptors, and its code with a constant for them.
+    pub(crate) fn write(&self, code: &HashMap<Module, String>, folder: &Path) -> io::Result<()> {
+        for (module, files) in &self.0 {
+            let name = file_name(files);
+            let code = code.get(module).map_or("", String::as_str);
+            let code = format!(
+                "{code}\
+                 /// The descriptors of this package's files and of all that they import: an encoded\n\
+                 /// `google.protobuf.FileDescriptorSet`.\n\
+                 #[allow(dead_code)]\n\
+                 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(\"{name}.fds\");\n"
+            );
+            fs::write(folder.join(format!("{name}.fds")), encode(files))?;
+            fs::write(folder.join(format!("{name}.rs")), code)?;
+        }
+        Ok(())
+    }
+
+    /// Rust that includes the code of all packages, in modules named after them.
+    pub(crate) fn includes(&self) -> String {
+        let mut text = String::new();
+        let mut open = Vec::new();
+        for (module, files) in &self.0 {
+            let parts = module.parts().collect::<Vec<_>>();
+            let pairs = open.iter().zip(&parts);
+            let common = pairs.take_while(|(open, part)| open == part).count();
+            text += &"}\n".repeat(open.len() - common);
+            for part in &parts[common..] {
+                text += &format!("pub mod {part} {{\n");
+            }
+            text += &format!("include!(\"{}.rs\");\n", file_name(files));
+            open = parts;
+        }
+        text + &"}\n".repeat(open.len())
+    }
+}
+
+/// The name under which `include_proto!` finds a package: as the schema has it.
+fn file_name(files: &[FileDescriptor]) -> &str {
+    match files.first().map_or("", FileDescriptor::package_name) {
+        "" => "_",
+        name => name,
+    }
+}
+
+/// An encoded `google.protobuf.FileDescriptorSet` of the files of a package and all that they
+/// import, imports first, with options of every kind and without comments.
+fn encode(files: &[FileDescriptor]) -> Vec<u8> {
+    let mut done = BTreeSet::new();
+    let mut set = Vec::new();
+    for file in files {
+        append(file, &mut done, &mut set);
+    }
+    set
+}
+
+fn append(file: &FileDescriptor, done: &mut BTreeSet<String>, set: &mut Vec<u8>) {
+    if !done.insert(file.name().to_owned()) {
+        return;
+    }
+    for import in file.dependencies() {
+        append(&import, done, set);
+    }
+    /// `repeated FileDescriptorProto file = 1`, as bytes: encoded again by prost-types, a file
+    /// would lose the options that only extensions hold.
+    #[derive(Clone, PartialEq, prost_reflect::prost::Message)]
+    #[prost(prost_path = "prost_reflect::prost")]
+    struct OneFile {
+        #[prost(bytes = "vec", tag = "1")]
+        file: Vec<u8>,
+    }
+    let file = without_source_info(&file.encode_to_vec());
+    OneFile { file }.encode(set).unwrap_or_default();
+}
+
+/// Leaves field 9, `source_code_info`, out of an encoded `FileDescriptorProto`.
+fn without_source_info(file: &[u8]) -> Vec<u8> {
+    use prost_reflect::prost::encoding::{DecodeContext, decode_key, encode_key, skip_field};
+
+    const SOURCE_CODE_INFO: u32 = 9;
+    let mut rest = file;
+    let mut kept = Vec::with_capacity(file.len());
+    while let Ok((tag, wire_type)) = decode_key(&mut rest) {
+        let before = rest;
+        if skip_field(wire_type, tag, &mut rest, DecodeContext::default()).is_err() {
+            break;
+        }
+        if tag != SOURCE_CODE_INFO {
+            encode_key(tag, wire_type, &mut kept);
+            kept.extend_from_slice(&before[..before.len() - rest.len()]);
+        }
+    }
+    kept
+}
