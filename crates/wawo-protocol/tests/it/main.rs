@@ -14,3 +14,4 @@ mod pair;
 mod raw;
 mod vectors;
 mod violations;
+mod world;
