@@ -10,6 +10,6 @@ pub use crate::call::budget::MESSAGE_COST_BYTES;
 pub(crate) use crate::call::{
     budget::{Granted, Spending, cost},
     receiving::{MessageLimits, Received, Receiving},
-    sending::{Next, Sending},
+    sending::{Next, Sending, add_credit},
     table::Table,
 };

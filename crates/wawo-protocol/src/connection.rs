@@ -250,6 +250,11 @@ impl<T> Connection<T> {
             if let Some(event) = self.handle_packet(now, packet)? {
                 return Ok(Some(event));
             }
+            // What a packet brought about is heard before the next one is read, which may be
+            // about a call that has only just started.
+            if !self.events.is_empty() {
+                return Ok(None);
+            }
         }
     }
 
@@ -452,6 +457,10 @@ impl<T> Connection<T> {
     /// Moves message bytes that wait for their turn into the output, a chunk of each call after
     /// the other, until the output is full. Call it before writing.
     pub fn fill_output(&mut self) {
+        // A close is the last packet.
+        if self.is_closed() {
+            return;
+        }
         if self.output.is_empty() {
             self.blocked_since = None;
         }
@@ -476,9 +485,6 @@ impl<T> Connection<T> {
 
     /// Grants again what was freed of the credit of all calls.
     fn grant_budgets(&mut self) {
-        if self.is_closed() {
-            return;
-        }
         if let Some(bytes) = self.request_granted.grant() {
             let of = CreditOf::Requests;
             Packet::Credit { of, bytes }.put(&mut self.output);
@@ -507,7 +513,7 @@ impl<T> Connection<T> {
 
     /// Whether [`fill_output`](Self::fill_output) would move something.
     pub fn wants_output(&self) -> bool {
-        !self.sending.is_empty() && !self.is_full()
+        !self.is_closed() && !self.sending.is_empty() && !self.is_full()
     }
 
     /// Whether [`poll_event`](Self::poll_event) has something without any more input.

@@ -88,9 +88,7 @@ impl Sending {
 
     /// More may be sent.
     pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
-        let sum = self.credit.checked_add(bytes);
-        let credit = sum.filter(|&sum| sum <= 2 * MAX_LIMIT);
-        self.credit = credit.ok_or(PeerMisbehaved::CreditOverflow)?;
+        self.credit = add_credit(self.credit, bytes)?;
         Ok(())
     }
 
@@ -182,6 +180,13 @@ impl Sending {
             self.end = Some(end);
         }
     }
+}
+
+/// Credit with what was granted on top.
+pub(crate) fn add_credit(credit: u32, bytes: u32) -> Result<u32, PeerMisbehaved> {
+    let sum = credit.checked_add(bytes);
+    let credit = sum.filter(|&sum| sum <= 2 * MAX_LIMIT);
+    credit.ok_or(PeerMisbehaved::CreditOverflow)
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
-    call::{MESSAGE_COST_BYTES, MessageLimits, Next, Received, Receiving, Sending, cost},
+    call::{
+        MESSAGE_COST_BYTES, MessageLimits, Next, Received, Receiving, Sending, add_credit, cost,
+    },
     code::Code,
     connection::{
         Called, Connection, Event, NotStarted,
@@ -44,6 +46,8 @@ pub(crate) struct TheirCall {
     is_stream: bool,
     /// What its messages cost of the credit of all requests and is not freed yet.
     held: u64,
+    /// What our reply may begin with: its caller may have granted more before it.
+    credit: u32,
     /// Metadata of a reply that waits, whole, for its turn.
     unopened: Option<Box<Metadata>>,
     /// `None` if all came in one packet.
@@ -113,7 +117,10 @@ impl<T> Connection<T> {
             self.watch_deadline(deadline);
         }
         let index = id.index();
-        let call = TheirCall::new(deadline, one_way, finished, cost);
+        let call = TheirCall {
+            credit: self.peer.initial_credit_bytes,
+            ..TheirCall::new(deadline, one_way, finished, cost)
+        };
         self.theirs.insert_at(index, call);
         match chunk {
             None => Ok(self.admit_stream(id).then_some(Event::Called(called))),
@@ -290,6 +297,8 @@ impl<T> Connection<T> {
                     return Ok(None);
                 }
                 let opening = theirs.opening.take();
+                // A one-way call is over with its message, whether that says so or not.
+                let end = end || theirs.one_way;
                 if theirs.one_way {
                     // What it cost is held until it was served.
                     theirs.held = 0;
@@ -349,7 +358,7 @@ impl<T> Connection<T> {
             return Err(wrong("whose message is not complete"));
         }
         let silent = end.text.is_empty() && end.details.is_empty() && end.metadata.is_empty();
-        if end.code != Code::Ok || !silent {
+        if end.code != Code::Ok || end.refused || !silent {
             return Err(wrong("from its caller, who has no status to give"));
         }
         theirs.finished = true;
@@ -389,10 +398,11 @@ impl<T> Connection<T> {
         let Some(theirs) = self.find_theirs(id, "credit")? else {
             return self.strikes.idle(&self.config);
         };
-        if let Some(sending) = &mut theirs.sending {
-            sending.grant(bytes)?;
-            self.line_up_theirs(id);
+        match &mut theirs.sending {
+            Some(sending) => sending.grant(bytes)?,
+            None => theirs.credit = add_credit(theirs.credit, bytes)?,
         }
+        self.line_up_theirs(id);
         Ok(())
     }
 
@@ -440,9 +450,10 @@ impl<T> Connection<T> {
         end: bool,
     ) -> bool {
         let theirs = self.theirs.get(id.index());
-        if self.is_closed() || theirs.is_none_or(|theirs| theirs.answered) {
+        let Some(theirs) = theirs.filter(|theirs| !theirs.answered && !self.is_closed()) else {
             return false;
-        }
+        };
+        let credit = theirs.credit;
         let length = message.as_ref().map_or(0, Bytes::len);
         if let Err(reason) = self.check_reply(&metadata, length) {
             let text = format!("the reply has {reason}");
@@ -458,7 +469,6 @@ impl<T> Connection<T> {
             self.reply_spending.spend(cost);
         }
         let room = self.chunk_room(metadata.encoded_len());
-        let credit = self.peer.initial_credit_bytes;
         let (first, sending) = Sending::open(message, end, credit, room);
         put_reply(&mut self.output, id, &metadata, first);
         match (self.theirs.get_mut(id.index()), sending) {
@@ -474,9 +484,9 @@ impl<T> Connection<T> {
 
     /// Lets a reply wait, as a whole, until there is room and credit for it.
     fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>, end: bool) {
-        let mut sending = Box::new(Sending::new(self.peer.initial_credit_bytes));
-        sending.push(message.unwrap_or_default(), end);
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            let mut sending = Box::new(Sending::new(theirs.credit));
+            sending.push(message.unwrap_or_default(), end);
             theirs.unopened = Some(Box::new(metadata));
             theirs.sending = Some(sending);
         }
@@ -507,6 +517,9 @@ impl<T> Connection<T> {
         message: Bytes,
         end: bool,
     ) -> Result<bool, NotStarted> {
+        if self.is_closed() {
+            return Ok(true);
+        }
         self.check_reply(&Metadata::new(), message.len())?;
         let (room, full) = (self.chunk_room(0), self.is_full());
         let ours = call.side() == self.side;
@@ -543,6 +556,9 @@ impl<T> Connection<T> {
     /// Ends the requests of a call of ours, after what is still to be sent. Does nothing if they
     /// have ended.
     pub fn finish(&mut self, call: CallId) {
+        if self.is_closed() {
+            return;
+        }
         let end = Self::end_packet(call, Code::Ok, "");
         match self.our_sending(call) {
             None => {}
@@ -640,7 +656,9 @@ impl<T> Connection<T> {
     }
 
     fn free_theirs(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {
-        let theirs = self.theirs.get_mut(id.index())?;
+        let theirs = self.theirs.get_mut(id.index());
+        // The id of a one-way call is known to nobody: it is meant for a call before it.
+        let theirs = theirs.filter(|theirs| !theirs.one_way)?;
         let cost = cost.min(theirs.held);
         theirs.held -= cost;
         self.request_granted.free(cost);
@@ -754,6 +772,7 @@ impl TheirCall {
             answered: false,
             is_stream: false,
             held,
+            credit: 0,
             unopened: None,
             receiving: None,
             sending: None,

@@ -271,14 +271,19 @@ impl<T> Connection<T> {
     /// Gives up a call: the other side is told, and its token comes back now instead of at the
     /// end. `None` if the call is over already.
     pub fn cancel(&mut self, call: CallId) -> Option<T> {
+        let closed = self.is_closed();
         let ours = self.ours.get_mut(call.index())?;
         let token = ours.token.take()?;
         self.reply_granted.free(std::mem::take(&mut ours.held));
+        // Nothing follows the cancel, not even credit.
+        ours.receiving = None;
         let sending = ours.sending.take();
         if sending.is_some_and(|sending| sending.in_line) {
             self.leave_line(call);
         }
-        Packet::Cancel(call).put(&mut self.output);
+        if !closed {
+            Packet::Cancel(call).put(&mut self.output);
+        }
         Some(token)
     }
 
@@ -470,7 +475,13 @@ impl<T> Connection<T> {
         now: Instant,
         end: End,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        find(&mut self.ours, end.call, "end")?;
+        if find(&mut self.ours, end.call, "end")?.replied && end.refused {
+            return Err(PeerMisbehaved::CallState {
+                kind: "end",
+                call: end.call,
+                state: "which cannot be refused after its reply has begun",
+            });
+        }
         Ok(self.end_ours(now, end, None))
     }
 

@@ -11,7 +11,7 @@ use wawo_protocol::{
 
 use crate::{
     pair::{Pair, bytes, config, unary},
-    raw::{Raw, call, end, last, theirs},
+    raw::{Raw, call, end, last, ours, theirs},
 };
 
 fn id(index: u32) -> CallId {
@@ -366,4 +366,24 @@ fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
     // And the id is free.
     let events = raw.send_all(&[call(0, last("again"))]);
     assert!(matches!(events[..], [Event::Called(_)]), "{events:?}");
+}
+
+#[test]
+fn a_call_that_had_to_wait_is_heard_of_when_it_starts_before_it_ends() {
+    let mut raw = Raw::greeted();
+    for token in 0..=MIN_CALLS {
+        let started = raw.machine.start_call(raw.now, unary(""), token);
+        assert!(started.is_ok());
+    }
+    assert_eq!(raw.machine.cancel(ours(0)), Some(0));
+    // The second end is for the call that the first one makes room for, before that was sent.
+    let mut twice = bytes::BytesMut::new();
+    end(ours(0), Code::Cancelled).encode(&mut twice);
+    end(ours(0), Code::Aborted).encode(&mut twice);
+    let events = raw.feed(&twice).unwrap();
+    let [Event::Started(started), Event::Ended(ended)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((*started, ended.call), (ours(0), Some(ours(0))));
+    assert_eq!(ended.token, MIN_CALLS);
 }

@@ -9,7 +9,9 @@ use wawo_protocol::{
 
 use crate::{
     pair::{Pair, bytes, config, stream, unary},
-    raw::{Raw, call, continued, credit, end, first, last, message, more, reply, theirs, whole},
+    raw::{
+        Raw, call, continued, credit, end, first, last, message, more, ours, reply, theirs, whole,
+    },
 };
 
 const WINDOW: usize = MIN_CREDIT_BYTES as usize;
@@ -367,4 +369,37 @@ fn a_window_of_messages_is_held_and_one_byte_more_is_a_fault() {
     let fault = raw.fault(&message(theirs(0), whole("x")));
     let text = "1 message bytes for call 1, where 0 were granted";
     assert_eq!(fault.to_string(), text);
+}
+
+#[test]
+fn credit_that_comes_before_a_reply_counts_for_it() {
+    let mut raw = Raw::greeted();
+    let message = MIN_MESSAGE_BYTES as usize;
+    raw.send_all(&[
+        call(0, last("")),
+        credit(CreditOf::Call(theirs(0)), MIN_CREDIT_BYTES),
+        credit(CreditOf::Replies, 2 * MIN_CREDIT_BYTES),
+    ]);
+    assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
+    for _ in 0..2 {
+        let sent = raw.machine.send_message(theirs(0), bytes(message), false);
+        assert_eq!(sent, Ok(false), "longer than a packet");
+    }
+    let said = raw.said();
+    let chunks = said.iter().filter_map(|packet| match packet {
+        Packet::Message { chunk, .. } => Some(chunk.bytes.len()),
+        _ => None,
+    });
+    assert_eq!(chunks.sum::<usize>(), 2 * message);
+}
+
+#[test]
+fn a_call_that_was_given_up_grants_no_more_credit() {
+    let mut raw = Raw::greeted_with(narrow());
+    let started = raw.machine.start_call(raw.now, unary(""), 1);
+    assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
+    raw.send_all(&[reply(ours(0), whole(bytes(WINDOW)))]);
+    assert_eq!(raw.machine.cancel(ours(0)), Some(1));
+    raw.machine.consume(ours(0), 1, WINDOW);
+    assert_eq!(raw.said().last(), Some(&Packet::Cancel(ours(0))));
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, NotStarted,
+    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, NotStarted, StartedCall,
     packet::Packet,
 };
 
 use crate::{
     pair::{Pair, bytes, stream, unary},
-    raw::{Raw, call, last, message, theirs},
+    raw::{Raw, call, last, message, ours, theirs},
 };
 
 #[test]
@@ -253,4 +253,28 @@ fn a_cut_stream_ends_with_its_connection() {
         );
     }
     assert_eq!(pair.client.connection.take_calls(), [(1, true)]);
+}
+
+#[test]
+fn nothing_follows_a_close_though_calls_have_more_to_say() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[call(0, None), call(1, last(""))]);
+    for token in [1, 2] {
+        let started = raw.machine.start_call(raw.now, stream(), token);
+        assert_eq!(started, Ok(StartedCall::Sent(ours(token - 1))));
+    }
+    assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
+    let long = bytes(MIN_MESSAGE_BYTES as usize);
+    raw.machine.reply(theirs(1), Metadata::new(), long);
+    raw.machine.close(CloseCode::Normal, "");
+
+    let sent = raw.machine.send_message(theirs(0), bytes(1), false);
+    assert_eq!(sent, Ok(true));
+    raw.machine.finish(ours(0));
+    assert_eq!(raw.machine.cancel(ours(1)), Some(2));
+    assert!(!raw.machine.wants_output());
+    let said = raw.said();
+    assert!(matches!(said.last(), Some(Packet::Close { .. })));
+    assert!(!raw.machine.has_events());
+    assert_eq!(raw.machine.take_calls(), [(1, true)]);
 }

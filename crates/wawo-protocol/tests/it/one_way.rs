@@ -8,7 +8,7 @@ use wawo_protocol::{
 
 use crate::{
     pair::{Pair, bytes, config, unary},
-    raw::{Raw, continued, first, last, more, one_way, theirs},
+    raw::{Raw, continued, first, last, more, one_way, theirs, whole},
 };
 
 fn note(message: impl Into<Bytes>) -> NewCall {
@@ -157,4 +157,35 @@ fn cost(event: &Event<u32>) -> u64 {
         Event::Called(called) => called.cost,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_note_is_over_with_its_last_chunk_whether_that_says_so_or_not() {
+    let mut raw = Raw::greeted();
+    let note = [
+        one_way(Some(theirs(0)), first("a", 2)),
+        continued(theirs(0), whole("b")),
+    ];
+    let events = raw.send_all(&note);
+    let [Event::Called(called)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(called.message.as_deref(), Some(&b"ab"[..]));
+    assert!(called.end);
+    raw.machine.one_way_served(called.cost);
+    assert_eq!(raw.machine.held_bytes(), (0, 0));
+}
+
+#[test]
+fn what_is_consumed_of_a_call_that_is_over_grants_nothing_to_a_note_in_its_slot() {
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+    }));
+    let half = MIN_CREDIT_BYTES / 2;
+    let note = first(bytes(half as usize), 2 * half);
+    raw.send_all(&[one_way(Some(theirs(0)), note)]);
+    raw.said();
+    raw.machine.consume(theirs(0), 1, half as usize);
+    assert_eq!(raw.said(), []);
+    assert!(raw.machine.held_bytes().0 > u64::from(2 * half));
 }

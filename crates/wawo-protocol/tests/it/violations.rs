@@ -3,7 +3,7 @@
 
 use wawo_protocol::{
     CallId, CloseCode, Code, Config, ConnectionError, Event, MIN_CALLS, NewCall, StartedCall,
-    packet::{CreditOf, PREFACE, Packet},
+    packet::{CreditOf, End, PREFACE, Packet},
 };
 
 use crate::{
@@ -113,6 +113,31 @@ fn rules_of_callees() {
         &[],
         &Packet::Cancel(ours(0)),
         "cancel packet for call 2, which the sender of the packet may not send",
+    );
+}
+
+/// The end of a direction that says of the call that it was not served.
+fn refused(call: CallId) -> Packet {
+    match end(call, Code::Ok) {
+        Packet::End(end) => Packet::End(End {
+            refused: true,
+            ..end
+        }),
+        other => other,
+    }
+}
+
+#[test]
+fn only_a_callee_refuses_a_call_and_only_before_its_reply() {
+    violation(
+        &[call(0, None)],
+        &refused(theirs(0)),
+        "end packet for call 1, from its caller, who has no status to give",
+    );
+    violation(
+        &[reply(ours(0), None)],
+        &refused(ours(0)),
+        "end packet for call 2, which cannot be refused after its reply has begun",
     );
 }
 

@@ -12,8 +12,8 @@ use wawo_protocol::{
 };
 
 use crate::{
-    honest::{Operation, Requests},
     pair::unary,
+    world::{Operation, Requests},
 };
 
 #[derive(Default)]
@@ -312,6 +312,14 @@ impl User {
     fn their_call_is_over(&mut self, id: CallId) {
         self.theirs.remove(&id);
         self.unread.retain(|(unread, _)| *unread != id);
+    }
+
+    /// The connection is over, and gives back what has not ended.
+    pub(crate) fn lose(&mut self, calls: Vec<(u32, bool)>) {
+        for (token, _) in calls {
+            self.over(token);
+        }
+        self.theirs.clear();
     }
 
     pub(crate) fn is_done(&self) {

@@ -1,0 +1,56 @@
+//! Credit for the messages of all calls, in one role: requests or replies.
+
+use wawo_protocol::{MAX_LIMIT, MESSAGE_COST_BYTES, Metadata, packet::Chunk};
+
+use crate::model::direction::Fault;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    left: i64,
+}
+
+impl Budget {
+    pub(crate) fn new(credit: u32) -> Self {
+        Self {
+            left: credit.into(),
+        }
+    }
+
+    pub(crate) fn left(&self) -> i64 {
+        self.left
+    }
+
+    /// A message begins.
+    pub(crate) fn pay(&mut self, cost: u64) -> Result<(), Fault> {
+        let may_begin = self.left > 0;
+        self.left -= cost as i64;
+        may_begin.then_some(()).ok_or(Fault)
+    }
+
+    pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), Fault> {
+        self.left += i64::from(bytes);
+        (self.left <= 2 * i64::from(MAX_LIMIT))
+            .then_some(())
+            .ok_or(Fault)
+    }
+}
+
+/// What a message costs that begins with a chunk.
+pub(crate) fn cost(chunk: &Chunk) -> u64 {
+    MESSAGE_COST_BYTES + stated(chunk) as u64
+}
+
+/// What it costs more as the first of a call or reply.
+pub(crate) fn metadata_cost(metadata: &Metadata) -> u64 {
+    match metadata.is_empty() {
+        true => 0,
+        false => metadata.encoded_len() as u64,
+    }
+}
+
+/// The length of a message that begins with a chunk.
+pub(crate) fn stated(chunk: &Chunk) -> usize {
+    chunk
+        .total
+        .map_or(chunk.bytes.len(), |total| total as usize)
+}

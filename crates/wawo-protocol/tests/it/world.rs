@@ -1,0 +1,155 @@
+//! Two honest machines with their users, and what may happen to them.
+
+mod user;
+
+use std::time::Duration;
+
+use wawo_protocol::{Code, Config, MIN_CALLS, MIN_CREDIT_BYTES};
+
+use crate::{
+    pair::{Node, Pair, config},
+    world::user::User,
+};
+
+/// Something that the user of one side does, if there is a call to do it with.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    Start(Requests, usize, Option<u64>),
+    /// More calls than the other side takes at once.
+    Burst,
+    Note(usize),
+    Cancel(usize),
+    Send(usize, usize, bool),
+    Finish(usize),
+    Reply(usize, usize),
+    OpenReply(usize),
+    End(usize, Code),
+    Consume,
+}
+
+/// How the caller's direction of a call begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requests {
+    One,
+    Stream,
+    StreamWithFirst,
+}
+
+/// What happens: somebody does something, or time passes.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Client(Operation),
+    Server(Operation),
+    /// What can arrive by now, does.
+    Run,
+    Pass(u64),
+}
+
+/// The least that a side may take, so that limits are met often.
+fn least() -> Config {
+    config(|config| {
+        config.limits.max_calls = MIN_CALLS;
+        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
+        config.limits.reply_credit_bytes = MIN_CREDIT_BYTES;
+    })
+}
+
+/// The two machines with their users.
+pub(crate) struct World {
+    pair: Pair,
+    client: User,
+    server: User,
+}
+
+impl World {
+    pub(crate) fn new(piece: usize, delay: u64) -> Self {
+        let mut pair = Pair::with(least(), least());
+        pair.piece = piece;
+        pair.delay = Duration::from_millis(delay);
+        Self {
+            pair,
+            client: User::default(),
+            server: User::default(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, step: &Step) {
+        let now = self.pair.now;
+        match step {
+            Step::Client(operation) => {
+                self.client
+                    .act(now, &mut self.pair.client.connection, operation);
+            }
+            Step::Server(operation) => {
+                self.server
+                    .act(now, &mut self.pair.server.connection, operation);
+            }
+            Step::Run => self.pair.run(),
+            Step::Pass(millis) => self.pair.run_for(Duration::from_millis(*millis)),
+        }
+        self.hear();
+    }
+
+    fn hear(&mut self) {
+        for (user, node) in self.nodes() {
+            assert!(node.error.is_none(), "{:?}", node.error);
+            for event in node.heard() {
+                user.hear(&mut node.connection, event);
+            }
+        }
+    }
+
+    /// Sides that drain, then both users bring all that they have begun to its end.
+    pub(crate) fn wind_up(&mut self, drain: [bool; 2]) {
+        for (node, drain) in self.nodes().into_iter().zip(drain) {
+            if drain {
+                node.1.connection.drain();
+            }
+        }
+        for _ in 0..100 {
+            for (user, node) in self.nodes() {
+                user.wind_up(&mut node.connection);
+            }
+            self.pair.run();
+            self.hear();
+            if self.nodes().iter().all(|(_, node)| is_idle(node)) {
+                break;
+            }
+        }
+        for (user, node) in self.nodes() {
+            nothing_is_left(user, node);
+        }
+    }
+
+    /// The link is lost: what has not ended comes back now.
+    pub(crate) fn lose(&mut self) {
+        self.pair.cut();
+        for (user, node) in self.nodes() {
+            user.lose(node.connection.take_calls());
+            user.is_done();
+        }
+    }
+
+    fn nodes(&mut self) -> [(&mut User, &mut Node); 2] {
+        [
+            (&mut self.client, &mut self.pair.client),
+            (&mut self.server, &mut self.pair.server),
+        ]
+    }
+}
+
+fn is_idle(node: &Node) -> bool {
+    let machine = &node.connection;
+    let calls = machine.calls_started() + machine.calls_served();
+    calls == 0 && machine.held_bytes() == (0, 0)
+}
+
+fn nothing_is_left(user: &User, node: &mut Node) {
+    user.is_done();
+    let machine = &mut node.connection;
+    assert_eq!((machine.calls_started(), machine.calls_waiting()), (0, 0));
+    assert_eq!((machine.calls_served(), machine.held_bytes()), (0, (0, 0)));
+    assert!(!machine.wants_output() && !machine.has_events());
+    assert!(machine.take_calls().is_empty());
+}
