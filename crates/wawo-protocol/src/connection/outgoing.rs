@@ -475,14 +475,21 @@ impl<T> Connection<T> {
         now: Instant,
         end: End,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        if find(&mut self.ours, end.call, "end")?.replied && end.refused {
-            return Err(PeerMisbehaved::CallState {
-                kind: "end",
-                call: end.call,
-                state: "which cannot be refused after its reply has begun",
-            });
-        }
-        Ok(self.end_ours(now, end, None))
+        let ours = find(&mut self.ours, end.call, "end")?;
+        let receiving = ours.receiving.as_ref().filter(|_| ours.token.is_some());
+        let cut_off = receiving.is_some_and(|receiving| receiving.is_partly_received());
+        let state = if ours.replied && end.refused {
+            "which cannot be refused after its reply has begun"
+        } else if cut_off && end.code == Code::Ok {
+            "whose message is not complete"
+        } else {
+            return Ok(self.end_ours(now, end, None));
+        };
+        Err(PeerMisbehaved::CallState {
+            kind: "end",
+            call: end.call,
+            state,
+        })
     }
 
     fn end_ours(&mut self, now: Instant, end: End, message: Option<Bytes>) -> Option<Event<T>> {

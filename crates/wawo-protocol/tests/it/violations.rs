@@ -142,6 +142,20 @@ fn only_a_callee_refuses_a_call_and_only_before_its_reply() {
 }
 
 #[test]
+fn a_callee_does_not_end_a_call_well_in_the_midst_of_a_message() {
+    let begun = [reply(ours(0), first("a", 3))];
+    violation(
+        &begun,
+        &end(ours(0), Code::Ok),
+        "end packet for call 2, whose message is not complete",
+    );
+    let mut raw = raw_with_calls();
+    raw.send_all(&begun);
+    let events = raw.send_all(&[end(ours(0), Code::Aborted)]);
+    assert!(matches!(&events[..], [Event::Ended(ended)] if ended.code == Code::Aborted));
+}
+
+#[test]
 fn nothing_follows_the_end_of_a_callee() {
     let ended = [end(ours(0), Code::Aborted)];
     for (packet, kind) in [
