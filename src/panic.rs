@@ -1,4 +1,4 @@
-//! A panic of a handler, or of a layer, stays with its call.
+//! A panic of a handler, of a layer, or of a stream stays with its call.
 
 use std::{
     any::Any,

@@ -118,10 +118,13 @@ pub(crate) fn clock() -> Instant {
 impl Driver {
     async fn run(mut self) {
         let error = poll_fn(|cx| self.poll(cx)).await;
+        // Calls that ended in the same step, by their deadlines, ended so and not with it.
+        let _ = poll_fn(|cx| Poll::Ready(self.handle_events(cx, clock()))).await;
         tracing::debug!(%error, side = ?self.shared.side, "connection over");
         self.end(&error);
         // The other side should hear why; if it cannot, its own timers tell it.
-        let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
+        let says_goodbye = error.close_packet().is_some();
+        let _ = timeout(CLOSE_TIMEOUT, self.close(says_goodbye)).await;
     }
 
     /// Goes on until the connection is over.
@@ -342,9 +345,10 @@ impl Driver {
         self.wake_all();
     }
 
-    /// Writes what is left, and ends the transport.
-    async fn close(&mut self) -> io::Result<()> {
-        while !self.connection.output().is_empty() {
+    /// Ends the transport. Up to our close packet, all that is left is written; without one nothing
+    /// is, for callers were told that it was not sent.
+    async fn close(&mut self, says_goodbye: bool) -> io::Result<()> {
+        while says_goodbye && !self.connection.output().is_empty() {
             let written = poll_fn(|cx| self.poll_write(cx)).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());

@@ -227,6 +227,7 @@ impl Driver {
             // A caller has no status to give: it gives the call up, and keeps the reason.
             Err(status) => {
                 if let Some(outgoing) = self.connection.cancel(id) {
+                    let status = status.with_delivery(Delivery::Unknown);
                     outgoing.end(Err(status), &mut self.wakers);
                 }
             }

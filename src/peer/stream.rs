@@ -14,8 +14,9 @@ use wawo_protocol::CallId;
 
 use crate::{
     body::Streaming,
+    panic::catch,
     peer::{Handle, mailbox::Command},
-    status::Result,
+    status::{Result, Status},
 };
 
 /// Messages that have come and were not read yet. Credit bounds them.
@@ -210,7 +211,7 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>, pe
     let mailbox = &peer.shared().mailbox;
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
-        match messages.message().await {
+        match next(&mut messages).await {
             Ok(Some(message)) => {
                 outbox.hold(message.len());
                 mailbox.push_end(Command::Message(outbox.clone(), message));
@@ -220,4 +221,17 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>, pe
         }
     };
     mailbox.push_end(Command::Finish(outbox, end));
+}
+
+/// The next message. A stream is code of the application, so its panic must end its call, and not
+/// just the task that carries it.
+async fn next(messages: &mut Streaming<Bytes>) -> Result<Option<Bytes>> {
+    let next = poll_fn(|cx| {
+        let polled = catch(|| Pin::new(&mut *messages).poll_next(cx));
+        polled.unwrap_or_else(|panic| {
+            let status = Status::internal("a stream of messages panicked");
+            Poll::Ready(Some(Err(status.with_source(panic))))
+        })
+    });
+    next.await.transpose()
 }

@@ -86,6 +86,8 @@ pub struct Connection<T> {
     draining_here: bool,
     draining_there: bool,
     keep_alive: KeepAlive,
+    /// Our close packet is in the output; whatever stands before it leaves too.
+    says_goodbye: bool,
     /// No deadline of a call is before this time.
     next_deadline: Option<Instant>,
 }
@@ -141,6 +143,7 @@ impl<T> Connection<T> {
             draining_here: false,
             draining_there: false,
             keep_alive: KeepAlive::new(now),
+            says_goodbye: false,
             next_deadline: None,
             config,
         })
@@ -293,7 +296,8 @@ impl<T> Connection<T> {
     ///
     /// # Errors
     ///
-    /// When the other side has been silent for too long, and so the connection is over.
+    /// When the other side has been silent for too long, and so the connection is over. Calls whose
+    /// time was up before that still end with events.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
         if self.phase == Phase::Closed {
             return Ok(());
@@ -382,6 +386,7 @@ impl<T> Connection<T> {
     pub fn close(&mut self, code: CloseCode, text: &str) {
         if self.phase != Phase::Closed {
             self.phase = Phase::Closed;
+            self.says_goodbye = true;
             let text = text.to_owned();
             Packet::Close { code, text }.put(&mut self.output);
         }
@@ -399,7 +404,8 @@ impl<T> Connection<T> {
         self.phase == Phase::Open
     }
 
-    /// Whether the connection is over. What is in the output may still be written.
+    /// Whether the connection is over. If this side has ended it, what is in the output is still to
+    /// be written; else it is not, for [`take_calls`](Self::take_calls) says what was not sent.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }

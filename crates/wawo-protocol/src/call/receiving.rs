@@ -138,22 +138,26 @@ impl Receiving {
 
     /// The application has taken `bytes` of messages.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        self.consumed = self
-            .consumed
-            .saturating_add(bytes as u64)
-            .min(self.received);
+        // What has come of a message that is not whole yet cannot have been taken.
+        let whole = self.received - self.arrived();
+        self.consumed = self.consumed.saturating_add(bytes as u64).min(whole);
+    }
+
+    /// Bytes of the message that is not whole yet.
+    fn arrived(&self) -> u64 {
+        let partial = self.partial.as_ref();
+        partial.map_or(0, |partial| partial.bytes.len() as u64)
     }
 
     /// What to grant the sender now, if it is worth a packet.
     pub(crate) fn grant(&mut self) -> Option<u32> {
         let mut target = self.consumed + self.window;
         let mut least = self.window / 2;
-        if let Some(partial) = &self.partial {
-            let arrived = partial.bytes.len() as u64;
-            if self.received - self.consumed == arrived {
-                target += u64::from(partial.total);
-                least = 1;
-            }
+        if let Some(partial) = &self.partial
+            && self.received - self.consumed == self.arrived()
+        {
+            target += u64::from(partial.total);
+            least = 1;
         }
         let missing = target.saturating_sub(self.granted);
         if missing < least.max(1) {
@@ -252,6 +256,21 @@ mod tests {
         assert_eq!(receiving.grant(), None);
         receiving.consume(300);
         assert_eq!(receiving.grant(), Some(300));
+    }
+
+    #[test]
+    fn a_message_that_comes_in_while_all_before_are_thrown_away_becomes_whole() {
+        let mut receiving = Receiving::new(WINDOW);
+        receiving.receive(call(), whole(60), false, 1000).unwrap();
+        let first = receiving.receive(call(), chunk(40, Some(300), true), false, 1000);
+        assert_eq!(first, Ok(Received::Partly));
+        assert_eq!(receiving.grant(), None, "60 bytes wait to be consumed");
+        receiving.consume(usize::MAX);
+        let granted = receiving.grant().unwrap();
+        assert!(
+            granted >= 260,
+            "{granted} bytes are granted, 260 are missing"
+        );
     }
 
     #[test]

@@ -274,11 +274,12 @@ impl<T> Connection<T> {
     }
 
     /// Takes all calls that have not ended, for when the connection is over: each token, and
-    /// whether any byte of its call was given to the transport.
+    /// whether any byte of its call was given to the transport, or is before our close packet and
+    /// so still will be.
     pub fn take_calls(&mut self) -> Vec<(T, bool)> {
-        let output = &self.output;
+        let (output, says_goodbye) = (&self.output, self.says_goodbye);
         let sent = self.ours.drain().filter_map(|call| {
-            let sent = output.has_written_past(call.position);
+            let sent = says_goodbye || output.has_written_past(call.position);
             call.token.map(|token| (token, sent))
         });
         let mut calls: Vec<_> = sent.collect();
@@ -476,12 +477,10 @@ impl<T> Connection<T> {
             let id = CallId::new(self.side, index);
             Packet::Cancel(id).put(&mut self.output);
             ours.sending = None;
-            let sent = self.output.has_written_past(ours.position);
-            self.events.extend(
-                ours.token
-                    .take()
-                    .map(|token| expired(token, Some(id), sent)),
-            );
+            // Even if no byte of it was written yet, it leaves before its cancel, and is served.
+            let token = ours.token.take();
+            self.events
+                .extend(token.map(|token| expired(token, Some(id), true)));
         }
         next
     }
