@@ -5,6 +5,7 @@
 
 mod arrows;
 mod bad_bytes;
+mod blocked;
 mod cancel;
 mod context;
 mod deadlines;

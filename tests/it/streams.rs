@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream};
-use wawo::{Code, Config};
+use wawo::{Code, Config, Delivery};
 
 use crate::support::{EchoClient, RepeatRequest, message, pair, pair_with};
 
@@ -91,4 +91,24 @@ async fn a_stream_is_not_taken_to_be_whole_when_the_peer_goes() {
     let status = replies.message().await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(pair.at_server.begun.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_panics_ends_its_call_and_no_other() {
+    let pair = pair().await;
+    let echo = EchoClient::new(&pair.to_server);
+    let request = RepeatRequest {
+        data: "panic".into(),
+        times: 1,
+    };
+    let mut replies = echo.repeat(request).await.unwrap();
+    let status = replies.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(status.delivery(), Delivery::Answered);
+
+    let requests = stream::iter([message("a")]).map(|_| panic!("as asked"));
+    let status = echo.join(requests).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(status.delivery(), Delivery::Unknown);
+    assert_eq!(echo.say(message("fine")).await.unwrap().data, "fine");
 }

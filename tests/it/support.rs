@@ -89,7 +89,10 @@ impl Echo for Parrot {
     }
 
     async fn repeat(&self, _cx: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
-        let items = (0..request.times).map(move |_| Ok(message(request.data.clone())));
+        let items = (0..request.times).map(move |_| match &request.data {
+            data if data == "panic" => panic!("as asked"),
+            data => Ok(message(data.clone())),
+        });
         Ok(Streaming::new(stream::iter(items)))
     }
 

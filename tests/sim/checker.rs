@@ -1,0 +1,73 @@
+//! Judges a history: each rule is a function, and what it finds is a sentence.
+
+mod calls;
+mod expected;
+mod links;
+
+use crate::{
+    checker::{calls::CallRecord, links::LinkRecord},
+    history::{Entry, Event},
+    run::Run,
+};
+
+/// A history, sorted by what it is about.
+#[derive(Debug)]
+struct Records<'a> {
+    run: &'a Run,
+    /// By number.
+    calls: Vec<CallRecord>,
+    /// By number.
+    links: Vec<LinkRecord>,
+}
+
+/// All that is wrong with a simulation.
+pub(crate) fn check(run: &Run) -> Vec<String> {
+    let mut records = Records::new(run);
+    for entry in &run.entries {
+        records.add(entry);
+    }
+    let mut findings = Vec::new();
+    for (link, record) in records.links.iter().enumerate() {
+        let found = links::check(&run.world.plan, record);
+        findings.extend(found.map(|finding| format!("link {link} {finding}")));
+    }
+    for call in &run.world.plan.calls {
+        let found = calls::check(&records, call);
+        let number = call.number;
+        findings.extend(found.map(|finding| format!("call {number} {finding}")));
+    }
+    if run.tasks_left > 0 {
+        findings.push(format!("{} tasks are left", run.tasks_left));
+    }
+    findings
+}
+
+impl<'a> Records<'a> {
+    fn new(run: &'a Run) -> Self {
+        let calls = run.world.plan.calls.iter();
+        Self {
+            run,
+            calls: calls.map(|_| CallRecord::default()).collect(),
+            links: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::Call(number, event) => self.calls[*number as usize].add(entry.at, event),
+            Event::Link(number, event) => {
+                let index = *number as usize;
+                if index == self.links.len() {
+                    self.links.push(LinkRecord::default());
+                }
+                self.links[index].add(entry.at, event);
+            }
+            Event::Closing => {
+                for link in &mut self.links {
+                    link.closing = Some(entry.at);
+                }
+            }
+            Event::ServerUp | Event::ServerDown => {}
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! How a call must end that met no fault: as its plan says.
+
+use std::time::Duration;
+
+use wawo::{Code, Delivery};
+
+use crate::{
+    checker::{Records, calls::CallRecord},
+    history::Outcome,
+    plan::{AMPLE, CallPlan, Caller, End, Shape},
+};
+
+/// What is wrong with the outcome of a call over a sound link.
+pub(crate) fn unexpected(
+    records: &Records<'_>,
+    plan: &CallPlan,
+    call: &CallRecord,
+) -> Option<String> {
+    let ((_, link), &(over, outcome)) = (call.made?, call.over.first()?);
+    let link = &records.links[link as usize];
+    if !link.is_sound_until(over) {
+        return possible_after_fault(plan, outcome);
+    }
+    let cut_short = may_be_cut_short(records, plan);
+    if !(is_planned(plan, outcome) || cut_short && is_impatience(outcome)) {
+        return Some(format!("met no fault, and ended with {outcome:?}"));
+    }
+    let must_run = plan.shape == Shape::OneWay && !cut_short && link.is_sound();
+    if must_run && call.begun.is_empty() {
+        return Some("was one-way, met no fault, and did not arrive".to_owned());
+    }
+    let waited = over.checked_sub(call.made?.0)?;
+    (waited > PROMPT).then(|| format!("met no fault, and took {waited:?}"))
+}
+
+/// Every call that meets no fault is over by then: most are in much less, but there may be more
+/// of them than the other side takes at once, and some that are never answered among them.
+const PROMPT: Duration = Duration::from_secs(60);
+
+/// Whether the caller itself may end the call before it is answered, or the caller of the handler
+/// in which it was made.
+fn may_be_cut_short(records: &Records<'_>, plan: &CallPlan) -> bool {
+    let is_impatient = plan.dropped_after.is_some() || plan.timeout != Some(AMPLE);
+    let outer = match plan.caller {
+        Caller::Handler(outer) => Some(records.run.world.call(outer)),
+        Caller::Client { .. } | Caller::Server { .. } => None,
+    };
+    is_impatient || outer.is_some_and(|outer| may_be_cut_short(records, outer))
+}
+
+fn is_impatience(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::GivenUp | Outcome::Failed(Code::DeadlineExceeded, _)
+    )
+}
+
+fn is_planned(plan: &CallPlan, outcome: Outcome) -> bool {
+    if plan.shape == Shape::OneWay {
+        return outcome == Outcome::Ok;
+    }
+    if outcome == Outcome::GivenUp {
+        return plan.dropped_at.is_some();
+    }
+    match plan.handler.end {
+        End::Reply => outcome == Outcome::Ok,
+        End::Fail => outcome == Outcome::Failed(Code::FailedPrecondition, Delivery::Answered),
+        End::Panic => outcome == Outcome::Failed(Code::Internal, Delivery::Answered),
+        End::Never => false,
+    }
+}
+
+/// A fault adds one outcome, `Unavailable`, and no others.
+fn possible_after_fault(plan: &CallPlan, outcome: Outcome) -> Option<String> {
+    let unavailable = matches!(
+        outcome,
+        Outcome::Failed(Code::Unavailable, Delivery::Unknown | Delivery::NotSent)
+    );
+    let possible = unavailable || is_impatience(outcome) || is_planned(plan, outcome);
+    (!possible).then(|| format!("ended with {outcome:?}, which no fault explains"))
+}

@@ -1,0 +1,290 @@
+//! The server, the clients, and the links between them.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{sleep, sleep_until, timeout},
+};
+use wawo::{ConnectError, Peer, Server};
+
+use crate::{
+    client,
+    echo::EchoServer,
+    history::{CallEvent, Event, LinkEvent, Struck},
+    link::{End, Link},
+    plan::{Caller, Fault, Side},
+    random::Random,
+    server::Handlers,
+    world::World,
+};
+
+/// All who take part.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    world: Arc<World>,
+    /// `None` while it is down.
+    server: Mutex<Option<Server>>,
+    clients: Vec<Client>,
+    links: Mutex<Links>,
+}
+
+/// A client, as long as the simulation lasts, over all its connections.
+#[derive(Debug, Default)]
+struct Client {
+    /// The server, as the client sees it.
+    to_server: Place,
+    /// The client, as the server sees it.
+    to_client: Place,
+}
+
+/// Where callers find a connection. Those who wait go on in the order in which they came, which
+/// the watch channel of tokio does not promise.
+#[derive(Debug, Default)]
+struct Place {
+    connected: Mutex<Option<Connected>>,
+    changed: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Connected {
+    link: u32,
+    peer: Peer,
+}
+
+#[derive(Debug)]
+struct Links {
+    random: Random,
+    next: u32,
+    /// By client, the last one.
+    current: Vec<Option<Arc<Link>>>,
+}
+
+/// How long a client waits before it connects again.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// How long a caller waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Place {
+    fn put(&self, connected: Connected) {
+        *self.lock() = Some(connected);
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets the connection over this link, if it is the one here.
+    fn forget(&self, link: u32) {
+        self.lock().take_if(|connected| connected.link == link);
+    }
+
+    async fn connected(&self) -> Connected {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(connected) = self.lock().clone() {
+                return connected;
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Connected>> {
+        self.connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hosts {
+    pub(crate) fn new(world: &Arc<World>) -> Arc<Self> {
+        let plan = &world.plan;
+        let hosts = Self {
+            world: world.clone(),
+            server: Mutex::new(None),
+            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            links: Mutex::new(Links {
+                random: plan.random.clone(),
+                next: 0,
+                current: vec![None; plan.clients],
+            }),
+        };
+        hosts.start_server();
+        Arc::new(hosts)
+    }
+
+    /// Keeps a client connected.
+    pub(crate) async fn run_client(self: Arc<Self>, client: usize) {
+        loop {
+            let to_server = &self.clients[client].to_server;
+            if let Some(connected) = self.connect(client).await {
+                to_server.put(connected.clone());
+                let why = connected.peer.closed().await.to_string();
+                self.over(connected.link, Side::Client, why);
+                to_server.forget(connected.link);
+            }
+            sleep(RECONNECT).await;
+        }
+    }
+
+    /// Makes a call at its time, if its caller has a connection then, or soon.
+    pub(crate) async fn make_call(self: Arc<Self>, number: u32) {
+        let (at, connected) = match self.world.call(number).caller {
+            Caller::Client { client, at } => (at, &self.clients[client].to_server),
+            Caller::Server { client, at } => (at, &self.clients[client].to_client),
+            // Its handler makes it.
+            Caller::Handler(_) => return,
+        };
+        sleep(at).await;
+        client::give_way(self.world.call(number).turns).await;
+        match timeout(PATIENCE, connected.connected()).await {
+            Ok(Connected { link, peer }) => {
+                client::make(self.world.clone(), number, link, peer).await;
+            }
+            Err(_) => self.world.history.call(number, CallEvent::NotMade),
+        }
+    }
+
+    /// Lets all planned faults happen.
+    pub(crate) async fn run_faults(self: Arc<Self>) {
+        let began = tokio::time::Instant::now();
+        for planned in &self.world.plan.faults {
+            sleep_until(began + planned.at).await;
+            match planned.fault {
+                Fault::Cut { client, .. }
+                | Fault::HalfOpen { client, .. }
+                | Fault::Stall { client, .. } => self.strike(client, &planned.fault),
+                Fault::Close { client, by } => self.close(client, by),
+                Fault::Restart { down } => {
+                    self.stop_server();
+                    let hosts = self.clone();
+                    tokio::spawn(async move {
+                        sleep(down).await;
+                        hosts.start_server();
+                    });
+                }
+            }
+        }
+    }
+
+    /// Ends the server and its connections.
+    pub(crate) fn stop_server(&self) {
+        self.world.history.add(Event::ServerDown);
+        let links = self.links();
+        for link in links.current.iter().flatten() {
+            let event = LinkEvent::Struck(Struck::ServerDown);
+            self.world.history.link(link.number, event);
+        }
+        drop(links);
+        drop(self.server().take());
+    }
+
+    /// Lets go of all peers that are kept.
+    pub(crate) fn forget_peers(&self) {
+        for client in &self.clients {
+            *client.to_server.lock() = None;
+            *client.to_client.lock() = None;
+        }
+    }
+
+    fn start_server(&self) {
+        let mut server = self.server();
+        if server.is_none() {
+            self.world.history.add(Event::ServerUp);
+            let handlers = EchoServer::new(Handlers(self.world.clone()));
+            let config = self.world.plan.limits.config();
+            let built = Server::builder()
+                .config(config)
+                .add_service(handlers)
+                .build();
+            *server = Some(built.expect("the configuration is valid"));
+        }
+    }
+
+    fn strike(&self, client: usize, fault: &Fault) {
+        let Some(link) = self.links().current[client].clone() else {
+            return;
+        };
+        let event = LinkEvent::Struck(fault.into());
+        self.world.history.link(link.number, event);
+        link.strike(fault);
+    }
+
+    fn close(&self, client: usize, by: Side) {
+        let place = match by {
+            Side::Client => &self.clients[client].to_server,
+            Side::Server => &self.clients[client].to_client,
+        };
+        if let Some(Connected { link, peer }) = &*place.lock() {
+            let event = LinkEvent::Struck(Struck::Closed);
+            self.world.history.link(*link, event);
+            peer.close("as planned");
+        }
+    }
+
+    async fn connect(self: &Arc<Self>, client: usize) -> Option<Connected> {
+        let (link, here) = self.open(client)?;
+        let handlers = EchoServer::new(Handlers(self.world.clone()));
+        let builder = Peer::builder("").config(self.world.plan.limits.config());
+        let connecting = builder.add_service(handlers).connect_over(here);
+        match connecting.await {
+            Ok(peer) => Some(Connected { link, peer }),
+            Err(error) => {
+                let why = match &error {
+                    ConnectError::Hello(why) => why.to_string(),
+                    other => other.to_string(),
+                };
+                self.over(link, Side::Client, why);
+                None
+            }
+        }
+    }
+
+    /// Opens a link to the server, if it is up; returns its number and the client's end.
+    fn open(self: &Arc<Self>, client: usize) -> Option<(u32, End)> {
+        let mut server = self.server();
+        let server = server.as_mut()?;
+        let (link, here, there) = self.links().open(client, &self.world);
+        let event = LinkEvent::Opened { client };
+        self.world.history.link(link, event);
+        let peer = server
+            .accept_over(there)
+            .expect("the configuration is valid");
+        tokio::spawn(self.clone().watch_client(client, Connected { link, peer }));
+        Some((link, here))
+    }
+
+    /// Lets the server call a client, until the connection is over.
+    async fn watch_client(self: Arc<Self>, client: usize, connected: Connected) {
+        let Connected { link, peer } = connected.clone();
+        let to_client = &self.clients[client].to_client;
+        to_client.put(connected);
+        let why = peer.closed().await.to_string();
+        self.over(link, Side::Server, why);
+        to_client.forget(link);
+    }
+
+    fn over(&self, link: u32, side: Side, why: String) {
+        self.world.history.link(link, LinkEvent::Over { side, why });
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links {
+    fn open(&mut self, client: usize, world: &World) -> (u32, End, End) {
+        let number = self.next;
+        self.next += 1;
+        let random = self.random.fork();
+        let (link, here, there) = Link::new(number, world.plan.links, random, &world.history);
+        self.current[client] = Some(Arc::new(link));
+        (number, here, there)
+    }
+}

@@ -1,0 +1,106 @@
+//! The framework in simulated trouble. Real connections, between a server and its clients, over
+//! links that are slow, split bytes anywhere, stall, are cut, or go half-open, with a server that
+//! restarts; calls of all shapes, both ways. A seed decides everything, and time is simulated too,
+//! so that a seed that fails fails again.
+//!
+//! ```text
+//!  seed ──► plan ──► run: hosts, links, callers, handlers ──► history ──► checker ──► findings
+//! ```
+//!
+//! `WAWO_SEEDS` says how many seeds to run; `WAWO_FIRST_SEED` where to begin; `WAWO_SEED` runs just
+//! one, and prints its history.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod checker;
+mod client;
+mod content;
+mod history;
+mod hosts;
+mod link;
+mod plan;
+mod random;
+mod run;
+mod server;
+mod world;
+
+use std::{
+    env,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use crate::run::{Run, run};
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unnameable_types,
+    unused_qualifications,
+    clippy::all
+)]
+mod echo {
+    wawo::include_proto!("tests.echo");
+}
+
+/// Few enough for every `cargo test`.
+const DEFAULT_SEEDS: u64 = 50;
+
+#[test]
+fn every_call_ends_once_and_right_whatever_happens_to_the_links() {
+    if let Some(seed) = setting("WAWO_SEED") {
+        let run = run(seed);
+        // Not by a macro: what those print is captured unless the test fails.
+        let printed = io::stderr().write_all(text(&run).as_bytes());
+        printed.expect("standard error takes the history");
+        return judge(seed, &run);
+    }
+    let first = setting("WAWO_FIRST_SEED").unwrap_or(0);
+    let seeds = setting("WAWO_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    for seed in first..first + seeds {
+        judge(seed, &run(seed));
+    }
+}
+
+#[test]
+fn a_seed_means_the_same_each_time() {
+    for seed in 0..5 {
+        let (first, second) = (run(seed), run(seed));
+        let (before, after) = (text(&first), text(&second));
+        let differing = before.lines().zip(after.lines()).find(|(a, b)| a != b);
+        assert_eq!(differing, None, "seed {seed} means different things");
+        assert_eq!(first.entries.len(), second.entries.len(), "seed {seed}");
+        assert_eq!(first.moved, second.moved, "seed {seed} reads differently");
+    }
+}
+
+fn judge(seed: u64, run: &Run) {
+    let findings = checker::check(run);
+    assert!(
+        findings.is_empty(),
+        "seed {seed} failed: {}; repeat it with WAWO_SEED={seed} cargo test --test sim",
+        findings.join("; ")
+    );
+}
+
+fn text(run: &Run) -> String {
+    let plan = &run.world.plan;
+    let mut text = format!("{:?} {:?}\n", plan.limits, plan.links);
+    // Writing to a string does not fail.
+    for fault in &plan.faults {
+        let _ = writeln!(text, "{fault:?}");
+    }
+    for call in &plan.calls {
+        let _ = writeln!(text, "{call:?}");
+    }
+    for entry in &run.entries {
+        let _ = writeln!(text, "{entry}");
+    }
+    text
+}
+
+fn setting(name: &str) -> Option<u64> {
+    let value = env::var(name).ok()?;
+    let number = value.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} is `{value}`, not a number")))
+}

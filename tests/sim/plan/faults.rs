@@ -1,0 +1,93 @@
+//! What goes wrong in a plan.
+
+use std::time::Duration;
+
+use crate::{plan::BUSY, random::Random};
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlannedFault {
+    pub(crate) at: Duration,
+    pub(crate) fault: Fault,
+}
+
+/// What happens to the link that a client has at the time, or to the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// Both ends see at once that these directions are gone; what is under way is lost.
+    Cut { client: usize, sides: Sides },
+    /// What is written to these directions vanishes, and nobody is told.
+    HalfOpen { client: usize, sides: Sides },
+    /// Nothing arrives for a while; then everything does.
+    Stall {
+        client: usize,
+        sides: Sides,
+        time: Duration,
+    },
+    /// One end closes the connection, whatever is in flight.
+    Close { client: usize, by: Side },
+    /// The server is gone for a while, with all its connections.
+    Restart { down: Duration },
+}
+
+/// The directions of a link, by who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sides {
+    Both,
+    Only(Side),
+}
+
+/// An end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+impl Sides {
+    pub(crate) fn contains(self, side: Side) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Only(only) => only == side,
+        }
+    }
+}
+
+/// The longest stall.
+pub(crate) const MAX_STALL: Duration = Duration::from_millis(2500);
+
+pub(crate) fn plan(random: &mut Random, clients: usize) -> Vec<PlannedFault> {
+    let count = random.within(1..=6);
+    let mut faults: Vec<_> = (0..count)
+        .map(|_| PlannedFault {
+            at: random.millis(0..=BUSY.as_millis() as u64),
+            fault: fault(random, clients),
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at);
+    faults
+}
+
+fn fault(random: &mut Random, clients: usize) -> Fault {
+    let client = random.within(0..=clients as u64 - 1) as usize;
+    let sides = random.one_of(&[
+        Sides::Both,
+        Sides::Only(Side::Client),
+        Sides::Only(Side::Server),
+    ]);
+    match random.within(0..=11) {
+        0..=2 => Fault::Cut { client, sides },
+        3 | 4 => Fault::HalfOpen { client, sides },
+        5 | 6 => Fault::Close {
+            client,
+            by: random.one_of(&[Side::Client, Side::Server]),
+        },
+        7..=9 => Fault::Stall {
+            client,
+            sides,
+            time: random.millis(10..=MAX_STALL.as_millis() as u64),
+        },
+        _ => Fault::Restart {
+            down: random.millis(1..=1000),
+        },
+    }
+}

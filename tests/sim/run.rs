@@ -1,0 +1,89 @@
+//! One simulation, from its plan to its history.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use tokio::{
+    runtime::{Builder, Handle},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    history::{Entry, Event},
+    hosts::Hosts,
+    plan::{AMPLE, BUSY, Plan},
+    world::World,
+};
+
+/// What a simulation leaves behind.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) world: Arc<World>,
+    pub(crate) entries: Vec<Entry>,
+    /// A digest of all bytes that moved, and when.
+    pub(crate) moved: u64,
+    /// Tasks that are left when everything has been dropped.
+    pub(crate) tasks_left: usize,
+}
+
+/// Every call should be over before.
+const LIMIT: Duration = BUSY
+    .saturating_add(AMPLE)
+    .saturating_add(Duration::from_secs(60));
+
+/// After the last call, what goes on by itself comes to its end: one-way messages, keep-alive.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// What a driver may take to close its connection.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Runs what a seed means.
+pub(crate) fn run(seed: u64) -> Run {
+    // One thread, and a clock that goes on only when nobody has anything to do.
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing from the system");
+    runtime.block_on(simulate(Plan::new(seed)))
+}
+
+async fn simulate(plan: Plan) -> Run {
+    let world = World::new(plan);
+    let hosts = Hosts::new(&world);
+    let clients = (0..world.plan.clients).map(|client| hosts.clone().run_client(client));
+    let clients: Vec<_> = clients.map(tokio::spawn).collect();
+    let faults = tokio::spawn(hosts.clone().run_faults());
+    let calls = world.plan.calls.iter().map(|call| call.number);
+    let mut calls: Vec<_> = calls
+        .map(|number| tokio::spawn(hosts.clone().make_call(number)))
+        .collect();
+
+    // What is not over by then is found by the checker.
+    let _ = timeout(LIMIT, join(&mut calls)).await;
+    faults.await.expect("strikes do not panic");
+    sleep(SETTLE).await;
+
+    world.history.add(Event::Closing);
+    for task in calls.iter().chain(&clients) {
+        task.abort();
+    }
+    hosts.forget_peers();
+    sleep(CLOSE).await;
+    hosts.stop_server();
+    sleep(CLOSE).await;
+    let (entries, moved) = world.history.take();
+    Run {
+        world,
+        entries,
+        moved,
+        tasks_left: Handle::current().metrics().num_alive_tasks(),
+    }
+}
+
+async fn join(calls: &mut [JoinHandle<()>]) {
+    for call in join_all(calls).await {
+        call.expect("a caller does not panic");
+    }
+}
