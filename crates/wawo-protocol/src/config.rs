@@ -47,13 +47,13 @@ pub struct Limits {
     /// Message bytes that the other side may send in one direction of a call before we grant
     /// more. Default 256 KiB, at least 64 KiB, at most 1 GiB.
     pub initial_credit_bytes: u32,
-    /// Requests that the other side may have with us, one-way messages included, before we grant
-    /// more: in bytes over all of its calls, where each message costs its length and
-    /// [`MESSAGE_COST_BYTES`](crate::MESSAGE_COST_BYTES). A message that begins while any of it
-    /// is left may go over it. Default 8 MiB, at least 64 KiB, at most 1 GiB.
+    /// What the other side may have with us, over all of its calls, in one-way messages and in the
+    /// messages of streams after the first, before we grant more. Each costs its length and
+    /// [`MESSAGE_COST_BYTES`](crate::MESSAGE_COST_BYTES); one that begins while any of it is left
+    /// may go over it. Default 8 MiB, at least 64 KiB, at most 1 GiB.
     pub request_credit_bytes: u32,
-    /// The same for replies to our calls, apart from requests: neither can hold up the other.
-    /// Default 8 MiB, at least 64 KiB, at most 1 GiB.
+    /// The same for streams of replies to our calls, apart from requests: neither can hold up the
+    /// other. Default 8 MiB, at least 64 KiB, at most 1 GiB.
     pub reply_credit_bytes: u32,
 }
 
@@ -186,6 +186,10 @@ pub struct Config {
     /// Calls of the other side, among its `max_calls`, that may be streams in either direction;
     /// one more is answered with `ResourceExhausted`. Default 256.
     pub max_streams: usize,
+    /// What calls of the other side may begin with, all that are in flight together: their first
+    /// messages and metadata, in bytes. One that goes over it is answered with
+    /// `ResourceExhausted`. Default 64 MiB.
+    pub max_opening_bytes: usize,
     /// Calls of the other side that it may cancel within a second. Default 10,000.
     pub max_cancels_per_second: u32,
     /// Pings of the other side in a row that may come less than half a second after the one
@@ -272,6 +276,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             max_timeout: None,
             max_streams: 256,
+            max_opening_bytes: 64 * 1024 * 1024,
             max_cancels_per_second: 10_000,
             max_early_pings: 3,
             max_idle_packets: 4096,

@@ -74,6 +74,8 @@ pub struct Connection<T> {
     theirs: Table<TheirCall>,
     /// Those of `theirs` that are streams, in either direction.
     their_streams: usize,
+    /// What they begin with, in bytes.
+    opening_bytes: u64,
     /// Calls with message bytes, or an end, that did not go out at once. A call stands in one of
     /// these three lines at most, once.
     sending: VecDeque<CallId>,
@@ -164,6 +166,7 @@ impl<T> Connection<T> {
             waiting_bytes: 0,
             theirs: Table::default(),
             their_streams: 0,
+            opening_bytes: 0,
             sending: VecDeque::new(),
             starved_requests: VecDeque::new(),
             starved_replies: VecDeque::new(),
@@ -578,10 +581,11 @@ impl<T> Connection<T> {
         self.theirs.len()
     }
 
-    /// Message bytes of the other side that are held here, with what each message costs:
-    /// requests, and replies.
+    /// Message bytes of the other side that are held here: requests, and replies; with what each
+    /// message costs that needs credit of all calls.
     pub fn held_bytes(&self) -> (u64, u64) {
-        (self.request_granted.held(), self.reply_granted.held())
+        let requests = self.opening_bytes + self.request_granted.held();
+        (requests, self.reply_granted.held())
     }
 
     /// How many calls of ours wait for room under the limits of the other side.

@@ -1,4 +1,6 @@
-//! Credit for the messages of all calls together, in one role: requests or replies.
+//! Credit for what all calls together keep, in one role: requests or replies. It is for one-way
+//! messages, and for the messages of streams after the first; a call and its reply may always
+//! begin, or calls that wait for each other could wait for ever.
 //!
 //! A message pays its whole cost when it begins, and may begin while any credit is left; so one
 //! that has begun never waits for another, and no set of half-sent messages can block all of
@@ -10,7 +12,7 @@ use crate::{config::MAX_LIMIT, error::PeerMisbehaved};
 /// (docs/protocol.md, "Credit").
 pub const MESSAGE_COST_BYTES: u64 = 64;
 
-/// What a message of this length costs; the first of a call brings its metadata along.
+/// What a message of this length costs; a one-way message brings its metadata along.
 pub(crate) fn cost(length: usize) -> u64 {
     MESSAGE_COST_BYTES + length as u64
 }

@@ -33,6 +33,9 @@ const MIN_CHUNK_BYTES: usize = 1024;
 struct Unsent {
     bytes: Bytes,
     begun: bool,
+    /// The first of its direction, which comes with the call or the reply, costs no credit of all
+    /// calls together.
+    first: bool,
     /// Whether the direction ends with it.
     end: bool,
 }
@@ -64,8 +67,7 @@ impl Sending {
     }
 
     /// Begins a direction with its first message: what goes into the packet that opens it, and
-    /// what is left to do, which is `None` if the direction has ended with that packet. The
-    /// message has been paid for.
+    /// what is left to do, which is `None` if the direction has ended with that packet.
     pub(crate) fn open(
         message: Option<Bytes>,
         end: bool,
@@ -80,7 +82,7 @@ impl Sending {
         if end && bytes.len() <= room.min(credit as usize) {
             return (Some((bytes, BodyFlags::whole(true))), None);
         }
-        sending.push(bytes, end);
+        sending.push_first(bytes, end);
         let first = sending.chunk(room);
         let ended = first.as_ref().is_some_and(|(_, flags)| flags.end);
         (first, (!ended).then(|| Box::new(sending)))
@@ -117,6 +119,17 @@ impl Sending {
         self.queue.push_back(Unsent {
             bytes,
             begun: false,
+            first: false,
+            end,
+        });
+    }
+
+    /// The message that opens the direction.
+    pub(crate) fn push_first(&mut self, bytes: Bytes, end: bool) {
+        self.queue.push_back(Unsent {
+            bytes,
+            begun: false,
+            first: true,
             end,
         });
     }
@@ -132,14 +145,14 @@ impl Sending {
         let Some(unsent) = self.queue.front() else {
             return self.end.take().map_or(Next::Idle, Next::End);
         };
-        let (begun, length) = (unsent.begun, unsent.bytes.len());
-        if !begun && !budget.has_over(0) {
+        let (pays, length) = (!unsent.begun && !unsent.first, unsent.bytes.len());
+        if pays && !budget.has_over(0) {
             return Next::Starved;
         }
         let Some((bytes, flags)) = self.chunk(room) else {
             return Next::Blocked;
         };
-        if !begun {
+        if pays {
             budget.spend(cost(length));
         }
         Next::Chunk(bytes, flags)

@@ -44,7 +44,11 @@ pub(crate) struct TheirCall {
     answered: bool,
     /// A stream in either direction, which counts under `max_streams`.
     is_stream: bool,
-    /// What its messages cost of the credit of all requests and is not freed yet.
+    /// Its first message with its metadata, in bytes, which it keeps while it lasts.
+    opening_bytes: u64,
+    /// What of its first message was not consumed yet; this costs no credit of all requests.
+    first_unread: u64,
+    /// What its further messages cost of the credit of all requests and is not freed yet.
     held: u64,
     /// What our reply may begin with: its caller may have granted more before it.
     credit: u32,
@@ -66,16 +70,20 @@ impl<T> Connection<T> {
             self.check_new_id(id)?;
         }
         self.strikes.useful();
-        let one_way = call.one_way;
-        let cost =
-            self.pay_request(call.chunk.as_ref(), metadata_bytes(&call.metadata), one_way)?;
+        let cost = match &call.chunk {
+            Some(chunk) if call.one_way => {
+                self.check_one_way(chunk.message_len())?;
+                self.pay_request(chunk, metadata_bytes(&call.metadata))?
+            }
+            _ => 0,
+        };
         if self.draining_here {
             // Its sender counts calls, so it knows from our drain packet that this one is
             // refused. The slot counts as used.
             self.request_granted.free(cost);
             if let Some(id) = call.call.filter(|id| id.index() == self.theirs.slots()) {
                 self.theirs
-                    .insert_at(id.index(), TheirCall::new(None, false, true, 0));
+                    .insert_at(id.index(), TheirCall::new(None, false, true));
                 self.theirs.remove_at(id.index());
             }
             return Ok(None);
@@ -103,7 +111,7 @@ impl<T> Connection<T> {
         chunk: Option<Chunk>,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let one_way = called.call.is_none();
-        let (deadline, cost) = (called.deadline, called.cost);
+        let deadline = called.deadline;
         let finished = chunk.as_ref().is_some_and(|chunk| chunk.end);
         let Some(id) = id else {
             // A whole one-way message.
@@ -119,9 +127,12 @@ impl<T> Connection<T> {
         let index = id.index();
         let call = TheirCall {
             credit: self.peer.initial_credit_bytes,
-            ..TheirCall::new(deadline, one_way, finished, cost)
+            ..TheirCall::new(deadline, one_way, finished)
         };
         self.theirs.insert_at(index, call);
+        if !one_way && !self.admit_opening(id, &called, chunk.as_ref()) {
+            return Ok(None);
+        }
         match chunk {
             None => Ok(self.admit_stream(id).then_some(Event::Called(called))),
             Some(chunk) if finished && self.is_plain(&chunk) => Ok(Some(Event::Called(Called {
@@ -136,6 +147,36 @@ impl<T> Connection<T> {
                 self.receive_theirs(id, chunk, false)
             }
         }
+    }
+
+    /// Counts what a call begins with, which it keeps. If that is too much with all others, it is
+    /// answered unserved, and is over: it must not wait, since what it waited for might wait for it.
+    fn admit_opening(&mut self, id: CallId, called: &Called, chunk: Option<&Chunk>) -> bool {
+        let length = chunk.map_or(0, Chunk::message_len);
+        if length > self.config.limits.max_message_bytes as usize {
+            // It is refused for that.
+            return true;
+        }
+        let bytes = (length + metadata_bytes(&called.metadata)) as u64;
+        let (before, max) = (self.opening_bytes, self.config.max_opening_bytes);
+        if before + bytes > max as u64 {
+            let text = format!(
+                "a call that begins with {bytes} bytes, where those in flight have {before}; \
+                 this side takes at most {max} (max_opening_bytes)"
+            );
+            let end = Self::end_packet(id, Code::ResourceExhausted, text);
+            self.end(End {
+                refused: true,
+                ..end
+            });
+            return false;
+        }
+        self.opening_bytes += bytes;
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            theirs.opening_bytes = bytes;
+            theirs.first_unread = chunk.map_or(0, |_| cost(length));
+        }
+        true
     }
 
     /// Counts a call as a stream; one too many is answered, and is over.
@@ -187,24 +228,20 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Takes the cost of a request that begins, with metadata if it is the first of its call, out
-    /// of what was granted.
-    fn pay_request(
-        &mut self,
-        chunk: Option<&Chunk>,
-        metadata: usize,
-        one_way: bool,
-    ) -> Result<u64, PeerMisbehaved> {
-        let Some(chunk) = chunk else { return Ok(0) };
-        let length = chunk.message_len();
-        let max = self.config.limits.max_message_bytes;
-        if one_way && length > max as usize {
-            return Err(PeerMisbehaved::OneWayTooLarge { length, max });
-        }
-        let cost = cost(length + metadata);
+    /// Takes the cost of a message that begins out of what was granted for requests.
+    fn pay_request(&mut self, chunk: &Chunk, metadata: usize) -> Result<u64, PeerMisbehaved> {
+        let cost = cost(chunk.message_len() + metadata);
         match self.request_granted.pay(cost) {
             true => Ok(cost),
             false => Err(PeerMisbehaved::OverBudget("request_credit_bytes")),
+        }
+    }
+
+    fn check_one_way(&self, length: usize) -> Result<(), PeerMisbehaved> {
+        let max = self.config.limits.max_message_bytes;
+        match length <= max as usize {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::OneWayTooLarge { length, max }),
         }
     }
 
@@ -232,7 +269,7 @@ impl<T> Connection<T> {
         self.find_theirs(id, "message")?;
         let cost = match continues {
             true => 0,
-            false => self.pay_request(Some(&chunk), 0, false)?,
+            false => self.pay_request(&chunk, 0)?,
         };
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             self.request_granted.free(cost);
@@ -300,8 +337,6 @@ impl<T> Connection<T> {
                 // A one-way call is over with its message, whether that says so or not.
                 let end = end || theirs.one_way;
                 if theirs.one_way {
-                    // What it cost is held until it was served.
-                    theirs.held = 0;
                     self.remove_theirs(id);
                 }
                 Ok(self.their_message(id, opening, message, end))
@@ -460,14 +495,13 @@ impl<T> Connection<T> {
             self.end(Self::end_packet(id, Code::ResourceExhausted, text));
             return false;
         }
-        if message.is_some() && (self.is_full() || !self.reply_spending.has_over(0)) {
-            self.line_up_reply(id, metadata, message, end);
-            return true;
-        }
-        if message.is_some() {
-            let cost = cost(length + metadata_bytes(&metadata));
-            self.reply_spending.spend(cost);
-        }
+        let message = match message {
+            Some(message) if self.is_full() => {
+                self.line_up_reply(id, metadata, message, end);
+                return true;
+            }
+            message => message,
+        };
         let room = self.chunk_room(metadata.encoded_len());
         let (first, sending) = Sending::open(message, end, credit, room);
         put_reply(&mut self.output, id, &metadata, first);
@@ -482,11 +516,11 @@ impl<T> Connection<T> {
         true
     }
 
-    /// Lets a reply wait, as a whole, until there is room and credit for it.
-    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>, end: bool) {
+    /// Lets a reply wait, as a whole, until there is room for it.
+    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Bytes, end: bool) {
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let mut sending = Box::new(Sending::new(theirs.credit));
-            sending.push(message.unwrap_or_default(), end);
+            sending.push_first(message, end);
             theirs.unopened = Some(Box::new(metadata));
             theirs.sending = Some(sending);
         }
@@ -610,6 +644,7 @@ impl<T> Connection<T> {
             self.their_streams -= 1;
         }
         self.request_granted.free(theirs.held);
+        self.opening_bytes -= theirs.opening_bytes;
         if theirs
             .sending
             .as_ref()
@@ -659,7 +694,9 @@ impl<T> Connection<T> {
         let theirs = self.theirs.get_mut(id.index());
         // The id of a one-way call is known to nobody: it is meant for a call before it.
         let theirs = theirs.filter(|theirs| !theirs.one_way)?;
-        let cost = cost.min(theirs.held);
+        let first = cost.min(theirs.first_unread);
+        theirs.first_unread -= first;
+        let cost = (cost - first).min(theirs.held);
         theirs.held -= cost;
         self.request_granted.free(cost);
         theirs.receiving.as_deref_mut()
@@ -735,7 +772,6 @@ impl<T> Connection<T> {
                 sending.in_line = !flags.end;
                 match theirs.unopened.take() {
                     Some(opening) => {
-                        self.reply_spending.spend(metadata as u64);
                         put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
                     }
                     None => put_chunk(&mut self.output, id, bytes, flags),
@@ -763,7 +799,7 @@ impl<T> Connection<T> {
 }
 
 impl TheirCall {
-    fn new(deadline: Option<Instant>, one_way: bool, finished: bool, held: u64) -> Self {
+    fn new(deadline: Option<Instant>, one_way: bool, finished: bool) -> Self {
         Self {
             deadline,
             opening: None,
@@ -771,7 +807,9 @@ impl TheirCall {
             finished,
             answered: false,
             is_stream: false,
-            held,
+            opening_bytes: 0,
+            first_unread: 0,
+            held: 0,
             credit: 0,
             unopened: None,
             receiving: None,

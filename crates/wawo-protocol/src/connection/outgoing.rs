@@ -42,7 +42,9 @@ pub(crate) struct OurCall<T> {
     replied: bool,
     /// Metadata of a reply whose first message is not whole yet.
     opening: Option<Metadata>,
-    /// What its replies cost of the credit of all replies and is not freed yet.
+    /// What of its first reply was not consumed yet; this costs no credit of all replies.
+    first_unread: u64,
+    /// What its further replies cost of the credit of all replies and is not freed yet.
     held: u64,
     /// `None` when our direction has ended.
     pub(crate) sending: Option<Box<Sending>>,
@@ -145,18 +147,13 @@ impl<T> Connection<T> {
             let room = self.chunk_room(metadata_bytes(&call.metadata));
             return self.request_spending.has_over(reserve) && (slot || length <= room);
         }
-        slot && (call.message.is_none() || self.request_spending.has_over(0))
+        slot
     }
 
     fn send_call(&mut self, now: Instant, call: NewCall, token: Option<T>) -> CallId {
         self.calls_sent += 1;
         let position = self.output.position();
-        let metadata = metadata_bytes(&call.metadata);
-        let room = self.chunk_room(metadata);
-        if let Some(message) = &call.message {
-            let cost = cost(message.len() + metadata);
-            self.request_spending.spend(cost);
-        }
+        let room = self.chunk_room(metadata_bytes(&call.metadata));
         let credit = self.peer.initial_credit_bytes;
         let (first, sending) = Sending::open(call.message, call.end, credit, room);
         let index = self.ours.insert(OurCall {
@@ -167,6 +164,7 @@ impl<T> Connection<T> {
             one_way: false,
             replied: false,
             opening: None,
+            first_unread: 0,
             held: 0,
             sending,
             receiving: None,
@@ -208,6 +206,7 @@ impl<T> Connection<T> {
                 one_way: true,
                 replied: false,
                 opening: None,
+                first_unread: 0,
                 held: 0,
                 sending,
                 receiving: None,
@@ -354,20 +353,14 @@ impl<T> Connection<T> {
                 message: None,
             }));
         };
-        let metadata = metadata_bytes(&reply.metadata);
         ours.opening = Some(reply.metadata);
-        self.pay_reply(id, &chunk, metadata)?;
+        ours.first_unread = cost(chunk.message_len());
         self.receive_ours(now, id, chunk, false)
     }
 
     /// Takes the cost of a reply that begins out of what was granted.
-    fn pay_reply(
-        &mut self,
-        id: CallId,
-        chunk: &Chunk,
-        metadata: usize,
-    ) -> Result<(), PeerMisbehaved> {
-        let cost = cost(chunk.message_len() + metadata);
+    fn pay_reply(&mut self, id: CallId, chunk: &Chunk) -> Result<(), PeerMisbehaved> {
+        let cost = cost(chunk.message_len());
         if !self.reply_granted.pay(cost) {
             return Err(PeerMisbehaved::OverBudget("reply_credit_bytes"));
         }
@@ -394,7 +387,7 @@ impl<T> Connection<T> {
             });
         }
         if !continues {
-            self.pay_reply(id, &chunk, 0)?;
+            self.pay_reply(id, &chunk)?;
         }
         self.receive_ours(now, id, chunk, continues)
     }
@@ -607,7 +600,9 @@ impl<T> Connection<T> {
     /// A part of what the replies of a call cost is no longer held.
     pub(crate) fn free_ours(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {
         let ours = self.ours.get_mut(id.index())?;
-        let cost = cost.min(ours.held);
+        let first = cost.min(ours.first_unread);
+        ours.first_unread -= first;
+        let cost = (cost - first).min(ours.held);
         ours.held -= cost;
         self.reply_granted.free(cost);
         ours.receiving.as_deref_mut()

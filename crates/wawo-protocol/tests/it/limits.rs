@@ -38,7 +38,7 @@ fn poor() -> Config {
 }
 
 #[test]
-fn requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
+fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
     let mut raw = Raw::greeted_with(poor());
     raw.send_all(&[call(0, None), call(1, None)]);
     // Two of these are over the credit: the first may begin, as all that begin while any is left.
@@ -47,12 +47,38 @@ fn requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
         message(theirs(0), whole(bytes(half))),
         message(theirs(1), whole(bytes(half))),
     ]);
-    assert_eq!(
-        raw.machine.held_bytes().0,
-        u64::from(MIN_CREDIT_BYTES) + 128
-    );
+    let held = u64::from(MIN_CREDIT_BYTES) + 128;
+    assert_eq!(raw.machine.held_bytes().0, held);
+    // A new call may begin all the same: those that wait may wait for it.
+    assert_eq!(raw.send_all(&[call(2, whole("x"))]).len(), 1);
     let text = "a message without credit for all calls together (request_credit_bytes)";
-    closes(&mut raw, &call(2, last("")), text);
+    closes(&mut raw, &message(theirs(2), whole("")), text);
+}
+
+#[test]
+fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved() {
+    let mut raw = Raw::greeted_with(config(|config| config.max_opening_bytes = 1_000));
+    let events = raw.send_all(&[
+        call(0, last(bytes(600))),
+        call(1, last(bytes(401))),
+        call(2, last(bytes(400))),
+        call(3, last("")),
+    ]);
+    assert_eq!(events.len(), 3, "{events:?}");
+    let said = raw.said();
+    let [Packet::End(end)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!((end.call, end.refused), (theirs(1), true));
+    let text = "a call that begins with 401 bytes, where those in flight have 600; \
+                this side takes at most 1000 (max_opening_bytes)";
+    assert_eq!(end.text, text);
+    assert_eq!(raw.machine.held_bytes().0, 1_000);
+    // One that is over makes room, and what it only stated counts as well.
+    raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
+    let events = raw.send_all(&[call(0, first("x", 601)), call(1, first("x", 600))]);
+    assert_eq!(events, []);
+    assert_eq!(raw.machine.held_bytes().0, 1_000);
 }
 
 #[test]
@@ -67,7 +93,7 @@ fn empty_messages_cost_credit_too() {
 }
 
 #[test]
-fn replies_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
+fn streams_of_replies_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
     let mut raw = Raw::greeted_with(poor());
     for token in 0..3 {
         let started = raw.machine.start_call(raw.now, unary(""), token);
@@ -75,11 +101,14 @@ fn replies_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
     }
     let half = bytes(MIN_CREDIT_BYTES as usize / 2);
     raw.send_all(&[
-        reply(ours(0), whole(half.clone())),
-        reply(ours(1), whole(half)),
+        reply(ours(0), None),
+        message(ours(0), whole(half.clone())),
+        reply(ours(1), whole("the first is free")),
+        message(ours(1), whole(half)),
+        reply(ours(2), whole("so a reply may always begin")),
     ]);
     let text = "a message without credit for all calls together (reply_credit_bytes)";
-    closes(&mut raw, &reply(ours(2), last("")), text);
+    closes(&mut raw, &message(ours(2), last("")), text);
 }
 
 #[test]
@@ -93,18 +122,16 @@ fn an_honest_side_waits_for_credit_of_all_calls_and_goes_on_with_it() {
     let server = &mut pair.server.connection;
     assert!(server.open_reply(first, Metadata::new()));
     assert_eq!(server.send_message(first, bytes(most), false), Ok(true));
-    // The other call's reply waits, whole, until the first one was consumed.
+    // The other stream's first reply goes past it; the next one waits until it was consumed.
     let second = wawo_protocol::CallId::new(wawo_protocol::Side::Connecting, 1);
-    let mut metadata = Metadata::new();
-    metadata.insert("key", "value").unwrap();
-    server.reply(second, metadata.clone(), bytes(5));
+    assert!(server.open_reply(second, Metadata::new()));
+    assert_eq!(server.send_message(second, bytes(5), true), Ok(false));
     pair.run();
-    assert_eq!(pair.client.heard().len(), 2);
+    assert_eq!(pair.client.heard().len(), 3);
     pair.client.connection.consume(first, 1, most);
     pair.run();
     let ended = pair.client.ended();
     assert_eq!((ended.token, ended.message), (2, Some(bytes(5))));
-    assert_eq!(ended.metadata, metadata);
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub(crate) struct Rules {
     notes_held: u64,
     /// How many streams the peer may have.
     max_streams: usize,
+    /// What their calls may begin with, all together.
+    max_opening_bytes: u64,
     our_calls: u64,
     their_calls: u64,
     draining_here: bool,
@@ -91,7 +93,9 @@ struct Ours {
     /// The user has heard of the reply.
     told: bool,
     replies: Direction,
-    /// What its replies cost and the machine still holds.
+    /// What of its first reply was not consumed.
+    first_unread: u64,
+    /// What its further replies cost and the machine still holds.
     held: u64,
 }
 
@@ -107,7 +111,11 @@ struct Theirs {
     answered: bool,
     is_stream: bool,
     requests: Direction,
-    /// What its requests cost and the machine still holds.
+    /// What the call began with.
+    opening: u64,
+    /// What of its first request was not consumed.
+    first_unread: u64,
+    /// What its further requests cost and the machine still holds.
     held: u64,
     replied: bool,
     replies: Direction,
@@ -187,6 +195,7 @@ impl Rules {
             their_replies: Budget::new(limits.reply_credit_bytes),
             notes_held: 0,
             max_streams: config.max_streams,
+            max_opening_bytes: config.max_opening_bytes as u64,
             our_calls: 0,
             their_calls: 0,
             draining_here: false,
@@ -245,15 +254,22 @@ impl Rules {
     }
 
     pub(crate) fn consumes(&mut self, call: CallId, messages: usize, bytes: usize) {
-        let (direction, held) = if let Some(ours) = self.ours.get_mut(&call) {
-            (&mut ours.replies, &mut ours.held)
+        let (direction, first, held) = if let Some(ours) = self.ours.get_mut(&call) {
+            (&mut ours.replies, &mut ours.first_unread, &mut ours.held)
         } else if let Some(theirs) = self.theirs.get_mut(&call).filter(|call| !call.one_way) {
-            (&mut theirs.requests, &mut theirs.held)
+            (
+                &mut theirs.requests,
+                &mut theirs.first_unread,
+                &mut theirs.held,
+            )
         } else {
             return;
         };
         direction.consume(bytes);
-        *held = held.saturating_sub(MESSAGE_COST_BYTES * messages as u64 + bytes as u64);
+        let cost = MESSAGE_COST_BYTES * messages as u64 + bytes as u64;
+        let of_first = cost.min(*first);
+        *first -= of_first;
+        *held = held.saturating_sub(cost - of_first);
     }
 
     /// Checks an event against what the packets of the peer call for, and against the clock.
@@ -305,9 +321,17 @@ impl Rules {
 
     /// What the machine holds of requests and of replies.
     pub(crate) fn held(&self) -> (u64, u64) {
-        let theirs: u64 = self.theirs.values().map(|theirs| theirs.held).sum();
+        let held = |theirs: &Theirs| theirs.opening + theirs.held;
+        let theirs: u64 = self.theirs.values().map(held).sum();
         let ours = self.ours.values().map(|ours| ours.held).sum();
         (theirs + self.notes_held, ours)
+    }
+
+    /// Of that, what needed credit of all calls.
+    fn held_of_all_calls(&self) -> (u64, u64) {
+        let (requests, replies) = self.held();
+        let openings: u64 = self.theirs.values().map(|theirs| theirs.opening).sum();
+        (requests - openings, replies)
     }
 
     fn new_ours(&self, deadline: Option<Instant>, one_way: bool) -> Ours {
@@ -326,6 +350,7 @@ impl Rules {
             replied: false,
             told: false,
             replies: Direction::new(self.limits.initial_credit_bytes),
+            first_unread: 0,
             held: 0,
         }
     }

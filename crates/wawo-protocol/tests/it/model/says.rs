@@ -56,8 +56,7 @@ impl Rules {
             // The rest is left to calls that want an answer.
             let least = i64::from(self.peer.request_credit_bytes / 4);
             assert!(self.our_requests.left() > least);
-        }
-        if let Some(chunk) = &call.chunk {
+            let chunk = call.chunk.as_ref().expect("a one-way message");
             let cost = cost(chunk) + metadata_cost(&call.metadata);
             self.our_requests.pay(cost).expect("credit for requests");
         }
@@ -120,8 +119,6 @@ impl Rules {
         assert!(theirs.told && !theirs.one_way, "nobody knows of the call");
         assert!(!std::mem::replace(&mut theirs.replied, true), "twice");
         if let Some(chunk) = &reply.chunk {
-            let cost = cost(chunk) + metadata_cost(&reply.metadata);
-            self.our_replies.pay(cost).expect("credit for replies");
             self.says_chunk_of_theirs(reply.call, chunk, false);
         }
     }
@@ -164,7 +161,7 @@ impl Rules {
     }
 
     fn says_credit(&mut self, of: CreditOf, bytes: u32) {
-        let (held_requests, held_replies) = self.held();
+        let (held_requests, held_replies) = self.held_of_all_calls();
         let (budget, held, limit) = match of {
             CreditOf::Call(call) => return self.says_call_credit(call, bytes),
             CreditOf::Requests => (

@@ -90,7 +90,7 @@ impl Rules {
             Some(id) => self.new_slot(id)?,
             None => false,
         };
-        let cost = self.pay_call(call)?;
+        let cost = self.pay_note(call)?;
         if fresh {
             self.their_slots += 1;
         }
@@ -109,7 +109,12 @@ impl Rules {
             return Ok(());
         };
         let theirs = self.new_theirs(call, cost);
+        let is_too_much = self.begin_with() + theirs.opening > self.max_opening_bytes;
         self.theirs.insert(id, theirs);
+        if is_too_much {
+            self.end_theirs(id, Code::ResourceExhausted);
+            return Ok(());
+        }
         match &call.chunk {
             Some(chunk) => self.take_theirs(id, chunk, false),
             None => {
@@ -126,16 +131,30 @@ impl Rules {
         Ok(id.index() == self.their_slots)
     }
 
-    /// Takes the cost of the first message of a call out of their credit.
-    fn pay_call(&mut self, call: &Call) -> Result<u64, Fault> {
-        let Some(chunk) = &call.chunk else {
+    /// What their calls in flight began with.
+    fn begin_with(&self) -> u64 {
+        self.theirs.values().map(|theirs| theirs.opening).sum()
+    }
+
+    /// Takes the cost of a one-way message out of their credit.
+    fn pay_note(&mut self, call: &Call) -> Result<u64, Fault> {
+        let Some(chunk) = call.chunk.as_ref().filter(|_| call.one_way) else {
             return Ok(0);
         };
-        let max = self.limits.max_message_bytes as usize;
-        require(!call.one_way || stated(chunk) <= max)?;
+        require(stated(chunk) <= self.limits.max_message_bytes as usize)?;
         let cost = cost(chunk) + metadata_cost(&call.metadata);
         self.their_requests.pay(cost)?;
         Ok(cost)
+    }
+
+    /// What a call begins with, besides its cost as a message.
+    fn opening(&self, call: &Call) -> u64 {
+        let length = call.chunk.as_ref().map_or(0, stated);
+        match call.one_way || length > self.limits.max_message_bytes as usize {
+            // Paid for, or refused for its length.
+            true => 0,
+            false => length as u64 + metadata_cost(&call.metadata),
+        }
     }
 
     fn new_theirs(&self, call: &Call, held: u64) -> Theirs {
@@ -156,6 +175,8 @@ impl Rules {
             answered: false,
             is_stream: false,
             requests: Direction::new(credit),
+            opening: self.opening(call),
+            first_unread: call.chunk.as_ref().map_or(0, cost),
             held,
             replied: false,
             replies: Direction::new(self.peer.initial_credit_bytes),
@@ -216,6 +237,7 @@ impl Rules {
             Taken::Message(_) if theirs.answered => {
                 // Nobody reads it, but its caller must come to its end.
                 theirs.requests.consume_all();
+                theirs.first_unread = 0;
                 theirs.held = 0;
             }
             Taken::Message(length) if theirs.told => {
@@ -286,7 +308,7 @@ impl Rules {
             self.expected.extend(heard);
             return Ok(());
         };
-        self.pay_reply(id, cost(chunk) + metadata_cost(&reply.metadata))?;
+        ours.first_unread = cost(chunk);
         self.take_ours(id, chunk, false)
     }
 
@@ -348,6 +370,8 @@ impl Rules {
         let ours = self.ours.get(&end.call).ok_or(Fault)?;
         require(!ours.one_way)?;
         require(!end.refused || !ours.replied)?;
+        let cut_off = ours.wanted && ours.replies.is_in_a_message();
+        require(!cut_off || end.code != Code::Ok)?;
         let heard = ours.wanted.then_some(Heard::Ended {
             call: end.call,
             message: None,
