@@ -97,6 +97,9 @@ fn service(source: &Source, descriptor: &ServiceDescriptor) -> Result<Service, E
     let mut methods = BTreeMap::new();
     for descriptor in descriptor.methods() {
         let method = method(source, &descriptor)?;
+        if descriptor.name().to_snake_case().is_empty() {
+            return Err(Error::no_name(method.position, descriptor.full_name()));
+        }
         check_method(&methods, descriptor.name(), &method)?;
         methods.insert(descriptor.name().to_owned(), method);
     }

@@ -80,6 +80,30 @@ fn one_way_methods_that_answer() {
 }
 
 #[test]
+fn names_of_which_nothing_is_left() {
+    for (rest, name) in [
+        ("service S {\nrpc _(M) returns (M);\n}", "a.S._"),
+        ("service S {\nrpc __(M) returns (M);\n}", "a.S.__"),
+        ("enum E { X = 0; }\nservice _ {}", "a._"),
+        ("enum E { X = 0; }\nmessage _ {}", "a._"),
+        ("message N {\nint32 _ = 1;\n}", "a.N._"),
+    ] {
+        let expected =
+            format!("test.proto:4:1: nothing is left of the name `{name}` in Rust; rename it");
+        told(rest, &expected);
+    }
+}
+
+#[test]
+fn types_and_modules_that_are_one_in_rust() {
+    told(
+        "enum E { X = 0; }\nmessage _2 { message N {} }",
+        "test.proto:4:1: `a._2` and the module of what it holds are one in Rust; \
+         begin its name with a letter",
+    );
+}
+
+#[test]
 fn what_the_parser_finds() {
     told(
         "service S { rpc }",

@@ -83,6 +83,54 @@ fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
 }
 
 #[test]
+fn paths_without_a_leading_colon_begin_with_a_crate() {
+    let schema = Schema::of(&[
+        (
+            "test.proto",
+            r#"
+syntax = "proto3"; package a;
+import "google/protobuf/timestamp.proto"; import "other.proto";
+service S {
+  rpc WellKnown(google.protobuf.Timestamp) returns (google.protobuf.Timestamp);
+  rpc Package(b.N) returns (b.N);
+  rpc Type(b.Moved) returns (b.Moved);
+}
+message M { google.protobuf.Timestamp time = 1; b.N n = 2; b.Moved moved = 3; }
+"#,
+        ),
+        (
+            "other.proto",
+            "syntax = \"proto3\"; package b; message N {} message Moved {}",
+        ),
+    ]);
+    let builder = Builder::new()
+        .crate_path("wawo")
+        .extern_path(".b", "other_types")
+        .extern_path(".b.Moved", "moved_types::Moved");
+    let code = schema.generate(builder, "a");
+    for part in [
+        "use ::wawo::codegen;",
+        "prost_path = \"::wawo::codegen::prost\"",
+        "request: ::wawo::codegen::prost_types::Timestamp,",
+        "time: ::core::option::Option<::wawo::codegen::prost_types::Timestamp>",
+        "request: ::other_types::N,",
+        "n: ::core::option::Option<::other_types::N>",
+        "request: ::moved_types::Moved,",
+        "moved: ::core::option::Option<::moved_types::Moved>",
+    ] {
+        assert!(code.contains(part), "no `{part}` in\n{code}");
+    }
+}
+
+#[test]
+fn the_parameter_of_a_server_is_not_called_like_its_trait() {
+    let schema = Schema::new("syntax = \"proto3\"; package a; service T {} service U {}");
+    let code = schema.generate(Builder::new(), "a");
+    assert!(code.contains("impl<U: T> TServer<U>"), "{code}");
+    assert!(code.contains("impl<T: U> UServer<T>"), "{code}");
+}
+
+#[test]
 fn code_in_comments_is_no_test() {
     let code = Schema::new(
         r#"
