@@ -18,9 +18,13 @@ pub(crate) fn statics(service: &View<'_>) -> String {
             IdempotencyLevel::NoSideEffects => "NoSideEffects",
             IdempotencyLevel::Idempotent => "Idempotent",
         };
+        let completion = match method.schema.runs_to_completion {
+            true => ".run_to_completion()",
+            false => "",
+        };
         statics += &format!(
             "/// `{full_name}/{proto_name}`\n\
-             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency});\n"
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion};\n"
         );
         table += &format!("&method::{statik}, ");
     }

@@ -80,6 +80,22 @@ fn one_way_methods_that_answer() {
 }
 
 #[test]
+fn one_way_methods_that_run_to_completion() {
+    told(
+        "service S {\nrpc A(M) returns (google.protobuf.Empty) {\n\
+         option (wawo.method).one_way = true;\n\
+         option (wawo.method).run_to_completion = true;\n}\n}",
+        "test.proto:6:1: the one-way method `a.S.A` is set to run to completion; nobody can cancel \
+         it: it runs to its end, or to its deadline; leave out `run_to_completion`",
+    );
+    let off = "service S { rpc A(M) returns (google.protobuf.Empty) {\n\
+               option (wawo.method) = { one_way: true run_to_completion: false }; } }";
+    let head = "syntax = \"proto3\"; package a; import \"wawo/options.proto\";\n\
+                import \"google/protobuf/empty.proto\"; message M {}\n";
+    Schema::new(&format!("{head}{off}")).generate(Builder::new(), "a");
+}
+
+#[test]
 fn names_of_which_nothing_is_left() {
     for (rest, name) in [
         ("service S {\nrpc _(M) returns (M);\n}", "a.S._"),
@@ -125,7 +141,7 @@ fn options_that_are_not_there() {
     told(
         "service S { rpc A(M) returns (M) { option (wawo.method) = { oneway: true }; } }",
         "test.proto:3:36: invalid value of type 'wawo.MethodOptions' for option '(wawo.method)'; \
-         `(wawo.method)` has `uint32 id`, `bool one_way`",
+         `(wawo.method)` has `uint32 id`, `bool one_way`, `bool run_to_completion`",
     );
     told(
         "service S { option (wawo.servce).id = 3; }",

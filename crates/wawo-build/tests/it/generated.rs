@@ -82,6 +82,28 @@ fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
     assert_eq!(wawo_build::service_id("chat.v1.Chat"), 0xa927_46d6);
 }
 
+/// Of two schemas that differ in an option, what is generated without white space.
+fn with_and_without(option: &str) -> [String; 2] {
+    ["", option].map(|option| {
+        let text = format!(
+            "syntax = \"proto3\"; package a; import \"wawo/options.proto\"; message M {{}}
+             service S {{ rpc A(M) returns (M) {{ {option} }} rpc B(M) returns (M); }}"
+        );
+        let code = Schema::new(&text).generate(Builder::new(), "a");
+        code.split_whitespace().collect()
+    })
+}
+
+#[test]
+fn running_to_completion_is_a_flag_in_the_table_and_nothing_else() {
+    let [without, with] = with_and_without("option (wawo.method).run_to_completion = true;");
+    assert_eq!(with.matches(".run_to_completion();").count(), 1, "{with}");
+    assert!(with.contains("Idempotency::Unknown,).run_to_completion();///`a.S/B`"));
+    assert_eq!(with.replace(".run_to_completion()", ""), without);
+    let [without, with] = with_and_without("option (wawo.method).run_to_completion = false;");
+    assert_eq!(with, without);
+}
+
 #[test]
 fn paths_without_a_leading_colon_begin_with_a_crate() {
     let schema = Schema::of(&[
