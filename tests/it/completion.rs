@@ -18,7 +18,7 @@ use wawo::{
     Body, Code, Context, InProcess, Peer, ReplyFuture, Request, Result, Server, Status, Streaming,
 };
 
-use self::schema::ledger_service::method::{BOOK, LOOK};
+pub(crate) use self::schema::ledger_service::method::{BOOK, LOOK};
 use self::schema::{Entry, Ledger, LedgerClient, LedgerServer};
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 

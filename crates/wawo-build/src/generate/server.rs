@@ -61,6 +61,11 @@ pub(crate) fn server(service: &View<'_>) -> String {
          /// Puts a tower layer around all methods.\n\
          pub fn layer<L: codegen::Layer<Self>>(self, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, None) }}\n\
          /// Puts a tower layer around one of the methods, which stand in [`method`].\n\
+         ///\n\
+         /// # Panics\n\
+         ///\n\
+         /// If the method is one of another service: the layer would never be called.\n\
+         #[track_caller]\n\
          pub fn layer_method<L: codegen::Layer<Self>>(self, method: &codegen::MethodDescriptor, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, Some(method)) }}\n\
          }}\n\
          impl<{parameter}> codegen::Clone for {name}Server<{parameter}> {{\n\
