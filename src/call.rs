@@ -36,7 +36,8 @@ use crate::{
 ///
 /// Dropping the future after it was started cancels the call on the other side; so does dropping
 /// the stream that it resolved to, or the [`CallToken`] of [`with_token`](Self::with_token). A call
-/// that a handler makes is cancelled with the call that the handler works on.
+/// that a handler makes is cancelled with the call that the handler works on. A handler that runs
+/// to completion hands down neither its deadline nor its cancellation (see [`Context::cancelled`]).
 ///
 /// A one-way call resolves when the message was given to the connection; see
 /// [`Peer::drain`](crate::Peer::drain) for a way to see that all have left before a program ends.
@@ -168,7 +169,7 @@ impl<R> Call<R> {
             let now = tokio::time::Instant::now().into_std();
             now + timeout.min(MAX_TIMEOUT)
         });
-        let inherited = self.parent.as_ref().and_then(Context::deadline);
+        let inherited = self.parent.as_ref().and_then(Context::inherited_deadline);
         [own, inherited].into_iter().flatten().min()
     }
 
@@ -182,7 +183,8 @@ impl<R> Call<R> {
 
     fn cancelled(&mut self) -> Option<&mut Cancelled> {
         if self.cancelled.is_none() {
-            let parent = self.parent.as_ref().map(Context::cancellation);
+            let parent = self.parent.as_ref();
+            let parent = parent.and_then(Context::inherited_cancellation);
             let token = self.token.clone().map(CancellationToken::cancelled_owned);
             self.cancelled = match (parent, token) {
                 (None, None) => return None,
@@ -204,7 +206,10 @@ impl<R> Call<R> {
         let body = match body {
             Body::Many(replies) if self.cancelled().is_some() => {
                 let cancelled = self.cancelled.take();
-                Body::Many(Streaming::new(Watched { replies, cancelled }))
+                Body::Many(Streaming::new(Watched {
+                    items: replies,
+                    cancelled,
+                }))
             }
             body => body,
         };
@@ -230,10 +235,20 @@ fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
     }
 }
 
-/// A stream of replies that ends when its call is no longer wanted.
-struct Watched {
-    replies: Streaming<Bytes>,
+/// A stream that ends when its call is no longer wanted.
+pub(crate) struct Watched {
+    items: Streaming<Bytes>,
     cancelled: Option<Cancelled>,
+}
+
+impl Watched {
+    /// The requests of a call, for a handler that may outlive it.
+    pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Self {
+        Self {
+            items,
+            cancelled: Some(Box::pin(context.cancellation())),
+        }
+    }
 }
 
 impl Stream for Watched {
@@ -243,13 +258,13 @@ impl Stream for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Bytes>>> {
-        if let Poll::Ready(item) = Pin::new(&mut self.replies).poll_next(cx) {
+        if let Poll::Ready(item) = Pin::new(&mut self.items).poll_next(cx) {
             return Poll::Ready(item);
         }
         if let Some(cancelled) = &mut self.cancelled {
             ready!(cancelled.as_mut().poll(cx));
             // Dropping it is what tells the other side.
-            self.replies = Streaming::empty();
+            self.items = Streaming::empty();
             self.cancelled = None;
             return Poll::Ready(Some(Err(given_up())));
         }

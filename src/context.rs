@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wawo_protocol::Metadata;
 
-use crate::{extensions::Extensions, request::Parts, status::Result};
+use crate::{descriptor::MethodDescriptor, extensions::Extensions, request::Parts, status::Result};
 
 tokio::task_local! {
     /// The call whose handler, or stream of replies, is being polled.
@@ -28,6 +28,9 @@ tokio::task_local! {
 /// context for all that runs in the handler's task, and in its stream of replies. Take it along
 /// into tasks of your own with [`wawo::spawn`](crate::spawn) or [`scope`](Self::scope); leave it
 /// behind for one call with [`Call::detached`](crate::Call::detached).
+///
+/// Where the schema sets `(wawo.method).run_to_completion`, calls inherit the trace context only:
+/// with the deadline and the cancellation, the handler would go on and all its calls would fail.
 #[derive(Clone)]
 pub struct Context(Arc<Shared>);
 
@@ -36,6 +39,8 @@ struct Shared {
     deadline: Option<Instant>,
     extensions: Extensions,
     depth: u32,
+    /// Its handler may outlive the call, and so may the calls that it makes.
+    runs_to_completion: bool,
     caller: Option<Arc<dyn Any + Send + Sync>>,
     reply_metadata: Mutex<Metadata>,
     /// Made when first asked for: most handlers never ask.
@@ -43,12 +48,13 @@ struct Shared {
 }
 
 impl Context {
-    pub(crate) fn new(parts: &mut Parts) -> Self {
+    pub(crate) fn new(method: &MethodDescriptor, parts: &mut Parts) -> Self {
         Self(Arc::new(Shared {
             metadata: std::mem::take(&mut parts.metadata),
             deadline: parts.deadline,
             extensions: std::mem::take(&mut parts.extensions),
             depth: parts.depth,
+            runs_to_completion: method.runs_to_completion(),
             caller: parts.caller.take(),
             reply_metadata: Mutex::new(Metadata::new()),
             cancelled: OnceLock::new(),
@@ -110,6 +116,18 @@ impl Context {
     /// connection ended. The handler's own future is dropped then; this tells the tasks that it
     /// spawned.
     ///
+    /// # Handlers that run to completion
+    ///
+    /// Where the schema sets `(wawo.method).run_to_completion`, a handler that has begun goes on,
+    /// in a task of its own, and hears of it here. A stream of requests fails with `Cancelled`
+    /// then. What the handler returns is thrown away, a stream of replies unread; a panic stays in
+    /// it and is logged.
+    ///
+    /// Nothing ends it but itself, or the end of the runtime. It is no call in flight any more:
+    /// limits on these do not count it, those of layers neither, and a drain does not wait for it.
+    /// So put a timeout on what it waits for, and let a program that ends wait for it, with a
+    /// `TaskTracker` of tokio-util for one.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.
@@ -133,6 +151,21 @@ impl Context {
     /// Resolves when the call is cancelled; outlives the context.
     pub(crate) fn cancellation(&self) -> WaitForCancellationFutureOwned {
         self.token().clone().cancelled_owned()
+    }
+
+    /// The cancellation that calls of the handler inherit.
+    pub(crate) fn inherited_cancellation(&self) -> Option<WaitForCancellationFutureOwned> {
+        (!self.0.runs_to_completion).then(|| self.cancellation())
+    }
+
+    /// The deadline that calls of the handler inherit.
+    pub(crate) fn inherited_deadline(&self) -> Option<Instant> {
+        self.deadline().filter(|_| !self.0.runs_to_completion)
+    }
+
+    /// Tells all who wait for it that the call is cancelled.
+    pub(crate) fn cancel(&self) {
+        self.token().cancel();
     }
 
     pub(crate) fn caller(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
@@ -177,7 +210,7 @@ impl CancelOnDrop {
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(context) = self.0.take() {
-            context.token().cancel();
+            context.cancel();
         }
     }
 }

@@ -67,6 +67,7 @@ pub struct MethodDescriptor {
     id: MethodId,
     shape: Shape,
     idempotency: Idempotency,
+    runs_to_completion: bool,
 }
 
 impl MethodDescriptor {
@@ -85,7 +86,15 @@ impl MethodDescriptor {
             id: MethodId(id),
             shape,
             idempotency,
+            runs_to_completion: false,
         }
+    }
+
+    /// For generated code: its handler goes on when its call is cancelled.
+    #[doc(hidden)]
+    pub const fn run_to_completion(mut self) -> Self {
+        self.runs_to_completion = true;
+        self
     }
 
     /// The full name, such as `chat.v1.Chat/Join`.
@@ -117,6 +126,12 @@ impl MethodDescriptor {
     /// What the schema says of running the method twice.
     pub const fn idempotency(&self) -> Idempotency {
         self.idempotency
+    }
+
+    /// Whether a handler that has begun goes on to its end although its call was cancelled, as
+    /// `(wawo.method).run_to_completion` asks for. See [`Context::cancelled`](crate::Context::cancelled).
+    pub const fn runs_to_completion(&self) -> bool {
+        self.runs_to_completion
     }
 }
 

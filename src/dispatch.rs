@@ -1,5 +1,6 @@
 //! Finds the service for a call by its id.
 
+mod completion;
 pub(crate) mod handler;
 
 use std::task::{self, Poll};

@@ -41,12 +41,20 @@ pub struct Layered<S, L> {
 
 impl<S: Serve, L> Layered<S, L> {
     /// For generated code: puts `layer` around `inner`, or around one of its methods.
+    ///
+    /// # Panics
+    ///
+    /// If the method is one of another service.
     #[doc(hidden)]
+    #[track_caller]
     pub fn new(
         inner: S,
         layer: impl Layer<S, Service = L>,
         only: Option<&MethodDescriptor>,
     ) -> Self {
+        if let Some(method) = only {
+            check_method(inner.descriptor(), method);
+        }
         Self {
             layered: layer.layer(inner.clone()),
             inner,
@@ -63,6 +71,11 @@ impl<S: Serve, L> Layered<S, L> {
     }
 
     /// Puts another layer around one method, outside of those that are there.
+    ///
+    /// # Panics
+    ///
+    /// If the method is one of another service: the layer would never be called.
+    #[track_caller]
     pub fn layer_method<M: Layer<Self>>(
         self,
         method: &MethodDescriptor,
@@ -73,6 +86,17 @@ impl<S: Serve, L> Layered<S, L> {
     {
         Layered::new(self, layer, Some(method))
     }
+}
+
+/// A layer around a method that the service does not have would protect nothing.
+#[track_caller]
+fn check_method(service: &ServiceDescriptor, method: &MethodDescriptor) {
+    let own = service.method(method.id());
+    assert!(
+        own.is_some_and(|own| own.path() == method.path()),
+        "a layer of the service `{}` was given for the method `{method}`, which it does not have",
+        service.name()
+    );
 }
 
 impl<S: Serve, L: CallService> Service<Request> for Layered<S, L> {

@@ -12,9 +12,11 @@ use futures_core::Stream;
 
 use crate::{
     body::{Body, Streaming},
+    call::Watched,
     codec::Codec,
     context::{CancelOnDrop, Context},
     descriptor::{MethodDescriptor, ServiceDescriptor},
+    dispatch::completion::Completion,
     reply::ReplyFuture,
     request::Request,
     response::Response,
@@ -90,10 +92,10 @@ where
     F: Future<Output = Result<R>> + Send + 'static,
 {
     let mut parts = request.into_parts();
-    let context = Context::new(&mut parts);
-    let requests = decode_all(method, codec, parts.body);
+    let context = Context::new(method, &mut parts);
+    let requests = decode_all(method, codec, parts.body, &context);
     let reply = handler(context.clone(), requests);
-    run(context, reply, move |_, reply: R| {
+    run(method, context, reply, move |_, reply: R| {
         Body::One(codec.encode(&reply))
     })
 }
@@ -112,10 +114,10 @@ where
     F: Future<Output = Result<Streaming<R>>> + Send + 'static,
 {
     let mut parts = request.into_parts();
-    let context = Context::new(&mut parts);
-    let requests = decode_all(method, codec, parts.body);
+    let context = Context::new(method, &mut parts);
+    let requests = decode_all(method, codec, parts.body, &context);
     let replies = handler(context.clone(), requests);
-    run(context, replies, move |context, replies| {
+    run(method, context, replies, move |context, replies| {
         encode_all(codec, context, replies)
     })
 }
@@ -146,9 +148,9 @@ where
     match decode(method, codec, bytes) {
         Ok(message) => {
             parts.body = Body::One(Bytes::new());
-            let context = Context::new(&mut parts);
+            let context = Context::new(method, &mut parts);
             let reply = handler(context.clone(), message);
-            run(context, reply, body)
+            run(method, context, reply, body)
         }
         Err(status) => ReplyFuture::ready(Err(status)),
     }
@@ -156,19 +158,24 @@ where
 
 /// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent.
 fn run<R>(
+    method: &'static MethodDescriptor,
     context: Context,
     handler: impl Future<Output = Result<R>> + Send + 'static,
     body: impl FnOnce(Context, R) -> Body + Send + 'static,
 ) -> ReplyFuture {
     let mut cancel = context.cancel_on_drop();
     let scope = context.clone();
-    ReplyFuture::boxed(async move {
+    let reply = async move {
         let result = scope.scope(handler).await;
         cancel.disarm();
         let reply = result.map_err(Status::answered)?;
-        let metadata = context.take_reply_metadata();
-        Ok(Response::new(metadata, body(context, reply)))
-    })
+        let metadata = scope.take_reply_metadata();
+        Ok(Response::new(metadata, body(scope, reply)))
+    };
+    match method.runs_to_completion() {
+        false => ReplyFuture::boxed(reply),
+        true => ReplyFuture::boxed(Completion::new(context, reply)),
+    }
 }
 
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
@@ -180,15 +187,26 @@ fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: By
     })
 }
 
-fn decode_all<C, Q>(method: &'static MethodDescriptor, codec: C, body: Body) -> Streaming<Q>
+fn decode_all<C, Q>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    body: Body,
+    context: &Context,
+) -> Streaming<Q>
 where
     C: Codec<Q>,
     Q: Send + 'static,
 {
-    match body {
-        Body::One(bytes) => Streaming::ready(decode(method, codec, bytes)),
-        Body::Many(requests) => requests.map(move |bytes| decode(method, codec, bytes?)),
-    }
+    let requests = match body {
+        Body::One(bytes) => return Streaming::ready(decode(method, codec, bytes)),
+        Body::Many(requests) => requests,
+    };
+    let requests = match method.runs_to_completion() {
+        false => requests,
+        // In process, requests are the caller's own stream, and would go on.
+        true => Streaming::new(Watched::requests(requests, context)),
+    };
+    requests.map(move |bytes| decode(method, codec, bytes?))
 }
 
 fn encode_all<C, R>(codec: C, context: Context, replies: Streaming<R>) -> Body

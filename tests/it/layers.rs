@@ -45,6 +45,25 @@ async fn a_method_that_is_full_sheds_and_the_others_do_not() {
     echo.act(message("free again")).await.unwrap();
 }
 
+#[test]
+#[should_panic(
+    expected = "a layer of the service `tests.echo.Echo` was given for the method \
+                `tests.completion.Ledger/Book`, which it does not have"
+)]
+fn a_layer_around_a_method_of_another_service_is_refused_at_once() {
+    let book = &crate::completion::BOOK;
+    let _ = EchoServer::new(Parrot::default()).layer_method(book, LoadShedLayer::new());
+}
+
+#[test]
+#[should_panic(
+    expected = "`tests.echo.Echo` was given for the method `tests.completion.Ledger/Book`"
+)]
+fn so_is_one_outside_of_other_layers() {
+    let echo = EchoServer::new(Parrot::default()).layer(LoadShedLayer::new());
+    let _ = echo.layer_method(&crate::completion::BOOK, LoadShedLayer::new());
+}
+
 #[tokio::test]
 async fn a_call_that_waits_for_a_place_and_is_dropped_gives_the_place_back() {
     // A service that was polled and found not ready has a place in a queue. It must not stay in

@@ -7,6 +7,7 @@ mod arrows;
 mod bad_bytes;
 mod blocked;
 mod cancel;
+mod completion;
 mod context;
 mod deadlines;
 mod dispatch;

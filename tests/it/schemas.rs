@@ -126,6 +126,26 @@ impl names::Chat for Clash {
         let leaf = tree.leaves.get("first").cloned();
         Ok(leaf.unwrap_or_default())
     }
+
+    async fn _1(&self, _cx: Context, request: names::_2) -> Result<names::_2> {
+        Ok(request)
+    }
+
+    async fn shape(&self, _cx: Context, request: names::_2) -> Result<names::_2> {
+        Ok(request)
+    }
+}
+
+impl names::t_service::T for Clash {
+    async fn t(&self, _cx: Context, request: names::Ok) -> Result<names::Ok> {
+        Ok(request)
+    }
+}
+
+impl names::_3_service::_3 for Clash {
+    async fn _3(&self, _cx: Context, request: names::Ok) -> Result<names::Ok> {
+        Ok(request)
+    }
 }
 
 /// `chat_service` is the module of what the message `ChatService` holds.
@@ -150,6 +170,23 @@ async fn names_that_clash_are_told_apart() {
     chat.clone_(names::Request {}).await.unwrap();
     chat.fmt(names::Ok {}).await.unwrap();
     assert_eq!(names::chat_service_::method::AWAIT.name(), "Await");
+}
+
+#[tokio::test]
+async fn a_service_may_be_called_like_the_parameter_of_its_server() {
+    let server = names::t_service::TServer::new(Clash);
+    let client = names::t_service::TClient::new(&InProcess::new(server));
+    client.t(names::Ok {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_may_begin_with_a_digit_after_underscores() {
+    let message = names::_2 { _4: 7 };
+    assert_eq!(chat()._1(message).await.unwrap(), message);
+    assert_eq!(names::chat_service_::method::_1.name(), "_1");
+    let server = names::_3_service::_3Server::new(Clash);
+    let client = names::_3_service::_3Client::new(&InProcess::new(server));
+    client._3(names::Ok {}).await.unwrap();
 }
 
 #[tokio::test]

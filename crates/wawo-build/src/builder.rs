@@ -11,6 +11,7 @@ use crate::{
     collisions, comments,
     error::Error,
     generate::{Generator, Half},
+    names,
     packages::Packages,
     panics, schema,
     source::Source,
@@ -54,6 +55,9 @@ impl Builder {
 
     /// Uses a Rust type or module that exists already for a message or package. It also helps where
     /// two messages would be one type in Rust, and cannot be renamed.
+    ///
+    /// The Rust path begins with the name of a crate, such as `google_types` or `::google_types`,
+    /// or with `crate`.
     pub fn extern_path(
         mut self,
         proto_path: impl Into<String>,
@@ -61,6 +65,7 @@ impl Builder {
     ) -> Self {
         let proto_path = proto_path.into();
         self.extern_paths.push(proto_path.clone());
+        let rust_path = names::from_anywhere(rust_path.into());
         self.prost.extern_path(proto_path, rust_path);
         self
     }
@@ -89,9 +94,10 @@ impl Builder {
         self
     }
 
-    /// The path under which generated code finds the crate `wawo`. Default `::wawo`.
+    /// The path under which generated code finds the crate `wawo`: it begins with the name of a
+    /// crate, or with `crate`. Default `::wawo`.
     pub fn crate_path(mut self, path: impl Into<String>) -> Self {
-        self.crate_path = path.into();
+        self.crate_path = names::from_anywhere(path.into());
         self
     }
 

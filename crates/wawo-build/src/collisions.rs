@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost_reflect::{EnumDescriptor, FileDescriptor, MessageDescriptor};
 
-use crate::{error::Error, source::Source};
+use crate::{error::Error, names, source::Source};
 
 /// Checks the types, fields and services of a schema, but for the types of `extern_paths`, which
 /// are not generated.
@@ -75,6 +75,16 @@ impl Names<'_> {
             return Ok(());
         }
         self.add_type(file, full_name, message.path())?;
+        let module = message.name().to_snake_case();
+        if names::has_nested(message) && module == message.name().to_upper_camel_case() {
+            let problem = format!("`{full_name}` and the module of what it holds are one in Rust");
+            let position = self.source.position(file, message.path());
+            return Err(Error::schema(
+                position,
+                problem,
+                "begin its name with a letter",
+            ));
+        }
         for field in message.fields() {
             let oneof = field
                 .containing_oneof()
@@ -125,6 +135,9 @@ impl Names<'_> {
         path: &[i32],
     ) -> Result<(), Error> {
         let position = self.source.position(file, path);
+        if rust_name.is_empty() {
+            return Err(Error::no_name(position, full_name));
+        }
         let this = (full_name.to_owned(), position.clone());
         let key = (scope, rust_name);
         match self.seen.get(&key) {

@@ -80,6 +80,12 @@ impl Error {
             remedy: Some(remedy.into()),
         }
     }
+
+    /// A name that is nothing but underscores.
+    pub(crate) fn no_name(position: String, full_name: &str) -> Self {
+        let problem = format!("nothing is left of the name `{full_name}` in Rust");
+        Self::schema(position, problem, "rename it")
+    }
 }
 
 impl fmt::Debug for Error {

@@ -66,7 +66,6 @@ impl prost_build::ServiceGenerator for Generator {
                 .iter()
                 .map(|method| MethodView::new(schema, method))
                 .collect(),
-            crate_path: &self.crate_path,
         };
         let serve = self.half != Half::Client;
         let call = self.half != Half::Server;
@@ -89,7 +88,8 @@ impl prost_build::ServiceGenerator for Generator {
             },
         ];
         let module = &self.modules[&full_name];
-        let (parts, crate_path) = (parts.concat(), &self.crate_path);
+        let parts = parts.concat();
+        let crate_path = names::from_inner_module(&self.crate_path);
         *out += &format!(
             "#[allow(unused_imports, ambiguous_glob_reexports)]\n\
              pub use {module}::*;\n\
@@ -110,7 +110,6 @@ pub(crate) struct View<'a> {
     name: &'a str,
     prost: &'a prost_build::Service,
     methods: Vec<MethodView<'a>>,
-    crate_path: &'a str,
 }
 
 /// A method while it is written.

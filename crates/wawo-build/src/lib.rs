@@ -19,8 +19,8 @@
 //!
 //! Comments become docs; code in them is marked as text, so that it is no test.
 //!
-//! A schema may set how its services are named on the wire, and that nothing comes back from a
-//! method. This is `proto/chat.proto`:
+//! A schema may set how its services are named on the wire, that nothing comes back from a
+//! method, and that a handler goes on when its call is cancelled. This is `proto/chat.proto`:
 //!
 //! ```proto
 //! syntax = "proto3";
@@ -36,6 +36,11 @@
 //!   // One-way: a handler returns nothing, `()`, and so there is no status either.
 //!   rpc Typing(Notice) returns (google.protobuf.Empty) {
 //!     option (wawo.method) = { id: 3 one_way: true };
+//!   }
+//!   // Once begun, a handler goes on to its end, though the caller gives up or is gone, or the
+//!   // deadline passes. See `wawo::Context::cancelled`.
+//!   rpc Leave(JoinRequest) returns (JoinReply) {
+//!     option (wawo.method).run_to_completion = true;
 //!   }
 //! }
 //!

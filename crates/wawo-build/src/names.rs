@@ -9,7 +9,7 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 /// for packages within this one; if one of them has the name, this one gets a `_`.
 pub(crate) fn service_module(pool: &DescriptorPool, package: &str, service: &str) -> String {
     let taken = modules_of_prost(pool, package);
-    let mut name = format!("{}_service", service.to_snake_case());
+    let mut name = identifier(format!("{}_service", service.to_snake_case()));
     while taken.contains(&name) {
         name.push('_');
     }
@@ -36,7 +36,8 @@ fn modules_of_prost(pool: &DescriptorPool, package: &str) -> BTreeSet<String> {
     modules
 }
 
-fn has_nested(message: &MessageDescriptor) -> bool {
+/// Whether prost makes a module for what the message holds.
+pub(crate) fn has_nested(message: &MessageDescriptor) -> bool {
     message.child_messages().len() + message.child_enums().len() + message.oneofs().len() > 0
 }
 
@@ -51,22 +52,54 @@ pub(crate) fn method(prost_name: &str) -> String {
 
 /// The name of the static that describes a method.
 pub(crate) fn method_static(method: &str) -> String {
-    method.trim_start_matches("r#").to_shouty_snake_case()
+    identifier(method.trim_start_matches("r#").to_shouty_snake_case())
 }
 
-/// A type that prost names relative to the module of the package, from a module within it.
-pub(crate) fn from_inner_module(prost_type: &str) -> String {
-    const OF_THE_LANGUAGE: [&str; 8] = ["()", "bool", "i32", "i64", "u32", "u64", "f32", "f64"];
-    let absolute = prost_type.starts_with("::") || prost_type.starts_with("crate::");
-    match absolute || OF_THE_LANGUAGE.contains(&prost_type) {
-        true => prost_type.to_owned(),
-        false => format!("super::{prost_type}"),
+/// The generic parameter of a server, which must not hide the trait that it stands for.
+pub(crate) fn parameter(service: &str) -> &'static str {
+    match service {
+        "T" => "U",
+        _ => "T",
+    }
+}
+
+/// A path that a user sets, as it can stand in every module: if it begins with the name of a
+/// crate, this is made plain.
+pub(crate) fn from_anywhere(path: String) -> String {
+    let first = path.split("::").next().unwrap_or_default();
+    // Names of types alone are capitalised.
+    let is_name = first.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let relative = ["crate", "self", "super"].contains(&first);
+    match is_name && !relative && !OF_THE_LANGUAGE.contains(&first) {
+        true => format!("::{path}"),
+        false => path,
+    }
+}
+
+/// A path that is relative to the module of the package, from a module within it.
+pub(crate) fn from_inner_module(path: &str) -> String {
+    let absolute = path.starts_with("::") || path.split("::").next() == Some("crate");
+    match absolute || OF_THE_LANGUAGE.contains(&path) {
+        true => path.to_owned(),
+        false => format!("super::{}", path.strip_prefix("self::").unwrap_or(path)),
+    }
+}
+
+/// Types that are found from everywhere.
+const OF_THE_LANGUAGE: [&str; 8] = ["()", "bool", "i32", "i64", "u32", "u64", "f32", "f64"];
+
+/// Names of protobuf may begin with underscores and digits after them, of which the cases of Rust
+/// leave the digits.
+fn identifier(name: String) -> String {
+    match name.starts_with(|first: char| first.is_ascii_digit()) {
+        true => format!("_{name}"),
+        false => name,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{from_inner_module, method, method_static};
+    use super::{from_anywhere, from_inner_module, method, method_static};
 
     #[test]
     fn types_are_found_from_the_module_of_a_service() {
@@ -80,8 +113,27 @@ mod tests {
                 "::wawo::codegen::prost_types::Any",
             ),
             ("crate::Line", "crate::Line"),
+            ("crate", "crate"),
+            ("self::own::Line", "super::own::Line"),
         ] {
             assert_eq!(from_inner_module(from), to);
+        }
+    }
+
+    #[test]
+    fn paths_that_begin_with_a_crate_say_so() {
+        for (from, to) in [
+            ("wawo", "::wawo"),
+            ("google_types::Date", "::google_types::Date"),
+            ("::wawo", "::wawo"),
+            ("crate::rpc", "crate::rpc"),
+            ("super::rpc", "super::rpc"),
+            ("self::rpc", "self::rpc"),
+            ("String", "String"),
+            ("u32", "u32"),
+            ("()", "()"),
+        ] {
+            assert_eq!(from_anywhere(from.to_owned()), to);
         }
     }
 
@@ -92,5 +144,6 @@ mod tests {
         assert_eq!(method("r#type"), "r#type");
         assert_eq!(method_static("r#type"), "TYPE");
         assert_eq!(method_static("self_"), "SELF");
+        assert_eq!(method_static("_1st"), "_1ST");
     }
 }

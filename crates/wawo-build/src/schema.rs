@@ -35,6 +35,7 @@ pub(crate) struct Method {
     pub(crate) id: u32,
     pub(crate) shape: Shape,
     pub(crate) idempotency: IdempotencyLevel,
+    pub(crate) runs_to_completion: bool,
     position: String,
 }
 
@@ -97,6 +98,9 @@ fn service(source: &Source, descriptor: &ServiceDescriptor) -> Result<Service, E
     let mut methods = BTreeMap::new();
     for descriptor in descriptor.methods() {
         let method = method(source, &descriptor)?;
+        if descriptor.name().to_snake_case().is_empty() {
+            return Err(Error::no_name(method.position, descriptor.full_name()));
+        }
         check_method(&methods, descriptor.name(), &method)?;
         methods.insert(descriptor.name().to_owned(), method);
     }
@@ -117,11 +121,22 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
         None => method_id(descriptor.name()),
         Some(id) => check_id(id, || at(&[METHOD_OPTIONS, OPTION, 1]))?,
     };
-    let one_way = options
-        .and_then(|options| options.get_field_by_name("one_way")?.as_bool())
-        .unwrap_or(false);
+    let is_set = |name| {
+        let field = options.as_ref()?.get_field_by_name(name)?;
+        field.as_bool()
+    };
+    let one_way = is_set("one_way").unwrap_or(false);
+    let runs_to_completion = is_set("run_to_completion").unwrap_or(false);
     if one_way {
         check_one_way(descriptor, || at(&[METHOD_OPTIONS, OPTION, 2]))?;
+    }
+    if one_way && runs_to_completion {
+        let name = descriptor.full_name();
+        let problem = format!("the one-way method `{name}` is set to run to completion");
+        let remedy = "nobody can cancel it: it runs to its end, or to its deadline; \
+                      leave out `run_to_completion`";
+        let position = at(&[METHOD_OPTIONS, OPTION, 3]);
+        return Err(Error::schema(position, problem, remedy));
     }
     let shape = match (
         one_way,
@@ -140,6 +155,7 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
         id,
         shape,
         idempotency: level.unwrap_or(IdempotencyLevel::IdempotencyUnknown),
+        runs_to_completion,
         position: at(&[]),
     })
 }

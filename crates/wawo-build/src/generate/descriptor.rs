@@ -5,12 +5,7 @@ use prost_types::method_options::IdempotencyLevel;
 use crate::{generate::View, ids};
 
 pub(crate) fn statics(service: &View<'_>) -> String {
-    let View {
-        name,
-        schema,
-        crate_path,
-        ..
-    } = service;
+    let View { name, schema, .. } = service;
     let (full_name, fingerprint) = (&schema.full_name, schema.fingerprint);
     let id = ids::literal(schema.id);
     let mut statics = String::new();
@@ -23,15 +18,19 @@ pub(crate) fn statics(service: &View<'_>) -> String {
             IdempotencyLevel::NoSideEffects => "NoSideEffects",
             IdempotencyLevel::Idempotent => "Idempotent",
         };
+        let completion = match method.schema.runs_to_completion {
+            true => ".run_to_completion()",
+            false => "",
+        };
         statics += &format!(
             "/// `{full_name}/{proto_name}`\n\
-             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency});\n"
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion};\n"
         );
         table += &format!("&method::{statik}, ");
     }
     let imports = match service.methods.is_empty() {
-        true => String::new(),
-        false => format!("use {crate_path}::codegen::{{Idempotency, MethodDescriptor, Shape}};\n"),
+        true => "",
+        false => "use super::codegen::{Idempotency, MethodDescriptor, Shape};\n",
     };
     format!(
         "/// The methods of `{name}`.\n\

@@ -2,7 +2,7 @@
 
 use crate::{
     generate::{View, docs},
-    ids,
+    ids, names,
     schema::Shape,
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn service_trait(service: &View<'_>) -> String {
 
 pub(crate) fn server(service: &View<'_>) -> String {
     let name = service.name;
+    let parameter = names::parameter(name);
     let mut arms = String::new();
     for method in &service.methods {
         let (statik, name) = (&method.statik, &method.name);
@@ -46,32 +47,37 @@ pub(crate) fn server(service: &View<'_>) -> String {
             Shape::OneWay => "one_way",
         };
         arms += &format!(
-            "{id} => codegen::{adapter}(&method::{statik}, CODEC, request, |cx, message| async move {{ T::{name}(&service, cx, message).await }}),\n"
+            "{id} => codegen::{adapter}(&method::{statik}, CODEC, request, |cx, message| async move {{ {parameter}::{name}(&service, cx, message).await }}),\n"
         );
     }
     format!(
         "/// Serves a [`{name}`]. Clones share it.\n\
-         pub struct {name}Server<T>(codegen::Arc<T>);\n\
-         impl<T: {name}> {name}Server<T> {{\n\
+         pub struct {name}Server<{parameter}>(codegen::Arc<{parameter}>);\n\
+         impl<{parameter}: {name}> {name}Server<{parameter}> {{\n\
          /// Serves this implementation.\n\
-         pub fn new(service: T) -> Self {{ Self(codegen::Arc::new(service)) }}\n\
+         pub fn new(service: {parameter}) -> Self {{ Self(codegen::Arc::new(service)) }}\n\
          /// Serves an implementation that others hold too.\n\
-         pub fn from_arc(service: codegen::Arc<T>) -> Self {{ Self(service) }}\n\
+         pub fn from_arc(service: codegen::Arc<{parameter}>) -> Self {{ Self(service) }}\n\
          /// Puts a tower layer around all methods.\n\
          pub fn layer<L: codegen::Layer<Self>>(self, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, None) }}\n\
          /// Puts a tower layer around one of the methods, which stand in [`method`].\n\
+         ///\n\
+         /// # Panics\n\
+         ///\n\
+         /// If the method is one of another service: the layer would never be called.\n\
+         #[track_caller]\n\
          pub fn layer_method<L: codegen::Layer<Self>>(self, method: &codegen::MethodDescriptor, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, Some(method)) }}\n\
          }}\n\
-         impl<T> codegen::Clone for {name}Server<T> {{\n\
+         impl<{parameter}> codegen::Clone for {name}Server<{parameter}> {{\n\
          fn clone(&self) -> Self {{ Self(codegen::Clone::clone(&self.0)) }}\n\
          }}\n\
-         impl<T> codegen::Debug for {name}Server<T> {{\n\
+         impl<{parameter}> codegen::Debug for {name}Server<{parameter}> {{\n\
          fn fmt(&self, f: &mut codegen::fmt::Formatter<'_>) -> codegen::fmt::Result {{ f.write_str(\"{name}Server\") }}\n\
          }}\n\
-         impl<T: {name}> codegen::Serve for {name}Server<T> {{\n\
+         impl<{parameter}: {name}> codegen::Serve for {name}Server<{parameter}> {{\n\
          fn descriptor(&self) -> &'static codegen::ServiceDescriptor {{ &SERVICE }}\n\
          }}\n\
-         impl<T: {name}> codegen::Service<codegen::Request> for {name}Server<T> {{\n\
+         impl<{parameter}: {name}> codegen::Service<codegen::Request> for {name}Server<{parameter}> {{\n\
          type Response = codegen::Response;\n\
          type Error = codegen::Status;\n\
          type Future = codegen::ReplyFuture;\n\

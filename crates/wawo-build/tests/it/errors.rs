@@ -80,6 +80,46 @@ fn one_way_methods_that_answer() {
 }
 
 #[test]
+fn one_way_methods_that_run_to_completion() {
+    told(
+        "service S {\nrpc A(M) returns (google.protobuf.Empty) {\n\
+         option (wawo.method).one_way = true;\n\
+         option (wawo.method).run_to_completion = true;\n}\n}",
+        "test.proto:6:1: the one-way method `a.S.A` is set to run to completion; nobody can cancel \
+         it: it runs to its end, or to its deadline; leave out `run_to_completion`",
+    );
+    let off = "service S { rpc A(M) returns (google.protobuf.Empty) {\n\
+               option (wawo.method) = { one_way: true run_to_completion: false }; } }";
+    let head = "syntax = \"proto3\"; package a; import \"wawo/options.proto\";\n\
+                import \"google/protobuf/empty.proto\"; message M {}\n";
+    Schema::new(&format!("{head}{off}")).generate(Builder::new(), "a");
+}
+
+#[test]
+fn names_of_which_nothing_is_left() {
+    for (rest, name) in [
+        ("service S {\nrpc _(M) returns (M);\n}", "a.S._"),
+        ("service S {\nrpc __(M) returns (M);\n}", "a.S.__"),
+        ("enum E { X = 0; }\nservice _ {}", "a._"),
+        ("enum E { X = 0; }\nmessage _ {}", "a._"),
+        ("message N {\nint32 _ = 1;\n}", "a.N._"),
+    ] {
+        let expected =
+            format!("test.proto:4:1: nothing is left of the name `{name}` in Rust; rename it");
+        told(rest, &expected);
+    }
+}
+
+#[test]
+fn types_and_modules_that_are_one_in_rust() {
+    told(
+        "enum E { X = 0; }\nmessage _2 { message N {} }",
+        "test.proto:4:1: `a._2` and the module of what it holds are one in Rust; \
+         begin its name with a letter",
+    );
+}
+
+#[test]
 fn what_the_parser_finds() {
     told(
         "service S { rpc }",
@@ -101,7 +141,7 @@ fn options_that_are_not_there() {
     told(
         "service S { rpc A(M) returns (M) { option (wawo.method) = { oneway: true }; } }",
         "test.proto:3:36: invalid value of type 'wawo.MethodOptions' for option '(wawo.method)'; \
-         `(wawo.method)` has `uint32 id`, `bool one_way`",
+         `(wawo.method)` has `uint32 id`, `bool one_way`, `bool run_to_completion`",
     );
     told(
         "service S { option (wawo.servce).id = 3; }",

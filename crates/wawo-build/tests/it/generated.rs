@@ -82,6 +82,76 @@ fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
     assert_eq!(wawo_build::service_id("chat.v1.Chat"), 0xa927_46d6);
 }
 
+/// Of two schemas that differ in an option, what is generated without white space.
+fn with_and_without(option: &str) -> [String; 2] {
+    ["", option].map(|option| {
+        let text = format!(
+            "syntax = \"proto3\"; package a; import \"wawo/options.proto\"; message M {{}}
+             service S {{ rpc A(M) returns (M) {{ {option} }} rpc B(M) returns (M); }}"
+        );
+        let code = Schema::new(&text).generate(Builder::new(), "a");
+        code.split_whitespace().collect()
+    })
+}
+
+#[test]
+fn running_to_completion_is_a_flag_in_the_table_and_nothing_else() {
+    let [without, with] = with_and_without("option (wawo.method).run_to_completion = true;");
+    assert_eq!(with.matches(".run_to_completion();").count(), 1, "{with}");
+    assert!(with.contains("Idempotency::Unknown,).run_to_completion();///`a.S/B`"));
+    assert_eq!(with.replace(".run_to_completion()", ""), without);
+    let [without, with] = with_and_without("option (wawo.method).run_to_completion = false;");
+    assert_eq!(with, without);
+}
+
+#[test]
+fn paths_without_a_leading_colon_begin_with_a_crate() {
+    let schema = Schema::of(&[
+        (
+            "test.proto",
+            r#"
+syntax = "proto3"; package a;
+import "google/protobuf/timestamp.proto"; import "other.proto";
+service S {
+  rpc WellKnown(google.protobuf.Timestamp) returns (google.protobuf.Timestamp);
+  rpc Package(b.N) returns (b.N);
+  rpc Type(b.Moved) returns (b.Moved);
+}
+message M { google.protobuf.Timestamp time = 1; b.N n = 2; b.Moved moved = 3; }
+"#,
+        ),
+        (
+            "other.proto",
+            "syntax = \"proto3\"; package b; message N {} message Moved {}",
+        ),
+    ]);
+    let builder = Builder::new()
+        .crate_path("wawo")
+        .extern_path(".b", "other_types")
+        .extern_path(".b.Moved", "moved_types::Moved");
+    let code = schema.generate(builder, "a");
+    for part in [
+        "use ::wawo::codegen;",
+        "prost_path = \"::wawo::codegen::prost\"",
+        "request: ::wawo::codegen::prost_types::Timestamp,",
+        "time: ::core::option::Option<::wawo::codegen::prost_types::Timestamp>",
+        "request: ::other_types::N,",
+        "n: ::core::option::Option<::other_types::N>",
+        "request: ::moved_types::Moved,",
+        "moved: ::core::option::Option<::moved_types::Moved>",
+    ] {
+        assert!(code.contains(part), "no `{part}` in\n{code}");
+    }
+}
+
+#[test]
+fn the_parameter_of_a_server_is_not_called_like_its_trait() {
+    let schema = Schema::new("syntax = \"proto3\"; package a; service T {} service U {}");
+    let code = schema.generate(Builder::new(), "a");
+    assert!(code.contains("impl<U: T> TServer<U>"), "{code}");
+    assert!(code.contains("impl<T: U> UServer<T>"), "{code}");
+}
+
 #[test]
 fn code_in_comments_is_no_test() {
     let code = Schema::new(
