@@ -1,25 +1,22 @@
-//! tower layers: a concurrency limit with load shedding on one method, and a check of who calls,
-//! which awaits, on the whole server.
+//! tower layers: limits on one method, and a check of who calls, which awaits, on the whole server.
 //!
 //! `cargo run --example layers`
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::RwLock;
-use tower::{
-    BoxError, ServiceBuilder, filter::AsyncFilterLayer, limit::ConcurrencyLimitLayer,
-    load_shed::LoadShedLayer, timeout::TimeoutLayer,
+use tower::{BoxError, ServiceBuilder, filter::AsyncFilterLayer, timeout::TimeoutLayer};
+use wawo::{
+    Channel, Code, Context, Peer, Request, Result, Server, Status, Streaming, layer::LimitLayer,
 };
-use wawo::{Channel, Code, Context, Peer, Request, Result, Server, Status};
 
-use crate::places::{
-    ByNameReply, ByNameRequest, Place, Places, PlacesClient, PlacesServer, Point,
-    places_service::method,
+use crate::jobs::{
+    Done, Job, Jobs, JobsClient, JobsServer, Tick, WatchRequest, jobs_service::method,
 };
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod places {
-    wawo::include_proto!("places");
+mod jobs {
+    wawo::include_proto!("jobs");
 }
 
 /// Who calls: left by the check, found by the handler.
@@ -39,21 +36,18 @@ impl Users {
     }
 }
 
-struct Atlas;
+struct Worker;
 
-impl Places for Atlas {
-    async fn nearest(&self, cx: Context, point: Point) -> Result<Place> {
+impl Jobs for Worker {
+    async fn work(&self, cx: Context, job: Job) -> Result<Done> {
         let user = cx.extension::<User>().map_or("nobody", |user| &user.0);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        Ok(Place {
-            name: format!("asked by {user}"),
-            at: Some(point),
-            ..Place::default()
-        })
+        cx.set_reply_metadata("worked-for", user.to_owned())?;
+        tokio::time::sleep(Duration::from_millis(job.millis.into())).await;
+        Ok(Done {})
     }
 
-    async fn by_name(&self, _cx: Context, _: ByNameRequest) -> Result<ByNameReply> {
-        Ok(ByNameReply::default())
+    async fn watch(&self, _cx: Context, _: WatchRequest) -> Result<Streaming<Tick>> {
+        Ok(Streaming::empty())
     }
 }
 
@@ -62,43 +56,37 @@ async fn main() -> Result<(), BoxError> {
     let users = Users::default();
     users.0.write().await.insert("secret".into(), "ada".into());
 
-    // At most two at a time look for the nearest place; a third one is refused.
-    let two_at_a_time = ServiceBuilder::new()
-        .layer(LoadShedLayer::new())
-        .layer(ConcurrencyLimitLayer::new(2));
-    let atlas = PlacesServer::new(Atlas).layer_method(&method::NEAREST, two_at_a_time);
+    // At most two jobs at a time; a third one is refused.
+    let worker =
+        JobsServer::new(Worker).layer_method(&method::WORK, LimitLayer::new().max_in_flight(2));
     let check = AsyncFilterLayer::new(move |request| users.clone().check(request));
-    let server = Server::builder().layer(check).add_service(atlas);
+    let server = Server::builder().layer(check).add_service(worker);
     let server = server.bind("mem://layers").await?;
     tokio::spawn(server.run());
 
     let peer = Peer::connect("mem://layers").await?;
-    let places = PlacesClient::new(&peer);
-    let refused = places
-        .nearest(Point::default())
-        .await
-        .expect_err("no token");
+    let jobs = JobsClient::new(&peer);
+    let refused = jobs.work(Job { millis: 0 }).await.expect_err("no token");
     println!("without a token: {refused}");
     assert_eq!(refused.code(), Code::Unauthenticated);
 
-    let ask = || places.nearest(Point::default()).metadata("token", "secret");
-    let (first, second, third) = tokio::join!(ask(), ask(), ask());
+    let work = || jobs.work(Job { millis: 50 }).metadata("token", "secret");
+    let (first, second, third) = tokio::join!(work().with_metadata(), work(), work());
+    let (Done {}, metadata) = first?;
+    println!("the first was done for {:?}", metadata.text("worked-for"));
+    second?;
+    let third = third.expect_err("two are in flight");
     println!(
-        "three at once: {:?}, {:?}, {}",
-        first?.name,
-        second?.name,
-        third.as_ref().expect_err("the third")
+        "the third: {third} (safe to retry: {})",
+        third.is_safe_to_retry()
     );
-    assert_eq!(
-        third.map(drop).map_err(|status| status.code()),
-        Err(Code::ResourceExhausted)
-    );
+    assert_eq!(third.code(), Code::ResourceExhausted);
 
-    // Layers on the calling side: this timeout is shorter than the handler.
+    // Layers on the calling side: this timeout is shorter than the job.
     let hasty = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_millis(10)));
-    let places = PlacesClient::new(&Channel::new(hasty.service(peer)));
-    let late = places
-        .nearest(Point::default())
+    let jobs = JobsClient::new(&Channel::new(hasty.service(peer)));
+    let late = jobs
+        .work(Job { millis: 50 })
         .metadata("token", "secret")
         .await;
     println!("in a hurry: {}", late.expect_err("too late"));

@@ -1,14 +1,20 @@
-//! Looks up cities of the world: the nearest to a point, and by name.
+//! Looks up cities of the world, in all shapes of calls: the nearest to a point, by name, all in a
+//! rectangle, the length of a route, and a conversation of notes at places.
 //!
 //! `cargo run --example places` asks some questions; `.. places -- 48.2 16.4` asks for a point,
 //! `.. places -- Springfield` for a name.
 
+mod atlas;
+
 use std::env;
 
-use cities::City;
-use wawo::{Code, Context, OrStatus, Peer, Result, Server, Status};
+use futures::{StreamExt, stream};
+use wawo::{Peer, Result, Server};
 
-use crate::places::{ByNameReply, ByNameRequest, Place, Places, PlacesClient, PlacesServer, Point};
+use crate::{
+    atlas::Atlas,
+    places::{ByNameRequest, Note, PlacesClient, PlacesServer, Point, Rectangle},
+};
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 mod places {
@@ -17,63 +23,10 @@ mod places {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-struct Atlas;
-
-impl Places for Atlas {
-    async fn nearest(&self, _cx: Context, point: Point) -> Result<Place> {
-        let latitude = (-90.0..=90.0).contains(&point.latitude);
-        if !latitude || !(-180.0..=180.0).contains(&point.longitude) {
-            return Err(Status::invalid_argument(
-                "a latitude has -90 to 90, a longitude -180 to 180",
-            ));
-        }
-        let by_distance =
-            |a: &&City, b: &&City| distance(a, &point).total_cmp(&distance(b, &point));
-        let nearest = cities::all().iter().min_by(by_distance);
-        nearest
-            .map(place)
-            .or_status(Code::NotFound, "the atlas is empty")
-    }
-
-    async fn by_name(&self, _cx: Context, request: ByNameRequest) -> Result<ByNameReply> {
-        let has_name = |city: &&City| city.city.eq_ignore_ascii_case(&request.name);
-        let places: Vec<_> = cities::all().iter().filter(has_name).map(place).collect();
-        match places.is_empty() {
-            true => Err(Status::not_found(format!(
-                "no place is called {:?}",
-                request.name
-            ))),
-            false => Ok(ByNameReply { places }),
-        }
-    }
-}
-
-fn place(city: &City) -> Place {
-    Place {
-        name: city.city.into(),
-        country: city.country.into(),
-        at: Some(Point {
-            latitude: city.latitude,
-            longitude: city.longitude,
-        }),
-        altitude_metres: city.altitude,
-    }
-}
-
-/// Grows with the distance along the surface: the haversine of the angle between two points.
-fn distance(city: &City, point: &Point) -> f64 {
-    let (from, to) = (city.latitude.to_radians(), point.latitude.to_radians());
-    let turn = (city.longitude - point.longitude).to_radians();
-    ((from - to) / 2.0).sin().powi(2) + from.cos() * to.cos() * (turn / 2.0).sin().powi(2)
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let atlas = PlacesServer::new(Atlas);
-    let server = Server::builder()
-        .add_service(atlas)
-        .bind("tcp://127.0.0.1:0")
-        .await?;
+    let server = Server::builder().add_service(PlacesServer::new(Atlas::default()));
+    let server = server.bind("tcp://127.0.0.1:0").await?;
     let address = server.addresses()[0].to_string();
     tokio::spawn(server.run());
     let places = PlacesClient::new(&Peer::connect(address).await?);
@@ -81,41 +34,74 @@ async fn main() -> Result<(), Error> {
     let args: Vec<String> = env::args().skip(1).collect();
     match &args[..] {
         [latitude, longitude] => {
-            let point = Point {
-                latitude: latitude.parse()?,
-                longitude: longitude.parse()?,
-            };
-            println!("{:?}", places.nearest(point).await?);
+            let at = point(latitude.parse()?, longitude.parse()?);
+            println!("{:?}", places.nearest(at).await?);
         }
-        [name] => println!(
-            "{:?}",
-            places.by_name(ByNameRequest { name: name.clone() }).await?
-        ),
+        [name] => println!("{:?}", places.by_name(named(name)).await?),
         _ => {
-            let nearest = places
-                .nearest(Point {
-                    latitude: 48.2,
-                    longitude: 16.4,
-                })
-                .await?;
-            println!(
-                "nearest to 48.2, 16.4: {} ({})",
-                nearest.name, nearest.country
-            );
-            assert_eq!(nearest.name, "Wien");
-            let named = places
-                .by_name(ByNameRequest {
-                    name: "Valencia".into(),
-                })
-                .await?;
-            println!("called Valencia: {} places", named.places.len());
-            let error = places
-                .by_name(ByNameRequest {
-                    name: "Nowhere".into(),
-                })
-                .await;
-            println!("called Nowhere: {}", error.expect_err("there is none"));
+            look_up(&places).await?;
+            stream_places(&places).await?;
+            converse(&places).await?;
         }
+    }
+    Ok(())
+}
+
+fn point(latitude: f64, longitude: f64) -> Point {
+    Point {
+        latitude,
+        longitude,
+    }
+}
+
+fn named(name: &str) -> ByNameRequest {
+    ByNameRequest { name: name.into() }
+}
+
+async fn look_up(places: &PlacesClient) -> Result<(), Error> {
+    let nearest = places.nearest(point(48.2, 16.4)).await?;
+    println!(
+        "nearest to 48.2, 16.4: {} ({})",
+        nearest.name, nearest.country
+    );
+    assert_eq!(nearest.name, "Wien");
+    let valencia = places.by_name(named("Valencia")).await?;
+    println!("called Valencia: {} places", valencia.places.len());
+    let error = places.by_name(named("Nowhere")).await;
+    println!("called Nowhere: {}", error.expect_err("there is none"));
+    Ok(())
+}
+
+/// A stream of replies, and a stream of requests.
+async fn stream_places(places: &PlacesClient) -> Result<(), Error> {
+    let alps = Rectangle {
+        south_west: Some(point(45.5, 6.0)),
+        north_east: Some(point(47.5, 14.0)),
+    };
+    let mut found = places.within(alps).await?;
+    let mut route = Vec::new();
+    while let Some(place) = found.message().await? {
+        route.extend(place.at);
+    }
+    println!("in the Alps: {} places", route.len());
+    let route = places.measure(stream::iter(route)).await?;
+    println!("from each to the next: {:.0} km", route.kilometres);
+    Ok(())
+}
+
+/// A stream each way: a note is answered with those that others left at its place.
+async fn converse(places: &PlacesClient) -> Result<(), Error> {
+    let note = |place: &str, text: &str| Note {
+        place: place.into(),
+        text: text.into(),
+    };
+    let first = stream::iter([note("Wien", "good coffee"), note("Linz", "fine cake")]);
+    let answers = places.converse(first).await?;
+    assert_eq!(answers.count().await, 0);
+    let second = stream::iter([note("Linz", "so it is"), note("Wien", "here too")]);
+    let mut answers = places.converse(second).await?;
+    while let Some(answer) = answers.message().await? {
+        println!("somebody wrote in {}: {}", answer.place, answer.text);
     }
     Ok(())
 }
