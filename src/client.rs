@@ -1,12 +1,13 @@
 //! Connecting to a peer.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use thiserror::Error;
 use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
 use crate::{
+    causes::Causes,
     dispatch::{Dispatch, DuplicateService},
     peer::{self, Peer, Teller},
     serve::{CallService, Serve},
@@ -132,13 +133,18 @@ impl<L> PeerBuilder<L> {
         config.services = table;
         let (side, teller) = (Side::Connecting, Teller::default());
         let (peer, _) = peer::start(side, transport, address, config, service, teller)?;
-        peer.greeted().await.map_err(ConnectError::Hello)?;
+        let greeted = peer.greeted().await;
+        greeted.map_err(|source| ConnectError::Hello {
+            address: peer.address().cloned(),
+            source,
+        })?;
         Ok(peer)
     }
 }
 
-/// Why a peer could not be connected to.
-#[derive(Debug, Error)]
+/// Why a peer could not be connected to. `Debug` prints all causes, since that is what `main`
+/// prints.
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The address is not one.
@@ -161,12 +167,23 @@ pub enum ConnectError {
         timeout: Duration,
     },
     /// What answered is not a wawo peer, or refused this one.
-    #[error("no hello from the peer")]
-    Hello(#[source] ConnectionError),
+    #[error("no connection to {}", address.as_ref().map_or("the peer".to_owned(), ToString::to_string))]
+    Hello {
+        /// Its address, if it was connected to by one.
+        address: Option<Address>,
+        /// Why.
+        source: ConnectionError,
+    },
     /// Two services of this side have one id.
     #[error(transparent)]
     DuplicateService(#[from] DuplicateService),
     /// A setting is out of its range.
     #[error("the configuration is wrong")]
     Config(#[from] ConfigError),
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Causes(self), f)
+    }
 }

@@ -8,6 +8,7 @@ extern crate self as wawo;
 mod body;
 mod call;
 mod caller;
+mod causes;
 mod channel;
 mod client;
 mod codec;

@@ -14,6 +14,7 @@ use wawo_protocol::{Config, ConfigError, Side};
 
 pub use crate::server::handle::{ServerHandle, shutdown_signal};
 use crate::{
+    causes::Causes,
     dispatch::{Dispatch, DuplicateService},
     peer::{self, DrainReport, Peer},
     serve::{BoxService, CallService, Serve},
@@ -306,8 +307,8 @@ impl ServerLimits {
     }
 }
 
-/// Why a server cannot serve.
-#[derive(Debug, Error)]
+/// Why a server cannot serve. `Debug` prints all causes, since that is what `main` prints.
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The address is not one.
@@ -333,4 +334,10 @@ pub enum ServeError {
     /// There is nowhere to listen.
     #[error("the server listens nowhere; call `bind` before `run`")]
     Unbound,
+}
+
+impl fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Causes(self), f)
+    }
 }

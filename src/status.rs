@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use wawo_protocol::{Code, Metadata, MetadataError};
 
-use crate::wire;
+use crate::{causes::Causes, wire};
 
 /// An error of any type, as tower's layers return them.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -26,7 +26,7 @@ pub type Result<T, E = Status> = std::result::Result<T, E>;
 /// for our caller. `DeadlineExceeded` and `Unavailable` keep their code, all others become
 /// `Internal`, with a neutral text; the original becomes the source.
 /// [`forward`](Self::forward) passes it on unchanged.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Status(Box<Fault>);
 
 #[derive(Debug, Clone)]
@@ -182,18 +182,14 @@ impl Status {
 
     /// Writes the source down, which the other side does not hear of.
     pub(crate) fn log(&self) {
-        let Some(source) = self.source() else { return };
-        let mut causes = source.to_string();
-        let mut next = source.source();
-        while let Some(cause) = next {
-            causes += &format!(": {cause}");
-            next = cause.source();
+        if self.0.source.is_none() {
+            return;
         }
         match self.0.code {
             Code::Internal | Code::Unknown | Code::DataLoss => {
-                tracing::error!(status = %self, causes, "a call failed");
+                tracing::error!(status = %Causes(self), "a call failed");
             }
-            _ => tracing::debug!(status = %self, causes, "a call failed"),
+            _ => tracing::debug!(status = %Causes(self), "a call failed"),
         }
     }
 
@@ -261,6 +257,13 @@ impl fmt::Display for Status {
             "" => write!(f, "{}", self.code()),
             message => write!(f, "{}: {message}", self.code()),
         }
+    }
+}
+
+/// With all that caused it, since it is what `main` prints of an error.
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{:?}]", Causes(self), self.0.delivery)
     }
 }
 

@@ -89,7 +89,7 @@ async fn a_server_that_is_no_wawo_server_is_told_by_its_first_bytes() {
         .await
         .unwrap();
     let error = Peer::builder("").connect_over(here).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Hello(_)));
+    assert!(matches!(error, ConnectError::Hello { .. }));
     let source = error.source().unwrap().to_string();
     assert!(source.contains("it begins with \"HTTP/1.1\""), "{source}");
 }
@@ -113,4 +113,41 @@ async fn two_services_with_one_id_are_an_error_at_start() {
         "the services `tests.echo.Echo` and `tests.echo.Echo` have the same id 7; \
          give one of them another by `option (wawo.service).id` in its schema"
     );
+}
+
+#[tokio::test]
+async fn what_main_prints_of_an_error_says_what_where_and_why() {
+    let error = Peer::connect("tcp://127.0.0.1:1").await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(
+        text.starts_with("cannot connect to tcp://127.0.0.1:1: "),
+        "{text}"
+    );
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let taken = Server::builder().bind(&address).await.unwrap_err();
+    let text = format!("{taken:?}");
+    assert!(
+        text.starts_with(&format!("cannot listen at {address}: ")),
+        "{text}"
+    );
+
+    let web = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut socket, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        socket
+    });
+    let error = Peer::connect(&*address).await.unwrap_err();
+    let text = format!("{error:?}");
+    let expected = format!("no connection to {address}: the peer broke the protocol: not a wawo");
+    assert!(text.starts_with(&expected), "{text}");
+    web.await.unwrap();
+
+    let status = wawo::Status::not_found("no such room");
+    let status = status.with_source(std::io::Error::other("disk gone"));
+    let text = "NotFound: no such room: disk gone [Answered]";
+    assert_eq!(format!("{status:?}"), text);
 }

@@ -232,7 +232,7 @@ impl Hosts {
             Ok(peer) => Some(Connected { link, peer }),
             Err(error) => {
                 let why = match &error {
-                    ConnectError::Hello(why) => why.to_string(),
+                    ConnectError::Hello { source, .. } => source.to_string(),
                     other => other.to_string(),
                 };
                 self.over(link, Side::Client, why);
