@@ -197,13 +197,16 @@ async fn a_server_serves_until_its_signal() {
     assert_eq!(text, "the peer closed the connection (normal): drained");
 }
 
+/// Fewer in a debug build, which is slow; `.ci/run` runs them all.
+const ROUNDS: usize = if cfg!(debug_assertions) { 20 } else { 100 };
+
 /// One server, with calls that are stuck, peers that do not read, handshakes that never end, and
 /// peers that have gone half-way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_ends_within_its_bound_a_hundred_times() {
-    let rounds = if cfg!(debug_assertions) { 20 } else { 100 };
-    for round in 0..rounds {
-        let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    for round in 0..ROUNDS {
+        let parrot = Parrot::default();
+        let server = Server::builder().add_service(EchoServer::new(parrot.clone()));
         let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
         let address = server.addresses()[0].to_string();
         let handle = server.handle();
@@ -221,6 +224,8 @@ async fn a_drain_ends_within_its_bound_a_hundred_times() {
             times: u32::MAX,
         });
         let unread = unread.await.unwrap();
+        let begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 1;
+        parrot.0.until(begun).await;
 
         let grace = Duration::from_millis(50);
         let bound = grace + Duration::from_millis(500);
