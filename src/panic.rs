@@ -36,6 +36,23 @@ pub(crate) fn caught<T>(
     }
 }
 
+/// The items of a stream that are ready, `max` at most, as [`Streaming::poll_items`] has them; it
+/// fails if it panics.
+pub(crate) fn caught_items<T>(
+    stream: &mut Streaming<T>,
+    cx: &mut Context<'_>,
+    items: &mut Vec<T>,
+    max: usize,
+) -> Poll<Option<Result<()>>> {
+    match catch(|| stream.poll_items(cx, items, max)) {
+        Ok(poll) => poll,
+        Err(status) => {
+            *stream = Streaming::empty();
+            Poll::Ready(Some(Err(status)))
+        }
+    }
+}
+
 /// The answer of a handler, which may panic whenever it is polled.
 pub(crate) struct Catch<F>(pub(crate) F);
 

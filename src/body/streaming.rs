@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_core::Stream;
+use pin_project_lite::pin_project;
 use tokio::sync::mpsc;
 use wawo_protocol::Code;
 
@@ -23,9 +24,48 @@ use crate::status::{Delivery, Result, Status};
 #[must_use = "a stream yields nothing unless it is polled"]
 pub struct Streaming<T> {
     /// `None` once it has ended.
-    inner: Option<Pin<Box<dyn Stream<Item = Result<T>> + Send>>>,
+    inner: Option<Pin<Box<dyn Items<T>>>>,
     end: Option<StreamEnd>,
 }
+
+/// A stream that can give several items at once, so that what is done around them is done once.
+pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
+    /// Takes the items that are ready now, `max` at most. Resolves when the stream has ended, to
+    /// how, or when it has given `max` items, to `None`.
+    fn poll_items(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        items: &mut Vec<T>,
+        max: usize,
+    ) -> Poll<Option<Result<()>>> {
+        while items.len() < max {
+            match ready!(self.as_mut().poll_next(cx)) {
+                Some(Ok(item)) => items.push(item),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(Some(Ok(()))),
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+pin_project! {
+    /// Any stream.
+    struct Plain<S> {
+        #[pin]
+        stream: S,
+    }
+}
+
+impl<S: Stream> Stream for Plain<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        self.project().stream.poll_next(cx)
+    }
+}
+
+impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {}
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +84,12 @@ pub enum StreamEnd {
 impl<T> Streaming<T> {
     /// The items of a stream.
     pub fn new(stream: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
+        Self::of_items(Plain { stream })
+    }
+
+    pub(crate) fn of_items(items: impl Items<T> + 'static) -> Self {
         Self {
-            inner: Some(Box::pin(stream)),
+            inner: Some(Box::pin(items)),
             end: None,
         }
     }
@@ -104,6 +148,30 @@ impl<T> Streaming<T> {
             .transpose()
     }
 
+    /// See [`Items::poll_items`]. Items that were taken count, whatever it resolves to.
+    pub(crate) fn poll_items(
+        &mut self,
+        cx: &mut Context<'_>,
+        items: &mut Vec<T>,
+        max: usize,
+    ) -> Poll<Option<Result<()>>> {
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(Some(Ok(())));
+        };
+        let end = ready!(inner.as_mut().poll_items(cx, items, max));
+        match &end {
+            Some(Ok(())) => self.ended(StreamEnd::Completed),
+            Some(Err(status)) => self.ended(StreamEnd::of(status)),
+            None => {}
+        }
+        Poll::Ready(end)
+    }
+
+    fn ended(&mut self, end: StreamEnd) {
+        self.inner = None;
+        self.end = Some(end);
+    }
+
     /// How the stream ended; `None` while it goes on.
     pub fn end(&self) -> Option<StreamEnd> {
         self.end
@@ -118,7 +186,7 @@ impl<T> Streaming<T> {
         T: 'static,
     {
         match self.inner {
-            Some(inner) => Streaming::new(Mapped { inner, function }),
+            Some(inner) => Streaming::of_items(Mapped { inner, function }),
             None => Streaming::empty(),
         }
     }
@@ -133,13 +201,11 @@ impl<T> Stream for Streaming<T> {
         };
         let item = ready!(inner.as_mut().poll_next(cx));
         // An error is the last item, and what is behind it is let go at once.
-        let end = match &item {
+        match &item {
             Some(Ok(_)) => return Poll::Ready(item),
-            Some(Err(status)) => StreamEnd::of(status),
-            None => StreamEnd::Completed,
-        };
-        self.inner = None;
-        self.end = Some(end);
+            Some(Err(status)) => self.ended(StreamEnd::of(status)),
+            None => self.ended(StreamEnd::Completed),
+        }
         Poll::Ready(item)
     }
 }
@@ -237,7 +303,7 @@ impl<T> Stream for Received<T> {
 }
 
 struct Mapped<T, F> {
-    inner: Pin<Box<dyn Stream<Item = Result<T>> + Send>>,
+    inner: Pin<Box<dyn Items<T>>>,
     function: F,
 }
 
@@ -252,6 +318,8 @@ impl<T, R, F: FnMut(Result<T>) -> Result<R>> Stream for Mapped<T, F> {
         Poll::Ready(item.map(|item| (self.function)(item)))
     }
 }
+
+impl<T, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T, F> {}
 
 #[cfg(test)]
 mod tests {

@@ -4,14 +4,14 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Poll, ready},
+    task::{self, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Body, Items, Streaming},
     call::Watched,
     codec::Codec,
     context::{CancelOnDrop, Context},
@@ -215,37 +215,84 @@ where
     R: Send + 'static,
 {
     let cancel = context.cancel_on_drop();
-    let replies = Replies {
+    Body::Many(Streaming::of_items(Replies {
+        codec,
         replies,
         context,
         cancel,
-    };
-    let encode = move |reply: Result<R>| match reply {
-        Ok(reply) => Ok(codec.encode(&reply)),
-        Err(status) => Err(status.answered()),
-    };
-    Body::Many(Streaming::new(replies).map(encode))
+        buffer: BytesMut::new(),
+    }))
 }
 
-/// The replies of a handler, polled in the context of its call: the handler's future has ended by
-/// then, and with it its scope.
-struct Replies<R> {
+/// The replies of a handler, encoded, and polled in the context of its call: the handler's future
+/// has ended by then, and with it its scope.
+struct Replies<C, R> {
+    codec: C,
     replies: Streaming<R>,
     context: Context,
     cancel: CancelOnDrop,
+    /// Where small replies are encoded, one after the other.
+    buffer: BytesMut,
 }
 
-impl<R> Stream for Replies<R> {
-    type Item = Result<R>;
+/// How many bytes are encoded before they are given away.
+const BATCH_BYTES: usize = 16 * 1024;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Result<R>>> {
-        let this = self.get_mut();
-        let replies = &mut this.replies;
-        let poll = || Pin::new(replies).poll_next(cx);
-        let item = ready!(this.context.sync_scope(poll));
-        if item.is_none() {
-            this.cancel.disarm();
+impl<C: Codec<R>, R> Replies<C, R> {
+    /// Outside of this no code of the application runs.
+    fn poll_in_context(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        items: &mut Vec<Bytes>,
+        max: usize,
+    ) -> Poll<Option<Result<()>>> {
+        let (codec, replies, buffer) = (self.codec, &mut self.replies, &mut self.buffer);
+        let mut bytes = 0;
+        let poll = || {
+            while items.len() < max && bytes < BATCH_BYTES {
+                match ready!(Pin::new(&mut *replies).poll_next(cx)) {
+                    Some(Ok(reply)) => {
+                        let reply = codec.encode_into(&reply, buffer);
+                        bytes += reply.len();
+                        items.push(reply);
+                    }
+                    Some(Err(status)) => return Poll::Ready(Some(Err(status.answered()))),
+                    None => return Poll::Ready(Some(Ok(()))),
+                }
+            }
+            Poll::Ready(None)
+        };
+        let polled = self.context.sync_scope(poll);
+        match &polled {
+            Poll::Ready(Some(Ok(()))) => self.cancel.disarm(),
+            // An idle stream holds no buffer.
+            Poll::Pending => self.buffer = BytesMut::new(),
+            Poll::Ready(_) => {}
         }
-        Poll::Ready(item)
+        polled
+    }
+}
+
+impl<C: Codec<R>, R> Stream for Replies<C, R> {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let mut one = Vec::new();
+        let end = self.get_mut().poll_in_context(cx, &mut one, 1);
+        match one.pop() {
+            Some(reply) => Poll::Ready(Some(Ok(reply))),
+            None => end.map(|end| end.and_then(Result::err).map(Err)),
+        }
+    }
+}
+
+impl<C: Codec<R>, R> Items<Bytes> for Replies<C, R> {
+    fn poll_items(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        items: &mut Vec<Bytes>,
+        max: usize,
+    ) -> Poll<Option<Result<()>>> {
+        self.get_mut().poll_in_context(cx, items, max)
     }
 }

@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Driver {
     transport: TransportBox,
-    input: BytesMut,
+    pub(crate) input: BytesMut,
     /// How much the next read has room for.
     read_bytes: usize,
     pub(crate) connection: Connection<Outgoing>,
@@ -265,7 +265,7 @@ impl Driver {
         let mut handled = 0;
         let result = loop {
             match self.connection.poll_event(now, &mut self.input) {
-                Ok(Some(event)) => self.handle_event(cx, event),
+                Ok(Some(event)) => self.handle_event(cx, now, event),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -290,7 +290,7 @@ impl Driver {
         result
     }
 
-    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<Outgoing>) {
+    fn handle_event(&mut self, cx: &mut Context<'_>, now: Instant, event: Event<Outgoing>) {
         match event {
             Event::Called(called) => self.serve(cx, called),
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
@@ -301,7 +301,7 @@ impl Driver {
                 metadata,
                 message,
             } => self.replied(call, metadata, message),
-            Event::Message { call, message } => self.received(call, message),
+            Event::Message { call, message } => self.received(now, call, message),
             Event::Finished(call) => self.requests_finished(call),
             Event::Cancelled(call) | Event::Expired(call) => self.handler_unwanted(call),
             Event::Writable(call) => self.writable(call),
@@ -374,7 +374,7 @@ impl Driver {
             Command::Cancel(slot) => self.cancel(&slot),
             Command::Answer(handled, result) => self.answer(handled, result),
             Command::Served(cost) => self.note_served(cost),
-            Command::Message(outbox, message) => self.send_message(&outbox, message),
+            Command::Messages(outbox, messages) => self.send_messages(&outbox, messages),
             Command::Finish(outbox, result) => self.finish_stream(&outbox, result),
             Command::Consumed(inbox, read) => self.consumed(&inbox, read),
             Command::Abandoned(inbox) => self.abandoned(&inbox),

@@ -23,7 +23,7 @@ use crate::{
         driver::Driver,
         mailbox::{Command, Handled},
         outgoing::Sending,
-        stream::{Inbox, Outbox, Read},
+        stream::{Inbox, Outbox, Read, message_cost},
     },
     reply::ReplyFuture,
     request::Request,
@@ -270,8 +270,9 @@ impl Driver {
         }
     }
 
-    /// A message of a stream has come.
-    pub(crate) fn received(&mut self, call: CallId, message: Bytes) {
+    /// A message of a stream has come; those of the same stream that come right after it are
+    /// taken along.
+    pub(crate) fn received(&mut self, now: Instant, call: CallId, message: Bytes) {
         let bytes = message.len();
         let inbox = match self.is_ours(call) {
             true => self.replies_of(call).cloned(),
@@ -280,11 +281,14 @@ impl Driver {
                 running.and_then(|running| running.requests.clone())
             }
         };
-        match inbox {
-            Some(inbox) => self.wakers.extend(inbox.push(message)),
+        let Some(inbox) = inbox else {
             // The handler let its requests go, and still works: the caller may go on sending.
-            None => self.connection.consume(call, 1, bytes),
-        }
+            return self.connection.consume(call, 1, bytes);
+        };
+        let (connection, input) = (&mut self.connection, &mut self.input);
+        let more = std::iter::from_fn(|| connection.poll_message(now, call, input));
+        let reader = inbox.push_all(std::iter::once(message).chain(more));
+        self.wakers.extend(reader);
     }
 
     /// The caller sends no more requests.
@@ -330,21 +334,26 @@ impl Driver {
         current.is_some_and(|current| Arc::ptr_eq(current, inbox))
     }
 
-    /// The next message of a stream of ours.
-    pub(crate) fn send_message(&mut self, outbox: &Arc<Outbox>, message: Bytes) {
+    /// The next messages of a stream of ours.
+    pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Vec<Bytes>) {
         let call = outbox.call();
         if !self.is_sending(outbox) {
             return;
         }
-        let bytes = message.len();
-        match self.connection.send_message(call, message, false) {
-            Ok(has_left) => self.wakers.extend(outbox.handled(bytes, has_left)),
-            Err(reason) => {
-                let text = format!("a message of the stream is too large: {reason}");
-                let status = Status::resource_exhausted(text);
-                self.end_stream(call, Err(status));
+        let (mut left, mut blocked) = (0, 0);
+        for message in messages {
+            let cost = message_cost(&message);
+            match self.connection.send_message(call, message, false) {
+                Ok(true) => left += cost,
+                Ok(false) => blocked += cost,
+                Err(reason) => {
+                    let text = format!("a message of the stream is too large: {reason}");
+                    let status = Status::resource_exhausted(text);
+                    return self.end_stream(call, Err(status));
+                }
             }
         }
+        self.wakers.extend(outbox.handled(left, blocked));
     }
 
     pub(crate) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {

@@ -34,8 +34,8 @@ pub(crate) enum Command {
     Answer(Handled, Result<Response>),
     /// The handler of a one-way message has ended; the credit that the message had cost.
     Served(u64),
-    /// The next message of a stream.
-    Message(Arc<Outbox>, Bytes),
+    /// The next messages of a stream.
+    Messages(Arc<Outbox>, Vec<Bytes>),
     /// A stream has ended.
     Finish(Arc<Outbox>, Result<()>),
     /// Messages of a stream were read.

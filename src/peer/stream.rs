@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -14,7 +17,7 @@ use wawo_protocol::CallId;
 
 use crate::{
     body::Streaming,
-    panic::caught,
+    panic::caught_items,
     peer::{Handle, Shared, mailbox::Command},
     status::{Result, Status},
 };
@@ -24,6 +27,8 @@ use crate::{
 pub(crate) struct Inbox {
     call: CallId,
     state: Mutex<InboxState>,
+    /// The call was given up, and what was not read is not to be.
+    is_cancelled: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +72,7 @@ impl Inbox {
         Arc::new(Self {
             call,
             state: Mutex::default(),
+            is_cancelled: AtomicBool::new(false),
         })
     }
 
@@ -76,9 +82,16 @@ impl Inbox {
 
     /// Adds a message; returns the waker of the reader.
     pub(crate) fn push(&self, message: Bytes) -> Option<Waker> {
+        self.push_all(std::iter::once(message))
+    }
+
+    /// Adds messages, as long as there are some; returns the waker of the reader.
+    pub(crate) fn push_all(&self, messages: impl Iterator<Item = Bytes>) -> Option<Waker> {
         let mut state = self.lock();
-        let message = state.keep(message);
-        state.messages.push_back(message);
+        for message in messages {
+            let message = state.keep(message);
+            state.messages.push_back(message);
+        }
         state.reader.take()
     }
 
@@ -94,6 +107,7 @@ impl Inbox {
 
     /// The call was given up: what was not read is let go.
     pub(crate) fn cancel(&self, status: Status) -> Option<Waker> {
+        self.is_cancelled.store(true, Ordering::Release);
         self.lock().messages.clear();
         self.end(Err(status))
     }
@@ -104,6 +118,7 @@ impl Inbox {
         Streaming::new(Reader {
             inbox: self,
             peer,
+            taken: VecDeque::new(),
             read: Read::default(),
         })
     }
@@ -116,6 +131,8 @@ impl Inbox {
 struct Reader {
     inbox: Arc<Inbox>,
     peer: Arc<Handle>,
+    /// Messages that it took out of the inbox, all that were there at once.
+    taken: VecDeque<Bytes>,
     /// Read and not yet told to the driver.
     read: Read,
 }
@@ -132,6 +149,13 @@ pub(crate) struct Read {
 const TELL_COST: usize = wawo_protocol::MIN_CREDIT_BYTES as usize / 4;
 
 impl Reader {
+    fn took(&mut self, message: Bytes) -> Bytes {
+        self.read.messages += 1;
+        self.read.bytes += message.len();
+        self.tell(TELL_COST);
+        message
+    }
+
     fn tell(&mut self, least: usize) {
         if self.read.bytes + self.read.messages * MESSAGE_COST >= least {
             let read = std::mem::take(&mut self.read);
@@ -145,13 +169,18 @@ impl Stream for Reader {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let mut state = self.inbox.lock();
-        if let Some(message) = state.messages.pop_front() {
+        let this = &mut *self;
+        if this.inbox.is_cancelled.load(Ordering::Acquire) {
+            this.taken.clear();
+        }
+        if let Some(message) = this.taken.pop_front() {
+            return Poll::Ready(Some(Ok(this.took(message))));
+        }
+        let mut state = this.inbox.lock();
+        std::mem::swap(&mut state.messages, &mut this.taken);
+        if let Some(message) = this.taken.pop_front() {
             drop(state);
-            self.read.messages += 1;
-            self.read.bytes += message.len();
-            self.tell(TELL_COST);
-            return Poll::Ready(Some(Ok(message)));
+            return Poll::Ready(Some(Ok(this.took(message))));
         }
         if state.is_ended {
             let end = state.end.take();
@@ -162,7 +191,7 @@ impl Stream for Reader {
         state.shelf = BytesMut::new();
         drop(state);
         // The sender may be waiting for just this credit.
-        self.tell(1);
+        this.tell(1);
         Poll::Pending
     }
 }
@@ -203,6 +232,14 @@ const OUTBOXES_BYTES: usize = 1024 * 1024;
 /// What a message counts besides its bytes, so that empty ones are bounded too.
 const MESSAGE_COST: usize = wawo_protocol::MESSAGE_COST_BYTES as usize;
 
+/// How many messages a stream gives its driver at once; fewer if they are large.
+const MAX_BATCH: usize = 64;
+
+/// What a message counts in an outbox.
+pub(crate) fn message_cost(message: &Bytes) -> usize {
+    message.len() + MESSAGE_COST
+}
+
 impl Outbox {
     pub(crate) fn new(call: CallId, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
@@ -216,15 +253,15 @@ impl Outbox {
         self.call
     }
 
-    /// A message has left, or waits for credit until [`unblock`](Self::unblock).
-    pub(crate) fn handled(&self, bytes: usize, has_left: bool) -> Option<Waker> {
+    /// Messages of this cost have left, and others wait for credit until
+    /// [`unblock`](Self::unblock).
+    pub(crate) fn handled(&self, left: usize, blocked: usize) -> Option<Waker> {
         let mut state = self.lock();
-        let cost = bytes + MESSAGE_COST;
-        if !has_left {
-            state.blocked += cost;
-            return None;
+        state.blocked += blocked;
+        match left {
+            0 => None,
+            left => self.release(&mut state, left),
         }
-        self.release(&mut state, cost)
     }
 
     /// All that waited for credit has left.
@@ -251,8 +288,8 @@ impl Outbox {
         Poll::Pending
     }
 
-    fn hold(&self, bytes: usize) {
-        let cost = bytes + MESSAGE_COST;
+    fn hold(&self, messages: &[Bytes]) {
+        let cost = messages.iter().map(message_cost).sum();
         self.lock().held += cost;
         self.shared.outboxes.fetch_add(cost, Ordering::Relaxed);
     }
@@ -274,15 +311,23 @@ impl Drop for Outbox {
 pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
-        let next = poll_fn(|cx| caught(&mut messages, cx)).await;
-        match next {
-            Some(Ok(message)) => {
-                outbox.hold(message.len());
-                let command = Command::Message(outbox.clone(), message);
-                outbox.shared.mailbox.push_end(command);
+        let mut batch = Vec::new();
+        let polled = poll_fn(|cx| {
+            let polled = caught_items(&mut messages, cx, &mut batch, MAX_BATCH);
+            // What is ready goes, whether more is or not.
+            match polled.is_pending() && batch.is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(polled),
             }
-            None => break Ok(()),
-            Some(Err(status)) => break Err(status),
+        });
+        let polled = polled.await;
+        if !batch.is_empty() {
+            outbox.hold(&batch);
+            let command = Command::Messages(outbox.clone(), batch);
+            outbox.shared.mailbox.push_end(command);
+        }
+        if let Poll::Ready(Some(end)) = polled {
+            break end;
         }
     };
     let command = Command::Finish(outbox.clone(), end);

@@ -64,6 +64,8 @@ pub struct Connection<T> {
     peer_default_timeout: Option<std::time::Duration>,
     output: Output,
     events: VecDeque<Event<T>>,
+    /// What `poll_message` found wrong, for `poll_event` to tell.
+    fault: Option<PeerMisbehaved>,
     ours: Table<OurCall<T>>,
     /// Calls that wait for a slot, or for the hello to tell the limits.
     waiting: VecDeque<Waiting<T>>,
@@ -160,6 +162,7 @@ impl<T> Connection<T> {
             peer_default_timeout: None,
             output,
             events: VecDeque::new(),
+            fault: None,
             ours: Table::default(),
             waiting: VecDeque::new(),
             waiting_one_way: VecDeque::new(),
@@ -212,6 +215,11 @@ impl<T> Connection<T> {
                 self.unread = input.len();
                 return Ok(Some(event));
             }
+            if let Some(fault) = self.fault.take() {
+                let error = ConnectionError::PeerMisbehaved(fault);
+                self.end_with(&error);
+                return Err(error);
+            }
             if self.phase == Phase::Closed {
                 return Ok(None);
             }
@@ -225,6 +233,38 @@ impl<T> Connection<T> {
                     self.end_with(&error);
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// The next message of a stream, if it comes right now, whole and in one packet; what follows
+    /// a message of a stream is most often another one. Anything else is left to
+    /// [`poll_event`](Self::poll_event), which need not be called in between.
+    pub fn poll_message(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        input: &mut BytesMut,
+    ) -> Option<bytes::Bytes> {
+        if self.phase != Phase::Open || !self.events.is_empty() {
+            return None;
+        }
+        let chunk = packet::decode_message(input, call, &self.config.limits)?;
+        self.unread = input.len();
+        self.partial_since = None;
+        let event = match call.side() == self.side {
+            true => self.handle_our_message(now, call, chunk, false),
+            false => self.handle_their_message(call, chunk, false),
+        };
+        match event {
+            Ok(Some(Event::Message { message, .. })) => Some(message),
+            Ok(event) => {
+                self.events.extend(event);
+                None
+            }
+            Err(fault) => {
+                self.fault = Some(fault);
+                None
             }
         }
     }

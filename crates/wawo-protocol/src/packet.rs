@@ -19,6 +19,7 @@ mod head;
 
 use bytes::Bytes;
 
+pub(crate) use crate::packet::decode::decode_message;
 pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_chunk, put_reply};
 pub use crate::packet::{
     decode::{PREFACE, decode, decode_preface},

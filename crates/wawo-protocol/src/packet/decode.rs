@@ -7,7 +7,7 @@ use crate::{
     config::{Limits, MIN_PACKET_BYTES},
     error::PeerMisbehaved,
     hello::Hello,
-    id::{MethodId, ServiceId},
+    id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
     packet::{
         Call, Chunk, CreditOf, End, Packet, Reply,
@@ -73,6 +73,27 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     let mut packet = input.split_to(whole).freeze();
     packet.advance(HEAD_BYTES);
     decode_payload(head, Payload::new(head.kind, packet), limits).map(Some)
+}
+
+/// Takes the next packet off `input` if it is a whole message of this call, and nothing more: no
+/// chunk, and not the last. `None` leaves `input` as it is.
+pub(crate) fn decode_message(input: &mut BytesMut, call: CallId, limits: &Limits) -> Option<Chunk> {
+    let head = input.first_chunk::<HEAD_BYTES>()?;
+    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *head;
+    let length = u32::from_be_bytes([l0, l1, l2, l3]);
+    let is_plain = kind == Kind::Message as u8 && [flags, c0, c1] == [0; 3];
+    let is_of_call = u32::from_be_bytes([i0, i1, i2, i3]) == call.to_wire();
+    let whole = HEAD_BYTES + length as usize;
+    if !is_plain || !is_of_call || length > limits.max_packet_bytes || input.len() < whole {
+        return None;
+    }
+    input.advance(HEAD_BYTES);
+    Some(Chunk {
+        bytes: input.split_to(length as usize).freeze(),
+        total: None,
+        more: false,
+        end: false,
+    })
 }
 
 fn decode_payload(
@@ -256,7 +277,7 @@ fn utf8(kind: Kind, bytes: &[u8]) -> Result<String, PeerMisbehaved> {
         .map_err(|_| PeerMisbehaved::Text(kind.name()))
 }
 
-fn call_id(head: &Head) -> Result<crate::id::CallId, PeerMisbehaved> {
+fn call_id(head: &Head) -> Result<CallId, PeerMisbehaved> {
     head.call.ok_or_else(|| PeerMisbehaved::Head {
         kind: head.kind.name(),
         field: "call id",

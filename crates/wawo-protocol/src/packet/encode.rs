@@ -195,12 +195,11 @@ fn put_head(
 ) {
     // Whoever calls has kept the payload below `max_packet_bytes`, which fits into 31 bits.
     debug_assert!(u32::try_from(length).is_ok());
-    out.reserve(12);
-    out.put_u32(length as u32);
-    out.put_u8(kind as u8);
-    out.put_u8(flags);
-    out.put_u16(code);
-    out.put_u32(call.map_or(0, CallId::to_wire));
+    let [l0, l1, l2, l3] = (length as u32).to_be_bytes();
+    let [c0, c1] = code.to_be_bytes();
+    let [i0, i1, i2, i3] = call.map_or(0, CallId::to_wire).to_be_bytes();
+    let kind = kind as u8;
+    out.put_slice(&[l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3]);
 }
 
 fn put_hello(out: &mut BytesMut, hello: &hello::Hello) {
