@@ -17,11 +17,10 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
     /// The bytes of a message.
     fn encode(self, message: &T) -> Bytes;
 
-    /// The bytes of a message, as a part of a buffer that holds those of many: cheaper where many
-    /// messages follow each other. By default as [`encode`](Self::encode).
-    fn encode_into(self, message: &T, buffer: &mut BytesMut) -> Bytes {
-        let _ = buffer;
-        self.encode(message)
+    /// Appends the bytes of a message to a buffer: cheaper where many follow each other. By default
+    /// as [`encode`](Self::encode), with a copy.
+    fn encode_to(self, message: &T, buffer: &mut BytesMut) {
+        buffer.extend_from_slice(&self.encode(message));
     }
 
     /// The message in these bytes. Parts of it may share them.
@@ -41,25 +40,15 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
 )]
 pub struct Prost;
 
-/// The size of a buffer that several messages share.
-const SHARED_BYTES: usize = 8 * 1024;
-
 #[diagnostic::do_not_recommend]
 impl<T: prost::Message + Default> Codec<T> for Prost {
     fn encode(self, message: &T) -> Bytes {
         message.encode_to_vec().into()
     }
 
-    fn encode_into(self, message: &T, buffer: &mut BytesMut) -> Bytes {
-        let length = message.encoded_len();
-        if length > SHARED_BYTES / 4 {
-            return self.encode(message);
-        }
-        if buffer.capacity() - buffer.len() < length {
-            *buffer = BytesMut::with_capacity(SHARED_BYTES);
-        }
+    fn encode_to(self, message: &T, buffer: &mut BytesMut) {
+        buffer.reserve(message.encoded_len());
         message.encode_raw(buffer);
-        buffer.split().freeze()
     }
 
     fn decode(self, bytes: Bytes) -> Result<T, BoxError> {

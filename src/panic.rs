@@ -8,7 +8,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
+use wawo_protocol::packet::Run;
 
 use crate::{
     body::Streaming,
@@ -36,15 +38,14 @@ pub(crate) fn caught<T>(
     }
 }
 
-/// The items of a stream that are ready, `max` at most, as [`Streaming::poll_items`] has them; it
-/// fails if it panics.
-pub(crate) fn caught_items<T>(
-    stream: &mut Streaming<T>,
+/// The messages of a stream that are ready, as [`Streaming::poll_run`] has them; it fails if it
+/// panics.
+pub(crate) fn caught_run(
+    stream: &mut Streaming<Bytes>,
     cx: &mut Context<'_>,
-    items: &mut Vec<T>,
-    max: usize,
+    run: &mut Run,
 ) -> Poll<Option<Result<()>>> {
-    match catch(|| stream.poll_items(cx, items, max)) {
+    match catch(|| stream.poll_run(cx, run)) {
         Ok(poll) => poll,
         Err(status) => {
             *stream = Streaming::empty();

@@ -10,7 +10,7 @@ use std::{
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::sync::mpsc;
-use wawo_protocol::Code;
+use wawo_protocol::{Code, packet::Run};
 
 use crate::status::{Delivery, Result, Status};
 
@@ -28,19 +28,22 @@ pub struct Streaming<T> {
     end: Option<StreamEnd>,
 }
 
-/// A stream that can give several items at once, so that what is done around them is done once.
+/// A stream of messages that can put many of them into packets at once, so that what is done around
+/// them is done once.
 pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
-    /// Takes the items that are ready now, `max` at most. Resolves when the stream has ended, to
-    /// how, or when it has given `max` items, to `None`.
-    fn poll_items(
+    /// Puts the messages that are ready now into packets, until these have some length. Resolves
+    /// when the stream has ended, to how; to `None` when there may be more.
+    fn poll_run(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        items: &mut Vec<T>,
-        max: usize,
-    ) -> Poll<Option<Result<()>>> {
-        while items.len() < max {
+        run: &mut Run,
+    ) -> Poll<Option<Result<()>>>
+    where
+        T: AsRef<[u8]>,
+    {
+        while run.packet_bytes() < RUN_BYTES {
             match ready!(self.as_mut().poll_next(cx)) {
-                Some(Ok(item)) => items.push(item),
+                Some(Ok(item)) => run.push(|buffer| buffer.extend_from_slice(item.as_ref())),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => return Poll::Ready(Some(Ok(()))),
             }
@@ -48,6 +51,9 @@ pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
         Poll::Ready(None)
     }
 }
+
+/// With packets of this length, a run is given away.
+pub(crate) const RUN_BYTES: usize = 16 * 1024;
 
 pin_project! {
     /// Any stream.
@@ -148,17 +154,19 @@ impl<T> Streaming<T> {
             .transpose()
     }
 
-    /// See [`Items::poll_items`]. Items that were taken count, whatever it resolves to.
-    pub(crate) fn poll_items(
+    /// See [`Items::poll_run`]. Messages that were put into packets count, whatever it resolves to.
+    pub(crate) fn poll_run(
         &mut self,
         cx: &mut Context<'_>,
-        items: &mut Vec<T>,
-        max: usize,
-    ) -> Poll<Option<Result<()>>> {
+        run: &mut Run,
+    ) -> Poll<Option<Result<()>>>
+    where
+        T: AsRef<[u8]>,
+    {
         let Some(inner) = self.inner.as_mut() else {
             return Poll::Ready(Some(Ok(())));
         };
-        let end = ready!(inner.as_mut().poll_items(cx, items, max));
+        let end = ready!(inner.as_mut().poll_run(cx, run));
         match &end {
             Some(Ok(())) => self.ended(StreamEnd::Completed),
             Some(Err(status)) => self.ended(StreamEnd::of(status)),

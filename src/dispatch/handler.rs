@@ -7,11 +7,12 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
+use wawo_protocol::packet::Run;
 
 use crate::{
-    body::{Body, Items, Streaming},
+    body::{Body, Items, RUN_BYTES, Streaming},
     call::Watched,
     codec::Codec,
     context::{CancelOnDrop, Context},
@@ -220,7 +221,6 @@ where
         replies,
         context,
         cancel,
-        buffer: BytesMut::new(),
     }))
 }
 
@@ -231,55 +231,51 @@ struct Replies<C, R> {
     replies: Streaming<R>,
     context: Context,
     cancel: CancelOnDrop,
-    /// Where small replies are encoded, one after the other.
-    buffer: BytesMut,
 }
 
-/// How many bytes are encoded before they are given away.
-const BATCH_BYTES: usize = 16 * 1024;
-
 impl<C: Codec<R>, R> Replies<C, R> {
-    /// Outside of this no code of the application runs.
+    /// Takes replies until `take` has enough.
     fn poll_in_context(
         &mut self,
         cx: &mut task::Context<'_>,
-        items: &mut Vec<Bytes>,
-        max: usize,
+        mut take: impl FnMut(C, R) -> Enough,
     ) -> Poll<Option<Result<()>>> {
-        let (codec, replies, buffer) = (self.codec, &mut self.replies, &mut self.buffer);
-        let mut bytes = 0;
+        let (codec, replies) = (self.codec, &mut self.replies);
         let poll = || {
-            while items.len() < max && bytes < BATCH_BYTES {
+            loop {
                 match ready!(Pin::new(&mut *replies).poll_next(cx)) {
-                    Some(Ok(reply)) => {
-                        let reply = codec.encode_into(&reply, buffer);
-                        bytes += reply.len();
-                        items.push(reply);
-                    }
+                    Some(Ok(reply)) => match take(codec, reply) {
+                        Enough::No => {}
+                        Enough::Yes => return Poll::Ready(None),
+                    },
                     Some(Err(status)) => return Poll::Ready(Some(Err(status.answered()))),
                     None => return Poll::Ready(Some(Ok(()))),
                 }
             }
-            Poll::Ready(None)
         };
         let polled = self.context.sync_scope(poll);
-        match &polled {
-            Poll::Ready(Some(Ok(()))) => self.cancel.disarm(),
-            // An idle stream holds no buffer.
-            Poll::Pending => self.buffer = BytesMut::new(),
-            Poll::Ready(_) => {}
+        if let Poll::Ready(Some(Ok(()))) = &polled {
+            self.cancel.disarm();
         }
         polled
     }
+}
+
+enum Enough {
+    Yes,
+    No,
 }
 
 impl<C: Codec<R>, R> Stream for Replies<C, R> {
     type Item = Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let mut one = Vec::new();
-        let end = self.get_mut().poll_in_context(cx, &mut one, 1);
-        match one.pop() {
+        let mut one = None;
+        let end = self.get_mut().poll_in_context(cx, |codec, reply| {
+            one = Some(codec.encode(&reply));
+            Enough::Yes
+        });
+        match one {
             Some(reply) => Poll::Ready(Some(Ok(reply))),
             None => end.map(|end| end.and_then(Result::err).map(Err)),
         }
@@ -287,12 +283,17 @@ impl<C: Codec<R>, R> Stream for Replies<C, R> {
 }
 
 impl<C: Codec<R>, R> Items<Bytes> for Replies<C, R> {
-    fn poll_items(
+    fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
-        items: &mut Vec<Bytes>,
-        max: usize,
+        run: &mut Run,
     ) -> Poll<Option<Result<()>>> {
-        self.get_mut().poll_in_context(cx, items, max)
+        self.get_mut().poll_in_context(cx, |codec, reply| {
+            run.push(|buffer| codec.encode_to(&reply, buffer));
+            match run.packet_bytes() < RUN_BYTES {
+                true => Enough::No,
+                false => Enough::Yes,
+            }
+        })
     }
 }

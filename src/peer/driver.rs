@@ -56,6 +56,9 @@ pub(crate) struct Driver {
     pub(crate) is_draining: bool,
     /// Calls that came through more calls than this are refused.
     pub(crate) max_call_depth: u32,
+    /// What each stream of the other side may send before it is granted more, or all of them
+    /// together if that is less.
+    pub(crate) credit: u32,
     /// To be woken after the work at hand, without locks.
     pub(crate) wakers: Vec<Waker>,
     timer: Pin<Box<Sleep>>,
@@ -93,6 +96,9 @@ pub(crate) fn start(
 ) -> Result<(Peer, JoinHandle<()>), ConfigError> {
     let shared = Shared::new(side, address, config.default_timeout, teller);
     let max_call_depth = config.max_call_depth;
+    let limits = &config.limits;
+    let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
+    let credit = limits.initial_credit_bytes.min(all);
     let connection = Connection::new(side, config, clock())?;
     let handle = Arc::new(Handle {
         shared: shared.clone(),
@@ -111,6 +117,7 @@ pub(crate) fn start(
         is_full: false,
         is_draining: false,
         max_call_depth,
+        credit,
         wakers: Vec::new(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
@@ -265,7 +272,7 @@ impl Driver {
         let mut handled = 0;
         let result = loop {
             match self.connection.poll_event(now, &mut self.input) {
-                Ok(Some(event)) => self.handle_event(cx, now, event),
+                Ok(Some(event)) => self.handle_event(cx, event),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -290,7 +297,7 @@ impl Driver {
         result
     }
 
-    fn handle_event(&mut self, cx: &mut Context<'_>, now: Instant, event: Event<Outgoing>) {
+    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<Outgoing>) {
         match event {
             Event::Called(called) => self.serve(cx, called),
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
@@ -301,7 +308,7 @@ impl Driver {
                 metadata,
                 message,
             } => self.replied(call, metadata, message),
-            Event::Message { call, message } => self.received(now, call, message),
+            Event::Message { call, message } => self.received(call, message),
             Event::Finished(call) => self.requests_finished(call),
             Event::Cancelled(call) | Event::Expired(call) => self.handler_unwanted(call),
             Event::Writable(call) => self.writable(call),

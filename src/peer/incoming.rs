@@ -12,7 +12,10 @@ use tokio::{
     task::{AbortHandle, JoinSet, unconstrained},
     time::timeout_at,
 };
-use wawo_protocol::{CallId, Called, Code, ConnectionError, Metadata, packet::End};
+use wawo_protocol::{
+    CallId, Called, Code, ConnectionError, Metadata,
+    packet::{End, Messages},
+};
 
 use crate::{
     body::Body,
@@ -23,7 +26,7 @@ use crate::{
         driver::Driver,
         mailbox::{Command, Handled},
         outgoing::Sending,
-        stream::{Inbox, Outbox, Read, message_cost},
+        stream::{self, Inbox, Outbox, Piece, Read},
     },
     reply::ReplyFuture,
     request::Request,
@@ -145,9 +148,9 @@ impl Driver {
             (_, Some(message), true) => Body::One(message),
             (None, message, _) => Body::One(message.unwrap_or_default()),
             (Some(call), message, _) => {
-                let requests = Inbox::new(call);
+                let requests = Inbox::new(call, self.credit);
                 if let Some(message) = message {
-                    requests.push(message);
+                    requests.push(Piece::One(message));
                 }
                 self.incoming.begin(call).requests = Some(requests.clone());
                 Body::Many(requests.reader(handle.clone()))
@@ -272,7 +275,7 @@ impl Driver {
 
     /// A message of a stream has come; those of the same stream that come right after it are
     /// taken along.
-    pub(crate) fn received(&mut self, now: Instant, call: CallId, message: Bytes) {
+    pub(crate) fn received(&mut self, call: CallId, message: Bytes) {
         let bytes = message.len();
         let inbox = match self.is_ours(call) {
             true => self.replies_of(call).cloned(),
@@ -285,10 +288,11 @@ impl Driver {
             // The handler let its requests go, and still works: the caller may go on sending.
             return self.connection.consume(call, 1, bytes);
         };
-        let (connection, input) = (&mut self.connection, &mut self.input);
-        let more = std::iter::from_fn(|| connection.poll_message(now, call, input));
-        let reader = inbox.push_all(std::iter::once(message).chain(more));
-        self.wakers.extend(reader);
+        let more = self.connection.poll_messages(call, &mut self.input);
+        self.wakers.extend(inbox.push(Piece::One(message)));
+        if let Some(messages) = more {
+            self.wakers.extend(inbox.push(Piece::Many(messages)));
+        }
     }
 
     /// The caller sends no more requests.
@@ -335,25 +339,23 @@ impl Driver {
     }
 
     /// The next messages of a stream of ours.
-    pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Vec<Bytes>) {
+    pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Messages) {
         let call = outbox.call();
         if !self.is_sending(outbox) {
             return;
         }
-        let (mut left, mut blocked) = (0, 0);
-        for message in messages {
-            let cost = message_cost(&message);
-            match self.connection.send_message(call, message, false) {
-                Ok(true) => left += cost,
-                Ok(false) => blocked += cost,
-                Err(reason) => {
-                    let text = format!("a message of the stream is too large: {reason}");
-                    let status = Status::resource_exhausted(text);
-                    return self.end_stream(call, Err(status));
-                }
+        let all = stream::cost(messages.len(), messages.message_bytes());
+        match self.connection.send_messages(call, messages) {
+            Ok(left) => {
+                let left = stream::cost(left.messages, left.bytes);
+                self.wakers.extend(outbox.handled(left, all - left));
+            }
+            Err(reason) => {
+                let text = format!("a message of the stream is too large: {reason}");
+                let status = Status::resource_exhausted(text);
+                self.end_stream(call, Err(status));
             }
         }
-        self.wakers.extend(outbox.handled(left, blocked));
     }
 
     pub(crate) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {

@@ -6,9 +6,8 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
-use wawo_protocol::{CallId, ConnectionError};
+use wawo_protocol::{CallId, ConnectionError, packet::Messages};
 
 use crate::{
     peer::{
@@ -35,7 +34,7 @@ pub(crate) enum Command {
     /// The handler of a one-way message has ended; the credit that the message had cost.
     Served(u64),
     /// The next messages of a stream.
-    Messages(Arc<Outbox>, Vec<Bytes>),
+    Messages(Arc<Outbox>, Messages),
     /// A stream has ended.
     Finish(Arc<Outbox>, Result<()>),
     /// Messages of a stream were read.

@@ -15,7 +15,7 @@ use crate::{
         Shared,
         driver::Driver,
         mailbox::not_sent,
-        stream::{Inbox, Outbox, pump},
+        stream::{Inbox, Outbox, Piece, pump},
     },
     reply::ReplySlot,
     request::Request,
@@ -107,7 +107,7 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
     let result = match code {
         Code::Ok => {
             if let (Some(replies), Some(message)) = (&token.replies, &message) {
-                wakers.extend(replies.push(message.clone()));
+                wakers.extend(replies.push(Piece::One(message.clone())));
             }
             let body = message.map_or_else(|| Body::Many(Streaming::empty()), Body::One);
             Ok(Response::new(metadata, body))
@@ -186,9 +186,9 @@ impl Driver {
         let (Some(handle), Some(outgoing)) = (handle, self.connection.token(id)) else {
             return;
         };
-        let replies = Inbox::new(id);
+        let replies = Inbox::new(id, self.credit);
         if let Some(message) = message {
-            replies.push(message);
+            replies.push(Piece::One(message));
         }
         outgoing.replies = Some(replies.clone());
         let body = Body::Many(replies.reader(handle));

@@ -11,13 +11,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
-use wawo_protocol::CallId;
+use wawo_protocol::{
+    CallId,
+    packet::{Messages, Run},
+};
 
 use crate::{
     body::Streaming,
-    panic::caught_items,
+    panic::caught_run,
     peer::{Handle, Shared, mailbox::Command},
     status::{Result, Status},
 };
@@ -26,16 +29,24 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Inbox {
     call: CallId,
+    /// The driver hears of reads that cost this much: a quarter of what the sender may send, so
+    /// that it is never left without credit for what was read.
+    tell_cost: usize,
     state: Mutex<InboxState>,
     /// The call was given up, and what was not read is not to be.
     is_cancelled: AtomicBool,
 }
 
+/// What came at once.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    One(Bytes),
+    Many(Messages),
+}
+
 #[derive(Debug, Default)]
 struct InboxState {
-    messages: VecDeque<Bytes>,
-    /// Where small messages are kept, so that they do not hold the buffer they were read into.
-    shelf: BytesMut,
+    messages: VecDeque<Piece>,
     /// How the stream ended, until the reader has heard it.
     end: Option<Result<()>>,
     /// Nothing more comes.
@@ -43,34 +54,30 @@ struct InboxState {
     reader: Option<Waker>,
 }
 
-/// Messages shorter than this are copied when they have to wait.
+/// What is shorter than this is copied when it has to wait, so that it does not keep the buffer that
+/// it was read into, which may be many times as large.
 const SMALL_BYTES: usize = 2 * 1024;
 
-/// How much a shelf has room for at first.
-const SHELF_BYTES: usize = 4 * 1024;
+/// The same of many messages, whose copy is cheaper for each.
+const SMALL_RUN_BYTES: usize = 32 * 1024;
 
-impl InboxState {
-    /// A message that may wait for long: it must not keep more memory than it has bytes.
-    fn keep(&mut self, message: Bytes) -> Bytes {
-        if message.len() >= SMALL_BYTES {
-            return message;
+impl Piece {
+    fn unshared(self) -> Self {
+        match self {
+            Self::One(message) if message.len() < SMALL_BYTES => {
+                Self::One(Bytes::copy_from_slice(&message))
+            }
+            Self::One(message) => Self::One(message),
+            Self::Many(messages) => Self::Many(messages.unshared_below(SMALL_RUN_BYTES)),
         }
-        if self.messages.is_empty() || message.is_empty() {
-            // Often the only one: a shelf would be larger than it.
-            return Bytes::copy_from_slice(&message);
-        }
-        if self.shelf.capacity() < message.len() {
-            self.shelf = BytesMut::with_capacity(SHELF_BYTES);
-        }
-        self.shelf.extend_from_slice(&message);
-        self.shelf.split().freeze()
     }
 }
 
 impl Inbox {
-    pub(crate) fn new(call: CallId) -> Arc<Self> {
+    pub(crate) fn new(call: CallId, credit: u32) -> Arc<Self> {
         Arc::new(Self {
             call,
+            tell_cost: credit as usize / 4,
             state: Mutex::default(),
             is_cancelled: AtomicBool::new(false),
         })
@@ -80,18 +87,11 @@ impl Inbox {
         self.call
     }
 
-    /// Adds a message; returns the waker of the reader.
-    pub(crate) fn push(&self, message: Bytes) -> Option<Waker> {
-        self.push_all(std::iter::once(message))
-    }
-
-    /// Adds messages, as long as there are some; returns the waker of the reader.
-    pub(crate) fn push_all(&self, messages: impl Iterator<Item = Bytes>) -> Option<Waker> {
+    /// Adds messages; returns the waker of the reader.
+    pub(crate) fn push(&self, messages: Piece) -> Option<Waker> {
+        let messages = messages.unshared();
         let mut state = self.lock();
-        for message in messages {
-            let message = state.keep(message);
-            state.messages.push_back(message);
-        }
+        state.messages.push_back(messages);
         state.reader.take()
     }
 
@@ -132,7 +132,7 @@ struct Reader {
     inbox: Arc<Inbox>,
     peer: Arc<Handle>,
     /// Messages that it took out of the inbox, all that were there at once.
-    taken: VecDeque<Bytes>,
+    taken: VecDeque<Piece>,
     /// Read and not yet told to the driver.
     read: Read,
 }
@@ -144,16 +144,28 @@ pub(crate) struct Read {
     pub(crate) bytes: usize,
 }
 
-/// The driver hears of reads that cost this much: a quarter of the least initial credit, so that
-/// the sender is never left without credit for what was read.
-const TELL_COST: usize = wawo_protocol::MIN_CREDIT_BYTES as usize / 4;
-
 impl Reader {
-    fn took(&mut self, message: Bytes) -> Bytes {
+    /// The next message of those that were taken.
+    fn take(&mut self) -> Option<Bytes> {
+        let message = loop {
+            match self.taken.front_mut()? {
+                Piece::Many(messages) => {
+                    if let Some(message) = messages.next() {
+                        break message;
+                    }
+                    self.taken.pop_front();
+                }
+                Piece::One(message) => {
+                    let message = std::mem::take(message);
+                    self.taken.pop_front();
+                    break message;
+                }
+            }
+        };
         self.read.messages += 1;
         self.read.bytes += message.len();
-        self.tell(TELL_COST);
-        message
+        self.tell(self.inbox.tell_cost);
+        Some(message)
     }
 
     fn tell(&mut self, least: usize) {
@@ -173,22 +185,20 @@ impl Stream for Reader {
         if this.inbox.is_cancelled.load(Ordering::Acquire) {
             this.taken.clear();
         }
-        if let Some(message) = this.taken.pop_front() {
-            return Poll::Ready(Some(Ok(this.took(message))));
+        if let Some(message) = this.take() {
+            return Poll::Ready(Some(Ok(message)));
         }
         let mut state = this.inbox.lock();
         std::mem::swap(&mut state.messages, &mut this.taken);
-        if let Some(message) = this.taken.pop_front() {
+        if !this.taken.is_empty() {
             drop(state);
-            return Poll::Ready(Some(Ok(this.took(message))));
+            return Poll::Ready(this.take().map(Ok));
         }
         if state.is_ended {
             let end = state.end.take();
             return Poll::Ready(end.and_then(Result::err).map(Err));
         }
         state.reader = Some(cx.waker().clone());
-        // An idle stream holds no buffer.
-        state.shelf = BytesMut::new();
         drop(state);
         // The sender may be waiting for just this credit.
         this.tell(1);
@@ -232,12 +242,9 @@ const OUTBOXES_BYTES: usize = 1024 * 1024;
 /// What a message counts besides its bytes, so that empty ones are bounded too.
 const MESSAGE_COST: usize = wawo_protocol::MESSAGE_COST_BYTES as usize;
 
-/// How many messages a stream gives its driver at once; fewer if they are large.
-const MAX_BATCH: usize = 64;
-
-/// What a message counts in an outbox.
-pub(crate) fn message_cost(message: &Bytes) -> usize {
-    message.len() + MESSAGE_COST
+/// What messages count in an outbox.
+pub(crate) fn cost(messages: usize, bytes: usize) -> usize {
+    bytes + messages * MESSAGE_COST
 }
 
 impl Outbox {
@@ -288,8 +295,7 @@ impl Outbox {
         Poll::Pending
     }
 
-    fn hold(&self, messages: &[Bytes]) {
-        let cost = messages.iter().map(message_cost).sum();
+    fn hold(&self, cost: usize) {
         self.lock().held += cost;
         self.shared.outboxes.fetch_add(cost, Ordering::Relaxed);
     }
@@ -309,21 +315,22 @@ impl Drop for Outbox {
 /// Carries a stream to the driver, as fast as it takes it. The driver aborts the task when the
 /// call is over. A stream that panics fails.
 pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
+    let mut run = Run::new(outbox.call());
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
-        let mut batch = Vec::new();
         let polled = poll_fn(|cx| {
-            let polled = caught_items(&mut messages, cx, &mut batch, MAX_BATCH);
+            let polled = caught_run(&mut messages, cx, &mut run);
             // What is ready goes, whether more is or not.
-            match polled.is_pending() && batch.is_empty() {
+            match polled.is_pending() && run.messages() == 0 {
                 true => Poll::Pending,
                 false => Poll::Ready(polled),
             }
         });
         let polled = polled.await;
-        if !batch.is_empty() {
-            outbox.hold(&batch);
-            let command = Command::Messages(outbox.clone(), batch);
+        if run.messages() > 0 {
+            let messages = run.take();
+            outbox.hold(cost(messages.len(), messages.message_bytes()));
+            let command = Command::Messages(outbox.clone(), messages);
             outbox.shared.mailbox.push_end(command);
         }
         if let Poll::Ready(Some(end)) = polled {
@@ -337,35 +344,40 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
 #[cfg(test)]
 mod tests {
     use bytes::{Bytes, BytesMut};
-    use wawo_protocol::{CallId, Side};
+    use wawo_protocol::{CallId, Side, packet::Run};
 
-    use super::{Inbox, SMALL_BYTES};
+    use super::{Inbox, Piece, SMALL_BYTES, SMALL_RUN_BYTES};
+
+    const CALL: CallId = CallId::new(Side::Connecting, 0);
 
     #[test]
     fn messages_that_wait_do_not_hold_the_buffer_they_were_read_into() {
-        let inbox = Inbox::new(CallId::new(Side::Connecting, 0));
+        let inbox = Inbox::new(CALL, 0);
         let mut buffer = BytesMut::from(&vec![7; 128 * 1024][..]);
         for length in [0, 1, 5, 1_000, SMALL_BYTES - 1] {
-            inbox.push(buffer.split_to(length).freeze());
+            inbox.push(Piece::One(buffer.split_to(length).freeze()));
         }
-        // Nothing else holds the buffer, so it can be taken back whole.
-        let rest = buffer.freeze();
-        assert!(rest.is_unique());
-        let waiting = &inbox.lock().messages;
-        let lengths: Vec<_> = waiting.iter().map(Bytes::len).collect();
-        assert_eq!(lengths, [0, 1, 5, 1_000, SMALL_BYTES - 1]);
-        assert!(
-            waiting
-                .iter()
-                .all(|message| message.iter().all(|byte| *byte == 7))
-        );
+        // Nothing else holds the buffer.
+        assert!(buffer.freeze().is_unique());
+        let mut run = Run::new(CALL);
+        run.push(|buffer| buffer.extend_from_slice(&[7; SMALL_RUN_BYTES - 13]));
+        let messages = run.take();
+        let before = messages.clone().next().unwrap();
+        inbox.push(Piece::Many(messages));
+        let Some(Piece::Many(kept)) = inbox.lock().messages.pop_back() else {
+            panic!("it was put there");
+        };
+        assert_ne!(kept.clone().next().unwrap().as_ptr(), before.as_ptr());
     }
 
     #[test]
     fn a_large_message_is_not_copied() {
-        let inbox = Inbox::new(CallId::new(Side::Connecting, 0));
+        let inbox = Inbox::new(CALL, 0);
         let large = Bytes::from(vec![7; SMALL_BYTES]);
-        inbox.push(large.clone());
-        assert_eq!(inbox.lock().messages[0].as_ptr(), large.as_ptr());
+        inbox.push(Piece::One(large.clone()));
+        let Some(Piece::One(kept)) = inbox.lock().messages.pop_back() else {
+            panic!("it was put there");
+        };
+        assert_eq!(kept.as_ptr(), large.as_ptr());
     }
 }

@@ -13,10 +13,11 @@ use bytes::BytesMut;
 
 pub use crate::connection::{
     event::{Called, Ended, Event, NewCall, NotStarted},
+    incoming::Left,
     outgoing::StartedCall,
 };
 use crate::{
-    call::{Granted, Spending, Table},
+    call::{Granted, MESSAGE_COST_BYTES, Spending, Table, cost},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
@@ -29,7 +30,7 @@ use crate::{
     hello::Hello,
     id::{CallId, Side},
     output::Output,
-    packet::{self, CreditOf, PREFACE, Packet},
+    packet::{self, CreditOf, HEAD_BYTES, Messages, PREFACE, Packet},
 };
 
 /// The protocol state of one connection, seen from one side.
@@ -64,8 +65,6 @@ pub struct Connection<T> {
     peer_default_timeout: Option<std::time::Duration>,
     output: Output,
     events: VecDeque<Event<T>>,
-    /// What `poll_message` found wrong, for `poll_event` to tell.
-    fault: Option<PeerMisbehaved>,
     ours: Table<OurCall<T>>,
     /// Calls that wait for a slot, or for the hello to tell the limits.
     waiting: VecDeque<Waiting<T>>,
@@ -162,7 +161,6 @@ impl<T> Connection<T> {
             peer_default_timeout: None,
             output,
             events: VecDeque::new(),
-            fault: None,
             ours: Table::default(),
             waiting: VecDeque::new(),
             waiting_one_way: VecDeque::new(),
@@ -215,11 +213,6 @@ impl<T> Connection<T> {
                 self.unread = input.len();
                 return Ok(Some(event));
             }
-            if let Some(fault) = self.fault.take() {
-                let error = ConnectionError::PeerMisbehaved(fault);
-                self.end_with(&error);
-                return Err(error);
-            }
             if self.phase == Phase::Closed {
                 return Ok(None);
             }
@@ -237,36 +230,53 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The next message of a stream, if it comes right now, whole and in one packet; what follows
-    /// a message of a stream is most often another one. Anything else is left to
+    /// The next messages of a stream, if they come right now, each whole and in one packet: what
+    /// follows a message of a stream is most often another one. Anything else is left to
     /// [`poll_event`](Self::poll_event), which need not be called in between.
-    pub fn poll_message(
-        &mut self,
-        now: Instant,
-        call: CallId,
-        input: &mut BytesMut,
-    ) -> Option<bytes::Bytes> {
+    pub fn poll_messages(&mut self, call: CallId, input: &mut BytesMut) -> Option<Messages> {
         if self.phase != Phase::Open || !self.events.is_empty() {
             return None;
         }
-        let chunk = packet::decode_message(input, call, &self.config.limits)?;
+        let limits = &self.config.limits;
+        let (receiving, held, granted) = match call.side() == self.side {
+            true => {
+                let (receiving, held) = self.ours.get_mut(call.index())?.reading()?;
+                (receiving, held, &mut self.reply_granted)
+            }
+            false => {
+                let (receiving, held) = self.theirs.get_mut(call.index())?.reading()?;
+                (receiving, held, &mut self.request_granted)
+            }
+        };
+        let (mut length, mut messages, mut largest) = (0, 0, 0);
+        let (mut credit, mut budget) = (receiving.credit(), granted.left());
+        // As one at a time: what breaks a rule is left for `poll_event` to find.
+        while let Some(bytes) = packet::plain_message(&input[length..], call, limits) {
+            if bytes as u64 > credit || budget <= 0 || bytes > limits.max_message_bytes as usize {
+                break;
+            }
+            credit -= bytes as u64;
+            budget -= cost(bytes) as i64;
+            length += HEAD_BYTES + bytes;
+            messages += 1;
+            largest = largest.max(bytes);
+        }
+        if messages == 0 {
+            return None;
+        }
+        let run = Messages::received(input.split_to(length).freeze(), messages, largest);
+        let paid = run.message_bytes() as u64 + messages as u64 * MESSAGE_COST_BYTES;
+        granted.pay(paid);
+        *held += paid;
+        receiving.received(run.message_bytes());
+        if let Some(bytes) = receiving.grant() {
+            let of = CreditOf::Call(call);
+            Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+        self.strikes.useful();
         self.unread = input.len();
         self.partial_since = None;
-        let event = match call.side() == self.side {
-            true => self.handle_our_message(now, call, chunk, false),
-            false => self.handle_their_message(call, chunk, false),
-        };
-        match event {
-            Ok(Some(Event::Message { message, .. })) => Some(message),
-            Ok(event) => {
-                self.events.extend(event);
-                None
-            }
-            Err(fault) => {
-                self.fault = Some(fault);
-                None
-            }
-        }
+        Some(run)
     }
 
     /// Reads packets until one means something to the driver.

@@ -77,7 +77,7 @@ pub use crate::{
         Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
         MIN_METADATA_BYTES, MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
     },
-    connection::{Called, Connection, Ended, Event, NewCall, NotStarted, StartedCall},
+    connection::{Called, Connection, Ended, Event, Left, NewCall, NotStarted, StartedCall},
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, MethodId, ServiceId, Side},

@@ -16,14 +16,16 @@
 mod decode;
 mod encode;
 mod head;
+mod run;
 
 use bytes::Bytes;
 
-pub(crate) use crate::packet::decode::decode_message;
+pub(crate) use crate::packet::decode::plain_message;
 pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_chunk, put_reply};
 pub use crate::packet::{
     decode::{PREFACE, decode, decode_preface},
     head::HEAD_BYTES,
+    run::{Messages, Run},
 };
 use crate::{
     code::{CloseCode, Code},

@@ -70,6 +70,11 @@ impl Granted {
         may_begin
     }
 
+    /// What may still be paid; a message may begin while it is above zero.
+    pub(crate) fn left(&self) -> i64 {
+        self.left
+    }
+
     /// A message, or a part of its cost, is no longer held.
     pub(crate) fn free(&mut self, cost: u64) {
         self.freed += cost;

@@ -85,7 +85,7 @@ impl Receiving {
         continues: bool,
         limits: MessageLimits,
     ) -> Result<Received, PeerMisbehaved> {
-        let credit = self.granted - self.received;
+        let credit = self.credit();
         if chunk.bytes.len() as u64 > credit {
             return Err(PeerMisbehaved::OverCredit {
                 call,
@@ -152,6 +152,16 @@ impl Receiving {
             message,
             end: chunk.end,
         }
+    }
+
+    /// What the sender may still send.
+    pub(crate) fn credit(&self) -> u64 {
+        self.granted - self.received
+    }
+
+    /// Whole messages have come, within the credit.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
     }
 
     /// Whether the beginning of a message is here and its end is not.

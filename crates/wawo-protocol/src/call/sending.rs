@@ -6,10 +6,10 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    call::{Spending, cost},
+    call::{MESSAGE_COST_BYTES, Spending, cost},
     config::MAX_LIMIT,
     error::PeerMisbehaved,
-    packet::{BodyFlags, End},
+    packet::{BodyFlags, End, Messages},
 };
 
 /// The sending half of a direction.
@@ -112,6 +112,20 @@ impl Sending {
         }
         self.credit -= length as u32;
         budget.spend(cost(length));
+        true
+    }
+
+    /// Pays for messages that can all leave at once; `false` if they have to be sent one by one.
+    pub(crate) fn spend_for_all(&mut self, messages: &Messages, budget: &mut Spending) -> bool {
+        let bytes = messages.message_bytes();
+        let cost = bytes as u64 + messages.len() as u64 * MESSAGE_COST_BYTES;
+        let in_credit = bytes <= self.credit as usize;
+        let in_budget = u32::try_from(cost).is_ok_and(|cost| budget.has_over(cost));
+        if !self.is_idle() || !in_credit || !in_budget {
+            return false;
+        }
+        self.credit -= bytes as u32;
+        budget.spend(cost);
         true
     }
 

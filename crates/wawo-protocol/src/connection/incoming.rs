@@ -16,7 +16,8 @@ use bytes::Bytes;
 
 use crate::{
     call::{
-        MESSAGE_COST_BYTES, MessageLimits, Next, Received, Receiving, Sending, add_credit, cost,
+        MESSAGE_COST_BYTES, MessageLimits, Next, Received, Receiving, Sending, Spending,
+        add_credit, cost,
     },
     code::Code,
     connection::{
@@ -27,7 +28,7 @@ use crate::{
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
-    packet::{BodyFlags, Call, Chunk, CreditOf, End, Packet, cut, put_chunk, put_reply},
+    packet::{BodyFlags, Call, Chunk, CreditOf, End, Messages, Packet, cut, put_chunk, put_reply},
 };
 
 /// A call of theirs.
@@ -537,6 +538,59 @@ impl<T> Connection<T> {
         check_metadata(metadata, &self.peer)
     }
 
+    /// Sends the next messages of a stream, in a call of either side. Does nothing if the
+    /// direction is over. Returns how many of them, with how many bytes, have left; the others
+    /// wait, and [`Event::Writable`] follows when they have left too.
+    ///
+    /// # Errors
+    ///
+    /// If a message is larger than the other side takes; those before it are sent.
+    pub fn send_messages(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
+        if self.spend_for_all(call, &messages) {
+            let left = Left {
+                messages: messages.len(),
+                bytes: messages.message_bytes(),
+            };
+            self.output.put_payload(messages.into_packets());
+            return Ok(left);
+        }
+        let mut left = Left::default();
+        for message in messages {
+            let bytes = message.len();
+            if self.send_message(call, message, false)? {
+                left.messages += 1;
+                left.bytes += bytes;
+            }
+        }
+        Ok(left)
+    }
+
+    /// Pays for messages that can all leave at once, each in one packet.
+    fn spend_for_all(&mut self, call: CallId, messages: &Messages) -> bool {
+        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
+        if self.is_closed() || self.is_full() || messages.largest() > room {
+            return false;
+        }
+        let (sending, budget) = self.sending_of(call);
+        sending.is_some_and(|sending| sending.spend_for_all(messages, budget))
+    }
+
+    /// The sending half of a direction of ours, and the credit of all calls that it needs.
+    fn sending_of(&mut self, call: CallId) -> (Option<&mut Sending>, &mut Spending) {
+        match call.side() == self.side {
+            true => {
+                let ours = self.ours.get_mut(call.index());
+                let sending = ours.and_then(|ours| ours.sending.as_deref_mut());
+                (sending, &mut self.request_spending)
+            }
+            false => {
+                let theirs = self.theirs.get_mut(call.index());
+                let sending = theirs.and_then(|theirs| theirs.sending.as_deref_mut());
+                (sending, &mut self.reply_spending)
+            }
+        }
+    }
+
     /// Sends the next message of a stream, in a call of either side; `end` if it is the last
     /// request. Does nothing if the direction is over.
     ///
@@ -557,18 +611,7 @@ impl<T> Connection<T> {
         self.check_reply(&Metadata::new(), message.len())?;
         let (room, full) = (self.chunk_room(0), self.is_full());
         let ours = call.side() == self.side;
-        let (sending, budget) = match ours {
-            true => {
-                let ours = self.ours.get_mut(call.index());
-                let sending = ours.and_then(|ours| ours.sending.as_deref_mut());
-                (sending, &mut self.request_spending)
-            }
-            false => {
-                let theirs = self.theirs.get_mut(call.index());
-                let sending = theirs.and_then(|theirs| theirs.sending.as_deref_mut());
-                (sending, &mut self.reply_spending)
-            }
-        };
+        let (sending, budget) = self.sending_of(call);
         let Some(sending) = sending else {
             return Ok(true);
         };
@@ -798,6 +841,16 @@ impl<T> Connection<T> {
     }
 }
 
+/// What of messages that were to be sent has left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// How many of them.
+    pub messages: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
 impl TheirCall {
     fn new(deadline: Option<Instant>, one_way: bool, finished: bool) -> Self {
         Self {
@@ -815,6 +868,14 @@ impl TheirCall {
             receiving: None,
             sending: None,
         }
+    }
+
+    /// What takes in further messages, if the driver hears of them; with what they cost so far.
+    pub(crate) fn reading(&mut self) -> Option<(&mut Receiving, &mut u64)> {
+        if !self.concerns_driver() || self.finished || self.one_way || self.is_partly_received() {
+            return None;
+        }
+        Some((self.receiving.as_deref_mut()?, &mut self.held))
     }
 
     /// Whether the driver has heard of the call and not ended it.

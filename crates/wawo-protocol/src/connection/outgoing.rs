@@ -662,6 +662,16 @@ impl<T> Connection<T> {
     }
 }
 
+impl<T> OurCall<T> {
+    /// What takes in further replies, if the driver hears of them; with what they cost so far.
+    pub(crate) fn reading(&mut self) -> Option<(&mut Receiving, &mut u64)> {
+        let receiving = self.receiving.as_deref_mut()?;
+        let is_read = self.token.is_some() && self.opening.is_none();
+        let is_whole = !receiving.is_partly_received();
+        (is_read && is_whole && self.replied).then_some((receiving, &mut self.held))
+    }
+}
+
 impl<T> Ended<T> {
     /// A call that ends by our own doing.
     fn here(token: T, call: Option<CallId>, code: Code, text: String, sent: bool) -> Self {

@@ -75,25 +75,16 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     decode_payload(head, Payload::new(head.kind, packet), limits).map(Some)
 }
 
-/// Takes the next packet off `input` if it is a whole message of this call, and nothing more: no
-/// chunk, and not the last. `None` leaves `input` as it is.
-pub(crate) fn decode_message(input: &mut BytesMut, call: CallId, limits: &Limits) -> Option<Chunk> {
+/// The length of the message in the first packet of `input`, if it is whole, of this call, and
+/// nothing but a message: no chunk, and not the last.
+pub(crate) fn plain_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
     let head = input.first_chunk::<HEAD_BYTES>()?;
     let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *head;
     let length = u32::from_be_bytes([l0, l1, l2, l3]);
     let is_plain = kind == Kind::Message as u8 && [flags, c0, c1] == [0; 3];
     let is_of_call = u32::from_be_bytes([i0, i1, i2, i3]) == call.to_wire();
-    let whole = HEAD_BYTES + length as usize;
-    if !is_plain || !is_of_call || length > limits.max_packet_bytes || input.len() < whole {
-        return None;
-    }
-    input.advance(HEAD_BYTES);
-    Some(Chunk {
-        bytes: input.split_to(length as usize).freeze(),
-        total: None,
-        more: false,
-        end: false,
-    })
+    let is_whole = length <= limits.max_packet_bytes && input.len() >= HEAD_BYTES + length as usize;
+    (is_plain && is_of_call && is_whole).then_some(length as usize)
 }
 
 fn decode_payload(

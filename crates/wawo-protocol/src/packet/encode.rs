@@ -185,7 +185,7 @@ impl Packet {
     }
 }
 
-fn put_head(
+pub(crate) fn put_head(
     out: &mut BytesMut,
     length: usize,
     kind: Kind,
