@@ -129,9 +129,13 @@ enum Phase {
 /// deadlines cost one look at the table a step. A call ends up to this much late.
 const DEADLINE_STEP: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Above this many waiting bytes, [`Connection::fill_output`] adds no chunks of messages, and
-/// answers wait with their calls, so that a peer that does not read runs out of calls.
+/// Above this many waiting bytes, messages of streams wait, credit or not, and answers wait with
+/// their calls, so that a peer that does not read runs out of calls.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// With this many bytes in it, the output is worth a write. More would only wait there, before what
+/// is said later.
+const FILLED_BYTES: usize = 64 * 1024;
 
 /// With more message bytes in calls that wait, no more should be started.
 const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
@@ -508,7 +512,7 @@ impl<T> Connection<T> {
     }
 
     /// Moves message bytes that wait for their turn into the output, a chunk of each call after
-    /// the other, until the output is full. Call it before writing.
+    /// the other, until the output is worth a write. Call it before writing.
     pub fn fill_output(&mut self) {
         // A close is the last packet.
         if self.is_closed() {
@@ -518,10 +522,8 @@ impl<T> Connection<T> {
             self.blocked_since = None;
         }
         self.grant_budgets();
-        for _ in 0..self.sending.len() {
-            if self.is_full() {
-                break;
-            }
+        // A pass may have little to say for each call, and a write costs the same for little.
+        while self.output.len() < FILLED_BYTES {
             let Some(call) = self.sending.pop_front() else {
                 break;
             };
