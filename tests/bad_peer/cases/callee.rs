@@ -142,7 +142,19 @@ fn statuses() -> Vec<Case> {
         cases.push(case(name, Called, bytes, ended(code, failed)));
     }
     let read = || Outcome::Reply(message("all read"));
-    let rows: [(&str, State, Wire, Outcome); 6] = [
+    let rows: [(&str, State, Wire, Outcome); 8] = [
+        (
+            "a good end and no reply",
+            Called,
+            packet(END_OF).call(2),
+            ended(13, failed),
+        ),
+        (
+            "a reply that is a stream",
+            Called,
+            reply().flags(NO_MESSAGE),
+            ended(13, failed),
+        ),
         (
             "a reply that is no message",
             Called,
