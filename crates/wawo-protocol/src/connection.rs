@@ -16,7 +16,7 @@ pub use crate::connection::{
     outgoing::StartedCall,
 };
 use crate::{
-    call::{Granted, Spending, Table},
+    call::{Granted, Receiving, Spending, Table},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
@@ -97,6 +97,8 @@ pub struct Connection<T> {
     draining_there: bool,
     keep_alive: KeepAlive,
     strikes: Strikes,
+    /// Grants of calls were withheld while the output was full.
+    has_withheld: bool,
     /// No deadline of a call is before this time.
     next_deadline: Option<Instant>,
     /// What was left of the input when it was last looked at: the start of a packet.
@@ -126,8 +128,9 @@ enum Phase {
 /// deadlines cost one look at the table a step. A call ends up to this much late.
 const DEADLINE_STEP: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Above this many waiting bytes, [`Connection::fill_output`] adds no chunks of messages, and
-/// answers wait with their calls, so that a peer that does not read runs out of calls.
+/// Above this many waiting bytes, [`Connection::fill_output`] adds no chunks of messages, answers
+/// wait with their calls, so that a peer that does not read runs out of calls, and credit waits to
+/// be granted.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 
 /// With more message bytes in calls that wait, no more should be started.
@@ -177,6 +180,7 @@ impl<T> Connection<T> {
             draining_there: false,
             keep_alive: KeepAlive::new(now),
             strikes: Strikes::new(now),
+            has_withheld: false,
             next_deadline: None,
             unread: 0,
             partial_since: None,
@@ -455,7 +459,10 @@ impl<T> Connection<T> {
         if self.output.is_empty() {
             self.blocked_since = None;
         }
-        self.grant_budgets();
+        if !self.is_closed() && !self.is_full() {
+            self.grant_budgets();
+            self.grant_withheld();
+        }
         for _ in 0..self.sending.len() {
             if self.is_full() {
                 break;
@@ -476,9 +483,6 @@ impl<T> Connection<T> {
 
     /// Grants again what was freed of the credit of all calls.
     fn grant_budgets(&mut self) {
-        if self.is_closed() {
-            return;
-        }
         if let Some(bytes) = self.request_granted.grant() {
             let of = CreditOf::Requests;
             Packet::Credit { of, bytes }.put(&mut self.output);
@@ -486,6 +490,37 @@ impl<T> Connection<T> {
         if let Some(bytes) = self.reply_granted.grant() {
             let of = CreditOf::Replies;
             Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+    }
+
+    /// Grants a direction of a call what is due, or lets that wait for room in the output: a peer
+    /// that does not read must not make us write.
+    fn grant_call(&mut self, call: CallId) {
+        if self.is_full() {
+            self.has_withheld = true;
+            return;
+        }
+        let receiving = match call.side() == self.side {
+            true => self.our_receiving(call),
+            false => self.their_receiving(call),
+        };
+        if let Some(bytes) = receiving.and_then(Receiving::grant) {
+            let of = CreditOf::Call(call);
+            Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+    }
+
+    /// Grants calls what they were not granted while the output was full.
+    fn grant_withheld(&mut self) {
+        if !std::mem::take(&mut self.has_withheld) {
+            return;
+        }
+        let ours = self.ours.iter_mut().map(|(index, _)| (self.side, index));
+        let mut calls: Vec<_> = ours.collect();
+        let other = self.side.other();
+        calls.extend(self.theirs.iter_mut().map(|(index, _)| (other, index)));
+        for (side, index) in calls {
+            self.grant_call(CallId::new(side, index));
         }
     }
 
