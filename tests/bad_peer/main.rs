@@ -11,9 +11,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attacks;
 mod cases;
 mod honest;
-
+mod memory;
+mod promises;
 mod raw;
 mod service;
 mod target;

@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use futures::FutureExt as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     net::TcpStream,
@@ -10,7 +11,7 @@ use tokio::{
 use wawo::{CloseCode, Limits};
 use wawo_protocol::packet::{End, PREFACE, Packet, decode, decode_preface};
 
-use crate::wire::{HELLO, packet, ping};
+use crate::wire::{CREDIT, HELLO, REPLIES, packet, ping};
 
 /// One end of a connection, in the hands of a test. It keeps no rule by itself.
 pub(crate) struct Raw {
@@ -33,6 +34,9 @@ const ANY: Limits = {
     limits.max_packet_bytes = 1 << 30;
     limits
 };
+
+/// How often the tasks of a test run before what they have to say is there.
+const TURNS: usize = 8;
 
 impl Raw {
     pub(crate) fn over_memory(io: DuplexStream) -> Self {
@@ -70,6 +74,12 @@ impl Raw {
         self.io.write_all(&bytes.into()).await
     }
 
+    /// Takes any replies: grants the most credit for all of them together.
+    pub(crate) async fn take_all_replies(&mut self) {
+        let most = packet(CREDIT).flags(REPLIES).u32(1 << 30);
+        self.send(most).await.unwrap();
+    }
+
     /// Sends something again and again, until the server has gone or it was sent so many times;
     /// returns how often that was.
     pub(crate) async fn flood(&mut self, bytes: impl Into<Vec<u8>>, times: usize) -> usize {
@@ -105,6 +115,17 @@ impl Raw {
                 return None;
             }
         }
+    }
+
+    /// The next packet of those that have come; `None` if the server, having run, says no more.
+    pub(crate) async fn now(&mut self) -> Option<Packet> {
+        for _ in 0..TURNS {
+            if let Some(packet) = self.next().now_or_never() {
+                return packet;
+            }
+            tokio::task::yield_now().await;
+        }
+        None
     }
 
     /// All packets until the end.

@@ -12,9 +12,7 @@ use futures::stream;
 use tokio::sync::Notify;
 use wawo::{Context, Result, Status, Streaming};
 
-pub(crate) use crate::service::echo::{
-    Echo, EchoClient, EchoServer, Message, RepeatRequest, echo_service,
-};
+pub(crate) use crate::service::echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest};
 
 #[allow(
     missing_docs,

@@ -20,7 +20,7 @@ pub(crate) struct Target {
     way: Way,
     pub(crate) handle: ServerHandle,
     pub(crate) seen: Arc<Seen>,
-    _turn: Turn,
+    _turn: Option<Shared>,
 }
 
 enum Way {
@@ -28,13 +28,28 @@ enum Way {
     Tcp(JoinHandle<Result<(), ServeError>>, String),
 }
 
-/// Tests that measure the memory of the process run alone; all others share.
-enum Turn {
-    Shared(#[allow(dead_code, reason = "it is its drop that matters")] OwnedRwLockReadGuard<()>),
-    Alone(#[allow(dead_code, reason = "it is its drop that matters")] OwnedRwLockWriteGuard<()>),
-}
+/// The turn of a test that measures the memory of the process: while it lasts, no other runs.
+pub(crate) struct Alone(#[allow(dead_code, reason = "it is its drop that matters")] Write);
+
+/// The turn of all other tests, which share it.
+struct Shared(#[allow(dead_code, reason = "it is its drop that matters")] Read);
+
+type Write = OwnedRwLockWriteGuard<()>;
+type Read = OwnedRwLockReadGuard<()>;
 
 static TURN: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+
+impl Alone {
+    pub(crate) async fn take() -> Self {
+        Self(TURN.clone().write_owned().await)
+    }
+}
+
+impl Shared {
+    async fn take() -> Self {
+        Self(TURN.clone().read_owned().await)
+    }
+}
 
 /// What a pipe in memory holds each way.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -56,17 +71,14 @@ pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
 
 impl Target {
     pub(crate) async fn memory(config: Config) -> Self {
-        let turn = Turn::Shared(TURN.clone().read_owned().await);
-        Self::in_memory(config, turn)
+        Self::in_memory(config, Some(Shared::take().await))
     }
 
-    /// While it lasts, no other test runs.
-    pub(crate) async fn alone(config: Config) -> Self {
-        let turn = Turn::Alone(TURN.clone().write_owned().await);
-        Self::in_memory(config, turn)
+    pub(crate) fn alone(config: Config, _turn: &Alone) -> Self {
+        Self::in_memory(config, None)
     }
 
-    fn in_memory(config: Config, turn: Turn) -> Self {
+    fn in_memory(config: Config, turn: Option<Shared>) -> Self {
         let (builder, seen) = builder(config);
         let server = builder.build().expect("the configuration is valid");
         Self {
@@ -83,7 +95,7 @@ impl Target {
     }
 
     pub(crate) async fn tcp_with(builder: ServerBuilder, seen: Arc<Seen>) -> Self {
-        let turn = Turn::Shared(TURN.clone().read_owned().await);
+        let turn = Some(Shared::take().await);
         let server = builder.bind("tcp://127.0.0.1:0").await.unwrap();
         let (handle, address) = (server.handle(), server.addresses()[0].to_string());
         Self {

@@ -14,6 +14,7 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = wrong();
+    cases.extend(chunks());
     cases.extend(after_the_end());
     cases.extend(statuses());
     cases.extend(large());
@@ -28,14 +29,15 @@ fn chunk(flags: u8, bytes: &str) -> Wire {
     packet(MESSAGE).call(2).flags(flags).bytes(bytes)
 }
 
+/// Packets that the state of the server's call does not allow.
 fn wrong() -> Vec<Case> {
     let not_begun = "message packet for call 2, whose reply has not begun";
     let begun = "reply packet for call 2, whose reply has begun already";
-    let open = "message packet for call 2, whose message before is not complete";
-    let sum = "a message for call 2 whose chunks do not add up to its stated 3 bytes";
     let itself = "cancel packet for call 2, which the sender of the packet may not send";
     let other = "call packet for call 2, which the sender of the packet may not send";
-    let rows: [(&str, State, Wire, &str); 14] = [
+    let again = || reply().flags(NO_MESSAGE);
+    let with_message = || reply().flags(END);
+    let rows: [(&str, State, Wire, &str); 8] = [
         (
             "a message before its reply",
             Called,
@@ -50,62 +52,69 @@ fn wrong() -> Vec<Case> {
         ),
         ("a cancel of the server's call", Called, cancel(2), itself),
         (
-            "a call with the id of the server's",
+            "a call with the server's id",
             Called,
             unary(2, 1, "a"),
             other,
         ),
-        (
-            "a stream with the id of the server's",
-            Called,
-            stream(2, 6),
-            other,
-        ),
-        ("a second reply", Replying, reply().flags(NO_MESSAGE), begun),
+        ("a stream with the server's id", Called, stream(2, 6), other),
+        ("a second reply", Replying, again(), begun),
         (
             "a second reply with a message",
             Replying,
-            reply().flags(END),
+            with_message(),
             begun,
         ),
+        ("a reply within a message", ReplyChunk, reply(), begun),
+    ];
+    violations(rows)
+}
+
+/// Chunks of a reply that are not in order.
+fn chunks() -> Vec<Case> {
+    let none = "message packet for call 2, which has no message to continue";
+    let open = "message packet for call 2, whose message before is not complete";
+    let sum = "a message for call 2 whose chunks do not add up to its stated 3 bytes";
+    let one = "a message for call 2 whose chunks do not add up to its stated 1 bytes";
+    let at_once = reply().flags(MORE).u32(1).bytes("a");
+    let goes_on = chunk(CONTINUES | MORE, "bc");
+    let rows: [(&str, State, Wire, &str); 6] = [
         (
-            "a reply's chunk that continues nothing",
+            "a reply's chunk of nothing",
             Replying,
             chunk(CONTINUES, "a"),
-            "message packet for call 2, which has no message to continue",
+            none,
         ),
-        ("a reply within a message", ReplyChunk, reply(), begun),
         (
-            "a message within one of the reply",
+            "a message within the reply's",
             ReplyChunk,
             next(2, "new"),
             open,
         ),
         (
-            "a reply's chunks one byte short",
+            "a reply's chunks one short",
             ReplyChunk,
             chunk(CONTINUES, "b"),
             sum,
         ),
         (
-            "a reply's chunks one byte long",
+            "a reply's chunks one long",
             ReplyChunk,
             chunk(CONTINUES, "bcd"),
             sum,
         ),
+        ("a reply's chunks that go on", ReplyChunk, goes_on, sum),
         (
-            "a reply's chunks that go on",
-            ReplyChunk,
-            chunk(CONTINUES | MORE, "bc"),
-            sum,
-        ),
-        (
-            "a reply's total that is there at once",
+            "a reply's total that is there",
             CalledForStream,
-            reply().flags(MORE).u32(1).bytes("a"),
-            "a message for call 2 whose chunks do not add up to its stated 1 bytes",
+            at_once,
+            one,
         ),
     ];
+    violations(rows)
+}
+
+fn violations<const N: usize>(rows: [(&str, State, Wire, &str); N]) -> Vec<Case> {
     let rows = rows.into_iter();
     rows.map(|(name, state, bytes, text)| case(name, state, bytes, violation(text)))
         .collect()

@@ -23,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(one_way());
     cases.extend(credits());
     cases.extend(dispatch());
+    cases.extend(handled());
     cases.extend(timeouts());
     cases.extend(connection());
     cases
@@ -395,7 +396,7 @@ fn credit_of_one(of: &str) -> Vec<u8> {
     .build()
 }
 
-/// Calls that are all right, of what is not there or has another shape.
+/// Calls that are all right, of what is not there.
 fn dispatch() -> Vec<Case> {
     let to = |service: u32, method: u32| {
         let call = packet(CALL).call(1).flags(END).u32(service).u32(method);
@@ -415,6 +416,12 @@ fn dispatch() -> Vec<Case> {
             ended(12, text),
         ));
     }
+    cases
+}
+
+/// Calls that reach a handler, or only just do not.
+fn handled() -> Vec<Case> {
+    let mut cases = Vec::new();
     let shape = |method: &str| {
         let text =
             format!("`tests.echo.Echo/{method}` takes one request, not a stream of requests");
