@@ -39,7 +39,7 @@ struct InboxState {
 }
 
 /// Messages shorter than this are copied when they have to wait.
-const SMALL_BYTES: usize = 2 * 1024;
+pub(crate) const SMALL_BYTES: usize = 2 * 1024;
 
 /// How much a shelf has room for at first.
 const SHELF_BYTES: usize = 4 * 1024;

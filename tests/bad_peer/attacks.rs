@@ -15,6 +15,7 @@ mod flips;
 mod ids;
 pub(crate) mod metadata;
 pub(crate) mod pings;
+pub(crate) mod pins;
 pub(crate) mod resets;
 mod slow;
 mod unknown;

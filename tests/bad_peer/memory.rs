@@ -9,7 +9,7 @@ use peak_alloc::PeakAlloc;
 use wawo::{Config, Limits};
 
 use crate::{
-    attacks::{circles, claims, credit, crumbs, exhaustion, metadata, pings, resets, unread},
+    attacks::{circles, claims, credit, crumbs, exhaustion, metadata, pings, pins, resets, unread},
     raw::Raw,
     target::{Alone, Target, config},
 };
@@ -101,6 +101,22 @@ const ATTACKS: [(&str, Attack); 15] = [
     }),
 ];
 
+/// Small things among large ones, each of which could hold what it was read into.
+const PINS: [(&str, Attack); 4] = [
+    ("small calls that never end", |raw| {
+        Box::pin(pins::calls(raw))
+    }),
+    ("small metadata of such calls", |raw| {
+        Box::pin(pins::calls_with_metadata(raw))
+    }),
+    ("small one-way calls that never end", |raw| {
+        Box::pin(pins::one_way_calls(raw))
+    }),
+    ("small messages that are not read", |raw| {
+        Box::pin(pins::messages(raw))
+    }),
+];
+
 /// Runs each attack alone, and compares the most that is held meanwhile with the bound.
 async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)]) {
     let bound = bound(&settings);
@@ -130,4 +146,16 @@ async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)]) {
 #[tokio::test(start_paused = true)]
 async fn no_attack_holds_more_than_the_bound() {
     none_holds_more(least(), &ATTACKS).await;
+}
+
+/// Promise 4: what is kept does not keep the buffer that it was read into.
+#[tokio::test(start_paused = true)]
+async fn small_things_hold_no_large_buffers() {
+    let settings = config(|config| {
+        *config = least();
+        config.limits.max_calls = 256;
+        config.limits.initial_credit_bytes = MIB as u32;
+        config.limits.request_credit_bytes = MIB as u32;
+    });
+    none_holds_more(settings, &PINS).await;
 }
