@@ -53,7 +53,7 @@ pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
 /// An attack, over a connection that is open.
 type Attack = for<'a> fn(&'a mut Raw) -> BoxFuture<'a, ()>;
 
-const ATTACKS: [(&str, Attack); 15] = [
+const ATTACKS: [(&str, Attack); 16] = [
     ("1: totals that are never sent", |raw| {
         Box::pin(claims::totals(raw))
     }),
@@ -90,6 +90,9 @@ const ATTACKS: [(&str, Attack); 15] = [
     ("10: large replies that are not read", |raw| {
         Box::pin(unread::large_replies(raw, 64))
     }),
+    ("10: calls of the server that are not read", |raw| {
+        Box::pin(unread::calls_of_the_server(raw, true))
+    }),
     ("15: pings that are not read", |raw| {
         Box::pin(pings::flood(raw))
     }),
@@ -117,9 +120,18 @@ const PINS: [(&str, Attack); 4] = [
     }),
 ];
 
+/// What handlers send to a peer that grants nothing.
+const UNGRANTED: [(&str, Attack); 1] = [("calls of the server that are not granted", |raw| {
+    Box::pin(unread::calls_of_the_server(raw, false))
+})];
+
+/// What may wait for the limits of the peer, apart from the mailbox: 4 MiB of messages, and as much
+/// again for what it takes to keep small ones.
+const WAITING_BYTES: usize = 8 * MIB;
+
 /// Runs each attack alone, and compares the most that is held meanwhile with the bound.
-async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)]) {
-    let bound = bound(&settings);
+async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)], waiting: usize) {
+    let bound = bound(&settings) + waiting;
     println!("bound {:>9} KiB", bound / KIB);
     let turn = Alone::take().await;
     for (name, attack) in attacks {
@@ -145,7 +157,7 @@ async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)]) {
 /// Promise 4: bounded memory.
 #[tokio::test(start_paused = true)]
 async fn no_attack_holds_more_than_the_bound() {
-    none_holds_more(least(), &ATTACKS).await;
+    none_holds_more(least(), &ATTACKS, 0).await;
 }
 
 /// Promise 4: what is kept does not keep the buffer that it was read into.
@@ -157,5 +169,12 @@ async fn small_things_hold_no_large_buffers() {
         config.limits.initial_credit_bytes = MIB as u32;
         config.limits.request_credit_bytes = MIB as u32;
     });
-    none_holds_more(settings, &PINS).await;
+    none_holds_more(settings, &PINS, 0).await;
+}
+
+/// Promise 4: calls that this side starts wait in its handlers once enough of them wait in the
+/// connection.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_not_granted_stop_at_the_mailbox() {
+    none_holds_more(least(), &UNGRANTED, WAITING_BYTES).await;
 }

@@ -179,6 +179,9 @@ async fn perform(cx: &Context, what: &[u8]) -> Result<Message> {
             let left = cx.time_left().map_or(u128::MAX, |left| left.as_millis());
             Ok(message(left.to_string()))
         }
+        b"flood" => loop {
+            caller.note(message(vec![b'f'; 1_000])).await?;
+        },
         b"large" => Ok(message(vec![b'l'; 64 * 1024 - 16])),
         _ => Ok(message(what.to_vec())),
     }

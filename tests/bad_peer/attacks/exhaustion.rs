@@ -7,7 +7,7 @@ use wawo::{CloseCode, Code, Config};
 use crate::{
     raw::Raw,
     target::{Target, config},
-    wire::{ACT, END, NOTE, ONE_WAY, TALK, call, message, stream_with, unary},
+    wire::{ACT, END, NOTE, ONE_WAY, SAY, TALK, call, message, stream_with, unary},
 };
 
 /// Calls that wait for ever.
@@ -98,5 +98,22 @@ async fn one_way_calls_that_are_not_done_end_at_the_credit_of_all_calls() {
     let closed = honest.beside(closed).await;
     let why = "a message without credit for all calls together (request_credit_bytes)";
     assert_eq!(closed, (CloseCode::LimitExceeded, why.to_owned()));
+    honest.leave().await;
+}
+
+/// Attack 1, with all that it claims: a message over the limit ends its call, also in one packet.
+#[tokio::test]
+async fn a_whole_message_over_the_limit_ends_its_call() {
+    let limits = config(|config| config.limits.max_message_bytes = 64 * 1024);
+    let mut target = Target::memory(limits).await;
+    let honest = target.honest().await;
+    let mut raw = target.greeted().await;
+    let large = call(1, SAY, END).bytes(vec![0; 64 * 1024 + 1]);
+    raw.send(large).await.unwrap();
+    let end = honest.beside(raw.ended(1)).await;
+    assert_eq!(end.code, Code::ResourceExhausted);
+    let text = "a message of 65537 bytes; this side takes at most 65536 (max_message_bytes)";
+    assert_eq!(end.text, text);
+    raw.goes_on().await;
     honest.leave().await;
 }

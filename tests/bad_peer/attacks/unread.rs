@@ -10,7 +10,9 @@ use crate::{
     memory::peak,
     raw::Raw,
     target::{Alone, Target, config},
-    wire::{ACT, CALL, CONTINUES, END, MESSAGE, MORE, TALK, packet, repeat, stream_with, unary},
+    wire::{
+        ACT, CALL, CONTINUES, CREDIT, END, MESSAGE, MORE, TALK, packet, repeat, stream_with, unary,
+    },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,6 +58,21 @@ pub(crate) async fn large_replies(raw: &mut Raw, calls: u32) {
     }
 }
 
+/// A handler calls its caller again and again, which reads nothing, and grants all or nothing.
+pub(crate) async fn calls_of_the_server(raw: &mut Raw, granted: bool) {
+    if granted {
+        raw.send(packet(CREDIT).u32(1 << 30)).await.unwrap();
+    }
+    raw.send(unary(1, ACT, "flood")).await.unwrap();
+    // As long as a peer may read nothing; as long as it likes, of what it has not granted.
+    tokio::time::sleep(9 * SECOND).await;
+}
+
+/// One stream of replies that is never granted anything.
+pub(crate) async fn a_stalled_stream(raw: &mut Raw) {
+    stalled_streams(raw, 1).await;
+}
+
 /// Waits until a connection is over, and returns why.
 async fn over(target: &Target) -> ConnectionError {
     let mut events = target.handle.events();
@@ -98,6 +115,19 @@ async fn grants_that_are_not_read_do_not_pile_up() {
     // 16 bytes for each would be 1.6 MB.
     assert!(held < 1024 * 1024, "{held} bytes held");
     raw.goes_on().await;
+    honest.leave().await;
+}
+
+/// Attack 9: a stream alone holds 256 KiB at most, with what each message costs.
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_credit_holds_a_quarter_of_a_mebibyte() {
+    let turn = Alone::take().await;
+    let mut target = Target::alone(Config::default(), &turn);
+    let honest = target.honest().await;
+    let mut raw = target.greeted().await;
+    let ((), held) = peak(honest.beside(a_stalled_stream(&mut raw))).await;
+    println!("{held} bytes held");
+    assert!(held < 600 * 1024, "{held} bytes held");
     honest.leave().await;
 }
 
@@ -146,6 +176,9 @@ async fn a_peer_that_reads_nothing_is_cut_off_after_ten_seconds() {
     assert!(matches!(why, ConnectionError::SlowReader { .. }), "{why}");
     let passed = began.elapsed();
     assert!((10 * SECOND..11 * SECOND).contains(&passed), "{passed:?}");
+    // It has a second to be told, which it does not use.
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(target.handle.peers().len(), 1, "the honest one");
     honest.leave().await;
 }
 
