@@ -7,7 +7,11 @@ use std::{
 };
 
 use futures::stream;
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use wawo::{Peer, Result};
 
 use crate::service::{EchoClient, RepeatRequest, Seen, message};
@@ -25,6 +29,9 @@ pub(crate) struct Honest {
 
 /// Between two rounds. Where time is paused, this is what lets it pass.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// An attack that lasts longer waits for what never comes.
+const HANGS: Duration = Duration::from_secs(150);
 
 /// An attack that lasts so long must leave room for a round.
 const LONG: Duration = Duration::from_secs(1);
@@ -58,7 +65,7 @@ impl Honest {
     pub(crate) async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
         let (began, before) = (Instant::now(), *self.rounds.borrow());
         let watched = async {
-            let result = attack.await;
+            let result = timeout(HANGS, attack).await.expect("it hangs");
             let passed = began.elapsed();
             let rounds = *self.rounds.borrow() - before;
             assert!(rounds > 0 || passed < LONG, "no call in {passed:?}");

@@ -191,3 +191,17 @@ async fn a_drain_loses_nothing() {
     assert_eq!(Some(replies), accepted, "of {sent} calls");
     assert!(drain.await.unwrap().cut.is_empty());
 }
+
+/// Promise 2, of a call that nothing answers: a one-way message that the peer would not take fails
+/// where it is sent.
+#[tokio::test]
+async fn a_one_way_message_over_the_limit_of_the_peer_fails_at_once() {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let mut raw = Raw::over_memory(there);
+    let (peer, ()) = tokio::join!(Peer::builder("").connect_over(here), raw.greet());
+    let echo = EchoClient::new(&peer.unwrap());
+    let large = echo.note(text(vec![0; 64 * 1024]));
+    let status = large.await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.delivery(), Delivery::NotSent);
+}

@@ -179,9 +179,12 @@ async fn perform(cx: &Context, what: &[u8]) -> Result<Message> {
             let left = cx.time_left().map_or(u128::MAX, |left| left.as_millis());
             Ok(message(left.to_string()))
         }
-        b"flood" => loop {
-            caller.note(message(vec![b'f'; 1_000])).await?;
-        },
+        b"flood" => {
+            for _ in 0..40_000 {
+                caller.note(message(vec![b'f'; 1_000])).await?;
+            }
+            Ok(message("done"))
+        }
         b"large" => Ok(message(vec![b'l'; 64 * 1024 - 16])),
         _ => Ok(message(what.to_vec())),
     }

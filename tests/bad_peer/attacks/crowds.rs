@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::{runtime::Handle, time::sleep};
-use wawo::{CloseCode, Config};
+use wawo::{CloseCode, Config, Server};
 use wawo_protocol::packet::PREFACE;
 
 use crate::{
@@ -131,4 +131,21 @@ async fn peers_that_come_and_go_leave_nothing_behind() {
     // The honest peer may have a call under way, of a few tasks.
     assert!(left <= tasks + 4, "{left} tasks, {tasks} before");
     honest.leave().await;
+}
+
+/// Attack 12: limits that would let nobody in are no limits.
+#[test]
+fn a_limit_of_a_server_is_at_least_one() {
+    let server = Server::builder;
+    for (server, name) in [
+        (server().max_connections(0), "max_connections"),
+        (server().max_greeting(0), "max_greeting"),
+        (
+            server().max_connections_per_host(0),
+            "max_connections_per_host",
+        ),
+    ] {
+        let error = server.build().unwrap_err().to_string();
+        assert_eq!(error, format!("{name} is 0; it must be at least 1"));
+    }
 }

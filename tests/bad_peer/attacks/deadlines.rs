@@ -11,7 +11,7 @@ use wawo_protocol::packet::PREFACE;
 
 use crate::{
     raw::Raw,
-    service::echo::Message,
+    service::{EchoClient, Message, message as text},
     target::{Target, config},
     wire::{ACT, END, HELLO, TIMEOUT, call, hello_entry, message, packet, unary},
 };
@@ -73,4 +73,15 @@ async fn a_default_timeout_may_be_anything() {
         assert_eq!(honest.beside(attack).await, expected);
         honest.leave().await;
     }
+}
+
+/// Attack 23, of this side's own users: no timeout of a call overflows either.
+#[tokio::test(start_paused = true)]
+async fn a_call_may_have_any_timeout() {
+    let mut target = Target::memory(Config::default()).await;
+    let peer = target.connect().await;
+    let echo = EchoClient::new(&peer);
+    let call = echo.act(text("deadline")).timeout(Duration::MAX);
+    let left = call.await.unwrap().data;
+    assert_eq!(left, DAYS_49.to_string());
 }

@@ -4,6 +4,7 @@
 
 use std::{env, time::Duration};
 
+use futures::FutureExt as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpStream, process::Command, time::timeout};
 use wawo::{Config, PeerEvent};
@@ -67,6 +68,12 @@ async fn run_out() {
     };
     honest.beside(attack).await;
     honest.rounds(20).await;
+    // Each pause is twice as long as the one before.
+    let mut tries = 0;
+    while let Some(Some(_)) = events.next().now_or_never() {
+        tries += 1;
+    }
+    assert!(tries < 20, "{tries} tries to accept, or more");
     crowd.clear();
     // A pause is at most a second long.
     let later = timeout(Duration::from_secs(10), target.honest()).await;

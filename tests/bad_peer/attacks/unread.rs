@@ -19,12 +19,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Calls of a service that is not there, until the server has gone: each makes it write.
 pub(crate) async fn failures(raw: &mut Raw) {
-    for index in (0..64).cycle() {
+    for index in (0..64).cycle().take(1_000_000) {
         let unknown = packet(CALL).flags(END).call(2 * index + 1).u64(0);
         if raw.send(unknown).await.is_err() {
             return;
         }
     }
+    panic!("more failures than there are calls for");
 }
 
 /// Messages in two chunks of one byte: each begins with a grant for what is missing.
