@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use wawo::{Context, Result, Status, Streaming};
 
@@ -154,8 +154,6 @@ impl Echo for Worker {
         }
     }
 }
-
-use futures::StreamExt as _;
 
 /// Handlers that call back do so on the connection that their call came over.
 async fn perform(cx: &Context, what: &[u8]) -> Result<Message> {
