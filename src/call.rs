@@ -389,7 +389,7 @@ fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Re
         Body::One(bytes) => decode(C::default(), method, bytes),
         Body::Many(_) => {
             let text = format!("`{method}` was answered with a stream, not with one reply");
-            Err(Status::unimplemented(text))
+            Err(Status::unimplemented(text).returned())
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     task::JoinHandle,
@@ -38,6 +38,8 @@ use crate::{
 pub(crate) struct Driver {
     transport: TransportBox,
     pub(crate) input: BytesMut,
+    /// The size of the allocation that `input` is a part of.
+    buffer_bytes: usize,
     /// How much the next read has room for.
     read_bytes: usize,
     pub(crate) connection: Connection<Outgoing>,
@@ -71,6 +73,9 @@ const MIN_READ_BYTES: usize = 4 * 1024;
 
 /// Reads that fill their room get twice as much the next time, up to this.
 const MAX_READ_BYTES: usize = 128 * 1024;
+
+/// A message may hold a buffer of so many times its length; one of a larger buffer is copied.
+const MAX_PINNED: usize = 4;
 
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
@@ -106,6 +111,7 @@ pub(crate) fn start(
     let driver = Driver {
         transport: TransportBox(transport),
         input: BytesMut::new(),
+        buffer_bytes: 0,
         read_bytes: MIN_READ_BYTES,
         connection,
         shared,
@@ -241,7 +247,11 @@ impl Driver {
 
     /// Reads once; `false` if there is nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        let before = self.input.capacity();
         self.input.reserve(self.read_bytes);
+        if self.input.capacity() > before {
+            self.buffer_bytes = self.input.capacity();
+        }
         let room = self.input.capacity() - self.input.len();
         let transport = Pin::new(&mut self.transport.0);
         match poll_read_buf(transport, cx, &mut self.input) {
@@ -261,6 +271,15 @@ impl Driver {
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(lost(error)),
+        }
+    }
+
+    /// A message that a handler may hold for long, and that must not hold much more than it has
+    /// bytes: what it was read into.
+    pub(crate) fn unpinned(&self, message: Bytes) -> Bytes {
+        match message.len() < self.buffer_bytes / MAX_PINNED {
+            true => Bytes::copy_from_slice(&message),
+            false => message,
         }
     }
 

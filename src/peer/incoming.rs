@@ -26,7 +26,7 @@ use crate::{
         driver::Driver,
         mailbox::{Command, Handled},
         outgoing::Sending,
-        stream::{self, Inbox, Outbox, Piece, Read},
+        stream::{self, Inbox, Outbox, Piece, Read, SMALL_BYTES},
     },
     reply::ReplyFuture,
     request::Request,
@@ -144,7 +144,8 @@ impl Driver {
             true => 0,
             false => depth::take(&mut called.metadata, self.max_call_depth)?,
         };
-        let body = match (called.call, called.message, called.end) {
+        let message = called.message.map(|message| self.unpinned(message));
+        let body = match (called.call, message, called.end) {
             (_, Some(message), true) => Body::One(message),
             (None, message, _) => Body::One(message.unwrap_or_default()),
             (Some(call), message, _) => {
@@ -277,6 +278,11 @@ impl Driver {
     /// taken along.
     pub(crate) fn received(&mut self, call: CallId, message: Bytes) {
         let bytes = message.len();
+        let message = match bytes < SMALL_BYTES {
+            // An inbox copies such messages by itself.
+            true => message,
+            false => self.unpinned(message),
+        };
         let inbox = match self.is_ours(call) {
             true => self.replies_of(call).cloned(),
             false => {

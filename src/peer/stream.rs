@@ -56,7 +56,7 @@ struct InboxState {
 
 /// What is shorter than this is copied when it has to wait, so that it does not keep the buffer that
 /// it was read into, which may be many times as large.
-const SMALL_BYTES: usize = 2 * 1024;
+pub(crate) const SMALL_BYTES: usize = 2 * 1024;
 
 /// The same of many messages, whose copy is cheaper for each.
 const SMALL_RUN_BYTES: usize = 32 * 1024;

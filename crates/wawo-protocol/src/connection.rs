@@ -17,7 +17,7 @@ pub use crate::connection::{
     outgoing::StartedCall,
 };
 use crate::{
-    call::{Granted, MESSAGE_COST_BYTES, Spending, Table, cost},
+    call::{Granted, MESSAGE_COST_BYTES, Receiving, Spending, Table, cost},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
@@ -100,6 +100,8 @@ pub struct Connection<T> {
     draining_there: bool,
     keep_alive: KeepAlive,
     strikes: Strikes,
+    /// Grants of calls were withheld while the output was full.
+    has_withheld: bool,
     /// No deadline of a call is before this time.
     next_deadline: Option<Instant>,
     /// What was left of the input when it was last looked at: the start of a packet.
@@ -129,8 +131,8 @@ enum Phase {
 /// deadlines cost one look at the table a step. A call ends up to this much late.
 const DEADLINE_STEP: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Above this many waiting bytes, messages of streams wait, credit or not, and answers wait with
-/// their calls, so that a peer that does not read runs out of calls.
+/// Above this many waiting bytes, messages of streams wait, credit or not, answers wait with their
+/// calls, so that a peer that does not read runs out of calls, and credit waits to be granted.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 
 /// With this many bytes in it, the output is worth a write. More would only wait there, before what
@@ -185,6 +187,7 @@ impl<T> Connection<T> {
             draining_there: false,
             keep_alive: KeepAlive::new(now),
             strikes: Strikes::new(now),
+            has_withheld: false,
             next_deadline: None,
             unread: 0,
             partial_since: None,
@@ -273,10 +276,7 @@ impl<T> Connection<T> {
         granted.pay(paid);
         *held += paid;
         receiving.received(run.message_bytes());
-        if let Some(bytes) = receiving.grant() {
-            let of = CreditOf::Call(call);
-            Packet::Credit { of, bytes }.put(&mut self.output);
-        }
+        self.grant_call(call);
         self.strikes.useful();
         self.unread = input.len();
         self.partial_since = None;
@@ -521,7 +521,10 @@ impl<T> Connection<T> {
         if self.output.is_empty() {
             self.blocked_since = None;
         }
-        self.grant_budgets();
+        if !self.is_full() {
+            self.grant_budgets();
+            self.grant_withheld();
+        }
         // A pass may have little to say for each call, and a write costs the same for little.
         while self.output.len() < FILLED_BYTES {
             let Some(call) = self.sending.pop_front() else {
@@ -547,6 +550,37 @@ impl<T> Connection<T> {
         if let Some(bytes) = self.reply_granted.grant() {
             let of = CreditOf::Replies;
             Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+    }
+
+    /// Grants a direction of a call what is due, or lets that wait for room in the output: a peer
+    /// that does not read must not make us write.
+    fn grant_call(&mut self, call: CallId) {
+        if self.is_full() {
+            self.has_withheld = true;
+            return;
+        }
+        let receiving = match call.side() == self.side {
+            true => self.our_receiving(call),
+            false => self.their_receiving(call),
+        };
+        if let Some(bytes) = receiving.and_then(Receiving::grant) {
+            let of = CreditOf::Call(call);
+            Packet::Credit { of, bytes }.put(&mut self.output);
+        }
+    }
+
+    /// Grants calls what they were not granted while the output was full.
+    fn grant_withheld(&mut self) {
+        if !std::mem::take(&mut self.has_withheld) {
+            return;
+        }
+        let ours = self.ours.iter_mut().map(|(index, _)| (self.side, index));
+        let mut calls: Vec<_> = ours.collect();
+        let other = self.side.other();
+        calls.extend(self.theirs.iter_mut().map(|(index, _)| (other, index)));
+        for (side, index) in calls {
+            self.grant_call(CallId::new(side, index));
         }
     }
 

@@ -8,6 +8,10 @@ use bytes::{Buf, Bytes, BytesMut};
 /// copied, so that many packets leave as one piece.
 const LINK_BYTES: usize = 8 * 1024;
 
+/// So much of small things is a piece, and what follows gathers anew: a single buffer would double
+/// as it grows, and be copied, while it waits for a peer that does not read.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// An empty buffer with more room than this is given back: it was made by a burst.
 const KEEP_BYTES: usize = 256 * 1024;
 
@@ -115,13 +119,23 @@ impl Output {
     pub(crate) fn put_payload(&mut self, bytes: Bytes) {
         if bytes.len() < LINK_BYTES {
             self.tail.extend_from_slice(&bytes);
+            if self.tail.len() >= PIECE_BYTES {
+                self.link_tail();
+            }
             return;
         }
+        self.link_tail();
+        self.link(bytes);
+    }
+
+    fn link_tail(&mut self) {
         if !self.tail.is_empty() {
             let gathered = self.tail.split().freeze();
-            self.linked += gathered.len();
-            self.pieces.push_back(gathered);
+            self.link(gathered);
         }
+    }
+
+    fn link(&mut self, bytes: Bytes) {
         self.linked += bytes.len();
         self.pieces.push_back(bytes);
     }
@@ -133,7 +147,7 @@ mod tests {
 
     use bytes::{BufMut, Bytes};
 
-    use super::{LINK_BYTES, Output};
+    use super::{LINK_BYTES, Output, PIECE_BYTES};
 
     #[test]
     fn small_payloads_gather_and_large_ones_are_linked_in_order() {
@@ -151,6 +165,19 @@ mod tests {
         assert_eq!(&*slices[0], b"onetwo");
         assert_eq!(slices[1].as_ptr(), large.as_ptr());
         assert_eq!(&*slices[2], b"three");
+    }
+
+    #[test]
+    fn many_small_payloads_are_many_pieces() {
+        let mut output = Output::default();
+        let small = Bytes::from(vec![7; 1_000]);
+        for _ in 0..1_000 {
+            output.put_payload(small.clone());
+        }
+        assert_eq!(output.len(), 1_000_000);
+        let longest = output.pieces.iter().map(Bytes::len).max();
+        assert_eq!(longest, Some(66_000));
+        assert!(output.tail.capacity() <= 2 * PIECE_BYTES);
     }
 
     #[test]

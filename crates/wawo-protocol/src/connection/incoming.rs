@@ -28,7 +28,7 @@ use crate::{
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
-    packet::{BodyFlags, Call, Chunk, CreditOf, End, Messages, Packet, cut, put_chunk, put_reply},
+    packet::{BodyFlags, Call, Chunk, End, Messages, Packet, cut, put_chunk, put_reply},
 };
 
 /// A call of theirs.
@@ -310,12 +310,10 @@ impl<T> Connection<T> {
             .receiving
             .get_or_insert_with(|| Box::new(Receiving::new(window)));
         let received = receiving.receive(id, chunk, continues, message_limits)?;
-        if !theirs.one_way
-            && let Some(bytes) = receiving.grant()
-        {
-            let of = CreditOf::Call(id);
-            Packet::Credit { of, bytes }.put(&mut self.output);
-        }
+        self.grant_call(id);
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
+            return Ok(None);
+        };
         match received {
             Received::Partly => Ok(None),
             Received::TooLarge { total } => {
@@ -723,14 +721,19 @@ impl<T> Connection<T> {
             true => self.free_ours(call, cost),
             false => self.free_theirs(call, cost),
         };
-        let granted = receiving.and_then(|receiving| {
+        if let Some(receiving) = receiving {
             receiving.consume(bytes);
-            receiving.grant()
-        });
-        if let Some(bytes) = granted.filter(|_| !self.is_closed()) {
-            let of = CreditOf::Call(call);
-            Packet::Credit { of, bytes }.put(&mut self.output);
         }
+        if !self.is_closed() {
+            self.grant_call(call);
+        }
+    }
+
+    /// What comes of a call of theirs that needs credit of its own.
+    pub(crate) fn their_receiving(&mut self, id: CallId) -> Option<&mut Receiving> {
+        let theirs = self.theirs.get_mut(id.index());
+        let theirs = theirs.filter(|theirs| !theirs.one_way)?;
+        theirs.receiving.as_deref_mut()
     }
 
     fn free_theirs(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {

@@ -24,7 +24,7 @@ use crate::{
     hello,
     id::CallId,
     metadata::Metadata,
-    packet::{CallHead, Chunk, CreditOf, End, Packet, Reply, put_call, put_chunk},
+    packet::{CallHead, Chunk, End, Packet, Reply, put_call, put_chunk},
 };
 
 /// A call of ours that has an id.
@@ -416,10 +416,8 @@ impl<T> Connection<T> {
             .get_or_insert_with(|| Box::new(Receiving::new(window)));
         let last = chunk.end;
         let received = receiving.receive(id, chunk, continues, limits)?;
-        if let Some(bytes) = receiving.grant() {
-            let of = CreditOf::Call(id);
-            Packet::Credit { of, bytes }.put(&mut self.output);
-        }
+        self.grant_call(id);
+        let ours = find(&mut self.ours, id, "message")?;
         match received {
             Received::Partly => Ok(None),
             Received::TooLarge { total } => Ok(self.refuse_reply(now, id, total, last)),
@@ -595,6 +593,11 @@ impl<T> Connection<T> {
     /// The sending half of a call of ours, while it lasts.
     pub(crate) fn our_sending(&mut self, id: CallId) -> Option<&mut Sending> {
         self.ours.get_mut(id.index())?.sending.as_deref_mut()
+    }
+
+    /// What comes of a call of ours.
+    pub(crate) fn our_receiving(&mut self, id: CallId) -> Option<&mut Receiving> {
+        self.ours.get_mut(id.index())?.receiving.as_deref_mut()
     }
 
     /// A part of what the replies of a call cost is no longer held.

@@ -257,7 +257,8 @@ fn metadata(
             let max = limits.max_metadata_bytes;
             return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
         }
-        metadata.insert(key, value)?;
+        // Metadata may be kept for as long as its call, and must not keep the buffer as well.
+        metadata.insert(key, Bytes::copy_from_slice(&value))?;
     }
     Ok(metadata)
 }

@@ -657,3 +657,25 @@ fn calls_of_a_draining_side_hold_nothing() {
         assert_eq!(raw.machine.held_bytes(), (0, 0));
     }
 }
+
+#[test]
+fn credit_waits_while_the_peer_does_not_read_and_comes_when_it_does() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[call(0, None)]);
+    // Each of these messages needs a grant to become whole, and is consumed at once.
+    for _ in 0..100_000 {
+        raw.send_all(&[
+            message(theirs(0), first("a", 2)),
+            continued(theirs(0), whole("b")),
+        ]);
+        raw.machine.consume(theirs(0), 1, 2);
+        raw.machine.fill_output();
+    }
+    let waiting = raw.machine.output().len();
+    assert!(waiting < 256 * 1024 + 64, "{waiting} bytes");
+    raw.said();
+    // What was withheld has come: without it, this would be more than the window.
+    for _ in 0..2 {
+        raw.send_all(&[message(theirs(0), whole(bytes(100_000)))]);
+    }
+}

@@ -1,0 +1,131 @@
+//! Credit: what a server may send follows what it was granted, whatever that is.
+
+use std::collections::HashMap;
+
+use wawo::Config;
+use wawo_protocol::packet::{Chunk, Packet};
+
+use crate::{
+    raw::Raw,
+    target::Target,
+    wire::{CREDIT, REPLIES, TALK, credit, next, packet, repeat, stream_with},
+};
+
+/// What every side must accept before it grants anything.
+const LEAST: i64 = 65_536;
+
+/// What a message costs of the credit of all replies, besides its bytes.
+const COST: i64 = 64;
+
+/// What the peer of a server has granted, less what has come.
+struct Granted {
+    calls: HashMap<u32, i64>,
+    replies: i64,
+    /// Messages that came.
+    messages: usize,
+}
+
+impl Granted {
+    /// Takes a chunk of a reply; fails if it goes over what was granted.
+    fn take(&mut self, call: u32, chunk: &Chunk, continues: bool) {
+        let length = chunk.bytes.len() as i64;
+        let left = self.calls.get_mut(&call).expect("a call in flight");
+        *left -= length;
+        assert!(*left >= 0, "{left} bytes of credit left for call {call}");
+        if continues {
+            return;
+        }
+        assert!(self.replies > 0, "a message without credit of all calls");
+        self.replies -= COST + chunk.total.map_or(length, i64::from);
+        self.messages += 1;
+    }
+}
+
+/// Numbers that look random, the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        ((self.0 >> 33) as u32) % end
+    }
+}
+
+/// Attack 8, against a model: grants of any size at any time. Too much, and nothing at all, are
+/// in the table.
+#[tokio::test]
+async fn a_server_sends_no_more_than_it_was_granted() {
+    let mut target = Target::memory(Config::default()).await;
+    let honest = target.honest().await;
+    for seed in 0..20 {
+        let mut raw = target.greeted().await;
+        let messages = honest.beside(grant_at_random(&mut raw, seed)).await;
+        assert!(messages > 3, "{messages} messages");
+    }
+    honest.leave().await;
+}
+
+async fn grant_at_random(raw: &mut Raw, seed: u64) -> usize {
+    let mut numbers = Numbers(seed);
+    let calls = [1, 3, 5];
+    let mut granted = Granted {
+        calls: calls.map(|id| (id, LEAST)).into(),
+        replies: LEAST,
+        messages: 0,
+    };
+    for id in calls {
+        let length = 1 + numbers.below(40_000) as usize;
+        raw.send(repeat(id, length, 1_000_000)).await.unwrap();
+    }
+    for _ in 0..100 {
+        let bytes = 1 + numbers.below(60_000);
+        match numbers.below(4) {
+            0 => {
+                granted.replies += i64::from(bytes);
+                let credit = packet(CREDIT).flags(REPLIES).u32(bytes);
+                raw.send(credit).await.unwrap();
+            }
+            of => {
+                let id = 2 * of - 1;
+                *granted.calls.entry(id).or_default() += i64::from(bytes);
+                raw.send(credit(id, bytes)).await.unwrap();
+            }
+        }
+        // A peer may ping only so often, so this reads what is there, and no more.
+        while let Some(packet) = raw.now().await {
+            match packet {
+                Packet::Reply(reply) => {
+                    if let Some(chunk) = reply.chunk {
+                        granted.take(reply.call.to_wire(), &chunk, false);
+                    }
+                }
+                Packet::Message {
+                    call,
+                    chunk,
+                    continues,
+                } => granted.take(call.to_wire(), &chunk, continues),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    granted.messages
+}
+
+/// All that a caller may send and nobody reads: the credit of each call, and of all together.
+pub(crate) async fn all_used(raw: &mut Raw) {
+    for id in [1, 3] {
+        raw.send(stream_with(id, TALK, ("do", "hold")))
+            .await
+            .unwrap();
+    }
+    // The credit of all calls lets one begin while any is left.
+    let nearly_all = vec![7; 16_000];
+    for _ in 0..4 {
+        raw.send(next(1, &nearly_all)).await.unwrap();
+    }
+    raw.send(next(3, &nearly_all)).await.unwrap();
+    raw.goes_on().await;
+}

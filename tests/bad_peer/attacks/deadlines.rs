@@ -1,0 +1,87 @@
+//! Deadlines that cannot be.
+//!
+//! On the wire a timeout is 32 bits of milliseconds, so there are none below zero, none of other
+//! units, and none above 49 days.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use wawo::Config;
+use wawo_protocol::packet::PREFACE;
+
+use crate::{
+    raw::Raw,
+    service::{EchoClient, Message, message as text},
+    target::{Target, config},
+    wire::{ACT, END, HELLO, TIMEOUT, call, hello_entry, message, packet, unary},
+};
+
+/// How many milliseconds a handler has; `u128::MAX` for no deadline.
+async fn left(raw: &mut Raw, millis: Option<u32>) -> u128 {
+    let call = match millis {
+        Some(millis) => call(1, ACT, END | TIMEOUT)
+            .u32(millis)
+            .bytes(message("deadline")),
+        None => unary(1, ACT, "deadline"),
+    };
+    raw.send(call).await.unwrap();
+    let reply = raw.replied(1).await;
+    let text = Message::decode(&reply[..]).unwrap().data;
+    std::str::from_utf8(&text).unwrap().parse().unwrap()
+}
+
+const DAYS_49: u128 = u32::MAX as u128;
+
+/// Attack 23: none overflows a timer, and the longest that the server allows caps them all.
+#[tokio::test(start_paused = true)]
+async fn deadlines_are_capped_and_none_overflows() {
+    let day = 24 * 60 * 60 * 1_000;
+    for (max, said, expected) in [
+        (None, Some(0), u128::MAX),
+        (None, Some(u32::MAX), DAYS_49),
+        (None, Some(1), 1),
+        (None, None, u128::MAX),
+        (Some(5_000), Some(0), 5_000),
+        (Some(5_000), Some(u32::MAX), 5_000),
+        (Some(5_000), Some(1_000), 1_000),
+        (Some(5_000), None, 5_000),
+        (Some(u64::MAX), Some(0), 100 * day),
+    ] {
+        let max = max.map(Duration::from_millis);
+        let mut target = Target::memory(config(|config| config.max_timeout = max)).await;
+        let honest = target.honest().await;
+        let mut raw = target.greeted().await;
+        let left = honest.beside(left(&mut raw, said)).await;
+        assert_eq!(left, expected, "{max:?} {said:?}");
+        honest.leave().await;
+    }
+}
+
+/// Attack 23: the default that a hello announces is a timeout like any other.
+#[tokio::test(start_paused = true)]
+async fn a_default_timeout_may_be_anything() {
+    for (default, expected) in [(0, u128::MAX), (1, 1), (u32::MAX, DAYS_49)] {
+        let mut target = Target::memory(Config::default()).await;
+        let honest = target.honest().await;
+        let mut raw = target.raw().await;
+        let hello = packet(HELLO).bytes(hello_entry(8, &u32::to_be_bytes(default)));
+        let attack = async {
+            raw.send(PREFACE).await.unwrap();
+            raw.send(hello).await.unwrap();
+            left(&mut raw, None).await
+        };
+        assert_eq!(honest.beside(attack).await, expected);
+        honest.leave().await;
+    }
+}
+
+/// Attack 23, of this side's own users: no timeout of a call overflows either.
+#[tokio::test(start_paused = true)]
+async fn a_call_may_have_any_timeout() {
+    let mut target = Target::memory(Config::default()).await;
+    let peer = target.connect().await;
+    let echo = EchoClient::new(&peer);
+    let call = echo.act(text("deadline")).timeout(Duration::MAX);
+    let left = call.await.unwrap().data;
+    assert_eq!(left, DAYS_49.to_string());
+}

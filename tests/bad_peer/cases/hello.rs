@@ -1,0 +1,178 @@
+//! Hellos that are wrong, and hellos that only look it.
+
+use crate::{
+    cases::{
+        Case, Outcome,
+        State::{Open, Preface},
+        case, violation,
+    },
+    wire::{HELLO, Wire, hello_entry, packet},
+};
+
+/// Entry, name, least and most of each limit.
+const LIMITS: [(u16, &str, u32, u32); 8] = [
+    (1, "max_packet_bytes", 16_384, 1 << 30),
+    (2, "max_message_bytes", 65_536, 1 << 30),
+    (3, "max_metadata_bytes", 8_192, 1 << 30),
+    (4, "max_metadata_entries", 64, 65_535),
+    (5, "max_calls", 64, 1 << 30),
+    (6, "initial_credit_bytes", 65_536, 1 << 30),
+    (7, "request_credit_bytes", 65_536, 1 << 30),
+    (12, "reply_credit_bytes", 65_536, 1 << 30),
+];
+
+/// The entry of the default timeout, which is a number too.
+const TIMEOUT: u16 = 8;
+const IDENTITY: u16 = 9;
+const CREDENTIALS: u16 = 10;
+const SERVICES: u16 = 11;
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (entry, name, least, most) in LIMITS {
+        for value in [0, least - 1, most + 1, u32::MAX] {
+            let text =
+                format!("in the hello, {name} is {value}; it must be from {least} to {most}");
+            let bytes = hello([hello_entry(entry, &value.to_be_bytes())]);
+            cases.push(case(text.clone(), Preface, bytes, violation(text)));
+        }
+        let bytes = hello([hello_entry(entry, &least.to_be_bytes())]);
+        let name = format!("{name} at its least");
+        cases.push(case(name, Preface, bytes, Outcome::Ignored));
+    }
+    cases.extend(numbers());
+    cases.extend(twice());
+    cases.extend(cut_off());
+    cases.extend(others());
+    cases
+}
+
+fn hello<const N: usize>(entries: [Vec<u8>; N]) -> Wire {
+    packet(HELLO).bytes(entries.concat())
+}
+
+/// Numbers have four bytes.
+fn numbers() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let entries = LIMITS.iter().map(|(entry, ..)| *entry).chain([TIMEOUT]);
+    for entry in entries {
+        for length in [0, 3, 5, 8] {
+            let text = format!("hello entry {entry} has {length} bytes, not 4");
+            let bytes = hello([hello_entry(entry, &vec![1; length])]);
+            cases.push(case(text.clone(), Preface, bytes, violation(text)));
+        }
+    }
+    cases
+}
+
+fn twice() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for entry in 1..=12 {
+        let least = LIMITS.iter().find(|(number, ..)| *number == entry);
+        let value = match least {
+            Some((_, _, least, _)) => least.to_be_bytes(),
+            None => *b"text",
+        };
+        let bytes = hello([hello_entry(entry, &value), hello_entry(entry, &value)]);
+        let text = format!("entry {entry} stands twice in the hello");
+        cases.push(case(text.clone(), Preface, bytes, violation(text)));
+    }
+    cases
+}
+
+fn cut_off() -> Vec<Case> {
+    let whole = hello_entry(IDENTITY, b"identity");
+    let claims = |length: u32| {
+        let mut entry = whole.clone();
+        entry[2..6].copy_from_slice(&length.to_be_bytes());
+        entry
+    };
+    [
+        ("a hello of one byte", whole[..1].to_vec()),
+        ("a hello that ends after a type", whole[..2].to_vec()),
+        ("a hello that ends within a length", whole[..5].to_vec()),
+        ("a hello that ends before a value", whole[..6].to_vec()),
+        ("a hello that ends within a value", whole[..13].to_vec()),
+        ("an entry that claims one byte more", claims(9)),
+        ("an entry that claims four gigabytes", claims(u32::MAX)),
+        ("an entry that claims one byte less", claims(7)),
+    ]
+    .map(|(name, bytes)| {
+        let text = "a hello that ends within an entry";
+        case(name, Preface, hello([bytes]), violation(text))
+    })
+    .into()
+}
+
+fn others() -> Vec<Case> {
+    let entry = hello_entry;
+    let identity = "the identity in the hello is not UTF-8 of at most 255 bytes";
+    let over_packet = "in the hello, max_metadata_bytes is 16321; \
+                       with this max_packet_bytes it may be at most 16320";
+    let fine = || Outcome::Ignored;
+    let in_preface: [(&str, Wire, Outcome); 13] = [
+        (
+            "an identity of 256 bytes",
+            hello([entry(IDENTITY, &[b'i'; 256])]),
+            violation(identity),
+        ),
+        (
+            "an identity that is not UTF-8",
+            hello([entry(IDENTITY, b"\xff")]),
+            violation(identity),
+        ),
+        (
+            "metadata that does not fit into a packet",
+            hello([entry(3, &16_321_u32.to_be_bytes())]),
+            violation(over_packet),
+        ),
+        (
+            "metadata that just fits into a packet",
+            hello([entry(3, &16_320_u32.to_be_bytes())]),
+            fine(),
+        ),
+        (
+            "an identity of 255 bytes",
+            hello([entry(IDENTITY, &[b'i'; 255])]),
+            fine(),
+        ),
+        ("an empty identity", hello([entry(IDENTITY, b"")]), fine()),
+        (
+            "credentials that fill the hello",
+            hello([entry(CREDENTIALS, &[7; 16_378])]),
+            fine(),
+        ),
+        (
+            "services that are no table",
+            hello([entry(SERVICES, &[0xff; 100])]),
+            fine(),
+        ),
+        (
+            "a default timeout of 49 days",
+            hello([entry(TIMEOUT, &[0xff; 4])]),
+            fine(),
+        ),
+        ("an unknown entry 0", hello([entry(0, b"?")]), fine()),
+        ("an unknown entry 13", hello([entry(13, b"?")]), fine()),
+        (
+            "an unknown entry 65535, empty",
+            hello([entry(u16::MAX, b"")]),
+            fine(),
+        ),
+        (
+            "2,730 unknown entries",
+            packet(HELLO).bytes(entry(99, b"").repeat(2_730)),
+            fine(),
+        ),
+    ];
+    let other = hello([entry(5, &1_000_u32.to_be_bytes())]);
+    let in_preface = in_preface.into_iter();
+    let in_preface = in_preface.map(|(name, bytes, outcome)| case(name, Preface, bytes, outcome));
+    let second = |name, bytes| case(name, Open, bytes, violation("a second hello"));
+    in_preface
+        .chain([
+            second("the same hello again", hello([])),
+            second("a hello with other limits", other),
+        ])
+        .collect()
+}

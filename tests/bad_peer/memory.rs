@@ -1,0 +1,187 @@
+//! How much the process holds while it is attacked.
+//!
+//! The bound is computed from the settings alone, so it must hold whatever a peer does.
+
+use std::{future::Future, time::Duration};
+
+use futures::future::BoxFuture;
+use peak_alloc::PeakAlloc;
+use wawo::{Config, Limits};
+
+use crate::{
+    attacks::{circles, claims, credit, crumbs, exhaustion, metadata, pings, pins, resets, unread},
+    raw::Raw,
+    target::{Alone, Target, config},
+};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// What one connection may hold, besides what handlers keep for themselves.
+fn bound(config: &Config) -> usize {
+    let limits = &config.limits;
+    let of = |limit: u32| limit as usize;
+    let messages = config.max_opening_bytes
+        + of(limits.request_credit_bytes)
+        + of(limits.reply_credit_bytes)
+        + 2 * of(limits.max_message_bytes);
+    let calls = of(limits.max_calls) * (of(limits.max_metadata_bytes) + 4 * KIB);
+    let (outboxes, output_and_mailbox) = (MIB, 8 * MIB);
+    messages + calls + outboxes + output_and_mailbox + read_buffers(config)
+}
+
+/// A packet that is coming in, while the buffer for it doubles, and one read.
+fn read_buffers(config: &Config) -> usize {
+    2 * (config.limits.max_packet_bytes as usize + 128 * KIB)
+}
+
+/// What calls may begin with, of [`least`].
+pub(crate) const OPENING_BYTES: usize = MIB;
+
+/// The least of every limit, so that the bound is near to what is held.
+pub(crate) fn least() -> Config {
+    config(|config| {
+        config.limits = Limits::MINIMUM;
+        config.max_opening_bytes = OPENING_BYTES;
+    })
+}
+
+/// The most bytes that were held while something ran, above what was held before.
+pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let result = work.await;
+    (result, ALLOCATOR.peak_usage().saturating_sub(before))
+}
+
+/// An attack, over a connection that is open.
+type Attack = for<'a> fn(&'a mut Raw) -> BoxFuture<'a, ()>;
+
+const ATTACKS: [(&str, Attack); 16] = [
+    ("1: totals that are never sent", |raw| {
+        Box::pin(claims::totals(raw))
+    }),
+    ("2: a message in crumbs", |raw| {
+        Box::pin(crumbs::message_in_crumbs(raw))
+    }),
+    ("2: messages of one byte", |raw| {
+        Box::pin(crumbs::tiny_messages(raw))
+    }),
+    ("3: empty messages", |raw| {
+        Box::pin(crumbs::empty_messages(raw))
+    }),
+    ("4: opened and cancelled", |raw| {
+        Box::pin(resets::opened_and_cancelled(raw, 20_000, 500))
+    }),
+    ("5: failures that are not read", |raw| {
+        Box::pin(unread::failures(raw))
+    }),
+    ("5: grants that are not read", |raw| {
+        Box::pin(unread::grants(raw, 200_000))
+    }),
+    ("6: calls that never end", |raw| {
+        Box::pin(exhaustion::all_calls(raw, 64))
+    }),
+    ("6: one-way calls that never end", |raw| {
+        Box::pin(exhaustion::all_one_way_calls(raw))
+    }),
+    ("8: all credit used, in every call", |raw| {
+        Box::pin(credit::all_used(raw))
+    }),
+    ("9: streams that are granted nothing", |raw| {
+        Box::pin(unread::stalled_streams(raw, 64))
+    }),
+    ("10: large replies that are not read", |raw| {
+        Box::pin(unread::large_replies(raw, 64))
+    }),
+    ("10: calls of the server that are not read", |raw| {
+        Box::pin(unread::calls_of_the_server(raw, true))
+    }),
+    ("15: pings that are not read", |raw| {
+        Box::pin(pings::flood(raw))
+    }),
+    ("17: the most metadata", |raw| {
+        Box::pin(metadata::all_used(raw))
+    }),
+    ("22: called back in every call", |raw| {
+        Box::pin(circles::hidden_depth(raw, 64))
+    }),
+];
+
+/// Small things among large ones, each of which could hold what it was read into.
+const PINS: [(&str, Attack); 4] = [
+    ("small calls that never end", |raw| {
+        Box::pin(pins::calls(raw))
+    }),
+    ("small metadata of such calls", |raw| {
+        Box::pin(pins::calls_with_metadata(raw))
+    }),
+    ("small one-way calls that never end", |raw| {
+        Box::pin(pins::one_way_calls(raw))
+    }),
+    ("small messages that are not read", |raw| {
+        Box::pin(pins::messages(raw))
+    }),
+];
+
+/// What handlers send to a peer that grants nothing.
+const UNGRANTED: [(&str, Attack); 1] = [("calls of the server that are not granted", |raw| {
+    Box::pin(unread::calls_of_the_server(raw, false))
+})];
+
+/// What may wait for the limits of the peer, apart from the mailbox: 4 MiB of messages, and as much
+/// again for what it takes to keep small ones.
+const WAITING_BYTES: usize = 8 * MIB;
+
+/// Runs each attack alone, and compares the most that is held meanwhile with the bound.
+async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)], waiting: usize) {
+    let bound = bound(&settings) + waiting;
+    println!("bound {:>9} KiB", bound / KIB);
+    let turn = Alone::take().await;
+    for (name, attack) in attacks {
+        let mut target = Target::alone(settings.clone(), &turn);
+        let honest = target.honest().await;
+        let mut raw = target.raw_through(MIB).await;
+        raw.greet().await;
+        let attacked = async {
+            attack(&mut raw).await;
+            // What waits for the peer may still grow.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        let ((), peak) = peak(honest.beside(attacked)).await;
+        println!("peak  {:>9} KiB  {name}", peak / KIB);
+        assert!(peak <= bound, "{name}: {peak} bytes held, {bound} allowed");
+        honest.leave().await;
+        drop((raw, target));
+        // What was aborted is dropped before the next measure begins.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Promise 4: bounded memory.
+#[tokio::test(start_paused = true)]
+async fn no_attack_holds_more_than_the_bound() {
+    none_holds_more(least(), &ATTACKS, 0).await;
+}
+
+/// Promise 4: what is kept does not keep the buffer that it was read into.
+#[tokio::test(start_paused = true)]
+async fn small_things_hold_no_large_buffers() {
+    let settings = config(|config| {
+        *config = least();
+        config.limits.max_calls = 256;
+        config.limits.initial_credit_bytes = MIB as u32;
+        config.limits.request_credit_bytes = MIB as u32;
+    });
+    none_holds_more(settings, &PINS, 0).await;
+}
+
+/// Promise 4: calls that this side starts wait in its handlers once enough of them wait in the
+/// connection.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_not_granted_stop_at_the_mailbox() {
+    none_holds_more(least(), &UNGRANTED, WAITING_BYTES).await;
+}

@@ -1,0 +1,207 @@
+//! The promises of the framework, each against a peer that does what it can to break them.
+//!
+//! Bounded memory is in [`crate::memory`], no allocation from a claim in
+//! [`crate::attacks::claims`]; that a bad peer hurts only itself is shown by every other test here.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use wawo::{Code, Config, Delivery, Peer, Result};
+use wawo_protocol::packet::Packet;
+
+use crate::{
+    raw::Raw,
+    service::{EchoClient, Message, message as text},
+    target::{Target, config},
+    wire::{
+        ACT, CALL, CLOSE, END, END_OF, NO_MESSAGE, REPLIES, REPLY, SAY, TALK, Wire, cancel,
+        message, next, packet, stream_with, unary,
+    },
+};
+
+/// What a server may answer to call 1, and the statuses that its caller may be told.
+fn answers() -> Vec<(&'static str, Vec<Wire>, Code)> {
+    let reply = || packet(REPLY).call(1).flags(END).bytes(message("a"));
+    let end = |code: u16| packet(END_OF).call(1).code(code);
+    vec![
+        ("a reply", vec![reply()], Code::Ok),
+        ("two replies", vec![reply(), reply()], Code::Ok),
+        ("nothing", vec![], Code::DeadlineExceeded),
+        ("an end", vec![end(5)], Code::NotFound),
+        ("two ends", vec![end(5), end(6)], Code::NotFound),
+        ("a refusal", vec![end(14).flags(REPLIES)], Code::Unavailable),
+        (
+            "a reply after an end",
+            vec![end(5), reply()],
+            Code::NotFound,
+        ),
+        ("a good end and no reply", vec![end(0)], Code::Unimplemented),
+        ("a close", vec![packet(CLOSE)], Code::Unavailable),
+        ("a broken rule", vec![packet(CALL)], Code::Unavailable),
+        (
+            "a stream",
+            vec![packet(REPLY).call(1).flags(NO_MESSAGE)],
+            Code::Unimplemented,
+        ),
+    ]
+}
+
+/// Makes one call to a raw server that answers so; returns also how often the call arrived, and
+/// how long it took.
+async fn call_raw(answer: Vec<Wire>) -> (Result<Message>, usize, Duration) {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let mut raw = Raw::over_memory(there);
+    let (peer, ()) = tokio::join!(Peer::builder("").connect_over(here), raw.greet());
+    let echo = EchoClient::new(&peer.unwrap());
+    let began = Instant::now();
+    let call = async {
+        let result = echo.say(text("a")).timeout(Duration::from_secs(1)).await;
+        (result, began.elapsed())
+    };
+    let served = async {
+        let mut calls = 0;
+        let mut answer = Some(answer);
+        // All that comes for as long as a retry could take.
+        let reading = async {
+            while let Some(packet) = raw.next().await {
+                calls += usize::from(matches!(packet, Packet::Call(_)));
+                for packet in answer.take().unwrap_or_default() {
+                    // The caller may have closed after the first.
+                    let _ = raw.send(packet).await;
+                }
+            }
+        };
+        let _ = timeout(Duration::from_secs(10), reading).await;
+        calls
+    };
+    let ((result, passed), calls) = tokio::join!(call, served);
+    (result, calls, passed)
+}
+
+/// Promise 1, on the side of the caller: no answer makes it call again by itself.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_sent_at_most_once() {
+    let mut target = Target::memory(Config::default()).await;
+    let honest = target.honest().await;
+    for (name, answer, _) in answers() {
+        let (_, calls, _) = honest.beside(call_raw(answer)).await;
+        assert_eq!(calls, 1, "{name}");
+    }
+    honest.leave().await;
+}
+
+/// Promise 1, on the side of the callee: the same call twice is refused, not served twice.
+#[tokio::test]
+async fn a_call_runs_its_handler_at_most_once() {
+    let mut target = Target::memory(Config::default()).await;
+    let honest = target.honest().await;
+    let mut raw = target.greeted().await;
+    let twice = [unary(1, ACT, "wait").build(), unary(1, ACT, "wait").build()];
+    let attack = async {
+        raw.send(twice.concat()).await.unwrap();
+        raw.closed().await
+    };
+    honest.beside(attack).await;
+    assert_eq!(target.seen.begun(), 1);
+    target.seen.until_live(0).await;
+    honest.leave().await;
+}
+
+/// Promise 2.
+#[tokio::test(start_paused = true)]
+async fn a_call_has_one_outcome_by_its_deadline() {
+    let mut target = Target::memory(Config::default()).await;
+    let honest = target.honest().await;
+    for (name, answer, code) in answers() {
+        let refused = name == "a refusal";
+        let (result, _, passed) = honest.beside(call_raw(answer)).await;
+        let found = result
+            .as_ref()
+            .map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(found, code, "{name}: {result:?}");
+        assert!(passed <= Duration::from_millis(1_100), "{name}: {passed:?}");
+        if let Err(status) = result {
+            let is_safe = status.delivery() == Delivery::NotSent;
+            assert_eq!(is_safe, refused, "{name}: {status:?}");
+        }
+    }
+    honest.leave().await;
+}
+
+/// Promise 3: the handler, the slot and the credit are free, and nothing comes after the end.
+#[tokio::test]
+async fn a_cancellation_arrives() {
+    let limits = config(|config| {
+        *config = crate::memory::least();
+        config.max_streams = 1;
+    });
+    let mut target = Target::memory(limits).await;
+    let raw_only = target.greeted().await;
+    let mut raw = raw_only;
+    // Each holds nearly all credit, the only stream, and the only slot that is used.
+    for _ in 0..20 {
+        raw.send(stream_with(1, TALK, ("do", "hold")))
+            .await
+            .unwrap();
+        raw.send(next(1, vec![7; 16_000])).await.unwrap();
+        raw.send(next(1, vec![7; 16_000])).await.unwrap();
+        target.seen.until_live(1).await;
+        raw.send(cancel(1)).await.unwrap();
+        let end = raw.ended(1).await;
+        assert_eq!(end.code, Code::Cancelled);
+        target.seen.until_live(0).await;
+    }
+    let after = raw.goes_on().await;
+    assert!(
+        after
+            .iter()
+            .all(|packet| matches!(packet, Packet::Credit { .. })),
+        "{after:?}"
+    );
+}
+
+/// Promise 6: a peer that goes on calling while the server drains learns exactly which of its
+/// calls were taken, and these are answered.
+#[tokio::test]
+async fn a_drain_loses_nothing() {
+    let mut target = Target::memory(Config::default()).await;
+    let mut raw = target.greeted().await;
+    let handle = target.handle.clone();
+    let drain = tokio::spawn(async move { handle.peers()[0].drain(Duration::from_secs(5)).await });
+    let mut replies = 0;
+    let mut accepted = None;
+    let mut sent = 0;
+    while accepted.is_none() {
+        raw.send(unary(2 * sent + 1, SAY, "hi")).await.unwrap();
+        sent += 1;
+        while let Some(packet) = raw.now().await {
+            match packet {
+                Packet::Reply(_) => replies += 1,
+                Packet::Drain { accepted: count } => accepted = Some(count),
+                Packet::Close { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let rest = raw.rest().await;
+    replies += rest
+        .iter()
+        .filter(|packet| matches!(packet, Packet::Reply(_)))
+        .count() as u64;
+    assert_eq!(Some(replies), accepted, "of {sent} calls");
+    assert!(drain.await.unwrap().cut.is_empty());
+}
+
+/// Promise 2, of a call that nothing answers: a one-way message that the peer would not take fails
+/// where it is sent.
+#[tokio::test]
+async fn a_one_way_message_over_the_limit_of_the_peer_fails_at_once() {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let mut raw = Raw::over_memory(there);
+    let (peer, ()) = tokio::join!(Peer::builder("").connect_over(here), raw.greet());
+    let echo = EchoClient::new(&peer.unwrap());
+    let large = echo.note(text(vec![0; 64 * 1024]));
+    let status = large.await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.delivery(), Delivery::NotSent);
+}

@@ -1,0 +1,164 @@
+//! The server under attack.
+
+use std::sync::{Arc, LazyLock};
+
+use tokio::{
+    io::duplex,
+    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
+    task::JoinHandle,
+};
+use wawo::{Config, Peer, ServeError, Server, ServerBuilder, ServerHandle};
+
+use crate::{
+    honest::Honest,
+    raw::Raw,
+    service::{EchoServer, Seen, Worker},
+};
+
+/// A real server, and what may be seen of it.
+pub(crate) struct Target {
+    way: Way,
+    pub(crate) handle: ServerHandle,
+    pub(crate) seen: Arc<Seen>,
+    _turn: Option<Shared>,
+}
+
+enum Way {
+    Memory(Box<Server>),
+    Tcp(JoinHandle<Result<(), ServeError>>, String),
+}
+
+/// The turn of a test that measures the memory of the process: while it lasts, no other runs.
+pub(crate) struct Alone(#[allow(dead_code, reason = "it is its drop that matters")] Write);
+
+/// The turn of all other tests, which share it.
+struct Shared(#[allow(dead_code, reason = "it is its drop that matters")] Read);
+
+type Write = OwnedRwLockWriteGuard<()>;
+type Read = OwnedRwLockReadGuard<()>;
+
+static TURN: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+
+impl Alone {
+    pub(crate) async fn take() -> Self {
+        Self(TURN.clone().write_owned().await)
+    }
+}
+
+impl Shared {
+    async fn take() -> Self {
+        Self(TURN.clone().read_owned().await)
+    }
+}
+
+/// What a pipe in memory holds each way.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// The service under test, with the default limits of a server.
+pub(crate) fn builder(config: Config) -> (ServerBuilder, Arc<Seen>) {
+    let worker = Worker::default();
+    let seen = worker.0.clone();
+    let server = Server::builder().config(config);
+    (server.add_service(EchoServer::new(worker)), seen)
+}
+
+/// A configuration changed by `change`.
+pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+impl Target {
+    pub(crate) async fn memory(config: Config) -> Self {
+        Self::in_memory(config, Some(Shared::take().await))
+    }
+
+    pub(crate) fn alone(config: Config, _turn: &Alone) -> Self {
+        Self::in_memory(config, None)
+    }
+
+    fn in_memory(config: Config, turn: Option<Shared>) -> Self {
+        let (builder, seen) = builder(config);
+        let server = builder.build().expect("the configuration is valid");
+        Self {
+            handle: server.handle(),
+            way: Way::Memory(Box::new(server)),
+            seen,
+            _turn: turn,
+        }
+    }
+
+    pub(crate) async fn tcp(config: Config) -> Self {
+        let (builder, seen) = builder(config);
+        Self::tcp_with(builder, seen).await
+    }
+
+    pub(crate) async fn tcp_with(builder: ServerBuilder, seen: Arc<Seen>) -> Self {
+        let turn = Some(Shared::take().await);
+        let server = builder.bind("tcp://127.0.0.1:0").await.unwrap();
+        let (handle, address) = (server.handle(), server.addresses()[0].to_string());
+        Self {
+            way: Way::Tcp(tokio::spawn(server.run()), address),
+            handle,
+            seen,
+            _turn: turn,
+        }
+    }
+
+    /// A peer that has sent nothing.
+    pub(crate) async fn raw(&mut self) -> Raw {
+        self.raw_through(PIPE_BYTES).await
+    }
+
+    /// A peer that has sent nothing, behind a pipe of this size if in memory.
+    pub(crate) async fn raw_through(&mut self, bytes: usize) -> Raw {
+        match &mut self.way {
+            Way::Memory(server) => {
+                let (here, there) = duplex(bytes);
+                server.accept_over(there).expect("valid");
+                Raw::over_memory(here)
+            }
+            Way::Tcp(_, address) => Raw::over_tcp(address).await,
+        }
+    }
+
+    /// A peer that has exchanged hellos.
+    pub(crate) async fn greeted(&mut self) -> Raw {
+        let mut raw = self.raw().await;
+        raw.greet().await;
+        raw
+    }
+
+    pub(crate) async fn honest(&mut self) -> Honest {
+        Honest::start(self.connect().await, self.seen.clone()).await
+    }
+
+    /// A peer that keeps all rules, and does nothing yet.
+    pub(crate) async fn connect(&mut self) -> Peer {
+        match &mut self.way {
+            Way::Memory(server) => {
+                let (here, there) = duplex(PIPE_BYTES);
+                server.accept_over(there).expect("valid");
+                Peer::builder("").connect_over(here).await.unwrap()
+            }
+            Way::Tcp(_, address) => Peer::connect(address.clone()).await.unwrap(),
+        }
+    }
+
+    /// Where it listens, if it does.
+    pub(crate) fn address(&self) -> &str {
+        match &self.way {
+            Way::Memory(_) => "",
+            Way::Tcp(_, address) => address,
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Way::Tcp(running, _) = &self.way {
+            running.abort();
+        }
+    }
+}
