@@ -60,3 +60,17 @@ proptest! {
         world.wind_up(drain);
     }
 }
+
+#[test]
+fn a_stream_of_many_times_the_credit_arrives_as_it_is_read() {
+    let mut world = World::new(usize::MAX, 0);
+    let start = Operation::Start(Requests::One, 0, None);
+    world.take(&Step::Client(start));
+    world.take(&Step::Run);
+    world.take(&Step::Server(Operation::OpenReply(0)));
+    // Each is more than the credit, so the next ones need that it has been read.
+    for _ in 0..300 {
+        world.take(&Step::Server(Operation::Send(0, 90_000, false)));
+    }
+    world.wind_up([false; 2]);
+}

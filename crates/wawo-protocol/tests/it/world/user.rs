@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CallId, Called, Code, Connection, Ended, Event, Metadata, MethodId, NewCall, StartedCall,
-    packet::End,
+    CallId, Called, Code, Connection, Ended, Event, Metadata, MethodId, NewCall, NotStarted,
+    StartedCall, packet::End,
 };
 
 use crate::{
@@ -108,7 +108,10 @@ impl User {
                     one_way: true,
                     ..unary(numbered(0, 0, length))
                 };
-                machine.send_one_way(now, note).expect("within the limits");
+                match machine.send_one_way(now, note) {
+                    Ok(()) | Err(NotStarted::Full(_)) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
             }
             Operation::Cancel(which) => {
                 if let Some(id) = nth(&self.ours, which) {
@@ -143,14 +146,16 @@ impl User {
             ..unary("")
         };
         self.pending.insert(token);
-        match machine
-            .start_call(now, call, token)
-            .expect("within the limits")
-        {
-            StartedCall::Sent(id) => {
+        match machine.start_call(now, call, token) {
+            Ok(StartedCall::Sent(id)) => {
                 self.ours.insert(id, Direction::ours(token, requests));
             }
-            StartedCall::Waiting => self.waiting.push_back((token, requests)),
+            Ok(StartedCall::Waiting) => self.waiting.push_back((token, requests)),
+            Err((token, NotStarted::Full(waiting))) => {
+                assert_eq!(waiting, self.waiting.len());
+                self.over(token);
+            }
+            Err((_, other)) => panic!("{other:?}"),
         }
     }
 
