@@ -24,7 +24,7 @@ use crate::{
     reply::ReplyFuture,
     request::Request,
     response::Response,
-    status::{Delivery, Result, Status},
+    status::{BoxError, Delivery, Result, Status},
 };
 
 /// A call, as a stub's method returns it: a future that starts the call when it is first polled.
@@ -400,20 +400,27 @@ where
     R: Send + 'static,
 {
     match body {
-        Body::Many(replies) => Ok(replies.map(move |bytes| match bytes {
-            Ok(bytes) => decode(C::default(), method, bytes),
-            Err(status) => Err(status.returned()),
-        })),
+        Body::Many(replies) => {
+            let decode = move |bytes: &[u8], whole: &Bytes| {
+                let reply = C::default().decode_part(bytes, whole);
+                reply.map_err(|error| undecodable(method, bytes.len(), error))
+            };
+            Ok(replies.decoded(decode, Status::returned))
+        }
         Body::One(bytes) => decode(C::default(), method, bytes).map(Streaming::once),
     }
 }
 
 fn decode<C: Codec<R>, R>(codec: C, method: &'static MethodDescriptor, bytes: Bytes) -> Result<R> {
     let length = bytes.len();
-    codec.decode(bytes).map_err(|error| {
-        let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
-        Status::internal(text).with_source(error).returned()
-    })
+    let reply = codec.decode(bytes);
+    reply.map_err(|error| undecodable(method, length, error))
+}
+
+#[cold]
+fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
+    let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
+    Status::internal(text).with_source(error).returned()
 }
 
 fn encode_all<C, Q>(codec: C, requests: impl Stream<Item = Q> + Send + 'static) -> Body

@@ -1,6 +1,6 @@
 //! Typed messages to bytes and back.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::status::BoxError;
 
@@ -29,6 +29,16 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
     ///
     /// If the bytes are no such message.
     fn decode(self, bytes: Bytes) -> Result<T, BoxError>;
+
+    /// The message in these bytes, which are a part of `whole`: cheaper where many follow each
+    /// other. By default as [`decode`](Self::decode).
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such message.
+    fn decode_part(self, bytes: &[u8], whole: &Bytes) -> Result<T, BoxError> {
+        self.decode(whole.slice_ref(bytes))
+    }
 }
 
 /// Encodes and decodes the messages that prost generates. `bytes` fields share the buffer that
@@ -52,6 +62,36 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
     }
 
     fn decode(self, bytes: Bytes) -> Result<T, BoxError> {
-        T::decode(bytes).map_err(BoxError::from)
+        self.decode_part(&bytes, &bytes)
+    }
+
+    fn decode_part(self, bytes: &[u8], whole: &Bytes) -> Result<T, BoxError> {
+        T::decode(Part { bytes, whole }).map_err(BoxError::from)
+    }
+}
+
+/// Bytes that are read where they are, and shared only where a field keeps them.
+struct Part<'a> {
+    bytes: &'a [u8],
+    whole: &'a Bytes,
+}
+
+impl Buf for Part<'_> {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes = &self.bytes[count..];
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        let (taken, rest) = self.bytes.split_at(length);
+        self.bytes = rest;
+        self.whole.slice_ref(taken)
     }
 }

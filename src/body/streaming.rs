@@ -7,10 +7,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::sync::mpsc;
-use wawo_protocol::{Code, packet::Run};
+use wawo_protocol::{
+    Code,
+    packet::{Messages, Run},
+};
 
 use crate::status::{Delivery, Result, Status};
 
@@ -50,6 +54,22 @@ pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
         }
         Poll::Ready(None)
     }
+
+    /// As `poll_next`, and perhaps more messages at once.
+    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Piece>>>
+    where
+        T: Into<Bytes>,
+    {
+        let one = |item: Result<T>| item.map(|item| Piece::One(item.into()));
+        self.poll_next(cx).map(|item| item.map(one))
+    }
+}
+
+/// Messages that came at once.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    One(Bytes),
+    Many(Messages),
 }
 
 /// With packets of this length, a run is given away.
@@ -195,6 +215,26 @@ impl<T> Streaming<T> {
     {
         match self.inner {
             Some(inner) => Streaming::of_items(Mapped { inner, function }),
+            None => Streaming::empty(),
+        }
+    }
+}
+
+impl Streaming<Bytes> {
+    /// Each message, decoded; `decode` gets it with what it is a part of. An error goes through
+    /// `failed`.
+    pub(crate) fn decoded<R>(
+        self,
+        decode: impl FnMut(&[u8], &Bytes) -> Result<R> + Send + 'static,
+        failed: fn(Status) -> Status,
+    ) -> Streaming<R> {
+        match self.inner {
+            Some(inner) => Streaming::of_items(Decoded {
+                inner,
+                taken: Messages::default(),
+                decode,
+                failed,
+            }),
             None => Streaming::empty(),
         }
     }
@@ -360,3 +400,36 @@ mod tests {
         assert_eq!(Streaming::<u8>::empty().message().await.unwrap(), None);
     }
 }
+
+struct Decoded<F> {
+    inner: Pin<Box<dyn Items<Bytes>>>,
+    taken: Messages,
+    decode: F,
+    failed: fn(Status) -> Status,
+}
+
+// Nothing in it is pinned in place: the stream has a box of its own.
+impl<F> Unpin for Decoded<F> {}
+
+impl<R, F: FnMut(&[u8], &Bytes) -> Result<R>> Stream for Decoded<F> {
+    type Item = Result<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(item) = this.taken.read_next(&mut this.decode) {
+                return Poll::Ready(Some(item));
+            }
+            match ready!(this.inner.as_mut().poll_piece(cx)) {
+                Some(Ok(Piece::Many(messages))) => this.taken = messages,
+                Some(Ok(Piece::One(bytes))) => {
+                    return Poll::Ready(Some((this.decode)(&bytes, &bytes)));
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err((this.failed)(status)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl<R, F: FnMut(&[u8], &Bytes) -> Result<R> + Send> Items<R> for Decoded<F> {}

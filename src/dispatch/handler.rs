@@ -21,7 +21,7 @@ use crate::{
     reply::ReplyFuture,
     request::Request,
     response::Response,
-    status::{Result, Status},
+    status::{BoxError, Result, Status},
 };
 
 /// One request, one reply.
@@ -181,11 +181,14 @@ fn run<R>(
 
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
     let length = bytes.len();
-    codec.decode(bytes).map_err(|error| {
-        let text =
-            format!("the request of {length} bytes for `{method}` cannot be decoded: {error}");
-        Status::invalid_argument(text).with_source(error)
-    })
+    let request = codec.decode(bytes);
+    request.map_err(|error| undecodable(method, length, error))
+}
+
+#[cold]
+fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
+    let text = format!("the request of {length} bytes for `{method}` cannot be decoded: {error}");
+    Status::invalid_argument(text).with_source(error)
 }
 
 fn decode_all<C, Q>(
@@ -207,7 +210,11 @@ where
         // In process, requests are the caller's own stream, and would go on.
         true => Streaming::new(Watched::requests(requests, context)),
     };
-    requests.map(move |bytes| decode(method, codec, bytes?))
+    let decode = move |bytes: &[u8], whole: &Bytes| {
+        let request = codec.decode_part(bytes, whole);
+        request.map_err(|error| undecodable(method, bytes.len(), error))
+    };
+    requests.decoded(decode, |status| status)
 }
 
 fn encode_all<C, R>(codec: C, context: Context, replies: Streaming<R>) -> Body

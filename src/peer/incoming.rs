@@ -18,7 +18,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    body::Body,
+    body::{Body, Piece},
     depth,
     panic::{Catch, catch},
     peer::{
@@ -26,7 +26,7 @@ use crate::{
         driver::Driver,
         mailbox::{Command, Handled},
         outgoing::Sending,
-        stream::{self, Inbox, Outbox, Piece, Read, SMALL_BYTES},
+        stream::{self, Inbox, Outbox, Read, SMALL_BYTES},
     },
     reply::ReplyFuture,
     request::Request,

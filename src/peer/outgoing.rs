@@ -9,13 +9,13 @@ use wawo_protocol::{
 };
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Body, Piece, Streaming},
     depth,
     peer::{
         Shared,
         driver::Driver,
         mailbox::not_sent,
-        stream::{Inbox, Outbox, Piece, pump},
+        stream::{Inbox, Outbox, pump},
     },
     reply::ReplySlot,
     request::Request,

@@ -13,13 +13,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use wawo_protocol::{
-    CallId,
-    packet::{Messages, Run},
-};
+use wawo_protocol::{CallId, packet::Run};
 
 use crate::{
-    body::Streaming,
+    body::{Items, Piece, Streaming},
     panic::caught_run,
     peer::{Handle, Shared, mailbox::Command},
     status::{Result, Status},
@@ -35,13 +32,6 @@ pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     /// The call was given up, and what was not read is not to be.
     is_cancelled: AtomicBool,
-}
-
-/// What came at once.
-#[derive(Debug)]
-pub(crate) enum Piece {
-    One(Bytes),
-    Many(Messages),
 }
 
 #[derive(Debug, Default)]
@@ -61,15 +51,14 @@ pub(crate) const SMALL_BYTES: usize = 2 * 1024;
 /// The same of many messages, whose copy is cheaper for each.
 const SMALL_RUN_BYTES: usize = 32 * 1024;
 
-impl Piece {
-    fn unshared(self) -> Self {
-        match self {
-            Self::One(message) if message.len() < SMALL_BYTES => {
-                Self::One(Bytes::copy_from_slice(&message))
-            }
-            Self::One(message) => Self::One(message),
-            Self::Many(messages) => Self::Many(messages.unshared_below(SMALL_RUN_BYTES)),
+/// What waits may be read much later.
+fn unshared(piece: Piece) -> Piece {
+    match piece {
+        Piece::One(message) if message.len() < SMALL_BYTES => {
+            Piece::One(Bytes::copy_from_slice(&message))
         }
+        Piece::One(message) => Piece::One(message),
+        Piece::Many(messages) => Piece::Many(messages.unshared_below(SMALL_RUN_BYTES)),
     }
 }
 
@@ -89,7 +78,7 @@ impl Inbox {
 
     /// Adds messages; returns the waker of the reader.
     pub(crate) fn push(&self, messages: Piece) -> Option<Waker> {
-        let messages = messages.unshared();
+        let messages = unshared(messages);
         let mut state = self.lock();
         state.messages.push_back(messages);
         state.reader.take()
@@ -115,7 +104,7 @@ impl Inbox {
     /// The stream of the messages. What is read gives the sender credit; dropping it before its
     /// end tells the driver.
     pub(crate) fn reader(self: Arc<Self>, peer: Arc<Handle>) -> Streaming<Bytes> {
-        Streaming::new(Reader {
+        Streaming::of_items(Reader {
             inbox: self,
             peer,
             taken: VecDeque::new(),
@@ -144,28 +133,43 @@ pub(crate) struct Read {
     pub(crate) bytes: usize,
 }
 
+/// So much of a run is read at once, and then counts as read.
+const FEW_BYTES: usize = 4 * 1024;
+
 impl Reader {
     /// The next message of those that were taken.
-    fn take(&mut self) -> Option<Bytes> {
-        let message = loop {
-            match self.taken.front_mut()? {
-                Piece::Many(messages) => {
-                    if let Some(message) = messages.next() {
-                        break message;
-                    }
-                    self.taken.pop_front();
-                }
-                Piece::One(message) => {
-                    let message = std::mem::take(message);
-                    self.taken.pop_front();
-                    break message;
-                }
-            }
+    fn take_one(&mut self) -> Option<Bytes> {
+        let message = match self.taken.front_mut()? {
+            Piece::One(message) => std::mem::take(message),
+            Piece::Many(messages) => messages.next()?,
         };
-        self.read.messages += 1;
-        self.read.bytes += message.len();
-        self.tell(self.inbox.tell_cost);
+        self.took(1, message.len());
         Some(message)
+    }
+
+    /// The next few of those messages.
+    fn take_few(&mut self) -> Option<Piece> {
+        match self.taken.front_mut()? {
+            Piece::One(_) => self.take_one().map(Piece::One),
+            Piece::Many(messages) => {
+                let few = messages.take_first(FEW_BYTES);
+                self.took(few.len(), few.message_bytes());
+                Some(Piece::Many(few))
+            }
+        }
+    }
+
+    fn took(&mut self, messages: usize, bytes: usize) {
+        let is_done = match self.taken.front() {
+            Some(Piece::Many(messages)) => messages.len() == 0,
+            _ => true,
+        };
+        if is_done {
+            self.taken.pop_front();
+        }
+        self.read.messages += messages;
+        self.read.bytes += bytes;
+        self.tell(self.inbox.tell_cost);
     }
 
     fn tell(&mut self, least: usize) {
@@ -175,24 +179,23 @@ impl Reader {
             self.peer.shared().mailbox.push_end(command);
         }
     }
-}
 
-impl Stream for Reader {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let this = &mut *self;
-        if this.inbox.is_cancelled.load(Ordering::Acquire) {
-            this.taken.clear();
+    fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: fn(&mut Self) -> Option<R>,
+    ) -> Poll<Option<Result<R>>> {
+        if self.inbox.is_cancelled.load(Ordering::Acquire) {
+            self.taken.clear();
         }
-        if let Some(message) = this.take() {
-            return Poll::Ready(Some(Ok(message)));
+        if let Some(taken) = take(self) {
+            return Poll::Ready(Some(Ok(taken)));
         }
-        let mut state = this.inbox.lock();
-        std::mem::swap(&mut state.messages, &mut this.taken);
-        if !this.taken.is_empty() {
+        let mut state = self.inbox.lock();
+        std::mem::swap(&mut state.messages, &mut self.taken);
+        if !self.taken.is_empty() {
             drop(state);
-            return Poll::Ready(this.take().map(Ok));
+            return Poll::Ready(take(self).map(Ok));
         }
         if state.is_ended {
             let end = state.end.take();
@@ -201,8 +204,22 @@ impl Stream for Reader {
         state.reader = Some(cx.waker().clone());
         drop(state);
         // The sender may be waiting for just this credit.
-        this.tell(1);
+        self.tell(1);
         Poll::Pending
+    }
+}
+
+impl Stream for Reader {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.get_mut().poll(cx, Self::take_one)
+    }
+}
+
+impl Items<Bytes> for Reader {
+    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Piece>>> {
+        self.get_mut().poll(cx, Self::take_few)
     }
 }
 

@@ -61,11 +61,12 @@ impl Run {
 }
 
 /// Messages of one stream, in order. Each shares the buffer of all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Messages {
     /// Whole packets with nothing but a message each.
     packets: Bytes,
     messages: usize,
+    /// No message is longer.
     largest: usize,
 }
 
@@ -91,6 +92,35 @@ impl Messages {
         self.packets
     }
 
+    /// Takes off the first messages: one, and more while their packets have at most this length.
+    pub fn take_first(&mut self, bytes: usize) -> Self {
+        let (mut length, mut messages) = (0, 0);
+        while let Some(head) = self.packets[length..].first_chunk::<4>() {
+            let next = length + HEAD_BYTES + u32::from_be_bytes(*head) as usize;
+            if messages > 0 && next > bytes {
+                break;
+            }
+            (length, messages) = (next, messages + 1);
+        }
+        self.messages -= messages;
+        Self {
+            packets: self.packets.split_to(length),
+            messages,
+            largest: self.largest,
+        }
+    }
+
+    /// Takes off the next message, for `read` to read where it is: it gets the message, and the
+    /// buffer that it is a part of. `None` if there is none.
+    pub fn read_next<R>(&mut self, read: impl FnOnce(&[u8], &Bytes) -> R) -> Option<R> {
+        let head = self.packets.first_chunk::<4>()?;
+        let end = HEAD_BYTES + u32::from_be_bytes(*head) as usize;
+        let result = read(&self.packets[HEAD_BYTES..end], &self.packets);
+        self.packets.advance(end);
+        self.messages -= 1;
+        Some(result)
+    }
+
     /// The same in a buffer of their own, if they are shorter than that: what waits must not keep
     /// a buffer that it fills but a little of.
     pub fn unshared_below(mut self, length: usize) -> Self {
@@ -105,13 +135,7 @@ impl Iterator for Messages {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        if self.messages == 0 {
-            return None;
-        }
-        self.messages -= 1;
-        let length = self.packets.first_chunk::<4>().copied()?;
-        self.packets.advance(HEAD_BYTES);
-        Some(self.packets.split_to(u32::from_be_bytes(length) as usize))
+        self.read_next(|message, packets| packets.slice_ref(message))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -144,5 +168,29 @@ mod tests {
             let all: Vec<_> = messages.collect();
             assert_eq!(all, ["one", "", "three"]);
         }
+    }
+
+    #[test]
+    fn the_first_messages_are_as_many_as_fit_and_at_least_one() {
+        for (bytes, first) in [
+            (0, 1),
+            (15, 1),
+            (26, 1),
+            (27, 2),
+            (43, 2),
+            (44, 3),
+            (100, 3),
+        ] {
+            let mut run = Run::new(CallId::new(Side::Accepting, 3));
+            for text in ["one", "", "three"] {
+                run.push(|buffer| buffer.put_slice(text.as_bytes()));
+            }
+            let mut rest = run.take();
+            let few = rest.take_first(bytes);
+            assert_eq!((few.len(), rest.len()), (first, 3 - first));
+            let all: Vec<_> = few.chain(rest).collect();
+            assert_eq!(all, ["one", "", "three"]);
+        }
+        assert_eq!(Messages::default().take_first(9).len(), 0);
     }
 }
