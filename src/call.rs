@@ -81,8 +81,9 @@ impl<R> Call<R> {
         }
     }
 
-    /// Fails the call with `DeadlineExceeded` when it has not ended after so long. It cannot
-    /// outlast the deadline of the handler in which it was made.
+    /// Fails the call with `DeadlineExceeded` when it has not ended after so long; without sending
+    /// it, if that is zero. It cannot outlast the deadline of the handler in which it was made.
+    /// More than 49 days are 49 days.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -107,8 +108,18 @@ impl<R> Call<R> {
         self
     }
 
-    /// The call, and a token that cancels it when it is dropped: for whoever decides elsewhere
-    /// that the call is no longer wanted.
+    /// The call, and a token that cancels it when it is dropped, so that it ends with `Cancelled`:
+    /// for whoever decides elsewhere that the call is no longer wanted. Give the token a name:
+    /// `let (call, _) = ..` drops it at once.
+    ///
+    /// ```
+    /// # async fn ask(call: wawo::Call<()>) {
+    /// let (call, token) = call.with_token();
+    /// let asking = tokio::spawn(async { call.await });
+    /// token.cancel();
+    /// let ended = asking.await.expect("no panic");
+    /// # }
+    /// ```
     pub fn with_token(mut self) -> (Self, CallToken) {
         let token = self.token.get_or_insert_default();
         let guard = token.clone().drop_guard();
@@ -150,7 +161,8 @@ impl<R> Call<R> {
             return;
         };
         let (to, mut request) = *new;
-        let reply = match self.refused.take() {
+        let refused = self.refused.take().or_else(|| self.over_before_it_began());
+        let reply = match refused {
             Some(status) => ReplyFuture::ready(Err(status)),
             None => {
                 request.set_deadline(self.deadline());
@@ -162,6 +174,26 @@ impl<R> Call<R> {
             }
         };
         self.state = State::Started(reply);
+    }
+
+    /// Why the call need not be sent.
+    fn over_before_it_began(&self) -> Option<Status> {
+        let is_given_up = self
+            .token
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
+            || self
+                .parent
+                .as_ref()
+                .is_some_and(Context::hands_down_cancelled);
+        if is_given_up {
+            return Some(given_up().with_delivery(Delivery::NotSent));
+        }
+        let has_no_time = self.timeout == Some(Duration::ZERO);
+        has_no_time.then(|| {
+            let text = "the timeout of the call is zero, so it was not made";
+            Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
+        })
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -2,17 +2,46 @@
 
 use std::{error::Error, fmt};
 
-/// Displays an error and its causes.
+/// Displays an error and its causes, but for what an error says itself of its cause.
 pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
         let mut next = self.0.source();
         while let Some(cause) = next {
-            write!(f, ": {cause}")?;
+            let of_cause = cause.to_string();
+            if !text.ends_with(&of_cause) {
+                text = format!("{text}: {of_cause}");
+            }
             next = cause.source();
         }
-        Ok(())
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use thiserror::Error;
+
+    use super::Causes;
+
+    #[derive(Debug, Error)]
+    enum Failed {
+        #[error("the peer is gone")]
+        Gone(#[source] io::Error),
+        #[error("not sent: {0}")]
+        NotSent(#[source] Box<Self>),
+    }
+
+    #[test]
+    fn a_cause_that_the_error_tells_is_not_told_again() {
+        let gone = Failed::Gone(io::Error::other("a cut"));
+        assert_eq!(Causes(&gone).to_string(), "the peer is gone: a cut");
+        let not_sent = Failed::NotSent(Box::new(gone));
+        let text = "not sent: the peer is gone: a cut";
+        assert_eq!(Causes(&not_sent).to_string(), text);
     }
 }

@@ -158,6 +158,11 @@ impl Context {
         (!self.0.runs_to_completion).then(|| self.cancellation())
     }
 
+    /// Whether what calls of the handler inherit is that they are cancelled.
+    pub(crate) fn hands_down_cancelled(&self) -> bool {
+        !self.0.runs_to_completion && self.is_cancelled()
+    }
+
     /// The deadline that calls of the handler inherit.
     pub(crate) fn inherited_deadline(&self) -> Option<Instant> {
         self.deadline().filter(|_| !self.0.runs_to_completion)

@@ -131,6 +131,9 @@ impl Peer {
 
     /// Closes the connection, and tells the other side why. Calls in flight, both ways, end with
     /// `Unavailable`.
+    ///
+    /// It does not wait: a program that ends at once may end before the other side is told. Await
+    /// [`closed`](Self::closed) before that, or [`drain`](Self::drain) instead.
     pub fn close(&self, reason: &str) {
         let command = Command::Close(reason.to_owned());
         self.0.shared.mailbox.push_end(command);

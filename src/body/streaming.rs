@@ -144,7 +144,7 @@ impl<T> Streaming<T> {
         Self::new(Once(Some(item)))
     }
 
-    /// A stream, and what to push its items into; at most `capacity` wait in between.
+    /// What to push items into, and the stream of them; at most `capacity` wait in between.
     ///
     /// The stream ends well when the sender is dropped.
     ///

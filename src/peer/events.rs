@@ -24,7 +24,7 @@ pub enum PeerEvent {
     Disconnected(WeakPeer, ConnectionError),
     /// A connection ended before its hello came: another protocol, another version, or nothing.
     NotConnected(WeakPeer, ConnectionError),
-    /// The peer takes no more calls; what is in flight goes on.
+    /// The peer, or this side, takes no more calls; what is in flight goes on.
     Draining(WeakPeer),
     /// The peer does not take what waits for it: calls and streams to it wait.
     Blocked(WeakPeer),

@@ -99,6 +99,9 @@ impl ServerHandle {
 /// # }
 /// ```
 ///
+/// Once it was awaited, the process no longer ends by these signals: later ones do nothing, and
+/// it is the grace that ends a drain.
+///
 /// # Panics
 ///
 /// Outside of a tokio runtime.

@@ -4,14 +4,20 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use tokio::time::timeout;
-use wawo::{Code, Context, Peer, Result, Server, Status, StreamEnd, Streaming};
+use wawo::{
+    Code, Context, Delivery, InProcess, Peer, Result, Server, Status, StreamEnd, Streaming,
+};
 
 use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, Seen, message, pair};
 
@@ -203,11 +209,39 @@ async fn a_token_that_is_kept_or_comes_too_late_cancels_nothing() {
     let (call, token) = echo.say(message("done")).with_token();
     assert_eq!(call.await.unwrap().data, "done");
     drop(token);
-    // A call that was given up before it was made is not made.
-    let (call, token) = echo.act(message("wait")).with_token();
-    drop(token);
-    assert_eq!(soon(call).await.unwrap_err().code(), Code::Cancelled);
-    assert_eq!(echo.say(message("fine")).await.unwrap().data, "fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_before_it_began_is_not_made() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let acts = Acts::new(move |_, message| {
+        count.fetch_add(1, Ordering::Relaxed);
+        future::ready(Ok(message))
+    });
+    let in_process = EchoClient::new(&InProcess::new(EchoServer::new(acts.clone())));
+    let (_server, peer, _) = world(acts).await;
+    for echo in [in_process, EchoClient::new(&peer)] {
+        let (call, token) = echo.act(message("given up")).with_token();
+        token.cancel();
+        let status = soon(call).await.unwrap_err();
+        assert_eq!(
+            (status.code(), status.delivery()),
+            (Code::Cancelled, Delivery::NotSent)
+        );
+        let (note, token) = echo.note(message("given up")).with_token();
+        token.cancel();
+        assert_eq!(soon(note).await.unwrap_err().code(), Code::Cancelled);
+        let status = soon(echo.act(message("late")).timeout(Duration::ZERO)).await;
+        let status = status.unwrap_err();
+        assert_eq!(
+            (status.code(), status.delivery()),
+            (Code::DeadlineExceeded, Delivery::NotSent)
+        );
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+        echo.act(message("in time")).await.unwrap();
+        assert_eq!(made.swap(0, Ordering::Relaxed), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,6 +59,9 @@ pub(crate) enum Split {
 /// All calls begin within this time.
 pub(crate) const BUSY: Duration = Duration::from_secs(4);
 
+/// More than all streams of a plan have at any time.
+const AMPLE_CREDIT_BYTES: u32 = 64 * 1024 * 1024;
+
 /// One seed in so many has no faults, so that every outcome is known beforehand.
 const CALM_PERCENT: u64 = 35;
 
@@ -106,9 +109,16 @@ impl LimitsPlan {
             let max_message_bytes = config.limits.max_message_bytes;
             config.limits = wawo::Limits::MINIMUM;
             config.limits.max_message_bytes = max_message_bytes;
+            // Handlers call back before they read their streams, and must not so hold up the
+            // streams of those calls for ever: there is enough for all streams of a plan.
+            config.limits.request_credit_bytes = AMPLE_CREDIT_BYTES;
+            config.limits.reply_credit_bytes = AMPLE_CREDIT_BYTES;
         }
         config.keep_alive_interval = self.keep_alive_interval;
         config.keep_alive_timeout = self.keep_alive_timeout;
+        // A peer that is not heard is found by its silence, and a handler that does not read by the
+        // deadline, before the credit that either does not give.
+        config.stall_timeout = 2 * (self.silence() + AMPLE);
         config
     }
 

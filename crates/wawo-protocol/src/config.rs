@@ -159,6 +159,13 @@ impl Default for Limits {
 
 /// How one end of a connection behaves. Checked once, by [`Config::check`], which
 /// [`Connection::new`](crate::Connection::new) calls.
+///
+/// ```
+/// # use std::time::Duration;
+/// let mut config = wawo_protocol::Config::default();
+/// config.default_timeout = Some(Duration::from_secs(2));
+/// config.limits.max_message_bytes = 64 * 1024;
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
@@ -210,7 +217,8 @@ pub struct Config {
     pub identity: String,
     /// Proof of that, for the layers above. Default empty.
     pub credentials: Bytes,
-    /// The services that we serve, for the layers above. Default empty.
+    /// The services that we serve, for the layers above. Default empty. A `Server` or `PeerBuilder`
+    /// of wawo puts its own here.
     pub services: Bytes,
 }
 
