@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use crate::body::streaming::{Items, Piece, RUN_BYTES};
+pub(crate) use crate::body::streaming::{Items, Pace, Piece, RUN_BYTES};
 pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
 
 /// The encoded messages of one direction of a call.

@@ -167,7 +167,7 @@ pub enum ConnectError {
         timeout: Duration,
     },
     /// What answered is not a wawo peer, or refused this one.
-    #[error("no connection to {}", address.as_ref().map_or("the peer".to_owned(), ToString::to_string))]
+    #[error("no connection to {}", address.as_ref().map_or_else(|| "the peer".to_owned(), ToString::to_string))]
     Hello {
         /// Its address, if it was connected to by one.
         address: Option<Address>,

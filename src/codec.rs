@@ -95,3 +95,23 @@ impl Buf for Part<'_> {
         self.whole.slice_ref(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Codec, Prost};
+
+    #[test]
+    fn a_bytes_field_is_a_part_of_what_it_was_read_from() {
+        let sent = Bytes::from_static(b"hello");
+        let whole = [Prost.encode(&sent), Prost.encode(&sent)].concat();
+        let whole = Bytes::from(whole);
+        let (_, second) = whole.split_at(whole.len() / 2);
+        let read: Bytes = Prost.decode_part(second, &whole).unwrap();
+        assert_eq!(read, "hello");
+        assert!(whole.as_ptr_range().contains(&read.as_ptr()));
+        let error = Codec::<Bytes>::decode_part(Prost, &second[..3], &whole);
+        assert!(error.is_err());
+    }
+}

@@ -83,7 +83,10 @@ impl Peer {
 
     /// What happens to this peer from now on. The last event is that the connection is over.
     pub fn events(&self) -> Events {
-        self.0.shared.teller.events(Some(self.0.shared.id))
+        let shared = &self.0.shared;
+        shared
+            .teller
+            .events_of(self.downgrade(), shared.stage.subscribe())
     }
 
     /// This peer, without keeping its connection open.

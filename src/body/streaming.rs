@@ -5,12 +5,13 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use wawo_protocol::{
     Code,
     packet::{Messages, Run},
@@ -35,7 +36,7 @@ pub struct Streaming<T> {
 /// A stream of messages that can put many of them into packets at once, so that what is done around
 /// them is done once.
 pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
-    /// Puts the messages that are ready now into packets, until these have some length. Resolves
+    /// Puts the messages that are ready now into packets, until it is enough for a run. Resolves
     /// when the stream has ended, to how; to `None` when there may be more.
     fn poll_run(
         mut self: Pin<&mut Self>,
@@ -45,7 +46,8 @@ pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
     where
         T: AsRef<[u8]>,
     {
-        while run.packet_bytes() < RUN_BYTES {
+        let mut pace = Pace::new();
+        while !pace.is_enough(run) {
             match ready!(self.as_mut().poll_next(cx)) {
                 Some(Ok(item)) => run.push(|buffer| buffer.extend_from_slice(item.as_ref())),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
@@ -74,6 +76,35 @@ pub(crate) enum Piece {
 
 /// With packets of this length, a run is given away.
 pub(crate) const RUN_BYTES: usize = 16 * 1024;
+
+/// After so long, a run is given away whatever it has: a slow stream is heard too.
+const RUN_TIME: Duration = Duration::from_millis(1);
+
+/// The time is looked at once for so many messages.
+const LOOK_AFTER: u32 = 16;
+
+/// When a run is to be given away.
+pub(crate) struct Pace {
+    begun: Instant,
+    messages: u32,
+}
+
+impl Pace {
+    /// A run begins.
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            messages: 0,
+        }
+    }
+
+    /// Asked before each message.
+    pub(crate) fn is_enough(&mut self, run: &Run) -> bool {
+        let looks = self.messages % LOOK_AFTER == LOOK_AFTER - 1;
+        self.messages += 1;
+        run.packet_bytes() >= RUN_BYTES || (looks && self.begun.elapsed() >= RUN_TIME)
+    }
+}
 
 pin_project! {
     /// Any stream.
@@ -369,38 +400,6 @@ impl<T, R, F: FnMut(Result<T>) -> Result<R>> Stream for Mapped<T, F> {
 
 impl<T, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T, F> {}
 
-#[cfg(test)]
-mod tests {
-    use wawo_protocol::Code;
-
-    use super::{StreamEnd, Streaming};
-    use crate::status::Status;
-
-    #[tokio::test]
-    async fn a_stream_ends_with_the_first_error() {
-        let (sender, mut stream) = Streaming::channel(3);
-        sender.send(1).await.unwrap();
-        let late = sender.clone();
-        sender.fail(Status::aborted("enough")).await.unwrap();
-        late.send(2).await.unwrap();
-        assert_eq!(stream.message().await.unwrap(), Some(1));
-        assert_eq!(stream.message().await.unwrap_err().message(), "enough");
-        assert_eq!(stream.message().await.unwrap(), None);
-        assert_eq!(stream.end(), Some(StreamEnd::Failed(Code::Aborted)));
-        assert!(late.send(3).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_channel_ends_well_when_its_sender_goes() {
-        let (sender, mut stream) = Streaming::<u8>::channel(1);
-        assert_eq!(stream.end(), None);
-        drop(sender);
-        assert_eq!(stream.message().await.unwrap(), None);
-        assert_eq!(stream.end(), Some(StreamEnd::Completed));
-        assert_eq!(Streaming::<u8>::empty().message().await.unwrap(), None);
-    }
-}
-
 struct Decoded<F> {
     inner: Pin<Box<dyn Items<Bytes>>>,
     taken: Messages,
@@ -433,3 +432,35 @@ impl<R, F: FnMut(&[u8], &Bytes) -> Result<R>> Stream for Decoded<F> {
 }
 
 impl<R, F: FnMut(&[u8], &Bytes) -> Result<R> + Send> Items<R> for Decoded<F> {}
+
+#[cfg(test)]
+mod tests {
+    use wawo_protocol::Code;
+
+    use super::{StreamEnd, Streaming};
+    use crate::status::Status;
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_first_error() {
+        let (sender, mut stream) = Streaming::channel(3);
+        sender.send(1).await.unwrap();
+        let late = sender.clone();
+        sender.fail(Status::aborted("enough")).await.unwrap();
+        late.send(2).await.unwrap();
+        assert_eq!(stream.message().await.unwrap(), Some(1));
+        assert_eq!(stream.message().await.unwrap_err().message(), "enough");
+        assert_eq!(stream.message().await.unwrap(), None);
+        assert_eq!(stream.end(), Some(StreamEnd::Failed(Code::Aborted)));
+        assert!(late.send(3).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_channel_ends_well_when_its_sender_goes() {
+        let (sender, mut stream) = Streaming::<u8>::channel(1);
+        assert_eq!(stream.end(), None);
+        drop(sender);
+        assert_eq!(stream.message().await.unwrap(), None);
+        assert_eq!(stream.end(), Some(StreamEnd::Completed));
+        assert_eq!(Streaming::<u8>::empty().message().await.unwrap(), None);
+    }
+}

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use wawo_protocol::packet::Run;
 
 use crate::{
-    body::{Body, Items, RUN_BYTES, Streaming},
+    body::{Body, Items, Pace, Streaming},
     call::Watched,
     codec::Codec,
     context::{CancelOnDrop, Context},
@@ -295,11 +295,12 @@ impl<C: Codec<R>, R> Items<Bytes> for Replies<C, R> {
         cx: &mut task::Context<'_>,
         run: &mut Run,
     ) -> Poll<Option<Result<()>>> {
+        let mut pace = Pace::new();
         self.get_mut().poll_in_context(cx, |codec, reply| {
             run.push(|buffer| codec.encode_to(&reply, buffer));
-            match run.packet_bytes() < RUN_BYTES {
-                true => Enough::No,
-                false => Enough::Yes,
+            match pace.is_enough(run) {
+                true => Enough::Yes,
+                false => Enough::No,
             }
         })
     }

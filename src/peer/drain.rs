@@ -74,6 +74,9 @@ impl Peer {
 
     /// Ends a drain whose grace is over.
     pub(crate) fn cut(&self) {
+        if self.is_closed() {
+            return;
+        }
         self.0.shared.drain.lock().is_cut = true;
         self.close("the grace for draining is over");
     }

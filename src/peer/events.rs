@@ -8,11 +8,14 @@ use std::{
 };
 
 use futures_core::Stream;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 use tokio_util::sync::ReusableBoxFuture;
 use wawo_protocol::ConnectionError;
 
-use crate::peer::WeakPeer;
+use crate::peer::{Stage, WeakPeer};
 
 /// Something that happened to a peer.
 #[derive(Debug, Clone)]
@@ -42,10 +45,18 @@ pub enum PeerEvent {
 /// slows a connection: one that falls 256 events behind loses the oldest, and hears how many by
 /// [`PeerEvent::Missed`]. It ends with the server, or with the peer's connection.
 pub struct Events {
-    only: Option<u64>,
+    only: Option<Only>,
     /// The only peer has gone.
     is_over: bool,
     next: ReusableBoxFuture<'static, (Received, Receiver)>,
+}
+
+/// The peer that a listener listens to.
+struct Only {
+    peer: WeakPeer,
+    stage: watch::Receiver<Stage>,
+    /// Its last event may have been told already.
+    looks: bool,
 }
 
 type Receiver = broadcast::Receiver<PeerEvent>;
@@ -70,14 +81,23 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PeerEvent>> {
         while !self.is_over {
+            if let Some(event) = self.look_for_the_end() {
+                return Poll::Ready(Some(event));
+            }
             let (received, receiver) = ready!(self.next.poll(cx));
             self.next.set(receive(receiver));
             let event = match received {
                 Ok(event) => event,
-                Err(RecvError::Lagged(missed)) => PeerEvent::Missed(missed),
+                Err(RecvError::Lagged(missed)) => {
+                    if let Some(only) = &mut self.only {
+                        only.looks = true;
+                    }
+                    PeerEvent::Missed(missed)
+                }
                 Err(RecvError::Closed) => break,
             };
-            if let Some(id) = self.only {
+            if let Some(only) = &self.only {
+                let id = only.peer.id();
                 if event.peer().is_some_and(|peer| peer.id() != id) {
                     continue;
                 }
@@ -86,6 +106,22 @@ impl Stream for Events {
             return Poll::Ready(Some(event));
         }
         Poll::Ready(None)
+    }
+}
+
+impl Events {
+    /// The last event of a peer, if it may not be told any more: it has gone before anyone
+    /// listened, or while the listener was behind.
+    fn look_for_the_end(&mut self) -> Option<PeerEvent> {
+        let only = self.only.as_mut()?;
+        if !std::mem::take(&mut only.looks) {
+            return None;
+        }
+        let Stage::Closed(error) = &*only.stage.borrow() else {
+            return None;
+        };
+        self.is_over = true;
+        Some(PeerEvent::Disconnected(only.peer.clone(), error.clone()))
     }
 }
 
@@ -134,13 +170,24 @@ impl Teller {
         }
     }
 
-    /// What is told from now on; of one peer only, if given.
-    pub(crate) fn events(&self, only: Option<u64>) -> Events {
+    /// What is told from now on.
+    pub(crate) fn events(&self) -> Events {
         let sender = self.0.get_or_init(|| broadcast::Sender::new(CAPACITY));
         Events {
-            only,
+            only: None,
             is_over: false,
             next: ReusableBoxFuture::new(receive(sender.subscribe())),
         }
+    }
+
+    /// What is told of this peer from now on.
+    pub(super) fn events_of(&self, peer: WeakPeer, stage: watch::Receiver<Stage>) -> Events {
+        let mut events = self.events();
+        events.only = Some(Only {
+            peer,
+            stage,
+            looks: true,
+        });
+        events
     }
 }

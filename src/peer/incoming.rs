@@ -54,6 +54,8 @@ struct Running {
     serial: u64,
     handler: Option<AbortHandle>,
     requests: Option<Arc<Inbox>>,
+    /// Requests of which no more come: what is read of them is still counted.
+    finished: Option<Arc<Inbox>>,
     replies: Option<Sending>,
 }
 
@@ -80,6 +82,7 @@ impl Incoming {
             serial: self.serial,
             handler: None,
             requests: None,
+            finished: None,
             replies: None,
         })
     }
@@ -304,7 +307,10 @@ impl Driver {
     /// The caller sends no more requests.
     pub(crate) fn requests_finished(&mut self, call: CallId) {
         let running = self.incoming.running(call);
-        if let Some(requests) = running.and_then(|running| running.requests.take()) {
+        if let Some(running) = running
+            && let Some(requests) = running.requests.take()
+        {
+            running.finished = Some(requests.clone());
             self.wakers.extend(requests.end(Ok(())));
         }
     }
@@ -327,6 +333,7 @@ impl Driver {
             && let Some(running) = self.incoming.running(call)
         {
             running.requests = None;
+            running.finished = None;
             // Nobody counts what was not read: all of it is granted again.
             self.connection.consume(call, usize::MAX, usize::MAX);
         }
@@ -338,7 +345,7 @@ impl Driver {
             true => self.replies_of(call),
             false => {
                 let running = self.incoming.running(call);
-                running.and_then(|running| running.requests.as_ref())
+                running.and_then(|running| running.requests.as_ref().or(running.finished.as_ref()))
             }
         };
         current.is_some_and(|current| Arc::ptr_eq(current, inbox))

@@ -16,7 +16,7 @@ use futures_core::Stream;
 use wawo_protocol::{CallId, packet::Run};
 
 use crate::{
-    body::{Items, Piece, Streaming},
+    body::{Items, Piece, RUN_BYTES, Streaming},
     panic::caught_run,
     peer::{Handle, Shared, mailbox::Command},
     status::{Result, Status},
@@ -169,7 +169,11 @@ impl Reader {
         }
         self.read.messages += messages;
         self.read.bytes += bytes;
-        self.tell(self.inbox.tell_cost);
+        // Whoever has read all may not ask for more for long.
+        self.tell(match self.taken.is_empty() {
+            true => 1,
+            false => self.inbox.tell_cost,
+        });
     }
 
     fn tell(&mut self, least: usize) {
@@ -182,7 +186,7 @@ impl Reader {
 
     fn poll<R>(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         take: fn(&mut Self) -> Option<R>,
     ) -> Poll<Option<Result<R>>> {
         if self.inbox.is_cancelled.load(Ordering::Acquire) {
@@ -225,7 +229,11 @@ impl Items<Bytes> for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if !self.inbox.lock().is_ended {
+        let is_read_out = {
+            let state = self.inbox.lock();
+            state.is_ended && state.messages.is_empty() && self.taken.is_empty()
+        };
+        if !is_read_out {
             let command = Command::Abandoned(self.inbox.clone());
             self.peer.shared().mailbox.push_end(command);
         }
@@ -344,6 +352,7 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
             }
         });
         let polled = polled.await;
+        let is_slow = run.packet_bytes() < RUN_BYTES;
         if run.messages() > 0 {
             let messages = run.take();
             outbox.hold(cost(messages.len(), messages.message_bytes()));
@@ -352,6 +361,10 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
         }
         if let Poll::Ready(Some(end)) = polled {
             break end;
+        }
+        if is_slow {
+            // A stream that is always ready, and slow, must let others run.
+            tokio::task::yield_now().await;
         }
     };
     let command = Command::Finish(outbox.clone(), end);
@@ -381,10 +394,10 @@ mod tests {
         let messages = run.take();
         let before = messages.clone().next().unwrap();
         inbox.push(Piece::Many(messages));
-        let Some(Piece::Many(kept)) = inbox.lock().messages.pop_back() else {
+        let Some(Piece::Many(mut kept)) = inbox.lock().messages.pop_back() else {
             panic!("it was put there");
         };
-        assert_ne!(kept.clone().next().unwrap().as_ptr(), before.as_ptr());
+        assert_ne!(kept.next().unwrap().as_ptr(), before.as_ptr());
     }
 
     #[test]

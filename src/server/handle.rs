@@ -45,7 +45,7 @@ impl ServerHandle {
 
     /// What happens to all peers from now on.
     pub fn events(&self) -> Events {
-        self.shared.teller.events(None)
+        self.shared.teller.events()
     }
 
     /// Ends the server in good order: it stops listening, tells all peers that it takes no more

@@ -86,6 +86,35 @@ async fn calls_that_a_peer_leaves_behind_are_reported_as_cut_by_it() {
     assert!(stuck.await.unwrap().is_err());
 }
 
+/// One peer leaves during the grace, another has to be cut at its end.
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_a_server_tells_who_cut_what() {
+    let name = "mem://a_drain_tells_who_cut_what";
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let server = server.bind(name).await.unwrap();
+    let handle = server.handle();
+    let running = tokio::spawn(server.run());
+    let stays = Peer::connect(name).await.unwrap();
+    let leaves = Peer::connect(name).await.unwrap();
+    let mut stuck = Vec::new();
+    for peer in [&stays, &leaves] {
+        let echo = EchoClient::new(peer);
+        stuck.push(tokio::spawn(echo.act(message("wait")).into_future()));
+        // Packets keep their order, so the call before has begun.
+        echo.say(message("")).await.unwrap();
+    }
+    let drain = tokio::spawn(async move { handle.drain(SECOND).await });
+    leaves.draining().await;
+    leaves.close("I am leaving");
+    let report = drain.await.unwrap();
+    let by_peer = report.cut.iter().filter(|cut| cut.by_peer.is_some());
+    assert_eq!((report.cut.len(), by_peer.count()), (2, 1), "{report:?}");
+    for call in stuck {
+        assert!(call.await.unwrap().is_err());
+    }
+    running.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn both_sides_may_drain_at_once() {
     let pair = pair().await;

@@ -121,3 +121,17 @@ async fn a_slow_listener_loses_the_oldest_and_hears_how_many() {
     assert!(missed > 0);
     running.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_peer_that_has_gone_are_its_end() {
+    let pair = pair().await;
+    pair.to_server.close("bye");
+    pair.to_server.closed().await;
+    let mut events = pair.to_server.events();
+    let last = events.next().await;
+    assert!(
+        matches!(last, Some(PeerEvent::Disconnected(..))),
+        "{last:?}"
+    );
+    assert!(events.next().await.is_none());
+}

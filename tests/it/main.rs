@@ -9,6 +9,7 @@ mod blocked;
 mod cancel;
 mod completion;
 mod context;
+mod credit;
 mod deadlines;
 mod dispatch;
 mod drain;

@@ -526,7 +526,9 @@ impl<T> Connection<T> {
             self.grant_withheld();
         }
         // A pass may have little to say for each call, and a write costs the same for little.
-        while self.output.len() < FILLED_BYTES {
+        // One at least leaves, or what goes out past the line could hold it up for ever.
+        let mut is_first = !self.is_full();
+        while std::mem::take(&mut is_first) || self.output.len() < FILLED_BYTES {
             let Some(call) = self.sending.pop_front() else {
                 break;
             };

@@ -13,6 +13,8 @@ use crate::{
 pub struct Run {
     call: CallId,
     packets: BytesMut,
+    /// The length of those that are whole.
+    whole: usize,
     messages: usize,
     largest: usize,
 }
@@ -23,6 +25,7 @@ impl Run {
         Self {
             call,
             packets: BytesMut::new(),
+            whole: 0,
             messages: 0,
             largest: 0,
         }
@@ -30,12 +33,15 @@ impl Run {
 
     /// Adds the message that `write` appends to the buffer.
     pub fn push(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let head = self.packets.len();
+        let head = self.whole;
+        // What is behind it was left by a `write` that panicked.
+        self.packets.truncate(head);
         put_head(&mut self.packets, 0, Kind::Message, 0, 0, Some(self.call));
         write(&mut self.packets);
         // Longer ones do not fit into memory, and are refused by every peer.
         let length = self.packets.len() - head - HEAD_BYTES;
         self.packets[head..head + 4].copy_from_slice(&(length as u32).to_be_bytes());
+        self.whole = self.packets.len();
         self.messages += 1;
         self.largest = self.largest.max(length);
     }
@@ -52,8 +58,11 @@ impl Run {
 
     /// Takes the messages out, to be sent.
     pub fn take(&mut self) -> Messages {
+        self.packets.truncate(self.whole);
+        self.whole = 0;
+        // The next run makes a buffer of its own: a quiet stream must not hold that of its last.
         Messages {
-            packets: self.packets.split().freeze(),
+            packets: std::mem::take(&mut self.packets).freeze(),
             messages: std::mem::take(&mut self.messages),
             largest: std::mem::take(&mut self.largest),
         }
@@ -192,5 +201,28 @@ mod tests {
             assert_eq!(all, ["one", "", "three"]);
         }
         assert_eq!(Messages::default().take_first(9).len(), 0);
+    }
+
+    #[test]
+    fn a_message_whose_encoder_panics_leaves_nothing_behind() {
+        let mut run = Run::new(CallId::new(Side::Accepting, 0));
+        run.push(|buffer| buffer.put_slice(b"one"));
+        let torn = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run.push(|buffer| {
+                buffer.put_slice(b"half");
+                panic!("as it should");
+            });
+        }));
+        assert!(torn.is_err());
+        let all: Vec<_> = run.take().collect();
+        assert_eq!(all, ["one"]);
+    }
+
+    #[test]
+    fn a_run_that_was_taken_holds_no_buffer() {
+        let mut run = Run::new(CallId::new(Side::Accepting, 0));
+        run.push(|buffer| buffer.put_slice(&[7; 100_000]));
+        drop(run.take());
+        assert!(!run.packets.try_reclaim(100_000));
     }
 }

@@ -400,3 +400,29 @@ fn a_call_that_was_given_up_grants_no_more_credit() {
     raw.machine.consume(ours(0), 1, WINDOW);
     assert_eq!(raw.said().last(), Some(&Packet::Cancel(ours(0))));
 }
+
+#[test]
+fn what_stands_in_line_leaves_beside_what_does_not() {
+    let wide = || {
+        config(|config| {
+            config.limits.initial_credit_bytes = 1 << 29;
+            config.limits.reply_credit_bytes = 1 << 29;
+        })
+    };
+    let mut pair = Pair::greeted_with(wide(), wide());
+    let (long, short) = (start(&mut pair, unary("a")), start(&mut pair, unary("b")));
+    pair.run();
+    let server = &mut pair.server.connection;
+    for call in [long, short] {
+        assert!(server.open_reply(call, Metadata::new()));
+    }
+    for _ in 0..100 {
+        assert_eq!(server.send_message(short, bytes(1_000), false), Ok(true));
+    }
+    // Two packets long, so it waits in line.
+    assert_eq!(server.send_message(long, bytes(200_000), false), Ok(false));
+    // The output may never be less than it is now, if as much comes as leaves.
+    let before = server.output().len();
+    server.fill_output();
+    assert!(server.output().len() > before + 100_000);
+}

@@ -1,0 +1,103 @@
+//! Credit comes back for all that was read, whatever the reader does then.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use wawo::{Config, Context, Peer, Result, Server, Status, Streaming};
+
+use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message};
+
+/// In `talk`, reads so many requests, answers how many came, and holds the stream from then on.
+#[derive(Clone)]
+struct Reads(usize);
+
+impl Echo for Reads {
+    async fn say(&self, _: Context, message: Message) -> Result<Message> {
+        Ok(message)
+    }
+
+    async fn act(&self, _: Context, _: Message) -> Result<Message> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn note(&self, _: Context, _: Message) {}
+
+    /// Items that are always ready, and slow to make.
+    async fn repeat(&self, _: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
+        let items = (0..request.times).map(move |_| {
+            std::thread::sleep(Duration::from_micros(200));
+            Ok(message(request.data.clone()))
+        });
+        Ok(Streaming::new(stream::iter(items)))
+    }
+
+    async fn join(&self, _: Context, _: Streaming<Message>) -> Result<Message> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn talk(&self, _: Context, mut all: Streaming<Message>) -> Result<Streaming<Message>> {
+        let mut read = 0;
+        while read < self.0 && all.message().await?.is_some() {
+            read += 1;
+        }
+        let first = stream::iter([Ok(message(read.to_string()))]);
+        let hold = stream::once(async move {
+            let _all = all;
+            std::future::pending().await
+        });
+        Ok(Streaming::new(first.chain(hold)))
+    }
+}
+
+/// The server has credit for 64 KiB of requests of all calls.
+async fn connected(reads: Reads) -> (Server, Peer) {
+    let mut config = Config::default();
+    config.limits.request_credit_bytes = 64 * 1024;
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let server = Server::builder().config(config);
+    let mut server = server.add_service(EchoServer::new(reads)).build().unwrap();
+    server.accept_over(there).unwrap();
+    let peer = Peer::builder("").connect_over(here).await.unwrap();
+    (server, peer)
+}
+
+fn requests(count: usize) -> impl futures::Stream<Item = Message> + Send {
+    stream::iter((0..count).map(|_| message(vec![7; 1_000])))
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_ended_and_were_read_give_their_credit_back() {
+    let (_server, peer) = connected(Reads(usize::MAX)).await;
+    let echo = EchoClient::new(&peer);
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut replies = echo.talk(requests(30)).await.unwrap();
+        assert_eq!(replies.message().await.unwrap().unwrap().data, "30");
+        held.push(replies);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_read_give_their_credit_back_before_more_are_asked_for() {
+    let (_server, peer) = connected(Reads(14)).await;
+    let echo = EchoClient::new(&peer);
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let unended = requests(14).chain(stream::pending());
+        let mut replies = echo.talk(unended).await.unwrap();
+        assert_eq!(replies.message().await.unwrap().unwrap().data, "14");
+        held.push(replies);
+    }
+}
+
+/// On one thread: the driver must run beside the stream.
+#[tokio::test]
+async fn a_stream_that_is_slow_and_always_ready_is_heard_before_its_end() {
+    let (_server, peer) = connected(Reads(0)).await;
+    let request = RepeatRequest {
+        data: "x".into(),
+        times: u32::MAX,
+    };
+    let mut replies = EchoClient::new(&peer).repeat(request).await.unwrap();
+    assert_eq!(replies.message().await.unwrap().unwrap().data, "x");
+}
