@@ -74,6 +74,11 @@ const MIN_READ_BYTES: usize = 4 * 1024;
 /// Reads that fill their room get twice as much the next time, up to this.
 const MAX_READ_BYTES: usize = 128 * 1024;
 
+/// How much to read after a read that filled its room.
+fn larger(read_bytes: usize) -> usize {
+    (2 * read_bytes).min(MAX_READ_BYTES)
+}
+
 /// A message may hold a buffer of so many times its length; one of a larger buffer is copied.
 const MAX_PINNED: usize = 4;
 
@@ -266,7 +271,7 @@ impl Driver {
             }
             Poll::Ready(Ok(read)) => {
                 if read == room {
-                    self.read_bytes = (2 * self.read_bytes).min(MAX_READ_BYTES);
+                    self.read_bytes = larger(self.read_bytes);
                 }
                 Ok(true)
             }
@@ -501,5 +506,19 @@ struct TransportBox(Box<dyn Transport>);
 impl std::fmt::Debug for TransportBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Transport")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::successors;
+
+    use super::{MAX_READ_BYTES, MIN_READ_BYTES, larger};
+
+    #[test]
+    fn reads_grow_to_the_largest() {
+        let mut reads = successors(Some(MIN_READ_BYTES), |&bytes| Some(larger(bytes)));
+        assert_eq!(reads.nth(1), Some(2 * MIN_READ_BYTES));
+        assert_eq!(reads.nth(100), Some(MAX_READ_BYTES));
     }
 }

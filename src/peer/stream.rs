@@ -352,7 +352,7 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
             }
         });
         let polled = polled.await;
-        let is_slow = run.packet_bytes() < RUN_BYTES;
+        let is_slow = polled.is_ready() && run.packet_bytes() < RUN_BYTES;
         if run.messages() > 0 {
             let messages = run.take();
             outbox.hold(cost(messages.len(), messages.message_bytes()));

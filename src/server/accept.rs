@@ -22,6 +22,11 @@ const MIN_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
+/// The next pause, if that was for nothing.
+fn longer(pause: Duration) -> Duration {
+    (2 * pause).min(MAX_PAUSE)
+}
+
 impl Server {
     /// Accepts and serves connections, until the server is drained by its handle. An error of one
     /// connection never ends it.
@@ -95,7 +100,7 @@ impl Server {
                     tracing::warn!(%error, ?pause, "cannot accept connections; will try again");
                     self.tell(error);
                     tokio::time::sleep(pause).await;
-                    pause = (2 * pause).min(MAX_PAUSE);
+                    pause = longer(pause);
                 }
             }
         }
@@ -148,4 +153,18 @@ fn ends_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::successors;
+
+    use super::{MAX_PAUSE, MIN_PAUSE, longer};
+
+    #[test]
+    fn pauses_grow_to_the_longest() {
+        let mut pauses = successors(Some(MIN_PAUSE), |&pause| Some(longer(pause)));
+        assert_eq!(pauses.nth(1), Some(2 * MIN_PAUSE));
+        assert_eq!(pauses.nth(100), Some(MAX_PAUSE));
+    }
 }

@@ -1,15 +1,34 @@
 //! Credit comes back for all that was read, whatever the reader does then.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use wawo::{Config, Context, Peer, Result, Server, Status, Streaming};
 
 use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message};
 
-/// In `talk`, reads so many requests, answers how many came, and holds the stream from then on.
-#[derive(Clone)]
-struct Reads(usize);
+/// In `talk`, reads so many requests, answers how many came, and holds the stream from then on. In
+/// `repeat`, counts the items that it has made.
+#[derive(Clone, Default)]
+struct Reads {
+    most: usize,
+    made: Arc<AtomicU32>,
+}
+
+impl Reads {
+    fn most(most: usize) -> Self {
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+}
 
 impl Echo for Reads {
     async fn say(&self, _: Context, message: Message) -> Result<Message> {
@@ -24,8 +43,10 @@ impl Echo for Reads {
 
     /// Items that are always ready, and slow to make.
     async fn repeat(&self, _: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
+        let made = self.made.clone();
         let items = (0..request.times).map(move |_| {
-            std::thread::sleep(Duration::from_micros(200));
+            made.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(2));
             Ok(message(request.data.clone()))
         });
         Ok(Streaming::new(stream::iter(items)))
@@ -37,7 +58,7 @@ impl Echo for Reads {
 
     async fn talk(&self, _: Context, mut all: Streaming<Message>) -> Result<Streaming<Message>> {
         let mut read = 0;
-        while read < self.0 && all.message().await?.is_some() {
+        while read < self.most && all.message().await?.is_some() {
             read += 1;
         }
         let first = stream::iter([Ok(message(read.to_string()))]);
@@ -67,7 +88,7 @@ fn requests(count: usize) -> impl futures::Stream<Item = Message> + Send {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_ended_and_were_read_give_their_credit_back() {
-    let (_server, peer) = connected(Reads(usize::MAX)).await;
+    let (_server, peer) = connected(Reads::most(usize::MAX)).await;
     let echo = EchoClient::new(&peer);
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -79,7 +100,7 @@ async fn requests_that_ended_and_were_read_give_their_credit_back() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_were_read_give_their_credit_back_before_more_are_asked_for() {
-    let (_server, peer) = connected(Reads(14)).await;
+    let (_server, peer) = connected(Reads::most(14)).await;
     let echo = EchoClient::new(&peer);
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -93,11 +114,16 @@ async fn requests_that_were_read_give_their_credit_back_before_more_are_asked_fo
 /// On one thread: the driver must run beside the stream.
 #[tokio::test]
 async fn a_stream_that_is_slow_and_always_ready_is_heard_before_its_end() {
-    let (_server, peer) = connected(Reads(0)).await;
+    let reads = Reads::default();
+    let made = reads.made.clone();
+    let (_server, peer) = connected(reads).await;
     let request = RepeatRequest {
         data: "x".into(),
         times: u32::MAX,
     };
     let mut replies = EchoClient::new(&peer).repeat(request).await.unwrap();
     assert_eq!(replies.message().await.unwrap().unwrap().data, "x");
+    // A whole run is more than a thousand of them.
+    let made = made.load(Ordering::Relaxed);
+    assert!(made < 500, "{made} were made before the first was heard");
 }
