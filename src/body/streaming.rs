@@ -98,7 +98,7 @@ impl Pace {
         }
     }
 
-    /// Asked before each message.
+    /// Asked once for each message.
     pub(crate) fn is_enough(&mut self, run: &Run) -> bool {
         let looks = self.messages % LOOK_AFTER == LOOK_AFTER - 1;
         self.messages += 1;

@@ -60,8 +60,9 @@ pub(crate) struct Handled {
 /// The commands for one driver, and its end.
 ///
 /// Calls and messages need room: no more than [`MAX_COMMANDS`] commands and [`MAX_BYTES`] of
-/// messages wait, and none while the driver has more to write than it likes. What ends work
-/// always has room: there is at most one such command for each call or stream.
+/// messages wait, and none while the driver has more to write than it likes. What ends work, or
+/// tells what was read, always has room: calls bound the former, and credit the latter, since what
+/// was read is granted again only when the driver has heard of it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,

@@ -169,7 +169,8 @@ impl Reader {
         }
         self.read.messages += messages;
         self.read.bytes += bytes;
-        // Whoever has read all may not ask for more for long.
+        // The sender may be waiting for just this credit, and whoever has read all may not ask for
+        // more for long.
         self.tell(match self.taken.is_empty() {
             true => 1,
             false => self.inbox.tell_cost,
@@ -206,9 +207,6 @@ impl Reader {
             return Poll::Ready(end.and_then(Result::err).map(Err));
         }
         state.reader = Some(cx.waker().clone());
-        drop(state);
-        // The sender may be waiting for just this credit.
-        self.tell(1);
         Poll::Pending
     }
 }
