@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -12,11 +13,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
+use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wawo_protocol::Metadata;
+use wawo_protocol::{Metadata, packet::Run};
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Body, Items, Pace, Streaming},
     caller::Start,
     codec::Codec,
     context::Context,
@@ -433,9 +435,9 @@ where
 {
     match body {
         Body::Many(replies) => {
-            let decode = move |bytes: &[u8], whole: &Bytes| {
-                let reply = C::default().decode_part(bytes, whole);
-                reply.map_err(|error| undecodable(method, bytes.len(), error))
+            let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
+                let decoded = C::default().decode_to(bytes, whole, replies);
+                decoded.map_err(|error| undecodable(method, bytes.len(), error))
             };
             Ok(replies.decoded(decode, Status::returned))
         }
@@ -460,26 +462,42 @@ where
     C: Codec<Q>,
     Q: 'static,
 {
-    Body::Many(Streaming::new(Encoded {
-        requests: Box::pin(requests),
-        codec,
-    }))
+    Body::Many(Streaming::of_items(Encoded { requests, codec }))
 }
 
-/// The requests of a stream, as bytes.
-struct Encoded<C, Q> {
-    requests: Pin<Box<dyn Stream<Item = Q> + Send>>,
-    codec: C,
+pin_project! {
+    /// The requests of a stream, as bytes.
+    struct Encoded<C, S> {
+        #[pin]
+        requests: S,
+        codec: C,
+    }
 }
 
-impl<C: Codec<Q>, Q> Stream for Encoded<C, Q> {
-    type Item = Result<Bytes>;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
+impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> {
+    fn poll_item(
+        self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
+        _: &mut VecDeque<Bytes>,
     ) -> Poll<Option<Result<Bytes>>> {
-        let request = ready!(self.requests.as_mut().poll_next(cx));
-        Poll::Ready(request.map(|request| Ok(self.codec.encode(&request))))
+        let this = self.project();
+        let request = ready!(this.requests.poll_next(cx));
+        Poll::Ready(request.map(|request| Ok(this.codec.encode(&request))))
+    }
+
+    fn poll_run(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        _: &mut VecDeque<Bytes>,
+        run: &mut Run,
+    ) -> Poll<Option<Result<()>>> {
+        let (mut this, mut pace) = (self.project(), Pace::new());
+        while let Some(request) = ready!(this.requests.as_mut().poll_next(cx)) {
+            run.push(|buffer| this.codec.encode_to(&request, buffer));
+            if pace.after_one(run).is_break() {
+                return Poll::Ready(None);
+            }
+        }
+        Poll::Ready(Some(Ok(())))
     }
 }

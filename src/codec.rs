@@ -1,5 +1,7 @@
 //! Typed messages to bytes and back.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::status::BoxError;
@@ -30,14 +32,20 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
     /// If the bytes are no such message.
     fn decode(self, bytes: Bytes) -> Result<T, BoxError>;
 
-    /// The message in these bytes, which are a part of `whole`: cheaper where many follow each
-    /// other. By default as [`decode`](Self::decode).
+    /// Appends the message in these bytes, which are a part of `whole`, to others: cheaper where
+    /// many follow each other. By default as [`decode`](Self::decode).
     ///
     /// # Errors
     ///
-    /// If the bytes are no such message.
-    fn decode_part(self, bytes: &[u8], whole: &Bytes) -> Result<T, BoxError> {
-        self.decode(whole.slice_ref(bytes))
+    /// If the bytes are no such message. Nothing is appended then.
+    fn decode_to(
+        self,
+        bytes: &[u8],
+        whole: &Bytes,
+        messages: &mut VecDeque<T>,
+    ) -> Result<(), BoxError> {
+        messages.push_back(self.decode(whole.slice_ref(bytes))?);
+        Ok(())
     }
 }
 
@@ -62,11 +70,28 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
     }
 
     fn decode(self, bytes: Bytes) -> Result<T, BoxError> {
-        self.decode_part(&bytes, &bytes)
+        let part = Part {
+            bytes: &bytes,
+            whole: &bytes,
+        };
+        T::decode(part).map_err(BoxError::from)
     }
 
-    fn decode_part(self, bytes: &[u8], whole: &Bytes) -> Result<T, BoxError> {
-        T::decode(Part { bytes, whole }).map_err(BoxError::from)
+    fn decode_to(
+        self,
+        bytes: &[u8],
+        whole: &Bytes,
+        messages: &mut VecDeque<T>,
+    ) -> Result<(), BoxError> {
+        // Decoded where it is to be: moving a message that was only just written is slow.
+        messages.push_back(T::default());
+        if let Some(message) = messages.back_mut()
+            && let Err(error) = message.merge(Part { bytes, whole })
+        {
+            messages.pop_back();
+            return Err(error.into());
+        }
+        Ok(())
     }
 }
 
@@ -98,6 +123,8 @@ impl Buf for Part<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use bytes::Bytes;
 
     use super::{Codec, Prost};
@@ -108,10 +135,12 @@ mod tests {
         let whole = [Prost.encode(&sent), Prost.encode(&sent)].concat();
         let whole = Bytes::from(whole);
         let (_, second) = whole.split_at(whole.len() / 2);
-        let read: Bytes = Prost.decode_part(second, &whole).unwrap();
-        assert_eq!(read, "hello");
-        assert!(whole.as_ptr_range().contains(&read.as_ptr()));
-        let error = Codec::<Bytes>::decode_part(Prost, &second[..3], &whole);
-        assert!(error.is_err());
+        let mut read = VecDeque::<Bytes>::new();
+        Prost.decode_to(second, &whole, &mut read).unwrap();
+        assert_eq!(read, ["hello"]);
+        assert!(whole.as_ptr_range().contains(&read[0].as_ptr()));
+        // What cannot be decoded leaves no half of it.
+        assert!(Prost.decode_to(&second[..3], &whole, &mut read).is_err());
+        assert_eq!(read.len(), 1);
     }
 }

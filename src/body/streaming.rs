@@ -1,8 +1,10 @@
 //! A stream of messages, in or out.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -30,40 +32,85 @@ use crate::status::{Delivery, Result, Status};
 pub struct Streaming<T> {
     /// `None` once it has ended.
     inner: Option<Pin<Box<dyn Items<T>>>>,
+    /// Messages that came out of `inner` with the one before them. Has no buffer while it waits.
+    batch: VecDeque<T>,
     end: Option<StreamEnd>,
 }
 
-/// A stream of messages that can put many of them into packets at once, so that what is done around
-/// them is done once.
-pub(crate) trait Items<T>: Stream<Item = Result<T>> + Send {
-    /// Puts the messages that are ready now into packets, until it is enough for a run. Resolves
-    /// when the stream has ended, to how; to `None` when there may be more.
-    fn poll_run(
+/// Where the messages of a [`Streaming`] come from. What is done around a message costs more than
+/// a small message, so many are handled at once wherever many are there.
+///
+/// `batch` is that of the [`Streaming`]: what is in it comes before all that is still inside.
+pub(crate) trait Items<T>: Send {
+    /// The next message, while `batch` is empty; messages that follow it at once go there.
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<T>,
+    ) -> Poll<Option<Result<T>>>;
+
+    /// Shows `take` the messages that are ready now, each once, until it breaks off. Resolves when
+    /// the stream has ended, to how; to `None` when there may be more.
+    fn poll_each(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
+        batch: &mut VecDeque<T>,
+        take: &mut dyn FnMut(&T) -> ControlFlow<()>,
+    ) -> Poll<Option<Result<()>>> {
+        while let Some(item) = batch.pop_front() {
+            if take(&item).is_break() {
+                return Poll::Ready(None);
+            }
+        }
+        loop {
+            // Looked at where it is: moving a message that was only just written is slow.
+            let polled = self.as_mut().poll_item(cx, batch);
+            match &polled {
+                Poll::Ready(Some(Ok(item))) => {
+                    if take(item).is_break() {
+                        return Poll::Ready(None);
+                    }
+                }
+                _ => return polled.map(|end| Some(end.map_or(Ok(()), |end| end.map(drop)))),
+            }
+        }
+    }
+
+    /// Puts the messages that are ready now into packets, until it is enough for a run. Resolves
+    /// as [`poll_each`](Self::poll_each).
+    fn poll_run(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<T>,
         run: &mut Run,
     ) -> Poll<Option<Result<()>>>
     where
         T: AsRef<[u8]>,
     {
         let mut pace = Pace::new();
-        while !pace.is_enough(run) {
-            match ready!(self.as_mut().poll_next(cx)) {
-                Some(Ok(item)) => run.push(|buffer| buffer.extend_from_slice(item.as_ref())),
-                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None => return Poll::Ready(Some(Ok(()))),
-            }
-        }
-        Poll::Ready(None)
+        self.poll_each(cx, batch, &mut |item| {
+            run.push(|buffer| buffer.extend_from_slice(item.as_ref()));
+            pace.after_one(run)
+        })
     }
 
-    /// As `poll_next`, and perhaps more messages at once.
-    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Piece>>>
+    /// As `poll_item`, and perhaps more messages at once: those of a [`Piece::Many`] count as read
+    /// when [`read`](Self::read) says so.
+    fn poll_piece(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<T>,
+    ) -> Poll<Option<Result<Piece>>>
     where
         T: Into<Bytes>,
     {
         let one = |item: Result<T>| item.map(|item| Piece::One(item.into()));
-        self.poll_next(cx).map(|item| item.map(one))
+        self.poll_item(cx, batch).map(|item| item.map(one))
+    }
+
+    /// So many messages of a piece, with so many bytes, were read.
+    fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
+        let _ = (messages, bytes);
     }
 }
 
@@ -80,8 +127,8 @@ pub(crate) const RUN_BYTES: usize = 16 * 1024;
 /// After so long, a run is given away whatever it has: a slow stream is heard too.
 const RUN_TIME: Duration = Duration::from_millis(1);
 
-/// The time is looked at once for so many messages.
-const LOOK_AFTER: u32 = 16;
+/// The time is looked at after the first message, and then at most so many apart.
+const LOOK_AFTER: u32 = 64;
 
 /// When a run is to be given away.
 pub(crate) struct Pace {
@@ -98,11 +145,16 @@ impl Pace {
         }
     }
 
-    /// Asked once for each message.
-    pub(crate) fn is_enough(&mut self, run: &Run) -> bool {
-        let looks = self.messages % LOOK_AFTER == LOOK_AFTER - 1;
+    /// Asked after each message.
+    pub(crate) fn after_one(&mut self, run: &Run) -> ControlFlow<()> {
         self.messages += 1;
-        run.packet_bytes() >= RUN_BYTES || (looks && self.begun.elapsed() >= RUN_TIME)
+        let looks = self.messages.is_power_of_two() || self.messages.is_multiple_of(LOOK_AFTER);
+        let is_enough =
+            run.packet_bytes() >= RUN_BYTES || (looks && self.begun.elapsed() >= RUN_TIME);
+        match is_enough {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -114,15 +166,15 @@ pin_project! {
     }
 }
 
-impl<S: Stream> Stream for Plain<S> {
-    type Item = S::Item;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<T>,
+    ) -> Poll<Option<Result<T>>> {
         self.project().stream.poll_next(cx)
     }
 }
-
-impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {}
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +199,7 @@ impl<T> Streaming<T> {
     pub(crate) fn of_items(items: impl Items<T> + 'static) -> Self {
         Self {
             inner: Some(Box::pin(items)),
+            batch: VecDeque::new(),
             end: None,
         }
     }
@@ -155,6 +208,7 @@ impl<T> Streaming<T> {
     pub fn empty() -> Self {
         Self {
             inner: None,
+            batch: VecDeque::new(),
             end: Some(StreamEnd::Completed),
         }
     }
@@ -205,6 +259,19 @@ impl<T> Streaming<T> {
             .transpose()
     }
 
+    /// See [`Items::poll_each`].
+    pub(crate) fn poll_each(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(&T) -> ControlFlow<()>,
+    ) -> Poll<Option<Result<()>>> {
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(Some(Ok(())));
+        };
+        let polled = inner.as_mut().poll_each(cx, &mut self.batch, take);
+        self.ended_with(polled)
+    }
+
     /// See [`Items::poll_run`]. Messages that were put into packets count, whatever it resolves to.
     pub(crate) fn poll_run(
         &mut self,
@@ -217,18 +284,40 @@ impl<T> Streaming<T> {
         let Some(inner) = self.inner.as_mut() else {
             return Poll::Ready(Some(Ok(())));
         };
-        let end = ready!(inner.as_mut().poll_run(cx, run));
-        match &end {
-            Some(Ok(())) => self.ended(StreamEnd::Completed),
-            Some(Err(status)) => self.ended(StreamEnd::of(status)),
-            None => {}
+        let polled = inner.as_mut().poll_run(cx, &mut self.batch, run);
+        self.ended_with(polled)
+    }
+
+    fn ended_with(&mut self, polled: Poll<Option<Result<()>>>) -> Poll<Option<Result<()>>> {
+        match &polled {
+            Poll::Ready(Some(Ok(()))) => self.ended(StreamEnd::Completed),
+            Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
+            Poll::Ready(None) => {}
+            Poll::Pending => self.batch = VecDeque::new(),
         }
-        Poll::Ready(end)
+        polled
     }
 
     fn ended(&mut self, end: StreamEnd) {
         self.inner = None;
+        self.batch = VecDeque::new();
         self.end = Some(end);
+    }
+
+    /// The next message, when none is left of the last batch.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let Some(inner) = self.inner.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let polled = inner.as_mut().poll_item(cx, &mut self.batch);
+        // An error is the last item, and what is behind it is let go at once.
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
+            Poll::Ready(None) => self.ended(StreamEnd::Completed),
+            Poll::Pending => self.batch = VecDeque::new(),
+        }
+        polled
     }
 
     /// How the stream ended; `None` while it goes on.
@@ -242,27 +331,29 @@ impl<T> Streaming<T> {
         function: impl FnMut(Result<T>) -> Result<R> + Send + 'static,
     ) -> Streaming<R>
     where
-        T: 'static,
+        T: Send + 'static,
     {
-        match self.inner {
-            Some(inner) => Streaming::of_items(Mapped { inner, function }),
-            None => Streaming::empty(),
-        }
+        Streaming::of_items(Mapped {
+            stream: self,
+            function,
+        })
     }
 }
 
 impl Streaming<Bytes> {
-    /// Each message, decoded; `decode` gets it with what it is a part of. An error goes through
-    /// `failed`.
-    pub(crate) fn decoded<R>(
+    /// Each message, decoded; `decode` gets it with what it is a part of, and where to put it. An
+    /// error of the stream goes through `failed`.
+    pub(crate) fn decoded<R: Send + 'static>(
         self,
-        decode: impl FnMut(&[u8], &Bytes) -> Result<R> + Send + 'static,
+        decode: impl FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send + 'static,
         failed: fn(Status) -> Status,
     ) -> Streaming<R> {
         match self.inner {
             Some(inner) => Streaming::of_items(Decoded {
                 inner,
+                waiting: self.batch,
                 taken: Messages::default(),
+                undecodable: None,
                 decode,
                 failed,
             }),
@@ -274,20 +365,18 @@ impl Streaming<Bytes> {
 impl<T> Stream for Streaming<T> {
     type Item = Result<T>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let Some(inner) = self.inner.as_mut() else {
-            return Poll::Ready(None);
-        };
-        let item = ready!(inner.as_mut().poll_next(cx));
-        // An error is the last item, and what is behind it is let go at once.
-        match &item {
-            Some(Ok(_)) => return Poll::Ready(item),
-            Some(Err(status)) => self.ended(StreamEnd::of(status)),
-            None => self.ended(StreamEnd::Completed),
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let this = self.get_mut();
+        match this.batch.pop_front() {
+            Some(item) => Poll::Ready(Some(Ok(item))),
+            None => this.poll_inner(cx),
         }
-        Poll::Ready(item)
     }
 }
+
+// Nothing in it is pinned in place: what it is made of has a box of its own.
+impl<T> Unpin for Streaming<T> {}
 
 impl StreamEnd {
     fn of(status: &Status) -> Self {
@@ -382,47 +471,97 @@ impl<T> Stream for Received<T> {
 }
 
 struct Mapped<T, F> {
-    inner: Pin<Box<dyn Items<T>>>,
+    stream: Streaming<T>,
     function: F,
 }
 
 // Nothing in it is pinned in place: the stream has a box of its own.
 impl<T, F> Unpin for Mapped<T, F> {}
 
-impl<T, R, F: FnMut(Result<T>) -> Result<R>> Stream for Mapped<T, F> {
-    type Item = Result<R>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<R>>> {
-        let item = ready!(self.inner.as_mut().poll_next(cx));
+impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T, F> {
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<R>,
+    ) -> Poll<Option<Result<R>>> {
+        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
         Poll::Ready(item.map(|item| (self.function)(item)))
     }
 }
 
-impl<T, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T, F> {}
-
 struct Decoded<F> {
     inner: Pin<Box<dyn Items<Bytes>>>,
+    /// The batch of `inner`.
+    waiting: VecDeque<Bytes>,
     taken: Messages,
+    /// Why the message behind the last batch cannot be decoded.
+    undecodable: Option<Status>,
     decode: F,
     failed: fn(Status) -> Status,
 }
 
+/// At most so many messages are decoded before they are asked for,
+const BATCH_MESSAGES: usize = 32;
+
+/// and not many more bytes.
+const BATCH_BYTES: usize = 4 * 1024;
+
 // Nothing in it is pinned in place: the stream has a box of its own.
 impl<F> Unpin for Decoded<F> {}
 
-impl<R, F: FnMut(&[u8], &Bytes) -> Result<R>> Stream for Decoded<F> {
-    type Item = Result<R>;
+impl<F> Decoded<F> {
+    /// Decodes a few of the messages that were taken, up to the first that cannot be.
+    fn decode_few<R>(&mut self, batch: &mut VecDeque<R>)
+    where
+        F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()>,
+    {
+        let (messages, bytes) = (self.taken.len(), self.taken.message_bytes());
+        let decode = &mut self.decode;
+        batch.reserve(messages.min(BATCH_MESSAGES));
+        while batch.len() < BATCH_MESSAGES && bytes - self.taken.message_bytes() < BATCH_BYTES {
+            let taken = &mut self.taken;
+            match taken.read_next(|bytes, whole| decode(bytes, whole, batch)) {
+                Some(Ok(())) => {}
+                Some(Err(status)) => {
+                    self.undecodable = Some(status);
+                    break;
+                }
+                None => break,
+            }
+        }
+        let messages = messages - self.taken.len();
+        let bytes = bytes - self.taken.message_bytes();
+        if messages > 0 {
+            self.inner.as_mut().read(messages, bytes);
+        }
+    }
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+impl<R, F> Items<R> for Decoded<F>
+where
+    F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send,
+{
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<R>,
+    ) -> Poll<Option<Result<R>>> {
         let this = &mut *self;
         loop {
-            if let Some(item) = this.taken.read_next(&mut this.decode) {
-                return Poll::Ready(Some(item));
+            if let Some(item) = batch.pop_front() {
+                return Poll::Ready(Some(Ok(item)));
             }
-            match ready!(this.inner.as_mut().poll_piece(cx)) {
+            if let Some(status) = this.undecodable.take() {
+                return Poll::Ready(Some(Err(status)));
+            }
+            if this.taken.len() > 0 {
+                this.decode_few(batch);
+                continue;
+            }
+            match ready!(this.inner.as_mut().poll_piece(cx, &mut this.waiting)) {
                 Some(Ok(Piece::Many(messages))) => this.taken = messages,
                 Some(Ok(Piece::One(bytes))) => {
-                    return Poll::Ready(Some((this.decode)(&bytes, &bytes)));
+                    this.undecodable = (this.decode)(&bytes, &bytes, batch).err();
                 }
                 Some(Err(status)) => return Poll::Ready(Some(Err((this.failed)(status)))),
                 None => return Poll::Ready(None),
@@ -431,14 +570,107 @@ impl<R, F: FnMut(&[u8], &Bytes) -> Result<R>> Stream for Decoded<F> {
     }
 }
 
-impl<R, F: FnMut(&[u8], &Bytes) -> Result<R> + Send> Items<R> for Decoded<F> {}
-
 #[cfg(test)]
 mod tests {
-    use wawo_protocol::Code;
+    use std::{
+        collections::VecDeque,
+        pin::Pin,
+        sync::{Arc, Mutex},
+        task::{Context, Poll},
+    };
 
-    use super::{StreamEnd, Streaming};
-    use crate::status::Status;
+    use bytes::Bytes;
+    use wawo_protocol::{
+        CallId, Code, Side,
+        packet::{Messages, Run},
+    };
+
+    use super::{BATCH_MESSAGES, Items, Piece, StreamEnd, Streaming};
+    use crate::status::{Result, Status};
+
+    /// One piece of many messages, and how many of them were read.
+    struct OnePiece {
+        piece: Option<Messages>,
+        read: Arc<Mutex<(usize, usize)>>,
+    }
+
+    impl OnePiece {
+        fn of(texts: &[&str]) -> (Self, Arc<Mutex<(usize, usize)>>) {
+            let mut run = Run::new(CallId::new(Side::Accepting, 0));
+            for text in texts {
+                run.push(|buffer| buffer.extend_from_slice(text.as_bytes()));
+            }
+            let (piece, read) = (Some(run.take()), Arc::default());
+            let one = Self {
+                piece,
+                read: Arc::clone(&read),
+            };
+            (one, read)
+        }
+    }
+
+    impl Items<Bytes> for OnePiece {
+        fn poll_item(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut VecDeque<Bytes>,
+        ) -> Poll<Option<Result<Bytes>>> {
+            panic!("pieces are asked for")
+        }
+
+        fn poll_piece(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut VecDeque<Bytes>,
+        ) -> Poll<Option<Result<Piece>>> {
+            Poll::Ready(self.piece.take().map(|piece| Ok(Piece::Many(piece))))
+        }
+
+        fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
+            let mut read = self.read.lock().unwrap();
+            *read = (read.0 + messages, read.1 + bytes);
+        }
+    }
+
+    fn number(bytes: &[u8], _: &Bytes, numbers: &mut VecDeque<u32>) -> Result<()> {
+        let text = str::from_utf8(bytes).unwrap();
+        let number = text.parse();
+        numbers.push_back(number.map_err(|_| Status::internal("no number"))?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_a_message_that_cannot_be_decoded_is_read_first() {
+        let (items, _) = OnePiece::of(&["1", "2", "three", "4"]);
+        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        assert_eq!(numbers.message().await.unwrap(), Some(1));
+        assert_eq!(numbers.message().await.unwrap(), Some(2));
+        assert_eq!(numbers.message().await.unwrap_err().message(), "no number");
+        assert_eq!(numbers.message().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn messages_are_decoded_and_counted_a_batch_at_a_time() {
+        let texts = ["7"; 3 * BATCH_MESSAGES];
+        let (items, read) = OnePiece::of(&texts);
+        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        for taken in 1..=texts.len() {
+            assert_eq!(numbers.message().await.unwrap(), Some(7));
+            let batches = taken.div_ceil(BATCH_MESSAGES);
+            assert_eq!(read.lock().unwrap().0, batches * BATCH_MESSAGES);
+        }
+        assert_eq!(numbers.message().await.unwrap(), None);
+        assert_eq!(*read.lock().unwrap(), (texts.len(), texts.len()));
+    }
+
+    #[tokio::test]
+    async fn large_messages_are_not_decoded_before_they_are_asked_for() {
+        let large = "0".repeat(super::BATCH_BYTES - 1);
+        let (items, read) = OnePiece::of(&[&*large; 3]);
+        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        assert_eq!(numbers.message().await.unwrap(), Some(0));
+        assert_eq!(read.lock().unwrap().0, 2);
+    }
 
     #[tokio::test]
     async fn a_stream_ends_with_the_first_error() {

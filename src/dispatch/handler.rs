@@ -2,13 +2,14 @@
 //! servers call them, one line a method.
 
 use std::{
+    collections::VecDeque,
     future::Future,
+    ops::ControlFlow,
     pin::Pin,
-    task::{self, Poll, ready},
+    task::{self, Poll},
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
 use wawo_protocol::packet::Run;
 
 use crate::{
@@ -210,9 +211,9 @@ where
         // In process, requests are the caller's own stream, and would go on.
         true => Streaming::new(Watched::requests(requests, context)),
     };
-    let decode = move |bytes: &[u8], whole: &Bytes| {
-        let request = codec.decode_part(bytes, whole);
-        request.map_err(|error| undecodable(method, bytes.len(), error))
+    let decode = move |bytes: &[u8], whole: &Bytes, requests: &mut VecDeque<Q>| {
+        let decoded = codec.decode_to(bytes, whole, requests);
+        decoded.map_err(|error| undecodable(method, bytes.len(), error))
     };
     requests.decoded(decode, |status| status)
 }
@@ -245,63 +246,44 @@ impl<C: Codec<R>, R> Replies<C, R> {
     fn poll_in_context(
         &mut self,
         cx: &mut task::Context<'_>,
-        mut take: impl FnMut(C, R) -> Enough,
+        take: &mut dyn FnMut(&R) -> ControlFlow<()>,
     ) -> Poll<Option<Result<()>>> {
-        let (codec, replies) = (self.codec, &mut self.replies);
-        let poll = || {
-            loop {
-                match ready!(Pin::new(&mut *replies).poll_next(cx)) {
-                    Some(Ok(reply)) => match take(codec, reply) {
-                        Enough::No => {}
-                        Enough::Yes => return Poll::Ready(None),
-                    },
-                    Some(Err(status)) => return Poll::Ready(Some(Err(status.answered()))),
-                    None => return Poll::Ready(Some(Ok(()))),
-                }
-            }
-        };
-        let polled = self.context.sync_scope(poll);
+        let replies = &mut self.replies;
+        let polled = self.context.sync_scope(|| replies.poll_each(cx, take));
         if let Poll::Ready(Some(Ok(()))) = &polled {
             self.cancel.disarm();
         }
-        polled
+        polled.map(|end| end.map(|result| result.map_err(Status::answered)))
     }
 }
 
-enum Enough {
-    Yes,
-    No,
-}
-
-impl<C: Codec<R>, R> Stream for Replies<C, R> {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let mut one = None;
-        let end = self.get_mut().poll_in_context(cx, |codec, reply| {
-            one = Some(codec.encode(&reply));
-            Enough::Yes
+impl<C: Codec<R>, R: Send> Items<Bytes> for Replies<C, R> {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
+        let (mut one, codec) = (None, self.codec);
+        let end = self.get_mut().poll_in_context(cx, &mut |reply| {
+            one = Some(codec.encode(reply));
+            ControlFlow::Break(())
         });
         match one {
             Some(reply) => Poll::Ready(Some(Ok(reply))),
             None => end.map(|end| end.and_then(Result::err).map(Err)),
         }
     }
-}
 
-impl<C: Codec<R>, R> Items<Bytes> for Replies<C, R> {
     fn poll_run(
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
+        _: &mut VecDeque<Bytes>,
         run: &mut Run,
     ) -> Poll<Option<Result<()>>> {
-        let mut pace = Pace::new();
-        self.get_mut().poll_in_context(cx, |codec, reply| {
-            run.push(|buffer| codec.encode_to(&reply, buffer));
-            match pace.is_enough(run) {
-                true => Enough::Yes,
-                false => Enough::No,
-            }
+        let (mut pace, codec) = (Pace::new(), self.codec);
+        self.get_mut().poll_in_context(cx, &mut |reply| {
+            run.push(|buffer| codec.encode_to(reply, buffer));
+            pace.after_one(run)
         })
     }
 }

@@ -12,7 +12,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
 use wawo_protocol::{CallId, packet::Run};
 
 use crate::{
@@ -108,6 +107,7 @@ impl Inbox {
             inbox: self,
             peer,
             taken: VecDeque::new(),
+            given: 0,
             read: Read::default(),
         })
     }
@@ -122,6 +122,8 @@ struct Reader {
     peer: Arc<Handle>,
     /// Messages that it took out of the inbox, all that were there at once.
     taken: VecDeque<Piece>,
+    /// Messages of a piece that was given on, and is not read yet.
+    given: usize,
     /// Read and not yet told to the driver.
     read: Read,
 }
@@ -133,45 +135,39 @@ pub(crate) struct Read {
     pub(crate) bytes: usize,
 }
 
-/// So much of a run is read at once, and then counts as read.
-const FEW_BYTES: usize = 4 * 1024;
-
 impl Reader {
     /// The next message of those that were taken.
     fn take_one(&mut self) -> Option<Bytes> {
-        let message = match self.taken.front_mut()? {
-            Piece::One(message) => std::mem::take(message),
-            Piece::Many(messages) => messages.next()?,
+        let message = match self.taken.pop_front()? {
+            Piece::One(message) => message,
+            Piece::Many(mut messages) => {
+                let message = messages.next()?;
+                if messages.len() > 0 {
+                    self.taken.push_front(Piece::Many(messages));
+                }
+                message
+            }
         };
-        self.took(1, message.len());
+        self.count(1, message.len());
         Some(message)
     }
 
-    /// The next few of those messages.
-    fn take_few(&mut self) -> Option<Piece> {
-        match self.taken.front_mut()? {
-            Piece::One(_) => self.take_one().map(Piece::One),
-            Piece::Many(messages) => {
-                let few = messages.take_first(FEW_BYTES);
-                self.took(few.len(), few.message_bytes());
-                Some(Piece::Many(few))
-            }
+    /// The next of those messages, all that came together.
+    fn take_piece(&mut self) -> Option<Piece> {
+        let piece = self.taken.pop_front()?;
+        match &piece {
+            Piece::One(message) => self.count(1, message.len()),
+            Piece::Many(messages) => self.given += messages.len(),
         }
+        Some(piece)
     }
 
-    fn took(&mut self, messages: usize, bytes: usize) {
-        let is_done = match self.taken.front() {
-            Some(Piece::Many(messages)) => messages.len() == 0,
-            _ => true,
-        };
-        if is_done {
-            self.taken.pop_front();
-        }
+    fn count(&mut self, messages: usize, bytes: usize) {
         self.read.messages += messages;
         self.read.bytes += bytes;
         // The sender may be waiting for just this credit, and whoever has read all may not ask for
         // more for long.
-        self.tell(match self.taken.is_empty() {
+        self.tell(match self.taken.is_empty() && self.given == 0 {
             true => 1,
             false => self.inbox.tell_cost,
         });
@@ -211,17 +207,27 @@ impl Reader {
     }
 }
 
-impl Stream for Reader {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+impl Items<Bytes> for Reader {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
         self.get_mut().poll(cx, Self::take_one)
     }
-}
 
-impl Items<Bytes> for Reader {
-    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Piece>>> {
-        self.get_mut().poll(cx, Self::take_few)
+    fn poll_piece(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Piece>>> {
+        self.get_mut().poll(cx, Self::take_piece)
+    }
+
+    fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
+        let this = self.get_mut();
+        this.given -= messages;
+        this.count(messages, bytes);
     }
 }
 

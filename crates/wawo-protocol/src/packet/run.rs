@@ -8,6 +8,9 @@ use crate::{
     packet::{HEAD_BYTES, encode::put_head, head::Kind},
 };
 
+/// What waits to be sent holds a buffer of at most so many times its length.
+const MAX_SPARE: usize = 2;
+
 /// Puts messages of a stream into packets, each into one of its own.
 #[derive(Debug)]
 pub struct Run {
@@ -17,6 +20,8 @@ pub struct Run {
     whole: usize,
     messages: usize,
     largest: usize,
+    /// The length of the last run that was taken: the next is likely to be as long.
+    last: usize,
 }
 
 impl Run {
@@ -28,6 +33,7 @@ impl Run {
             whole: 0,
             messages: 0,
             largest: 0,
+            last: 0,
         }
     }
 
@@ -36,6 +42,9 @@ impl Run {
         let head = self.whole;
         // What is behind it was left by a `write` that panicked.
         self.packets.truncate(head);
+        if head == 0 {
+            self.packets.reserve(self.last);
+        }
         put_head(&mut self.packets, 0, Kind::Message, 0, 0, Some(self.call));
         write(&mut self.packets);
         // Longer ones do not fit into memory, and are refused by every peer.
@@ -58,11 +67,15 @@ impl Run {
 
     /// Takes the messages out, to be sent.
     pub fn take(&mut self) -> Messages {
-        self.packets.truncate(self.whole);
-        self.whole = 0;
         // The next run makes a buffer of its own: a quiet stream must not hold that of its last.
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.truncate(self.whole);
+        self.last = std::mem::take(&mut self.whole);
         Messages {
-            packets: std::mem::take(&mut self.packets).freeze(),
+            packets: match packets.len() < packets.capacity() / MAX_SPARE {
+                true => Bytes::copy_from_slice(&packets),
+                false => packets.freeze(),
+            },
             messages: std::mem::take(&mut self.messages),
             largest: std::mem::take(&mut self.largest),
         }
@@ -216,6 +229,16 @@ mod tests {
         assert!(torn.is_err());
         let all: Vec<_> = run.take().collect();
         assert_eq!(all, ["one"]);
+    }
+
+    #[test]
+    fn a_short_run_after_a_long_one_holds_no_more_than_it_needs() {
+        let mut run = Run::new(CallId::new(Side::Accepting, 0));
+        run.push(|buffer| buffer.put_slice(&[7; 100_000]));
+        drop(run.take());
+        run.push(|buffer| buffer.put_slice(b"short"));
+        let short = run.take().into_packets();
+        assert!(short.try_into_mut().unwrap().capacity() < 100);
     }
 
     #[test]

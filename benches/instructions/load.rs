@@ -1,0 +1,171 @@
+//! What is counted: a server of one connection, and clients that load it.
+
+use std::io::{self, Write as _};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, future::try_join_all, stream};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+use wawo::{Context, Peer, Server, Status, Streaming};
+
+use crate::{
+    Result,
+    echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest},
+};
+
+/// Message bytes, as in most loads of `benches/peers`.
+const BYTES: usize = 32;
+
+/// A way to load a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Load {
+    /// Calls, so many at once.
+    Unary(u64),
+    /// Items of a stream of replies.
+    Items,
+    /// One-way messages.
+    OneWay,
+}
+
+impl Load {
+    pub(crate) const ALL: [Self; 4] = [Self::Unary(1), Self::Unary(64), Self::Items, Self::OneWay];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unary(1) => "unary-1-in-flight",
+            Self::Unary(_) => "unary-64-in-flight",
+            Self::Items => "stream-item",
+            Self::OneWay => "one-way",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|load| load.name() == name);
+        found.ok_or_else(|| format!("unknown load `{name}`").into())
+    }
+
+    /// Few calls and many.
+    pub(crate) fn calls(self) -> (u64, u64) {
+        match self {
+            Self::Unary(1) => (1_000, 6_000),
+            Self::Unary(_) => (6_400, 64_000),
+            Self::Items => (100_000, 600_000),
+            Self::OneWay => (100_000, 400_000),
+        }
+    }
+
+    /// Connects, makes so many calls, and leaves.
+    pub(crate) fn run(self, address: &str, calls: u64) -> Result<()> {
+        runtime()?.block_on(async {
+            let peer = Peer::builder(address).connect().await?;
+            let client = EchoClient::new(&peer);
+            match self {
+                Self::Unary(at_once) => {
+                    let callers = (0..at_once).map(|_| call(client.clone(), calls / at_once));
+                    let ended = try_join_all(callers.map(tokio::spawn)).await?;
+                    ended.into_iter().collect::<wawo::Result<()>>()?;
+                }
+                Self::Items => read(&client, calls).await?,
+                Self::OneWay => send(&client, calls).await?,
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Both processes have one thread, so that little hangs on chance.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn message() -> Message {
+    Message {
+        data: Bytes::from_static(&[7; BYTES]),
+    }
+}
+
+async fn call(client: EchoClient, times: u64) -> wawo::Result<()> {
+    for _ in 0..times {
+        client.say(message()).await?;
+    }
+    Ok(())
+}
+
+async fn read(client: &EchoClient, items: u64) -> Result<()> {
+    let request = RepeatRequest {
+        data: message().data,
+        times: items.try_into()?,
+    };
+    let mut replies = client.repeat(request).await?;
+    let mut read = 0;
+    while replies.message().await?.is_some() {
+        read += 1;
+    }
+    match read == items {
+        true => Ok(()),
+        false => Err(format!("{read} items of {items}").into()),
+    }
+}
+
+async fn send(client: &EchoClient, notes: u64) -> wawo::Result<()> {
+    for _ in 0..notes {
+        client.note(message()).await?;
+    }
+    // Behind them all.
+    client.say(message()).await?;
+    Ok(())
+}
+
+/// Serves one connection, until it is over; says first where.
+pub(crate) fn serve(address: &str) -> Result<()> {
+    runtime()?.block_on(async {
+        let listener = TcpListener::bind(address).await?;
+        writeln!(io::stdout(), "tcp://{}", listener.local_addr()?)?;
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let mut server = Server::builder()
+            .add_service(EchoServer::new(Parrot))
+            .build()?;
+        server.accept_over(stream)?.closed().await;
+        Ok(())
+    })
+}
+
+struct Parrot;
+
+impl Echo for Parrot {
+    async fn say(&self, _cx: Context, message: Message) -> wawo::Result<Message> {
+        Ok(message)
+    }
+
+    async fn act(&self, _cx: Context, _: Message) -> wawo::Result<Message> {
+        Err(Status::unimplemented("not counted"))
+    }
+
+    async fn note(&self, _cx: Context, _: Message) {}
+
+    async fn repeat(
+        &self,
+        _cx: Context,
+        request: RepeatRequest,
+    ) -> wawo::Result<Streaming<Message>> {
+        let RepeatRequest { data, times } = request;
+        let items = (0..times).map(move |_| Ok(Message { data: data.clone() }));
+        Ok(Streaming::new(stream::iter(items)))
+    }
+
+    async fn join(&self, _cx: Context, requests: Streaming<Message>) -> wawo::Result<Message> {
+        let last = requests.fold(Ok(Message::default()), async |_, message| message);
+        last.await
+    }
+
+    async fn talk(
+        &self,
+        _cx: Context,
+        requests: Streaming<Message>,
+    ) -> wawo::Result<Streaming<Message>> {
+        Ok(requests)
+    }
+}

@@ -1,0 +1,84 @@
+//! User-mode instructions of a call and of a stream's item, client and server apart: a measure that
+//! does not care how busy the machine is.
+//!
+//! ```text
+//! cargo bench --bench instructions               prints the figures beside those checked in
+//! cargo bench --bench instructions -- --check    and fails if one has grown by more than 5 %
+//! cargo bench --bench instructions -- --write    and checks them in
+//! cargo bench --bench instructions -- --test     runs each load once, without counting
+//! ```
+//!
+//! Each load runs twice, with few and with many calls; the difference is free of what it takes to
+//! start and to end. It needs valgrind, and says so where there is none.
+
+mod count;
+mod figures;
+mod load;
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use self::{figures::Figures, load::Load};
+
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+mod echo {
+    wawo::include_proto!("tests.echo");
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    // What cargo says to every bench.
+    let words: Vec<_> = env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<ExitCode> {
+    match words {
+        ["server", address] => load::serve(address)?,
+        ["client", address, load, calls] => Load::named(load)?.run(address, calls.parse()?)?,
+        ["--test"] => {
+            for load in Load::ALL {
+                count::natively(load)?;
+            }
+        }
+        _ if !count::has_valgrind() => {
+            writeln!(io::stdout(), "skipped: there is no valgrind")?;
+        }
+        [] => figures::print(&count_all()?, &Figures::checked_in()?)?,
+        ["--write"] => count_all()?.check_in()?,
+        ["--check"] => {
+            let (now, before) = (count_all()?, Figures::checked_in()?);
+            figures::print(&now, &before)?;
+            if now.has_grown(&before) {
+                let text = "a figure has grown by more than 5 %; if that is what it costs, \
+                            `cargo bench --bench instructions -- --write`";
+                return Err(text.into());
+            }
+        }
+        _ => return Err(format!("unknown arguments {words:?}").into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn count_all() -> Result<Figures> {
+    let mut figures = Figures::default();
+    for load in Load::ALL {
+        figures.add(load.name(), count::under_valgrind(load)?);
+    }
+    Ok(figures)
+}
