@@ -2,6 +2,7 @@
 
 mod completion;
 pub(crate) mod handler;
+mod handling;
 
 use std::task::{self, Poll};
 

@@ -12,37 +12,44 @@ use std::{
 /// [`Context::extension`](crate::Context::extension).
 #[derive(Default)]
 pub struct Extensions {
-    // A call has a few at most, so a list is searched faster than a map.
-    values: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    /// A call has a few at most, so a list is searched faster than a map. Most have none and are
+    /// moved often, so it is small.
+    #[allow(clippy::box_collection, reason = "a vector is three times as large")]
+    values: Option<Box<Vec<Value>>>,
 }
+
+type Value = (TypeId, Box<dyn Any + Send + Sync>);
 
 impl Extensions {
     /// Puts a value in; returns the one of its type that was there.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
         let before = self.remove::<T>();
-        self.values.push((TypeId::of::<T>(), Box::new(value)));
+        self.values
+            .get_or_insert_default()
+            .push((TypeId::of::<T>(), Box::new(value)));
         before
     }
 
     /// The value of this type.
     pub fn value<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        let mut values = self.values.iter();
+        let mut values = self.values.as_ref()?.iter();
         let (_, value) = values.find(|(id, _)| *id == TypeId::of::<T>())?;
         value.downcast_ref()
     }
 
     /// Takes the value of this type out.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
-        let mut values = self.values.iter();
-        let index = values.position(|(id, _)| *id == TypeId::of::<T>())?;
-        let (_, value) = self.values.swap_remove(index);
+        let values = self.values.as_mut()?;
+        let index = values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
+        let (_, value) = values.swap_remove(index);
         value.downcast().ok().map(|value| *value)
     }
 }
 
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Extensions({} values)", self.values.len())
+        let values = self.values.as_ref().map_or(0, |values| values.len());
+        write!(f, "Extensions({values} values)")
     }
 }
 

@@ -6,6 +6,7 @@ mod events;
 mod incoming;
 mod mailbox;
 mod outgoing;
+mod shelf;
 mod snapshot;
 mod stream;
 

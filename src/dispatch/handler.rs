@@ -18,10 +18,9 @@ use crate::{
     codec::Codec,
     context::{CancelOnDrop, Context},
     descriptor::{MethodDescriptor, ServiceDescriptor},
-    dispatch::completion::Completion,
+    dispatch::{completion::Completion, handling::Handling},
     reply::ReplyFuture,
     request::Request,
-    response::Response,
     status::{BoxError, Result, Status},
 };
 
@@ -36,9 +35,13 @@ where
     C: Codec<Q> + Codec<R>,
     F: Future<Output = Result<R>> + Send + 'static,
 {
-    one_request(method, codec, request, handler, move |_, reply: R| {
-        Body::One(codec.encode(&reply))
-    })
+    one_request(
+        method,
+        codec,
+        request,
+        handler,
+        move |_, reply: Result<R>| Ok(Body::One(codec.encode(&reply?))),
+    )
 }
 
 /// One request, nothing back.
@@ -52,15 +55,8 @@ where
     C: Codec<Q>,
     F: Future<Output = ()> + Send + 'static,
 {
-    let handler = |context, message| {
-        let done = handler(context, message);
-        async move {
-            done.await;
-            Ok(())
-        }
-    };
     one_request(method, codec, request, handler, |_, ()| {
-        Body::One(Bytes::new())
+        Ok(Body::One(Bytes::new()))
     })
 }
 
@@ -77,7 +73,7 @@ where
     F: Future<Output = Result<Streaming<R>>> + Send + 'static,
 {
     one_request(method, codec, request, handler, move |context, replies| {
-        encode_all(codec, context, replies)
+        Ok(encode_all(codec, context, replies?))
     })
 }
 
@@ -97,8 +93,8 @@ where
     let context = Context::new(method, &mut parts);
     let requests = decode_all(method, codec, parts.body, &context);
     let reply = handler(context.clone(), requests);
-    run(method, context, reply, move |_, reply: R| {
-        Body::One(codec.encode(&reply))
+    run(method, context, reply, move |_, reply: Result<R>| {
+        Ok(Body::One(codec.encode(&reply?)))
     })
 }
 
@@ -120,7 +116,7 @@ where
     let requests = decode_all(method, codec, parts.body, &context);
     let replies = handler(context.clone(), requests);
     run(method, context, replies, move |context, replies| {
-        encode_all(codec, context, replies)
+        Ok(encode_all(codec, context, replies?))
     })
 }
 
@@ -131,16 +127,16 @@ pub fn unimplemented(service: &'static ServiceDescriptor, request: Request) -> R
     ReplyFuture::ready(Err(Status::unimplemented(text)))
 }
 
-fn one_request<C, Q, R, F>(
+fn one_request<C, Q, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Q) -> F,
-    body: impl FnOnce(Context, R) -> Body + Send + 'static,
+    body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q>,
-    F: Future<Output = Result<R>> + Send + 'static,
+    F: Future + Send + 'static,
 {
     let mut parts = request.into_parts();
     let Body::One(bytes) = parts.body else {
@@ -159,25 +155,17 @@ where
 }
 
 /// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent.
-fn run<R>(
+fn run<F: Future + Send + 'static>(
     method: &'static MethodDescriptor,
     context: Context,
-    handler: impl Future<Output = Result<R>> + Send + 'static,
-    body: impl FnOnce(Context, R) -> Body + Send + 'static,
+    handler: F,
+    body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ReplyFuture {
-    let mut cancel = context.cancel_on_drop();
-    let scope = context.clone();
-    let reply = async move {
-        let result = scope.scope(handler).await;
-        cancel.disarm();
-        let reply = result.map_err(Status::answered)?;
-        let metadata = scope.take_reply_metadata();
-        Ok(Response::new(metadata, body(scope, reply)))
-    };
-    match method.runs_to_completion() {
-        false => ReplyFuture::boxed(reply),
-        true => ReplyFuture::boxed(Completion::new(context, reply)),
+    if !method.runs_to_completion() {
+        return ReplyFuture::boxed(Handling::new(context, handler, body));
     }
+    let reply = Handling::new(context.clone(), handler, body);
+    ReplyFuture::boxed(Completion::new(context, reply))
 }
 
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
@@ -218,7 +206,7 @@ where
     requests.decoded(decode, |status| status)
 }
 
-fn encode_all<C, R>(codec: C, context: Context, replies: Streaming<R>) -> Body
+fn encode_all<C, R>(codec: C, context: &Context, replies: Streaming<R>) -> Body
 where
     C: Codec<R>,
     R: Send + 'static,
@@ -227,7 +215,7 @@ where
     Body::Many(Streaming::of_items(Replies {
         codec,
         replies,
-        context,
+        context: context.clone(),
         cancel,
     }))
 }

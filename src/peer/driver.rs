@@ -24,6 +24,7 @@ use crate::{
         incoming::Incoming,
         mailbox::{Command, not_sent},
         outgoing::{self, Outgoing},
+        shelf::Shelf,
     },
     serve::BoxService,
     transport::{Address, Transport},
@@ -40,6 +41,7 @@ pub(crate) struct Driver {
     pub(crate) input: BytesMut,
     /// The size of the allocation that `input` is a part of.
     buffer_bytes: usize,
+    shelf: Shelf,
     /// How much the next read has room for.
     read_bytes: usize,
     pub(crate) connection: Connection<Outgoing>,
@@ -79,9 +81,6 @@ fn larger(read_bytes: usize) -> usize {
     (2 * read_bytes).min(MAX_READ_BYTES)
 }
 
-/// A message may hold a buffer of so many times its length; one of a larger buffer is copied.
-const MAX_PINNED: usize = 4;
-
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
@@ -117,6 +116,7 @@ pub(crate) fn start(
         transport: TransportBox(transport),
         input: BytesMut::new(),
         buffer_bytes: 0,
+        shelf: Shelf::default(),
         read_bytes: MIN_READ_BYTES,
         connection,
         shared,
@@ -263,6 +263,7 @@ impl Driver {
             Poll::Pending => {
                 // What an idle connection holds is given back with the next read.
                 self.read_bytes = MIN_READ_BYTES;
+                self.shelf.clear();
                 Ok(false)
             }
             Poll::Ready(Ok(0)) => {
@@ -279,13 +280,9 @@ impl Driver {
         }
     }
 
-    /// A message that a handler may hold for long, and that must not hold much more than it has
-    /// bytes: what it was read into.
-    pub(crate) fn unpinned(&self, message: Bytes) -> Bytes {
-        match message.len() < self.buffer_bytes / MAX_PINNED {
-            true => Bytes::copy_from_slice(&message),
-            false => message,
-        }
+    /// A message that a handler may hold for long.
+    pub(crate) fn kept(&mut self, message: Bytes) -> Bytes {
+        self.shelf.put(message, self.buffer_bytes)
     }
 
     fn handle_events(
@@ -338,7 +335,7 @@ impl Driver {
             Event::Writable(call) => self.writable(call),
             Event::Greeted(hello) => {
                 // The connection yields it once.
-                let _ = self.shared.hello.set(hello);
+                let _ = self.shared.hello.set(*hello);
                 let stage = match self.is_draining {
                     true => Stage::Draining,
                     false => Stage::Open,

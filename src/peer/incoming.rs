@@ -147,7 +147,7 @@ impl Driver {
             true => 0,
             false => depth::take(&mut called.metadata, self.max_call_depth)?,
         };
-        let message = called.message.map(|message| self.unpinned(message));
+        let message = called.message.map(|message| self.kept(message));
         let body = match (called.call, message, called.end) {
             (_, Some(message), true) => Body::One(message),
             (None, message, _) => Body::One(message.unwrap_or_default()),
@@ -284,7 +284,7 @@ impl Driver {
         let message = match bytes < SMALL_BYTES {
             // An inbox copies such messages by itself.
             true => message,
-            false => self.unpinned(message),
+            false => self.kept(message),
         };
         let inbox = match self.is_ours(call) {
             true => self.replies_of(call).cloned(),

@@ -27,11 +27,17 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     slot: Arc<ReplySlot>,
-    /// The requests, until the call is sent, if they are a stream.
+    /// Most calls have none and are moved often, so what belongs to streams has a place of its own.
+    streams: Option<Box<Streams>>,
+}
+
+/// The streams of a call.
+#[derive(Debug, Default)]
+struct Streams {
+    /// The requests, until the call is sent.
     requests: Option<Streaming<Bytes>>,
-    /// The requests on their way, if they are a stream.
+    /// The requests on their way.
     sending: Option<Sending>,
-    /// The replies, if they are a stream.
     replies: Option<Arc<Inbox>>,
 }
 
@@ -86,10 +92,14 @@ impl Outgoing {
     }
 
     fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
-        match &self.replies {
+        match self.replies() {
             Some(replies) => wakers.extend(replies.end(result.map(drop))),
             None => wakers.extend(self.slot.answer(result)),
         }
+    }
+
+    fn replies(&self) -> Option<&Arc<Inbox>> {
+        self.streams.as_ref()?.replies.as_ref()
     }
 }
 
@@ -106,7 +116,7 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
     } = ended;
     let result = match code {
         Code::Ok => {
-            if let (Some(replies), Some(message)) = (&token.replies, &message) {
+            if let (Some(replies), Some(message)) = (token.replies(), &message) {
                 wakers.extend(replies.push(Piece::One(message.clone())));
             }
             let body = message.map_or_else(|| Body::Many(Streaming::empty()), Body::One);
@@ -132,12 +142,13 @@ impl Driver {
             return;
         }
         let (call, requests) = new_call(request);
-        let outgoing = Outgoing {
-            slot,
-            requests,
-            sending: None,
-            replies: None,
-        };
+        let streams = requests.map(|requests| {
+            Box::new(Streams {
+                requests: Some(requests),
+                ..Streams::default()
+            })
+        });
+        let outgoing = Outgoing { slot, streams };
         match self.connection.start_call(now, call, outgoing) {
             Ok(StartedCall::Sent(id)) => self.started(id),
             Ok(StartedCall::Waiting) => {}
@@ -151,8 +162,10 @@ impl Driver {
             return;
         };
         outgoing.slot.set_call(id);
-        if let Some(requests) = outgoing.requests.take() {
-            outgoing.sending = Some(Sending::new(id, requests, self.shared.clone()));
+        if let Some(streams) = &mut outgoing.streams
+            && let Some(requests) = streams.requests.take()
+        {
+            streams.sending = Some(Sending::new(id, requests, self.shared.clone()));
         }
     }
 
@@ -190,7 +203,7 @@ impl Driver {
         if let Some(message) = message {
             replies.push(Piece::One(message));
         }
-        outgoing.replies = Some(replies.clone());
+        outgoing.streams.get_or_insert_default().replies = Some(replies.clone());
         let body = Body::Many(replies.reader(handle));
         let waker = outgoing.slot.answer(Ok(Response::new(metadata, body)));
         self.wakers.extend(waker);
@@ -208,11 +221,12 @@ impl Driver {
     }
 
     pub(crate) fn replies_of(&mut self, id: CallId) -> Option<&Arc<Inbox>> {
-        self.connection.token(id)?.replies.as_ref()
+        self.connection.token(id)?.replies()
     }
 
     pub(crate) fn requests_of(&mut self, id: CallId) -> Option<&Sending> {
-        self.connection.token(id)?.sending.as_ref()
+        let streams = self.connection.token(id)?.streams.as_ref()?;
+        streams.sending.as_ref()
     }
 
     /// The stream of requests of a call of ours has ended.

@@ -159,7 +159,7 @@ impl<T> Connection<T> {
         let config = config.clamped();
         let mut output = Output::default();
         output.tail().extend_from_slice(&PREFACE);
-        Packet::Hello(Hello::new(&config)).put(&mut output);
+        Packet::Hello(Box::new(Hello::new(&config))).put(&mut output);
         Ok(Self {
             side,
             phase: Phase::ExpectPreface,
@@ -368,7 +368,11 @@ impl<T> Connection<T> {
         }
     }
 
-    fn handle_hello(&mut self, now: Instant, hello: Hello) -> Result<Event<T>, PeerMisbehaved> {
+    fn handle_hello(
+        &mut self,
+        now: Instant,
+        hello: Box<Hello>,
+    ) -> Result<Event<T>, PeerMisbehaved> {
         if self.phase == Phase::Open {
             return Err(PeerMisbehaved::HelloTwice);
         }

@@ -12,15 +12,17 @@ use thiserror::Error;
 /// `Metadata` allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    entries: Vec<(Cow<'static, str>, Bytes)>,
+    /// `None` if there are none. Most calls have none and are moved often, so it is small.
+    #[allow(clippy::box_collection, reason = "a vector is three times as large")]
+    entries: Option<Box<Vec<Entry>>>,
 }
+
+type Entry = (Cow<'static, str>, Bytes);
 
 impl Metadata {
     /// No entries.
     pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-        }
+        Self { entries: None }
     }
 
     /// Adds an entry.
@@ -35,20 +37,24 @@ impl Metadata {
     ) -> Result<(), MetadataError> {
         let (key, value) = (key.into(), value.into());
         check(&key, &value)?;
-        self.entries.push((key, value));
+        self.entries.get_or_insert_default().push((key, value));
         Ok(())
     }
 
     /// Takes all entries of a key out, and returns the first value.
     pub fn remove(&mut self, key: &str) -> Option<Bytes> {
+        let entries = self.entries.as_mut()?;
         let mut first = None;
-        self.entries.retain_mut(|(candidate, value)| {
+        entries.retain_mut(|(candidate, value)| {
             let is_it = candidate == key;
             if is_it {
                 first.get_or_insert_with(|| std::mem::take(value));
             }
             !is_it
         });
+        if entries.is_empty() {
+            self.entries = None;
+        }
         first
     }
 
@@ -66,23 +72,24 @@ impl Metadata {
 
     /// All entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        self.entries.iter().map(|(key, value)| (&**key, value))
+        let entries = self.entries.iter().flat_map(|entries| entries.iter());
+        entries.map(|(key, value)| (&**key, value))
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.as_ref().map_or(0, |entries| entries.len())
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_none()
     }
 
     /// The size of the metadata block on the wire, in bytes (docs/protocol.md, "Metadata").
     pub fn encoded_len(&self) -> usize {
-        let entries = self.entries.iter();
-        2 + entries
+        2 + self
+            .iter()
             .map(|(key, value)| 3 + key.len() + value.len())
             .sum::<usize>()
     }
@@ -151,6 +158,10 @@ mod tests {
         assert_eq!(metadata.remove("tenant").as_deref(), Some(&b"42"[..]));
         assert_eq!((metadata.text("tenant"), metadata.len()), (None, 1));
         assert_eq!(metadata.remove("tenant"), None);
+        // Without entries, it is as if there had never been any.
+        metadata.remove("trace-bin").unwrap();
+        assert_eq!(metadata, Metadata::new());
+        assert!(metadata.is_empty());
     }
 
     #[test]

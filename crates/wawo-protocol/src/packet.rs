@@ -42,7 +42,7 @@ use crate::{
 )]
 pub enum Packet {
     /// The first packet of each side.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Asks for a [`Packet::Pong`] with the same eight bytes.
     Ping(u64),
     /// Answers a [`Packet::Ping`].

@@ -31,6 +31,11 @@ impl Spending {
         self.0 > i64::from(bytes)
     }
 
+    /// What is left; a message may begin while it is above zero.
+    pub(crate) fn left(&self) -> i64 {
+        self.0
+    }
+
     pub(crate) fn spend(&mut self, cost: u64) {
         self.0 -= cost as i64;
     }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    call::{MESSAGE_COST_BYTES, Spending, cost},
+    call::{Spending, cost},
     config::MAX_LIMIT,
     error::PeerMisbehaved,
     packet::{BodyFlags, End, Messages},
@@ -28,9 +28,17 @@ pub(crate) struct Sending {
 /// No chunk but the last of a message is smaller: the other side may refuse many that are.
 const MIN_CHUNK_BYTES: usize = 1024;
 
+/// What waits.
+#[derive(Debug)]
+enum Unsent {
+    One(Message),
+    /// Messages that fit into a packet each, and cost what all do.
+    Many(Messages),
+}
+
 /// A message, or what is left of one.
 #[derive(Debug)]
-struct Unsent {
+struct Message {
     bytes: Bytes,
     begun: bool,
     /// The first of its direction, which comes with the call or the reply, costs no credit of all
@@ -45,6 +53,8 @@ struct Unsent {
 pub(crate) enum Next {
     /// Message bytes, and whether the direction has ended with them.
     Chunk(Bytes, BodyFlags),
+    /// Whole messages in packets of their own, after which others may follow.
+    Messages(Messages),
     /// The end, after all messages.
     End(End),
     /// Nothing until credit of the call comes.
@@ -118,7 +128,7 @@ impl Sending {
     /// Pays for messages that can all leave at once; `false` if they have to be sent one by one.
     pub(crate) fn spend_for_all(&mut self, messages: &Messages, budget: &mut Spending) -> bool {
         let bytes = messages.message_bytes();
-        let cost = bytes as u64 + messages.len() as u64 * MESSAGE_COST_BYTES;
+        let cost = messages.cost();
         let in_credit = bytes <= self.credit as usize;
         let in_budget = u32::try_from(cost).is_ok_and(|cost| budget.has_over(cost));
         if !self.is_idle() || !in_credit || !in_budget {
@@ -130,22 +140,27 @@ impl Sending {
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes, end: bool) {
-        self.queue.push_back(Unsent {
+        self.queue.push_back(Unsent::One(Message {
             bytes,
             begun: false,
             first: false,
             end,
-        });
+        }));
+    }
+
+    /// Messages of which each fits into a packet.
+    pub(crate) fn push_all(&mut self, messages: Messages) {
+        self.queue.push_back(Unsent::Many(messages));
     }
 
     /// The message that opens the direction.
     pub(crate) fn push_first(&mut self, bytes: Bytes, end: bool) {
-        self.queue.push_back(Unsent {
+        self.queue.push_back(Unsent::One(Message {
             bytes,
             begun: false,
             first: true,
             end,
-        });
+        }));
     }
 
     /// The end follows what is queued.
@@ -153,16 +168,23 @@ impl Sending {
         self.end = Some(end);
     }
 
-    /// The next packet of this direction, with at most `room` message bytes. A message pays
-    /// `budget` for all of its bytes when it begins.
+    /// The next packet of this direction, with at most `room` message bytes, or the next ones. A
+    /// message pays `budget` for all of its bytes when it begins.
     pub(crate) fn next(&mut self, room: usize, budget: &mut Spending) -> Next {
-        let Some(unsent) = self.queue.front() else {
-            return self.end.take().map_or(Next::Idle, Next::End);
+        let (pays, length) = match self.queue.front() {
+            None => return self.end.take().map_or(Next::Idle, Next::End),
+            Some(Unsent::Many(_)) => (true, None),
+            Some(Unsent::One(message)) => {
+                let pays = !message.begun && !message.first;
+                (pays, Some(message.bytes.len()))
+            }
         };
-        let (pays, length) = (!unsent.begun && !unsent.first, unsent.bytes.len());
         if pays && !budget.has_over(0) {
             return Next::Starved;
         }
+        let Some(length) = length else {
+            return self.next_messages(room, budget);
+        };
         let Some((bytes, flags)) = self.chunk(room) else {
             return Next::Blocked;
         };
@@ -172,9 +194,42 @@ impl Sending {
         Next::Chunk(bytes, flags)
     }
 
+    /// As many of the first messages as there is credit for.
+    fn next_messages(&mut self, room: usize, budget: &mut Spending) -> Next {
+        let Some(Unsent::Many(messages)) = self.queue.front_mut() else {
+            return Next::Idle;
+        };
+        let few = messages.take_within(self.credit as usize, budget.left());
+        let long = match few.len() {
+            0 => messages.next(),
+            _ => None,
+        };
+        if messages.len() == 0 {
+            self.queue.pop_front();
+        }
+        if few.len() > 0 {
+            self.credit -= few.message_bytes() as u32;
+            self.stalled = None;
+            budget.spend(few.cost());
+            return Next::Messages(few);
+        }
+        // The first has to leave in chunks, as credit comes.
+        if let Some(bytes) = long {
+            self.queue.push_front(Unsent::One(Message {
+                bytes,
+                begun: false,
+                first: false,
+                end: false,
+            }));
+        }
+        self.next(room, budget)
+    }
+
     /// The next chunk of the first message, if the call has credit for it.
     fn chunk(&mut self, room: usize) -> Option<(Bytes, BodyFlags)> {
-        let unsent = self.queue.front_mut()?;
+        let Unsent::One(unsent) = self.queue.front_mut()? else {
+            return None;
+        };
         let whole = unsent.bytes.len();
         let length = whole.min(room).min(self.credit as usize);
         if length < whole.min(MIN_CHUNK_BYTES) {
@@ -226,7 +281,7 @@ mod tests {
         code::Code,
         id::{CallId, Side},
         metadata::Metadata,
-        packet::End,
+        packet::{End, Run},
     };
 
     #[test]
@@ -318,5 +373,34 @@ mod tests {
         let mut sending = Sending::new(0);
         sending.grant(2 * crate::config::MAX_LIMIT).unwrap();
         assert!(sending.grant(1).is_err());
+    }
+
+    #[test]
+    fn messages_leave_together_as_far_as_credit_goes_and_a_long_one_in_chunks() {
+        let mut run = Run::new(CallId::new(Side::Connecting, 0));
+        for length in [3, 0, 3_000, 1] {
+            run.push(|buffer| buffer.extend_from_slice(&vec![7; length]));
+        }
+        let mut sending = Sending::new(2_000);
+        sending.push_all(run.take());
+        let mut budget = Spending::new(0);
+        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(next, Next::Starved), "{next:?}");
+        budget.grant(1_000).unwrap();
+        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(next, Next::Messages(two) if two.len() == 2));
+        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(next, Next::Chunk(first, _) if first.len() == 1_997));
+        assert!(matches!(sending.next(4_000, &mut budget), Next::Blocked));
+        sending.grant(2_000).unwrap();
+        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(next, Next::Chunk(rest, flags) if rest.len() == 1_003 && !flags.more));
+        // The long one has cost more than was left, and the last one may not begin.
+        assert!(matches!(sending.next(4_000, &mut budget), Next::Starved));
+        budget.grant(5_000).unwrap();
+        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(next, Next::Messages(last) if last.len() == 1));
+        assert!(matches!(sending.next(4_000, &mut budget), Next::Idle));
+        assert!(sending.is_idle());
     }
 }

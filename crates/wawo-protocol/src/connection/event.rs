@@ -47,7 +47,7 @@ impl NewCall {
 #[non_exhaustive]
 pub enum Event<T> {
     /// The other side's hello is here. Comes once, before anything else.
-    Greeted(Hello),
+    Greeted(Box<Hello>),
     /// The other side calls.
     Called(Called),
     /// The next message of a stream: a request of theirs, or a reply to ours.

@@ -544,14 +544,30 @@ impl<T> Connection<T> {
     ///
     /// If a message is larger than the other side takes; those before it are sent.
     pub fn send_messages(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
-        if self.spend_for_all(call, &messages) {
-            let left = Left {
-                messages: messages.len(),
-                bytes: messages.message_bytes(),
-            };
+        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
+        let (is_full, ours) = (self.is_full(), call.side() == self.side);
+        if self.is_closed() || messages.largest() > room {
+            return self.send_each(call, messages);
+        }
+        let (sending, budget) = self.sending_of(call);
+        let Some(sending) = sending else {
+            return Ok(Left::all(&messages));
+        };
+        if !is_full && sending.spend_for_all(&messages, budget) {
+            let left = Left::all(&messages);
             self.output.put_payload(messages.into_packets());
             return Ok(left);
         }
+        sending.push_all(messages);
+        match ours {
+            true => self.line_up_ours(call),
+            false => self.line_up_theirs(call),
+        }
+        Ok(Left::default())
+    }
+
+    /// Sends messages of which some have to leave in chunks.
+    fn send_each(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
         let mut left = Left::default();
         for message in messages {
             let bytes = message.len();
@@ -561,16 +577,6 @@ impl<T> Connection<T> {
             }
         }
         Ok(left)
-    }
-
-    /// Pays for messages that can all leave at once, each in one packet.
-    fn spend_for_all(&mut self, call: CallId, messages: &Messages) -> bool {
-        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
-        if self.is_closed() || self.is_full() || messages.largest() > room {
-            return false;
-        }
-        let (sending, budget) = self.sending_of(call);
-        sending.is_some_and(|sending| sending.spend_for_all(messages, budget))
     }
 
     /// The sending half of a direction of ours, and the credit of all calls that it needs.
@@ -827,6 +833,11 @@ impl<T> Connection<T> {
                     false => self.sending.push_back(id),
                 }
             }
+            Next::Messages(messages) => {
+                sending.in_line = true;
+                self.output.put_payload(messages.into_packets());
+                self.sending.push_back(id);
+            }
             Next::End(end) => {
                 Packet::End(end).put(&mut self.output);
                 drop(self.remove_theirs(id));
@@ -852,6 +863,15 @@ pub struct Left {
     pub messages: usize,
     /// Their bytes.
     pub bytes: usize,
+}
+
+impl Left {
+    fn all(messages: &Messages) -> Self {
+        Self {
+            messages: messages.len(),
+            bytes: messages.message_bytes(),
+        }
+    }
 }
 
 impl TheirCall {

@@ -648,6 +648,11 @@ impl<T> Connection<T> {
                     false => self.sending.push_back(id),
                 }
             }
+            Next::Messages(messages) => {
+                sending.in_line = true;
+                self.output.put_payload(messages.into_packets());
+                self.sending.push_back(id);
+            }
             Next::End(end) => {
                 Packet::End(end).put(&mut self.output);
                 self.our_direction_ended(id);

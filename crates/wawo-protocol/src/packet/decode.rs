@@ -93,7 +93,9 @@ fn decode_payload(
     limits: &Limits,
 ) -> Result<Packet, PeerMisbehaved> {
     let packet = match head.kind {
-        Kind::Hello => return Hello::decode(payload.rest).map(Packet::Hello),
+        Kind::Hello => {
+            return Hello::decode(payload.rest).map(|hello| Packet::Hello(Box::new(hello)));
+        }
         Kind::Close => return close(&head, payload),
         Kind::Call => return call(&head, payload, limits).map(Packet::Call),
         Kind::Reply => return reply(&head, payload, limits).map(Packet::Reply),

@@ -4,6 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
+    call::{MESSAGE_COST_BYTES, cost},
     id::CallId,
     packet::{HEAD_BYTES, encode::put_head, head::Kind},
 };
@@ -114,19 +115,28 @@ impl Messages {
         self.packets
     }
 
-    /// Takes off the first messages: one, and more while their packets have at most this length.
-    pub fn take_first(&mut self, bytes: usize) -> Self {
-        let (mut length, mut messages) = (0, 0);
-        while let Some(head) = self.packets[length..].first_chunk::<4>() {
-            let next = length + HEAD_BYTES + u32::from_be_bytes(*head) as usize;
-            if messages > 0 && next > bytes {
+    /// What they cost of the credit of all calls.
+    pub(crate) fn cost(&self) -> u64 {
+        self.message_bytes() as u64 + self.messages as u64 * MESSAGE_COST_BYTES
+    }
+
+    /// Takes off the first messages, as many as have at most `credit` bytes together and may all
+    /// begin with `budget` left.
+    pub(crate) fn take_within(&mut self, mut credit: usize, mut budget: i64) -> Self {
+        let (mut end, mut messages) = (0, 0);
+        while let Some(head) = self.packets[end..].first_chunk::<4>() {
+            let length = u32::from_be_bytes(*head) as usize;
+            if length > credit || budget <= 0 {
                 break;
             }
-            (length, messages) = (next, messages + 1);
+            credit -= length;
+            budget -= cost(length) as i64;
+            end += HEAD_BYTES + length;
+            messages += 1;
         }
         self.messages -= messages;
         Self {
-            packets: self.packets.split_to(length),
+            packets: self.packets.split_to(end),
             messages,
             largest: self.largest,
         }
@@ -193,27 +203,30 @@ mod tests {
     }
 
     #[test]
-    fn the_first_messages_are_as_many_as_fit_and_at_least_one() {
-        for (bytes, first) in [
-            (0, 1),
-            (15, 1),
-            (26, 1),
-            (27, 2),
-            (43, 2),
-            (44, 3),
-            (100, 3),
+    fn the_first_messages_are_as_many_as_there_is_credit_for() {
+        for (credit, budget, first) in [
+            (2, 1000, 0),
+            (3, 1000, 2),
+            (7, 1000, 2),
+            (8, 1000, 3),
+            (8, 0, 0),
+            (8, 1, 1),
+            (8, 67, 1),
+            (8, 68, 2),
+            (8, 131, 2),
+            (8, 132, 3),
         ] {
             let mut run = Run::new(CallId::new(Side::Accepting, 3));
             for text in ["one", "", "three"] {
                 run.push(|buffer| buffer.put_slice(text.as_bytes()));
             }
             let mut rest = run.take();
-            let few = rest.take_first(bytes);
+            let few = rest.take_within(credit, budget);
             assert_eq!((few.len(), rest.len()), (first, 3 - first));
             let all: Vec<_> = few.chain(rest).collect();
             assert_eq!(all, ["one", "", "three"]);
         }
-        assert_eq!(Messages::default().take_first(9).len(), 0);
+        assert_eq!(Messages::default().take_within(9, 9).len(), 0);
     }
 
     #[test]

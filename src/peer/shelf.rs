@@ -1,0 +1,85 @@
+//! Where messages are put that may be kept for long, so that they do not keep the buffer that they
+//! were read into.
+
+use bytes::{Bytes, BytesMut};
+
+/// Copies messages that are much shorter than the buffer they are in. The smallest share one
+/// allocation, as many as come together.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    shared: BytesMut,
+}
+
+/// A message may hold a buffer of so many times its length,
+const MAX_PINNED: usize = 4;
+
+/// or one of this length, which it shares with others.
+const SHARED_BYTES: usize = 1024;
+
+impl Shelf {
+    /// The message, in a buffer that is not much longer than it is. It was read into one of
+    /// `buffer_bytes`.
+    pub(crate) fn put(&mut self, message: Bytes, buffer_bytes: usize) -> Bytes {
+        if message.len() >= buffer_bytes / MAX_PINNED {
+            return message;
+        }
+        if message.len() >= SHARED_BYTES / MAX_PINNED {
+            return Bytes::copy_from_slice(&message);
+        }
+        if self.shared.capacity() < message.len() {
+            self.shared = BytesMut::with_capacity(SHARED_BYTES);
+        }
+        self.shared.extend_from_slice(&message);
+        self.shared.split().freeze()
+    }
+
+    /// Nothing comes for now: an idle connection holds no room for more.
+    pub(crate) fn clear(&mut self) {
+        self.shared = BytesMut::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{MAX_PINNED, SHARED_BYTES, Shelf};
+
+    /// A message in a buffer of 128 KiB.
+    fn read(length: usize) -> Bytes {
+        Bytes::from(vec![7; 128 * 1024]).split_to(length)
+    }
+
+    #[test]
+    fn small_messages_share_an_allocation_and_no_more() {
+        let mut shelf = Shelf::default();
+        let length = SHARED_BYTES / MAX_PINNED - 1;
+        let kept: Vec<_> = (0..100)
+            .map(|_| shelf.put(read(length), 128 * 1024))
+            .collect();
+        assert!(kept.iter().all(|message| *message == vec![7; length]));
+        for (index, message) in kept.iter().enumerate() {
+            let near = kept.iter().filter(|other| {
+                message.as_ptr().addr().abs_diff(other.as_ptr().addr()) < SHARED_BYTES
+            });
+            assert!(near.count() >= MAX_PINNED, "the message {index} is alone");
+        }
+        // The last one holds its allocation alone.
+        let last = kept.last().cloned();
+        drop((kept, shelf));
+        let held = last.and_then(|last| last.try_into_mut().ok());
+        assert!(held.is_some_and(|held| held.capacity() <= SHARED_BYTES));
+    }
+
+    #[test]
+    fn longer_messages_are_copied_alone_and_long_ones_stay_where_they_are() {
+        let mut shelf = Shelf::default();
+        let message = read(SHARED_BYTES / MAX_PINNED);
+        let kept = shelf.put(message.clone(), 128 * 1024);
+        assert_ne!(kept.as_ptr(), message.as_ptr());
+        assert!(kept.is_unique());
+        let message = read(128 * 1024 / MAX_PINNED);
+        let kept = shelf.put(message.clone(), 128 * 1024);
+        assert_eq!(kept.as_ptr(), message.as_ptr());
+    }
+}
