@@ -58,9 +58,16 @@ pub struct Call<R> {
 }
 
 enum State {
-    New(Box<(Arc<dyn Start>, Request)>),
+    New(New),
     Started(ReplyFuture),
     Ended,
+}
+
+/// What a call is made of until it is started.
+struct New {
+    to: Arc<dyn Start>,
+    body: Body,
+    metadata: Metadata,
 }
 
 impl<R> Call<R> {
@@ -70,10 +77,13 @@ impl<R> Call<R> {
         body: Body,
         read: fn(&'static MethodDescriptor, Body) -> Result<R>,
     ) -> Self {
-        let request = Request::new(method, body);
         Self {
             method,
-            state: State::New(Box::new((to.clone(), request))),
+            state: State::New(New {
+                to: to.clone(),
+                body,
+                metadata: Metadata::new(),
+            }),
             timeout: None,
             parent: Context::current(),
             token: None,
@@ -95,7 +105,7 @@ impl<R> Call<R> {
     /// `InvalidArgument` before it is sent.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         if let State::New(new) = &mut self.state
-            && let Err(error) = new.1.metadata_mut().insert(key, value)
+            && let Err(error) = new.metadata.insert(key, value)
         {
             let status = || Status::from(error).with_delivery(Delivery::NotSent);
             self.refused.get_or_insert_with(status);
@@ -162,17 +172,18 @@ impl<R> Call<R> {
         let State::New(new) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
-        let (to, mut request) = *new;
         let refused = self.refused.take().or_else(|| self.over_before_it_began());
         let reply = match refused {
             Some(status) => ReplyFuture::ready(Err(status)),
             None => {
+                let mut request = Request::new(self.method, new.body);
+                *request.metadata_mut() = new.metadata;
                 request.set_deadline(self.deadline());
                 if let Some(parent) = &self.parent {
                     request.depth = parent.depth() + 1;
                     inherit_trace(parent, request.metadata_mut());
                 }
-                to.start(request)
+                new.to.start(request)
             }
         };
         self.state = State::Started(reply);
@@ -236,18 +247,17 @@ impl<R> Call<R> {
 
     /// Lets a stream of replies end as the call would have.
     fn watch(&mut self, response: Response) -> Response {
-        let (metadata, body) = response.into_parts();
-        let body = match body {
-            Body::Many(replies) if self.cancelled().is_some() => {
+        if !matches!(response.body(), Body::Many(_)) || self.cancelled().is_none() {
+            return response;
+        }
+        match response.into_parts() {
+            (metadata, Body::Many(items)) => {
                 let cancelled = self.cancelled.take();
-                Body::Many(Streaming::new(Watched {
-                    items: replies,
-                    cancelled,
-                }))
+                let watched = Streaming::new(Watched { items, cancelled });
+                Response::new(metadata, Body::Many(watched))
             }
-            body => body,
-        };
-        Response::new(metadata, body)
+            (metadata, body) => Response::new(metadata, body),
+        }
     }
 }
 

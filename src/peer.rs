@@ -327,13 +327,7 @@ impl Shared {
 }
 
 impl Start for Handle {
-    fn start(self: Arc<Self>, mut request: Request) -> ReplyFuture {
-        if request.deadline().is_none()
-            && let Some(timeout) = self.shared.default_timeout
-        {
-            let now = tokio::time::Instant::now().into_std();
-            request.set_deadline(Some(now + timeout));
-        }
+    fn start(self: Arc<Self>, request: Request) -> ReplyFuture {
         match request.is_one_way() {
             true => self.send(request),
             false => self.call(request),
@@ -360,7 +354,15 @@ impl Handle {
         if let Some(status) = self.refuses(bytes) {
             return ReplyFuture::ready(Err(status));
         }
-        match self.shared.mailbox.push(Command::Send(request), bytes) {
+        let mailbox = &self.shared.mailbox;
+        if let Some(message) = as_note(&request) {
+            return match mailbox.push_note(request.service(), request.method(), message) {
+                Ok(()) => ReplyFuture::sent(),
+                Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
+                Err(NotTaken::Full(())) => self.wait_for_room(request, bytes),
+            };
+        }
+        match mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),
             Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
             Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request, bytes),
@@ -381,7 +383,12 @@ impl Handle {
     }
 
     /// Starts a call once the driver has room for it, if that comes before the deadline.
-    fn wait_for_room(self: Arc<Self>, request: Request, bytes: usize) -> ReplyFuture {
+    fn wait_for_room(self: Arc<Self>, mut request: Request, bytes: usize) -> ReplyFuture {
+        // The driver gives a call its default deadline when it takes it, so the wait before that
+        // has to be counted here.
+        if let (None, Some(timeout)) = (request.deadline(), self.shared.default_timeout) {
+            request.set_deadline(Some(driver::clock() + timeout));
+        }
         ReplyFuture::boxed(async move {
             let room = self.shared.mailbox.room(bytes);
             match request.deadline() {
@@ -407,6 +414,19 @@ impl ReplyFuture {
     fn sent() -> Self {
         let nothing = Body::One(Bytes::new());
         Self::ready(Ok(Response::new(Metadata::new(), nothing)))
+    }
+}
+
+/// A longer one-way message is not copied while it waits for the driver.
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// The message of a one-way call that has nothing else, and need not be kept as a request.
+fn as_note(request: &Request) -> Option<&Bytes> {
+    let is_plain =
+        request.deadline().is_none() && request.metadata().is_empty() && request.depth == 0;
+    match request.body() {
+        Body::One(message) if is_plain && message.len() <= MAX_NOTE_BYTES => Some(message),
+        _ => None,
     }
 }
 

@@ -399,6 +399,7 @@ impl Driver {
         match command {
             Command::Call(request, slot) => self.start_call(now, request, slot),
             Command::Send(request) => self.send_one_way(now, request),
+            Command::Notes(notes) => self.send_notes(now, notes),
             Command::Cancel(slot) => self.cancel(&slot),
             Command::Answer(handled, result) => self.answer(handled, result),
             Command::Served(cost) => self.note_served(cost),

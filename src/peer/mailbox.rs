@@ -7,7 +7,10 @@ use std::{
 };
 
 use tokio::sync::{Notify, oneshot};
-use wawo_protocol::{CallId, ConnectionError, packet::Messages};
+use wawo_protocol::{
+    CallId, ConnectionError, MethodId, ServiceId,
+    packet::{Messages, Notes},
+};
 
 use crate::{
     peer::{
@@ -27,6 +30,8 @@ pub(crate) enum Command {
     Call(Request, Arc<ReplySlot>),
     /// Send a one-way message.
     Send(Request),
+    /// Send one-way messages that are packets already.
+    Notes(Notes),
     /// Nobody waits for the answer any more.
     Cancel(Arc<ReplySlot>),
     /// A handler has ended.
@@ -75,6 +80,8 @@ struct State {
     commands: Vec<Command>,
     /// Message bytes in `commands`.
     bytes: usize,
+    /// One-way messages that gathered in `commands`.
+    notes: usize,
     /// The driver has enough to do.
     is_full: bool,
     driver: Option<Waker>,
@@ -87,11 +94,14 @@ const MAX_COMMANDS: usize = 16 * 1024;
 /// Message bytes that may wait, unless a single message has more.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// One-way messages gather in packets up to this length, and then in the next ones.
+const NOTES_BYTES: usize = 16 * 1024;
+
 /// Why a command was not taken.
 #[derive(Debug)]
-pub(crate) enum NotTaken {
+pub(crate) enum NotTaken<C> {
     /// There is no room; gives the command back.
-    Full(Command),
+    Full(C),
     /// The connection is over.
     Closed(ConnectionError),
 }
@@ -102,7 +112,7 @@ impl Mailbox {
         clippy::result_large_err,
         reason = "what was not taken goes back whole"
     )]
-    pub(crate) fn push(&self, command: Command, bytes: usize) -> Result<(), NotTaken> {
+    pub(crate) fn push(&self, command: Command, bytes: usize) -> Result<(), NotTaken<Command>> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
@@ -112,6 +122,41 @@ impl Mailbox {
         }
         state.bytes += bytes;
         state.commands.push(command);
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+        Ok(())
+    }
+
+    /// Leaves a one-way message that has the default timeout. Nothing but its bytes is kept, behind
+    /// those before it.
+    pub(crate) fn push_note(
+        &self,
+        service: ServiceId,
+        method: MethodId,
+        message: &[u8],
+    ) -> Result<(), NotTaken<()>> {
+        let mut state = self.lock();
+        if let Some(error) = &state.closed {
+            return Err(NotTaken::Closed(error.clone()));
+        }
+        if !state.has_room(message.len()) {
+            return Err(NotTaken::Full(()));
+        }
+        state.bytes += message.len();
+        state.notes += 1;
+        match state.commands.last_mut() {
+            Some(Command::Notes(notes)) if notes.packet_bytes() < NOTES_BYTES => {
+                notes.push(service, method, message);
+            }
+            last => {
+                // Behind others, many are likely to follow.
+                let many = matches!(last, Some(Command::Notes(_)));
+                let mut notes = Notes::with_capacity(if many { NOTES_BYTES } else { 0 });
+                notes.push(service, method, message);
+                state.commands.push(Command::Notes(notes));
+            }
+        }
         let driver = state.driver.take();
         drop(state);
         wake(driver);
@@ -155,6 +200,7 @@ impl Mailbox {
         let mut state = self.lock();
         mem::swap(&mut state.commands, commands);
         state.bytes = 0;
+        state.notes = 0;
     }
 
     /// Says whether the driver wants more. Those who wait for room look again.
@@ -204,7 +250,7 @@ impl Mailbox {
 impl State {
     fn has_room(&self, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
-        !self.is_full && fits && self.commands.len() < MAX_COMMANDS
+        !self.is_full && fits && self.commands.len() + self.notes < MAX_COMMANDS
     }
 }
 
@@ -224,9 +270,9 @@ pub(crate) fn not_sent(error: &ConnectionError) -> Status {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use wawo_protocol::ConnectionError;
+    use wawo_protocol::{ConnectionError, MethodId, ServiceId};
 
-    use super::{Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NotTaken};
+    use super::{Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken};
 
     fn command() -> Command {
         Command::Served(0)
@@ -244,6 +290,45 @@ mod tests {
         mailbox.take(&mut commands);
         assert_eq!(commands.len(), MAX_COMMANDS + 1);
         mailbox.push(command(), 0).unwrap();
+    }
+
+    #[test]
+    fn notes_gather_in_order_and_are_bounded_as_commands_are() {
+        let mailbox = Mailbox::default();
+        let push = |text: &str| mailbox.push_note(ServiceId(1), MethodId(2), text.as_bytes());
+        push("one").unwrap();
+        push("two").unwrap();
+        mailbox.push(command(), 0).unwrap();
+        push("three").unwrap();
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        let [Command::Notes(two), Command::Served(_), Command::Notes(one)] = &commands[..] else {
+            panic!("{commands:?}");
+        };
+        assert_eq!((two.len(), one.len()), (2, 1));
+
+        let taken = (0..2 * MAX_COMMANDS)
+            .take_while(|_| push("again").is_ok())
+            .count();
+        assert!(
+            (MAX_COMMANDS * 9 / 10..=MAX_COMMANDS).contains(&taken),
+            "{taken}"
+        );
+        assert!(matches!(push("again"), Err(NotTaken::Full(()))));
+        let error = mailbox.push(command(), 0);
+        assert!(matches!(error, Err(NotTaken::Full(_))));
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        for command in &commands {
+            let Command::Notes(notes) = command else {
+                panic!("{command:?}");
+            };
+            assert!(notes.packet_bytes() < NOTES_BYTES + 100);
+        }
+        push(&"x".repeat(MAX_BYTES)).unwrap();
+        assert!(matches!(push("y"), Err(NotTaken::Full(()))));
+        mailbox.close(ConnectionError::ClosedHere);
+        assert!(matches!(push(""), Err(NotTaken::Closed(_))));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::{sync::Arc, task::Waker, time::Instant};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 use wawo_protocol::{
-    CallId, Code, ConnectionError, Ended, Metadata, NewCall, NotStarted, StartedCall,
+    CallId, Code, ConnectionError, Ended, Metadata, MethodId, NewCall, NotStarted, ServiceId,
+    StartedCall, packet::Notes,
 };
 
 use crate::{
@@ -137,10 +138,11 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
 }
 
 impl Driver {
-    pub(crate) fn start_call(&mut self, now: Instant, request: Request, slot: Arc<ReplySlot>) {
+    pub(crate) fn start_call(&mut self, now: Instant, mut request: Request, slot: Arc<ReplySlot>) {
         if slot.is_gone() {
             return;
         }
+        self.set_deadline(now, &mut request);
         let (call, requests) = new_call(request);
         let streams = requests.map(|requests| {
             Box::new(Streams {
@@ -169,12 +171,27 @@ impl Driver {
         }
     }
 
-    pub(crate) fn send_one_way(&mut self, now: Instant, request: Request) {
+    pub(crate) fn send_one_way(&mut self, now: Instant, mut request: Request) {
+        self.set_deadline(now, &mut request);
         let (service, method) = (request.service(), request.method());
         let (call, _) = new_call(request);
         if let Err(reason) = self.connection.send_one_way(now, call) {
-            // Nobody waits for the outcome of a one-way call, but it should be seen.
-            tracing::warn!(%service, %method, %reason, "a one-way message was not sent");
+            unsent(service, method, &reason);
+        }
+    }
+
+    pub(crate) fn send_notes(&mut self, now: Instant, notes: Notes) {
+        self.connection
+            .send_notes(now, notes, |service, method, reason| {
+                unsent(service, method, &reason);
+            });
+    }
+
+    /// A call without a deadline gets the default, from now on: it has only just been made.
+    fn set_deadline(&self, now: Instant, request: &mut Request) {
+        if request.deadline().is_none() {
+            let timeout = self.shared.default_timeout;
+            request.set_deadline(timeout.map(|timeout| now + timeout));
         }
     }
 
@@ -242,6 +259,11 @@ impl Driver {
             }
         }
     }
+}
+
+/// Nobody waits for the outcome of a one-way call, but it should be seen.
+fn unsent(service: ServiceId, method: MethodId, reason: &NotStarted) {
+    tracing::warn!(%service, %method, %reason, "a one-way message was not sent");
 }
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {

@@ -16,6 +16,7 @@
 mod decode;
 mod encode;
 mod head;
+mod notes;
 mod run;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_c
 pub use crate::packet::{
     decode::{PREFACE, decode, decode_preface},
     head::HEAD_BYTES,
+    notes::Notes,
     run::{Messages, Run},
 };
 use crate::{

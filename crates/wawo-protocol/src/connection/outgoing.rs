@@ -22,9 +22,9 @@ use crate::{
     connection::{Connection, Ended, Event, NewCall, NotStarted, Phase, overdue::Overdue},
     error::PeerMisbehaved,
     hello,
-    id::CallId,
+    id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
-    packet::{CallHead, Chunk, End, Packet, Reply, put_call, put_chunk},
+    packet::{CallHead, Chunk, End, Notes, Packet, Reply, put_call, put_chunk},
 };
 
 /// A call of ours that has an id.
@@ -113,6 +113,47 @@ impl<T> Connection<T> {
         self.waiting_one_way
             .push_back(Waiting { call, token: None });
         Ok(())
+    }
+
+    /// Sends one-way calls, each as [`send_one_way`](Self::send_one_way) would with the default
+    /// timeout from now on. Tells `refused` of those that certainly cannot be served.
+    pub fn send_notes(
+        &mut self,
+        now: Instant,
+        notes: Notes,
+        mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
+    ) {
+        self.now = now;
+        if self.has_room_for_notes(&notes) {
+            self.calls_sent += notes.len() as u64;
+            self.request_spending.spend(notes.cost());
+            self.output.put_payload(notes.into_packets());
+            return;
+        }
+        let deadline = self.config.default_timeout.map(|timeout| now + timeout);
+        for (service, method, message) in notes.into_calls() {
+            let call = NewCall {
+                service,
+                method,
+                deadline,
+                metadata: Metadata::new(),
+                message: Some(message),
+                end: true,
+                one_way: true,
+            };
+            if let Err(reason) = self.send_one_way(now, call) {
+                refused(service, method, reason);
+            }
+        }
+    }
+
+    /// Whether all of them can leave now, as they are.
+    fn has_room_for_notes(&self, notes: &Notes) -> bool {
+        let is_open = self.phase == Phase::Open && !self.draining_there;
+        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
+        let reserve = u64::from(self.peer.request_credit_bytes / 4);
+        let in_budget = self.request_spending.left() > (reserve + notes.cost()) as i64;
+        is_open && self.waiting_one_way.is_empty() && notes.largest() <= room && in_budget
     }
 
     fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {

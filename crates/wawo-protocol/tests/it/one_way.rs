@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use wawo_protocol::{
-    Called, Config, Event, MESSAGE_COST_BYTES, MIN_CREDIT_BYTES, NewCall, NotStarted,
-    packet::{CreditOf, Packet},
+    Called, CloseCode, Config, Event, MESSAGE_COST_BYTES, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
+    NewCall, NotStarted,
+    packet::{CreditOf, Notes, Packet},
 };
 
 use crate::{
@@ -55,6 +56,99 @@ fn a_note_arrives_and_leaves_nothing_behind() {
     assert_eq!(received(&mut pair), ["a", "b"]);
     assert_eq!(pair.client.connection.calls_started(), 0);
     assert_eq!(pair.client.connection.take_calls(), []);
+}
+
+/// Sends one-way calls at once; returns why some were refused.
+fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<NotStarted> {
+    let one = note("");
+    let mut notes = Notes::default();
+    for message in messages {
+        notes.push(one.service, one.method, message);
+    }
+    assert_eq!(notes.len(), messages.len());
+    let (mut refused, now) = (Vec::new(), pair.now);
+    let connection = &mut pair.client.connection;
+    connection.send_notes(now, notes, |service, method, reason| {
+        assert_eq!((service, method), (one.service, one.method));
+        refused.push(reason);
+    });
+    refused
+}
+
+#[test]
+fn notes_at_once_are_what_they_are_one_by_one() {
+    let messages = [bytes(32), Bytes::new(), bytes(900)];
+    let (mut together, mut apart) = (Pair::greeted(), Pair::greeted());
+    assert_eq!(send_all(&mut together, &messages), []);
+    let timeout = Config::default().default_timeout;
+    for message in &messages {
+        let call = NewCall {
+            deadline: timeout.map(|timeout| apart.now + timeout),
+            ..note(message.clone())
+        };
+        let sent = apart.client.connection.send_one_way(apart.now, call);
+        assert_eq!(sent, Ok(()));
+    }
+    let output = |pair: &mut Pair| pair.client.connection.output().first().to_vec();
+    assert_eq!(output(&mut together), output(&mut apart));
+    together.run();
+    assert_eq!(received(&mut together), messages);
+}
+
+#[test]
+fn notes_at_once_wait_for_credit_and_for_those_before_them() {
+    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let cost = MESSAGE_COST_BYTES + 36;
+    let count = (u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost) as usize;
+    // More than there is credit for, then some that there would be credit for.
+    assert_eq!(send_all(&mut pair, &vec![bytes(36); count + 5]), []);
+    assert_eq!(send_all(&mut pair, &[bytes(1), bytes(2)]), []);
+    pair.run();
+    let mut heard = received(&mut pair);
+    assert!((count..count + 5).contains(&heard.len()), "{}", heard.len());
+    for _ in 0..3 {
+        let served = count as u64 / 2 * cost;
+        pair.server.connection.one_way_served(served);
+        pair.run();
+        heard.extend(received(&mut pair));
+    }
+    assert_eq!(heard.len(), count + 7);
+    assert_eq!(heard[count + 5..], [bytes(1), bytes(2)]);
+}
+
+#[test]
+fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
+    let small = config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES);
+    let mut pair = Pair::greeted_with(Config::default(), small);
+    let most = MIN_MESSAGE_BYTES as usize;
+    let messages = [bytes(most), bytes(most + 1), bytes(1)];
+    let refused = send_all(&mut pair, &messages);
+    let [NotStarted::MessageTooLarge { length, .. }] = refused[..] else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(length, most + 1);
+    pair.run();
+    let mut received = received(&mut pair);
+    received.sort_by_key(Bytes::len);
+    assert_eq!(received, [bytes(1), bytes(most)]);
+    pair.client.connection.close(CloseCode::Normal, "");
+    let refused = send_all(&mut pair, &messages);
+    assert_eq!(refused, vec![NotStarted::Closed; 3]);
+}
+
+#[test]
+fn notes_before_the_hello_wait_for_it() {
+    let mut pair = Pair::new();
+    assert_eq!(
+        send_all(&mut pair, &[bytes(30_000), bytes(30_000), bytes(30_000)]),
+        []
+    );
+    // There is credit that every side gives for two of them.
+    assert_eq!(pair.client.connection.calls_waiting(), 1);
+    pair.run();
+    let events = pair.server.heard();
+    let called = |event: &&Event<u32>| matches!(event, Event::Called(_));
+    assert_eq!(events.iter().filter(called).count(), 3);
 }
 
 #[test]
