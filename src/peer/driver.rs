@@ -104,7 +104,7 @@ pub(crate) fn start(
     service: BoxService,
     teller: Teller,
 ) -> Result<(Peer, JoinHandle<()>), ConfigError> {
-    let shared = Shared::new(side, address, config.default_timeout, teller);
+    let shared = Shared::new(side, address, &config, teller);
     let max_call_depth = config.max_call_depth;
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);

@@ -59,13 +59,15 @@ pub(crate) struct Handled {
 
 /// The commands for one driver, and its end.
 ///
-/// Calls and messages need room: no more than [`MAX_COMMANDS`] commands and [`MAX_BYTES`] of
+/// Calls and messages need room: no more than `max_commands` commands and [`MAX_BYTES`] of
 /// messages wait, and none while the driver has more to write than it likes. What ends work, or
 /// tells what was read, always has room: calls bound the former, and credit the latter, since what
 /// was read is granted again only when the driver has heard of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
+    /// Commands that may wait.
+    max_commands: usize,
     /// Tells those who wait for room.
     room: Notify,
 }
@@ -81,7 +83,7 @@ struct State {
     closed: Option<ConnectionError>,
 }
 
-/// Commands that may wait.
+/// Commands that may wait, at the most.
 const MAX_COMMANDS: usize = 16 * 1024;
 
 /// Message bytes that may wait, unless a single message has more.
@@ -97,6 +99,16 @@ pub(crate) enum NotTaken {
 }
 
 impl Mailbox {
+    /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
+    /// takes no more; what is here by then has room in the other half.
+    pub(crate) fn new(max_waiting_calls: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            max_commands: (max_waiting_calls / 2).clamp(1, MAX_COMMANDS),
+            room: Notify::new(),
+        }
+    }
+
     /// Leaves a command that needs room for so many message bytes.
     #[allow(
         clippy::result_large_err,
@@ -107,7 +119,7 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.has_room(bytes) {
+        if !state.has_room(bytes, self.max_commands) {
             return Err(NotTaken::Full(command));
         }
         state.bytes += bytes;
@@ -146,7 +158,7 @@ impl Mailbox {
 
     fn is_settled(&self, bytes: usize) -> bool {
         let state = self.lock();
-        state.closed.is_some() || state.has_room(bytes)
+        state.closed.is_some() || state.has_room(bytes, self.max_commands)
     }
 
     /// Takes all commands, into an empty list. `is_full` says whether the driver has so much to
@@ -202,9 +214,9 @@ impl Mailbox {
 }
 
 impl State {
-    fn has_room(&self, bytes: usize) -> bool {
+    fn has_room(&self, bytes: usize, max_commands: usize) -> bool {
         let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
-        !self.is_full && fits && self.commands.len() < MAX_COMMANDS
+        !self.is_full && fits && self.commands.len() < max_commands
     }
 }
 
@@ -234,7 +246,7 @@ mod tests {
 
     #[test]
     fn commands_are_bounded_and_ends_are_not_refused() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(usize::MAX);
         for _ in 0..MAX_COMMANDS {
             mailbox.push(command(), 0).unwrap();
         }
@@ -248,7 +260,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(usize::MAX);
         mailbox.push(command(), MAX_BYTES + 1).unwrap();
         assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
         mailbox.take(&mut Vec::new());
@@ -259,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_room_hears_of_it_and_of_the_end() {
-        let mailbox = std::sync::Arc::new(Mailbox::default());
+        let mailbox = std::sync::Arc::new(Mailbox::new(usize::MAX));
         for end in [false, true] {
             mailbox.set_full(true);
             assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));
