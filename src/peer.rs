@@ -24,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
-use wawo_protocol::{ConnectionError, Hello, Metadata, Side};
+use wawo_protocol::{Config, ConnectionError, Hello, Metadata, Side};
 
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
@@ -168,7 +168,8 @@ impl Peer {
         static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
         UNCONNECTED
             .get_or_init(|| {
-                let shared = Shared::new(Side::Accepting, None, None, Teller::default());
+                let shared =
+                    Shared::new(Side::Accepting, None, &Config::default(), Teller::default());
                 shared.mailbox.close(ConnectionError::ClosedHere);
                 shared
                     .stage
@@ -297,22 +298,19 @@ enum Stage {
 }
 
 impl Shared {
-    fn new(
-        side: Side,
-        address: Option<Address>,
-        default_timeout: Option<Duration>,
-        teller: Teller,
-    ) -> Arc<Self> {
+    fn new(side: Side, address: Option<Address>, config: &Config, teller: Teller) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
-            mailbox: Mailbox::default(),
+            mailbox: Mailbox::new(config.max_waiting_calls),
             outboxes: AtomicUsize::new(0),
             teller,
             drain: Drain::default(),
             side,
             address,
-            default_timeout: default_timeout.map(|timeout| timeout.min(MAX_TIMEOUT)),
+            default_timeout: config
+                .default_timeout
+                .map(|timeout| timeout.min(MAX_TIMEOUT)),
             hello: OnceLock::new(),
             stage: watch::Sender::new(Stage::Greeting),
         })

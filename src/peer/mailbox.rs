@@ -64,13 +64,15 @@ pub(crate) struct Handled {
 
 /// The commands for one driver, and its end.
 ///
-/// Calls and messages need room: no more than [`MAX_COMMANDS`] commands and [`MAX_BYTES`] of
+/// Calls and messages need room: no more than `max_commands` commands and [`MAX_BYTES`] of
 /// messages wait, and none while the driver has more to write than it likes. What ends work, or
 /// tells what was read, always has room: calls bound the former, and credit the latter, since what
 /// was read is granted again only when the driver has heard of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
+    /// Commands that may wait.
+    max_commands: usize,
     /// Tells those who wait for room.
     room: Notify,
 }
@@ -88,7 +90,7 @@ struct State {
     closed: Option<ConnectionError>,
 }
 
-/// Commands that may wait.
+/// Commands that may wait, at the most.
 const MAX_COMMANDS: usize = 16 * 1024;
 
 /// Message bytes that may wait, unless a single message has more.
@@ -107,6 +109,16 @@ pub(crate) enum NotTaken<C> {
 }
 
 impl Mailbox {
+    /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
+    /// takes no more; what is here by then has room in the other half.
+    pub(crate) fn new(max_waiting_calls: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            max_commands: (max_waiting_calls / 2).clamp(1, MAX_COMMANDS),
+            room: Notify::new(),
+        }
+    }
+
     /// Leaves a command that needs room for so many message bytes.
     #[allow(
         clippy::result_large_err,
@@ -117,7 +129,7 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.has_room(bytes) {
+        if !state.has_room(bytes, self.max_commands) {
             return Err(NotTaken::Full(command));
         }
         state.bytes += bytes;
@@ -140,7 +152,7 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.has_room(message.len()) {
+        if !state.has_room(message.len(), self.max_commands) {
             return Err(NotTaken::Full(()));
         }
         state.bytes += message.len();
@@ -191,7 +203,7 @@ impl Mailbox {
 
     fn is_settled(&self, bytes: usize) -> bool {
         let state = self.lock();
-        state.closed.is_some() || state.has_room(bytes)
+        state.closed.is_some() || state.has_room(bytes, self.max_commands)
     }
 
     /// Takes all commands, into an empty list. `is_full` says whether the driver has so much to
@@ -248,9 +260,9 @@ impl Mailbox {
 }
 
 impl State {
-    fn has_room(&self, bytes: usize) -> bool {
+    fn has_room(&self, bytes: usize, max_commands: usize) -> bool {
         let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
-        !self.is_full && fits && self.commands.len() + self.notes < MAX_COMMANDS
+        !self.is_full && fits && self.commands.len() + self.notes < max_commands
     }
 }
 
@@ -280,7 +292,7 @@ mod tests {
 
     #[test]
     fn commands_are_bounded_and_ends_are_not_refused() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(usize::MAX);
         for _ in 0..MAX_COMMANDS {
             mailbox.push(command(), 0).unwrap();
         }
@@ -294,7 +306,7 @@ mod tests {
 
     #[test]
     fn notes_gather_in_order_and_are_bounded_as_commands_are() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(usize::MAX);
         let push = |text: &str| mailbox.push_note(ServiceId(1), MethodId(2), text.as_bytes());
         push("one").unwrap();
         push("two").unwrap();
@@ -333,7 +345,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
-        let mailbox = Mailbox::default();
+        let mailbox = Mailbox::new(usize::MAX);
         mailbox.push(command(), MAX_BYTES + 1).unwrap();
         assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
         mailbox.take(&mut Vec::new());
@@ -344,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_room_hears_of_it_and_of_the_end() {
-        let mailbox = std::sync::Arc::new(Mailbox::default());
+        let mailbox = std::sync::Arc::new(Mailbox::new(usize::MAX));
         for end in [false, true] {
             mailbox.set_full(true);
             assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));

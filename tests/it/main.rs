@@ -10,6 +10,7 @@ mod cancel;
 mod completion;
 mod context;
 mod credit;
+mod crowd;
 mod deadlines;
 mod dispatch;
 mod drain;

@@ -98,8 +98,9 @@ impl Hello {
             12 => limits.reply_credit_bytes = number(entry, &value)?,
             DEFAULT_TIMEOUT => self.default_timeout = timeout_from_wire(number(entry, &value)?),
             IDENTITY => self.identity = identity(&value)?,
-            CREDENTIALS => self.credentials = value,
-            _ => self.services = value,
+            // Copied, as a hello lasts: it must not hold the buffer that it was read into.
+            CREDENTIALS => self.credentials = Bytes::copy_from_slice(&value),
+            _ => self.services = Bytes::copy_from_slice(&value),
         }
         Ok(())
     }
@@ -182,6 +183,18 @@ mod tests {
         let mut bytes = encoded(&hello);
         bytes.put_slice(&[0x7f, 0xff, 0, 0, 0, 2, 1, 2]);
         assert_eq!(Hello::decode(bytes.freeze()), Ok(hello));
+    }
+
+    #[test]
+    fn a_hello_does_not_hold_what_it_was_read_into() {
+        let config = Config {
+            credentials: Bytes::from_static(b"secret"),
+            services: Bytes::from_static(b"a table"),
+            ..Config::default()
+        };
+        let read = encoded(&Hello::new(&config)).freeze();
+        let _hello = Hello::decode(read.clone()).unwrap();
+        assert!(read.is_unique());
     }
 
     #[test]

@@ -1,0 +1,28 @@
+//! More calls in flight on one connection, which both sides have room for.
+
+use wawo::Config;
+
+use crate::{
+    curve::Curve,
+    echo::EchoClient,
+    load::{BYTES, Load, Pace},
+    table::Table,
+    world::{one_thread, over_memory, parrot},
+};
+
+const IN_FLIGHT: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+
+pub(crate) fn measure(pace: Pace) -> Table {
+    let mut curve = Curve::new("in flight", &[]);
+    let mut config = Config::default();
+    config.limits.max_calls = 10_000;
+    for in_flight in IN_FLIGHT {
+        let cost = one_thread().block_on(async {
+            let (peer, _server) = over_memory(parrot().config(config.clone())).await;
+            let mut load = Load::of(&EchoClient::new(&peer), in_flight, BYTES);
+            load.measure(pace).await
+        });
+        curve.push(in_flight, cost);
+    }
+    curve.per_call()
+}

@@ -1,0 +1,39 @@
+//! The same callers on more connections. On one, many calls leave in each write; on as many as
+//! there are callers, one.
+
+use wawo::Config;
+
+use crate::{
+    curve::Curve,
+    load::{BYTES, Load, Pace},
+    table::Table,
+    world::{Listening, note_file_limit, one_thread, within_file_limit},
+};
+
+const CONNECTIONS: [usize; 5] = [1, 10, 100, 500, 2_000];
+
+const CALLERS: usize = 2_000;
+
+pub(crate) fn measure(pace: Pace) -> Table {
+    let mut curve = Curve::new("connections", &[]);
+    let mut config = Config::default();
+    config.limits.max_calls = CALLERS as u32;
+    for connections in within_file_limit(&CONNECTIONS) {
+        let cost = one_thread().block_on(async {
+            let server = Listening::start(config.clone()).await;
+            let mut clients = Vec::new();
+            for _ in 0..connections {
+                clients.push(server.connect().await);
+            }
+            let mut load = Load::default();
+            for client in clients.iter().cycle().take(CALLERS) {
+                load.add_echo(client, BYTES);
+            }
+            load.measure(pace).await
+        });
+        curve.push(connections, cost);
+    }
+    let mut table = curve.per_call();
+    note_file_limit(&mut table, CONNECTIONS[CONNECTIONS.len() - 1]);
+    table
+}

@@ -1,0 +1,46 @@
+//! More open streams on the connection of the calls that are measured. Each has carried a message
+//! both ways, and then nothing.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use wawo::{Config, Streaming};
+
+use crate::{
+    curve::Curve,
+    echo::{EchoClient, Message},
+    load::{BYTES, IN_FLIGHT, Load, Pace},
+    table::Table,
+    world::{one_thread, over_memory, parrot},
+};
+
+const STREAMS: [usize; 5] = [0, 10, 100, 1_000, 10_000];
+
+pub(crate) fn measure(pace: Pace) -> Table {
+    let mut curve = Curve::new("idle streams", &[]);
+    let mut config = Config::default();
+    config.limits.max_calls = (STREAMS[4] + IN_FLIGHT) as u32;
+    config.max_streams = STREAMS[4];
+    for streams in STREAMS {
+        let cost = one_thread().block_on(async {
+            let (peer, _server) = over_memory(parrot().config(config.clone())).await;
+            let client = EchoClient::new(&peer);
+            let mut open = Vec::new();
+            for _ in 0..streams {
+                open.push(idle_stream(&client).await);
+            }
+            Load::of(&client, IN_FLIGHT, BYTES).measure(pace).await
+        });
+        curve.push(streams, cost);
+    }
+    curve.per_call()
+}
+
+async fn idle_stream(client: &EchoClient) -> Streaming<Message> {
+    let requests = stream::once(async { Message::default() }).chain(stream::pending());
+    // The time of a call covers its streams.
+    let call = client.talk(requests).timeout(Duration::from_secs(3600));
+    let mut replies = call.await.expect("a stream");
+    replies.message().await.expect("an echo");
+    replies
+}

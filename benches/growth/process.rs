@@ -1,0 +1,44 @@
+//! What this process may have and what it holds.
+
+use std::fs;
+
+/// Lets the process open as many files as it may.
+#[cfg(unix)]
+pub(crate) fn open_more_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it may not, there are fewer connections, and the tables say so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+#[cfg(not(unix))]
+pub(crate) fn open_more_files() {}
+
+/// How many connections over TCP the process may have, each with both of its ends here.
+#[cfg(unix)]
+pub(crate) fn max_connections() -> usize {
+    use rustix::process::{Resource, getrlimit};
+
+    /// Standard streams, listeners, what runtimes poll with.
+    const OTHER_FILES: u64 = 64;
+
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    (files.saturating_sub(OTHER_FILES) / 2) as usize
+}
+
+#[cfg(not(unix))]
+pub(crate) fn max_connections() -> usize {
+    usize::MAX
+}
+
+/// Memory that is resident, in bytes; `None` where there is no `/proc`.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
