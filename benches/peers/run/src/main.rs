@@ -29,6 +29,7 @@ use self::plan::Plan;
 /// All frameworks; a new one is added here.
 const FRAMEWORKS: &[Entry] = &[
     Entry::of::<limit_peer::Limit>(),
+    Entry::of::<bare_peer::Bare>(),
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
     Entry::of::<wawo_peer::Wawo>(),
