@@ -30,8 +30,10 @@ use self::plan::Plan;
 const FRAMEWORKS: &[Entry] = &[
     Entry::of::<limit_peer::Limit>(),
     Entry::of::<bare_peer::Bare>(),
+    Entry::of::<connectrpc_peer::ConnectRpc>(),
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
+    Entry::of::<ttrpc_peer::Ttrpc>(),
     Entry::of::<wawo_peer::Wawo>(),
 ];
 
