@@ -34,6 +34,7 @@ const FRAMEWORKS: &[Entry] = &[
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
     Entry::of::<ttrpc_peer::Ttrpc>(),
+    Entry::of::<volo_thrift_peer::VoloThrift>(),
     Entry::of::<wawo_peer::Wawo>(),
 ];
 
