@@ -57,9 +57,7 @@ impl Build {
             .join(name);
         let manifest = server.join("Cargo.toml");
         // Downloads are no part of a build.
-        cargo("fetch", &manifest)
-            .args(["--target", "host-tuple"])
-            .run()?;
+        cargo("fetch", &manifest).run()?;
         let crates = count_crates(&manifest, "normal")?;
         let crates_with_build = count_crates(&manifest, "normal,build")?;
         let target = tempfile::tempdir()?;

@@ -8,10 +8,14 @@ pub(crate) fn description() -> String {
     let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = model_name(&model).unwrap_or("an unknown processor");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "Machine: {cores} cores of {model}, Linux {}.",
-        release.trim()
-    )
+    let version = version(&release);
+    format!("Machine: {cores} cores of {model}, Linux {version}.")
+}
+
+/// The first two numbers of a release; what follows depends on who built it.
+fn version(release: &str) -> String {
+    let numbers: Vec<_> = release.trim().split('.').take(2).collect();
+    numbers.join(".")
 }
 
 /// The first `model name` of proc(5) `cpuinfo`.
@@ -24,13 +28,19 @@ fn model_name(cpuinfo: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{description, model_name};
+    use super::{description, model_name, version};
 
     #[test]
     fn the_model_is_what_stands_behind_the_colon() {
         let cpuinfo = "processor\t: 0\nmodel name\t: Fast 9000: X\nmodel name\t: other\n";
         assert_eq!(model_name(cpuinfo), Some("Fast 9000: X"));
         assert_eq!(model_name("processor\t: 0\n"), None);
+    }
+
+    #[test]
+    fn a_version_is_two_numbers() {
+        assert_eq!(version("6.1.0-13-amd64\n"), "6.1");
+        assert_eq!(version(""), "");
     }
 
     #[test]
