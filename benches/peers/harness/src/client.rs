@@ -1,72 +1,23 @@
-//! The client process: connections, warm-up, the interval measured.
-//!
-//! The main thread stays outside the runtime and only waits, so that the ends of the interval do
-//! not depend on how busy the workers are.
+//! The client process under load: connections, warm-up, the interval measured.
 
-use std::{
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
-    ClientArguments, Framework, Histogram, Load, Report, cpu, latency, load::Event, runtime,
+    ClientArguments, Framework, Histogram, Report, connections::Connections, cpu, latency,
 };
 
 /// Puts the load on a server of `F` and measures.
 pub(crate) fn run<F: Framework>(arguments: &ClientArguments) -> Result<Report> {
-    let runtime = runtime()?;
-    let (events, received) = mpsc::channel();
-    for _ in 0..arguments.conns {
-        let ClientArguments {
-            addr,
-            workload,
-            inflight,
-            size,
-            ..
-        } = *arguments;
-        let events = events.clone();
-        let load = Load {
-            workload,
-            inflight,
-            size,
-            events: events.clone(),
-        };
-        runtime.spawn(async move {
-            let Err(error) = F::load(addr, load).await;
-            let _ = events.send(Event::Failed(error));
-        });
-    }
-    await_connections(&received, arguments.conns)?;
-    run_for(&received, arguments.warm_up)?;
+    let connections = Connections::new()?;
+    connections.open::<F>(arguments, arguments.conns)?;
+    connections.run_for(arguments.warm_up)?;
     let before = Sample::take(arguments)?;
-    run_for(&received, arguments.measured)?;
+    connections.run_for(arguments.measured)?;
     let after = Sample::take(arguments)?;
-    runtime.shutdown_background();
+    connections.close();
     report(F::NAME, arguments, &before, &after)
-}
-
-fn await_connections(received: &Receiver<Event>, conns: usize) -> Result<()> {
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
-    for connected in 0..conns {
-        match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Event::Connected) => {}
-            Ok(Event::Failed(error)) => return Err(error).context("a connection failed"),
-            Err(_) => bail!("{connected} of {conns} connections after {CONNECT_TIMEOUT:?}"),
-        }
-    }
-    Ok(())
-}
-
-/// Lets the load run for `duration`, or until a connection fails.
-fn run_for(received: &Receiver<Event>, duration: Duration) -> Result<()> {
-    match received.recv_timeout(duration) {
-        Ok(Event::Failed(error)) => Err(error).context("a connection failed"),
-        Ok(Event::Connected) => bail!("a connection reported twice that it stands"),
-        Err(RecvTimeoutError::Timeout) => Ok(()),
-        Err(RecvTimeoutError::Disconnected) => bail!("all connections are gone"),
-    }
 }
 
 /// The counters at one end of the interval.
@@ -129,5 +80,3 @@ fn report(
         server_cpu_us_per_call: server_cpu_s.map(per_call),
     })
 }
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,17 +1,23 @@
 //! What a framework under test implements.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 
-use crate::{ClientArguments, Load, Report, ServerArguments, Workload, client, server};
+use crate::{
+    ClientArguments, IdleReport, Load, Report, ServerArguments, Workload, client, idle, server,
+};
 
 /// A framework with an echo service on it.
 pub trait Framework: 'static {
     /// Its name in the table.
     const NAME: &'static str;
 
-    /// The workloads it can do.
+    /// The workloads it can do. Who can do [`Workload::Unary`] can do [`Workload::Idle`].
     const WORKLOADS: &'static [Workload];
 
     /// Listens at `addr` and serves echo, for ever.
@@ -19,6 +25,15 @@ pub trait Framework: 'static {
 
     /// Opens one connection to `addr` and puts `load` on it; returns only when it failed.
     fn load(addr: SocketAddr, load: Load) -> impl Future<Output = Result<Infallible>> + Send;
+
+    /// Whether somebody listens at `addr`. Only a framework that is not on TCP overrides it.
+    #[must_use]
+    fn is_listening(addr: SocketAddr) -> bool {
+        TcpStream::connect_timeout(&addr, Duration::from_secs(1)).is_ok()
+    }
+
+    /// Removes what a server at `addr` leaves behind when it is killed; nothing by default.
+    fn clean_up(_addr: SocketAddr) {}
 }
 
 /// A [`Framework`] as a value, for a table of them.
@@ -28,6 +43,9 @@ pub struct Entry {
     workloads: &'static [Workload],
     serve: fn(&ServerArguments) -> Result<()>,
     measure: fn(&ClientArguments) -> Result<Report>,
+    measure_idle: fn(&ClientArguments) -> Result<IdleReport>,
+    is_listening: fn(SocketAddr) -> bool,
+    clean_up: fn(SocketAddr),
 }
 
 impl Entry {
@@ -39,6 +57,9 @@ impl Entry {
             workloads: F::WORKLOADS,
             serve: server::run::<F>,
             measure: client::run::<F>,
+            measure_idle: idle::run::<F>,
+            is_listening: F::is_listening,
+            clean_up: F::clean_up,
         }
     }
 
@@ -51,7 +72,8 @@ impl Entry {
     /// Whether it can do `workload`.
     #[must_use]
     pub fn supports(&self, workload: Workload) -> bool {
-        self.workloads.contains(&workload)
+        let is_unary = self.workloads.contains(&Workload::Unary);
+        workload == Workload::Idle && is_unary || self.workloads.contains(&workload)
     }
 
     /// Serves until the lifetime is over.
@@ -63,18 +85,43 @@ impl Entry {
         (self.serve)(arguments)
     }
 
+    /// Whether a server of it listens at `addr`.
+    #[must_use]
+    pub fn is_listening(&self, addr: SocketAddr) -> bool {
+        (self.is_listening)(addr)
+    }
+
+    /// Removes what a server at `addr` left behind.
+    pub fn clean_up(&self, addr: SocketAddr) {
+        (self.clean_up)(addr);
+    }
+
     /// Puts load on a server and measures.
     ///
     /// # Errors
     ///
     /// The framework lacks the workload, a connection or a call failed, or nothing was answered.
     pub fn measure(&self, arguments: &ClientArguments) -> Result<Report> {
-        let workload = arguments.workload;
+        self.ensure_supported(arguments.workload)?;
+        (self.measure)(arguments)
+    }
+
+    /// Opens connections that do nothing, and measures what they cost the server.
+    ///
+    /// # Errors
+    ///
+    /// A connection or its only call failed, or the server's process was not named.
+    pub fn measure_idle(&self, arguments: &ClientArguments) -> Result<IdleReport> {
+        self.ensure_supported(arguments.workload)?;
+        (self.measure_idle)(arguments)
+    }
+
+    fn ensure_supported(&self, workload: Workload) -> Result<()> {
         ensure!(
             self.supports(workload),
             "{} has no workload `{workload}`",
             self.name
         );
-        (self.measure)(arguments)
+        Ok(())
     }
 }

@@ -10,14 +10,19 @@
 //!                      │                   latency::record      one histogram per worker thread
 //!                      └── sample before, sample after (calls, CPU of both processes) ──▶ Report
 //! ```
+//!
+//! Connections that idle give an [`IdleReport`] instead: the server's memory before and after.
 
 mod arguments;
 mod client;
-mod cpu;
+mod connections;
+pub mod cpu;
 mod flags;
 mod framework;
+mod idle;
 pub mod latency;
 mod load;
+mod memory;
 mod report;
 mod server;
 mod workload;
@@ -26,6 +31,7 @@ pub use self::{
     arguments::{ClientArguments, ServerArguments},
     flags::Flags,
     framework::{Entry, Framework},
+    idle::IdleReport,
     latency::Histogram,
     load::{Event, Load},
     report::Report,
@@ -38,7 +44,9 @@ pub const WORKER_THREADS: usize = 2;
 /// The largest message a framework must take, head and payload.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// The runtime of a server or of a client, which may open as many files as the system allows.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()

@@ -1,6 +1,6 @@
 //! The load of one client connection, and the loops that make it.
 
-use std::{convert::Infallible, pin::pin, sync::mpsc, time::Instant};
+use std::{convert::Infallible, future::pending, pin::pin, sync::mpsc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -45,7 +45,8 @@ impl Load {
     }
 
     /// Callers in closed loops: each makes its next call when it has the reply to its last.
-    /// `echo` makes one call and returns the number of payload bytes in the reply.
+    /// `echo` makes one call and returns the number of payload bytes in the reply. A connection
+    /// that is to idle makes one call, and keeps `echo`.
     ///
     /// # Errors
     ///
@@ -55,6 +56,11 @@ impl Load {
         E: Fn(Bytes) -> R + Clone + Send + 'static,
         R: Future<Output = Result<usize>> + Send + 'static,
     {
+        if self.workload == Workload::Idle {
+            check(echo(Bytes::from(vec![b'w'; self.size])), self.size).await?;
+            self.connected();
+            return pending().await;
+        }
         self.spawn_each(|payload| call_for_ever(echo.clone(), payload))
             .await
     }
@@ -115,16 +121,17 @@ where
 {
     let mut start = Instant::now();
     loop {
-        let size = echo(payload.clone()).await?;
-        ensure!(
-            size == payload.len(),
-            "sent {} bytes, got {size} back",
-            payload.len()
-        );
+        check(echo(payload.clone()), payload.len()).await?;
         let end = Instant::now();
         latency::record(end - start, 1);
         start = end;
     }
+}
+
+async fn check(reply: impl Future<Output = Result<usize>>, sent: usize) -> Result<()> {
+    let size = reply.await?;
+    ensure!(size == sent, "sent {sent} bytes, got {size} back");
+    Ok(())
 }
 
 async fn send_for_ever<E, R>(send: E, payload: Bytes) -> Result<Infallible>

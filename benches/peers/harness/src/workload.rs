@@ -12,6 +12,8 @@ pub enum Workload {
     OneWay,
     /// A stream of messages from the server.
     Stream,
+    /// One request and its reply, and then nothing.
+    Idle,
 }
 
 impl fmt::Display for Workload {
@@ -20,6 +22,7 @@ impl fmt::Display for Workload {
             Self::Unary => "unary",
             Self::OneWay => "one_way",
             Self::Stream => "stream",
+            Self::Idle => "idle",
         })
     }
 }
@@ -32,7 +35,8 @@ impl FromStr for Workload {
             "unary" => Ok(Self::Unary),
             "one_way" => Ok(Self::OneWay),
             "stream" => Ok(Self::Stream),
-            _ => anyhow::bail!("unknown workload `{text}`: unary, one_way or stream"),
+            "idle" => Ok(Self::Idle),
+            _ => anyhow::bail!("unknown workload `{text}`: unary, one_way, stream or idle"),
         }
     }
 }

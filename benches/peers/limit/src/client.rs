@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    future::pending,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Instant,
@@ -30,6 +31,9 @@ pub(crate) async fn run(addr: SocketAddr, load: Load) -> Result<Infallible> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     write_greeting(&mut stream, load.workload, load.size).await?;
+    if load.workload == Workload::Idle {
+        return call_once(stream, &load).await;
+    }
     load.connected();
     match load.workload {
         Workload::OneWay => send_blocks(stream, load.size).await,
@@ -97,6 +101,15 @@ async fn send_blocks(mut stream: TcpStream, size: usize) -> Result<Infallible> {
         stream.write_all(&block).await?;
         latency::count(count as u64);
     }
+}
+
+async fn call_once(mut stream: TcpStream, load: &Load) -> Result<Infallible> {
+    stream.write_all(&block(1, load.size)).await?;
+    stream
+        .read_exact(&mut vec![0; frame_bytes(load.size)])
+        .await?;
+    load.connected();
+    pending().await
 }
 
 /// The frames under way, in order, and those that may start.

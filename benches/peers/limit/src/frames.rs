@@ -92,8 +92,12 @@ pub(crate) async fn read_greeting(stream: &mut TcpStream) -> Result<Option<(Work
     Ok(workload.map(|workload| (workload, size)))
 }
 
+/// Who is to idle makes one call before.
 const fn mode(workload: Workload) -> u8 {
-    workload as u8
+    match workload {
+        Workload::Idle => Workload::Unary as u8,
+        workload => workload as u8,
+    }
 }
 
 const HEAD_BYTES: usize = 4;

@@ -1,37 +1,56 @@
 //! Runs frameworks against each other on the same workloads, in turn, and prints a table.
 //!
 //! ```text
-//! peers-run [--workloads W2,W3] [--frameworks tonic,tarpc] [--rounds 3] [--secs 2] [--warmup 0.5]
+//! peers-run [--workloads all] [--frameworks tonic,tarpc] [--rounds 3] [--secs 2] [--warmup 0.5]
+//!           [--quiet-secs 10] [--connections 1000] [--report FILE]
+//! peers-run build [--frameworks tonic,tarpc] [--report FILE]
 //! peers-run peer NAME server --addr ADDR [--lifetime SECS]
 //! peers-run peer NAME client --addr ADDR --workload unary --conns N --inflight N --size BYTES
 //!                            --secs S [--warmup S] [--server-pid PID]
 //! ```
 //!
-//! The first form starts the other two, from this same binary, so that no framework can be one
+//! The first form starts the last two, from this same binary, so that no framework can be one
 //! build behind; the client form prints one JSON line. Both can be run by hand, for a profile.
+//! The second form builds minimal servers.
 
+mod bench;
+mod build;
 mod case;
+mod chart;
+mod charts;
+mod machine;
+mod numbers;
 mod plan;
 mod process;
+mod quiet;
+mod report;
+mod row;
+mod section;
 mod table;
 
 use std::{
     env,
     io::{self, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, bail};
-use harness::{ClientArguments, Entry, ServerArguments};
+use harness::{ClientArguments, Entry, ServerArguments, Workload};
 
-use self::plan::Plan;
+use self::{plan::Plan, section::Section};
 
 /// All frameworks; a new one is added here.
 const FRAMEWORKS: &[Entry] = &[
     Entry::of::<limit_peer::Limit>(),
+    Entry::of::<bare_peer::Bare>(),
+    Entry::of::<connectrpc_peer::ConnectRpc>(),
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
+    Entry::of::<ttrpc_peer::Ttrpc>(),
+    Entry::of::<volo_thrift_peer::VoloThrift>(),
     Entry::of::<wawo_peer::Wawo>(),
+    Entry::of::<wawo_peer::WawoUnix>(),
 ];
 
 fn main() -> ExitCode {
@@ -47,6 +66,7 @@ fn main() -> ExitCode {
 fn run(words: Vec<String>) -> Result<()> {
     match words.as_slice() {
         [peer, name, side, rest @ ..] if peer == "peer" => run_peer(name, side, rest),
+        [build, rest @ ..] if build == "build" => build::run(rest.to_vec()),
         _ => run_plan(&Plan::parse(words, FRAMEWORKS)?),
     }
 }
@@ -57,41 +77,29 @@ fn run_peer(name: &str, side: &str, arguments: &[String]) -> Result<()> {
     match side {
         "server" => entry.serve(&ServerArguments::parse(arguments)?),
         "client" => {
-            let report = entry.measure(&ClientArguments::parse(arguments)?)?;
-            Ok(writeln!(
-                io::stdout(),
-                "{}",
-                serde_json::to_string(&report)?
-            )?)
+            let arguments = ClientArguments::parse(arguments)?;
+            let line = match arguments.workload {
+                Workload::Idle => serde_json::to_string(&entry.measure_idle(&arguments)?)?,
+                _ => serde_json::to_string(&entry.measure(&arguments)?)?,
+            };
+            Ok(writeln!(io::stdout(), "{line}")?)
         }
         _ => bail!("`{side}` is neither server nor client"),
     }
 }
 
-/// Rounds of frameworks, not frameworks of rounds: what else the machine does then meets all.
+/// Hands out each section when it is there, since a run can take an hour.
 fn run_plan(plan: &Plan) -> Result<()> {
     for case in &plan.cases {
-        let mut rows: Vec<_> = plan.frameworks.iter().map(table::Row::new).collect();
-        for round in 1..=plan.rounds {
-            for row in rows
-                .iter_mut()
-                .filter(|row| row.framework.supports(case.workload))
-            {
-                let name = row.framework.name();
-                writeln!(
-                    io::stderr(),
-                    "{} round {round} of {}: {name}",
-                    case.name,
-                    plan.rounds
-                )?;
-                let report = process::measure(row.framework, case, plan)
-                    .with_context(|| format!("{name}, {}", case.name))?;
-                row.reports.push(report);
-            }
-        }
-        writeln!(io::stdout(), "{}", table::markdown(case, &rows))?;
+        publish(&bench::run(case, plan)?, plan.report.as_deref())?;
     }
     Ok(())
+}
+
+/// Prints `section`, and puts it into the report if there is one.
+fn publish(section: &Section, report: Option<&Path>) -> Result<()> {
+    writeln!(io::stdout(), "{}", section.markdown())?;
+    report.map_or(Ok(()), |path| report::write(path, section))
 }
 
 fn framework(known: &[Entry], name: &str) -> Result<Entry> {

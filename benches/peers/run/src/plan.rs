@@ -1,9 +1,9 @@
 //! What to run: the command line of the runner.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
-use harness::{Entry, Flags};
+use harness::{Entry, Flags, Workload};
 
 use crate::{case::Case, framework};
 
@@ -15,10 +15,18 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) measured: Duration,
     pub(crate) warm_up: Duration,
+    /// How long a measurement waits for a quiet machine, at most.
+    pub(crate) max_wait: Duration,
+    /// Where the report goes, besides the standard output.
+    pub(crate) report: Option<PathBuf>,
 }
 
 impl Plan {
     /// Parses the flags; without any, all of `known` on W3, three rounds of two seconds.
+    ///
+    /// # Errors
+    ///
+    /// A flag is unknown, malformed or out of bounds.
     pub(crate) fn parse(words: Vec<String>, known: &[Entry]) -> Result<Self> {
         let mut flags = Flags::parse(words)?;
         let all: Vec<_> = known.iter().map(Entry::name).collect();
@@ -27,6 +35,10 @@ impl Plan {
         let rounds = flags.take_or("--rounds", 3)?;
         let measured: f64 = flags.take_or("--secs", 2.0)?;
         let warm_up: f64 = flags.take_or("--warmup", 0.5)?;
+        // A short measurement is not worth a long wait.
+        let max_wait: f64 = flags.take_or("--quiet-secs", (5.0 * measured).clamp(0.0, 10.0))?;
+        let connections: Option<usize> = flags.take("--connections")?;
+        let report = flags.take("--report")?;
         flags.finish()?;
         ensure!((1..=100).contains(&rounds), "--rounds is not in 1..=100");
         ensure!(
@@ -37,8 +49,17 @@ impl Plan {
             (0.0..=600.0).contains(&warm_up),
             "--warmup is not in 0..=600"
         );
+        ensure!(
+            (0.0..=600.0).contains(&max_wait),
+            "--quiet-secs is not in 0..=600"
+        );
+        let mut cases = Case::list(&cases)?;
+        if let Some(connections) = connections {
+            let idle = cases.iter_mut().filter(|c| c.workload == Workload::Idle);
+            idle.for_each(|case| case.conns = connections);
+        }
         Ok(Self {
-            cases: cases.split(',').map(Case::named).collect::<Result<_>>()?,
+            cases,
             frameworks: frameworks
                 .split(',')
                 .map(|name| framework(known, name))
@@ -46,12 +67,27 @@ impl Plan {
             rounds,
             measured: Duration::from_secs_f64(measured),
             warm_up: Duration::from_secs_f64(warm_up),
+            max_wait: Duration::from_secs_f64(max_wait),
+            report,
         })
+    }
+
+    /// How it measures, in a sentence.
+    pub(crate) fn description(&self) -> String {
+        let Self {
+            rounds,
+            measured,
+            warm_up,
+            ..
+        } = self;
+        format!("Rounds: {rounds}, each of {measured:?} after {warm_up:?} of warm-up.")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Plan;
     use crate::FRAMEWORKS;
 
@@ -71,6 +107,7 @@ mod tests {
             ["W3"]
         );
         assert_eq!(plan.rounds, 3);
+        assert_eq!(plan.max_wait, Duration::from_secs(10));
     }
 
     #[test]
@@ -82,6 +119,22 @@ mod tests {
         );
         let names: Vec<_> = plan.frameworks.iter().map(|entry| entry.name()).collect();
         assert_eq!(names, ["tonic", "limit"]);
+    }
+
+    #[test]
+    fn a_short_measurement_waits_shortly() {
+        let wait = |line| plan(line).unwrap().max_wait;
+        assert_eq!(wait("--secs 0.5"), Duration::from_millis(2500));
+        assert_eq!(wait("--secs 0.5 --quiet-secs 0"), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_idle_connections_are_counted_by_flag() {
+        let plan = plan("--workloads W3,W7 --connections 50").unwrap();
+        assert_eq!(
+            plan.cases.iter().map(|case| case.conns).collect::<Vec<_>>(),
+            [16, 50]
+        );
     }
 
     #[test]

@@ -3,21 +3,42 @@
 use std::{
     env,
     io::Read as _,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use harness::{Entry, Report};
+use harness::{Entry, Workload};
+use serde::de::DeserializeOwned;
 
 use crate::{case::Case, plan::Plan};
 
-/// Starts a server of `framework`, runs one client against it, and ends both.
-pub(crate) fn measure(framework: Entry, case: &Case, plan: &Plan) -> Result<Report> {
+/// Starts a server of `framework`, runs one client against it, and ends both. `R` is what a
+/// client of `case` prints.
+///
+/// # Errors
+///
+/// One of them cannot start, fails, or takes too long.
+pub(crate) fn measure<R: DeserializeOwned>(
+    framework: Entry,
+    case: &Case,
+    plan: &Plan,
+) -> Result<R> {
     let addr = free_address()?;
-    let client_time = plan.warm_up + plan.measured + CLIENT_GRACE;
+    let measured = measure_at(addr, framework, case, plan);
+    framework.clean_up(addr);
+    let line = measured?;
+    serde_json::from_str(&line).with_context(|| format!("the client printed `{line}`"))
+}
+
+fn measure_at(addr: SocketAddr, framework: Entry, case: &Case, plan: &Plan) -> Result<String> {
+    let measured = match case.workload {
+        Workload::Idle => SETTLE,
+        _ => plan.measured,
+    };
+    let client_time = plan.warm_up + measured * 2 + CLIENT_GRACE;
     let mut server = Process::start(
         framework,
         "server",
@@ -29,7 +50,7 @@ pub(crate) fn measure(framework: Entry, case: &Case, plan: &Plan) -> Result<Repo
             ),
         ],
     )?;
-    server.await_listening(addr)?;
+    server.await_listening(framework, addr)?;
     let client = Process::start(
         framework,
         "client",
@@ -39,13 +60,12 @@ pub(crate) fn measure(framework: Entry, case: &Case, plan: &Plan) -> Result<Repo
             ("--conns", case.conns.to_string()),
             ("--inflight", case.inflight.to_string()),
             ("--size", case.size.to_string()),
-            ("--secs", plan.measured.as_secs_f64().to_string()),
+            ("--secs", measured.as_secs_f64().to_string()),
             ("--warmup", plan.warm_up.as_secs_f64().to_string()),
             ("--server-pid", server.child.id().to_string()),
         ],
     )?;
-    let line = client.output_within(client_time)?;
-    serde_json::from_str(&line).with_context(|| format!("the client printed `{line}`"))
+    client.output_within(client_time)
 }
 
 /// A process of this binary; killed on drop.
@@ -72,10 +92,10 @@ impl Process {
         Ok(Self { child })
     }
 
-    fn await_listening(&mut self, addr: SocketAddr) -> Result<()> {
+    fn await_listening(&mut self, framework: Entry, addr: SocketAddr) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
-            if TcpStream::connect_timeout(&addr, START_TIMEOUT).is_ok() {
+            if framework.is_listening(addr) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -125,6 +145,9 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the client's connections and its end; it gives up on the former after 10 s by itself.
-const CLIENT_GRACE: Duration = Duration::from_secs(15);
+/// For the client's connections and its end; it gives up on the former after 30 s by itself, twice
+/// if they are to idle.
+const CLIENT_GRACE: Duration = Duration::from_secs(70);
+/// How long idle connections are left alone before the memory of their server is looked at.
+const SETTLE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(20);

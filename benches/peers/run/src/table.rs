@@ -1,142 +1,117 @@
-//! The reports of a workload as a Markdown table of medians.
+//! The figures of a workload as a Markdown table of medians.
 
-use std::fmt::Write as _;
+use harness::{IdleReport, Report, Workload};
 
-use harness::{Entry, Report};
+use crate::{
+    case::Case,
+    numbers::{absent, significant, spread},
+    row::Row,
+};
 
-use crate::case::Case;
-
-/// A framework and what its rounds gave; none if it lacks the workload.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) framework: Entry,
-    pub(crate) reports: Vec<Report>,
+/// The table of calls or messages under load.
+pub(crate) fn load(case: &Case, rows: &[Row<Report>]) -> String {
+    let mut head = vec![
+        "framework".to_owned(),
+        format!("{}/s, median (low..high)", counted(case.workload)),
+        "p50 / p99 / p99.9 us".to_owned(),
+        "server CPU us each".to_owned(),
+        "client CPU us each".to_owned(),
+    ];
+    head.extend(REFERENCES.map(|reference| format!("x {reference}")));
+    markdown(&head, rows.iter().map(|row| load_line(row, rows)))
 }
 
-impl Row {
-    pub(crate) const fn new(framework: &Entry) -> Self {
-        Self {
-            framework: *framework,
-            reports: Vec::new(),
-        }
-    }
-
-    fn median(&self, of: impl Fn(&Report) -> Option<f64>) -> Option<f64> {
-        median(self.reports.iter().filter_map(of).collect())
-    }
-
-    fn rate(&self) -> Option<f64> {
-        self.median(|report| Some(report.calls_per_s))
-    }
-
-    fn rate_cell(&self) -> String {
-        let rates = || self.reports.iter().map(|report| report.calls_per_s);
-        let lowest = rates().fold(f64::INFINITY, f64::min);
-        let highest = rates().fold(0.0, f64::max);
-        let cell = |rate| {
-            format!(
-                "{} ({}..{})",
-                significant(rate),
-                significant(lowest),
-                significant(highest)
-            )
-        };
-        self.rate().map_or_else(absent, cell)
-    }
-
-    fn latency_cell(&self) -> String {
-        let cell = |of: fn(&Report) -> Option<f64>| {
-            self.median(of)
-                .map_or_else(absent, |micros| format!("{micros:.0}"))
-        };
-        let cells = [cell(|r| r.p50_us), cell(|r| r.p99_us), cell(|r| r.p999_us)];
-        cells.join(" / ")
-    }
+/// The table of connections that do nothing.
+pub(crate) fn idle(rows: &[Row<IdleReport>]) -> String {
+    let head = [
+        "framework",
+        "bytes a connection, median (low..high)",
+        "server before, MB",
+        "server after, MB",
+    ];
+    let head = head.map(str::to_owned);
+    markdown(&head, rows.iter().map(idle_line))
 }
 
-/// The table of `case`.
-pub(crate) fn markdown(case: &Case, rows: &[Row]) -> String {
-    let Case {
-        name,
-        workload,
-        conns,
-        inflight,
-        size,
-    } = case;
-    let mut table = format!("### {name}: {workload}, {size} B, {conns} x {inflight}\n\n");
-    table.push_str("| framework | calls/s (min..max) | p50 / p99 / p99.9 us ");
-    table.push_str("| server us/call | client us/call ");
-    for reference in REFERENCES {
-        let _ = write!(table, "| x {reference} ");
-    }
-    table.push_str("|\n|---|---|---|---|---");
-    table.push_str(&"|---".repeat(REFERENCES.len()));
-    table.push_str("|\n");
-    for row in rows {
-        let _ = writeln!(table, "{}", line(row, rows));
-    }
+/// A table of `head` and `lines`, which have as many cells.
+pub(crate) fn markdown(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = line(head);
+    table.push_str(&line(&vec!["---".to_owned(); head.len()]));
+    table.extend(lines.map(|cells| line(&cells)));
     table
 }
 
-fn line(row: &Row, rows: &[Row]) -> String {
-    let cpu = |of: fn(&Report) -> Option<f64>| row.median(of).map_or_else(absent, significant);
+fn line(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+fn load_line(row: &Row<Report>, rows: &[Row<Report>]) -> Vec<String> {
+    let rates: Vec<_> = row.reports.iter().map(|r| r.calls_per_s).collect();
+    let latencies = [
+        row.median(|r| r.p50_us),
+        row.median(|r| r.p99_us),
+        row.median(|r| r.p999_us),
+    ];
+    let latencies = latencies.map(|cell| cell.map_or_else(absent, |us| format!("{us:.0}")));
     let mut cells = vec![
         row.framework.name().to_owned(),
-        row.rate_cell(),
-        row.latency_cell(),
-        cpu(|report| report.server_cpu_us_per_call),
-        cpu(|report| Some(report.client_cpu_us_per_call)),
+        spread(&rates),
+        latencies.join(" / "),
+        row.server_cpu().map_or_else(absent, significant),
+        row.client_cpu().map_or_else(absent, significant),
     ];
     cells.extend(REFERENCES.map(|reference| {
-        let rate_of = |name: &str| rows.iter().find(|row| row.framework.name() == name)?.rate();
-        let ratio = row
-            .rate()
-            .zip(rate_of(reference))
-            .map(|(rate, reference)| rate / reference);
-        ratio.map_or_else(absent, |ratio| format!("{ratio:.2}"))
+        let reference = rows.iter().find(|row| row.framework.name() == reference);
+        let rates = row.rate().zip(reference.and_then(Row::rate));
+        rates.map_or_else(absent, |(rate, reference)| ratio(rate / reference))
     }));
-    format!("| {} |", cells.join(" | "))
+    cells
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len().checked_sub(1)? / 2;
-    Some(if values.len() % 2 == 1 {
-        values[middle]
+fn idle_line(row: &Row<IdleReport>) -> Vec<String> {
+    let bytes: Vec<_> = row
+        .reports
+        .iter()
+        .map(IdleReport::bytes_per_connection)
+        .collect();
+    let megabytes = |of: fn(&IdleReport) -> u64| {
+        row.median(|report| Some(of(report) as f64 / 1e6))
+            .map_or_else(absent, |mb| format!("{mb:.1}"))
+    };
+    vec![
+        row.framework.name().to_owned(),
+        spread(&bytes),
+        megabytes(|report| report.before_bytes),
+        megabytes(|report| report.after_bytes),
+    ]
+}
+
+fn ratio(ratio: f64) -> String {
+    if ratio < 0.1 {
+        format!("{ratio:.3}")
     } else {
-        f64::midpoint(values[middle], values[middle + 1])
-    })
+        format!("{ratio:.2}")
+    }
 }
 
-/// Three digits, in millions or thousands when large.
-fn significant(value: f64) -> String {
-    let (scaled, unit) = match value {
-        1e6.. => (value / 1e6, " M"),
-        1e3.. => (value / 1e3, " k"),
-        _ => (value, ""),
-    };
-    let digits = match scaled {
-        100.0.. => 0,
-        10.0.. => 1,
-        1.0.. => 2,
-        _ => 3,
-    };
-    format!("{scaled:.digits$}{unit}")
-}
-
-fn absent() -> String {
-    "-".to_owned()
+/// What a rate counts.
+pub(crate) const fn counted(workload: Workload) -> &'static str {
+    match workload {
+        Workload::Stream => "items",
+        Workload::OneWay => "messages",
+        _ => "calls",
+    }
 }
 
 /// What the others are compared with.
-const REFERENCES: [&str; 3] = ["tonic", "tarpc", "limit"];
+const REFERENCES: [&str; 2] = ["tonic", "limit"];
 
 #[cfg(test)]
 mod tests {
-    use harness::Report;
+    use harness::{IdleReport, Report};
 
-    use super::{Row, markdown, median, significant};
-    use crate::{FRAMEWORKS, case::Case};
+    use super::{idle, load};
+    use crate::{FRAMEWORKS, case::Case, row::Row};
 
     fn report(calls_per_s: f64) -> Report {
         Report {
@@ -160,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_table_has_medians_extremes_and_ratios() {
-        let mut rows: Vec<_> = FRAMEWORKS.iter().map(Row::new).collect();
+        let mut rows: Vec<_> = FRAMEWORKS.iter().copied().map(Row::new).collect();
         for row in &mut rows {
             let rate = match row.framework.name() {
                 "tonic" => 70_000.0,
@@ -169,28 +144,29 @@ mod tests {
             };
             row.reports = [1.5, 1.0, 0.5].map(|factor| report(rate * factor)).into();
         }
-        let table = markdown(&Case::named("W1").unwrap(), &rows);
+        let table = load(&Case::named("W1").unwrap(), &rows);
         let tonic = "| tonic | 70.0 k (35.0 k..105 k) | 62 / 100 / - | 13.1 | 0.190 \
-                     | 1.00 | - | 0.01 |";
+                     | 1.00 | 0.010 |";
         assert!(table.contains(tonic), "{table}");
         assert!(
-            table.contains("| tarpc | - | - / - / - | - | - | - | - | - |"),
+            table.contains("| tarpc | - | - / - / - | - | - | - | - |"),
             "{table}"
         );
     }
 
     #[test]
-    fn a_median_is_the_middle_or_between_the_two() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-    }
-
-    #[test]
-    fn numbers_have_three_digits() {
-        assert_eq!(significant(1_460_000.0), "1.46 M");
-        assert_eq!(significant(70_500.0), "70.5 k");
-        assert_eq!(significant(586.4), "586");
-        assert_eq!(significant(0.19), "0.190");
+    fn an_idle_table_has_bytes_and_the_memory_around() {
+        let mut row = Row::new(FRAMEWORKS[0]);
+        row.reports = vec![IdleReport {
+            framework: String::new(),
+            conns: 1_000,
+            before_bytes: 1_500_000,
+            after_bytes: 6_500_000,
+        }];
+        let table = idle(&[row]);
+        assert!(
+            table.contains("| 5.00 k (5.00 k..5.00 k) | 1.5 | 6.5 |"),
+            "{table}"
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! The echo service on wawo.
 
-use std::{convert::Infallible, iter, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible, env, fs, iter, net::SocketAddr, os::unix::net::UnixStream, path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -25,28 +28,67 @@ impl Framework for Wawo {
     const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::OneWay];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
-        Server::builder()
-            .config(config())
-            .add_service(EchoServer::new(EchoService))
-            .serve(&format!("tcp://{addr}"))
-            .await?;
-        Ok(())
+        serve(&format!("tcp://{addr}")).await
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
-        let peer = Peer::builder(format!("tcp://{addr}")).config(config());
-        let client = EchoClient::new(&peer.connect().await?);
-        let size = load.size;
-        match load.workload {
-            Workload::Stream => load.streams(move || feed(client.clone(), size)).await,
-            Workload::OneWay => {
-                load.one_way(move |payload| take(client.clone(), payload))
-                    .await
-            }
-            _ => {
-                load.closed_loop(move |payload| echo(client.clone(), payload))
-                    .await
-            }
+        put(load, format!("tcp://{addr}")).await
+    }
+}
+
+/// [`Wawo`] on a Unix socket.
+#[derive(Debug)]
+pub struct WawoUnix;
+
+impl Framework for WawoUnix {
+    const NAME: &'static str = "wawo-unix";
+    const WORKLOADS: &'static [Workload] = Wawo::WORKLOADS;
+
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        serve(&format!("unix://{}", socket_path(addr).display())).await
+    }
+
+    async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
+        put(load, format!("unix://{}", socket_path(addr).display())).await
+    }
+
+    fn is_listening(addr: SocketAddr) -> bool {
+        UnixStream::connect(socket_path(addr)).is_ok()
+    }
+
+    fn clean_up(addr: SocketAddr) {
+        // A server that did not come up has left nothing.
+        let _ = fs::remove_file(socket_path(addr));
+    }
+}
+
+/// A path that both processes know: the port, which nobody else has now, makes it unique.
+fn socket_path(addr: SocketAddr) -> PathBuf {
+    env::temp_dir().join(format!("wawo-peer-{}.sock", addr.port()))
+}
+
+async fn serve(address: &str) -> Result<()> {
+    Server::builder()
+        .config(config())
+        .add_service(EchoServer::new(EchoService))
+        .serve(address)
+        .await?;
+    Ok(())
+}
+
+async fn put(load: Load, address: String) -> Result<Infallible> {
+    let peer = Peer::builder(address).config(config());
+    let client = EchoClient::new(&peer.connect().await?);
+    let size = load.size;
+    match load.workload {
+        Workload::Stream => load.streams(move || feed(client.clone(), size)).await,
+        Workload::OneWay => {
+            load.one_way(move |payload| take(client.clone(), payload))
+                .await
+        }
+        _ => {
+            load.closed_loop(move |payload| echo(client.clone(), payload))
+                .await
         }
     }
 }

@@ -1,0 +1,94 @@
+//! The connections of a client process.
+
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::runtime::Runtime;
+
+use crate::{ClientArguments, Framework, Load, load::Event, runtime};
+
+/// Connections and their load, on a runtime of their own.
+///
+/// The thread that holds them stays outside the runtime and only waits, so that the ends of an
+/// interval do not depend on how busy the workers are.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    runtime: Runtime,
+    events: Sender<Event>,
+    received: Receiver<Event>,
+}
+
+impl Connections {
+    pub(crate) fn new() -> Result<Self> {
+        let (events, received) = mpsc::channel();
+        Ok(Self {
+            runtime: runtime()?,
+            events,
+            received,
+        })
+    }
+
+    /// Opens `count` more connections and waits until they stand.
+    pub(crate) fn open<F: Framework>(
+        &self,
+        arguments: &ClientArguments,
+        count: usize,
+    ) -> Result<()> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        for opened in (0..count).step_by(MAX_CONNECTING) {
+            let connecting = MAX_CONNECTING.min(count - opened);
+            for _ in 0..connecting {
+                self.start::<F>(arguments);
+            }
+            for connected in 0..connecting {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match self.received.recv_timeout(left) {
+                    Ok(Event::Connected) => {}
+                    Ok(Event::Failed(error)) => return Err(error).context("a connection failed"),
+                    Err(_) => bail!(
+                        "{} of {count} connections after {CONNECT_TIMEOUT:?}",
+                        opened + connected
+                    ),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the load run for `duration`, or until a connection fails.
+    pub(crate) fn run_for(&self, duration: Duration) -> Result<()> {
+        match self.received.recv_timeout(duration) {
+            Ok(Event::Failed(error)) => Err(error).context("a connection failed"),
+            Ok(Event::Connected) => bail!("a connection reported twice that it stands"),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => bail!("all connections are gone"),
+        }
+    }
+
+    /// Leaves the connections to the end of the process.
+    pub(crate) fn close(self) {
+        self.runtime.shutdown_background();
+    }
+
+    fn start<F: Framework>(&self, arguments: &ClientArguments) {
+        let addr = arguments.addr;
+        let events = self.events.clone();
+        let load = Load {
+            workload: arguments.workload,
+            inflight: arguments.inflight,
+            size: arguments.size,
+            events: events.clone(),
+        };
+        self.runtime.spawn(async move {
+            let Err(error) = F::load(addr, load).await;
+            let _ = events.send(Event::Failed(error));
+        });
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Fewer than a listener queues by default, so that no connection waits for a retransmission.
+const MAX_CONNECTING: usize = 64;
