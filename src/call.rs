@@ -58,16 +58,9 @@ pub struct Call<R> {
 }
 
 enum State {
-    New(New),
+    New(Arc<dyn Start>, Request),
     Started(ReplyFuture),
     Ended,
-}
-
-/// What a call is made of until it is started.
-struct New {
-    to: Arc<dyn Start>,
-    body: Body,
-    metadata: Metadata,
 }
 
 impl<R> Call<R> {
@@ -79,11 +72,7 @@ impl<R> Call<R> {
     ) -> Self {
         Self {
             method,
-            state: State::New(New {
-                to: to.clone(),
-                body,
-                metadata: Metadata::new(),
-            }),
+            state: State::New(to.clone(), Request::new(method, body)),
             timeout: None,
             parent: Context::current(),
             token: None,
@@ -104,8 +93,8 @@ impl<R> Call<R> {
     /// Sends a key and a value along. If they may not stand in [`Metadata`], the call fails with
     /// `InvalidArgument` before it is sent.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
-        if let State::New(new) = &mut self.state
-            && let Err(error) = new.metadata.insert(key, value)
+        if let State::New(_, request) = &mut self.state
+            && let Err(error) = request.metadata_mut().insert(key, value)
         {
             let status = || Status::from(error).with_delivery(Delivery::NotSent);
             self.refused.get_or_insert_with(status);
@@ -151,7 +140,7 @@ impl<R> Call<R> {
     }
 
     fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Response>> {
-        if let State::New(_) = self.state {
+        if let State::New(..) = self.state {
             self.start();
         }
         let State::Started(reply) = &mut self.state else {
@@ -169,21 +158,21 @@ impl<R> Call<R> {
     }
 
     fn start(&mut self) {
-        let State::New(new) = std::mem::replace(&mut self.state, State::Ended) else {
+        let State::New(to, mut request) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
         let refused = self.refused.take().or_else(|| self.over_before_it_began());
         let reply = match refused {
             Some(status) => ReplyFuture::ready(Err(status)),
             None => {
-                let mut request = Request::new(self.method, new.body);
-                *request.metadata_mut() = new.metadata;
-                request.set_deadline(self.deadline());
+                if let Some(deadline) = self.deadline() {
+                    request.set_deadline(Some(deadline));
+                }
                 if let Some(parent) = &self.parent {
                     request.depth = parent.depth() + 1;
                     inherit_trace(parent, request.metadata_mut());
                 }
-                new.to.start(request)
+                to.start(request)
             }
         };
         self.state = State::Started(reply);
@@ -348,7 +337,7 @@ impl<R> Future for Call<R> {
 impl<R> fmt::Debug for Call<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::New(_) => "new",
+            State::New(..) => "new",
             State::Started(_) => "started",
             State::Ended => "ended",
         };
