@@ -13,7 +13,10 @@ use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wawo_protocol::Metadata;
 
-use crate::{descriptor::MethodDescriptor, extensions::Extensions, request::Parts, status::Result};
+use crate::{
+    body::Body, descriptor::MethodDescriptor, extensions::Extensions, request::Request,
+    status::Result,
+};
 
 tokio::task_local! {
     /// The call whose handler, or stream of replies, is being polled.
@@ -42,23 +45,26 @@ struct Shared {
     /// Its handler may outlive the call, and so may the calls that it makes.
     runs_to_completion: bool,
     caller: Option<Arc<dyn Any + Send + Sync>>,
-    reply_metadata: Mutex<Metadata>,
-    /// Made when first asked for: most handlers never ask.
+    /// Made when first asked for, as is what follows: most handlers never ask.
+    reply_metadata: OnceLock<Mutex<Metadata>>,
     cancelled: OnceLock<CancellationToken>,
 }
 
 impl Context {
-    pub(crate) fn new(method: &MethodDescriptor, parts: &mut Parts) -> Self {
-        Self(Arc::new(Shared {
-            metadata: std::mem::take(&mut parts.metadata),
+    /// The context of a call, and its messages.
+    pub(crate) fn of(method: &MethodDescriptor, request: Request) -> (Self, Body) {
+        let parts = request.into_parts();
+        let shared = Shared {
+            metadata: parts.metadata,
             deadline: parts.deadline,
-            extensions: std::mem::take(&mut parts.extensions),
+            extensions: parts.extensions,
             depth: parts.depth,
             runs_to_completion: method.runs_to_completion(),
-            caller: parts.caller.take(),
-            reply_metadata: Mutex::new(Metadata::new()),
+            caller: parts.caller,
+            reply_metadata: OnceLock::new(),
             cancelled: OnceLock::new(),
-        }))
+        };
+        (Self(Arc::new(shared)), parts.body)
     }
 
     /// The context of the handler in whose task this runs, if it does.
@@ -91,7 +97,8 @@ impl Context {
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
     ) -> Result<()> {
-        let mut metadata = self.lock_reply_metadata();
+        let metadata = self.0.reply_metadata.get_or_init(Mutex::default);
+        let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
         metadata.insert(key, value).map_err(Into::into)
     }
 
@@ -178,7 +185,10 @@ impl Context {
     }
 
     pub(crate) fn take_reply_metadata(&self) -> Metadata {
-        std::mem::take(&mut *self.lock_reply_metadata())
+        let Some(metadata) = self.0.reply_metadata.get() else {
+            return Metadata::new();
+        };
+        std::mem::take(&mut *metadata.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs a function so that this is its current context.
@@ -193,11 +203,6 @@ impl Context {
 
     fn token(&self) -> &CancellationToken {
         self.0.cancelled.get_or_init(CancellationToken::new)
-    }
-
-    fn lock_reply_metadata(&self) -> std::sync::MutexGuard<'_, Metadata> {
-        let metadata = self.0.reply_metadata.lock();
-        metadata.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

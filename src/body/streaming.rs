@@ -30,11 +30,15 @@ use crate::status::{Delivery, Result, Status};
 /// Dropping a stream of replies before its end cancels the call.
 #[must_use = "a stream yields nothing unless it is polled"]
 pub struct Streaming<T> {
-    /// `None` once it has ended.
-    inner: Option<Pin<Box<dyn Items<T>>>>,
-    /// Messages that came out of `inner` with the one before them. Has no buffer while it waits.
-    batch: VecDeque<T>,
+    /// `None` once it has ended. In a box, since a call that may have a stream is moved often.
+    source: Option<Box<Source<T>>>,
     end: Option<StreamEnd>,
+}
+
+struct Source<T> {
+    items: Pin<Box<dyn Items<T>>>,
+    /// Messages that came out of `items` with the one before them. Has no buffer while it waits.
+    batch: VecDeque<T>,
 }
 
 /// Where the messages of a [`Streaming`] come from. What is done around a message costs more than
@@ -198,8 +202,10 @@ impl<T> Streaming<T> {
 
     pub(crate) fn of_items(items: impl Items<T> + 'static) -> Self {
         Self {
-            inner: Some(Box::pin(items)),
-            batch: VecDeque::new(),
+            source: Some(Box::new(Source {
+                items: Box::pin(items),
+                batch: VecDeque::new(),
+            })),
             end: None,
         }
     }
@@ -207,8 +213,7 @@ impl<T> Streaming<T> {
     /// A stream without items.
     pub fn empty() -> Self {
         Self {
-            inner: None,
-            batch: VecDeque::new(),
+            source: None,
             end: Some(StreamEnd::Completed),
         }
     }
@@ -265,10 +270,11 @@ impl<T> Streaming<T> {
         cx: &mut Context<'_>,
         take: &mut dyn FnMut(&T) -> ControlFlow<()>,
     ) -> Poll<Option<Result<()>>> {
-        let Some(inner) = self.inner.as_mut() else {
+        let Some(source) = self.source.as_mut() else {
             return Poll::Ready(Some(Ok(())));
         };
-        let polled = inner.as_mut().poll_each(cx, &mut self.batch, take);
+        let items = source.items.as_mut();
+        let polled = items.poll_each(cx, &mut source.batch, take);
         self.ended_with(polled)
     }
 
@@ -281,10 +287,11 @@ impl<T> Streaming<T> {
     where
         T: AsRef<[u8]>,
     {
-        let Some(inner) = self.inner.as_mut() else {
+        let Some(source) = self.source.as_mut() else {
             return Poll::Ready(Some(Ok(())));
         };
-        let polled = inner.as_mut().poll_run(cx, &mut self.batch, run);
+        let items = source.items.as_mut();
+        let polled = items.poll_run(cx, &mut source.batch, run);
         self.ended_with(polled)
     }
 
@@ -293,29 +300,36 @@ impl<T> Streaming<T> {
             Poll::Ready(Some(Ok(()))) => self.ended(StreamEnd::Completed),
             Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
             Poll::Ready(None) => {}
-            Poll::Pending => self.batch = VecDeque::new(),
+            Poll::Pending => self.rest(),
         }
         polled
     }
 
     fn ended(&mut self, end: StreamEnd) {
-        self.inner = None;
-        self.batch = VecDeque::new();
+        self.source = None;
         self.end = Some(end);
     }
 
+    /// Nothing comes for now.
+    fn rest(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.batch = VecDeque::new();
+        }
+    }
+
     /// The next message, when none is left of the last batch.
-    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let Some(inner) = self.inner.as_mut() else {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let Some(source) = self.source.as_mut() else {
             return Poll::Ready(None);
         };
-        let polled = inner.as_mut().poll_item(cx, &mut self.batch);
+        let items = source.items.as_mut();
+        let polled = items.poll_item(cx, &mut source.batch);
         // An error is the last item, and what is behind it is let go at once.
         match &polled {
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
             Poll::Ready(None) => self.ended(StreamEnd::Completed),
-            Poll::Pending => self.batch = VecDeque::new(),
+            Poll::Pending => self.rest(),
         }
         polled
     }
@@ -348,10 +362,9 @@ impl Streaming<Bytes> {
         decode: impl FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send + 'static,
         failed: fn(Status) -> Status,
     ) -> Streaming<R> {
-        match self.inner {
-            Some(inner) => Streaming::of_items(Decoded {
-                inner,
-                waiting: self.batch,
+        match self.source {
+            Some(encoded) => Streaming::of_items(Decoded {
+                encoded,
                 taken: Messages::default(),
                 undecodable: None,
                 decode,
@@ -368,10 +381,12 @@ impl<T> Stream for Streaming<T> {
     #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let this = self.get_mut();
-        match this.batch.pop_front() {
-            Some(item) => Poll::Ready(Some(Ok(item))),
-            None => this.poll_inner(cx),
+        if let Some(source) = &mut this.source
+            && let Some(item) = source.batch.pop_front()
+        {
+            return Poll::Ready(Some(Ok(item)));
         }
+        this.poll_source(cx)
     }
 }
 
@@ -390,7 +405,7 @@ impl StreamEnd {
 
 impl<T> fmt::Debug for Streaming<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.inner {
+        f.write_str(match self.source {
             Some(_) => "Streaming",
             None => "Streaming(ended)",
         })
@@ -490,9 +505,7 @@ impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T,
 }
 
 struct Decoded<F> {
-    inner: Pin<Box<dyn Items<Bytes>>>,
-    /// The batch of `inner`.
-    waiting: VecDeque<Bytes>,
+    encoded: Box<Source<Bytes>>,
     taken: Messages,
     /// Why the message behind the last batch cannot be decoded.
     undecodable: Option<Status>,
@@ -532,7 +545,7 @@ impl<F> Decoded<F> {
         let messages = messages - self.taken.len();
         let bytes = bytes - self.taken.message_bytes();
         if messages > 0 {
-            self.inner.as_mut().read(messages, bytes);
+            self.encoded.items.as_mut().read(messages, bytes);
         }
     }
 }
@@ -558,7 +571,9 @@ where
                 this.decode_few(batch);
                 continue;
             }
-            match ready!(this.inner.as_mut().poll_piece(cx, &mut this.waiting)) {
+            let encoded = &mut *this.encoded;
+            let items = encoded.items.as_mut();
+            match ready!(items.poll_piece(cx, &mut encoded.batch)) {
                 Some(Ok(Piece::Many(messages))) => this.taken = messages,
                 Some(Ok(Piece::One(bytes))) => {
                     this.undecodable = (this.decode)(&bytes, &bytes, batch).err();

@@ -89,9 +89,8 @@ where
     Q: Send + 'static,
     F: Future<Output = Result<R>> + Send + 'static,
 {
-    let mut parts = request.into_parts();
-    let context = Context::new(method, &mut parts);
-    let requests = decode_all(method, codec, parts.body, &context);
+    let (context, body) = Context::of(method, request);
+    let requests = decode_all(method, codec, body, &context);
     let reply = handler(context.clone(), requests);
     run(method, context, reply, move |_, reply: Result<R>| {
         Ok(Body::One(codec.encode(&reply?)))
@@ -111,9 +110,8 @@ where
     R: Send + 'static,
     F: Future<Output = Result<Streaming<R>>> + Send + 'static,
 {
-    let mut parts = request.into_parts();
-    let context = Context::new(method, &mut parts);
-    let requests = decode_all(method, codec, parts.body, &context);
+    let (context, body) = Context::of(method, request);
+    let requests = decode_all(method, codec, body, &context);
     let replies = handler(context.clone(), requests);
     run(method, context, replies, move |context, replies| {
         Ok(encode_all(codec, context, replies?))
@@ -132,23 +130,21 @@ fn one_request<C, Q, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Q) -> F,
-    body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+    answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q>,
     F: Future + Send + 'static,
 {
-    let mut parts = request.into_parts();
-    let Body::One(bytes) = parts.body else {
+    let (context, body) = Context::of(method, request);
+    let Body::One(bytes) = body else {
         let text = format!("`{method}` takes one request, not a stream of requests");
         return ReplyFuture::ready(Err(Status::unimplemented(text)));
     };
     match decode(method, codec, bytes) {
         Ok(message) => {
-            parts.body = Body::One(Bytes::new());
-            let context = Context::new(method, &mut parts);
             let reply = handler(context.clone(), message);
-            run(method, context, reply, body)
+            run(method, context, reply, answer)
         }
         Err(status) => ReplyFuture::ready(Err(status)),
     }

@@ -210,17 +210,16 @@ fn starting_chunk(head: &Head, mut payload: Payload) -> Result<Chunk, PeerMisbeh
 }
 
 fn rest_chunk(head: &Head, total: Option<u32>, payload: Payload) -> Result<Chunk, PeerMisbehaved> {
-    let chunk = Chunk {
-        bytes: payload.rest.clone(),
+    // A chunk with nothing in it would cost us work for nothing.
+    if payload.rest.is_empty() && (head.has(MORE) || head.has(CONTINUES)) {
+        return Err(payload.wrong_length());
+    }
+    Ok(Chunk {
+        bytes: payload.rest,
         total,
         more: head.has(MORE),
         end: head.has(END),
-    };
-    // A chunk with nothing in it would cost us work for nothing.
-    if chunk.bytes.is_empty() && (chunk.more || head.has(CONTINUES)) {
-        return Err(payload.wrong_length());
-    }
-    Ok(chunk)
+    })
 }
 
 fn metadata(
