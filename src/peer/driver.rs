@@ -298,10 +298,13 @@ impl Driver {
     ) -> Result<(), ConnectionError> {
         let mut handled = 0;
         let result = loop {
-            match self.connection.poll_event(now, &mut self.input) {
-                Ok(Some(event)) => self.handle_event(cx, event),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+            match self.connection.poll_call(now, &mut self.input) {
+                Some(called) => self.serve(cx, called),
+                None => match self.connection.poll_event(now, &mut self.input) {
+                    Ok(Some(event)) => self.handle_event(cx, event),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                },
             }
             handled += 1;
             // A handler that takes long takes it from itself, not from the calls behind it.

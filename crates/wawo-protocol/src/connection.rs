@@ -5,6 +5,7 @@ mod incoming;
 mod keep_alive;
 mod outgoing;
 mod overdue;
+mod plain;
 mod strikes;
 
 use std::{collections::VecDeque, time::Instant};

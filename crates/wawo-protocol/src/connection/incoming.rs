@@ -209,7 +209,7 @@ impl<T> Connection<T> {
         chunk.bytes.len() <= most as usize
     }
 
-    fn check_new_id(&self, id: CallId) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn check_new_id(&self, id: CallId) -> Result<(), PeerMisbehaved> {
         if id.side() == self.side {
             return Err(PeerMisbehaved::WrongSide {
                 kind: "call",
@@ -251,7 +251,7 @@ impl<T> Connection<T> {
         self.request_granted.free(cost);
     }
 
-    fn deadline_of(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
+    pub(crate) fn deadline_of(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
         let timeout = match timeout_ms {
             Some(0) => None,
             Some(millis) => Some(Duration::from_millis(millis.into())),
@@ -890,6 +890,16 @@ impl TheirCall {
             unopened: None,
             receiving: None,
             sending: None,
+        }
+    }
+
+    /// A call that came in one packet, with a message of so many bytes.
+    pub(crate) fn plain(deadline: Option<Instant>, message_bytes: u64, credit: u32) -> Self {
+        Self {
+            opening_bytes: message_bytes,
+            first_unread: cost(message_bytes as usize),
+            credit,
+            ..Self::new(deadline, false, true)
         }
     }
 

@@ -87,6 +87,58 @@ pub(crate) fn plain_message(input: &[u8], call: CallId, limits: &Limits) -> Opti
     (is_plain && is_of_call && is_whole).then_some(length as usize)
 }
 
+/// A call in a whole packet: one message, and no metadata.
+#[derive(Debug)]
+pub(crate) struct PlainCall {
+    /// `None` if it is one-way.
+    pub(crate) call: Option<CallId>,
+    pub(crate) service: ServiceId,
+    pub(crate) method: MethodId,
+    pub(crate) timeout_ms: Option<u32>,
+    /// Where its message begins, counted from the start of the packet.
+    pub(crate) message_at: usize,
+    /// The length of the packet.
+    pub(crate) end: usize,
+}
+
+impl PlainCall {
+    pub(crate) fn message_len(&self) -> usize {
+        self.end - self.message_at
+    }
+}
+
+/// The call in the first packet of `input`, if it is a plain one.
+pub(crate) fn plain_call(input: &[u8], limits: &Limits) -> Option<PlainCall> {
+    const FIXED_BYTES: usize = HEAD_BYTES + 8;
+    let head = input.first_chunk::<FIXED_BYTES>()?;
+    let number =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (length, flags, call) = (number(0), head[5], CallId::from_wire(number(8)));
+    let is_plain = head[4] == Kind::Call as u8
+        && flags & !(ONE_WAY | TIMEOUT) == END
+        && [head[6], head[7]] == [0; 2]
+        && call.is_none() == (flags & ONE_WAY != 0);
+    let end = HEAD_BYTES + length as usize;
+    if !is_plain || length > limits.max_packet_bytes || input.len() < end {
+        return None;
+    }
+    let (timeout_ms, message_at) = match flags & TIMEOUT {
+        0 => (None, FIXED_BYTES),
+        _ => {
+            let timeout = input[FIXED_BYTES..].first_chunk()?;
+            (Some(u32::from_be_bytes(*timeout)), FIXED_BYTES + 4)
+        }
+    };
+    (message_at <= end).then_some(PlainCall {
+        call,
+        service: ServiceId(number(HEAD_BYTES)),
+        method: MethodId(number(HEAD_BYTES + 4)),
+        timeout_ms,
+        message_at,
+        end,
+    })
+}
+
 fn decode_payload(
     head: Head,
     mut payload: Payload,

@@ -13,6 +13,7 @@ mod model;
 mod one_way;
 mod packets;
 mod pair;
+mod plain;
 mod raw;
 mod vectors;
 mod violations;

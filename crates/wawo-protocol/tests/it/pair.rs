@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -68,6 +69,10 @@ impl Node {
 
     fn poll(&mut self, now: Instant) {
         while self.error.is_none() {
+            if let Some(called) = self.connection.poll_call(now, &mut self.input) {
+                self.events.push(Event::Called(called));
+                continue;
+            }
             match self.connection.poll_event(now, &mut self.input) {
                 Ok(Some(event)) => self.events.push(event),
                 Ok(None) => return,
@@ -229,7 +234,8 @@ impl Pair {
     reason = "tests count from it and never ask again"
 )]
 pub(crate) fn beginning() -> Instant {
-    Instant::now()
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    *BEGINNING.get_or_init(Instant::now)
 }
 
 /// A call with one message and no deadline.

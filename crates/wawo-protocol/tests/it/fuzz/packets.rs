@@ -212,6 +212,10 @@ impl World {
     fn poll(&mut self) -> Option<ConnectionError> {
         let before = self.input.len();
         let result = loop {
+            if let Some(called) = self.machine.poll_call(self.now, &mut self.input) {
+                self.hear(&Event::Called(called));
+                continue;
+            }
             match self.machine.poll_event(self.now, &mut self.input) {
                 Ok(Some(event)) => self.hear(&event),
                 Ok(None) => break None,

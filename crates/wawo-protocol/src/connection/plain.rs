@@ -1,0 +1,87 @@
+//! Calls as most of them are: one packet with one message and no metadata. They are read without
+//! the steps, and the copies, that all other packets need.
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    call::cost,
+    connection::{Called, Connection, Phase, incoming::TheirCall},
+    id::CallId,
+    packet::{self, PlainCall},
+};
+
+impl<T> Connection<T> {
+    /// The next call, if it comes right now and is a plain one. Anything else, and whatever breaks
+    /// a rule, is left to [`poll_event`](Self::poll_event).
+    pub fn poll_call(&mut self, now: Instant, input: &mut BytesMut) -> Option<Called> {
+        if self.phase != Phase::Open || self.draining_here || !self.events.is_empty() {
+            return None;
+        }
+        let plain = packet::plain_call(input, &self.config.limits)?;
+        let deadline = self.deadline_of(now, plain.timeout_ms);
+        let cost = match plain.call {
+            None => self.open_plain_one_way(&plain)?,
+            Some(id) => {
+                self.open_plain(id, &plain, deadline)?;
+                0
+            }
+        };
+        self.now = now;
+        self.keep_alive.heard(now);
+        self.strikes.useful();
+        self.calls_accepted += 1;
+        self.partial_since = None;
+        let message = take(input, &plain);
+        self.unread = input.len();
+        Some(Called {
+            call: plain.call,
+            service: plain.service,
+            method: plain.method,
+            deadline,
+            metadata: Default::default(),
+            message: Some(message),
+            end: true,
+            cost,
+        })
+    }
+
+    /// What it cost; `None` if it may not come.
+    fn open_plain_one_way(&mut self, plain: &PlainCall) -> Option<u64> {
+        let max = self.config.limits.max_message_bytes as usize;
+        if plain.message_len() > max || self.request_granted.left() <= 0 {
+            return None;
+        }
+        let cost = cost(plain.message_len());
+        self.request_granted.pay(cost);
+        Some(cost)
+    }
+
+    fn open_plain(
+        &mut self,
+        id: CallId,
+        plain: &PlainCall,
+        deadline: Option<Instant>,
+    ) -> Option<()> {
+        let (limits, bytes) = (&self.config.limits, plain.message_len() as u64);
+        let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
+        let opening = self.opening_bytes + bytes;
+        let is_in_bounds = bytes <= most.into() && opening <= self.config.max_opening_bytes as u64;
+        if !is_in_bounds || self.check_new_id(id).is_err() {
+            return None;
+        }
+        self.watch_deadline(deadline);
+        self.opening_bytes = opening;
+        let call = TheirCall::plain(deadline, bytes, self.peer.initial_credit_bytes);
+        self.theirs.insert_at(id.index(), call);
+        Some(())
+    }
+}
+
+/// Takes the packet off, and the message out of it.
+fn take(input: &mut BytesMut, plain: &PlainCall) -> Bytes {
+    let mut packet = input.split_to(plain.end);
+    packet.advance(plain.message_at);
+    packet.freeze()
+}

@@ -1,0 +1,192 @@
+//! Plain calls are read on a way of their own, which must lead to the same place.
+
+use bytes::BytesMut;
+use wawo_protocol::{
+    Called, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, packet::HEAD_BYTES,
+};
+
+use crate::{
+    pair::{bytes, config},
+    raw::{Raw, call, last, one_way},
+};
+
+/// What a machine makes of bytes, and the state that it is in then.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    error: Option<String>,
+    events: Vec<Event<u32>>,
+    held: (u64, u64),
+    timeout: Option<std::time::Instant>,
+    said: Vec<wawo_protocol::packet::Packet>,
+    rest: usize,
+}
+
+/// Feeds a machine as a driver does, or without the way for plain calls.
+fn outcome(raw: &mut Raw, bytes: &[u8], plain: bool) -> (Outcome, usize) {
+    let (mut input, mut events, mut fast) = (BytesMut::from(bytes), Vec::new(), 0);
+    let error = loop {
+        if plain && let Some(called) = raw.machine.poll_call(raw.now, &mut input) {
+            fast += 1;
+            events.push(Event::Called(called));
+            continue;
+        }
+        match raw.machine.poll_event(raw.now, &mut input) {
+            Ok(Some(event)) => events.push(event),
+            Ok(None) => break None,
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    let outcome = Outcome {
+        error,
+        events,
+        held: raw.machine.held_bytes(),
+        timeout: raw.machine.poll_timeout(),
+        said: raw.said(),
+        rest: input.len(),
+    };
+    (outcome, fast)
+}
+
+/// Compares both ways, on machines of this configuration; returns how many calls were plain.
+fn compare(config: &Config, before: &[u8], bytes: &[u8]) -> usize {
+    let [(slow, none), (fast, plain)] = [false, true].map(|plain| {
+        let mut raw = Raw::greeted_with(config.clone());
+        raw.feed(before).expect("what comes before is right");
+        raw.said();
+        outcome(&mut raw, bytes, plain)
+    });
+    assert_eq!(none, 0);
+    assert_eq!(slow, fast, "{before:?} {bytes:?}");
+    plain
+}
+
+fn packet(kind: u8, flags: u8, code: u8, id: u8, payload: usize) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0, payload as u8, kind, flags, 0, code, 0, 0, 0, id];
+    assert_eq!(bytes.len(), HEAD_BYTES);
+    // Service 1, method 2, and then small numbers.
+    bytes.extend(
+        [0, 0, 0, 1, 0, 0, 0, 2]
+            .into_iter()
+            .chain(0..)
+            .take(payload),
+    );
+    bytes
+}
+
+#[test]
+fn whatever_the_head_says_both_ways_agree() {
+    let config = Config::default();
+    let mut plain = 0;
+    for flags in 0..=u8::MAX {
+        for (kind, code, id) in [
+            (6, 0, 0),
+            (6, 0, 1),
+            (6, 0, 2),
+            (6, 0, 3),
+            (6, 1, 1),
+            (8, 0, 1),
+        ] {
+            for payload in [0, 7, 8, 11, 12, 13, 40] {
+                plain += compare(&config, &[], &packet(kind, flags, code, id, payload));
+            }
+        }
+    }
+    // A call and a one-way call: five lengths without a timeout, three with one.
+    assert_eq!(plain, 16);
+}
+
+#[test]
+fn what_is_not_whole_yet_waits() {
+    let whole = packet(6, 0x01, 0, 1, 20);
+    for length in 0..whole.len() {
+        assert_eq!(compare(&Config::default(), &[], &whole[..length]), 0);
+    }
+}
+
+#[test]
+fn calls_behind_others_and_in_every_state() {
+    let least = config(|config| {
+        config.limits.max_calls = 64;
+        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
+        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
+        config.max_opening_bytes = MIN_MESSAGE_BYTES as usize;
+        config.max_timeout = Some(std::time::Duration::from_secs(1));
+    });
+    let encoded = |packets: &[wawo_protocol::packet::Packet]| {
+        let mut bytes = BytesMut::new();
+        packets.iter().for_each(|packet| packet.encode(&mut bytes));
+        bytes
+    };
+    let most = MIN_CREDIT_BYTES as usize;
+    let one = |length| one_way(None, last(bytes(length)));
+    let cases = [
+        (
+            vec![],
+            vec![call(0, last(bytes(3))), call(1, last(bytes(4)))],
+            2,
+        ),
+        // In flight, one too many, and skipped.
+        (
+            vec![call(0, last(bytes(3)))],
+            vec![call(0, last(bytes(3)))],
+            0,
+        ),
+        (
+            (0..64).map(|index| call(index, last(""))).collect(),
+            vec![call(64, last(""))],
+            0,
+        ),
+        (vec![], vec![call(1, last(""))], 0),
+        // All that calls may begin with, and one more.
+        (
+            vec![],
+            vec![call(0, last(bytes(most))), call(1, last(bytes(1)))],
+            1,
+        ),
+        // One-way messages, until the credit is used up.
+        (vec![], vec![one(most - 65), one(0), one(0)], 2),
+        // A stream in between.
+        (
+            vec![],
+            vec![call(0, last("")), call(1, None), one(5), one(6)],
+            3,
+        ),
+    ];
+    for (before, packets, plain) in cases {
+        let (before, packets) = (encoded(&before), encoded(&packets));
+        assert_eq!(compare(&least, &before, &packets), plain, "{packets:?}");
+    }
+}
+
+#[test]
+fn a_side_that_drains_takes_no_plain_calls() {
+    let mut raw = Raw::greeted();
+    raw.machine.drain();
+    let (outcome, plain) = outcome(&mut raw, &packet(6, 0x01, 0, 1, 20), true);
+    assert_eq!((outcome.events, plain), (vec![], 0));
+}
+
+#[test]
+fn a_plain_call_tells_all_that_it_says() {
+    let mut raw = Raw::greeted();
+    let mut input = BytesMut::from(&packet(6, 0x09, 0, 1, 14)[..]);
+    let called = raw.machine.poll_call(raw.now, &mut input);
+    let Some(Called {
+        service,
+        method,
+        deadline,
+        message,
+        end: true,
+        cost: 0,
+        ..
+    }) = called
+    else {
+        panic!("{called:?}");
+    };
+    assert_eq!((service.0, method.0), (1, 2));
+    // 0x00010203 milliseconds, and what is left is the message.
+    let timeout = std::time::Duration::from_millis(0x0001_0203);
+    assert_eq!(deadline, Some(raw.now + timeout));
+    assert_eq!(message.as_deref(), Some(&[4, 5][..]));
+}
