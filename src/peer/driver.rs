@@ -298,13 +298,17 @@ impl Driver {
     ) -> Result<(), ConnectionError> {
         let mut handled = 0;
         let result = loop {
-            match self.connection.poll_call(now, &mut self.input) {
-                Some(called) => self.serve(cx, called),
-                None => match self.connection.poll_event(now, &mut self.input) {
+            // Most of what comes is one of the first two.
+            if let Some(called) = self.connection.poll_call(now, &mut self.input) {
+                self.serve(cx, called);
+            } else if let Some((call, reply)) = self.connection.poll_reply(now, &mut self.input) {
+                call.answer(reply, &mut self.wakers);
+            } else {
+                match self.connection.poll_event(now, &mut self.input) {
                     Ok(Some(event)) => self.handle_event(cx, event),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
-                },
+                }
             }
             handled += 1;
             // A handler that takes long takes it from itself, not from the calls behind it.

@@ -92,6 +92,12 @@ impl Outgoing {
         self.end(Err(status), wakers);
     }
 
+    /// The call was answered with a single message.
+    pub(crate) fn answer(self, reply: Bytes, wakers: &mut Vec<Waker>) {
+        let response = Response::new(Metadata::new(), Body::One(reply));
+        self.end(Ok(response), wakers);
+    }
+
     fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
         match self.replies() {
             Some(replies) => wakers.extend(replies.end(result.map(drop))),

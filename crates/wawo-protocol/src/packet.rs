@@ -21,7 +21,7 @@ mod run;
 
 use bytes::Bytes;
 
-pub(crate) use crate::packet::decode::{PlainCall, plain_call, plain_message};
+pub(crate) use crate::packet::decode::{PlainCall, plain_call, plain_message, plain_reply};
 pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_chunk, put_reply};
 pub use crate::packet::{
     decode::{PREFACE, decode, decode_preface},

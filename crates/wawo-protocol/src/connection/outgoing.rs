@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OurCall<T> {
     /// `None` once the call was given up: only the other side's end is awaited.
-    token: Option<T>,
+    pub(crate) token: Option<T>,
     deadline: Option<Instant>,
     /// Where the call began in all that this connection has sent.
     position: u64,
@@ -541,7 +541,7 @@ impl<T> Connection<T> {
     }
 
     /// A call of ours is over: its slot is free, and what it held.
-    fn remove_ours(&mut self, now: Instant, id: CallId) -> Option<OurCall<T>> {
+    pub(crate) fn remove_ours(&mut self, now: Instant, id: CallId) -> Option<OurCall<T>> {
         let ours = self.take_ours(id);
         if self.calls_waiting() > 0 {
             self.admit_waiting(now);
@@ -712,6 +712,11 @@ impl<T> Connection<T> {
 }
 
 impl<T> OurCall<T> {
+    /// Whether somebody waits for its reply, nothing of which has come, and all is sent.
+    pub(crate) fn expects_plain(&self) -> bool {
+        self.token.is_some() && !self.replied && self.receiving.is_none() && self.sending.is_none()
+    }
+
     /// What takes in further replies, if the driver hears of them; with what they cost so far.
     pub(crate) fn reading(&mut self) -> Option<(&mut Receiving, &mut u64)> {
         let receiving = self.receiving.as_deref_mut()?;

@@ -1,5 +1,5 @@
-//! Calls as most of them are: one packet with one message and no metadata. They are read without
-//! the steps, and the copies, that all other packets need.
+//! Calls and replies as most of them are: one packet with one message and no metadata. They are
+//! read without the steps, and the copies, that all other packets need.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::{
     call::cost,
     connection::{Called, Connection, Phase, incoming::TheirCall},
     id::CallId,
-    packet::{self, PlainCall},
+    packet::{self, HEAD_BYTES, PlainCall},
 };
 
 impl<T> Connection<T> {
@@ -28,13 +28,8 @@ impl<T> Connection<T> {
                 0
             }
         };
-        self.now = now;
-        self.keep_alive.heard(now);
-        self.strikes.useful();
         self.calls_accepted += 1;
-        self.partial_since = None;
-        let message = take(input, &plain);
-        self.unread = input.len();
+        let message = self.take_plain(now, input, plain.message_at, plain.end);
         Some(Called {
             call: plain.call,
             service: plain.service,
@@ -45,6 +40,42 @@ impl<T> Connection<T> {
             end: true,
             cost,
         })
+    }
+
+    /// The next reply that ends a call of ours, if it comes right now and is a plain one: the
+    /// token of the call, and the message. Anything else, and whatever breaks a rule, is left to
+    /// [`poll_event`](Self::poll_event).
+    pub fn poll_reply(&mut self, now: Instant, input: &mut BytesMut) -> Option<(T, Bytes)> {
+        if self.phase != Phase::Open || !self.events.is_empty() {
+            return None;
+        }
+        let limits = &self.config.limits;
+        let (id, end) = packet::plain_reply(input, limits)?;
+        let most = limits.initial_credit_bytes.min(limits.max_message_bytes) as usize;
+        let is_ours = id.side() == self.side && end - HEAD_BYTES <= most;
+        if !is_ours || !self.ours.get(id.index())?.expects_plain() {
+            return None;
+        }
+        let token = self.remove_ours(now, id)?.token?;
+        Some((token, self.take_plain(now, input, HEAD_BYTES, end)))
+    }
+
+    /// Takes a packet off, and the message out of it.
+    fn take_plain(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        message_at: usize,
+        end: usize,
+    ) -> Bytes {
+        self.now = now;
+        self.keep_alive.heard(now);
+        self.strikes.useful();
+        self.partial_since = None;
+        let mut packet = input.split_to(end);
+        self.unread = input.len();
+        packet.advance(message_at);
+        packet.freeze()
     }
 
     /// What it cost; `None` if it may not come.
@@ -77,11 +108,4 @@ impl<T> Connection<T> {
         self.theirs.insert_at(id.index(), call);
         Some(())
     }
-}
-
-/// Takes the packet off, and the message out of it.
-fn take(input: &mut BytesMut, plain: &PlainCall) -> Bytes {
-    let mut packet = input.split_to(plain.end);
-    packet.advance(plain.message_at);
-    packet.freeze()
 }

@@ -139,6 +139,19 @@ pub(crate) fn plain_call(input: &[u8], limits: &Limits) -> Option<PlainCall> {
     })
 }
 
+/// The call and the end of the first packet of `input`, if it is a reply as most are: whole, the
+/// only one, and without metadata. Its message is all that follows the head.
+pub(crate) fn plain_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize)> {
+    let head = input.first_chunk::<HEAD_BYTES>()?;
+    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *head;
+    let length = u32::from_be_bytes([l0, l1, l2, l3]);
+    let end = HEAD_BYTES + length as usize;
+    let is_plain = kind == Kind::Reply as u8 && flags == END && [c0, c1] == [0; 2];
+    let is_whole = length <= limits.max_packet_bytes && input.len() >= end;
+    let call = CallId::from_wire(u32::from_be_bytes([i0, i1, i2, i3]))?;
+    (is_plain && is_whole).then_some((call, end))
+}
+
 fn decode_payload(
     head: Head,
     mut payload: Payload,

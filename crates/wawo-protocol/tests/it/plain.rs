@@ -1,13 +1,14 @@
 //! Plain calls are read on a way of their own, which must lead to the same place.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Called, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, packet::HEAD_BYTES,
+    Called, Code, Config, Event, Limits, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, NewCall,
+    packet::{HEAD_BYTES, Packet},
 };
 
 use crate::{
-    pair::{bytes, config},
-    raw::{Raw, call, last, one_way},
+    pair::{bytes, config, stream, unary},
+    raw::{Raw, call, end, first, last, message, one_way, ours, reply, theirs, whole},
 };
 
 /// What a machine makes of bytes, and the state that it is in then.
@@ -17,7 +18,7 @@ struct Outcome {
     events: Vec<Event<u32>>,
     held: (u64, u64),
     timeout: Option<std::time::Instant>,
-    said: Vec<wawo_protocol::packet::Packet>,
+    said: Vec<Packet>,
     rest: usize,
 }
 
@@ -113,7 +114,7 @@ fn calls_behind_others_and_in_every_state() {
         config.max_opening_bytes = MIN_MESSAGE_BYTES as usize;
         config.max_timeout = Some(std::time::Duration::from_secs(1));
     });
-    let encoded = |packets: &[wawo_protocol::packet::Packet]| {
+    let encoded = |packets: &[Packet]| {
         let mut bytes = BytesMut::new();
         packets.iter().for_each(|packet| packet.encode(&mut bytes));
         bytes
@@ -189,4 +190,97 @@ fn a_plain_call_tells_all_that_it_says() {
     let timeout = std::time::Duration::from_millis(0x0001_0203);
     assert_eq!(deadline, Some(raw.now + timeout));
     assert_eq!(message.as_deref(), Some(&[4, 5][..]));
+}
+
+/// Starts a call of the machine's side.
+fn start(raw: &mut Raw, token: u32, new: NewCall) {
+    let started = raw.machine.start_call(raw.now, new, token);
+    assert!(started.is_ok(), "{started:?}");
+}
+
+fn poll_reply(raw: &mut Raw, packets: &[Packet]) -> (Option<(u32, Bytes)>, usize) {
+    let mut input = BytesMut::new();
+    packets.iter().for_each(|packet| packet.encode(&mut input));
+    let answered = raw.machine.poll_reply(raw.now, &mut input);
+    (answered, input.len())
+}
+
+#[test]
+fn a_plain_reply_gives_the_token_back_and_frees_its_slot() {
+    let mut raw = Raw::greeted();
+    let most = Limits::MINIMUM.max_calls;
+    for token in 0..=most {
+        start(&mut raw, token, unary("ask"));
+    }
+    assert_eq!(raw.machine.calls_waiting(), 1);
+    let (answered, rest) = poll_reply(
+        &mut raw,
+        &[reply(ours(3), last("so")), message(ours(5), whole(""))],
+    );
+    assert_eq!(answered, Some((3, Bytes::from("so"))));
+    assert_eq!(rest, HEAD_BYTES);
+    // The one that waited has its slot, and is heard of before anything else is read.
+    assert_eq!(raw.machine.calls_waiting(), 0);
+    assert_eq!(poll_reply(&mut raw, &[reply(ours(3), last("so"))]).0, None);
+    let event = raw.machine.poll_event(raw.now, &mut BytesMut::new());
+    assert!(
+        matches!(event, Ok(Some(Event::Started(id))) if id == ours(3)),
+        "{event:?}"
+    );
+    let (answered, _) = poll_reply(&mut raw, &[reply(ours(3), last(""))]);
+    assert_eq!(answered, Some((most, Bytes::new())));
+}
+
+#[test]
+fn other_replies_are_left_to_the_others() {
+    let mut raw = Raw::greeted();
+    start(&mut raw, 0, unary("ask"));
+    start(&mut raw, 1, unary("given up"));
+    start(&mut raw, 2, stream());
+    raw.machine.cancel(ours(1)).expect("its token");
+    let with_metadata = |packet| {
+        let Packet::Reply(mut reply) = packet else {
+            panic!("a reply");
+        };
+        reply
+            .metadata
+            .insert("key", "value")
+            .expect("a valid entry");
+        Packet::Reply(reply)
+    };
+    for packet in [
+        reply(ours(0), None),
+        reply(ours(0), whole("and more")),
+        reply(ours(0), first("a", 3_000)),
+        with_metadata(reply(ours(0), last("a"))),
+        message(ours(0), last("a")),
+        end(ours(0), Code::Ok),
+        // Not wanted, not all sent, not there, not ours.
+        reply(ours(1), last("a")),
+        reply(ours(2), last("a")),
+        reply(ours(3), last("a")),
+        reply(theirs(0), last("a")),
+    ] {
+        let mut bytes = BytesMut::new();
+        packet.encode(&mut bytes);
+        assert_eq!(poll_reply(&mut raw, &[packet]), (None, bytes.len()));
+    }
+    // One that has begun.
+    raw.send_all(&[reply(ours(0), whole("one"))]);
+    assert_eq!(poll_reply(&mut raw, &[reply(ours(0), last("a"))]).0, None);
+}
+
+#[test]
+fn a_reply_over_the_limit_is_left_to_the_others() {
+    let least = config(|config| {
+        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
+        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+    });
+    let mut raw = Raw::greeted_with(least);
+    let most = MIN_MESSAGE_BYTES.min(MIN_CREDIT_BYTES) as usize;
+    for (token, length, is_plain) in [(0, most + 1, false), (1, most, true)] {
+        start(&mut raw, token, unary("ask"));
+        let (answered, _) = poll_reply(&mut raw, &[reply(ours(token), last(bytes(length)))]);
+        assert_eq!(answered.is_some(), is_plain);
+    }
 }
