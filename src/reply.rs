@@ -5,7 +5,10 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -95,8 +98,9 @@ impl fmt::Debug for ReplyFuture {
 #[derive(Debug, Default)]
 pub(crate) struct ReplySlot {
     state: Mutex<SlotState>,
-    /// The id of the call, once the driver has sent it; only the driver uses it.
-    call: OnceLock<CallId>,
+    /// The id of the call as on the wire, once the driver has sent it; zero before that. Only the
+    /// driver uses it.
+    call: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -129,13 +133,12 @@ impl ReplySlot {
 
     /// The call has been sent under this id.
     pub(crate) fn set_call(&self, call: CallId) {
-        // A call is sent once.
-        let _ = self.call.set(call);
+        self.call.store(call.to_wire(), Ordering::Relaxed);
     }
 
     /// The id of the call, if it has been sent.
     pub(crate) fn call(&self) -> Option<CallId> {
-        self.call.get().copied()
+        CallId::from_wire(self.call.load(Ordering::Relaxed))
     }
 
     /// Whether nobody waits for the answer any more.

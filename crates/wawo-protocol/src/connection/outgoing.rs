@@ -262,6 +262,10 @@ impl<T> Connection<T> {
 
     /// The timeout for the wire: nothing if it is the default that our hello announced.
     fn timeout_on_wire(&self, now: Instant, deadline: Option<Instant>) -> Option<u32> {
+        // Nearly always the case, and said without a division.
+        if deadline == self.config.default_timeout.map(|timeout| now + timeout) {
+            return None;
+        }
         let default = self.config.default_timeout.map(hello::timeout_to_wire);
         let left = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
