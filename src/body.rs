@@ -1,12 +1,14 @@
 //! The messages of one direction of a call.
 
+mod decoded;
+mod items;
 mod streaming;
 
 use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use crate::body::streaming::{Items, Pace, Piece, RUN_BYTES};
+pub(crate) use crate::body::items::{Items, Pace, Piece, RUN_BYTES};
 pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
 
 /// The encoded messages of one direction of a call.

@@ -29,8 +29,18 @@ pub(crate) fn natively(load: Load) -> Result<()> {
     server.end().map(drop)
 }
 
-/// What a call of a load costs.
+/// What a call of a load costs: the least of some runs, as chance only adds to it.
 pub(crate) fn under_valgrind(load: Load) -> Result<Cost> {
+    let mut least = counted_once(load)?;
+    for _ in 1..load.runs() {
+        let again = counted_once(load)?;
+        least.server = least.server.min(again.server);
+        least.client = least.client.min(again.client);
+    }
+    Ok(least)
+}
+
+fn counted_once(load: Load) -> Result<Cost> {
     let (few, many) = load.calls();
     let (first, second) = (collected(load, few)?, collected(load, many)?);
     let more = (many - few) as f64;

@@ -6,20 +6,21 @@ use std::{
     future::poll_fn,
     ops::ControlFlow,
     pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use pin_project_lite::pin_project;
-use tokio::{sync::mpsc, time::Instant};
-use wawo_protocol::{
-    Code,
-    packet::{Messages, Run},
-};
+use tokio::sync::mpsc;
+use wawo_protocol::{Code, packet::Run};
 
-use crate::status::{Delivery, Result, Status};
+use crate::{
+    body::{
+        decoded::Decoded,
+        items::{Items, Mapped, Plain},
+    },
+    status::{Delivery, Result, Status},
+};
 
 /// A sequence of messages that ends with a status: what a handler takes and returns where the
 /// schema says `stream`, and what a stub returns.
@@ -35,149 +36,11 @@ pub struct Streaming<T> {
     end: Option<StreamEnd>,
 }
 
-struct Source<T> {
-    items: Pin<Box<dyn Items<T>>>,
+/// Where messages come from, and those that have come.
+pub(crate) struct Source<T> {
+    pub(crate) items: Pin<Box<dyn Items<T>>>,
     /// Messages that came out of `items` with the one before them. Has no buffer while it waits.
-    batch: VecDeque<T>,
-}
-
-/// Where the messages of a [`Streaming`] come from. What is done around a message costs more than
-/// a small message, so many are handled at once wherever many are there.
-///
-/// `batch` is that of the [`Streaming`]: what is in it comes before all that is still inside.
-pub(crate) trait Items<T>: Send {
-    /// The next message, while `batch` is empty; messages that follow it at once go there.
-    fn poll_item(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        batch: &mut VecDeque<T>,
-    ) -> Poll<Option<Result<T>>>;
-
-    /// Shows `take` the messages that are ready now, each once, until it breaks off. Resolves when
-    /// the stream has ended, to how; to `None` when there may be more.
-    fn poll_each(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        batch: &mut VecDeque<T>,
-        take: &mut dyn FnMut(&T) -> ControlFlow<()>,
-    ) -> Poll<Option<Result<()>>> {
-        while let Some(item) = batch.pop_front() {
-            if take(&item).is_break() {
-                return Poll::Ready(None);
-            }
-        }
-        loop {
-            // Looked at where it is: moving a message that was only just written is slow.
-            let polled = self.as_mut().poll_item(cx, batch);
-            match &polled {
-                Poll::Ready(Some(Ok(item))) => {
-                    if take(item).is_break() {
-                        return Poll::Ready(None);
-                    }
-                }
-                _ => return polled.map(|end| Some(end.map_or(Ok(()), |end| end.map(drop)))),
-            }
-        }
-    }
-
-    /// Puts the messages that are ready now into packets, until it is enough for a run. Resolves
-    /// as [`poll_each`](Self::poll_each).
-    fn poll_run(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        batch: &mut VecDeque<T>,
-        run: &mut Run,
-    ) -> Poll<Option<Result<()>>>
-    where
-        T: AsRef<[u8]>,
-    {
-        let mut pace = Pace::new();
-        self.poll_each(cx, batch, &mut |item| {
-            run.push(|buffer| buffer.extend_from_slice(item.as_ref()));
-            pace.after_one(run)
-        })
-    }
-
-    /// As `poll_item`, and perhaps more messages at once: those of a [`Piece::Many`] count as read
-    /// when [`read`](Self::read) says so.
-    fn poll_piece(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        batch: &mut VecDeque<T>,
-    ) -> Poll<Option<Result<Piece>>>
-    where
-        T: Into<Bytes>,
-    {
-        let one = |item: Result<T>| item.map(|item| Piece::One(item.into()));
-        self.poll_item(cx, batch).map(|item| item.map(one))
-    }
-
-    /// So many messages of a piece, with so many bytes, were read.
-    fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
-        let _ = (messages, bytes);
-    }
-}
-
-/// Messages that came at once.
-#[derive(Debug)]
-pub(crate) enum Piece {
-    One(Bytes),
-    Many(Messages),
-}
-
-/// With packets of this length, a run is given away.
-pub(crate) const RUN_BYTES: usize = 16 * 1024;
-
-/// After so long, a run is given away whatever it has: a slow stream is heard too.
-const RUN_TIME: Duration = Duration::from_millis(1);
-
-/// The time is looked at after the first message, and then at most so many apart.
-const LOOK_AFTER: u32 = 64;
-
-/// When a run is to be given away.
-pub(crate) struct Pace {
-    begun: Instant,
-    messages: u32,
-}
-
-impl Pace {
-    /// A run begins.
-    pub(crate) fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            messages: 0,
-        }
-    }
-
-    /// Asked after each message.
-    pub(crate) fn after_one(&mut self, run: &Run) -> ControlFlow<()> {
-        self.messages += 1;
-        let looks = self.messages.is_power_of_two() || self.messages.is_multiple_of(LOOK_AFTER);
-        let is_enough =
-            run.packet_bytes() >= RUN_BYTES || (looks && self.begun.elapsed() >= RUN_TIME);
-        match is_enough {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-}
-
-pin_project! {
-    /// Any stream.
-    struct Plain<S> {
-        #[pin]
-        stream: S,
-    }
-}
-
-impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {
-    fn poll_item(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<T>,
-    ) -> Poll<Option<Result<T>>> {
-        self.project().stream.poll_next(cx)
-    }
+    pub(crate) batch: VecDeque<T>,
 }
 
 /// How a stream ended.
@@ -363,13 +226,7 @@ impl Streaming<Bytes> {
         failed: fn(Status) -> Status,
     ) -> Streaming<R> {
         match self.source {
-            Some(encoded) => Streaming::of_items(Decoded {
-                encoded,
-                taken: Messages::default(),
-                undecodable: None,
-                decode,
-                failed,
-            }),
+            Some(encoded) => Streaming::of_items(Decoded::new(encoded, decode, failed)),
             None => Streaming::empty(),
         }
     }
@@ -485,207 +342,12 @@ impl<T> Stream for Received<T> {
     }
 }
 
-struct Mapped<T, F> {
-    stream: Streaming<T>,
-    function: F,
-}
-
-// Nothing in it is pinned in place: the stream has a box of its own.
-impl<T, F> Unpin for Mapped<T, F> {}
-
-impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T, F> {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<R>,
-    ) -> Poll<Option<Result<R>>> {
-        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
-        Poll::Ready(item.map(|item| (self.function)(item)))
-    }
-}
-
-struct Decoded<F> {
-    encoded: Box<Source<Bytes>>,
-    taken: Messages,
-    /// Why the message behind the last batch cannot be decoded.
-    undecodable: Option<Status>,
-    decode: F,
-    failed: fn(Status) -> Status,
-}
-
-/// At most so many messages are decoded before they are asked for,
-const BATCH_MESSAGES: usize = 32;
-
-/// and not many more bytes.
-const BATCH_BYTES: usize = 4 * 1024;
-
-// Nothing in it is pinned in place: the stream has a box of its own.
-impl<F> Unpin for Decoded<F> {}
-
-impl<F> Decoded<F> {
-    /// Decodes a few of the messages that were taken, up to the first that cannot be.
-    fn decode_few<R>(&mut self, batch: &mut VecDeque<R>)
-    where
-        F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()>,
-    {
-        let (messages, bytes) = (self.taken.len(), self.taken.message_bytes());
-        let decode = &mut self.decode;
-        batch.reserve(messages.min(BATCH_MESSAGES));
-        while batch.len() < BATCH_MESSAGES && bytes - self.taken.message_bytes() < BATCH_BYTES {
-            let taken = &mut self.taken;
-            match taken.read_next(|bytes, whole| decode(bytes, whole, batch)) {
-                Some(Ok(())) => {}
-                Some(Err(status)) => {
-                    self.undecodable = Some(status);
-                    break;
-                }
-                None => break,
-            }
-        }
-        let messages = messages - self.taken.len();
-        let bytes = bytes - self.taken.message_bytes();
-        if messages > 0 {
-            self.encoded.items.as_mut().read(messages, bytes);
-        }
-    }
-}
-
-impl<R, F> Items<R> for Decoded<F>
-where
-    F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send,
-{
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        batch: &mut VecDeque<R>,
-    ) -> Poll<Option<Result<R>>> {
-        let this = &mut *self;
-        loop {
-            if let Some(item) = batch.pop_front() {
-                return Poll::Ready(Some(Ok(item)));
-            }
-            if let Some(status) = this.undecodable.take() {
-                return Poll::Ready(Some(Err(status)));
-            }
-            if this.taken.len() > 0 {
-                this.decode_few(batch);
-                continue;
-            }
-            let encoded = &mut *this.encoded;
-            let items = encoded.items.as_mut();
-            match ready!(items.poll_piece(cx, &mut encoded.batch)) {
-                Some(Ok(Piece::Many(messages))) => this.taken = messages,
-                Some(Ok(Piece::One(bytes))) => {
-                    this.undecodable = (this.decode)(&bytes, &bytes, batch).err();
-                }
-                Some(Err(status)) => return Poll::Ready(Some(Err((this.failed)(status)))),
-                None => return Poll::Ready(None),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::VecDeque,
-        pin::Pin,
-        sync::{Arc, Mutex},
-        task::{Context, Poll},
-    };
+    use wawo_protocol::Code;
 
-    use bytes::Bytes;
-    use wawo_protocol::{
-        CallId, Code, Side,
-        packet::{Messages, Run},
-    };
-
-    use super::{BATCH_MESSAGES, Items, Piece, StreamEnd, Streaming};
-    use crate::status::{Result, Status};
-
-    /// One piece of many messages, and how many of them were read.
-    struct OnePiece {
-        piece: Option<Messages>,
-        read: Arc<Mutex<(usize, usize)>>,
-    }
-
-    impl OnePiece {
-        fn of(texts: &[&str]) -> (Self, Arc<Mutex<(usize, usize)>>) {
-            let mut run = Run::new(CallId::new(Side::Accepting, 0));
-            for text in texts {
-                run.push(|buffer| buffer.extend_from_slice(text.as_bytes()));
-            }
-            let (piece, read) = (Some(run.take()), Arc::default());
-            let one = Self {
-                piece,
-                read: Arc::clone(&read),
-            };
-            (one, read)
-        }
-    }
-
-    impl Items<Bytes> for OnePiece {
-        fn poll_item(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &mut VecDeque<Bytes>,
-        ) -> Poll<Option<Result<Bytes>>> {
-            panic!("pieces are asked for")
-        }
-
-        fn poll_piece(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &mut VecDeque<Bytes>,
-        ) -> Poll<Option<Result<Piece>>> {
-            Poll::Ready(self.piece.take().map(|piece| Ok(Piece::Many(piece))))
-        }
-
-        fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
-            let mut read = self.read.lock().unwrap();
-            *read = (read.0 + messages, read.1 + bytes);
-        }
-    }
-
-    fn number(bytes: &[u8], _: &Bytes, numbers: &mut VecDeque<u32>) -> Result<()> {
-        let text = str::from_utf8(bytes).unwrap();
-        let number = text.parse();
-        numbers.push_back(number.map_err(|_| Status::internal("no number"))?);
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn what_comes_before_a_message_that_cannot_be_decoded_is_read_first() {
-        let (items, _) = OnePiece::of(&["1", "2", "three", "4"]);
-        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
-        assert_eq!(numbers.message().await.unwrap(), Some(1));
-        assert_eq!(numbers.message().await.unwrap(), Some(2));
-        assert_eq!(numbers.message().await.unwrap_err().message(), "no number");
-        assert_eq!(numbers.message().await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn messages_are_decoded_and_counted_a_batch_at_a_time() {
-        let texts = ["7"; 3 * BATCH_MESSAGES];
-        let (items, read) = OnePiece::of(&texts);
-        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
-        for taken in 1..=texts.len() {
-            assert_eq!(numbers.message().await.unwrap(), Some(7));
-            let batches = taken.div_ceil(BATCH_MESSAGES);
-            assert_eq!(read.lock().unwrap().0, batches * BATCH_MESSAGES);
-        }
-        assert_eq!(numbers.message().await.unwrap(), None);
-        assert_eq!(*read.lock().unwrap(), (texts.len(), texts.len()));
-    }
-
-    #[tokio::test]
-    async fn large_messages_are_not_decoded_before_they_are_asked_for() {
-        let large = "0".repeat(super::BATCH_BYTES - 1);
-        let (items, read) = OnePiece::of(&[&*large; 3]);
-        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
-        assert_eq!(numbers.message().await.unwrap(), Some(0));
-        assert_eq!(read.lock().unwrap().0, 2);
-    }
+    use super::{StreamEnd, Streaming};
+    use crate::status::Status;
 
     #[tokio::test]
     async fn a_stream_ends_with_the_first_error() {

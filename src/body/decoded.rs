@@ -1,0 +1,220 @@
+//! Messages of a stream, from bytes, a batch at a time.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use wawo_protocol::packet::Messages;
+
+use crate::{
+    body::{
+        items::{Items, Piece},
+        streaming::Source,
+    },
+    status::{Result, Status},
+};
+
+/// Decodes the messages of another stream.
+pub(crate) struct Decoded<F> {
+    encoded: Box<Source<Bytes>>,
+    taken: Messages,
+    /// Why the message behind the last batch cannot be decoded.
+    undecodable: Option<Status>,
+    decode: F,
+    failed: fn(Status) -> Status,
+}
+
+/// At most so many messages are decoded before they are asked for,
+const BATCH_MESSAGES: usize = 32;
+
+/// and not many more bytes.
+const BATCH_BYTES: usize = 4 * 1024;
+
+// Nothing in it is pinned in place: the stream has a box of its own.
+impl<F> Unpin for Decoded<F> {}
+
+impl<F> Decoded<F> {
+    pub(crate) fn new(
+        encoded: Box<Source<Bytes>>,
+        decode: F,
+        failed: fn(Status) -> Status,
+    ) -> Self {
+        Self {
+            encoded,
+            taken: Messages::default(),
+            undecodable: None,
+            decode,
+            failed,
+        }
+    }
+
+    /// Decodes a few of the messages that were taken, up to the first that cannot be.
+    fn decode_few<R>(&mut self, batch: &mut VecDeque<R>)
+    where
+        F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()>,
+    {
+        let (messages, bytes) = (self.taken.len(), self.taken.message_bytes());
+        let decode = &mut self.decode;
+        batch.reserve(messages.min(BATCH_MESSAGES));
+        while batch.len() < BATCH_MESSAGES && bytes - self.taken.message_bytes() < BATCH_BYTES {
+            let taken = &mut self.taken;
+            match taken.read_next(|bytes, whole| decode(bytes, whole, batch)) {
+                Some(Ok(())) => {}
+                Some(Err(status)) => {
+                    self.undecodable = Some(status);
+                    break;
+                }
+                None => break,
+            }
+        }
+        let messages = messages - self.taken.len();
+        let bytes = bytes - self.taken.message_bytes();
+        if messages > 0 {
+            self.encoded.items.as_mut().read(messages, bytes);
+        }
+    }
+}
+
+impl<R, F> Items<R> for Decoded<F>
+where
+    F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send,
+{
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        batch: &mut VecDeque<R>,
+    ) -> Poll<Option<Result<R>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(item) = batch.pop_front() {
+                return Poll::Ready(Some(Ok(item)));
+            }
+            if let Some(status) = this.undecodable.take() {
+                return Poll::Ready(Some(Err(status)));
+            }
+            if this.taken.len() > 0 {
+                this.decode_few(batch);
+                continue;
+            }
+            let encoded = &mut *this.encoded;
+            let items = encoded.items.as_mut();
+            match ready!(items.poll_piece(cx, &mut encoded.batch)) {
+                Some(Ok(Piece::Many(messages))) => this.taken = messages,
+                Some(Ok(Piece::One(bytes))) => {
+                    this.undecodable = (this.decode)(&bytes, &bytes, batch).err();
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err((this.failed)(status)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        pin::Pin,
+        sync::{Arc, Mutex},
+        task::{Context, Poll},
+    };
+
+    use bytes::Bytes;
+    use wawo_protocol::{
+        CallId, Side,
+        packet::{Messages, Run},
+    };
+
+    use super::{BATCH_BYTES, BATCH_MESSAGES, Items, Piece};
+    use crate::{
+        body::Streaming,
+        status::{Result, Status},
+    };
+
+    /// One piece of many messages, and how many of them were read.
+    struct OnePiece {
+        piece: Option<Messages>,
+        read: Arc<Mutex<(usize, usize)>>,
+    }
+
+    impl OnePiece {
+        fn of(texts: &[&str]) -> (Self, Arc<Mutex<(usize, usize)>>) {
+            let mut run = Run::new(CallId::new(Side::Accepting, 0));
+            for text in texts {
+                run.push(|buffer| buffer.extend_from_slice(text.as_bytes()));
+            }
+            let (piece, read) = (Some(run.take()), Arc::default());
+            let one = Self {
+                piece,
+                read: Arc::clone(&read),
+            };
+            (one, read)
+        }
+    }
+
+    impl Items<Bytes> for OnePiece {
+        fn poll_item(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut VecDeque<Bytes>,
+        ) -> Poll<Option<Result<Bytes>>> {
+            panic!("pieces are asked for")
+        }
+
+        fn poll_piece(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut VecDeque<Bytes>,
+        ) -> Poll<Option<Result<Piece>>> {
+            Poll::Ready(self.piece.take().map(|piece| Ok(Piece::Many(piece))))
+        }
+
+        fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
+            let mut read = self.read.lock().unwrap();
+            *read = (read.0 + messages, read.1 + bytes);
+        }
+    }
+
+    fn number(bytes: &[u8], _: &Bytes, numbers: &mut VecDeque<u32>) -> Result<()> {
+        let text = str::from_utf8(bytes).unwrap();
+        let number = text.parse();
+        numbers.push_back(number.map_err(|_| Status::internal("no number"))?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_a_message_that_cannot_be_decoded_is_read_first() {
+        let (items, _) = OnePiece::of(&["1", "2", "three", "4"]);
+        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        assert_eq!(numbers.message().await.unwrap(), Some(1));
+        assert_eq!(numbers.message().await.unwrap(), Some(2));
+        assert_eq!(numbers.message().await.unwrap_err().message(), "no number");
+        assert_eq!(numbers.message().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn messages_are_decoded_and_counted_a_batch_at_a_time() {
+        let texts = ["7"; 3 * BATCH_MESSAGES];
+        let (items, read) = OnePiece::of(&texts);
+        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        for taken in 1..=texts.len() {
+            assert_eq!(numbers.message().await.unwrap(), Some(7));
+            let batches = taken.div_ceil(BATCH_MESSAGES);
+            assert_eq!(read.lock().unwrap().0, batches * BATCH_MESSAGES);
+        }
+        assert_eq!(numbers.message().await.unwrap(), None);
+        assert_eq!(*read.lock().unwrap(), (texts.len(), texts.len()));
+    }
+
+    #[tokio::test]
+    async fn large_messages_are_not_decoded_before_they_are_asked_for() {
+        let large = "0".repeat(BATCH_BYTES - 1);
+        let (items, read) = OnePiece::of(&[&*large; 3]);
+        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        assert_eq!(numbers.message().await.unwrap(), Some(0));
+        assert_eq!(read.lock().unwrap().0, 2);
+    }
+}
