@@ -53,9 +53,9 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
-    /// More waits to be written, or for room at the other side, than we like; the mailbox takes
-    /// no more.
-    is_full: bool,
+    /// How many calls the mailbox was told to take: none if more waits to be written, or for room
+    /// at the other side, than we like.
+    wanted: usize,
     /// This side takes no more calls.
     pub(crate) is_draining: bool,
     /// Calls that came through more calls than this are refused.
@@ -125,7 +125,7 @@ pub(crate) fn start(
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
         has_gathered: false,
-        is_full: false,
+        wanted: usize::MAX,
         is_draining: false,
         max_call_depth,
         credit,
@@ -216,13 +216,16 @@ impl Driver {
         loop {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
-                self.set_full(self.connection.is_congested());
+                self.set_wanted(self.connection.wanted_calls());
                 return Ok(Wrote::All);
             }
             let written = match self.poll_write(cx) {
                 Poll::Pending => {
-                    let waiting = self.connection.output().len();
-                    self.set_full(waiting > FULL_OUTPUT_BYTES || self.connection.is_congested());
+                    let is_full = self.connection.output().len() > FULL_OUTPUT_BYTES;
+                    self.set_wanted(match is_full {
+                        true => 0,
+                        false => self.connection.wanted_calls(),
+                    });
                     self.connection.output_blocked(clock());
                     return Ok(Wrote::Blocked);
                 }
@@ -245,14 +248,17 @@ impl Driver {
         transport.poll_write_vectored(cx, &slices[..filled])
     }
 
-    fn set_full(&mut self, is_full: bool) {
-        if self.is_full != is_full {
-            self.is_full = is_full;
-            self.shared.mailbox.set_full(is_full);
-            self.tell(match is_full {
-                true => PeerEvent::Blocked,
-                false => PeerEvent::Writable,
-            });
+    fn set_wanted(&mut self, wanted: usize) {
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        if before == wanted {
+            return;
+        }
+        self.shared.mailbox.want(wanted, &mut self.wakers);
+        self.wake_all();
+        match (before, wanted) {
+            (_, 0) => self.tell(PeerEvent::Blocked),
+            (0, _) => self.tell(PeerEvent::Writable),
+            _ => {}
         }
     }
 
@@ -387,8 +393,12 @@ impl Driver {
             self.obey(now, command);
         }
         self.commands = commands;
-        self.set_full(self.is_full || self.connection.is_congested());
-        self.shared.mailbox.set_full(self.is_full);
+        // Output that waits is looked at when it is written.
+        if self.wanted > 0 {
+            self.set_wanted(self.connection.wanted_calls());
+        }
+        // There is room again for those who wait.
+        self.shared.mailbox.want(self.wanted, &mut self.wakers);
         self.wake_all();
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
@@ -449,7 +459,7 @@ impl Driver {
             self.connection.lost();
         }
         self.count_drained();
-        let commands = self.shared.mailbox.close(error.clone());
+        let commands = self.shared.mailbox.close(error, &mut self.wakers);
         for (call, sent) in self.connection.take_calls() {
             call.lose(error, sent, &mut self.wakers);
         }

@@ -685,11 +685,21 @@ impl<T> Connection<T> {
         self.waiting.len() + self.waiting_one_way.len()
     }
 
+    /// How many more calls a driver should start for now: fewer the more of them wait for room under
+    /// the limits of the other side.
+    pub fn wanted_calls(&self) -> usize {
+        if self.waiting_bytes >= CONGESTED_BYTES {
+            return 0;
+        }
+        let most = self.waiting.len().max(self.waiting_one_way.len());
+        let half = self.config.max_waiting_calls.div_ceil(2);
+        half.saturating_sub(most)
+    }
+
     /// Whether so much waits for room under the limits of the other side that a driver should
     /// start no more calls for now.
     pub fn is_congested(&self) -> bool {
-        let most = self.waiting.len().max(self.waiting_one_way.len());
-        self.waiting_bytes >= CONGESTED_BYTES || 2 * most >= self.config.max_waiting_calls
+        self.wanted_calls() == 0
     }
 
     /// Message bytes that fit beside the largest fixed part of a packet.
