@@ -90,7 +90,7 @@ struct State {
     /// How many commands the driver would take.
     wanted: usize,
     /// Requests that wait for room, by the order in which they came.
-    line: BTreeMap<u64, Waiting>,
+    line: BTreeMap<u64, Box<Waiting>>,
     /// How many have ever stood in the line.
     lined_up: u64,
     driver: Option<Waker>,
@@ -222,7 +222,7 @@ impl Mailbox {
                     bytes,
                     slot,
                 };
-                state.line.insert(number, waiting);
+                state.line.insert(number, Box::new(waiting));
                 state.let_in(&mut wakers)
             }
         };
@@ -327,7 +327,7 @@ impl State {
                 request,
                 bytes,
                 slot,
-            } = first;
+            } = *first;
             self.bytes += bytes;
             self.commands.push(match request.is_one_way() {
                 false => Command::Call(request, slot),
