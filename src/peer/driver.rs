@@ -99,7 +99,7 @@ pub(crate) fn start(
     side: Side,
     transport: Box<dyn Transport>,
     address: Option<Address>,
-    config: Config,
+    config: Arc<Config>,
     service: BoxService,
     teller: Teller,
 ) -> Result<(Peer, JoinHandle<()>), ConfigError> {

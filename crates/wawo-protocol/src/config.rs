@@ -1,6 +1,6 @@
 //! The limits of one end of a connection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -256,7 +256,24 @@ impl Config {
 
 impl Config {
     /// The same with times that can be added to any instant.
-    pub(crate) fn clamped(mut self) -> Self {
+    pub(crate) fn clamped(mut self: Arc<Self>) -> Arc<Self> {
+        let times = [
+            self.handshake_timeout,
+            self.keep_alive_interval,
+            self.keep_alive_timeout,
+            self.packet_timeout,
+            self.write_timeout,
+            self.stall_timeout,
+        ];
+        let calls = self.default_timeout.into_iter().chain(self.max_timeout);
+        // Else it stays shared.
+        if times.into_iter().chain(calls).any(|time| time > NEVER) {
+            Arc::make_mut(&mut self).clamp();
+        }
+        self
+    }
+
+    fn clamp(&mut self) {
         for time in [
             &mut self.handshake_timeout,
             &mut self.keep_alive_interval,
@@ -270,7 +287,6 @@ impl Config {
         for time in [&mut self.default_timeout, &mut self.max_timeout] {
             *time = time.map(|time| time.min(NEVER));
         }
-        self
     }
 }
 

@@ -7,7 +7,7 @@ mod outgoing;
 mod overdue;
 mod strikes;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 
@@ -58,7 +58,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection<T> {
     side: Side,
-    config: Config,
+    config: Arc<Config>,
     phase: Phase,
     /// What the other side takes: the minimum until its hello is here.
     peer: Limits,
@@ -149,12 +149,18 @@ const SMALL_CREDIT_BYTES: u32 = 1024;
 const MIN_PROGRESS_BYTES: u64 = 4 * 1024;
 
 impl<T> Connection<T> {
-    /// Begins a connection: preface and hello are the first of its output.
+    /// Begins a connection: preface and hello are the first of its output. Connections can share a
+    /// configuration.
     ///
     /// # Errors
     ///
     /// If a setting is out of its range.
-    pub fn new(side: Side, config: Config, now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(
+        side: Side,
+        config: impl Into<Arc<Config>>,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
+        let config = config.into();
         config.check()?;
         let config = config.clamped();
         let mut output = Output::default();
