@@ -1,6 +1,6 @@
 //! Connecting to a peer.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tower::{Layer, layer::util::Identity};
@@ -132,6 +132,7 @@ impl<L> PeerBuilder<L> {
         let mut config = self.config;
         config.services = table;
         let (side, teller) = (Side::Connecting, Teller::default());
+        let config = Arc::new(config);
         let (peer, _) = peer::start(side, transport, address, config, service, teller)?;
         let greeted = peer.greeted().await;
         greeted.map_err(|source| ConnectError::Hello {

@@ -4,7 +4,11 @@ mod completion;
 pub(crate) mod handler;
 mod handling;
 
-use std::task::{self, Poll};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    task::{self, Poll},
+};
 
 use thiserror::Error;
 use tower::Service;
@@ -21,11 +25,28 @@ use crate::{
 
 /// The services of one side, found by id. It is itself a tower service; a call for an id that is
 /// not there answers `Unimplemented`.
-#[derive(Debug, Clone, Default)]
+///
+/// Clones share one table, and cost next to nothing. A service is cloned when a clone of the
+/// dispatcher is first called for it, so that each connection has its own, of those that are called.
+#[derive(Clone, Default)]
 pub struct Dispatch {
     /// Sorted by id.
-    services: Vec<(ServiceId, &'static ServiceDescriptor, BoxService)>,
+    table: Arc<Vec<Served>>,
+    /// Clones of those that were called.
+    own: Own,
 }
+
+/// A service of the table, from which others are cloned.
+struct Served {
+    id: ServiceId,
+    descriptor: &'static ServiceDescriptor,
+    /// Locked to clone it only: a service need not be `Sync`.
+    service: Mutex<BoxService>,
+}
+
+/// The services of one clone of a dispatcher, sorted by id.
+#[derive(Default)]
+struct Own(Vec<(ServiceId, BoxService)>);
 
 /// Two services that would answer to one id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -54,13 +75,18 @@ impl Dispatch {
         let id = descriptor.id();
         match self.find(id) {
             Ok(index) => Err(DuplicateService {
-                first: self.services[index].1.name(),
+                first: self.table[index].descriptor.name(),
                 second: descriptor.name(),
                 id,
             }),
             Err(index) => {
-                let service = BoxService::new(service);
-                self.services.insert(index, (id, descriptor, service));
+                let service = Mutex::new(BoxService::new(service));
+                let served = Served {
+                    id,
+                    descriptor,
+                    service,
+                };
+                Arc::make_mut(&mut self.table).insert(index, served);
                 Ok(())
             }
         }
@@ -68,11 +94,56 @@ impl Dispatch {
 
     /// What is served, by id.
     pub fn descriptors(&self) -> impl Iterator<Item = &'static ServiceDescriptor> {
-        self.services.iter().map(|(_, descriptor, _)| *descriptor)
+        self.table.iter().map(|served| served.descriptor)
     }
 
     fn find(&self, id: ServiceId) -> Result<usize, usize> {
-        self.services.binary_search_by_key(&id, |(id, _, _)| *id)
+        self.table.binary_search_by_key(&id, |served| served.id)
+    }
+
+    /// The service for a call, cloned if this is the first one.
+    fn service(&mut self, id: ServiceId) -> Option<&mut BoxService> {
+        let own = &self.own.0;
+        let index = match own.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(index) => index,
+            Err(index) => {
+                let service = self.table[self.find(id).ok()?].fresh();
+                self.own.0.insert(index, (id, service));
+                index
+            }
+        };
+        Some(&mut self.own.0[index].1)
+    }
+}
+
+impl Served {
+    fn fresh(&self) -> BoxService {
+        let service = self.service.lock();
+        service.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Clone for Served {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id,
+            descriptor: self.descriptor,
+            service: Mutex::new(self.fresh()),
+        }
+    }
+}
+
+impl Clone for Own {
+    /// None: what one connection called says nothing about the next.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.descriptors().map(ServiceDescriptor::name);
+        f.debug_list().entries(names).finish()
     }
 }
 
@@ -87,9 +158,9 @@ impl Service<Request> for Dispatch {
     }
 
     fn call(&mut self, request: Request) -> ReplyFuture {
-        match self.find(request.service()) {
-            Ok(index) => self.services[index].2.call(request),
-            Err(_) => {
+        match self.service(request.service()) {
+            Some(service) => service.call(request),
+            None => {
                 let id = request.service();
                 let text = format!("no service with id {id} is served here");
                 ReplyFuture::ready(Err(Status::unimplemented(text)))

@@ -170,7 +170,8 @@ impl Peer {
             .get_or_init(|| {
                 let shared =
                     Shared::new(Side::Accepting, None, &Config::default(), Teller::default());
-                shared.mailbox.close(ConnectionError::ClosedHere);
+                let closed = ConnectionError::ClosedHere;
+                shared.mailbox.close(&closed, &mut Vec::new());
                 shared
                     .stage
                     .send_replace(Stage::Closed(ConnectionError::ClosedHere));
@@ -387,16 +388,19 @@ impl Handle {
         if let (None, Some(timeout)) = (request.deadline(), self.shared.default_timeout) {
             request.set_deadline(Some(driver::clock() + timeout));
         }
+        let slot = Arc::new(ReplySlot::default());
         ReplyFuture::boxed(async move {
-            let room = self.shared.mailbox.room(bytes);
-            match request.deadline() {
-                Some(deadline) => {
-                    let room = tokio::time::timeout_at(deadline.into(), room).await;
-                    room.map_err(|_| no_room())?;
+            let mut reply = ReplyFuture::promised(slot.clone(), self.clone());
+            let deadline = request.deadline();
+            // Dropped before the reply is, which then has nothing to cancel.
+            let place = self.shared.mailbox.line_up(request, bytes, slot);
+            if let Some(deadline) = deadline {
+                match tokio::time::timeout_at(deadline.into(), &mut reply).await {
+                    Ok(result) => return result,
+                    Err(_) => place.leave(),
                 }
-                None => room.await,
             }
-            self.start(request).await
+            reply.await
         })
     }
 }
@@ -410,9 +414,12 @@ impl Canceller for Handle {
 impl ReplyFuture {
     /// The answer to a one-way message that was given to the driver.
     fn sent() -> Self {
-        let nothing = Body::One(Bytes::new());
-        Self::ready(Ok(Response::new(Metadata::new(), nothing)))
+        Self::ready(Ok(sent()))
     }
+}
+
+fn sent() -> Response {
+    Response::new(Metadata::new(), Body::One(Bytes::new()))
 }
 
 /// A longer one-way message is not copied while it waits for the driver.

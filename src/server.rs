@@ -5,7 +5,7 @@ mod drain;
 mod handle;
 mod registry;
 
-use std::{fmt, future::Future, io, time::Duration};
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
@@ -38,7 +38,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Server {
     service: BoxService,
-    config: Config,
+    config: Arc<Config>,
     limits: ServerLimits,
     listeners: Vec<Bound>,
     connections: JoinSet<()>,
@@ -239,7 +239,7 @@ impl<L> ServerBuilder<L> {
         let (handle, report) = ServerHandle::new();
         Ok(Server {
             service,
-            config,
+            config: Arc::new(config),
             limits: self.limits,
             listeners: Vec::new(),
             connections: JoinSet::new(),

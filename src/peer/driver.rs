@@ -1,6 +1,7 @@
 //! The task that owns a connection: the only place where the protocol meets I/O.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     task::JoinHandle,
     time::{Sleep, timeout},
 };
@@ -53,9 +54,9 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
-    /// More waits to be written, or for room at the other side, than we like; the mailbox takes
-    /// no more.
-    is_full: bool,
+    /// How many calls the mailbox was told to take: none if more waits to be written, or for room
+    /// at the other side, than we like.
+    wanted: usize,
     /// This side takes no more calls.
     pub(crate) is_draining: bool,
     /// Calls that came through more calls than this are refused.
@@ -70,8 +71,18 @@ pub(crate) struct Driver {
     timer_at: Option<Instant>,
 }
 
-/// Reads begin with this much room, so that an idle connection holds little.
+/// Reads begin with this much room, or in the scratch if nothing is left of the reads before.
 const MIN_READ_BYTES: usize = 4 * 1024;
+
+/// The room for a first read, of which each thread has one.
+const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// An idle connection keeps a buffer of this length at most, to be used again.
+const KEPT_BYTES: usize = 512;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Reads that fill their room get twice as much the next time, up to this.
 const MAX_READ_BYTES: usize = 128 * 1024;
@@ -99,7 +110,7 @@ pub(crate) fn start(
     side: Side,
     transport: Box<dyn Transport>,
     address: Option<Address>,
-    config: Config,
+    config: Arc<Config>,
     service: BoxService,
     teller: Teller,
 ) -> Result<(Peer, JoinHandle<()>), ConfigError> {
@@ -125,7 +136,7 @@ pub(crate) fn start(
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
         has_gathered: false,
-        is_full: false,
+        wanted: usize::MAX,
         is_draining: false,
         max_call_depth,
         credit,
@@ -216,13 +227,16 @@ impl Driver {
         loop {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
-                self.set_full(self.connection.is_congested());
+                self.set_wanted(self.connection.wanted_calls());
                 return Ok(Wrote::All);
             }
             let written = match self.poll_write(cx) {
                 Poll::Pending => {
-                    let waiting = self.connection.output().len();
-                    self.set_full(waiting > FULL_OUTPUT_BYTES || self.connection.is_congested());
+                    let is_full = self.connection.output().len() > FULL_OUTPUT_BYTES;
+                    self.set_wanted(match is_full {
+                        true => 0,
+                        false => self.connection.wanted_calls(),
+                    });
                     self.connection.output_blocked(clock());
                     return Ok(Wrote::Blocked);
                 }
@@ -245,31 +259,40 @@ impl Driver {
         transport.poll_write_vectored(cx, &slices[..filled])
     }
 
-    fn set_full(&mut self, is_full: bool) {
-        if self.is_full != is_full {
-            self.is_full = is_full;
-            self.shared.mailbox.set_full(is_full);
-            self.tell(match is_full {
-                true => PeerEvent::Blocked,
-                false => PeerEvent::Writable,
-            });
+    fn set_wanted(&mut self, wanted: usize) {
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        if before == wanted {
+            return;
+        }
+        self.shared.mailbox.want(wanted, &mut self.wakers);
+        self.wake_all();
+        match (before, wanted) {
+            (_, 0) => self.tell(PeerEvent::Blocked),
+            (0, _) => self.tell(PeerEvent::Writable),
+            _ => {}
         }
     }
 
     /// Reads once; `false` if there is nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
-        let before = self.input.capacity();
-        self.input.reserve(self.read_bytes);
-        if self.input.capacity() > before {
-            self.buffer_bytes = self.input.capacity();
-        }
-        let room = self.input.capacity() - self.input.len();
-        let transport = Pin::new(&mut self.transport.0);
-        match poll_read_buf(transport, cx, &mut self.input) {
+        let is_idle = self.input.is_empty() && self.read_bytes == MIN_READ_BYTES;
+        let (room, read) = match is_idle {
+            true => (SCRATCH_BYTES, self.read_to_scratch(cx)),
+            false => {
+                self.reserve(self.read_bytes);
+                let room = self.input.capacity() - self.input.len();
+                let transport = Pin::new(&mut self.transport.0);
+                (room, poll_read_buf(transport, cx, &mut self.input))
+            }
+        };
+        match read {
             Poll::Pending => {
-                // What an idle connection holds is given back with the next read.
                 self.read_bytes = MIN_READ_BYTES;
                 self.shelf.clear();
+                if self.input.is_empty() && self.buffer_bytes > KEPT_BYTES {
+                    self.input = BytesMut::new();
+                    self.buffer_bytes = 0;
+                }
                 Ok(false)
             }
             Poll::Ready(Ok(0)) => {
@@ -278,11 +301,40 @@ impl Driver {
             }
             Poll::Ready(Ok(read)) => {
                 if read == room {
-                    self.read_bytes = larger(self.read_bytes);
+                    self.read_bytes = larger(match is_idle {
+                        true => SCRATCH_BYTES,
+                        false => self.read_bytes,
+                    });
                 }
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(lost(error)),
+        }
+    }
+
+    /// Reads to where all connections of this thread do, so that one to which nothing comes needs
+    /// no buffer of its own, and takes what has come from there.
+    fn read_to_scratch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // A transport that polls another driver finds none, and that one makes its own.
+        let mut scratch = SCRATCH.take();
+        scratch.resize(SCRATCH_BYTES, 0);
+        let mut buf = ReadBuf::new(&mut scratch);
+        let polled = Pin::new(&mut self.transport.0).poll_read(cx, &mut buf);
+        let read = buf.filled();
+        if !read.is_empty() {
+            self.reserve(read.len());
+            self.input.extend_from_slice(read);
+        }
+        let polled = polled.map_ok(|()| read.len());
+        SCRATCH.set(scratch);
+        polled
+    }
+
+    fn reserve(&mut self, bytes: usize) {
+        let before = self.input.capacity();
+        self.input.reserve(bytes);
+        if self.input.capacity() > before {
+            self.buffer_bytes = self.input.capacity();
         }
     }
 
@@ -394,8 +446,12 @@ impl Driver {
             self.obey(now, command);
         }
         self.commands = commands;
-        self.set_full(self.is_full || self.connection.is_congested());
-        self.shared.mailbox.set_full(self.is_full);
+        // Output that waits is looked at when it is written.
+        if self.wanted > 0 {
+            self.set_wanted(self.connection.wanted_calls());
+        }
+        // There is room again for those who wait.
+        self.shared.mailbox.want(self.wanted, &mut self.wakers);
         self.wake_all();
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
@@ -456,7 +512,7 @@ impl Driver {
             self.connection.lost();
         }
         self.count_drained();
-        let commands = self.shared.mailbox.close(error.clone());
+        let commands = self.shared.mailbox.close(error, &mut self.wakers);
         for (call, sent) in self.connection.take_calls() {
             call.lose(error, sent, &mut self.wakers);
         }

@@ -1,12 +1,13 @@
 //! Where everyone who holds a peer leaves commands for its driver.
 
 use std::{
+    collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use wawo_protocol::{
     CallId, ConnectionError, MethodId, ServiceId,
     packet::{Messages, Notes},
@@ -14,7 +15,7 @@ use wawo_protocol::{
 
 use crate::{
     peer::{
-        PeerSnapshot,
+        PeerSnapshot, no_room, sent,
         stream::{Inbox, Outbox, Read},
     },
     reply::ReplySlot,
@@ -68,26 +69,41 @@ pub(crate) struct Handled {
 /// messages wait, and none while the driver has more to write than it likes. What ends work, or
 /// tells what was read, always has room: calls bound the former, and credit the latter, since what
 /// was read is granted again only when the driver has heard of it.
+///
+/// Who finds no room lines up, and leaves the request in the line. When there is room again, as
+/// many requests as fit become commands, in the order in which they came; nobody has to be woken
+/// for that, and nobody who comes later is served before.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// Commands that may wait.
     max_commands: usize,
-    /// Tells those who wait for room.
-    room: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     commands: Vec<Command>,
     /// Message bytes in `commands`.
     bytes: usize,
     /// One-way messages that gathered in `commands`.
     notes: usize,
-    /// The driver has enough to do.
-    is_full: bool,
+    /// How many commands the driver would take.
+    wanted: usize,
+    /// Requests that wait for room, by the order in which they came.
+    line: BTreeMap<u64, Box<Waiting>>,
+    /// How many have ever stood in the line.
+    lined_up: u64,
     driver: Option<Waker>,
     closed: Option<ConnectionError>,
+}
+
+/// A request that waits for room, of so many message bytes.
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    bytes: usize,
+    /// For the answer to a call. A one-way message is answered when there is room for it.
+    slot: Arc<ReplySlot>,
 }
 
 /// Commands that may wait, at the most.
@@ -112,10 +128,19 @@ impl Mailbox {
     /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
     /// takes no more; what is here by then has room in the other half.
     pub(crate) fn new(max_waiting_calls: usize) -> Self {
+        let max_commands = (max_waiting_calls / 2).clamp(1, MAX_COMMANDS);
         Self {
-            state: Mutex::default(),
-            max_commands: (max_waiting_calls / 2).clamp(1, MAX_COMMANDS),
-            room: Notify::new(),
+            state: Mutex::new(State {
+                commands: Vec::new(),
+                bytes: 0,
+                notes: 0,
+                wanted: max_commands,
+                line: BTreeMap::new(),
+                lined_up: 0,
+                driver: None,
+                closed: None,
+            }),
+            max_commands,
         }
     }
 
@@ -129,7 +154,7 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.has_room(bytes, self.max_commands) {
+        if !state.takes(bytes) {
             return Err(NotTaken::Full(command));
         }
         state.bytes += bytes;
@@ -152,23 +177,10 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.has_room(message.len(), self.max_commands) {
+        if !state.takes(message.len()) {
             return Err(NotTaken::Full(()));
         }
-        state.bytes += message.len();
-        state.notes += 1;
-        match state.commands.last_mut() {
-            Some(Command::Notes(notes)) if notes.packet_bytes() < NOTES_BYTES => {
-                notes.push(service, method, message);
-            }
-            last => {
-                // Behind others, many are likely to follow.
-                let many = matches!(last, Some(Command::Notes(_)));
-                let mut notes = Notes::with_capacity(if many { NOTES_BYTES } else { 0 });
-                notes.push(service, method, message);
-                state.commands.push(Command::Notes(notes));
-            }
-        }
+        state.put_note(service, method, message);
         let driver = state.driver.take();
         drop(state);
         wake(driver);
@@ -187,27 +199,43 @@ impl Mailbox {
         wake(driver);
     }
 
-    /// Waits until there is room for so many bytes, or the connection is over.
-    pub(crate) async fn room(&self, bytes: usize) {
-        loop {
-            // Registered before the look, so that no change is missed.
-            let changed = self.room.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.is_settled(bytes) {
-                return;
+    /// Puts a request at the end of the line of those that wait for room, or takes it if there is
+    /// room now. The slot hears of it when the connection ends before.
+    pub(crate) fn line_up(
+        &self,
+        request: Request,
+        bytes: usize,
+        slot: Arc<ReplySlot>,
+    ) -> Place<'_> {
+        let mut state = self.lock();
+        state.lined_up += 1;
+        let number = state.lined_up;
+        let mut wakers = Vec::new();
+        let driver = match &state.closed {
+            Some(error) => {
+                wakers.extend(slot.answer(Err(not_sent(error))));
+                None
             }
-            changed.await;
+            None => {
+                let waiting = Waiting {
+                    request,
+                    bytes,
+                    slot,
+                };
+                state.line.insert(number, Box::new(waiting));
+                state.let_in(&mut wakers)
+            }
+        };
+        drop(state);
+        wakers.into_iter().chain(driver).for_each(Waker::wake);
+        Place {
+            mailbox: self,
+            number,
         }
     }
 
-    fn is_settled(&self, bytes: usize) -> bool {
-        let state = self.lock();
-        state.closed.is_some() || state.has_room(bytes, self.max_commands)
-    }
-
-    /// Takes all commands, into an empty list. `is_full` says whether the driver has so much to
-    /// write that it wants no more for now.
+    /// Takes all commands, into an empty list. Those who wait for room get it from
+    /// [`want`](Self::want).
     pub(crate) fn take(&self, commands: &mut Vec<Command>) {
         let mut state = self.lock();
         mem::swap(&mut state.commands, commands);
@@ -215,14 +243,12 @@ impl Mailbox {
         state.notes = 0;
     }
 
-    /// Says whether the driver wants more. Those who wait for room look again.
-    pub(crate) fn set_full(&self, is_full: bool) {
+    /// Says how many commands the driver would take. As many of those who wait become commands,
+    /// which the driver has to look for.
+    pub(crate) fn want(&self, commands: usize, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
-        state.is_full = is_full;
-        drop(state);
-        if !is_full {
-            self.room.notify_waiters();
-        }
+        state.wanted = commands.min(self.max_commands);
+        state.let_in(wakers);
     }
 
     /// Whether there are commands; if not, the driver is woken by the next one.
@@ -239,13 +265,16 @@ impl Mailbox {
     }
 
     /// The connection is over: takes no more commands, and gives back those that are here.
-    pub(crate) fn close(&self, error: ConnectionError) -> Vec<Command> {
+    pub(crate) fn close(&self, error: &ConnectionError, wakers: &mut Vec<Waker>) -> Vec<Command> {
         let mut state = self.lock();
-        state.closed = Some(error);
+        state.closed = Some(error.clone());
         state.driver = None;
-        let commands = mem::take(&mut state.commands);
+        let (commands, line) = (mem::take(&mut state.commands), mem::take(&mut state.line));
+        // What a request holds may leave commands when it is dropped.
         drop(state);
-        self.room.notify_waiters();
+        for waiting in line.into_values() {
+            wakers.extend(waiting.slot.answer(Err(not_sent(error))));
+        }
         commands
     }
 
@@ -260,9 +289,84 @@ impl Mailbox {
 }
 
 impl State {
-    fn has_room(&self, bytes: usize, max_commands: usize) -> bool {
+    /// Whether there is room for so many bytes, and nobody waits for it already.
+    fn takes(&self, bytes: usize) -> bool {
+        self.line.is_empty() && self.has_room(bytes)
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
-        !self.is_full && fits && self.commands.len() + self.notes < max_commands
+        fits && self.commands.len() + self.notes < self.wanted
+    }
+
+    fn put_note(&mut self, service: ServiceId, method: MethodId, message: &[u8]) {
+        self.bytes += message.len();
+        self.notes += 1;
+        match self.commands.last_mut() {
+            Some(Command::Notes(notes)) if notes.packet_bytes() < NOTES_BYTES => {
+                notes.push(service, method, message);
+            }
+            last => {
+                // Behind others, many are likely to follow.
+                let many = matches!(last, Some(Command::Notes(_)));
+                let mut notes = Notes::with_capacity(if many { NOTES_BYTES } else { 0 });
+                notes.push(service, method, message);
+                self.commands.push(Command::Notes(notes));
+            }
+        }
+    }
+
+    /// Lets in as many as there is room for; returns the driver if there were any.
+    fn let_in(&mut self, wakers: &mut Vec<Waker>) -> Option<Waker> {
+        let mut driver = None;
+        while let Some((_, first)) = self.line.first_key_value()
+            && self.has_room(first.bytes)
+            && let Some((_, first)) = self.line.pop_first()
+        {
+            let Waiting {
+                request,
+                bytes,
+                slot,
+            } = *first;
+            self.bytes += bytes;
+            self.commands.push(match request.is_one_way() {
+                false => Command::Call(request, slot),
+                true => {
+                    wakers.extend(slot.answer(Ok(sent())));
+                    Command::Send(request)
+                }
+            });
+            driver = driver.or_else(|| self.driver.take());
+        }
+        driver
+    }
+}
+
+/// A place in the line of those who wait for room. Dropping it leaves the line.
+#[derive(Debug)]
+#[must_use = "dropping it leaves the line"]
+pub(crate) struct Place<'a> {
+    mailbox: &'a Mailbox,
+    number: u64,
+}
+
+impl Place<'_> {
+    /// The deadline has passed. If there was no room until now, the slot hears of it.
+    pub(crate) fn leave(self) {}
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.mailbox.lock();
+        let Some(waiting) = state.line.remove(&self.number) else {
+            return;
+        };
+        // What stood behind it may be smaller.
+        let mut wakers = Vec::new();
+        let driver = state.let_in(&mut wakers);
+        drop(state);
+        wakers.extend(waiting.slot.answer(Err(no_room())));
+        wakers.into_iter().chain(driver).for_each(Waker::wake);
     }
 }
 
@@ -281,10 +385,25 @@ pub(crate) fn not_sent(error: &ConnectionError) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::{Wake, Waker},
+    };
+
     use bytes::Bytes;
     use wawo_protocol::{ConnectionError, MethodId, ServiceId};
 
-    use super::{Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken};
+    use super::{
+        Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, ReplySlot,
+    };
+    use crate::{
+        body::Body,
+        reply::{Canceller, ReplyFuture},
+        request::Request,
+    };
 
     fn command() -> Command {
         Command::Served(0)
@@ -339,7 +458,7 @@ mod tests {
         }
         push(&"x".repeat(MAX_BYTES)).unwrap();
         assert!(matches!(push("y"), Err(NotTaken::Full(()))));
-        mailbox.close(ConnectionError::ClosedHere);
+        mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
         assert!(matches!(push(""), Err(NotTaken::Closed(_))));
     }
 
@@ -354,26 +473,113 @@ mod tests {
         let _ = Bytes::new();
     }
 
+    /// A call of a service whose id tells it from others, and its answer.
+    fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (Place<'_>, Arc<ReplySlot>) {
+        let body = Body::One(Bytes::new());
+        let request = Request::by_id(ServiceId(id), MethodId(1), false, body);
+        let slot = Arc::new(ReplySlot::default());
+        (mailbox.line_up(request, bytes, slot.clone()), slot)
+    }
+
+    /// The ids of the calls among the commands.
+    fn taken(mailbox: &Mailbox) -> Vec<u32> {
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        let id = |command: &Command| match command {
+            Command::Call(request, _) => Some(request.service().0),
+            _ => None,
+        };
+        commands.iter().filter_map(id).collect()
+    }
+
+    fn is_full(mailbox: &Mailbox) -> bool {
+        matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_)))
+    }
+
+    #[test]
+    fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
+        let mailbox = Mailbox::new(usize::MAX);
+        mailbox.want(0, &mut Vec::new());
+        let waiting: Vec<_> = (0..10).map(|id| line_up(&mailbox, id, 0)).collect();
+        assert_eq!(taken(&mailbox), []);
+        mailbox.want(3, &mut Vec::new());
+        // What is in the mailbox already counts.
+        mailbox.want(3, &mut Vec::new());
+        assert_eq!(taken(&mailbox), [0, 1, 2]);
+        // Nobody passes by those who wait.
+        assert!(is_full(&mailbox));
+        mailbox.want(5, &mut Vec::new());
+        assert_eq!(taken(&mailbox), [3, 4, 5, 6, 7]);
+        mailbox.want(5, &mut Vec::new());
+        assert!(!is_full(&mailbox));
+        assert_eq!(taken(&mailbox), [8, 9]);
+        assert!(waiting.iter().all(|(_, slot)| !slot.is_gone()));
+    }
+
     #[tokio::test]
-    async fn who_waits_for_room_hears_of_it_and_of_the_end() {
-        let mailbox = std::sync::Arc::new(Mailbox::new(usize::MAX));
-        for end in [false, true] {
-            mailbox.set_full(true);
-            assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));
-            let waiting = tokio::spawn({
-                let mailbox = mailbox.clone();
-                async move { mailbox.room(0).await }
-            });
-            tokio::task::yield_now().await;
-            match end {
-                false => mailbox.set_full(false),
-                true => drop(mailbox.close(ConnectionError::ClosedHere)),
-            }
-            waiting.await.unwrap();
+    async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
+        let mailbox = Mailbox::new(usize::MAX);
+        mailbox.push(command(), MAX_BYTES - 10).unwrap();
+        let large = line_up(&mailbox, 1, 11);
+        let small = line_up(&mailbox, 2, 10);
+        let none = line_up(&mailbox, 3, 1);
+        large.0.leave();
+        assert_eq!(taken(&mailbox), [2]);
+        let reply = |slot| ReplyFuture::promised(slot, Arc::new(Nobody));
+        let status = reply(large.1).await.unwrap_err();
+        assert!(status.is_safe_to_retry(), "{status}");
+        // Whoever was let in has left nothing.
+        drop(small.0);
+        mailbox.want(MAX_COMMANDS, &mut Vec::new());
+        drop(none.0);
+        assert_eq!(taken(&mailbox), [3]);
+        assert!(!small.1.is_gone() && !none.1.is_gone());
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_the_end() {
+        let mailbox = Mailbox::new(usize::MAX);
+        mailbox.want(0, &mut Vec::new());
+        let before = line_up(&mailbox, 1, 0);
+        mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
+        let after = line_up(&mailbox, 2, 0);
+        for (_place, slot) in [before, after] {
+            let status = ReplyFuture::promised(slot, Arc::new(Nobody)).await;
+            let status = status.unwrap_err();
+            assert!(status.message().contains("not sent"), "{status}");
         }
         assert!(matches!(
             mailbox.push(command(), 0),
             Err(NotTaken::Closed(_))
         ));
+    }
+
+    #[test]
+    fn a_driver_that_sleeps_is_woken_by_what_is_let_in() {
+        let mailbox = Mailbox::new(usize::MAX);
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(flag.clone());
+        mailbox.push(command(), MAX_BYTES).unwrap();
+        let (large, _slot) = line_up(&mailbox, 1, 1);
+        let (_small, _slot) = line_up(&mailbox, 2, 0);
+        mailbox.lock().driver = Some(waker);
+        assert!(!flag.0.load(Ordering::Relaxed));
+        drop(large);
+        assert!(flag.0.load(Ordering::Relaxed));
+    }
+
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    struct Nobody;
+
+    impl Canceller for Nobody {
+        fn cancel(&self, _: &Arc<ReplySlot>) {}
     }
 }

@@ -11,7 +11,8 @@ use wawo::{Config, Limits};
 use crate::{
     attacks::{circles, claims, credit, crumbs, exhaustion, metadata, pings, pins, resets, unread},
     raw::Raw,
-    target::{Alone, Target, config},
+    target::{Alone, Target, builder, config},
+    wire::note,
 };
 
 #[global_allocator]
@@ -184,4 +185,37 @@ async fn small_things_hold_no_large_buffers() {
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_not_granted_stop_at_the_mailbox() {
     none_holds_more(least(), &UNGRANTED, WAITING_BYTES).await;
+}
+
+/// Heap that an idle connection may hold, here with what its raw peer has of it.
+const IDLE_BYTES: usize = 5 * KIB;
+
+/// A server has many connections to which nothing comes for now.
+#[tokio::test]
+async fn an_idle_connection_holds_little_also_after_a_burst() {
+    const PEERS: usize = 100;
+    let _turn = Alone::take().await;
+    let server = builder(Config::default()).0.bind("tcp://127.0.0.1:0").await;
+    let server = server.unwrap();
+    let address = server.addresses()[0].to_string();
+    let server = tokio::spawn(server.run());
+    let mut peers = Vec::with_capacity(PEERS + 1);
+    let mut before = 0;
+    for _ in 0..=PEERS {
+        let mut raw = Raw::over_tcp(&address).await;
+        raw.greet().await;
+        // More than one read takes.
+        raw.send(note("much").build().repeat(2_000)).await.unwrap();
+        raw.goes_on().await;
+        peers.push(raw);
+        // The first one makes what is there once.
+        if peers.len() == 1 {
+            before = ALLOCATOR.current_usage();
+        }
+    }
+    let each = (ALLOCATOR.current_usage() - before) / PEERS;
+    println!("{each} bytes each");
+    assert!(each <= IDLE_BYTES, "{each} bytes each");
+    drop(peers);
+    server.abort();
 }

@@ -1,7 +1,9 @@
 //! More callers than a connection takes calls.
 
-use futures::future::join_all;
-use wawo::{Config, Status};
+use std::{future::IntoFuture, pin::pin, sync::atomic::Ordering, time::Duration};
+
+use futures::{future::join_all, poll};
+use wawo::{Code, Config, Status};
 
 use crate::support::{EchoClient, message, pair_with};
 
@@ -23,4 +25,43 @@ async fn caller(echo: EchoClient) -> Result<(), Status> {
         echo.say(message("wait your turn")).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_for_room_and_is_not_polled_or_gives_up_holds_up_nobody() {
+    let (mut here, mut there) = (Config::default(), Config::default());
+    here.max_waiting_calls = 1;
+    there.limits.max_calls = 64;
+    let pair = pair_with(here, there).await;
+    let echo = EchoClient::new(&pair.to_server);
+    let held: Vec<_> = (0..64)
+        .map(|_| tokio::spawn(echo.act(message("hold")).into_future()))
+        .collect();
+    let all_begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 64;
+    pair.at_server.until(all_begun).await;
+    // One waits in the connection, one in the mailbox, and so these in the line.
+    let before = [1, 2].map(|_| tokio::spawn(echo.say(message("before")).into_future()));
+    tokio::task::yield_now().await;
+    let mut still = pin!(echo.say(message("still")).into_future());
+    assert!(poll!(&mut still).is_pending());
+    let late = echo.say(message("late")).timeout(Duration::from_millis(5));
+    let status = late.await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.is_safe_to_retry(), "{status}");
+    let mut gone = Box::pin(echo.say(message("gone")).into_future());
+    assert!(poll!(&mut gone).is_pending());
+    let last = tokio::spawn(echo.say(message("last")).into_future());
+    tokio::task::yield_now().await;
+    drop(gone);
+
+    pair.at_server.release.notify_waiters();
+    assert_eq!(last.await.unwrap().unwrap().data, "last");
+    // It was served when its turn came, all the same.
+    let Some(Ok(reply)) = futures::FutureExt::now_or_never(still) else {
+        panic!("the call before the last one is not over");
+    };
+    assert_eq!(reply.data, "still");
+    for call in held.into_iter().chain(before) {
+        call.await.unwrap().unwrap();
+    }
 }

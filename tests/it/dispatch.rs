@@ -1,10 +1,18 @@
 //! What a caller hears when a call cannot be served.
 
+use std::{
+    sync::{Arc, Mutex},
+    task,
+};
+
 use bytes::Bytes;
 use tower::{Service, ServiceExt};
-use wawo::{Body, Code, Config, MethodId, Peer, Request, ServiceId, Status, Streaming};
+use wawo::{
+    Body, Code, Config, MethodId, Peer, ReplyFuture, Request, Response, Result, Serve, Server,
+    ServiceDescriptor, ServiceId, Status, Streaming,
+};
 
-use crate::support::{EchoClient, echo_service, message, pair, pair_with};
+use crate::support::{EchoClient, EchoServer, Parrot, echo_service, message, pair, pair_with};
 
 async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
     let request = Request::by_id(ServiceId(service), MethodId(method), false, body);
@@ -13,10 +21,13 @@ async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
     reply.expect_err("the call cannot be served")
 }
 
+fn nothing() -> Body {
+    Body::One(Bytes::new())
+}
+
 #[tokio::test]
 async fn an_unknown_service_or_method_is_named() {
     let pair = pair().await;
-    let nothing = || Body::One(Bytes::new());
     let status = call(&pair.to_server, 8, 1, nothing()).await;
     assert_eq!(status.code(), Code::Unimplemented);
     assert_eq!(status.message(), "no service with id 8 is served here");
@@ -91,4 +102,93 @@ async fn a_reply_over_the_limit_of_the_caller_is_refused_by_its_handler_side() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     let text = "the reply has a message of 100005 bytes; the peer takes at most 100000";
     assert!(status.message().starts_with(text), "{status}");
+}
+
+#[tokio::test]
+async fn a_connection_has_its_own_clones_of_the_services_that_it_calls_and_of_no_others() {
+    let clones = Clones::default();
+    let mut server = Server::builder();
+    for id in 1..=300 {
+        server = server.add_service(Counted::new(id, &clones));
+    }
+    let mut server = server.build().unwrap();
+    let mut peers = Vec::new();
+    clones.lock().unwrap().clear();
+    for _ in 0..2 {
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        server.accept_over(there).unwrap();
+        peers.push(Peer::builder("").connect_over(here).await.unwrap());
+    }
+    assert!(clones.lock().unwrap().is_empty());
+    for peer in &mut peers {
+        for id in [300, 1, 150, 1, 300] {
+            let request = Request::by_id(ServiceId(id), MethodId(1), false, nothing());
+            peer.ready().await.unwrap().call(request).await.unwrap();
+        }
+        let status = call(peer, 301, 1, nothing()).await;
+        assert_eq!(status.code(), Code::Unimplemented);
+    }
+    // In the order of their first calls; the same clone answers again.
+    let of_a_connection = [(300, 2), (1, 2), (150, 1)];
+    assert_eq!(*clones.lock().unwrap(), [of_a_connection; 2].concat());
+}
+
+/// Of each clone that was made: the service, and how often the clone was called.
+type Clones = Arc<Mutex<Vec<(u32, usize)>>>;
+
+/// A service that knows its clones.
+struct Counted {
+    inner: EchoServer<Parrot>,
+    descriptor: &'static ServiceDescriptor,
+    clones: Clones,
+    /// Where this one stands among them.
+    index: Option<usize>,
+}
+
+impl Counted {
+    fn new(id: u32, clones: &Clones) -> Self {
+        let name = format!("tests.Counted{id}").leak();
+        let methods = echo_service::SERVICE.methods();
+        Self {
+            inner: EchoServer::new(Parrot::default()),
+            descriptor: Box::leak(Box::new(ServiceDescriptor::new(name, id, 0, methods))),
+            clones: clones.clone(),
+            index: None,
+        }
+    }
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        let mut clones = self.clones.lock().unwrap();
+        clones.push((self.descriptor.id().0, 0));
+        Self {
+            inner: self.inner.clone(),
+            descriptor: self.descriptor,
+            clones: self.clones.clone(),
+            index: Some(clones.len() - 1),
+        }
+    }
+}
+
+impl Service<Request> for Counted {
+    type Response = Response;
+    type Error = Status;
+    type Future = ReplyFuture;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<()>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ReplyFuture {
+        let index = self.index.expect("the table itself is not called");
+        self.clones.lock().unwrap()[index].1 += 1;
+        self.inner.call(request)
+    }
+}
+
+impl Serve for Counted {
+    fn descriptor(&self) -> &'static ServiceDescriptor {
+        self.descriptor
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     world::{one_thread, over_memory, parrot},
 };
 
-const CALLERS: [usize; 5] = [100, 1_000, 5_000, 10_000, 20_000];
+const CALLERS: [usize; 6] = [100, 1_000, 5_000, 10_000, 20_000, 50_000];
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("callers", &[]);

@@ -1,6 +1,6 @@
 //! The limits of one end of a connection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -211,7 +211,7 @@ pub struct Config {
     /// layers above. So peers that call each other in a circle stop. Default 16.
     pub max_call_depth: u32,
     /// Calls and one-way messages of ours that may wait for the other side's limits.
-    /// Default 16,384.
+    /// Default 16,384, at least 1.
     pub max_waiting_calls: usize,
     /// Who we say that we are, at most 255 bytes of UTF-8. Default empty.
     pub identity: String,
@@ -247,13 +247,33 @@ impl Config {
         if self.keep_alive_interval < MIN_PING_INTERVAL {
             return Err(ConfigError::KeepAliveInterval(self.keep_alive_interval));
         }
+        if self.max_waiting_calls == 0 {
+            return Err(ConfigError::NoWaitingCalls);
+        }
         Ok(())
     }
 }
 
 impl Config {
     /// The same with times that can be added to any instant.
-    pub(crate) fn clamped(mut self) -> Self {
+    pub(crate) fn clamped(mut self: Arc<Self>) -> Arc<Self> {
+        let times = [
+            self.handshake_timeout,
+            self.keep_alive_interval,
+            self.keep_alive_timeout,
+            self.packet_timeout,
+            self.write_timeout,
+            self.stall_timeout,
+        ];
+        let calls = self.default_timeout.into_iter().chain(self.max_timeout);
+        // Else it stays shared.
+        if times.into_iter().chain(calls).any(|time| time > NEVER) {
+            Arc::make_mut(&mut self).clamp();
+        }
+        self
+    }
+
+    fn clamp(&mut self) {
         for time in [
             &mut self.handshake_timeout,
             &mut self.keep_alive_interval,
@@ -267,7 +287,6 @@ impl Config {
         for time in [&mut self.default_timeout, &mut self.max_timeout] {
             *time = time.map(|time| time.min(NEVER));
         }
-        self
     }
 }
 
@@ -341,6 +360,9 @@ pub enum ConfigError {
     /// Pings would come more often than a peer must take them.
     #[error("keep_alive_interval is {0:?}; it must be at least {MIN_PING_INTERVAL:?}")]
     KeepAliveInterval(Duration),
+    /// No call of ours could ever be started.
+    #[error("max_waiting_calls is 0; it must be at least 1")]
+    NoWaitingCalls,
 }
 
 #[cfg(test)]
@@ -373,6 +395,20 @@ mod tests {
             config.check().unwrap_err().to_string(),
             "keep_alive_interval is 999ms; it must be at least 1s"
         );
+    }
+
+    #[test]
+    fn a_call_must_be_able_to_wait() {
+        let mut config = Config {
+            max_waiting_calls: 0,
+            ..Config::default()
+        };
+        assert_eq!(
+            config.check().unwrap_err().to_string(),
+            "max_waiting_calls is 0; it must be at least 1"
+        );
+        config.max_waiting_calls = 1;
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod overdue;
 mod plain;
 mod strikes;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 
@@ -59,7 +59,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection<T> {
     side: Side,
-    config: Config,
+    config: Arc<Config>,
     phase: Phase,
     /// What the other side takes: the minimum until its hello is here.
     peer: Limits,
@@ -150,12 +150,18 @@ const SMALL_CREDIT_BYTES: u32 = 1024;
 const MIN_PROGRESS_BYTES: u64 = 4 * 1024;
 
 impl<T> Connection<T> {
-    /// Begins a connection: preface and hello are the first of its output.
+    /// Begins a connection: preface and hello are the first of its output. Connections can share a
+    /// configuration.
     ///
     /// # Errors
     ///
     /// If a setting is out of its range.
-    pub fn new(side: Side, config: Config, now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(
+        side: Side,
+        config: impl Into<Arc<Config>>,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
+        let config = config.into();
         config.check()?;
         let config = config.clamped();
         let mut output = Output::default();
@@ -686,11 +692,21 @@ impl<T> Connection<T> {
         self.waiting.len() + self.waiting_one_way.len()
     }
 
+    /// How many more calls a driver should start for now: fewer the more of them wait for room under
+    /// the limits of the other side.
+    pub fn wanted_calls(&self) -> usize {
+        if self.waiting_bytes >= CONGESTED_BYTES {
+            return 0;
+        }
+        let most = self.waiting.len().max(self.waiting_one_way.len());
+        let half = self.config.max_waiting_calls.div_ceil(2);
+        half.saturating_sub(most)
+    }
+
     /// Whether so much waits for room under the limits of the other side that a driver should
     /// start no more calls for now.
     pub fn is_congested(&self) -> bool {
-        let most = self.waiting.len().max(self.waiting_one_way.len());
-        self.waiting_bytes >= CONGESTED_BYTES || 2 * most >= self.config.max_waiting_calls
+        self.wanted_calls() == 0
     }
 
     /// Message bytes that fit beside the largest fixed part of a packet.

@@ -297,7 +297,7 @@ impl<T> Connection<T> {
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let limits = self.config.limits;
-        let message_limits = MessageLimits::from(&self.config);
+        let message_limits = MessageLimits::from(&*self.config);
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return Ok(None);
         };

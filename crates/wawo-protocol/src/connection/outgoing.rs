@@ -446,7 +446,7 @@ impl<T> Connection<T> {
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         self.strikes.useful();
-        let limits = MessageLimits::from(&self.config);
+        let limits = MessageLimits::from(&*self.config);
         let window = self.config.limits.initial_credit_bytes;
         let ours = find(&mut self.ours, id, "message")?;
         if ours.token.is_none() {
