@@ -9,14 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     task::JoinHandle,
     time::{Sleep, timeout},
 };
 use tokio_util::io::poll_read_buf;
-use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
+use wawo_protocol::{
+    CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side,
+    packet::{self, HEAD_BYTES},
+};
 
 use crate::{
     peer::{
@@ -44,6 +47,8 @@ pub(crate) struct Driver {
     shelf: Shelf,
     /// How much the next read has room for.
     read_bytes: usize,
+    /// The length of the last large packet that came, up to a limit.
+    packet_bytes: usize,
     pub(crate) connection: Connection<Outgoing>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) service: BoxService,
@@ -75,6 +80,14 @@ const MIN_READ_BYTES: usize = 4 * 1024;
 
 /// Reads that fill their room get twice as much the next time, up to this.
 const MAX_READ_BYTES: usize = 128 * 1024;
+
+/// A packet from this length on is read into a buffer of its own, with nothing behind it but the
+/// head of the next.
+const LARGE_PACKET_BYTES: usize = 16 * 1024;
+
+/// The buffer for a large packet is at most so many times what has come of it, or as large as one
+/// that came before it: nothing is allocated for a length that was only stated.
+const MAX_ROOM: usize = 8;
 
 /// How much to read after a read that filled its room.
 fn larger(read_bytes: usize) -> usize {
@@ -118,6 +131,7 @@ pub(crate) fn start(
         buffer_bytes: 0,
         shelf: Shelf::default(),
         read_bytes: MIN_READ_BYTES,
+        packet_bytes: 0,
         connection,
         shared,
         service,
@@ -258,6 +272,26 @@ impl Driver {
 
     /// Reads once; `false` if there is nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        let transport = Pin::new(&mut self.transport.0);
+        if let Some(mut room) = self.connection.landing(&mut self.input) {
+            let polled = poll_read_buf(transport, cx, &mut room);
+            return self.has_read(polled);
+        }
+        let polled = match self.rest_of_large() {
+            Some(missing) => self.read_rest(cx, missing),
+            None => self.read_any(cx),
+        };
+        self.has_read(polled)
+    }
+
+    /// What is missing of a large packet that the input begins with.
+    fn rest_of_large(&self) -> Option<usize> {
+        let missing = packet::missing(&self.input)?;
+        (self.input.len() + missing >= LARGE_PACKET_BYTES).then_some(missing)
+    }
+
+    /// Reads whatever comes.
+    fn read_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let before = self.input.capacity();
         self.input.reserve(self.read_bytes);
         if self.input.capacity() > before {
@@ -265,7 +299,41 @@ impl Driver {
         }
         let room = self.input.capacity() - self.input.len();
         let transport = Pin::new(&mut self.transport.0);
-        match poll_read_buf(transport, cx, &mut self.input) {
+        let polled = poll_read_buf(transport, cx, &mut self.input);
+        if matches!(polled, Poll::Ready(Ok(read)) if read == room) {
+            self.read_bytes = larger(self.read_bytes);
+        }
+        polled
+    }
+
+    /// Reads the rest of a large packet, as far as there may be room for it.
+    fn read_rest(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<io::Result<usize>> {
+        let here = self.input.len();
+        let most = (MAX_ROOM * here)
+            .max(self.packet_bytes)
+            .max(self.read_bytes);
+        let room = (missing + HEAD_BYTES).min(most);
+        if !self.input.try_reclaim(room) {
+            let whole = here + missing + HEAD_BYTES;
+            let reused = self.connection.reuse_buffer(whole);
+            let (mut own, size) =
+                reused.unwrap_or_else(|| (BytesMut::with_capacity(here + room), here + room));
+            own.extend_from_slice(&self.input);
+            let before = std::mem::replace(&mut self.input, own);
+            let size = std::mem::replace(&mut self.buffer_bytes, size);
+            self.connection.keep_buffer(before, size);
+        }
+        let transport = Pin::new(&mut self.transport.0);
+        let polled = poll_read_buf(transport, cx, &mut (&mut self.input).limit(room));
+        if matches!(polled, Poll::Ready(Ok(read)) if read >= missing) {
+            self.packet_bytes = (here + missing).min(MAX_READ_BYTES);
+        }
+        polled
+    }
+
+    /// What a read has brought.
+    fn has_read(&mut self, polled: Poll<io::Result<usize>>) -> Result<bool, ConnectionError> {
+        match polled {
             Poll::Pending => {
                 // What an idle connection holds is given back with the next read.
                 self.read_bytes = MIN_READ_BYTES;
@@ -276,12 +344,7 @@ impl Driver {
                 let text = "it ended without a close packet";
                 Err(lost(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
             }
-            Poll::Ready(Ok(read)) => {
-                if read == room {
-                    self.read_bytes = larger(self.read_bytes);
-                }
-                Ok(true)
-            }
+            Poll::Ready(Ok(_)) => Ok(true),
             Poll::Ready(Err(error)) => Err(lost(error)),
         }
     }

@@ -4,12 +4,14 @@
 mod budget;
 mod receiving;
 mod sending;
+mod spares;
 mod table;
 
 pub use crate::call::budget::MESSAGE_COST_BYTES;
 pub(crate) use crate::call::{
     budget::{Granted, Spending, cost},
-    receiving::{MessageLimits, Received, Receiving},
+    receiving::{Joined, MessageLimits, Received, Receiving},
     sending::{Next, Sending, add_credit},
+    spares::Spares,
     table::Table,
 };
