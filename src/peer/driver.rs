@@ -22,6 +22,7 @@ use wawo_protocol::{
 };
 
 use crate::{
+    codec::buffers,
     peer::{
         Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
         incoming::Incoming,
@@ -49,6 +50,8 @@ pub(crate) struct Driver {
     read_bytes: usize,
     /// The length of the last large packet that came, up to a limit.
     packet_bytes: usize,
+    /// The last read was for a large packet alone.
+    is_large: bool,
     pub(crate) connection: Connection<Outgoing>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) service: BoxService,
@@ -84,6 +87,9 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 /// A packet from this length on is read into a buffer of its own, with nothing behind it but the
 /// head of the next.
 const LARGE_PACKET_BYTES: usize = 16 * 1024;
+
+/// So many reads for large packets are answered together, so that a peer waits little for the first.
+const LARGE_READS: usize = 4;
 
 /// The buffer for a large packet is at most so many times what has come of it, or as large as one
 /// that came before it: nothing is allocated for a length that was only stated.
@@ -132,6 +138,7 @@ pub(crate) fn start(
         shelf: Shelf::default(),
         read_bytes: MIN_READ_BYTES,
         packet_bytes: 0,
+        is_large: false,
         connection,
         shared,
         service,
@@ -187,11 +194,7 @@ impl Driver {
             Ok(wrote) => wrote,
             Err(error) => return Err(self.read_out(cx, error)),
         };
-        let read = self.read(cx)?;
-        // Writing makes room, which streams wait for.
-        if read || self.connection.has_events() {
-            self.handle_events(cx, clock())?;
-        }
+        let read = self.read_on(cx)?;
         if self.shared.mailbox.poll(cx) {
             if !self.has_gathered {
                 self.has_gathered = true;
@@ -212,6 +215,25 @@ impl Driver {
             true => Ok(Turn::Again),
             false => Ok(Turn::Wait),
         }
+    }
+
+    /// Reads once and acts on it, or a few times if it is large: what is read in parts is answered
+    /// in one write.
+    fn read_on(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        let mut has_read = false;
+        for _ in 0..LARGE_READS {
+            self.is_large = false;
+            let read = self.read(cx)?;
+            has_read |= read;
+            // Writing makes room, which streams wait for.
+            if read || self.connection.has_events() {
+                self.handle_events(cx, clock())?;
+            }
+            if !read || !self.is_large {
+                break;
+            }
+        }
+        Ok(has_read)
     }
 
     /// The transport takes nothing more. What has come over it is heard all the same: replies,
@@ -274,7 +296,14 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let transport = Pin::new(&mut self.transport.0);
         if let Some(mut room) = self.connection.landing(&mut self.input) {
+            self.is_large = true;
             let polled = poll_read_buf(transport, cx, &mut room);
+            if self.buffer_bytes >= LARGE_PACKET_BYTES {
+                // Of what comes behind it, only so much is read that it is no loss to copy it.
+                let before = std::mem::take(&mut self.input);
+                let size = std::mem::take(&mut self.buffer_bytes);
+                self.connection.keep_buffer(before, size);
+            }
             return self.has_read(polled);
         }
         let polled = match self.rest_of_large() {
@@ -308,6 +337,7 @@ impl Driver {
 
     /// Reads the rest of a large packet, as far as there may be room for it.
     fn read_rest(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<io::Result<usize>> {
+        self.is_large = true;
         let here = self.input.len();
         let most = (MAX_ROOM * here)
             .max(self.packet_bytes)
@@ -382,6 +412,7 @@ impl Driver {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
+        buffers::release();
         let result = self.connection.handle_timeout(now);
         self.handle_events(cx, now)?;
         result
@@ -511,6 +542,7 @@ impl Driver {
         if matches!(error, ConnectionError::Lost(_)) {
             self.connection.lost();
         }
+        buffers::release();
         self.count_drained();
         let commands = self.shared.mailbox.close(error.clone());
         for (call, sent) in self.connection.take_calls() {

@@ -7,11 +7,10 @@ mod sending;
 mod spares;
 mod table;
 
-pub use crate::call::budget::MESSAGE_COST_BYTES;
+pub use crate::call::{budget::MESSAGE_COST_BYTES, spares::Spares};
 pub(crate) use crate::call::{
     budget::{Granted, Spending, cost},
     receiving::{Joined, MessageLimits, Received, Receiving},
     sending::{Next, Sending, add_credit},
-    spares::Spares,
     table::Table,
 };

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 /// A few buffers, each with a handle of ours on it. One can be used again when nobody else has
 /// a part of it.
 #[derive(Debug, Default)]
-pub(crate) struct Spares {
+pub struct Spares {
     kept: VecDeque<Spare>,
     /// The size of all of them.
     bytes: usize,
@@ -41,15 +41,25 @@ const MAX_EXCESS: usize = 4;
 const KEEP_FOR: Duration = Duration::from_secs(1);
 
 impl Spares {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self {
+            kept: VecDeque::new(),
+            bytes: 0,
+            used: None,
+            now: None,
+        }
+    }
+
     /// Tells the time.
-    pub(crate) fn at(&mut self, now: Instant) -> &mut Self {
+    pub fn at(&mut self, now: Instant) -> &mut Self {
         self.now = Some(now);
         self
     }
 
     /// Keeps a handle on a buffer of so many bytes. What it holds is lost; others may have parts
     /// of the buffer.
-    pub(crate) fn keep(&mut self, mut buffer: BytesMut, size: usize) {
+    pub fn keep(&mut self, mut buffer: BytesMut, size: usize) {
         if !(MIN_SPARE_BYTES..=MAX_SPARE_BYTES).contains(&size) {
             return;
         }
@@ -66,7 +76,7 @@ impl Spares {
 
     /// An empty buffer with room for so many bytes, and its size, if there is one that fits and
     /// that nobody uses.
-    pub(crate) fn reuse(&mut self, room: usize) -> Option<(BytesMut, usize)> {
+    pub fn reuse(&mut self, room: usize) -> Option<(BytesMut, usize)> {
         let fits = room..=room.saturating_add(room / MAX_EXCESS);
         let mut spares = self.kept.iter_mut();
         let found = spares
@@ -78,13 +88,13 @@ impl Spares {
     }
 
     /// When to [`release`](Self::release), if nothing is used until then.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let used = self.used.filter(|_| !self.kept.is_empty());
         used.map(|used| used + KEEP_FOR)
     }
 
     /// Gives back what has not been used for a while.
-    pub(crate) fn release(&mut self, now: Instant) {
+    pub fn release(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             *self = Self::default();
         }
