@@ -1,5 +1,7 @@
 //! Typed messages to bytes and back.
 
+pub(crate) mod buffers;
+
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -61,7 +63,11 @@ pub struct Prost;
 #[diagnostic::do_not_recommend]
 impl<T: prost::Message + Default> Codec<T> for Prost {
     fn encode(self, message: &T) -> Bytes {
-        message.encode_to_vec().into()
+        let length = message.encoded_len();
+        match length < buffers::LARGE_BYTES {
+            true => message.encode_to_vec().into(),
+            false => buffers::write(length, |buffer| message.encode_raw(buffer)),
+        }
     }
 
     fn encode_to(self, message: &T, buffer: &mut BytesMut) {

@@ -10,16 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     task::JoinHandle,
     time::{Sleep, timeout},
 };
 use tokio_util::io::poll_read_buf;
-use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
+use wawo_protocol::{
+    CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side,
+    packet::{self, HEAD_BYTES},
+};
 
 use crate::{
+    codec::buffers,
     peer::{
         Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
         incoming::Incoming,
@@ -45,6 +49,10 @@ pub(crate) struct Driver {
     shelf: Shelf,
     /// How much the next read has room for.
     read_bytes: usize,
+    /// The length of the last large packet that came, up to a limit.
+    packet_bytes: usize,
+    /// The last read was for a large packet alone.
+    is_large: bool,
     pub(crate) connection: Connection<Outgoing>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) service: BoxService,
@@ -86,6 +94,17 @@ thread_local! {
 
 /// Reads that fill their room get twice as much the next time, up to this.
 const MAX_READ_BYTES: usize = 128 * 1024;
+
+/// A packet from this length on is read into a buffer of its own, with nothing behind it but the
+/// head of the next.
+const LARGE_PACKET_BYTES: usize = 16 * 1024;
+
+/// So many reads for large packets are answered together, so that a peer waits little for the first.
+const LARGE_READS: usize = 4;
+
+/// The buffer for a large packet is at most so many times what has come of it, or as large as one
+/// that came before it: nothing is allocated for a length that was only stated.
+const MAX_ROOM: usize = 8;
 
 /// How much to read after a read that filled its room.
 fn larger(read_bytes: usize) -> usize {
@@ -129,6 +148,8 @@ pub(crate) fn start(
         buffer_bytes: 0,
         shelf: Shelf::default(),
         read_bytes: MIN_READ_BYTES,
+        packet_bytes: 0,
+        is_large: false,
         connection,
         shared,
         service,
@@ -184,11 +205,7 @@ impl Driver {
             Ok(wrote) => wrote,
             Err(error) => return Err(self.read_out(cx, error)),
         };
-        let read = self.read(cx)?;
-        // Writing makes room, which streams wait for.
-        if read || self.connection.has_events() {
-            self.handle_events(cx, clock())?;
-        }
+        let read = self.read_on(cx)?;
         if self.shared.mailbox.poll(cx) {
             if !self.has_gathered {
                 self.has_gathered = true;
@@ -209,6 +226,25 @@ impl Driver {
             true => Ok(Turn::Again),
             false => Ok(Turn::Wait),
         }
+    }
+
+    /// Reads once and acts on it, or a few times if it is large: what is read in parts is answered
+    /// in one write.
+    fn read_on(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        let mut has_read = false;
+        for _ in 0..LARGE_READS {
+            self.is_large = false;
+            let read = self.read(cx)?;
+            has_read |= read;
+            // Writing makes room, which streams wait for.
+            if read || self.connection.has_events() {
+                self.handle_events(cx, clock())?;
+            }
+            if !read || !self.is_large {
+                break;
+            }
+        }
+        Ok(has_read)
     }
 
     /// The transport takes nothing more. What has come over it is heard all the same: replies,
@@ -275,17 +311,75 @@ impl Driver {
 
     /// Reads once; `false` if there is nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
-        let is_idle = self.input.is_empty() && self.read_bytes == MIN_READ_BYTES;
-        let (room, read) = match is_idle {
-            true => (SCRATCH_BYTES, self.read_to_scratch(cx)),
-            false => {
-                self.reserve(self.read_bytes);
-                let room = self.input.capacity() - self.input.len();
-                let transport = Pin::new(&mut self.transport.0);
-                (room, poll_read_buf(transport, cx, &mut self.input))
+        let transport = Pin::new(&mut self.transport.0);
+        if let Some(mut room) = self.connection.landing(&mut self.input) {
+            self.is_large = true;
+            let polled = poll_read_buf(transport, cx, &mut room);
+            if self.buffer_bytes >= LARGE_PACKET_BYTES {
+                // Of what comes behind it, only so much is read that it is no loss to copy it.
+                let before = std::mem::take(&mut self.input);
+                let size = std::mem::take(&mut self.buffer_bytes);
+                self.connection.keep_buffer(before, size);
             }
+            return self.has_read(polled);
+        }
+        let polled = match self.rest_of_large() {
+            Some(missing) => self.read_rest(cx, missing),
+            None => self.read_any(cx),
         };
-        match read {
+        self.has_read(polled)
+    }
+
+    /// What is missing of a large packet that the input begins with.
+    fn rest_of_large(&self) -> Option<usize> {
+        let missing = packet::missing(&self.input)?;
+        (self.input.len() + missing >= LARGE_PACKET_BYTES).then_some(missing)
+    }
+
+    /// Reads whatever comes.
+    fn read_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.is_empty() && self.read_bytes == MIN_READ_BYTES {
+            return self.read_to_scratch(cx);
+        }
+        self.reserve(self.read_bytes);
+        let room = self.input.capacity() - self.input.len();
+        let transport = Pin::new(&mut self.transport.0);
+        let polled = poll_read_buf(transport, cx, &mut self.input);
+        if matches!(polled, Poll::Ready(Ok(read)) if read == room) {
+            self.read_bytes = larger(self.read_bytes);
+        }
+        polled
+    }
+
+    /// Reads the rest of a large packet, as far as there may be room for it.
+    fn read_rest(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<io::Result<usize>> {
+        self.is_large = true;
+        let here = self.input.len();
+        let most = (MAX_ROOM * here)
+            .max(self.packet_bytes)
+            .max(self.read_bytes);
+        let room = (missing + HEAD_BYTES).min(most);
+        if !self.input.try_reclaim(room) {
+            let whole = here + missing + HEAD_BYTES;
+            let reused = self.connection.reuse_buffer(whole);
+            let (mut own, size) =
+                reused.unwrap_or_else(|| (BytesMut::with_capacity(here + room), here + room));
+            own.extend_from_slice(&self.input);
+            let before = std::mem::replace(&mut self.input, own);
+            let size = std::mem::replace(&mut self.buffer_bytes, size);
+            self.connection.keep_buffer(before, size);
+        }
+        let transport = Pin::new(&mut self.transport.0);
+        let polled = poll_read_buf(transport, cx, &mut (&mut self.input).limit(room));
+        if matches!(polled, Poll::Ready(Ok(read)) if read >= missing) {
+            self.packet_bytes = (here + missing).min(MAX_READ_BYTES);
+        }
+        polled
+    }
+
+    /// What a read has brought.
+    fn has_read(&mut self, polled: Poll<io::Result<usize>>) -> Result<bool, ConnectionError> {
+        match polled {
             Poll::Pending => {
                 self.read_bytes = MIN_READ_BYTES;
                 self.shelf.clear();
@@ -299,15 +393,7 @@ impl Driver {
                 let text = "it ended without a close packet";
                 Err(lost(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
             }
-            Poll::Ready(Ok(read)) => {
-                if read == room {
-                    self.read_bytes = larger(match is_idle {
-                        true => SCRATCH_BYTES,
-                        false => self.read_bytes,
-                    });
-                }
-                Ok(true)
-            }
+            Poll::Ready(Ok(_)) => Ok(true),
             Poll::Ready(Err(error)) => Err(lost(error)),
         }
     }
@@ -324,6 +410,9 @@ impl Driver {
         if !read.is_empty() {
             self.reserve(read.len());
             self.input.extend_from_slice(read);
+        }
+        if read.len() == SCRATCH_BYTES {
+            self.read_bytes = larger(SCRATCH_BYTES);
         }
         let polled = polled.map_ok(|()| read.len());
         SCRATCH.set(scratch);
@@ -378,6 +467,7 @@ impl Driver {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
+        buffers::release();
         let result = self.connection.handle_timeout(now);
         self.handle_events(cx, now)?;
         result
@@ -511,6 +601,7 @@ impl Driver {
         if matches!(error, ConnectionError::Lost(_)) {
             self.connection.lost();
         }
+        buffers::release();
         self.count_drained();
         let commands = self.shared.mailbox.close(error, &mut self.wakers);
         for (call, sent) in self.connection.take_calls() {

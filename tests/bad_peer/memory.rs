@@ -30,8 +30,8 @@ fn bound(config: &Config) -> usize {
         + of(limits.reply_credit_bytes)
         + 2 * of(limits.max_message_bytes);
     let calls = of(limits.max_calls) * (of(limits.max_metadata_bytes) + 4 * KIB);
-    let (outboxes, output_and_mailbox) = (MIB, 8 * MIB);
-    messages + calls + outboxes + output_and_mailbox + read_buffers(config)
+    let (outboxes, output_and_mailbox, spare_buffers) = (MIB, 8 * MIB, 8 * MIB);
+    messages + calls + outboxes + output_and_mailbox + spare_buffers + read_buffers(config)
 }
 
 /// A packet that is coming in, while the buffer for it doubles, and one read.

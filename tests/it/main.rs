@@ -18,6 +18,7 @@ mod events;
 mod faults;
 mod framed;
 mod in_process;
+mod large;
 mod layers;
 mod mixed;
 mod peers;

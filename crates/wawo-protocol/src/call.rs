@@ -4,12 +4,13 @@
 mod budget;
 mod receiving;
 mod sending;
+mod spares;
 mod table;
 
-pub use crate::call::budget::MESSAGE_COST_BYTES;
+pub use crate::call::{budget::MESSAGE_COST_BYTES, spares::Spares};
 pub(crate) use crate::call::{
     budget::{Granted, Spending, cost},
-    receiving::{MessageLimits, Received, Receiving},
+    receiving::{Joined, MessageLimits, Received, Receiving},
     sending::{Next, Sending, add_credit},
     table::Table,
 };

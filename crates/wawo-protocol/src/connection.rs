@@ -3,6 +3,7 @@
 mod event;
 mod incoming;
 mod keep_alive;
+mod landing;
 mod outgoing;
 mod overdue;
 mod plain;
@@ -18,12 +19,13 @@ pub use crate::connection::{
     outgoing::StartedCall,
 };
 use crate::{
-    call::{Granted, MESSAGE_COST_BYTES, Receiving, Spending, Table, cost},
+    call::{Granted, MESSAGE_COST_BYTES, Receiving, Spares, Spending, Table, cost},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
         incoming::TheirCall,
         keep_alive::KeepAlive,
+        landing::Landing,
         outgoing::{OurCall, Waiting},
         strikes::Strikes,
     },
@@ -107,6 +109,9 @@ pub struct Connection<T> {
     next_deadline: Option<Instant>,
     /// What was left of the input when it was last looked at: the start of a packet.
     unread: usize,
+    /// The packet that is read past the input.
+    landing: Option<Box<Landing>>,
+    spares: Spares,
     /// Since when a packet has been incomplete.
     partial_since: Option<Instant>,
     /// Since when the transport has taken too little, and how much it had taken then.
@@ -197,6 +202,8 @@ impl<T> Connection<T> {
             has_withheld: false,
             next_deadline: None,
             unread: 0,
+            landing: None,
+            spares: Spares::default(),
             partial_since: None,
             blocked_since: None,
             now,
@@ -219,7 +226,8 @@ impl<T> Connection<T> {
     ) -> Result<Option<Event<T>>, ConnectionError> {
         self.now = now;
         // Any byte shows that the other side lives, also one of a large packet on its way.
-        if input.len() > self.unread {
+        let landing = self.landing.as_mut();
+        if input.len() > self.unread || landing.is_some_and(|landing| landing.has_grown()) {
             self.keep_alive.heard(now);
         }
         loop {
@@ -303,9 +311,12 @@ impl<T> Connection<T> {
             self.phase = Phase::ExpectHello;
         }
         loop {
-            let packet = packet::decode(input, &self.config.limits);
+            let packet = match self.landing.is_some() {
+                true => Ok(self.landed(input)),
+                false => packet::decode(input, &self.config.limits),
+            };
             let Some(packet) = packet.map_err(ConnectionError::PeerMisbehaved)? else {
-                if !input.is_empty() {
+                if !input.is_empty() || self.landing.is_some() {
                     self.partial_since.get_or_insert(now);
                 }
                 return Ok(None);
@@ -440,7 +451,8 @@ impl<T> Connection<T> {
         let packet = self.partial_since.map(|at| at + self.config.packet_timeout);
         let write = self.blocked_since;
         let write = write.map(|(at, _)| at + self.config.write_timeout);
-        [Some(keep_alive), self.next_deadline, packet, write]
+        let spares = self.spares.poll_timeout();
+        [Some(keep_alive), self.next_deadline, packet, write, spares]
             .into_iter()
             .flatten()
             .min()
@@ -458,6 +470,7 @@ impl<T> Connection<T> {
         if self.phase == Phase::Closed {
             return Ok(());
         }
+        self.spares.release(now);
         if self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.expire_calls(now);
         }

@@ -71,7 +71,7 @@ mod output;
 pub mod packet;
 
 pub use crate::{
-    call::MESSAGE_COST_BYTES,
+    call::{MESSAGE_COST_BYTES, Spares},
     code::{CloseCode, Code},
     config::{
         Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,

@@ -21,10 +21,12 @@ mod run;
 
 use bytes::Bytes;
 
-pub(crate) use crate::packet::decode::{PlainCall, plain_call, plain_message, plain_reply};
+pub(crate) use crate::packet::decode::{
+    ChunkHead, PlainCall, partial_chunk, plain_call, plain_message, plain_reply,
+};
 pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_chunk, put_reply};
 pub use crate::packet::{
-    decode::{PREFACE, decode, decode_preface},
+    decode::{PREFACE, decode, decode_preface, missing},
     head::HEAD_BYTES,
     notes::Notes,
     run::{Messages, Run},

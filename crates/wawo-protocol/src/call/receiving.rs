@@ -2,7 +2,13 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{config::Config, error::PeerMisbehaved, id::CallId, packet::Chunk};
+use crate::{
+    call::Spares,
+    config::Config,
+    error::PeerMisbehaved,
+    id::CallId,
+    packet::{Chunk, HEAD_BYTES},
+};
 
 /// The receiving half of a direction.
 ///
@@ -42,13 +48,64 @@ pub(crate) enum Received {
 #[derive(Debug)]
 struct Partial {
     total: u32,
-    bytes: BytesMut,
+    /// Bytes in whole chunks.
+    arrived: usize,
+    joined: Joined,
+    /// The length of a chunk that is in `joined` already.
+    landed: usize,
     small_chunks: u32,
 }
 
-/// The first allocation for a message in chunks is at most so many times its first chunk,
-/// whatever its stated length: memory grows with what has come, never with what is claimed.
-const FIRST_CHUNKS: usize = 4;
+/// The chunks of a message, one after the other in the buffer that the message is to have.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) bytes: BytesMut,
+    /// The size of the allocation that `bytes` is.
+    size: usize,
+    /// The most room that it may need: for the message, and for the head that is read behind it.
+    most: usize,
+}
+
+/// A buffer for a message in chunks has room for at most so many times what has come, whatever
+/// its stated length: memory grows with what has come, never with what is claimed.
+const MAX_ROOM: usize = 16;
+
+impl Joined {
+    fn new(total: u32) -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            size: 0,
+            most: total as usize + HEAD_BYTES,
+        }
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8], spares: &mut Spares) {
+        let whole = self.bytes.len() + bytes.len();
+        if whole > self.bytes.capacity() {
+            self.grow(whole, spares);
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Makes room for all that may come, or for as much as `arrived` bytes allow.
+    pub(crate) fn grow(&mut self, arrived: usize, spares: &mut Spares) {
+        let (mut grown, size) = spares.reuse(self.most).unwrap_or_else(|| {
+            let room = self.most.min(arrived.saturating_mul(MAX_ROOM));
+            (BytesMut::with_capacity(room), room)
+        });
+        if size > self.size {
+            grown.extend_from_slice(&self.bytes);
+            (self.bytes, self.size) = (grown, size);
+        }
+    }
+
+    /// The message, which is whole.
+    fn take(mut self, spares: &mut Spares) -> Bytes {
+        let message = self.bytes.split().freeze();
+        spares.keep(self.bytes, self.size);
+        message
+    }
+}
 
 /// What a receiver takes of one message.
 #[derive(Debug, Clone, Copy)]
@@ -84,16 +141,19 @@ impl Receiving {
         chunk: Chunk,
         continues: bool,
         limits: MessageLimits,
+        spares: &mut Spares,
     ) -> Result<Received, PeerMisbehaved> {
         let credit = self.credit();
-        if chunk.bytes.len() as u64 > credit {
+        let landed = self.partial.as_ref().map_or(0, |partial| partial.landed);
+        let length = landed + chunk.bytes.len();
+        if length as u64 > credit {
             return Err(PeerMisbehaved::OverCredit {
                 call,
-                length: chunk.bytes.len(),
+                length,
                 credit: u32::try_from(credit).unwrap_or(u32::MAX),
             });
         }
-        self.received += chunk.bytes.len() as u64;
+        self.received += length as u64;
         if continues != self.partial.is_some() {
             let state = match continues {
                 true => "which has no message to continue",
@@ -107,10 +167,10 @@ impl Receiving {
         }
         match self.partial.as_mut() {
             Some(partial) => {
-                partial.join(call, &chunk, limits)?;
-                Ok(self.whole(chunk))
+                partial.join(call, &chunk, limits, spares)?;
+                Ok(self.whole(chunk, spares))
             }
-            None => self.begin(call, chunk, limits),
+            None => self.begin(call, chunk, limits, spares),
         }
     }
 
@@ -119,6 +179,7 @@ impl Receiving {
         call: CallId,
         chunk: Chunk,
         limits: MessageLimits,
+        spares: &mut Spares,
     ) -> Result<Received, PeerMisbehaved> {
         let total = chunk
             .total
@@ -127,30 +188,49 @@ impl Receiving {
             return Ok(Received::TooLarge { total });
         }
         let Some(total) = chunk.total else {
-            return Ok(self.whole(chunk));
+            return Ok(self.whole(chunk, spares));
         };
-        let room = FIRST_CHUNKS * chunk.bytes.len();
         let mut partial = Partial {
             total,
-            bytes: BytesMut::with_capacity(room.min(total as usize)),
+            arrived: 0,
+            joined: Joined::new(total),
+            landed: 0,
             small_chunks: 0,
         };
-        partial.join(call, &chunk, limits)?;
+        partial.join(call, &chunk, limits, spares)?;
         self.partial = Some(partial);
         Ok(Received::Partly)
     }
 
-    fn whole(&mut self, chunk: Chunk) -> Received {
+    fn whole(&mut self, chunk: Chunk, spares: &mut Spares) -> Received {
         if chunk.more {
             return Received::Partly;
         }
         let message = match self.partial.take() {
-            Some(partial) => partial.bytes.freeze(),
+            Some(partial) => partial.joined.take(spares),
             None => chunk.bytes,
         };
         Received::Message {
             message,
             end: chunk.end,
+        }
+    }
+
+    /// Lends the buffer that chunks are joined in, if the next one may have `length` bytes: then
+    /// they are read to its end, and it comes back by [`land`](Self::land).
+    pub(crate) fn lend(&mut self, length: usize) -> Option<Joined> {
+        let credit = self.credit();
+        let partial = self.partial.as_mut()?;
+        let fits = length as u64 <= credit && partial.arrived + length <= partial.total as usize;
+        let none = Joined::new(0);
+        fits.then(|| std::mem::replace(&mut partial.joined, none))
+    }
+
+    /// Takes the buffer back, with a chunk of `length` bytes at its end, which is received next.
+    pub(crate) fn land(&mut self, joined: Joined, length: usize) {
+        if let Some(partial) = self.partial.as_mut() {
+            partial.joined = joined;
+            partial.landed = length;
         }
     }
 
@@ -172,7 +252,7 @@ impl Receiving {
     /// The application has taken `bytes` of messages; of what is whole, that is.
     pub(crate) fn consume(&mut self, bytes: usize) {
         let partial = self.partial.as_ref();
-        let partial = partial.map_or(0, |partial| partial.bytes.len() as u64);
+        let partial = partial.map_or(0, |partial| partial.arrived as u64);
         let consumed = self.consumed.saturating_add(bytes as u64);
         self.consumed = consumed.min(self.received - partial);
     }
@@ -182,7 +262,7 @@ impl Receiving {
         let mut target = self.consumed + self.window;
         let mut least = self.window / 2;
         if let Some(partial) = &self.partial {
-            let arrived = partial.bytes.len() as u64;
+            let arrived = partial.arrived as u64;
             if self.received - self.consumed == arrived {
                 target += u64::from(partial.total);
                 least = 1;
@@ -204,8 +284,10 @@ impl Partial {
         call: CallId,
         chunk: &Chunk,
         limits: MessageLimits,
+        spares: &mut Spares,
     ) -> Result<(), PeerMisbehaved> {
-        if chunk.more && chunk.bytes.len() < SMALL_CHUNK_BYTES {
+        let length = std::mem::take(&mut self.landed) + chunk.bytes.len();
+        if chunk.more && length < SMALL_CHUNK_BYTES {
             self.small_chunks += 1;
             if self.small_chunks > limits.max_small_chunks {
                 return Err(PeerMisbehaved::SmallChunks {
@@ -214,16 +296,17 @@ impl Partial {
                 });
             }
         }
-        let length = self.bytes.len() + chunk.bytes.len();
+        let arrived = self.arrived + length;
         let total = self.total as usize;
         // It ends when, and only when, the stated length is there.
-        if length > total || (length == total) == chunk.more {
+        if arrived > total || (arrived == total) == chunk.more {
             return Err(PeerMisbehaved::ChunkTotal {
                 call,
                 total: self.total,
             });
         }
-        self.bytes.extend_from_slice(&chunk.bytes);
+        self.arrived = arrived;
+        self.joined.append(&chunk.bytes, spares);
         Ok(())
     }
 }
@@ -234,6 +317,7 @@ mod tests {
 
     use super::{MessageLimits, Received, Receiving};
     use crate::{
+        call::Spares,
         error::PeerMisbehaved,
         id::{CallId, Side},
         packet::Chunk,
@@ -266,10 +350,10 @@ mod tests {
     #[test]
     fn a_sender_may_use_its_credit_to_the_last_byte_and_no_more() {
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), whole(100), false, LIMITS);
+        let result = receiving.receive(call(), whole(100), false, LIMITS, &mut Spares::default());
         assert!(matches!(result, Ok(Received::Message { .. })));
         assert_eq!(
-            receiving.receive(call(), whole(1), false, LIMITS),
+            receiving.receive(call(), whole(1), false, LIMITS, &mut Spares::default()),
             Err(PeerMisbehaved::OverCredit {
                 call: call(),
                 length: 1,
@@ -281,7 +365,9 @@ mod tests {
     #[test]
     fn credit_comes_back_as_the_application_consumes() {
         let mut receiving = Receiving::new(WINDOW);
-        receiving.receive(call(), whole(80), false, LIMITS).unwrap();
+        receiving
+            .receive(call(), whole(80), false, LIMITS, &mut Spares::default())
+            .unwrap();
         assert_eq!(receiving.grant(), None);
         receiving.consume(49);
         assert_eq!(receiving.grant(), None, "not worth a packet");
@@ -293,13 +379,31 @@ mod tests {
     #[test]
     fn a_message_larger_than_the_window_is_granted_whole_when_nothing_else_waits() {
         let mut receiving = Receiving::new(WINDOW);
-        let first = receiving.receive(call(), chunk(100, Some(300), true), false, LIMITS);
+        let first = receiving.receive(
+            call(),
+            chunk(100, Some(300), true),
+            false,
+            LIMITS,
+            &mut Spares::default(),
+        );
         assert_eq!(first, Ok(Received::Partly));
         assert_eq!(receiving.grant(), Some(300));
-        let last = receiving.receive(call(), chunk(200, None, false), true, LIMITS);
+        let last = receiving.receive(
+            call(),
+            chunk(200, None, false),
+            true,
+            LIMITS,
+            &mut Spares::default(),
+        );
         assert!(matches!(last, Ok(Received::Message { message, .. }) if message.len() == 300));
         // The next one gets no more until this one is consumed.
-        let next = receiving.receive(call(), chunk(100, Some(300), true), false, LIMITS);
+        let next = receiving.receive(
+            call(),
+            chunk(100, Some(300), true),
+            false,
+            LIMITS,
+            &mut Spares::default(),
+        );
         assert_eq!(next, Ok(Received::Partly));
         assert_eq!(receiving.grant(), None);
         receiving.consume(300);
@@ -320,11 +424,22 @@ mod tests {
             ])
         {
             let mut receiving = Receiving::new(WINDOW);
-            let mut result =
-                receiving.receive(call(), chunk(first.0, Some(20), first.1), false, LIMITS);
+            let mut result = receiving.receive(
+                call(),
+                chunk(first.0, Some(20), first.1),
+                false,
+                LIMITS,
+                &mut Spares::default(),
+            );
             if let Some((length, more)) = second {
                 assert_eq!(result, Ok(Received::Partly));
-                result = receiving.receive(call(), chunk(length, None, more), true, LIMITS);
+                result = receiving.receive(
+                    call(),
+                    chunk(length, None, more),
+                    true,
+                    LIMITS,
+                    &mut Spares::default(),
+                );
             }
             assert_eq!(result, wrong, "{first:?} {second:?}");
         }
@@ -333,35 +448,71 @@ mod tests {
     #[test]
     fn a_message_over_the_limit_is_told_from_its_first_chunk() {
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), chunk(10, Some(1001), true), false, LIMITS);
+        let result = receiving.receive(
+            call(),
+            chunk(10, Some(1001), true),
+            false,
+            LIMITS,
+            &mut Spares::default(),
+        );
         assert_eq!(result, Ok(Received::TooLarge { total: 1001 }));
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), chunk(10, Some(1000), true), false, LIMITS);
+        let result = receiving.receive(
+            call(),
+            chunk(10, Some(1000), true),
+            false,
+            LIMITS,
+            &mut Spares::default(),
+        );
         assert_eq!(result, Ok(Received::Partly));
     }
 
     #[test]
     fn a_continuation_needs_a_beginning_and_the_reverse() {
         let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), whole(1), true, LIMITS);
+        let result = receiving.receive(call(), whole(1), true, LIMITS, &mut Spares::default());
         assert!(matches!(result, Err(PeerMisbehaved::CallState { .. })));
         receiving
-            .receive(call(), chunk(1, Some(9), true), false, LIMITS)
+            .receive(
+                call(),
+                chunk(1, Some(9), true),
+                false,
+                LIMITS,
+                &mut Spares::default(),
+            )
             .unwrap();
-        let result = receiving.receive(call(), whole(1), false, LIMITS);
+        let result = receiving.receive(call(), whole(1), false, LIMITS, &mut Spares::default());
         assert!(matches!(result, Err(PeerMisbehaved::CallState { .. })));
     }
 
     #[test]
     fn a_message_has_so_many_small_chunks_and_no_more() {
         let mut receiving = Receiving::new(WINDOW);
-        let mut result = receiving.receive(call(), chunk(1, Some(9), true), false, LIMITS);
+        let mut result = receiving.receive(
+            call(),
+            chunk(1, Some(9), true),
+            false,
+            LIMITS,
+            &mut Spares::default(),
+        );
         for _ in 0..2 {
             assert_eq!(result, Ok(Received::Partly));
-            result = receiving.receive(call(), chunk(1, None, true), true, LIMITS);
+            result = receiving.receive(
+                call(),
+                chunk(1, None, true),
+                true,
+                LIMITS,
+                &mut Spares::default(),
+            );
         }
         assert_eq!(result, Ok(Received::Partly));
-        let result = receiving.receive(call(), chunk(1, None, true), true, LIMITS);
+        let result = receiving.receive(
+            call(),
+            chunk(1, None, true),
+            true,
+            LIMITS,
+            &mut Spares::default(),
+        );
         assert_eq!(
             result,
             Err(PeerMisbehaved::SmallChunks {

@@ -56,7 +56,7 @@ pub(crate) struct TheirCall {
     /// Metadata of a reply that waits, whole, for its turn.
     unopened: Option<Box<Metadata>>,
     /// `None` if all came in one packet.
-    receiving: Option<Box<Receiving>>,
+    pub(crate) receiving: Option<Box<Receiving>>,
     /// `None` until our reply begins, and if it was a single packet.
     sending: Option<Box<Sending>>,
 }
@@ -309,7 +309,13 @@ impl<T> Connection<T> {
         let receiving = theirs
             .receiving
             .get_or_insert_with(|| Box::new(Receiving::new(window)));
-        let received = receiving.receive(id, chunk, continues, message_limits)?;
+        let received = receiving.receive(
+            id,
+            chunk,
+            continues,
+            message_limits,
+            self.spares.at(self.now),
+        )?;
         self.grant_call(id);
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return Ok(None);

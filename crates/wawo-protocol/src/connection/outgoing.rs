@@ -49,7 +49,7 @@ pub(crate) struct OurCall<T> {
     /// `None` when our direction has ended.
     pub(crate) sending: Option<Box<Sending>>,
     /// `None` until more than a single packet comes.
-    receiving: Option<Box<Receiving>>,
+    pub(crate) receiving: Option<Box<Receiving>>,
 }
 
 /// A call without an id yet. One-way calls have no token.
@@ -460,7 +460,7 @@ impl<T> Connection<T> {
             .receiving
             .get_or_insert_with(|| Box::new(Receiving::new(window)));
         let last = chunk.end;
-        let received = receiving.receive(id, chunk, continues, limits)?;
+        let received = receiving.receive(id, chunk, continues, limits, self.spares.at(now))?;
         self.grant_call(id);
         let ours = find(&mut self.ours, id, "message")?;
         match received {

@@ -152,6 +152,39 @@ pub(crate) fn plain_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usiz
     (is_plain && is_whole).then_some((call, end))
 }
 
+/// How many bytes of the first packet of `input` are still to come, if its head is here; none if
+/// it is whole.
+pub fn missing(input: &[u8]) -> Option<usize> {
+    let (length, _) = input.split_first_chunk()?;
+    let whole = HEAD_BYTES.checked_add(u32::from_be_bytes(*length) as usize)?;
+    (input.len() >= HEAD_BYTES).then(|| whole.saturating_sub(input.len()))
+}
+
+/// The head of a chunk that continues a message.
+#[derive(Debug)]
+pub(crate) struct ChunkHead {
+    pub(crate) call: CallId,
+    pub(crate) length: usize,
+    pub(crate) more: bool,
+    pub(crate) end: bool,
+}
+
+/// The head of the first packet of `input`, if that is such a chunk, is not whole, and breaks no
+/// rule by its head.
+pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHead> {
+    let bytes = input.first_chunk::<HEAD_BYTES>()?;
+    let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let is_partial = length <= limits.max_packet_bytes && missing(input) > Some(0);
+    let head = Head::parse(bytes).ok().filter(|_| is_partial)?;
+    let continues = head.kind == Kind::Message && head.has(CONTINUES);
+    Some(ChunkHead {
+        call: head.call.filter(|_| continues)?,
+        length: length as usize,
+        more: head.has(MORE),
+        end: head.has(END),
+    })
+}
+
 fn decode_payload(
     head: Head,
     mut payload: Payload,

@@ -7,6 +7,7 @@ mod deadlines;
 mod ends;
 mod fuzz;
 mod honest;
+mod landing;
 mod limits;
 mod liveness;
 mod model;

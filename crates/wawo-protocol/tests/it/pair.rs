@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
     CallId, Called, Config, Connection, ConnectionError, Ended, Event, Metadata, MethodId, NewCall,
     NotStarted, ServiceId, Side, StartedCall,
@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<Event<u32>>,
     pub(crate) error: Option<ConnectionError>,
     input: BytesMut,
+    /// How many bytes were read to where their message is joined.
+    pub(crate) landed: usize,
     /// What is under way to this machine, and when it arrives.
     arriving: VecDeque<(Instant, Bytes)>,
 }
@@ -40,6 +42,7 @@ impl Node {
             events: Vec::new(),
             error: None,
             input: BytesMut::new(),
+            landed: 0,
             arriving: VecDeque::new(),
         }
     }
@@ -101,10 +104,18 @@ impl Node {
         if self.arriving.front().is_none_or(|(at, _)| *at > now) {
             return false;
         }
-        if let Some((_, bytes)) = self.arriving.pop_front() {
-            self.input.extend_from_slice(&bytes);
+        let (_, mut bytes) = self.arriving.pop_front().unwrap_or((now, Bytes::new()));
+        while !bytes.is_empty() && self.error.is_none() {
+            match self.connection.landing(&mut self.input) {
+                Some(mut room) => {
+                    let part = bytes.len().min(room.remaining_mut());
+                    room.put(bytes.split_to(part));
+                    self.landed += part;
+                }
+                None => self.input.extend_from_slice(&std::mem::take(&mut bytes)),
+            }
+            self.poll(now);
         }
-        self.poll(now);
         true
     }
 
@@ -214,6 +225,15 @@ impl Pair {
             Ok(StartedCall::Sent(id)) => id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Starts a call of the client whose message goes in chunks.
+    pub(crate) fn start_large(&mut self, message: Bytes) {
+        let started = self
+            .client
+            .connection
+            .start_call(self.now, unary(message), 1);
+        assert!(matches!(started, Ok(StartedCall::Sent(_))), "{started:?}");
     }
 
     /// Starts a call of the client that waits for room.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
     CallId, Config, Connection, ConnectionError, Event, Limits, Metadata, MethodId, PeerMisbehaved,
     ServiceId, Side,
@@ -15,7 +15,7 @@ use crate::pair::beginning;
 pub(crate) struct Raw {
     pub(crate) now: Instant,
     pub(crate) machine: Connection<u32>,
-    input: BytesMut,
+    pub(crate) input: BytesMut,
     prefaced: bool,
 }
 
@@ -58,6 +58,23 @@ impl Raw {
         while let Some(event) = self.machine.poll_event(self.now, &mut self.input)? {
             events.push(event);
         }
+        Ok(events)
+    }
+
+    /// Sends bytes that are read where they land, as far as they do.
+    pub(crate) fn land(&mut self, mut bytes: &[u8]) -> Result<Vec<Event<u32>>, ConnectionError> {
+        let mut events = Vec::new();
+        while !bytes.is_empty()
+            && let Some(mut room) = self.machine.landing(&mut self.input)
+        {
+            let (part, rest) = bytes.split_at(bytes.len().min(room.remaining_mut()));
+            room.put_slice(part);
+            bytes = rest;
+            while let Some(event) = self.machine.poll_event(self.now, &mut self.input)? {
+                events.push(event);
+            }
+        }
+        events.extend(self.feed(bytes)?);
         Ok(events)
     }
 

@@ -1,0 +1,177 @@
+//! Buffers that large messages came in, for the next ones: memory that is given back for each
+//! message is mapped, cleared and faulted in anew for the next, which costs more than the message.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+
+/// A few buffers, each with a handle of ours on it. One can be used again when nobody else has
+/// a part of it.
+#[derive(Debug, Default)]
+pub struct Spares {
+    kept: VecDeque<Spare>,
+    /// The size of all of them.
+    bytes: usize,
+    /// When one was last kept or used again.
+    used: Option<Instant>,
+    /// The time, as last told.
+    now: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Spare {
+    buffer: BytesMut,
+    size: usize,
+}
+
+/// So much is kept at most; the oldest goes first.
+const MAX_SPARE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Smaller ones are made as cheaply as found.
+const MIN_SPARE_BYTES: usize = 16 * 1024;
+
+/// What is kept may be longer than what it is used for by this part of it: a message must not hold
+/// much more than its length.
+const MAX_EXCESS: usize = 4;
+
+/// What has not been used for so long is given back.
+const KEEP_FOR: Duration = Duration::from_secs(1);
+
+impl Spares {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self {
+            kept: VecDeque::new(),
+            bytes: 0,
+            used: None,
+            now: None,
+        }
+    }
+
+    /// Tells the time.
+    pub fn at(&mut self, now: Instant) -> &mut Self {
+        self.now = Some(now);
+        self
+    }
+
+    /// Keeps a handle on a buffer of so many bytes. What it holds is lost; others may have parts
+    /// of the buffer.
+    pub fn keep(&mut self, mut buffer: BytesMut, size: usize) {
+        if !(MIN_SPARE_BYTES..=MAX_SPARE_BYTES).contains(&size) {
+            return;
+        }
+        buffer.clear();
+        self.kept.push_back(Spare { buffer, size });
+        self.bytes += size;
+        self.used = self.now;
+        while self.bytes > MAX_SPARE_BYTES
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.bytes -= oldest.size;
+        }
+    }
+
+    /// An empty buffer with room for so many bytes, and its size, if there is one that fits and
+    /// that nobody uses.
+    pub fn reuse(&mut self, room: usize) -> Option<(BytesMut, usize)> {
+        let fits = room..=room.saturating_add(room / MAX_EXCESS);
+        let mut spares = self.kept.iter_mut();
+        let found = spares
+            .position(|spare| fits.contains(&spare.size) && spare.buffer.try_reclaim(room))?;
+        let Spare { buffer, size } = self.kept.remove(found)?;
+        self.bytes -= size;
+        self.used = self.now;
+        Some((buffer, size))
+    }
+
+    /// When to [`release`](Self::release), if nothing is used until then.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let used = self.used.filter(|_| !self.kept.is_empty());
+        used.map(|used| used + KEEP_FOR)
+    }
+
+    /// Gives back what has not been used for a while.
+    pub fn release(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::BytesMut;
+
+    use super::{KEEP_FOR, MAX_SPARE_BYTES, MIN_SPARE_BYTES, Spares};
+
+    const SIZE: usize = 100_000;
+
+    fn buffer() -> BytesMut {
+        BytesMut::from(&vec![7; SIZE][..])
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "tests count from it and never ask again"
+    )]
+    fn beginning() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_when_nobody_has_a_part_of_it() {
+        let mut spares = Spares::default();
+        let mut buffer = buffer();
+        let message = buffer.split_to(SIZE / 2).freeze();
+        let place = message.as_ptr();
+        spares.keep(buffer, SIZE);
+        assert!(spares.reuse(SIZE).is_none());
+        drop(message);
+        let (again, size) = spares.reuse(SIZE).unwrap();
+        assert_eq!((again.as_ptr(), again.len(), size), (place, 0, SIZE));
+        assert!(again.capacity() >= SIZE);
+        assert!(spares.reuse(SIZE).is_none(), "it is in use");
+    }
+
+    #[test]
+    fn a_buffer_is_not_used_for_much_less_or_for_more() {
+        let mut spares = Spares::default();
+        spares.keep(buffer(), SIZE);
+        assert!(spares.reuse(SIZE + 1).is_none());
+        assert!(spares.reuse(SIZE * 4 / 5 - 1).is_none());
+        assert!(spares.reuse(SIZE * 4 / 5).is_some());
+    }
+
+    #[test]
+    fn so_much_is_kept_and_no_more() {
+        let mut spares = Spares::default();
+        spares.keep(BytesMut::new(), MIN_SPARE_BYTES - 1);
+        spares.keep(BytesMut::new(), MAX_SPARE_BYTES + 1);
+        assert!(spares.kept.is_empty());
+        for _ in 0..1_000 {
+            spares.keep(BytesMut::new(), SIZE);
+        }
+        assert_eq!(spares.bytes, spares.kept.len() * SIZE);
+        assert!(spares.bytes <= MAX_SPARE_BYTES);
+    }
+
+    #[test]
+    fn what_is_not_used_is_given_back() {
+        let mut spares = Spares::default();
+        let now = beginning();
+        assert_eq!(spares.poll_timeout(), None);
+        spares.at(now).keep(buffer(), SIZE);
+        let at = spares.poll_timeout();
+        assert_eq!(at, Some(now + KEEP_FOR));
+        spares.release(now);
+        assert_eq!(spares.kept.len(), 1);
+        spares.release(now + KEEP_FOR);
+        assert!(spares.kept.is_empty());
+        assert_eq!(spares.poll_timeout(), None);
+    }
+}

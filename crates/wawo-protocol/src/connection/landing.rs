@@ -1,0 +1,134 @@
+//! Large messages land where they stay: a chunk that continues one is read right to the end of the
+//! chunks before it, and so is not copied.
+//!
+//! ```text
+//!  input:     | head |                        the next packet continues a message
+//!                 └────► landing()            its buffer is lent, with room for what is missing
+//!  message:   | chunks so far | payload ..| head |
+//!                                  └─────────┴─► the chunk is received, the next head is input
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
+
+use crate::{
+    call::{Joined, Receiving, Spares},
+    connection::{Connection, Phase},
+    id::CallId,
+    packet::{self, Chunk, ChunkHead, HEAD_BYTES, Packet},
+};
+
+/// A chunk that is read to where its message is joined.
+#[derive(Debug)]
+pub(crate) struct Landing {
+    head: ChunkHead,
+    joined: Joined,
+    /// The length of `joined` with all of the chunk.
+    until: usize,
+    /// The length of `joined` when it was last looked at.
+    heard: usize,
+}
+
+/// Shorter chunks are copied, many at a time, out of what was read.
+const MIN_LANDING_BYTES: usize = 8 * 1024;
+
+impl<T> Connection<T> {
+    /// Where the next bytes of the transport go if they belong to a chunk of a large message; else
+    /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for
+    /// any other bytes. What a driver does not ask for is copied instead.
+    pub fn landing(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
+        if self.landing.is_none() && self.phase == Phase::Open {
+            self.landing = self.land(input).map(Box::new);
+        }
+        let spares = self.spares.at(self.now);
+        self.landing.as_mut().map(|landing| landing.room(spares))
+    }
+
+    /// An empty buffer with room for `room` bytes, and its size: one that a message came in which
+    /// nobody has any more. `None` if there is none.
+    pub fn reuse_buffer(&mut self, room: usize) -> Option<(BytesMut, usize)> {
+        self.spares.at(self.now).reuse(room)
+    }
+
+    /// Keeps a buffer of `size` bytes, of which others may have parts, to be
+    /// [used again](Self::reuse_buffer) when they do not any more. What is not used for a second
+    /// is given back.
+    pub fn keep_buffer(&mut self, buffer: BytesMut, size: usize) {
+        self.spares.at(self.now).keep(buffer, size);
+    }
+
+    fn land(&mut self, input: &mut BytesMut) -> Option<Landing> {
+        let head = packet::partial_chunk(input, &self.config.limits)?;
+        if head.length < MIN_LANDING_BYTES {
+            return None;
+        }
+        let mut joined = self.landing_for(head.call)?.lend(head.length)?;
+        let until = joined.bytes.len() + head.length;
+        joined.append(&input[HEAD_BYTES..], self.spares.at(self.now));
+        input.clear();
+        self.unread = 0;
+        let heard = joined.bytes.len();
+        Some(Landing {
+            head,
+            joined,
+            until,
+            heard,
+        })
+    }
+
+    /// The chunk that was landing, if it is whole.
+    pub(crate) fn landed(&mut self, input: &mut BytesMut) -> Option<Packet> {
+        let landing = self.landing.take_if(|landing| landing.is_whole())?;
+        let Landing {
+            head, mut joined, ..
+        } = *landing;
+        input.extend_from_slice(&joined.bytes[landing.until..]);
+        joined.bytes.truncate(landing.until);
+        // If the call is over, nobody wants it.
+        if let Some(receiving) = self.landing_for(head.call) {
+            receiving.land(joined, head.length);
+        }
+        Some(Packet::Message {
+            call: head.call,
+            chunk: Chunk {
+                bytes: Bytes::new(),
+                total: None,
+                more: head.more,
+                end: head.end,
+            },
+            continues: true,
+        })
+    }
+
+    fn landing_for(&mut self, call: CallId) -> Option<&mut Receiving> {
+        let index = call.index();
+        match call.side() == self.side {
+            true => self.ours.get_mut(index)?.receiving.as_deref_mut(),
+            false => self.theirs.get_mut(index)?.receiving.as_deref_mut(),
+        }
+    }
+}
+
+impl Landing {
+    /// For the rest of the chunk, and the head behind it.
+    fn room(&mut self, spares: &mut Spares) -> Limit<&mut BytesMut> {
+        let bytes = &self.joined.bytes;
+        let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
+        let wanted = self.until + HEAD_BYTES - here;
+        if spare < wanted {
+            self.joined.grow(here, spares);
+        }
+        let bytes = &mut self.joined.bytes;
+        let spare = bytes.capacity() - bytes.len();
+        bytes.limit(wanted.min(spare))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.joined.bytes.len() >= self.until
+    }
+
+    /// Whether anything has come since the last look.
+    pub(crate) fn has_grown(&mut self) -> bool {
+        let length = self.joined.bytes.len();
+        std::mem::replace(&mut self.heard, length) < length
+    }
+}
