@@ -7,6 +7,8 @@ mod landing;
 mod outgoing;
 mod overdue;
 mod plain;
+mod replies;
+mod sending;
 mod strikes;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -15,8 +17,8 @@ use bytes::BytesMut;
 
 pub use crate::connection::{
     event::{Called, Ended, Event, NewCall, NotStarted},
-    incoming::Left,
     outgoing::StartedCall,
+    sending::Left,
 };
 use crate::{
     call::{Granted, MESSAGE_COST_BYTES, Receiving, Spares, Spending, Table, cost},

@@ -15,20 +15,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
-    call::{
-        MESSAGE_COST_BYTES, MessageLimits, Next, Received, Receiving, Sending, Spending,
-        add_credit, cost,
-    },
+    call::{MESSAGE_COST_BYTES, MessageLimits, Received, Receiving, Sending, add_credit, cost},
     code::Code,
-    connection::{
-        Called, Connection, Event, NotStarted,
-        outgoing::{check_metadata, metadata_bytes},
-        overdue::Overdue,
-    },
+    connection::{Called, Connection, Event, outgoing::metadata_bytes, overdue::Overdue},
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
-    packet::{BodyFlags, Call, Chunk, End, Messages, Packet, cut, put_chunk, put_reply},
+    packet::{Call, Chunk, End},
 };
 
 /// A call of theirs.
@@ -42,7 +35,7 @@ pub(crate) struct TheirCall {
     /// The caller's direction has ended.
     finished: bool,
     /// The driver has said its last word, and only what is still to be sent keeps the call.
-    answered: bool,
+    pub(crate) answered: bool,
     /// A stream in either direction, which counts under `max_streams`.
     is_stream: bool,
     /// Its first message with its metadata, in bytes, which it keeps while it lasts.
@@ -52,13 +45,13 @@ pub(crate) struct TheirCall {
     /// What its further messages cost of the credit of all requests and is not freed yet.
     held: u64,
     /// What our reply may begin with: its caller may have granted more before it.
-    credit: u32,
+    pub(crate) credit: u32,
     /// Metadata of a reply that waits, whole, for its turn.
-    unopened: Option<Box<Metadata>>,
+    pub(crate) unopened: Option<Box<Metadata>>,
     /// `None` if all came in one packet.
     pub(crate) receiving: Option<Box<Receiving>>,
     /// `None` until our reply begins, and if it was a single packet.
-    sending: Option<Box<Sending>>,
+    pub(crate) sending: Option<Box<Sending>>,
 }
 
 impl<T> Connection<T> {
@@ -181,7 +174,7 @@ impl<T> Connection<T> {
     }
 
     /// Counts a call as a stream; one too many is answered, and is over.
-    fn admit_stream(&mut self, id: CallId) -> bool {
+    pub(crate) fn admit_stream(&mut self, id: CallId) -> bool {
         let max = self.config.max_streams;
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return false;
@@ -470,228 +463,8 @@ impl<T> Connection<T> {
         Ok(found)
     }
 
-    /// Answers a call of theirs with one message, and so ends it. Does nothing if the call is
-    /// over.
-    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: Bytes) {
-        self.begin_reply(call, metadata, Some(message), true);
-    }
-
-    /// Begins the reply to a call of theirs, which is a stream. Returns whether it may go on; if
-    /// not, the call is over.
-    pub fn open_reply(&mut self, call: CallId, metadata: Metadata) -> bool {
-        self.admit_stream(call) && self.begin_reply(call, metadata, None, false)
-    }
-
-    fn begin_reply(
-        &mut self,
-        id: CallId,
-        metadata: Metadata,
-        message: Option<Bytes>,
-        end: bool,
-    ) -> bool {
-        let theirs = self.theirs.get(id.index());
-        let Some(theirs) = theirs.filter(|theirs| !theirs.answered && !self.is_closed()) else {
-            return false;
-        };
-        let credit = theirs.credit;
-        let length = message.as_ref().map_or(0, Bytes::len);
-        if let Err(reason) = self.check_reply(&metadata, length) {
-            let text = format!("the reply has {reason}");
-            self.end(Self::end_packet(id, Code::ResourceExhausted, text));
-            return false;
-        }
-        let message = match message {
-            Some(message) if self.is_full() => {
-                self.line_up_reply(id, metadata, message, end);
-                return true;
-            }
-            message => message,
-        };
-        let room = self.chunk_room(metadata.encoded_len());
-        let (first, sending) = Sending::open(message, end, credit, room);
-        put_reply(&mut self.output, id, &metadata, first);
-        match (self.theirs.get_mut(id.index()), sending) {
-            (Some(theirs), Some(sending)) => {
-                theirs.sending = Some(sending);
-                theirs.answered = end;
-                self.line_up_theirs(id);
-            }
-            _ => drop(self.remove_theirs(id)),
-        }
-        true
-    }
-
-    /// Lets a reply wait, as a whole, until there is room for it.
-    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Bytes, end: bool) {
-        if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let mut sending = Box::new(Sending::new(theirs.credit));
-            sending.push_first(message, end);
-            theirs.unopened = Some(Box::new(metadata));
-            theirs.sending = Some(sending);
-        }
-        self.queued_theirs(id, end);
-    }
-
-    fn check_reply(&self, metadata: &Metadata, length: usize) -> Result<(), NotStarted> {
-        if length > self.peer.max_message_bytes as usize {
-            return Err(NotStarted::MessageTooLarge {
-                length,
-                max: self.peer.max_message_bytes,
-            });
-        }
-        check_metadata(metadata, &self.peer)
-    }
-
-    /// Sends the next messages of a stream, in a call of either side. Does nothing if the
-    /// direction is over. Returns how many of them, with how many bytes, have left; the others
-    /// wait, and [`Event::Writable`] follows when they have left too.
-    ///
-    /// # Errors
-    ///
-    /// If a message is larger than the other side takes; those before it are sent.
-    pub fn send_messages(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
-        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
-        let (is_full, ours) = (self.is_full(), call.side() == self.side);
-        if self.is_closed() || messages.largest() > room {
-            return self.send_each(call, messages);
-        }
-        let (sending, budget) = self.sending_of(call);
-        let Some(sending) = sending else {
-            return Ok(Left::all(&messages));
-        };
-        if !is_full && sending.spend_for_all(&messages, budget) {
-            let left = Left::all(&messages);
-            self.output.put_payload(messages.into_packets());
-            return Ok(left);
-        }
-        sending.push_all(messages);
-        match ours {
-            true => self.line_up_ours(call),
-            false => self.line_up_theirs(call),
-        }
-        Ok(Left::default())
-    }
-
-    /// Sends messages of which some have to leave in chunks.
-    fn send_each(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
-        let mut left = Left::default();
-        for message in messages {
-            let bytes = message.len();
-            if self.send_message(call, message, false)? {
-                left.messages += 1;
-                left.bytes += bytes;
-            }
-        }
-        Ok(left)
-    }
-
-    /// The sending half of a direction of ours, and the credit of all calls that it needs.
-    fn sending_of(&mut self, call: CallId) -> (Option<&mut Sending>, &mut Spending) {
-        match call.side() == self.side {
-            true => {
-                let ours = self.ours.get_mut(call.index());
-                let sending = ours.and_then(|ours| ours.sending.as_deref_mut());
-                (sending, &mut self.request_spending)
-            }
-            false => {
-                let theirs = self.theirs.get_mut(call.index());
-                let sending = theirs.and_then(|theirs| theirs.sending.as_deref_mut());
-                (sending, &mut self.reply_spending)
-            }
-        }
-    }
-
-    /// Sends the next message of a stream, in a call of either side; `end` if it is the last
-    /// request. Does nothing if the direction is over.
-    ///
-    /// Returns whether there is room for another one now; if not, [`Event::Writable`] follows.
-    ///
-    /// # Errors
-    ///
-    /// If the message is larger than the other side takes.
-    pub fn send_message(
-        &mut self,
-        call: CallId,
-        message: Bytes,
-        end: bool,
-    ) -> Result<bool, NotStarted> {
-        if self.is_closed() {
-            return Ok(true);
-        }
-        self.check_reply(&Metadata::new(), message.len())?;
-        let (room, full) = (self.chunk_room(0), self.is_full());
-        let ours = call.side() == self.side;
-        let (sending, budget) = self.sending_of(call);
-        let Some(sending) = sending else {
-            return Ok(true);
-        };
-        if full || !sending.spend(message.len(), room, budget) {
-            sending.push(message, end);
-            match ours {
-                true => self.line_up_ours(call),
-                false => self.queued_theirs(call, end),
-            }
-            return Ok(false);
-        }
-        put_chunk(&mut self.output, call, message, BodyFlags::whole(end));
-        if end {
-            self.direction_ended(call);
-        }
-        Ok(true)
-    }
-
-    /// Ends the requests of a call of ours, after what is still to be sent. Does nothing if they
-    /// have ended.
-    pub fn finish(&mut self, call: CallId) {
-        if self.is_closed() {
-            return;
-        }
-        let end = Self::end_packet(call, Code::Ok, "");
-        match self.our_sending(call) {
-            None => {}
-            Some(sending) if sending.is_idle() => {
-                Packet::End(end).put(&mut self.output);
-                self.our_direction_ended(call);
-            }
-            Some(sending) => sending.finish(end),
-        }
-    }
-
-    /// Ends a call of theirs with a status, after what is still to be sent. Does nothing if the
-    /// call is over.
-    pub fn end(&mut self, mut end: End) {
-        let id = end.call;
-        self.fit(&mut end);
-        match self.their_sending(id).filter(|sending| !sending.is_idle()) {
-            Some(sending) => {
-                sending.finish(end);
-                self.queued_theirs(id, true);
-            }
-            None => self.abort(end),
-        }
-    }
-
-    /// Ends a call of theirs with a status, in place of what is still to be sent.
-    fn abort(&mut self, end: End) {
-        let id = end.call;
-        if self.is_closed() || self.theirs.get(id.index()).is_none() {
-            return;
-        }
-        if !self.is_full() {
-            Packet::End(end).put(&mut self.output);
-            drop(self.remove_theirs(id));
-            return;
-        }
-        if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let sending = &mut theirs.sending;
-            let sending = sending.get_or_insert_with(|| Box::new(Sending::new(0)));
-            sending.fail(end);
-        }
-        self.queued_theirs(id, true);
-    }
-
     /// A call of theirs is over: its slot is free, and what it held.
-    fn remove_theirs(&mut self, id: CallId) -> Option<TheirCall> {
+    pub(crate) fn remove_theirs(&mut self, id: CallId) -> Option<TheirCall> {
         let theirs = self.theirs.remove_at(id.index())?;
         if theirs.is_stream {
             self.their_streams -= 1;
@@ -706,23 +479,6 @@ impl<T> Connection<T> {
             self.leave_line(id);
         }
         Some(theirs)
-    }
-
-    /// Cuts an end to the limits of the other side: a status must always arrive.
-    fn fit(&self, end: &mut End) {
-        const MAX_TEXT_BYTES: usize = 4096;
-        if check_metadata(&end.metadata, &self.peer).is_err() {
-            end.metadata = Metadata::new();
-        }
-        // The least packet has room for any text; metadata may take that away.
-        if self.chunk_room(metadata_bytes(&end.metadata)) < MAX_TEXT_BYTES {
-            end.metadata = Metadata::new();
-        }
-        end.text.truncate(cut(&end.text, MAX_TEXT_BYTES).len());
-        let room = self.chunk_room(metadata_bytes(&end.metadata));
-        if end.text.len() + end.details.len() > room {
-            end.details = Bytes::new();
-        }
     }
 
     /// The application has taken so many messages of a stream, with so many bytes in all.
@@ -779,104 +535,6 @@ impl<T> Connection<T> {
             self.events.extend(told.then_some(Event::Expired(id)));
         }
         next
-    }
-
-    fn their_sending(&mut self, id: CallId) -> Option<&mut Sending> {
-        self.theirs.get_mut(id.index())?.sending.as_deref_mut()
-    }
-
-    fn direction_ended(&mut self, call: CallId) {
-        match call.side() == self.side {
-            true => self.our_direction_ended(call),
-            false => drop(self.remove_theirs(call)),
-        }
-    }
-
-    /// Something of the driver's waits to be sent in a call of theirs.
-    fn queued_theirs(&mut self, id: CallId, last: bool) {
-        if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            theirs.answered |= last;
-        }
-        self.line_up_theirs(id);
-    }
-
-    fn line_up_theirs(&mut self, id: CallId) {
-        if let Some(sending) = self.their_sending(id)
-            && !sending.is_idle()
-            && !sending.in_line
-        {
-            sending.in_line = true;
-            self.sending.push_back(id);
-        }
-    }
-
-    /// Sends the next chunk of a call of theirs.
-    pub(crate) fn send_theirs(&mut self, id: CallId) {
-        let Some(theirs) = self.theirs.get_mut(id.index()) else {
-            return;
-        };
-        let metadata = theirs.unopened.as_ref();
-        let metadata = metadata.map_or(0, |metadata| metadata_bytes(metadata));
-        let room = self.chunk_room(metadata);
-        let Some(theirs) = self.theirs.get_mut(id.index()) else {
-            return;
-        };
-        let Some(sending) = &mut theirs.sending else {
-            return;
-        };
-        sending.in_line = false;
-        match sending.next(room, &mut self.reply_spending) {
-            Next::Chunk(bytes, flags) => {
-                sending.in_line = !flags.end;
-                match theirs.unopened.take() {
-                    Some(opening) => {
-                        put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
-                    }
-                    None => put_chunk(&mut self.output, id, bytes, flags),
-                }
-                match flags.end {
-                    true => drop(self.remove_theirs(id)),
-                    false => self.sending.push_back(id),
-                }
-            }
-            Next::Messages(messages) => {
-                sending.in_line = true;
-                self.output.put_payload(messages.into_packets());
-                self.sending.push_back(id);
-            }
-            Next::End(end) => {
-                Packet::End(end).put(&mut self.output);
-                drop(self.remove_theirs(id));
-            }
-            next @ (Next::Blocked | Next::Starved) => {
-                let until = sending.stall(self.now) + self.config.stall_timeout;
-                if matches!(next, Next::Starved) {
-                    sending.in_line = true;
-                    self.starved_replies.push_back(id);
-                }
-                self.watch_deadline(Some(until));
-            }
-            Next::Idle => self.events.push_back(Event::Writable(id)),
-        }
-    }
-}
-
-/// What of messages that were to be sent has left.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Left {
-    /// How many of them.
-    pub messages: usize,
-    /// Their bytes.
-    pub bytes: usize,
-}
-
-impl Left {
-    fn all(messages: &Messages) -> Self {
-        Self {
-            messages: messages.len(),
-            bytes: messages.message_bytes(),
-        }
     }
 }
 

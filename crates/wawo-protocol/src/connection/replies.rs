@@ -1,0 +1,201 @@
+//! What this side answers to the calls of the other side.
+
+use bytes::Bytes;
+
+use crate::{
+    call::{Next, Sending},
+    code::Code,
+    connection::{
+        Connection, Event,
+        outgoing::{check_metadata, metadata_bytes},
+    },
+    id::CallId,
+    metadata::Metadata,
+    packet::{End, Packet, cut, put_chunk, put_reply},
+};
+
+impl<T> Connection<T> {
+    /// Answers a call of theirs with one message, and so ends it. Does nothing if the call is
+    /// over.
+    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: Bytes) {
+        self.begin_reply(call, metadata, Some(message), true);
+    }
+
+    /// Begins the reply to a call of theirs, which is a stream. Returns whether it may go on; if
+    /// not, the call is over.
+    pub fn open_reply(&mut self, call: CallId, metadata: Metadata) -> bool {
+        self.admit_stream(call) && self.begin_reply(call, metadata, None, false)
+    }
+
+    fn begin_reply(
+        &mut self,
+        id: CallId,
+        metadata: Metadata,
+        message: Option<Bytes>,
+        end: bool,
+    ) -> bool {
+        let theirs = self.theirs.get(id.index());
+        let Some(theirs) = theirs.filter(|theirs| !theirs.answered && !self.is_closed()) else {
+            return false;
+        };
+        let credit = theirs.credit;
+        let length = message.as_ref().map_or(0, Bytes::len);
+        if let Err(reason) = self.check_reply(&metadata, length) {
+            let text = format!("the reply has {reason}");
+            self.end(Self::end_packet(id, Code::ResourceExhausted, text));
+            return false;
+        }
+        let message = match message {
+            Some(message) if self.is_full() => {
+                self.line_up_reply(id, metadata, message, end);
+                return true;
+            }
+            message => message,
+        };
+        let room = self.chunk_room(metadata.encoded_len());
+        let (first, sending) = Sending::open(message, end, credit, room);
+        put_reply(&mut self.output, id, &metadata, first);
+        match (self.theirs.get_mut(id.index()), sending) {
+            (Some(theirs), Some(sending)) => {
+                theirs.sending = Some(sending);
+                theirs.answered = end;
+                self.line_up_theirs(id);
+            }
+            _ => drop(self.remove_theirs(id)),
+        }
+        true
+    }
+
+    /// Lets a reply wait, as a whole, until there is room for it.
+    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Bytes, end: bool) {
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            let mut sending = Box::new(Sending::new(theirs.credit));
+            sending.push_first(message, end);
+            theirs.unopened = Some(Box::new(metadata));
+            theirs.sending = Some(sending);
+        }
+        self.queued_theirs(id, end);
+    }
+
+    /// Ends a call of theirs with a status, after what is still to be sent. Does nothing if the
+    /// call is over.
+    pub fn end(&mut self, mut end: End) {
+        let id = end.call;
+        self.fit(&mut end);
+        match self.their_sending(id).filter(|sending| !sending.is_idle()) {
+            Some(sending) => {
+                sending.finish(end);
+                self.queued_theirs(id, true);
+            }
+            None => self.abort(end),
+        }
+    }
+
+    /// Ends a call of theirs with a status, in place of what is still to be sent.
+    pub(crate) fn abort(&mut self, end: End) {
+        let id = end.call;
+        if self.is_closed() || self.theirs.get(id.index()).is_none() {
+            return;
+        }
+        if !self.is_full() {
+            Packet::End(end).put(&mut self.output);
+            drop(self.remove_theirs(id));
+            return;
+        }
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            let sending = &mut theirs.sending;
+            let sending = sending.get_or_insert_with(|| Box::new(Sending::new(0)));
+            sending.fail(end);
+        }
+        self.queued_theirs(id, true);
+    }
+
+    /// Cuts an end to the limits of the other side: a status must always arrive.
+    fn fit(&self, end: &mut End) {
+        const MAX_TEXT_BYTES: usize = 4096;
+        if check_metadata(&end.metadata, &self.peer).is_err() {
+            end.metadata = Metadata::new();
+        }
+        // The least packet has room for any text; metadata may take that away.
+        if self.chunk_room(metadata_bytes(&end.metadata)) < MAX_TEXT_BYTES {
+            end.metadata = Metadata::new();
+        }
+        end.text.truncate(cut(&end.text, MAX_TEXT_BYTES).len());
+        let room = self.chunk_room(metadata_bytes(&end.metadata));
+        if end.text.len() + end.details.len() > room {
+            end.details = Bytes::new();
+        }
+    }
+
+    pub(crate) fn their_sending(&mut self, id: CallId) -> Option<&mut Sending> {
+        self.theirs.get_mut(id.index())?.sending.as_deref_mut()
+    }
+
+    /// Something of the driver's waits to be sent in a call of theirs.
+    pub(crate) fn queued_theirs(&mut self, id: CallId, last: bool) {
+        if let Some(theirs) = self.theirs.get_mut(id.index()) {
+            theirs.answered |= last;
+        }
+        self.line_up_theirs(id);
+    }
+
+    pub(crate) fn line_up_theirs(&mut self, id: CallId) {
+        if let Some(sending) = self.their_sending(id)
+            && !sending.is_idle()
+            && !sending.in_line
+        {
+            sending.in_line = true;
+            self.sending.push_back(id);
+        }
+    }
+
+    /// Sends the next chunk of a call of theirs.
+    pub(crate) fn send_theirs(&mut self, id: CallId) {
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
+            return;
+        };
+        let metadata = theirs.unopened.as_ref();
+        let metadata = metadata.map_or(0, |metadata| metadata_bytes(metadata));
+        let room = self.chunk_room(metadata);
+        let Some(theirs) = self.theirs.get_mut(id.index()) else {
+            return;
+        };
+        let Some(sending) = &mut theirs.sending else {
+            return;
+        };
+        sending.in_line = false;
+        match sending.next(room, &mut self.reply_spending) {
+            Next::Chunk(bytes, flags) => {
+                sending.in_line = !flags.end;
+                match theirs.unopened.take() {
+                    Some(opening) => {
+                        put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
+                    }
+                    None => put_chunk(&mut self.output, id, bytes, flags),
+                }
+                match flags.end {
+                    true => drop(self.remove_theirs(id)),
+                    false => self.sending.push_back(id),
+                }
+            }
+            Next::Messages(messages) => {
+                sending.in_line = true;
+                self.output.put_payload(messages.into_packets());
+                self.sending.push_back(id);
+            }
+            Next::End(end) => {
+                Packet::End(end).put(&mut self.output);
+                drop(self.remove_theirs(id));
+            }
+            next @ (Next::Blocked | Next::Starved) => {
+                let until = sending.stall(self.now) + self.config.stall_timeout;
+                if matches!(next, Next::Starved) {
+                    sending.in_line = true;
+                    self.starved_replies.push_back(id);
+                }
+                self.watch_deadline(Some(until));
+            }
+            Next::Idle => self.events.push_back(Event::Writable(id)),
+        }
+    }
+}

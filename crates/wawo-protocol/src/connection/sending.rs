@@ -1,0 +1,165 @@
+//! The messages of a stream of this side, in a call of either side.
+
+use bytes::Bytes;
+
+use crate::{
+    call::{Sending, Spending},
+    code::Code,
+    connection::{Connection, NotStarted, outgoing::check_metadata},
+    id::CallId,
+    metadata::Metadata,
+    packet::{BodyFlags, Messages, Packet, put_chunk},
+};
+
+impl<T> Connection<T> {
+    pub(crate) fn check_reply(&self, metadata: &Metadata, length: usize) -> Result<(), NotStarted> {
+        if length > self.peer.max_message_bytes as usize {
+            return Err(NotStarted::MessageTooLarge {
+                length,
+                max: self.peer.max_message_bytes,
+            });
+        }
+        check_metadata(metadata, &self.peer)
+    }
+
+    /// Sends the next messages of a stream, in a call of either side. Does nothing if the
+    /// direction is over. Returns how many of them, with how many bytes, have left; the others
+    /// wait, and [`Event::Writable`] follows when they have left too.
+    ///
+    /// # Errors
+    ///
+    /// If a message is larger than the other side takes; those before it are sent.
+    pub fn send_messages(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
+        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
+        let (is_full, ours) = (self.is_full(), call.side() == self.side);
+        if self.is_closed() || messages.largest() > room {
+            return self.send_each(call, messages);
+        }
+        let (sending, budget) = self.sending_of(call);
+        let Some(sending) = sending else {
+            return Ok(Left::all(&messages));
+        };
+        if !is_full && sending.spend_for_all(&messages, budget) {
+            let left = Left::all(&messages);
+            self.output.put_payload(messages.into_packets());
+            return Ok(left);
+        }
+        sending.push_all(messages);
+        match ours {
+            true => self.line_up_ours(call),
+            false => self.line_up_theirs(call),
+        }
+        Ok(Left::default())
+    }
+
+    /// Sends messages of which some have to leave in chunks.
+    fn send_each(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
+        let mut left = Left::default();
+        for message in messages {
+            let bytes = message.len();
+            if self.send_message(call, message, false)? {
+                left.messages += 1;
+                left.bytes += bytes;
+            }
+        }
+        Ok(left)
+    }
+
+    /// The sending half of a direction of ours, and the credit of all calls that it needs.
+    pub(crate) fn sending_of(&mut self, call: CallId) -> (Option<&mut Sending>, &mut Spending) {
+        match call.side() == self.side {
+            true => {
+                let ours = self.ours.get_mut(call.index());
+                let sending = ours.and_then(|ours| ours.sending.as_deref_mut());
+                (sending, &mut self.request_spending)
+            }
+            false => {
+                let theirs = self.theirs.get_mut(call.index());
+                let sending = theirs.and_then(|theirs| theirs.sending.as_deref_mut());
+                (sending, &mut self.reply_spending)
+            }
+        }
+    }
+
+    /// Sends the next message of a stream, in a call of either side; `end` if it is the last
+    /// request. Does nothing if the direction is over.
+    ///
+    /// Returns whether there is room for another one now; if not, [`Event::Writable`] follows.
+    ///
+    /// # Errors
+    ///
+    /// If the message is larger than the other side takes.
+    pub fn send_message(
+        &mut self,
+        call: CallId,
+        message: Bytes,
+        end: bool,
+    ) -> Result<bool, NotStarted> {
+        if self.is_closed() {
+            return Ok(true);
+        }
+        self.check_reply(&Metadata::new(), message.len())?;
+        let (room, full) = (self.chunk_room(0), self.is_full());
+        let ours = call.side() == self.side;
+        let (sending, budget) = self.sending_of(call);
+        let Some(sending) = sending else {
+            return Ok(true);
+        };
+        if full || !sending.spend(message.len(), room, budget) {
+            sending.push(message, end);
+            match ours {
+                true => self.line_up_ours(call),
+                false => self.queued_theirs(call, end),
+            }
+            return Ok(false);
+        }
+        put_chunk(&mut self.output, call, message, BodyFlags::whole(end));
+        if end {
+            self.direction_ended(call);
+        }
+        Ok(true)
+    }
+
+    /// Ends the requests of a call of ours, after what is still to be sent. Does nothing if they
+    /// have ended.
+    pub fn finish(&mut self, call: CallId) {
+        if self.is_closed() {
+            return;
+        }
+        let end = Self::end_packet(call, Code::Ok, "");
+        match self.our_sending(call) {
+            None => {}
+            Some(sending) if sending.is_idle() => {
+                Packet::End(end).put(&mut self.output);
+                self.our_direction_ended(call);
+            }
+            Some(sending) => sending.finish(end),
+        }
+    }
+
+    fn direction_ended(&mut self, call: CallId) {
+        match call.side() == self.side {
+            true => self.our_direction_ended(call),
+            false => drop(self.remove_theirs(call)),
+        }
+    }
+}
+
+/// What of messages that were to be sent has left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// How many of them.
+    pub messages: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
+impl Left {
+    fn all(messages: &Messages) -> Self {
+        Self {
+            messages: messages.len(),
+            bytes: messages.message_bytes(),
+        }
+    }
+}
