@@ -30,6 +30,9 @@ pub(crate) struct Plan {
 pub(crate) struct LimitsPlan {
     /// Everything that can be small is as small as can be; messages may still be large.
     pub(crate) least: bool,
+    /// Handlers call back before they read their streams, and must not so hold up the streams of
+    /// those calls for ever: there is credit for all requests of the plan.
+    pub(crate) ample_requests: bool,
     pub(crate) keep_alive_interval: Duration,
     pub(crate) keep_alive_timeout: Duration,
 }
@@ -59,7 +62,7 @@ pub(crate) enum Split {
 /// All calls begin within this time.
 pub(crate) const BUSY: Duration = Duration::from_secs(4);
 
-/// More than all streams of a plan have at any time.
+/// More than all requests of a plan have at any time.
 const AMPLE_CREDIT_BYTES: u32 = 64 * 1024 * 1024;
 
 /// One seed in so many has no faults, so that every outcome is known beforehand.
@@ -70,9 +73,10 @@ impl Plan {
         let mut random = Random::new(seed);
         let clients = random.within(1..=4) as usize;
         let is_calm = random.percent(CALM_PERCENT);
-        let limits = LimitsPlan::new(&mut random, is_calm);
+        let mut limits = LimitsPlan::new(&mut random, is_calm);
         let links = LinkStyle::new(&mut random);
         let calls = calls::plan(&mut random.fork(), clients, limits, links);
+        limits.ample_requests = calls.iter().any(|call| call.handler.calls_back.is_some());
         let faults = match is_calm {
             true => Vec::new(),
             false => faults::plan(&mut random.fork(), clients),
@@ -98,6 +102,7 @@ impl LimitsPlan {
         };
         Self {
             least: random.percent(50),
+            ample_requests: true,
             keep_alive_interval: Duration::from_secs(interval),
             keep_alive_timeout: Duration::from_secs(timeout),
         }
@@ -109,10 +114,9 @@ impl LimitsPlan {
             let max_message_bytes = config.limits.max_message_bytes;
             config.limits = wawo::Limits::MINIMUM;
             config.limits.max_message_bytes = max_message_bytes;
-            // Handlers call back before they read their streams, and must not so hold up the
-            // streams of those calls for ever: there is enough for all streams of a plan.
-            config.limits.request_credit_bytes = AMPLE_CREDIT_BYTES;
-            config.limits.reply_credit_bytes = AMPLE_CREDIT_BYTES;
+            if self.ample_requests {
+                config.limits.request_credit_bytes = AMPLE_CREDIT_BYTES;
+            }
         }
         config.keep_alive_interval = self.keep_alive_interval;
         config.keep_alive_timeout = self.keep_alive_timeout;

@@ -277,7 +277,7 @@ mod tests {
 
     use super::{Next, Sending};
     use crate::{
-        call::Spending,
+        call::{MESSAGE_COST_BYTES, Spending},
         code::Code,
         id::{CallId, Side},
         metadata::Metadata,
@@ -389,6 +389,7 @@ mod tests {
         budget.grant(1_000).unwrap();
         let next = sending.next(4_000, &mut budget);
         assert!(matches!(next, Next::Messages(two) if two.len() == 2));
+        assert_eq!(budget.left(), 1_000 - 2 * MESSAGE_COST_BYTES as i64 - 3);
         let next = sending.next(4_000, &mut budget);
         assert!(matches!(next, Next::Chunk(first, _) if first.len() == 1_997));
         assert!(matches!(sending.next(4_000, &mut budget), Next::Blocked));

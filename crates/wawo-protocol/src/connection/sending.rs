@@ -24,7 +24,7 @@ impl<T> Connection<T> {
 
     /// Sends the next messages of a stream, in a call of either side. Does nothing if the
     /// direction is over. Returns how many of them, with how many bytes, have left; the others
-    /// wait, and [`Event::Writable`] follows when they have left too.
+    /// wait, and [`Event::Writable`](crate::Event::Writable) follows when they have left too.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl<T> Connection<T> {
     /// Sends the next message of a stream, in a call of either side; `end` if it is the last
     /// request. Does nothing if the direction is over.
     ///
-    /// Returns whether there is room for another one now; if not, [`Event::Writable`] follows.
+    /// Returns whether there is room for another one now; if not, [`Event::Writable`](crate::Event::Writable) follows.
     ///
     /// # Errors
     ///

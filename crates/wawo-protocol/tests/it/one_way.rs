@@ -117,6 +117,19 @@ fn notes_at_once_wait_for_credit_and_for_those_before_them() {
 }
 
 #[test]
+fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
+    let few = config(|config| config.limits.max_calls = 64);
+    let mut pair = Pair::greeted_with(Config::default(), few);
+    for token in 0..64 {
+        pair.start(token, b"");
+    }
+    // It goes in chunks, and so needs a slot.
+    send(&mut pair, bytes(1_000_000));
+    assert_eq!(send_all(&mut pair, &[bytes(1)]), []);
+    assert_eq!(pair.client.connection.calls_waiting(), 2);
+}
+
+#[test]
 fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
     let small = config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES);
     let mut pair = Pair::greeted_with(Config::default(), small);
