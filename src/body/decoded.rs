@@ -95,7 +95,7 @@ where
             if let Some(status) = this.undecodable.take() {
                 return Poll::Ready(Some(Err(status)));
             }
-            if this.taken.len() > 0 {
+            if this.taken.len() > 0 && !this.encoded.items.is_cancelled() {
                 this.decode_few(batch);
                 continue;
             }
@@ -123,6 +123,7 @@ mod tests {
     };
 
     use bytes::Bytes;
+    use futures::StreamExt as _;
     use wawo_protocol::{
         CallId, Side,
         packet::{Messages, Run},
@@ -134,9 +135,10 @@ mod tests {
         status::{Result, Status},
     };
 
-    /// One piece of many messages, and how many of them were read.
+    /// One piece of many messages, and how many of them were read. Cancelled after so many.
     struct OnePiece {
         piece: Option<Messages>,
+        most: usize,
         read: Arc<Mutex<(usize, usize)>>,
     }
 
@@ -149,6 +151,7 @@ mod tests {
             let (piece, read) = (Some(run.take()), Arc::default());
             let one = Self {
                 piece,
+                most: usize::MAX,
                 read: Arc::clone(&read),
             };
             (one, read)
@@ -170,6 +173,10 @@ mod tests {
             _: &mut VecDeque<Bytes>,
         ) -> Poll<Option<Result<Piece>>> {
             Poll::Ready(self.piece.take().map(|piece| Ok(Piece::Many(piece))))
+        }
+
+        fn is_cancelled(&self) -> bool {
+            self.read.lock().unwrap().0 >= self.most
         }
 
         fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
@@ -207,6 +214,14 @@ mod tests {
         }
         assert_eq!(numbers.message().await.unwrap(), None);
         assert_eq!(*read.lock().unwrap(), (texts.len(), texts.len()));
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_decoded_once_it_is_cancelled() {
+        let (mut items, _) = OnePiece::of(&["7"; 3 * BATCH_MESSAGES]);
+        items.most = BATCH_MESSAGES;
+        let numbers = Streaming::of_items(items).decoded(number, |status| status);
+        assert_eq!(numbers.count().await, BATCH_MESSAGES);
     }
 
     #[tokio::test]

@@ -87,6 +87,11 @@ pub(crate) trait Items<T>: Send {
         self.poll_item(cx, batch).map(|item| item.map(one))
     }
 
+    /// Whether what was given away in pieces, and not read, is to be let go.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
     /// So many messages of a piece, with so many bytes, were read.
     fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
         let _ = (messages, bytes);

@@ -16,8 +16,8 @@ use crate::{
 };
 
 pin_project! {
-    /// Runs a handler in its context, and makes a response of what it returns. Dropped before
-    /// that, it cancels the call.
+    /// Runs a handler, and makes a response of what it returns. Dropped before that, it cancels
+    /// the call.
     ///
     /// It is written by hand because an async block would hold the handler twice, and move it
     /// once more.
@@ -31,17 +31,15 @@ pin_project! {
 
     impl<F, B> PinnedDrop for Handling<F, B> {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
             if this.handler.is_some() {
                 this.context.cancel();
-                let context = this.context.clone();
-                context.sync_scope(|| this.handler.set(None));
             }
         }
     }
 }
 
 impl<F, B> Handling<F, B> {
+    /// The handler has the context as its own already.
     pub(crate) fn new(context: Context, handler: F, body: B) -> Self {
         Self {
             context,
@@ -63,7 +61,7 @@ where
         let Some(handler) = this.handler.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let output = ready!(this.context.sync_scope(|| handler.poll(cx)));
+        let output = ready!(handler.poll(cx));
         this.handler.set(None);
         let body = (this.body)(this.context, output).map_err(Status::answered)?;
         let metadata = this.context.take_reply_metadata();

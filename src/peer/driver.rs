@@ -359,7 +359,9 @@ impl Driver {
             .max(self.packet_bytes)
             .max(self.read_bytes);
         let room = (missing + HEAD_BYTES).min(most);
-        if !self.input.try_reclaim(room) {
+        let spare = self.input.capacity() - here;
+        // Bytes that come one by one must not each move all before them.
+        if spare == 0 || (room >= 2 * spare && !self.input.try_reclaim(room)) {
             let whole = here + missing + HEAD_BYTES;
             let reused = self.connection.reuse_buffer(whole);
             let (mut own, size) =
@@ -367,7 +369,10 @@ impl Driver {
             own.extend_from_slice(&self.input);
             let before = std::mem::replace(&mut self.input, own);
             let size = std::mem::replace(&mut self.buffer_bytes, size);
-            self.connection.keep_buffer(before, size);
+            // One that was too small for this packet would be for the next.
+            if size >= whole {
+                self.connection.keep_buffer(before, size);
+            }
         }
         let transport = Pin::new(&mut self.transport.0);
         let polled = poll_read_buf(transport, cx, &mut (&mut self.input).limit(room));

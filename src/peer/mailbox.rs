@@ -470,7 +470,6 @@ mod tests {
         mailbox.take(&mut Vec::new());
         mailbox.push(command(), MAX_BYTES).unwrap();
         assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
-        let _ = Bytes::new();
     }
 
     /// A call of a service whose id tells it from others, and its answer.

@@ -186,7 +186,7 @@ impl Reader {
         cx: &Context<'_>,
         take: fn(&mut Self) -> Option<R>,
     ) -> Poll<Option<Result<R>>> {
-        if self.inbox.is_cancelled.load(Ordering::Acquire) {
+        if self.is_cancelled() {
             self.taken.clear();
         }
         if let Some(taken) = take(self) {
@@ -224,6 +224,10 @@ impl Items<Bytes> for Reader {
         self.get_mut().poll(cx, Self::take_piece)
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.inbox.is_cancelled.load(Ordering::Acquire)
+    }
+
     fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
         let this = self.get_mut();
         this.given -= messages;
@@ -235,7 +239,8 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let is_read_out = {
             let state = self.inbox.lock();
-            state.is_ended && state.messages.is_empty() && self.taken.is_empty()
+            let has_all = self.taken.is_empty() && self.given == 0;
+            state.is_ended && state.messages.is_empty() && has_all
         };
         if !is_read_out {
             let command = Command::Abandoned(self.inbox.clone());

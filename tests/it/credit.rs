@@ -127,3 +127,59 @@ async fn a_stream_that_is_slow_and_always_ready_is_heard_before_its_end() {
     let made = made.load(Ordering::Relaxed);
     assert!(made < 500, "{made} were made before the first was heard");
 }
+
+/// In `talk`, reads a request, and lets the others go when they have all come.
+#[derive(Clone)]
+struct LetsGo;
+
+impl Echo for LetsGo {
+    async fn say(&self, _: Context, message: Message) -> Result<Message> {
+        Ok(message)
+    }
+
+    async fn act(&self, _: Context, _: Message) -> Result<Message> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn note(&self, _: Context, _: Message) {}
+
+    async fn repeat(&self, _: Context, _: RepeatRequest) -> Result<Streaming<Message>> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn join(&self, _: Context, _: Streaming<Message>) -> Result<Message> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn talk(&self, _: Context, mut all: Streaming<Message>) -> Result<Streaming<Message>> {
+        for _ in 0..2 {
+            all.message().await?;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(all);
+        let hold = stream::once(std::future::pending());
+        Ok(Streaming::new(
+            stream::iter([Ok(message("gone"))]).chain(hold),
+        ))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_ended_and_were_let_go_give_their_credit_back() {
+    let mut config = Config::default();
+    config.limits.request_credit_bytes = 64 * 1024;
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let server = Server::builder().config(config);
+    let mut server = server.add_service(EchoServer::new(LetsGo)).build().unwrap();
+    server.accept_over(there).unwrap();
+    let peer = Peer::builder("").connect_over(here).await.unwrap();
+    let echo = EchoClient::new(&peer);
+    let mut held = Vec::new();
+    // Together they cost several times the credit; each holds its call for ever.
+    for _ in 0..40 {
+        let requests = stream::iter((0..100).map(|_| message("x")));
+        let mut replies = echo.talk(requests).timeout(Duration::MAX).await.unwrap();
+        assert_eq!(replies.message().await.unwrap().unwrap().data, "gone");
+        held.push(replies);
+    }
+}

@@ -87,16 +87,26 @@ impl Joined {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// How much room `arrived` bytes allow.
+    fn room_for(&self, arrived: usize) -> usize {
+        self.most.min(arrived.saturating_mul(MAX_ROOM))
+    }
+
+    /// Whether there would be so much more room that it is worth a move of what is here. Bytes that
+    /// come one by one must not each move all before them.
+    pub(crate) fn is_worth_growing(&self, arrived: usize) -> bool {
+        let room = self.room_for(arrived);
+        room > self.size && (room == self.most || room >= 2 * self.size)
+    }
+
     /// Makes room for all that may come, or for as much as `arrived` bytes allow.
     pub(crate) fn grow(&mut self, arrived: usize, spares: &mut Spares) {
         let (mut grown, size) = spares.reuse(self.most).unwrap_or_else(|| {
-            let room = self.most.min(arrived.saturating_mul(MAX_ROOM));
+            let room = self.room_for(arrived);
             (BytesMut::with_capacity(room), room)
         });
-        if size > self.size {
-            grown.extend_from_slice(&self.bytes);
-            (self.bytes, self.size) = (grown, size);
-        }
+        grown.extend_from_slice(&self.bytes);
+        (self.bytes, self.size) = (grown, size);
     }
 
     /// The message, which is whole.

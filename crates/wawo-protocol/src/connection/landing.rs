@@ -114,7 +114,7 @@ impl Landing {
         let bytes = &self.joined.bytes;
         let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
         let wanted = self.until + HEAD_BYTES - here;
-        if spare < wanted {
+        if spare < wanted && (spare == 0 || self.joined.is_worth_growing(here)) {
             self.joined.grow(here, spares);
         }
         let bytes = &mut self.joined.bytes;

@@ -118,8 +118,11 @@ pub(crate) fn plain_call(input: &[u8], limits: &Limits) -> Option<PlainCall> {
         && flags & !(ONE_WAY | TIMEOUT) == END
         && [head[6], head[7]] == [0; 2]
         && call.is_none() == (flags & ONE_WAY != 0);
+    if !is_plain || length > limits.max_packet_bytes {
+        return None;
+    }
     let end = HEAD_BYTES + length as usize;
-    if !is_plain || length > limits.max_packet_bytes || input.len() < end {
+    if input.len() < end {
         return None;
     }
     let (timeout_ms, message_at) = match flags & TIMEOUT {
@@ -145,11 +148,13 @@ pub(crate) fn plain_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usiz
     let head = input.first_chunk::<HEAD_BYTES>()?;
     let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *head;
     let length = u32::from_be_bytes([l0, l1, l2, l3]);
-    let end = HEAD_BYTES + length as usize;
     let is_plain = kind == Kind::Reply as u8 && flags == END && [c0, c1] == [0; 2];
-    let is_whole = length <= limits.max_packet_bytes && input.len() >= end;
+    if !is_plain || length > limits.max_packet_bytes {
+        return None;
+    }
+    let end = HEAD_BYTES + length as usize;
     let call = CallId::from_wire(u32::from_be_bytes([i0, i1, i2, i3]))?;
-    (is_plain && is_whole).then_some((call, end))
+    (input.len() >= end).then_some((call, end))
 }
 
 /// How many bytes of the first packet of `input` are still to come, if its head is here; none if

@@ -223,3 +223,21 @@ fn a_buffer_that_is_not_used_is_given_back() {
     pair.run_for(Duration::from_millis(1_100));
     assert!(pair.server.connection.reuse_buffer(1_000_000).is_none());
 }
+
+#[test]
+fn bytes_that_come_one_by_one_do_not_move_the_message_each_time() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[call(0, first(bytes(1024), 1024 * 1024))]);
+    let chunk = wire(&continued(theirs(0), more(bytes(120_000))));
+    raw.feed(&chunk[..13]).unwrap();
+    let (mut moves, mut place) = (0, std::ptr::null());
+    for &byte in &chunk[13..10_000] {
+        let mut room = raw.machine.landing(&mut raw.input).expect("large");
+        if room.get_ref().as_ptr() != place {
+            place = room.get_ref().as_ptr();
+            moves += 1;
+        }
+        room.put_u8(byte);
+    }
+    assert!(moves < 10, "{moves} moves");
+}
