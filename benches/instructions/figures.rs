@@ -46,11 +46,14 @@ impl Figures {
     }
 
     pub(crate) fn has_grown(&self, before: &Self) -> bool {
-        self.0.iter().any(|(load, now)| match before.of(load) {
-            Some(before) => {
-                now.server > before.server * TOLERANCE || now.client > before.client * TOLERANCE
-            }
-            None => true,
+        self.0.iter().any(|(load, now)| !before.allow(load, *now))
+    }
+
+    /// Whether a load may cost so much.
+    pub(crate) fn allow(&self, load: &str, now: Cost) -> bool {
+        let before = self.of(load);
+        before.is_some_and(|before| {
+            now.server <= before.server * TOLERANCE && now.client <= before.client * TOLERANCE
         })
     }
 

@@ -56,15 +56,6 @@ impl Load {
         }
     }
 
-    /// How often it is counted. How calls gather into reads and writes is the same each time; for
-    /// what is not answered, that hangs on the speed of both sides.
-    pub(crate) fn runs(self) -> u32 {
-        match self {
-            Self::Unary(_) => 1,
-            Self::Items | Self::OneWay => 3,
-        }
-    }
-
     /// Connects, makes so many calls, and leaves.
     pub(crate) fn run(self, address: &str, calls: u64) -> Result<()> {
         runtime()?.block_on(async {
