@@ -206,7 +206,7 @@ impl Context {
     }
 }
 
-/// Held by whatever works on a call: a handler's future, a stream of replies.
+/// Held by a stream of replies, which works on its call when the handler has ended.
 #[derive(Debug)]
 pub(crate) struct CancelOnDrop(Option<Context>);
 

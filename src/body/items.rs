@@ -36,12 +36,12 @@ pub(crate) trait Items<T>: Send {
         batch: &mut VecDeque<T>,
         take: &mut dyn FnMut(&T) -> ControlFlow<()>,
     ) -> Poll<Option<Result<()>>> {
-        while let Some(item) = batch.pop_front() {
-            if take(&item).is_break() {
-                return Poll::Ready(None);
-            }
-        }
         loop {
+            while let Some(item) = batch.pop_front() {
+                if take(&item).is_break() {
+                    return Poll::Ready(None);
+                }
+            }
             // Looked at where it is: moving a message that was only just written is slow.
             let polled = self.as_mut().poll_item(cx, batch);
             match &polled {

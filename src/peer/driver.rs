@@ -361,7 +361,7 @@ impl Driver {
         let room = (missing + HEAD_BYTES).min(most);
         let spare = self.input.capacity() - here;
         // Bytes that come one by one must not each move all before them.
-        if spare == 0 || (room >= 2 * spare && !self.input.try_reclaim(room)) {
+        if (spare == 0 || room >= 2 * spare) && !self.input.try_reclaim(room) {
             let whole = here + missing + HEAD_BYTES;
             let reused = self.connection.reuse_buffer(whole);
             let (mut own, size) =

@@ -435,7 +435,7 @@ impl<T> Connection<T> {
             Some(sending) => sending.grant(bytes)?,
             None => theirs.credit = add_credit(theirs.credit, bytes)?,
         }
-        self.line_up_theirs(id);
+        self.line_up(id);
         Ok(())
     }
 

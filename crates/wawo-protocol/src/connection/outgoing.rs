@@ -219,7 +219,7 @@ impl<T> Connection<T> {
             one_way: false,
         };
         put_call(&mut self.output, head, &call.metadata, first);
-        self.line_up_ours(id);
+        self.line_up(id);
         id
     }
 
@@ -256,7 +256,7 @@ impl<T> Connection<T> {
         }
         put_call(&mut self.output, head, &call.metadata, first);
         if let Some(id) = head.call {
-            self.line_up_ours(id);
+            self.line_up(id);
         }
     }
 
@@ -630,7 +630,7 @@ impl<T> Connection<T> {
         let ours = find(&mut self.ours, id, "credit")?;
         if let Some(sending) = &mut ours.sending {
             sending.grant(bytes)?;
-            self.line_up_ours(id);
+            self.line_up(id);
         }
         Ok(())
     }
@@ -663,16 +663,6 @@ impl<T> Connection<T> {
         ours.sending = None;
         if ours.one_way {
             self.ours.remove(id.index());
-        }
-    }
-
-    pub(crate) fn line_up_ours(&mut self, id: CallId) {
-        if let Some(sending) = self.our_sending(id)
-            && !sending.is_idle()
-            && !sending.in_line
-        {
-            sending.in_line = true;
-            self.sending.push_back(id);
         }
     }
 

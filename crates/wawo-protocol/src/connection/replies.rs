@@ -59,7 +59,7 @@ impl<T> Connection<T> {
             (Some(theirs), Some(sending)) => {
                 theirs.sending = Some(sending);
                 theirs.answered = end;
-                self.line_up_theirs(id);
+                self.line_up(id);
             }
             _ => drop(self.remove_theirs(id)),
         }
@@ -136,17 +136,7 @@ impl<T> Connection<T> {
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             theirs.answered |= last;
         }
-        self.line_up_theirs(id);
-    }
-
-    pub(crate) fn line_up_theirs(&mut self, id: CallId) {
-        if let Some(sending) = self.their_sending(id)
-            && !sending.is_idle()
-            && !sending.in_line
-        {
-            sending.in_line = true;
-            self.sending.push_back(id);
-        }
+        self.line_up(id);
     }
 
     /// Sends the next chunk of a call of theirs.

@@ -31,7 +31,7 @@ impl<T> Connection<T> {
     /// If a message is larger than the other side takes; those before it are sent.
     pub fn send_messages(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
-        let (is_full, ours) = (self.is_full(), call.side() == self.side);
+        let is_full = self.is_full();
         if self.is_closed() || messages.largest() > room {
             return self.send_each(call, messages);
         }
@@ -45,10 +45,7 @@ impl<T> Connection<T> {
             return Ok(left);
         }
         sending.push_all(messages);
-        match ours {
-            true => self.line_up_ours(call),
-            false => self.line_up_theirs(call),
-        }
+        self.line_up(call);
         Ok(Left::default())
     }
 
@@ -81,6 +78,17 @@ impl<T> Connection<T> {
         }
     }
 
+    /// Lets a call stand in the line of those that have something to send, if it has.
+    pub(crate) fn line_up(&mut self, call: CallId) {
+        if let (Some(sending), _) = self.sending_of(call)
+            && !sending.is_idle()
+            && !sending.in_line
+        {
+            sending.in_line = true;
+            self.sending.push_back(call);
+        }
+    }
+
     /// Sends the next message of a stream, in a call of either side; `end` if it is the last
     /// request. Does nothing if the direction is over.
     ///
@@ -108,7 +116,7 @@ impl<T> Connection<T> {
         if full || !sending.spend(message.len(), room, budget) {
             sending.push(message, end);
             match ours {
-                true => self.line_up_ours(call),
+                true => self.line_up(call),
                 false => self.queued_theirs(call, end),
             }
             return Ok(false);
