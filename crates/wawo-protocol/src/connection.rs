@@ -9,7 +9,9 @@ mod overdue;
 mod plain;
 mod replies;
 mod sending;
+mod starting;
 mod strikes;
+mod waiting;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -17,19 +19,16 @@ use bytes::BytesMut;
 
 pub use crate::connection::{
     event::{Called, Ended, Event, NewCall, NotStarted},
-    outgoing::StartedCall,
     sending::Left,
+    starting::StartedCall,
 };
 use crate::{
     call::{Granted, MESSAGE_COST_BYTES, Receiving, Spares, Spending, Table, cost},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
-        incoming::TheirCall,
-        keep_alive::KeepAlive,
-        landing::Landing,
-        outgoing::{OurCall, Waiting},
-        strikes::Strikes,
+        incoming::TheirCall, keep_alive::KeepAlive, landing::Landing, outgoing::OurCall,
+        strikes::Strikes, waiting::Waiting,
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
@@ -71,12 +70,8 @@ pub struct Connection<T> {
     output: Output,
     events: VecDeque<Event<T>>,
     ours: Table<OurCall<T>>,
-    /// Calls that wait for a slot, or for the hello to tell the limits.
-    waiting: VecDeque<Waiting<T>>,
-    /// One-way calls that wait for credit; apart, so that they hold up no call.
-    waiting_one_way: VecDeque<Waiting<T>>,
-    /// Message bytes in both.
-    waiting_bytes: usize,
+    /// Calls of ours that have no id yet.
+    waiting: Waiting<T>,
     theirs: Table<TheirCall>,
     /// Those of `theirs` that are streams, in either direction.
     their_streams: usize,
@@ -182,9 +177,7 @@ impl<T> Connection<T> {
             output,
             events: VecDeque::new(),
             ours: Table::default(),
-            waiting: VecDeque::new(),
-            waiting_one_way: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: Waiting::default(),
             theirs: Table::default(),
             their_streams: 0,
             opening_bytes: 0,
@@ -704,16 +697,16 @@ impl<T> Connection<T> {
 
     /// How many calls of ours wait for room under the limits of the other side.
     pub fn calls_waiting(&self) -> usize {
-        self.waiting.len() + self.waiting_one_way.len()
+        self.waiting.calls() + self.waiting.one_way_calls()
     }
 
     /// How many more calls a driver should start for now: fewer the more of them wait for room under
     /// the limits of the other side.
     pub fn wanted_calls(&self) -> usize {
-        if self.waiting_bytes >= CONGESTED_BYTES {
+        if self.waiting.message_bytes() >= CONGESTED_BYTES {
             return 0;
         }
-        let most = self.waiting.len().max(self.waiting_one_way.len());
+        let most = self.waiting.calls().max(self.waiting.one_way_calls());
         let half = self.config.max_waiting_calls.div_ceil(2);
         half.saturating_sub(most)
     }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::{
     call::{MESSAGE_COST_BYTES, MessageLimits, Received, Receiving, Sending, add_credit, cost},
     code::Code,
-    connection::{Called, Connection, Event, outgoing::metadata_bytes, overdue::Overdue},
+    connection::{Called, Connection, Event, overdue::Overdue, starting::metadata_bytes},
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,

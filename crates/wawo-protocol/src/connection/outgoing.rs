@@ -1,4 +1,4 @@
-//! The calls that this side starts.
+//! The calls of ours, from their start to their end.
 //!
 //! ```text
 //!  start_call ──► Waiting ──────────► In flight ──────────────► over (the id is free)
@@ -18,13 +18,11 @@ use bytes::Bytes;
 use crate::{
     call::{MessageLimits, Next, Received, Receiving, Sending, cost},
     code::Code,
-    config::Limits,
-    connection::{Connection, Ended, Event, NewCall, NotStarted, Phase, overdue::Overdue},
+    connection::{Connection, Ended, Event, NotStarted, overdue::Overdue},
     error::PeerMisbehaved,
-    hello,
-    id::{CallId, MethodId, ServiceId},
+    id::CallId,
     metadata::Metadata,
-    packet::{CallHead, Chunk, End, Notes, Packet, Reply, put_call, put_chunk},
+    packet::{Chunk, End, Packet, Reply, put_chunk},
 };
 
 /// A call of ours that has an id.
@@ -52,157 +50,21 @@ pub(crate) struct OurCall<T> {
     pub(crate) receiving: Option<Box<Receiving>>,
 }
 
-/// A call without an id yet. One-way calls have no token.
-#[derive(Debug)]
-pub(crate) struct Waiting<T> {
-    call: NewCall,
-    token: Option<T>,
-}
-
-/// What became of a call that was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "there is no third possibility")]
-pub enum StartedCall {
-    /// It is in the output.
-    Sent(CallId),
-    /// It waits for the other side's limits. [`Connection::poll_event`] tells how it goes on.
-    Waiting,
-}
-
 impl<T> Connection<T> {
-    /// Starts a call. `token` comes back when it is over, in [`Event::Ended`] or
-    /// [`Event::Refused`], or from [`take_calls`](Self::take_calls).
-    ///
-    /// # Errors
-    ///
-    /// If it certainly cannot be served; gives the token back.
-    pub fn start_call(
+    /// A slot for a call that is the next in the output. Without a token it is one-way.
+    pub(crate) fn take_id(
         &mut self,
-        now: Instant,
-        call: NewCall,
-        token: T,
-    ) -> Result<StartedCall, (T, NotStarted)> {
-        self.now = now;
-        if let Err(reason) = self.check_new(&call, self.waiting.len()) {
-            return Err((token, reason));
-        }
-        self.watch_deadline(call.deadline);
-        if self.waiting.is_empty() && self.has_room_for(&call) {
-            return Ok(StartedCall::Sent(self.send_call(now, call, Some(token))));
-        }
-        self.waiting_bytes += call.message_len();
-        let token = Some(token);
-        self.waiting.push_back(Waiting { call, token });
-        Ok(StartedCall::Waiting)
-    }
-
-    /// Sends a one-way message, or lets it wait for credit. Nothing tells whether it arrives.
-    ///
-    /// # Errors
-    ///
-    /// If it certainly cannot be served.
-    pub fn send_one_way(&mut self, now: Instant, call: NewCall) -> Result<(), NotStarted> {
-        self.now = now;
-        self.check_new(&call, self.waiting_one_way.len())?;
-        if self.waiting_one_way.is_empty() && self.has_room_for(&call) {
-            self.send_one_way_now(now, call);
-            return Ok(());
-        }
-        self.watch_deadline(call.deadline);
-        self.waiting_bytes += call.message_len();
-        self.waiting_one_way
-            .push_back(Waiting { call, token: None });
-        Ok(())
-    }
-
-    /// Sends one-way calls, each as [`send_one_way`](Self::send_one_way) would with the default
-    /// timeout from now on. Tells `refused` of those that certainly cannot be served.
-    pub fn send_notes(
-        &mut self,
-        now: Instant,
-        notes: Notes,
-        mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
-    ) {
-        self.now = now;
-        if self.has_room_for_notes(&notes) {
-            self.calls_sent += notes.len() as u64;
-            self.request_spending.spend(notes.cost());
-            self.output.put_payload(notes.into_packets());
-            return;
-        }
-        let deadline = self.config.default_timeout.map(|timeout| now + timeout);
-        for (service, method, message) in notes.into_calls() {
-            let call = NewCall {
-                service,
-                method,
-                deadline,
-                metadata: Metadata::new(),
-                message: Some(message),
-                end: true,
-                one_way: true,
-            };
-            if let Err(reason) = self.send_one_way(now, call) {
-                refused(service, method, reason);
-            }
-        }
-    }
-
-    /// Whether all of them can leave now, as they are.
-    fn has_room_for_notes(&self, notes: &Notes) -> bool {
-        let is_open = self.phase == Phase::Open && !self.draining_there;
-        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
-        let reserve = u64::from(self.peer.request_credit_bytes / 4);
-        let in_budget = self.request_spending.left() > (reserve + notes.cost()) as i64;
-        is_open && self.waiting_one_way.is_empty() && notes.largest() <= room && in_budget
-    }
-
-    fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {
-        if self.is_closed() {
-            return Err(NotStarted::Closed);
-        }
-        if self.draining_there {
-            return Err(NotStarted::Draining);
-        }
-        if waiting >= self.config.max_waiting_calls {
-            return Err(NotStarted::Full(waiting));
-        }
-        if self.phase == Phase::Open {
-            check_sizes(call, &self.peer)?;
-        }
-        Ok(())
-    }
-
-    /// Whether the other side's limits let this call begin now.
-    fn has_room_for(&self, call: &NewCall) -> bool {
-        let length = call.message_len();
-        // Before their hello, only what every side must accept may go out. What a stream goes on
-        // with is not known yet.
-        let early = self.phase != Phase::Open;
-        if early && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
-            return false;
-        }
-        let slot = self.ours.len() < self.peer.max_calls as usize;
-        if call.one_way {
-            // A quarter of the credit is left to calls, which somebody waits for.
-            let reserve = self.peer.request_credit_bytes / 4;
-            let room = self.chunk_room(metadata_bytes(&call.metadata));
-            return self.request_spending.has_over(reserve) && (slot || length <= room);
-        }
-        slot
-    }
-
-    fn send_call(&mut self, now: Instant, call: NewCall, token: Option<T>) -> CallId {
-        self.calls_sent += 1;
-        let position = self.output.position();
-        let room = self.chunk_room(metadata_bytes(&call.metadata));
-        let credit = self.peer.initial_credit_bytes;
-        let (first, sending) = Sending::open(call.message, call.end, credit, room);
+        token: Option<T>,
+        deadline: Option<Instant>,
+        sending: Option<Box<Sending>>,
+    ) -> CallId {
+        let one_way = token.is_none();
         let index = self.ours.insert(OurCall {
             token,
-            deadline: call.deadline,
-            position,
+            deadline,
+            position: self.output.position(),
             ordinal: self.calls_sent,
-            one_way: false,
+            one_way,
             replied: false,
             opening: None,
             first_unread: 0,
@@ -210,106 +72,7 @@ impl<T> Connection<T> {
             sending,
             receiving: None,
         });
-        let id = CallId::new(self.side, index);
-        let head = CallHead {
-            call: Some(id),
-            service: call.service,
-            method: call.method,
-            timeout_ms: self.timeout_on_wire(now, call.deadline),
-            one_way: false,
-        };
-        put_call(&mut self.output, head, &call.metadata, first);
-        self.line_up(id);
-        id
-    }
-
-    fn send_one_way_now(&mut self, now: Instant, call: NewCall) {
-        self.calls_sent += 1;
-        let bytes = call.message.unwrap_or_default();
-        let metadata = metadata_bytes(&call.metadata);
-        self.request_spending.spend(cost(bytes.len() + metadata));
-        let room = self.chunk_room(metadata);
-        let mut head = CallHead {
-            call: None,
-            service: call.service,
-            method: call.method,
-            timeout_ms: self.timeout_on_wire(now, call.deadline),
-            one_way: true,
-        };
-        // It has paid as a whole, and needs no credit of its call.
-        let (first, sending) = Sending::open(Some(bytes), true, u32::MAX, room);
-        if sending.is_some() {
-            let index = self.ours.insert(OurCall {
-                token: None,
-                deadline: None,
-                position: self.output.position(),
-                ordinal: self.calls_sent,
-                one_way: true,
-                replied: false,
-                opening: None,
-                first_unread: 0,
-                held: 0,
-                sending,
-                receiving: None,
-            });
-            head.call = Some(CallId::new(self.side, index));
-        }
-        put_call(&mut self.output, head, &call.metadata, first);
-        if let Some(id) = head.call {
-            self.line_up(id);
-        }
-    }
-
-    /// The timeout for the wire: nothing if it is the default that our hello announced.
-    fn timeout_on_wire(&self, now: Instant, deadline: Option<Instant>) -> Option<u32> {
-        // Nearly always the case, and said without a division.
-        if deadline == self.config.default_timeout.map(|timeout| now + timeout) {
-            return None;
-        }
-        let default = self.config.default_timeout.map(hello::timeout_to_wire);
-        let left = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(now);
-            hello::timeout_to_wire(left)
-        });
-        // Zero on the wire is "no deadline", which needs no words if it is the default.
-        (left != default).then(|| left.unwrap_or(0))
-    }
-
-    /// Sends what waits, as far as the limits of the other side allow.
-    pub(crate) fn admit_waiting(&mut self, now: Instant) {
-        while let Some(waiting) = self.next_admitted() {
-            let Waiting { call, token } = waiting;
-            if let Err(reason) = check_sizes(&call, &self.peer) {
-                self.events
-                    .extend(token.map(|token| Event::Refused(token, reason)));
-                continue;
-            }
-            match call.one_way {
-                true => self.send_one_way_now(now, call),
-                false => {
-                    let id = self.send_call(now, call, token);
-                    self.events.push_back(Event::Started(id));
-                }
-            }
-        }
-    }
-
-    fn next_admitted(&mut self) -> Option<Waiting<T>> {
-        if self.phase != Phase::Open {
-            return None;
-        }
-        let fits = |waiting: &Waiting<T>| {
-            check_sizes(&waiting.call, &self.peer).is_err() || self.has_room_for(&waiting.call)
-        };
-        let next = if self.waiting.front().is_some_and(fits) {
-            self.waiting.pop_front()?
-        } else if self.waiting_one_way.front().is_some_and(fits) {
-            self.waiting_one_way.pop_front()?
-        } else {
-            return None;
-        };
-        self.waiting_bytes -= next.call.message_len();
-        Some(next)
+        CallId::new(self.side, index)
     }
 
     /// Gives up a call: the other side is told, and its token comes back now instead of at the
@@ -329,16 +92,6 @@ impl<T> Connection<T> {
             Packet::Cancel(call).put(&mut self.output);
         }
         Some(token)
-    }
-
-    /// Gives up the waiting calls whose token `is` it.
-    pub fn forget(&mut self, mut is: impl FnMut(&T) -> bool) {
-        let bytes = &mut self.waiting_bytes;
-        self.waiting.retain(|waiting| {
-            let keep = !waiting.token.as_ref().is_some_and(&mut is);
-            *bytes -= if keep { 0 } else { waiting.call.message_len() };
-            keep
-        });
     }
 
     /// The token of a call of ours that is in flight.
@@ -362,10 +115,7 @@ impl<T> Connection<T> {
             Event::Refused(token, _) => Some((token, false)),
             _ => None,
         }));
-        let waiting = self.waiting.drain(..);
-        calls.extend(waiting.filter_map(|waiting| waiting.token.map(|token| (token, false))));
-        self.waiting_one_way.clear();
-        self.waiting_bytes = 0;
+        calls.extend(self.waiting.clear().map(|token| (token, false)));
         calls
     }
 
@@ -573,9 +323,7 @@ impl<T> Connection<T> {
             .filter_map(|index| self.take_ours(CallId::new(side, index)));
         let tokens = late.filter_map(|call| call.token);
         let mut tokens: Vec<T> = tokens.collect();
-        tokens.extend(self.waiting.drain(..).filter_map(|waiting| waiting.token));
-        self.waiting_one_way.clear();
-        self.waiting_bytes = 0;
+        tokens.extend(self.waiting.clear());
         let refused = |token| Event::Refused(token, NotStarted::Draining);
         tokens.into_iter().map(refused).collect()
     }
@@ -602,27 +350,6 @@ impl<T> Connection<T> {
             self.events
                 .extend(token.map(|token| gave_up(token, Some(id), true, why)));
         }
-        next
-    }
-
-    pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
-        let (events, bytes) = (&mut self.events, &mut self.waiting_bytes);
-        let mut next = None;
-        let mut keep = |waiting: &mut Waiting<T>| {
-            let Some(deadline) = waiting.call.deadline else {
-                return true;
-            };
-            if deadline > now {
-                next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
-                return true;
-            }
-            *bytes -= waiting.call.message_len();
-            let token = waiting.token.take();
-            events.extend(token.map(|token| gave_up(token, None, false, Overdue::Deadline)));
-            false
-        };
-        self.waiting.retain_mut(&mut keep);
-        self.waiting_one_way.retain_mut(&mut keep);
         next
     }
 
@@ -738,7 +465,7 @@ impl<T> Ended<T> {
     }
 }
 
-fn gave_up<T>(token: T, call: Option<CallId>, sent: bool, why: Overdue) -> Event<T> {
+pub(crate) fn gave_up<T>(token: T, call: Option<CallId>, sent: bool, why: Overdue) -> Event<T> {
     let text = match (why, sent) {
         (Overdue::Deadline, true) => "no reply before the deadline".to_owned(),
         (Overdue::Deadline, false) => {
@@ -756,38 +483,4 @@ fn find<'a, T>(
 ) -> Result<&'a mut OurCall<T>, PeerMisbehaved> {
     let found = ours.get_mut(call.index()).filter(|ours| !ours.one_way);
     found.ok_or(PeerMisbehaved::NoSuchCall { kind, call })
-}
-
-/// The length of the metadata block of a packet, which has none if there is no metadata.
-pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
-    match metadata.is_empty() {
-        true => 0,
-        false => metadata.encoded_len(),
-    }
-}
-
-fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), NotStarted> {
-    let length = call.message_len();
-    if length > limits.max_message_bytes as usize {
-        return Err(NotStarted::MessageTooLarge {
-            length,
-            max: limits.max_message_bytes,
-        });
-    }
-    check_metadata(&call.metadata, limits)
-}
-
-/// Whether metadata keeps the limits of the other side.
-pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), NotStarted> {
-    let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
-    if entries > limits.max_metadata_entries as usize || bytes > limits.max_metadata_bytes as usize
-    {
-        return Err(NotStarted::MetadataTooLarge {
-            entries,
-            bytes,
-            max_entries: limits.max_metadata_entries,
-            max_bytes: limits.max_metadata_bytes,
-        });
-    }
-    Ok(())
 }

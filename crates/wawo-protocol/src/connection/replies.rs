@@ -7,7 +7,7 @@ use crate::{
     code::Code,
     connection::{
         Connection, Event,
-        outgoing::{check_metadata, metadata_bytes},
+        starting::{check_metadata, metadata_bytes},
     },
     id::CallId,
     metadata::Metadata,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     call::{Sending, Spending},
     code::Code,
-    connection::{Connection, NotStarted, outgoing::check_metadata},
+    connection::{Connection, NotStarted, starting::check_metadata},
     id::CallId,
     metadata::Metadata,
     packet::{BodyFlags, Messages, Packet, put_chunk},

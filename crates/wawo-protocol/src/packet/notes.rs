@@ -9,7 +9,7 @@ use crate::{
     packet::{
         HEAD_BYTES,
         encode::put_head,
-        head::{END, Kind, ONE_WAY},
+        head::{END, Kind, ONE_WAY, TIMEOUT},
     },
 };
 
@@ -26,6 +26,16 @@ pub struct Notes {
 
 /// Service and method.
 const TARGET_BYTES: usize = 8;
+
+const TIMEOUT_BYTES: usize = 4;
+
+/// Takes off the first packet: service and method, and the message.
+fn split_first<'a>(packets: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let length = u32::from_be_bytes(*packets.first_chunk()?) as usize;
+    let (packet, rest) = packets.split_at_checked(HEAD_BYTES + length)?;
+    *packets = rest;
+    packet[HEAD_BYTES..].split_at_checked(TARGET_BYTES)
+}
 
 impl Notes {
     /// None yet, with room for so many bytes of packets.
@@ -64,6 +74,11 @@ impl Notes {
         self.packets.len()
     }
 
+    /// The length of all messages together.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.packets.len() - self.notes * (HEAD_BYTES + TARGET_BYTES)
+    }
+
     /// What they cost of the credit of all calls.
     pub(crate) fn cost(&self) -> u64 {
         self.cost
@@ -77,16 +92,132 @@ impl Notes {
         self.packets.freeze()
     }
 
+    /// The packets, each of which says how much time it has.
+    pub(crate) fn into_packets_with(self, timeout_ms: Option<u32>) -> Bytes {
+        let Some(timeout) = timeout_ms else {
+            return self.into_packets();
+        };
+        let flags = END | ONE_WAY | TIMEOUT;
+        let mut packets = BytesMut::with_capacity(self.packets.len() + self.notes * TIMEOUT_BYTES);
+        let mut rest = &self.packets[..];
+        while let Some((target, message)) = split_first(&mut rest) {
+            let length = TARGET_BYTES + TIMEOUT_BYTES + message.len();
+            put_head(&mut packets, length, Kind::Call, flags, 0, None);
+            packets.put_slice(target);
+            packets.put_u32(timeout);
+            packets.put_slice(message);
+        }
+        packets.freeze()
+    }
+
+    /// Takes off the first calls, as many as may begin with `budget` left.
+    pub(crate) fn take_within(&mut self, mut budget: i64) -> Self {
+        let (mut rest, mut notes, mut spent) = (&self.packets[..], 0, 0);
+        while budget > 0
+            && let Some((_, message)) = split_first(&mut rest)
+        {
+            let cost = cost(message.len());
+            budget -= cost as i64;
+            spent += cost;
+            notes += 1;
+        }
+        let taken = self.packets.len() - rest.len();
+        self.notes -= notes;
+        self.cost -= spent;
+        Self {
+            packets: self.packets.split_to(taken),
+            notes,
+            cost: spent,
+            largest: self.largest,
+        }
+    }
+
     /// Each call, as it was added.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = (ServiceId, MethodId, Bytes)> {
-        let mut packets = self.packets.freeze();
+        let packets = self.packets.freeze();
+        let mut at = 0;
         std::iter::from_fn(move || {
-            let head = packets.first_chunk::<4>()?;
-            let length = u32::from_be_bytes(*head) as usize;
-            packets.advance(HEAD_BYTES);
-            let mut call = packets.split_to(length);
-            let (service, method) = (ServiceId(call.get_u32()), MethodId(call.get_u32()));
-            Some((service, method, call))
+            let mut rest = &packets[at..];
+            let (mut target, message) = split_first(&mut rest)?;
+            at = packets.len() - rest.len();
+            let (service, method) = (ServiceId(target.get_u32()), MethodId(target.get_u32()));
+            Some((service, method, packets.slice_ref(message)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Limits,
+        metadata::Metadata,
+        packet::{Call, Chunk, Packet, decode},
+    };
+
+    const MESSAGES: [&str; 3] = ["one", "", "three"];
+
+    fn notes() -> Notes {
+        let mut notes = Notes::default();
+        for message in MESSAGES {
+            notes.push(ServiceId(1), MethodId(2), message.as_bytes());
+        }
+        notes
+    }
+
+    fn messages(notes: Notes) -> Vec<Bytes> {
+        notes.into_calls().map(|(_, _, message)| message).collect()
+    }
+
+    #[test]
+    fn the_first_notes_are_as_many_as_may_begin() {
+        for (budget, first) in [
+            (-1, 0),
+            (0, 0),
+            (1, 1),
+            (67, 1),
+            (68, 2),
+            (131, 2),
+            (132, 3),
+        ] {
+            let mut rest = notes();
+            let (cost, bytes) = (rest.cost(), rest.message_bytes());
+            let few = rest.take_within(budget);
+            assert_eq!((few.len(), rest.len()), (first, 3 - first));
+            assert_eq!(few.cost() + rest.cost(), cost);
+            assert_eq!(few.message_bytes() + rest.message_bytes(), bytes);
+            let all = [messages(few), messages(rest)].concat();
+            assert_eq!(all, MESSAGES);
+        }
+    }
+
+    #[test]
+    fn each_packet_says_how_much_time_it_has() {
+        for timeout in [None, Some(7)] {
+            let mut packets = BytesMut::from(&notes().into_packets_with(timeout)[..]);
+            for message in MESSAGES {
+                let packet = decode(&mut packets, &Limits::default());
+                let Ok(Some(Packet::Call(call))) = packet else {
+                    panic!("{packet:?}");
+                };
+                let chunk = Chunk {
+                    bytes: Bytes::from(message),
+                    total: None,
+                    more: false,
+                    end: true,
+                };
+                let sent = Call {
+                    call: None,
+                    service: ServiceId(1),
+                    method: MethodId(2),
+                    timeout_ms: timeout,
+                    one_way: true,
+                    metadata: Metadata::new(),
+                    chunk: Some(chunk),
+                };
+                assert_eq!(call, sent);
+            }
+            assert!(packets.is_empty());
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! One-way calls: no answer, and credit of their own.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wawo_protocol::{
     Called, CloseCode, Config, Event, MESSAGE_COST_BYTES, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
@@ -114,6 +116,73 @@ fn notes_at_once_wait_for_credit_and_for_those_before_them() {
     }
     assert_eq!(heard.len(), count + 7);
     assert_eq!(heard[count + 5..], [bytes(1), bytes(2)]);
+}
+
+/// Messages that the peer of [`cheap`] has credit for, of 36 bytes each.
+fn affordable() -> usize {
+    let cost = MESSAGE_COST_BYTES + 36;
+    (u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost) as usize + 1
+}
+
+#[test]
+fn notes_that_waited_together_say_how_much_time_they_have_left() {
+    let millis = Duration::from_millis;
+    let (count, timeout) = (affordable(), Config::default().default_timeout.unwrap());
+    // What is within the precision of deadlines is not worth bytes.
+    for (waited, late) in [(millis(5), millis(5)), (millis(6), millis(0))] {
+        let mut pair = Pair::greeted_with(Config::default(), cheap());
+        assert_eq!(send_all(&mut pair, &vec![bytes(36); count + 1]), []);
+        let deadline = pair.now + timeout;
+        pair.run();
+        assert_eq!(received(&mut pair).len(), count);
+        pair.now += waited;
+        let served = count as u64 * (MESSAGE_COST_BYTES + 36);
+        pair.server.connection.one_way_served(served);
+        pair.run();
+        let called = pair.server.called();
+        assert_eq!(called.deadline, Some(deadline + late));
+    }
+}
+
+#[test]
+fn notes_that_wait_together_are_given_up_at_their_deadline() {
+    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let timeout = Config::default().default_timeout.unwrap();
+    assert_eq!(send_all(&mut pair, &vec![bytes(36); affordable() + 2]), []);
+    assert_eq!(pair.client.connection.calls_waiting(), 2);
+    pair.run_for(timeout);
+    assert_eq!(received(&mut pair).len(), affordable());
+    assert_eq!(pair.client.connection.calls_waiting(), 0);
+    // Room for two more batches is there again.
+    assert_eq!(send_all(&mut pair, &[bytes(1)]), []);
+    assert_eq!(pair.client.connection.calls_waiting(), 1);
+}
+
+#[test]
+fn too_many_notes_at_once_are_refused_from_the_limit_on() {
+    let client = config(|config| config.max_waiting_calls = 3);
+    let mut pair = Pair::greeted_with(client, cheap());
+    let refused = send_all(&mut pair, &vec![bytes(36); affordable()]);
+    assert_eq!(refused, []);
+    assert_eq!(send_all(&mut pair, &vec![bytes(1); 2]), []);
+    assert_eq!(pair.client.connection.calls_waiting(), 2);
+    let refused = send_all(&mut pair, &vec![bytes(1); 3]);
+    assert_eq!(refused, vec![NotStarted::Full(3); 2]);
+    assert_eq!(send_all(&mut pair, &[bytes(1)]), [NotStarted::Full(3)]);
+    assert_eq!(pair.client.connection.calls_waiting(), 3);
+}
+
+#[test]
+fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
+    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    assert_eq!(send_all(&mut pair, &[bytes(MIN_CREDIT_BYTES as usize)]), []);
+    let half = pair.client.connection.wanted_calls();
+    assert_eq!(send_all(&mut pair, &vec![bytes(16 * 1024); 255]), []);
+    assert_eq!(pair.client.connection.wanted_calls(), half - 255);
+    assert_eq!(send_all(&mut pair, &[bytes(16 * 1024)]), []);
+    assert!(pair.client.connection.is_congested());
+    assert_eq!(pair.client.connection.take_calls(), []);
+    assert!(!pair.client.connection.is_congested());
 }
 
 #[test]

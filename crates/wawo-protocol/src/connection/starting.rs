@@ -1,0 +1,314 @@
+//! How calls of ours begin: at once, or when the limits of the other side have room.
+
+use std::time::Instant;
+
+use crate::{
+    call::{Sending, cost},
+    config::Limits,
+    connection::{
+        Connection, DEADLINE_STEP, Event, NewCall, NotStarted, Phase, outgoing::gave_up,
+        overdue::Overdue, waiting::OneWay,
+    },
+    hello,
+    id::{CallId, MethodId, ServiceId},
+    metadata::Metadata,
+    packet::{CallHead, Notes, put_call},
+};
+
+/// What became of a call that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no third possibility")]
+pub enum StartedCall {
+    /// It is in the output.
+    Sent(CallId),
+    /// It waits for the other side's limits. [`Connection::poll_event`] tells how it goes on.
+    Waiting,
+}
+
+impl<T> Connection<T> {
+    /// Starts a call. `token` comes back when it is over, in [`Event::Ended`] or
+    /// [`Event::Refused`], or from [`take_calls`](Self::take_calls).
+    ///
+    /// # Errors
+    ///
+    /// If it certainly cannot be served; gives the token back.
+    pub fn start_call(
+        &mut self,
+        now: Instant,
+        call: NewCall,
+        token: T,
+    ) -> Result<StartedCall, (T, NotStarted)> {
+        self.now = now;
+        if let Err(reason) = self.check_new(&call, self.waiting.calls()) {
+            return Err((token, reason));
+        }
+        self.watch_deadline(call.deadline);
+        if self.waiting.calls() == 0 && self.has_room_for(&call) {
+            return Ok(StartedCall::Sent(self.send_call(now, call, token)));
+        }
+        self.waiting.push(call, token);
+        Ok(StartedCall::Waiting)
+    }
+
+    /// Sends a one-way message, or lets it wait for credit. Nothing tells whether it arrives.
+    ///
+    /// # Errors
+    ///
+    /// If it certainly cannot be served.
+    pub fn send_one_way(&mut self, now: Instant, call: NewCall) -> Result<(), NotStarted> {
+        self.now = now;
+        self.check_new(&call, self.waiting.one_way_calls())?;
+        if self.waiting.one_way_calls() == 0 && self.has_room_for(&call) {
+            self.send_one_way_now(now, call);
+            return Ok(());
+        }
+        self.watch_deadline(call.deadline);
+        self.waiting.push_one_way(OneWay::Call(call));
+        Ok(())
+    }
+
+    /// Sends one-way calls, each as [`send_one_way`](Self::send_one_way) would with the default
+    /// timeout from now on. Tells `refused` of those that certainly cannot be served.
+    pub fn send_notes(
+        &mut self,
+        now: Instant,
+        notes: Notes,
+        mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
+    ) {
+        self.now = now;
+        let deadline = self.config.default_timeout.map(|timeout| now + timeout);
+        if self.takes_as_they_are(&notes) {
+            if self.waiting.one_way_calls() == 0 && self.note_budget() > notes.cost() as i64 {
+                return self.put_notes(now, notes, deadline);
+            }
+            self.watch_deadline(deadline);
+            self.waiting.push_one_way(OneWay::Notes(notes, deadline));
+            return self.admit_one_way(now);
+        }
+        for (service, method, message) in notes.into_calls() {
+            let call = NewCall {
+                service,
+                method,
+                deadline,
+                metadata: Metadata::new(),
+                message: Some(message),
+                end: true,
+                one_way: true,
+            };
+            if let Err(reason) = self.send_one_way(now, call) {
+                refused(service, method, reason);
+            }
+        }
+    }
+
+    /// Whether all of them may leave in the packets that they are, now or when there is credit.
+    fn takes_as_they_are(&self, notes: &Notes) -> bool {
+        let is_open = self.phase == Phase::Open && !self.draining_there;
+        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
+        let waiting = self.waiting.one_way_calls() + notes.len();
+        is_open && notes.largest() <= room && waiting <= self.config.max_waiting_calls
+    }
+
+    /// One-way calls may begin while this is above zero: a quarter of the credit is left to calls,
+    /// which somebody waits for.
+    fn note_budget(&self) -> i64 {
+        self.request_spending.left() - i64::from(self.peer.request_credit_bytes / 4)
+    }
+
+    /// Sends notes as the packets that they are.
+    fn put_notes(&mut self, now: Instant, notes: Notes, deadline: Option<Instant>) {
+        self.calls_sent += notes.len() as u64;
+        self.request_spending.spend(notes.cost());
+        let default = self.config.default_timeout.map(|timeout| now + timeout);
+        // That much late is on time; beyond it, each has to say how much time it has left.
+        let packets = match deadline.is_some_and(|at| Some(at + DEADLINE_STEP) < default) {
+            true => notes.into_packets_with(self.timeout_on_wire(now, deadline)),
+            false => notes.into_packets(),
+        };
+        self.output.put_payload(packets);
+    }
+
+    fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {
+        if self.is_closed() {
+            return Err(NotStarted::Closed);
+        }
+        if self.draining_there {
+            return Err(NotStarted::Draining);
+        }
+        if waiting >= self.config.max_waiting_calls {
+            return Err(NotStarted::Full(waiting));
+        }
+        if self.phase == Phase::Open {
+            check_sizes(call, &self.peer)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the other side's limits let this call begin now.
+    fn has_room_for(&self, call: &NewCall) -> bool {
+        let length = call.message_len();
+        // Before their hello, only what every side must accept may go out. What a stream goes on
+        // with is not known yet.
+        let early = self.phase != Phase::Open;
+        if early && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
+            return false;
+        }
+        let slot = self.ours.len() < self.peer.max_calls as usize;
+        if call.one_way {
+            let room = self.chunk_room(metadata_bytes(&call.metadata));
+            return self.note_budget() > 0 && (slot || length <= room);
+        }
+        slot
+    }
+
+    fn send_call(&mut self, now: Instant, call: NewCall, token: T) -> CallId {
+        self.calls_sent += 1;
+        let room = self.chunk_room(metadata_bytes(&call.metadata));
+        let credit = self.peer.initial_credit_bytes;
+        let (first, sending) = Sending::open(call.message, call.end, credit, room);
+        let id = self.take_id(Some(token), call.deadline, sending);
+        let head = CallHead {
+            call: Some(id),
+            service: call.service,
+            method: call.method,
+            timeout_ms: self.timeout_on_wire(now, call.deadline),
+            one_way: false,
+        };
+        put_call(&mut self.output, head, &call.metadata, first);
+        self.line_up(id);
+        id
+    }
+
+    fn send_one_way_now(&mut self, now: Instant, call: NewCall) {
+        self.calls_sent += 1;
+        let bytes = call.message.unwrap_or_default();
+        let metadata = metadata_bytes(&call.metadata);
+        self.request_spending.spend(cost(bytes.len() + metadata));
+        let room = self.chunk_room(metadata);
+        let mut head = CallHead {
+            call: None,
+            service: call.service,
+            method: call.method,
+            timeout_ms: self.timeout_on_wire(now, call.deadline),
+            one_way: true,
+        };
+        // It has paid as a whole, and needs no credit of its call.
+        let (first, sending) = Sending::open(Some(bytes), true, u32::MAX, room);
+        if sending.is_some() {
+            let id = self.take_id(None, None, sending);
+            head.call = Some(id);
+        }
+        put_call(&mut self.output, head, &call.metadata, first);
+        if let Some(id) = head.call {
+            self.line_up(id);
+        }
+    }
+
+    /// The timeout for the wire: nothing if it is the default that our hello announced.
+    fn timeout_on_wire(&self, now: Instant, deadline: Option<Instant>) -> Option<u32> {
+        // Nearly always the case, and said without a division.
+        if deadline == self.config.default_timeout.map(|timeout| now + timeout) {
+            return None;
+        }
+        let default = self.config.default_timeout.map(hello::timeout_to_wire);
+        let left = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(now);
+            hello::timeout_to_wire(left)
+        });
+        // Zero on the wire is "no deadline", which needs no words if it is the default.
+        (left != default).then(|| left.unwrap_or(0))
+    }
+
+    /// Sends what waits, as far as the limits of the other side allow.
+    pub(crate) fn admit_waiting(&mut self, now: Instant) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        while self
+            .waiting
+            .first()
+            .is_some_and(|call| self.may_leave(call))
+        {
+            let Some((call, token)) = self.waiting.pop() else {
+                break;
+            };
+            let event = match check_sizes(&call, &self.peer) {
+                Ok(()) => Event::Started(self.send_call(now, call, token)),
+                Err(reason) => Event::Refused(token, reason),
+            };
+            self.events.push_back(event);
+        }
+        self.admit_one_way(now);
+    }
+
+    fn admit_one_way(&mut self, now: Instant) {
+        while let Some(first) = self.waiting.first_one_way() {
+            if let OneWay::Call(call) = first
+                && !self.may_leave(call)
+            {
+                break;
+            }
+            match self.waiting.pop_one_way(self.note_budget()) {
+                Some(OneWay::Notes(notes, deadline)) => self.put_notes(now, notes, deadline),
+                Some(OneWay::Call(call)) if check_sizes(&call, &self.peer).is_ok() => {
+                    self.send_one_way_now(now, call);
+                }
+                // Nobody waits to hear that it cannot be served.
+                Some(OneWay::Call(_)) => {}
+                None => break,
+            }
+        }
+    }
+
+    /// Whether a call that waits does so no longer: it can be sent, or never.
+    fn may_leave(&self, call: &NewCall) -> bool {
+        self.has_room_for(call) || check_sizes(call, &self.peer).is_err()
+    }
+
+    /// Gives up the waiting calls whose token `is` it.
+    pub fn forget(&mut self, is: impl FnMut(&T) -> bool) {
+        self.waiting.forget(is);
+    }
+
+    /// Ends what is due; returns the earliest deadline that is left.
+    pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
+        let events = &mut self.events;
+        self.waiting.expire(now, |token| {
+            events.push_back(gave_up(token, None, false, Overdue::Deadline));
+        })
+    }
+}
+
+/// The length of the metadata block of a packet, which has none if there is no metadata.
+pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
+    match metadata.is_empty() {
+        true => 0,
+        false => metadata.encoded_len(),
+    }
+}
+
+fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), NotStarted> {
+    let length = call.message_len();
+    if length > limits.max_message_bytes as usize {
+        return Err(NotStarted::MessageTooLarge {
+            length,
+            max: limits.max_message_bytes,
+        });
+    }
+    check_metadata(&call.metadata, limits)
+}
+
+/// Whether metadata keeps the limits of the other side.
+pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), NotStarted> {
+    let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
+    if entries > limits.max_metadata_entries as usize || bytes > limits.max_metadata_bytes as usize
+    {
+        return Err(NotStarted::MetadataTooLarge {
+            entries,
+            bytes,
+            max_entries: limits.max_metadata_entries,
+            max_bytes: limits.max_metadata_bytes,
+        });
+    }
+    Ok(())
+}
