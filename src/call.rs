@@ -47,6 +47,7 @@ use crate::{
 pub struct Call<R> {
     method: &'static MethodDescriptor,
     state: State,
+    metadata: Metadata,
     timeout: Option<Duration>,
     /// The call that a handler works on, which makes this one.
     parent: Option<Context>,
@@ -58,7 +59,7 @@ pub struct Call<R> {
 }
 
 enum State {
-    New(Arc<dyn Start>, Request),
+    New(Arc<dyn Start>, Body),
     Started(ReplyFuture),
     Ended,
 }
@@ -72,7 +73,8 @@ impl<R> Call<R> {
     ) -> Self {
         Self {
             method,
-            state: State::New(to.clone(), Request::new(method, body)),
+            state: State::New(to.clone(), body),
+            metadata: Metadata::new(),
             timeout: None,
             parent: Context::current(),
             token: None,
@@ -93,9 +95,7 @@ impl<R> Call<R> {
     /// Sends a key and a value along. If they may not stand in [`Metadata`], the call fails with
     /// `InvalidArgument` before it is sent.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
-        if let State::New(_, request) = &mut self.state
-            && let Err(error) = request.metadata_mut().insert(key, value)
-        {
+        if let Err(error) = self.metadata.insert(key, value) {
             let status = || Status::from(error).with_delivery(Delivery::NotSent);
             self.refused.get_or_insert_with(status);
         }
@@ -158,24 +158,33 @@ impl<R> Call<R> {
     }
 
     fn start(&mut self) {
-        let State::New(to, mut request) = std::mem::replace(&mut self.state, State::Ended) else {
+        let State::New(to, body) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
         let refused = self.refused.take().or_else(|| self.over_before_it_began());
-        let reply = match refused {
-            Some(status) => ReplyFuture::ready(Err(status)),
-            None => {
-                if let Some(deadline) = self.deadline() {
-                    request.set_deadline(Some(deadline));
-                }
-                if let Some(parent) = &self.parent {
-                    request.depth = parent.depth() + 1;
-                    inherit_trace(parent, request.metadata_mut());
-                }
-                to.start(request)
-            }
+        let reply = match (refused, body) {
+            (Some(status), _) => ReplyFuture::ready(Err(status)),
+            (None, Body::One(message)) if self.is_plain() => to.start_plain(self.method, message),
+            (None, body) => to.start(self.request(body)),
         };
         self.state = State::Started(reply);
+    }
+
+    /// Whether it has nothing but messages.
+    fn is_plain(&self) -> bool {
+        self.metadata.is_empty() && self.timeout.is_none() && self.parent.is_none()
+    }
+
+    fn request(&mut self, body: Body) -> Request {
+        let mut request = Request::new(self.method, body);
+        let head = request.head_mut();
+        head.metadata = std::mem::take(&mut self.metadata);
+        head.deadline = self.deadline();
+        if let Some(parent) = &self.parent {
+            head.depth = parent.depth() + 1;
+            inherit_trace(parent, &mut head.metadata);
+        }
+        request
     }
 
     /// Why the call need not be sent.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{reply::ReplyFuture, request::Request};
+use bytes::Bytes;
+
+use crate::{body::Body, descriptor::MethodDescriptor, reply::ReplyFuture, request::Request};
 
 /// Carries calls: a [`Peer`](crate::Peer), a [`Channel`](crate::Channel), or a service in the
 /// same process, [`InProcess`](crate::InProcess). A generated client is made over one.
@@ -23,6 +25,11 @@ pub trait Start: Send + Sync + 'static {
     /// Starts a call. The future fails no later than the request's deadline, or, if it has none,
     /// the default of whatever carries it.
     fn start(self: Arc<Self>, request: Request) -> ReplyFuture;
+
+    /// Starts a call with nothing but a message, as most are.
+    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Bytes) -> ReplyFuture {
+        self.start(Request::new(method, Body::One(message)))
+    }
 }
 
 /// The ability of callers whose messages are never answered.

@@ -76,11 +76,7 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
     }
 
     fn decode(self, bytes: Bytes) -> Result<T, BoxError> {
-        let part = Part {
-            bytes: &bytes,
-            whole: &bytes,
-        };
-        T::decode(part).map_err(BoxError::from)
+        T::decode(bytes).map_err(BoxError::from)
     }
 
     fn decode_to(

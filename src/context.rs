@@ -5,16 +5,20 @@ use std::{
     borrow::Cow,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{self, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use tokio::task::futures::TaskLocalFuture;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use triomphe::Arc;
 use wawo_protocol::Metadata;
 
 use crate::{
-    body::Body, descriptor::MethodDescriptor, extensions::Extensions, request::Request,
+    body::Body,
+    descriptor::MethodDescriptor,
+    request::{Head, Request},
     status::Result,
 };
 
@@ -35,36 +39,17 @@ tokio::task_local! {
 /// Where the schema sets `(wawo.method).run_to_completion`, calls inherit the trace context only:
 /// with the deadline and the cancellation, the handler would go on and all its calls would fail.
 #[derive(Clone)]
-pub struct Context(Arc<Shared>);
+pub struct Context(Arc<Head>);
 
-struct Shared {
-    metadata: Metadata,
-    deadline: Option<Instant>,
-    extensions: Extensions,
-    depth: u32,
-    /// Its handler may outlive the call, and so may the calls that it makes.
-    runs_to_completion: bool,
-    caller: Option<Arc<dyn Any + Send + Sync>>,
-    /// Made when first asked for, as is what follows: most handlers never ask.
-    reply_metadata: OnceLock<Mutex<Metadata>>,
-    cancelled: OnceLock<CancellationToken>,
-}
+/// A future with its current context, which can be taken out of it.
+pub(crate) type Scoped<F> = TaskLocalFuture<Context, F>;
 
 impl Context {
     /// The context of a call, and its messages.
     pub(crate) fn of(method: &MethodDescriptor, request: Request) -> (Self, Body) {
-        let parts = request.into_parts();
-        let shared = Shared {
-            metadata: parts.metadata,
-            deadline: parts.deadline,
-            extensions: parts.extensions,
-            depth: parts.depth,
-            runs_to_completion: method.runs_to_completion(),
-            caller: parts.caller,
-            reply_metadata: OnceLock::new(),
-            cancelled: OnceLock::new(),
-        };
-        (Self(Arc::new(shared)), parts.body)
+        let (mut head, body) = request.into_parts();
+        head.runs_to_completion = method.runs_to_completion();
+        (Self(head.shareable()), body)
     }
 
     /// The context of the handler in whose task this runs, if it does.
@@ -74,7 +59,11 @@ impl Context {
 
     /// Runs a future so that this is its current context.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(self.clone(), future)
+        self.clone().into_scope(future)
+    }
+
+    pub(crate) fn into_scope<F: Future>(self, future: F) -> Scoped<F> {
+        CURRENT.scope(self, future)
     }
 
     /// The first text value of this metadata key.
@@ -180,7 +169,7 @@ impl Context {
         self.token().cancel();
     }
 
-    pub(crate) fn caller(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+    pub(crate) fn caller(&self) -> Option<&sync::Arc<dyn Any + Send + Sync>> {
         self.0.caller.as_ref()
     }
 

@@ -64,7 +64,7 @@ impl Start for Shared {
         request.set_deadline(Some(deadline));
         let one_way = request.is_one_way();
         let reply = ReplyFuture::boxed(async move {
-            depth::check(request.depth, MAX_CALL_DEPTH)?;
+            depth::check(request.head().depth, MAX_CALL_DEPTH)?;
             let begin = || {
                 let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
                 service.call(request)

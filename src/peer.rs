@@ -24,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
-use wawo_protocol::{Config, ConnectionError, Hello, Metadata, Side};
+use wawo_protocol::{Config, ConnectionError, Hello, Metadata, MethodId, ServiceId, Side};
 
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
@@ -37,9 +37,10 @@ use crate::{
     call::MAX_TIMEOUT,
     caller::{Calls, Start, TwoWay},
     context::Context,
+    descriptor::{MethodDescriptor, Shape},
     peer::{
         drain::Drain,
-        mailbox::{Command, Mailbox, NotTaken, not_sent},
+        mailbox::{Command, Mailbox, NotTaken, PlainCall, not_sent},
     },
     reply::{Canceller, ReplyFuture, ReplySlot},
     request::Request,
@@ -332,19 +333,41 @@ impl Start for Handle {
             false => self.call(request),
         }
     }
+
+    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Bytes) -> ReplyFuture {
+        match method.shape() {
+            Shape::OneWay if message.len() <= MAX_NOTE_BYTES => {
+                self.send_note(method.service(), method.id(), message)
+            }
+            Shape::OneWay => self.send(Request::new(method, Body::One(message))),
+            _ => self.call_plain(method, message),
+        }
+    }
 }
 
 impl Handle {
     fn call(self: Arc<Self>, request: Request) -> ReplyFuture {
-        let slot = Arc::new(ReplySlot::default());
         let bytes = message_bytes(&request);
+        let slot = Arc::new(ReplySlot::default());
         let command = Command::Call(request, slot.clone());
         match self.shared.mailbox.push(command, bytes) {
             Ok(()) => ReplyFuture::promised(slot, self),
-            Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
-            Err(NotTaken::Full(Command::Call(request, _))) => self.wait_for_room(request, bytes),
-            // `push` gives back what it was given.
-            Err(NotTaken::Full(_)) => ReplyFuture::ready(Err(no_room())),
+            Err(reason) => self.not_taken(reason),
+        }
+    }
+
+    fn call_plain(self: Arc<Self>, method: &MethodDescriptor, message: Bytes) -> ReplyFuture {
+        let bytes = message.len();
+        let slot = Arc::new(ReplySlot::default());
+        let call = PlainCall {
+            service: method.service(),
+            method: method.id(),
+            message,
+        };
+        let command = Command::PlainCall(call, slot.clone());
+        match self.shared.mailbox.push(command, bytes) {
+            Ok(()) => ReplyFuture::promised(slot, self),
+            Err(reason) => self.not_taken(reason),
         }
     }
 
@@ -353,19 +376,44 @@ impl Handle {
         if let Some(status) = self.refuses(bytes) {
             return ReplyFuture::ready(Err(status));
         }
-        let mailbox = &self.shared.mailbox;
         if let Some(message) = as_note(&request) {
-            return match mailbox.push_note(request.service(), request.method(), message) {
-                Ok(()) => ReplyFuture::sent(),
-                Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
-                Err(NotTaken::Full(())) => self.wait_for_room(request, bytes),
-            };
+            return self.send_note(request.service(), request.method(), message.clone());
         }
-        match mailbox.push(Command::Send(request), bytes) {
+        match self.shared.mailbox.push(Command::Send(request), bytes) {
+            Ok(()) => ReplyFuture::sent(),
+            Err(reason) => self.not_taken(reason),
+        }
+    }
+
+    /// Sends a short one-way message that has nothing else, and need not be kept as a request.
+    fn send_note(
+        self: Arc<Self>,
+        service: ServiceId,
+        method: MethodId,
+        message: Bytes,
+    ) -> ReplyFuture {
+        if let Some(status) = self.refuses(message.len()) {
+            return ReplyFuture::ready(Err(status));
+        }
+        match self.shared.mailbox.push_note(service, method, &message) {
             Ok(()) => ReplyFuture::sent(),
             Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
-            Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request, bytes),
-            Err(NotTaken::Full(_)) => ReplyFuture::ready(Err(no_room())),
+            Err(NotTaken::Full(())) => {
+                let body = Body::One(message);
+                self.wait_for_room(Request::by_id(service, method, true, body))
+            }
+        }
+    }
+
+    fn not_taken(self: Arc<Self>, reason: NotTaken<Command>) -> ReplyFuture {
+        match reason {
+            NotTaken::Closed(error) => ReplyFuture::ready(Err(not_sent(&error))),
+            NotTaken::Full(Command::Call(request, _) | Command::Send(request)) => {
+                self.wait_for_room(request)
+            }
+            NotTaken::Full(Command::PlainCall(call, _)) => self.wait_for_room(call.into()),
+            // `push` gives back what it was given.
+            NotTaken::Full(_) => ReplyFuture::ready(Err(no_room())),
         }
     }
 
@@ -382,7 +430,8 @@ impl Handle {
     }
 
     /// Starts a call once the driver has room for it, if that comes before the deadline.
-    fn wait_for_room(self: Arc<Self>, mut request: Request, bytes: usize) -> ReplyFuture {
+    fn wait_for_room(self: Arc<Self>, mut request: Request) -> ReplyFuture {
+        let bytes = message_bytes(&request);
         // The driver gives a call its default deadline when it takes it, so the wait before that
         // has to be counted here.
         if let (None, Some(timeout)) = (request.deadline(), self.shared.default_timeout) {
@@ -425,10 +474,10 @@ fn sent() -> Response {
 /// A longer one-way message is not copied while it waits for the driver.
 const MAX_NOTE_BYTES: usize = 1024;
 
-/// The message of a one-way call that has nothing else, and need not be kept as a request.
+/// The message of a one-way call that can be sent as a note.
 fn as_note(request: &Request) -> Option<&Bytes> {
     let is_plain =
-        request.deadline().is_none() && request.metadata().is_empty() && request.depth == 0;
+        request.deadline().is_none() && request.metadata().is_empty() && request.head().depth == 0;
     match request.body() {
         Body::One(message) if is_plain && message.len() <= MAX_NOTE_BYTES => Some(message),
         _ => None,

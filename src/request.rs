@@ -1,7 +1,14 @@
 //! A call on its way to its handler, as layers see it.
 
-use std::{any::Any, fmt, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, Mutex, OnceLock},
+    time::Instant,
+};
 
+use tokio_util::sync::CancellationToken;
+use triomphe::UniqueArc;
 use wawo_protocol::{Metadata, MethodId, ServiceId};
 
 use crate::{body::Body, descriptor::MethodDescriptor, extensions::Extensions};
@@ -11,18 +18,29 @@ use crate::{body::Body, descriptor::MethodDescriptor, extensions::Extensions};
 /// The same type goes through layers of a caller and of a callee. A layer may read and change
 /// metadata, deadline and extensions before it passes the request on.
 pub struct Request {
+    head: UniqueArc<Head>,
+    body: Body,
+}
+
+/// All of a call but its messages. It becomes the [`Context`](crate::Context) of the handler where
+/// it is: a call that goes through many hands is moved often.
+pub(crate) struct Head {
     service: ServiceId,
     method: MethodId,
     one_way: bool,
-    metadata: Metadata,
-    deadline: Option<Instant>,
-    extensions: Extensions,
-    body: Body,
+    pub(crate) metadata: Metadata,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) extensions: Extensions,
     /// How many calls led to this one.
     pub(crate) depth: u32,
     /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type belongs to a
     /// module above this one.
     pub(crate) caller: Option<Arc<dyn Any + Send + Sync>>,
+    /// Its handler may outlive the call, and so may the calls that it makes.
+    pub(crate) runs_to_completion: bool,
+    /// Made when first asked for, as is what follows: most handlers never ask.
+    pub(crate) reply_metadata: OnceLock<Mutex<Metadata>>,
+    pub(crate) cancelled: OnceLock<CancellationToken>,
 }
 
 impl Request {
@@ -34,63 +52,66 @@ impl Request {
 
     /// A call of a method that is known by its numbers only, as a gateway has them.
     pub fn by_id(service: ServiceId, method: MethodId, one_way: bool, body: Body) -> Self {
-        Self {
+        let head = UniqueArc::new(Head {
             service,
             method,
             one_way,
             metadata: Metadata::new(),
             deadline: None,
             extensions: Extensions::default(),
-            body,
             depth: 0,
             caller: None,
-        }
+            runs_to_completion: false,
+            reply_metadata: OnceLock::new(),
+            cancelled: OnceLock::new(),
+        });
+        Self { head, body }
     }
 
     /// The service that is called.
     pub fn service(&self) -> ServiceId {
-        self.service
+        self.head.service
     }
 
     /// The method that is called.
     pub fn method(&self) -> MethodId {
-        self.method
+        self.head.method
     }
 
     /// Whether nothing, not even a status, goes back.
     pub fn is_one_way(&self) -> bool {
-        self.one_way
+        self.head.one_way
     }
 
     /// What travels beside the messages.
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.head.metadata
     }
 
     /// What travels beside the messages, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.metadata
+        &mut self.head.metadata
     }
 
     /// When the call fails if it has not ended. `None`: on the calling side, the default timeout
     /// of the connection will apply; on the called side, there is no deadline.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.head.deadline
     }
 
     /// Sets when the call fails if it has not ended.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+        self.head.deadline = deadline;
     }
 
     /// Values that layers leave for others and for the handler.
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.head.extensions
     }
 
     /// Values that layers leave for others and for the handler, to be changed.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.extensions
+        &mut self.head.extensions
     }
 
     /// The messages of the call.
@@ -103,37 +124,27 @@ impl Request {
         &mut self.body
     }
 
-    /// Takes the request apart.
-    pub(crate) fn into_parts(self) -> Parts {
-        Parts {
-            metadata: self.metadata,
-            deadline: self.deadline,
-            extensions: self.extensions,
-            body: self.body,
-            depth: self.depth,
-            caller: self.caller,
-        }
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
     }
-}
 
-/// What a request is made of, besides which method it calls.
-pub(crate) struct Parts {
-    pub(crate) metadata: Metadata,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) extensions: Extensions,
-    pub(crate) body: Body,
-    pub(crate) depth: u32,
-    pub(crate) caller: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) fn head_mut(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    pub(crate) fn into_parts(self) -> (UniqueArc<Head>, Body) {
+        (self.head, self.body)
+    }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("service", &self.service)
-            .field("method", &self.method)
-            .field("one_way", &self.one_way)
-            .field("metadata", &self.metadata)
-            .field("deadline", &self.deadline)
+            .field("service", &self.head.service)
+            .field("method", &self.head.method)
+            .field("one_way", &self.head.one_way)
+            .field("metadata", &self.head.metadata)
+            .field("deadline", &self.head.deadline)
             .field("body", &self.body)
             .finish_non_exhaustive()
     }

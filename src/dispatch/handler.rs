@@ -157,7 +157,6 @@ fn run<F: Future + Send + 'static>(
     handler: F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ReplyFuture {
-    let handler = context.scope(handler);
     if !method.runs_to_completion() {
         return ReplyFuture::boxed(Handling::new(context, handler, body));
     }

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     body::Body,
-    context::Context,
+    context::{Context, Scoped},
     response::Response,
     status::{Result, Status},
 };
@@ -22,28 +22,30 @@ pin_project! {
     /// It is written by hand because an async block would hold the handler twice, and move it
     /// once more.
     pub(crate) struct Handling<F, B> {
-        context: Context,
-        // `None` once it has ended.
+        // It has the context: one more reference to that would cost each call. `None` once it has
+        // ended.
         #[pin]
-        handler: Option<F>,
+        handler: Option<Scoped<F>>,
         body: B,
     }
 
     impl<F, B> PinnedDrop for Handling<F, B> {
         fn drop(this: Pin<&mut Self>) {
-            if this.handler.is_some() {
-                this.context.cancel();
+            let mut handler = this.project().handler;
+            let scoped = handler.as_mut().as_pin_mut();
+            if let Some(context) = scoped.and_then(Scoped::take_value) {
+                context.cancel();
+                context.sync_scope(|| handler.set(None));
             }
         }
     }
 }
 
-impl<F, B> Handling<F, B> {
-    /// The handler has the context as its own already.
+impl<F: Future, B> Handling<F, B> {
+    /// Runs the handler in the context of its call.
     pub(crate) fn new(context: Context, handler: F, body: B) -> Self {
         Self {
-            context,
-            handler: Some(handler),
+            handler: Some(context.into_scope(handler)),
             body,
         }
     }
@@ -58,13 +60,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<Response>> {
         let mut this = self.project();
-        let Some(handler) = this.handler.as_mut().as_pin_mut() else {
+        let Some(mut handler) = this.handler.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let output = ready!(handler.poll(cx));
+        let output = ready!(handler.as_mut().poll(cx));
+        let context = handler.take_value();
         this.handler.set(None);
-        let body = (this.body)(this.context, output).map_err(Status::answered)?;
-        let metadata = this.context.take_reply_metadata();
+        // It had one for as long as it ran.
+        let Some(context) = context else {
+            return Poll::Pending;
+        };
+        let body = (this.body)(&context, output).map_err(Status::answered)?;
+        let metadata = context.take_reply_metadata();
         Poll::Ready(Ok(Response::new(metadata, body)))
     }
 }

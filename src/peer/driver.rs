@@ -434,7 +434,8 @@ impl Driver {
 
     /// A message that a handler may hold for long.
     pub(crate) fn kept(&mut self, message: Bytes) -> Bytes {
-        self.shelf.put(message, self.buffer_bytes)
+        let copy = self.shelf.copy(&message, self.buffer_bytes);
+        copy.unwrap_or(message)
     }
 
     fn handle_events(
@@ -445,7 +446,9 @@ impl Driver {
         let mut handled = 0;
         let result = loop {
             // Most of what comes is one of the first two.
-            if let Some(called) = self.connection.poll_call(now, &mut self.input) {
+            let (shelf, buffer_bytes) = (&mut self.shelf, self.buffer_bytes);
+            let keep = |message: &[u8]| shelf.copy(message, buffer_bytes);
+            if let Some(called) = self.connection.poll_call(now, &mut self.input, keep) {
                 self.serve(cx, called);
             } else if let Some((call, reply)) = self.connection.poll_reply(now, &mut self.input) {
                 call.answer(reply, &mut self.wakers);
@@ -480,7 +483,10 @@ impl Driver {
 
     fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<Outgoing>) {
         match event {
-            Event::Called(called) => self.serve(cx, called),
+            Event::Called(mut called) => {
+                called.message = called.message.map(|message| self.kept(message));
+                self.serve(cx, called);
+            }
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
             Event::Refused(call, reason) => call.refuse(&reason, &mut self.wakers),
             Event::Started(call) => self.started(call),
@@ -562,6 +568,7 @@ impl Driver {
     fn obey(&mut self, now: Instant, command: Command) {
         match command {
             Command::Call(request, slot) => self.start_call(now, request, slot),
+            Command::PlainCall(call, slot) => self.start_plain_call(now, call, slot),
             Command::Send(request) => self.send_one_way(now, request),
             Command::Notes(notes) => self.send_notes(now, notes),
             Command::Cancel(slot) => self.cancel(&slot),
@@ -613,7 +620,7 @@ impl Driver {
             call.lose(error, sent, &mut self.wakers);
         }
         for command in commands {
-            if let Command::Call(_, slot) = command {
+            if let Command::Call(_, slot) | Command::PlainCall(_, slot) = command {
                 self.wakers.extend(slot.answer(Err(not_sent(error))));
             }
         }

@@ -115,7 +115,7 @@ impl Incoming {
 }
 
 impl Driver {
-    /// Serves a call: its handler is polled once here, and becomes a task only if it waits.
+    /// Serves a call, whose message may be kept for long: its handler is polled once here, and becomes a task only if it waits.
     pub(crate) fn serve(&mut self, cx: &mut Context<'_>, called: Called) {
         let Some(handle) = self.handle.upgrade() else {
             // The last peer was dropped: the connection is about to be closed.
@@ -147,8 +147,7 @@ impl Driver {
             true => 0,
             false => depth::take(&mut called.metadata, self.max_call_depth)?,
         };
-        let message = called.message.map(|message| self.kept(message));
-        let body = match (called.call, message, called.end) {
+        let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message),
             (None, message, _) => Body::One(message.unwrap_or_default()),
             (Some(call), message, _) => {
@@ -162,10 +161,11 @@ impl Driver {
         };
         let one_way = called.call.is_none();
         let mut request = Request::by_id(called.service, called.method, one_way, body);
-        request.set_deadline(called.deadline);
-        request.depth = depth;
-        *request.metadata_mut() = called.metadata;
-        request.caller = Some(handle.as_caller());
+        let head = request.head_mut();
+        head.deadline = called.deadline;
+        head.depth = depth;
+        head.metadata = called.metadata;
+        head.caller = Some(handle.as_caller());
         Ok(request)
     }
 

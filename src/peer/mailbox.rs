@@ -7,6 +7,7 @@ use std::{
     task::{Context, Waker},
 };
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use wawo_protocol::{
     CallId, ConnectionError, MethodId, ServiceId,
@@ -14,6 +15,7 @@ use wawo_protocol::{
 };
 
 use crate::{
+    body::Body,
     peer::{
         PeerSnapshot, no_room, sent,
         stream::{Inbox, Outbox, Read},
@@ -29,6 +31,8 @@ use crate::{
 pub(crate) enum Command {
     /// Start a call, and put the answer into the slot.
     Call(Request, Arc<ReplySlot>),
+    /// The same for a call with nothing but a message, as most are.
+    PlainCall(PlainCall, Arc<ReplySlot>),
     /// Send a one-way message.
     Send(Request),
     /// Send one-way messages that are packets already.
@@ -53,6 +57,20 @@ pub(crate) enum Command {
     Snapshot(oneshot::Sender<PeerSnapshot>),
     /// Close the connection.
     Close(String),
+}
+
+/// A call with the default timeout and nothing but a message.
+#[derive(Debug)]
+pub(crate) struct PlainCall {
+    pub(crate) service: ServiceId,
+    pub(crate) method: MethodId,
+    pub(crate) message: Bytes,
+}
+
+impl From<PlainCall> for Request {
+    fn from(call: PlainCall) -> Self {
+        Self::by_id(call.service, call.method, false, Body::One(call.message))
+    }
 }
 
 /// Which handler a [`Command::Answer`] is about. Ids are used again, so the serial number tells

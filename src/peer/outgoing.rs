@@ -15,7 +15,7 @@ use crate::{
     peer::{
         Shared,
         driver::Driver,
-        mailbox::not_sent,
+        mailbox::{PlainCall, not_sent},
         stream::{Inbox, Outbox, pump},
     },
     reply::ReplySlot,
@@ -156,7 +156,27 @@ impl Driver {
                 ..Streams::default()
             })
         });
-        let outgoing = Outgoing { slot, streams };
+        self.start(now, call, Outgoing { slot, streams });
+    }
+
+    pub(crate) fn start_plain_call(&mut self, now: Instant, call: PlainCall, slot: Arc<ReplySlot>) {
+        if slot.is_gone() {
+            return;
+        }
+        let call = NewCall {
+            service: call.service,
+            method: call.method,
+            deadline: self.shared.default_timeout.map(|timeout| now + timeout),
+            metadata: Metadata::new(),
+            message: Some(call.message),
+            end: true,
+            one_way: false,
+        };
+        let streams = None;
+        self.start(now, call, Outgoing { slot, streams });
+    }
+
+    fn start(&mut self, now: Instant, call: NewCall, outgoing: Outgoing) {
         match self.connection.start_call(now, call, outgoing) {
             Ok(StartedCall::Sent(id)) => self.started(id),
             Ok(StartedCall::Waiting) => {}
@@ -274,17 +294,17 @@ fn unsent(service: ServiceId, method: MethodId, reason: &NotStarted) {
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
     let (service, method, one_way) = (request.service(), request.method(), request.is_one_way());
-    let mut parts = request.into_parts();
-    depth::put(parts.depth, &mut parts.metadata);
-    let (message, requests) = match parts.body {
+    let (mut head, body) = request.into_parts();
+    depth::put(head.depth, &mut head.metadata);
+    let (message, requests) = match body {
         Body::One(message) => (Some(message), None),
         Body::Many(requests) => (None, Some(requests)),
     };
     let call = NewCall {
         service,
         method,
-        deadline: parts.deadline,
-        metadata: parts.metadata,
+        deadline: head.deadline,
+        metadata: std::mem::take(&mut head.metadata),
         end: message.is_some(),
         message,
         one_way,

@@ -1,7 +1,7 @@
 //! Calls and replies as most of them are: one packet with one message and no metadata. They are
 //! read without the steps, and the copies, that all other packets need.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -14,8 +14,14 @@ use crate::{
 
 impl<T> Connection<T> {
     /// The next call, if it comes right now and is a plain one. Anything else, and whatever breaks
-    /// a rule, is left to [`poll_event`](Self::poll_event).
-    pub fn poll_call(&mut self, now: Instant, input: &mut BytesMut) -> Option<Called> {
+    /// a rule, is left to [`poll_event`](Self::poll_event). If `copy` does not copy the message, it
+    /// shares the buffer of the input.
+    pub fn poll_call(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        copy: impl FnOnce(&[u8]) -> Option<Bytes>,
+    ) -> Option<Called> {
         if self.phase != Phase::Open || self.draining_here || !self.events.is_empty() {
             return None;
         }
@@ -29,7 +35,8 @@ impl<T> Connection<T> {
             }
         };
         self.calls_accepted += 1;
-        let message = self.take_plain(now, input, plain.message_at, plain.end);
+        let message = plain.message_at..plain.end;
+        let message = self.take_plain(now, input, message, copy);
         Some(Called {
             call: plain.call,
             service: plain.service,
@@ -57,25 +64,37 @@ impl<T> Connection<T> {
             return None;
         }
         let token = self.remove_ours(now, id)?.token?;
-        Some((token, self.take_plain(now, input, HEAD_BYTES, end)))
+        Some((
+            token,
+            self.take_plain(now, input, HEAD_BYTES..end, |_| None),
+        ))
     }
 
-    /// Takes a packet off, and the message out of it.
+    /// Takes the first packet off, which ends with its message, and gives the message.
     fn take_plain(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
-        message_at: usize,
-        end: usize,
+        message: Range<usize>,
+        copy: impl FnOnce(&[u8]) -> Option<Bytes>,
     ) -> Bytes {
         self.now = now;
         self.keep_alive.heard(now);
         self.strikes.useful();
         self.partial_since = None;
-        let mut packet = input.split_to(end);
-        self.unread = input.len();
-        packet.advance(message_at);
-        packet.freeze()
+        let copied = copy(&input[message.clone()]);
+        self.unread = input.len() - message.end;
+        match copied {
+            Some(copied) => {
+                input.advance(message.end);
+                copied
+            }
+            None => {
+                let mut packet = input.split_to(message.end);
+                packet.advance(message.start);
+                packet.freeze()
+            }
+        }
     }
 
     /// What it cost; `None` if it may not come.

@@ -72,7 +72,7 @@ impl Node {
 
     fn poll(&mut self, now: Instant) {
         while self.error.is_none() {
-            if let Some(called) = self.connection.poll_call(now, &mut self.input) {
+            if let Some(called) = self.connection.poll_call(now, &mut self.input, copy_even) {
                 self.events.push(Event::Called(called));
                 continue;
             }
@@ -133,6 +133,12 @@ impl Node {
         }
         self.poll(now);
     }
+}
+
+/// Copies messages of even length, as a driver may copy some.
+pub(crate) fn copy_even(message: &[u8]) -> Option<Bytes> {
+    let is_even = message.len().is_multiple_of(2);
+    is_even.then(|| Bytes::copy_from_slice(message))
 }
 
 impl Pair {

@@ -7,7 +7,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    pair::{bytes, config, stream, unary},
+    pair::{bytes, config, copy_even, stream, unary},
     raw::{Raw, call, end, first, last, message, one_way, ours, reply, theirs, whole},
 };
 
@@ -26,7 +26,7 @@ struct Outcome {
 fn outcome(raw: &mut Raw, bytes: &[u8], plain: bool) -> (Outcome, usize) {
     let (mut input, mut events, mut fast) = (BytesMut::from(bytes), Vec::new(), 0);
     let error = loop {
-        if plain && let Some(called) = raw.machine.poll_call(raw.now, &mut input) {
+        if plain && let Some(called) = raw.machine.poll_call(raw.now, &mut input, copy_even) {
             fast += 1;
             events.push(Event::Called(called));
             continue;
@@ -172,7 +172,7 @@ fn a_side_that_drains_takes_no_plain_calls() {
 fn a_plain_call_tells_all_that_it_says() {
     let mut raw = Raw::greeted();
     let mut input = BytesMut::from(&packet(6, 0x09, 0, 1, 14)[..]);
-    let called = raw.machine.poll_call(raw.now, &mut input);
+    let called = raw.machine.poll_call(raw.now, &mut input, copy_even);
     let Some(Called {
         service,
         method,

@@ -20,7 +20,7 @@ use wawo_protocol::{
 use crate::{
     fuzz::packets::{act::Act, sent::Sent, user::User},
     model::Rules,
-    pair::beginning,
+    pair::{beginning, copy_even},
 };
 
 /// How a run begins.
@@ -212,7 +212,7 @@ impl World {
     fn poll(&mut self) -> Option<ConnectionError> {
         let before = self.input.len();
         let result = loop {
-            if let Some(called) = self.machine.poll_call(self.now, &mut self.input) {
+            if let Some(called) = self.machine.poll_call(self.now, &mut self.input, copy_even) {
                 self.hear(&Event::Called(called));
                 continue;
             }
