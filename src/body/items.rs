@@ -44,13 +44,11 @@ pub(crate) trait Items<T>: Send {
             }
             // Looked at where it is: moving a message that was only just written is slow.
             let polled = self.as_mut().poll_item(cx, batch);
-            match &polled {
-                Poll::Ready(Some(Ok(item))) => {
-                    if take(item).is_break() {
-                        return Poll::Ready(None);
-                    }
-                }
-                _ => return polled.map(|end| Some(end.map_or(Ok(()), |end| end.map(drop)))),
+            let Poll::Ready(Some(Ok(item))) = &polled else {
+                return polled.map(|end| Some(end.map_or(Ok(()), |end| end.map(drop))));
+            };
+            if take(item).is_break() {
+                return Poll::Ready(None);
             }
         }
     }

@@ -112,6 +112,9 @@ impl Notes {
 
     /// Takes off the first calls, as many as may begin with `budget` left.
     pub(crate) fn take_within(&mut self, mut budget: i64) -> Self {
+        if self.cost as i64 <= budget {
+            return std::mem::take(self);
+        }
         let (mut rest, mut notes, mut spent) = (&self.packets[..], 0, 0);
         while budget > 0
             && let Some((_, message)) = split_first(&mut rest)
@@ -179,6 +182,7 @@ mod tests {
             (68, 2),
             (131, 2),
             (132, 3),
+            (200, 3),
         ] {
             let mut rest = notes();
             let (cost, bytes) = (rest.cost(), rest.message_bytes());

@@ -123,6 +123,9 @@ impl Messages {
     /// Takes off the first messages, as many as have at most `credit` bytes together and may all
     /// begin with `budget` left.
     pub(crate) fn take_within(&mut self, mut credit: usize, mut budget: i64) -> Self {
+        if self.message_bytes() <= credit && self.cost() as i64 <= budget {
+            return std::mem::take(self);
+        }
         let (mut end, mut messages) = (0, 0);
         while let Some(head) = self.packets[end..].first_chunk::<4>() {
             let length = u32::from_be_bytes(*head) as usize;
@@ -215,6 +218,8 @@ mod tests {
             (8, 68, 2),
             (8, 131, 2),
             (8, 132, 3),
+            (8, 199, 3),
+            (8, 200, 3),
         ] {
             let mut run = Run::new(CallId::new(Side::Accepting, 3));
             for text in ["one", "", "three"] {
