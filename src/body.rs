@@ -7,6 +7,7 @@ mod streaming;
 use std::fmt;
 
 use bytes::Bytes;
+use wawo_protocol::Payload;
 
 pub(crate) use crate::body::items::{Items, Pace, Piece, RUN_BYTES};
 pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
@@ -15,7 +16,7 @@ pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
 #[allow(clippy::exhaustive_enums, reason = "one message, or any number")]
 pub enum Body {
     /// Exactly one message.
-    One(Bytes),
+    One(Payload),
     /// Any number of messages, as they come.
     Many(Streaming<Bytes>),
 }
@@ -23,7 +24,7 @@ pub enum Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One(bytes) => write!(f, "One({} bytes)", bytes.len()),
+            Self::One(message) => write!(f, "One({} bytes)", message.len()),
             Self::Many(_) => f.write_str("Many(..)"),
         }
     }

@@ -364,7 +364,7 @@ pub fn call<C, Q, R>(
 where
     C: Codec<Q> + Codec<R>,
 {
-    let body = Body::One(codec.encode(&request));
+    let body = Body::One(codec.encode_linked(&request));
     Call::new(to, method, body, read_one::<C, R>)
 }
 
@@ -378,7 +378,7 @@ pub fn send<C, Q>(
 where
     C: Codec<Q>,
 {
-    let body = Body::One(codec.encode(&request));
+    let body = Body::One(codec.encode_linked(&request));
     Call::new(to, method, body, |_, _| Ok(()))
 }
 
@@ -393,7 +393,7 @@ where
     C: Codec<Q> + Codec<R>,
     R: Send + 'static,
 {
-    let body = Body::One(codec.encode(&request));
+    let body = Body::One(codec.encode_linked(&request));
     Call::new(to, method, body, read_many::<C, R>)
 }
 
@@ -428,7 +428,7 @@ where
 
 fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Result<R> {
     match body {
-        Body::One(bytes) => decode(C::default(), method, bytes),
+        Body::One(message) => decode(C::default(), method, message.into_bytes()),
         Body::Many(_) => {
             let text = format!("`{method}` was answered with a stream, not with one reply");
             Err(Status::unimplemented(text).returned())
@@ -449,7 +449,9 @@ where
             };
             Ok(replies.decoded(decode, Status::returned))
         }
-        Body::One(bytes) => decode(C::default(), method, bytes).map(Streaming::once),
+        Body::One(message) => {
+            decode(C::default(), method, message.into_bytes()).map(Streaming::once)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use wawo_protocol::Payload;
 
 use crate::{body::Body, descriptor::MethodDescriptor, reply::ReplyFuture, request::Request};
 
@@ -27,7 +27,7 @@ pub trait Start: Send + Sync + 'static {
     fn start(self: Arc<Self>, request: Request) -> ReplyFuture;
 
     /// Starts a call with nothing but a message, as most are.
-    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Bytes) -> ReplyFuture {
+    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
         self.start(Request::new(method, Body::One(message)))
     }
 }

@@ -1,12 +1,14 @@
 //! Typed messages to bytes and back.
 
 pub(crate) mod buffers;
+mod linked;
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
+use wawo_protocol::Payload;
 
-use crate::status::BoxError;
+use crate::{codec::linked::Linked, status::BoxError};
 
 /// Turns messages of type `T` into bytes and back.
 ///
@@ -20,6 +22,12 @@ use crate::status::BoxError;
 pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
     /// The bytes of a message.
     fn encode(self, message: &T) -> Bytes;
+
+    /// The bytes of a message, perhaps in several pieces: cheaper where it has large parts. By
+    /// default as [`encode`](Self::encode).
+    fn encode_linked(self, message: &T) -> Payload {
+        self.encode(message).into()
+    }
 
     /// Appends the bytes of a message to a buffer: cheaper where many follow each other. By default
     /// as [`encode`](Self::encode), with a copy.
@@ -65,9 +73,19 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
     fn encode(self, message: &T) -> Bytes {
         let length = message.encoded_len();
         match length < buffers::LARGE_BYTES {
-            true => message.encode_to_vec().into(),
+            true => small(message, length),
             false => buffers::write(length, |buffer| message.encode_raw(buffer)),
         }
+    }
+
+    fn encode_linked(self, message: &T) -> Payload {
+        let length = message.encoded_len();
+        if length < buffers::LARGE_BYTES {
+            return small(message, length).into();
+        }
+        let mut linked = Linked::default();
+        message.encode_raw(&mut linked);
+        linked.into_payload()
     }
 
     fn encode_to(self, message: &T, buffer: &mut BytesMut) {
@@ -95,6 +113,13 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
         }
         Ok(())
     }
+}
+
+#[inline]
+fn small(message: &impl prost::Message, length: usize) -> Bytes {
+    let mut bytes = Vec::with_capacity(length);
+    message.encode_raw(&mut bytes);
+    bytes.into()
 }
 
 /// Bytes that are read where they are, and shared only where a field keeps them.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::Sleep;
-use wawo_protocol::Metadata;
+use wawo_protocol::{Metadata, Payload};
 
 use crate::{
     body::{Body, Streaming},
@@ -123,5 +123,8 @@ impl Stream for Guarded {
 }
 
 fn nothing() -> Result<Response> {
-    Ok(Response::new(Metadata::new(), Body::One(Bytes::new())))
+    Ok(Response::new(
+        Metadata::new(),
+        Body::One(Payload::default()),
+    ))
 }

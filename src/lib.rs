@@ -36,7 +36,7 @@ mod wire;
 
 pub use wawo_protocol::{
     CloseCode, Code, Config, ConfigError, ConnectionError, Limits, Metadata, MetadataError,
-    MethodId, ServiceId,
+    MethodId, Payload, ServiceId,
 };
 
 pub use crate::{

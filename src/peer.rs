@@ -24,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
-use wawo_protocol::{Config, ConnectionError, Hello, Metadata, MethodId, ServiceId, Side};
+use wawo_protocol::{Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side};
 
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
@@ -334,10 +334,10 @@ impl Start for Handle {
         }
     }
 
-    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Bytes) -> ReplyFuture {
+    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
         match method.shape() {
             Shape::OneWay if message.len() <= MAX_NOTE_BYTES => {
-                self.send_note(method.service(), method.id(), message)
+                self.send_note(method.service(), method.id(), message.into_bytes())
             }
             Shape::OneWay => self.send(Request::new(method, Body::One(message))),
             _ => self.call_plain(method, message),
@@ -356,7 +356,7 @@ impl Handle {
         }
     }
 
-    fn call_plain(self: Arc<Self>, method: &MethodDescriptor, message: Bytes) -> ReplyFuture {
+    fn call_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
         let bytes = message.len();
         let slot = Arc::new(ReplySlot::default());
         let call = PlainCall {
@@ -377,7 +377,8 @@ impl Handle {
             return ReplyFuture::ready(Err(status));
         }
         if let Some(message) = as_note(&request) {
-            return self.send_note(request.service(), request.method(), message.clone());
+            let message = message.clone().into_bytes();
+            return self.send_note(request.service(), request.method(), message);
         }
         match self.shared.mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),
@@ -399,7 +400,7 @@ impl Handle {
             Ok(()) => ReplyFuture::sent(),
             Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
             Err(NotTaken::Full(())) => {
-                let body = Body::One(message);
+                let body = Body::One(message.into());
                 self.wait_for_room(Request::by_id(service, method, true, body))
             }
         }
@@ -468,14 +469,14 @@ impl ReplyFuture {
 }
 
 fn sent() -> Response {
-    Response::new(Metadata::new(), Body::One(Bytes::new()))
+    Response::new(Metadata::new(), Body::One(Payload::default()))
 }
 
 /// A longer one-way message is not copied while it waits for the driver.
 const MAX_NOTE_BYTES: usize = 1024;
 
 /// The message of a one-way call that can be sent as a note.
-fn as_note(request: &Request) -> Option<&Bytes> {
+fn as_note(request: &Request) -> Option<&Payload> {
     let is_plain =
         request.deadline().is_none() && request.metadata().is_empty() && request.head().depth == 0;
     match request.body() {

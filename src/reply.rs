@@ -205,8 +205,6 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use bytes::Bytes;
-
     use super::{Canceller, ReplyFuture, ReplySlot};
     use crate::{body::Body, response::Response, status::Status};
 
@@ -226,7 +224,7 @@ mod tests {
     }
 
     fn response() -> Response {
-        Response::new(Default::default(), Body::One(Bytes::new()))
+        Response::new(Default::default(), Body::One(Default::default()))
     }
 
     #[tokio::test]

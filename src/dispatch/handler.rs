@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::packet::Run;
+use wawo_protocol::{Payload, packet::Run};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
@@ -40,7 +40,7 @@ where
         codec,
         request,
         handler,
-        move |_, reply: Result<R>| Ok(Body::One(codec.encode(&reply?))),
+        move |_, reply: Result<R>| Ok(Body::One(codec.encode_linked(&reply?))),
     )
 }
 
@@ -56,7 +56,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     one_request(method, codec, request, handler, |_, ()| {
-        Ok(Body::One(Bytes::new()))
+        Ok(Body::One(Payload::default()))
     })
 }
 
@@ -93,7 +93,7 @@ where
     let requests = decode_all(method, codec, body, &context);
     let reply = handler(context.clone(), requests);
     run(method, context, reply, move |_, reply: Result<R>| {
-        Ok(Body::One(codec.encode(&reply?)))
+        Ok(Body::One(codec.encode_linked(&reply?)))
     })
 }
 
@@ -137,11 +137,11 @@ where
     F: Future + Send + 'static,
 {
     let (context, body) = Context::of(method, request);
-    let Body::One(bytes) = body else {
+    let Body::One(message) = body else {
         let text = format!("`{method}` takes one request, not a stream of requests");
         return ReplyFuture::ready(Err(Status::unimplemented(text)));
     };
-    match decode(method, codec, bytes) {
+    match decode(method, codec, message.into_bytes()) {
         Ok(message) => {
             let reply = handler(context.clone(), message);
             run(method, context, reply, answer)
@@ -187,7 +187,9 @@ where
     Q: Send + 'static,
 {
     let requests = match body {
-        Body::One(bytes) => return Streaming::ready(decode(method, codec, bytes)),
+        Body::One(message) => {
+            return Streaming::ready(decode(method, codec, message.into_bytes()));
+        }
         Body::Many(requests) => requests,
     };
     let requests = match method.runs_to_completion() {

@@ -25,19 +25,37 @@ pin_project! {
         // It has the context: one more reference to that would cost each call. `None` once it has
         // ended.
         #[pin]
-        handler: Option<Scoped<F>>,
+        handler: Option<Scoped<Work<F>>>,
         body: B,
     }
+}
 
-    impl<F, B> PinnedDrop for Handling<F, B> {
+pin_project! {
+    /// A handler in its context. Dropped before it has ended, it cancels the call of that.
+    struct Work<F> {
+        #[pin]
+        handler: F,
+        ended: bool,
+    }
+
+    impl<F> PinnedDrop for Work<F> {
         fn drop(this: Pin<&mut Self>) {
-            let mut handler = this.project().handler;
-            let scoped = handler.as_mut().as_pin_mut();
-            if let Some(context) = scoped.and_then(Scoped::take_value) {
+            // There is always one, but at the end of a thread.
+            if !this.ended && let Some(context) = Context::current() {
                 context.cancel();
-                context.sync_scope(|| handler.set(None));
             }
         }
+    }
+}
+
+impl<F: Future> Future for Work<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let poll = this.handler.poll(cx);
+        *this.ended = poll.is_ready();
+        poll
     }
 }
 
@@ -45,7 +63,10 @@ impl<F: Future, B> Handling<F, B> {
     /// Runs the handler in the context of its call.
     pub(crate) fn new(context: Context, handler: F, body: B) -> Self {
         Self {
-            handler: Some(context.into_scope(handler)),
+            handler: Some(context.into_scope(Work {
+                handler,
+                ended: false,
+            })),
             body,
         }
     }

@@ -376,7 +376,7 @@ fn new_call(packet: FramedPacket, deadline: Option<Instant>) -> NewCall {
         method: packet.method,
         deadline,
         metadata: Metadata::new(),
-        message: Some(packet.payload),
+        message: Some(packet.payload.into()),
         end: true,
         one_way: false,
     }

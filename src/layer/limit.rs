@@ -134,20 +134,19 @@ impl<S> Limit<S> {
 
 fn limit_requests(request: &mut Request, max: usize) -> Result<()> {
     match request.body_mut() {
-        Body::One(message) => check(message, max),
+        Body::One(message) => check(message.len(), max),
         Body::Many(requests) => {
             let all = std::mem::replace(requests, Streaming::empty());
             *requests = all.map(move |message| {
                 let message = message?;
-                check(&message, max).map(|()| message)
+                check(message.len(), max).map(|()| message)
             });
             Ok(())
         }
     }
 }
 
-fn check(message: &Bytes, max: usize) -> Result<()> {
-    let length = message.len();
+fn check(length: usize, max: usize) -> Result<()> {
     if length <= max {
         return Ok(());
     }

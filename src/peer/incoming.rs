@@ -148,8 +148,8 @@ impl Driver {
             false => depth::take(&mut called.metadata, self.max_call_depth)?,
         };
         let body = match (called.call, called.message, called.end) {
-            (_, Some(message), true) => Body::One(message),
-            (None, message, _) => Body::One(message.unwrap_or_default()),
+            (_, Some(message), true) => Body::One(message.into()),
+            (None, message, _) => Body::One(message.unwrap_or_default().into()),
             (Some(call), message, _) => {
                 let requests = Inbox::new(call, self.credit);
                 if let Some(message) = message {

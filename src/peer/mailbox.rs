@@ -7,10 +7,9 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use wawo_protocol::{
-    CallId, ConnectionError, MethodId, ServiceId,
+    CallId, ConnectionError, MethodId, Payload, ServiceId,
     packet::{Messages, Notes},
 };
 
@@ -64,7 +63,7 @@ pub(crate) enum Command {
 pub(crate) struct PlainCall {
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
-    pub(crate) message: Bytes,
+    pub(crate) message: Payload,
 }
 
 impl From<PlainCall> for Request {
@@ -411,8 +410,7 @@ mod tests {
         task::{Wake, Waker},
     };
 
-    use bytes::Bytes;
-    use wawo_protocol::{ConnectionError, MethodId, ServiceId};
+    use wawo_protocol::{ConnectionError, MethodId, Payload, ServiceId};
 
     use super::{
         Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, ReplySlot,
@@ -492,7 +490,7 @@ mod tests {
 
     /// A call of a service whose id tells it from others, and its answer.
     fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (Place<'_>, Arc<ReplySlot>) {
-        let body = Body::One(Bytes::new());
+        let body = Body::One(Payload::default());
         let request = Request::by_id(ServiceId(id), MethodId(1), false, body);
         let slot = Arc::new(ReplySlot::default());
         (mailbox.line_up(request, bytes, slot.clone()), slot)

@@ -94,7 +94,7 @@ impl Outgoing {
 
     /// The call was answered with a single message.
     pub(crate) fn answer(self, reply: Bytes, wakers: &mut Vec<Waker>) {
-        let response = Response::new(Metadata::new(), Body::One(reply));
+        let response = Response::new(Metadata::new(), Body::One(reply.into()));
         self.end(Ok(response), wakers);
     }
 
@@ -126,7 +126,10 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
             if let (Some(replies), Some(message)) = (token.replies(), &message) {
                 wakers.extend(replies.push(Piece::One(message.clone())));
             }
-            let body = message.map_or_else(|| Body::Many(Streaming::empty()), Body::One);
+            let body = message.map_or_else(
+                || Body::Many(Streaming::empty()),
+                |message| Body::One(message.into()),
+            );
             Ok(Response::new(metadata, body))
         }
         code => {

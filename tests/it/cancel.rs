@@ -2,8 +2,9 @@
 //! what says so.
 
 use std::{
+    cell::RefCell,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -330,4 +331,76 @@ async fn the_trace_context_goes_along_and_the_depth_does_not_show() {
             .metadata("secret", "stays here");
         assert_eq!(call.await.unwrap().data, seen);
     }
+}
+
+/// What a destructor of a handler saw of the context.
+#[derive(Debug, PartialEq, Eq)]
+enum Saw {
+    Nothing,
+    Cancelled,
+    Working,
+}
+
+struct Looks(Arc<OnceLock<Saw>>);
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let saw = match Context::current() {
+            None => Saw::Nothing,
+            Some(context) if context.is_cancelled() => Saw::Cancelled,
+            Some(_) => Saw::Working,
+        };
+        self.0.set(saw).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_destructors_of_a_dropped_handler_see_that_its_call_is_cancelled() {
+    for answers in [false, true] {
+        let saw = Arc::new(OnceLock::new());
+        let told = saw.clone();
+        let acts = Acts::new(move |_, message| {
+            let looks = Looks(told.clone());
+            async move {
+                let _looks = looks;
+                match answers {
+                    true => Ok(message),
+                    false => std::future::pending().await,
+                }
+            }
+        });
+        let local = InProcess::new(EchoServer::new(acts));
+        let mut call = Box::pin(EchoClient::new(&local).act(message("")).into_future());
+        assert_eq!(futures::poll!(&mut call).is_ready(), answers);
+        drop(call);
+        let expected = match answers {
+            true => Saw::Working,
+            false => Saw::Cancelled,
+        };
+        assert_eq!(saw.get(), Some(&expected));
+    }
+}
+
+#[test]
+fn a_handler_may_be_dropped_at_the_end_of_its_thread() {
+    thread_local! {
+        static KEPT: RefCell<Option<BoxFuture<'static, Result<Message>>>> =
+            const { RefCell::new(None) };
+    }
+    let acts = Acts::new(move |_, _| std::future::pending());
+    let thread = std::thread::spawn(move || {
+        // Asked for before all that the runtime has, so dropped after it.
+        KEPT.set(None);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let local = InProcess::new(EchoServer::new(acts));
+            let mut call = EchoClient::new(&local).act(message("")).boxed();
+            assert!(futures::poll!(&mut call).is_pending());
+            KEPT.set(Some(call));
+        });
+    });
+    assert!(thread.join().is_ok());
 }

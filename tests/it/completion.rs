@@ -343,7 +343,7 @@ async fn a_drain_that_cuts_a_call_does_not_end_its_handler() {
 
 fn call_book(books: &Arc<Books>, entry: &Entry) -> ReplyFuture {
     let message = prost::Message::encode_to_vec(entry);
-    let request = Request::new(&BOOK, Body::One(message.into()));
+    let request = Request::new(&BOOK, Body::One(bytes::Bytes::from(message).into()));
     LedgerServer::from_arc(books.clone()).call(request)
 }
 

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use tower::{Service, ServiceExt};
 use wawo::{
-    Body, Code, Config, MethodId, Peer, ReplyFuture, Request, Response, Result, Serve, Server,
-    ServiceDescriptor, ServiceId, Status, Streaming,
+    Body, Code, Config, MethodId, Payload, Peer, ReplyFuture, Request, Response, Result, Serve,
+    Server, ServiceDescriptor, ServiceId, Status, Streaming,
 };
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service, message, pair, pair_with};
@@ -22,7 +22,7 @@ async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
 }
 
 fn nothing() -> Body {
-    Body::One(Bytes::new())
+    Body::One(Payload::default())
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn an_unknown_service_or_method_is_named() {
 #[tokio::test]
 async fn a_message_that_cannot_be_decoded_names_its_method() {
     let pair = pair().await;
-    let garbage = Body::One(Bytes::from_static(b"\xff\xff"));
+    let garbage = Body::One(Bytes::from_static(b"\xff\xff").into());
     let status = call(&pair.to_server, 7, 1, garbage).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     let text = "the request of 2 bytes for `tests.echo.Echo/Say` cannot be decoded: ";
@@ -68,7 +68,7 @@ async fn a_stream_for_a_method_that_takes_one_request_is_refused() {
 async fn a_stream_where_one_reply_was_expected_is_an_error() {
     let pair = pair().await;
     let mut peer = pair.to_server.clone();
-    let request = Request::new(&echo_service::method::REPEAT, Body::One(Bytes::new()));
+    let request = Request::new(&echo_service::method::REPEAT, Body::One(Payload::default()));
     let reply = peer.ready().await.unwrap().call(request).await.unwrap();
     assert!(matches!(reply.body(), Body::Many(_)));
 }

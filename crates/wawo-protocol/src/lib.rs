@@ -24,7 +24,7 @@
 //!     method: MethodId(1),
 //!     deadline: Some(now + Duration::from_secs(1)),
 //!     metadata: Metadata::new(),
-//!     message: Some(Bytes::from_static(b"ping")),
+//!     message: Some(Bytes::from_static(b"ping").into()),
 //!     end: true,
 //!     one_way: false,
 //! };
@@ -69,6 +69,7 @@ mod id;
 mod metadata;
 mod output;
 pub mod packet;
+mod payload;
 
 pub use crate::{
     call::{MESSAGE_COST_BYTES, Spares},
@@ -83,4 +84,5 @@ pub use crate::{
     id::{CallId, MethodId, ServiceId, Side},
     metadata::{Metadata, MetadataError},
     output::Output,
+    payload::Payload,
 };

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::payload::Payload;
+
 /// Message bytes from this length on are linked into the output where they lie; shorter ones are
 /// copied, so that many packets leave as one piece.
 const LINK_BYTES: usize = 8 * 1024;
@@ -115,8 +117,18 @@ impl Output {
         &mut self.tail
     }
 
-    /// Appends the bytes of a message: copied if small, linked if large.
-    pub(crate) fn put_payload(&mut self, bytes: Bytes) {
+    /// Appends the bytes of a message.
+    pub(crate) fn put_payload(&mut self, payload: Payload) {
+        match payload.into_one() {
+            Ok(bytes) => self.link_or_copy(bytes),
+            Err(pieces) => pieces
+                .into_iter()
+                .for_each(|piece| self.link_or_copy(piece)),
+        }
+    }
+
+    /// Appends bytes: copied if they are few, linked if they are many.
+    pub(crate) fn link_or_copy(&mut self, bytes: Bytes) {
         if bytes.len() < LINK_BYTES {
             self.tail.extend_from_slice(&bytes);
             if self.tail.len() >= PIECE_BYTES {
@@ -153,9 +165,9 @@ mod tests {
     fn small_payloads_gather_and_large_ones_are_linked_in_order() {
         let mut output = Output::default();
         output.tail().put_slice(b"one");
-        output.put_payload(Bytes::from_static(b"two"));
+        output.link_or_copy(Bytes::from_static(b"two"));
         let large = Bytes::from(vec![7; LINK_BYTES]);
-        output.put_payload(large.clone());
+        output.link_or_copy(large.clone());
         output.tail().put_slice(b"three");
         assert_eq!(output.len(), 11 + LINK_BYTES);
         assert!(!output.is_contiguous());
@@ -172,7 +184,7 @@ mod tests {
         let mut output = Output::default();
         let small = Bytes::from(vec![7; 1_000]);
         for _ in 0..1_000 {
-            output.put_payload(small.clone());
+            output.link_or_copy(small.clone());
         }
         assert_eq!(output.len(), 1_000_000);
         let longest = output.pieces.iter().map(Bytes::len).max();
@@ -191,7 +203,7 @@ mod tests {
             {
                 let bytes = Bytes::from(vec![index as u8; length]);
                 expected.extend_from_slice(&bytes);
-                output.put_payload(bytes);
+                output.link_or_copy(bytes);
             }
             let mut taken = Vec::new();
             while !output.is_empty() {

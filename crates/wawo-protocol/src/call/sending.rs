@@ -3,13 +3,12 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use bytes::Bytes;
-
 use crate::{
     call::{Spending, cost},
     config::MAX_LIMIT,
     error::PeerMisbehaved,
     packet::{BodyFlags, End, Messages},
+    payload::Payload,
 };
 
 /// The sending half of a direction.
@@ -39,7 +38,7 @@ enum Unsent {
 /// A message, or what is left of one.
 #[derive(Debug)]
 struct Message {
-    bytes: Bytes,
+    bytes: Payload,
     begun: bool,
     /// The first of its direction, which comes with the call or the reply, costs no credit of all
     /// calls together.
@@ -52,7 +51,7 @@ struct Message {
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Message bytes, and whether the direction has ended with them.
-    Chunk(Bytes, BodyFlags),
+    Chunk(Payload, BodyFlags),
     /// Whole messages in packets of their own, after which others may follow.
     Messages(Messages),
     /// The end, after all messages.
@@ -79,19 +78,19 @@ impl Sending {
     /// Begins a direction with its first message: what goes into the packet that opens it, and
     /// what is left to do, which is `None` if the direction has ended with that packet.
     pub(crate) fn open(
-        message: Option<Bytes>,
+        message: Option<Payload>,
         end: bool,
         credit: u32,
         room: usize,
-    ) -> (Option<(Bytes, BodyFlags)>, Option<Box<Self>>) {
-        let mut sending = Self::new(credit);
+    ) -> (Option<(Payload, BodyFlags)>, Option<Box<Self>>) {
         let Some(bytes) = message else {
-            return (None, Some(Box::new(sending)));
+            return (None, Some(Box::new(Self::new(credit))));
         };
         // The common case by far: one message that fits, and no other.
         if end && bytes.len() <= room.min(credit as usize) {
             return (Some((bytes, BodyFlags::whole(true))), None);
         }
+        let mut sending = Self::new(credit);
         sending.push_first(bytes, end);
         let first = sending.chunk(room);
         let ended = first.as_ref().is_some_and(|(_, flags)| flags.end);
@@ -139,7 +138,7 @@ impl Sending {
         true
     }
 
-    pub(crate) fn push(&mut self, bytes: Bytes, end: bool) {
+    pub(crate) fn push(&mut self, bytes: Payload, end: bool) {
         self.queue.push_back(Unsent::One(Message {
             bytes,
             begun: false,
@@ -154,7 +153,7 @@ impl Sending {
     }
 
     /// The message that opens the direction.
-    pub(crate) fn push_first(&mut self, bytes: Bytes, end: bool) {
+    pub(crate) fn push_first(&mut self, bytes: Payload, end: bool) {
         self.queue.push_back(Unsent::One(Message {
             bytes,
             begun: false,
@@ -216,7 +215,7 @@ impl Sending {
         // The first has to leave in chunks, as credit comes.
         if let Some(bytes) = long {
             self.queue.push_front(Unsent::One(Message {
-                bytes,
+                bytes: bytes.into(),
                 begun: false,
                 first: false,
                 end: false,
@@ -226,7 +225,7 @@ impl Sending {
     }
 
     /// The next chunk of the first message, if the call has credit for it.
-    fn chunk(&mut self, room: usize) -> Option<(Bytes, BodyFlags)> {
+    fn chunk(&mut self, room: usize) -> Option<(Payload, BodyFlags)> {
         let Unsent::One(unsent) = self.queue.front_mut()? else {
             return None;
         };
@@ -282,13 +281,14 @@ mod tests {
         id::{CallId, Side},
         metadata::Metadata,
         packet::{End, Run},
+        payload::Payload,
     };
 
     #[test]
     fn a_message_leaves_in_chunks_as_credit_allows() {
         let mut budget = Spending::new(u32::MAX);
         let mut sending = Sending::new(5_000);
-        sending.push(Bytes::from(vec![0; 10_000]), true);
+        sending.push(Bytes::from(vec![0; 10_000]).into(), true);
         let mut seen = Vec::new();
         // A chunk of less than 1 KiB is not worth a packet, unless it is the last.
         for grant in [0, 23, 1, 4_000, 100_000, 0] {
@@ -325,11 +325,11 @@ mod tests {
     #[test]
     fn an_empty_message_needs_no_credit_of_its_call() {
         let mut sending = Sending::new(0);
-        sending.push(Bytes::new(), false);
+        sending.push(Payload::default(), false);
         let mut budget = Spending::new(1);
         let next = sending.next(8, &mut budget);
         assert!(matches!(next, Next::Chunk(bytes, _) if bytes.is_empty()));
-        sending.push(Bytes::new(), false);
+        sending.push(Payload::default(), false);
         assert!(matches!(sending.next(8, &mut budget), Next::Starved));
     }
 
@@ -337,8 +337,8 @@ mod tests {
     fn a_message_pays_for_all_of_its_bytes_when_it_begins() {
         let mut budget = Spending::new(1);
         let mut sending = Sending::new(u32::MAX);
-        sending.push(Bytes::from(vec![0; 3_000]), false);
-        sending.push(Bytes::from(vec![0; 3_000]), false);
+        sending.push(Bytes::from(vec![0; 3_000]).into(), false);
+        sending.push(Bytes::from(vec![0; 3_000]).into(), false);
         for _ in 0..2 {
             let next = sending.next(1_500, &mut budget);
             assert!(matches!(next, Next::Chunk(..)));
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn a_bad_end_takes_the_place_of_what_waits_and_stays() {
         let mut sending = Sending::new(0);
-        sending.push(Bytes::from_static(b"unsent"), false);
+        sending.push(Bytes::from_static(b"unsent").into(), false);
         for code in [Code::Aborted, Code::Cancelled] {
             sending.fail(End {
                 call: CallId::new(Side::Accepting, 0),

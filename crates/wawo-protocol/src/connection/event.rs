@@ -10,6 +10,7 @@ use crate::{
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
+    payload::Payload,
 };
 
 /// A call to be started.
@@ -28,7 +29,7 @@ pub struct NewCall {
     /// Metadata of the call.
     pub metadata: Metadata,
     /// The first message.
-    pub message: Option<Bytes>,
+    pub message: Option<Payload>,
     /// Whether no message follows it.
     pub end: bool,
     /// Whether nothing, not even a status, shall come back. Needs a message and `end`.
@@ -38,7 +39,7 @@ pub struct NewCall {
 impl NewCall {
     /// The length of the first message.
     pub(crate) fn message_len(&self) -> usize {
-        self.message.as_ref().map_or(0, Bytes::len)
+        self.message.as_ref().map_or(0, Payload::len)
     }
 }
 

@@ -412,7 +412,7 @@ impl<T> Connection<T> {
             }
             Next::Messages(messages) => {
                 sending.in_line = true;
-                self.output.put_payload(messages.into_packets());
+                self.output.link_or_copy(messages.into_packets());
                 self.sending.push_back(id);
             }
             Next::End(end) => {

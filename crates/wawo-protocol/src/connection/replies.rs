@@ -12,13 +12,14 @@ use crate::{
     id::CallId,
     metadata::Metadata,
     packet::{End, Packet, cut, put_chunk, put_reply},
+    payload::Payload,
 };
 
 impl<T> Connection<T> {
     /// Answers a call of theirs with one message, and so ends it. Does nothing if the call is
     /// over.
-    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: Bytes) {
-        self.begin_reply(call, metadata, Some(message), true);
+    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: impl Into<Payload>) {
+        self.begin_reply(call, metadata, Some(message.into()), true);
     }
 
     /// Begins the reply to a call of theirs, which is a stream. Returns whether it may go on; if
@@ -31,7 +32,7 @@ impl<T> Connection<T> {
         &mut self,
         id: CallId,
         metadata: Metadata,
-        message: Option<Bytes>,
+        message: Option<Payload>,
         end: bool,
     ) -> bool {
         let theirs = self.theirs.get(id.index());
@@ -39,7 +40,7 @@ impl<T> Connection<T> {
             return false;
         };
         let credit = theirs.credit;
-        let length = message.as_ref().map_or(0, Bytes::len);
+        let length = message.as_ref().map_or(0, Payload::len);
         if let Err(reason) = self.check_reply(&metadata, length) {
             let text = format!("the reply has {reason}");
             self.end(Self::end_packet(id, Code::ResourceExhausted, text));
@@ -67,7 +68,7 @@ impl<T> Connection<T> {
     }
 
     /// Lets a reply wait, as a whole, until there is room for it.
-    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Bytes, end: bool) {
+    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Payload, end: bool) {
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let mut sending = Box::new(Sending::new(theirs.credit));
             sending.push_first(message, end);
@@ -170,7 +171,7 @@ impl<T> Connection<T> {
             }
             Next::Messages(messages) => {
                 sending.in_line = true;
-                self.output.put_payload(messages.into_packets());
+                self.output.link_or_copy(messages.into_packets());
                 self.sending.push_back(id);
             }
             Next::End(end) => {

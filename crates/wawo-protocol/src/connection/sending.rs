@@ -41,7 +41,7 @@ impl<T> Connection<T> {
         };
         if !is_full && sending.spend_for_all(&messages, budget) {
             let left = Left::all(&messages);
-            self.output.put_payload(messages.into_packets());
+            self.output.link_or_copy(messages.into_packets());
             return Ok(left);
         }
         sending.push_all(messages);
@@ -114,14 +114,19 @@ impl<T> Connection<T> {
             return Ok(true);
         };
         if full || !sending.spend(message.len(), room, budget) {
-            sending.push(message, end);
+            sending.push(message.into(), end);
             match ours {
                 true => self.line_up(call),
                 false => self.queued_theirs(call, end),
             }
             return Ok(false);
         }
-        put_chunk(&mut self.output, call, message, BodyFlags::whole(end));
+        put_chunk(
+            &mut self.output,
+            call,
+            message.into(),
+            BodyFlags::whole(end),
+        );
         if end {
             self.direction_ended(call);
         }

@@ -76,6 +76,9 @@ impl<T> Connection<T> {
         mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
     ) {
         self.now = now;
+        if notes.is_empty() {
+            return;
+        }
         let deadline = self.config.default_timeout.map(|timeout| now + timeout);
         if self.takes_as_they_are(&notes) {
             if self.waiting.one_way_calls() == 0 && self.note_budget() > notes.cost() as i64 {
@@ -91,7 +94,7 @@ impl<T> Connection<T> {
                 method,
                 deadline,
                 metadata: Metadata::new(),
-                message: Some(message),
+                message: Some(message.into()),
                 end: true,
                 one_way: true,
             };
@@ -125,7 +128,7 @@ impl<T> Connection<T> {
             true => notes.into_packets_with(self.timeout_on_wire(now, deadline)),
             false => notes.into_packets(),
         };
-        self.output.put_payload(packets);
+        self.output.link_or_copy(packets);
     }
 
     fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {
@@ -243,9 +246,11 @@ impl<T> Connection<T> {
 
     fn admit_one_way(&mut self, now: Instant) {
         while let Some(first) = self.waiting.first_one_way() {
-            if let OneWay::Call(call) = first
-                && !self.may_leave(call)
-            {
+            let may_leave = match first {
+                OneWay::Call(call) => self.may_leave(call),
+                OneWay::Notes(..) => self.note_budget() > 0,
+            };
+            if !may_leave {
                 break;
             }
             match self.waiting.pop_one_way(self.note_budget()) {

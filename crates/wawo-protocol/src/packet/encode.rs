@@ -1,6 +1,6 @@
 //! Packets to bytes.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::{
     hello,
@@ -13,6 +13,7 @@ use crate::{
             CONTINUES, END, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, REFUSED, REPLIES, TIMEOUT,
         },
     },
+    payload::Payload,
 };
 
 /// What the flags say of the message bytes in a packet.
@@ -58,7 +59,7 @@ pub(crate) fn put_call(
     out: &mut Output,
     head: CallHead,
     metadata: &Metadata,
-    message: Option<(Bytes, BodyFlags)>,
+    message: Option<(Payload, BodyFlags)>,
 ) {
     let mut flags = 0;
     let mut length = 8;
@@ -91,7 +92,7 @@ pub(crate) fn put_reply(
     out: &mut Output,
     call: CallId,
     metadata: &Metadata,
-    message: Option<(Bytes, BodyFlags)>,
+    message: Option<(Payload, BodyFlags)>,
 ) {
     let mut flags = 0;
     let mut length = 0;
@@ -108,7 +109,7 @@ pub(crate) fn put_reply(
 }
 
 /// Writes a message or a chunk of one.
-pub(crate) fn put_chunk(out: &mut Output, call: CallId, bytes: Bytes, body: BodyFlags) {
+pub(crate) fn put_chunk(out: &mut Output, call: CallId, bytes: Payload, body: BodyFlags) {
     let length = body.total_bytes() + bytes.len();
     put_head(
         out.tail(),
@@ -256,14 +257,14 @@ fn put_metadata(out: &mut BytesMut, metadata: &Metadata) {
     }
 }
 
-fn put_body(out: &mut Output, bytes: Bytes, body: BodyFlags) {
+fn put_body(out: &mut Output, bytes: Payload, body: BodyFlags) {
     if let Some(total) = body.total {
         out.tail().put_u32(total);
     }
     out.put_payload(bytes);
 }
 
-fn split(message: Option<(Bytes, BodyFlags)>, flags: &mut u8) -> (Bytes, BodyFlags) {
+fn split(message: Option<(Payload, BodyFlags)>, flags: &mut u8) -> (Payload, BodyFlags) {
     match message {
         Some((bytes, body)) => {
             *flags |= body.wire();
@@ -271,19 +272,19 @@ fn split(message: Option<(Bytes, BodyFlags)>, flags: &mut u8) -> (Bytes, BodyFla
         }
         None => {
             *flags |= NO_MESSAGE;
-            (Bytes::new(), BodyFlags::default())
+            (Payload::default(), BodyFlags::default())
         }
     }
 }
 
-fn body(chunk: &super::Chunk, continues: bool) -> (Bytes, BodyFlags) {
+fn body(chunk: &super::Chunk, continues: bool) -> (Payload, BodyFlags) {
     let flags = BodyFlags {
         total: chunk.total,
         more: chunk.more,
         end: chunk.end,
         continues,
     };
-    (chunk.bytes.clone(), flags)
+    (chunk.bytes.clone().into(), flags)
 }
 
 /// The longest start of `text` that has at most `max` bytes and ends between characters.

@@ -186,6 +186,21 @@ fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
 }
 
 #[test]
+fn no_notes_at_once_hold_up_nobody() {
+    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    // It takes all credit.
+    send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
+    assert_eq!(send_all(&mut pair, &[]), []);
+    send(&mut pair, "behind");
+    pair.run();
+    assert_eq!(received(&mut pair).len(), 1);
+    let served = u64::from(MIN_CREDIT_BYTES) + MESSAGE_COST_BYTES;
+    pair.server.connection.one_way_served(served);
+    pair.run();
+    assert_eq!(received(&mut pair), ["behind"]);
+}
+
+#[test]
 fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
     let few = config(|config| config.limits.max_calls = 64);
     let mut pair = Pair::greeted_with(Config::default(), few);

@@ -9,7 +9,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
     CallId, Called, Config, Connection, ConnectionError, Ended, Event, Metadata, MethodId, NewCall,
-    NotStarted, ServiceId, Side, StartedCall,
+    NotStarted, Payload, ServiceId, Side, StartedCall,
 };
 
 /// Both ends of a connection.
@@ -132,6 +132,17 @@ impl Node {
             self.error = Some(error);
         }
         self.poll(now);
+    }
+}
+
+/// A message as it may be handed over, in one piece or in two.
+pub(crate) fn in_pieces(mut message: Bytes) -> Payload {
+    match message.len() % 3 {
+        0 => message.into(),
+        _ => {
+            let first = message.split_to(message.len() / 2);
+            [first, message].into_iter().collect()
+        }
     }
 }
 
@@ -271,7 +282,7 @@ pub(crate) fn unary(message: impl Into<Bytes>) -> NewCall {
         method: MethodId(1),
         deadline: None,
         metadata: Metadata::new(),
-        message: Some(message.into()),
+        message: Some(message.into().into()),
         end: true,
         one_way: false,
     }

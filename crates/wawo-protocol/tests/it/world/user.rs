@@ -12,7 +12,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    pair::unary,
+    pair::{in_pieces, unary},
     world::{Operation, Requests},
 };
 
@@ -141,7 +141,7 @@ impl User {
         let call = NewCall {
             method: MethodId(token),
             deadline,
-            message: (requests != Requests::Stream).then(|| numbered(token, 0, length)),
+            message: (requests != Requests::Stream).then(|| in_pieces(numbered(token, 0, length))),
             end: requests == Requests::One,
             ..unary("")
         };
@@ -196,7 +196,8 @@ impl User {
         if let Some(id) = nth(&self.theirs, which)
             && let Some(theirs) = self.theirs.get_mut(&id).filter(|theirs| !theirs.open)
         {
-            machine.reply(id, Metadata::new(), theirs.next_message(length));
+            let message = in_pieces(theirs.next_message(length));
+            machine.reply(id, Metadata::new(), message);
             self.their_call_is_over(id);
         }
     }

@@ -12,7 +12,7 @@ use wawo_protocol::{
 use crate::{
     fuzz::packets::act::{Act, Length, Which, end},
     model::Rules,
-    pair::unary,
+    pair::{in_pieces, unary},
 };
 
 type Machine = Connection<u32>;
@@ -108,7 +108,7 @@ impl User {
                 let deadline = timeout_ms.map(|millis| now + Duration::from_millis(millis.into()));
                 let call = NewCall {
                     deadline,
-                    message: message.map(Length::bytes),
+                    message: message.map(Length::bytes).map(in_pieces),
                     end: end && message.is_some(),
                     ..unary("")
                 };
@@ -263,7 +263,7 @@ impl User {
         if self.theirs.get(&call).is_some_and(|theirs| !theirs.open) {
             self.theirs.remove(&call);
             rules.into_iter().for_each(|rules| rules.answers(call));
-            machine.reply(call, Metadata::new(), length.bytes());
+            machine.reply(call, Metadata::new(), in_pieces(length.bytes()));
         }
     }
 

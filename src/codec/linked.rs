@@ -1,0 +1,132 @@
+//! A message that is written in pieces, so that large parts of it are not copied.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut, buf::UninitSlice};
+use wawo_protocol::Payload;
+
+use crate::codec::buffers;
+
+/// Parts from this length on are pieces of their own; what is shorter gathers in pieces.
+const LINK_BYTES: usize = 8 * 1024;
+
+/// What gathered is a piece at this length: a single buffer would double as it grows, and be copied.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Takes what an encoder writes. `bytes` fields that are large are linked where they lie.
+#[derive(Debug, Default)]
+pub(crate) struct Linked {
+    pieces: Vec<Bytes>,
+    tail: BytesMut,
+}
+
+impl Linked {
+    /// All that was written.
+    pub(crate) fn into_payload(mut self) -> Payload {
+        self.end_piece();
+        self.pieces.into_iter().collect()
+    }
+
+    fn end_piece(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(self.tail.split().freeze());
+        }
+    }
+}
+
+// SAFETY: room is that of `tail`, a `BytesMut`, to which all three are handed on as they are.
+#[allow(unsafe_code, reason = "`BufMut` is an unsafe trait")]
+unsafe impl BufMut for Linked {
+    fn remaining_mut(&self) -> usize {
+        self.tail.remaining_mut()
+    }
+
+    unsafe fn advance_mut(&mut self, count: usize) {
+        // SAFETY: the caller has written `count` bytes to the room that `chunk_mut` gave.
+        unsafe { self.tail.advance_mut(count) }
+    }
+
+    fn chunk_mut(&mut self) -> &mut UninitSlice {
+        self.tail.chunk_mut()
+    }
+
+    fn put<B: Buf>(&mut self, mut part: B) {
+        let length = part.remaining();
+        // Only `Bytes` give themselves away without a copy. Anything else of their size is copied
+        // by this too, into memory of its own.
+        if length >= LINK_BYTES && size_of::<B>() == size_of::<Bytes>() {
+            self.end_piece();
+            self.pieces.push(part.copy_to_bytes(length));
+            return;
+        }
+        while part.has_remaining() {
+            let chunk = part.chunk();
+            let length = chunk.len();
+            self.put_slice(chunk);
+            part.advance(length);
+        }
+    }
+
+    fn put_slice(&mut self, part: &[u8]) {
+        if part.len() >= buffers::LARGE_BYTES {
+            self.end_piece();
+            let write = |buffer: &mut BytesMut| buffer.extend_from_slice(part);
+            self.pieces.push(buffers::write(part.len(), write));
+            return;
+        }
+        self.tail.extend_from_slice(part);
+        if self.tail.len() >= PIECE_BYTES {
+            self.end_piece();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Buf, BufMut, Bytes};
+
+    use super::{LINK_BYTES, Linked, PIECE_BYTES};
+    use crate::codec::buffers::LARGE_BYTES;
+
+    #[test]
+    fn what_is_written_comes_out_and_large_bytes_stay_where_they_are() {
+        let (large, small) = (Bytes::from(vec![1; LINK_BYTES]), Bytes::from_static(b"abc"));
+        let slice = [2; LARGE_BYTES];
+        let mut linked = Linked::default();
+        linked.put_u8(7);
+        linked.put(large.clone());
+        linked.put(small.clone());
+        linked.put(&slice[..]);
+        linked.put_slice(&slice[..5]);
+        linked.put(small.chain(large.clone()));
+        // The room of a buffer can be written to as well.
+        linked.chunk_mut()[..1].copy_from_slice(b"z");
+        #[allow(unsafe_code, reason = "a test of an unsafe trait")]
+        // SAFETY: one byte was written.
+        unsafe {
+            linked.advance_mut(1);
+        }
+        let pieces = linked.pieces.clone();
+        assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr()));
+        let expected = [
+            &[7],
+            &large[..],
+            b"abc",
+            &slice,
+            &slice[..5],
+            b"abc",
+            &large,
+            b"z",
+        ];
+        assert_eq!(linked.into_payload().into_bytes(), expected.concat());
+    }
+
+    #[test]
+    fn many_small_parts_are_many_pieces() {
+        let mut linked = Linked::default();
+        for _ in 0..1_000 {
+            linked.put_slice(&[7; 1_000]);
+        }
+        let longest = linked.pieces.iter().map(Bytes::len).max();
+        assert!(longest.is_some_and(|longest| longest < PIECE_BYTES + 1_000));
+        assert_eq!(linked.into_payload().into_bytes(), vec![7; 1_000_000]);
+    }
+}
