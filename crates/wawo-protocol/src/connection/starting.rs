@@ -76,9 +76,6 @@ impl<T> Connection<T> {
         mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
     ) {
         self.now = now;
-        if notes.is_empty() {
-            return;
-        }
         let deadline = self.config.default_timeout.map(|timeout| now + timeout);
         if self.takes_as_they_are(&notes) {
             if self.waiting.one_way_calls() == 0 && self.note_budget() > notes.cost() as i64 {

@@ -103,17 +103,16 @@ impl<T> Waiting<T> {
         Some((call, token))
     }
 
-    /// Takes what is next of the one-way calls: of notes, as many as may begin with `budget` left.
-    /// `None` if there is none.
+    /// Takes what is next of the one-way calls: of notes, as many as may begin with `budget` left,
+    /// which is above zero.
     pub(crate) fn pop_one_way(&mut self, budget: i64) -> Option<OneWay> {
         let popped = match self.one_way.front_mut()? {
             OneWay::Notes(notes, deadline) => {
-                let some = notes.take_within(budget);
-                let popped = (!some.is_empty()).then_some(OneWay::Notes(some, *deadline));
+                let some = OneWay::Notes(notes.take_within(budget), *deadline);
                 if notes.is_empty() {
                     self.one_way.pop_front();
                 }
-                popped?
+                some
             }
             OneWay::Call(_) => self.one_way.pop_front()?,
         };

@@ -228,6 +228,10 @@ fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
     let mut received = received(&mut pair);
     received.sort_by_key(Bytes::len);
     assert_eq!(received, [bytes(1), bytes(most)]);
+    pair.server.connection.drain();
+    pair.run();
+    let refused = send_all(&mut pair, &messages);
+    assert_eq!(refused, vec![NotStarted::Draining; 3]);
     pair.client.connection.close(CloseCode::Normal, "");
     let refused = send_all(&mut pair, &messages);
     assert_eq!(refused, vec![NotStarted::Closed; 3]);
