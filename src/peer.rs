@@ -4,6 +4,7 @@ mod drain;
 mod driver;
 mod events;
 mod incoming;
+mod input;
 mod mailbox;
 mod outgoing;
 mod shelf;

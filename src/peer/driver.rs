@@ -1,7 +1,6 @@
 //! The task that owns a connection: the only place where the protocol meets I/O.
 
 use std::{
-    cell::Cell,
     future::poll_fn,
     io::{self, IoSlice},
     pin::{Pin, pin},
@@ -10,26 +9,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncWrite, AsyncWriteExt},
     task::{JoinHandle, yield_now},
     time::{Sleep, timeout},
 };
-use tokio_util::io::poll_read_buf;
-use wawo_protocol::{
-    CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side,
-    packet::{self, HEAD_BYTES},
-};
+use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
 
 use crate::{
     codec::buffers,
     peer::{
         Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
         incoming::Incoming,
+        input::Input,
         mailbox::{Command, not_sent},
         outgoing::{self, Outgoing},
-        shelf::Shelf,
     },
     serve::BoxService,
     transport::{Address, Transport},
@@ -43,16 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Driver {
     transport: TransportBox,
-    pub(crate) input: BytesMut,
-    /// The size of the allocation that `input` is a part of.
-    buffer_bytes: usize,
-    shelf: Shelf,
-    /// How much the next read has room for.
-    read_bytes: usize,
-    /// The length of the last large packet that came, up to a limit.
-    packet_bytes: usize,
-    /// The last read was for a large packet alone.
-    is_large: bool,
+    pub(crate) input: Input,
     pub(crate) connection: Connection<Outgoing>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) service: BoxService,
@@ -81,37 +66,8 @@ pub(crate) struct Driver {
     timer_at: Option<Instant>,
 }
 
-/// Reads begin with this much room, or in the scratch if nothing is left of the reads before.
-const MIN_READ_BYTES: usize = 4 * 1024;
-
-/// The room for a first read, of which each thread has one.
-const SCRATCH_BYTES: usize = 16 * 1024;
-
-/// An idle connection keeps a buffer of this length at most, to be used again.
-const KEPT_BYTES: usize = 512;
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Reads that fill their room get twice as much the next time, up to this.
-const MAX_READ_BYTES: usize = 128 * 1024;
-
-/// A packet from this length on is read into a buffer of its own, with nothing behind it but the
-/// head of the next.
-const LARGE_PACKET_BYTES: usize = 16 * 1024;
-
 /// So many reads for large packets are answered together, so that a peer waits little for the first.
 const LARGE_READS: usize = 4;
-
-/// The buffer for a large packet is at most so many times what has come of it, or as large as one
-/// that came before it: nothing is allocated for a length that was only stated.
-const MAX_ROOM: usize = 8;
-
-/// How much to read after a read that filled its room.
-fn larger(read_bytes: usize) -> usize {
-    (2 * read_bytes).min(MAX_READ_BYTES)
-}
 
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
@@ -146,12 +102,7 @@ pub(crate) fn start(
     });
     let driver = Driver {
         transport: TransportBox(transport),
-        input: BytesMut::new(),
-        buffer_bytes: 0,
-        shelf: Shelf::default(),
-        read_bytes: MIN_READ_BYTES,
-        packet_bytes: 0,
-        is_large: false,
+        input: Input::default(),
         connection,
         shared,
         service,
@@ -246,14 +197,13 @@ impl Driver {
     fn read_on(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let mut has_read = false;
         for _ in 0..LARGE_READS {
-            self.is_large = false;
             let read = self.read(cx)?;
             has_read |= read;
             // Writing makes room, which streams wait for.
             if read || self.connection.has_events() {
                 self.handle_events(cx, clock())?;
             }
-            if !read || !self.is_large {
+            if !read || !self.input.is_large() {
                 break;
             }
         }
@@ -324,89 +274,9 @@ impl Driver {
 
     /// Reads once; `false` if there is nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
-        let transport = Pin::new(&mut self.transport.0);
-        if let Some(mut room) = self.connection.landing(&mut self.input) {
-            self.is_large = true;
-            let polled = poll_read_buf(transport, cx, &mut room);
-            if self.buffer_bytes >= LARGE_PACKET_BYTES {
-                // Of what comes behind it, only so much is read that it is no loss to copy it.
-                let before = std::mem::take(&mut self.input);
-                let size = std::mem::take(&mut self.buffer_bytes);
-                self.connection.keep_buffer(before, size);
-            }
-            return self.has_read(polled);
-        }
-        let polled = match self.rest_of_large() {
-            Some(missing) => self.read_rest(cx, missing),
-            None => self.read_any(cx),
-        };
-        self.has_read(polled)
-    }
-
-    /// What is missing of a large packet that the input begins with.
-    fn rest_of_large(&self) -> Option<usize> {
-        let missing = packet::missing(&self.input)?;
-        (self.input.len() + missing >= LARGE_PACKET_BYTES).then_some(missing)
-    }
-
-    /// Reads whatever comes.
-    fn read_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() && self.read_bytes == MIN_READ_BYTES {
-            return self.read_to_scratch(cx);
-        }
-        self.reserve(self.read_bytes);
-        let room = self.input.capacity() - self.input.len();
-        let transport = Pin::new(&mut self.transport.0);
-        let polled = poll_read_buf(transport, cx, &mut self.input);
-        if matches!(polled, Poll::Ready(Ok(read)) if read == room) {
-            self.read_bytes = larger(self.read_bytes);
-        }
-        polled
-    }
-
-    /// Reads the rest of a large packet, as far as there may be room for it.
-    fn read_rest(&mut self, cx: &mut Context<'_>, missing: usize) -> Poll<io::Result<usize>> {
-        self.is_large = true;
-        let here = self.input.len();
-        let most = (MAX_ROOM * here)
-            .max(self.packet_bytes)
-            .max(self.read_bytes);
-        let room = (missing + HEAD_BYTES).min(most);
-        let spare = self.input.capacity() - here;
-        // Bytes that come one by one must not each move all before them.
-        if (spare == 0 || room >= 2 * spare) && !self.input.try_reclaim(room) {
-            let whole = here + missing + HEAD_BYTES;
-            let reused = self.connection.reuse_buffer(whole);
-            let (mut own, size) =
-                reused.unwrap_or_else(|| (BytesMut::with_capacity(here + room), here + room));
-            own.extend_from_slice(&self.input);
-            let before = std::mem::replace(&mut self.input, own);
-            let size = std::mem::replace(&mut self.buffer_bytes, size);
-            // One that was too small for this packet would be for the next.
-            if size >= whole {
-                self.connection.keep_buffer(before, size);
-            }
-        }
-        let transport = Pin::new(&mut self.transport.0);
-        let polled = poll_read_buf(transport, cx, &mut (&mut self.input).limit(room));
-        if matches!(polled, Poll::Ready(Ok(read)) if read >= missing) {
-            self.packet_bytes = (here + missing).min(MAX_READ_BYTES);
-        }
-        polled
-    }
-
-    /// What a read has brought.
-    fn has_read(&mut self, polled: Poll<io::Result<usize>>) -> Result<bool, ConnectionError> {
-        match polled {
-            Poll::Pending => {
-                self.read_bytes = MIN_READ_BYTES;
-                self.shelf.clear();
-                if self.input.is_empty() && self.buffer_bytes > KEPT_BYTES {
-                    self.input = BytesMut::new();
-                    self.buffer_bytes = 0;
-                }
-                Ok(false)
-            }
+        let transport = Pin::new(&mut *self.transport.0);
+        match self.input.read(transport, &mut self.connection, cx) {
+            Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => {
                 let text = "it ended without a close packet";
                 Err(lost(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
@@ -414,41 +284,6 @@ impl Driver {
             Poll::Ready(Ok(_)) => Ok(true),
             Poll::Ready(Err(error)) => Err(lost(error)),
         }
-    }
-
-    /// Reads to where all connections of this thread do, so that one to which nothing comes needs
-    /// no buffer of its own, and takes what has come from there.
-    fn read_to_scratch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // A transport that polls another driver finds none, and that one makes its own.
-        let mut scratch = SCRATCH.take();
-        scratch.resize(SCRATCH_BYTES, 0);
-        let mut buf = ReadBuf::new(&mut scratch);
-        let polled = Pin::new(&mut self.transport.0).poll_read(cx, &mut buf);
-        let read = buf.filled();
-        if !read.is_empty() {
-            self.reserve(read.len());
-            self.input.extend_from_slice(read);
-        }
-        if read.len() == SCRATCH_BYTES {
-            self.read_bytes = larger(SCRATCH_BYTES);
-        }
-        let polled = polled.map_ok(|()| read.len());
-        SCRATCH.set(scratch);
-        polled
-    }
-
-    fn reserve(&mut self, bytes: usize) {
-        let before = self.input.capacity();
-        self.input.reserve(bytes);
-        if self.input.capacity() > before {
-            self.buffer_bytes = self.input.capacity();
-        }
-    }
-
-    /// A message that a handler may hold for long.
-    pub(crate) fn kept(&mut self, message: Bytes) -> Bytes {
-        let copy = self.shelf.copy(&message, self.buffer_bytes);
-        copy.unwrap_or(message)
     }
 
     fn handle_events(
@@ -459,14 +294,15 @@ impl Driver {
         let mut handled = 0;
         let result = loop {
             // Most of what comes is one of the first two.
-            let (shelf, buffer_bytes) = (&mut self.shelf, self.buffer_bytes);
-            let keep = |message: &[u8]| shelf.copy(message, buffer_bytes);
-            if let Some(called) = self.connection.poll_call(now, &mut self.input, keep) {
+            let (bytes, copy) = self.input.with_copy();
+            if let Some(called) = self.connection.poll_call(now, bytes, copy) {
                 self.serve(cx, called);
-            } else if let Some((call, reply)) = self.connection.poll_reply(now, &mut self.input) {
+            } else if let Some((call, reply)) =
+                self.connection.poll_reply(now, &mut self.input.bytes)
+            {
                 call.answer(reply, &mut self.wakers);
             } else {
-                match self.connection.poll_event(now, &mut self.input) {
+                match self.connection.poll_event(now, &mut self.input.bytes) {
                     Ok(Some(event)) => self.handle_event(cx, event),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
@@ -497,7 +333,7 @@ impl Driver {
     fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<Outgoing>) {
         match event {
             Event::Called(mut called) => {
-                called.message = called.message.map(|message| self.kept(message));
+                called.message = called.message.map(|message| self.input.kept(message));
                 self.serve(cx, called);
             }
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
@@ -696,9 +532,7 @@ impl std::fmt::Debug for TransportBox {
 
 #[cfg(test)]
 mod tests {
-    use std::iter::successors;
-
-    use super::{Driver, MAX_READ_BYTES, MIN_READ_BYTES, larger};
+    use super::Driver;
 
     #[test]
     fn a_task_holds_its_driver_once() {
@@ -706,12 +540,5 @@ mod tests {
             size_of::<T>()
         }
         assert!(size_of_output(Driver::run) < size_of::<Driver>() * 3 / 2);
-    }
-
-    #[test]
-    fn reads_grow_to_the_largest() {
-        let mut reads = successors(Some(MIN_READ_BYTES), |&bytes| Some(larger(bytes)));
-        assert_eq!(reads.nth(1), Some(2 * MIN_READ_BYTES));
-        assert_eq!(reads.nth(100), Some(MAX_READ_BYTES));
     }
 }

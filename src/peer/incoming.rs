@@ -284,7 +284,7 @@ impl Driver {
         let message = match bytes < SMALL_BYTES {
             // An inbox copies such messages by itself.
             true => message,
-            false => self.kept(message),
+            false => self.input.kept(message),
         };
         let inbox = match self.is_ours(call) {
             true => self.replies_of(call).cloned(),
@@ -297,7 +297,7 @@ impl Driver {
             // The handler let its requests go, and still works: the caller may go on sending.
             return self.connection.consume(call, 1, bytes);
         };
-        let more = self.connection.poll_messages(call, &mut self.input);
+        let more = self.connection.poll_messages(call, &mut self.input.bytes);
         self.wakers.extend(inbox.push(Piece::One(message)));
         if let Some(messages) = more {
             self.wakers.extend(inbox.push(Piece::Many(messages)));

@@ -1,0 +1,250 @@
+//! What a driver has read, and the buffers that it reads into.
+
+use std::{
+    cell::Cell,
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::ReadBuf;
+use tokio_util::io::poll_read_buf;
+use wawo_protocol::{
+    Connection,
+    packet::{self, HEAD_BYTES},
+};
+
+use crate::{peer::shelf::Shelf, transport::Transport};
+
+/// The bytes that have come and are not handled yet: at most a packet that is not whole, after each
+/// round of the driver.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) bytes: BytesMut,
+    /// The size of the allocation that `bytes` is a part of.
+    buffer_bytes: usize,
+    shelf: Shelf,
+    /// How much the next read has room for.
+    read_bytes: usize,
+    /// The length of the last large packet that came, up to a limit.
+    packet_bytes: usize,
+    /// The last read was for a large packet alone.
+    is_large: bool,
+}
+
+/// Reads begin with this much room, or in the scratch if nothing is left of the reads before.
+const MIN_READ_BYTES: usize = 4 * 1024;
+
+/// Reads that fill their room get twice as much the next time, up to this.
+const MAX_READ_BYTES: usize = 128 * 1024;
+
+/// The room for a first read, of which each thread has one.
+const SCRATCH_BYTES: usize = 16 * 1024;
+
+/// An idle connection keeps a buffer of this length at most, to be used again.
+const KEPT_BYTES: usize = 512;
+
+/// A packet from this length on is read into a buffer of its own, with nothing behind it but the
+/// head of the next.
+const LARGE_PACKET_BYTES: usize = 16 * 1024;
+
+/// The buffer for a large packet is at most so many times what has come of it, or as large as one
+/// that came before it: nothing is allocated for a length that was only stated.
+const MAX_ROOM: usize = 8;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// How much to read after a read that filled its room.
+fn larger(read_bytes: usize) -> usize {
+    (2 * read_bytes).min(MAX_READ_BYTES)
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            buffer_bytes: 0,
+            shelf: Shelf::default(),
+            read_bytes: MIN_READ_BYTES,
+            packet_bytes: 0,
+            is_large: false,
+        }
+    }
+}
+
+impl Input {
+    /// Reads once, to where the connection wants it.
+    pub(crate) fn read<T>(
+        &mut self,
+        mut transport: Pin<&mut dyn Transport>,
+        connection: &mut Connection<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.is_large = false;
+        let polled = if let Some(mut room) = connection.landing(&mut self.bytes) {
+            self.is_large = true;
+            let polled = poll_read_buf(transport.as_mut(), cx, &mut room);
+            if self.buffer_bytes >= LARGE_PACKET_BYTES {
+                // Of what comes behind it, only so much is read that it is no loss to copy it.
+                let before = mem::take(&mut self.bytes);
+                connection.keep_buffer(before, mem::take(&mut self.buffer_bytes));
+            }
+            polled
+        } else if let Some(missing) = self.missing_of_large() {
+            self.is_large = true;
+            self.make_room_for_large(missing, connection);
+            self.read_rest(transport, missing, cx)
+        } else {
+            self.read_any(transport, cx)
+        };
+        if polled.is_pending() {
+            self.rest();
+        }
+        polled
+    }
+
+    /// Whether the last read was for a large packet alone.
+    pub(crate) fn is_large(&self) -> bool {
+        self.is_large
+    }
+
+    /// The bytes, and what copies a message out of them that a handler may hold for long.
+    pub(crate) fn with_copy(&mut self) -> (&mut BytesMut, impl FnOnce(&[u8]) -> Option<Bytes>) {
+        let (shelf, buffer_bytes) = (&mut self.shelf, self.buffer_bytes);
+        let copy = move |message: &[u8]| shelf.copy(message, buffer_bytes);
+        (&mut self.bytes, copy)
+    }
+
+    /// A message that shares the buffer of the input, fit to be held for long.
+    pub(crate) fn kept(&mut self, message: Bytes) -> Bytes {
+        let copy = self.shelf.copy(&message, self.buffer_bytes);
+        copy.unwrap_or(message)
+    }
+
+    /// What is missing of a large packet that the input begins with.
+    fn missing_of_large(&self) -> Option<usize> {
+        let missing = packet::missing(&self.bytes)?;
+        (self.bytes.len() + missing >= LARGE_PACKET_BYTES).then_some(missing)
+    }
+
+    /// Reads whatever comes.
+    fn read_any(
+        &mut self,
+        transport: Pin<&mut dyn Transport>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.bytes.is_empty() && self.read_bytes == MIN_READ_BYTES {
+            return self.read_to_scratch(transport, cx);
+        }
+        self.reserve(self.read_bytes);
+        let room = self.bytes.capacity() - self.bytes.len();
+        let polled = poll_read_buf(transport, cx, &mut self.bytes);
+        if matches!(polled, Poll::Ready(Ok(read)) if read == room) {
+            self.read_bytes = larger(self.read_bytes);
+        }
+        polled
+    }
+
+    /// Reads to where all connections of this thread do, so that one to which nothing comes needs
+    /// no buffer of its own, and takes what has come from there.
+    fn read_to_scratch(
+        &mut self,
+        transport: Pin<&mut dyn Transport>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        // A transport that polls another driver finds none, and that one makes its own.
+        let mut scratch = SCRATCH.take();
+        scratch.resize(SCRATCH_BYTES, 0);
+        let mut buf = ReadBuf::new(&mut scratch);
+        let polled = transport.poll_read(cx, &mut buf);
+        let read = buf.filled();
+        if !read.is_empty() {
+            self.reserve(read.len());
+            self.bytes.extend_from_slice(read);
+        }
+        if read.len() == SCRATCH_BYTES {
+            self.read_bytes = larger(SCRATCH_BYTES);
+        }
+        let polled = polled.map_ok(|()| read.len());
+        SCRATCH.set(scratch);
+        polled
+    }
+
+    /// How much may be read for a large packet of which so much is missing.
+    fn room_for_large(&self, missing: usize) -> usize {
+        let most = (MAX_ROOM * self.bytes.len())
+            .max(self.packet_bytes)
+            .max(self.read_bytes);
+        (missing + HEAD_BYTES).min(most)
+    }
+
+    fn make_room_for_large<T>(&mut self, missing: usize, connection: &mut Connection<T>) {
+        let (here, room) = (self.bytes.len(), self.room_for_large(missing));
+        let spare = self.bytes.capacity() - here;
+        // Bytes that come one by one must not each move all before them.
+        if (spare > 0 && room < 2 * spare) || self.bytes.try_reclaim(room) {
+            return;
+        }
+        let whole = here + missing + HEAD_BYTES;
+        let reused = connection.reuse_buffer(whole);
+        let (mut own, size) =
+            reused.unwrap_or_else(|| (BytesMut::with_capacity(here + room), here + room));
+        own.extend_from_slice(&self.bytes);
+        let before = mem::replace(&mut self.bytes, own);
+        let size = mem::replace(&mut self.buffer_bytes, size);
+        // One that was too small for this packet would be for the next.
+        if size >= whole {
+            connection.keep_buffer(before, size);
+        }
+    }
+
+    /// Reads the rest of a large packet, as far as there may be room for it.
+    fn read_rest(
+        &mut self,
+        transport: Pin<&mut dyn Transport>,
+        missing: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let (here, room) = (self.bytes.len(), self.room_for_large(missing));
+        let polled = poll_read_buf(transport, cx, &mut (&mut self.bytes).limit(room));
+        if matches!(polled, Poll::Ready(Ok(read)) if read >= missing) {
+            self.packet_bytes = (here + missing).min(MAX_READ_BYTES);
+        }
+        polled
+    }
+
+    /// Nothing comes for now.
+    fn rest(&mut self) {
+        self.read_bytes = MIN_READ_BYTES;
+        self.shelf.clear();
+        if self.bytes.is_empty() && self.buffer_bytes > KEPT_BYTES {
+            self.bytes = BytesMut::new();
+            self.buffer_bytes = 0;
+        }
+    }
+
+    fn reserve(&mut self, bytes: usize) {
+        let before = self.bytes.capacity();
+        self.bytes.reserve(bytes);
+        if self.bytes.capacity() > before {
+            self.buffer_bytes = self.bytes.capacity();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::successors;
+
+    use super::{MAX_READ_BYTES, MIN_READ_BYTES, larger};
+
+    #[test]
+    fn reads_grow_to_the_largest() {
+        let mut reads = successors(Some(MIN_READ_BYTES), |&bytes| Some(larger(bytes)));
+        assert_eq!(reads.nth(1), Some(2 * MIN_READ_BYTES));
+        assert_eq!(reads.nth(100), Some(MAX_READ_BYTES));
+    }
+}
