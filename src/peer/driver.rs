@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
-    task::{JoinHandle, yield_now},
+    task::JoinHandle,
     time::{Sleep, timeout},
 };
 use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
@@ -47,8 +47,6 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
-    /// How many tasks were woken since commands were taken.
-    woken: usize,
     /// How many calls the mailbox was told to take: none if more waits to be written, or for room
     /// at the other side, than we like.
     wanted: usize,
@@ -110,7 +108,6 @@ pub(crate) fn start(
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
         has_gathered: false,
-        woken: 0,
         wanted: usize::MAX,
         is_draining: false,
         max_call_depth,
@@ -160,11 +157,10 @@ impl Driver {
             Err(error) => return Err(self.read_out(cx, error)),
         };
         let read = self.read_on(cx)?;
-        let commands = self.shared.mailbox.poll(cx);
-        if commands > 0 {
+        if self.shared.mailbox.poll(cx) {
             if !self.has_gathered {
                 self.has_gathered = true;
-                self.let_others_run(commands, cx);
+                cx.waker().wake_by_ref();
                 return Ok(Turn::Wait);
             }
             self.take_commands(cx)?;
@@ -180,15 +176,6 @@ impl Driver {
         match read || (more_to_write && !blocked) {
             true => Ok(Turn::Again),
             false => Ok(Turn::Wait),
-        }
-    }
-
-    /// Comes back soon, when others that are ready may have added commands.
-    fn let_others_run(&self, commands: usize, cx: &mut Context<'_>) {
-        match commands + self.woken {
-            // Nobody else seems to be there: this rouses no other thread to take the driver over.
-            0..=2 => drop(pin!(yield_now()).poll(cx)),
-            _ => cx.waker().wake_by_ref(),
         }
     }
 
@@ -389,7 +376,6 @@ impl Driver {
     /// Takes all commands, of which the mailbox lets in so many, and acts on what follows.
     fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
         self.has_gathered = false;
-        self.woken = 0;
         let mut commands = std::mem::take(&mut self.commands);
         self.shared.mailbox.take(&mut commands);
         let now = clock();
@@ -455,7 +441,6 @@ impl Driver {
     }
 
     pub(crate) fn wake_all(&mut self) {
-        self.woken += self.wakers.len();
         self.wakers.drain(..).for_each(Waker::wake);
     }
 

@@ -268,17 +268,17 @@ impl Mailbox {
         state.let_in(wakers);
     }
 
-    /// How many commands wait, each one-way message among them; if none, the driver is woken by the
-    /// next one.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> usize {
+    /// Whether there are commands; if not, the driver is woken by the next one.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
-        if state.commands.is_empty() {
+        let has_some = !state.commands.is_empty();
+        if !has_some {
             match &mut state.driver {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
             }
         }
-        state.commands.len() + state.notes
+        has_some
     }
 
     /// The connection is over: takes no more commands, and gives back those that are here.
