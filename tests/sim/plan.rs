@@ -33,6 +33,8 @@ pub(crate) struct LimitsPlan {
     /// Handlers call back before they read their streams, and must not so hold up the streams of
     /// those calls for ever: there is credit for all requests of the plan.
     pub(crate) ample_requests: bool,
+    /// So few that callers often stand in line for the mailbox of their driver.
+    pub(crate) max_waiting_calls: usize,
     pub(crate) keep_alive_interval: Duration,
     pub(crate) keep_alive_timeout: Duration,
 }
@@ -103,6 +105,7 @@ impl LimitsPlan {
         Self {
             least: random.percent(50),
             ample_requests: true,
+            max_waiting_calls: random.one_of(&[4, 1024]),
             keep_alive_interval: Duration::from_secs(interval),
             keep_alive_timeout: Duration::from_secs(timeout),
         }
@@ -118,6 +121,7 @@ impl LimitsPlan {
                 config.limits.request_credit_bytes = AMPLE_CREDIT_BYTES;
             }
         }
+        config.max_waiting_calls = self.max_waiting_calls;
         config.keep_alive_interval = self.keep_alive_interval;
         config.keep_alive_timeout = self.keep_alive_timeout;
         // A peer that is not heard is found by its silence, and a handler that does not read by the
