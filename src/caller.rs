@@ -26,7 +26,8 @@ pub trait Start: Send + Sync + 'static {
     /// the default of whatever carries it.
     fn start(self: Arc<Self>, request: Request) -> ReplyFuture;
 
-    /// Starts a call with nothing but a message, as most are.
+    /// Starts a call with nothing but a message, as most are: as [`start`](Self::start) would
+    /// without metadata and deadline, and cheaper where no request is needed for it.
     fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
         self.start(Request::new(method, Body::One(message)))
     }

@@ -373,13 +373,13 @@ impl Handle {
     }
 
     fn send(self: Arc<Self>, request: Request) -> ReplyFuture {
-        let bytes = message_bytes(&request);
-        if let Some(status) = self.refuses(bytes) {
-            return ReplyFuture::ready(Err(status));
-        }
         if let Some(message) = as_note(&request) {
             let message = message.clone().into_bytes();
             return self.send_note(request.service(), request.method(), message);
+        }
+        let bytes = message_bytes(&request);
+        if let Some(status) = self.refuses(bytes) {
+            return ReplyFuture::ready(Err(status));
         }
         match self.shared.mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),

@@ -8,6 +8,8 @@
 //!                 over
 //! ```
 //!
+//! How a call begins, and what it waits for, is in `starting.rs` and `waiting.rs`.
+//!
 //! A call that was given up keeps its id until the other side's end has come, so that nothing
 //! that is still under way can be taken for a later call.
 

@@ -121,11 +121,9 @@ impl<T> Connection<T> {
         self.request_spending.spend(notes.cost());
         let default = self.config.default_timeout.map(|timeout| now + timeout);
         // That much late is on time; beyond it, each has to say how much time it has left.
-        let packets = match deadline.is_some_and(|at| Some(at + DEADLINE_STEP) < default) {
-            true => notes.into_packets_with(self.timeout_on_wire(now, deadline)),
-            false => notes.into_packets(),
-        };
-        self.output.link_or_copy(packets);
+        let late = deadline.filter(|at| Some(*at + DEADLINE_STEP) < default);
+        let timeout = late.and_then(|at| self.timeout_on_wire(now, Some(at)));
+        self.output.link_or_copy(notes.into_packets(timeout));
     }
 
     fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {

@@ -88,14 +88,10 @@ impl Notes {
         self.largest
     }
 
-    pub(crate) fn into_packets(self) -> Bytes {
-        self.packets.freeze()
-    }
-
-    /// The packets, each of which says how much time it has.
-    pub(crate) fn into_packets_with(self, timeout_ms: Option<u32>) -> Bytes {
+    /// The packets, each of which says how much time it has if that is not the default.
+    pub(crate) fn into_packets(self, timeout_ms: Option<u32>) -> Bytes {
         let Some(timeout) = timeout_ms else {
-            return self.into_packets();
+            return self.packets.freeze();
         };
         let flags = END | ONE_WAY | TIMEOUT;
         let mut packets = BytesMut::with_capacity(self.packets.len() + self.notes * TIMEOUT_BYTES);
@@ -198,7 +194,7 @@ mod tests {
     #[test]
     fn each_packet_says_how_much_time_it_has() {
         for timeout in [None, Some(7)] {
-            let mut packets = BytesMut::from(&notes().into_packets_with(timeout)[..]);
+            let mut packets = BytesMut::from(&notes().into_packets(timeout)[..]);
             for message in MESSAGES {
                 let packet = decode(&mut packets, &Limits::default());
                 let Ok(Some(Packet::Call(call))) = packet else {
