@@ -4,6 +4,7 @@ mod accept;
 mod drain;
 mod handle;
 mod registry;
+mod workers;
 
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use crate::{
     dispatch::{Dispatch, DuplicateService},
     peer::{self, DrainReport, Peer},
     serve::{BoxService, CallService, Serve},
+    server::workers::{Seat, Workers},
     services::Services,
     transport::{Address, AddressError, Listener, Transport},
 };
@@ -41,6 +43,7 @@ pub struct Server {
     config: Arc<Config>,
     limits: ServerLimits,
     listeners: Vec<Bound>,
+    workers: Workers,
     connections: JoinSet<()>,
     handle: ServerHandle,
     report: watch::Sender<Option<DrainReport>>,
@@ -69,6 +72,7 @@ pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: Config,
     limits: ServerLimits,
+    workers: Option<usize>,
 }
 
 impl Server {
@@ -82,6 +86,7 @@ impl Server {
                 greeting: 1_000,
                 a_host: usize::MAX,
             },
+            workers: None,
         }
     }
 
@@ -138,24 +143,30 @@ impl Server {
     ///
     /// If a setting is out of its range.
     pub fn accept_over(&mut self, transport: impl Transport) -> Result<Peer, ServeError> {
-        self.accept(Box::new(transport), None)
+        self.accept(Box::new(transport), None, None)
     }
 
+    /// Serves a connection, at a worker or in the current runtime.
     fn accept(
         &mut self,
         transport: Box<dyn Transport>,
         from: Option<Address>,
+        seat: Option<Seat>,
     ) -> Result<Peer, ServeError> {
         let (config, service) = (self.config.clone(), self.service.clone());
         let shared = &self.handle.shared;
         let (side, teller) = (Side::Accepting, shared.teller.clone());
-        let (peer, driver) = peer::start(side, transport, from, config, service, teller)?;
+        let (peer, driver) = {
+            let _there = seat.as_ref().map(Seat::enter);
+            peer::start(side, transport, from, config, service, teller)?
+        };
         shared.registry.add(&peer);
         let (kept, shared) = (peer.clone(), shared.clone());
         let mut driver = AbortOnDrop(driver);
         self.connections.spawn(async move {
             // A driver that panics has ended its connection, and the panic was printed.
             let _ = (&mut driver.0).await;
+            drop(seat);
             // The last clone of a peer closes its connection; this one lasts as long as it does.
             shared.registry.remove(&kept);
         });
@@ -191,6 +202,7 @@ impl<L> ServerBuilder<L> {
             services: self.services.layer(layer),
             config: self.config,
             limits: self.limits,
+            workers: self.workers,
         }
     }
 
@@ -222,11 +234,27 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Serves connections by so many threads, each with a runtime of its own: 1 to 1,024. A
+    /// connection stays at the thread that had the fewest when it was accepted, and so do its
+    /// handlers and the tasks that they spawn. Default: no such threads, the runtime that runs the
+    /// server serves too, with as many threads as that has.
+    ///
+    /// With a thread for each core, calls that come over many connections wait less for others, as
+    /// nothing goes from thread to thread. But threads do not help each other: a handler that blocks
+    /// holds up all connections of its thread, and a single connection has one thread only.
+    ///
+    /// The threads, and all that handlers have left there, end with the server. What is served by
+    /// [`Server::accept_over`] stays in the runtime in which that was called.
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
     /// A server that does not listen anywhere yet.
     ///
     /// # Errors
     ///
-    /// If two services have one id, or a setting is out of its range.
+    /// If two services have one id, a setting is out of its range, or a worker cannot be started.
     pub fn build(self) -> Result<Server, ServeError>
     where
         L: Layer<Dispatch, Service: CallService>,
@@ -236,12 +264,18 @@ impl<L> ServerBuilder<L> {
         config.services = table;
         config.check()?;
         self.limits.check()?;
+        if self.workers == Some(0) {
+            return Err(ServeError::Zero("workers"));
+        }
+        let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
+        let workers = workers.map_err(ServeError::Workers)?;
         let (handle, report) = ServerHandle::new();
         Ok(Server {
             service,
             config: Arc::new(config),
             limits: self.limits,
             listeners: Vec::new(),
+            workers,
             connections: JoinSet::new(),
             handle,
             report,
@@ -328,7 +362,10 @@ pub enum ServeError {
     /// A setting is out of its range.
     #[error("the configuration is wrong")]
     Config(#[from] ConfigError),
-    /// A limit of the server lets nobody in.
+    /// The workers cannot be started, or are too many.
+    #[error("cannot start the workers")]
+    Workers(#[source] io::Error),
+    /// A limit of the server lets nobody in, or nobody would serve.
     #[error("{0} is 0; it must be at least 1")]
     Zero(&'static str),
     /// There is nowhere to listen.

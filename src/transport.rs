@@ -7,8 +7,10 @@ mod unix;
 
 use std::io;
 
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
 };
 
@@ -35,7 +37,7 @@ pub(crate) async fn connect(address: &Address) -> io::Result<Box<dyn Transport>>
             Ok(Box::new(stream))
         }
         #[cfg(unix)]
-        Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(no_unix_sockets()),
         Address::Memory(name) => Ok(Box::new(memory::connect(name).await?)),
@@ -74,24 +76,55 @@ impl Listener {
     }
 
     /// The next connection, and the address it comes from.
-    pub(crate) async fn accept(&mut self) -> io::Result<(Box<dyn Transport>, Address)> {
+    pub(crate) async fn accept(&mut self) -> io::Result<(Accepted, Address)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Box::new(stream), Address::Tcp(from.to_string())))
+                Ok((Accepted::Tcp(stream), Address::Tcp(from.to_string())))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let stream = listener.accept().await?;
                 let from = Address::Unix(listener.path().to_owned());
-                Ok((Box::new(stream), from))
+                Ok((Accepted::Unix(stream), from))
             }
             Self::Memory(listener) => {
                 let stream = listener.accept().await?;
                 let from = Address::Memory(listener.name().to_owned());
-                Ok((Box::new(stream), from))
+                Ok((Accepted::Memory(stream), from))
             }
+        }
+    }
+}
+
+/// A connection that was taken. The runtime that took it is the one that hears when it is ready.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Memory(DuplexStream),
+}
+
+impl Accepted {
+    /// Gives it to the current runtime.
+    pub(crate) fn moved_here(self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => Ok(Self::Tcp(TcpStream::from_std(stream.into_std()?)?)),
+            #[cfg(unix)]
+            Self::Unix(stream) => Ok(Self::Unix(UnixStream::from_std(stream.into_std()?)?)),
+            // A pipe belongs to no runtime.
+            Self::Memory(_) => Ok(self),
+        }
+    }
+
+    pub(crate) fn into_transport(self) -> Box<dyn Transport> {
+        match self {
+            Self::Tcp(stream) => Box::new(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Box::new(stream),
+            Self::Memory(stream) => Box::new(stream),
         }
     }
 }

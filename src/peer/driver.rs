@@ -70,7 +70,7 @@ const LARGE_READS: usize = 4;
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
-/// After so many events, the driver looks at the clock again.
+/// After so many events, the driver looks at the clock again, and writes what they have led to.
 const EVENTS_A_LOOK: usize = 32;
 
 /// How long a connection that is over may take to write its last packet.
@@ -296,9 +296,12 @@ impl Driver {
                 }
             }
             handled += 1;
-            // A handler that takes long takes it from itself, not from the calls behind it.
             if handled % EVENTS_A_LOOK == 0 {
+                // A handler that takes long takes it from itself, not from the calls behind it.
                 now = clock();
+                // The other side works on the first replies while this one makes the next. If this
+                // write fails, so will that of the next turn, which ends the connection.
+                let _ = self.write(cx);
             }
         };
         self.wake_all();

@@ -11,7 +11,10 @@ use std::{
 
 use crate::{
     peer::{DrainReport, PeerEvent},
-    server::{Bound, ServeError, Server},
+    server::{
+        Bound, ServeError, Server,
+        workers::{Seat, Workers},
+    },
     transport::{Address, Transport},
 };
 
@@ -88,10 +91,10 @@ impl Server {
                 self.connections.join_next().await;
                 continue;
             }
-            match accept(&mut self.listeners).await {
-                Ok((transport, from)) => {
+            match accept(&mut self.listeners, &self.workers).await {
+                Ok(arrival) => {
                     pause = MIN_PAUSE;
-                    if let Err(error) = self.admit(transport, from) {
+                    if let Err(error) = self.admit(arrival) {
                         return error;
                     }
                 }
@@ -107,7 +110,12 @@ impl Server {
     }
 
     /// Serves a connection, if the limits let it in.
-    fn admit(&mut self, transport: Box<dyn Transport>, from: Address) -> Result<(), ServeError> {
+    fn admit(&mut self, arrival: Arrival) -> Result<(), ServeError> {
+        let Arrival {
+            transport,
+            from,
+            seat,
+        } = arrival;
         let registry = &self.handle.shared.registry;
         if registry.count_at_host(&from) >= self.limits.a_host {
             tracing::debug!(%from, "closed: too many from one host (max_connections_per_host)");
@@ -116,7 +124,7 @@ impl Server {
         if let Some(silent) = registry.oldest_greeting(self.limits.greeting) {
             silent.close("no hello, and others wait (max_greeting)");
         }
-        self.accept(transport, Some(from)).map(drop)
+        self.accept(transport, Some(from), seat).map(drop)
     }
 
     fn tell(&self, error: io::Error) {
@@ -125,11 +133,19 @@ impl Server {
     }
 }
 
+/// A connection that was accepted.
+struct Arrival {
+    transport: Box<dyn Transport>,
+    from: Address,
+    /// Where it is served; in the current runtime if there are no workers.
+    seat: Option<Seat>,
+}
+
 /// The next connection at any listener.
-async fn accept(listeners: &mut [Bound]) -> io::Result<(Box<dyn Transport>, Address)> {
+async fn accept(listeners: &mut [Bound], workers: &Workers) -> io::Result<Arrival> {
     let mut accepting: Vec<_> = listeners
         .iter_mut()
-        .map(|bound| Box::pin(bound.accept()))
+        .map(|bound| Box::pin(bound.accept(workers)))
         .collect();
     let next = poll_fn(|cx| {
         let mut ready = accepting.iter_mut().map(|accept| accept.as_mut().poll(cx));
@@ -139,9 +155,20 @@ async fn accept(listeners: &mut [Bound]) -> io::Result<(Box<dyn Transport>, Addr
 }
 
 impl Bound {
-    async fn accept(&mut self) -> io::Result<(Box<dyn Transport>, Address)> {
-        let (transport, from) = self.listener.accept().await?;
-        Ok(((self.wrap)(transport), from))
+    async fn accept(&mut self, workers: &Workers) -> io::Result<Arrival> {
+        let (mut accepted, from) = self.listener.accept().await?;
+        let seat = workers.seat();
+        let there = seat.as_ref().map(Seat::enter);
+        if there.is_some() {
+            accepted = accepted.moved_here()?;
+        }
+        let transport = (self.wrap)(accepted.into_transport());
+        drop(there);
+        Ok(Arrival {
+            transport,
+            from,
+            seat,
+        })
     }
 }
 

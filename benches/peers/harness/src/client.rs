@@ -10,7 +10,7 @@ use crate::{
 
 /// Puts the load on a server of `F` and measures.
 pub(crate) fn run<F: Framework>(arguments: &ClientArguments) -> Result<Report> {
-    let connections = Connections::new()?;
+    let connections = Connections::new::<F>()?;
     connections.open::<F>(arguments, arguments.conns)?;
     connections.run_for(arguments.warm_up)?;
     let before = Sample::take(arguments)?;

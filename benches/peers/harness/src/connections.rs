@@ -8,24 +8,26 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Runtime;
 
-use crate::{ClientArguments, Framework, Load, load::Event, runtime};
+use crate::{ClientArguments, Framework, Load, WORKER_THREADS, load::Event, runtime};
 
-/// Connections and their load, on a runtime of their own.
+/// Connections and their load, on runtimes of their own, in turn.
 ///
 /// The thread that holds them stays outside the runtime and only waits, so that the ends of an
 /// interval do not depend on how busy the workers are.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    runtime: Runtime,
+    runtimes: Vec<Runtime>,
     events: Sender<Event>,
     received: Receiver<Event>,
 }
 
 impl Connections {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new<F: Framework>() -> Result<Self> {
         let (events, received) = mpsc::channel();
+        let threads = WORKER_THREADS / F::CLIENT_RUNTIMES;
+        let runtimes = (0..F::CLIENT_RUNTIMES).map(|_| runtime(threads));
         Ok(Self {
-            runtime: runtime()?,
+            runtimes: runtimes.collect::<std::io::Result<_>>()?,
             events,
             received,
         })
@@ -40,8 +42,8 @@ impl Connections {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         for opened in (0..count).step_by(MAX_CONNECTING) {
             let connecting = MAX_CONNECTING.min(count - opened);
-            for _ in 0..connecting {
-                self.start::<F>(arguments);
+            for number in opened..opened + connecting {
+                self.start::<F>(arguments, number);
             }
             for connected in 0..connecting {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -70,10 +72,11 @@ impl Connections {
 
     /// Leaves the connections to the end of the process.
     pub(crate) fn close(self) {
-        self.runtime.shutdown_background();
+        let runtimes = self.runtimes.into_iter();
+        runtimes.for_each(Runtime::shutdown_background);
     }
 
-    fn start<F: Framework>(&self, arguments: &ClientArguments) {
+    fn start<F: Framework>(&self, arguments: &ClientArguments, number: usize) {
         let addr = arguments.addr;
         let events = self.events.clone();
         let load = Load {
@@ -82,7 +85,8 @@ impl Connections {
             size: arguments.size,
             events: events.clone(),
         };
-        self.runtime.spawn(async move {
+        let runtime = &self.runtimes[number % self.runtimes.len()];
+        runtime.spawn(async move {
             let Err(error) = F::load(addr, load).await;
             let _ = events.send(Event::Failed(error));
         });

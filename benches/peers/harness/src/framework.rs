@@ -20,6 +20,12 @@ pub trait Framework: 'static {
     /// The workloads it can do. Who can do [`Workload::Unary`] can do [`Workload::Idle`].
     const WORKLOADS: &'static [Workload];
 
+    /// How many runtimes share the connections of the client, and [`WORKER_THREADS`]; a divisor of
+    /// that.
+    ///
+    /// [`WORKER_THREADS`]: crate::WORKER_THREADS
+    const CLIENT_RUNTIMES: usize = 1;
+
     /// Listens at `addr` and serves echo, for ever.
     fn serve(addr: SocketAddr) -> impl Future<Output = Result<()>> + Send;
 

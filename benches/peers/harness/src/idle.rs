@@ -29,7 +29,7 @@ impl IdleReport {
 /// Opens connections to a server of `F`, makes one call on each, and compares its memory.
 pub(crate) fn run<F: Framework>(arguments: &ClientArguments) -> Result<IdleReport> {
     let server = arguments.server_pid.context("--server-pid is missing")?;
-    let connections = Connections::new()?;
+    let connections = Connections::new::<F>()?;
     // The first calls make a server set up what it needs only once.
     connections.open::<F>(arguments, FIRST_CONNECTIONS)?;
     connections.run_for(arguments.measured)?;

@@ -38,17 +38,17 @@ pub use self::{
     workload::Workload,
 };
 
-/// Worker threads of the runtime, in the server and in the client.
+/// Worker threads of the runtime in the server, and of all runtimes in the client.
 pub const WORKER_THREADS: usize = 2;
 
 /// The largest message a framework must take, head and payload.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// The runtime of a server or of a client, which may open as many files as the system allows.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+/// A runtime of a server or of a client, which may open as many files as the system allows.
+fn runtime(worker_threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
+        .worker_threads(worker_threads)
         .enable_all()
         .build()
 }

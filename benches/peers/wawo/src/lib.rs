@@ -8,8 +8,8 @@ use std::{
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
-use harness::{Framework, Load, MAX_MESSAGE_BYTES, Workload};
-use wawo::{Config, Context, Peer, Server, Streaming};
+use harness::{Framework, Load, MAX_MESSAGE_BYTES, WORKER_THREADS, Workload};
+use wawo::{Config, Context, Peer, Server, ServerBuilder, Streaming};
 
 use self::echo::{EchoClient, EchoServer, FeedRequest, Message};
 
@@ -28,7 +28,7 @@ impl Framework for Wawo {
     const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::OneWay];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
-        serve(&format!("tcp://{addr}")).await
+        serve(server(), &format!("tcp://{addr}")).await
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
@@ -45,7 +45,7 @@ impl Framework for WawoUnix {
     const WORKLOADS: &'static [Workload] = Wawo::WORKLOADS;
 
     async fn serve(addr: SocketAddr) -> Result<()> {
-        serve(&format!("unix://{}", socket_path(addr).display())).await
+        serve(server(), &format!("unix://{}", socket_path(addr).display())).await
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
@@ -62,18 +62,37 @@ impl Framework for WawoUnix {
     }
 }
 
+/// [`Wawo`] with a thread for each core: workers in the server, and in the client
+/// a runtime for each thread.
+#[derive(Debug)]
+pub struct WawoWorkers;
+
+impl Framework for WawoWorkers {
+    const NAME: &'static str = "wawo-workers";
+    const WORKLOADS: &'static [Workload] = Wawo::WORKLOADS;
+    const CLIENT_RUNTIMES: usize = WORKER_THREADS;
+
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        serve(server().workers(WORKER_THREADS), &format!("tcp://{addr}")).await
+    }
+
+    async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
+        put(load, format!("tcp://{addr}")).await
+    }
+}
+
 /// A path that both processes know: the port, which nobody else has now, makes it unique.
 fn socket_path(addr: SocketAddr) -> PathBuf {
     env::temp_dir().join(format!("wawo-peer-{}.sock", addr.port()))
 }
 
-async fn serve(address: &str) -> Result<()> {
-    Server::builder()
-        .config(config())
-        .add_service(EchoServer::new(EchoService))
-        .serve(address)
-        .await?;
-    Ok(())
+fn server() -> ServerBuilder {
+    let server = Server::builder().config(config());
+    server.add_service(EchoServer::new(EchoService))
+}
+
+async fn serve(server: ServerBuilder, address: &str) -> Result<()> {
+    Ok(server.serve(address).await?)
 }
 
 async fn put(load: Load, address: String) -> Result<Infallible> {

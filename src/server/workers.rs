@@ -1,0 +1,90 @@
+//! Threads that serve connections, each with a runtime of its own.
+
+use std::{io, sync::Arc, thread};
+
+use tokio::{
+    runtime::{Builder, EnterGuard, Handle, Runtime},
+    sync::oneshot,
+};
+
+/// More would be a mistake: each is a thread.
+const MAX_WORKERS: usize = 1024;
+
+/// The workers of a server, none unless it was asked for some. Their threads end, and with them all
+/// that they do, when this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Workers(Vec<Worker>);
+
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    /// Cloned for each connection.
+    seats: Arc<()>,
+    /// Its drop ends the thread.
+    _end: oneshot::Sender<()>,
+}
+
+/// The place of one connection at a worker.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    runtime: Handle,
+    _counted: Arc<()>,
+}
+
+impl Workers {
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
+        if count > MAX_WORKERS {
+            let text = format!("{count} workers are too many; there may be {MAX_WORKERS}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let workers = (0..count).map(Worker::start);
+        Ok(Self(workers.collect::<io::Result<_>>()?))
+    }
+
+    /// A seat at the worker that has the fewest connections; none if there are no workers.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let freest = self.0.iter().min_by_key(|worker| worker.connections());
+        freest.map(Worker::seat)
+    }
+}
+
+impl Worker {
+    fn start(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let worker = Self {
+            runtime: runtime.handle().clone(),
+            seats: Arc::default(),
+            _end: end,
+        };
+        let thread = thread::Builder::new().name(format!("wawo-worker-{number}"));
+        thread.spawn(move || work(runtime, ended))?;
+        Ok(worker)
+    }
+
+    fn connections(&self) -> usize {
+        Arc::strong_count(&self.seats)
+    }
+
+    fn seat(&self) -> Seat {
+        Seat {
+            runtime: self.runtime.clone(),
+            _counted: self.seats.clone(),
+        }
+    }
+}
+
+impl Seat {
+    /// Makes the worker's runtime the current one: what is opened and spawned now is the worker's.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
+    }
+}
+
+/// What the thread of a worker does.
+fn work(runtime: Runtime, ended: oneshot::Receiver<()>) {
+    // An error says that the sender was dropped, which is all that ever happens to it.
+    let _ = runtime.block_on(ended);
+    // A handler may have left work that blocks; nobody waits for it.
+    runtime.shutdown_background();
+}
