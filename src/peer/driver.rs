@@ -70,8 +70,12 @@ const LARGE_READS: usize = 4;
 /// With more waiting to be written, no more calls and messages are taken from this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
-/// After so many events, the driver looks at the clock again, and writes what they have led to.
+/// After so many events, the driver looks at the clock again.
 const EVENTS_A_LOOK: usize = 32;
+
+/// After so many events, the driver writes what they have led to, if twice as much as they were is
+/// still to be handled.
+const EVENTS_A_WRITE: usize = 16;
 
 /// How long a connection that is over may take to write its last packet.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -278,7 +282,7 @@ impl Driver {
         cx: &mut Context<'_>,
         mut now: Instant,
     ) -> Result<(), ConnectionError> {
-        let mut handled = 0;
+        let (mut handled, mut left) = (0, self.input.bytes.len());
         let result = loop {
             // Most of what comes is one of the first two.
             let (bytes, copy) = self.input.with_copy();
@@ -299,13 +303,23 @@ impl Driver {
             if handled % EVENTS_A_LOOK == 0 {
                 // A handler that takes long takes it from itself, not from the calls behind it.
                 now = clock();
-                // The other side works on the first replies while this one makes the next. If this
-                // write fails, so will that of the next turn, which ends the connection.
-                let _ = self.write(cx);
+            }
+            if handled % EVENTS_A_WRITE == 0 {
+                self.write_early(cx, &mut left);
             }
         };
         self.wake_all();
         result
+    }
+
+    /// Lets the other side work on the first replies while this one makes many more. `left` is what
+    /// there was to handle the last time.
+    fn write_early(&mut self, cx: &mut Context<'_>, left: &mut usize) {
+        let before = std::mem::replace(left, self.input.bytes.len());
+        if 3 * *left >= 2 * before {
+            // If it fails, so will the write of the next turn, which ends the connection.
+            let _ = self.write(cx);
+        }
     }
 
     /// Does what is due. Calls that end with the connection end first.
