@@ -154,21 +154,20 @@ impl Driver {
         }
     }
 
-    /// One round: write, read, act, take commands, look at the clock.
+    /// One round: take commands, write, read and act, look for commands, look at the clock.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, ConnectionError> {
+        if self.has_gathered {
+            self.take_commands(cx)?;
+        }
         let wrote = match self.write(cx) {
             Ok(wrote) => wrote,
             Err(error) => return Err(self.read_out(cx, error)),
         };
         let read = self.read_on(cx)?;
         if self.shared.mailbox.poll(cx) {
-            if !self.has_gathered {
-                self.has_gathered = true;
-                cx.waker().wake_by_ref();
-                return Ok(Turn::Wait);
-            }
-            self.take_commands(cx)?;
-            return Ok(Turn::Again);
+            self.has_gathered = true;
+            cx.waker().wake_by_ref();
+            return Ok(Turn::Wait);
         }
         if self.is_due(cx) {
             self.handle_timeout(cx, clock())?;
