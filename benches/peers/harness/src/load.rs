@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{Workload, latency};
 
@@ -57,12 +57,32 @@ impl Load {
         R: Future<Output = Result<usize>> + Send + 'static,
     {
         if self.workload == Workload::Idle {
-            check(echo(Bytes::from(vec![b'w'; self.size])), self.size).await?;
-            self.connected();
-            return pending().await;
+            return self.idle(echo).await;
         }
-        self.spawn_each(|payload| call_for_ever(echo.clone(), payload))
-            .await
+        let caller = |payload| call_for_ever(echo.clone(), payload);
+        self.spawn_each(caller, JoinSet::spawn).await
+    }
+
+    /// [`closed_loop`](Self::closed_loop) for a connection that stays on one thread: the callers
+    /// are tasks of the `LocalSet` or `LocalRuntime` that this runs on.
+    ///
+    /// # Errors
+    ///
+    /// A call failed, or a reply has another size than its request.
+    ///
+    /// # Panics
+    ///
+    /// It runs on neither.
+    pub async fn closed_loop_local<E, R>(self, echo: E) -> Result<Infallible>
+    where
+        E: Fn(Bytes) -> R + Clone + 'static,
+        R: Future<Output = Result<usize>> + 'static,
+    {
+        if self.workload == Workload::Idle {
+            return self.idle(echo).await;
+        }
+        let caller = |payload| call_for_ever(echo.clone(), payload);
+        self.spawn_each(caller, JoinSet::spawn_local).await
     }
 
     /// Senders of one-way messages, each sending the next when `send` returned. A message is
@@ -76,8 +96,8 @@ impl Load {
         E: Fn(Bytes) -> R + Clone + Send + 'static,
         R: Future<Output = Result<()>> + Send + 'static,
     {
-        self.spawn_each(|payload| send_for_ever(send.clone(), payload))
-            .await
+        let sender = |payload| send_for_ever(send.clone(), payload);
+        self.spawn_each(sender, JoinSet::spawn).await
     }
 
     /// Readers of streams without end. `open` starts one, whose items are the number of payload
@@ -92,19 +112,31 @@ impl Load {
         R: Future<Output = Result<S>> + Send + 'static,
         S: Stream<Item = Result<usize>> + Send + 'static,
     {
-        self.spawn_each(|payload| read_for_ever(open.clone(), payload.len()))
-            .await
+        let reader = |payload: Bytes| read_for_ever(open.clone(), payload.len());
+        self.spawn_each(reader, JoinSet::spawn).await
+    }
+
+    /// Makes one call, and keeps `echo` for ever.
+    async fn idle<E, R>(self, echo: E) -> Result<Infallible>
+    where
+        E: Fn(Bytes) -> R,
+        R: Future<Output = Result<usize>>,
+    {
+        check(echo(Bytes::from(vec![b'w'; self.size])), self.size).await?;
+        self.connected();
+        pending().await
     }
 
     /// Runs `inflight` tasks of what `start` makes of a payload, until the first fails.
-    async fn spawn_each<T>(self, start: impl Fn(Bytes) -> T) -> Result<Infallible>
-    where
-        T: Future<Output = Result<Infallible>> + Send + 'static,
-    {
+    async fn spawn_each<T>(
+        self,
+        start: impl Fn(Bytes) -> T,
+        spawn: impl Fn(&mut JoinSet<Result<Infallible>>, T) -> AbortHandle,
+    ) -> Result<Infallible> {
         self.connected();
         let mut tasks = JoinSet::new();
         for _ in 0..self.inflight {
-            tasks.spawn(start(Bytes::from(vec![b'w'; self.size])));
+            spawn(&mut tasks, start(Bytes::from(vec![b'w'; self.size])));
         }
         tasks
             .join_next()
@@ -164,10 +196,11 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{rc::Rc, sync::mpsc};
 
     use anyhow::bail;
     use bytes::Bytes;
+    use tokio::task::LocalSet;
 
     use super::{Event, Load};
     use crate::Workload;
@@ -199,5 +232,26 @@ mod tests {
             .closed_loop(|_: Bytes| async { bail!("no such method") })
             .await;
         assert_eq!(ended.unwrap_err().to_string(), "no such method");
+    }
+
+    #[tokio::test]
+    async fn a_local_load_may_hold_what_stays_on_its_thread() {
+        let (events, received) = mpsc::channel();
+        let load = Load {
+            workload: Workload::Unary,
+            inflight: 2,
+            size: 8,
+            events,
+        };
+        let size = Rc::new(7);
+        let echo = move |_: Bytes| {
+            let size = Rc::clone(&size);
+            async move { Ok(*size) }
+        };
+        let ended = LocalSet::new()
+            .run_until(load.closed_loop_local(echo))
+            .await;
+        assert!(ended.unwrap_err().to_string().contains("got 7 back"));
+        assert!(matches!(received.recv().unwrap(), Event::Connected));
     }
 }

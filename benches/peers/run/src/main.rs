@@ -44,6 +44,7 @@ use self::{plan::Plan, section::Section};
 const FRAMEWORKS: &[Entry] = &[
     Entry::of::<limit_peer::Limit>(),
     Entry::of::<bare_peer::Bare>(),
+    Entry::of::<capnp_peer::Capnp>(),
     Entry::of::<connectrpc_peer::ConnectRpc>(),
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
