@@ -28,7 +28,12 @@ pub struct Bare;
 
 impl Framework for Bare {
     const NAME: &'static str = "bare";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::OneWay, Workload::Stream];
+    const WORKLOADS: &'static [Workload] = &[
+        Workload::Unary,
+        Workload::OneWay,
+        Workload::Stream,
+        Workload::Idle,
+    ];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let listener = TcpListener::bind(addr).await?;

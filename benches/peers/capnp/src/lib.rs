@@ -27,7 +27,7 @@ pub struct Capnp;
 
 impl Framework for Capnp {
     const NAME: &'static str = "capnp-rpc";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary];
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let listener = TcpListener::bind(addr).await?;

@@ -27,7 +27,7 @@ pub struct ConnectRpc;
 
 impl Framework for ConnectRpc {
     const NAME: &'static str = "connectrpc";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream];
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let limits = Limits::default()

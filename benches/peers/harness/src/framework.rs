@@ -17,7 +17,7 @@ pub trait Framework: 'static {
     /// Its name in the table.
     const NAME: &'static str;
 
-    /// The workloads it can do. Who can do [`Workload::Unary`] can do [`Workload::Idle`].
+    /// The workloads it can do.
     const WORKLOADS: &'static [Workload];
 
     /// How many runtimes share the connections of the client, and [`WORKER_THREADS`]; a divisor of
@@ -78,8 +78,7 @@ impl Entry {
     /// Whether it can do `workload`.
     #[must_use]
     pub fn supports(&self, workload: Workload) -> bool {
-        let is_unary = self.workloads.contains(&Workload::Unary);
-        workload == Workload::Idle && is_unary || self.workloads.contains(&workload)
+        self.workloads.contains(&workload)
     }
 
     /// Serves until the lifetime is over.

@@ -25,7 +25,12 @@ pub struct Limit;
 
 impl Framework for Limit {
     const NAME: &'static str = "limit";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::OneWay, Workload::Stream];
+    const WORKLOADS: &'static [Workload] = &[
+        Workload::Unary,
+        Workload::OneWay,
+        Workload::Stream,
+        Workload::Idle,
+    ];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let listener = TcpListener::bind(addr).await?;

@@ -51,6 +51,7 @@ const FRAMEWORKS: &[Entry] = &[
     Entry::of::<ttrpc_peer::Ttrpc>(),
     Entry::of::<volo_thrift_peer::VoloThrift>(),
     Entry::of::<wawo_peer::Wawo>(),
+    Entry::of::<wawo_peer::WawoMemory>(),
     Entry::of::<wawo_peer::WawoUnix>(),
     Entry::of::<wawo_peer::WawoWorkers>(),
 ];

@@ -24,7 +24,7 @@ pub struct Tarpc;
 
 impl Framework for Tarpc {
     const NAME: &'static str = "tarpc";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary];
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let listener = TcpListener::bind(addr).await?;

@@ -22,7 +22,7 @@ pub struct Tonic;
 
 impl Framework for Tonic {
     const NAME: &'static str = "tonic";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream];
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let service = EchoServer::new(EchoService)

@@ -38,7 +38,7 @@ pub struct Ttrpc;
 
 impl Framework for Ttrpc {
     const NAME: &'static str = "ttrpc";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream];
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         let listener = TcpListener::bind(addr).await?;

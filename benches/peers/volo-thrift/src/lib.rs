@@ -27,7 +27,7 @@ pub struct VoloThrift;
 
 impl Framework for VoloThrift {
     const NAME: &'static str = "volo-thrift";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::OneWay];
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::OneWay, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         Server::new(EchoService)

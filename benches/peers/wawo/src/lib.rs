@@ -1,14 +1,15 @@
 //! The echo service on wawo.
 
 use std::{
-    convert::Infallible, env, fs, iter, net::SocketAddr, os::unix::net::UnixStream, path::PathBuf,
-    time::Duration,
+    convert::Infallible, env, fs, future::pending, iter, net::SocketAddr,
+    os::unix::net::UnixStream, path::PathBuf, time::Duration,
 };
 
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 use harness::{Framework, Load, MAX_MESSAGE_BYTES, WORKER_THREADS, Workload};
+use tokio::sync::OnceCell;
 use wawo::{Config, Context, Peer, Server, ServerBuilder, Streaming};
 
 use self::echo::{EchoClient, EchoServer, FeedRequest, Message};
@@ -25,7 +26,12 @@ pub struct Wawo;
 
 impl Framework for Wawo {
     const NAME: &'static str = "wawo";
-    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::OneWay];
+    const WORKLOADS: &'static [Workload] = &[
+        Workload::Unary,
+        Workload::Stream,
+        Workload::OneWay,
+        Workload::Idle,
+    ];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
         serve(server(), &format!("tcp://{addr}")).await
@@ -79,6 +85,41 @@ impl Framework for WawoWorkers {
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
         put(load, format!("tcp://{addr}")).await
     }
+}
+
+/// [`Wawo`] in the memory of the client's process, which has both ends.
+#[derive(Debug)]
+pub struct WawoMemory;
+
+impl Framework for WawoMemory {
+    const NAME: &'static str = "wawo-memory";
+    /// All but idle connections, whose memory is not in the server's process.
+    const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::OneWay];
+
+    /// Lets the server's process do nothing.
+    async fn serve(_addr: SocketAddr) -> Result<()> {
+        pending().await
+    }
+
+    async fn load(_addr: SocketAddr, load: Load) -> Result<Infallible> {
+        IN_MEMORY.get_or_try_init(serve_in_memory).await?;
+        put(load, MEMORY.to_owned()).await
+    }
+
+    fn is_listening(_addr: SocketAddr) -> bool {
+        true
+    }
+}
+
+const MEMORY: &str = "mem://echo";
+
+/// Set when the client's process serves at [`MEMORY`].
+static IN_MEMORY: OnceCell<()> = OnceCell::const_new();
+
+async fn serve_in_memory() -> Result<()> {
+    let server = server().bind(MEMORY).await?;
+    tokio::spawn(server.run());
+    Ok(())
 }
 
 /// A path that both processes know: the port, which nobody else has now, makes it unique.
