@@ -145,7 +145,7 @@ impl Mailbox {
     /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
     /// takes no more; what is here by then has room in the other half.
     pub(crate) fn new(max_waiting_calls: usize) -> Self {
-        let max_commands = (max_waiting_calls / 2).clamp(1, MAX_COMMANDS);
+        let max_commands = (max_waiting_calls / 2).min(MAX_COMMANDS);
         Self {
             state: Mutex::new(State {
                 commands: Vec::new(),

@@ -30,7 +30,7 @@ async fn caller(echo: EchoClient) -> Result<(), Status> {
 #[tokio::test]
 async fn who_waits_for_room_and_is_not_polled_or_gives_up_holds_up_nobody() {
     let (mut here, mut there) = (Config::default(), Config::default());
-    here.max_waiting_calls = 1;
+    here.max_waiting_calls = 2;
     there.limits.max_calls = 64;
     let pair = pair_with(here, there).await;
     let echo = EchoClient::new(&pair.to_server);

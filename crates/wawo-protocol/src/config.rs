@@ -210,8 +210,8 @@ pub struct Config {
     /// How many calls may have led to a call, each made by the handler of the one before; for the
     /// layers above. So peers that call each other in a circle stop. Default 16.
     pub max_call_depth: u32,
-    /// Calls and one-way messages of ours that may wait for the other side's limits.
-    /// Default 16,384, at least 1.
+    /// Calls and one-way messages of ours that may wait for the other side's limits; half of them
+    /// before they come to the connection. Default 16,384, at least 2.
     pub max_waiting_calls: usize,
     /// Who we say that we are, at most 255 bytes of UTF-8. Default empty.
     pub identity: String,
@@ -247,8 +247,8 @@ impl Config {
         if self.keep_alive_interval < MIN_PING_INTERVAL {
             return Err(ConfigError::KeepAliveInterval(self.keep_alive_interval));
         }
-        if self.max_waiting_calls == 0 {
-            return Err(ConfigError::NoWaitingCalls);
+        if self.max_waiting_calls < 2 {
+            return Err(ConfigError::FewWaitingCalls(self.max_waiting_calls));
         }
         Ok(())
     }
@@ -360,9 +360,9 @@ pub enum ConfigError {
     /// Pings would come more often than a peer must take them.
     #[error("keep_alive_interval is {0:?}; it must be at least {MIN_PING_INTERVAL:?}")]
     KeepAliveInterval(Duration),
-    /// No call of ours could ever be started.
-    #[error("max_waiting_calls is 0; it must be at least 1")]
-    NoWaitingCalls,
+    /// One call must be able to wait in the connection, and one before it.
+    #[error("max_waiting_calls is {0}; it must be at least 2")]
+    FewWaitingCalls(usize),
 }
 
 #[cfg(test)]
@@ -398,16 +398,16 @@ mod tests {
     }
 
     #[test]
-    fn a_call_must_be_able_to_wait() {
+    fn two_calls_must_be_able_to_wait() {
         let mut config = Config {
-            max_waiting_calls: 0,
+            max_waiting_calls: 1,
             ..Config::default()
         };
         assert_eq!(
             config.check().unwrap_err().to_string(),
-            "max_waiting_calls is 0; it must be at least 1"
+            "max_waiting_calls is 1; it must be at least 2"
         );
-        config.max_waiting_calls = 1;
+        config.max_waiting_calls = 2;
         assert_eq!(config.check(), Ok(()));
     }
 

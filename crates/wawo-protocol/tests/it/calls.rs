@@ -203,13 +203,14 @@ fn calls_over_the_peers_limit_wait_for_a_slot_in_order() {
 #[test]
 fn one_call_too_many_is_not_queued() {
     let least = config(|config| config.limits.max_calls = MIN_CALLS);
-    let patient = config(|config| config.max_waiting_calls = 1);
+    let patient = config(|config| config.max_waiting_calls = 2);
     let mut pair = Pair::greeted_with(patient, least);
     for token in 0..MIN_CALLS {
         pair.start(token, b"");
     }
     pair.start_waiting(100, unary(""));
-    assert_eq!(pair.refused(unary("")), NotStarted::Full(1));
+    pair.start_waiting(101, unary(""));
+    assert_eq!(pair.refused(unary("")), NotStarted::Full(2));
 }
 
 #[test]
