@@ -133,7 +133,8 @@ impl<L> PeerBuilder<L> {
         config.services = table;
         let (side, teller) = (Side::Connecting, Teller::default());
         let config = Arc::new(config);
-        let (peer, _) = peer::start(side, transport, address, config, service, teller)?;
+        let (peer, driver) = peer::open(side, transport, address, config, service, teller)?;
+        tokio::spawn(driver);
         let greeted = peer.greeted().await;
         greeted.map_err(|source| ConnectError::Hello {
             address: peer.address().cloned(),

@@ -32,7 +32,7 @@ pub use crate::peer::{
     events::{Events, PeerEvent},
     snapshot::PeerSnapshot,
 };
-pub(crate) use crate::peer::{driver::start, events::Teller};
+pub(crate) use crate::peer::{driver::open, events::Teller};
 use crate::{
     body::Body,
     call::MAX_TIMEOUT,

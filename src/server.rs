@@ -156,13 +156,13 @@ impl Server {
         let (config, service) = (self.config.clone(), self.service.clone());
         let shared = &self.handle.shared;
         let (side, teller) = (Side::Accepting, shared.teller.clone());
-        let (peer, driver) = {
-            let _there = seat.as_ref().map(Seat::enter);
-            peer::start(side, transport, from, config, service, teller)?
-        };
+        let there = seat.as_ref().map(Seat::enter);
+        let (peer, driver) = peer::open(side, transport, from, config, service, teller)?;
+        // Before anybody can hear of it.
         shared.registry.add(&peer);
+        let mut driver = AbortOnDrop(tokio::spawn(driver));
+        drop(there);
         let (kept, shared) = (peer.clone(), shared.clone());
-        let mut driver = AbortOnDrop(driver);
         self.connections.spawn(async move {
             // A driver that panics has ended its connection, and the panic was printed.
             let _ = (&mut driver.0).await;
@@ -243,8 +243,12 @@ impl<L> ServerBuilder<L> {
     /// nothing goes from thread to thread. But threads do not help each other: a handler that blocks
     /// holds up all connections of its thread, and a single connection has one thread only.
     ///
-    /// The threads, and all that handlers have left there, end with the server. What is served by
-    /// [`Server::accept_over`] stays in the runtime in which that was called.
+    /// The threads end with the server, once all tasks that handlers have left there have ended; a
+    /// program that ends waits for neither. What is served by [`Server::accept_over`] stays in the
+    /// runtime in which that was called.
+    ///
+    /// `tokio::task::block_in_place` panics in these threads, as in each runtime of one thread.
+    /// `spawn_blocking` works; each of them has its own pool for it.
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = Some(count);
         self

@@ -21,7 +21,8 @@ pub struct DrainReport {
     pub peers: usize,
     /// Calls that ended by themselves, both ways.
     pub finished: usize,
-    /// Peers whose calls did not all end by themselves.
+    /// Peers whose calls did not all end by themselves. A peer is missing whose driver heard of the
+    /// drain too late, since a handler blocked its thread for all of the grace.
     pub cut: Vec<CutPeer>,
 }
 

@@ -11,7 +11,6 @@ use std::{
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
-    task::JoinHandle,
     time::{Sleep, timeout},
 };
 use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
@@ -47,6 +46,8 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
+    /// Why an early write failed, for the next one to tell: what was read is handled before.
+    failed: Option<ConnectionError>,
     /// How many calls the mailbox was told to take: none if more waits to be written, or for room
     /// at the other side, than we like.
     wanted: usize,
@@ -73,8 +74,8 @@ const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 /// After so many events, the driver looks at the clock again.
 const EVENTS_A_LOOK: usize = 32;
 
-/// After so many events, the driver writes what they have led to, if twice as much as they were is
-/// still to be handled.
+/// After so many events, and whenever there are twice as many, the driver writes what they have led
+/// to, if twice as much as was handled since the last time is left.
 const EVENTS_A_WRITE: usize = 16;
 
 /// How long a connection that is over may take to write its last packet.
@@ -83,16 +84,17 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many pieces one write may have.
 const MAX_SLICES: usize = 32;
 
-/// Starts the driver of a connection over a transport, as a task. The connection lasts until the
-/// peer is dropped, one side closes it, or the task is aborted.
-pub(crate) fn start(
+/// The peer at the other end of a transport, and the driver of the connection to it, to be spawned
+/// in the runtime of the transport. The connection lasts until the peer is dropped, one side closes
+/// it, or the task is aborted.
+pub(crate) fn open(
     side: Side,
     transport: Box<dyn Transport>,
     address: Option<Address>,
     config: Arc<Config>,
     service: BoxService,
     teller: Teller,
-) -> Result<(Peer, JoinHandle<()>), ConfigError> {
+) -> Result<(Peer, impl Future<Output = ()>), ConfigError> {
     let shared = Shared::new(side, address, &config, teller);
     let max_call_depth = config.max_call_depth;
     let limits = &config.limits;
@@ -112,6 +114,7 @@ pub(crate) fn start(
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
         has_gathered: false,
+        failed: None,
         wanted: usize::MAX,
         is_draining: false,
         max_call_depth,
@@ -120,7 +123,7 @@ pub(crate) fn start(
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
     };
-    Ok((Peer(handle), tokio::spawn(driver.run())))
+    Ok((Peer(handle), driver.run()))
 }
 
 /// The time, which tests may have paused.
@@ -156,14 +159,17 @@ impl Driver {
 
     /// One round: take commands, write, read and act, look for commands, look at the clock.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, ConnectionError> {
-        if self.has_gathered {
-            self.take_commands(cx)?;
-        }
+        let is_late = self.has_gathered && self.take_commands(cx)?;
         let wrote = match self.write(cx) {
             Ok(wrote) => wrote,
             Err(error) => return Err(self.read_out(cx, error)),
         };
         let read = self.read_on(cx)?;
+        // Callers that never pause must not hold up the clock. What could be written and read comes
+        // first, or time in which this process stood still would be held against the other side.
+        if is_late {
+            self.handle_timeout(cx, clock())?;
+        }
         if self.shared.mailbox.poll(cx) {
             self.has_gathered = true;
             cx.waker().wake_by_ref();
@@ -213,6 +219,9 @@ impl Driver {
 
     /// Writes until all is written or the transport takes no more.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
@@ -303,7 +312,7 @@ impl Driver {
                 // A handler that takes long takes it from itself, not from the calls behind it.
                 now = clock();
             }
-            if handled % EVENTS_A_WRITE == 0 {
+            if handled >= EVENTS_A_WRITE && usize::is_power_of_two(handled) {
                 self.write_early(cx, &mut left);
             }
         };
@@ -311,13 +320,13 @@ impl Driver {
         result
     }
 
-    /// Lets the other side work on the first replies while this one makes many more. `left` is what
-    /// there was to handle the last time.
+    /// Lets the other side work on the first replies while this one makes many more. `left` is how
+    /// much there was to handle the last time.
     fn write_early(&mut self, cx: &mut Context<'_>, left: &mut usize) {
         let before = std::mem::replace(left, self.input.bytes.len());
-        if 3 * *left >= 2 * before {
-            // If it fails, so will the write of the next turn, which ends the connection.
-            let _ = self.write(cx);
+        let done = before.saturating_sub(*left);
+        if done > 0 && *left >= 2 * done {
+            self.failed = self.write(cx).err();
         }
     }
 
@@ -389,8 +398,9 @@ impl Driver {
         });
     }
 
-    /// Takes all commands, of which the mailbox lets in so many, and acts on what follows.
-    fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+    /// Takes all commands, of which the mailbox lets in so many, and acts on what follows. Returns
+    /// whether a timeout is due.
+    fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         self.has_gathered = false;
         let mut commands = std::mem::take(&mut self.commands);
         self.shared.mailbox.take(&mut commands);
@@ -409,12 +419,9 @@ impl Driver {
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
         }
-        // Callers that never pause must not hold up the clock.
-        if self.connection.poll_timeout().is_some_and(|at| at <= now) {
-            return self.handle_timeout(cx, now);
-        }
         // Calls may have been admitted, or ended, by what was done.
-        self.handle_events(cx, now)
+        self.handle_events(cx, now)?;
+        Ok(self.connection.poll_timeout().is_some_and(|at| at <= now))
     }
 
     fn obey(&mut self, now: Instant, command: Command) {

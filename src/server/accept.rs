@@ -133,7 +133,7 @@ impl Server {
     }
 }
 
-/// A connection that was accepted.
+/// A connection that was accepted, and who is to serve it.
 struct Arrival {
     transport: Box<dyn Transport>,
     from: Address,

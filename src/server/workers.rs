@@ -1,6 +1,6 @@
 //! Threads that serve connections, each with a runtime of its own.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::{Builder, EnterGuard, Handle, Runtime},
@@ -10,8 +10,11 @@ use tokio::{
 /// More would be a mistake: each is a thread.
 const MAX_WORKERS: usize = 1024;
 
-/// The workers of a server, none unless it was asked for some. Their threads end, and with them all
-/// that they do, when this is dropped.
+/// How often a worker that is to end looks whether the last task has.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The workers of a server, none unless it was asked for some. When this is dropped, their threads
+/// end with the last task there.
 #[derive(Debug, Default)]
 pub(crate) struct Workers(Vec<Worker>);
 
@@ -20,7 +23,7 @@ struct Worker {
     runtime: Handle,
     /// Cloned for each connection.
     seats: Arc<()>,
-    /// Its drop ends the thread.
+    /// Its drop lets the thread end.
     _end: oneshot::Sender<()>,
 }
 
@@ -83,8 +86,14 @@ impl Seat {
 
 /// What the thread of a worker does.
 fn work(runtime: Runtime, ended: oneshot::Receiver<()>) {
-    // An error says that the sender was dropped, which is all that ever happens to it.
-    let _ = runtime.block_on(ended);
+    runtime.block_on(async {
+        // An error says that the sender was dropped, which is all that ever happens to it.
+        let _ = ended.await;
+        // Handlers that run to completion outlive their server, as they do without workers.
+        while Handle::current().metrics().num_alive_tasks() > 0 {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    });
     // A handler may have left work that blocks; nobody waits for it.
     runtime.shutdown_background();
 }

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use futures::task::AtomicWaker;
+use futures::{future::poll_fn, task::AtomicWaker};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
-    time::{Instant, timeout},
+    time::{Instant, advance, sleep, timeout},
 };
 use wawo::{Code, Config, Delivery, Peer, Server};
 
@@ -141,7 +141,7 @@ async fn a_call_in_the_output_of_a_connection_that_is_closed_may_still_be_served
     let pair = gated_pair().await;
     pair.writes.shut();
     let call = tokio::spawn(EchoClient::new(&pair.to_server).act(message("wait")));
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
     pair.to_server.close("enough");
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -163,4 +163,55 @@ async fn a_call_whose_deadline_is_the_end_of_the_connection_ends() {
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(begin.elapsed(), silence);
     assert!(pair.to_server.is_closed());
+}
+
+/// The process stands still for so long, after the client has seen that there is a call, and before
+/// it takes it; `gate` opens meanwhile.
+async fn stand_still(pair: &GatedPair, gate: &Arc<Gate>, time: Duration) {
+    let call = tokio::spawn(EchoClient::new(&pair.to_server).say(message("meanwhile")));
+    let gate = gate.clone();
+    // The call is made, and the client looks at its mailbox, while this task lets others run once.
+    let stand_still = tokio::spawn(async move {
+        let mut has_run = false;
+        poll_fn(|cx| match std::mem::replace(&mut has_run, true) {
+            true => Poll::Ready(()),
+            false => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        })
+        .await;
+        gate.open();
+        advance(time).await;
+    });
+    stand_still.await.unwrap();
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_came_while_the_process_stood_still_is_not_too_late() {
+    let pair = gated_pair().await;
+    let call = EchoClient::new(&pair.to_server).act(message("hold"));
+    let call = tokio::spawn(async { call.timeout(Duration::from_secs(1)).await });
+    pair.until_begun().await;
+    pair.reads.shut();
+    pair.parrot.0.release.notify_one();
+    sleep(Duration::from_millis(1)).await;
+    stand_still(&pair, &pair.reads, Duration::from_secs(2)).await;
+    assert_eq!(call.await.unwrap().unwrap().data, "hold");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_again_while_the_process_stood_still_is_not_too_slow() {
+    let pair = gated_pair().await;
+    pair.writes.shut();
+    let call = tokio::spawn(EchoClient::new(&pair.to_server).say(message("large")));
+    sleep(Duration::from_millis(1)).await;
+    stand_still(&pair, &pair.writes, 2 * Config::default().write_timeout).await;
+    assert!(!pair.to_server.is_closed());
+    // Its own deadline has passed.
+    assert_eq!(
+        call.await.unwrap().unwrap_err().code(),
+        Code::DeadlineExceeded
+    );
 }

@@ -15,7 +15,8 @@ use tokio::{
 use tower::Service;
 use tracing::{Event, Metadata, Subscriber, field, span};
 use wawo::{
-    Body, Code, Context, InProcess, Peer, ReplyFuture, Request, Result, Server, Status, Streaming,
+    Body, Code, Context, InProcess, Peer, ReplyFuture, Request, Result, Server, ServerBuilder,
+    Status, Streaming,
 };
 
 pub(crate) use self::schema::ledger_service::method::{BOOK, LOOK};
@@ -313,12 +314,22 @@ async fn a_handler_that_panics_before_is_not_run_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_does_not_wait_for_it() {
+    drain_beside_it("mem://completion", Server::builder()).await;
+}
+
+#[tokio::test]
+async fn it_outlives_a_server_with_workers() {
+    drain_beside_it("mem://completion-worker", Server::builder().workers(1)).await;
+}
+
+/// Ends a server while a handler runs whose call was cancelled, and then lets that end.
+async fn drain_beside_it(address: &str, server: ServerBuilder) {
     let books = Arc::new(Books::default());
-    let server = Server::builder().add_service(LedgerServer::from_arc(books.clone()));
-    let server = server.bind("mem://completion").await.unwrap();
+    let server = server.add_service(LedgerServer::from_arc(books.clone()));
+    let server = server.bind(address).await.unwrap();
     let handle = server.handle();
     let running = tokio::spawn(server.run());
-    let peer = Peer::builder("mem://completion").connect().await.unwrap();
+    let peer = Peer::builder(address).connect().await.unwrap();
     let call = tokio::spawn(LedgerClient::new(&peer).book(entry("")));
     books.until(|counts| counts.begun == 1).await;
     call.abort();

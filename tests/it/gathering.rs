@@ -14,14 +14,16 @@ use std::{
 use futures::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tower::util::MapRequestLayer;
-use wawo::{Peer, Request, Server};
+use wawo::{ConnectionError, Peer, Request, Server};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
-/// A transport that counts how often it is written to.
+/// A transport that counts how often it is written to, and fails once.
 struct Counted {
     transport: DuplexStream,
     writes: Arc<AtomicUsize>,
+    /// The number of the write that fails; 0 for none.
+    fails: Arc<AtomicUsize>,
 }
 
 impl AsyncRead for Counted {
@@ -40,7 +42,10 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.writes.fetch_add(1, Ordering::SeqCst);
+        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        if number == count(&self.fails) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
@@ -57,6 +62,8 @@ impl AsyncWrite for Counted {
 struct CountedPair {
     _server: Server,
     to_server: Peer,
+    to_client: Peer,
+    server_fails: Arc<AtomicUsize>,
     by_client: Arc<AtomicUsize>,
     by_server: Arc<AtomicUsize>,
     when_begun: Arc<AtomicUsize>,
@@ -77,13 +84,18 @@ impl CountedPair {
         let counted = |transport, writes: &Arc<AtomicUsize>| Counted {
             transport,
             writes: writes.clone(),
+            fails: Arc::default(),
         };
-        server.accept_over(counted(there, &by_server)).unwrap();
+        let there = counted(there, &by_server);
+        let server_fails = there.fails.clone();
+        let to_client = server.accept_over(there).unwrap();
         let here = counted(here, &by_client);
         let to_server = Peer::builder("").connect_over(here).await.unwrap();
         Self {
             _server: server,
             to_server,
+            to_client,
+            server_fails,
             by_client,
             by_server,
             when_begun,
@@ -119,4 +131,27 @@ async fn the_first_replies_leave_while_later_calls_are_served() {
     pair.call_at_once(64).await;
     assert_eq!(count(&pair.when_begun), before + 2);
     assert_eq!(count(&pair.by_server), before + 3);
+}
+
+#[tokio::test]
+async fn the_more_calls_there_are_the_rarer_are_the_writes_between_them() {
+    let pair = CountedPair::new().await;
+    let before = count(&pair.by_server);
+    pair.call_at_once(256).await;
+    assert_eq!(count(&pair.when_begun), before + 4);
+    assert_eq!(count(&pair.by_server), before + 5);
+}
+
+#[tokio::test]
+async fn an_error_of_a_write_between_calls_ends_the_connection() {
+    let pair = CountedPair::new().await;
+    let first = count(&pair.by_server) + 1;
+    pair.server_fails.store(first, Ordering::SeqCst);
+    let echo = EchoClient::new(&pair.to_server);
+    let calls = (0..64).map(|_| tokio::spawn(echo.say(message("hi"))));
+    for reply in join_all(calls).await {
+        reply.unwrap().unwrap_err();
+    }
+    let reason = pair.to_client.closed().await;
+    assert!(matches!(reason, ConnectionError::Lost(_)), "{reason}");
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 use tower::{layer::util::Stack, util::MapRequestLayer};
-use wawo::{Peer, Request, ServeError, Server, ServerBuilder};
+use wawo::{Peer, PeerEvent, Request, ServeError, Server, ServerBuilder};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
@@ -174,6 +174,27 @@ async fn connections_and_handlers_at_workers_end_with_the_server() {
         .await;
     call.await.unwrap().unwrap_err();
     peer.closed().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_told_of_is_among_the_peers() {
+    let server = server(2, Parrot::default())
+        .bind("mem://told")
+        .await
+        .unwrap();
+    let handle = server.handle();
+    let mut events = handle.events();
+    let running = tokio::spawn(server.run());
+    for _ in 0..100 {
+        let _peer = Peer::connect("mem://told").await.unwrap();
+        let told = loop {
+            if let Some(PeerEvent::Connected(told)) = events.next().await {
+                break told.id();
+            }
+        };
+        assert!(handle.peers().iter().any(|peer| peer.id() == told));
+    }
+    running.abort();
 }
 
 #[tokio::test]
