@@ -156,14 +156,15 @@ async fn accept(listeners: &mut [Bound], workers: &Workers) -> io::Result<Arriva
 
 impl Bound {
     async fn accept(&mut self, workers: &Workers) -> io::Result<Arrival> {
-        let (mut accepted, from) = self.listener.accept().await?;
+        let (accepted, from) = self.listener.accept().await?;
         let seat = workers.seat();
-        let there = seat.as_ref().map(Seat::enter);
-        if there.is_some() {
-            accepted = accepted.moved_here()?;
-        }
-        let transport = (self.wrap)(accepted.into_transport());
-        drop(there);
+        let transport = match &seat {
+            Some(seat) => {
+                let _there = seat.enter();
+                (self.wrap)(accepted.moved_here()?.into_transport())
+            }
+            None => (self.wrap)(accepted.into_transport()),
+        };
         Ok(Arrival {
             transport,
             from,

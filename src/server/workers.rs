@@ -90,7 +90,7 @@ fn work(runtime: Runtime, ended: oneshot::Receiver<()>) {
         // An error says that the sender was dropped, which is all that ever happens to it.
         let _ = ended.await;
         // Handlers that run to completion outlive their server, as they do without workers.
-        while Handle::current().metrics().num_alive_tasks() > 0 {
+        while runtime.metrics().num_alive_tasks() > 0 {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     });
