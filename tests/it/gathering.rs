@@ -102,13 +102,26 @@ impl CountedPair {
         }
     }
 
-    async fn call_at_once(&self, calls: usize) {
+    async fn call_at_once(&self, calls: usize) -> Writes {
+        let before = (count(&self.by_client), count(&self.by_server));
         let echo = EchoClient::new(&self.to_server);
         let calls = (0..calls).map(|_| tokio::spawn(echo.say(message("hi"))));
         for reply in join_all(calls).await {
             reply.unwrap().unwrap();
         }
+        Writes {
+            by_client: count(&self.by_client) - before.0,
+            by_server: count(&self.by_server) - before.1,
+            when_begun: count(&self.when_begun) - before.1,
+        }
     }
+}
+
+/// How often each side wrote, and the server before it began the last call.
+struct Writes {
+    by_client: usize,
+    by_server: usize,
+    when_begun: usize,
 }
 
 fn count(writes: &AtomicUsize) -> usize {
@@ -117,29 +130,20 @@ fn count(writes: &AtomicUsize) -> usize {
 
 #[tokio::test]
 async fn calls_that_are_ready_at_once_leave_in_one_write_and_so_do_their_replies() {
-    let pair = CountedPair::new().await;
-    let before = (count(&pair.by_client), count(&pair.by_server));
-    pair.call_at_once(32).await;
-    let after = (count(&pair.by_client), count(&pair.by_server));
-    assert_eq!((before.0 + 1, before.1 + 1), after);
+    let writes = CountedPair::new().await.call_at_once(32).await;
+    assert_eq!((writes.by_client, writes.by_server), (1, 1));
 }
 
 #[tokio::test]
 async fn the_first_replies_leave_while_later_calls_are_served() {
-    let pair = CountedPair::new().await;
-    let before = count(&pair.by_server);
-    pair.call_at_once(64).await;
-    assert_eq!(count(&pair.when_begun), before + 2);
-    assert_eq!(count(&pair.by_server), before + 3);
+    let writes = CountedPair::new().await.call_at_once(64).await;
+    assert_eq!((writes.when_begun, writes.by_server), (2, 3));
 }
 
 #[tokio::test]
 async fn the_more_calls_there_are_the_rarer_are_the_writes_between_them() {
-    let pair = CountedPair::new().await;
-    let before = count(&pair.by_server);
-    pair.call_at_once(256).await;
-    assert_eq!(count(&pair.when_begun), before + 4);
-    assert_eq!(count(&pair.by_server), before + 5);
+    let writes = CountedPair::new().await.call_at_once(256).await;
+    assert_eq!((writes.when_begun, writes.by_server), (4, 5));
 }
 
 #[tokio::test]

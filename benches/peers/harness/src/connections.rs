@@ -12,7 +12,7 @@ use crate::{ClientArguments, Framework, Load, WORKER_THREADS, load::Event, runti
 
 /// Connections and their load, on runtimes of their own, in turn.
 ///
-/// The thread that holds them stays outside the runtime and only waits, so that the ends of an
+/// The thread that holds them stays outside of these and only waits, so that the ends of an
 /// interval do not depend on how busy the workers are.
 #[derive(Debug)]
 pub(crate) struct Connections {

@@ -196,7 +196,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{rc::Rc, sync::mpsc};
+    use std::{
+        rc::Rc,
+        sync::mpsc::{self, Receiver},
+    };
 
     use anyhow::bail;
     use bytes::Bytes;
@@ -205,8 +208,7 @@ mod tests {
     use super::{Event, Load};
     use crate::Workload;
 
-    #[tokio::test]
-    async fn a_reply_of_another_size_ends_the_load() {
+    fn two_callers() -> (Load, Receiver<Event>) {
         let (events, received) = mpsc::channel();
         let load = Load {
             workload: Workload::Unary,
@@ -214,6 +216,12 @@ mod tests {
             size: 8,
             events,
         };
+        (load, received)
+    }
+
+    #[tokio::test]
+    async fn a_reply_of_another_size_ends_the_load() {
+        let (load, received) = two_callers();
         let ended = load.closed_loop(|_: Bytes| async { Ok(7) }).await;
         assert!(ended.unwrap_err().to_string().contains("got 7 back"));
         assert!(matches!(received.recv().unwrap(), Event::Connected));
@@ -221,13 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_call_ends_the_load() {
-        let (events, _received) = mpsc::channel();
-        let load = Load {
-            workload: Workload::Unary,
-            inflight: 2,
-            size: 8,
-            events,
-        };
+        let (load, _received) = two_callers();
         let ended = load
             .closed_loop(|_: Bytes| async { bail!("no such method") })
             .await;
@@ -236,13 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_local_load_may_hold_what_stays_on_its_thread() {
-        let (events, received) = mpsc::channel();
-        let load = Load {
-            workload: Workload::Unary,
-            inflight: 2,
-            size: 8,
-            events,
-        };
+        let (load, received) = two_callers();
         let size = Rc::new(7);
         let echo = move |_: Bytes| {
             let size = Rc::clone(&size);
