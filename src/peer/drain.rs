@@ -146,7 +146,7 @@ impl Driver {
             return Ok(());
         }
         self.count_drained();
-        if self.in_flight() > 0 || !self.connection.output().is_empty() {
+        if self.in_flight() > 0 || !self.is_written() {
             return Ok(());
         }
         self.connection

@@ -46,6 +46,8 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
+    /// The transport has taken bytes since its last flush, and may hold them back.
+    needs_flush: bool,
     /// Why an early write failed, for the next one to tell: what was read is handled before.
     failed: Option<ConnectionError>,
     /// How many calls the mailbox was told to take: none if more waits to be written, or for room
@@ -114,6 +116,7 @@ pub(crate) fn open(
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
         has_gathered: false,
+        needs_flush: false,
         failed: None,
         wanted: usize::MAX,
         is_draining: false,
@@ -217,7 +220,7 @@ impl Driver {
         error
     }
 
-    /// Writes until all is written or the transport takes no more.
+    /// Writes and flushes until all has left or the transport takes no more.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -226,7 +229,7 @@ impl Driver {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
                 self.set_wanted(self.connection.wanted_calls());
-                return Ok(Wrote::All);
+                return self.flush(cx);
             }
             let written = match self.poll_write(cx) {
                 Poll::Pending => {
@@ -243,6 +246,26 @@ impl Driver {
                 Poll::Ready(Err(error)) => return Err(lost(error)),
             };
             self.connection.output().advance(written);
+            self.needs_flush = true;
+        }
+    }
+
+    /// Lets the transport pass on what it took: TLS, say, keeps the tail of a write until then.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
+        if !self.needs_flush {
+            return Ok(Wrote::All);
+        }
+        match Pin::new(&mut self.transport.0).poll_flush(cx) {
+            Poll::Pending => {
+                self.connection.output_blocked(clock());
+                Ok(Wrote::Blocked)
+            }
+            Poll::Ready(Ok(())) => {
+                self.needs_flush = false;
+                self.connection.output_flushed();
+                Ok(Wrote::All)
+            }
+            Poll::Ready(Err(error)) => Err(lost(error)),
         }
     }
 
@@ -492,7 +515,12 @@ impl Driver {
         });
     }
 
-    /// Writes what is left, and ends the transport.
+    /// Whether all that was to be written has left the transport.
+    pub(crate) fn is_written(&mut self) -> bool {
+        self.connection.output().is_empty() && !self.needs_flush
+    }
+
+    /// Writes what is left, and ends the transport, which flushes it.
     async fn close(&mut self) -> io::Result<()> {
         while !self.connection.output().is_empty() {
             let written = poll_fn(|cx| self.poll_write(cx)).await?;

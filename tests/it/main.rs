@@ -16,6 +16,7 @@ mod dispatch;
 mod drain;
 mod events;
 mod faults;
+mod flush;
 mod framed;
 mod gathering;
 mod in_process;

@@ -113,6 +113,8 @@ pub struct Connection<T> {
     partial_since: Option<Instant>,
     /// Since when the transport has taken too little, and how much it had taken then.
     blocked_since: Option<(Instant, u64)>,
+    /// The transport took all of the output, and does not pass it on.
+    flush_blocked: bool,
     /// The latest time that the driver told.
     now: Instant,
 }
@@ -201,6 +203,7 @@ impl<T> Connection<T> {
             spares: Spares::default(),
             partial_since: None,
             blocked_since: None,
+            flush_blocked: false,
             now,
             config,
         })
@@ -497,7 +500,7 @@ impl<T> Connection<T> {
             return Ok(());
         };
         let written = self.output.written();
-        let waiting = self.output.len();
+        let waiting = self.output.len() + self.unflushed();
         if waiting > 0 && written - before < MIN_PROGRESS_BYTES {
             return Err(ConnectionError::SlowReader { waiting, timeout });
         }
@@ -505,12 +508,31 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Says that the transport takes nothing of the output for now. If that goes on for
-    /// `write_timeout`, [`handle_timeout`](Self::handle_timeout) ends the connection.
+    /// Says that the transport takes nothing of the output for now, or, if the output is empty,
+    /// that it holds back what it took. If that goes on for `write_timeout`,
+    /// [`handle_timeout`](Self::handle_timeout) ends the connection.
     pub fn output_blocked(&mut self, now: Instant) {
         self.now = now;
         let written = self.output.written();
+        self.flush_blocked |= self.output.is_empty();
         self.blocked_since.get_or_insert((now, written));
+    }
+
+    /// Says that the transport has passed on all that it took: its flush has ended.
+    pub fn output_flushed(&mut self) {
+        self.output.flushed();
+        self.flush_blocked = false;
+        if self.output.is_empty() {
+            self.blocked_since = None;
+        }
+    }
+
+    /// Bytes that the transport took and does not pass on.
+    fn unflushed(&self) -> usize {
+        match self.flush_blocked {
+            true => self.output.unflushed(),
+            false => 0,
+        }
     }
 
     /// Ends the calls whose deadline has come, and learns the next one.
@@ -537,7 +559,7 @@ impl<T> Connection<T> {
         if self.is_closed() {
             return;
         }
-        if self.output.is_empty() {
+        if self.output.is_empty() && !self.flush_blocked {
             self.blocked_since = None;
         }
         if !self.is_full() {

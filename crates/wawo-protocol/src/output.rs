@@ -32,6 +32,8 @@ pub struct Output {
     linked: usize,
     /// Bytes taken by the transport since the connection began.
     written: u64,
+    /// Of these, bytes that it does not hold back any more.
+    flushed: u64,
 }
 
 impl Output {
@@ -105,6 +107,16 @@ impl Output {
     /// Bytes that the transport has taken since the connection began.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Bytes that the transport took, and has not said that it passed on.
+    pub(crate) fn unflushed(&self) -> usize {
+        (self.written - self.flushed) as usize
+    }
+
+    /// The transport has passed on all that it took.
+    pub(crate) fn flushed(&mut self) {
+        self.flushed = self.written;
     }
 
     /// Whether the transport has taken any byte from `position` on.

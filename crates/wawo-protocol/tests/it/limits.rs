@@ -308,6 +308,35 @@ fn a_peer_that_does_not_read_is_cut_off() {
 }
 
 #[test]
+fn bytes_that_the_transport_took_and_holds_back_are_not_read_either() {
+    let mut raw = Raw::greeted();
+    raw.send_all(&[call(0, last(""))]);
+    raw.machine.output_flushed();
+    raw.machine.reply(theirs(0), Metadata::new(), bytes(988));
+    raw.said();
+    raw.machine.output_blocked(raw.now);
+    raw.machine.fill_output();
+    raw.now += 10 * SECOND;
+    let error = raw.machine.handle_timeout(raw.now).unwrap_err();
+    let text = "the peer does not read: 1000 bytes wait for 10s (write_timeout)";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_flush_that_ends_in_time_ends_the_wait() {
+    let mut raw = Raw::greeted();
+    for _ in 0..3 {
+        raw.send_all(&[call(0, last(""))]);
+        raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
+        raw.said();
+        raw.machine.output_blocked(raw.now);
+        raw.now += 6 * SECOND;
+        raw.machine.handle_timeout(raw.now).unwrap();
+        raw.machine.output_flushed();
+    }
+}
+
+#[test]
 fn a_peer_that_has_read_all_may_take_its_time_again() {
     let mut raw = Raw::greeted();
     for _ in 0..3 {
