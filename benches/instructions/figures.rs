@@ -13,8 +13,60 @@ const FILE: &str = concat!(
     "/benches/instructions/figures.txt"
 );
 
+/// The figures from before resume, groups, identity and what else a user can switch on. They are
+/// never written again: a load that switches nothing on pays nothing for what others do.
+const BASELINE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/benches/instructions/baseline.txt"
+);
+
 /// A figure may grow so much, of what was checked in, before it counts as worse.
 const TOLERANCE: f64 = 1.05;
+
+/// And so much of the baseline.
+const UNARY_TOLERANCE: f64 = 1.02;
+
+/// How many messages gather in a read differs from run to run, and with it the cost of each.
+const GATHERED_TOLERANCE: f64 = 1.04;
+
+/// The figures that none may go above.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    pub(crate) checked_in: Figures,
+    pub(crate) baseline: Figures,
+}
+
+impl Bounds {
+    pub(crate) fn read() -> Result<Self> {
+        Ok(Self {
+            checked_in: Figures::read(FILE)?,
+            baseline: Figures::read(BASELINE)?,
+        })
+    }
+
+    /// Bounds that allow anything.
+    pub(crate) fn none() -> Self {
+        Self {
+            checked_in: Figures::default(),
+            baseline: Figures::default(),
+        }
+    }
+
+    /// Whether a load may cost so much.
+    pub(crate) fn allow(&self, load: &str, now: Cost) -> bool {
+        let tolerance = match load.starts_with("unary") {
+            true => UNARY_TOLERANCE,
+            false => GATHERED_TOLERANCE,
+        };
+        self.checked_in.allow(load, now, TOLERANCE) && self.baseline.allow(load, now, tolerance)
+    }
+
+    /// The loads that cost more than they may.
+    pub(crate) fn broken_by<'a>(&self, now: &'a Figures) -> Vec<&'a str> {
+        let grown = now.0.iter().filter(|(load, now)| !self.allow(load, *now));
+        grown.map(|(load, _)| load.as_str()).collect()
+    }
+}
 
 /// What a call of each load costs.
 #[derive(Debug, Default)]
@@ -25,11 +77,11 @@ impl Figures {
         self.0.push((load.to_owned(), cost));
     }
 
-    pub(crate) fn checked_in() -> Result<Self> {
+    fn read(file: &str) -> Result<Self> {
         let mut figures = Self::default();
-        for line in fs::read_to_string(FILE)?.lines() {
+        for line in fs::read_to_string(file)?.lines() {
             let [load, server, client] = line.split_whitespace().collect::<Vec<_>>()[..] else {
-                return Err(format!("{FILE}: `{line}` is not `load server client`").into());
+                return Err(format!("{file}: `{line}` is not `load server client`").into());
             };
             let (server, client) = (server.parse()?, client.parse()?);
             figures.add(load, Cost { server, client });
@@ -45,15 +97,11 @@ impl Figures {
         Ok(fs::write(FILE, text)?)
     }
 
-    pub(crate) fn has_grown(&self, before: &Self) -> bool {
-        self.0.iter().any(|(load, now)| !before.allow(load, *now))
-    }
-
-    /// Whether a load may cost so much.
-    pub(crate) fn allow(&self, load: &str, now: Cost) -> bool {
-        let before = self.of(load);
-        before.is_some_and(|before| {
-            now.server <= before.server * TOLERANCE && now.client <= before.client * TOLERANCE
+    /// Whether a load costs no more than here, by a factor; a load that is not here may cost
+    /// anything.
+    fn allow(&self, load: &str, now: Cost, factor: f64) -> bool {
+        self.of(load).is_none_or(|before| {
+            now.server <= before.server * factor && now.client <= before.client * factor
         })
     }
 
@@ -64,25 +112,24 @@ impl Figures {
 }
 
 /// A Markdown table.
-pub(crate) fn print(now: &Figures, before: &Figures) -> Result<()> {
+pub(crate) fn print(now: &Figures, bounds: &Bounds) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "| instructions of | server | before | client | before |"
+        "| instructions of | server | before | baseline | client | before | baseline |"
     )?;
-    writeln!(out, "|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|")?;
     for (load, cost) in &now.0 {
-        let before = before.of(load);
-        let server = before.map_or_else(|| "-".into(), |cost| format!("{:.0}", cost.server));
-        let client = before.map_or_else(|| "-".into(), |cost| format!("{:.0}", cost.client));
-        let Cost {
-            server: server_now,
-            client: client_now,
-        } = cost;
-        writeln!(
-            out,
-            "| {load} | {server_now:.0} | {server} | {client_now:.0} | {client} |"
-        )?;
+        let row = |side: fn(Cost) -> f64| {
+            let figure = |cost: Option<Cost>| {
+                cost.map_or_else(|| "-".into(), |cost| format!("{:.0}", side(cost)))
+            };
+            let before = figure(bounds.checked_in.of(load));
+            let baseline = figure(bounds.baseline.of(load));
+            format!("{:.0} | {before} | {baseline}", side(*cost))
+        };
+        let (server, client) = (row(|cost| cost.server), row(|cost| cost.client));
+        writeln!(out, "| {load} | {server} | {client} |")?;
     }
     Ok(())
 }
