@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wawo_protocol::{Metadata, packet::Run};
+use wawo_protocol::{Metadata, packet::Run, time::after};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
@@ -210,7 +210,7 @@ impl<R> Call<R> {
     fn deadline(&self) -> Option<Instant> {
         let own = self.timeout.map(|timeout| {
             let now = tokio::time::Instant::now().into_std();
-            now + timeout.min(MAX_TIMEOUT)
+            after(now, timeout.min(MAX_TIMEOUT))
         });
         let inherited = self.parent.as_ref().and_then(Context::inherited_deadline);
         [own, inherited].into_iter().flatten().min()

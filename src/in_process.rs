@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::Sleep;
-use wawo_protocol::{Metadata, Payload};
+use wawo_protocol::{Metadata, Payload, time::after};
 
 use crate::{
     body::{Body, Streaming},
@@ -60,7 +60,9 @@ impl Calls for InProcess {
 impl Start for Shared {
     fn start(self: Arc<Self>, mut request: Request) -> ReplyFuture {
         let now = tokio::time::Instant::now().into_std();
-        let deadline = request.deadline().unwrap_or(now + self.default_timeout);
+        let deadline = request
+            .deadline()
+            .unwrap_or_else(|| after(now, self.default_timeout));
         request.set_deadline(Some(deadline));
         let one_way = request.is_one_way();
         let reply = ReplyFuture::boxed(async move {

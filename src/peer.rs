@@ -25,7 +25,9 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
-use wawo_protocol::{Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side};
+use wawo_protocol::{
+    Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side, time::after,
+};
 
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
@@ -437,7 +439,7 @@ impl Handle {
         // The driver gives a call its default deadline when it takes it, so the wait before that
         // has to be counted here.
         if let (None, Some(timeout)) = (request.deadline(), self.shared.default_timeout) {
-            request.set_deadline(Some(driver::clock() + timeout));
+            request.set_deadline(Some(after(driver::clock(), timeout)));
         }
         let slot = Arc::new(ReplySlot::default());
         ReplyFuture::boxed(async move {

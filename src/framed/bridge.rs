@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 use wawo_protocol::{
     CallId, Called, Code, Config, Connection, ConnectionError, Ended, Event, MAX_LIMIT,
     MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side, StartedCall,
-    packet::End,
+    packet::End, time::after,
 };
 
 use crate::framed::{
@@ -180,9 +180,7 @@ impl Bridge {
             service: packet.service,
             method: packet.method,
         });
-        let deadline = self
-            .call_timeout
-            .and_then(|timeout| now.checked_add(timeout));
+        let deadline = self.call_timeout.map(|timeout| after(now, timeout));
         let new_call = new_call(packet, deadline);
         match self.connection.start_call(now, new_call, number) {
             Ok(StartedCall::Sent(id)) => call.id = Some(id),

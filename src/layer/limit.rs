@@ -17,6 +17,7 @@ use tokio::{
     time::Sleep,
 };
 use tower::{Layer, Service};
+use wawo_protocol::time::after;
 
 use crate::{
     body::{Body, Streaming},
@@ -114,9 +115,9 @@ impl<S> Limit<S> {
                 Some(place.map_err(|_| self.is_full())?)
             }
         };
-        let end = self.limits.max_time.and_then(|max| {
+        let end = self.limits.max_time.map(|max| {
             let now = tokio::time::Instant::now().into_std();
-            now.checked_add(max)
+            after(now, max)
         });
         if let Some(end) = end {
             let deadline = request.deadline();

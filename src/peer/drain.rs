@@ -5,11 +5,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
-use wawo_protocol::ConnectionError;
+use tokio::time::timeout_at;
+use wawo_protocol::{ConnectionError, time::after};
 
 use crate::{
-    peer::{Peer, Stage, driver::Driver, mailbox::Command},
+    peer::{
+        Peer, Stage,
+        driver::{Driver, clock},
+        mailbox::Command,
+    },
     transport::Address,
 };
 
@@ -57,7 +61,7 @@ impl Peer {
     ///
     /// If the future is dropped, the connection drains on, without an end to the grace.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
-        let end = Instant::now() + grace;
+        let end = after(clock(), grace).into();
         self.begin_drain();
         if timeout_at(end, self.closed()).await.is_err() {
             self.cut();

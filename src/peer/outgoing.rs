@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 use wawo_protocol::{
     CallId, Code, ConnectionError, Ended, Metadata, MethodId, NewCall, NotStarted, ServiceId,
-    StartedCall, packet::Notes,
+    StartedCall, packet::Notes, time::after,
 };
 
 use crate::{
@@ -169,7 +169,10 @@ impl Driver {
         let call = NewCall {
             service: call.service,
             method: call.method,
-            deadline: self.shared.default_timeout.map(|timeout| now + timeout),
+            deadline: self
+                .shared
+                .default_timeout
+                .map(|timeout| after(now, timeout)),
             metadata: Metadata::new(),
             message: Some(call.message),
             end: true,
@@ -220,7 +223,7 @@ impl Driver {
     fn set_deadline(&self, now: Instant, request: &mut Request) {
         if request.deadline().is_none() {
             let timeout = self.shared.default_timeout;
-            request.set_deadline(timeout.map(|timeout| now + timeout));
+            request.set_deadline(timeout.map(|timeout| after(now, timeout)));
         }
     }
 

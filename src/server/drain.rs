@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
+use wawo_protocol::time::after;
 
 use crate::{peer::DrainReport, server::Server};
 
@@ -12,7 +13,7 @@ const TELL_TIMEOUT: Duration = Duration::from_millis(100);
 impl Server {
     /// Stops listening, lets what is in flight end within the grace, and cuts the rest.
     pub(crate) async fn drain(mut self, grace: Duration) -> DrainReport {
-        let end = Instant::now() + grace;
+        let end = after(Instant::now().into_std(), grace).into();
         // First of all, so that new peers go elsewhere.
         self.listeners.clear();
         let peers = self.handle.peers();

@@ -2,7 +2,7 @@
 //! does wrong is told and hurts nobody else.
 
 mod limits;
-mod plain;
+pub(crate) mod plain;
 mod wrong;
 
 use std::{sync::atomic::Ordering, time::Duration};

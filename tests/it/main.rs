@@ -17,6 +17,7 @@ mod drain;
 mod events;
 mod faults;
 mod flush;
+mod forever;
 mod framed;
 mod gathering;
 mod in_process;

@@ -1,6 +1,6 @@
 //! The limits of one end of a connection.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -18,9 +18,6 @@ pub const MIN_METADATA_ENTRIES: u32 = 64;
 pub const MIN_CALLS: u32 = 64;
 /// See [`MIN_PACKET_BYTES`].
 pub const MIN_CREDIT_BYTES: u32 = 64 * 1024;
-
-/// Longer times than a hundred days are as good as "never", and can be added to any instant.
-const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
 
 /// A side pings no more often than this (docs/protocol.md, "Keep-alive").
 const MIN_PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -251,42 +248,6 @@ impl Config {
             return Err(ConfigError::FewWaitingCalls(self.max_waiting_calls));
         }
         Ok(())
-    }
-}
-
-impl Config {
-    /// The same with times that can be added to any instant.
-    pub(crate) fn clamped(mut self: Arc<Self>) -> Arc<Self> {
-        let times = [
-            self.handshake_timeout,
-            self.keep_alive_interval,
-            self.keep_alive_timeout,
-            self.packet_timeout,
-            self.write_timeout,
-            self.stall_timeout,
-        ];
-        let calls = self.default_timeout.into_iter().chain(self.max_timeout);
-        // Else it stays shared.
-        if times.into_iter().chain(calls).any(|time| time > NEVER) {
-            Arc::make_mut(&mut self).clamp();
-        }
-        self
-    }
-
-    fn clamp(&mut self) {
-        for time in [
-            &mut self.handshake_timeout,
-            &mut self.keep_alive_interval,
-            &mut self.keep_alive_timeout,
-            &mut self.packet_timeout,
-            &mut self.write_timeout,
-            &mut self.stall_timeout,
-        ] {
-            *time = (*time).min(NEVER);
-        }
-        for time in [&mut self.default_timeout, &mut self.max_timeout] {
-            *time = time.map(|time| time.min(NEVER));
-        }
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
     id::{CallId, Side},
     output::Output,
     packet::{self, CreditOf, HEAD_BYTES, Messages, PREFACE, Packet},
+    time::after,
 };
 
 /// The protocol state of one connection, seen from one side.
@@ -167,7 +168,6 @@ impl<T> Connection<T> {
     ) -> Result<Self, ConfigError> {
         let config = config.into();
         config.check()?;
-        let config = config.clamped();
         let mut output = Output::default();
         output.tail().extend_from_slice(&PREFACE);
         Packet::Hello(Box::new(Hello::new(&config))).put(&mut output);
@@ -446,9 +446,11 @@ impl<T> Connection<T> {
             return None;
         }
         let keep_alive = self.keep_alive.poll_timeout(&self.config, self.is_open());
-        let packet = self.partial_since.map(|at| at + self.config.packet_timeout);
+        let packet = self
+            .partial_since
+            .map(|at| after(at, self.config.packet_timeout));
         let write = self.blocked_since;
-        let write = write.map(|(at, _)| at + self.config.write_timeout);
+        let write = write.map(|(at, _)| after(at, self.config.write_timeout));
         let spares = self.spares.poll_timeout();
         [Some(keep_alive), self.next_deadline, packet, write, spares]
             .into_iter()
@@ -483,7 +485,10 @@ impl<T> Connection<T> {
     fn check_peer(&mut self, now: Instant) -> Result<(), ConnectionError> {
         self.check_progress(now)?;
         let timeout = self.config.packet_timeout;
-        if self.partial_since.is_some_and(|at| at + timeout <= now) {
+        if self
+            .partial_since
+            .is_some_and(|at| after(at, timeout) <= now)
+        {
             return Err(ConnectionError::PacketTimedOut(timeout));
         }
         let open = self.is_open();
@@ -496,7 +501,10 @@ impl<T> Connection<T> {
     /// Whether the other side reads.
     fn check_progress(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let timeout = self.config.write_timeout;
-        let Some((_, before)) = self.blocked_since.filter(|(at, _)| *at + timeout <= now) else {
+        let Some((_, before)) = self
+            .blocked_since
+            .filter(|(at, _)| after(*at, timeout) <= now)
+        else {
             return Ok(());
         };
         let written = self.output.written();

@@ -70,6 +70,7 @@ mod metadata;
 mod output;
 pub mod packet;
 mod payload;
+pub mod time;
 
 pub use crate::{
     call::{MESSAGE_COST_BYTES, Spares},

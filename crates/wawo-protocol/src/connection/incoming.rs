@@ -22,6 +22,7 @@ use crate::{
     id::CallId,
     metadata::Metadata,
     packet::{Call, Chunk, End},
+    time::after,
 };
 
 /// A call of theirs.
@@ -251,7 +252,7 @@ impl<T> Connection<T> {
             None => self.peer_default_timeout,
         };
         let timeout = [timeout, self.config.max_timeout].into_iter().flatten();
-        timeout.min().map(|timeout| now + timeout)
+        timeout.min().map(|timeout| after(now, timeout))
     }
 
     pub(crate) fn handle_their_message(

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     config::Config,
     error::{ConnectionError, PeerMisbehaved},
+    time::after,
 };
 
 #[derive(Debug)]
@@ -62,9 +63,9 @@ impl KeepAlive {
 
     pub(crate) fn poll_timeout(&self, config: &Config, open: bool) -> Instant {
         match self.asked {
-            _ if !open => self.began + config.handshake_timeout,
-            Some((_, since)) => since.max(self.heard) + config.keep_alive_timeout,
-            None => self.heard + config.keep_alive_interval,
+            _ if !open => after(self.began, config.handshake_timeout),
+            Some((_, since)) => after(since.max(self.heard), config.keep_alive_timeout),
+            None => after(self.heard, config.keep_alive_interval),
         }
     }
 

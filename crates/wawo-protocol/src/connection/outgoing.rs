@@ -25,6 +25,7 @@ use crate::{
     id::CallId,
     metadata::Metadata,
     packet::{Chunk, End, Packet, Reply, put_chunk},
+    time::after,
 };
 
 /// A call of ours that has an id.
@@ -422,7 +423,7 @@ impl<T> Connection<T> {
                 self.our_direction_ended(id);
             }
             next @ (Next::Blocked | Next::Starved) => {
-                let until = sending.stall(self.now) + self.config.stall_timeout;
+                let until = after(sending.stall(self.now), self.config.stall_timeout);
                 if matches!(next, Next::Starved) {
                     sending.in_line = true;
                     self.starved_requests.push_back(id);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{call::Sending, code::Code};
+use crate::{call::Sending, code::Code, time::after};
 
 /// Why a call is ended by this side.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,8 @@ impl Overdue {
     ) -> Option<(Instant, Self)> {
         let deadline = deadline.map(|at| (at, Self::Deadline));
         let stalled = sending.and_then(|sending| sending.stalled);
-        let stalled = stalled.map(|since| (since + stall_timeout, Self::Stalled(stall_timeout)));
+        let stalled =
+            stalled.map(|since| (after(since, stall_timeout), Self::Stalled(stall_timeout)));
         let both = [deadline, stalled].into_iter().flatten();
         both.min_by_key(|(at, _)| *at)
     }

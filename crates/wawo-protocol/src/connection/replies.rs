@@ -13,6 +13,7 @@ use crate::{
     metadata::Metadata,
     packet::{End, Packet, cut, put_chunk, put_reply},
     payload::Payload,
+    time::after,
 };
 
 impl<T> Connection<T> {
@@ -179,7 +180,7 @@ impl<T> Connection<T> {
                 drop(self.remove_theirs(id));
             }
             next @ (Next::Blocked | Next::Starved) => {
-                let until = sending.stall(self.now) + self.config.stall_timeout;
+                let until = after(sending.stall(self.now), self.config.stall_timeout);
                 if matches!(next, Next::Starved) {
                     sending.in_line = true;
                     self.starved_replies.push_back(id);

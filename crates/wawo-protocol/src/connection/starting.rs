@@ -13,6 +13,7 @@ use crate::{
     id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
     packet::{CallHead, Notes, put_call},
+    time::after,
 };
 
 /// What became of a call that was started.
@@ -76,7 +77,10 @@ impl<T> Connection<T> {
         mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
     ) {
         self.now = now;
-        let deadline = self.config.default_timeout.map(|timeout| now + timeout);
+        let deadline = self
+            .config
+            .default_timeout
+            .map(|timeout| after(now, timeout));
         if self.takes_as_they_are(&notes) {
             if self.waiting.one_way_calls() == 0 && self.note_budget() > notes.cost() as i64 {
                 return self.put_notes(now, notes, deadline);
@@ -119,9 +123,12 @@ impl<T> Connection<T> {
     fn put_notes(&mut self, now: Instant, notes: Notes, deadline: Option<Instant>) {
         self.calls_sent += notes.len() as u64;
         self.request_spending.spend(notes.cost());
-        let default = self.config.default_timeout.map(|timeout| now + timeout);
+        let default = self
+            .config
+            .default_timeout
+            .map(|timeout| after(now, timeout));
         // That much late is on time; beyond it, each has to say how much time it has left.
-        let late = deadline.filter(|at| Some(*at + DEADLINE_STEP) < default);
+        let late = deadline.filter(|at| Some(after(*at, DEADLINE_STEP)) < default);
         let timeout = late.and_then(|at| self.timeout_on_wire(now, Some(at)));
         self.output.link_or_copy(notes.into_packets(timeout));
     }
@@ -205,7 +212,12 @@ impl<T> Connection<T> {
     /// The timeout for the wire: nothing if it is the default that our hello announced.
     fn timeout_on_wire(&self, now: Instant, deadline: Option<Instant>) -> Option<u32> {
         // Nearly always the case, and said without a division.
-        if deadline == self.config.default_timeout.map(|timeout| now + timeout) {
+        if deadline
+            == self
+                .config
+                .default_timeout
+                .map(|timeout| after(now, timeout))
+        {
             return None;
         }
         let default = self.config.default_timeout.map(hello::timeout_to_wire);

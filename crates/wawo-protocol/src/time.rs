@@ -1,0 +1,61 @@
+//! Times that are counted from an instant, without a limit on the duration.
+
+use std::time::{Duration, Instant};
+
+/// No duration is longer than this when it is counted from an instant: thirty years. Any clock and
+/// any timer can count so far, and no process lives to see the end of it.
+pub const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The instant that comes `duration` after another.
+///
+/// `Instant + Duration` panics where the clock cannot count so far, and a timeout of
+/// `Duration::MAX` is a usual way to say "never". So every deadline is counted by this function;
+/// a duration of more than [`FOREVER`] counts as that.
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// # #[allow(clippy::disallowed_methods, reason = "the example has no other clock")]
+/// # let now = Instant::now();
+/// use wawo_protocol::time::{FOREVER, after};
+///
+/// assert_eq!(after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
+/// assert_eq!(after(now, Duration::MAX), now + FOREVER);
+/// ```
+pub fn after(instant: Instant, duration: Duration) -> Instant {
+    // Only an instant at the end of the clock has none after it.
+    instant
+        .checked_add(duration.min(FOREVER))
+        .unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{FOREVER, after};
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test counts from it and never asks again"
+    )]
+    fn beginning() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_duration_counts_up_to_forever_and_never_overflows() {
+        let now = beginning();
+        let short = FOREVER - Duration::from_nanos(1);
+        assert_eq!(after(now, Duration::ZERO), now);
+        assert_eq!(after(now, short), now + short);
+        assert_eq!(after(now, FOREVER), now + FOREVER);
+        assert_eq!(after(now, Duration::MAX), now + FOREVER);
+        // From late instants too, up to the end of the clock.
+        let mut late = now;
+        for _ in 0..1_000 {
+            let later = after(late, Duration::MAX);
+            assert!(later >= late);
+            late = later;
+        }
+    }
+}
