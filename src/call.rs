@@ -23,10 +23,11 @@ use crate::{
     codec::Codec,
     context::Context,
     descriptor::MethodDescriptor,
+    panic::{Part, catch},
     reply::ReplyFuture,
     request::Request,
     response::Response,
-    status::{BoxError, Delivery, Result, Status},
+    status::{BoxError, Carrier, Delivery, Result, Status},
 };
 
 /// A call, as a stub's method returns it: a future that starts the call when it is first polled.
@@ -62,6 +63,17 @@ enum State {
     New(Arc<dyn Start>, Body),
     Started(ReplyFuture),
     Ended,
+}
+
+impl State {
+    /// The connection that carries the call, if it is known here.
+    #[cold]
+    fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        match self {
+            Self::Started(reply) => reply.carrier(),
+            Self::New(..) | Self::Ended => None,
+        }
+    }
 }
 
 impl<R> Call<R> {
@@ -133,10 +145,18 @@ impl<R> Call<R> {
     ///
     /// The status with which the call ended.
     pub async fn with_metadata(mut self) -> Result<(R, Metadata)> {
-        let response = poll_fn(|cx| self.poll_response(cx)).await?;
-        let (metadata, body) = response.into_parts();
-        let reply = (self.read)(self.method, body)?;
-        Ok((reply, metadata))
+        let response = poll_fn(|cx| self.poll_response(cx)).await;
+        let (method, read) = (self.method, self.read);
+        self.end(response.and_then(|response| {
+            let (metadata, body) = response.into_parts();
+            Ok((read(method, body)?, metadata))
+        }))
+    }
+
+    /// The call is over; a status says which call it was.
+    fn end<T>(&mut self, result: Result<T>) -> Result<T> {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        result.map_err(|status| status.of_call(self.method, state.carrier()))
     }
 
     fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Response>> {
@@ -146,15 +166,10 @@ impl<R> Call<R> {
         let State::Started(reply) = &mut self.state else {
             return Poll::Pending;
         };
-        let result = match Pin::new(reply).poll(cx) {
-            Poll::Ready(result) => result.map(|response| self.watch(response)),
-            Poll::Pending => {
-                ready!(self.poll_cancelled(cx));
-                Err(given_up())
-            }
-        };
-        self.state = State::Ended;
-        Poll::Ready(result.map_err(Status::returned))
+        match Pin::new(reply).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map(|response| self.watch(response))),
+            Poll::Pending => self.poll_cancelled(cx).map(|()| Err(given_up())),
+        }
     }
 
     fn start(&mut self) {
@@ -163,7 +178,7 @@ impl<R> Call<R> {
         };
         let refused = self.refused.take().or_else(|| self.over_before_it_began());
         let reply = match (refused, body) {
-            (Some(status), _) => ReplyFuture::ready(Err(status)),
+            (Some(status), _) => ReplyFuture::ready(Err(status.at(to.address()))),
             (None, Body::One(message)) if self.is_plain() => to.start_plain(self.method, message),
             (None, body) => to.start(self.request(body)),
         };
@@ -339,7 +354,7 @@ impl<R> Future for Call<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<R>> {
         let response = ready!(self.poll_response(cx));
         let (read, method) = (self.read, self.method);
-        Poll::Ready(response.and_then(|response| read(method, response.into_parts().1)))
+        Poll::Ready(self.end(response.and_then(|response| read(method, response.into_parts().1))))
     }
 }
 
@@ -408,7 +423,7 @@ where
     C: Codec<Q> + Codec<R>,
     Q: 'static,
 {
-    Call::new(to, method, encode_all(codec, requests), read_one::<C, R>)
+    Call::new(to, method, encode_all(method, codec, requests), read_one::<C, R>)
 }
 
 /// A stream of requests, a stream of replies.
@@ -423,7 +438,7 @@ where
     Q: 'static,
     R: Send + 'static,
 {
-    Call::new(to, method, encode_all(codec, requests), read_many::<C, R>)
+    Call::new(to, method, encode_all(method, codec, requests), read_many::<C, R>)
 }
 
 fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Result<R> {
@@ -431,7 +446,7 @@ fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Re
         Body::One(message) => decode(C::default(), method, message.into_bytes()),
         Body::Many(_) => {
             let text = format!("`{method}` was answered with a stream, not with one reply");
-            Err(Status::unimplemented(text).returned())
+            Err(Status::unimplemented(text))
         }
     }
 }
@@ -445,9 +460,11 @@ where
         Body::Many(replies) => {
             let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
                 let decoded = C::default().decode_to(bytes, whole, replies);
-                decoded.map_err(|error| undecodable(method, bytes.len(), error))
+                decoded.map_err(|error| {
+                    undecodable(method, bytes.len(), error).of_call(method, None)
+                })
             };
-            Ok(replies.decoded(decode, Status::returned))
+            Ok(replies.decoded(decode, move |status| status.of_call(method, None)))
         }
         Body::One(message) => {
             decode(C::default(), method, message.into_bytes()).map(Streaming::once)
@@ -464,23 +481,54 @@ fn decode<C: Codec<R>, R>(codec: C, method: &'static MethodDescriptor, bytes: By
 #[cold]
 fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
     let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
-    Status::internal(text).with_source(error).returned()
+    Status::internal(text).with_source(error)
 }
 
-fn encode_all<C, Q>(codec: C, requests: impl Stream<Item = Q> + Send + 'static) -> Body
+fn encode_all<C, Q>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    requests: impl Stream<Item = Q> + Send + 'static,
+) -> Body
 where
     C: Codec<Q>,
     Q: 'static,
 {
-    Body::Many(Streaming::of_items(Encoded { requests, codec }))
+    let requests = Some(requests);
+    Body::Many(Streaming::of_items(Encoded {
+        method,
+        requests,
+        codec,
+    }))
 }
 
 pin_project! {
-    /// The requests of a stream, as bytes.
+    /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
+    /// wherever it is polled.
     struct Encoded<C, S> {
+        method: &'static MethodDescriptor,
+        // `None` once it has panicked.
         #[pin]
-        requests: S,
+        requests: Option<S>,
         codec: C,
+    }
+}
+
+impl<C, S> Encoded<C, S> {
+    /// Lets a function poll the stream.
+    fn caught<T>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut S>, &C) -> Poll<Option<Result<T>>>,
+    ) -> Poll<Option<Result<T>>> {
+        let mut this = self.project();
+        let Some(requests) = this.requests.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        catch(Part::Requests, || poll(requests, this.codec)).unwrap_or_else(|status| {
+            status.log(this.method, &"this process, which calls");
+            this.requests.set(None);
+            // It is logged, and those who get it need not log it again.
+            Poll::Ready(Some(Err(status.saying_its_cause())))
+        })
     }
 }
 
@@ -490,9 +538,10 @@ impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> 
         cx: &mut TaskContext<'_>,
         _: &mut VecDeque<Bytes>,
     ) -> Poll<Option<Result<Bytes>>> {
-        let this = self.project();
-        let request = ready!(this.requests.poll_next(cx));
-        Poll::Ready(request.map(|request| Ok(this.codec.encode(&request))))
+        self.caught(|requests, codec| {
+            let request = ready!(requests.poll_next(cx));
+            Poll::Ready(request.map(|request| Ok(codec.encode(&request))))
+        })
     }
 
     fn poll_run(
@@ -501,13 +550,15 @@ impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> 
         _: &mut VecDeque<Bytes>,
         run: &mut Run,
     ) -> Poll<Option<Result<()>>> {
-        let (mut this, mut pace) = (self.project(), Pace::new());
-        while let Some(request) = ready!(this.requests.as_mut().poll_next(cx)) {
-            run.push(|buffer| this.codec.encode_to(&request, buffer));
-            if pace.after_one(run).is_break() {
-                return Poll::Ready(None);
+        self.caught(|mut requests, codec| {
+            let mut pace = Pace::new();
+            while let Some(request) = ready!(requests.as_mut().poll_next(cx)) {
+                run.push(|buffer| codec.encode_to(&request, buffer));
+                if pace.after_one(run).is_break() {
+                    return Poll::Ready(None);
+                }
             }
-        }
-        Poll::Ready(Some(Ok(())))
+            Poll::Ready(Some(Ok(())))
+        })
     }
 }

@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use wawo_protocol::Payload;
 
-use crate::{body::Body, descriptor::MethodDescriptor, reply::ReplyFuture, request::Request};
+use crate::{
+    body::Body,
+    descriptor::{MethodDescriptor, ServiceDescriptor},
+    reply::ReplyFuture,
+    request::Request,
+    transport::Address,
+};
 
 /// Carries calls: a [`Peer`](crate::Peer), a [`Channel`](crate::Channel), or a service in the
 /// same process, [`InProcess`](crate::InProcess). A generated client is made over one.
@@ -31,6 +37,27 @@ pub trait Start: Send + Sync + 'static {
     fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
         self.start(Request::new(method, Body::One(message)))
     }
+
+    /// A stub of this service calls over this: if the other side announced another schema of it,
+    /// that can be told. It never refuses a call. Does nothing by default.
+    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
+        let _ = service;
+    }
+
+    /// Where calls go, if that is one place with an address: a status tells it. `None` by default.
+    fn address(&self) -> Option<&Address> {
+        None
+    }
+}
+
+/// What a stub of a service keeps of what carries its calls.
+pub fn start<A>(
+    over: &impl Calls<Ability = A>,
+    service: &'static ServiceDescriptor,
+) -> Arc<dyn Start> {
+    let start = over.handle();
+    start.clone().expect(service);
+    start
 }
 
 /// The ability of callers whose messages are never answered.

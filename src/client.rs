@@ -1,8 +1,7 @@
 //! Connecting to a peer.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
-use thiserror::Error;
 use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
@@ -144,16 +143,14 @@ impl<L> PeerBuilder<L> {
     }
 }
 
-/// Why a peer could not be connected to. `Debug` prints all causes, since that is what `main`
-/// prints.
-#[derive(Error)]
+/// Why a peer could not be connected to. `Display` ends with the cause, and
+/// [`source`](Error::source) goes on behind that. `Debug` prints all causes, since that is what
+/// `main` prints.
 #[non_exhaustive]
 pub enum ConnectError {
     /// The address is not one.
-    #[error(transparent)]
-    Address(#[from] AddressError),
+    Address(AddressError),
     /// The address cannot be reached.
-    #[error("cannot connect to {address}")]
     Transport {
         /// The address.
         address: Address,
@@ -161,7 +158,6 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It took too long.
-    #[error("{address} did not answer within {timeout:?} (connect_timeout)")]
     TimedOut {
         /// The address.
         address: Address,
@@ -169,7 +165,6 @@ pub enum ConnectError {
         timeout: Duration,
     },
     /// What answered is not a wawo peer, or refused this one.
-    #[error("no connection to {}", address.as_ref().map_or_else(|| "the peer".to_owned(), ToString::to_string))]
     Hello {
         /// Its address, if it was connected to by one.
         address: Option<Address>,
@@ -177,11 +172,68 @@ pub enum ConnectError {
         source: ConnectionError,
     },
     /// Two services of this side have one id.
-    #[error(transparent)]
-    DuplicateService(#[from] DuplicateService),
+    DuplicateService(DuplicateService),
     /// A setting is out of its range.
-    #[error("the configuration is wrong")]
-    Config(#[from] ConfigError),
+    Config(ConfigError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => error.fmt(f),
+            Self::Transport { address, source } => {
+                write!(f, "cannot connect to {address}: {source}")
+            }
+            Self::TimedOut { address, timeout } => {
+                write!(
+                    f,
+                    "{address} did not answer within {timeout:?} (connect_timeout)"
+                )
+            }
+            Self::Hello {
+                address: Some(address),
+                source,
+            } => write!(f, "no connection to {address}: {source}"),
+            Self::Hello {
+                address: None,
+                source,
+            } => write!(f, "no connection to the peer: {source}"),
+            Self::DuplicateService(error) => error.fmt(f),
+            Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
+        }
+    }
+}
+
+impl Error for ConnectError {
+    /// What caused the cause, which `Display` tells.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Transport { source, .. } => source.source(),
+            Self::Hello { source, .. } => source.source(),
+            Self::Address(error) => error.source(),
+            Self::DuplicateService(error) => error.source(),
+            Self::Config(error) => error.source(),
+            Self::TimedOut { .. } => None,
+        }
+    }
+}
+
+impl From<AddressError> for ConnectError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
+    }
+}
+
+impl From<DuplicateService> for ConnectError {
+    fn from(error: DuplicateService) -> Self {
+        Self::DuplicateService(error)
+    }
+}
+
+impl From<ConfigError> for ConnectError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
 }
 
 impl fmt::Debug for ConnectError {

@@ -19,7 +19,7 @@ pub use tower::{Layer, Service};
 pub use crate::{
     body::Streaming,
     call::{Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send},
-    caller::{Answers, Calls, Start, TwoWay},
+    caller::{Answers, Calls, Start, TwoWay, start},
     codec::Prost,
     context::Context,
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},

@@ -1,7 +1,6 @@
 //! What a handler knows of its call.
 
 use std::{
-    any::Any,
     borrow::Cow,
     fmt,
     future::Future,
@@ -18,7 +17,7 @@ use wawo_protocol::Metadata;
 use crate::{
     body::Body,
     descriptor::MethodDescriptor,
-    request::{Head, Request},
+    request::{Caller, Head, Request},
     status::Result,
 };
 
@@ -76,7 +75,11 @@ impl Context {
         &self.0.metadata
     }
 
-    /// Adds to the metadata of the reply. What is added after the handler has returned is lost.
+    /// Adds to the metadata of the reply, or of the status if the handler fails: there, an entry
+    /// that the status has itself takes the place of those with the same key here.
+    ///
+    /// What is added after the handler has returned is lost, unless it returned a stream and that
+    /// fails: then it goes with the status of the stream.
     ///
     /// # Errors
     ///
@@ -169,8 +172,14 @@ impl Context {
         self.token().cancel();
     }
 
-    pub(crate) fn caller(&self) -> Option<&sync::Arc<dyn Any + Send + Sync>> {
+    pub(crate) fn caller(&self) -> Option<&sync::Arc<dyn Caller>> {
         self.0.caller.as_ref()
+    }
+
+    /// Where the call comes from, for the log.
+    pub(crate) fn caller_label(&self) -> String {
+        let label = self.caller().map(|caller| caller.label());
+        label.unwrap_or_else(|| "this process".to_owned())
     }
 
     pub(crate) fn take_reply_metadata(&self) -> Metadata {

@@ -1,8 +1,12 @@
 //! What is known of services and methods before any call: names, ids, shapes.
 
+mod names;
+
 use std::fmt;
 
 use wawo_protocol::{MethodId, ServiceId};
+
+pub(crate) use crate::descriptor::names::{MethodIds, MethodName, MethodNames, list};
 
 /// A service as its schema declares it. Generated code holds one as `SERVICE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

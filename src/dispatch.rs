@@ -15,12 +15,12 @@ use tower::Service;
 use wawo_protocol::ServiceId;
 
 use crate::{
-    descriptor::ServiceDescriptor,
+    descriptor::{ServiceDescriptor, list},
     reply::ReplyFuture,
     request::Request,
     response::Response,
     serve::{BoxService, Serve},
-    status::{Result, Status},
+    status::{Delivery, Result, Status},
 };
 
 /// The services of one side, found by id. It is itself a tower service; a call for an id that is
@@ -162,8 +162,10 @@ impl Service<Request> for Dispatch {
             Some(service) => service.call(request),
             None => {
                 let id = request.service();
-                let text = format!("no service with id {id} is served here");
-                ReplyFuture::ready(Err(Status::unimplemented(text)))
+                let served = list(self.table.iter().map(|served| served.descriptor.name()));
+                let text = format!("no service with id {id} is served here; served: {served}");
+                let status = Status::unimplemented(text).with_delivery(Delivery::NotSent);
+                ReplyFuture::ready(Err(status))
             }
         }
     }

@@ -17,7 +17,8 @@ use crate::{
     body::{Body, Streaming},
     caller::{Calls, Start, TwoWay},
     depth,
-    panic::{Catch, catch, caught},
+    descriptor::{MethodIds, MethodNames},
+    panic::{Catch, Part, catch, caught},
     reply::ReplyFuture,
     request::Request,
     response::Response,
@@ -36,6 +37,7 @@ pub struct InProcess(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     service: Mutex<BoxService>,
+    names: MethodNames,
     default_timeout: Duration,
 }
 
@@ -43,6 +45,7 @@ impl InProcess {
     /// Calls go to this service. Calls without a deadline have ten seconds, as over a connection.
     pub fn new(service: impl Serve) -> Self {
         Self(Arc::new(Shared {
+            names: MethodNames::new([service.descriptor()].into_iter()),
             service: Mutex::new(BoxService::new(service)),
             default_timeout: Duration::from_secs(10),
         }))
@@ -65,18 +68,15 @@ impl Start for Shared {
             .unwrap_or_else(|| after(now, self.default_timeout));
         request.set_deadline(Some(deadline));
         let one_way = request.is_one_way();
+        let ids = MethodIds {
+            service: request.service(),
+            method: request.method(),
+        };
         let reply = ReplyFuture::boxed(async move {
-            depth::check(request.head().depth, MAX_CALL_DEPTH)?;
-            let begin = || {
-                let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-                service.call(request)
-            };
-            let mut reply = Catch(catch(begin)?);
-            let answer = poll_fn(|cx| Pin::new(&mut reply).poll(cx));
-            let result = tokio::time::timeout_at(deadline.into(), answer).await;
-            let response = result.map_err(|_| too_late())?.inspect_err(Status::log)?;
+            let result = self.serve(request, deadline).await;
+            let response = result.map_err(|status| self.failed(ids, status))?;
             let (metadata, body) = response.into_parts();
-            Ok(Response::new(metadata, guard(body, deadline)))
+            Ok(Response::new(metadata, self.guard(ids, body, deadline)))
         });
         match one_way {
             false => reply,
@@ -88,6 +88,40 @@ impl Start for Shared {
     }
 }
 
+impl Shared {
+    async fn serve(&self, request: Request, deadline: Instant) -> Result<Response> {
+        depth::check(request.head().depth, MAX_CALL_DEPTH)?;
+        let begin = || {
+            let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+            service.call(request)
+        };
+        let mut reply = Catch(catch(Part::Service, begin)?);
+        let answer = poll_fn(|cx| Pin::new(&mut reply).poll(cx));
+        let result = tokio::time::timeout_at(deadline.into(), answer).await;
+        result.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    /// The status of a call, as its caller gets it.
+    #[cold]
+    fn failed(&self, ids: MethodIds, status: Status) -> Status {
+        status.log(&self.names.name(ids), &"this process");
+        status.in_process()
+    }
+
+    /// A stream of replies ends at the deadline of its call, and a panic in it stays in it.
+    fn guard(self: Arc<Self>, ids: MethodIds, body: Body, deadline: Instant) -> Body {
+        match body {
+            Body::One(message) => Body::One(message),
+            Body::Many(replies) => Body::Many(Streaming::new(Guarded {
+                service: self,
+                ids,
+                replies,
+                deadline: Box::pin(tokio::time::sleep_until(deadline.into())),
+            })),
+        }
+    }
+}
+
 /// As over a connection by default: see `max_call_depth` of [`Config`](wawo_protocol::Config).
 const MAX_CALL_DEPTH: u32 = 16;
 
@@ -95,18 +129,9 @@ fn too_late() -> Status {
     Status::deadline_exceeded("no reply before the deadline").with_delivery(Delivery::Unknown)
 }
 
-/// A stream of replies ends at the deadline of its call, and a panic in it stays in it.
-fn guard(body: Body, deadline: Instant) -> Body {
-    match body {
-        Body::One(message) => Body::One(message),
-        Body::Many(replies) => Body::Many(Streaming::new(Guarded {
-            replies,
-            deadline: Box::pin(tokio::time::sleep_until(deadline.into())),
-        })),
-    }
-}
-
 struct Guarded {
+    service: Arc<Shared>,
+    ids: MethodIds,
     replies: Streaming<Bytes>,
     deadline: Pin<Box<Sleep>>,
 }
@@ -115,12 +140,13 @@ impl Stream for Guarded {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        if let Poll::Ready(item) = caught(&mut self.replies, cx) {
-            return Poll::Ready(item);
+        if let Poll::Ready(item) = caught(Part::Replies, &mut self.replies, cx) {
+            let failed = |status| self.service.failed(self.ids, status);
+            return Poll::Ready(item.map(|item| item.map_err(failed)));
         }
         ready!(self.deadline.as_mut().poll(cx));
         self.replies = Streaming::empty();
-        Poll::Ready(Some(Err(too_late())))
+        Poll::Ready(Some(Err(self.service.failed(self.ids, too_late()))))
     }
 }
 

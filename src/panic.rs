@@ -1,7 +1,9 @@
-//! A panic of a handler, or of a layer, stays with its call.
+//! A panic of a handler, of a layer or of a stream stays with its call.
 
 use std::{
     any::Any,
+    error::Error,
+    fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -18,18 +20,31 @@ use crate::{
     status::{Result, Status},
 };
 
+/// Code of the application that may panic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Handler,
+    /// All that is around a handler: layers, and the codec.
+    Service,
+    /// The stream that a handler returned.
+    Replies,
+    /// The stream that the caller sends.
+    Requests,
+}
+
 /// Runs a function; a panic becomes a status. What the function leaves behind is dropped by
 /// whoever called it, so that nothing broken is used again.
-pub(crate) fn catch<R>(function: impl FnOnce() -> R) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(panic.as_ref()))
+pub(crate) fn catch<R>(part: Part, function: impl FnOnce() -> R) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(part, panic.as_ref()))
 }
 
 /// The next item of a stream, which may panic: it fails then.
 pub(crate) fn caught<T>(
+    part: Part,
     stream: &mut Streaming<T>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<T>>> {
-    match catch(|| Pin::new(&mut *stream).poll_next(cx)) {
+    match catch(part, || Pin::new(&mut *stream).poll_next(cx)) {
         Ok(poll) => poll,
         Err(status) => {
             *stream = Streaming::empty();
@@ -41,11 +56,12 @@ pub(crate) fn caught<T>(
 /// The messages of a stream that are ready, as [`Streaming::poll_run`] has them; it fails if it
 /// panics.
 pub(crate) fn caught_run(
+    part: Part,
     stream: &mut Streaming<Bytes>,
     cx: &mut Context<'_>,
     run: &mut Run,
 ) -> Poll<Option<Result<()>>> {
-    match catch(|| stream.poll_run(cx, run)) {
+    match catch(part, || stream.poll_run(cx, run)) {
         Ok(poll) => poll,
         Err(status) => {
             *stream = Streaming::empty();
@@ -61,18 +77,37 @@ impl<F: Future<Output = Result<Response>> + Unpin> Future for Catch<F> {
     type Output = Result<Response>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
-        match catch(|| Pin::new(&mut self.0).poll(cx)) {
+        match catch(Part::Service, || Pin::new(&mut self.0).poll(cx)) {
             Ok(poll) => poll,
             Err(status) => Poll::Ready(Err(status)),
         }
     }
 }
 
-/// What the caller hears of a panic: that there was one. Its text stays here.
-fn status(panic: &(dyn Any + Send)) -> Status {
+/// What the caller hears of a panic: that there was one. Its text stays here, for the log; where
+/// it was, the panic hook of the program tells.
+#[cold]
+fn status(part: Part, panic: &(dyn Any + Send)) -> Status {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("a panic without a text");
-    tracing::error!(panic = text, "a handler panicked");
-    Status::internal("the handler panicked").with_source(text)
+    let said = match part {
+        Part::Handler => "the handler panicked",
+        Part::Service => "a layer, or the codec, panicked",
+        Part::Replies => "the stream of replies panicked",
+        Part::Requests => "the stream of requests, which the caller sends, panicked",
+    };
+    Status::internal(said).with_source(Panic(text.to_owned()))
 }
+
+/// The text of a panic.
+#[derive(Debug)]
+struct Panic(String);
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Panic {}

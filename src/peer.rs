@@ -7,6 +7,7 @@ mod incoming;
 mod input;
 mod mailbox;
 mod outgoing;
+mod schemas;
 mod shelf;
 mod snapshot;
 mod stream;
@@ -40,15 +41,16 @@ use crate::{
     call::MAX_TIMEOUT,
     caller::{Calls, Start, TwoWay},
     context::Context,
-    descriptor::{MethodDescriptor, Shape},
+    descriptor::{MethodDescriptor, MethodIds, MethodNames, ServiceDescriptor, Shape},
     peer::{
         drain::Drain,
         mailbox::{Command, Mailbox, NotTaken, PlainCall, not_sent},
+        schemas::Schemas,
     },
     reply::{Canceller, ReplyFuture, ReplySlot},
-    request::Request,
+    request::{Caller, Request},
     response::Response,
-    status::{Delivery, Result, Status},
+    status::{Carrier, Delivery, Result, Status},
     transport::Address,
 };
 
@@ -172,8 +174,9 @@ impl Peer {
         static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
         UNCONNECTED
             .get_or_init(|| {
-                let shared =
-                    Shared::new(Side::Accepting, None, &Config::default(), Teller::default());
+                let (side, names) = (Side::Accepting, MethodNames::default());
+                let config = Config::default();
+                let shared = Shared::new(side, None, &config, Teller::default(), names);
                 let closed = ConnectionError::ClosedHere;
                 shared.mailbox.close(&closed, &mut Vec::new());
                 shared
@@ -247,7 +250,7 @@ impl Context {
     /// whose connection is over.
     pub fn peer(&self) -> Peer {
         let caller = self.caller().cloned();
-        let handle = caller.and_then(|caller| caller.downcast::<Handle>().ok());
+        let handle = caller.and_then(|caller| caller.into_any().downcast::<Handle>().ok());
         handle.map_or_else(Peer::unconnected, Peer)
     }
 }
@@ -264,7 +267,23 @@ impl Handle {
     }
 
     /// What a request carries to tell where it comes from.
-    pub(crate) fn as_caller(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+    pub(crate) fn as_caller(self: Arc<Self>) -> Arc<dyn Caller> {
+        self
+    }
+
+    /// A call that fails before the driver sees it.
+    #[cold]
+    fn failed(&self, status: Status) -> ReplyFuture {
+        ReplyFuture::ready(Err(status.carried_by(self.carrier())))
+    }
+}
+
+impl Caller for Handle {
+    fn label(&self) -> String {
+        self.shared.to_string()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
 }
@@ -290,6 +309,9 @@ pub(crate) struct Shared {
     default_timeout: Option<Duration>,
     hello: OnceLock<Hello>,
     stage: watch::Sender<Stage>,
+    /// Names of what this side serves.
+    names: MethodNames,
+    schemas: Schemas,
 }
 
 /// How far a connection has come.
@@ -303,7 +325,13 @@ enum Stage {
 }
 
 impl Shared {
-    fn new(side: Side, address: Option<Address>, config: &Config, teller: Teller) -> Arc<Self> {
+    fn new(
+        side: Side,
+        address: Option<Address>,
+        config: &Config,
+        teller: Teller,
+        names: MethodNames,
+    ) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
@@ -318,6 +346,8 @@ impl Shared {
                 .map(|timeout| timeout.min(MAX_TIMEOUT)),
             hello: OnceLock::new(),
             stage: watch::Sender::new(Stage::Greeting),
+            names,
+            schemas: Schemas::default(),
         })
     }
 }
@@ -326,6 +356,22 @@ impl Shared {
     /// What all streams to the other side hold in their outboxes, in bytes.
     pub(crate) fn outbox_bytes(&self) -> usize {
         self.outboxes.load(Ordering::Relaxed)
+    }
+
+    /// Writes down how a call of the other side failed.
+    #[cold]
+    pub(crate) fn log(&self, ids: MethodIds, status: &Status) {
+        status.log(&self.names.name(ids), self);
+    }
+}
+
+/// Where the peer is, for the log.
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some(address) => address.fmt(f),
+            None => write!(f, "peer {}", self.id),
+        }
     }
 }
 
@@ -345,6 +391,14 @@ impl Start for Handle {
             Shape::OneWay => self.send(Request::new(method, Body::One(message))),
             _ => self.call_plain(method, message),
         }
+    }
+
+    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
+        self.expect_schema(service);
+    }
+
+    fn address(&self) -> Option<&Address> {
+        self.shared.address.as_ref()
     }
 }
 
@@ -381,7 +435,7 @@ impl Handle {
         }
         let bytes = message_bytes(&request);
         if let Some(status) = self.refuses(bytes) {
-            return ReplyFuture::ready(Err(status));
+            return self.failed(status);
         }
         match self.shared.mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),
@@ -397,11 +451,11 @@ impl Handle {
         message: Bytes,
     ) -> ReplyFuture {
         if let Some(status) = self.refuses(message.len()) {
-            return ReplyFuture::ready(Err(status));
+            return self.failed(status);
         }
         match self.shared.mailbox.push_note(service, method, &message) {
             Ok(()) => ReplyFuture::sent(),
-            Err(NotTaken::Closed(error)) => ReplyFuture::ready(Err(not_sent(&error))),
+            Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
             Err(NotTaken::Full(())) => {
                 let body = Body::One(message.into());
                 self.wait_for_room(Request::by_id(service, method, true, body))
@@ -411,13 +465,13 @@ impl Handle {
 
     fn not_taken(self: Arc<Self>, reason: NotTaken<Command>) -> ReplyFuture {
         match reason {
-            NotTaken::Closed(error) => ReplyFuture::ready(Err(not_sent(&error))),
+            NotTaken::Closed(error) => self.failed(not_sent(&error)),
             NotTaken::Full(Command::Call(request, _) | Command::Send(request)) => {
                 self.wait_for_room(request)
             }
             NotTaken::Full(Command::PlainCall(call, _)) => self.wait_for_room(call.into()),
             // `push` gives back what it was given.
-            NotTaken::Full(_) => ReplyFuture::ready(Err(no_room())),
+            NotTaken::Full(_) => self.failed(no_room()),
         }
     }
 
@@ -461,6 +515,10 @@ impl Handle {
 impl Canceller for Handle {
     fn cancel(&self, slot: &Arc<ReplySlot>) {
         self.shared.mailbox.push_end(Command::Cancel(slot.clone()));
+    }
+
+    fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        Some(self.shared.clone())
     }
 }
 

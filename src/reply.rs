@@ -17,7 +17,7 @@ use wawo_protocol::CallId;
 use crate::{
     layer::recover,
     response::Response,
-    status::{BoxError, Result, Status},
+    status::{BoxError, Carrier, Result, Status},
 };
 
 /// The future of every service in wawo: resolves to the response of a call.
@@ -68,8 +68,17 @@ impl ReplyFuture {
     }
 
     pub(crate) fn promised(slot: Arc<ReplySlot>, canceller: Arc<dyn Canceller>) -> Self {
-        let canceller = Some(canceller);
+        let slot = Some(slot);
         Self(Kind::Promised(Promised { slot, canceller }))
+    }
+
+    /// The connection that carries the call, if it is known here.
+    #[cold]
+    pub(crate) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        match &self.0 {
+            Kind::Promised(promised) => promised.canceller.carrier(),
+            Kind::Boxed(_) | Kind::Ready(_) => None,
+        }
     }
 }
 
@@ -154,17 +163,25 @@ impl ReplySlot {
 /// Hears when the answer to a call is no longer wanted.
 pub(crate) trait Canceller: Send + Sync {
     fn cancel(&self, slot: &Arc<ReplySlot>);
+
+    /// The connection of the call, if there is one.
+    fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        None
+    }
 }
 
 struct Promised {
-    slot: Arc<ReplySlot>,
     /// `None` once the answer was taken.
-    canceller: Option<Arc<dyn Canceller>>,
+    slot: Option<Arc<ReplySlot>>,
+    canceller: Arc<dyn Canceller>,
 }
 
 impl Promised {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Response>> {
-        let mut state = self.slot.lock();
+        let Some(slot) = &self.slot else {
+            return Poll::Pending;
+        };
+        let mut state = slot.lock();
         match std::mem::replace(&mut *state, SlotState::Gone) {
             SlotState::Waiting(waker) => {
                 let waker = match waker {
@@ -176,8 +193,8 @@ impl Promised {
             }
             SlotState::Answered(result) => {
                 drop(state);
-                self.canceller = None;
-                Poll::Ready(result)
+                self.slot = None;
+                Poll::Ready(result.map_err(|status| status.carried_by(self.canceller.carrier())))
             }
             SlotState::Gone => Poll::Pending,
         }
@@ -186,14 +203,14 @@ impl Promised {
 
 impl Drop for Promised {
     fn drop(&mut self) {
-        let Some(canceller) = self.canceller.take() else {
+        let Some(slot) = self.slot.take() else {
             return;
         };
         // The state is changed before the driver hears of it, so that a call that the driver has
         // not started yet is seen to be unwanted whichever of the two it comes to first.
-        let before = std::mem::replace(&mut *self.slot.lock(), SlotState::Gone);
+        let before = std::mem::replace(&mut *slot.lock(), SlotState::Gone);
         if matches!(before, SlotState::Waiting(_)) {
-            canceller.cancel(&self.slot);
+            self.canceller.cancel(&slot);
         }
     }
 }

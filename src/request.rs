@@ -35,12 +35,21 @@ pub(crate) struct Head {
     pub(crate) depth: u32,
     /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type belongs to a
     /// module above this one.
-    pub(crate) caller: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) caller: Option<Arc<dyn Caller>>,
     /// Its handler may outlive the call, and so may the calls that it makes.
     pub(crate) runs_to_completion: bool,
     /// Made when first asked for, as is what follows: most handlers never ask.
     pub(crate) reply_metadata: OnceLock<Mutex<Metadata>>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
+}
+
+/// The peer that calls, as far as modules below it know it.
+pub(crate) trait Caller: Send + Sync {
+    /// Where it is, for the log.
+    fn label(&self) -> String;
+
+    /// The peer itself.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl Request {

@@ -9,7 +9,7 @@ use tower::{Layer, Service, ServiceExt};
 use wawo_protocol::MethodId;
 
 use crate::{
-    descriptor::{MethodDescriptor, ServiceDescriptor},
+    descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
     layer::recover,
     reply::ReplyFuture,
     request::Request,
@@ -159,7 +159,10 @@ pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> Rep
 }
 
 /// A service whose type no longer shows, so that many kinds stand in one table.
-pub(crate) struct BoxService(Box<dyn Erased>);
+pub(crate) struct BoxService {
+    service: Box<dyn Erased>,
+    names: MethodNames,
+}
 
 trait Erased: Send {
     fn call(&mut self, request: Request) -> ReplyFuture;
@@ -178,17 +181,33 @@ impl<S: CallService> Erased for S {
 
 impl BoxService {
     pub(crate) fn new(service: impl CallService) -> Self {
-        Self(Box::new(service))
+        Self {
+            service: Box::new(service),
+            names: MethodNames::default(),
+        }
+    }
+
+    /// Tells the names of the methods behind it, for the log.
+    pub(crate) fn naming(mut self, names: MethodNames) -> Self {
+        self.names = names;
+        self
+    }
+
+    pub(crate) fn names(&self) -> &MethodNames {
+        &self.names
     }
 
     pub(crate) fn call(&mut self, request: Request) -> ReplyFuture {
-        self.0.call(request)
+        self.service.call(request)
     }
 }
 
 impl Clone for BoxService {
     fn clone(&self) -> Self {
-        Self(self.0.boxed())
+        Self {
+            service: self.service.boxed(),
+            names: self.names.clone(),
+        }
     }
 }
 

@@ -6,9 +6,8 @@ mod handle;
 mod registry;
 mod workers;
 
-use std::{fmt, future::Future, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, io, sync::Arc, time::Duration};
 
-use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
 use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, Side};
@@ -345,15 +344,13 @@ impl ServerLimits {
     }
 }
 
-/// Why a server cannot serve. `Debug` prints all causes, since that is what `main` prints.
-#[derive(Error)]
+/// Why a server cannot serve. `Display` ends with the cause, and [`source`](Error::source) goes
+/// on behind that. `Debug` prints all causes, since that is what `main` prints.
 #[non_exhaustive]
 pub enum ServeError {
     /// The address is not one.
-    #[error(transparent)]
-    Address(#[from] AddressError),
+    Address(AddressError),
     /// The address cannot be listened at.
-    #[error("cannot listen at {address}")]
     Bind {
         /// The address.
         address: Address,
@@ -361,20 +358,61 @@ pub enum ServeError {
         source: io::Error,
     },
     /// Two services have one id.
-    #[error(transparent)]
-    DuplicateService(#[from] DuplicateService),
+    DuplicateService(DuplicateService),
     /// A setting is out of its range.
-    #[error("the configuration is wrong")]
-    Config(#[from] ConfigError),
+    Config(ConfigError),
     /// The workers cannot be started, or are too many.
-    #[error("cannot start the workers")]
-    Workers(#[source] io::Error),
+    Workers(io::Error),
     /// A limit of the server lets nobody in, or nobody would serve.
-    #[error("{0} is 0; it must be at least 1")]
     Zero(&'static str),
     /// There is nowhere to listen.
-    #[error("the server listens nowhere; call `bind` before `run`")]
     Unbound,
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => error.fmt(f),
+            Self::Bind { address, source } => write!(f, "cannot listen at {address}: {source}"),
+            Self::DuplicateService(error) => error.fmt(f),
+            Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
+            Self::Workers(error) => write!(f, "cannot start the workers: {error}"),
+            Self::Zero(setting) => write!(f, "{setting} is 0; it must be at least 1"),
+            Self::Unbound => f.write_str("the server listens nowhere; call `bind` before `run`"),
+        }
+    }
+}
+
+impl Error for ServeError {
+    /// What caused the cause, which `Display` tells.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } => source.source(),
+            Self::Workers(error) => error.source(),
+            Self::Address(error) => error.source(),
+            Self::DuplicateService(error) => error.source(),
+            Self::Config(error) => error.source(),
+            Self::Zero(_) | Self::Unbound => None,
+        }
+    }
+}
+
+impl From<AddressError> for ServeError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
+    }
+}
+
+impl From<DuplicateService> for ServeError {
+    fn from(error: DuplicateService) -> Self {
+        Self::DuplicateService(error)
+    }
+}
+
+impl From<ConfigError> for ServeError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
 }
 
 impl fmt::Debug for ServeError {

@@ -8,6 +8,7 @@ use tower::{
 };
 
 use crate::{
+    descriptor::MethodNames,
     dispatch::{Dispatch, DuplicateService},
     serve::{BoxService, CallService, Serve},
     wire,
@@ -58,8 +59,9 @@ impl<L> Services<L> {
             return Err(duplicate);
         }
         let table = table(&self.dispatch);
+        let names = MethodNames::new(self.dispatch.descriptors());
         let service = BoxService::new(self.layers.layer(self.dispatch));
-        Ok((service, table))
+        Ok((service.naming(names), table))
     }
 }
 

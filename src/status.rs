@@ -1,12 +1,16 @@
 //! How a call ends: a code, a text, details, and for the log a source.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+mod log;
+mod site;
+
+use std::{borrow::Cow, collections::BTreeSet, error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
 use wawo_protocol::{Code, Metadata, MetadataError};
 
-use crate::{causes::Causes, wire};
+pub(crate) use crate::status::site::Carrier;
+use crate::{causes::Causes, status::site::Site, wire};
 
 /// An error of any type, as tower's layers return them.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -20,6 +24,12 @@ pub type Result<T, E = Status> = std::result::Result<T, E>;
 ///
 /// A handler returns it, and the caller receives code, message, details and metadata. The
 /// *source* stays on this side, for the log. A status is a single pointer wide.
+///
+/// It is displayed as `NotFound: no such room`, and ends with its source, if it has one; so do not
+/// send that text to others. A status that a call returned shows first which call it was:
+/// `chat.v1.Chat/Join at tcp://127.0.0.1:4000: NotFound: no such room`; see
+/// [`method`](Self::method) and [`address`](Self::address). `Debug` adds the causes of the source,
+/// and whether the call may have been served.
 ///
 /// A status that a call returned remembers that it did. If a handler answers with it, by `?` on a
 /// call of its own, it is not passed on as it is: what the next service says to us is not meant
@@ -38,6 +48,7 @@ struct Fault {
     source: Option<Arc<dyn Error + Send + Sync>>,
     delivery: Delivery,
     is_returned: bool,
+    site: Site,
 }
 
 /// One more thing that a status says, as a protobuf message of any type.
@@ -74,6 +85,7 @@ impl Status {
             source: None,
             delivery: Delivery::Answered,
             is_returned: false,
+            site: Site::default(),
         }))
     }
 
@@ -129,6 +141,37 @@ impl Status {
         self
     }
 
+    /// The error behind this status, if this side knows it. [`Error::source`] is what caused that,
+    /// since `Display` ends with this one.
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.0.source.as_deref()
+    }
+
+    /// Adds the metadata that was set for a reply, but for the keys that the status has itself.
+    pub(crate) fn with_reply_metadata(mut self, reply: Metadata) -> Self {
+        if reply.is_empty() {
+            return self;
+        }
+        let own = std::mem::replace(&mut self.0.metadata, reply);
+        let keys: BTreeSet<&str> = own.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.0.metadata.remove(key);
+        }
+        for (key, value) in own.iter() {
+            // It is an entry of metadata already.
+            let _ = self.0.metadata.insert(key.to_owned(), value.clone());
+        }
+        self
+    }
+
+    /// Moves the source into the text, which others read.
+    pub(crate) fn saying_its_cause(mut self) -> Self {
+        if let Some(cause) = self.0.source.take() {
+            self.0.message = format!("{}: {cause}", self.0.message).into();
+        }
+        self
+    }
+
     /// How far the call had come.
     pub fn delivery(&self) -> Delivery {
         self.0.delivery
@@ -157,12 +200,6 @@ impl Status {
         self
     }
 
-    /// Marks a status that a call returned.
-    pub(crate) fn returned(mut self) -> Self {
-        self.0.is_returned = true;
-        self
-    }
-
     /// The status that a handler's caller may see: the one rule for `?` on the status of a call
     /// that the handler made.
     pub(crate) fn answered(self) -> Self {
@@ -171,26 +208,13 @@ impl Status {
             return Self::unknown(text).with_source(self);
         }
         if !self.0.is_returned {
-            return self.with_delivery(Delivery::Answered);
+            return self.with_delivery(Delivery::Answered).without_site();
         }
         let code = match self.0.code {
             code @ (Code::DeadlineExceeded | Code::Unavailable) => code,
             _ => Code::Internal,
         };
         Self::new(code, "a call to another service failed").with_source(self)
-    }
-
-    /// Writes the source down, which the other side does not hear of.
-    pub(crate) fn log(&self) {
-        if self.0.source.is_none() {
-            return;
-        }
-        match self.0.code {
-            Code::Internal | Code::Unknown | Code::DataLoss => {
-                tracing::error!(status = %Causes(self), "a call failed");
-            }
-            _ => tracing::debug!(status = %Causes(self), "a call failed"),
-        }
     }
 
     /// A status as it came from the other side.
@@ -253,9 +277,18 @@ constructors! {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message() {
-            "" => write!(f, "{}", self.code()),
-            message => write!(f, "{}: {message}", self.code()),
+        write!(f, "{}{}", self.0.site, self.code())?;
+        let message = self.message();
+        if !message.is_empty() {
+            write!(f, ": {message}")?;
+        }
+        let Some(cause) = self.cause() else {
+            return Ok(());
+        };
+        let cause = cause.to_string();
+        match message.ends_with(&cause) {
+            true => Ok(()),
+            false => write!(f, ": {cause}"),
         }
     }
 }
@@ -263,14 +296,19 @@ impl fmt::Display for Status {
 /// With all that caused it, since it is what `main` prints of an error.
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{:?}]", Causes(self), self.0.delivery)
+        fmt::Display::fmt(&Causes(self), f)?;
+        f.write_str(match self.0.delivery {
+            Delivery::NotSent => " (not served; it is safe to try again)",
+            Delivery::Unknown => " (unknown whether it was served)",
+            Delivery::Answered => "",
+        })
     }
 }
 
 impl Error for Status {
+    /// What caused the [`cause`](Self::cause), which `Display` tells.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let source = self.0.source.as_deref()?;
-        Some(source)
+        self.0.source.as_deref()?.source()
     }
 }
 
@@ -313,11 +351,65 @@ impl<T> OrStatus<T> for Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
-
     use wawo_protocol::{Code, Metadata};
 
-    use super::{Delivery, OrStatus, Status};
+    use super::{Delivery, OrStatus, Result, Status};
+    use crate::descriptor::{Idempotency, MethodDescriptor, Shape};
+
+    static JOIN: MethodDescriptor =
+        MethodDescriptor::new("chat.Chat/Join", 7, 1, Shape::Unary, Idempotency::Unknown);
+
+    /// The status of a call.
+    fn returned(status: Status) -> Status {
+        status.of_call(&JOIN, None)
+    }
+
+    #[test]
+    fn a_status_of_a_call_says_which_and_one_of_a_handler_does_not() {
+        let address = "tcp://127.0.0.1:4000".parse().unwrap();
+        let status = returned(Status::not_found("no such room").at(Some(&address)));
+        let text = "chat.Chat/Join at tcp://127.0.0.1:4000: NotFound: no such room";
+        assert_eq!(status.to_string(), text);
+        assert_eq!(status.method(), Some(&JOIN));
+        assert_eq!(status.address(), Some(&address));
+        assert_eq!(status.message(), "no such room");
+        let here = returned(Status::not_found("").in_process());
+        assert_eq!(here.to_string(), "chat.Chat/Join in this process: NotFound");
+        // What a handler answers tells nothing of the calls that it made.
+        for answered in [status.clone().answered(), status.clone().forward().answered()] {
+            assert_eq!((answered.method(), answered.address()), (None, None));
+            assert!(!answered.message().contains("Join"), "{answered}");
+        }
+        let forwarded = status.forward().answered().to_string();
+        assert_eq!(forwarded, "NotFound: no such room");
+    }
+
+    #[test]
+    fn what_a_status_prints_says_in_words_whether_it_was_served() {
+        let status = Status::unavailable("gone");
+        for (delivery, text) in [
+            (Delivery::NotSent, "Unavailable: gone (not served; it is safe to try again)"),
+            (Delivery::Unknown, "Unavailable: gone (unknown whether it was served)"),
+            (Delivery::Answered, "Unavailable: gone"),
+        ] {
+            let status = status.clone().with_delivery(delivery);
+            assert_eq!(format!("{status:?}"), text);
+        }
+    }
+
+    #[test]
+    fn metadata_of_the_reply_goes_with_the_status_whose_own_has_the_last_word() {
+        let mut reply = Metadata::new();
+        for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
+            reply.insert(key, value).unwrap();
+        }
+        let status = Status::aborted("no").with_metadata("a", "4").unwrap();
+        let status = status.with_metadata("a", "5").unwrap();
+        let status = status.with_reply_metadata(reply);
+        let all: Vec<_> = status.metadata().iter().collect();
+        let all: Vec<_> = all.iter().map(|(key, value)| (*key, &value[..])).collect();
+        assert_eq!(all, [("b", &b"2"[..]), ("a", b"4"), ("a", b"5")]);
+    }
 
     #[test]
     fn a_status_is_one_pointer_wide() {
@@ -339,21 +431,19 @@ mod tests {
 
     #[test]
     fn the_status_of_a_call_does_not_leak_through_a_handler() {
-        let inner = Status::invalid_argument("secret")
-            .with_detail("type/a", vec![1])
-            .returned();
-        let outer = inner.answered();
+        let inner = Status::invalid_argument("secret").with_detail("type/a", vec![1]);
+        let outer = returned(inner).answered();
         assert_eq!(outer.code(), Code::Internal);
         assert_eq!(outer.message(), "a call to another service failed");
         assert!(outer.details().is_empty());
-        assert!(outer.source().unwrap().to_string().contains("secret"));
+        assert!(outer.cause().unwrap().to_string().contains("secret"));
     }
 
     #[test]
     fn a_passed_deadline_and_unavailability_keep_their_code_through_a_handler() {
         for code in [Code::DeadlineExceeded, Code::Unavailable] {
             let status = Status::new(code, "secret").with_delivery(Delivery::NotSent);
-            let outer = status.returned().answered();
+            let outer = returned(status).answered();
             assert_eq!(outer.code(), code);
             assert!(!outer.message().contains("secret"));
             assert!(!outer.is_safe_to_retry());
@@ -368,7 +458,7 @@ mod tests {
 
     #[test]
     fn forward_passes_a_status_on_as_it_is() {
-        let status = Status::invalid_argument("for all to see").returned();
+        let status = returned(Status::invalid_argument("for all to see"));
         let outer = status.forward().answered();
         assert_eq!(outer.message(), "for all to see");
     }
@@ -379,7 +469,7 @@ mod tests {
             .parse::<u8>()
             .or_status(Code::InvalidArgument, "bad number");
         let status = status.unwrap_err();
-        assert!(status.source().unwrap().to_string().contains("digit"));
+        assert!(status.cause().unwrap().to_string().contains("digit"));
         let status = None::<()>
             .or_status(Code::NotFound, "no such room")
             .unwrap_err();

@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// Decodes the messages of another stream.
-pub(crate) struct Decoded<F> {
+pub(crate) struct Decoded<F, G> {
     encoded: Box<Source<Bytes>>,
     taken: Messages,
     /// Why the message behind the last batch cannot be decoded.
     undecodable: Option<Status>,
     decode: F,
-    failed: fn(Status) -> Status,
+    failed: G,
 }
 
 /// At most so many messages are decoded before they are asked for,
@@ -34,14 +34,10 @@ const BATCH_MESSAGES: usize = 32;
 const BATCH_BYTES: usize = 4 * 1024;
 
 // Nothing in it is pinned in place: the stream has a box of its own.
-impl<F> Unpin for Decoded<F> {}
+impl<F, G> Unpin for Decoded<F, G> {}
 
-impl<F> Decoded<F> {
-    pub(crate) fn new(
-        encoded: Box<Source<Bytes>>,
-        decode: F,
-        failed: fn(Status) -> Status,
-    ) -> Self {
+impl<F, G> Decoded<F, G> {
+    pub(crate) fn new(encoded: Box<Source<Bytes>>, decode: F, failed: G) -> Self {
         Self {
             encoded,
             taken: Messages::default(),
@@ -78,9 +74,10 @@ impl<F> Decoded<F> {
     }
 }
 
-impl<R, F> Items<R> for Decoded<F>
+impl<R, F, G> Items<R> for Decoded<F, G>
 where
     F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send,
+    G: Fn(Status) -> Status + Send,
 {
     fn poll_item(
         mut self: Pin<&mut Self>,

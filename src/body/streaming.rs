@@ -223,7 +223,7 @@ impl Streaming<Bytes> {
     pub(crate) fn decoded<R: Send + 'static>(
         self,
         decode: impl FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send + 'static,
-        failed: fn(Status) -> Status,
+        failed: impl Fn(Status) -> Status + Send + 'static,
     ) -> Streaming<R> {
         match self.source {
             Some(encoded) => Streaming::of_items(Decoded::new(encoded, decode, failed)),

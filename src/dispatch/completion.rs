@@ -9,9 +9,10 @@ use tokio::runtime::Handle;
 
 use crate::{
     context::Context,
+    descriptor::MethodDescriptor,
     panic::Catch,
     response::Response,
-    status::{Result, Status},
+    status::Result,
 };
 
 type Handler = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
@@ -19,6 +20,7 @@ type Handler = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 /// The reply of a handler. Dropping it cancels the call, and gives what is left of the handler, if
 /// it has begun, to a task.
 pub(crate) struct Completion {
+    method: &'static MethodDescriptor,
     context: Context,
     /// `None` once it has ended, also by a panic.
     handler: Option<Handler>,
@@ -28,10 +30,12 @@ pub(crate) struct Completion {
 
 impl Completion {
     pub(crate) fn new(
+        method: &'static MethodDescriptor,
         context: Context,
         handler: impl Future<Output = Result<Response>> + Send + 'static,
     ) -> Self {
         Self {
+            method,
             context,
             handler: Some(Box::pin(handler)),
             runtime: None,
@@ -62,9 +66,10 @@ impl Drop for Completion {
     fn drop(&mut self) {
         if let (Some(handler), Some(runtime)) = (self.handler.take(), self.runtime.take()) {
             self.context.cancel();
+            let (method, context) = (self.method, self.context.clone());
             runtime.spawn(async move {
                 if let Err(status) = Catch(handler).await {
-                    Status::log(&status);
+                    status.log(method, &context.caller_label());
                 }
             });
         }

@@ -17,11 +17,14 @@ use crate::{
     call::Watched,
     codec::Codec,
     context::{CancelOnDrop, Context},
-    descriptor::{MethodDescriptor, ServiceDescriptor},
-    dispatch::{completion::Completion, handling::Handling},
+    descriptor::{MethodDescriptor, ServiceDescriptor, list},
+    dispatch::{
+        completion::Completion,
+        handling::{Handling, failed},
+    },
     reply::ReplyFuture,
     request::Request,
-    status::{BoxError, Result, Status},
+    status::{BoxError, Delivery, Result, Status},
 };
 
 /// One request, one reply.
@@ -121,8 +124,10 @@ where
 /// A method that the service does not have.
 pub fn unimplemented(service: &'static ServiceDescriptor, request: Request) -> ReplyFuture {
     let (name, id) = (service.name(), request.method());
-    let text = format!("`{name}` has no method with id {id}");
-    ReplyFuture::ready(Err(Status::unimplemented(text)))
+    let methods = list(service.methods().iter().map(|method| method.name()));
+    let text = format!("`{name}` has no method with id {id}; it has {methods}");
+    let status = Status::unimplemented(text).with_delivery(Delivery::NotSent);
+    ReplyFuture::ready(Err(status))
 }
 
 fn one_request<C, Q, F>(
@@ -161,7 +166,7 @@ fn run<F: Future + Send + 'static>(
         return ReplyFuture::boxed(Handling::new(context, handler, body));
     }
     let reply = Handling::new(context.clone(), handler, body);
-    ReplyFuture::boxed(Completion::new(context, reply))
+    ReplyFuture::boxed(Completion::new(method, context, reply))
 }
 
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
@@ -239,7 +244,7 @@ impl<C: Codec<R>, R> Replies<C, R> {
         if let Poll::Ready(Some(Ok(()))) = &polled {
             self.cancel.disarm();
         }
-        polled.map(|end| end.map(|result| result.map_err(Status::answered)))
+        polled.map(|end| end.map(|result| result.map_err(|status| failed(&self.context, status))))
     }
 }
 

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use crate::{
     body::Body,
     context::{Context, Scoped},
+    panic::{Part, catch},
     response::Response,
     status::{Result, Status},
 };
@@ -84,15 +85,32 @@ where
         let Some(mut handler) = this.handler.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let output = ready!(handler.as_mut().poll(cx));
+        let output = match catch(Part::Handler, || handler.as_mut().poll(cx)) {
+            Ok(poll) => ready!(poll),
+            Err(status) => {
+                // It is in no state to be polled again.
+                this.handler.set(None);
+                return Poll::Ready(Err(status));
+            }
+        };
         let context = handler.take_value();
         this.handler.set(None);
         // It had one for as long as it ran.
         let Some(context) = context else {
             return Poll::Pending;
         };
-        let body = (this.body)(&context, output).map_err(Status::answered)?;
-        let metadata = context.take_reply_metadata();
-        Poll::Ready(Ok(Response::new(metadata, body)))
+        Poll::Ready(match (this.body)(&context, output) {
+            Ok(body) => Ok(Response::new(context.take_reply_metadata(), body)),
+            Err(status) => Err(failed(&context, status)),
+        })
     }
+}
+
+/// The status of a handler, or of its stream of replies, as the caller gets it: with the metadata
+/// that was set for the reply.
+#[cold]
+pub(crate) fn failed(context: &Context, status: Status) -> Status {
+    status
+        .answered()
+        .with_reply_metadata(context.take_reply_metadata())
 }

@@ -112,8 +112,7 @@ impl Bridge {
 
     /// Ends the connection, and tells the driver why.
     pub(crate) fn close(&mut self, fault: &Fault) {
-        let text = fault.close_text();
-        self.connection.close(fault.close_code(), &text);
+        self.connection.close(fault.close_code(), &fault.to_string());
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -44,11 +44,4 @@ impl Fault {
             | Self::FailureOk(_) => CloseCode::ProtocolViolation,
         }
     }
-
-    /// The text of the close packet: a codec may have much to say, a packet has an end.
-    pub(crate) fn close_text(&self) -> String {
-        self.to_string().chars().take(MAX_TEXT_CHARS).collect()
-    }
 }
-
-const MAX_TEXT_CHARS: usize = 1024;

@@ -42,8 +42,6 @@ fn known(error: &(dyn Error + 'static)) -> Option<Status> {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
-
     use tower::{load_shed::error::Overloaded, timeout::error::Elapsed};
     use wawo_protocol::Code;
 
@@ -79,6 +77,6 @@ mod tests {
     fn the_text_of_an_unknown_error_stays_here() {
         let status = status("secret".into());
         assert!(!status.message().contains("secret"));
-        assert_eq!(status.source().unwrap().to_string(), "secret");
+        assert_eq!(status.cause().unwrap().to_string(), "secret");
     }
 }

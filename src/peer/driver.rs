@@ -97,7 +97,7 @@ pub(crate) fn open(
     service: BoxService,
     teller: Teller,
 ) -> Result<(Peer, impl Future<Output = ()>), ConfigError> {
-    let shared = Shared::new(side, address, &config, teller);
+    let shared = Shared::new(side, address, &config, teller, service.names().clone());
     let max_call_depth = config.max_call_depth;
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
@@ -142,7 +142,7 @@ impl Driver {
     fn run(mut self) -> impl Future<Output = ()> {
         async move {
             let error = poll_fn(|cx| self.poll(cx)).await;
-            tracing::debug!(%error, side = ?self.shared.side, "connection over");
+            tracing::debug!(%error, peer = %self.shared, side = ?self.shared.side, "connection over");
             self.end(&error);
             // The other side should hear why; if it cannot, its own timers tell it.
             let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
@@ -392,6 +392,9 @@ impl Driver {
                 };
                 self.shared.stage.send_replace(stage);
                 self.tell(PeerEvent::Connected);
+                if let Some(handle) = self.handle.upgrade() {
+                    handle.compare_schemas();
+                }
             }
             Event::Draining => self.tell_draining(),
             // Events of later versions of the protocol crate.

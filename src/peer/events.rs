@@ -15,7 +15,10 @@ use tokio::sync::{
 use tokio_util::sync::ReusableBoxFuture;
 use wawo_protocol::ConnectionError;
 
-use crate::peer::{Stage, WeakPeer};
+use crate::{
+    descriptor::ServiceDescriptor,
+    peer::{Stage, WeakPeer},
+};
 
 /// Something that happened to a peer.
 #[derive(Debug, Clone)]
@@ -33,6 +36,10 @@ pub enum PeerEvent {
     Blocked(WeakPeer),
     /// It does again.
     Writable(WeakPeer),
+    /// The peer announced a service that this side calls, by another schema: calls may fail, and
+    /// none is refused for it. Told once for each service of a connection, when the first stub of
+    /// it is made, or when the hello comes.
+    SchemaDiffers(WeakPeer, &'static ServiceDescriptor),
     /// A listener could not accept a connection; it goes on, after a pause if need be.
     AcceptFailed(Arc<io::Error>),
     /// This listener was slow, and so many events were thrown away.
@@ -145,7 +152,8 @@ impl PeerEvent {
             | Self::NotConnected(peer, _)
             | Self::Draining(peer)
             | Self::Blocked(peer)
-            | Self::Writable(peer) => Some(peer),
+            | Self::Writable(peer)
+            | Self::SchemaDiffers(peer, _) => Some(peer),
             Self::AcceptFailed(_) | Self::Missed(_) => None,
         }
     }

@@ -20,7 +20,8 @@ use wawo_protocol::{
 use crate::{
     body::{Body, Piece},
     depth,
-    panic::{Catch, catch},
+    descriptor::MethodIds,
+    panic::{Catch, Part, catch},
     peer::{
         Handle,
         driver::Driver,
@@ -52,6 +53,8 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 struct Running {
     serial: u64,
+    /// The method that is called, for the log.
+    ids: MethodIds,
     handler: Option<AbortHandle>,
     requests: Option<Arc<Inbox>>,
     /// Requests of which no more come: what is read of them is still counted.
@@ -72,7 +75,7 @@ impl Drop for Running {
 }
 
 impl Incoming {
-    fn begin(&mut self, call: CallId) -> &mut Running {
+    fn begin(&mut self, call: CallId, ids: MethodIds) -> &mut Running {
         self.serial += 1;
         let index = call.index();
         if index >= self.running.len() {
@@ -80,6 +83,7 @@ impl Incoming {
         }
         self.running[index].insert(Running {
             serial: self.serial,
+            ids,
             handler: None,
             requests: None,
             finished: None,
@@ -122,23 +126,31 @@ impl Driver {
             return;
         };
         let (call, cost, deadline) = (called.call, called.cost, called.deadline);
+        let ids = MethodIds {
+            service: called.service,
+            method: called.method,
+        };
         let request = match self.request(called, handle) {
             Ok(request) => request,
-            Err(status) => return self.refuse(call, cost, &status),
+            Err(status) => return self.refuse(call, cost, ids, &status),
         };
         let service = &mut self.service;
-        let polled = catch(|| {
+        let polled = catch(Part::Service, || {
             let mut reply = service.call(request);
             // A budget is for tasks that could do something else; this is one piece of work.
             let first = pin!(unconstrained(&mut reply)).poll(cx);
             (first, reply)
         });
         match (call, polled) {
-            (Some(call), Err(status)) => self.end_call(call, &status),
-            (Some(call), Ok((Poll::Ready(result), _))) => self.reply(call, result),
-            (Some(call), Ok((Poll::Pending, reply))) => self.spawn(call, reply),
-            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(reply, cost, deadline),
-            (None, _) => self.connection.one_way_served(cost),
+            (Some(call), Err(status)) => self.end_call(call, ids, &status),
+            (Some(call), Ok((Poll::Ready(result), _))) => self.reply(call, ids, result),
+            (Some(call), Ok((Poll::Pending, reply))) => self.spawn(call, ids, reply),
+            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(ids, reply, cost, deadline),
+            (None, Ok((Poll::Ready(Ok(_)), _))) => self.connection.one_way_served(cost),
+            (None, Err(status) | Ok((Poll::Ready(Err(status)), _))) => {
+                self.shared.log(ids, &status);
+                self.connection.one_way_served(cost);
+            }
         }
     }
 
@@ -151,11 +163,15 @@ impl Driver {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
             (Some(call), message, _) => {
+                let ids = MethodIds {
+                    service: called.service,
+                    method: called.method,
+                };
                 let requests = Inbox::new(call, self.credit);
                 if let Some(message) = message {
                     requests.push(Piece::One(message));
                 }
-                self.incoming.begin(call).requests = Some(requests.clone());
+                self.incoming.begin(call, ids).requests = Some(requests.clone());
                 Body::Many(requests.reader(handle.clone()))
             }
         };
@@ -170,20 +186,21 @@ impl Driver {
     }
 
     /// Answers a call that no handler sees.
-    fn refuse(&mut self, call: Option<CallId>, cost: u64, status: &Status) {
+    fn refuse(&mut self, call: Option<CallId>, cost: u64, ids: MethodIds, status: &Status) {
         match call {
-            Some(call) => self.end_call(call, status),
+            Some(call) => self.end_call(call, ids, status),
             None => {
-                tracing::debug!(%status, "a one-way message was refused");
+                let (method, peer) = (self.shared.names.name(ids), &self.shared);
+                tracing::debug!(%method, %peer, %status, "a one-way message was refused");
                 self.connection.one_way_served(cost);
             }
         }
     }
 
-    fn spawn(&mut self, call: CallId, reply: ReplyFuture) {
+    fn spawn(&mut self, call: CallId, ids: MethodIds, reply: ReplyFuture) {
         let running = match self.incoming.running(call) {
             Some(running) => running,
-            None => self.incoming.begin(call),
+            None => self.incoming.begin(call, ids),
         };
         let handled = Handled {
             call,
@@ -197,24 +214,34 @@ impl Driver {
         running.handler = Some(task.abort_handle());
     }
 
-    fn spawn_one_way(&mut self, reply: ReplyFuture, cost: u64, deadline: Option<Instant>) {
+    fn spawn_one_way(
+        &mut self,
+        ids: MethodIds,
+        reply: ReplyFuture,
+        cost: u64,
+        deadline: Option<Instant>,
+    ) {
         self.incoming.notes += 1;
         let shared = self.shared.clone();
-        let served = move || shared.mailbox.push_end(Command::Served(cost));
-        // A panic was logged; there is nobody to be told of a status.
+        let served = move |result| {
+            // There is nobody to be told of a status.
+            if let Err(status) = result {
+                shared.log(ids, &status);
+            }
+            shared.mailbox.push_end(Command::Served(cost));
+        };
         let Some(deadline) = deadline else {
             let notes = &mut self.incoming.endless_notes;
             while notes.try_join_next().is_some() {}
             notes.spawn(async move {
-                let _ = Catch(reply).await;
-                served();
+                served(Catch(reply).await);
             });
             return;
         };
         // It runs to its end even if the connection does not: its sender has no part in it.
         tokio::spawn(async move {
-            let _ = timeout_at(deadline.into(), Catch(reply)).await;
-            served();
+            let ended = timeout_at(deadline.into(), Catch(reply)).await;
+            served(ended.unwrap_or_else(|_| Err(too_late())));
         });
     }
 
@@ -226,13 +253,15 @@ impl Driver {
 
     /// A handler that was spawned has ended.
     pub(crate) fn answer(&mut self, handled: Handled, result: Result<Response>) {
-        let running = self.incoming.running(handled.call);
-        if running.is_some_and(|running| running.serial == handled.serial) {
-            self.reply(handled.call, result);
+        if let Some(running) = self.incoming.running(handled.call)
+            && running.serial == handled.serial
+        {
+            let ids = running.ids;
+            self.reply(handled.call, ids, result);
         }
     }
 
-    fn reply(&mut self, call: CallId, result: Result<Response>) {
+    fn reply(&mut self, call: CallId, ids: MethodIds, result: Result<Response>) {
         match result.map(Response::into_parts) {
             Ok((metadata, Body::One(message))) => {
                 self.incoming.remove(call);
@@ -245,17 +274,17 @@ impl Driver {
                 }
                 let running = match self.incoming.running(call) {
                     Some(running) => running,
-                    None => self.incoming.begin(call),
+                    None => self.incoming.begin(call, ids),
                 };
                 running.handler = None;
                 running.replies = Some(Sending::new(call, replies, self.shared.clone()));
             }
-            Err(status) => self.end_call(call, &status),
+            Err(status) => self.end_call(call, ids, &status),
         }
     }
 
-    fn end_call(&mut self, call: CallId, status: &Status) {
-        status.log();
+    fn end_call(&mut self, call: CallId, ids: MethodIds, status: &Status) {
+        self.shared.log(ids, status);
         self.incoming.remove(call);
         self.connection.end(End {
             call,
@@ -394,7 +423,12 @@ impl Driver {
                 };
                 self.connection.end(end);
             }
-            Err(status) => self.end_call(call, &status),
+            Err(status) => {
+                if let Some(running) = self.incoming.running(call) {
+                    let ids = running.ids;
+                    self.end_call(call, ids, &status);
+                }
+            }
         }
     }
 
@@ -420,4 +454,9 @@ impl Driver {
     fn is_ours(&self, call: CallId) -> bool {
         call.side() == self.shared.side
     }
+}
+
+/// A one-way message was handled for too long; what is left of it was dropped.
+fn too_late() -> Status {
+    Status::deadline_exceeded("the deadline passed before the message was handled")
 }

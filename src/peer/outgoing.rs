@@ -12,6 +12,7 @@ use wawo_protocol::{
 use crate::{
     body::{Body, Piece, Streaming},
     depth,
+    descriptor::MethodIds,
     peer::{
         Shared,
         driver::Driver,
@@ -208,14 +209,15 @@ impl Driver {
         let (service, method) = (request.service(), request.method());
         let (call, _) = new_call(request);
         if let Err(reason) = self.connection.send_one_way(now, call) {
-            unsent(service, method, &reason);
+            unsent(&self.shared, service, method, &reason);
         }
     }
 
     pub(crate) fn send_notes(&mut self, now: Instant, notes: Notes) {
+        let shared = &self.shared;
         self.connection
             .send_notes(now, notes, |service, method, reason| {
-                unsent(service, method, &reason);
+                unsent(shared, service, method, &reason);
             });
     }
 
@@ -294,8 +296,10 @@ impl Driver {
 }
 
 /// Nobody waits for the outcome of a one-way call, but it should be seen.
-fn unsent(service: ServiceId, method: MethodId, reason: &NotStarted) {
-    tracing::warn!(%service, %method, %reason, "a one-way message was not sent");
+#[cold]
+fn unsent(shared: &Shared, service: ServiceId, method: MethodId, reason: &NotStarted) {
+    let method = shared.schemas.name(MethodIds { service, method });
+    tracing::warn!(%method, peer = %shared, %reason, "a one-way message was not sent");
 }
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {

@@ -16,7 +16,7 @@ use wawo_protocol::{CallId, packet::Run};
 
 use crate::{
     body::{Items, Piece, RUN_BYTES, Streaming},
-    panic::caught_run,
+    panic::{Part, caught_run},
     peer::{Handle, Shared, mailbox::Command},
     status::{Result, Status},
 };
@@ -199,11 +199,23 @@ impl Reader {
             return Poll::Ready(take(self).map(Ok));
         }
         if state.is_ended {
-            let end = state.end.take();
-            return Poll::Ready(end.and_then(Result::err).map(Err));
+            let failure = state.end.take().and_then(Result::err);
+            return Poll::Ready(failure.map(|status| Err(self.failed(status))));
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+impl Reader {
+    /// A stream of replies says where the call went.
+    #[cold]
+    fn failed(&self, status: Status) -> Status {
+        let shared = self.peer.shared();
+        match self.inbox.call.side() == shared.side {
+            true => status.carried_by(Some(shared.clone())),
+            false => status,
+        }
     }
 }
 
@@ -350,10 +362,14 @@ impl Drop for Outbox {
 /// call is over. A stream that panics fails.
 pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
     let mut run = Run::new(outbox.call());
+    let part = match outbox.call().side() == outbox.shared.side {
+        true => Part::Requests,
+        false => Part::Replies,
+    };
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
         let polled = poll_fn(|cx| {
-            let polled = caught_run(&mut messages, cx, &mut run);
+            let polled = caught_run(part, &mut messages, cx, &mut run);
             // What is ready goes, whether more is or not.
             match polled.is_pending() && run.messages() == 0 {
                 true => Poll::Pending,

@@ -68,14 +68,31 @@ async fn an_unknown_packet_kind_is_named() {
 
 #[tokio::test]
 async fn another_protocol_is_named_by_how_it_begins() {
-    let text = r#"not a wawo connection: it begins with "GET / HT", not with "WAWO/1\r\n""#;
-    // What is quoted was escaped once by the text and once for display.
+    let text = r#"not a wawo connection: it begins with "GET / HT", not with "WAWO/1\r\n"; the peer takes this side for an HTTP server"#;
     refused(b"GET / HTTP/1.1\r\n\r\n", 1, text).await;
 }
 
 #[tokio::test]
+async fn a_client_of_tls_at_a_plain_port_is_told_by_its_first_bytes() {
+    let text = r#"it begins with "\x16\x03\x01\x00\xf4\x01\x00\x00", not with "WAWO/1\r\n"; the peer begins with TLS, which this side does not speak here: connect without TLS, or serve TLS at this address"#;
+    let text = format!("not a wawo connection: {text}");
+    refused(b"\x16\x03\x01\0\xf4\x01\0\0\xf0\x03\x03", 1, &text).await;
+}
+
+#[tokio::test]
+async fn a_plain_client_at_a_port_of_tls_is_told_by_the_alert() {
+    let (here, mut there) = tokio::io::duplex(1024);
+    // Unexpected message, as a server of TLS answers to a preface.
+    let alert = b"\x15\x03\x03\0\x02\x02\x0a";
+    there.write_all(alert).await.unwrap();
+    let error = Peer::builder("").connect_over(here).await.unwrap_err();
+    let hint = "; this is an alert of TLS, so the peer speaks TLS: connect with TLS";
+    assert!(error.to_string().ends_with(hint), "{error}");
+}
+
+#[tokio::test]
 async fn a_later_version_is_named() {
-    let text = r#"wawo version "WAWO/2\\r\\n" is not spoken here; this side speaks version 1"#;
+    let text = r#"wawo version "WAWO/2\r\n" is not spoken here; this side speaks version 1"#;
     refused(b"WAWO/2\r\n", 3, text).await;
 }
 

@@ -1,7 +1,7 @@
 //! Handlers of methods that run to completion: a call that is cancelled does not end them.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{self, Waker},
     time::Duration,
 };
@@ -13,7 +13,6 @@ use tokio::{
     time::Instant,
 };
 use tower::Service;
-use tracing::{Event, Metadata, Subscriber, field, span};
 use wawo::{
     Body, Code, Context, InProcess, Peer, ReplyFuture, Request, Result, Server, ServerBuilder,
     Status, Streaming,
@@ -21,7 +20,10 @@ use wawo::{
 
 pub(crate) use self::schema::ledger_service::method::{BOOK, LOOK};
 use self::schema::{Entry, Ledger, LedgerClient, LedgerServer};
-use crate::support::{EchoClient, EchoServer, Parrot, message};
+use crate::{
+    logged::Log,
+    support::{EchoClient, EchoServer, Parrot, message},
+};
 
 #[allow(
     missing_docs,
@@ -266,33 +268,31 @@ async fn its_requests_fail_when_the_call_is_cancelled() {
 #[tokio::test]
 async fn a_stream_of_replies_that_comes_too_late_is_not_read() {
     let (_ends, ledger, books) = connected().await;
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let (log, _guard) = Log::begin();
     let call = tokio::spawn(ledger.list(entry("")));
     books.until(|counts| counts.begun == 1).await;
     call.abort();
     books.finish_one().await;
-    assert_eq!(log.count("a handler panicked"), 0);
+    assert_eq!(log.lines("the handler panicked").len(), 0);
 }
 
 #[tokio::test]
 async fn a_failure_after_the_call_stays_in_the_handler_and_is_logged() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let (log, _guard) = Log::begin();
     let (_ends, ledger, books) = connected().await;
     for (text, dropped, logged) in [
-        ("fail", 1, "a call failed"),
-        ("panic", 2, "a handler panicked"),
+        ("fail", 1, "ERROR a call failed method=tests.completion.Ledger/Book peer=peer "),
+        ("panic", 2, "Internal: the handler panicked: "),
     ] {
         let call = tokio::spawn(ledger.book(entry(text)));
         books.until(|counts| counts.begun == dropped).await;
         call.abort();
         books.until(|counts| counts.cancelled == dropped).await;
-        assert_eq!(log.count(logged), 0);
+        assert_eq!(log.lines(logged).len(), 0);
         books.release.notify_one();
         books.until(|counts| counts.dropped == dropped).await;
         tokio::task::yield_now().await;
-        assert_eq!(log.count(logged), 1, "{log:?}");
+        assert_eq!(log.lines(logged).len(), 1, "{log:?}");
     }
     assert_eq!(books.counts().ended, 0);
     let again = tokio::spawn(ledger.book(entry("")));
@@ -302,13 +302,12 @@ async fn a_failure_after_the_call_stays_in_the_handler_and_is_logged() {
 
 #[tokio::test]
 async fn a_handler_that_panics_before_is_not_run_on() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.clone());
+    let (log, _guard) = Log::begin();
     let (ledger, books) = in_process();
     let status = ledger.book(entry("panic at once")).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
     tokio::task::yield_now().await;
-    assert_eq!(log.count("a handler panicked"), 1, "{log:?}");
+    assert_eq!(log.lines("the handler panicked").len(), 1, "{log:?}");
     assert_eq!(books.counts().dropped, 1);
 }
 
@@ -394,41 +393,4 @@ fn it_ends_with_the_runtime() {
     runtime.block_on(books.until(|counts| counts.begun == 1));
     drop(runtime);
     assert_eq!((books.counts().ended, books.counts().dropped), (0, 1));
-}
-
-/// The texts of what was logged.
-#[derive(Debug, Default, Clone)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn count(&self, text: &str) -> usize {
-        let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| *line == text).count()
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("wawo") && *metadata.level() == tracing::Level::ERROR
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut |field: &field::Field, value: &dyn std::fmt::Debug| {
-            if field.name() == "message" {
-                self.0.lock().unwrap().push(format!("{value:?}"));
-            }
-        });
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod announced;
 mod arrows;
 mod bad_bytes;
 mod blocked;
@@ -14,6 +15,7 @@ mod crowd;
 mod deadlines;
 mod dispatch;
 mod drain;
+mod errors;
 mod events;
 mod faults;
 mod flush;
@@ -23,9 +25,12 @@ mod gathering;
 mod in_process;
 mod large;
 mod layers;
+mod logged;
+mod logs;
 mod mixed;
 mod peers;
 mod schemas;
+mod statuses;
 mod storm;
 mod streams;
 mod support;

@@ -1,25 +1,17 @@
 //! Why a schema cannot be compiled.
 
-use std::{fmt, io, path::PathBuf};
+use std::{error::Error as StdError, fmt, io, path::PathBuf};
 
 /// Why a schema cannot be compiled. Where a position is known, the text begins with
 /// `file:line:column`.
 ///
 /// A build script that returns an error prints it by `Debug`; so `Debug` and `Display` print the
-/// same here.
-#[derive(thiserror::Error)]
+/// same here. Both end with the cause, and [`source`](StdError::source) goes on behind that.
 #[non_exhaustive]
 pub enum Error {
     /// No file was given.
-    #[error("there is nothing to compile: no `.proto` file is given")]
     NothingToCompile,
     /// A file does not exist.
-    #[error(
-        "the file `{}` does not exist, neither in the current folder{} nor in the include paths {}",
-        .file.display(),
-        .current.as_ref().map_or_else(String::new, |folder| format!(" `{}`", folder.display())),
-        list(.includes)
-    )]
     NotFound {
         /// The file as it was given.
         file: PathBuf,
@@ -29,12 +21,6 @@ pub enum Error {
         includes: Vec<PathBuf>,
     },
     /// A file exists, but gets no name from an include path.
-    #[error(
-        "the file `{}` is below none of the include paths {}; add its folder to them, and write \
-         both as relative or both as absolute paths",
-        .file.display(),
-        list(.includes)
-    )]
     NotIncluded {
         /// The file as it was given.
         file: PathBuf,
@@ -42,16 +28,10 @@ pub enum Error {
         includes: Vec<PathBuf>,
     },
     /// A folder to look in does not exist.
-    #[error("the include path `{}` is not a folder", .0.display())]
     Include(PathBuf),
     /// A descriptor set that is none.
-    #[error("the descriptor set cannot be read: {0}")]
-    DescriptorSet(Box<dyn std::error::Error + Send + Sync>),
+    DescriptorSet(Box<dyn StdError + Send + Sync>),
     /// Something in a schema that cannot be read, or that cannot be served.
-    #[error(
-        "{position}: {problem}{}",
-        .remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}"))
-    )]
     Schema {
         /// `file:line:column`, as far as it is known.
         position: String,
@@ -61,14 +41,71 @@ pub enum Error {
         remedy: Option<String>,
     },
     /// prost-build cannot generate code, for the schema or with the settings.
-    #[error("prost-build cannot generate the code: {0}")]
     Prost(String),
     /// `OUT_DIR` is not set, and no folder was given.
-    #[error("OUT_DIR is not set: call this from a build script, or set a folder by `out_dir`")]
     OutDir,
     /// A file could not be written.
-    #[error("cannot write the generated code: {0}")]
     Write(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingToCompile => {
+                f.write_str("there is nothing to compile: no `.proto` file is given")
+            }
+            Self::NotFound {
+                file,
+                current,
+                includes,
+            } => {
+                let (file, includes) = (file.display(), list(includes));
+                let current = current.as_ref();
+                let current =
+                    current.map_or_else(String::new, |folder| format!(" `{}`", folder.display()));
+                write!(
+                    f,
+                    "the file `{file}` does not exist, neither in the current folder{current} nor \
+                     in the include paths {includes}"
+                )
+            }
+            Self::NotIncluded { file, includes } => write!(
+                f,
+                "the file `{}` is below none of the include paths {}; add its folder to them, and \
+                 write both as relative or both as absolute paths",
+                file.display(),
+                list(includes)
+            ),
+            Self::Include(path) => {
+                write!(f, "the include path `{}` is not a folder", path.display())
+            }
+            Self::DescriptorSet(error) => write!(f, "the descriptor set cannot be read: {error}"),
+            Self::Schema {
+                position,
+                problem,
+                remedy,
+            } => {
+                write!(f, "{position}: {problem}")?;
+                remedy.iter().try_for_each(|remedy| write!(f, "; {remedy}"))
+            }
+            Self::Prost(text) => write!(f, "prost-build cannot generate the code: {text}"),
+            Self::OutDir => f.write_str(
+                "OUT_DIR is not set: call this from a build script, or set a folder by `out_dir`",
+            ),
+            Self::Write(error) => write!(f, "cannot write the generated code: {error}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    /// What caused the cause, which `Display` tells.
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::DescriptorSet(error) => error.source(),
+            Self::Write(error) => error.source(),
+            _ => None,
+        }
+    }
 }
 
 impl Error {

@@ -1,6 +1,7 @@
 //! The state of one connection: packets and time in, bytes and events out.
 
 mod event;
+mod fit;
 mod incoming;
 mod keep_alive;
 mod landing;

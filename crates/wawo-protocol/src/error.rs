@@ -1,21 +1,21 @@
 //! What ends a connection.
 
-use std::sync::Arc;
+mod foreign;
+
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use thiserror::Error;
 
 use crate::{code::CloseCode, config::ConfigError, id::CallId, metadata::MetadataError};
 
 /// Why a connection is over, and by whose doing. Clonable, so that every call that it ends can
-/// carry it.
-#[derive(Debug, Clone, Error)]
+/// carry it. `Display` ends with the cause, and [`source`](StdError::source) goes on behind that.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The other side broke a rule or a limit; we closed the connection.
-    #[error("the peer broke the protocol: {0}")]
     PeerMisbehaved(PeerMisbehaved),
     /// The other side closed the connection and said why.
-    #[error("the peer closed the connection ({code}){}{text}", if text.is_empty() { "" } else { ": " })]
     ClosedByPeer {
         /// Its reason.
         code: CloseCode,
@@ -23,19 +23,14 @@ pub enum ConnectionError {
         text: String,
     },
     /// We closed the connection.
-    #[error("the connection was closed on this side")]
     ClosedHere,
     /// No hello came in time.
-    #[error("no hello from the peer within {0:?} (handshake_timeout)")]
     HandshakeTimedOut(std::time::Duration),
     /// A ping was not answered in time: the other side, or the way to it, is dead.
-    #[error("no answer to a ping within {0:?} (keep_alive_timeout)")]
     KeepAliveTimedOut(std::time::Duration),
     /// A packet began, and did not become whole in time.
-    #[error("a packet was not complete within {0:?} (packet_timeout)")]
     PacketTimedOut(std::time::Duration),
     /// The other side does not read what is written.
-    #[error("the peer does not read: {waiting} bytes wait for {timeout:?} (write_timeout)")]
     SlowReader {
         /// How much waited.
         waiting: usize,
@@ -43,8 +38,45 @@ pub enum ConnectionError {
         timeout: std::time::Duration,
     },
     /// The bytes stopped: end of file without a close packet, or an I/O error.
-    #[error("the connection was lost: {0}")]
     Lost(Arc<std::io::Error>),
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerMisbehaved(fault) => write!(f, "the peer broke the protocol: {fault}"),
+            Self::ClosedByPeer { code, text } => {
+                let colon = if text.is_empty() { "" } else { ": " };
+                write!(f, "the peer closed the connection ({code}){colon}{text}")
+            }
+            Self::ClosedHere => f.write_str("the connection was closed on this side"),
+            Self::HandshakeTimedOut(timeout) => {
+                write!(f, "no hello from the peer within {timeout:?} (handshake_timeout)")
+            }
+            Self::KeepAliveTimedOut(timeout) => {
+                write!(f, "no answer to a ping within {timeout:?} (keep_alive_timeout)")
+            }
+            Self::PacketTimedOut(timeout) => {
+                write!(f, "a packet was not complete within {timeout:?} (packet_timeout)")
+            }
+            Self::SlowReader { waiting, timeout } => write!(
+                f,
+                "the peer does not read: {waiting} bytes wait for {timeout:?} (write_timeout)"
+            ),
+            Self::Lost(error) => write!(f, "the connection was lost: {error}"),
+        }
+    }
+}
+
+impl StdError for ConnectionError {
+    /// What caused the cause, which `Display` tells.
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::PeerMisbehaved(fault) => fault.source(),
+            Self::Lost(error) => error.source(),
+            _ => None,
+        }
+    }
 }
 
 impl ConnectionError {
@@ -66,11 +98,15 @@ impl ConnectionError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
-    /// What came first is not a wawo preface.
-    #[error("not a wawo connection: it begins with {0:?}, not with \"WAWO/1\\r\\n\"")]
+    /// What came first is not a wawo preface: the first bytes, escaped. The text names the protocol
+    /// that they are of, if it is TLS, HTTP or SSH.
+    #[error(
+        "not a wawo connection: it begins with \"{0}\", not with \"WAWO/1\\r\\n\"{hint}",
+        hint = foreign::hint(.0)
+    )]
     NotWawo(String),
     /// A wawo preface of a version that we do not know.
-    #[error("wawo version {0:?} is not spoken here; this side speaks version 1")]
+    #[error("wawo version \"{0}\" is not spoken here; this side speaks version 1")]
     Version(String),
     /// A packet over the announced limit.
     #[error(

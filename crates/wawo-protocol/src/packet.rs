@@ -13,6 +13,7 @@
 //! | 10 | [`Cancel`](Packet::Cancel) | the reply is no longer wanted | caller |
 //! | 11 | [`Credit`](Packet::Credit) | so many bytes more may be sent | both |
 
+mod cut;
 mod decode;
 mod encode;
 mod head;
@@ -24,7 +25,10 @@ use bytes::Bytes;
 pub(crate) use crate::packet::decode::{
     ChunkHead, PlainCall, partial_chunk, plain_call, plain_message, plain_reply,
 };
-pub(crate) use crate::packet::encode::{BodyFlags, CallHead, cut, put_call, put_chunk, put_reply};
+pub(crate) use crate::packet::{
+    cut::mark,
+    encode::{BodyFlags, CallHead, put_call, put_chunk, put_reply},
+};
 pub use crate::packet::{
     decode::{PREFACE, decode, decode_preface, missing},
     head::HEAD_BYTES,

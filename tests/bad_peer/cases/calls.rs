@@ -396,6 +396,9 @@ fn credit_of_one(of: &str) -> Vec<u8> {
     .build()
 }
 
+/// The methods of the service that is served.
+const METHODS: &str = "Say, Act, Note, Repeat, Join, Talk";
+
 /// Calls that are all right, of what is not there.
 fn dispatch() -> Vec<Case> {
     let to = |service: u32, method: u32| {
@@ -404,11 +407,11 @@ fn dispatch() -> Vec<Case> {
     };
     let mut cases = Vec::new();
     for service in [0, 8, u32::MAX] {
-        let text = format!("no service with id {service} is served here");
+        let text = format!("no service with id {service} is served here; served: tests.echo.Echo");
         cases.push(case(text.clone(), Open, to(service, SAY), ended(12, text)));
     }
     for method in [0, 99, u32::MAX] {
-        let text = format!("`tests.echo.Echo` has no method with id {method}");
+        let text = format!("`tests.echo.Echo` has no method with id {method}; it has {METHODS}");
         cases.push(case(
             text.clone(),
             Open,

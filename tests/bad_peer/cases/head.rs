@@ -70,25 +70,36 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn prefaces() -> Vec<Case> {
-    let not_wawo = |begins: &str| {
+    let hinted = |begins: &str, hint: &str| {
         violation(format!(
-            "not a wawo connection: it begins with {begins:?}, not with \"WAWO/1\\r\\n\""
+            "not a wawo connection: it begins with \"{begins}\", not with \"WAWO/1\\r\\n\"{hint}"
         ))
     };
+    let not_wawo = |begins: &str| hinted(begins, "");
     let version = |begins: &str| {
         let text =
-            format!("wawo version {begins:?} is not spoken here; this side speaks version 1");
+            format!("wawo version \"{begins}\" is not spoken here; this side speaks version 1");
         Outcome::Close(3, text)
     };
     let cases: [(&str, &[u8], Outcome); 12] = [
         ("a single wrong byte", b"X", not_wawo("X")),
         ("a line feed", b"\n", not_wawo(r"\n")),
-        ("http/1.1", b"GET / HTTP/1.1\r\n\r\n", not_wawo("GET / HT")),
-        ("http/2", b"PRI * HTTP/2.0\r\n\r\n", not_wawo("PRI * HT")),
+        (
+            "http/1.1",
+            b"GET / HTTP/1.1\r\n\r\n", hinted("GET / HT", "; the peer takes this side for an HTTP server"),
+        ),
+        (
+            "http/2",
+            b"PRI * HTTP/2.0\r\n\r\n", hinted("PRI * HT", "; the peer speaks HTTP/2, as gRPC does"),
+        ),
         (
             "tls",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
-            not_wawo(r"\x16\x03\x01\x02\x00\x01\x00\x01"),
+            hinted(
+                r"\x16\x03\x01\x02\x00\x01\x00\x01",
+                "; the peer begins with TLS, which this side does not speak here: connect without \
+                 TLS, or serve TLS at this address",
+            ),
         ),
         ("zeros", &[0; 64], not_wawo(&r"\x00".repeat(8))),
         ("ones", &[0xff; 64], not_wawo(&r"\xff".repeat(8))),

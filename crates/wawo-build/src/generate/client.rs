@@ -20,7 +20,7 @@ pub(crate) fn client(service: &View<'_>) -> String {
          }}\n\
          impl<A> {name}Client<A> {{\n\
          /// A stub over what carries its calls.\n\
-         pub fn new(over: &impl codegen::Calls<Ability = A>) -> Self {{ Self(codegen::Calls::handle(over), codegen::PhantomData) }}\n\
+         pub fn new(over: &impl codegen::Calls<Ability = A>) -> Self {{ Self(codegen::start(over, &SERVICE), codegen::PhantomData) }}\n\
          {methods}\
          }}\n"
     )

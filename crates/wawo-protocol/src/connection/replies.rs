@@ -1,17 +1,12 @@
 //! What this side answers to the calls of the other side.
 
-use bytes::Bytes;
-
 use crate::{
     call::{Next, Sending},
     code::Code,
-    connection::{
-        Connection, Event,
-        starting::{check_metadata, metadata_bytes},
-    },
+    connection::{Connection, Event, fit::fit, starting::metadata_bytes},
     id::CallId,
     metadata::Metadata,
-    packet::{End, Packet, cut, put_chunk, put_reply},
+    packet::{End, Packet, put_chunk, put_reply},
     payload::Payload,
     time::after,
 };
@@ -83,7 +78,7 @@ impl<T> Connection<T> {
     /// call is over.
     pub fn end(&mut self, mut end: End) {
         let id = end.call;
-        self.fit(&mut end);
+        fit(&mut end, &self.peer, |metadata| self.chunk_room(metadata));
         match self.their_sending(id).filter(|sending| !sending.is_idle()) {
             Some(sending) => {
                 sending.finish(end);
@@ -110,23 +105,6 @@ impl<T> Connection<T> {
             sending.fail(end);
         }
         self.queued_theirs(id, true);
-    }
-
-    /// Cuts an end to the limits of the other side: a status must always arrive.
-    fn fit(&self, end: &mut End) {
-        const MAX_TEXT_BYTES: usize = 4096;
-        if check_metadata(&end.metadata, &self.peer).is_err() {
-            end.metadata = Metadata::new();
-        }
-        // The least packet has room for any text; metadata may take that away.
-        if self.chunk_room(metadata_bytes(&end.metadata)) < MAX_TEXT_BYTES {
-            end.metadata = Metadata::new();
-        }
-        end.text.truncate(cut(&end.text, MAX_TEXT_BYTES).len());
-        let room = self.chunk_room(metadata_bytes(&end.metadata));
-        if end.text.len() + end.details.len() > room {
-            end.details = Bytes::new();
-        }
     }
 
     pub(crate) fn their_sending(&mut self, id: CallId) -> Option<&mut Sending> {

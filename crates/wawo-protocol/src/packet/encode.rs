@@ -9,12 +9,16 @@ use crate::{
     output::Output,
     packet::{
         CreditOf, End, Packet,
+        cut::{cut, marked},
         head::{
             CONTINUES, END, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, REFUSED, REPLIES, TIMEOUT,
         },
     },
     payload::Payload,
 };
+
+/// The longest text of a close packet, with its mark: a reason in a few sentences.
+const MAX_CLOSE_TEXT_BYTES: usize = 1024;
 
 /// What the flags say of the message bytes in a packet.
 #[derive(Debug, Clone, Copy, Default)]
@@ -142,7 +146,7 @@ impl Packet {
             Self::Pong(data) => put_number(out.tail(), Kind::Pong, *data),
             Self::Drain { accepted } => put_number(out.tail(), Kind::Drain, *accepted),
             Self::Close { code, text } => {
-                let text = cut(text, 1024);
+                let text = marked(text, MAX_CLOSE_TEXT_BYTES);
                 let tail = out.tail();
                 put_head(tail, text.len(), Kind::Close, 0, code.to_wire(), None);
                 tail.put_slice(text.as_bytes());
@@ -285,13 +289,4 @@ fn body(chunk: &super::Chunk, continues: bool) -> (Payload, BodyFlags) {
         continues,
     };
     (chunk.bytes.clone().into(), flags)
-}
-
-/// The longest start of `text` that has at most `max` bytes and ends between characters.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
-    if text.len() <= max {
-        return text;
-    }
-    let end = (0..=max).rev().find(|&end| text.is_char_boundary(end));
-    &text[..end.unwrap_or(0)]
 }

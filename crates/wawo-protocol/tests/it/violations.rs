@@ -297,12 +297,14 @@ fn another_protocol_is_refused_at_its_first_byte_that_differs() {
     let expected = "not with \"WAWO/1\\r\\n\"";
     let not_wawo =
         |begins: &str| format!("not a wawo connection: it begins with {begins}, {expected}");
-    let version = r#"wawo version "WAWO/2\\r\\n" is not spoken here; this side speaks version 1"#;
+    let version = r#"wawo version "WAWO/2\r\n" is not spoken here; this side speaks version 1"#;
     let cases: [(&[u8], String, CloseCode); 4] = [
         (b"G", not_wawo(r#""G""#), CloseCode::ProtocolViolation),
         (
             b"\x16\x03",
-            not_wawo(r#""\\x16\\x03""#),
+            not_wawo(r#""\x16\x03""#)
+                + "; the peer begins with TLS, which this side does not speak here: connect \
+                   without TLS, or serve TLS at this address",
             CloseCode::ProtocolViolation,
         ),
         (b"WAX", not_wawo(r#""WAX""#), CloseCode::ProtocolViolation),

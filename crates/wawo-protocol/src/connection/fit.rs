@@ -1,0 +1,123 @@
+//! A status must always arrive, so what does not fit is cut off; and never in silence, so its text
+//! says what is missing.
+
+use bytes::Bytes;
+
+use crate::{
+    config::Limits,
+    connection::starting::{check_metadata, metadata_bytes},
+    metadata::Metadata,
+    packet::{End, mark},
+};
+
+/// The longest text of a status, with its mark: the least packet has room for it.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// Cuts an end to the limits of the other side. `room` is what a packet has room for, besides
+/// metadata of a length.
+pub(crate) fn fit(end: &mut End, limits: &Limits, room: impl Fn(usize) -> usize) {
+    let room_beside = |metadata: &Metadata| room(metadata_bytes(metadata));
+    let mut lost = Vec::new();
+    let metadata = &end.metadata;
+    if check_metadata(metadata, limits).is_err() || room_beside(metadata) < MAX_TEXT_BYTES {
+        let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
+        lost.push(format!("{entries} entries of metadata with {bytes} bytes"));
+        end.metadata = Metadata::new();
+    }
+    // The details give way to the text that has to say so, which is no longer than the most.
+    let text = end.text.len().min(MAX_TEXT_BYTES);
+    let needs = match lost.is_empty() {
+        true => text,
+        false => MAX_TEXT_BYTES,
+    };
+    if !end.details.is_empty() && needs + end.details.len() > room_beside(&end.metadata) {
+        lost.push(format!("details with {} bytes", end.details.len()));
+        end.details = Bytes::new();
+    }
+    mark(&mut end.text, &lost, MAX_TEXT_BYTES);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{MAX_TEXT_BYTES, fit};
+    use crate::{
+        code::Code,
+        config::{Limits, MIN_PACKET_BYTES},
+        id::{CallId, Side},
+        metadata::Metadata,
+        packet::End,
+    };
+
+    fn end(text: &str, metadata: Metadata, details: usize) -> End {
+        let mut end = End {
+            call: CallId::new(Side::Connecting, 0),
+            code: Code::NotFound,
+            refused: false,
+            metadata,
+            text: text.to_owned(),
+            details: Bytes::from(vec![0; details]),
+        };
+        let room = |metadata| MIN_PACKET_BYTES as usize - 16 - metadata;
+        fit(&mut end, &Limits::MINIMUM, room);
+        assert!(end.text.len() <= MAX_TEXT_BYTES);
+        end
+    }
+
+    fn entries(count: usize, bytes: usize) -> Metadata {
+        let mut metadata = Metadata::new();
+        for _ in 0..count {
+            metadata.insert("key", "v".repeat(bytes)).unwrap();
+        }
+        metadata
+    }
+
+    #[test]
+    fn a_status_that_fits_is_left_as_it_is() {
+        let longest = "é".repeat(MAX_TEXT_BYTES / 2);
+        for text in ["", "no such room", &*longest] {
+            let end = end(text, entries(64, 100), 1_000);
+            assert_eq!((&*end.text, end.metadata.len()), (text, 64));
+            assert_eq!(end.details.len(), 1_000);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_cut_says_so_and_ends_between_characters() {
+        for more in 1..4 {
+            let text = format!("{}é", "x".repeat(MAX_TEXT_BYTES - 2 + more));
+            let end = end(&text, Metadata::new(), 0);
+            let mark = format!("x… [cut: a text with {} bytes]", text.len());
+            assert!(end.text.ends_with(&mark), "{}", end.text);
+        }
+        for at in 0..3 {
+            let text = format!("{}{}", "x".repeat(at), "€".repeat(MAX_TEXT_BYTES));
+            assert!(end(&text, Metadata::new(), 0).text.contains("€… [cut"));
+        }
+    }
+
+    #[test]
+    fn metadata_and_details_that_are_left_out_are_told_in_the_text() {
+        let many = end("no", entries(65, 1), 0);
+        let text = "no [left out: 65 entries of metadata with 457 bytes]";
+        assert_eq!((&*many.text, many.metadata.len()), (text, 0));
+        let large = end("no", entries(1, 8_190), 10);
+        let text = "no [left out: 1 entries of metadata with 8198 bytes]";
+        assert_eq!((&*large.text, large.details.len()), (text, 10));
+        let details = end("no", entries(1, 1), 70_000);
+        let text = "no [left out: details with 70000 bytes]";
+        assert_eq!((&*details.text, details.metadata.len()), (text, 1));
+        assert!(details.details.is_empty());
+        let all = end(&"x".repeat(9_000), entries(65, 1), 70_000);
+        let mark = "x… [cut: a text with 9000 bytes] \
+                    [left out: 65 entries of metadata with 457 bytes, details with 70000 bytes]";
+        assert!(all.text.ends_with(mark), "{}", all.text);
+    }
+
+    #[test]
+    fn a_mark_that_makes_a_text_too_long_cuts_that_too() {
+        let all = end(&"x".repeat(MAX_TEXT_BYTES), entries(65, 1), 0);
+        assert!(all.text.contains("[cut: a text with 4096 bytes] [left"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Other protocols, told by their first bytes: whoever connects to the wrong port should hear which
+//! one it is.
+
+/// First bytes, escaped as in [`u8::escape_ascii`], and who sends them. At most eight bytes have
+/// come, perhaps fewer.
+const PROTOCOLS: [(&str, &str); 17] = [
+    (
+        r"\x16\x03",
+        "the peer begins with TLS, which this side does not speak here: connect without TLS, or \
+         serve TLS at this address",
+    ),
+    (
+        r"\x15\x03",
+        "this is an alert of TLS, so the peer speaks TLS: connect with TLS",
+    ),
+    ("HTTP/", HTTP_SERVER),
+    ("GET ", HTTP_CLIENT),
+    ("HEAD ", HTTP_CLIENT),
+    ("POST ", HTTP_CLIENT),
+    ("PUT ", HTTP_CLIENT),
+    ("DELETE ", HTTP_CLIENT),
+    ("PATCH ", HTTP_CLIENT),
+    ("OPTIONS ", HTTP_CLIENT),
+    ("CONNECT ", HTTP_CLIENT),
+    ("PRI * ", HTTP_2),
+    // The head of a settings frame, with which a server begins.
+    (r"\x00\x00\x00\x04", HTTP_2),
+    (r"\x00\x00\x06\x04", HTTP_2),
+    (r"\x00\x00\x0c\x04", HTTP_2),
+    (r"\x00\x00\x12\x04", HTTP_2),
+    ("SSH-", "the peer speaks SSH"),
+];
+
+const HTTP_CLIENT: &str = "the peer takes this side for an HTTP server";
+const HTTP_SERVER: &str = "the peer is an HTTP server";
+const HTTP_2: &str = "the peer speaks HTTP/2, as gRPC does";
+
+/// What may be behind the first bytes of a connection, to stand behind them in a text.
+pub(crate) fn hint(begins: &str) -> String {
+    let mut protocols = PROTOCOLS.iter();
+    let found = protocols.find(|(first, _)| begins.starts_with(first));
+    found.map_or_else(String::new, |(_, hint)| format!("; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use crate::packet::decode_preface;
+
+    fn text(first: &[u8]) -> String {
+        decode_preface(&mut BytesMut::from(first))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn other_protocols_are_told_by_their_first_bytes() {
+        let http = b"\0\0\x12\x04\0\0\0\0\0\0\x03";
+        for (first, protocol) in [
+            (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc"[..], "begins with TLS"),
+            (b"\x16\x03", "begins with TLS"),
+            (b"\x15\x03\x03\0\x02\x02\x46", "connect with TLS"),
+            (b"GET / HTTP/1.1\r\n", "for an HTTP server"),
+            (b"POST /x HTTP/1.1\r\n", "for an HTTP server"),
+            (b"HTTP/1.1 400 Bad", "is an HTTP server"),
+            (b"PRI * HTTP/2.0\r\n", "HTTP/2"),
+            (http, "HTTP/2"),
+            (b"SSH-2.0-OpenSSH", "SSH"),
+        ] {
+            let text = text(first);
+            assert!(text.contains(protocol), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_no_protocol_has_are_only_shown_and_escaped_once() {
+        let text = text(b"\x16\x04\n\"");
+        let expected = r#"not a wawo connection: it begins with "\x16\x04\n\"", not with "WAWO/1\r\n""#;
+        assert_eq!(text, expected);
+        // One byte may be the start of anything.
+        assert!(!self::text(b"\x16").contains("TLS"));
+    }
+}

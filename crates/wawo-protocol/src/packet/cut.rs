@@ -1,0 +1,46 @@
+//! Texts that are cut to a limit, and say so.
+
+/// Cuts a text to `max` bytes, and marks that, as all that is lost besides it.
+pub(crate) fn mark(text: &mut String, lost: &[String], max: usize) {
+    let mut lost = lost.join(", ");
+    if !lost.is_empty() {
+        lost = format!(" [left out: {lost}]");
+    }
+    if text.len() + lost.len() > max {
+        let length = text.len();
+        let cut_off = format!("… [cut: a text with {length} bytes]{lost}");
+        text.truncate(cut(text, max - cut_off.len()).len());
+        text.push_str(&cut_off);
+    } else {
+        text.push_str(&lost);
+    }
+}
+
+/// A text of at most `max` bytes, which says if it was longer.
+pub(crate) fn marked(text: &str, max: usize) -> String {
+    let mut text = text.to_owned();
+    mark(&mut text, &[], max);
+    text
+}
+
+/// The longest start of `text` that has at most `max` bytes and ends between characters.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let end = (0..=max).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::marked;
+
+    #[test]
+    fn a_reason_to_close_says_that_it_was_cut() {
+        assert_eq!(marked("gone", 1024), "gone");
+        let text = marked(&"x".repeat(2_000), 1024);
+        assert!(text.ends_with("x… [cut: a text with 2000 bytes]"));
+        assert_eq!(text.len(), 1024);
+    }
+}

@@ -1,0 +1,308 @@
+//! The services that the other side announced in its hello, beside those that stubs of this side
+//! call. They explain why a call failed, and refuse none: services come and go, and schemas grow.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Buf, Bytes};
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+
+use crate::{
+    descriptor::{
+        MethodDescriptor, MethodIds, MethodName, MethodNames, ServiceDescriptor, list,
+    },
+    peer::{Handle, PeerEvent, Shared, WeakPeer},
+    status::Carrier,
+    wire::ServiceEntry,
+};
+
+/// The services that stubs over a connection call.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas(Mutex<Vec<&'static ServiceDescriptor>>);
+
+/// Of more services than this, a connection does not compare the schemas. It bounds what a program
+/// with many services keeps for each connection.
+const MAX_EXPECTED: usize = 64;
+
+/// Of more services than this in a table, the rest is not read: some 300 fit with names.
+const MAX_ENTRIES: usize = 1024;
+
+impl Schemas {
+    /// Remembers a service. `false` if it was there already, or there are too many.
+    fn add(&self, service: &'static ServiceDescriptor) -> bool {
+        let mut services = self.lock();
+        let is_new = services.iter().all(|other| other.id() != service.id());
+        let has_room = services.len() < MAX_EXPECTED;
+        if is_new && has_room {
+            services.push(service);
+        }
+        is_new && has_room
+    }
+
+    /// The name of a method that this side calls, for the log.
+    pub(super) fn name(&self, ids: MethodIds) -> MethodName {
+        MethodNames::new(self.lock().iter().copied()).name(ids)
+    }
+
+    fn of_method(&self, method: &MethodDescriptor) -> Option<&'static ServiceDescriptor> {
+        let services = self.lock();
+        let found = services.iter().find(|other| other.id() == method.service());
+        found.copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<&'static ServiceDescriptor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    /// A stub of this side calls a service. It is compared now, or when the hello comes.
+    pub(super) fn expect_schema(self: &Arc<Self>, service: &'static ServiceDescriptor) {
+        let hello = self.shared.hello.get();
+        let is_silent = hello.is_some_and(|hello| hello.services.is_empty());
+        if !is_silent && self.shared.schemas.add(service) && hello.is_some() {
+            self.compare(service);
+        }
+    }
+
+    /// The hello has come. A stub that is made meanwhile may compare its service once more.
+    pub(super) fn compare_schemas(self: &Arc<Self>) {
+        let services = self.shared.schemas.lock().clone();
+        services.into_iter().for_each(|service| self.compare(service));
+    }
+
+    /// Tells of a service that the other side has by another schema.
+    fn compare(self: &Arc<Self>, service: &'static ServiceDescriptor) {
+        let announced = self.shared.announced();
+        let Some(entry) = announced.iter().find(|entry| differs(entry, service)) else {
+            return;
+        };
+        tracing::warn!(
+            service = service.name(),
+            peer = %self.shared,
+            here = %Fingerprint(service.fingerprint()),
+            there = %Fingerprint(entry.fingerprint),
+            "the peer announced another schema of a service; calls of it may fail"
+        );
+        let peer = WeakPeer {
+            id: self.shared.id,
+            address: self.shared.address.clone(),
+            handle: Arc::downgrade(self),
+        };
+        let event = || PeerEvent::SchemaDiffers(peer, service);
+        self.shared.teller.tell(event);
+    }
+}
+
+/// Whether this is the service, by another schema. A side may leave fingerprints out.
+fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool {
+    entry.id == service.id().0
+        && entry.fingerprint != 0
+        && entry.fingerprint != service.fingerprint()
+}
+
+impl Shared {
+    /// What the other side announced; nothing before its hello.
+    fn announced(&self) -> Vec<ServiceEntry> {
+        let table = self.hello.get().map(|hello| hello.services.clone());
+        let (entries, fault) = read_table(table.unwrap_or_default());
+        if let Some(error) = fault {
+            tracing::debug!(peer = %self, %error, "the table of services in a hello is broken");
+        }
+        entries
+    }
+}
+
+impl Carrier for Shared {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn address(&self) -> Option<&crate::transport::Address> {
+        self.address.as_ref()
+    }
+
+    fn explain(&self, method: &'static MethodDescriptor, said: &str) -> Option<String> {
+        self.hello.get()?;
+        let own = self.schemas.of_method(method);
+        explain(method, own, &self.announced(), said)
+    }
+}
+
+/// Why a call of the method may have failed, by what the other side announced. `own` is the
+/// service as this side knows it.
+fn explain(
+    method: &MethodDescriptor,
+    own: Option<&ServiceDescriptor>,
+    announced: &[ServiceEntry],
+    said: &str,
+) -> Option<String> {
+    let name = method.path().rsplit_once('/').map_or("", |(name, _)| name);
+    let id = method.service().0;
+    match announced.iter().find(|entry| entry.id == id) {
+        Some(entry) if entry.name != name => Some(format!(
+            "the peer announced the service {id} as `{}`, not as `{name}`",
+            entry.name
+        )),
+        Some(entry) if own.is_some_and(|own| differs(entry, own)) => {
+            Some(format!("the peer announced another schema of `{name}`"))
+        }
+        Some(_) => None,
+        None => Some(not_announced(name, id, announced, said)),
+    }
+}
+
+fn not_announced(name: &str, id: u32, announced: &[ServiceEntry], said: &str) -> String {
+    if let Some(entry) = announced.iter().find(|entry| entry.name == name) {
+        let other = entry.id;
+        return format!("the peer announced `{name}` with the id {other}, this side calls {id}");
+    }
+    let names = list(announced.iter().map(|entry| entry.name.as_str()));
+    match said.contains(&names) {
+        true => format!("the peer did not announce `{name}`"),
+        false => format!("the peer did not announce `{name}`; it announced {names}"),
+    }
+}
+
+/// The entries of a table, up to the first that is broken.
+fn read_table(mut table: Bytes) -> (Vec<ServiceEntry>, Option<DecodeError>) {
+    let mut entries = Vec::new();
+    while !table.is_empty() && entries.len() < MAX_ENTRIES {
+        match read_entry(&mut table) {
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => {}
+            Err(error) => return (entries, Some(error)),
+        }
+    }
+    (entries, None)
+}
+
+/// The next field, if it is an entry.
+fn read_entry(table: &mut Bytes) -> Result<Option<ServiceEntry>, DecodeError> {
+    let (tag, wire_type) = decode_key(table)?;
+    if (tag, wire_type) != (1, WireType::LengthDelimited) {
+        skip_field(wire_type, tag, table, DecodeContext::default())?;
+        return Ok(None);
+    }
+    // One that is longer than the rest of the table is broken, which decoding finds.
+    let length = usize::try_from(decode_varint(table)?).unwrap_or(usize::MAX);
+    let entry = table.split_to(length.min(table.remaining()));
+    match entry.len() == length {
+        true => ServiceEntry::decode(entry).map(Some),
+        false => ServiceEntry::decode(CUT_OFF).map(Some),
+    }
+}
+
+/// A message that ends within a field.
+const CUT_OFF: &[u8] = &[0x08];
+
+/// A fingerprint as it is compared by people.
+struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use prost::Message;
+
+    use super::{MAX_ENTRIES, MAX_EXPECTED, Schemas, explain, read_table};
+    use crate::{
+        descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
+        wire::{ServiceEntry, ServiceTable},
+    };
+
+    static JOIN: MethodDescriptor =
+        MethodDescriptor::new("chat.Chat/Join", 7, 1, Shape::Unary, Idempotency::Unknown);
+    static CHAT: ServiceDescriptor = ServiceDescriptor::new("chat.Chat", 7, 1, &[&JOIN]);
+
+    fn entry(id: u32, name: &str, fingerprint: u64) -> ServiceEntry {
+        ServiceEntry {
+            id,
+            name: name.to_owned(),
+            fingerprint,
+        }
+    }
+
+    fn explained(announced: &[ServiceEntry], said: &str) -> Option<String> {
+        explain(&JOIN, Some(&CHAT), announced, said)
+    }
+
+    #[test]
+    fn what_was_announced_explains_why_a_call_failed() {
+        for (announced, text) in [
+            (vec![], "did not announce `chat.Chat`; it announced nothing"),
+            (
+                vec![entry(8, "a.B", 1)],
+                "did not announce `chat.Chat`; it announced a.B",
+            ),
+            (
+                vec![entry(8, "chat.Chat", 1)],
+                "announced `chat.Chat` with the id 8, this side calls 7",
+            ),
+            (
+                vec![entry(7, "a.B", 1)],
+                "announced the service 7 as `a.B`, not as `chat.Chat`",
+            ),
+            (
+                vec![entry(7, "chat.Chat", 2)],
+                "announced another schema of `chat.Chat`",
+            ),
+        ] {
+            let explained = explained(&announced, "").unwrap();
+            assert_eq!(explained, format!("the peer {text}"));
+        }
+        for same in [entry(7, "chat.Chat", 1), entry(7, "chat.Chat", 0)] {
+            assert_eq!(explained(&[same], ""), None);
+        }
+    }
+
+    #[test]
+    fn names_that_the_peer_said_are_not_said_again_and_only_ten_are() {
+        let all: Vec<_> = (0..22).map(|at| entry(100 + at, "a.B", 1)).collect();
+        let text = explained(&all, "").unwrap();
+        assert!(text.ends_with("a.B, a.B and 12 more"), "{text}");
+        let text = explained(&all[..1], "no service with id 7; served: a.B").unwrap();
+        assert_eq!(text, "the peer did not announce `chat.Chat`");
+    }
+
+    #[test]
+    fn a_table_is_read_up_to_where_it_is_broken_and_up_to_a_limit() {
+        let table = |services: Vec<ServiceEntry>| ServiceTable { services }.encode_to_vec();
+        let good = table(vec![entry(7, "chat.Chat", 1), entry(8, "a.B", 2)]);
+        let (entries, fault) = read_table(good.clone().into());
+        assert_eq!((entries.len(), fault.is_none()), (2, true));
+        for end in 1..good.len() {
+            let (entries, _) = read_table(Bytes::copy_from_slice(&good[..end]));
+            assert!(entries.len() < 2, "{end}");
+        }
+        let (_, fault) = read_table(Bytes::copy_from_slice(&good[..good.len() - 1]));
+        assert!(fault.is_some());
+        // Fields of later versions.
+        let later = [&good[..], &[0x10, 5]].concat();
+        assert_eq!(read_table(later.into()).0.len(), 2);
+        let many = table(vec![ServiceEntry::default(); MAX_ENTRIES + 1]);
+        assert_eq!(read_table(many.into()).0.len(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn a_service_is_remembered_once_and_not_beyond_a_limit() {
+        let schemas = Schemas::default();
+        assert!(schemas.add(&CHAT));
+        assert!(!schemas.add(&CHAT));
+        for id in 100..200 {
+            let service = ServiceDescriptor::new("other", id, 1, &[]);
+            schemas.add(Box::leak(Box::new(service)));
+        }
+        assert_eq!(schemas.lock().len(), MAX_EXPECTED);
+    }
+}

@@ -1,0 +1,43 @@
+//! A status in the log: what failed, of which method, for which peer.
+
+use std::{error::Error, fmt, io};
+
+use wawo_protocol::Code;
+
+use crate::{causes::Causes, status::Status};
+
+impl Status {
+    /// Writes down a status whose source the other side does not hear of. `method` and `peer` say
+    /// which call ended with it.
+    ///
+    /// A fault of this side is an error, and a failure of the system, such as a disk that is full,
+    /// at least a warning; else it is the caller's business.
+    #[cold]
+    pub(crate) fn log(&self, method: &dyn fmt::Display, peer: &dyn fmt::Display) {
+        if self.0.source.is_none() {
+            return;
+        }
+        let status = Causes(self);
+        match self.0.code {
+            Code::Internal | Code::Unknown | Code::DataLoss => {
+                tracing::error!(%method, %peer, %status, "a call failed");
+            }
+            _ if self.is_of_the_system() => {
+                tracing::warn!(%method, %peer, %status, "a call failed");
+            }
+            _ => tracing::debug!(%method, %peer, %status, "a call failed"),
+        }
+    }
+
+    /// Whether an error of the operating system is among the causes.
+    fn is_of_the_system(&self) -> bool {
+        let mut next = self.cause().map(|cause| cause as &(dyn Error + 'static));
+        while let Some(error) = next {
+            if error.is::<io::Error>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+}

@@ -1,0 +1,164 @@
+//! Which call a status ended, and where that went: on the side that made the call.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use wawo_protocol::Code;
+
+use crate::{descriptor::MethodDescriptor, status::Status, transport::Address};
+
+/// The call that ended with a status. Empty in a status that a handler made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Site {
+    method: Option<&'static MethodDescriptor>,
+    place: Place,
+}
+
+/// Where a call went.
+#[derive(Debug, Clone, Default)]
+enum Place {
+    #[default]
+    Unknown,
+    Process,
+    Address(Address),
+    /// A peer without an address, by its number.
+    Peer(u64),
+    /// A connection, until the status reaches a call, which may ask it for an explanation.
+    Carrier(Arc<dyn Carrier>),
+}
+
+/// A connection, as far as a status tells of it.
+pub(crate) trait Carrier: fmt::Debug + Send + Sync {
+    /// The number of the peer.
+    fn id(&self) -> u64;
+
+    /// The address of the peer.
+    fn address(&self) -> Option<&Address>;
+
+    /// Why the peer may have refused a call of this method, as far as its hello tells. `said` is
+    /// the text of its status, which the explanation does not repeat.
+    fn explain(&self, method: &'static MethodDescriptor, said: &str) -> Option<String>;
+}
+
+impl Site {
+    fn address(&self) -> Option<&Address> {
+        match &self.place {
+            Place::Address(address) => Some(address),
+            Place::Carrier(carrier) => carrier.address(),
+            Place::Unknown | Place::Process | Place::Peer(_) => None,
+        }
+    }
+}
+
+/// Empty, or what stands before the status, with the colon.
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.method, &self.place) {
+            (None, Place::Unknown | Place::Process) => return Ok(()),
+            (None, place) => write!(f, "a call{place}")?,
+            (Some(method), place) => write!(f, "{method}{place}")?,
+        }
+        f.write_str(": ")
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Process => f.write_str(" in this process"),
+            Self::Address(address) => write!(f, " at {address}"),
+            Self::Peer(id) => write!(f, " at peer {id}"),
+            Self::Carrier(carrier) => match carrier.address() {
+                Some(address) => write!(f, " at {address}"),
+                None => write!(f, " at peer {}", carrier.id()),
+            },
+        }
+    }
+}
+
+/// Why a peer may have refused a call, as far as this side can tell.
+#[derive(Debug)]
+struct Explanation(String);
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Explanation {}
+
+impl Status {
+    /// The method whose call ended with this status; `None` for a status that no call of this side
+    /// returned.
+    pub fn method(&self) -> Option<&'static MethodDescriptor> {
+        self.0.site.method
+    }
+
+    /// The address of the peer whose call ended with this status; `None` for a call in the same
+    /// process, for a peer without an address, and for a status that no call of this side
+    /// returned.
+    pub fn address(&self) -> Option<&Address> {
+        self.0.site.address()
+    }
+
+    /// The call went over a connection.
+    #[cold]
+    pub(crate) fn carried_by(mut self, carrier: Option<Arc<dyn Carrier>>) -> Self {
+        if let Some(carrier) = carrier {
+            self.0.site.place = Place::Carrier(carrier);
+        }
+        self
+    }
+
+    /// The call was not sent, and would have gone there.
+    #[cold]
+    pub(crate) fn at(mut self, address: Option<&Address>) -> Self {
+        if let Some(address) = address {
+            self.0.site.place = Place::Address(address.clone());
+        }
+        self
+    }
+
+    /// The call was one in this process.
+    #[cold]
+    pub(crate) fn in_process(mut self) -> Self {
+        self.0.site.place = Place::Process;
+        self
+    }
+
+    /// Ends a call of this method. `carrier` is what carried it, if the status does not know.
+    #[cold]
+    pub(crate) fn of_call(
+        mut self,
+        method: &'static MethodDescriptor,
+        carrier: Option<Arc<dyn Carrier>>,
+    ) -> Self {
+        let mut fits = matches!(self.0.code, Code::Unimplemented | Code::InvalidArgument);
+        if let (Place::Unknown, Some(carrier)) = (&self.0.site.place, carrier) {
+            // Made on this side, so an internal fault is a reply that cannot be decoded.
+            fits |= self.0.code == Code::Internal;
+            self.0.site.place = Place::Carrier(carrier);
+        }
+        self.0.site.method = Some(method);
+        self.0.is_returned = true;
+        if let Place::Carrier(carrier) = &self.0.site.place {
+            let carrier = carrier.clone();
+            if fits && let Some(text) = carrier.explain(method, &self.0.message) {
+                self.0.source = Some(Arc::new(Explanation(text)));
+            }
+            // A status may be kept for long, and must not keep the connection's state with it.
+            self.0.site.place = match carrier.address() {
+                Some(address) => Place::Address(address.clone()),
+                None => Place::Peer(carrier.id()),
+            };
+        }
+        self
+    }
+
+    /// Tells nothing of the call that it ended: it answers another.
+    pub(crate) fn without_site(mut self) -> Self {
+        self.0.site = Site::default();
+        self
+    }
+}

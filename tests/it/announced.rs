@@ -1,0 +1,173 @@
+//! The services that a peer announced in its hello: they explain why a call fails, and refuse none.
+
+use wawo::{
+    Code, Context, Peer, PeerEvent, Prost, Result, Server, ServiceDescriptor, codegen,
+};
+
+use crate::{
+    logged::Log,
+    support::{
+        Echo, EchoClient, EchoServer, Message, Parrot, client_of, echo_service, message, pair,
+        serve,
+    },
+};
+
+mod other {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unnameable_types,
+        unused_qualifications,
+        clippy::all
+    )]
+    wawo::include_proto!("tests.completion");
+}
+
+/// The service of the tests as another version of its schema has it.
+static LATER: ServiceDescriptor = ServiceDescriptor::new("tests.echo.Echo", 7, 99, &[]);
+
+/// A method that only that version has.
+static SHOUT: wawo::MethodDescriptor = wawo::MethodDescriptor::new(
+    "tests.echo.Echo/Shout",
+    7,
+    70,
+    wawo::Shape::Unary,
+    wawo::Idempotency::Unknown,
+);
+
+async fn call(peer: &Peer, method: &'static wawo::MethodDescriptor) -> Result<Message> {
+    let start = codegen::start(peer, &LATER);
+    codegen::call(&start, method, Prost, message("hi")).await
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_named_with_those_that_are() {
+    let (_running, address, _) = serve("tcp://127.0.0.1:0").await;
+    let peer = Peer::connect(&address).await.unwrap();
+    let ledger = other::LedgerClient::new(&peer);
+    let status = ledger.look(other::Entry::default()).await.unwrap_err();
+    let id = other::ledger_service::SERVICE.id();
+    let text = format!(
+        "tests.completion.Ledger/Look at {address}: Unimplemented: no service with id {id} is \
+         served here; served: tests.echo.Echo: the peer did not announce `tests.completion.Ledger`"
+    );
+    assert_eq!(status.to_string(), text);
+    assert_eq!(status.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_peer_that_serves_nothing_is_known_to_have_announced_nothing() {
+    let mut server = Server::builder().build().unwrap();
+    let peer = client_of(&mut server).await;
+    let status = EchoClient::new(&peer).say(message("")).await.unwrap_err();
+    let text = "Unimplemented: no service with id 7 is served here; served: nothing: \
+                the peer did not announce `tests.echo.Echo`";
+    assert!(status.to_string().ends_with(text), "{status}");
+}
+
+#[tokio::test]
+async fn another_schema_explains_a_method_that_is_not_there_and_refuses_none_that_is() {
+    let pair = pair().await;
+    let status = call(&pair.to_server, &SHOUT).await.unwrap_err();
+    let text = "it has Say, Act, Note, Repeat, Join, Talk: \
+                the peer announced another schema of `tests.echo.Echo`";
+    assert!(status.to_string().ends_with(text), "{status}");
+    let reply = call(&pair.to_server, &echo_service::method::SAY).await;
+    assert_eq!(reply.unwrap().data, "hi");
+}
+
+#[tokio::test]
+async fn another_schema_is_told_once_for_a_connection() {
+    let (log, _guard) = Log::begin();
+    let pair = pair().await;
+    let mut events = pair.to_server.events();
+    for _ in 0..3 {
+        codegen::start(&pair.to_server, &LATER);
+    }
+    // The same schema is nothing to tell of.
+    EchoClient::new(&pair.to_client).say(message("")).await.unwrap();
+    let lines = log.lines("another schema");
+    assert_eq!(lines.len(), 1, "{log:?}");
+    let line = format!(
+        "WARN the peer announced another schema of a service; calls of it may fail \
+         service=\"tests.echo.Echo\" peer=peer {} here=0000000000000063 there=",
+        pair.to_server.id()
+    );
+    assert!(lines[0].starts_with(&line), "{lines:?}");
+    pair.to_server.close("");
+    let mut told = 0;
+    while let Some(event) = events.next().await {
+        if let PeerEvent::SchemaDiffers(peer, service) = event {
+            assert_eq!((peer.id(), service), (pair.to_server.id(), &LATER));
+            told += 1;
+        }
+    }
+    assert_eq!(told, 1);
+}
+
+#[tokio::test]
+async fn a_stub_that_is_made_before_the_hello_is_compared_when_that_comes() {
+    let (log, _guard) = Log::begin();
+    let mut server = Server::builder().build().unwrap();
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let to_client = server.accept_over(there).unwrap();
+    codegen::start(&to_client, &LATER);
+    assert!(log.lines("another schema").is_empty());
+    let client = Peer::builder("").add_service(EchoServer::new(Parrot::default()));
+    let _client = client.connect_over(here).await.unwrap();
+    assert_eq!(log.lines("another schema").len(), 1, "{log:?}");
+}
+
+/// Does not know what it is asked.
+#[derive(Clone)]
+struct Refusing;
+
+impl Echo for Refusing {
+    async fn say(&self, _: Context, _: Message) -> Result<Message> {
+        Err(wawo::Status::invalid_argument("no such field"))
+    }
+
+    async fn act(&self, _: Context, message: Message) -> Result<Message> {
+        Ok(message)
+    }
+
+    async fn note(&self, _: Context, _: Message) {}
+
+    async fn repeat(
+        &self,
+        _: Context,
+        _: crate::support::RepeatRequest,
+    ) -> Result<wawo::Streaming<Message>> {
+        Ok(wawo::Streaming::empty())
+    }
+
+    async fn join(&self, _: Context, _: wawo::Streaming<Message>) -> Result<Message> {
+        Ok(message(""))
+    }
+
+    async fn talk(
+        &self,
+        _: Context,
+        requests: wawo::Streaming<Message>,
+    ) -> Result<wawo::Streaming<Message>> {
+        Ok(requests)
+    }
+}
+
+#[tokio::test]
+async fn another_schema_explains_arguments_and_replies_that_one_side_does_not_understand() {
+    let server = Server::builder().add_service(EchoServer::new(Refusing));
+    let mut server = server.build().unwrap();
+    let peer = client_of(&mut server).await;
+    let explained = "the peer announced another schema of `tests.echo.Echo`";
+    let status = call(&peer, &echo_service::method::SAY).await.unwrap_err();
+    let text = format!("InvalidArgument: no such field: {explained}");
+    assert!(status.to_string().ends_with(&text), "{status}");
+
+    let start = codegen::start(&peer, &LATER);
+    let method = &echo_service::method::ACT;
+    let reply: codegen::Call<bool> = codegen::call(&start, method, Prost, message("hi"));
+    let status = reply.await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.to_string().ends_with(explained), "{status}");
+}

@@ -1,0 +1,233 @@
+//! Every public error ends with its cause, and its source goes on behind that: whoever prints an
+//! error hears why, and whoever prints a chain hears nothing twice.
+
+use std::{error::Error, fmt, fs, io, path::Path, sync::Arc};
+
+use wawo::{Code, ConnectError, ConnectionError, Dispatch, OrStatus, Peer, ServeError, Server, Status};
+
+use crate::support::{EchoServer, Parrot};
+
+/// An error with one cause, neither of which says anything of the other.
+#[derive(Debug)]
+struct Outer(Inner);
+
+#[derive(Debug)]
+struct Inner;
+
+impl fmt::Display for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the disk is gone")
+    }
+}
+
+impl fmt::Display for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("somebody pulled the plug")
+    }
+}
+
+impl Error for Outer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl Error for Inner {}
+
+fn io_error() -> io::Error {
+    io::Error::other(Outer(Inner))
+}
+
+/// All that printers of chains print.
+fn chain(error: &dyn Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        texts.push(error.to_string());
+        next = error.source();
+    }
+    texts
+}
+
+/// Errors with a cause that has a cause.
+fn with_causes() -> Vec<Box<dyn Error>> {
+    let address: wawo::Address = "tcp://127.0.0.1:4000".parse().unwrap();
+    let lost = || ConnectionError::Lost(Arc::new(io_error()));
+    vec![
+        Box::new(lost()),
+        Box::new(ConnectError::Transport {
+            address: address.clone(),
+            source: io_error(),
+        }),
+        Box::new(ConnectError::Hello {
+            address: Some(address.clone()),
+            source: lost(),
+        }),
+        Box::new(ConnectError::Hello {
+            address: None,
+            source: lost(),
+        }),
+        Box::new(ServeError::Bind {
+            address,
+            source: io_error(),
+        }),
+        Box::new(ServeError::Workers(io_error())),
+        Box::new(Status::internal("it failed").with_source(io_error())),
+        Box::new(Status::internal("").with_source(io_error())),
+        Box::new(Status::internal("it failed: the disk is gone").with_source(io_error())),
+        Box::new(Err::<(), _>(lost()).or_status(Code::Aborted, "no").unwrap_err()),
+    ]
+}
+
+#[test]
+fn an_error_ends_with_its_cause_and_its_source_is_what_caused_that() {
+    for error in with_causes() {
+        let texts = chain(&*error);
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].ends_with("the disk is gone"), "{texts:?}");
+        assert_eq!(texts[1], "somebody pulled the plug");
+        assert_eq!(texts[0].matches("the disk is gone").count(), 1, "{texts:?}");
+    }
+}
+
+/// Errors whose cause has none, and those cause names.
+fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
+    let config = || {
+        let mut config = wawo::Config::default();
+        config.max_waiting_calls = 0;
+        config.check().unwrap_err()
+    };
+    let duplicate = || {
+        let mut dispatch = Dispatch::default();
+        dispatch.add(EchoServer::new(Parrot::default())).unwrap();
+        dispatch.add(EchoServer::new(Parrot::default())).unwrap_err()
+    };
+    let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
+    let metadata = || wawo::Metadata::new().insert("Key", "").unwrap_err();
+    vec![
+        (Box::new(config()), "max_waiting_calls"),
+        (Box::new(ConnectError::Config(config())), "max_waiting_calls"),
+        (Box::new(ServeError::Config(config())), "max_waiting_calls"),
+        (Box::new(duplicate()), "same id"),
+        (Box::new(ConnectError::DuplicateService(duplicate())), "same id"),
+        (Box::new(ServeError::DuplicateService(duplicate())), "same id"),
+        (Box::new(address()), "no scheme"),
+        (Box::new(ConnectError::Address(address())), "no scheme"),
+        (Box::new(ServeError::Address(address())), "no scheme"),
+        (Box::new(metadata()), "\"Key\""),
+        (Box::new(Status::from(metadata())), "\"Key\""),
+    ]
+}
+
+#[test]
+fn an_error_that_is_all_there_is_has_no_source() {
+    for (error, cause) in with_a_cause() {
+        let texts = chain(&*error);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert_eq!(texts[0].matches(cause).count(), 1, "{texts:?}");
+    }
+}
+
+#[test]
+fn debug_prints_all_causes_once() {
+    for error in with_causes() {
+        // The parts of a connection's end are worth more to those who debug than its text.
+        if error.is::<ConnectionError>() {
+            continue;
+        }
+        let text = format!("{error:?}");
+        for cause in ["the disk is gone", "somebody pulled the plug"] {
+            assert_eq!(text.matches(cause).count(), 1, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_program_prints_of_a_failed_connect_says_why() {
+    let error = Peer::connect("tcp://127.0.0.1:1").await.unwrap_err();
+    let ConnectError::Transport { source, .. } = &error else {
+        panic!("{error}");
+    };
+    let text = format!("cannot connect to tcp://127.0.0.1:1: {source}");
+    assert_eq!(error.to_string(), text);
+    assert!(error.source().is_none());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let error = Server::builder().bind(&address).await.unwrap_err();
+    let text = format!("cannot listen at {address}: ");
+    assert!(error.to_string().starts_with(&text), "{error}");
+}
+
+/// The public errors that are tried above, or in the crate that they are of. One more has to be
+/// tried too.
+const KNOWN: [&str; 13] = [
+    "AddressError",
+    "ConfigError",
+    "ConnectError",
+    "ConnectionError",
+    "DuplicateService",
+    "Error",
+    "Explanation",
+    "Fault",
+    "MetadataError",
+    "NotStarted",
+    "Panic",
+    "PeerMisbehaved",
+    "ServeError",
+];
+
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, found),
+            false => found.push(fs::read_to_string(&path).unwrap()),
+        }
+    }
+}
+
+/// The code of the workspace's own crates, without tests.
+fn code() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "crates/wawo-protocol/src", "crates/wawo-build/src"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let without_tests = |text: String| text.split("#[cfg(test)]").next().unwrap().to_owned();
+    files.into_iter().map(without_tests).collect()
+}
+
+#[test]
+fn no_error_leaves_its_cause_to_a_source_that_repeats_it() {
+    let mut names = Vec::new();
+    for text in code() {
+        let mut is_transparent = false;
+        let mut derives = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[error(") {
+                is_transparent = line == "#[error(transparent)]";
+            }
+            let is_source = line.contains("#[source]") || line.contains("#[from]");
+            assert!(!is_source || is_transparent, "write `source` by hand: {line}");
+            derives |= line.starts_with("#[derive(") && line.contains("Error");
+            let item = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
+            let item: Vec<_> = item.take(2).collect();
+            if let ["enum" | "struct", name] = item[..]
+                && std::mem::take(&mut derives)
+            {
+                names.push(name.to_owned());
+            }
+            if let Some((_, name)) = line.split_once("Error for ") {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    let word = |name: &String| -> String {
+        name.chars().take_while(|c| c.is_ascii_alphanumeric()).collect()
+    };
+    for name in names.iter().map(word) {
+        let is_known = KNOWN.contains(&&*name) || name == "Status";
+        assert!(is_known, "try the error `{name}` in this file, and add it to KNOWN");
+    }
+    assert!(names.len() > KNOWN.len() / 2);
+}

@@ -1,0 +1,55 @@
+//! What was logged in the current thread.
+
+use std::sync::{Arc, Mutex};
+
+use tracing::{Event, Level, Metadata, Subscriber, field, span, subscriber::DefaultGuard};
+
+/// The lines that the framework logged, each as `LEVEL message field=value field=value`.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Logs what happens in this thread until the guard is dropped.
+    pub(crate) fn begin() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let guard = tracing::subscriber::set_default(log.clone());
+        (log, guard)
+    }
+
+    /// The lines that contain a text.
+    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let found = lines.iter().filter(|line| line.contains(text));
+        found.cloned().collect()
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("wawo") && *metadata.level() <= Level::DEBUG
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let (mut message, mut fields) = (String::new(), String::new());
+        event.record(&mut |field: &field::Field, value: &dyn std::fmt::Debug| {
+            match field.name() {
+                "message" => message = format!("{value:?}"),
+                name => fields += &format!(" {name}={value:?}"),
+            }
+        });
+        let line = format!("{} {message}{fields}", event.metadata().level());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
