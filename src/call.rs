@@ -423,7 +423,12 @@ where
     C: Codec<Q> + Codec<R>,
     Q: 'static,
 {
-    Call::new(to, method, encode_all(method, codec, requests), read_one::<C, R>)
+    Call::new(
+        to,
+        method,
+        encode_all(method, codec, requests),
+        read_one::<C, R>,
+    )
 }
 
 /// A stream of requests, a stream of replies.
@@ -438,7 +443,12 @@ where
     Q: 'static,
     R: Send + 'static,
 {
-    Call::new(to, method, encode_all(method, codec, requests), read_many::<C, R>)
+    Call::new(
+        to,
+        method,
+        encode_all(method, codec, requests),
+        read_many::<C, R>,
+    )
 }
 
 fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Result<R> {
@@ -460,9 +470,8 @@ where
         Body::Many(replies) => {
             let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
                 let decoded = C::default().decode_to(bytes, whole, replies);
-                decoded.map_err(|error| {
-                    undecodable(method, bytes.len(), error).of_call(method, None)
-                })
+                decoded
+                    .map_err(|error| undecodable(method, bytes.len(), error).of_call(method, None))
             };
             Ok(replies.decoded(decode, move |status| status.of_call(method, None)))
         }

@@ -376,7 +376,10 @@ mod tests {
         let here = returned(Status::not_found("").in_process());
         assert_eq!(here.to_string(), "chat.Chat/Join in this process: NotFound");
         // What a handler answers tells nothing of the calls that it made.
-        for answered in [status.clone().answered(), status.clone().forward().answered()] {
+        for answered in [
+            status.clone().answered(),
+            status.clone().forward().answered(),
+        ] {
             assert_eq!((answered.method(), answered.address()), (None, None));
             assert!(!answered.message().contains("Join"), "{answered}");
         }
@@ -388,8 +391,14 @@ mod tests {
     fn what_a_status_prints_says_in_words_whether_it_was_served() {
         let status = Status::unavailable("gone");
         for (delivery, text) in [
-            (Delivery::NotSent, "Unavailable: gone (not served; it is safe to try again)"),
-            (Delivery::Unknown, "Unavailable: gone (unknown whether it was served)"),
+            (
+                Delivery::NotSent,
+                "Unavailable: gone (not served; it is safe to try again)",
+            ),
+            (
+                Delivery::Unknown,
+                "Unavailable: gone (unknown whether it was served)",
+            ),
             (Delivery::Answered, "Unavailable: gone"),
         ] {
             let status = status.clone().with_delivery(delivery);

@@ -8,10 +8,7 @@ use std::{future::Future, pin::Pin, task::Poll};
 use tokio::runtime::Handle;
 
 use crate::{
-    context::Context,
-    descriptor::MethodDescriptor,
-    panic::Catch,
-    response::Response,
+    context::Context, descriptor::MethodDescriptor, panic::Catch, response::Response,
     status::Result,
 };
 

@@ -112,7 +112,8 @@ impl Bridge {
 
     /// Ends the connection, and tells the driver why.
     pub(crate) fn close(&mut self, fault: &Fault) {
-        self.connection.close(fault.close_code(), &fault.to_string());
+        self.connection
+            .close(fault.close_code(), &fault.to_string());
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

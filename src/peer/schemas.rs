@@ -13,9 +13,7 @@ use prost::{
 };
 
 use crate::{
-    descriptor::{
-        MethodDescriptor, MethodIds, MethodName, MethodNames, ServiceDescriptor, list,
-    },
+    descriptor::{MethodDescriptor, MethodIds, MethodName, MethodNames, ServiceDescriptor, list},
     peer::{Handle, PeerEvent, Shared, WeakPeer},
     status::Carrier,
     wire::ServiceEntry,
@@ -73,7 +71,9 @@ impl Handle {
     /// The hello has come. A stub that is made meanwhile may compare its service once more.
     pub(super) fn compare_schemas(self: &Arc<Self>) {
         let services = self.shared.schemas.lock().clone();
-        services.into_iter().for_each(|service| self.compare(service));
+        services
+            .into_iter()
+            .for_each(|service| self.compare(service));
     }
 
     /// Tells of a service that the other side has by another schema.

@@ -1,8 +1,6 @@
 //! The services that a peer announced in its hello: they explain why a call fails, and refuse none.
 
-use wawo::{
-    Code, Context, Peer, PeerEvent, Prost, Result, Server, ServiceDescriptor, codegen,
-};
+use wawo::{Code, Context, Peer, PeerEvent, Prost, Result, Server, ServiceDescriptor, codegen};
 
 use crate::{
     logged::Log,
@@ -85,7 +83,10 @@ async fn another_schema_is_told_once_for_a_connection() {
         codegen::start(&pair.to_server, &LATER);
     }
     // The same schema is nothing to tell of.
-    EchoClient::new(&pair.to_client).say(message("")).await.unwrap();
+    EchoClient::new(&pair.to_client)
+        .say(message(""))
+        .await
+        .unwrap();
     let lines = log.lines("another schema");
     assert_eq!(lines.len(), 1, "{log:?}");
     let line = format!(

@@ -281,7 +281,11 @@ async fn a_failure_after_the_call_stays_in_the_handler_and_is_logged() {
     let (log, _guard) = Log::begin();
     let (_ends, ledger, books) = connected().await;
     for (text, dropped, logged) in [
-        ("fail", 1, "ERROR a call failed method=tests.completion.Ledger/Book peer=peer "),
+        (
+            "fail",
+            1,
+            "ERROR a call failed method=tests.completion.Ledger/Book peer=peer ",
+        ),
         ("panic", 2, "Internal: the handler panicked: "),
     ] {
         let call = tokio::spawn(ledger.book(entry(text)));

@@ -3,7 +3,9 @@
 
 use std::{error::Error, fmt, fs, io, path::Path, sync::Arc};
 
-use wawo::{Code, ConnectError, ConnectionError, Dispatch, OrStatus, Peer, ServeError, Server, Status};
+use wawo::{
+    Code, ConnectError, ConnectionError, Dispatch, OrStatus, Peer, ServeError, Server, Status,
+};
 
 use crate::support::{EchoServer, Parrot};
 
@@ -75,7 +77,11 @@ fn with_causes() -> Vec<Box<dyn Error>> {
         Box::new(Status::internal("it failed").with_source(io_error())),
         Box::new(Status::internal("").with_source(io_error())),
         Box::new(Status::internal("it failed: the disk is gone").with_source(io_error())),
-        Box::new(Err::<(), _>(lost()).or_status(Code::Aborted, "no").unwrap_err()),
+        Box::new(
+            Err::<(), _>(lost())
+                .or_status(Code::Aborted, "no")
+                .unwrap_err(),
+        ),
     ]
 }
 
@@ -100,17 +106,28 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
     let duplicate = || {
         let mut dispatch = Dispatch::default();
         dispatch.add(EchoServer::new(Parrot::default())).unwrap();
-        dispatch.add(EchoServer::new(Parrot::default())).unwrap_err()
+        dispatch
+            .add(EchoServer::new(Parrot::default()))
+            .unwrap_err()
     };
     let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
     let metadata = || wawo::Metadata::new().insert("Key", "").unwrap_err();
     vec![
         (Box::new(config()), "max_waiting_calls"),
-        (Box::new(ConnectError::Config(config())), "max_waiting_calls"),
+        (
+            Box::new(ConnectError::Config(config())),
+            "max_waiting_calls",
+        ),
         (Box::new(ServeError::Config(config())), "max_waiting_calls"),
         (Box::new(duplicate()), "same id"),
-        (Box::new(ConnectError::DuplicateService(duplicate())), "same id"),
-        (Box::new(ServeError::DuplicateService(duplicate())), "same id"),
+        (
+            Box::new(ConnectError::DuplicateService(duplicate())),
+            "same id",
+        ),
+        (
+            Box::new(ServeError::DuplicateService(duplicate())),
+            "same id",
+        ),
         (Box::new(address()), "no scheme"),
         (Box::new(ConnectError::Address(address())), "no scheme"),
         (Box::new(ServeError::Address(address())), "no scheme"),
@@ -208,9 +225,14 @@ fn no_error_leaves_its_cause_to_a_source_that_repeats_it() {
                 is_transparent = line == "#[error(transparent)]";
             }
             let is_source = line.contains("#[source]") || line.contains("#[from]");
-            assert!(!is_source || is_transparent, "write `source` by hand: {line}");
+            assert!(
+                !is_source || is_transparent,
+                "write `source` by hand: {line}"
+            );
             derives |= line.starts_with("#[derive(") && line.contains("Error");
-            let item = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
+            let item = line
+                .split_whitespace()
+                .skip_while(|word| word.starts_with("pub"));
             let item: Vec<_> = item.take(2).collect();
             if let ["enum" | "struct", name] = item[..]
                 && std::mem::take(&mut derives)
@@ -223,11 +245,16 @@ fn no_error_leaves_its_cause_to_a_source_that_repeats_it() {
         }
     }
     let word = |name: &String| -> String {
-        name.chars().take_while(|c| c.is_ascii_alphanumeric()).collect()
+        name.chars()
+            .take_while(|c| c.is_ascii_alphanumeric())
+            .collect()
     };
     for name in names.iter().map(word) {
         let is_known = KNOWN.contains(&&*name) || name == "Status";
-        assert!(is_known, "try the error `{name}` in this file, and add it to KNOWN");
+        assert!(
+            is_known,
+            "try the error `{name}` in this file, and add it to KNOWN"
+        );
     }
     assert!(names.len() > KNOWN.len() / 2);
 }

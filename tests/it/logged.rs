@@ -39,12 +39,12 @@ impl Subscriber for Log {
 
     fn event(&self, event: &Event<'_>) {
         let (mut message, mut fields) = (String::new(), String::new());
-        event.record(&mut |field: &field::Field, value: &dyn std::fmt::Debug| {
-            match field.name() {
+        event.record(
+            &mut |field: &field::Field, value: &dyn std::fmt::Debug| match field.name() {
                 "message" => message = format!("{value:?}"),
                 name => fields += &format!(" {name}={value:?}"),
-            }
-        });
+            },
+        );
         let line = format!("{} {message}{fields}", event.metadata().level());
         self.0.lock().unwrap().push(line);
     }

@@ -74,7 +74,10 @@ async fn a_panic_in_a_stream_of_replies_is_one_of_the_stream_and_logged_once() {
     let (log, _guard) = Log::begin();
     let pair = pair().await;
     let in_process = InProcess::new(EchoServer::new(Parrot::default()));
-    for echo in [EchoClient::new(&pair.to_server), EchoClient::new(&in_process)] {
+    for echo in [
+        EchoClient::new(&pair.to_server),
+        EchoClient::new(&in_process),
+    ] {
         let mut replies = echo.repeat(repeat("panic")).await.unwrap();
         let status = replies.next().await.unwrap().unwrap_err();
         assert_eq!(status.message(), "the stream of replies panicked");
@@ -90,7 +93,10 @@ async fn a_panic_in_a_stream_of_requests_is_the_callers_and_not_the_handlers() {
     let (log, _guard) = Log::begin();
     let pair = pair().await;
     let in_process = InProcess::new(EchoServer::new(Parrot::default()));
-    for echo in [EchoClient::new(&pair.to_server), EchoClient::new(&in_process)] {
+    for echo in [
+        EchoClient::new(&pair.to_server),
+        EchoClient::new(&in_process),
+    ] {
         let requests = stream::poll_fn(|_| -> Poll<Option<Message>> { panic!("mine") });
         let status = echo.join(requests).await.unwrap_err();
         assert!(!status.message().contains("handler"), "{status}");
@@ -151,9 +157,19 @@ async fn an_error_of_the_system_is_logged_with_its_text_and_above_debug() {
         echo.repeat(repeat("")).await.unwrap_err();
         let lines = log.lines("a call failed");
         for (line, level, method, status) in [
-            (0, "WARN", "Say", "status=Unavailable: cannot save: disk full"),
+            (
+                0,
+                "WARN",
+                "Say",
+                "status=Unavailable: cannot save: disk full",
+            ),
             (1, "ERROR", "Act", "status=Internal: cannot load: disk gone"),
-            (2, "DEBUG", "Repeat", "no number: invalid digit found in string"),
+            (
+                2,
+                "DEBUG",
+                "Repeat",
+                "no number: invalid digit found in string",
+            ),
         ] {
             let line = &lines[line];
             assert!(line.starts_with(level), "{line}");
@@ -174,7 +190,10 @@ async fn a_one_way_message_that_is_not_sent_names_its_method() {
     echo.say(message("")).await.unwrap();
     let lines = log.lines("a one-way message was not sent");
     assert_eq!(lines.len(), 1, "{log:?}");
-    assert!(lines[0].contains("method=tests.echo.Echo/Note peer=peer "), "{lines:?}");
+    assert!(
+        lines[0].contains("method=tests.echo.Echo/Note peer=peer "),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

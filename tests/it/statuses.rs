@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use tower::ServiceBuilder;
-use wawo::{
-    Channel, Code, Context, InProcess, Metadata, Peer, Result, Server, Status, Streaming,
-};
+use wawo::{Channel, Code, Context, InProcess, Metadata, Peer, Result, Server, Status, Streaming};
 
 use crate::support::{
     Echo, EchoClient, EchoServer, Message, Parrot, RepeatRequest, client_of, echo_service, message,
@@ -46,7 +44,10 @@ async fn every_way_in_which_a_call_fails_names_it() {
     // Before it is sent, by the caller, at its deadline, by its stream, and by the connection.
     let unsent = echo.act(message("")).timeout(Duration::ZERO).await;
     let text = unsent.unwrap_err().to_string();
-    assert!(text.starts_with("tests.echo.Echo/Act: DeadlineExceeded"), "{text}");
+    assert!(
+        text.starts_with("tests.echo.Echo/Act: DeadlineExceeded"),
+        "{text}"
+    );
     let (call, token) = echo.act(message("wait")).with_token();
     let call = tokio::spawn(async { call.await.unwrap_err() });
     tokio::task::yield_now().await;
@@ -58,10 +59,16 @@ async fn every_way_in_which_a_call_fails_names_it() {
     assert!(text.starts_with(&said("Act", "DeadlineExceeded")), "{text}");
     let mut replies = echo.repeat(request("panic")).await.unwrap();
     let text = replies.next().await.unwrap().unwrap_err().to_string();
-    assert_eq!(text, said("Repeat", "Internal: the stream of replies panicked"));
+    assert_eq!(
+        text,
+        said("Repeat", "Internal: the stream of replies panicked")
+    );
     let large = echo.say(message(vec![0; 5 << 20])).await.unwrap_err();
     let text = large.to_string();
-    assert!(text.starts_with(&said("Say", "ResourceExhausted")), "{text}");
+    assert!(
+        text.starts_with(&said("Say", "ResourceExhausted")),
+        "{text}"
+    );
     pair.to_server.close("");
     pair.to_server.closed().await;
     let text = echo.act(message("")).await.unwrap_err().to_string();
@@ -86,7 +93,10 @@ async fn calls_in_process_and_through_layers_are_named_too() {
     assert_eq!(text, said);
     // No peer said this.
     let text = echo.act(message("wait")).await.unwrap_err().to_string();
-    assert!(text.starts_with("tests.echo.Echo/Act: DeadlineExceeded"), "{text}");
+    assert!(
+        text.starts_with("tests.echo.Echo/Act: DeadlineExceeded"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -96,7 +106,11 @@ async fn the_call_of_a_handler_is_not_told_to_its_caller() {
     for what in ["leak", "forward"] {
         let status = echo.act(message(what)).await.unwrap_err();
         assert!(!status.message().contains("tests.echo"), "{status}");
-        assert_eq!(status.to_string().matches("tests.echo").count(), 1, "{status}");
+        assert_eq!(
+            status.to_string().matches("tests.echo").count(),
+            1,
+            "{status}"
+        );
     }
 }
 

@@ -247,7 +247,9 @@ pub(crate) async fn pair_over(
 /// A client of a server, over memory. The server serves it for as long as it is kept.
 pub(crate) async fn client_of(server: &mut Server) -> Peer {
     let (here, there) = tokio::io::duplex(64 * 1024);
-    server.accept_over(there).expect("the configuration is valid");
+    server
+        .accept_over(there)
+        .expect("the configuration is valid");
     let peer = Peer::builder("").connect_over(here).await;
     peer.expect("the other end is a wawo server")
 }

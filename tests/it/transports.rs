@@ -89,7 +89,8 @@ async fn a_server_that_is_no_wawo_server_is_told_by_its_first_bytes() {
     let error = Peer::builder("").connect_over(here).await.unwrap_err();
     assert!(matches!(error, ConnectError::Hello { .. }));
     let text = error.to_string();
-    let begins = "it begins with \"HTTP/1.1\", not with \"WAWO/1\\r\\n\"; the peer is an HTTP server";
+    let begins =
+        "it begins with \"HTTP/1.1\", not with \"WAWO/1\\r\\n\"; the peer is an HTTP server";
     assert!(text.ends_with(begins), "{text}");
 }
 

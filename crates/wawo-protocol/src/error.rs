@@ -51,13 +51,22 @@ impl fmt::Display for ConnectionError {
             }
             Self::ClosedHere => f.write_str("the connection was closed on this side"),
             Self::HandshakeTimedOut(timeout) => {
-                write!(f, "no hello from the peer within {timeout:?} (handshake_timeout)")
+                write!(
+                    f,
+                    "no hello from the peer within {timeout:?} (handshake_timeout)"
+                )
             }
             Self::KeepAliveTimedOut(timeout) => {
-                write!(f, "no answer to a ping within {timeout:?} (keep_alive_timeout)")
+                write!(
+                    f,
+                    "no answer to a ping within {timeout:?} (keep_alive_timeout)"
+                )
             }
             Self::PacketTimedOut(timeout) => {
-                write!(f, "a packet was not complete within {timeout:?} (packet_timeout)")
+                write!(
+                    f,
+                    "a packet was not complete within {timeout:?} (packet_timeout)"
+                )
             }
             Self::SlowReader { waiting, timeout } => write!(
                 f,

@@ -86,11 +86,13 @@ fn prefaces() -> Vec<Case> {
         ("a line feed", b"\n", not_wawo(r"\n")),
         (
             "http/1.1",
-            b"GET / HTTP/1.1\r\n\r\n", hinted("GET / HT", "; the peer takes this side for an HTTP server"),
+            b"GET / HTTP/1.1\r\n\r\n",
+            hinted("GET / HT", "; the peer takes this side for an HTTP server"),
         ),
         (
             "http/2",
-            b"PRI * HTTP/2.0\r\n\r\n", hinted("PRI * HT", "; the peer speaks HTTP/2, as gRPC does"),
+            b"PRI * HTTP/2.0\r\n\r\n",
+            hinted("PRI * HT", "; the peer speaks HTTP/2, as gRPC does"),
         ),
         (
             "tls",

@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn bytes_that_no_protocol_has_are_only_shown_and_escaped_once() {
         let text = text(b"\x16\x04\n\"");
-        let expected = r#"not a wawo connection: it begins with "\x16\x04\n\"", not with "WAWO/1\r\n""#;
+        let expected =
+            r#"not a wawo connection: it begins with "\x16\x04\n\"", not with "WAWO/1\r\n""#;
         assert_eq!(text, expected);
         // One byte may be the start of anything.
         assert!(!self::text(b"\x16").contains("TLS"));
