@@ -75,7 +75,8 @@ pub enum Delivery {
 }
 
 impl Status {
-    /// A status with a code and a text that the other side may read.
+    /// A status with a code and a text that the other side may read. A text of more than 4,096
+    /// bytes is cut to that on the wire, and ends with a mark, `[cut: a text with 9000 bytes]`.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Fault {
             code,
@@ -100,7 +101,8 @@ impl Status {
     }
 
     /// Adds a detail: the encoded bytes of a protobuf message, and the URL of its type. Details
-    /// that do not fit beside the message into one packet are left out on the wire.
+    /// that do not fit beside the message into one packet are left out on the wire; the message
+    /// that arrives ends with a mark then, `[left out: details with 70000 bytes]`.
     #[must_use = "returns the status with the detail"]
     pub fn with_detail(mut self, type_url: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.0.details.push(Detail {
@@ -115,7 +117,8 @@ impl Status {
         &self.0.details
     }
 
-    /// Adds metadata, which arrives with the status.
+    /// Adds metadata, which arrives with the status. Metadata over a limit of the other side is
+    /// left out on the wire, all of it; the message that arrives says so, as for details.
     ///
     /// # Errors
     ///

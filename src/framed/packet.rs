@@ -66,7 +66,7 @@ pub enum PacketKind {
     Failure {
         /// How; never [`Code::Ok`].
         code: Code,
-        /// The same in words. Of what comes, 4 KiB are kept.
+        /// The same in words. Of what comes, 4 KiB are kept, with a mark if that is not all.
         text: String,
     },
     /// The sender no longer wants the answer to its call. Nothing answers it; an answer that was

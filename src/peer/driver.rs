@@ -243,7 +243,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Err(lost(error)),
+                Poll::Ready(Err(error)) => return Err(self.lost_early(error)),
             };
             self.connection.output().advance(written);
             self.needs_flush = true;
@@ -301,11 +301,29 @@ impl Driver {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => {
                 let text = "it ended without a close packet";
-                Err(lost(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
+                Err(self.lost_early(error))
             }
             Poll::Ready(Ok(_)) => Ok(true),
-            Poll::Ready(Err(error)) => Err(lost(error)),
+            Poll::Ready(Err(error)) => Err(self.lost_early(error)),
         }
+    }
+
+    /// A peer that goes before its hello did perhaps not understand ours.
+    #[cold]
+    fn lost_early(&self, error: io::Error) -> ConnectionError {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let has_gone = matches!(
+            error.kind(),
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
+        );
+        if self.shared.hello.get().is_some() || !has_gone {
+            return lost(error);
+        }
+        let text = format!(
+            "{error}, before the hello of the peer, which may speak another protocol, or TLS"
+        );
+        lost(io::Error::new(error.kind(), text))
     }
 
     fn handle_events(

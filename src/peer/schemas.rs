@@ -34,7 +34,8 @@ impl Schemas {
     /// Remembers a service. `false` if it was there already, or there are too many.
     fn add(&self, service: &'static ServiceDescriptor) -> bool {
         let mut services = self.lock();
-        let is_new = services.iter().all(|other| other.id() != service.id());
+        let key = |service: &ServiceDescriptor| (service.id(), service.fingerprint());
+        let is_new = services.iter().all(|other| key(other) != key(service));
         let has_room = services.len() < MAX_EXPECTED;
         if is_new && has_room {
             services.push(service);

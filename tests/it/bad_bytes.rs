@@ -91,6 +91,16 @@ async fn a_plain_client_at_a_port_of_tls_is_told_by_the_alert() {
 }
 
 #[tokio::test]
+async fn a_peer_that_goes_before_its_hello_may_speak_another_protocol() {
+    let (here, there) = tokio::io::duplex(1024);
+    drop(there);
+    let error = Peer::builder("").connect_over(here).await.unwrap_err();
+    let text = "before the hello of the peer, which may speak another protocol, or TLS";
+    assert!(error.to_string().ends_with(text), "{error}");
+    assert!(matches!(error, wawo::ConnectError::Hello { .. }));
+}
+
+#[tokio::test]
 async fn a_later_version_is_named() {
     let text = r#"wawo version "WAWO/2\r\n" is not spoken here; this side speaks version 1"#;
     refused(b"WAWO/2\r\n", 3, text).await;

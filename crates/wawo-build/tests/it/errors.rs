@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wawo_build::Builder;
+use wawo_build::{Builder, Error};
 
 use crate::schema::Schema;
 
@@ -386,4 +386,35 @@ fn nowhere_to_write() {
         error.to_string(),
         "OUT_DIR is not set: call this from a build script, or set a folder by `out_dir`"
     );
+}
+
+/// An error with one cause, neither of which says anything of the other.
+#[derive(Debug)]
+struct Outer(std::fmt::Error);
+
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the disk is gone")
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn an_error_ends_with_its_cause_and_its_source_is_what_caused_that() {
+    let cause = || Outer(std::fmt::Error);
+    for error in [
+        Error::DescriptorSet(Box::new(cause())),
+        Error::Write(std::io::Error::other(cause())),
+    ] {
+        let text = error.to_string();
+        assert!(text.ends_with(": the disk is gone"), "{text}");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), std::fmt::Error.to_string());
+    }
+    assert!(std::error::Error::source(&Error::OutDir).is_none());
 }

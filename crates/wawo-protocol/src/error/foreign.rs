@@ -3,7 +3,7 @@
 
 /// First bytes, escaped as in [`u8::escape_ascii`], and who sends them. At most eight bytes have
 /// come, perhaps fewer.
-const PROTOCOLS: [(&str, &str); 17] = [
+const PROTOCOLS: [(&str, &str); 21] = [
     (
         r"\x16\x03",
         "the peer begins with TLS, which this side does not speak here: connect without TLS, or \
@@ -14,6 +14,11 @@ const PROTOCOLS: [(&str, &str); 17] = [
         "this is an alert of TLS, so the peer speaks TLS: connect with TLS",
     ),
     ("HTTP/", HTTP_SERVER),
+    // Some answer bytes that they do not know with a page, and no head.
+    ("<!DOC", HTTP_SERVER),
+    ("<!doc", HTTP_SERVER),
+    ("<HTML", HTTP_SERVER),
+    ("<html", HTTP_SERVER),
     ("GET ", HTTP_CLIENT),
     ("HEAD ", HTTP_CLIENT),
     ("POST ", HTTP_CLIENT),
@@ -64,6 +69,7 @@ mod tests {
             (b"GET / HTTP/1.1\r\n", "for an HTTP server"),
             (b"POST /x HTTP/1.1\r\n", "for an HTTP server"),
             (b"HTTP/1.1 400 Bad", "is an HTTP server"),
+            (b"<!DOCTYPE HTML>", "is an HTTP server"),
             (b"PRI * HTTP/2.0\r\n", "HTTP/2"),
             (http, "HTTP/2"),
             (b"SSH-2.0-OpenSSH", "SSH"),
