@@ -154,9 +154,22 @@ impl<R> Call<R> {
     }
 
     /// The call is over; a status says which call it was.
+    #[inline]
     fn end<T>(&mut self, result: Result<T>) -> Result<T> {
-        let state = std::mem::replace(&mut self.state, State::Ended);
-        result.map_err(|status| status.of_call(self.method, state.carrier()))
+        match result {
+            Ok(reply) => {
+                self.state = State::Ended;
+                Ok(reply)
+            }
+            Err(status) => Err(self.failed(status)),
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, status: Status) -> Status {
+        let status = status.of_call(self.method, self.state.carrier());
+        self.state = State::Ended;
+        status
     }
 
     fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Response>> {
