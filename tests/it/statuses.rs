@@ -240,7 +240,7 @@ async fn what_a_status_has_no_room_for_is_told_in_its_text() {
         ("text", "é… [cut: a text with 9000 bytes]"),
         (
             "metadata",
-            "no [left out: 1 entries of metadata with 9008 bytes]",
+            "no [left out: 1 entry of metadata with 9008 bytes]",
         ),
         ("details", "no [left out: details with 200016 bytes]"),
     ] {

@@ -21,7 +21,11 @@ pub(crate) fn fit(end: &mut End, limits: &Limits, room: impl Fn(usize) -> usize)
     let metadata = &end.metadata;
     if check_metadata(metadata, limits).is_err() || room_beside(metadata) < MAX_TEXT_BYTES {
         let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
-        lost.push(format!("{entries} entries of metadata with {bytes} bytes"));
+        let entries = match entries {
+            1 => "1 entry".to_owned(),
+            entries => format!("{entries} entries"),
+        };
+        lost.push(format!("{entries} of metadata with {bytes} bytes"));
         end.metadata = Metadata::new();
     }
     // The details give way to the text that has to say so, which is no longer than the most.
@@ -103,7 +107,7 @@ mod tests {
         let text = "no [left out: 65 entries of metadata with 457 bytes]";
         assert_eq!((&*many.text, many.metadata.len()), (text, 0));
         let large = end("no", entries(1, 8_190), 10);
-        let text = "no [left out: 1 entries of metadata with 8198 bytes]";
+        let text = "no [left out: 1 entry of metadata with 8198 bytes]";
         assert_eq!((&*large.text, large.details.len()), (text, 10));
         let details = end("no", entries(1, 1), 70_000);
         let text = "no [left out: details with 70000 bytes]";

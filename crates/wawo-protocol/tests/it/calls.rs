@@ -158,7 +158,7 @@ fn an_end_too_large_for_the_peer_loses_its_details_and_metadata_but_arrives() {
     let ended = pair.client.ended();
     assert_eq!(ended.code, Code::Internal);
     let mark = "ü… [cut: a text with 10000 bytes] \
-                [left out: 65 entries of metadata with 1042 bytes, details with 16384 bytes]";
+                [left out: 65 entries of metadata with 912 bytes, details with 16384 bytes]";
     assert!(ended.text.ends_with(mark), "{}", ended.text);
     assert!((4095..=4096).contains(&ended.text.len()));
     assert!(ended.details.is_empty() && ended.metadata.is_empty());

@@ -586,7 +586,7 @@ fn an_end_fits_into_the_least_packet() {
         details: Bytes::new(),
     });
     pair.run();
-    let mark = " [left out: 1 entries of metadata with 16010 bytes]";
+    let mark = " [left out: 1 entry of metadata with 16010 bytes]";
     assert_eq!(pair.client.ended().text, "x".repeat(1000) + mark);
 }
 
