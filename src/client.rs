@@ -11,7 +11,9 @@ use crate::{
     peer::{self, Peer, Teller},
     serve::{CallService, Serve},
     services::Services,
-    transport::{self, Address, AddressError, Transport},
+    transport::{
+        self, Address, AddressError, Attempts, SocketOptions, SocketOptionsError, Transport,
+    },
 };
 
 /// Connects to a peer, and says what this side serves to it. Made by [`Peer::builder`].
@@ -22,6 +24,7 @@ pub struct PeerBuilder<L = Identity> {
     services: Services<L>,
     config: Config,
     connect_timeout: Duration,
+    socket_options: SocketOptions,
 }
 
 impl Peer {
@@ -32,6 +35,7 @@ impl Peer {
             services: Services::new(),
             config: Config::default(),
             connect_timeout: Duration::from_secs(5),
+            socket_options: SocketOptions::new(),
         }
     }
 
@@ -61,6 +65,7 @@ impl<L> PeerBuilder<L> {
             services: self.services.layer(layer),
             config: self.config,
             connect_timeout: self.connect_timeout,
+            socket_options: self.socket_options,
         }
     }
 
@@ -71,12 +76,24 @@ impl<L> PeerBuilder<L> {
     }
 
     /// How long connecting may take, with the exchange of hellos. Default 5 s.
+    ///
+    /// If the host is a name with several addresses, they are tried one beside the other, the next
+    /// after 250 ms; and a Unix socket whose backlog is full is tried again until then.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
+    /// Sets options of the socket that [`connect`](Self::connect) opens.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.socket_options = options;
+        self
+    }
+
     /// Connects, and waits for the peer's hello.
+    ///
+    /// A host name is looked up, and its addresses are tried in turn of IPv6 and IPv4 (RFC 8305), at
+    /// most 32 of them: the first that connects is taken. `localhost` is `[::1]` and `127.0.0.1`.
     ///
     /// # Errors
     ///
@@ -91,9 +108,11 @@ impl<L> PeerBuilder<L> {
         L: Layer<Dispatch, Service: CallService>,
     {
         let address: Address = self.address.parse()?;
+        self.socket_options.check()?;
         let timeout = self.connect_timeout;
+        let mut attempts = Attempts::default();
         let connecting = async {
-            let transport = transport::connect(&address).await;
+            let transport = transport::connect(&address, &self.socket_options, &mut attempts).await;
             let transport = transport.map_err(|source| ConnectError::Transport {
                 address: address.clone(),
                 source,
@@ -102,7 +121,11 @@ impl<L> PeerBuilder<L> {
         };
         match tokio::time::timeout(timeout, connecting).await {
             Ok(result) => result,
-            Err(_) => Err(ConnectError::TimedOut { address, timeout }),
+            Err(_) => Err(ConnectError::TimedOut {
+                address,
+                timeout,
+                attempts: attempts.to_string(),
+            }),
         }
     }
 
@@ -163,6 +186,9 @@ pub enum ConnectError {
         address: Address,
         /// The connect timeout.
         timeout: Duration,
+        /// The addresses that were tried and how each of them failed, if there were several; that the
+        /// backlog is full, of a Unix socket. Else empty.
+        attempts: String,
     },
     /// What answered is not a wawo peer, or refused this one.
     Hello {
@@ -175,6 +201,8 @@ pub enum ConnectError {
     DuplicateService(DuplicateService),
     /// A setting is out of its range.
     Config(ConfigError),
+    /// An option of the socket is out of its range.
+    SocketOptions(SocketOptionsError),
 }
 
 impl fmt::Display for ConnectError {
@@ -184,10 +212,15 @@ impl fmt::Display for ConnectError {
             Self::Transport { address, source } => {
                 write!(f, "cannot connect to {address}: {source}")
             }
-            Self::TimedOut { address, timeout } => {
+            Self::TimedOut {
+                address,
+                timeout,
+                attempts,
+            } => {
+                let separator = if attempts.is_empty() { "" } else { ": " };
                 write!(
                     f,
-                    "{address} did not answer within {timeout:?} (connect_timeout)"
+                    "{address} did not answer within {timeout:?} (connect_timeout){separator}{attempts}"
                 )
             }
             Self::Hello {
@@ -200,6 +233,7 @@ impl fmt::Display for ConnectError {
             } => write!(f, "no connection to the peer: {source}"),
             Self::DuplicateService(error) => error.fmt(f),
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
+            Self::SocketOptions(error) => error.fmt(f),
         }
     }
 }
@@ -213,6 +247,7 @@ impl Error for ConnectError {
             Self::Address(error) => error.source(),
             Self::DuplicateService(error) => error.source(),
             Self::Config(error) => error.source(),
+            Self::SocketOptions(error) => error.source(),
             Self::TimedOut { .. } => None,
         }
     }
@@ -233,6 +268,12 @@ impl From<DuplicateService> for ConnectError {
 impl From<ConfigError> for ConnectError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<SocketOptionsError> for ConnectError {
+    fn from(error: SocketOptionsError) -> Self {
+        Self::SocketOptions(error)
     }
 }
 

@@ -59,7 +59,9 @@ pub use crate::{
     serve::{CallService, Layered, Serve},
     server::{ServeError, Server, ServerBuilder, ServerHandle, shutdown_signal},
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
-    transport::{Address, AddressError, Transport},
+    transport::{
+        Address, AddressError, OpenListener, SocketOptions, SocketOptionsError, Transport,
+    },
 };
 
 /// The well-known types of protobuf, as generated code has them. `Empty` is `()`, and the wrappers,

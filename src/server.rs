@@ -3,6 +3,7 @@
 mod accept;
 mod drain;
 mod handle;
+mod listen;
 mod registry;
 mod workers;
 
@@ -18,9 +19,12 @@ use crate::{
     dispatch::{Dispatch, DuplicateService},
     peer::{self, DrainReport, Peer},
     serve::{BoxService, CallService, Serve},
-    server::workers::{Seat, Workers},
+    server::{
+        listen::Bound,
+        workers::{Seat, Workers},
+    },
     services::Services,
-    transport::{Address, AddressError, Listener, Transport},
+    transport::{Address, AddressError, SocketOptions, SocketOptionsError, Transport},
 };
 
 /// Serves services to all who connect.
@@ -41,6 +45,7 @@ pub struct Server {
     service: BoxService,
     config: Arc<Config>,
     limits: ServerLimits,
+    socket_options: SocketOptions,
     listeners: Vec<Bound>,
     workers: Workers,
     connections: JoinSet<()>,
@@ -56,14 +61,6 @@ struct ServerLimits {
     a_host: usize,
 }
 
-/// A place where a server listens, and what becomes of each transport that is accepted there.
-struct Bound {
-    listener: Listener,
-    wrap: Wrap,
-}
-
-type Wrap = Box<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
-
 /// Puts a [`Server`] together.
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `serve` or `bind`"]
@@ -71,6 +68,7 @@ pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: Config,
     limits: ServerLimits,
+    socket_options: SocketOptions,
     workers: Option<usize>,
 }
 
@@ -85,49 +83,9 @@ impl Server {
                 greeting: 1_000,
                 a_host: usize::MAX,
             },
+            socket_options: SocketOptions::new(),
             workers: None,
         }
-    }
-
-    /// Listens at one more address.
-    ///
-    /// # Errors
-    ///
-    /// If it is not an address, or it is taken.
-    pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
-        self.listen(address, Box::new(|transport| transport)).await
-    }
-
-    /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in
-    /// a [`Framed`](crate::Framed) that speaks a protocol of your own.
-    ///
-    /// `wrap` must not wait for the other side; what it gives back does that when it is read.
-    ///
-    /// # Errors
-    ///
-    /// As [`bind`](Self::bind).
-    pub async fn bind_with<T: Transport>(
-        &mut self,
-        address: &str,
-        wrap: impl Fn(Box<dyn Transport>) -> T + Send + Sync + 'static,
-    ) -> Result<(), ServeError> {
-        let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
-        self.listen(address, Box::new(wrap)).await
-    }
-
-    async fn listen(&mut self, address: &str, wrap: Wrap) -> Result<(), ServeError> {
-        let address: Address = address.parse()?;
-        let listener = Listener::bind(&address).await;
-        let listener = listener.map_err(|source| ServeError::Bind { address, source })?;
-        self.listeners.push(Bound { listener, wrap });
-        Ok(())
-    }
-
-    /// Where the server listens, in the order of `bind`; for a port 0, with the port that was
-    /// chosen.
-    pub fn addresses(&self) -> Vec<Address> {
-        let addresses = self.listeners.iter().map(|bound| bound.listener.address());
-        addresses.filter_map(Result::ok).collect()
     }
 
     /// What others may do with the server while it runs.
@@ -173,12 +131,6 @@ impl Server {
     }
 }
 
-impl fmt::Debug for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.listener.fmt(f)
-    }
-}
-
 /// A driver whose connection ends with its server.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
@@ -201,6 +153,7 @@ impl<L> ServerBuilder<L> {
             services: self.services.layer(layer),
             config: self.config,
             limits: self.limits,
+            socket_options: self.socket_options,
             workers: self.workers,
         }
     }
@@ -230,6 +183,12 @@ impl<L> ServerBuilder<L> {
     /// closed at once. Default: no limit.
     pub fn max_connections_per_host(mut self, max: usize) -> Self {
         self.limits.a_host = max;
+        self
+    }
+
+    /// Sets options of the sockets that the server listens at, and of those that it accepts.
+    pub fn socket_options(mut self, options: SocketOptions) -> Self {
+        self.socket_options = options;
         self
     }
 
@@ -267,6 +226,7 @@ impl<L> ServerBuilder<L> {
         config.services = table;
         config.check()?;
         self.limits.check()?;
+        self.socket_options.check()?;
         if self.workers == Some(0) {
             return Err(ServeError::Zero("workers"));
         }
@@ -277,6 +237,7 @@ impl<L> ServerBuilder<L> {
             service,
             config: Arc::new(config),
             limits: self.limits,
+            socket_options: self.socket_options,
             listeners: Vec::new(),
             workers,
             connections: JoinSet::new(),
@@ -357,10 +318,14 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The socket of [`Server::listen_on`] cannot be listened at.
+    OpenListener(io::Error),
     /// Two services have one id.
     DuplicateService(DuplicateService),
     /// A setting is out of its range.
     Config(ConfigError),
+    /// An option of the sockets is out of its range.
+    SocketOptions(SocketOptionsError),
     /// The workers cannot be started, or are too many.
     Workers(io::Error),
     /// A limit of the server lets nobody in, or nobody would serve.
@@ -375,7 +340,11 @@ impl fmt::Display for ServeError {
             Self::Address(error) => error.fmt(f),
             Self::Bind { address, source } => write!(f, "cannot listen at {address}: {source}"),
             Self::DuplicateService(error) => error.fmt(f),
+            Self::OpenListener(error) => {
+                write!(f, "cannot listen at the socket that was given: {error}")
+            }
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
+            Self::SocketOptions(error) => error.fmt(f),
             Self::Workers(error) => write!(f, "cannot start the workers: {error}"),
             Self::Zero(setting) => write!(f, "{setting} is 0; it must be at least 1"),
             Self::Unbound => f.write_str("the server listens nowhere; call `bind` before `run`"),
@@ -391,7 +360,9 @@ impl Error for ServeError {
             Self::Workers(error) => error.source(),
             Self::Address(error) => error.source(),
             Self::DuplicateService(error) => error.source(),
+            Self::OpenListener(error) => error.source(),
             Self::Config(error) => error.source(),
+            Self::SocketOptions(error) => error.source(),
             Self::Zero(_) | Self::Unbound => None,
         }
     }
@@ -412,6 +383,12 @@ impl From<DuplicateService> for ServeError {
 impl From<ConfigError> for ServeError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<SocketOptionsError> for ServeError {
+    fn from(error: SocketOptionsError) -> Self {
+        Self::SocketOptions(error)
     }
 }
 

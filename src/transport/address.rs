@@ -1,8 +1,16 @@
 //! Addresses, in one syntax for all transports.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+mod host;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use thiserror::Error;
+
+pub(crate) use crate::transport::address::host::HostPort;
 
 /// Where a peer is, or where a server listens.
 ///
@@ -10,7 +18,13 @@ use thiserror::Error;
 /// |---|---|
 /// | `tcp://host:port` | TCP; port 0 lets a server choose a free one |
 /// | `unix:///run/app.sock` | a Unix socket, by path |
+/// | `unix://@name` | an abstract Unix socket, by name; Linux only |
 /// | `mem://name` | within this process, by name |
+///
+/// A host is a name, an IPv4 address such as `127.0.0.1`, or an IPv6 address in brackets such as
+/// `[::1]`. A port is a number from 0 to 65535 without a sign or leading zeros. The path of a socket
+/// has at most 107 bytes on Linux and 103 on macOS and the BSDs; a file whose name begins with `@`
+/// is written `unix://./@name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
@@ -18,13 +32,18 @@ pub enum Address {
     Tcp(String),
     /// The path of a socket.
     Unix(PathBuf),
+    /// The name of an abstract Unix socket, without the `@`.
+    Abstract(String),
     /// A name within this process.
     Memory(String),
 }
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is not an address: {reason}; write tcp://host:port, unix:///path or mem://name")]
+#[error(
+    "`{}` is not an address: {reason}; write tcp://host:port, unix:///path or mem://name",
+    text.escape_debug()
+)]
 #[non_exhaustive]
 pub struct AddressError {
     /// The text.
@@ -37,51 +56,99 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let wrong = |reason| AddressError {
+        parse(text).map_err(|reason| AddressError {
             text: text.to_owned(),
             reason,
-        };
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(wrong("it has no scheme"));
-        };
-        match scheme {
-            "tcp" => match rest.rsplit_once(':') {
-                None => Err(wrong("it has no port")),
-                Some(("", _)) => Err(wrong("it has no host")),
-                Some((_, port)) if port.parse::<u16>().is_err() => {
-                    Err(wrong("its port is not a number from 0 to 65535"))
-                }
-                Some(_) => Ok(Self::Tcp(rest.to_owned())),
-            },
-            "unix" if rest.is_empty() => Err(wrong("it has no path")),
-            "unix" => Ok(Self::Unix(rest.into())),
-            "mem" if rest.is_empty() => Err(wrong("it has no name")),
-            "mem" => Ok(Self::Memory(rest.to_owned())),
-            _ => Err(wrong("its scheme is not known")),
-        }
+        })
     }
 }
+
+/// The address, or what is wrong with the text.
+fn parse(text: &str) -> Result<Address, &'static str> {
+    if text.trim() != text {
+        return Err("it begins or ends with white space");
+    }
+    let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
+    match scheme {
+        "tcp" => HostPort::parse(rest).map(|_| Address::Tcp(rest.to_owned())),
+        "unix" => parse_unix(rest),
+        "mem" if rest.is_empty() => Err("it has no name"),
+        "mem" => Ok(Address::Memory(rest.to_owned())),
+        _ => Err("its scheme is not known"),
+    }
+}
+
+fn parse_unix(rest: &str) -> Result<Address, &'static str> {
+    if rest.contains('\0') {
+        return Err("it contains a zero byte");
+    }
+    match rest.strip_prefix('@') {
+        None if rest.is_empty() => Err("it has no path"),
+        None if rest.len() > MAX_PATH_BYTES => Err(PATH_TOO_LONG),
+        None if rest.ends_with('/') => Err("its path ends with a slash, so it names a folder"),
+        None => Ok(Address::Unix(rest.into())),
+        Some("") => Err("it has no name"),
+        Some(name) if name.len() > MAX_PATH_BYTES => Err(PATH_TOO_LONG),
+        Some(name) => Ok(Address::Abstract(name.to_owned())),
+    }
+}
+
+/// Bytes that the path of a Unix socket may have: `sun_path` of the system, but for the zero that
+/// ends it.
+pub(crate) const MAX_PATH_BYTES: usize = if HAS_SHORT_PATHS { 103 } else { 107 };
+
+const PATH_TOO_LONG: &str = if HAS_SHORT_PATHS {
+    "its path is longer than the 103 bytes that the path of a socket may have"
+} else {
+    "its path is longer than the 107 bytes that the path of a socket may have"
+};
+
+const HAS_SHORT_PATHS: bool = cfg!(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+));
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(host) => write!(f, "tcp://{host}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Unix(path) => write!(f, "unix://{}{}", file_prefix(path), path.display()),
+            Self::Abstract(name) => write!(f, "unix://@{name}"),
             Self::Memory(name) => write!(f, "mem://{name}"),
         }
     }
 }
 
+/// Tells a file from an abstract socket of the same name.
+fn file_prefix(path: &Path) -> &'static str {
+    match path.to_string_lossy().starts_with('@') {
+        true => "./",
+        false => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Address;
+    use std::path::PathBuf;
+
+    use super::{Address, MAX_PATH_BYTES};
 
     #[test]
     fn addresses_read_and_write_the_same() {
         for text in [
             "tcp://127.0.0.1:0",
             "tcp://[::1]:80",
+            "tcp://[::]:65535",
+            "tcp://[fe80::1%eth0]:80",
+            "tcp://a-b.c_d.example.:80",
+            "tcp://1.example:80",
             "unix:///tmp/a",
+            "unix://a/b c",
+            "unix://./@a",
+            "unix://@a",
             "mem://a",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
@@ -89,19 +156,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_address_is_named() {
+    fn a_file_is_not_written_as_an_abstract_socket() {
+        let file = Address::Unix(PathBuf::from("@a"));
+        assert_eq!(file.to_string(), "unix://./@a");
+        let name = Address::Abstract("a".to_owned());
+        assert_eq!("unix://@a".parse(), Ok(name));
+    }
+
+    #[test]
+    fn the_longest_path_is_an_address_and_one_byte_more_is_not() {
+        for prefix in ["/", "@"] {
+            let longest = match prefix {
+                "/" => format!("unix:///{}", "a".repeat(MAX_PATH_BYTES - 1)),
+                _ => format!("unix://@{}", "a".repeat(MAX_PATH_BYTES)),
+            };
+            longest.parse::<Address>().unwrap();
+            let error = format!("{longest}a").parse::<Address>().unwrap_err();
+            assert!(error.reason.contains("longer than"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_what_is_wrong_with_an_address() {
         for (text, reason) in [
+            ("", "no scheme"),
             ("localhost:80", "no scheme"),
-            ("tcp://localhost", "no port"),
-            ("tcp://:80", "no host"),
-            ("tcp://localhost:http", "port is not a number"),
-            ("tcp://localhost:65536", "port is not a number"),
             ("unix://", "no path"),
+            ("unix:///tmp/", "folder"),
+            ("unix:///tmp/a ", "white space"),
+            ("unix://@", "no name"),
             ("mem://", "no name"),
+            (" mem://a", "white space"),
             ("http://a:1", "scheme is not known"),
+            ("tcp://127.0.0.1:+80", "port is not a number"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(text), "{error}");
         }
+        let error = "unix:///tmp/a\0b".parse::<Address>().unwrap_err();
+        let text = "`unix:///tmp/a\\0b` is not an address: it contains a zero byte";
+        assert!(error.to_string().starts_with(text), "{error}");
     }
 }

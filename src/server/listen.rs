@@ -1,0 +1,146 @@
+//! Where a server listens.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    server::{ServeError, Server},
+    transport::{Address, Listener, OpenListener, Transport},
+};
+
+/// A place where a server listens, and what becomes of each transport that is accepted there.
+pub(super) struct Bound {
+    pub(super) listener: Listener,
+    pub(super) wrap: Wrap,
+}
+
+pub(super) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
+
+impl Server {
+    /// Listens at one more address.
+    ///
+    /// At a name it listens at each of the name's addresses that this machine has, all at one port;
+    /// `localhost` is `127.0.0.1` and `[::1]`. `tcp://[::]:port` takes connections over IPv4 too, whose
+    /// peers show as IPv4. [`SocketOptions`](crate::SocketOptions) has the backlog and the permissions of Unix sockets.
+    ///
+    /// A Unix socket that a process left behind is replaced; the file of ours is removed at the end.
+    /// The server holds a lock on a file beside it, whose name has `.lock` added.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an address, or it is taken: at one of the addresses of a name, or, at the path of
+    /// a Unix socket, by a process that listens there or by any other file.
+    pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
+        self.listen(address, Arc::new(|transport| transport)).await
+    }
+
+    /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in
+    /// a [`Framed`](crate::Framed) that speaks a protocol of your own.
+    ///
+    /// `wrap` must not wait for the other side; what it gives back does that when it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with<T: Transport>(
+        &mut self,
+        address: &str,
+        wrap: impl Fn(Box<dyn Transport>) -> T + Send + Sync + 'static,
+    ) -> Result<(), ServeError> {
+        let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
+        self.listen(address, Arc::new(wrap)).await
+    }
+
+    /// Listens at a socket that is open already: a `TcpListener` or, on Unix, a `UnixListener`, of the
+    /// standard library or of tokio. What else has the socket may go on to accept there.
+    ///
+    /// So systemd or another process may open the socket (*socket activation*), and a new process may
+    /// take over while the old one [drains](crate::ServerHandle::drain): as long as one of them has the
+    /// socket, connections wait in it, and none is refused. The file of a Unix socket that was given
+    /// stays when the server ends. The [`backlog`](crate::SocketOptions::backlog) and
+    /// [`unix_mode`](crate::SocketOptions::unix_mode) are those of the socket; the other options hold.
+    ///
+    /// With systemd the sockets are those from file descriptor 3 on, and `LISTEN_FDS` says how many:
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)]
+    /// # async fn serve(chat: impl wawo::Serve) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{net::TcpListener, os::fd::{FromRawFd, OwnedFd}};
+    ///
+    /// let count: i32 = std::env::var("LISTEN_FDS")?.parse()?;
+    /// let mut server = wawo::Server::builder().add_service(chat).build()?;
+    /// for fd in 3..3 + count {
+    ///     // SAFETY: systemd opened it for this process, and nothing else here has it.
+    ///     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    ///     server.listen_on(TcpListener::from(socket))?;
+    /// }
+    /// server.run().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `LISTEN_PID`, if it is set, must be the id of this process; the crate `listenfd` checks that.
+    /// `docs/sockets.md` shows how one process hands its socket to the next, and
+    /// `cargo run --example takeover` does it.
+    ///
+    /// # Errors
+    ///
+    /// If it is a socket of another kind than its type says, or does not listen.
+    ///
+    /// # Panics
+    ///
+    /// If a listener of the standard library is given outside of a tokio runtime.
+    pub fn listen_on(&mut self, listener: impl Into<OpenListener>) -> Result<(), ServeError> {
+        self.open(listener.into(), Arc::new(|transport| transport))
+    }
+
+    /// Listens at a socket that is open already, and wraps each transport that is accepted there, as
+    /// [`bind_with`](Self::bind_with) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_on`](Self::listen_on).
+    ///
+    /// # Panics
+    ///
+    /// As [`listen_on`](Self::listen_on).
+    pub fn listen_on_with<T: Transport>(
+        &mut self,
+        listener: impl Into<OpenListener>,
+        wrap: impl Fn(Box<dyn Transport>) -> T + Send + Sync + 'static,
+    ) -> Result<(), ServeError> {
+        let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
+        self.open(listener.into(), Arc::new(wrap))
+    }
+
+    /// Where the server listens, in the order of `bind`; for a port 0, with the port that was
+    /// chosen. A name with several addresses, such as `localhost`, has an entry for each.
+    pub fn addresses(&self) -> Vec<Address> {
+        let addresses = self.listeners.iter().map(|bound| bound.listener.address());
+        addresses.filter_map(Result::ok).collect()
+    }
+
+    async fn listen(&mut self, address: &str, wrap: Wrap) -> Result<(), ServeError> {
+        let address: Address = address.parse()?;
+        let listeners = Listener::bind(&address, &self.socket_options).await;
+        let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
+        let bound = listeners.into_iter().map(|listener| Bound {
+            listener,
+            wrap: wrap.clone(),
+        });
+        self.listeners.extend(bound);
+        Ok(())
+    }
+
+    fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
+        let listener = Listener::open(listener, &self.socket_options);
+        let listener = listener.map_err(ServeError::OpenListener)?;
+        self.listeners.push(Bound { listener, wrap });
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.listener.fmt(f)
+    }
+}

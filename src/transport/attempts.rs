@@ -1,0 +1,81 @@
+//! The attempts of one connect, for errors that name each of them.
+
+use std::{fmt, io};
+
+/// The places that were tried, in order, and how each attempt failed.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts(Vec<Attempt>);
+
+#[derive(Debug)]
+struct Attempt {
+    place: String,
+    /// `None` while it is not answered.
+    error: Option<io::Error>,
+}
+
+impl Attempts {
+    pub(crate) fn begin(&mut self, place: &impl ToString) {
+        self.0.push(Attempt {
+            place: place.to_string(),
+            error: None,
+        });
+    }
+
+    /// Records how an attempt failed, in the place of how it failed before.
+    pub(crate) fn fail(&mut self, place: &impl ToString, error: io::Error) {
+        let place = place.to_string();
+        if let Some(attempt) = self.0.iter_mut().find(|attempt| attempt.place == place) {
+            attempt.error = Some(error);
+        }
+    }
+
+    /// The error of all attempts, of the kind of the last one.
+    pub(crate) fn into_error(mut self) -> io::Error {
+        if let [attempt] = &mut self.0[..]
+            && let Some(error) = attempt.error.take()
+        {
+            let text = format!("{}: {error}", attempt.place);
+            return io::Error::new(error.kind(), text);
+        }
+        let errors = self.0.iter().filter_map(|attempt| attempt.error.as_ref());
+        let kind = errors.last().map_or(io::ErrorKind::Other, io::Error::kind);
+        io::Error::new(kind, self.to_string())
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, attempt) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            write!(f, "{separator}{}: ", attempt.place)?;
+            match &attempt.error {
+                Some(error) => write!(f, "{error}")?,
+                None => f.write_str("no answer")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::Attempts;
+
+    #[test]
+    fn each_attempt_is_named_with_its_error() {
+        let mut attempts = Attempts::default();
+        assert_eq!(attempts.to_string(), "");
+        for place in ["a:1", "b:1", "c:1"] {
+            attempts.begin(&place);
+        }
+        attempts.fail(&"c:1", io::ErrorKind::ConnectionRefused.into());
+        attempts.fail(&"a:1", io::ErrorKind::HostUnreachable.into());
+        let text = "a:1: host unreachable, b:1: no answer, c:1: connection refused";
+        assert_eq!(attempts.to_string(), text);
+        let error = attempts.into_error();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(error.to_string(), text);
+    }
+}

@@ -1,0 +1,125 @@
+//! The lock of a path: a file beside it, which a server holds for as long as it listens there.
+//!
+//! ```text
+//!   app.sock        the socket
+//!   app.sock.lock   locked (flock) by the server that listens at it
+//! ```
+//!
+//! Without it, of two servers that find a stale socket at once, the slower would remove the socket
+//! that the faster has just made. The system lets go of the lock when the process ends in any way.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::transport::unix::file::{FileId, remove_if};
+
+/// Each try but the last met a server that removed the lock file at just that moment.
+const MAX_TRIES: usize = 64;
+
+/// Only our own user may hold up our own servers.
+const MODE: u32 = 0o600;
+
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock of the path of a socket; does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// If another has it, or the file cannot be made.
+    pub(super) fn take(socket: &Path) -> io::Result<Self> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        for _ in 0..MAX_TRIES {
+            if let Some(lock) = Self::try_take(&path, socket)? {
+                return Ok(lock);
+            }
+        }
+        let text = format!(
+            "others take and leave the lock {} all the time",
+            path.display()
+        );
+        Err(io::Error::new(ErrorKind::AddrInUse, text))
+    }
+
+    /// `None` if the file was removed by the one who had the lock, after we had opened it. To hold
+    /// that file locks nobody out: others make a new one.
+    fn try_take(path: &Path, socket: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                return Err(taken(socket, path));
+            }
+            Err(error) => return Err(failed("lock", path, &error.into())),
+        }
+        let lock = Self {
+            file,
+            path: path.to_owned(),
+        };
+        let at_path = fs::symlink_metadata(path);
+        let is_there =
+            at_path.is_ok_and(|at_path| lock.id().is_ok_and(|id| id == FileId::of(&at_path)));
+        Ok(is_there.then_some(lock))
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::of(&self.file.metadata()?))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: who has opened the file by now cannot lock it before it is gone, and sees
+        // that it is.
+        let removed = self.id().and_then(|id| remove_if(&self.path, id));
+        if let Err(error) = removed {
+            let path = self.path.display();
+            tracing::warn!(%error, %path, "cannot remove the lock of a socket");
+        }
+    }
+}
+
+/// Opens the lock file and makes it if need be. Never follows a link, nor waits, as a named pipe
+/// would let it.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.mode(MODE).custom_flags(flags.bits() as i32);
+    let file = options.open(path);
+    let file = file.map_err(|error| failed("open", path, &error))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => {
+            let error = io::Error::new(ErrorKind::AlreadyExists, "it is no plain file");
+            Err(failed("use", path, &error))
+        }
+        Err(error) => Err(failed("read", path, &error)),
+    }
+}
+
+fn taken(socket: &Path, path: &Path) -> io::Error {
+    let (socket, path) = (socket.display(), path.display());
+    let text = format!("{socket} is taken: another server has the lock {path}");
+    io::Error::new(ErrorKind::AddrInUse, text)
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    let text = format!(
+        "cannot {what} {}, the lock of the socket: {error}",
+        path.display()
+    );
+    io::Error::new(error.kind(), text)
+}
