@@ -9,7 +9,7 @@ use crate::{
     causes::Causes,
     dispatch::{Dispatch, DuplicateService},
     peer::{self, Peer, Teller},
-    serve::{CallService, Serve},
+    serve::{BoxService, CallService, Serve},
     services::Services,
     transport::{
         self, Address, AddressError, Attempts, SocketOptions, SocketOptionsError, Transport,
@@ -109,16 +109,10 @@ impl<L> PeerBuilder<L> {
     {
         let address: Address = self.address.parse()?;
         self.socket_options.check()?;
-        let timeout = self.connect_timeout;
+        let (options, timeout) = (self.socket_options.clone(), self.connect_timeout);
+        let end = self.into_end()?;
         let mut attempts = Attempts::default();
-        let connecting = async {
-            let transport = transport::connect(&address, &self.socket_options, &mut attempts).await;
-            let transport = transport.map_err(|source| ConnectError::Transport {
-                address: address.clone(),
-                source,
-            })?;
-            self.begin(transport, Some(address.clone())).await
-        };
+        let connecting = end.connect(&address, &options, &mut attempts);
         match tokio::time::timeout(timeout, connecting).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::TimedOut {
@@ -139,31 +133,79 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        self.begin(Box::new(transport), None).await
+        greet(self.into_end()?.open(Box::new(transport), None)?).await
     }
 
-    async fn begin(
-        self,
-        transport: Box<dyn Transport>,
-        address: Option<Address>,
-    ) -> Result<Peer, ConnectError>
+    fn into_end(self) -> Result<End, ConnectError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
         let (service, table) = self.services.build()?;
         let mut config = self.config;
         config.services = table;
-        let (side, teller) = (Side::Connecting, Teller::default());
         let config = Arc::new(config);
+        Ok(End { service, config })
+    }
+}
+
+/// Our end of a connection to be.
+struct End {
+    service: BoxService,
+    config: Arc<Config>,
+}
+
+/// A server that drains closes the connections that it has just accepted, while another has taken its
+/// place; so this many more are tried. Each is closed by a server that goes.
+const MAX_RECONNECTS: usize = 3;
+
+impl End {
+    async fn connect(
+        self,
+        address: &Address,
+        options: &SocketOptions,
+        attempts: &mut Attempts,
+    ) -> Result<Peer, ConnectError> {
+        let mut reconnects = 0;
+        loop {
+            let transport = transport::connect(address, options, attempts).await;
+            let transport = transport.map_err(|source| ConnectError::Transport {
+                address: address.clone(),
+                source,
+            })?;
+            let peer = self.open(transport, Some(address.clone()))?;
+            match greet(peer).await {
+                Err(ConnectError::Hello { source, .. })
+                    if reconnects < MAX_RECONNECTS && peer::ended_by_drain(&source) =>
+                {
+                    reconnects += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Opens the connection, and runs it.
+    fn open(
+        &self,
+        transport: Box<dyn Transport>,
+        address: Option<Address>,
+    ) -> Result<Peer, ConnectError> {
+        let (side, teller) = (Side::Connecting, Teller::default());
+        let (config, service) = (self.config.clone(), self.service.clone());
         let (peer, driver) = peer::open(side, transport, address, config, service, teller)?;
         tokio::spawn(driver);
-        let greeted = peer.greeted().await;
-        greeted.map_err(|source| ConnectError::Hello {
-            address: peer.address().cloned(),
-            source,
-        })?;
         Ok(peer)
     }
+}
+
+/// Waits for the hello of the other side.
+async fn greet(peer: Peer) -> Result<Peer, ConnectError> {
+    let greeted = peer.greeted().await;
+    greeted.map_err(|source| ConnectError::Hello {
+        address: peer.address().cloned(),
+        source,
+    })?;
+    Ok(peer)
 }
 
 /// Why a peer could not be connected to. `Display` ends with the cause, and

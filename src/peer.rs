@@ -30,12 +30,12 @@ use wawo_protocol::{
     Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side, time::after,
 };
 
+pub(crate) use crate::peer::{drain::ended_by_drain, driver::open, events::Teller};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{Events, PeerEvent},
     snapshot::PeerSnapshot,
 };
-pub(crate) use crate::peer::{driver::open, events::Teller};
 use crate::{
     body::Body,
     call::MAX_TIMEOUT,

@@ -1,12 +1,13 @@
 //! Draining a connection: no more calls, and an end when those in flight are done.
 
 use std::{
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::timeout_at;
-use wawo_protocol::{ConnectionError, time::after};
+use wawo_protocol::{CloseCode, ConnectionError, time::after};
 
 use crate::{
     peer::{
@@ -45,6 +46,21 @@ pub struct CutPeer {
     /// Who cut them: `None` for this side, when the grace was over; else why the connection ended
     /// before.
     pub by_peer: Option<ConnectionError>,
+}
+
+/// The words with which a connection closes whose drain is over.
+const DRAINED: &str = "drained";
+
+/// Whether the other side ended a connection since it drains. The system may throw its words away with
+/// the bytes that it has not read; then the connection is reset.
+pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::ClosedByPeer { code, text } => {
+            *code == CloseCode::Normal && text == DRAINED
+        }
+        ConnectionError::Lost(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        _ => false,
+    }
 }
 
 /// How long a peer that was cut has to be told.
@@ -153,8 +169,7 @@ impl Driver {
         if self.in_flight() > 0 || !self.is_written() {
             return Ok(());
         }
-        self.connection
-            .close(wawo_protocol::CloseCode::Normal, "drained");
+        self.connection.close(CloseCode::Normal, DRAINED);
         Err(ConnectionError::ClosedHere)
     }
 

@@ -30,6 +30,7 @@ mod logs;
 mod mixed;
 mod peers;
 mod schemas;
+mod sockets;
 mod statuses;
 mod storm;
 mod streams;
