@@ -172,6 +172,8 @@ impl End {
                 address: address.clone(),
                 source,
             })?;
+            // Something has answered: if the hello does not come, it is not for these.
+            *attempts = Attempts::default();
             let peer = self.open(transport, Some(address.clone()))?;
             match greet(peer).await {
                 Err(ConnectError::Hello { source, .. })

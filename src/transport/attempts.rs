@@ -37,8 +37,10 @@ impl Attempts {
             let text = format!("{}: {error}", attempt.place);
             return io::Error::new(error.kind(), text);
         }
-        let errors = self.0.iter().filter_map(|attempt| attempt.error.as_ref());
-        let kind = errors.last().map_or(io::ErrorKind::Other, io::Error::kind);
+        let mut errors = self.0.iter().filter_map(|attempt| attempt.error.as_ref());
+        let kind = errors
+            .next_back()
+            .map_or(io::ErrorKind::Other, io::Error::kind);
         io::Error::new(kind, self.to_string())
     }
 }

@@ -146,7 +146,12 @@ fn address_of(address: &tokio::net::unix::SocketAddr) -> Address {
     if let Some(name) = address.as_abstract_name() {
         return Address::Abstract(String::from_utf8_lossy(name).into_owned());
     }
-    Address::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned())
+    Address::Unix(
+        address
+            .as_pathname()
+            .map(Path::to_owned)
+            .unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

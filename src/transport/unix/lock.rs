@@ -41,16 +41,14 @@ impl Lock {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        for _ in 0..MAX_TRIES {
-            if let Some(lock) = Self::try_take(&path, socket)? {
-                return Ok(lock);
-            }
-        }
-        let text = format!(
-            "others take and leave the lock {} all the time",
-            path.display()
-        );
-        Err(io::Error::new(ErrorKind::AddrInUse, text))
+        let tries = (0..MAX_TRIES).map(|_| Self::try_take(&path, socket));
+        first_taken(tries).unwrap_or_else(|| {
+            let text = format!(
+                "others take and leave the lock {} all the time",
+                path.display()
+            );
+            Err(io::Error::new(ErrorKind::AddrInUse, text))
+        })
     }
 
     /// `None` if the file was removed by the one who had the lock, after we had opened it. To hold
@@ -68,15 +66,23 @@ impl Lock {
             file,
             path: path.to_owned(),
         };
-        let at_path = fs::symlink_metadata(path);
-        let is_there =
-            at_path.is_ok_and(|at_path| lock.id().is_ok_and(|id| id == FileId::of(&at_path)));
-        Ok(is_there.then_some(lock))
+        Ok(lock.is_at_path().then_some(lock))
+    }
+
+    /// Whether the file is still the one at its path.
+    fn is_at_path(&self) -> bool {
+        let at_path = fs::symlink_metadata(&self.path).map(|file| FileId::of(&file));
+        matches!((at_path, self.id()), (Ok(at_path), Ok(id)) if at_path == id)
     }
 
     fn id(&self) -> io::Result<FileId> {
         Ok(FileId::of(&self.file.metadata()?))
     }
+}
+
+/// The first try that took the lock or failed; `None` if all of them met a file that was removed.
+fn first_taken<L>(mut tries: impl Iterator<Item = io::Result<Option<L>>>) -> Option<io::Result<L>> {
+    tries.find_map(Result::transpose)
 }
 
 impl Drop for Lock {
@@ -122,4 +128,43 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> io::Error {
         path.display()
     );
     io::Error::new(error.kind(), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use super::{Lock, first_taken, open};
+
+    #[test]
+    fn a_lock_is_tried_until_it_is_taken_or_fails() {
+        let removed = || Ok(None);
+        let taken = first_taken([removed(), Ok(Some(7)), Ok(Some(8))].into_iter());
+        assert_eq!(taken.unwrap().unwrap(), 7);
+        let failed = || Err(io::ErrorKind::AddrInUse.into());
+        assert!(first_taken::<i32>([removed(), failed()].into_iter()).is_some());
+        assert!(first_taken::<i32>([removed(), removed()].into_iter()).is_none());
+    }
+
+    /// It was opened while another had the lock, who then left and removed it.
+    #[test]
+    fn a_lock_file_that_was_removed_is_no_lock() {
+        let name = format!("wawo-lock-{}", std::process::id());
+        let socket = std::env::temp_dir().join(name);
+        let lock = Lock::take(&socket).unwrap();
+        let opened = open(&lock.path).unwrap();
+        let path = lock.path.clone();
+        drop(lock);
+        assert!(!path.exists());
+        let of_removed = Lock {
+            file: opened,
+            path: path.clone(),
+        };
+        let new = Lock::take(&socket).unwrap();
+        assert!(!of_removed.is_at_path() && new.is_at_path());
+        drop(of_removed);
+        assert!(path.exists());
+        drop(new);
+        fs::symlink_metadata(path).unwrap_err();
+    }
 }
