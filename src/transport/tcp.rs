@@ -40,7 +40,10 @@ impl Listener {
 
     /// Takes connections at a socket that listens already.
     pub(crate) fn new(listener: TcpListener, options: &SocketOptions) -> io::Result<Self> {
-        listener.local_addr()?;
+        listener.local_addr().map_err(|error| {
+            let text = format!("it is not a TCP socket: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
         check_listens(SockRef::from(&listener))?;
         let options = options.clone();
         Ok(Self { listener, options })

@@ -8,14 +8,12 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
 use tokio::task::JoinSet;
 use wawo::{
-    Address, ConnectError, OpenListener, Peer, PeerEvent, ServeError, Server, ServerBuilder,
-    SocketOptions,
+    Address, ConnectError, OpenListener, Peer, PeerEvent, Server, ServerBuilder, SocketOptions,
 };
 
-use crate::support::{EchoClient, EchoServer, Parrot, message, serve};
+use crate::support::{EchoClient, EchoServer, Parrot, message};
 
 fn builder() -> ServerBuilder {
     Server::builder().add_service(EchoServer::new(Parrot::default()))
@@ -220,9 +218,14 @@ mod unix {
     use std::{
         os::{fd::OwnedFd, unix::net::UnixListener},
         path::PathBuf,
+        time::Duration,
     };
 
-    use super::*;
+    use futures::future::join_all;
+    use wawo::{ConnectError, Peer, PeerEvent, ServeError, Server, SocketOptions};
+
+    use super::{builder, calls, served_at};
+    use crate::support::{message, serve};
 
     fn path(test: &str) -> PathBuf {
         let name = format!("wawo-it-{test}-{}.sock", std::process::id());
@@ -247,7 +250,10 @@ mod unix {
         let socket = OwnedFd::from(UnixListener::bind(&path).unwrap());
         let error = server.listen_on(std::net::TcpListener::from(socket));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(error, Err(ServeError::OpenListener(_))));
+        let error = error.unwrap_err();
+        assert!(matches!(error, ServeError::OpenListener(_)));
+        let text = "cannot listen at the socket that was given: it is not a TCP socket";
+        assert!(format!("{error:?}").starts_with(text), "{error:?}");
         if cfg!(target_os = "linux") {
             let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let connected = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
