@@ -225,7 +225,7 @@ mod unix {
     use wawo::{ConnectError, Peer, PeerEvent, ServeError, Server, SocketOptions};
 
     use super::{builder, calls, served_at};
-    use crate::support::{message, serve};
+    use crate::support::serve;
 
     fn path(test: &str) -> PathBuf {
         let name = format!("wawo-it-{test}-{}.sock", std::process::id());
