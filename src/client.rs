@@ -154,8 +154,8 @@ struct End {
     config: Arc<Config>,
 }
 
-/// A server that drains closes the connections that it has just accepted, while another has taken its
-/// place; so this many more are tried. Each is closed by a server that goes.
+/// A server that drains closes the connections that it has just accepted, while another may have taken
+/// its place. A connect meets one such server, or two in a row; more are a fault that should show.
 const MAX_RECONNECTS: usize = 3;
 
 impl End {

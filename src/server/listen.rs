@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// Listens at a socket that is open already: a `TcpListener` or, on Unix, a `UnixListener`, of the
-    /// standard library or of tokio. What else has the socket may go on to accept there.
+    /// standard library or of tokio. Other processes that have the socket may go on to accept there.
     ///
     /// So systemd or another process may open the socket (*socket activation*), and a new process may
     /// take over while the old one [drains](crate::ServerHandle::drain): as long as one of them has the

@@ -65,8 +65,8 @@ impl SocketOptions {
     /// The number of connections that the system keeps until they are accepted, at least 1; the
     /// system may have a lower limit of its own (on Linux `net.core.somaxconn`). Default 1,024.
     ///
-    /// A client that connects when so many wait is not answered over TCP, and tries again by
-    /// itself; over a Unix socket of Linux, a [`Peer`](crate::Peer) waits and tries again.
+    /// When the backlog is full, TCP does not answer a new client, whose system tries again by itself;
+    /// at a Unix socket of Linux, a [`Peer`](crate::Peer) waits and tries again.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
@@ -92,7 +92,7 @@ impl SocketOptions {
     }
 
     /// The permissions of the file of a Unix socket, at most `0o777`; they do not depend on the
-    /// umask. Who may write to the file may connect. Default `0o600`: only our own user (and root).
+    /// umask. A process that may write to the file may connect. Default `0o600`: only our own user (and root).
     pub fn unix_mode(mut self, mode: u32) -> Self {
         self.unix_mode = mode;
         self
