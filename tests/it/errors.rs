@@ -73,6 +73,7 @@ fn with_causes() -> Vec<Box<dyn Error>> {
             address,
             source: io_error(),
         }),
+        Box::new(ServeError::OpenListener(io_error())),
         Box::new(ServeError::Workers(io_error())),
         Box::new(Status::internal("it failed").with_source(io_error())),
         Box::new(Status::internal("").with_source(io_error())),
@@ -110,6 +111,14 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
             .add(EchoServer::new(Parrot::default()))
             .unwrap_err()
     };
+    let options = || {
+        let options = wawo::SocketOptions::new().backlog(0);
+        let error = Server::builder().socket_options(options).build();
+        match error.unwrap_err() {
+            ServeError::SocketOptions(error) => error,
+            error => panic!("{error}"),
+        }
+    };
     let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
     let metadata = || wawo::Metadata::new().insert("Key", "").unwrap_err();
     vec![
@@ -119,6 +128,15 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
             "max_waiting_calls",
         ),
         (Box::new(ServeError::Config(config())), "max_waiting_calls"),
+        (Box::new(options()), "backlog is 0"),
+        (
+            Box::new(ConnectError::SocketOptions(options())),
+            "backlog is 0",
+        ),
+        (
+            Box::new(ServeError::SocketOptions(options())),
+            "backlog is 0",
+        ),
         (Box::new(duplicate()), "same id"),
         (
             Box::new(ConnectError::DuplicateService(duplicate())),
@@ -177,7 +195,7 @@ async fn what_a_program_prints_of_a_failed_connect_says_why() {
 
 /// The public errors that are tried above, or in the crate that they are of. One more has to be
 /// tried too.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
@@ -191,6 +209,7 @@ const KNOWN: [&str; 13] = [
     "Panic",
     "PeerMisbehaved",
     "ServeError",
+    "SocketOptionsError",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<String>) {
