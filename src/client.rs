@@ -27,6 +27,9 @@ pub struct PeerBuilder<L = Identity> {
     socket_options: SocketOptions,
 }
 
+/// With less, no connection would ever come about.
+const MIN_CONNECT_TIMEOUT: Duration = Duration::from_millis(1);
+
 impl Peer {
     /// Begins a connection to an [`Address`], such as `tcp://127.0.0.1:4000`.
     pub fn builder(address: impl Into<String>) -> PeerBuilder {
@@ -75,7 +78,8 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// How long connecting may take, with the exchange of hellos. Default 5 s.
+    /// How long connecting may take, with the exchange of hellos. Default 5 s, at
+    /// least 1 ms.
     ///
     /// If the host is a name with several addresses, they are tried one beside the other, the next
     /// after 250 ms; and a Unix socket whose backlog is full is tried again until then.
@@ -109,6 +113,8 @@ impl<L> PeerBuilder<L> {
     {
         let address: Address = self.address.parse()?;
         self.socket_options.check()?;
+        let least = MIN_CONNECT_TIMEOUT;
+        ConfigError::check_time("connect_timeout", Some(self.connect_timeout), least)?;
         let (options, timeout) = (self.socket_options.clone(), self.connect_timeout);
         let end = self.into_end()?;
         let mut attempts = Attempts::default();

@@ -355,6 +355,9 @@ fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<
     let mut config = Config::default();
     let most = u32::try_from(max_message_bytes).unwrap_or(MAX_LIMIT);
     config.limits.max_message_bytes = most.clamp(MIN_MESSAGE_BYTES, MAX_LIMIT);
+    // The longest message of the driver has room with all that a call may carry besides.
+    let longest = config.limits.max_message_bytes + config.limits.max_metadata_bytes;
+    config.max_opening_bytes = config.max_opening_bytes.max(longest as usize);
     config.max_waiting_calls = MAX_WAITING_CALLS;
     config.handshake_timeout = NEVER;
     config.keep_alive_interval = NEVER;

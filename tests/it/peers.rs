@@ -1,8 +1,8 @@
 //! The life of a connection: how it ends, and what that does to calls.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use wawo::{Code, ConnectionError, Delivery, Peer};
+use wawo::{Code, Config, ConnectError, ConnectionError, Delivery, Peer, ServeError, Server};
 
 use crate::support::{EchoClient, message, pair, serve};
 
@@ -101,9 +101,9 @@ async fn a_panic_answers_internal_and_hurts_nobody_else() {
 
 #[tokio::test]
 async fn the_identity_of_a_peer_is_what_it_says() {
-    let mut config = wawo::Config::default();
+    let mut config = Config::default();
     config.identity = "ada".into();
-    let pair = crate::support::pair_with(config, wawo::Config::default()).await;
+    let pair = crate::support::pair_with(config, Config::default()).await;
     EchoClient::new(&pair.to_server)
         .say(message("hi"))
         .await
@@ -111,4 +111,41 @@ async fn the_identity_of_a_peer_is_what_it_says() {
     assert_eq!(pair.to_client.identity(), "ada");
     assert_eq!(pair.to_server.identity(), "");
     drop(pair.server);
+}
+
+#[tokio::test]
+async fn a_setting_that_would_end_every_connection_is_named() {
+    let builder = || Peer::builder("mem://nowhere");
+    let error = builder().connect_timeout(Duration::ZERO).connect().await;
+    let Err(ConnectError::Config(error)) = error else {
+        panic!("{error:?}");
+    };
+    let text = "connect_timeout is 0ns; it must be at least 1ms";
+    assert_eq!(error.to_string(), text);
+    let mut config = Config::default();
+    config.packet_timeout = Duration::ZERO;
+    let text = "packet_timeout is 0ns; it must be at least 1ms";
+    let (here, _there) = tokio::io::duplex(1024);
+    let error = builder().config(config.clone()).connect_over(here).await;
+    let Err(ConnectError::Config(error)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(error.to_string(), text);
+    let Err(ServeError::Config(error)) = Server::builder().config(config).build() else {
+        panic!("it was built");
+    };
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn the_largest_call_can_always_be_served() {
+    let mut config = Config::default();
+    config.limits.max_message_bytes = 64 << 20;
+    assert!(Server::builder().config(config.clone()).build().is_err());
+    config.max_opening_bytes = (64 << 20) + config.limits.max_metadata_bytes as usize;
+    let pair = crate::support::pair_with(config.clone(), config).await;
+    // Before the data stand a tag of one byte and a length of four.
+    let largest = vec![7; (64 << 20) - 5];
+    let reply = EchoClient::new(&pair.to_server).say(message(largest)).await;
+    assert_eq!(reply.unwrap().data.len(), (64 << 20) - 5);
 }

@@ -52,7 +52,7 @@ impl Hello {
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         let millis = self.default_timeout.map_or(0, timeout_to_wire);
-        for (entry, (_, value, _)) in LIMITS.into_iter().zip(self.limits.named()) {
+        for (entry, (_, value, ..)) in LIMITS.into_iter().zip(self.limits.named()) {
             put_entry(out, entry, &value.to_be_bytes());
         }
         put_entry(out, DEFAULT_TIMEOUT, &millis.to_be_bytes());

@@ -35,7 +35,7 @@ const DAYS_49: u128 = u32::MAX as u128;
 /// Attack 23: none overflows a timer, and the longest that the server allows caps them all.
 #[tokio::test(start_paused = true)]
 async fn deadlines_are_capped_and_none_overflows() {
-    let day = 24 * 60 * 60 * 1_000;
+    let forever = wawo_protocol::time::FOREVER.as_millis();
     for (max, said, expected) in [
         (None, Some(0), u128::MAX),
         (None, Some(u32::MAX), DAYS_49),
@@ -45,7 +45,7 @@ async fn deadlines_are_capped_and_none_overflows() {
         (Some(5_000), Some(u32::MAX), 5_000),
         (Some(5_000), Some(1_000), 1_000),
         (Some(5_000), None, 5_000),
-        (Some(u64::MAX), Some(0), 100 * day),
+        (Some(u64::MAX), Some(0), forever),
     ] {
         let max = max.map(Duration::from_millis);
         let mut target = Target::memory(config(|config| config.max_timeout = max)).await;

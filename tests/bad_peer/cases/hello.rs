@@ -108,7 +108,7 @@ fn others() -> Vec<Case> {
     let entry = hello_entry;
     let identity = "the identity in the hello is not UTF-8 of at most 255 bytes";
     let over_packet = "in the hello, max_metadata_bytes is 16321; \
-                       with this max_packet_bytes it may be at most 16320";
+                       with max_packet_bytes 16384 it may be at most 16320";
     let fine = || Outcome::Ignored;
     let in_preface: [(&str, Wire, Outcome); 13] = [
         (

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    CloseCode, Code, Config, ConnectionError, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata,
-    NewCall, StartedCall,
+    CloseCode, Code, Config, ConnectionError, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
+    MIN_METADATA_BYTES, Metadata, NewCall, StartedCall,
     packet::{CreditOf, End, Packet},
 };
 
@@ -57,11 +57,16 @@ fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
 
 #[test]
 fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved() {
-    let mut raw = Raw::greeted_with(config(|config| config.max_opening_bytes = 1_000));
+    const MAX: usize = (MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize;
+    const PART: usize = MAX / 2;
+    let mut raw = Raw::greeted_with(config(|config| {
+        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
+        config.max_opening_bytes = MAX;
+    }));
     let events = raw.send_all(&[
-        call(0, last(bytes(600))),
-        call(1, last(bytes(401))),
-        call(2, last(bytes(400))),
+        call(0, last(bytes(PART))),
+        call(1, last(bytes(PART + 1))),
+        call(2, last(bytes(PART))),
         call(3, last("")),
     ]);
     assert_eq!(events.len(), 3, "{events:?}");
@@ -70,15 +75,19 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
         panic!("{said:?}");
     };
     assert_eq!((end.call, end.refused), (theirs(1), true));
-    let text = "a call that begins with 401 bytes, where those in flight have 600; \
-                this side takes at most 1000 (max_opening_bytes)";
+    let text = format!(
+        "a call that begins with {} bytes, where those in flight have {PART}; \
+         this side takes at most {MAX} (max_opening_bytes)",
+        PART + 1
+    );
     assert_eq!(end.text, text);
-    assert_eq!(raw.machine.held_bytes().0, 1_000);
+    assert_eq!(raw.machine.held_bytes().0, MAX as u64);
     // One that is over makes room, and what it only stated counts as well.
     raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
-    let events = raw.send_all(&[call(0, first("x", 601)), call(1, first("x", 600))]);
+    let part = PART as u32;
+    let events = raw.send_all(&[call(0, first("x", part + 1)), call(1, first("x", part))]);
     assert_eq!(events, []);
-    assert_eq!(raw.machine.held_bytes().0, 1_000);
+    assert_eq!(raw.machine.held_bytes().0, MAX as u64);
 }
 
 #[test]
@@ -174,18 +183,18 @@ fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
 
 #[test]
 fn so_many_calls_may_be_cancelled_within_a_second() {
-    let mut raw = Raw::greeted_with(config(|config| config.max_cancels_per_second = 3));
+    let mut raw = Raw::greeted_with(config(|config| config.max_cancels_per_second = 1_000));
     for _ in 0..2 {
-        for _ in 0..3 {
+        for _ in 0..1_000 {
             raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
         }
         raw.now += SECOND;
     }
-    for _ in 0..3 {
+    for _ in 0..1_000 {
         raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
     }
     raw.send_all(&[call(0, None)]);
-    let text = "more than 3 cancels within a second (max_cancels_per_second)";
+    let text = "more than 1000 cancels within a second (max_cancels_per_second)";
     closes(&mut raw, &Packet::Cancel(theirs(0)), text);
 }
 
@@ -216,29 +225,29 @@ fn packets_that_carry_nothing_end_the_connection_after_many() {
         |_| credit(CreditOf::Call(theirs(0)), 2048),
     ];
     for packet in idle {
-        let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 10));
+        let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 1_000));
         raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
-        for index in 0..10 {
+        for index in 0..1_000 {
             raw.send_all(&[packet(index)]);
         }
         // Whatever is worth its while makes up for them.
         raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
-        for index in 0..10 {
+        for index in 0..1_000 {
             raw.send_all(&[packet(index)]);
         }
-        let text = "more than 10 packets in a row that carry nothing (max_idle_packets)";
-        closes(&mut raw, &packet(10), text);
+        let text = "more than 1000 packets in a row that carry nothing (max_idle_packets)";
+        closes(&mut raw, &packet(1_000), text);
     }
 }
 
 #[test]
 fn a_drain_that_is_said_again_and_again_carries_nothing() {
-    let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 10));
+    let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 1_000));
     let drain = Packet::Drain { accepted: 0 };
-    for _ in 0..11 {
+    for _ in 0..1_001 {
         raw.send_all(std::slice::from_ref(&drain));
     }
-    let text = "more than 10 packets in a row that carry nothing (max_idle_packets)";
+    let text = "more than 1000 packets in a row that carry nothing (max_idle_packets)";
     closes(&mut raw, &drain, text);
 }
 

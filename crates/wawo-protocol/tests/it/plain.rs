@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Called, Code, Config, Event, Limits, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, NewCall,
+    Called, Code, Config, Event, Limits, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,
+    NewCall,
     packet::{HEAD_BYTES, Packet},
 };
 
@@ -111,7 +112,7 @@ fn calls_behind_others_and_in_every_state() {
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
         config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
         config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
-        config.max_opening_bytes = MIN_MESSAGE_BYTES as usize;
+        config.max_opening_bytes = (MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize;
         config.max_timeout = Some(std::time::Duration::from_secs(1));
     });
     let encoded = |packets: &[Packet]| {
@@ -142,8 +143,12 @@ fn calls_behind_others_and_in_every_state() {
         // All that calls may begin with, and one more.
         (
             vec![],
-            vec![call(0, last(bytes(most))), call(1, last(bytes(1)))],
-            1,
+            vec![
+                call(0, last(bytes(most))),
+                call(1, last(bytes(MIN_METADATA_BYTES as usize))),
+                call(2, last(bytes(1))),
+            ],
+            2,
         ),
         // One-way messages, until the credit is used up.
         (vec![], vec![one(most - 65), one(0), one(0)], 2),
