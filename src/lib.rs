@@ -52,12 +52,14 @@ pub use crate::{
     extensions::Extensions,
     framed::{Framed, FramedPacket, PacketCodec, PacketKind},
     in_process::InProcess,
-    peer::{CutPeer, DrainReport, Events, Peer, PeerEvent, PeerSnapshot, WeakPeer},
+    peer::{
+        ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerSnapshot, WeakPeer,
+    },
     reply::ReplyFuture,
     request::Request,
     response::Response,
     serve::{CallService, Layered, Serve},
-    server::{ServeError, Server, ServerBuilder, ServerHandle, shutdown_signal},
+    server::{ServeError, Server, ServerBuilder, ServerHandle, TrustedProxyError, shutdown_signal},
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{
         Address, AddressError, OpenListener, SocketOptions, SocketOptionsError, Transport,

@@ -84,20 +84,24 @@ impl<F: Future<Output = Result<Response>> + Unpin> Future for Catch<F> {
     }
 }
 
+/// The text that a panic was given.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a text")
+}
+
 /// What the caller hears of a panic: that there was one. Its text stays here, for the log; where
 /// it was, the panic hook of the program tells.
 #[cold]
 fn status(part: Part, panic: &(dyn Any + Send)) -> Status {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("a panic without a text");
     let said = match part {
         Part::Handler => "the handler panicked",
         Part::Service => "a layer, or the codec, panicked",
         Part::Replies => "the stream of replies panicked",
         Part::Requests => "the stream of requests, which the caller sends, panicked",
     };
-    Status::internal(said).with_source(Panic(text.to_owned()))
+    Status::internal(said).with_source(Panic(text(panic).to_owned()))
 }
 
 /// The text of a panic.

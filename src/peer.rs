@@ -11,13 +11,14 @@ mod schemas;
 mod shelf;
 mod snapshot;
 mod stream;
+mod usage;
 
 use std::{
     any::Any,
     fmt,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{self, Poll},
     time::Duration,
@@ -27,13 +28,19 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{
-    Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side, time::after,
+    CloseCode, Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side,
+    time::after,
 };
 
-pub(crate) use crate::peer::{drain::ended_by_drain, driver::open, events::Teller};
+pub(crate) use crate::peer::{
+    drain::ended_by_drain,
+    driver::{clock, open},
+    events::Teller,
+    usage::Usage,
+};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
-    events::{Events, PeerEvent},
+    events::{ConnectionLimit, Events, PeerEvent},
     snapshot::PeerSnapshot,
 };
 use crate::{
@@ -46,6 +53,7 @@ use crate::{
         drain::Drain,
         mailbox::{Command, Mailbox, NotTaken, PlainCall, not_sent},
         schemas::Schemas,
+        usage::LastCall,
     },
     reply::{Canceller, ReplyFuture, ReplySlot},
     request::{Caller, Request},
@@ -145,7 +153,11 @@ impl Peer {
     /// It does not wait: a program that ends at once may end before the other side is told. Await
     /// [`closed`](Self::closed) before that, or [`drain`](Self::drain) instead.
     pub fn close(&self, reason: &str) {
-        let command = Command::Close(reason.to_owned());
+        self.close_with(CloseCode::Normal, reason);
+    }
+
+    pub(crate) fn close_with(&self, code: CloseCode, reason: &str) {
+        let command = Command::Close(code, reason.to_owned());
         self.0.shared.mailbox.push_end(command);
     }
 
@@ -290,7 +302,7 @@ impl Caller for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let command = Command::Close(String::new());
+        let command = Command::Close(CloseCode::Normal, String::new());
         self.shared.mailbox.push_end(command);
     }
 }
@@ -312,6 +324,9 @@ pub(crate) struct Shared {
     /// Names of what this side serves.
     names: MethodNames,
     schemas: Schemas,
+    last_call: LastCall,
+    /// Something came when it was asked for, though not all of a hello.
+    has_spoken: AtomicBool,
 }
 
 /// How far a connection has come.
@@ -348,6 +363,8 @@ impl Shared {
             stage: watch::Sender::new(Stage::Greeting),
             names,
             schemas: Schemas::default(),
+            last_call: LastCall::new(clock()),
+            has_spoken: AtomicBool::new(false),
         })
     }
 }
@@ -493,7 +510,7 @@ impl Handle {
         // The driver gives a call its default deadline when it takes it, so the wait before that
         // has to be counted here.
         if let (None, Some(timeout)) = (request.deadline(), self.shared.default_timeout) {
-            request.set_deadline(Some(after(driver::clock(), timeout)));
+            request.set_deadline(Some(after(clock(), timeout)));
         }
         let slot = Arc::new(ReplySlot::default());
         ReplyFuture::boxed(async move {

@@ -1,28 +1,35 @@
 //! Serving services to all who connect.
 
 mod accept;
+mod admission;
+mod complaints;
 mod drain;
 mod handle;
+mod host;
 mod listen;
+mod listeners;
+mod refuse;
 mod registry;
+mod served;
+mod shared;
+mod stage;
 mod workers;
 
-use std::{error::Error, fmt, future::Future, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
 use tower::{Layer, layer::util::Identity};
-use wawo_protocol::{Config, ConfigError, Side};
+use wawo_protocol::{Config, ConfigError};
 
-pub use crate::server::handle::{ServerHandle, shutdown_signal};
+pub use crate::server::{
+    handle::{ServerHandle, shutdown_signal},
+    host::TrustedProxyError,
+};
 use crate::{
     causes::Causes,
     dispatch::{Dispatch, DuplicateService},
-    peer::{self, DrainReport, Peer},
-    serve::{BoxService, CallService, Serve},
-    server::{
-        listen::Bound,
-        workers::{Seat, Workers},
-    },
+    peer::{DrainReport, Peer},
+    serve::{CallService, Serve},
+    server::{admission::ConnectionLimits, host::TrustedProxies, shared::Shared, workers::Workers},
     services::Services,
     transport::{Address, AddressError, SocketOptions, SocketOptionsError, Transport},
 };
@@ -38,27 +45,15 @@ use crate::{
 /// # }
 /// ```
 ///
-/// It serves while [`run`](Self::run) is polled, until it is drained by its [`handle`](Self::handle).
-/// Dropping the server, or the future of `run`, closes its listeners and its connections at once.
+/// It accepts connections while [`run`](Self::run) is polled, until it is drained by its
+/// [`handle`](Self::handle). Dropping the server, or the future of `run`, closes its listeners and
+/// its connections at once.
 #[derive(Debug)]
 pub struct Server {
-    service: BoxService,
-    config: Arc<Config>,
-    limits: ServerLimits,
+    shared: Arc<Shared>,
+    /// Where it listens, in the order of `bind`.
+    addresses: Vec<Address>,
     socket_options: SocketOptions,
-    listeners: Vec<Bound>,
-    workers: Workers,
-    connections: JoinSet<()>,
-    handle: ServerHandle,
-    report: watch::Sender<Option<DrainReport>>,
-}
-
-/// How many connections a server takes.
-#[derive(Debug, Clone, Copy)]
-struct ServerLimits {
-    connections: usize,
-    greeting: usize,
-    a_host: usize,
 }
 
 /// Puts a [`Server`] together.
@@ -67,7 +62,10 @@ struct ServerLimits {
 pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: Config,
-    limits: ServerLimits,
+    max_connections: usize,
+    max_greeting: usize,
+    max_connections_per_host: Option<usize>,
+    trusted_proxies: Option<Vec<String>>,
     socket_options: SocketOptions,
     workers: Option<usize>,
 }
@@ -78,65 +76,93 @@ impl Server {
         ServerBuilder {
             services: Services::new(),
             config: Config::default(),
-            limits: ServerLimits {
-                connections: 10_000,
-                greeting: 1_000,
-                a_host: usize::MAX,
-            },
+            max_connections: 10_000,
+            max_greeting: 1_000,
+            max_connections_per_host: None,
+            trusted_proxies: None,
             socket_options: SocketOptions::new(),
             workers: None,
         }
     }
 
-    /// What others may do with the server while it runs.
+    /// What others may do with the server, whether it runs or not.
     pub fn handle(&self) -> ServerHandle {
-        self.handle.clone()
+        ServerHandle {
+            shared: self.shared.clone(),
+        }
     }
 
     /// Serves over a transport that is open already; the peer is at the other end of it. It is
-    /// served until it closes, or the server is dropped.
+    /// served at once, whether the server runs or not, until it closes or the server is dropped.
+    /// While the server runs, use [`ServerHandle::accept_over`].
+    ///
+    /// No limit on connections refuses it. It is not counted by host, as it has no address, but as
+    /// one of `max_connections`.
     ///
     /// # Errors
     ///
-    /// If a setting is out of its range.
+    /// If the server drains already.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub fn accept_over(&mut self, transport: impl Transport) -> Result<Peer, ServeError> {
-        self.accept(Box::new(transport), None, None)
+        self.handle().accept_over(transport)
     }
 
-    /// Serves a connection, at a worker or in the current runtime.
-    fn accept(
-        &mut self,
-        transport: Box<dyn Transport>,
-        from: Option<Address>,
-        seat: Option<Seat>,
-    ) -> Result<Peer, ServeError> {
-        let (config, service) = (self.config.clone(), self.service.clone());
-        let shared = &self.handle.shared;
-        let (side, teller) = (Side::Accepting, shared.teller.clone());
-        let there = seat.as_ref().map(Seat::enter);
-        let (peer, driver) = peer::open(side, transport, from, config, service, teller)?;
-        // Before anybody can hear of it.
-        shared.registry.add(&peer);
-        let mut driver = AbortOnDrop(tokio::spawn(driver));
-        drop(there);
-        let (kept, shared) = (peer.clone(), shared.clone());
-        self.connections.spawn(async move {
-            // A driver that panics has ended its connection, and the panic was printed.
-            let _ = (&mut driver.0).await;
-            drop(seat);
-            // The last clone of a peer closes its connection; this one lasts as long as it does.
-            shared.registry.remove(&kept);
-        });
-        Ok(peer)
+    /// Accepts and serves connections, until the server is drained by its handle. An error of one
+    /// connection never ends it. A server that listens nowhere serves what it is given by
+    /// [`ServerHandle::accept_over`].
+    ///
+    /// # Errors
+    ///
+    /// None that this version knows of.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server, and with it all connections.
+    pub async fn run(self) -> Result<(), ServeError> {
+        self.run_until_drained().await;
+        Ok(())
+    }
+
+    /// Accepts and serves connections until `signal` resolves; then drains, for `grace` at most.
+    /// See [`ServerHandle::drain`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server, and with it all connections.
+    pub async fn run_until(
+        self,
+        signal: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Result<DrainReport, ServeError> {
+        let handle = self.handle();
+        let mut running = pin!(self.run_until_drained());
+        tokio::select! {
+            report = &mut running => return Ok(report),
+            () = signal => handle.shared.begin_drain(grace),
+        }
+        Ok(running.await)
+    }
+
+    async fn run_until_drained(self) -> DrainReport {
+        let shared = &self.shared;
+        tokio::select! {
+            biased;
+            report = shared.ended() => report,
+            never = shared.accept_all() => match never {},
+        }
     }
 }
 
-/// A driver whose connection ends with its server.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
+impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.shared.stop();
     }
 }
 
@@ -152,7 +178,10 @@ impl<L> ServerBuilder<L> {
         ServerBuilder {
             services: self.services.layer(layer),
             config: self.config,
-            limits: self.limits,
+            max_connections: self.max_connections,
+            max_greeting: self.max_greeting,
+            max_connections_per_host: self.max_connections_per_host,
+            trusted_proxies: self.trusted_proxies,
             socket_options: self.socket_options,
             workers: self.workers,
         }
@@ -164,25 +193,48 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// How many connections there may be, at least one; further ones wait to be accepted.
-    /// Default 10,000.
+    /// How many connections there may be, at least one. Default 10,000.
+    ///
+    /// To take one more, one of the host that has the most is closed, if that host has more than
+    /// its share: the connections that there may be, divided by the hosts that are here. Of its
+    /// connections, those that never had a call go first, then the one that has been idle for the
+    /// longest time. If no host has more than its share, the new connection is refused. Both hear
+    /// why, in a close packet that says `limit exceeded`.
     pub fn max_connections(mut self, max: usize) -> Self {
-        self.limits.connections = max;
+        self.max_connections = max;
         self
     }
 
     /// How many connections there may be that have not sent their hello, at least one; to take
-    /// one more, the oldest is closed. So those who connect and say nothing keep nobody out.
-    /// Default 1,000.
+    /// one more, the one that has been silent for the longest time is closed, unless something of it
+    /// has come by then. So those who connect and say nothing keep nobody out. Default 1,000.
+    ///
+    /// While all of these wait for their first turn, no more are accepted.
     pub fn max_greeting(mut self, max: usize) -> Self {
-        self.limits.greeting = max;
+        self.max_greeting = max;
         self
     }
 
     /// How many connections there may be from one host over TCP, at least one; further ones are
-    /// closed at once. Default: no limit.
+    /// refused, and hear why. Default: a quarter of [`max_connections`](Self::max_connections).
+    /// `usize::MAX` for no limit.
+    ///
+    /// A host is an IPv4 address, or the /64 of an IPv6 address. Connections from this machine, over
+    /// Unix sockets and within the process are not counted; see
+    /// [`trusted_proxies`](Self::trusted_proxies).
     pub fn max_connections_per_host(mut self, max: usize) -> Self {
-        self.limits.a_host = max;
+        self.max_connections_per_host = Some(max);
+        self
+    }
+
+    /// Addresses such as `10.0.0.7`, or prefixes such as `10.0.0.0/8` and `fd00::/8`, whose
+    /// connections are not counted by host, since they are those of many. Default: this machine,
+    /// `127.0.0.0/8` and `::1`. What is set here replaces the default.
+    pub fn trusted_proxies<P: Into<String>>(
+        mut self,
+        proxies: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.trusted_proxies = Some(proxies.into_iter().map(Into::into).collect());
         self
     }
 
@@ -221,28 +273,24 @@ impl<L> ServerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
+        let limits = self.limits()?;
+        let trusted = self.trusted_proxies.as_deref().map(TrustedProxies::parse);
+        let trusted = trusted.unwrap_or_else(|| Ok(TrustedProxies::default()))?;
         let (service, table) = self.services.build()?;
         let mut config = self.config;
         config.services = table;
         config.check()?;
-        self.limits.check()?;
         self.socket_options.check()?;
         if self.workers == Some(0) {
             return Err(ServeError::Zero("workers"));
         }
         let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
         let workers = workers.map_err(ServeError::Workers)?;
-        let (handle, report) = ServerHandle::new();
+        let shared = Shared::new(service, config, limits, trusted, workers);
         Ok(Server {
-            service,
-            config: Arc::new(config),
-            limits: self.limits,
+            shared: Arc::new(shared),
+            addresses: Vec::new(),
             socket_options: self.socket_options,
-            listeners: Vec::new(),
-            workers,
-            connections: JoinSet::new(),
-            handle,
-            report,
         })
     }
 
@@ -289,18 +337,22 @@ impl<L> ServerBuilder<L> {
     {
         self.bind(address).await?.run_until(signal, grace).await
     }
-}
 
-impl ServerLimits {
-    fn check(&self) -> Result<(), ServeError> {
-        let limits = [
-            ("max_connections", self.connections),
-            ("max_greeting", self.greeting),
-            ("max_connections_per_host", self.a_host),
+    fn limits(&self) -> Result<ConnectionLimits, ServeError> {
+        let a_quarter = (self.max_connections / 4).max(1);
+        let limits = ConnectionLimits {
+            connections: self.max_connections,
+            greeting: self.max_greeting,
+            per_host: self.max_connections_per_host.unwrap_or(a_quarter),
+        };
+        let named = [
+            ("max_connections", limits.connections),
+            ("max_greeting", limits.greeting),
+            ("max_connections_per_host", limits.per_host),
         ];
-        match limits.into_iter().find(|(_, max)| *max == 0) {
+        match named.into_iter().find(|(_, max)| *max == 0) {
             Some((name, _)) => Err(ServeError::Zero(name)),
-            None => Ok(()),
+            None => Ok(limits),
         }
     }
 }
@@ -330,8 +382,10 @@ pub enum ServeError {
     Workers(io::Error),
     /// A limit of the server lets nobody in, or nobody would serve.
     Zero(&'static str),
-    /// There is nowhere to listen.
-    Unbound,
+    /// What was given as a trusted proxy is none.
+    TrustedProxy(TrustedProxyError),
+    /// The server drains or has ended.
+    Draining,
 }
 
 impl fmt::Display for ServeError {
@@ -347,7 +401,10 @@ impl fmt::Display for ServeError {
             Self::SocketOptions(error) => error.fmt(f),
             Self::Workers(error) => write!(f, "cannot start the workers: {error}"),
             Self::Zero(setting) => write!(f, "{setting} is 0; it must be at least 1"),
-            Self::Unbound => f.write_str("the server listens nowhere; call `bind` before `run`"),
+            Self::TrustedProxy(error) => write!(f, "trusted_proxies: {error}"),
+            Self::Draining => {
+                f.write_str("the server drains or has ended, and takes no more connections")
+            }
         }
     }
 }
@@ -363,7 +420,8 @@ impl Error for ServeError {
             Self::OpenListener(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
-            Self::Zero(_) | Self::Unbound => None,
+            Self::TrustedProxy(error) => error.source(),
+            Self::Zero(_) | Self::Draining => None,
         }
     }
 }
@@ -383,6 +441,12 @@ impl From<DuplicateService> for ServeError {
 impl From<ConfigError> for ServeError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<TrustedProxyError> for ServeError {
+    fn from(error: TrustedProxyError) -> Self {
+        Self::TrustedProxy(error)
     }
 }
 

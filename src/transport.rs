@@ -19,7 +19,10 @@ pub use crate::transport::{
     listener::OpenListener,
     options::{SocketOptions, SocketOptionsError},
 };
-pub(crate) use crate::transport::{attempts::Attempts, listener::Listener};
+pub(crate) use crate::transport::{
+    attempts::Attempts,
+    listener::{Accepted, Listener},
+};
 
 /// Anything that carries bytes both ways, in order: a socket, a pipe, a TLS stream.
 ///

@@ -112,6 +112,8 @@ impl DrainReport {
         self.finished += drain.began_with.saturating_sub(drain.left);
         if drain.left > 0 {
             let by_peer = match &*shared.stage.borrow() {
+                // Closed here without a cut: the server was dropped, or a limit made it.
+                Stage::Closed(ConnectionError::ClosedHere) => None,
                 Stage::Closed(error) if !drain.is_cut => Some(error.clone()),
                 _ => None,
             };

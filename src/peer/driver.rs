@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     time::{Sleep, timeout},
 };
-use wawo_protocol::{CloseCode, Config, ConfigError, Connection, ConnectionError, Event, Side};
+use wawo_protocol::{Config, ConfigError, Connection, ConnectionError, Event, Side};
 
 use crate::{
     codec::buffers,
@@ -60,6 +60,12 @@ pub(crate) struct Driver {
     /// What each stream of the other side may send before it is granted more, or all of them
     /// together if that is less.
     pub(crate) credit: u32,
+    /// Why the connection is to be closed if nothing has come over it.
+    pub(crate) asked: Option<String>,
+    /// Something has come since the last time that it was asked for.
+    pub(crate) has_heard: bool,
+    /// Calls before this time need not be told to those who look for idle connections.
+    pub(crate) usage_due: Instant,
     /// To be woken after the work at hand, without locks.
     pub(crate) wakers: Vec<Waker>,
     timer: Pin<Box<Sleep>>,
@@ -102,7 +108,8 @@ pub(crate) fn open(
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
     let credit = limits.initial_credit_bytes.min(all);
-    let connection = Connection::new(side, config, clock())?;
+    let now = clock();
+    let connection = Connection::new(side, config, now)?;
     let handle = Arc::new(Handle {
         shared: shared.clone(),
     });
@@ -122,6 +129,9 @@ pub(crate) fn open(
         is_draining: false,
         max_call_depth,
         credit,
+        asked: None,
+        has_heard: false,
+        usage_due: now,
         wakers: Vec::new(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
@@ -295,7 +305,7 @@ impl Driver {
     }
 
     /// Reads once; `false` if there is nothing.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let transport = Pin::new(&mut *self.transport.0);
         match self.input.read(transport, &mut self.connection, cx) {
             Poll::Pending => Ok(false),
@@ -304,7 +314,10 @@ impl Driver {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
                 Err(self.lost_early(error))
             }
-            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Ok(_)) => {
+                self.has_heard = true;
+                Ok(true)
+            }
             Poll::Ready(Err(error)) => Err(self.lost_early(error)),
         }
     }
@@ -326,7 +339,7 @@ impl Driver {
         lost(io::Error::new(error.kind(), text))
     }
 
-    fn handle_events(
+    pub(crate) fn handle_events(
         &mut self,
         cx: &mut Context<'_>,
         mut now: Instant,
@@ -357,6 +370,9 @@ impl Driver {
                 self.write_early(cx, &mut left);
             }
         };
+        if handled > 0 && now >= self.usage_due {
+            self.note_usage(now);
+        }
         self.wake_all();
         result
     }
@@ -460,8 +476,14 @@ impl Driver {
         // There is room again for those who wait.
         self.shared.mailbox.want(self.wanted, &mut self.wakers);
         self.wake_all();
+        if let Some(reason) = self.asked.take() {
+            self.close_if_silent(cx, &reason)?;
+        }
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
+        }
+        if now >= self.usage_due {
+            self.note_usage(now);
         }
         // Calls may have been admitted, or ended, by what was done.
         self.handle_events(cx, now)?;
@@ -486,7 +508,8 @@ impl Driver {
                 // Whoever asked may have stopped to wait.
                 let _ = sender.send(self.snapshot());
             }
-            Command::Close(reason) => self.connection.close(CloseCode::Normal, &reason),
+            Command::Close(code, reason) => self.connection.close(code, &reason),
+            Command::CloseIfSilent(reason) => self.asked = Some(reason),
         }
     }
 

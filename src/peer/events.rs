@@ -18,6 +18,7 @@ use wawo_protocol::ConnectionError;
 use crate::{
     descriptor::ServiceDescriptor,
     peer::{Stage, WeakPeer},
+    transport::Address,
 };
 
 /// Something that happened to a peer.
@@ -42,8 +43,32 @@ pub enum PeerEvent {
     SchemaDiffers(WeakPeer, &'static ServiceDescriptor),
     /// A listener could not accept a connection; it goes on, after a pause if need be.
     AcceptFailed(Arc<io::Error>),
+    /// A connection from this address was not taken, because of this limit. It was told so.
+    Refused(Address, ConnectionLimit),
     /// This listener was slow, and so many events were thrown away.
     Missed(u64),
+}
+
+/// A limit on the connections of a server, which kept one out. `Display` names the setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionLimit {
+    /// See [`ServerBuilder::max_connections`](crate::ServerBuilder::max_connections).
+    MaxConnections,
+    /// See [`ServerBuilder::max_connections_per_host`](crate::ServerBuilder::max_connections_per_host).
+    MaxConnectionsPerHost,
+    /// See [`ServerBuilder::max_greeting`](crate::ServerBuilder::max_greeting).
+    MaxGreeting,
+}
+
+impl fmt::Display for ConnectionLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxConnections => "max_connections",
+            Self::MaxConnectionsPerHost => "max_connections_per_host",
+            Self::MaxGreeting => "max_greeting",
+        })
+    }
 }
 
 /// The events of all peers of a server, or of one peer, from when this was made.
@@ -154,7 +179,7 @@ impl PeerEvent {
             | Self::Blocked(peer)
             | Self::Writable(peer)
             | Self::SchemaDiffers(peer, _) => Some(peer),
-            Self::AcceptFailed(_) | Self::Missed(_) => None,
+            Self::AcceptFailed(_) | Self::Refused(..) | Self::Missed(_) => None,
         }
     }
 

@@ -9,9 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    task::{AbortHandle, JoinSet, unconstrained},
+    task::{AbortHandle, unconstrained},
     time::timeout_at,
 };
+use tokio_util::sync::CancellationToken;
 use wawo_protocol::{
     CallId, Called, Code, ConnectionError, Metadata,
     packet::{End, Messages},
@@ -44,8 +45,9 @@ pub(crate) struct Incoming {
     serial: u64,
     /// How many one-way messages are being handled.
     notes: usize,
-    /// Those of them without a deadline, which end with the connection.
-    endless_notes: JoinSet<()>,
+    /// Ends those of them without a deadline, with the connection. Nothing is kept of those that are
+    /// over.
+    end_of_notes: Option<CancellationToken>,
 }
 
 /// A call that is being answered. Dropping it ends the work on it, also that of a task which still
@@ -107,7 +109,9 @@ impl Incoming {
     /// The connection is over: handlers are dropped, and those that read requests in tasks of
     /// their own hear of it.
     pub(crate) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
-        self.endless_notes.abort_all();
+        if let Some(end) = self.end_of_notes.take() {
+            end.cancel();
+        }
         for running in std::mem::take(&mut self.running).into_iter().flatten() {
             if let Some(requests) = &running.requests {
                 let status = Status::unavailable(format!("no more requests: {error}"));
@@ -231,11 +235,10 @@ impl Driver {
             shared.mailbox.push_end(Command::Served(cost));
         };
         let Some(deadline) = deadline else {
-            let notes = &mut self.incoming.endless_notes;
-            while notes.try_join_next().is_some() {}
-            notes.spawn(async move {
+            let end = self.incoming.end_of_notes.get_or_insert_default().clone();
+            tokio::spawn(end.run_until_cancelled_owned(async move {
                 served(Catch(reply).await);
-            });
+            }));
             return;
         };
         // It runs to its end even if the connection does not: its sender has no part in it.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::oneshot;
 use wawo_protocol::{
-    CallId, ConnectionError, MethodId, Payload, ServiceId,
+    CallId, CloseCode, ConnectionError, MethodId, Payload, ServiceId,
     packet::{Messages, Notes},
 };
 
@@ -55,7 +55,9 @@ pub(crate) enum Command {
     /// Say what the connection holds.
     Snapshot(oneshot::Sender<PeerSnapshot>),
     /// Close the connection.
-    Close(String),
+    Close(CloseCode, String),
+    /// The same, if its hello has not come, and nothing else since the last time.
+    CloseIfSilent(String),
 }
 
 /// A call with the default timeout and nothing but a message.

@@ -1,21 +1,24 @@
 //! The loop that accepts connections.
 
 use std::{
-    future::{Future, poll_fn},
+    convert::Infallible,
+    future::poll_fn,
     io,
-    pin::pin,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
 use crate::{
-    peer::{DrainReport, PeerEvent},
+    panic,
+    peer::{ConnectionLimit, PeerEvent, clock},
     server::{
-        Bound, ServeError, Server,
-        workers::{Seat, Workers},
+        ServeError,
+        listeners::Arrival,
+        refuse,
+        registry::{Displaced, NoPlace, Place},
+        shared::Shared,
     },
-    transport::{Address, Transport},
 };
 
 /// After an error that more connections would meet too, such as too many open files, accepting
@@ -30,78 +33,23 @@ fn longer(pause: Duration) -> Duration {
     (2 * pause).min(MAX_PAUSE)
 }
 
-impl Server {
-    /// Accepts and serves connections, until the server is drained by its handle. An error of one
-    /// connection never ends it.
-    ///
-    /// # Errors
-    ///
-    /// If the server listens nowhere.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the server, and with it all connections.
-    pub async fn run(self) -> Result<(), ServeError> {
-        self.run_until_drained().await.map(drop)
-    }
-
-    /// Accepts and serves connections until `signal` resolves; then drains, for `grace` at most.
-    /// See [`ServerHandle::drain`](crate::ServerHandle::drain).
-    ///
-    /// # Errors
-    ///
-    /// If the server listens nowhere.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the server, and with it all connections.
-    pub async fn run_until(
-        self,
-        signal: impl Future<Output = ()>,
-        grace: Duration,
-    ) -> Result<DrainReport, ServeError> {
-        let handle = self.handle();
-        let mut running = pin!(self.run_until_drained());
-        tokio::select! {
-            report = &mut running => return report,
-            () = signal => handle.begin_drain(grace),
-        }
-        running.await
-    }
-
-    async fn run_until_drained(mut self) -> Result<DrainReport, ServeError> {
-        if self.listeners.is_empty() {
-            return Err(ServeError::Unbound);
-        }
-        let handle = self.handle();
-        let grace = tokio::select! {
-            biased;
-            grace = handle.drain_begun() => grace,
-            error = self.accept_all() => return Err(error),
-        };
-        Ok(self.drain(grace).await)
-    }
-
-    /// Accepts connections for ever.
-    async fn accept_all(&mut self) -> ServeError {
+impl Shared {
+    /// Accepts connections for ever. An error, or a panic, of one connection never ends it.
+    pub(crate) async fn accept_all(&self) -> Infallible {
         let mut pause = MIN_PAUSE;
         loop {
-            while self.connections.try_join_next().is_some() {}
-            if self.connections.len() >= self.limits.connections {
-                self.connections.join_next().await;
-                continue;
-            }
-            match accept(&mut self.listeners, &self.workers).await {
+            // The next ones wait in the backlog, rather than keep those that are here from their
+            // first turn.
+            self.registry.has_turns().await;
+            match poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(arrival) => {
                     pause = MIN_PAUSE;
-                    if let Err(error) = self.admit(arrival) {
-                        return error;
-                    }
+                    self.admit(arrival);
                 }
-                Err(error) if ends_one_connection(&error) => self.tell(error),
+                Err(error) if ends_one_connection(&error) => self.tell_failed(error),
                 Err(error) => {
                     tracing::warn!(%error, ?pause, "cannot accept connections; will try again");
-                    self.tell(error);
+                    self.tell_failed(error);
                     tokio::time::sleep(pause).await;
                     pause = longer(pause);
                 }
@@ -110,67 +58,83 @@ impl Server {
     }
 
     /// Serves a connection, if the limits let it in.
-    fn admit(&mut self, arrival: Arrival) -> Result<(), ServeError> {
-        let Arrival {
-            transport,
-            from,
-            seat,
-        } = arrival;
-        let registry = &self.handle.shared.registry;
-        if registry.count_at_host(&from) >= self.limits.a_host {
-            tracing::debug!(%from, "closed: too many from one host (max_connections_per_host)");
-            return Ok(());
-        }
-        if let Some(silent) = registry.oldest_greeting(self.limits.greeting) {
-            silent.close("no hello, and others wait (max_greeting)");
-        }
-        self.accept(transport, Some(from), seat).map(drop)
-    }
-
-    fn tell(&self, error: io::Error) {
-        let event = || PeerEvent::AcceptFailed(Arc::new(error));
-        self.handle.shared.teller.tell(event);
-    }
-}
-
-/// A connection that was accepted, and who is to serve it.
-struct Arrival {
-    transport: Box<dyn Transport>,
-    from: Address,
-    /// Where it is served; in the current runtime if there are no workers.
-    seat: Option<Seat>,
-}
-
-/// The next connection at any listener.
-async fn accept(listeners: &mut [Bound], workers: &Workers) -> io::Result<Arrival> {
-    let mut accepting: Vec<_> = listeners
-        .iter_mut()
-        .map(|bound| Box::pin(bound.accept(workers)))
-        .collect();
-    let next = poll_fn(|cx| {
-        let mut ready = accepting.iter_mut().map(|accept| accept.as_mut().poll(cx));
-        ready.find(Poll::is_ready).unwrap_or(Poll::Pending)
-    });
-    pin!(next).await
-}
-
-impl Bound {
-    async fn accept(&mut self, workers: &Workers) -> io::Result<Arrival> {
-        let (accepted, from) = self.listener.accept().await?;
-        let seat = workers.seat();
-        let transport = match &seat {
-            Some(seat) => {
-                let _there = seat.enter();
-                (self.wrap)(accepted.moved_here()?.into_transport())
+    fn admit(&self, arrival: Arrival) {
+        let host = self.trusted.host_of(&arrival.from);
+        match self.registry.admit(host) {
+            Ok((place, displaced)) => {
+                self.tell_displaced(displaced);
+                self.begin(place, arrival);
             }
-            None => (self.wrap)(accepted.into_transport()),
-        };
-        Ok(Arrival {
-            transport,
-            from,
-            seat,
-        })
+            Err(NoPlace::Full(limit)) => self.refuse(arrival, limit),
+            // The server drains, and this loop is about to end.
+            Err(NoPlace::Closed) => {}
+        }
     }
+
+    fn begin(&self, place: Place, arrival: Arrival) {
+        let from = arrival.from.clone();
+        let seat = self.seat();
+        let begun = caught(|| {
+            let there = seat.as_ref().map(|seat| seat.runtime().enter());
+            let accepted = match there.is_some() {
+                true => arrival.accepted.moved_here()?,
+                false => arrival.accepted,
+            };
+            let transport = (arrival.wrap)(accepted.into_transport());
+            drop(there);
+            match self.serve(place, transport, Some(arrival.from), seat) {
+                Ok(_) | Err(ServeError::Draining) => Ok(()),
+                Err(error) => Err(io::Error::other(error)),
+            }
+        });
+        if let Err(error) = begun {
+            tracing::error!(%from, %error, "a connection could not be served; others go on");
+            self.tell_failed(error);
+        }
+    }
+
+    /// Turns a connection away, and tells it why.
+    fn refuse(&self, arrival: Arrival, limit: ConnectionLimit) {
+        let text = refuse::text(limit, &self.registry.limits());
+        if let Some(count) = self.refused.is_due(clock()) {
+            tracing::warn!(from = %arrival.from, count, "connections were refused: {text}");
+        }
+        let from = arrival.from;
+        self.teller.tell(|| PeerEvent::Refused(from, limit));
+        let Some(refused) = self.registry.refuse() else {
+            return;
+        };
+        let wrapped = caught(|| Ok((arrival.wrap)(arrival.accepted.into_transport())));
+        match wrapped {
+            Ok(transport) => drop(tokio::spawn(refuse::tell(transport, text, refused))),
+            Err(error) => tracing::error!(%error, "a connection was refused without a word"),
+        }
+    }
+
+    fn tell_displaced(&self, displaced: Displaced) {
+        if displaced.makes_room
+            && let Some(count) = self.displaced.is_due(clock())
+        {
+            let text = "connections of hosts with more than their share made room for others";
+            tracing::warn!(count, "{text} (max_connections)");
+        }
+    }
+
+    fn tell_failed(&self, error: io::Error) {
+        let event = || PeerEvent::AcceptFailed(Arc::new(error));
+        self.teller.tell(event);
+    }
+}
+
+/// Runs what opens one connection: the closure of `bind_with` and the clone of a service are the
+/// user's. What they leave behind when they panic belongs to that connection, and goes with it.
+fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+        let text = panic::text(panic.as_ref());
+        Err(io::Error::other(format!(
+            "opening the connection panicked: {text}"
+        )))
+    })
 }
 
 /// Whether an error is about the connection that was to be accepted, and not about accepting.

@@ -1,33 +1,103 @@
 //! The end of a server in good order.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{sleep_until, timeout},
+};
 use wawo_protocol::time::after;
 
-use crate::{peer::DrainReport, server::Server};
+use crate::{
+    peer::{DrainReport, Peer, clock},
+    server::{
+        shared::Shared,
+        stage::{Asked, Stage},
+    },
+};
 
-/// How long the peers that were cut have to be told.
+/// How long the peers that were cut have to be told, and their tasks then have to end.
 const TELL_TIMEOUT: Duration = Duration::from_millis(100);
 
-impl Server {
-    /// Stops listening, lets what is in flight end within the grace, and cuts the rest.
-    pub(crate) async fn drain(mut self, grace: Duration) -> DrainReport {
-        let end = after(Instant::now().into_std(), grace).into();
-        // First of all, so that new peers go elsewhere.
-        self.listeners.clear();
-        let peers = self.handle.peers();
-        peers.iter().for_each(|peer| peer.begin_drain());
-        let connections = &mut self.connections;
-        let mut all_gone = async || while connections.join_next().await.is_some() {};
-        if timeout_at(end, all_gone()).await.is_err() {
-            peers.iter().for_each(|peer| peer.cut());
-            let _ = timeout(TELL_TIMEOUT, all_gone()).await;
+/// The drain of a server, in a task of its own: it goes on whoever waits for it, and whether or not
+/// the server runs. When it is dropped, at its end or with its runtime, what is left is cut and the
+/// report is there.
+#[derive(Debug)]
+struct Drain {
+    shared: Arc<Shared>,
+    peers: Vec<Peer>,
+}
+
+impl Shared {
+    /// Begins to drain, or hastens a drain that is under way.
+    pub(crate) fn begin_drain(self: &Arc<Self>, grace: Duration) {
+        let end = after(clock(), grace);
+        let mut asked = Asked::Known;
+        self.stage.send_if_modified(|stage| {
+            asked = stage.drain(end);
+            asked != Asked::Known
+        });
+        if asked != Asked::Begins {
+            return;
         }
-        self.connections.shutdown().await;
+        // First of all, so that new peers go elsewhere.
+        self.stop_accepting();
+        let drain = Drain {
+            shared: self.clone(),
+            peers: self.registry.close(),
+        };
+        drain.peers.iter().for_each(Peer::begin_drain);
+        // A server that never had a connection may never have been in a runtime, and has nothing to
+        // wait for.
+        if let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime()) {
+            runtime.spawn(drain.run());
+        }
+    }
+
+    /// Waits until the server has ended, and tells what became of the calls.
+    pub(crate) async fn ended(&self) -> DrainReport {
+        let mut stage = self.stage.subscribe();
+        let ended = stage.wait_for(|stage| stage.report().is_some()).await;
+        // The sender is in `self`.
+        let ended = ended.ok();
+        ended
+            .and_then(|stage| stage.report().cloned())
+            .unwrap_or_default()
+    }
+}
+
+impl Drain {
+    /// Lets what is in flight end within the grace, and cuts the rest.
+    async fn run(self) {
+        let registry = &self.shared.registry;
+        let mut stage = self.shared.stage.subscribe();
+        loop {
+            let Some(end) = stage.borrow_and_update().end() else {
+                return;
+            };
+            tokio::select! {
+                biased;
+                () = registry.emptied() => return,
+                () = sleep_until(end.into()) => break,
+                // Somebody asked for an earlier end.
+                _ = stage.changed() => {}
+            }
+        }
+        self.peers.iter().for_each(Peer::cut);
+        if timeout(TELL_TIMEOUT, registry.emptied()).await.is_err() {
+            registry.abort();
+            let _ = timeout(TELL_TIMEOUT, registry.emptied()).await;
+        }
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.shared.registry.abort();
         let mut report = DrainReport::default();
-        peers.iter().for_each(|peer| report.add(peer));
-        self.report.send_replace(Some(report.clone()));
-        report
+        self.peers.iter().for_each(|peer| report.add(peer));
+        self.shared
+            .stage
+            .send_if_modified(|stage: &mut Stage| stage.drained(report));
     }
 }

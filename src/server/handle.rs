@@ -2,42 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-
 use crate::{
-    peer::{DrainReport, Events, Peer, Teller},
-    server::registry::Registry,
+    peer::{DrainReport, Events, Peer},
+    server::{ServeError, registry::NoPlace, shared::Shared},
+    transport::Transport,
 };
 
-/// A [`Server`](crate::Server) that runs elsewhere: who is connected, what happens, and its end.
+/// A [`Server`](crate::Server) that may run elsewhere: who is connected, what happens, and its end.
 /// Cheap to clone; it does not keep the server running.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     pub(crate) shared: Arc<Shared>,
-    report: watch::Receiver<Option<DrainReport>>,
-}
-
-/// What a server shares with its handles.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) registry: Registry,
-    pub(crate) teller: Teller,
-    /// The grace, once a drain was asked for.
-    drain: watch::Sender<Option<Duration>>,
 }
 
 impl ServerHandle {
-    /// Returns also where the report of a drain will be put.
-    pub(crate) fn new() -> (Self, watch::Sender<Option<DrainReport>>) {
-        let (sender, report) = watch::channel(None);
-        let shared = Arc::new(Shared {
-            registry: Registry::default(),
-            teller: Teller::default(),
-            drain: watch::Sender::new(None),
-        });
-        (Self { shared, report }, sender)
-    }
-
     /// Everyone who is connected now, in no order.
     pub fn peers(&self) -> Vec<Peer> {
         self.shared.registry.peers()
@@ -48,42 +26,45 @@ impl ServerHandle {
         self.shared.teller.events()
     }
 
+    /// Serves over a transport that is open already, as [`Server::accept_over`] does; for a server
+    /// that runs.
+    ///
+    /// # Errors
+    ///
+    /// If the server drains or has ended.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// [`Server::accept_over`]: crate::Server::accept_over
+    pub fn accept_over(&self, transport: impl Transport) -> Result<Peer, ServeError> {
+        let place = self.shared.registry.admit_own();
+        let place = place.map_err(|_: NoPlace| ServeError::Draining)?;
+        self.shared.serve(place, Box::new(transport), None, None)
+    }
+
     /// Ends the server in good order: it stops listening, tells all peers that it takes no more
     /// calls, and waits until those in flight have ended. When `grace` is over, what is left is
     /// cut. It ends within `grace` and some 100 ms, and [`Server::run`](crate::Server::run) with it.
     ///
-    /// Calls that peers make from now on are refused; they know that these may be made elsewhere.
-    /// Streams hear of it by [`Peer::draining`].
+    /// It does not matter whether the server runs. One that has not begun to run takes no
+    /// connections any more, and [`Server::run`](crate::Server::run) ends at once.
     ///
-    /// Returns what became of the calls; an empty report if the server has gone already. Who asks
-    /// a second time waits for the first drain.
+    /// Calls that peers make from now on are refused; they know that these may be made elsewhere.
+    /// Streams hear of it by [`Peer::draining`]. A handler that waits for the drain of its own
+    /// server waits for itself, until the grace or its deadline ends it: spawn the drain instead.
+    ///
+    /// Returns what became of the calls; an empty report if the server has gone already. Whoever
+    /// asks a second time waits for the same drain, which then ends with the shorter grace. With a
+    /// grace of zero all is cut at once, with `Duration::MAX` nothing ever is.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the server drains all the same.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
-        self.begin_drain(grace);
-        let mut report = self.report.clone();
-        let done = report.wait_for(Option::is_some).await;
-        done.ok()
-            .and_then(|report| report.clone())
-            .unwrap_or_default()
-    }
-
-    pub(crate) fn begin_drain(&self, grace: Duration) {
-        self.shared.drain.send_if_modified(|drain| {
-            let is_first = drain.is_none();
-            drain.get_or_insert(grace);
-            is_first
-        });
-    }
-
-    /// Waits until a drain is asked for; returns the grace.
-    pub(crate) async fn drain_begun(&self) -> Duration {
-        let mut drain = self.shared.drain.subscribe();
-        // The sender is in `self`.
-        let grace = drain.wait_for(Option::is_some).await;
-        grace.ok().and_then(|grace| *grace).unwrap_or_default()
+        self.shared.begin_drain(grace);
+        self.shared.ended().await
     }
 }
 

@@ -1,19 +1,11 @@
 //! Where a server listens.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
-    server::{ServeError, Server},
+    server::{ServeError, Server, listeners::Wrap},
     transport::{Address, Listener, OpenListener, Transport},
 };
-
-/// A place where a server listens, and what becomes of each transport that is accepted there.
-pub(super) struct Bound {
-    pub(super) listener: Listener,
-    pub(super) wrap: Wrap,
-}
-
-pub(super) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
 
 impl Server {
     /// Listens at one more address.
@@ -28,7 +20,8 @@ impl Server {
     /// # Errors
     ///
     /// If it is not an address, or it is taken: at one of the addresses of a name, or, at the path of
-    /// a Unix socket, by a process that listens there or by any other file.
+    /// a Unix socket, by a process that listens there or by any other file. Also if the server drains
+    /// already.
     pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
         self.listen(address, Arc::new(|transport| transport)).await
     }
@@ -36,7 +29,9 @@ impl Server {
     /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in
     /// a [`Framed`](crate::Framed) that speaks a protocol of your own.
     ///
-    /// `wrap` must not wait for the other side; what it gives back does that when it is read.
+    /// `wrap` must not wait for the other side; what it gives back does that when it is read. A
+    /// panic in it ends that connection alone, and is told by
+    /// [`PeerEvent::AcceptFailed`](crate::PeerEvent::AcceptFailed).
     ///
     /// # Errors
     ///
@@ -84,7 +79,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If it is a socket of another kind than its type says, or does not listen.
+    /// If it is a socket of another kind than its type says, or does not listen, or if the server
+    /// drains already.
     ///
     /// # Panics
     ///
@@ -115,32 +111,28 @@ impl Server {
     /// Where the server listens, in the order of `bind`; for a port 0, with the port that was
     /// chosen. A name with several addresses, such as `localhost`, has an entry for each.
     pub fn addresses(&self) -> Vec<Address> {
-        let addresses = self.listeners.iter().map(|bound| bound.listener.address());
-        addresses.filter_map(Result::ok).collect()
+        self.addresses.clone()
     }
 
     async fn listen(&mut self, address: &str, wrap: Wrap) -> Result<(), ServeError> {
         let address: Address = address.parse()?;
         let listeners = Listener::bind(&address, &self.socket_options).await;
         let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
-        let bound = listeners.into_iter().map(|listener| Bound {
-            listener,
-            wrap: wrap.clone(),
-        });
-        self.listeners.extend(bound);
-        Ok(())
+        listeners
+            .into_iter()
+            .try_for_each(|listener| self.add(listener, wrap.clone()))
     }
 
     fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
         let listener = Listener::open(listener, &self.socket_options);
         let listener = listener.map_err(ServeError::OpenListener)?;
-        self.listeners.push(Bound { listener, wrap });
-        Ok(())
+        self.add(listener, wrap)
     }
-}
 
-impl fmt::Debug for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.listener.fmt(f)
+    fn add(&mut self, listener: Listener, wrap: Wrap) -> Result<(), ServeError> {
+        let address = listener.address().ok();
+        self.shared.listen(listener, wrap)?;
+        self.addresses.extend(address);
+        Ok(())
     }
 }

@@ -1,88 +1,316 @@
-//! Who is connected to a server now.
+//! Who is connected to a server now, and how to reach their tasks.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use wawo_protocol::CloseCode;
 
 use crate::{
-    peer::{Peer, WeakPeer},
-    transport::Address,
+    peer::{ConnectionLimit, Peer, Usage, WeakPeer, clock},
+    server::{
+        admission::{Admission, Admitted, ConnectionLimits, PlaceId},
+        host::Host,
+    },
 };
 
-/// The peers of a server.
-#[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<State>);
+/// The connections of a server. Each has a [`Place`] here for as long as its task lasts.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    /// Told when a connection had its first turn or is over.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// No more connections are taken.
+    is_closed: bool,
+    /// Those that are left were aborted.
+    is_aborted: bool,
+    entries: HashMap<PlaceId, Entry>,
+    admission: Admission,
+}
 
 #[derive(Debug, Default)]
-struct State {
-    peers: HashMap<u64, WeakPeer>,
-    /// How many of them come from each host.
-    hosts: HashMap<String, usize>,
-    /// Those that may not have sent their hello yet, oldest first.
-    greeting: VecDeque<WeakPeer>,
+struct Entry {
+    /// Once its driver is made.
+    peer: Option<(WeakPeer, Usage)>,
+    /// Once its driver runs.
+    task: Option<AbortHandle>,
+}
+
+/// How long accepting pauses for connections that wait for their first turn. Longer than this, they
+/// may wait for a thread that somebody blocks, for whom the others should not wait.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
+
+/// What the one that makes room for another hears.
+const MADE_ROOM: &str =
+    "closed to make room: this host has more connections than its share (max_connections)";
+
+/// What a silent one hears.
+const SILENT: &str = "no hello, and others wait (max_greeting)";
+
+/// The place of a connection, which is free when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    registry: Arc<Registry>,
+    id: PlaceId,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The server takes no more connections.
+    Closed,
+    /// It takes no more of these.
+    Full(ConnectionLimit),
+}
+
+/// How a connection that was admitted came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Displaced {
+    /// Another was closed for it.
+    pub(crate) makes_room: bool,
 }
 
 impl Registry {
-    pub(crate) fn add(&self, peer: &Peer) {
-        let mut state = self.lock();
-        if let Some(host) = host(peer.address()) {
-            *state.hosts.entry(host.to_owned()).or_default() += 1;
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+        Self {
+            state: Mutex::new(State {
+                is_closed: false,
+                is_aborted: false,
+                entries: HashMap::new(),
+                admission: Admission::new(limits),
+            }),
+            changed: Notify::new(),
         }
-        state.greeting.push_back(peer.downgrade());
-        state.peers.insert(peer.id(), peer.downgrade());
     }
 
-    pub(crate) fn remove(&self, peer: &Peer) {
+    /// A place for a connection that was accepted. Others may be closed for it.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        host: Option<Host>,
+    ) -> Result<(Place, Displaced), NoPlace> {
         let mut state = self.lock();
-        state.peers.remove(&peer.id());
-        if let Some(host) = host(peer.address())
-            && let Some(count) = state.hosts.get_mut(host)
-        {
-            *count -= 1;
-            if *count == 0 {
-                state.hosts.remove(host);
-            }
+        if state.is_closed {
+            return Err(NoPlace::Closed);
+        }
+        let admitted = state.admit(host).map_err(NoPlace::Full)?;
+        let (makes_room, asked) = (admitted.makes_room, admitted.asked);
+        let (closes, is_asked) = (state.peer_at(makes_room), state.peer_at(asked));
+        // The last handle of a peer may drop what its calls hold.
+        drop(state);
+        if let Some(peer) = closes {
+            peer.close_with(CloseCode::LimitExceeded, MADE_ROOM);
+        }
+        if let Some(peer) = is_asked {
+            peer.close_if_silent(SILENT);
+        }
+        let displaced = Displaced {
+            makes_room: makes_room.is_some(),
+        };
+        Ok((self.place(admitted.place), displaced))
+    }
+
+    /// A place for a connection that the program itself has opened.
+    pub(crate) fn admit_own(self: &Arc<Self>) -> Result<Place, NoPlace> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(NoPlace::Closed);
+        }
+        let id = state.admission.admit_own(clock());
+        state.entries.insert(id, Entry::default());
+        Ok(self.place(id))
+    }
+
+    fn place(self: &Arc<Self>, id: PlaceId) -> Place {
+        Place {
+            registry: self.clone(),
+            id,
         }
     }
 
     /// All peers, in no order.
     pub(crate) fn peers(&self) -> Vec<Peer> {
-        let state = self.lock();
-        state.peers.values().filter_map(WeakPeer::upgrade).collect()
+        self.lock().peers()
     }
 
-    /// How many connections come from the host of an address.
-    pub(crate) fn count_at_host(&self, address: &Address) -> usize {
-        let host = host(Some(address));
-        let count = host.and_then(|host| self.lock().hosts.get(host).copied());
-        count.unwrap_or(0)
-    }
-
-    /// The one that has been silent for the longest time, if `max` or more have not sent their
-    /// hello.
-    pub(crate) fn oldest_greeting(&self, max: usize) -> Option<Peer> {
+    /// Takes no more connections from now on. Returns all peers.
+    pub(crate) fn close(&self) -> Vec<Peer> {
         let mut state = self.lock();
-        if state.greeting.len() >= max {
-            let is_greeting =
-                |peer: &WeakPeer| peer.upgrade().is_some_and(|peer| peer.is_greeting());
-            state.greeting.retain(is_greeting);
+        state.is_closed = true;
+        state.peers()
+    }
+
+    /// Ends the tasks of all connections that are left, wherever they are. They are over when the
+    /// runtimes of the tasks have dropped them.
+    pub(crate) fn abort(&self) {
+        let mut state = self.lock();
+        (state.is_closed, state.is_aborted) = (true, true);
+        let entries = state.entries.values_mut();
+        let tasks: Vec<_> = entries.filter_map(|entry| entry.task.take()).collect();
+        // A runtime that has ended drops a task right here, and with it a place.
+        drop(state);
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn emptied(&self) {
+        self.until(|state| state.entries.is_empty()).await;
+    }
+
+    /// Waits while all connections that may be accepted wait for their first turn.
+    pub(crate) async fn has_turns(&self) {
+        let has_turns = self.until(|state| !state.admission.waits_for_turns());
+        // If the time is up, one of those that wait is asked whether it says anything.
+        let _ = timeout(MAX_TURN_WAIT, has_turns).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if is_so(&self.lock()) {
+                return;
+            }
+            changed.await;
         }
-        match state.greeting.len() >= max {
-            true => state.greeting.pop_front()?.upgrade(),
-            false => None,
+    }
+
+    /// Asks a connection whether it says anything, if one has to be asked.
+    fn ask(&self, find: impl FnOnce(&mut Admission) -> Option<PlaceId>) {
+        let mut state = self.lock();
+        let asked = find(&mut state.admission);
+        let asked = state.peer_at(asked);
+        // The last handle of a peer may drop what its calls hold.
+        drop(state);
+        if let Some(peer) = asked {
+            peer.close_if_silent(SILENT);
         }
+    }
+
+    /// What may be said to one that is refused; `None` while too many are on their way out.
+    pub(crate) fn refuse(self: &Arc<Self>) -> Option<Refused> {
+        let may_tell = self.lock().admission.may_tell();
+        may_tell.then(|| Refused(self.clone()))
+    }
+
+    pub(crate) fn limits(&self) -> ConnectionLimits {
+        *self.lock().admission.limits()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a limit for each host counts by.
-fn host(address: Option<&Address>) -> Option<&str> {
-    match address? {
-        Address::Tcp(address) => Some(address.rsplit_once(':')?.0),
-        _ => None,
+impl State {
+    fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
+        let entries = &self.entries;
+        let last_call = |id| entries.get(&id)?.peer.as_ref()?.1.last_call();
+        let admitted = self.admission.admit(host, clock(), last_call)?;
+        self.entries.insert(admitted.place, Entry::default());
+        Ok(admitted)
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.entries.values().filter_map(Entry::peer).collect()
+    }
+
+    fn peer_at(&self, place: Option<PlaceId>) -> Option<Peer> {
+        self.entries.get(&place?)?.peer()
+    }
+}
+
+impl Entry {
+    fn peer(&self) -> Option<Peer> {
+        self.peer.as_ref()?.0.upgrade()
+    }
+}
+
+impl Place {
+    /// Makes a peer known, before anybody can hear of it. `false` if the server takes no more
+    /// connections since, or this one has already made room for another.
+    pub(crate) fn introduce(&self, peer: &Peer) -> bool {
+        let mut state = self.registry.lock();
+        if state.is_closed || state.admission.is_leaving(self.id) {
+            return false;
+        }
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.peer = Some((peer.downgrade(), peer.usage()));
+        }
+        true
+    }
+
+    /// What lets others end the task of a connection, given by whoever spawned it.
+    pub(crate) fn task(&self) -> TaskSlot {
+        TaskSlot {
+            registry: self.registry.clone(),
+            id: self.id,
+        }
+    }
+
+    /// Its driver has run for the first time, and its hello was not there.
+    pub(crate) fn is_silent(&self) {
+        self.registry.ask(|admission| admission.is_silent(self.id));
+        self.registry.changed.notify_waiters();
+    }
+
+    /// It was asked, and has said something, though not all of its hello.
+    pub(crate) fn has_spoken(&self) {
+        self.registry.ask(|admission| admission.has_spoken(self.id));
+    }
+
+    pub(crate) fn greeted(&self) {
+        self.registry.lock().admission.greeted(self.id);
+        self.registry.changed.notify_waiters();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        state.admission.gone(self.id);
+        let entry = state.entries.remove(&self.id);
+        // What a handle keeps may be dropped with it.
+        drop(state);
+        drop(entry);
+        self.registry.changed.notify_waiters();
+    }
+}
+
+/// Where the handle of a task belongs, which exists only after the task has been given its place.
+#[derive(Debug)]
+pub(crate) struct TaskSlot {
+    registry: Arc<Registry>,
+    id: PlaceId,
+}
+
+impl TaskSlot {
+    pub(crate) fn fill(self, task: AbortHandle) {
+        let mut state = self.registry.lock();
+        if state.is_aborted {
+            drop(state);
+            return task.abort();
+        }
+        // Else it is over already.
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.task = Some(task);
+        }
+    }
+}
+
+/// One that was refused and is being told why.
+#[derive(Debug)]
+pub(crate) struct Refused(Arc<Registry>);
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        self.0.lock().admission.told();
     }
 }

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, thread, time::Duration};
 
 use tokio::{
-    runtime::{Builder, EnterGuard, Handle, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::oneshot,
 };
 
@@ -78,9 +78,9 @@ impl Worker {
 }
 
 impl Seat {
-    /// Makes the worker's runtime the current one: what is opened and spawned now is the worker's.
-    pub(crate) fn enter(&self) -> EnterGuard<'_> {
-        self.runtime.enter()
+    /// The runtime of the worker, where all of its connection is opened and spawned.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 }
 

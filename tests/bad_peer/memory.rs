@@ -21,6 +21,11 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// The bytes that the process holds now.
+pub(crate) fn held() -> usize {
+    ALLOCATOR.current_usage()
+}
+
 /// What one connection may hold, besides what handlers keep for themselves.
 fn bound(config: &Config) -> usize {
     let limits = &config.limits;

@@ -22,7 +22,7 @@ pub(crate) struct Raw {
     pings: u64,
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl Io for DuplexStream {}
 
@@ -50,7 +50,17 @@ impl Raw {
         Self::over(Box::new(io))
     }
 
-    fn over(io: Box<dyn Io>) -> Self {
+    /// From another address of this machine, of which Linux has all of 127.0.0.0/8.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn over_tcp_from(from: &str, address: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let address = address.trim_start_matches("tcp://").parse().unwrap();
+        let io = socket.connect(address).await.unwrap();
+        Self::over(Box::new(io))
+    }
+
+    pub(crate) fn over(io: Box<dyn Io>) -> Self {
         Self {
             io,
             input: BytesMut::new(),

@@ -123,6 +123,12 @@ impl Target {
         }
     }
 
+    /// A peer that has sent nothing, from another address of this machine.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn raw_from(&self, from: &str) -> Raw {
+        Raw::over_tcp_from(from, self.address()).await
+    }
+
     /// A peer that has exchanged hellos.
     pub(crate) async fn greeted(&mut self) -> Raw {
         let mut raw = self.raw().await;

@@ -30,6 +30,7 @@ mod logs;
 mod mixed;
 mod peers;
 mod schemas;
+mod shutdown;
 mod sockets;
 mod statuses;
 mod storm;

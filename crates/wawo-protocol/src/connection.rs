@@ -459,6 +459,11 @@ impl<T> Connection<T> {
             .min()
     }
 
+    /// Whether there ever was a call, or a one-way message, in either direction.
+    pub fn had_calls(&self) -> bool {
+        self.calls_sent > 0 || self.calls_accepted > 0
+    }
+
     /// Does what is due: pings, and ends calls whose time is up. Events follow from
     /// [`poll_event`](Self::poll_event).
     ///

@@ -1,16 +1,26 @@
 //! Many connections, that say nothing or come and go.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
-use tokio::{runtime::Handle, time::sleep};
-use wawo::{CloseCode, Config, Server};
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, Handle},
+    time::{sleep, timeout},
+};
+use wawo::{
+    CloseCode, Config, ConnectError, ConnectionLimit, Events, Peer, PeerEvent, ServeError, Server,
+};
 use wawo_protocol::packet::PREFACE;
 
 use crate::{
+    memory::held,
     raw::Raw,
-    target::{Target, builder},
+    target::{Alone, Target, builder},
     wire::{ACT, HELLO, packet, unary},
 };
+
+/// No proxy is trusted, so that connections from this machine are counted by host.
+const NOBODY: [&str; 0] = [];
 
 /// Connections that come and go, in each of three ways: fewer where code is slow.
 const CYCLES: usize = if cfg!(debug_assertions) {
@@ -39,7 +49,7 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     honest.beside(attack).await;
     for raw in &mut crowd[..CROWD - MAX] {
         let (code, why) = raw.closed().await;
-        assert_eq!(code, CloseCode::Normal);
+        assert_eq!(code, CloseCode::LimitExceeded);
         assert_eq!(why, "no hello, and others wait (max_greeting)");
     }
     // One more honest peer comes in, at the cost of one more of the crowd.
@@ -52,16 +62,24 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     honest.leave().await;
 }
 
-/// Attack 12: a cap for each host.
+/// Attack 12: a cap for each host, which hears of it.
 #[tokio::test]
 async fn a_host_has_no_more_connections_than_its_share() {
     let (server, seen) = builder(Config::default());
-    let mut target = Target::tcp_with(server.max_connections_per_host(3), seen).await;
+    let server = server.max_connections_per_host(3).trusted_proxies(NOBODY);
+    let mut target = Target::tcp_with(server, seen).await;
+    let mut events = target.handle.events();
     let honest = target.honest().await;
     let mut first = target.greeted().await;
     let second = target.greeted().await;
     let mut third = target.raw().await;
-    assert_eq!(honest.beside(third.rest()).await, [], "closed at once");
+    let (code, why) = honest.beside(third.closed()).await;
+    let text = "this host has 3 connections and may have no more (max_connections_per_host)";
+    assert_eq!((code, &*why), (CloseCode::LimitExceeded, text));
+    assert_eq!(
+        refusal(&mut events).await,
+        ConnectionLimit::MaxConnectionsPerHost
+    );
     // Who leaves makes room.
     drop(second);
     until_peers(&target, 2).await;
@@ -71,33 +89,176 @@ async fn a_host_has_no_more_connections_than_its_share() {
     honest.leave().await;
 }
 
-/// Attack 12: those over the limit of the server wait until somebody leaves.
+/// Attack 12: where no host has more than its share, those over the limit of the server are refused
+/// at once, and hear why; also a peer that speaks for itself.
 #[tokio::test]
-async fn connections_over_the_limit_wait_for_their_turn() {
+async fn connections_over_the_limit_are_refused_at_once() {
     let (server, seen) = builder(Config::default());
     let mut target = Target::tcp_with(server.max_connections(2), seen).await;
+    let mut events = target.handle.events();
     let honest = target.honest().await;
     let first = target.greeted().await;
     let mut second = target.raw().await;
-    let waits = sleep(Duration::from_millis(50));
-    let is_served = honest.beside(async {
-        tokio::select! {
-            biased;
-            _ = second.next() => true,
-            () = waits => false,
-        }
-    });
-    assert!(!is_served.await, "served over the limit");
+    let (code, why) = honest.beside(second.closed()).await;
+    let text = "the server has 2 connections and takes no more (max_connections)";
+    assert_eq!((code, &*why), (CloseCode::LimitExceeded, text));
+    assert_eq!(refusal(&mut events).await, ConnectionLimit::MaxConnections);
+    // One that has said hello and called before it hears.
+    let mut hasty = target.raw().await;
+    hasty.send(PREFACE).await.unwrap();
+    hasty.send(packet(HELLO)).await.unwrap();
+    hasty.send(unary(1, ACT, "hi")).await.unwrap();
+    assert_eq!(hasty.closed().await.1, text);
+    let Err(ConnectError::Hello { source, .. }) = Peer::connect(target.address()).await else {
+        panic!("connected over the limit");
+    };
+    let expected = format!("the peer closed the connection (limit exceeded): {text}");
+    assert_eq!(source.to_string(), expected);
     assert_eq!(target.handle.peers().len(), 2);
     drop(first);
-    second.greet().await;
+    until_peers(&target, 1).await;
+    target.greeted().await.goes_on().await;
     honest.leave().await;
+}
+
+/// Attack 12: one host takes all connections, says hello on each and answers pings, and shuts
+/// nobody out.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_that_takes_all_connections_makes_room_for_others() {
+    const MAX: usize = 100;
+    let (server, seen) = builder(Config::default());
+    let server = server
+        .max_connections(MAX)
+        .max_connections_per_host(usize::MAX);
+    let mut target = Target::tcp_with(server.trusted_proxies(NOBODY), seen).await;
+    // It comes from 127.0.0.1, and was used, so it is none of those that go first.
+    let honest = target.honest().await;
+    let mut crowd = Vec::new();
+    while crowd.len() < MAX - 1 {
+        let mut raw = target.raw_from("127.0.0.66").await;
+        raw.greet().await;
+        crowd.push(raw);
+    }
+    // More of the same host cost it others, since it has more than its share of the half.
+    let mut last = target.raw_from("127.0.0.66").await;
+    honest.beside(last.greet()).await;
+    crowd.push(last);
+    let mut guests = Vec::new();
+    for (number, raw) in (1..=40).zip(&mut crowd[1..]) {
+        let mut guest = target.raw_from(&format!("127.0.1.{number}")).await;
+        honest.beside(guest.greet()).await;
+        guest.goes_on().await;
+        let (code, why) = raw.closed().await;
+        assert_eq!(code, CloseCode::LimitExceeded);
+        let text = "closed to make room: this host has more connections than its share";
+        assert_eq!(why, format!("{text} (max_connections)"));
+        guests.push(guest);
+    }
+    crowd[MAX - 1].goes_on().await;
+    honest.leave().await;
+}
+
+/// Attack 12, of friends: all come back at once, and a server of one thread gets to none of them
+/// before all have come. Nobody is taken for a silent one.
+#[test]
+fn a_storm_of_peers_that_have_said_hello_is_served() {
+    const STORM: usize = 100;
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (servers, clients) = (runtime(), runtime());
+    let server = servers.block_on(async {
+        let server = builder(Config::default()).0.max_greeting(7);
+        server.bind("tcp://127.0.0.1:0").await.unwrap()
+    });
+    let address = server.addresses()[0].to_string();
+    let mut storm = clients.block_on(async {
+        let mut storm = Vec::new();
+        for _ in 0..STORM {
+            let mut raw = Raw::over_tcp(&address).await;
+            raw.send(PREFACE).await.unwrap();
+            raw.send(packet(HELLO)).await.unwrap();
+            storm.push(raw);
+        }
+        storm
+    });
+    // All of it lies in the backlog and in the buffers of sockets by now.
+    let handle = server.handle();
+    let serving = thread::spawn(move || servers.block_on(server.run()));
+    clients.block_on(async {
+        for raw in &mut storm {
+            raw.goes_on().await;
+        }
+        assert_eq!(handle.peers().len(), STORM);
+        handle.drain(Duration::ZERO).await;
+    });
+    serving.join().unwrap().unwrap();
+}
+
+/// Attack 12: what has come is looked at before one is taken for a silent one, also if the server
+/// had no time to read it, and half a hello is something.
+#[tokio::test]
+async fn one_that_has_spoken_is_not_taken_for_a_silent_one() {
+    let (server, seen) = builder(Config::default());
+    let mut target = Target::tcp_with(server.max_greeting(1), seen).await;
+    let mut first = target.raw().await;
+    first.next().await.expect("a hello");
+    // Both come before this test lets the server run: its only thread is the one of this test.
+    let halves = packet(HELLO).build();
+    first.send(PREFACE).await.unwrap();
+    let mut second = blocking(&target);
+    second.send(PREFACE).await.unwrap();
+    second.send(packet(HELLO)).await.unwrap();
+    first.send(&halves[..5]).await.unwrap();
+    second.goes_on().await;
+    first.send(&halves[5..]).await.unwrap();
+    first.goes_on().await;
+    second.goes_on().await;
+}
+
+/// Attack 13: what is kept of connections that are over does not wait for others to come.
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_over_leave_no_memory_behind() {
+    const CYCLES: usize = 1_000;
+    let turn = Alone::take().await;
+    let mut target = Target::alone(Config::default(), &turn);
+    let mut cycles = async |count: usize| {
+        for _ in 0..count {
+            drop(target.greeted().await);
+        }
+        until_peers(&target, 0).await;
+    };
+    // Tables and buffers have the size by then that they need.
+    cycles(100).await;
+    let before = held();
+    cycles(CYCLES).await;
+    let each = held().saturating_sub(before) / CYCLES;
+    println!("{each} bytes each");
+    // A task that is over takes some hundred, if it is kept.
+    assert!(each < 100, "{each} bytes are left of each connection");
 }
 
 async fn until_peers(target: &Target, count: usize) {
     while target.handle.peers().len() != count {
         sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// The limit by which the next one was refused.
+async fn refusal(events: &mut Events) -> ConnectionLimit {
+    loop {
+        let event = timeout(Duration::from_secs(20), events.next()).await;
+        if let Some(PeerEvent::Refused(_, limit)) = event.expect("an event") {
+            return limit;
+        }
+    }
+}
+
+/// A connection that is made without letting the server run.
+fn blocking(target: &Target) -> Raw {
+    let address = target.address().trim_start_matches("tcp://");
+    let socket = std::net::TcpStream::connect(address).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    Raw::over(Box::new(TcpStream::from_std(socket).unwrap()))
 }
 
 /// Comes, and goes without a word, after a preface, or with a call in flight.
@@ -148,4 +309,12 @@ fn a_limit_of_a_server_is_at_least_one() {
         let error = server.build().unwrap_err().to_string();
         assert_eq!(error, format!("{name} is 0; it must be at least 1"));
     }
+    assert!(server().max_connections(1).build().is_ok());
+    let error = server()
+        .trusted_proxies(["10.0.0.0/8", "localhost"])
+        .build();
+    assert!(
+        matches!(error, Err(ServeError::TrustedProxy(_))),
+        "{error:?}"
+    );
 }

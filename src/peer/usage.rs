@@ -1,0 +1,130 @@
+//! How much a connection is used, for a server that needs its place.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::Context,
+    time::{Duration, Instant},
+};
+
+use wawo_protocol::{CloseCode, ConnectionError};
+
+use crate::peer::{
+    Peer, Shared, Stage,
+    driver::{Driver, clock},
+    mailbox::Command,
+};
+
+/// How exactly the time of the last call is known. A driver compares two times whenever it has done
+/// something, and does the rest this often at most.
+const STEP: Duration = Duration::from_secs(1);
+
+/// When a connection last had to do with a call.
+#[derive(Debug)]
+pub(crate) struct LastCall {
+    opened: Instant,
+    /// Seconds after `opened`, and one: 0 for never.
+    seconds: AtomicU32,
+}
+
+impl LastCall {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            opened: now,
+            seconds: AtomicU32::new(0),
+        }
+    }
+
+    fn set(&self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.opened).as_secs();
+        // A connection that lasts for 136 years counts as used from then on.
+        let seconds = u32::try_from(seconds + 1).unwrap_or(u32::MAX);
+        self.seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Instant> {
+        let seconds = self.seconds.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.opened + Duration::from_secs(seconds.into()))
+    }
+}
+
+/// How much a connection is used, without a hold on its peer.
+#[derive(Debug)]
+pub(crate) struct Usage(Arc<Shared>);
+
+impl Usage {
+    /// When the connection last had to do with a call, within a second; `None` if it never had.
+    pub(crate) fn last_call(&self) -> Option<Instant> {
+        self.0.last_call.get()
+    }
+}
+
+impl Peer {
+    pub(crate) fn usage(&self) -> Usage {
+        Usage(self.0.shared.clone())
+    }
+
+    /// Closes the connection if its hello has not come, and nothing else has since the last time
+    /// that this was asked.
+    pub(crate) fn close_if_silent(&self, reason: &str) {
+        let command = Command::CloseIfSilent(reason.to_owned());
+        self.0.shared.mailbox.push_end(command);
+    }
+
+    /// Whether a connection that was to be closed if it was silent has said something, but not yet
+    /// all of its hello. Asked again, it has not.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.0.shared.has_spoken.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Driver {
+    /// There may have been a call.
+    #[cold]
+    pub(crate) fn note_usage(&mut self, now: Instant) {
+        if self.connection.had_calls() {
+            self.shared.last_call.set(now);
+            self.usage_due = now + STEP;
+        }
+    }
+
+    /// Closes the connection if its hello has not come, and nothing else has since the last time.
+    /// What lies in the buffer of a transport is read before: this side may have had no time to.
+    pub(crate) fn close_if_silent(
+        &mut self,
+        cx: &mut Context<'_>,
+        reason: &str,
+    ) -> Result<(), ConnectionError> {
+        if self.read(cx)? {
+            self.handle_events(cx, clock())?;
+        }
+        if !matches!(*self.shared.stage.borrow(), Stage::Greeting) {
+            return Ok(());
+        }
+        match std::mem::take(&mut self.has_heard) {
+            true => self.shared.has_spoken.store(true, Ordering::Relaxed),
+            false => self.connection.close(CloseCode::LimitExceeded, reason),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::LastCall;
+
+    #[test]
+    fn the_last_call_is_known_by_the_second() {
+        let opened = Instant::now();
+        let last_call = LastCall::new(opened);
+        assert_eq!(last_call.get(), None);
+        for (millis, seconds) in [(0, 0), (999, 0), (1_000, 1), (86_400_000, 86_400)] {
+            last_call.set(opened + Duration::from_millis(millis));
+            assert_eq!(last_call.get(), Some(opened + Duration::from_secs(seconds)));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Who comes in, and who goes for it. Time is an argument.
+
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use super::{Admission, Admitted, ConnectionLimits, MAX_LEAVING, PlaceId};
+use crate::{peer::ConnectionLimit, server::host::Host};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Admission with a clock, and the last calls of connections.
+struct Door {
+    admission: Admission,
+    now: Instant,
+    last_calls: HashMap<PlaceId, Instant>,
+}
+
+impl Door {
+    fn new(connections: usize, greeting: usize, per_host: usize) -> Self {
+        let limits = ConnectionLimits {
+            connections,
+            greeting,
+            per_host,
+        };
+        Self {
+            admission: Admission::new(limits),
+            now: Instant::now(),
+            last_calls: HashMap::new(),
+        }
+    }
+
+    fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
+        self.now += SECOND;
+        let last_call = |place| self.last_calls.get(&place).copied();
+        self.admission.admit(host, self.now, last_call)
+    }
+
+    /// One that comes in, says hello, and costs nobody a place.
+    fn open(&mut self, host: Option<Host>) -> PlaceId {
+        let admitted = self.admit(host).unwrap();
+        assert_eq!((admitted.makes_room, admitted.asked), (None, None));
+        assert_eq!(self.admission.is_silent(admitted.place), None);
+        self.admission.greeted(admitted.place);
+        admitted.place
+    }
+
+    fn called(&mut self, place: PlaceId) {
+        self.now += SECOND;
+        self.last_calls.insert(place, self.now);
+    }
+}
+
+/// One of many hosts.
+fn host(number: u32) -> Option<Host> {
+    Some(Host::V4(Ipv4Addr::from_bits(number)))
+}
+
+#[test]
+fn a_host_has_no_more_connections_than_its_limit() {
+    let mut door = Door::new(100, 100, 2);
+    let first = door.open(host(1));
+    door.open(host(1));
+    let limit = ConnectionLimit::MaxConnectionsPerHost;
+    assert_eq!(door.admit(host(1)), Err(limit));
+    door.open(host(2));
+    // Those that are not counted have no such limit.
+    for _ in 0..5 {
+        door.open(None);
+    }
+    door.admission.gone(first);
+    door.open(host(1));
+    assert_eq!(door.admit(host(1)), Err(limit));
+}
+
+/// Ten thousand connections of one host, all greeted and idle, shut nobody out.
+#[test]
+fn the_host_with_the_most_connections_makes_room_down_to_its_share() {
+    let mut door = Door::new(100, 1_000, 1_000);
+    let crowd: Vec<_> = (0..100).map(|_| door.open(host(1))).collect();
+    // The crowd has the whole server, and is alone: its share is all of it.
+    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxConnections));
+    // Each newcomer is another host: at the n-th, the share is a hundred by n.
+    let mut made_room = Vec::new();
+    for number in 2..=100 {
+        match door.admit(host(number)) {
+            Ok(admitted) => made_room.push(admitted.makes_room.unwrap()),
+            Err(limit) => {
+                assert_eq!(limit, ConnectionLimit::MaxConnections);
+                break;
+            }
+        }
+        let place = *made_room.last().unwrap();
+        door.admission.gone(place);
+    }
+    // The oldest went first, until each of a hundred hosts had one.
+    assert_eq!(made_room, crowd[..99]);
+    assert_eq!(door.admit(host(101)), Err(ConnectionLimit::MaxConnections));
+}
+
+#[test]
+fn nobody_is_closed_where_no_host_has_more_than_its_share() {
+    let mut door = Door::new(4, 100, 100);
+    for number in [1, 1, 2, 2] {
+        door.open(host(number));
+    }
+    for number in [1, 2] {
+        assert_eq!(
+            door.admit(host(number)),
+            Err(ConnectionLimit::MaxConnections)
+        );
+    }
+    // With a third host, the share is one.
+    assert!(door.admit(host(3)).unwrap().makes_room.is_some());
+}
+
+#[test]
+fn what_is_not_counted_by_host_makes_no_room_and_may_be_given_some() {
+    let mut door = Door::new(4, 100, 100);
+    for _ in 0..4 {
+        door.open(None);
+    }
+    assert_eq!(door.admit(None), Err(ConnectionLimit::MaxConnections));
+    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxConnections));
+    // The program's own come in all the same.
+    door.admission.admit_own(door.now);
+    let mut door = Door::new(4, 100, 100);
+    let crowd = [1, 1, 1, 2].map(|number| door.open(host(number)));
+    assert_eq!(door.admit(None).unwrap().makes_room, Some(crowd[0]));
+    assert_eq!(door.admit(None), Err(ConnectionLimit::MaxConnections));
+}
+
+#[test]
+fn those_that_never_had_a_call_go_first_and_then_the_longest_idle() {
+    let mut door = Door::new(6, 100, 100);
+    let [a, b, c, d, e, f] = [(); 6].map(|()| door.open(host(1)));
+    for place in [e, b, a, d] {
+        door.called(place);
+    }
+    // Known as it is now, and not as it was when another made room.
+    let next = |door: &mut Door, number| {
+        let place = door.admit(host(number)).unwrap().makes_room.unwrap();
+        door.admission.gone(place);
+        place
+    };
+    assert_eq!(next(&mut door, 2), c);
+    assert_eq!(next(&mut door, 3), f);
+    assert_eq!(next(&mut door, 4), e);
+    door.called(b);
+    assert_eq!(next(&mut door, 5), a);
+    assert_eq!(next(&mut door, 6), d);
+    assert_eq!(door.admit(host(7)), Err(ConnectionLimit::MaxConnections));
+}
+
+#[test]
+fn one_search_looks_at_a_few_and_finds_somebody_all_the_same() {
+    let mut door = Door::new(1_000, 1_000, 1_000);
+    let crowd: Vec<_> = (0..1_000).map(|_| door.open(host(1))).collect();
+    for place in &crowd {
+        door.called(*place);
+    }
+    let looked = std::cell::Cell::new(0);
+    let last_calls = door.last_calls.clone();
+    let last_call = |place| {
+        looked.set(looked.get() + 1);
+        last_calls.get(&place).copied()
+    };
+    let admitted = door.admission.admit(host(2), door.now, last_call);
+    assert!(admitted.unwrap().makes_room.is_some());
+    assert_eq!(looked.get(), 8);
+}
+
+#[test]
+fn the_longest_silent_is_asked_and_goes_behind_the_others_if_it_has_spoken() {
+    let mut door = Door::new(100, 2, 100);
+    let a = door.admit(host(1)).unwrap().place;
+    let b = door.admit(host(1)).unwrap().place;
+    assert!(door.admission.waits_for_turns(), "neither had a turn");
+    door.admission.is_silent(b);
+    door.admission.is_silent(a);
+    assert!(!door.admission.waits_for_turns());
+    // The one that was looked at first has been silent for longer.
+    let c = door.admit(host(1)).unwrap();
+    assert_eq!(c.asked, Some(b));
+    door.admission.is_silent(c.place);
+    // It keeps its place, so another has to be found, and yet another.
+    assert_eq!(door.admission.has_spoken(b), Some(a));
+    assert_eq!(door.admission.has_spoken(a), Some(c.place));
+    // All have spoken, so it is their turn again; but nobody is asked twice for nothing.
+    assert_eq!(door.admission.has_spoken(c.place), Some(b));
+    door.admission.gone(b);
+    let d = door.admit(host(1)).unwrap();
+    assert_eq!(d.asked, Some(a));
+    assert_eq!(door.admission.is_silent(d.place), None);
+    // A hello that comes meanwhile makes room, as an end does.
+    door.admission.greeted(a);
+    door.admission.gone(c.place);
+    let e = door.admit(host(1)).unwrap();
+    assert_eq!(e.asked, None);
+}
+
+/// Fewer than the limit have no turn yet, so it is not they who have to go.
+#[test]
+fn one_that_has_spoken_is_not_asked_again_while_another_may_say_hello() {
+    let mut door = Door::new(100, 1, 100);
+    let a = door.admit(host(1)).unwrap().place;
+    assert_eq!(door.admission.is_silent(a), None);
+    let b = door.admit(host(1)).unwrap();
+    assert_eq!(b.asked, Some(a));
+    assert_eq!(door.admission.has_spoken(a), None);
+    // It says nothing in its turn, so there is one too many.
+    assert_eq!(door.admission.is_silent(b.place), Some(a));
+}
+
+#[test]
+fn those_without_a_turn_are_asked_only_if_there_are_no_others() {
+    let mut door = Door::new(100, 2, 100);
+    let a = door.admit(host(1)).unwrap().place;
+    let b = door.admit(host(1)).unwrap().place;
+    door.admission.is_silent(b);
+    assert_eq!(door.admit(host(1)).unwrap().asked, Some(b));
+    // Whoever accepts waits at this point, but not for ever.
+    assert!(door.admission.waits_for_turns());
+    assert_eq!(door.admit(host(1)).unwrap().asked, Some(a));
+    // It is not silent because it had no turn while it was asked.
+    assert_eq!(door.admission.is_silent(a), None);
+    assert!(door.admission.waits_for_turns());
+}
+
+#[test]
+fn sockets_on_their_way_out_are_bounded() {
+    let mut door = Door::new(1_000, 1, 1_000);
+    let first = door.admit(host(1)).unwrap().place;
+    let mut asked = Vec::new();
+    for _ in 0..MAX_LEAVING {
+        asked.push(door.admit(host(1)).unwrap().asked.unwrap());
+    }
+    assert_eq!(asked[0], first);
+    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxGreeting));
+    assert!(!door.admission.may_tell());
+    door.admission.gone(first);
+    assert!(door.admission.may_tell());
+    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxGreeting));
+    door.admission.told();
+    assert!(door.admit(host(1)).is_ok());
+
+    let mut door = Door::new(1_000, 2_000, 2_000);
+    for _ in 0..1_000 {
+        door.open(host(1));
+    }
+    for _ in 0..MAX_LEAVING {
+        assert!(door.admit(host(2)).unwrap().makes_room.is_some());
+    }
+    assert_eq!(door.admit(host(2)), Err(ConnectionLimit::MaxConnections));
+}
+
+/// Whatever happens, in whatever order: counts stay right, limits hold, and nothing is left behind.
+#[test]
+fn counts_are_right_after_anything() {
+    let mut door = Door::new(20, 5, 8);
+    let (mut random, mut places) = (7_u64, Vec::new());
+    for _ in 0..50_000 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let (choice, number) = ((random >> 33) as u32 % 8, (random >> 40) as usize);
+        let any = (!places.is_empty()).then(|| number % places.len());
+        let place = any.map(|index| places[index]);
+        match (choice, place) {
+            (0..=2, _) => {
+                let from = (number % 7) as u32;
+                let from = if from == 0 { None } else { host(from) };
+                places.extend(door.admit(from).map(|admitted| admitted.place));
+            }
+            (3, Some(place)) => drop(door.admission.is_silent(place)),
+            (4, Some(place)) => door.admission.greeted(place),
+            (5, Some(place)) => drop(door.admission.has_spoken(place)),
+            (6, Some(place)) => door.called(place),
+            (_, Some(place)) => {
+                door.admission.gone(place);
+                places.retain(|other| *other != place);
+            }
+            _ => {}
+        }
+        assert!(door.admission.count() <= 20);
+        let (here, all) = (door.admission.greeting(), door.admission.connections.len());
+        assert!(here <= 5 + MAX_LEAVING.min(all), "{here} of {all}");
+        assert_eq!(door.admission.connections.len(), places.len());
+        let hosts = (1..7).map(|number| door.admission.hosts.count(host(number).unwrap()));
+        assert!(hosts.max() <= Some(8));
+    }
+    for place in places {
+        door.admission.gone(place);
+        door.admission.gone(place);
+    }
+    let admission = door.admission;
+    assert!(admission.connections.is_empty() && admission.hosts.busiest().is_none());
+    assert!(admission.fresh.is_empty() && admission.silent.is_empty());
+    assert_eq!(
+        (admission.asked, admission.leaving, admission.hosts.len()),
+        (0, 0, 0)
+    );
+}

@@ -1,0 +1,77 @@
+//! The task of one connection of a server.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::{
+    peer::Peer,
+    server::{registry::Place, workers::Seat},
+};
+
+pin_project! {
+    /// Runs a driver, and lets its server know how far it has come. All that is kept for a
+    /// connection is in here, so it goes with the task, however that ends: no loop has to look for
+    /// tasks that are over.
+    #[derive(Debug)]
+    pub(crate) struct Served<D> {
+        // Dropped before the peer, whose last clone closes the connection, and before the place.
+        #[pin]
+        driver: D,
+        peer: Peer,
+        place: Place,
+        seat: Option<Seat>,
+        handshake: Handshake,
+    }
+}
+
+/// How far the exchange of hellos has come, as the server was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    Fresh,
+    Silent,
+    Done,
+}
+
+impl<D> Served<D> {
+    pub(crate) fn new(driver: D, peer: Peer, place: Place, seat: Option<Seat>) -> Self {
+        Self {
+            driver,
+            peer,
+            place,
+            seat,
+            handshake: Handshake::Fresh,
+        }
+    }
+}
+
+impl<D: Future<Output = ()>> Future for Served<D> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if *this.handshake == Handshake::Done {
+            return this.driver.poll(cx);
+        }
+        if this.driver.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !this.peer.is_greeting() {
+            this.place.greeted();
+            *this.handshake = Handshake::Done;
+            return Poll::Pending;
+        }
+        if *this.handshake == Handshake::Fresh {
+            this.place.is_silent();
+            *this.handshake = Handshake::Silent;
+        }
+        if this.peer.has_spoken() {
+            this.place.has_spoken();
+        }
+        Poll::Pending
+    }
+}

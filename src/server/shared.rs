@@ -1,0 +1,158 @@
+//! What a server shares with its handles, and with the loop that accepts.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::{runtime::Handle, sync::watch};
+use wawo_protocol::{Config, Side};
+
+use crate::{
+    peer::{self, Peer, Teller},
+    serve::BoxService,
+    server::{
+        ServeError,
+        admission::ConnectionLimits,
+        complaints::Complaint,
+        host::TrustedProxies,
+        listeners::{Arrival, Listeners, Wrap},
+        registry::{Place, Registry},
+        served::Served,
+        stage::Stage,
+        workers::{Seat, Workers},
+    },
+    transport::{Address, Listener, Transport},
+};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) teller: Teller,
+    pub(crate) stage: watch::Sender<Stage>,
+    pub(crate) trusted: TrustedProxies,
+    /// Of connections that were refused.
+    pub(crate) refused: Complaint,
+    /// Of connections that made room.
+    pub(crate) displaced: Complaint,
+    config: Arc<Config>,
+    open: Mutex<Option<Open>>,
+    /// Where the server last had to do with a connection.
+    runtime: OnceLock<Handle>,
+}
+
+/// What a server needs for new connections: nothing of it is left once it takes none.
+#[derive(Debug)]
+struct Open {
+    service: BoxService,
+    listeners: Listeners,
+    workers: Workers,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        service: BoxService,
+        config: Config,
+        limits: ConnectionLimits,
+        trusted: TrustedProxies,
+        workers: Workers,
+    ) -> Self {
+        Self {
+            registry: Arc::new(Registry::new(limits)),
+            teller: Teller::default(),
+            stage: watch::Sender::new(Stage::Serving),
+            trusted,
+            refused: Complaint::default(),
+            displaced: Complaint::default(),
+            config: Arc::new(config),
+            open: Mutex::new(Some(Open {
+                service,
+                listeners: Listeners::default(),
+                workers,
+            })),
+            runtime: OnceLock::new(),
+        }
+    }
+
+    /// Listens at one more place.
+    ///
+    /// # Errors
+    ///
+    /// If the server takes no more connections.
+    pub(crate) fn listen(&self, listener: Listener, wrap: Wrap) -> Result<(), ServeError> {
+        let mut open = self.open();
+        let open = open.as_mut().ok_or(ServeError::Draining)?;
+        open.listeners.add(listener, wrap);
+        Ok(())
+    }
+
+    /// The next connection at any listener; none where there are no listeners any more.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+        match &mut *self.open() {
+            Some(open) => open.listeners.poll_accept(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Where the next connection is served; in the current runtime if there are no workers.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        self.open().as_ref()?.workers.seat()
+    }
+
+    /// Takes no more connections: listeners are closed, and workers end with their last tasks.
+    pub(crate) fn stop_accepting(&self) {
+        let open = self.open().take();
+        // Services are the user's, and must not be dropped under a lock.
+        drop(open);
+    }
+
+    /// The server was dropped: all that is left of it ends.
+    pub(crate) fn stop(&self) {
+        self.stop_accepting();
+        self.registry.abort();
+        self.stage.send_if_modified(Stage::dropped);
+    }
+
+    /// Serves a connection, at a worker or in the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the server takes no more connections.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub(crate) fn serve(
+        &self,
+        place: Place,
+        transport: Box<dyn Transport>,
+        from: Option<Address>,
+        seat: Option<Seat>,
+    ) -> Result<Peer, ServeError> {
+        let here = Handle::current();
+        let there = seat.as_ref().map_or(&here, Seat::runtime).clone();
+        self.runtime.get_or_init(|| here);
+        let service = self.open().as_ref().map(|open| open.service.clone());
+        let service = service.ok_or(ServeError::Draining)?;
+        let (config, teller) = (self.config.clone(), self.teller.clone());
+        let _there = there.enter();
+        let (peer, driver) = peer::open(Side::Accepting, transport, from, config, service, teller)?;
+        if !place.introduce(&peer) {
+            return Err(ServeError::Draining);
+        }
+        let slot = place.task();
+        let served = Served::new(driver, peer.clone(), place, seat);
+        slot.fill(tokio::spawn(served).abort_handle());
+        Ok(peer)
+    }
+
+    /// A runtime that the server was used in.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        self.runtime.get().cloned()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,172 @@
+//! How far a server has come to its end.
+//!
+//! ```text
+//!             drain                       its drain is over
+//!  Serving ───────────► Draining { end } ───────────────────► Ended(report)
+//!    │                    │       ▲
+//!    │ dropped            └───────┘ drain again: the earlier end holds
+//!    └──────────────────────────────────────────────────────► Ended(empty report)
+//! ```
+//!
+//! Whether somebody polls [`Server::run`](crate::Server::run) makes no difference to it: whoever
+//! drains does the work.
+
+use std::time::Instant;
+
+use crate::peer::DrainReport;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Stage {
+    /// Takes connections and calls.
+    Serving,
+    /// Takes none any more. What is in flight is cut at `end`.
+    Draining { end: Instant },
+    /// All connections are over.
+    Ended(DrainReport),
+}
+
+/// What follows from being asked to drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Whoever asked has to do it.
+    Begins,
+    /// Another does it, and it ends earlier than it would have.
+    Hastens,
+    /// Nothing changes.
+    Known,
+}
+
+impl Stage {
+    pub(crate) fn drain(&mut self, end: Instant) -> Asked {
+        match self {
+            Self::Serving => {
+                *self = Self::Draining { end };
+                Asked::Begins
+            }
+            Self::Draining { end: before } if end < *before => {
+                *before = end;
+                Asked::Hastens
+            }
+            Self::Draining { .. } | Self::Ended(_) => Asked::Known,
+        }
+    }
+
+    /// The drain is over. Returns whether that is news.
+    pub(crate) fn drained(&mut self, report: DrainReport) -> bool {
+        let is_news = matches!(self, Self::Draining { .. });
+        if is_news {
+            *self = Self::Ended(report);
+        }
+        is_news
+    }
+
+    /// The server was dropped. A drain that is under way will find that nothing is left.
+    pub(crate) fn dropped(&mut self) -> bool {
+        let is_news = matches!(self, Self::Serving);
+        if is_news {
+            *self = Self::Ended(DrainReport::default());
+        }
+        is_news
+    }
+
+    /// When what is in flight is cut.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        match self {
+            Self::Draining { end } => Some(*end),
+            Self::Serving | Self::Ended(_) => None,
+        }
+    }
+
+    pub(crate) fn report(&self) -> Option<&DrainReport> {
+        match self {
+            Self::Ended(report) => Some(report),
+            Self::Serving | Self::Draining { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Stage;
+    use crate::peer::DrainReport;
+
+    /// What a test tells a stage.
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        /// To drain within so many seconds.
+        Drain(u64),
+        Drained,
+        Dropped,
+    }
+
+    /// A stage as the table below writes it.
+    fn print(stage: &Stage, begin: Instant) -> String {
+        match stage {
+            Stage::Serving => "serving".to_owned(),
+            Stage::Draining { end } => format!("draining {}", (*end - begin).as_secs()),
+            Stage::Ended(report) => format!("ended {}", report.peers),
+        }
+    }
+
+    #[test]
+    fn the_table_of_stages_and_events() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let report = |peers| DrainReport {
+            peers,
+            ..DrainReport::default()
+        };
+        let serving = || Stage::Serving;
+        let draining = || Stage::Draining { end: at(5) };
+        let ended = || Stage::Ended(report(1));
+        let table = [
+            (
+                Event::Drain(0),
+                [
+                    "draining 0, Begins",
+                    "draining 0, Hastens",
+                    "ended 1, Known",
+                ],
+            ),
+            (
+                Event::Drain(4),
+                [
+                    "draining 4, Begins",
+                    "draining 4, Hastens",
+                    "ended 1, Known",
+                ],
+            ),
+            (
+                Event::Drain(5),
+                ["draining 5, Begins", "draining 5, Known", "ended 1, Known"],
+            ),
+            (
+                Event::Drain(6),
+                ["draining 6, Begins", "draining 5, Known", "ended 1, Known"],
+            ),
+            (
+                Event::Drained,
+                ["serving, false", "ended 2, true", "ended 1, false"],
+            ),
+            (
+                Event::Dropped,
+                ["ended 0, true", "draining 5, false", "ended 1, false"],
+            ),
+        ];
+        for (event, expected) in table {
+            let stages = [serving(), draining(), ended()];
+            for (mut stage, expected) in stages.into_iter().zip(expected) {
+                let before = print(&stage, begin);
+                let said = match event {
+                    Event::Drain(seconds) => format!("{:?}", stage.drain(at(seconds))),
+                    Event::Drained => stage.drained(report(2)).to_string(),
+                    Event::Dropped => stage.dropped().to_string(),
+                };
+                let after = format!("{}, {said}", print(&stage, begin));
+                assert_eq!(after, expected, "{before}: {event:?}");
+            }
+        }
+    }
+}
