@@ -116,6 +116,9 @@ impl Echo for Worker {
         if message.data == "wait" {
             std::future::pending::<()>().await;
         }
+        if message.data == "yield" {
+            tokio::task::yield_now().await;
+        }
         self.0.notes.fetch_add(1, Ordering::SeqCst);
         self.0.changed.notify_waiters();
     }

@@ -1,10 +1,18 @@
 //! What listeners hear of peers.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use tokio::{io::AsyncWriteExt, time::timeout};
-use wawo::{Events, Peer, PeerEvent, Server};
+use tower::{Service, layer::layer_fn};
+use wawo::{ConnectionLimit, Events, Peer, PeerEvent, Request, Server};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message, pair};
 
@@ -134,4 +142,103 @@ async fn events_of_a_peer_that_has_gone_are_its_end() {
         "{last:?}"
     );
     assert!(events.next().await.is_none());
+}
+
+/// The closure of `bind_with` is the user's code, and runs where the server accepts.
+#[tokio::test]
+async fn a_panic_while_a_connection_is_opened_ends_that_one_alone() {
+    let name = "mem://a_panic_while_a_connection_is_opened";
+    let opened = AtomicUsize::new(0);
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let mut server = server.max_connections(2).build().unwrap();
+    let wrap = move |transport| match opened.fetch_add(1, Ordering::SeqCst) {
+        1 => panic!("no second one"),
+        _ => transport,
+    };
+    server.bind_with(name, wrap).await.unwrap();
+    let handle = server.handle();
+    let mut events = handle.events();
+    let running = tokio::spawn(server.run());
+    let first = Peer::connect(name).await.unwrap();
+    assert!(Peer::connect(name).await.is_err());
+    let failed = loop {
+        if let PeerEvent::AcceptFailed(error) = next(&mut events).await {
+            break error.to_string();
+        }
+    };
+    assert_eq!(failed, "opening the connection panicked: no second one");
+    // It has not kept its place, and the others are served.
+    let third = Peer::connect(name).await.unwrap();
+    for peer in [&first, &third] {
+        EchoClient::new(peer).say(message("hi")).await.unwrap();
+    }
+    // One that is refused is told through the same transport.
+    let refused = Peer::connect(name).await.unwrap_err();
+    assert!(
+        format!("{refused:?}").contains("max_connections"),
+        "{refused:?}"
+    );
+    let limit = loop {
+        if let PeerEvent::Refused(from, limit) = next(&mut events).await {
+            assert_eq!(from.to_string(), name);
+            break limit;
+        }
+    };
+    assert_eq!(limit, ConnectionLimit::MaxConnections);
+    handle.drain(Duration::ZERO).await;
+    running.await.unwrap().unwrap();
+}
+
+/// A layer whose service is cloned for each connection, and does not like it.
+#[derive(Debug)]
+struct Fragile<S>(S, Arc<AtomicUsize>);
+
+impl<S: Clone> Clone for Fragile<S> {
+    fn clone(&self) -> Self {
+        assert!(
+            self.1.fetch_add(1, Ordering::SeqCst) != 1,
+            "no second clone"
+        );
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+impl<S: Service<Request>> Service<Request> for Fragile<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_panics_when_it_is_cloned_ends_one_connection_alone() {
+    let name = "mem://a_service_that_panics_when_it_is_cloned";
+    let clones = Arc::new(AtomicUsize::new(0));
+    let fragile = layer_fn(move |service| Fragile(service, clones.clone()));
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let server = server.layer(fragile).bind(name).await.unwrap();
+    let mut events = server.handle().events();
+    let running = tokio::spawn(server.run());
+    let mut served = 0;
+    for _ in 0..3 {
+        if let Ok(peer) = Peer::connect(name).await {
+            EchoClient::new(&peer).say(message("hi")).await.unwrap();
+            served += 1;
+        }
+    }
+    assert_eq!(served, 2);
+    let failed = loop {
+        if let PeerEvent::AcceptFailed(error) = next(&mut events).await {
+            break error.to_string();
+        }
+    };
+    assert_eq!(failed, "opening the connection panicked: no second clone");
+    running.abort();
 }

@@ -1,6 +1,6 @@
 //! Many connections, that say nothing or come and go.
 
-use std::{thread, time::Duration};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -15,8 +15,9 @@ use wawo_protocol::packet::PREFACE;
 use crate::{
     memory::held,
     raw::Raw,
+    service::Seen,
     target::{Alone, Target, builder},
-    wire::{ACT, HELLO, packet, unary},
+    wire::{ACT, HELLO, note, packet, unary},
 };
 
 /// No proxy is trusted, so that connections from this machine are counted by host.
@@ -235,6 +236,31 @@ async fn connections_that_are_over_leave_no_memory_behind() {
     println!("{each} bytes each");
     // A task that is over takes some hundred, if it is kept.
     assert!(each < 100, "{each} bytes are left of each connection");
+}
+
+/// Attack 13: nor does what is kept of one-way messages without a deadline that were handled.
+#[tokio::test(start_paused = true)]
+async fn one_way_messages_that_are_over_leave_no_memory_behind() {
+    // Together in one read, so that all of them wait before the first is handled.
+    const BURST: usize = 500;
+    let turn = Alone::take().await;
+    let mut target = Target::alone(Config::default(), &turn);
+    let mut raw = target.greeted().await;
+    let seen = target.seen.clone();
+    let mut burst = async |count: usize, all: usize| {
+        let notes = note("yield").build().repeat(count);
+        raw.send(notes).await.unwrap();
+        let are_handled = |seen: &Seen| seen.notes.load(Ordering::SeqCst) == all;
+        seen.until(are_handled).await;
+        raw.goes_on().await;
+    };
+    burst(BURST, BURST).await;
+    burst(1, BURST + 1).await;
+    let before = held();
+    burst(BURST, 2 * BURST + 1).await;
+    let each = held().saturating_sub(before) / BURST;
+    println!("{each} bytes each");
+    assert!(each < 100, "{each} bytes are left of each message");
 }
 
 async fn until_peers(target: &Target, count: usize) {
