@@ -66,6 +66,8 @@ pub(crate) struct Driver {
     pub(crate) has_heard: bool,
     /// Calls before this time need not be told to those who look for idle connections.
     pub(crate) usage_due: Instant,
+    /// How many calls there had been when they were last told of.
+    pub(crate) calls_told: u64,
     /// To be woken after the work at hand, without locks.
     pub(crate) wakers: Vec<Waker>,
     timer: Pin<Box<Sleep>>,
@@ -132,6 +134,7 @@ pub(crate) fn open(
         asked: None,
         has_heard: false,
         usage_due: now,
+        calls_told: 0,
         wakers: Vec::new(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
@@ -394,6 +397,7 @@ impl Driver {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         buffers::release();
+        self.note_sent(now);
         let result = self.connection.handle_timeout(now);
         self.handle_events(cx, now)?;
         result
@@ -481,9 +485,6 @@ impl Driver {
         }
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
-        }
-        if now >= self.usage_due {
-            self.note_usage(now);
         }
         // Calls may have been admitted, or ended, by what was done.
         self.handle_events(cx, now)?;

@@ -81,12 +81,21 @@ impl Peer {
 }
 
 impl Driver {
-    /// There may have been a call.
+    /// Something has come that may have to do with a call.
     #[cold]
     pub(crate) fn note_usage(&mut self, now: Instant) {
-        if self.connection.had_calls() {
+        self.calls_told = self.connection.calls();
+        if self.calls_told > 0 {
             self.shared.last_call.set(now);
             self.usage_due = now + STEP;
+        }
+    }
+
+    /// Nothing has to come back for calls of this side that are one-way. They are found when some
+    /// time of the connection is up, as that of its keep-alive.
+    pub(crate) fn note_sent(&mut self, now: Instant) {
+        if self.connection.calls() != self.calls_told {
+            self.note_usage(now);
         }
     }
 

@@ -60,3 +60,65 @@ pub(crate) async fn tell(mut transport: Box<dyn Transport>, text: String, refuse
     let _ = timeout(TELL_TIMEOUT, telling).await;
     drop(refused);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
+    use super::{MAX_UNREAD_BYTES, TELL_TIMEOUT, tell};
+    use crate::server::{admission::ConnectionLimits, registry::Registry};
+
+    fn registry() -> Arc<Registry> {
+        Arc::new(Registry::new(ConnectionLimits {
+            connections: 1,
+            greeting: 1,
+            per_host: 1,
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_refused_reads_why_and_is_let_go_when_it_goes() {
+        let (mut here, there) = duplex(1024);
+        here.write_all(b"whatever it says").await.unwrap();
+        let refused = registry().refuse().unwrap();
+        let telling = tokio::spawn(tell(Box::new(there), "too many".to_owned(), refused));
+        let mut heard = Vec::new();
+        here.read_to_end(&mut heard).await.unwrap();
+        let expected = b"WAWO/1\r\n\0\0\0\x08\x05\0\0\x02\0\0\0\0too many";
+        assert_eq!(heard, expected);
+        let begin = Instant::now();
+        drop(here);
+        telling.await.unwrap();
+        assert_eq!(begin.elapsed().as_millis(), 0);
+    }
+
+    /// One keeps silent, one does not read, one sends without an end.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_go_is_cut() {
+        let tell = |there| {
+            let refused = registry().refuse().unwrap();
+            tokio::spawn(tell(Box::new(there), "too many".to_owned(), refused))
+        };
+        for room in [1024, 4] {
+            let (_here, there) = duplex(room);
+            let begin = Instant::now();
+            tell(there).await.unwrap();
+            assert_eq!(begin.elapsed(), TELL_TIMEOUT);
+        }
+        let (mut here, there) = duplex(1024);
+        let begin = Instant::now();
+        let telling = tell(there);
+        let mut sent = 0;
+        while here.write_all(&[7; 1024]).await.is_ok() {
+            sent += 1024;
+        }
+        telling.await.unwrap();
+        assert!(sent <= MAX_UNREAD_BYTES + 1024, "{sent}");
+        assert!(begin.elapsed() < TELL_TIMEOUT);
+    }
+}

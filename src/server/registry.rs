@@ -314,3 +314,99 @@ impl Drop for Refused {
         self.0.lock().admission.told();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::{ConnectionLimit, ConnectionLimits, MAX_TURN_WAIT, NoPlace, Place, Registry};
+    use crate::server::admission::MAX_LEAVING;
+
+    fn registry(connections: usize, greeting: usize) -> Arc<Registry> {
+        Arc::new(Registry::new(ConnectionLimits {
+            connections,
+            greeting,
+            per_host: connections,
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_waits_for_first_turns_but_not_for_ever() {
+        let registry = registry(100, 2);
+        let (first, _) = registry.admit(None).unwrap();
+        let begin = Instant::now();
+        registry.has_turns().await;
+        let (second, _) = registry.admit(None).unwrap();
+        assert_eq!(begin.elapsed().as_secs(), 0);
+        // Nobody gives either a turn.
+        registry.has_turns().await;
+        assert_eq!(begin.elapsed(), MAX_TURN_WAIT);
+        drop((first, second));
+        // One that says hello in its turn, one that does not, and one that has gone.
+        let ends: [fn(Place); 3] = [|place| place.greeted(), |place| place.is_silent(), drop];
+        for end in ends {
+            let registry = self::registry(100, 1);
+            let (place, _) = registry.admit(None).unwrap();
+            let waiting = tokio::spawn({
+                let registry = registry.clone();
+                async move { registry.has_turns().await }
+            });
+            tokio::task::yield_now().await;
+            assert!(!waiting.is_finished());
+            end(place);
+            waiting.await.unwrap();
+        }
+        assert_eq!(begin.elapsed(), MAX_TURN_WAIT);
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_when_it_is_dropped_and_none_is_given_once_it_is_closed() {
+        let registry = registry(1, 1);
+        let (place, _) = registry.admit(None).unwrap();
+        let full = NoPlace::Full(ConnectionLimit::MaxConnections);
+        assert_eq!(registry.admit(None).err(), Some(full));
+        drop(place);
+        let (place, _) = registry.admit(None).unwrap();
+        let own = registry.admit_own().unwrap();
+        assert!(registry.close().is_empty(), "no peer was made known");
+        assert_eq!(registry.admit(None).err(), Some(NoPlace::Closed));
+        assert_eq!(registry.admit_own().err(), Some(NoPlace::Closed));
+        drop((place, own));
+        registry.emptied().await;
+    }
+
+    #[test]
+    fn so_many_are_told_why_they_are_refused_and_no_more() {
+        let registry = registry(1, 1);
+        let told: Vec<_> = (0..MAX_LEAVING)
+            .map(|_| registry.refuse().unwrap())
+            .collect();
+        assert!(registry.refuse().is_none());
+        drop(told);
+        assert!(registry.refuse().is_some());
+    }
+
+    /// A task may be spawned just when all are aborted.
+    #[tokio::test]
+    async fn a_task_that_comes_after_all_were_aborted_is_aborted_too() {
+        let registry = registry(10, 10);
+        let (before, after) = (registry.admit_own().unwrap(), registry.admit_own().unwrap());
+        let (one, other) = (before.task(), after.task());
+        let first = tokio::spawn(async move {
+            let _place = before;
+            std::future::pending::<()>().await;
+        });
+        one.fill(first.abort_handle());
+        registry.abort();
+        let second = tokio::spawn(async move {
+            let _place = after;
+            std::future::pending::<()>().await;
+        });
+        other.fill(second.abort_handle());
+        registry.emptied().await;
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert!(second.await.unwrap_err().is_cancelled());
+    }
+}

@@ -12,6 +12,8 @@ mod deadlines;
 mod descriptors;
 pub(crate) mod exhaustion;
 mod flips;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod ids;
 pub(crate) mod metadata;
 pub(crate) mod pings;

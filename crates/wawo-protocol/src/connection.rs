@@ -459,9 +459,9 @@ impl<T> Connection<T> {
             .min()
     }
 
-    /// Whether there ever was a call, or a one-way message, in either direction.
-    pub fn had_calls(&self) -> bool {
-        self.calls_sent > 0 || self.calls_accepted > 0
+    /// How many calls and one-way messages there have been, in both directions.
+    pub fn calls(&self) -> u64 {
+        self.calls_sent + self.calls_accepted
     }
 
     /// Does what is due: pings, and ends calls whose time is up. Events follow from

@@ -6,9 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use wawo::{Code, Framed, FramedPacket, MethodId, Peer};
+use wawo::{Code, Framed, FramedPacket, MethodId, PacketCodec, Peer};
 
 use crate::{
     framed::{
@@ -40,6 +40,52 @@ async fn an_error_of_the_codec_is_the_reason() {
     end.socket.write_all(b"\0\0\0\x05GET /").await.unwrap();
     let reason = "protocol violation): the codec cannot read what came: a packet of 5 bytes";
     closed(end, reason).await;
+}
+
+/// Cannot read anything, and says so in the worst way.
+#[derive(Debug)]
+struct Panicking;
+
+impl PacketCodec for Panicking {
+    type Error = String;
+
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<FramedPacket>, String> {
+        assert!(input.is_empty(), "no bytes, please");
+        Ok(None)
+    }
+
+    fn encode(&mut self, packet: FramedPacket, _: &mut BytesMut) -> Result<(), String> {
+        panic!("no packets, please: {packet:?}")
+    }
+}
+
+/// A codec runs in the driver of its connection, and ends with it.
+#[tokio::test]
+async fn a_codec_that_panics_ends_its_connection_alone() {
+    let mut end = raw();
+    let server = &mut end.server;
+    for is_read in [true, false] {
+        let (mut here, there) = tokio::io::duplex(1024);
+        let peer = server
+            .accept_over(Framed::accepting(there, Panicking))
+            .unwrap();
+        match is_read {
+            true => here.write_all(b"a packet").await.unwrap(),
+            false => {
+                let status = EchoClient::new(&peer).say(message("hi")).await.unwrap_err();
+                assert_eq!(status.code(), Code::Unavailable);
+            }
+        }
+        peer.closed().await;
+        let mut rest = Vec::new();
+        here.read_to_end(&mut rest).await.unwrap();
+        drop(peer);
+        assert_eq!(server.handle().peers().len(), 1, "the other one is left");
+    }
+    let (here, there) = tokio::io::duplex(1024);
+    server.accept_over(there).unwrap();
+    let honest = Peer::builder("").connect_over(here).await.unwrap();
+    EchoClient::new(&honest).say(message("fine")).await.unwrap();
 }
 
 #[tokio::test]
@@ -211,7 +257,7 @@ async fn an_error_of_the_transport_comes_after_what_was_read_before_it() {
     let mut end = raw();
     let mut bytes = bytes::BytesMut::new();
     let note = FramedPacket::one_way(ECHO, MethodId(3), say("note"));
-    wawo::PacketCodec::encode(&mut Plain::default(), note, &mut bytes).unwrap();
+    PacketCodec::encode(&mut Plain::default(), note, &mut bytes).unwrap();
     let broken = Broken(bytes.freeze());
     let framed = Framed::accepting(broken, Plain::default());
     let peer = end.server.accept_over(framed).unwrap();

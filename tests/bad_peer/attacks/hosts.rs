@@ -1,0 +1,87 @@
+//! A host that wants all connections of a server, beside others. Linux has many addresses of one
+//! machine, without being told.
+
+use std::future::IntoFuture;
+
+use wawo::{CloseCode, Config, Peer};
+use wawo_protocol::packet::Packet;
+
+use crate::{
+    attacks::crowds::NOBODY,
+    service::{EchoClient, message as text},
+    target::{Target, builder},
+    wire::{ACT, END, REPLY, packet, unary},
+};
+
+/// Attack 12: one host takes all connections, says hello on each and answers pings, and shuts
+/// nobody out.
+#[tokio::test]
+async fn a_host_that_takes_all_connections_makes_room_for_others() {
+    const MAX: usize = 100;
+    let (server, seen) = builder(Config::default());
+    let server = server
+        .max_connections(MAX)
+        .max_connections_per_host(usize::MAX);
+    let mut target = Target::tcp_with(server.trusted_proxies(NOBODY), seen).await;
+    // It comes from 127.0.0.1, and was used, so it is none of those that go first.
+    let honest = target.honest().await;
+    let mut crowd = Vec::new();
+    while crowd.len() < MAX - 1 {
+        let mut raw = target.raw_from("127.0.0.66").await;
+        raw.greet().await;
+        crowd.push(raw);
+    }
+    // More of the same host cost it others, since it has more than its share of the half.
+    let mut last = target.raw_from("127.0.0.66").await;
+    honest.beside(last.greet()).await;
+    crowd.push(last);
+    let mut guests = Vec::new();
+    for (number, raw) in (1..=40).zip(&mut crowd[1..]) {
+        let mut guest = target.raw_from(&format!("127.0.1.{number}")).await;
+        honest.beside(guest.greet()).await;
+        guest.goes_on().await;
+        let (code, why) = raw.closed().await;
+        assert_eq!(code, CloseCode::LimitExceeded);
+        let text = "closed to make room: this host has more connections than its share";
+        assert_eq!(why, format!("{text} (max_connections)"));
+        guests.push(guest);
+    }
+    crowd[MAX - 1].goes_on().await;
+    honest.leave().await;
+}
+
+/// Attack 12: of a host that has to make room, what was used stays.
+#[tokio::test]
+async fn a_connection_that_had_a_call_in_either_direction_stays() {
+    let (server, seen) = builder(Config::default());
+    let server = server.max_connections(4).max_connections_per_host(4);
+    let target = Target::tcp_with(server.trusted_proxies(NOBODY), seen).await;
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        let mut raw = target.raw_from("127.0.0.66").await;
+        raw.greet().await;
+        crowd.push(raw);
+    }
+    // The first calls, and the second is called.
+    crowd[0].send(unary(1, ACT, "hi")).await.unwrap();
+    crowd[0].replied(1).await;
+    let mut peers = target.handle.peers();
+    peers.sort_by_key(Peer::id);
+    let called = EchoClient::new(&peers[1]).say(text("hi"));
+    let called = tokio::spawn(called.into_future());
+    assert!(matches!(crowd[1].next().await, Some(Packet::Call(_))));
+    crowd[1]
+        .send(packet(REPLY).flags(END).call(2))
+        .await
+        .unwrap();
+    called.await.unwrap().unwrap();
+    let mut guests = Vec::new();
+    for (number, index) in [(1, 2), (2, 3)] {
+        let mut guest = target.raw_from(&format!("127.0.1.{number}")).await;
+        guest.greet().await;
+        guests.push(guest);
+        assert_eq!(crowd[index].closed().await.0, CloseCode::LimitExceeded);
+    }
+    crowd[0].goes_on().await;
+    crowd[1].goes_on().await;
+}
