@@ -211,11 +211,11 @@ struct Wordy;
 impl wawo::PacketCodec for Wordy {
     type Error = String;
 
-    fn decode(&mut self, _: &mut bytes::BytesMut) -> Result<Option<FramedPacket>, String> {
+    fn decode(&mut self, _: &mut BytesMut) -> Result<Option<FramedPacket>, String> {
         Err("no ".repeat(1 << 20))
     }
 
-    fn encode(&mut self, _: FramedPacket, _: &mut bytes::BytesMut) -> Result<(), String> {
+    fn encode(&mut self, _: FramedPacket, _: &mut BytesMut) -> Result<(), String> {
         Ok(())
     }
 }
@@ -255,7 +255,7 @@ async fn an_end_that_is_given_to_the_wrong_side_is_told_so() {
 #[tokio::test]
 async fn an_error_of_the_transport_comes_after_what_was_read_before_it() {
     let mut end = raw();
-    let mut bytes = bytes::BytesMut::new();
+    let mut bytes = BytesMut::new();
     let note = FramedPacket::one_way(ECHO, MethodId(3), say("note"));
     PacketCodec::encode(&mut Plain::default(), note, &mut bytes).unwrap();
     let broken = Broken(bytes.freeze());
