@@ -120,6 +120,13 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         }
     };
     let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
+    let proxy = || {
+        let server = Server::builder().trusted_proxies(["here"]).build();
+        match server.unwrap_err() {
+            ServeError::TrustedProxy(error) => error,
+            error => panic!("{error}"),
+        }
+    };
     let metadata = || wawo::Metadata::new().insert("Key", "").unwrap_err();
     vec![
         (Box::new(config()), "max_waiting_calls"),
@@ -149,6 +156,8 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         (Box::new(address()), "no scheme"),
         (Box::new(ConnectError::Address(address())), "no scheme"),
         (Box::new(ServeError::Address(address())), "no scheme"),
+        (Box::new(ServeError::TrustedProxy(proxy())), "`here`"),
+        (Box::new(proxy()), "`here`"),
         (Box::new(metadata()), "\"Key\""),
         (Box::new(Status::from(metadata())), "\"Key\""),
     ]
@@ -195,7 +204,7 @@ async fn what_a_program_prints_of_a_failed_connect_says_why() {
 
 /// The public errors that are tried above, or in the crate that they are of. One more has to be
 /// tried too.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
@@ -210,6 +219,7 @@ const KNOWN: [&str; 14] = [
     "PeerMisbehaved",
     "ServeError",
     "SocketOptionsError",
+    "TrustedProxyError",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<String>) {

@@ -208,7 +208,7 @@ async fn the_text_of_an_error_is_cut() {
 /// Has much to say about anything.
 struct Wordy;
 
-impl wawo::PacketCodec for Wordy {
+impl PacketCodec for Wordy {
     type Error = String;
 
     fn decode(&mut self, _: &mut BytesMut) -> Result<Option<FramedPacket>, String> {
