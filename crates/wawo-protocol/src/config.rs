@@ -128,6 +128,17 @@ pub struct Config {
     /// `ResourceExhausted`. Default 64 MiB, at least `max_message_bytes` and `max_metadata_bytes`
     /// together, or the largest call could never be served.
     pub max_opening_bytes: usize,
+    /// What a message may take in memory when it is decoded, in bytes; for the layers above, as the
+    /// next one. A call with a larger one ends with `ResourceExhausted`. Default 64 MiB.
+    pub max_decoded_bytes: usize,
+    /// What the requests of the other side that are worked on may take when they are decoded, all
+    /// together, in bytes. A call that goes over it is answered with `ResourceExhausted`, unserved;
+    /// a stream ends with it. Default 128 MiB.
+    pub max_connection_decoded_bytes: usize,
+    /// Replies of ours that wait for the other side to read them, in bytes: while there are more, its
+    /// calls are answered with `ResourceExhausted`, unserved. A reply that makes them more than twice
+    /// as much ends its call with that. Default 64 MiB.
+    pub max_waiting_reply_bytes: usize,
     /// Calls of the other side that it may cancel within a second. Default 10,000, at least
     /// 1,000.
     pub max_cancels_per_second: u32,
@@ -170,6 +181,9 @@ impl Default for Config {
             max_timeout: None,
             max_streams: 256,
             max_opening_bytes: 64 * 1024 * 1024,
+            max_decoded_bytes: 64 * 1024 * 1024,
+            max_connection_decoded_bytes: 128 * 1024 * 1024,
+            max_waiting_reply_bytes: 64 * 1024 * 1024,
             max_cancels_per_second: 10_000,
             max_early_pings: 3,
             max_idle_packets: 4096,

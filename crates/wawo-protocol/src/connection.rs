@@ -13,6 +13,7 @@ mod sending;
 mod starting;
 mod strikes;
 mod waiting;
+mod waiting_replies;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -79,6 +80,8 @@ pub struct Connection<T> {
     their_streams: usize,
     /// What they begin with, in bytes.
     opening_bytes: u64,
+    /// What waits to be sent to them, in bytes, streams aside: replies, and statuses.
+    waiting_reply_bytes: u64,
     /// Calls with message bytes, or an end, that did not go out at once. A call stands in one of
     /// these three lines at most, once.
     sending: VecDeque<CallId>,
@@ -184,6 +187,7 @@ impl<T> Connection<T> {
             theirs: Table::default(),
             their_streams: 0,
             opening_bytes: 0,
+            waiting_reply_bytes: 0,
             sending: VecDeque::new(),
             starved_requests: VecDeque::new(),
             starved_replies: VecDeque::new(),
@@ -729,6 +733,11 @@ impl<T> Connection<T> {
     pub fn held_bytes(&self) -> (u64, u64) {
         let requests = self.opening_bytes + self.request_granted.held();
         (requests, self.reply_granted.held())
+    }
+
+    /// Bytes of replies and statuses, streams aside, that wait for the other side to read them.
+    pub fn waiting_reply_bytes(&self) -> u64 {
+        self.waiting_reply_bytes
     }
 
     /// How many calls of ours wait for room under the limits of the other side.

@@ -107,6 +107,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         self.check_opening()?;
+        self.check_decoded()?;
         self.check_times()?;
         self.check_counts()?;
         self.check_hello()
@@ -187,6 +188,18 @@ impl Config {
         }
     }
 
+    /// A message that takes as much memory as it may can be served.
+    fn check_decoded(&self) -> Result<(), ConfigError> {
+        let (message, connection) = (self.max_decoded_bytes, self.max_connection_decoded_bytes);
+        match message > connection {
+            true => Err(ConfigError::DecodedOverConnection {
+                message,
+                connection,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// What the hello carries fits into it.
     fn check_hello(&self) -> Result<(), ConfigError> {
         if self.identity.len() > MAX_IDENTITY_BYTES {
@@ -243,6 +256,17 @@ pub enum ConfigError {
         metadata: u32,
         /// Both together.
         least: usize,
+    },
+    /// A message may take more than all messages of its connection: it could never be served.
+    #[error(
+        "max_decoded_bytes is {message}; \
+         it may be at most max_connection_decoded_bytes, which is {connection}"
+    )]
+    DecodedOverConnection {
+        /// `max_decoded_bytes`.
+        message: usize,
+        /// `max_connection_decoded_bytes`.
+        connection: usize,
     },
     /// A time is so short that every call or connection would end at once, or, for the interval of
     /// pings, that they would come more often than a peer must take them.

@@ -45,6 +45,8 @@ pub(crate) struct TheirCall {
     first_unread: u64,
     /// What its further messages cost of the credit of all requests and is not freed yet.
     held: u64,
+    /// What of `waiting_reply_bytes` is its reply.
+    pub(crate) waiting_reply_bytes: u64,
     /// What our reply may begin with: its caller may have granted more before it.
     pub(crate) credit: u32,
     /// Metadata of a reply that waits, whole, for its turn.
@@ -151,6 +153,9 @@ impl<T> Connection<T> {
         if length > self.config.limits.max_message_bytes as usize {
             // It is refused for that.
             return true;
+        }
+        if !self.admit_replies(id) {
+            return false;
         }
         let bytes = (length + metadata_bytes(&called.metadata)) as u64;
         let (before, max) = (self.opening_bytes, self.config.max_opening_bytes);
@@ -472,6 +477,7 @@ impl<T> Connection<T> {
         }
         self.request_granted.free(theirs.held);
         self.opening_bytes -= theirs.opening_bytes;
+        self.waiting_reply_bytes -= theirs.waiting_reply_bytes;
         if theirs
             .sending
             .as_ref()
@@ -551,6 +557,7 @@ impl TheirCall {
             opening_bytes: 0,
             first_unread: 0,
             held: 0,
+            waiting_reply_bytes: 0,
             credit: 0,
             unopened: None,
             receiving: None,

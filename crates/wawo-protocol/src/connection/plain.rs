@@ -118,7 +118,7 @@ impl<T> Connection<T> {
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
         let opening = self.opening_bytes + bytes;
         let is_in_bounds = bytes <= most.into() && opening <= self.config.max_opening_bytes as u64;
-        if !is_in_bounds || self.check_new_id(id).is_err() {
+        if !is_in_bounds || self.has_many_replies() || self.check_new_id(id).is_err() {
             return None;
         }
         self.watch_deadline(deadline);

@@ -3,7 +3,9 @@
 use crate::{
     call::{Next, Sending},
     code::Code,
-    connection::{Connection, Event, fit::fit, starting::metadata_bytes},
+    connection::{
+        Connection, Event, fit::fit, starting::metadata_bytes, waiting_replies::end_bytes,
+    },
     id::CallId,
     metadata::Metadata,
     packet::{End, Packet, put_chunk, put_reply},
@@ -42,6 +44,10 @@ impl<T> Connection<T> {
             self.end(Self::end_packet(id, Code::ResourceExhausted, text));
             return false;
         }
+        if self.is_over_replies(length) {
+            self.end(self.too_many_replies(id, length));
+            return false;
+        }
         let message = match message {
             Some(message) if self.is_full() => {
                 self.line_up_reply(id, metadata, message, end);
@@ -56,6 +62,7 @@ impl<T> Connection<T> {
             (Some(theirs), Some(sending)) => {
                 theirs.sending = Some(sending);
                 theirs.answered = end;
+                self.set_waiting_reply(id, length);
                 self.line_up(id);
             }
             _ => drop(self.remove_theirs(id)),
@@ -65,6 +72,7 @@ impl<T> Connection<T> {
 
     /// Lets a reply wait, as a whole, until there is room for it.
     fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Payload, end: bool) {
+        self.set_waiting_reply(id, message.len() + metadata_bytes(&metadata));
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let mut sending = Box::new(Sending::new(theirs.credit));
             sending.push_first(message, end);
@@ -81,7 +89,9 @@ impl<T> Connection<T> {
         fit(&mut end, &self.peer, |metadata| self.chunk_room(metadata));
         match self.their_sending(id).filter(|sending| !sending.is_idle()) {
             Some(sending) => {
+                let bytes = end_bytes(&end);
                 sending.finish(end);
+                self.add_waiting_reply(id, bytes);
                 self.queued_theirs(id, true);
             }
             None => self.abort(end),
@@ -99,6 +109,7 @@ impl<T> Connection<T> {
             drop(self.remove_theirs(id));
             return;
         }
+        self.set_waiting_reply(id, end_bytes(&end));
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let sending = &mut theirs.sending;
             let sending = sending.get_or_insert_with(|| Box::new(Sending::new(0)));

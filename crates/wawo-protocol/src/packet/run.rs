@@ -107,7 +107,8 @@ impl Messages {
         self.packets.len() - self.messages * HEAD_BYTES
     }
 
-    pub(crate) fn largest(&self) -> usize {
+    /// The length of the longest, or of one that was taken off.
+    pub fn largest(&self) -> usize {
         self.largest
     }
 
@@ -143,6 +144,13 @@ impl Messages {
             messages,
             largest: self.largest,
         }
+    }
+
+    /// The next message, which stays.
+    pub fn peek(&self) -> Option<&[u8]> {
+        let head = self.packets.first_chunk::<4>()?;
+        let end = HEAD_BYTES + u32::from_be_bytes(*head) as usize;
+        self.packets.get(HEAD_BYTES..end)
     }
 
     /// Takes off the next message, for `read` to read where it is: it gets the message, and the

@@ -55,6 +55,87 @@ fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
     closes(&mut raw, &message(theirs(2), whole("")), text);
 }
 
+/// Replies that wait, and how a further call, and a further reply, fare then.
+#[test]
+fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
+    const MAX: usize = 60_000;
+    let mut raw = Raw::greeted_with(config(|config| config.max_waiting_reply_bytes = MAX));
+    let calls: Vec<_> = (0..3).map(|index| call(index, last("x"))).collect();
+    assert_eq!(raw.send_all(&calls).len(), 3);
+    let reply = |raw: &mut Raw, index, length| {
+        let message = bytes(length);
+        raw.machine.reply(theirs(index), Metadata::new(), message);
+    };
+    // One packet of it has room at once; while any of it waits, all of it counts.
+    reply(&mut raw, 0, MAX);
+    assert_eq!(raw.machine.waiting_reply_bytes(), MAX as u64);
+    assert_eq!(raw.send_all(&[call(3, last("x"))]).len(), 1, "at the limit");
+    reply(&mut raw, 1, MAX / 2);
+    let waiting = MAX + MAX / 2;
+    assert_eq!(raw.machine.waiting_reply_bytes(), waiting as u64);
+    assert_eq!(raw.send_all(&[call(4, last("x")), call(5, None)]), []);
+    // Handlers that are at work may answer, up to twice as much.
+    reply(&mut raw, 2, MAX / 2 + 1);
+    reply(&mut raw, 3, MAX / 2);
+    let ends: Vec<_> = raw
+        .said()
+        .into_iter()
+        .filter_map(|packet| match packet {
+            Packet::End(end) => Some((end.call, end.code, end.refused, end.text)),
+            _ => None,
+        })
+        .collect();
+    let refused = format!(
+        "a call while replies of {waiting} bytes wait to be read; \
+         this side takes none over {MAX} (max_waiting_reply_bytes)"
+    );
+    let given_up = format!(
+        "a reply of {} bytes, where others of {waiting} bytes wait to be read; \
+         this side keeps at most twice {MAX} (max_waiting_reply_bytes)",
+        MAX / 2 + 1
+    );
+    let code = Code::ResourceExhausted;
+    let expected = [
+        (theirs(4), code, true, refused.clone()),
+        (theirs(5), code, true, refused),
+        (theirs(2), code, false, given_up),
+    ];
+    assert_eq!(ends, expected);
+    // What was read makes room.
+    assert_eq!(raw.machine.waiting_reply_bytes(), 0);
+    assert_eq!(raw.send_all(&[call(0, last("x"))]).len(), 1);
+}
+
+/// Replies count whether they wait for their turn or for room in the output, and so do statuses.
+#[test]
+fn what_waits_for_room_in_the_output_counts_as_well() {
+    const REPLIES: u32 = 17;
+    let mut raw = Raw::greeted();
+    let calls: Vec<_> = (0..=REPLIES).map(|index| call(index, last("x"))).collect();
+    raw.send_all(&calls);
+    for index in 0..REPLIES {
+        let reply = bytes(MIN_MESSAGE_BYTES as usize);
+        raw.machine.reply(theirs(index), Metadata::new(), reply);
+    }
+    let waiting = u64::from(REPLIES * MIN_MESSAGE_BYTES);
+    assert_eq!(raw.machine.waiting_reply_bytes(), waiting);
+    raw.machine.end(End {
+        call: theirs(REPLIES),
+        code: Code::Aborted,
+        refused: false,
+        metadata: Metadata::new(),
+        text: "0123456789".into(),
+        details: bytes(100),
+    });
+    assert_eq!(raw.machine.waiting_reply_bytes(), waiting + 110);
+    // A call that its peer cancels does not count any more, but for its end.
+    raw.send_all(&[Packet::Cancel(theirs(0))]);
+    let waiting = waiting + 110 - u64::from(MIN_MESSAGE_BYTES);
+    assert_eq!(raw.machine.waiting_reply_bytes(), waiting);
+    raw.said();
+    assert_eq!(raw.machine.waiting_reply_bytes(), 0);
+}
+
 #[test]
 fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved() {
     const MAX: usize = (MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize;

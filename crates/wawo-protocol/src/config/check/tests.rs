@@ -211,3 +211,17 @@ fn identity_and_opaque_parts_are_bounded() {
     config.credentials = vec![0; 1].into();
     assert!(matches!(config.check(), Err(ConfigError::Opaque { .. })));
 }
+
+#[test]
+fn a_message_must_not_take_more_than_its_connection() {
+    let with = |connection| {
+        check(|config| {
+            config.max_decoded_bytes = 1_000;
+            config.max_connection_decoded_bytes = connection;
+        })
+    };
+    let text =
+        "max_decoded_bytes is 1000; it may be at most max_connection_decoded_bytes, which is 999";
+    assert_eq!(with(999), Err(text.to_owned()));
+    assert_eq!(with(1_000), Ok(()));
+}
