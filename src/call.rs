@@ -22,6 +22,7 @@ use crate::{
     caller::Start,
     codec::Codec,
     context::Context,
+    decoding::{self, StreamMemory},
     descriptor::MethodDescriptor,
     panic::{Part, catch},
     reply::ReplyFuture,
@@ -56,8 +57,13 @@ pub struct Call<R> {
     /// Resolves when one of these two is cancelled. Made when the call has to wait.
     cancelled: Option<Cancelled>,
     refused: Option<Status>,
-    read: fn(&'static MethodDescriptor, Body) -> Result<R>,
+    /// The most that a reply may take when it is decoded.
+    max_decoded_bytes: usize,
+    read: Read<R>,
 }
+
+/// Reads the reply to a call of a method, which may take so many bytes when it is decoded.
+type Read<R> = fn(&'static MethodDescriptor, Body, usize) -> Result<R>;
 
 enum State {
     New(Arc<dyn Start>, Body),
@@ -81,7 +87,7 @@ impl<R> Call<R> {
         to: &Arc<dyn Start>,
         method: &'static MethodDescriptor,
         body: Body,
-        read: fn(&'static MethodDescriptor, Body) -> Result<R>,
+        read: Read<R>,
     ) -> Self {
         Self {
             method,
@@ -92,6 +98,7 @@ impl<R> Call<R> {
             token: None,
             cancelled: None,
             refused: None,
+            max_decoded_bytes: 0,
             read,
         }
     }
@@ -146,10 +153,10 @@ impl<R> Call<R> {
     /// The status with which the call ended.
     pub async fn with_metadata(mut self) -> Result<(R, Metadata)> {
         let response = poll_fn(|cx| self.poll_response(cx)).await;
-        let (method, read) = (self.method, self.read);
+        let (method, read, max) = (self.method, self.read, self.max_decoded_bytes);
         self.end(response.and_then(|response| {
             let (metadata, body) = response.into_parts();
-            Ok((read(method, body)?, metadata))
+            Ok((read(method, body, max)?, metadata))
         }))
     }
 
@@ -189,6 +196,7 @@ impl<R> Call<R> {
         let State::New(to, body) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
+        self.max_decoded_bytes = to.max_decoded_bytes();
         let refused = self.refused.take().or_else(|| self.over_before_it_began());
         let reply = match (refused, body) {
             (Some(status), _) => ReplyFuture::ready(Err(status.at(to.address()))),
@@ -366,8 +374,9 @@ impl<R> Future for Call<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<R>> {
         let response = ready!(self.poll_response(cx));
-        let (read, method) = (self.read, self.method);
-        Poll::Ready(self.end(response.and_then(|response| read(method, response.into_parts().1))))
+        let (read, method, max) = (self.read, self.method, self.max_decoded_bytes);
+        let reply = response.and_then(|response| read(method, response.into_parts().1, max));
+        Poll::Ready(self.end(reply))
     }
 }
 
@@ -407,7 +416,7 @@ where
     C: Codec<Q>,
 {
     let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, |_, _| Ok(()))
+    Call::new(to, method, body, |_, _, _| Ok(()))
 }
 
 /// One request, a stream of replies.
@@ -464,9 +473,18 @@ where
     )
 }
 
-fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Result<R> {
+fn read_one<C: Codec<R>, R>(
+    method: &'static MethodDescriptor,
+    body: Body,
+    max_decoded_bytes: usize,
+) -> Result<R> {
     match body {
-        Body::One(message) => decode(C::default(), method, message.into_bytes()),
+        Body::One(message) => decode(
+            C::default(),
+            method,
+            message.into_bytes(),
+            max_decoded_bytes,
+        ),
         Body::Many(_) => {
             let text = format!("`{method}` was answered with a stream, not with one reply");
             Err(Status::unimplemented(text))
@@ -474,7 +492,11 @@ fn read_one<C: Codec<R>, R>(method: &'static MethodDescriptor, body: Body) -> Re
     }
 }
 
-fn read_many<C, R>(method: &'static MethodDescriptor, body: Body) -> Result<Streaming<R>>
+fn read_many<C, R>(
+    method: &'static MethodDescriptor,
+    body: Body,
+    max_decoded_bytes: usize,
+) -> Result<Streaming<R>>
 where
     C: Codec<R>,
     R: Send + 'static,
@@ -486,15 +508,23 @@ where
                 decoded
                     .map_err(|error| undecodable(method, bytes.len(), error).of_call(method, None))
             };
-            Ok(replies.decoded(decode, move |status| status.of_call(method, None)))
+            let memory = StreamMemory::replies::<C, R>(method, max_decoded_bytes);
+            Ok(replies.decoded(decode, memory, move |status| status.of_call(method, None)))
         }
         Body::One(message) => {
-            decode(C::default(), method, message.into_bytes()).map(Streaming::once)
+            let bytes = message.into_bytes();
+            decode(C::default(), method, bytes, max_decoded_bytes).map(Streaming::once)
         }
     }
 }
 
-fn decode<C: Codec<R>, R>(codec: C, method: &'static MethodDescriptor, bytes: Bytes) -> Result<R> {
+fn decode<C: Codec<R>, R>(
+    codec: C,
+    method: &'static MethodDescriptor,
+    bytes: Bytes,
+    max_decoded_bytes: usize,
+) -> Result<R> {
+    decoding::check_reply(method, codec, &bytes, max_decoded_bytes)?;
     let length = bytes.len();
     let reply = codec.decode(bytes);
     reply.map_err(|error| undecodable(method, length, error))

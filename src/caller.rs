@@ -6,6 +6,7 @@ use wawo_protocol::Payload;
 
 use crate::{
     body::Body,
+    decoding::DEFAULT_MAX_BYTES,
     descriptor::{MethodDescriptor, ServiceDescriptor},
     reply::ReplyFuture,
     request::Request,
@@ -47,6 +48,12 @@ pub trait Start: Send + Sync + 'static {
     /// Where calls go, if that is one place with an address: a status tells it. `None` by default.
     fn address(&self) -> Option<&Address> {
         None
+    }
+
+    /// The most memory that a reply may take when it is decoded; a call with a larger one fails.
+    /// Default 64 MiB.
+    fn max_decoded_bytes(&self) -> usize {
+        DEFAULT_MAX_BYTES
     }
 }
 

@@ -200,7 +200,7 @@ impl End {
     ) -> Result<Peer, ConnectError> {
         let (side, teller) = (Side::Connecting, Teller::default());
         let (config, service) = (self.config.clone(), self.service.clone());
-        let (peer, driver) = peer::open(side, transport, address, config, service, teller)?;
+        let (peer, driver) = peer::open(side, transport, address, config, service, teller, None)?;
         tokio::spawn(driver);
         Ok(peer)
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes, BytesMut};
 use wawo_protocol::Payload;
 
-use crate::{codec::linked::Linked, status::BoxError};
+use crate::{codec::linked::Linked, layout::Layout, status::BoxError};
 
 /// Turns messages of type `T` into bytes and back.
 ///
@@ -41,6 +41,15 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
     ///
     /// If the bytes are no such message.
     fn decode(self, bytes: Bytes) -> Result<T, BoxError>;
+
+    /// How much memory [`decode`](Self::decode) takes at most for these bytes: of the heap, and for
+    /// the message itself. Asked before a message is decoded, unless it is surely little, and held
+    /// against `max_decoded_bytes` and its like of [`Config`](crate::Config). `layout` is that of the
+    /// message, if the method has one. Default: the length of the bytes.
+    fn decoded_bytes(self, bytes: &[u8], layout: Option<&'static Layout>) -> usize {
+        let _ = layout;
+        bytes.len()
+    }
 
     /// Appends the message in these bytes, which are a part of `whole`, to others: cheaper where
     /// many follow each other. By default as [`decode`](Self::decode).
@@ -95,6 +104,10 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
 
     fn decode(self, bytes: Bytes) -> Result<T, BoxError> {
         T::decode(bytes).map_err(BoxError::from)
+    }
+
+    fn decoded_bytes(self, bytes: &[u8], layout: Option<&'static Layout>) -> usize {
+        layout.map_or(bytes.len(), |layout| layout.measure(bytes))
     }
 
     fn decode_to(

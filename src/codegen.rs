@@ -7,10 +7,12 @@ pub use core::{
     fmt::Debug,
     future::Future,
     marker::{PhantomData, Send, Sync},
+    mem::size_of,
     task,
 };
-pub use std::sync::Arc;
+pub use std::{string::String, sync::Arc};
 
+pub use bytes::Bytes;
 pub use futures_core::Stream;
 pub use prost;
 pub use prost_types;
@@ -26,6 +28,7 @@ pub use crate::{
     dispatch::handler::{
         bidi_streaming, client_streaming, one_way, server_streaming, unary, unimplemented,
     },
+    layout::{Field, Layout},
     reply::ReplyFuture,
     request::Request,
     response::Response,

@@ -16,6 +16,7 @@ use wawo_protocol::Metadata;
 
 use crate::{
     body::Body,
+    decoding,
     descriptor::MethodDescriptor,
     request::{Caller, Head, Request},
     status::Result,
@@ -180,6 +181,11 @@ impl Context {
     pub(crate) fn caller_label(&self) -> String {
         let label = self.caller().map(|caller| caller.label());
         label.unwrap_or_else(|| "this process".to_owned())
+    }
+
+    /// How much memory decoded messages of the caller may take.
+    pub(crate) fn decoding_limits(&self) -> decoding::Limits<'_> {
+        self.0.caller.as_ref().map(|caller| caller.decoded_bytes())
     }
 
     pub(crate) fn take_reply_metadata(&self) -> Metadata {

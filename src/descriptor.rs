@@ -7,6 +7,7 @@ use std::fmt;
 use wawo_protocol::{MethodId, ServiceId};
 
 pub(crate) use crate::descriptor::names::{MethodIds, MethodName, MethodNames, list};
+use crate::layout::Layout;
 
 /// A service as its schema declares it. Generated code holds one as `SERVICE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,21 @@ pub struct MethodDescriptor {
     shape: Shape,
     idempotency: Idempotency,
     runs_to_completion: bool,
+    request: MessageLayout,
+    reply: MessageLayout,
 }
+
+/// What a message takes in memory, if that is known. Methods that differ in nothing else are the same.
+#[derive(Debug, Clone, Copy)]
+struct MessageLayout(Option<&'static Layout>);
+
+impl PartialEq for MessageLayout {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for MessageLayout {}
 
 impl MethodDescriptor {
     /// For generated code. `path` is `package.Service/Method`.
@@ -91,7 +106,23 @@ impl MethodDescriptor {
             shape,
             idempotency,
             runs_to_completion: false,
+            request: MessageLayout(None),
+            reply: MessageLayout(None),
         }
+    }
+
+    /// For generated code: what its requests take in memory.
+    #[doc(hidden)]
+    pub const fn with_request(mut self, layout: &'static Layout) -> Self {
+        self.request = MessageLayout(Some(layout));
+        self
+    }
+
+    /// For generated code: what its replies take in memory.
+    #[doc(hidden)]
+    pub const fn with_reply(mut self, layout: &'static Layout) -> Self {
+        self.reply = MessageLayout(Some(layout));
+        self
     }
 
     /// For generated code: its handler goes on when its call is cancelled.
@@ -130,6 +161,16 @@ impl MethodDescriptor {
     /// What the schema says of running the method twice.
     pub const fn idempotency(&self) -> Idempotency {
         self.idempotency
+    }
+
+    /// What its requests take in memory, as far as the schema tells.
+    pub const fn request_layout(&self) -> Option<&'static Layout> {
+        self.request.0
+    }
+
+    /// What its replies take in memory, as far as the schema tells.
+    pub const fn reply_layout(&self) -> Option<&'static Layout> {
+        self.reply.0
     }
 
     /// Whether a handler that has begun goes on to its end although its call was cancelled, as

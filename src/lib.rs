@@ -15,6 +15,7 @@ mod codec;
 #[doc(hidden)]
 pub mod codegen;
 mod context;
+mod decoding;
 mod depth;
 mod descriptor;
 mod dispatch;
@@ -22,6 +23,7 @@ mod extensions;
 mod framed;
 mod in_process;
 pub mod layer;
+mod layout;
 mod panic;
 mod peer;
 mod reply;
@@ -52,6 +54,7 @@ pub use crate::{
     extensions::Extensions,
     framed::{Framed, FramedPacket, PacketCodec, PacketKind},
     in_process::InProcess,
+    layout::Layout,
     peer::{
         ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerSnapshot, WeakPeer,
     },

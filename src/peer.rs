@@ -48,6 +48,7 @@ use crate::{
     call::MAX_TIMEOUT,
     caller::{Calls, Start, TwoWay},
     context::Context,
+    decoding::{DecodedBytes, Sum},
     descriptor::{MethodDescriptor, MethodIds, MethodNames, ServiceDescriptor, Shape},
     peer::{
         drain::Drain,
@@ -188,7 +189,7 @@ impl Peer {
             .get_or_init(|| {
                 let (side, names) = (Side::Accepting, MethodNames::default());
                 let config = Config::default();
-                let shared = Shared::new(side, None, &config, Teller::default(), names);
+                let shared = Shared::new(side, None, &config, Teller::default(), names, None);
                 let closed = ConnectionError::ClosedHere;
                 shared.mailbox.close(&closed, &mut Vec::new());
                 shared
@@ -295,6 +296,10 @@ impl Caller for Handle {
         self.shared.to_string()
     }
 
+    fn decoded_bytes(&self) -> &Arc<DecodedBytes> {
+        &self.shared.decoded
+    }
+
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
@@ -316,6 +321,8 @@ pub(crate) struct Shared {
     pub(crate) outboxes: AtomicUsize,
     pub(crate) teller: Teller,
     pub(crate) drain: Drain,
+    /// What decoded messages of the other side take.
+    pub(crate) decoded: Arc<DecodedBytes>,
     side: Side,
     address: Option<Address>,
     default_timeout: Option<Duration>,
@@ -346,6 +353,7 @@ impl Shared {
         config: &Config,
         teller: Teller,
         names: MethodNames,
+        server: Option<Arc<Sum>>,
     ) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
@@ -354,6 +362,7 @@ impl Shared {
             outboxes: AtomicUsize::new(0),
             teller,
             drain: Drain::default(),
+            decoded: DecodedBytes::new(config, server),
             side,
             address,
             default_timeout: config
@@ -398,6 +407,10 @@ impl Start for Handle {
             true => self.send(request),
             false => self.call(request),
         }
+    }
+
+    fn max_decoded_bytes(&self) -> usize {
+        self.shared.decoded.max_message()
     }
 
     fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {

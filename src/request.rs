@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use triomphe::UniqueArc;
 use wawo_protocol::{Metadata, MethodId, ServiceId};
 
-use crate::{body::Body, descriptor::MethodDescriptor, extensions::Extensions};
+use crate::{
+    body::Body, decoding::DecodedBytes, descriptor::MethodDescriptor, extensions::Extensions,
+};
 
 /// What travels through the tower stack: which method is called, with what.
 ///
@@ -47,6 +49,9 @@ pub(crate) struct Head {
 pub(crate) trait Caller: Send + Sync {
     /// Where it is, for the log.
     fn label(&self) -> String;
+
+    /// What decoded messages of it take of memory.
+    fn decoded_bytes(&self) -> &Arc<DecodedBytes>;
 
     /// The peer itself.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;

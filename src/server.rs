@@ -8,6 +8,7 @@ mod handle;
 mod host;
 mod listen;
 mod listeners;
+mod memory;
 mod refuse;
 mod registry;
 mod served;
@@ -26,6 +27,7 @@ pub use crate::server::{
 };
 use crate::{
     causes::Causes,
+    decoding::Sum,
     dispatch::{Dispatch, DuplicateService},
     peer::{DrainReport, Peer},
     serve::{CallService, Serve},
@@ -67,6 +69,7 @@ pub struct ServerBuilder<L = Identity> {
     max_connections_per_host: Option<usize>,
     trusted_proxies: Option<Vec<String>>,
     socket_options: SocketOptions,
+    max_decoded_bytes: Option<usize>,
     workers: Option<usize>,
 }
 
@@ -81,6 +84,7 @@ impl Server {
             max_connections_per_host: None,
             trusted_proxies: None,
             socket_options: SocketOptions::new(),
+            max_decoded_bytes: None,
             workers: None,
         }
     }
@@ -183,6 +187,7 @@ impl<L> ServerBuilder<L> {
             max_connections_per_host: self.max_connections_per_host,
             trusted_proxies: self.trusted_proxies,
             socket_options: self.socket_options,
+            max_decoded_bytes: self.max_decoded_bytes,
             workers: self.workers,
         }
     }
@@ -244,6 +249,17 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// How much memory the requests that are worked on may take when they are decoded, of all
+    /// connections together, in bytes. A call that goes over it ends with `ResourceExhausted`,
+    /// unserved; requests that take 16 KiB or less are not counted. Default: a quarter of the
+    /// memory of the machine, or of its control group, and at most 1 GiB; 1 GiB where that is not
+    /// known, elsewhere than on Linux. For each connection there is
+    /// [`Config::max_connection_decoded_bytes`] besides.
+    pub fn max_server_decoded_bytes(mut self, max: usize) -> Self {
+        self.max_decoded_bytes = Some(max);
+        self
+    }
+
     /// Serves connections by so many threads, each with a runtime of its own: 1 to 1,024. A
     /// connection stays at the thread that had the fewest when it was accepted, and so do its
     /// handlers and the tasks that they spawn. Default: no such threads, the runtime that runs the
@@ -286,7 +302,10 @@ impl<L> ServerBuilder<L> {
         }
         let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
         let workers = workers.map_err(ServeError::Workers)?;
-        let shared = Shared::new(service, config, limits, trusted, workers);
+        let decoded = self.max_decoded_bytes;
+        let decoded = decoded.unwrap_or_else(memory::default_decoded_bytes);
+        let decoded = Sum::new(decoded, "max_server_decoded_bytes");
+        let shared = Shared::new(service, config, limits, trusted, workers, decoded);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),

@@ -1,16 +1,20 @@
 //! How a call ends: a code, a text, details, and for the log a source.
 
+mod details;
 mod log;
 mod site;
 
 use std::{borrow::Cow, collections::BTreeSet, error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
-use prost::Message;
 use wawo_protocol::{Code, Metadata, MetadataError};
 
+pub use crate::status::details::Detail;
 pub(crate) use crate::status::site::Carrier;
-use crate::{causes::Causes, status::site::Site, wire};
+use crate::{
+    causes::Causes,
+    status::{details::Details, site::Site},
+};
 
 /// An error of any type, as tower's layers return them.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -43,22 +47,12 @@ pub struct Status(Box<Fault>);
 struct Fault {
     code: Code,
     message: Cow<'static, str>,
-    details: Vec<Detail>,
+    details: Details,
     metadata: Metadata,
     source: Option<Arc<dyn Error + Send + Sync>>,
     delivery: Delivery,
     is_returned: bool,
     site: Site,
-}
-
-/// One more thing that a status says, as a protobuf message of any type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Detail {
-    /// Names the type of the message, such as `type.googleapis.com/google.rpc.RetryInfo`.
-    pub type_url: String,
-    /// The encoded message.
-    pub value: Bytes,
 }
 
 /// How far a call that failed had come.
@@ -81,7 +75,7 @@ impl Status {
         Self(Box::new(Fault {
             code,
             message: message.into(),
-            details: Vec::new(),
+            details: Details::default(),
             metadata: Metadata::new(),
             source: None,
             delivery: Delivery::Answered,
@@ -102,7 +96,8 @@ impl Status {
 
     /// Adds a detail: the encoded bytes of a protobuf message, and the URL of its type. Details
     /// that do not fit beside the message into one packet are left out on the wire; the message
-    /// that arrives ends with a mark then, `[left out: details with 70000 bytes]`.
+    /// that arrives ends with a mark then, `[left out: details with 70000 bytes]`. Whoever receives
+    /// details sees the first 64.
     #[must_use = "returns the status with the detail"]
     pub fn with_detail(mut self, type_url: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.0.details.push(Detail {
@@ -112,9 +107,10 @@ impl Status {
         self
     }
 
-    /// The details, in order.
+    /// The details, in order. Those that came from the other side are decoded when this is first
+    /// called; there are at most 64 of them, and none if they cannot be read.
     pub fn details(&self) -> &[Detail] {
-        &self.0.details
+        self.0.details.get()
     }
 
     /// Adds metadata, which arrives with the status. Metadata over a limit of the other side is
@@ -224,24 +220,13 @@ impl Status {
     pub(crate) fn received(code: Code, text: String, metadata: Metadata, details: Bytes) -> Self {
         let mut status = Self::new(code, text);
         status.0.metadata = metadata;
-        // Details that cannot be read are lost; the outcome itself is not in doubt.
-        let details = wire::StatusDetails::decode(details).unwrap_or_default();
-        let detail = |any: prost_types::Any| Detail {
-            type_url: any.type_url,
-            value: any.value.into(),
-        };
-        status.0.details = details.details.into_iter().map(detail).collect();
+        status.0.details = Details::received(&details);
         status
     }
 
     /// The details as they travel.
     pub(crate) fn encoded_details(&self) -> Bytes {
-        let any = |detail: &Detail| prost_types::Any {
-            type_url: detail.type_url.clone(),
-            value: detail.value.to_vec(),
-        };
-        let details = self.0.details.iter().map(any).collect();
-        wire::StatusDetails { details }.encode_to_vec().into()
+        self.0.details.encoded()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         items::{Items, Piece},
         streaming::Source,
     },
+    decoding::StreamMemory,
     status::{Result, Status},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Decoded<F, G> {
     taken: Messages,
     /// Why the message behind the last batch cannot be decoded.
     undecodable: Option<Status>,
+    memory: StreamMemory,
     decode: F,
     failed: G,
 }
@@ -33,15 +35,24 @@ const BATCH_MESSAGES: usize = 32;
 /// and not many more bytes.
 const BATCH_BYTES: usize = 4 * 1024;
 
+/// and their own types take no more, unless one does.
+const BATCH_SLOTS_BYTES: usize = 64 * 1024;
+
 // Nothing in it is pinned in place: the stream has a box of its own.
 impl<F, G> Unpin for Decoded<F, G> {}
 
 impl<F, G> Decoded<F, G> {
-    pub(crate) fn new(encoded: Box<Source<Bytes>>, decode: F, failed: G) -> Self {
+    pub(crate) fn new(
+        encoded: Box<Source<Bytes>>,
+        decode: F,
+        memory: StreamMemory,
+        failed: G,
+    ) -> Self {
         Self {
             encoded,
             taken: Messages::default(),
             undecodable: None,
+            memory,
             decode,
             failed,
         }
@@ -51,12 +62,25 @@ impl<F, G> Decoded<F, G> {
     fn decode_few<R>(&mut self, batch: &mut VecDeque<R>)
     where
         F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()>,
+        G: Fn(Status) -> Status,
     {
         let (messages, bytes) = (self.taken.len(), self.taken.message_bytes());
-        let decode = &mut self.decode;
-        batch.reserve(messages.min(BATCH_MESSAGES));
-        while batch.len() < BATCH_MESSAGES && bytes - self.taken.message_bytes() < BATCH_BYTES {
+        let most = (BATCH_SLOTS_BYTES / size_of::<R>().max(1)).clamp(1, BATCH_MESSAGES);
+        let (decode, memory) = (&mut self.decode, &mut self.memory);
+        let takes_little = memory.takes_little(&self.taken, most, BATCH_BYTES);
+        batch.reserve(messages.min(most));
+        while batch.len() < most && bytes - self.taken.message_bytes() < BATCH_BYTES {
             let taken = &mut self.taken;
+            if !takes_little && let Some(next) = taken.peek() {
+                match memory.take(next) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(status) => {
+                        self.undecodable = Some((self.failed)(status));
+                        break;
+                    }
+                }
+            }
             match taken.read_next(|bytes, whole| decode(bytes, whole, batch)) {
                 Some(Ok(())) => {}
                 Some(Err(status)) => {
@@ -85,6 +109,9 @@ where
         batch: &mut VecDeque<R>,
     ) -> Poll<Option<Result<R>>> {
         let this = &mut *self;
+        if batch.is_empty() {
+            this.memory.begin_batch();
+        }
         loop {
             if let Some(item) = batch.pop_front() {
                 return Poll::Ready(Some(Ok(item)));
@@ -101,7 +128,9 @@ where
             match ready!(items.poll_piece(cx, &mut encoded.batch)) {
                 Some(Ok(Piece::Many(messages))) => this.taken = messages,
                 Some(Ok(Piece::One(bytes))) => {
-                    this.undecodable = (this.decode)(&bytes, &bytes, batch).err();
+                    let taken = this.memory.take_one(&bytes).map_err(&this.failed);
+                    let decoded = taken.and_then(|()| (this.decode)(&bytes, &bytes, batch));
+                    this.undecodable = decoded.err();
                 }
                 Some(Err(status)) => return Poll::Ready(Some(Err((this.failed)(status)))),
                 None => return Poll::Ready(None),
@@ -129,6 +158,10 @@ mod tests {
     use super::{BATCH_BYTES, BATCH_MESSAGES, Items, Piece};
     use crate::{
         body::Streaming,
+        codec::Prost,
+        decoding::StreamMemory,
+        descriptor::{Idempotency, MethodDescriptor, Shape},
+        layout::Layout,
         status::{Result, Status},
     };
 
@@ -182,6 +215,46 @@ mod tests {
         }
     }
 
+    static METHOD: MethodDescriptor =
+        MethodDescriptor::new("a.A/B", 1, 2, Shape::BidiStreaming, Idempotency::Unknown);
+
+    /// Each byte of it is a message of 40,000 bytes.
+    static HEAVY: Layout = Layout::new(40_000, &[]);
+
+    #[tokio::test]
+    async fn messages_that_take_much_memory_are_decoded_one_at_a_time() {
+        let (items, read) = OnePiece::of(&["7"; 3]);
+        let method = Box::leak(Box::new(METHOD.with_reply(&HEAVY)));
+        let memory = StreamMemory::replies::<Prost, ()>(method, 40_000);
+        let mut numbers = Streaming::of_items(items).decoded(number, memory, |status| status);
+        for taken in 1..=3 {
+            assert_eq!(numbers.message().await.unwrap(), Some(7));
+            assert_eq!(read.lock().unwrap().0, taken);
+        }
+        let (items, _) = OnePiece::of(&["7"; 3]);
+        let memory = StreamMemory::replies::<Prost, ()>(method, 39_999);
+        let mut numbers = Streaming::of_items(items).decoded(number, memory, |status| status);
+        let status = numbers.message().await.unwrap_err();
+        assert_eq!(status.code(), wawo_protocol::Code::ResourceExhausted);
+    }
+
+    /// Elements are counted by their own types too, of which a batch has few if they are large.
+    #[tokio::test]
+    async fn a_batch_of_large_types_is_short() {
+        let (items, read) = OnePiece::of(&["7"; 8]);
+        let large = |_: &[u8], _: &Bytes, batch: &mut VecDeque<[u8; 40_000]>| {
+            batch.push_back([7; 40_000]);
+            Ok(())
+        };
+        let mut all = Streaming::of_items(items).decoded(large, memory(), |status| status);
+        all.message().await.unwrap().unwrap();
+        assert_eq!(read.lock().unwrap().0, 1);
+    }
+
+    fn memory() -> StreamMemory {
+        StreamMemory::replies::<Prost, ()>(&METHOD, 1_000_000)
+    }
+
     fn number(bytes: &[u8], _: &Bytes, numbers: &mut VecDeque<u32>) -> Result<()> {
         let text = str::from_utf8(bytes).unwrap();
         let number = text.parse();
@@ -192,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_before_a_message_that_cannot_be_decoded_is_read_first() {
         let (items, _) = OnePiece::of(&["1", "2", "three", "4"]);
-        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        let mut numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         assert_eq!(numbers.message().await.unwrap(), Some(1));
         assert_eq!(numbers.message().await.unwrap(), Some(2));
         assert_eq!(numbers.message().await.unwrap_err().message(), "no number");
@@ -203,7 +276,7 @@ mod tests {
     async fn messages_are_decoded_and_counted_a_batch_at_a_time() {
         let texts = ["7"; 3 * BATCH_MESSAGES];
         let (items, read) = OnePiece::of(&texts);
-        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        let mut numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         for taken in 1..=texts.len() {
             assert_eq!(numbers.message().await.unwrap(), Some(7));
             let batches = taken.div_ceil(BATCH_MESSAGES);
@@ -217,7 +290,7 @@ mod tests {
     async fn nothing_more_is_decoded_once_it_is_cancelled() {
         let (mut items, _) = OnePiece::of(&["7"; 3 * BATCH_MESSAGES]);
         items.most = BATCH_MESSAGES;
-        let numbers = Streaming::of_items(items).decoded(number, |status| status);
+        let numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         assert_eq!(numbers.count().await, BATCH_MESSAGES);
     }
 
@@ -225,7 +298,7 @@ mod tests {
     async fn large_messages_are_not_decoded_before_they_are_asked_for() {
         let large = "0".repeat(BATCH_BYTES - 1);
         let (items, read) = OnePiece::of(&[&*large; 3]);
-        let mut numbers = Streaming::of_items(items).decoded(number, |status| status);
+        let mut numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         assert_eq!(numbers.message().await.unwrap(), Some(0));
         assert_eq!(read.lock().unwrap().0, 2);
     }

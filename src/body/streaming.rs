@@ -19,6 +19,7 @@ use crate::{
         decoded::Decoded,
         items::{Items, Mapped, Plain},
     },
+    decoding::StreamMemory,
     status::{Delivery, Result, Status},
 };
 
@@ -223,10 +224,11 @@ impl Streaming<Bytes> {
     pub(crate) fn decoded<R: Send + 'static>(
         self,
         decode: impl FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send + 'static,
+        memory: StreamMemory,
         failed: impl Fn(Status) -> Status + Send + 'static,
     ) -> Streaming<R> {
         match self.source {
-            Some(encoded) => Streaming::of_items(Decoded::new(encoded, decode, failed)),
+            Some(encoded) => Streaming::of_items(Decoded::new(encoded, decode, memory, failed)),
             None => Streaming::empty(),
         }
     }

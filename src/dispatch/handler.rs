@@ -17,6 +17,7 @@ use crate::{
     call::Watched,
     codec::Codec,
     context::{CancelOnDrop, Context},
+    decoding::{self, Reserved, StreamMemory},
     descriptor::{MethodDescriptor, ServiceDescriptor, list},
     dispatch::{
         completion::Completion,
@@ -146,12 +147,48 @@ where
         let text = format!("`{method}` takes one request, not a stream of requests");
         return ReplyFuture::ready(Err(Status::unimplemented(text)));
     };
-    match decode(method, codec, message.into_bytes()) {
+    let bytes = message.into_bytes();
+    match decoding::reserve(method, codec, &bytes, || context.decoding_limits()) {
+        Ok(None) => {}
+        Ok(Some(reserved)) => {
+            return large_request(method, codec, (context, bytes), handler, answer, reserved);
+        }
+        Err(status) => return ReplyFuture::ready(Err(status)),
+    }
+    match decode(method, codec, bytes) {
         Ok(message) => {
             let reply = handler(context.clone(), message);
             run(method, context, reply, answer)
         }
         Err(status) => ReplyFuture::ready(Err(status)),
+    }
+}
+
+/// Handles a request that takes so much memory that it is counted, until the handler ends. Apart from
+/// all others, whose futures are put where they run at once.
+#[inline(never)]
+fn large_request<C, Q, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    (context, bytes): (Context, Bytes),
+    handler: impl FnOnce(Context, Q) -> F,
+    answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+    reserved: Reserved,
+) -> ReplyFuture
+where
+    C: Codec<Q>,
+    F: Future + Send + 'static,
+{
+    let message = match decode(method, codec, bytes) {
+        Ok(message) => message,
+        Err(status) => return ReplyFuture::ready(Err(status)),
+    };
+    let reply = handler(context.clone(), message);
+    let reply = ReplyFuture::boxed(Handling::new(context.clone(), reply, answer));
+    let reply = reserved.hold_for(reply);
+    match method.runs_to_completion() {
+        false => ReplyFuture::boxed(reply),
+        true => ReplyFuture::boxed(Completion::new(method, context, reply)),
     }
 }
 
@@ -192,9 +229,7 @@ where
     Q: Send + 'static,
 {
     let requests = match body {
-        Body::One(message) => {
-            return Streaming::ready(decode(method, codec, message.into_bytes()));
-        }
+        Body::One(message) => Streaming::once(message.into_bytes()),
         Body::Many(requests) => requests,
     };
     let requests = match method.runs_to_completion() {
@@ -206,7 +241,8 @@ where
         let decoded = codec.decode_to(bytes, whole, requests);
         decoded.map_err(|error| undecodable(method, bytes.len(), error))
     };
-    requests.decoded(decode, |status| status)
+    let memory = StreamMemory::requests::<C, Q>(method, context.decoding_limits());
+    requests.decoded(decode, memory, |status| status)
 }
 
 fn encode_all<C, R>(codec: C, context: &Context, replies: Streaming<R>) -> Body

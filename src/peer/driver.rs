@@ -17,6 +17,7 @@ use wawo_protocol::{Config, ConfigError, Connection, ConnectionError, Event, Sid
 
 use crate::{
     codec::buffers,
+    decoding::Sum,
     peer::{
         Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
         incoming::Incoming,
@@ -96,7 +97,8 @@ const MAX_SLICES: usize = 32;
 
 /// The peer at the other end of a transport, and the driver of the connection to it, to be spawned
 /// in the runtime of the transport. The connection lasts until the peer is dropped, one side closes
-/// it, or the task is aborted.
+/// it, or the task is aborted. `decoded` is what decoded messages of all connections of a server may
+/// take.
 pub(crate) fn open(
     side: Side,
     transport: Box<dyn Transport>,
@@ -104,8 +106,10 @@ pub(crate) fn open(
     config: Arc<Config>,
     service: BoxService,
     teller: Teller,
+    decoded: Option<Arc<Sum>>,
 ) -> Result<(Peer, impl Future<Output = ()>), ConfigError> {
-    let shared = Shared::new(side, address, &config, teller, service.names().clone());
+    let names = service.names().clone();
+    let shared = Shared::new(side, address, &config, teller, names, decoded);
     let max_call_depth = config.max_call_depth;
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);

@@ -21,6 +21,11 @@ pub struct PeerSnapshot {
     pub output_bytes: usize,
     /// What streams to the peer hold until it gives credit, in bytes.
     pub outbox_bytes: usize,
+    /// What replies to the peer, streams aside, hold until it reads them, in bytes.
+    pub waiting_reply_bytes: u64,
+    /// What requests of the peer that are worked on take, decoded, in bytes; those that take little
+    /// are not counted.
+    pub decoded_bytes: usize,
 }
 
 impl Peer {
@@ -47,6 +52,8 @@ impl Driver {
             reply_bytes,
             output_bytes: self.connection.output().len(),
             outbox_bytes: self.shared.outbox_bytes(),
+            waiting_reply_bytes: self.connection.waiting_reply_bytes(),
+            decoded_bytes: self.shared.decoded.held(),
         }
     }
 }

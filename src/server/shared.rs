@@ -10,6 +10,7 @@ use tokio::{runtime::Handle, sync::watch};
 use wawo_protocol::{Config, Side};
 
 use crate::{
+    decoding::Sum,
     peer::{self, Peer, Teller},
     serve::BoxService,
     server::{
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     /// Of connections that made room.
     pub(crate) displaced: Complaint,
     config: Arc<Config>,
+    /// What decoded messages of all connections take.
+    decoded: Arc<Sum>,
     open: Mutex<Option<Open>>,
     /// Where the server last had to do with a connection.
     runtime: OnceLock<Handle>,
@@ -57,6 +60,7 @@ impl Shared {
         limits: ConnectionLimits,
         trusted: TrustedProxies,
         workers: Workers,
+        decoded: Sum,
     ) -> Self {
         Self {
             registry: Arc::new(Registry::new(limits)),
@@ -66,6 +70,7 @@ impl Shared {
             refused: Complaint::default(),
             displaced: Complaint::default(),
             config: Arc::new(config),
+            decoded: Arc::new(decoded),
             open: Mutex::new(Some(Open {
                 service,
                 listeners: Listeners::default(),
@@ -136,8 +141,9 @@ impl Shared {
         let service = self.open().as_ref().map(|open| open.service.clone());
         let service = service.ok_or(ServeError::Draining)?;
         let (config, teller) = (self.config.clone(), self.teller.clone());
+        let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
         let _there = there.enter();
-        let (peer, driver) = peer::open(Side::Accepting, transport, from, config, service, teller)?;
+        let (peer, driver) = peer::open(side, transport, from, config, service, teller, decoded)?;
         if !place.introduce(&peer) {
             return Err(ServeError::Draining);
         }

@@ -16,6 +16,7 @@ mod flips;
 mod hosts;
 mod ids;
 pub(crate) mod metadata;
+pub(crate) mod multiplied;
 pub(crate) mod pings;
 pub(crate) mod pins;
 pub(crate) mod resets;

@@ -9,7 +9,10 @@ use peak_alloc::PeakAlloc;
 use wawo::{Config, Limits};
 
 use crate::{
-    attacks::{circles, claims, credit, crumbs, exhaustion, metadata, pings, pins, resets, unread},
+    attacks::{
+        circles, claims, credit, crumbs, exhaustion, metadata, multiplied, pings, pins, resets,
+        unread,
+    },
     raw::Raw,
     target::{Alone, Target, builder, config},
     wire::note,
@@ -27,7 +30,7 @@ pub(crate) fn held() -> usize {
 }
 
 /// What one connection may hold, besides what handlers keep for themselves.
-fn bound(config: &Config) -> usize {
+pub(crate) fn bound(config: &Config) -> usize {
     let limits = &config.limits;
     let of = |limit: u32| limit as usize;
     let messages = config.max_opening_bytes
@@ -36,7 +39,24 @@ fn bound(config: &Config) -> usize {
         + 2 * of(limits.max_message_bytes);
     let calls = of(limits.max_calls) * (of(limits.max_metadata_bytes) + 4 * KIB);
     let (outboxes, output_and_mailbox, spare_buffers) = (MIB, 8 * MIB, 8 * MIB);
-    messages + calls + outboxes + output_and_mailbox + spare_buffers + read_buffers(config)
+    let waiting_replies = 2 * config.max_waiting_reply_bytes;
+    messages
+        + calls
+        + outboxes
+        + output_and_mailbox
+        + spare_buffers
+        + waiting_replies
+        + decoded(config)
+        + read_buffers(config)
+}
+
+/// What decoded messages may take: those that are counted, and those that are too small for it.
+fn decoded(config: &Config) -> usize {
+    let credit = config.limits.request_credit_bytes as usize;
+    let calls = config.limits.max_calls as usize * 16 * KIB;
+    let one_way = credit / 64 * 256 + 2 * credit;
+    let streams = config.max_streams * 64 * KIB;
+    config.max_connection_decoded_bytes + calls + one_way + streams
 }
 
 /// A packet that is coming in, while the buffer for it doubles, and one read.
@@ -47,11 +67,18 @@ fn read_buffers(config: &Config) -> usize {
 /// What calls may begin with, of [`least`].
 pub(crate) const OPENING_BYTES: usize = MIB;
 
+/// What decoded messages of a connection may take, of [`least`].
+pub(crate) const DECODED_BYTES: usize = MIB;
+
 /// The least of every limit, so that the bound is near to what is held.
 pub(crate) fn least() -> Config {
     config(|config| {
         config.limits = Limits::MINIMUM;
         config.max_opening_bytes = OPENING_BYTES;
+        config.max_decoded_bytes = DECODED_BYTES / 2;
+        config.max_connection_decoded_bytes = DECODED_BYTES;
+        config.max_waiting_reply_bytes = 256 * KIB;
+        config.max_streams = 64;
     })
 }
 
@@ -66,7 +93,7 @@ pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
 /// An attack, over a connection that is open.
 type Attack = for<'a> fn(&'a mut Raw) -> BoxFuture<'a, ()>;
 
-const ATTACKS: [(&str, Attack); 16] = [
+const ATTACKS: [(&str, Attack); 20] = [
     ("1: totals that are never sent", |raw| {
         Box::pin(claims::totals(raw))
     }),
@@ -111,6 +138,19 @@ const ATTACKS: [(&str, Attack); 16] = [
     }),
     ("17: the most metadata", |raw| {
         Box::pin(metadata::all_used(raw))
+    }),
+    (
+        "10: large replies that come late, and are not read",
+        |raw| Box::pin(unread::late_replies(raw, 64)),
+    ),
+    ("23: calls that multiply", |raw| {
+        Box::pin(multiplied::calls(raw, 64))
+    }),
+    ("23: one-way calls that multiply", |raw| {
+        Box::pin(multiplied::one_way(raw))
+    }),
+    ("23: streams that multiply", |raw| {
+        Box::pin(multiplied::streams(raw, 64))
     }),
     ("22: called back in every call", |raw| {
         Box::pin(circles::hidden_depth(raw, 64))

@@ -1,11 +1,14 @@
 //! What the target serves: handlers that last, read, or call back as they are told to.
 
+mod multiply;
+
 use std::{
     fmt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
@@ -13,6 +16,7 @@ use tokio::sync::Notify;
 use wawo::{Context, Result, Status, Streaming};
 
 pub(crate) use crate::service::echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest};
+pub(crate) use crate::service::multiply::Keeper;
 
 #[allow(
     missing_docs,
@@ -23,6 +27,24 @@ pub(crate) use crate::service::echo::{Echo, EchoClient, EchoServer, Message, Rep
 )]
 pub(crate) mod echo {
     wawo::include_proto!("tests.echo");
+}
+
+/// Packages whose types refer to each other.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unnameable_types,
+    unused_qualifications,
+    clippy::all,
+    clippy::use_self
+)]
+pub(crate) mod messages {
+    pub(crate) mod multiply {
+        wawo::include_proto!("tests.multiply");
+    }
+    pub(crate) mod defaults {
+        wawo::include_proto!("tests.defaults");
+    }
 }
 
 /// What a test can see of the handlers.
@@ -109,6 +131,12 @@ impl Echo for Worker {
 
     async fn act(&self, cx: Context, request: Message) -> Result<Message> {
         let _live = Live::new(&self.0);
+        if request.data == "late" {
+            // One after the other.
+            let turn = Duration::from_millis(self.0.begun() as u64);
+            tokio::time::sleep(turn).await;
+            return perform(&cx, b"large").await;
+        }
         perform(&cx, &request.data).await
     }
 

@@ -12,7 +12,7 @@ use wawo::{Config, Peer, ServeError, Server, ServerBuilder, ServerHandle};
 use crate::{
     honest::Honest,
     raw::Raw,
-    service::{EchoServer, Seen, Worker},
+    service::{EchoServer, Keeper, Seen, Worker, messages::multiply::MultiplyServer},
 };
 
 /// A real server, and what may be seen of it.
@@ -59,7 +59,8 @@ pub(crate) fn builder(config: Config) -> (ServerBuilder, Arc<Seen>) {
     let worker = Worker::default();
     let seen = worker.0.clone();
     let server = Server::builder().config(config);
-    (server.add_service(EchoServer::new(worker)), seen)
+    let server = server.add_service(EchoServer::new(worker));
+    (server.add_service(MultiplyServer::new(Keeper)), seen)
 }
 
 /// A configuration changed by `change`.
@@ -78,8 +79,22 @@ impl Target {
         Self::in_memory(config, None)
     }
 
+    /// The server of a builder, while no other test runs.
+    pub(crate) fn of(builder: ServerBuilder, seen: Arc<Seen>, _turn: &Alone) -> Self {
+        Self::built(builder, seen, None)
+    }
+
+    /// The server of a builder.
+    pub(crate) async fn with(builder: ServerBuilder, seen: Arc<Seen>) -> Self {
+        Self::built(builder, seen, Some(Shared::take().await))
+    }
+
     fn in_memory(config: Config, turn: Option<Shared>) -> Self {
         let (builder, seen) = builder(config);
+        Self::built(builder, seen, turn)
+    }
+
+    fn built(builder: ServerBuilder, seen: Arc<Seen>, turn: Option<Shared>) -> Self {
         let server = builder.build().expect("the configuration is valid");
         Self {
             handle: server.handle(),

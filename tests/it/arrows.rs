@@ -3,15 +3,17 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The modules of `src/`, from the bottom up: each may import those above it in this list only.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 30] = [
     "wire",
     "causes",
     "extensions",
+    "layout",
     "descriptor",
     "transport",
     "status",
     "depth",
     "codec",
+    "decoding",
     "body",
     "request",
     "response",

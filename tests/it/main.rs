@@ -13,6 +13,7 @@ mod context;
 mod credit;
 mod crowd;
 mod deadlines;
+mod decoded;
 mod dispatch;
 mod drain;
 mod errors;

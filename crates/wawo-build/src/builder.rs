@@ -11,6 +11,7 @@ use crate::{
     collisions, comments,
     error::Error,
     generate::{Generator, Half},
+    layouts::Layouts,
     names,
     packages::Packages,
     panics, schema,
@@ -31,6 +32,8 @@ use crate::{
 #[must_use = "a builder does nothing until `compile`"]
 pub struct Builder {
     prost: prost_build::Config,
+    /// No setting of prost-build was changed.
+    is_plain: bool,
     half: Half,
     crate_path: String,
     extern_paths: Vec<String>,
@@ -45,6 +48,7 @@ impl Builder {
         prost.bytes(["."]);
         Self {
             prost,
+            is_plain: true,
             half: Half::Both,
             crate_path: "::wawo".to_owned(),
             extern_paths: Vec::new(),
@@ -117,8 +121,13 @@ impl Builder {
 
     /// Any setting of prost-build. Paths, the include file and the service generator are set by
     /// this builder.
+    ///
+    /// What requests may take in memory is then estimated with care, since such settings change the
+    /// types of fields: `bytes` count as if they were copied, messages as if they were in boxes, and
+    /// maps as if they were sorted.
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
         set(&mut self.prost);
+        self.is_plain = false;
         self
     }
 
@@ -162,14 +171,17 @@ impl Builder {
                 .ok_or(Error::OutDir)?,
         };
         collisions::check(source, &self.extern_paths)?;
+        let layouts = Layouts::new(source, self.extern_paths, self.is_plain);
         let files = source.known().map(|file| {
             let module = Module::from_protobuf_package_name(file.package_name());
             let mut file = file.file_descriptor_proto().clone();
             comments::mark_code(&mut file);
+            layouts.add_service(&mut file);
             (module, file)
         });
         let files = files.collect();
-        let generator = Generator::new(source, services, self.half, self.crate_path.clone());
+        let crate_path = self.crate_path.clone();
+        let generator = Generator::new(source, services, layouts, self.half, crate_path);
         self.prost
             .prost_path(format!("{}::codegen::prost", self.crate_path))
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))

@@ -156,11 +156,6 @@ impl Names<'_> {
     }
 
     fn is_extern(&self, full_name: &str) -> bool {
-        self.extern_paths.iter().any(|path| {
-            let rest = path
-                .strip_prefix('.')
-                .and_then(|path| full_name.strip_prefix(path));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+        names::is_within(full_name, self.extern_paths)
     }
 }

@@ -7,6 +7,7 @@ mod server;
 use std::collections::BTreeMap;
 
 use crate::{
+    layouts::{self, Layouts},
     names,
     schema::{Method, Service, Shape},
     source::Source,
@@ -25,6 +26,7 @@ pub(crate) struct Generator {
     services: BTreeMap<String, Service>,
     /// The module of each service.
     modules: BTreeMap<String, String>,
+    layouts: Layouts,
     half: Half,
     crate_path: String,
 }
@@ -33,6 +35,7 @@ impl Generator {
     pub(crate) fn new(
         source: &Source,
         services: BTreeMap<String, Service>,
+        layouts: Layouts,
         half: Half,
         crate_path: String,
     ) -> Self {
@@ -44,6 +47,7 @@ impl Generator {
         Self {
             modules: services.keys().map(module).collect(),
             services,
+            layouts,
             half,
             crate_path,
         }
@@ -52,6 +56,10 @@ impl Generator {
 
 impl prost_build::ServiceGenerator for Generator {
     fn generate(&mut self, service: prost_build::Service, out: &mut String) {
+        if service.proto_name == layouts::NAME {
+            *out += &self.layouts.module(&service, &self.crate_path);
+            return;
+        }
         let full_name = match service.package.as_str() {
             "" => service.proto_name.clone(),
             package => format!("{package}.{}", service.proto_name),
@@ -64,7 +72,7 @@ impl prost_build::ServiceGenerator for Generator {
             methods: service
                 .methods
                 .iter()
-                .map(|method| MethodView::new(schema, method))
+                .map(|method| MethodView::new(schema, &service.package, method, &self.layouts))
                 .collect(),
         };
         let serve = self.half != Half::Client;
@@ -122,11 +130,21 @@ pub(crate) struct MethodView<'a> {
     statik: String,
     request: String,
     reply: String,
+    /// The statics that tell what they take in memory.
+    request_layout: Option<String>,
+    reply_layout: Option<String>,
 }
 
 impl<'a> MethodView<'a> {
-    fn new(service: &'a Service, prost: &'a prost_build::Method) -> Self {
+    fn new(
+        service: &'a Service,
+        package: &str,
+        prost: &'a prost_build::Method,
+        layouts: &Layouts,
+    ) -> Self {
         Self {
+            request_layout: layouts.of(package, &prost.input_proto_type),
+            reply_layout: layouts.of(package, &prost.output_proto_type),
             schema: &service.methods[&prost.proto_name],
             prost,
             name: names::method(&prost.name),

@@ -59,6 +59,7 @@ mod diagnose;
 mod error;
 mod generate;
 mod ids;
+mod layouts;
 mod names;
 mod packages;
 mod panics;

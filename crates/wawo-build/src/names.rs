@@ -85,6 +85,16 @@ pub(crate) fn from_inner_module(path: &str) -> String {
     }
 }
 
+/// Whether a message or package is one of these paths, or within one, such as `.chat.v1`.
+pub(crate) fn is_within(full_name: &str, paths: &[String]) -> bool {
+    paths.iter().any(|path| {
+        let rest = path
+            .strip_prefix('.')
+            .and_then(|path| full_name.strip_prefix(path));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 /// Types that are found from everywhere.
 const OF_THE_LANGUAGE: [&str; 8] = ["()", "bool", "i32", "i64", "u32", "u64", "f32", "f64"];
 

@@ -50,9 +50,19 @@ pub(crate) async fn stalled_streams(raw: &mut Raw, streams: u32) {
 
 /// Credit for all replies, and calls that are answered with 64 KiB each.
 pub(crate) async fn large_replies(raw: &mut Raw, calls: u32) {
+    replies_to(raw, calls, "large").await;
+}
+
+/// The same, and each handler waits before it answers, one after the other.
+pub(crate) async fn late_replies(raw: &mut Raw, calls: u32) {
+    replies_to(raw, calls, "late").await;
+    tokio::time::sleep(2 * SECOND).await;
+}
+
+async fn replies_to(raw: &mut Raw, calls: u32, what: &'static str) {
     raw.take_all_replies().await;
     for index in 0..calls {
-        let call = unary(2 * index + 1, ACT, "large");
+        let call = unary(2 * index + 1, ACT, what);
         if raw.send(call).await.is_err() {
             return;
         }
@@ -163,6 +173,39 @@ async fn a_thousand_streams_without_credit_are_ended_after_thirty_seconds() {
     let passed = began.elapsed();
     assert!((30 * SECOND..31 * SECOND).contains(&passed), "{passed:?}");
     honest.leave().await;
+}
+
+/// Attack 10: little is held of what handlers answer, whether they answer at once or later. 64 MiB
+/// would be held without the limit.
+#[tokio::test(start_paused = true)]
+async fn replies_that_are_not_read_stop_at_their_limit() {
+    const MAX: usize = 1024 * 1024;
+    let turn = Alone::take().await;
+    for what in ["large", "late"] {
+        let limits = config(|config| config.max_waiting_reply_bytes = MAX);
+        let mut target = Target::alone(limits, &turn);
+        let honest = target.honest().await;
+        // All calls find room in the pipe: some 28 KB.
+        let mut raw = target.greeted().await;
+        let attack = async {
+            replies_to(&mut raw, 1_000, what).await;
+            tokio::time::sleep(2 * SECOND).await;
+        };
+        let ((), held) = peak(honest.beside(attack)).await;
+        println!("{held} bytes held of {what} replies");
+        // Besides, there is some state for each call.
+        assert!(held < 2 * MAX + 4 * MAX, "{held} bytes held");
+        let peers = target.handle.peers();
+        let snapshots = futures::future::join_all(peers.iter().map(|peer| peer.snapshot())).await;
+        let waiting = snapshots.iter().map(|held| held.waiting_reply_bytes).max();
+        // The statuses of calls that were refused, or given up, wait too.
+        let most = (2 * MAX + 1_000 * 200) as u64;
+        let is_within = |waiting| waiting > MAX as u64 && waiting <= most;
+        assert!(waiting.is_some_and(is_within), "{waiting:?}");
+        honest.leave().await;
+        drop((raw, target));
+        tokio::time::sleep(SECOND).await;
+    }
 }
 
 /// Attack 10: behind a pipe that takes nothing more.

@@ -22,9 +22,15 @@ pub(crate) fn statics(service: &View<'_>) -> String {
             true => ".run_to_completion()",
             false => "",
         };
+        let layout = |function: &str, layout: &Option<String>| match layout {
+            Some(layout) => format!(".{function}(&super::super::{layout})"),
+            None => String::new(),
+        };
+        let request = layout("with_request", &method.request_layout);
+        let reply = layout("with_reply", &method.reply_layout);
         statics += &format!(
             "/// `{full_name}/{proto_name}`\n\
-             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion};\n"
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{request}{reply};\n"
         );
         table += &format!("&method::{statik}, ");
     }

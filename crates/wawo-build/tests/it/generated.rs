@@ -97,7 +97,7 @@ fn with_and_without(option: &str) -> [String; 2] {
 #[test]
 fn running_to_completion_is_a_flag_in_the_table_and_nothing_else() {
     let [without, with] = with_and_without("option (wawo.method).run_to_completion = true;");
-    assert_eq!(with.matches(".run_to_completion();").count(), 1, "{with}");
+    assert_eq!(with.matches(".run_to_completion()").count(), 1, "{with}");
     assert!(with.contains("Idempotency::Unknown,).run_to_completion();///`a.S/B`"));
     assert_eq!(with.replace(".run_to_completion()", ""), without);
     let [without, with] = with_and_without("option (wawo.method).run_to_completion = false;");

@@ -1,0 +1,233 @@
+//! The fields of a message that take memory of their own, as prost makes them.
+
+use std::collections::BTreeSet;
+
+use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
+
+use crate::{layouts::Names, names, source::WELL_KNOWN};
+
+/// How fields are in Rust.
+pub(super) struct Fields {
+    extern_paths: Vec<String>,
+    is_plain: bool,
+}
+
+/// The static of the entries of a map.
+pub(super) fn entry_static(place: usize, map: &FieldDescriptor) -> String {
+    format!("M{place}_{}", map.number())
+}
+
+impl Fields {
+    pub(super) fn new(extern_paths: Vec<String>, is_plain: bool) -> Self {
+        Self {
+            extern_paths,
+            is_plain,
+        }
+    }
+
+    /// Whether the fields of a message are as prost makes them of itself. If not, the more costly
+    /// of what is possible counts: boxes, copies of bytes, sorted maps.
+    fn is_known(&self, message: &MessageDescriptor) -> bool {
+        self.is_plain
+            && message.package_name() != WELL_KNOWN
+            && !names::is_within(message.full_name(), &self.extern_paths)
+    }
+
+    /// The constructor of a field; `None` if it takes nothing besides its parent. `place` is that of
+    /// the message.
+    pub(super) fn field(
+        &self,
+        field: &FieldDescriptor,
+        place: usize,
+        names: &Names<'_>,
+    ) -> Option<String> {
+        let number = field.number();
+        if field.is_map() {
+            return Some(self.map(field, place, names));
+        }
+        let kind = field.kind();
+        let is_copied = !self.is_known(field.parent_message());
+        if let Kind::Message(inner) = &kind {
+            return self.message(field, inner, names);
+        }
+        let constructor = match (field.is_list(), kind) {
+            (false, Kind::String) => format!("text({number})"),
+            (false, Kind::Bytes) if is_copied => format!("text({number})"),
+            (false, _) => return None,
+            (true, Kind::String) => format!("texts({number})"),
+            (true, Kind::Bytes) if is_copied => format!("texts({number})"),
+            (true, Kind::Bytes) => format!("shared({number})"),
+            (true, Kind::Fixed32 | Kind::Sfixed32 | Kind::Float) => format!("fixed({number}, 4)"),
+            (true, Kind::Fixed64 | Kind::Sfixed64 | Kind::Double) => format!("fixed({number}, 8)"),
+            (true, Kind::Int64 | Kind::Sint64 | Kind::Uint64) => format!("varints({number}, 8)"),
+            (true, Kind::Bool) => format!("varints({number}, 1)"),
+            (true, _) => format!("varints({number}, 4)"),
+        };
+        Some(format!("Field::{constructor}"))
+    }
+
+    fn message(
+        &self,
+        field: &FieldDescriptor,
+        inner: &MessageDescriptor,
+        names: &Names<'_>,
+    ) -> Option<String> {
+        let (number, size) = (field.number(), names.size_of(inner));
+        let layout = self.have_memory(inner);
+        // Each entry of a map begins with the default of its value, which counts there.
+        let is_in_map = field.parent_message().is_map_entry();
+        let default = self.default_bytes(inner, names).filter(|_| !is_in_map);
+        let mut constructor = match (field.is_list(), self.is_boxed(field, inner)) {
+            (true, _) => format!("Field::messages({number}, {size})"),
+            (false, true) => format!("Field::boxed({number}, {size})"),
+            (false, false) if layout || default.is_some() => format!("Field::nested({number})"),
+            (false, false) => return None,
+        };
+        if layout {
+            constructor += &format!(".of(&M{})", names.place(inner));
+        }
+        if let Some(bytes) = default {
+            constructor += &format!(".with_default({bytes})");
+        }
+        Some(constructor)
+    }
+
+    fn map(&self, map: &FieldDescriptor, place: usize, names: &Names<'_>) -> String {
+        let kind = map.kind();
+        let entry = kind.as_message();
+        let parts = entry.map(|entry| entry.fields().collect::<Vec<_>>());
+        let parts = parts.unwrap_or_default();
+        let types = parts.iter().map(|part| rust_type(&part.kind(), names));
+        let types = types.collect::<Vec<_>>().join(", ");
+        let constructor = match self.is_known(map.parent_message()) {
+            true => "map",
+            false => "any_map",
+        };
+        let value = parts
+            .last()
+            .and_then(|part| part.kind().as_message().cloned());
+        let default = value.and_then(|value| self.default_bytes(&value, names));
+        let default = default.map_or(String::new(), |bytes| format!(".with_default({bytes})"));
+        let (number, entry) = (map.number(), entry_static(place, map));
+        format!(
+            "Field::{constructor}({number}, codegen::size_of::<({types})>()).of(&{entry}){default}"
+        )
+    }
+
+    /// Whether a message has fields that take memory of their own, at any depth.
+    pub(super) fn have_memory(&self, message: &MessageDescriptor) -> bool {
+        let is_copied = !self.is_known(message);
+        message.fields().any(|field| {
+            let is_nested = |inner: &MessageDescriptor| {
+                self.is_boxed(&field, inner) || self.have_memory(inner) || has_default(inner)
+            };
+            field.is_list()
+                || field.is_map()
+                || match &field.kind() {
+                    Kind::String => true,
+                    Kind::Bytes => is_copied,
+                    // One that is in a box may be this one; all others end somewhere.
+                    Kind::Message(inner) => is_nested(inner),
+                    _ => false,
+                }
+        })
+    }
+
+    /// What the default of a message has on the heap: required fields of proto2.
+    pub(super) fn default_bytes(
+        &self,
+        message: &MessageDescriptor,
+        names: &Names<'_>,
+    ) -> Option<String> {
+        let mut terms = Vec::new();
+        self.add_default(message, names, &mut BTreeSet::new(), &mut terms);
+        (!terms.is_empty()).then(|| terms.join(" + "))
+    }
+
+    fn add_default(
+        &self,
+        message: &MessageDescriptor,
+        names: &Names<'_>,
+        above: &mut BTreeSet<String>,
+        terms: &mut Vec<String>,
+    ) {
+        // A message that requires itself has no default.
+        if !above.insert(message.full_name().to_owned()) {
+            return;
+        }
+        for field in message.fields() {
+            if field.cardinality() != Cardinality::Required {
+                continue;
+            }
+            match field.kind() {
+                Kind::String | Kind::Bytes => {
+                    let default = field.field_descriptor_proto().default_value().len();
+                    terms.extend((default > 0).then(|| (default + OVERHEAD).to_string()));
+                }
+                Kind::Message(inner) => {
+                    if !self.is_known(message) {
+                        terms.push(names.size_of(&inner));
+                    }
+                    self.add_default(&inner, names, above, terms);
+                }
+                _ => {}
+            }
+        }
+        above.remove(message.full_name());
+    }
+
+    /// Whether a field that may stand once is in a box: it must be where its message has itself in it.
+    fn is_boxed(&self, field: &FieldDescriptor, inner: &MessageDescriptor) -> bool {
+        if field.is_list() {
+            return false;
+        }
+        let outer = field.parent_message();
+        if outer.is_map_entry() {
+            return false;
+        }
+        !self.is_known(outer) || is_in(outer, inner)
+    }
+}
+
+/// What an allocator needs beside what is asked of it, about.
+const OVERHEAD: usize = 16;
+
+/// Whether the default of a message may have something on the heap.
+fn has_default(message: &MessageDescriptor) -> bool {
+    let mut fields = message.fields();
+    fields.any(|field| field.cardinality() == Cardinality::Required)
+}
+
+/// Whether `outer` can stand in `inner` by fields that may stand once.
+fn is_in(outer: &MessageDescriptor, inner: &MessageDescriptor) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut next = vec![inner.clone()];
+    while let Some(message) = next.pop() {
+        if message == *outer {
+            return true;
+        }
+        if seen.insert(message.full_name().to_owned()) {
+            let single = message
+                .fields()
+                .filter(|field| !field.is_list() && !field.is_map());
+            next.extend(single.filter_map(|field| field.kind().as_message().cloned()));
+        }
+    }
+    false
+}
+
+fn rust_type(kind: &Kind, names: &Names<'_>) -> String {
+    match kind {
+        Kind::Double => "f64",
+        Kind::Float => "f32",
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 | Kind::Enum(_) => "i32",
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => "i64",
+        Kind::Uint32 | Kind::Fixed32 => "u32",
+        Kind::Uint64 | Kind::Fixed64 => "u64",
+        Kind::Bool => "bool",
+        Kind::String => "codegen::String",
+        Kind::Bytes => "codegen::Bytes",
+        Kind::Message(message) => names.path(message),
+    }
+    .to_owned()
+}

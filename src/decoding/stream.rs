@@ -1,0 +1,128 @@
+//! What the messages of a stream take while they are decoded before they are asked for.
+
+use std::sync::Arc;
+
+use wawo_protocol::packet::Messages;
+
+use crate::{
+    codec::Codec,
+    decoding::{DecodedBytes, Reserved, check},
+    descriptor::MethodDescriptor,
+    layout::Layout,
+    status::{Result, Status},
+};
+
+/// Messages of a batch take no more together, unless it is a single one; that one is counted.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// The memory of the messages of one stream, from when they are decoded until the next batch.
+#[derive(Debug)]
+pub(crate) struct StreamMemory {
+    method: &'static MethodDescriptor,
+    what: &'static str,
+    layout: Option<&'static Layout>,
+    measure: fn(&[u8], Option<&'static Layout>) -> usize,
+    max_message: usize,
+    /// Requests count with those of the connection. Replies do not: whoever called holds them.
+    limits: Option<Arc<DecodedBytes>>,
+    reserved: Option<Reserved>,
+    /// What the messages of the batch take so far.
+    batch: usize,
+}
+
+impl StreamMemory {
+    pub(crate) fn requests<C: Codec<Q>, Q>(
+        method: &'static MethodDescriptor,
+        limits: Option<&Arc<DecodedBytes>>,
+    ) -> Self {
+        let max = limits.map_or(super::DEFAULT_MAX_BYTES, |limits| limits.max_message());
+        Self {
+            what: "request",
+            layout: method.request_layout(),
+            limits: limits.cloned(),
+            ..Self::new::<C, Q>(method, max)
+        }
+    }
+
+    pub(crate) fn replies<C: Codec<R>, R>(
+        method: &'static MethodDescriptor,
+        max_message: usize,
+    ) -> Self {
+        Self {
+            what: "reply",
+            layout: method.reply_layout(),
+            ..Self::new::<C, R>(method, max_message)
+        }
+    }
+
+    fn new<C: Codec<T>, T>(method: &'static MethodDescriptor, max_message: usize) -> Self {
+        Self {
+            method,
+            what: "message",
+            layout: None,
+            measure: |bytes, layout| C::default().decoded_bytes(bytes, layout),
+            max_message,
+            limits: None,
+            reserved: None,
+            batch: 0,
+        }
+    }
+
+    /// The messages of the last batch are not held any more, as far as can be known.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch = 0;
+        self.reserved = None;
+    }
+
+    /// Whether a batch of these, of which it has at most `messages` and not many more than `bytes`,
+    /// surely takes little.
+    pub(crate) fn takes_little(&self, taken: &Messages, messages: usize, bytes: usize) -> bool {
+        let bytes = taken.message_bytes().min(bytes + taken.largest());
+        let messages = taken.len().min(messages);
+        self.layout.is_some_and(|layout| {
+            let most = BATCH_BYTES.min(self.max_message);
+            layout.many_take_at_most(most as u64, messages, bytes)
+        })
+    }
+
+    /// Takes a message into the batch, before it is decoded; `false` if it is for the next one.
+    ///
+    /// # Errors
+    ///
+    /// If it takes too much, by itself or with others.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool> {
+        let taken = (self.measure)(bytes, self.layout);
+        if self.batch > 0 && self.batch + taken > BATCH_BYTES {
+            return Ok(false);
+        }
+        check(self.method, self.what, taken, self.max_message)?;
+        if taken > BATCH_BYTES {
+            self.reserve(taken)?;
+        }
+        // One that takes nothing has its place in the batch.
+        self.batch += taken.max(1);
+        Ok(true)
+    }
+
+    /// The same of a message that is a batch by itself.
+    ///
+    /// # Errors
+    ///
+    /// As of [`take`](Self::take).
+    pub(crate) fn take_one(&mut self, bytes: &[u8]) -> Result<()> {
+        let most = BATCH_BYTES.min(self.max_message) as u64;
+        let is_little = |layout: &Layout| layout.takes_at_most(most, bytes.len());
+        match self.layout.is_some_and(is_little) {
+            true => Ok(()),
+            false => self.take(bytes).map(drop),
+        }
+    }
+
+    #[cold]
+    fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
+        if let Some(limits) = &self.limits {
+            self.reserved = Some(limits.reserve(bytes)?);
+        }
+        Ok(())
+    }
+}

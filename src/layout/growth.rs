@@ -1,0 +1,123 @@
+//! How the collections of std grow. While one grows, the old and the new memory stand side by side.
+
+/// What an allocator needs beside what is asked of it, about.
+pub(crate) const OVERHEAD: usize = 16;
+
+/// Memory that a step takes: for good, and for a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) kept: usize,
+    pub(crate) briefly: usize,
+}
+
+/// The capacity with which a vector of such elements begins; it doubles from there.
+pub(crate) const fn least_capacity(size: usize) -> usize {
+    match size {
+        0..=1 => 8,
+        2..=1024 => 4,
+        _ => 1,
+    }
+}
+
+/// Elements added to a vector of `length`.
+pub(crate) fn vector(length: usize, added: usize, size: usize) -> Taken {
+    let capacity = |length: usize| match length {
+        0 => 0,
+        length => length.next_power_of_two().max(least_capacity(size)),
+    };
+    let (before, after) = (capacity(length), capacity(length + added));
+    grown(before, after, least_capacity(size), size, OVERHEAD)
+}
+
+/// One entry added to a hash map of `length`.
+pub(crate) fn map(length: usize, size: usize) -> Taken {
+    /// Bytes of control at the end of a table.
+    const GROUP: usize = 16;
+    let buckets = |length: usize| match length {
+        0 => 0,
+        1..=3 => 4,
+        4..=7 => 8,
+        // A table is full at seven eighths.
+        length => (length * 8 / 7).next_power_of_two().max(16),
+    };
+    let (before, after) = (buckets(length), buckets(length + 1));
+    // Each bucket has a byte of control.
+    grown(before, after, 4, size + 1, OVERHEAD + 2 * GROUP)
+}
+
+/// What one entry in a `BTreeMap` of `length` takes more than in a hash map. Its nodes have room for
+/// eleven entries, and five at least, but for the first.
+pub(crate) fn sorted_map(length: usize, size: usize) -> usize {
+    let first = match length {
+        0 => 8 * size + OVERHEAD,
+        _ => 0,
+    };
+    first + 2 * size + 12
+}
+
+/// Room that doubles, from a first one of so many elements.
+fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize) -> Taken {
+    if before == after {
+        return Taken::default();
+    }
+    let overhead = match before {
+        0 => overhead,
+        _ => 0,
+    };
+    // The one before the last.
+    let old = match after > first {
+        true => after / 2,
+        false => 0,
+    };
+    Taken {
+        kept: ((after - before) * size).saturating_add(overhead),
+        briefly: old * size,
+    }
+}
+
+/// The text of a string. A field that comes again takes new memory before it gives the old one back.
+pub(crate) fn text(length: usize) -> Taken {
+    match length {
+        0 => Taken::default(),
+        length => Taken {
+            kept: length.next_multiple_of(8) + OVERHEAD,
+            briefly: length,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Taken, map, vector};
+
+    #[test]
+    fn a_vector_doubles_from_its_least_capacity() {
+        let (mut vec, mut kept) = (Vec::<u64>::new(), 0);
+        for length in 0..1_000 {
+            kept += vector(length, 1, 8).kept;
+            vec.push(7);
+            assert_eq!(kept - 16, vec.capacity() * 8, "{length}");
+        }
+        let many = vector(3, 1_000, 8);
+        assert_eq!(
+            many,
+            Taken {
+                kept: (1_024 - 4) * 8,
+                briefly: 512 * 8
+            }
+        );
+        assert_eq!(vector(0, 1, 2_000).kept, 2_016);
+        assert_eq!(vector(0, 1, 1).kept, 8 + 16);
+    }
+
+    #[test]
+    fn a_map_is_full_at_seven_eighths() {
+        let (mut std, mut kept) = (std::collections::HashMap::new(), 0);
+        for length in 0..10_000_usize {
+            kept += map(length, 8).kept;
+            std.insert(length, ());
+            // It tells less than its buckets have, which have a byte more each.
+            assert!(kept >= std.capacity() * 9 + 16, "{length}");
+        }
+    }
+}

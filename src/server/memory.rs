@@ -1,0 +1,144 @@
+//! How much memory there is: for the default of what decoded messages of a server may take.
+
+use std::path::Path;
+
+/// The most that decoded messages of a server take by default.
+const MOST: u64 = 1024 * 1024 * 1024;
+
+/// What decoded messages of a server may take by default, in bytes: a quarter of the memory that the
+/// process may use, at most 1 GiB. 1 GiB where that is not known, which is elsewhere than on Linux.
+pub(crate) fn default_decoded_bytes() -> usize {
+    let memory = of_process(Path::new("/")).unwrap_or(u64::MAX);
+    usize::try_from((memory / 4).min(MOST)).unwrap_or(usize::MAX)
+}
+
+/// The memory of the machine, or the least that a control group leaves the process, if that is less.
+/// `root` is where `/proc` and `/sys` are.
+fn of_process(root: &Path) -> Option<u64> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+    let machine = of_machine(&read("proc/meminfo"));
+    let groups = read("proc/self/cgroup");
+    let limits = groups.lines().filter_map(group).flat_map(|group| {
+        let folder = root.join(group.folder);
+        limits_up(&folder, group.path, group.file)
+    });
+    machine.into_iter().chain(limits).min()
+}
+
+/// `MemTotal` of `/proc/meminfo`.
+fn of_machine(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// A control group that can limit memory.
+#[derive(Debug, PartialEq, Eq)]
+struct Group<'a> {
+    folder: &'static str,
+    path: &'a str,
+    file: &'static str,
+}
+
+/// A line of `/proc/self/cgroup`: `0::/path` of version 2, `4:memory:/path` of version 1.
+fn group(line: &str) -> Option<Group<'_>> {
+    let (_, rest) = line.split_once(':')?;
+    let (controllers, path) = rest.split_once(':')?;
+    let path = path.trim_start_matches('/');
+    match controllers {
+        "" => Some(Group {
+            folder: "sys/fs/cgroup",
+            path,
+            file: "memory.max",
+        }),
+        _ => controllers
+            .split(',')
+            .any(|name| name == "memory")
+            .then_some(Group {
+                folder: "sys/fs/cgroup/memory",
+                path,
+                file: "memory.limit_in_bytes",
+            }),
+    }
+}
+
+/// The limits of a group and of those above it. In a container, the path is often that of the host,
+/// and only the folder at the top is there.
+fn limits_up(top: &Path, path: &str, file: &str) -> Vec<u64> {
+    let ends_at_top = |folder: &&Path| folder.starts_with(top);
+    let own = top.join(path);
+    let folders = own.ancestors().take_while(ends_at_top);
+    let limits = folders.filter_map(|folder| {
+        let text = std::fs::read_to_string(folder.join(file)).ok()?;
+        // "max" is no limit.
+        text.trim().parse().ok()
+    });
+    limits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Group, default_decoded_bytes, group, of_machine};
+
+    #[test]
+    fn a_quarter_of_memory_and_at_most_a_gibibyte() {
+        let bytes = default_decoded_bytes();
+        assert!((1..=1024 * 1024 * 1024).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_is_read() {
+        let meminfo = "MemTotal:       16303428 kB\nMemFree:         234 kB\n";
+        assert_eq!(of_machine(meminfo), Some(16_303_428 * 1024));
+        assert_eq!(of_machine(""), None);
+        assert_eq!(of_machine("MemTotal: many kB"), None);
+    }
+
+    #[test]
+    fn control_groups_of_both_versions_are_found() {
+        let second = Group {
+            folder: "sys/fs/cgroup",
+            path: "user/a.service",
+            file: "memory.max",
+        };
+        assert_eq!(group("0::/user/a.service"), Some(second));
+        let first = Group {
+            folder: "sys/fs/cgroup/memory",
+            path: "docker/1",
+            file: "memory.limit_in_bytes",
+        };
+        assert_eq!(group("9:cpu,memory:/docker/1"), Some(first));
+        assert_eq!(group("4:cpuset:/docker/1"), None);
+        assert_eq!(group(""), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_least_limit_counts() {
+        use std::fs;
+
+        use super::of_process;
+
+        let root = std::env::temp_dir().join(format!("wawo-memory-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let file = root.join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        write("proc/meminfo", "MemTotal: 1000 kB\n");
+        assert_eq!(of_process(&root), Some(1_024_000));
+        write("proc/self/cgroup", "0::/above/own\n");
+        write("sys/fs/cgroup/above/own/memory.max", "max\n");
+        assert_eq!(of_process(&root), Some(1_024_000));
+        write("sys/fs/cgroup/above/memory.max", "500000\n");
+        assert_eq!(of_process(&root), Some(500_000));
+        write("sys/fs/cgroup/memory.max", "400000\n");
+        assert_eq!(of_process(&root), Some(400_000));
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -1,0 +1,185 @@
+//! What decoding takes, as it is told before and as an allocator counts it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod random;
+
+use peak_alloc::PeakAlloc;
+use prost::{Message, bytes::Bytes};
+use wawo::{Layout, MethodDescriptor};
+
+use crate::{
+    random::{Random, Schema},
+    tests::multiply::{Everything, FILE_DESCRIPTOR_SET, multiply_service::method},
+};
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    unnameable_types,
+    unused_qualifications,
+    clippy::all,
+    clippy::use_self
+)]
+mod tests {
+    pub mod multiply {
+        wawo::include_proto!("tests.multiply");
+    }
+    pub mod defaults {
+        wawo::include_proto!("tests.defaults");
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// The most that decoding takes of the heap, with the message itself.
+fn taken<M: Message + Default>(bytes: &Bytes) -> usize {
+    let bytes = bytes.clone();
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let decoded = M::decode(bytes);
+    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+    drop(decoded);
+    peak + size_of::<M>()
+}
+
+fn layout(method: &MethodDescriptor) -> &'static Layout {
+    method.request_layout().expect("it has fields")
+}
+
+/// Fields of `Everything` that multiply, each as bytes that are repeated: what is told must not be less
+/// than what is taken, and not many times as much.
+const MULTIPLIED: [(&str, &[u8], f64); 14] = [
+    ("empty elements", &[0x0A, 0], 1.1),
+    ("elements with five fields", &[0x12, 0], 1.1),
+    ("elements of 4 KiB", &[0x1A, 0], 1.1),
+    ("elements of 64 KiB", &[0x22, 0], 1.1),
+    ("empty strings", &[0x2A, 0], 1.1),
+    ("strings of a letter", &[0x2A, 1, b'a'], 1.7),
+    ("shared bytes", &[0x32, 0], 1.1),
+    ("flags", &[0x3A, 4, 0, 1, 0, 1], 1.1),
+    ("numbers", &[0x42, 4, 0, 1, 0, 1], 1.1),
+    ("entries of a map with one key", &[0x5A, 0], 1e9),
+    ("children with a child", &[0x7A, 2, 0x7A, 0], 1.2),
+    ("copied bytes", &[0xCA, 1, 3, 0x0A, 1, 7], 2.2),
+    ("required fields with defaults", &[0xD2, 1, 0], 1.8),
+    ("a merged child", &[0x72, 2, 0x0A, 0], 1e9),
+];
+
+/// One test, since the allocator counts for all threads.
+#[test]
+fn what_is_told_is_never_less_than_what_is_taken() {
+    multiplied_fields();
+    packs_of_many_numbers();
+    maps_of_many_keys();
+    merged_messages();
+    random_messages();
+}
+
+fn multiplied_fields() {
+    let layout = layout(&method::HOLD);
+    for (name, field, most) in MULTIPLIED {
+        for times in [1, 3, 17, 5_000] {
+            let bytes = Bytes::from(field.repeat(times));
+            let (told, taken) = (layout.measure(&bytes), taken::<Everything>(&bytes));
+            assert!(told >= taken, "{name} {times}: {told} told, {taken} taken");
+            let factor = told as f64 / taken as f64;
+            assert!(times < 1_000 || factor < most, "{name} {times}: {factor}");
+        }
+    }
+}
+
+fn packs_of_many_numbers() {
+    let layout = layout(&method::HOLD);
+    for numbers in [1, 8, 9, 4_096, 4_097, 100_000] {
+        let message = Everything {
+            flags: vec![true; numbers],
+            numbers: vec![7; numbers],
+            fixed: vec![7; numbers],
+            ..Everything::default()
+        };
+        let bytes = Bytes::from(message.encode_to_vec());
+        let (told, taken) = (layout.measure(&bytes), taken::<Everything>(&bytes));
+        assert!(
+            told >= taken && told < 2 * taken,
+            "{numbers}: {told} told, {taken} taken"
+        );
+    }
+}
+
+fn maps_of_many_keys() {
+    let layout = layout(&method::HOLD);
+    for entries in [1, 4, 29, 1_793, 10_000] {
+        let by_number = (0..entries).map(|key| (key, Default::default())).collect();
+        let by_text = (0..entries)
+            .map(|key| (key.to_string(), String::new()))
+            .collect();
+        let message = Everything {
+            by_number,
+            by_text,
+            ..Everything::default()
+        };
+        let bytes = Bytes::from(message.encode_to_vec());
+        let (told, taken) = (layout.measure(&bytes), taken::<Everything>(&bytes));
+        assert!(
+            told >= taken && told < 2 * taken,
+            "{entries}: {told} told, {taken} taken"
+        );
+    }
+}
+
+/// Of a message that comes twice, the vectors go on where they were.
+fn merged_messages() {
+    let layout = layout(&method::HOLD);
+    for first in [1, 4, 1_024, 1_025] {
+        let child = Everything {
+            nothings: vec![Default::default(); first],
+            ..Everything::default()
+        };
+        for more in 1..4 {
+            let one = Everything {
+                fives: vec![Default::default(); first],
+                child: Some(Box::new(child.clone())),
+                ..Everything::default()
+            };
+            let mut bytes = one.encode_to_vec();
+            for _ in 0..more {
+                bytes.extend_from_slice(&[0x72, 4, 0x0A, 0, 0x12, 0]);
+            }
+            let bytes = Bytes::from(bytes);
+            let (told, taken) = (layout.measure(&bytes), taken::<Everything>(&bytes));
+            assert!(
+                told >= taken,
+                "{first} and {more}: {told} told, {taken} taken"
+            );
+        }
+    }
+}
+
+fn random_messages() {
+    let schema = Schema::new(FILE_DESCRIPTOR_SET);
+    let (mut whole, mut factors) = (0_u32, 0.0);
+    const SEEDS: u64 = 2_000;
+    for seed in 0..SEEDS {
+        let mut random = Random::new(seed);
+        let bytes = Bytes::from(schema.message(&mut random, ".tests.multiply.Everything"));
+        let (told, taken) = (
+            layout(&method::HOLD).measure(&bytes),
+            taken::<Everything>(&bytes),
+        );
+        // An error has a place for each message that it was met in.
+        let is_whole = Everything::decode(bytes.clone()).is_ok();
+        let error_bytes = if is_whole { 0 } else { 1024 };
+        let enough = told + error_bytes >= taken;
+        assert!(enough, "seed {seed}: {told} told, {taken} taken, {bytes:?}");
+        if is_whole {
+            whole += 1;
+            factors += told as f64 / taken as f64;
+        }
+    }
+    let factor = factors / f64::from(whole);
+    assert!(u64::from(whole) > SEEDS / 2, "{whole} can be decoded");
+    assert!(factor < 2.0, "{factor} times what is taken is told");
+}
