@@ -143,13 +143,13 @@ const ATTACKS: [(&str, Attack); 20] = [
         "10: large replies that come late, and are not read",
         |raw| Box::pin(unread::late_replies(raw, 64)),
     ),
-    ("23: calls that multiply", |raw| {
+    ("26: calls that multiply", |raw| {
         Box::pin(multiplied::calls(raw, 64))
     }),
-    ("23: one-way calls that multiply", |raw| {
+    ("26: one-way calls that multiply", |raw| {
         Box::pin(multiplied::one_way(raw))
     }),
-    ("23: streams that multiply", |raw| {
+    ("26: streams that multiply", |raw| {
         Box::pin(multiplied::streams(raw, 64))
     }),
     ("22: called back in every call", |raw| {

@@ -97,7 +97,7 @@ pub(crate) async fn streams(raw: &mut Raw, streams: u32) {
     raw.goes_on().await;
 }
 
-/// From ten peers at once, all together stay within the sum of the server, and honest calls go on.
+/// Attack 26: from ten peers at once, all together stay within the sum of the server, and honest calls go on.
 #[tokio::test(start_paused = true)]
 async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() {
     const PEERS: usize = 10;
@@ -138,7 +138,7 @@ async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() 
     assert!(raw.goes_on().await.is_empty(), "it is taken");
 }
 
-/// What goes over each of the limits, what the status says, and whether the call may be made again.
+/// Attack 26: what goes over each of the limits, what the status says, and whether the call may be made again.
 #[tokio::test]
 async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
     let (builder, seen) = builder(least());
