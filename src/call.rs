@@ -43,6 +43,10 @@ use crate::{
 /// that a handler makes is cancelled with the call that the handler works on. A handler that runs
 /// to completion hands down neither its deadline nor its cancellation (see [`Context::cancelled`]).
 ///
+/// The time is kept whatever happens to the task of the connection, or to its runtime: a call ends
+/// within 100 ms after its deadline, as long as the thread that awaits it can run. It can be awaited
+/// in any runtime, and outside of one.
+///
 /// A one-way call resolves when the message was given to the connection; see
 /// [`Peer::drain`](crate::Peer::drain) for a way to see that all have left before a program ends.
 #[must_use = "a call does nothing until it is awaited"]

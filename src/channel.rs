@@ -21,6 +21,9 @@ use crate::{
 /// # }
 /// ```
 ///
+/// Layers with timers, such as tower's `timeout` and `rate_limit`, panic outside of a tokio runtime;
+/// wawo's own do not.
+///
 /// It clones cheaply; all clones and all stubs made over it share the service.
 #[derive(Debug, Clone)]
 pub struct Channel(Arc<Shared>);

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
+use tokio::runtime::Handle;
 use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
@@ -94,7 +95,8 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Connects, and waits for the peer's hello.
+    /// Connects, and waits for the peer's hello. The connection is driven by the current runtime;
+    /// calls can be made from anywhere.
     ///
     /// A host name is looked up, and its addresses are tried in turn of IPv6 and IPv4 (RFC 8305), at
     /// most 32 of them: the first that connects is taken. `localhost` is `[::1]` and `127.0.0.1`.
@@ -102,7 +104,12 @@ impl<L> PeerBuilder<L> {
     /// # Errors
     ///
     /// If the address is wrong or cannot be reached, what answers is not wawo, it takes longer
-    /// than the connect timeout, or a setting or service of this side is wrong.
+    /// than the connect timeout, or a setting or service of this side is wrong; and outside of a
+    /// tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no I/O or no timers: build it with `enable_all`.
     ///
     /// # Cancel safety
     ///
@@ -111,6 +118,7 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
+        check_runtime()?;
         let address: Address = self.address.parse()?;
         self.socket_options.check()?;
         let least = MIN_CONNECT_TIMEOUT;
@@ -135,10 +143,15 @@ impl<L> PeerBuilder<L> {
     /// # Errors
     ///
     /// As [`connect`](Self::connect), without those of the address.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timers.
     pub async fn connect_over(self, transport: impl Transport) -> Result<Peer, ConnectError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
+        check_runtime()?;
         greet(self.into_end()?.open(Box::new(transport), None)?).await
     }
 
@@ -206,6 +219,13 @@ impl End {
     }
 }
 
+fn check_runtime() -> Result<(), ConnectError> {
+    match Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ConnectError::NoRuntime),
+    }
+}
+
 /// Waits for the hello of the other side.
 async fn greet(peer: Peer) -> Result<Peer, ConnectError> {
     let greeted = peer.greeted().await;
@@ -247,6 +267,8 @@ pub enum ConnectError {
         /// Why.
         source: ConnectionError,
     },
+    /// There is no runtime to drive the connection.
+    NoRuntime,
     /// Two services of this side have one id.
     DuplicateService(DuplicateService),
     /// A setting is out of its range.
@@ -284,6 +306,9 @@ impl fmt::Display for ConnectError {
             Self::DuplicateService(error) => error.fmt(f),
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
             Self::SocketOptions(error) => error.fmt(f),
+            Self::NoRuntime => f.write_str(
+                "connecting needs a tokio runtime; call it in one, as in `#[tokio::main]`",
+            ),
         }
     }
 }
@@ -298,7 +323,7 @@ impl Error for ConnectError {
             Self::DuplicateService(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
-            Self::TimedOut { .. } => None,
+            Self::TimedOut { .. } | Self::NoRuntime => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A service in the same process, called without a connection.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -10,10 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::Sleep;
+use tokio::runtime::Handle;
 use wawo_protocol::{Metadata, Payload, time::after};
 
 use crate::{
+    backstop::{Timer, timeout_at},
     body::{Body, Streaming},
     caller::{Calls, Start, TwoWay},
     depth,
@@ -30,7 +31,8 @@ use crate::{
 /// move elsewhere later. Messages are encoded and decoded, layers apply, deadlines run and panics
 /// answer `Internal`, as over a connection; there are no sockets and no peer to call back.
 ///
-/// A one-way message is handled in a task of its own.
+/// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of
+/// its own: outside of a runtime it fails with `FailedPrecondition`.
 #[derive(Debug, Clone)]
 pub struct InProcess(Arc<Shared>);
 
@@ -80,10 +82,7 @@ impl Start for Shared {
         });
         match one_way {
             false => reply,
-            true => {
-                tokio::spawn(reply);
-                ReplyFuture::ready(nothing())
-            }
+            true => ReplyFuture::ready(spawn(reply)),
         }
     }
 }
@@ -96,9 +95,8 @@ impl Shared {
             service.call(request)
         };
         let mut reply = Catch(catch(Part::Service, begin)?);
-        let answer = poll_fn(|cx| Pin::new(&mut reply).poll(cx));
-        let result = tokio::time::timeout_at(deadline.into(), answer).await;
-        result.unwrap_or_else(|_| Err(too_late()))
+        let result = timeout_at(deadline, &mut reply).await;
+        result.unwrap_or_else(|| Err(too_late()))
     }
 
     /// The status of a call, as its caller gets it.
@@ -116,7 +114,7 @@ impl Shared {
                 service: self,
                 ids,
                 replies,
-                deadline: Box::pin(tokio::time::sleep_until(deadline.into())),
+                deadline: Timer::surely(deadline),
             })),
         }
     }
@@ -124,6 +122,17 @@ impl Shared {
 
 /// As over a connection by default: see `max_call_depth` of [`Config`](wawo_protocol::Config).
 const MAX_CALL_DEPTH: u32 = 16;
+
+/// Handles a one-way message in a task.
+fn spawn(reply: ReplyFuture) -> Result<Response> {
+    let Ok(runtime) = Handle::try_current() else {
+        let text = "a one-way message in the same process is handled in a task, \
+                    which needs a tokio runtime: make the call in one";
+        return Err(Status::failed_precondition(text).with_delivery(Delivery::NotSent));
+    };
+    runtime.spawn(reply);
+    nothing()
+}
 
 fn too_late() -> Status {
     Status::deadline_exceeded("no reply before the deadline").with_delivery(Delivery::Unknown)
@@ -133,7 +142,7 @@ struct Guarded {
     service: Arc<Shared>,
     ids: MethodIds,
     replies: Streaming<Bytes>,
-    deadline: Pin<Box<Sleep>>,
+    deadline: Timer,
 }
 
 impl Stream for Guarded {
@@ -144,7 +153,7 @@ impl Stream for Guarded {
             let failed = |status| self.service.failed(self.ids, status);
             return Poll::Ready(item.map(|item| item.map_err(failed)));
         }
-        ready!(self.deadline.as_mut().poll(cx));
+        ready!(Pin::new(&mut self.deadline).poll(cx));
         self.replies = Streaming::empty();
         Poll::Ready(Some(Err(self.service.failed(self.ids, too_late()))))
     }

@@ -5,6 +5,7 @@
 
 extern crate self as wawo;
 
+mod backstop;
 mod body;
 mod call;
 mod caller;

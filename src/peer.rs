@@ -12,6 +12,7 @@ mod shelf;
 mod snapshot;
 mod stream;
 mod usage;
+mod watched;
 
 use std::{
     any::Any,
@@ -20,8 +21,8 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{self, Poll},
-    time::Duration,
+    task::{self, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -44,6 +45,7 @@ pub use crate::peer::{
     snapshot::PeerSnapshot,
 };
 use crate::{
+    backstop::{self, Clock, timeout_at},
     body::Body,
     call::MAX_TIMEOUT,
     caller::{Calls, Start, TwoWay},
@@ -326,6 +328,8 @@ pub(crate) struct Shared {
     side: Side,
     address: Option<Address>,
     default_timeout: Option<Duration>,
+    /// Of the runtime in which the driver runs.
+    clock: Clock,
     hello: OnceLock<Hello>,
     stage: watch::Sender<Stage>,
     /// Names of what this side serves.
@@ -356,9 +360,9 @@ impl Shared {
         server: Option<Arc<Sum>>,
     ) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
-        Arc::new(Self {
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
             id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
-            mailbox: Mailbox::new(config.max_waiting_calls),
+            mailbox: Mailbox::new(config.max_waiting_calls, shared.clone()),
             outboxes: AtomicUsize::new(0),
             teller,
             drain: Drain::default(),
@@ -368,6 +372,7 @@ impl Shared {
             default_timeout: config
                 .default_timeout
                 .map(|timeout| timeout.min(MAX_TIMEOUT)),
+            clock: Clock::current(),
             hello: OnceLock::new(),
             stage: watch::Sender::new(Stage::Greeting),
             names,
@@ -398,6 +403,13 @@ impl fmt::Display for Shared {
             Some(address) => address.fmt(f),
             None => write!(f, "peer {}", self.id),
         }
+    }
+}
+
+impl backstop::Watched for Shared {
+    fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant> {
+        let now = self.clock.real_now();
+        self.mailbox.look(now, self.default_timeout, wakers)
     }
 }
 
@@ -435,25 +447,25 @@ impl Start for Handle {
 impl Handle {
     fn call(self: Arc<Self>, request: Request) -> ReplyFuture {
         let bytes = message_bytes(&request);
-        let slot = Arc::new(ReplySlot::default());
-        let command = Command::Call(request, slot.clone());
-        match self.shared.mailbox.push(command, bytes) {
-            Ok(()) => ReplyFuture::promised(slot, self),
+        match self.shared.mailbox.push_call(request, bytes, Command::Call) {
+            Ok(slot) => ReplyFuture::promised(slot, self),
             Err(reason) => self.not_taken(reason),
         }
     }
 
     fn call_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
         let bytes = message.len();
-        let slot = Arc::new(ReplySlot::default());
         let call = PlainCall {
             service: method.service(),
             method: method.id(),
             message,
         };
-        let command = Command::PlainCall(call, slot.clone());
-        match self.shared.mailbox.push(command, bytes) {
-            Ok(()) => ReplyFuture::promised(slot, self),
+        match self
+            .shared
+            .mailbox
+            .push_call(call, bytes, Command::PlainCall)
+        {
+            Ok(slot) => ReplyFuture::promised(slot, self),
             Err(reason) => self.not_taken(reason),
         }
     }
@@ -469,7 +481,10 @@ impl Handle {
         }
         match self.shared.mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),
-            Err(reason) => self.not_taken(reason),
+            Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request),
+            Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
+            // `push` gives back what it was given.
+            Err(NotTaken::Full(_)) => self.failed(no_room()),
         }
     }
 
@@ -493,15 +508,10 @@ impl Handle {
         }
     }
 
-    fn not_taken(self: Arc<Self>, reason: NotTaken<Command>) -> ReplyFuture {
+    fn not_taken(self: Arc<Self>, reason: NotTaken<impl Into<Request>>) -> ReplyFuture {
         match reason {
             NotTaken::Closed(error) => self.failed(not_sent(&error)),
-            NotTaken::Full(Command::Call(request, _) | Command::Send(request)) => {
-                self.wait_for_room(request)
-            }
-            NotTaken::Full(Command::PlainCall(call, _)) => self.wait_for_room(call.into()),
-            // `push` gives back what it was given.
-            NotTaken::Full(_) => self.failed(no_room()),
+            NotTaken::Full(call) => self.wait_for_room(call.into()),
         }
     }
 
@@ -532,9 +542,9 @@ impl Handle {
             // Dropped before the reply is, which then has nothing to cancel.
             let place = self.shared.mailbox.line_up(request, bytes, slot);
             if let Some(deadline) = deadline {
-                match tokio::time::timeout_at(deadline.into(), &mut reply).await {
-                    Ok(result) => return result,
-                    Err(_) => place.leave(),
+                match timeout_at(deadline, &mut reply).await {
+                    Some(result) => return result,
+                    None => place.leave(),
                 }
             }
             reply.await
@@ -586,4 +596,42 @@ fn message_bytes(request: &Request) -> usize {
 fn no_room() -> Status {
     let text = "the deadline passed while the call waited for the connection to take it";
     Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use wawo_protocol::{Config, MethodId, ServiceId, Side};
+
+    use super::{Command, MethodNames, Shared, Teller};
+    use crate::{backstop::Watched, body::Body, request::Request};
+
+    /// Whether a call whose deadline is long past is ended by the backstop.
+    fn ends_late_calls() -> bool {
+        let shared = Shared::new(
+            Side::Connecting,
+            None,
+            &Config::default(),
+            Teller::default(),
+            MethodNames::default(),
+        );
+        let (service, method) = (ServiceId(1), MethodId(1));
+        let mut request = Request::by_id(service, method, false, Body::One(Default::default()));
+        let past = Instant::now().checked_sub(Duration::from_secs(1));
+        request.set_deadline(Some(past.unwrap()));
+        let slot = shared.mailbox.push_call(request, 0, Command::Call).unwrap();
+        shared.look(&mut Vec::new());
+        slot.is_over()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_backstop_ends_no_call_where_time_is_paused() {
+        assert!(!ends_late_calls());
+    }
+
+    #[tokio::test]
+    async fn the_backstop_ends_calls_in_real_time() {
+        assert!(ends_late_calls());
+    }
 }

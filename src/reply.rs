@@ -140,6 +140,12 @@ impl ReplySlot {
         }
     }
 
+    /// Makes it fit for another call; nobody else has it any more.
+    pub(crate) fn reset(&mut self) {
+        *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = SlotState::default();
+        *self.call.get_mut() = 0;
+    }
+
     /// The call has been sent under this id.
     pub(crate) fn set_call(&self, call: CallId) {
         self.call.store(call.to_wire(), Ordering::Relaxed);
@@ -150,9 +156,9 @@ impl ReplySlot {
         CallId::from_wire(self.call.load(Ordering::Relaxed))
     }
 
-    /// Whether nobody waits for the answer any more.
-    pub(crate) fn is_gone(&self) -> bool {
-        matches!(*self.lock(), SlotState::Gone)
+    /// Whether nobody waits for the answer any more: it is there, or no longer wanted.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(*self.lock(), SlotState::Waiting(_))
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotState> {
@@ -251,7 +257,7 @@ mod tests {
         tokio::task::yield_now().await;
         slot.answer(Ok(response())).unwrap().wake();
         waiting.await.unwrap().unwrap();
-        assert!(slot.is_gone());
+        assert!(slot.is_over());
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
     }
 
@@ -259,7 +265,7 @@ mod tests {
     async fn dropping_a_reply_cancels_once_and_a_late_answer_is_let_go() {
         let (slot, count, reply) = promise();
         drop(reply);
-        assert!(slot.is_gone());
+        assert!(slot.is_over());
         assert!(slot.answer(Ok(response())).is_none());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }

@@ -105,11 +105,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the server drains already.
+    /// If the server drains already; and outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If the runtime has no timers.
     pub fn accept_over(&mut self, transport: impl Transport) -> Result<Peer, ServeError> {
         self.handle().accept_over(transport)
     }
@@ -120,12 +120,17 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// None that this version knows of.
+    /// Outside of a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no I/O or no timers: build it with `enable_all`.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the server, and with it all connections.
     pub async fn run(self) -> Result<(), ServeError> {
+        check_runtime()?;
         self.run_until_drained().await;
         Ok(())
     }
@@ -137,6 +142,10 @@ impl Server {
     ///
     /// As [`run`](Self::run).
     ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the server, and with it all connections.
@@ -145,6 +154,7 @@ impl Server {
         signal: impl Future<Output = ()>,
         grace: Duration,
     ) -> Result<DrainReport, ServeError> {
+        check_runtime()?;
         let handle = self.handle();
         let mut running = pin!(self.run_until_drained());
         tokio::select! {
@@ -267,7 +277,8 @@ impl<L> ServerBuilder<L> {
     ///
     /// With a thread for each core, calls that come over many connections wait less for others, as
     /// nothing goes from thread to thread. But threads do not help each other: a handler that blocks
-    /// holds up all connections of its thread, and a single connection has one thread only.
+    /// holds up all connections of its thread, and a single connection has one thread only. Declare such
+    /// handlers as blocking: see [`BlockingLayer`](crate::layer::BlockingLayer).
     ///
     /// The threads end with the server, once all tasks that handlers have left there have ended; a
     /// program that ends waits for neither. What is served by [`Server::accept_over`] stays in the
@@ -317,7 +328,11 @@ impl<L> ServerBuilder<L> {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and if the address is wrong or taken.
+    /// As [`build`](Self::build), and if the address is wrong or taken, or outside of a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// As [`Server::bind`].
     pub async fn bind(self, address: &str) -> Result<Server, ServeError>
     where
         L: Layer<Dispatch, Service: CallService>,
@@ -332,6 +347,10 @@ impl<L> ServerBuilder<L> {
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// As [`Server::bind`] and [`Server::run`].
     pub async fn serve(self, address: &str) -> Result<(), ServeError>
     where
         L: Layer<Dispatch, Service: CallService>,
@@ -345,6 +364,10 @@ impl<L> ServerBuilder<L> {
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
+    ///
+    /// As [`Server::bind`] and [`Server::run`].
     pub async fn serve_until(
         self,
         address: &str,
@@ -373,6 +396,13 @@ impl<L> ServerBuilder<L> {
             Some((name, _)) => Err(ServeError::Zero(name)),
             None => Ok(limits),
         }
+    }
+}
+
+fn check_runtime() -> Result<(), ServeError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ServeError::NoRuntime),
     }
 }
 
@@ -405,6 +435,8 @@ pub enum ServeError {
     TrustedProxy(TrustedProxyError),
     /// The server drains or has ended.
     Draining,
+    /// There is no runtime to serve in.
+    NoRuntime,
 }
 
 impl fmt::Display for ServeError {
@@ -424,6 +456,9 @@ impl fmt::Display for ServeError {
             Self::Draining => {
                 f.write_str("the server drains or has ended, and takes no more connections")
             }
+            Self::NoRuntime => {
+                f.write_str("serving needs a tokio runtime; call it in one, as in `#[tokio::main]`")
+            }
         }
     }
 }
@@ -440,7 +475,7 @@ impl Error for ServeError {
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
             Self::TrustedProxy(error) => error.source(),
-            Self::Zero(_) | Self::Draining => None,
+            Self::Zero(_) | Self::Draining | Self::NoRuntime => None,
         }
     }
 }

@@ -12,14 +12,12 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 use wawo_protocol::time::after;
 
 use crate::{
+    backstop::Timer,
     body::{Body, Streaming},
     request::Request,
     response::Response,
@@ -177,7 +175,7 @@ where
     fn call(&mut self, mut request: Request) -> LimitFuture<S::Future> {
         match self.admit(&mut request) {
             Ok(held) => LimitFuture {
-                timer: held.end.map(timer),
+                timer: held.end.map(Timer::new),
                 inner: Some(self.inner.call(request)),
                 outcome: Some(Ok(held)),
             },
@@ -195,7 +193,7 @@ pin_project! {
     pub struct LimitFuture<F> {
         #[pin]
         inner: Option<F>,
-        timer: Option<Pin<Box<Sleep>>>,
+        timer: Option<Timer>,
         // Taken when it resolves.
         outcome: Option<Result<Held>>,
     }
@@ -222,7 +220,7 @@ where
             return Poll::Ready(Ok(hold(response, held)));
         }
         if let Some(timer) = this.timer {
-            ready!(timer.as_mut().poll(cx));
+            ready!(Pin::new(timer).poll(cx));
             return Poll::Ready(Err(took_too_long().into()));
         }
         Poll::Pending
@@ -235,10 +233,6 @@ impl<F> fmt::Debug for LimitFuture<F> {
     }
 }
 
-fn timer(end: Instant) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep_until(end.into()))
-}
-
 fn took_too_long() -> Status {
     Status::deadline_exceeded("the call took too long (max_time)")
 }
@@ -249,7 +243,7 @@ fn hold(response: Response, held: Option<Held>) -> Response {
     let body = match (body, held) {
         (Body::Many(replies), Some(held)) => Body::Many(Streaming::new(Holding {
             replies,
-            timer: held.end.map(timer),
+            timer: held.end.map(Timer::new),
             _place: held.place,
         })),
         (body, _) => body,
@@ -259,7 +253,7 @@ fn hold(response: Response, held: Option<Held>) -> Response {
 
 struct Holding {
     replies: Streaming<Bytes>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -271,7 +265,7 @@ impl Stream for Holding {
             return Poll::Ready(item);
         }
         if let Some(timer) = &mut self.timer {
-            ready!(timer.as_mut().poll(cx));
+            ready!(Pin::new(timer).poll(cx));
             self.replies = Streaming::empty();
             return Poll::Ready(Some(Err(took_too_long())));
         }

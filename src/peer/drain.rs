@@ -2,14 +2,15 @@
 
 use std::{
     io,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::timeout_at;
 use wawo_protocol::{CloseCode, ConnectionError, time::after};
 
 use crate::{
+    backstop::timeout_at,
     peer::{
         Peer, Stage,
         driver::{Driver, clock},
@@ -77,11 +78,11 @@ impl Peer {
     ///
     /// If the future is dropped, the connection drains on, without an end to the grace.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
-        let end = after(clock(), grace).into();
+        let end = after(clock(), grace);
         self.begin_drain();
-        if timeout_at(end, self.closed()).await.is_err() {
+        if timeout_at(end, pin!(self.closed())).await.is_none() {
             self.cut();
-            let _ = tokio::time::timeout(TELL_TIMEOUT, self.closed()).await;
+            timeout_at(after(clock(), TELL_TIMEOUT), pin!(self.closed())).await;
         }
         let mut report = DrainReport::default();
         report.add(self);

@@ -24,6 +24,7 @@ use crate::{
         input::Input,
         mailbox::{Command, not_sent},
         outgoing::{self, Outgoing},
+        watched::Watched,
     },
     serve::BoxService,
     transport::{Address, Transport},
@@ -45,10 +46,14 @@ pub(crate) struct Driver {
     /// The handle that requests carry. Weak, or a connection would keep itself open.
     pub(crate) handle: Weak<Handle>,
     commands: Vec<Command>,
+    /// Calls with deadlines that were started while commands were taken.
+    pub(crate) watched: Vec<Watched>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
     /// The transport has taken bytes since its last flush, and may hold them back.
     needs_flush: bool,
+    /// The last turn left it to the next one to look at the clock.
+    puts_off_clock: bool,
     /// Why an early write failed, for the next one to tell: what was read is handled before.
     failed: Option<ConnectionError>,
     /// How many calls the mailbox was told to take: none if more waits to be written, or for room
@@ -128,7 +133,9 @@ pub(crate) fn open(
         incoming: Incoming::default(),
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
+        watched: Vec::new(),
         has_gathered: false,
+        puts_off_clock: false,
         needs_flush: false,
         failed: None,
         wanted: usize::MAX,
@@ -194,6 +201,12 @@ impl Driver {
             self.has_gathered = true;
             cx.waker().wake_by_ref();
             return Ok(Turn::Wait);
+        }
+        // What was read may be all there is, as the next turn tells: that one looks at the clock
+        // for both. But not the one behind it, or who sends without a pause would hold up the clock.
+        self.puts_off_clock = read && !self.puts_off_clock;
+        if self.puts_off_clock {
+            return Ok(Turn::Again);
         }
         if self.is_due(cx) {
             self.handle_timeout(cx, clock())?;
@@ -482,7 +495,8 @@ impl Driver {
             self.set_wanted(self.connection.wanted_calls());
         }
         // There is room again for those who wait.
-        self.shared.mailbox.want(self.wanted, &mut self.wakers);
+        let (mailbox, wanted) = (&self.shared.mailbox, self.wanted);
+        mailbox.want_and_watch(wanted, &mut self.watched, &mut self.wakers);
         self.wake_all();
         if let Some(reason) = self.asked.take() {
             self.close_if_silent(cx, &reason)?;

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Waker},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -14,10 +15,12 @@ use wawo_protocol::{
 };
 
 use crate::{
+    backstop,
     body::Body,
     peer::{
         PeerSnapshot, no_room, sent,
         stream::{Inbox, Outbox, Read},
+        watched::{Watch, Watched, is_overdue},
     },
     reply::ReplySlot,
     request::Request,
@@ -92,11 +95,12 @@ pub(crate) struct Handled {
 /// Who finds no room lines up, and leaves the request in the line. When there is room again, as
 /// many requests as fit become commands, in the order in which they came; nobody has to be woken
 /// for that, and nobody who comes later is served before.
-#[derive(Debug)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// Commands that may wait.
     max_commands: usize,
+    /// What this is a part of, for the backstop to look at.
+    owner: Weak<dyn backstop::Watched>,
 }
 
 #[derive(Debug)]
@@ -113,6 +117,8 @@ struct State {
     /// How many have ever stood in the line.
     lined_up: u64,
     driver: Option<Waker>,
+    /// The deadlines of calls that the driver has taken.
+    watch: Watch,
     closed: Option<ConnectionError>,
 }
 
@@ -146,7 +152,7 @@ pub(crate) enum NotTaken<C> {
 impl Mailbox {
     /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
     /// takes no more; what is here by then has room in the other half.
-    pub(crate) fn new(max_waiting_calls: usize) -> Self {
+    pub(crate) fn new(max_waiting_calls: usize, owner: Weak<dyn backstop::Watched>) -> Self {
         let max_commands = (max_waiting_calls / 2).min(MAX_COMMANDS);
         Self {
             state: Mutex::new(State {
@@ -157,9 +163,11 @@ impl Mailbox {
                 line: BTreeMap::new(),
                 lined_up: 0,
                 driver: None,
+                watch: Watch::default(),
                 closed: None,
             }),
             max_commands,
+            owner,
         }
     }
 
@@ -182,6 +190,40 @@ impl Mailbox {
         drop(state);
         wake(driver);
         Ok(())
+    }
+
+    /// Leaves a call, as `command` makes one of it; returns the slot for its answer.
+    pub(crate) fn push_call<C>(
+        &self,
+        call: C,
+        bytes: usize,
+        command: fn(C, Arc<ReplySlot>) -> Command,
+    ) -> Result<Arc<ReplySlot>, NotTaken<C>> {
+        let mut state = self.lock();
+        if let Some(error) = &state.closed {
+            return Err(NotTaken::Closed(error.clone()));
+        }
+        if !state.takes(bytes) {
+            return Err(NotTaken::Full(call));
+        }
+        let slot = state.watch.slot();
+        state.bytes += bytes;
+        state.commands.push(command(call, slot.clone()));
+        let driver = state.driver.take();
+        let is_watched = mem::replace(&mut state.watch.is_asked, true);
+        drop(state);
+        wake(driver);
+        if !is_watched {
+            self.ask_for_a_look();
+        }
+        Ok(slot)
+    }
+
+    #[cold]
+    fn ask_for_a_look(&self) {
+        if !backstop::watch(self.owner.clone()) {
+            self.lock().watch.is_asked = false;
+        }
     }
 
     /// Leaves a one-way message that has the default timeout. Nothing but its bytes is kept, behind
@@ -245,8 +287,12 @@ impl Mailbox {
                 state.let_in(&mut wakers)
             }
         };
+        let is_watched = mem::replace(&mut state.watch.is_asked, true);
         drop(state);
         wakers.into_iter().chain(driver).for_each(Waker::wake);
+        if !is_watched {
+            self.ask_for_a_look();
+        }
         Place {
             mailbox: self,
             number,
@@ -270,6 +316,42 @@ impl Mailbox {
         state.let_in(wakers);
     }
 
+    /// The same after commands were taken; `started` are the calls with deadlines among them.
+    pub(crate) fn want_and_watch(
+        &self,
+        commands: usize,
+        started: &mut Vec<Watched>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let mut state = self.lock();
+        while let Some(call) = started.pop() {
+            state.watch.add(call);
+        }
+        state.wanted = commands.min(self.max_commands);
+        state.let_in(wakers);
+    }
+
+    /// The reply to a call is a stream, whose reader waits for the end of the call.
+    pub(crate) fn watch_replies(&self, call: CallId, slot: &Arc<ReplySlot>, replies: &Arc<Inbox>) {
+        self.lock().watch.replied(call, slot, replies);
+    }
+
+    /// For the backstop: ends the calls that the driver should have ended; see
+    /// [`Watched::look`](backstop::Watched::look). `now` is `None` where time is not real, and
+    /// nothing ends then.
+    pub(crate) fn look(
+        &self,
+        now: Option<Instant>,
+        default_timeout: Option<Duration>,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Instant> {
+        let mut state = self.lock();
+        state.watch.is_asked = false;
+        let now = now?;
+        let left = state.look(now, default_timeout, wakers);
+        state.watch.look(now, left, wakers)
+    }
+
     /// Whether there are commands; if not, the driver is woken by the next one.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
@@ -289,8 +371,10 @@ impl Mailbox {
         state.closed = Some(error.clone());
         state.driver = None;
         let (commands, line) = (mem::take(&mut state.commands), mem::take(&mut state.line));
+        let watch = mem::take(&mut state.watch);
         // What a request holds may leave commands when it is dropped.
         drop(state);
+        drop(watch);
         for waiting in line.into_values() {
             wakers.extend(waiting.slot.answer(Err(not_sent(error))));
         }
@@ -333,6 +417,31 @@ impl State {
                 self.commands.push(Command::Notes(notes));
             }
         }
+    }
+
+    /// Ends the calls that the driver did not take in time; returns the earliest deadline of those
+    /// that are left.
+    fn look(
+        &mut self,
+        now: Instant,
+        default_timeout: Option<Duration>,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Instant> {
+        let commands = self.commands.iter_mut();
+        let calls = commands.filter_map(|command| call_of(command, now, default_timeout));
+        let line = self.line.values();
+        let line = line.map(|waiting| (waiting.request.deadline(), &waiting.slot));
+        let mut earliest = None;
+        for (deadline, slot) in calls.chain(line) {
+            let Some(deadline) = deadline else { continue };
+            match is_overdue(deadline, now) {
+                true => wakers.extend(slot.answer(Err(no_room()))),
+                false => {
+                    earliest = Some(earliest.map_or(deadline, |at: Instant| at.min(deadline)));
+                }
+            }
+        }
+        earliest
     }
 
     /// Lets in as many as there is room for; returns the driver if there were any.
@@ -389,9 +498,37 @@ impl Drop for Place<'_> {
     }
 }
 
+/// The deadline of a call among the commands, and its slot. One without a deadline gets the default
+/// now, which the driver has not given it yet: the time that it waits here counts.
+fn call_of(
+    command: &mut Command,
+    now: Instant,
+    default_timeout: Option<Duration>,
+) -> Option<(Option<Instant>, &Arc<ReplySlot>)> {
+    if let Command::PlainCall(..) = command
+        && default_timeout.is_some()
+        && let Command::PlainCall(call, slot) = mem::replace(command, Command::Served(0))
+    {
+        *command = Command::Call(call.into(), slot);
+    }
+    let Command::Call(request, slot) = command else {
+        return None;
+    };
+    if let (None, Some(timeout)) = (request.deadline(), default_timeout) {
+        request.set_deadline(now.checked_add(timeout));
+    }
+    Some((request.deadline(), slot))
+}
+
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
     }
 }
 
@@ -406,22 +543,29 @@ pub(crate) fn not_sent(error: &ConnectionError) -> Status {
 mod tests {
     use std::{
         sync::{
-            Arc,
+            Arc, Weak,
             atomic::{AtomicBool, Ordering},
         },
         task::{Wake, Waker},
+        time::{Duration, Instant},
     };
 
-    use wawo_protocol::{ConnectionError, MethodId, Payload, ServiceId};
+    use wawo_protocol::{Code, ConnectionError, MethodId, Payload, ServiceId};
 
     use super::{
-        Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, ReplySlot,
+        Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, PlainCall,
+        ReplySlot,
     };
     use crate::{
+        backstop::{SLACK, Watched},
         body::Body,
         reply::{Canceller, ReplyFuture},
         request::Request,
     };
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(usize::MAX, Weak::<Nobody>::new())
+    }
 
     fn command() -> Command {
         Command::Served(0)
@@ -429,7 +573,7 @@ mod tests {
 
     #[test]
     fn commands_are_bounded_and_ends_are_not_refused() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         for _ in 0..MAX_COMMANDS {
             mailbox.push(command(), 0).unwrap();
         }
@@ -443,7 +587,7 @@ mod tests {
 
     #[test]
     fn notes_gather_in_order_and_are_bounded_as_commands_are() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         let push = |text: &str| mailbox.push_note(ServiceId(1), MethodId(2), text.as_bytes());
         push("one").unwrap();
         push("two").unwrap();
@@ -482,12 +626,20 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         mailbox.push(command(), MAX_BYTES + 1).unwrap();
         assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
         mailbox.take(&mut Vec::new());
         mailbox.push(command(), MAX_BYTES).unwrap();
         assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+    }
+
+    impl Place<'_> {
+        fn set_deadline(&self, deadline: Instant) {
+            let mut state = self.mailbox.lock();
+            let waiting = state.line.get_mut(&self.number).unwrap();
+            waiting.request.set_deadline(Some(deadline));
+        }
     }
 
     /// A call of a service whose id tells it from others, and its answer.
@@ -515,7 +667,7 @@ mod tests {
 
     #[test]
     fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         mailbox.want(0, &mut Vec::new());
         let waiting: Vec<_> = (0..10).map(|id| line_up(&mailbox, id, 0)).collect();
         assert_eq!(taken(&mailbox), []);
@@ -530,12 +682,12 @@ mod tests {
         mailbox.want(5, &mut Vec::new());
         assert!(!is_full(&mailbox));
         assert_eq!(taken(&mailbox), [8, 9]);
-        assert!(waiting.iter().all(|(_, slot)| !slot.is_gone()));
+        assert!(waiting.iter().all(|(_, slot)| !slot.is_over()));
     }
 
     #[tokio::test]
     async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         mailbox.push(command(), MAX_BYTES - 10).unwrap();
         let large = line_up(&mailbox, 1, 11);
         let small = line_up(&mailbox, 2, 10);
@@ -550,12 +702,12 @@ mod tests {
         mailbox.want(MAX_COMMANDS, &mut Vec::new());
         drop(none.0);
         assert_eq!(taken(&mailbox), [3]);
-        assert!(!small.1.is_gone() && !none.1.is_gone());
+        assert!(!small.1.is_over() && !none.1.is_over());
     }
 
     #[tokio::test]
     async fn who_waits_hears_of_the_end() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         mailbox.want(0, &mut Vec::new());
         let before = line_up(&mailbox, 1, 0);
         mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
@@ -573,7 +725,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_sleeps_is_woken_by_what_is_let_in() {
-        let mailbox = Mailbox::new(usize::MAX);
+        let mailbox = mailbox();
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(flag.clone());
         mailbox.push(command(), MAX_BYTES).unwrap();
@@ -583,6 +735,55 @@ mod tests {
         assert!(!flag.0.load(Ordering::Relaxed));
         drop(large);
         assert!(flag.0.load(Ordering::Relaxed));
+    }
+
+    /// What a call that the driver did not take hears when it is looked at.
+    async fn overdue(mailbox: &Mailbox, slot: Arc<ReplySlot>) {
+        let reply = ReplyFuture::promised(slot, Arc::new(Nobody));
+        let status = reply.await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.is_safe_to_retry(), "{status}");
+        assert!(mailbox.closed().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
+        let mailbox = mailbox();
+        let (now, timeout) = (Instant::now(), Some(Duration::from_secs(1)));
+        let call = PlainCall {
+            service: ServiceId(1),
+            method: MethodId(1),
+            message: Payload::default(),
+        };
+        let plain = mailbox.push_call(call, 0, Command::PlainCall).unwrap();
+        mailbox.want(0, &mut Vec::new());
+        let (place, lined_up) = line_up(&mailbox, 2, 0);
+        place.set_deadline(now + Duration::from_secs(1));
+        let mut wakers = Vec::new();
+        let next = now + Duration::from_secs(1) + SLACK;
+        assert_eq!(mailbox.look(Some(now), timeout, &mut wakers), Some(next));
+        // The backstop knows already when to look.
+        let early = now + Duration::from_millis(500);
+        assert_eq!(mailbox.look(Some(early), timeout, &mut wakers), None);
+        assert!(!plain.is_over() && !lined_up.is_over());
+        // Time that is not real ends nothing.
+        assert_eq!(mailbox.look(None, timeout, &mut wakers), None);
+        assert_eq!(mailbox.look(Some(next), timeout, &mut wakers), None);
+        overdue(&mailbox, plain).await;
+        overdue(&mailbox, lined_up).await;
+        drop(place);
+    }
+
+    #[test]
+    fn a_look_is_asked_for_once_until_it_comes() {
+        let mailbox = mailbox();
+        assert!(!mailbox.lock().watch.is_asked);
+        let body = Body::One(Payload::default());
+        let request = Request::by_id(ServiceId(1), MethodId(1), false, body);
+        mailbox.push_call(request, 0, Command::Call).unwrap();
+        assert!(mailbox.lock().watch.is_asked);
+        mailbox.look(Some(Instant::now()), None, &mut Vec::new());
+        assert!(!mailbox.lock().watch.is_asked);
     }
 
     #[derive(Default)]
@@ -595,6 +796,12 @@ mod tests {
     }
 
     struct Nobody;
+
+    impl Watched for Nobody {
+        fn look(&self, _: &mut Vec<Waker>) -> Option<Instant> {
+            None
+        }
+    }
 
     impl Canceller for Nobody {
         fn cancel(&self, _: &Arc<ReplySlot>) {}

@@ -18,6 +18,7 @@ use crate::{
         driver::Driver,
         mailbox::{PlainCall, not_sent},
         stream::{Inbox, Outbox, pump},
+        watched::Watched,
     },
     reply::ReplySlot,
     request::Request,
@@ -149,7 +150,7 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
 
 impl Driver {
     pub(crate) fn start_call(&mut self, now: Instant, mut request: Request, slot: Arc<ReplySlot>) {
-        if slot.is_gone() {
+        if slot.is_over() {
             return;
         }
         self.set_deadline(now, &mut request);
@@ -164,7 +165,7 @@ impl Driver {
     }
 
     pub(crate) fn start_plain_call(&mut self, now: Instant, call: PlainCall, slot: Arc<ReplySlot>) {
-        if slot.is_gone() {
+        if slot.is_over() {
             return;
         }
         let call = NewCall {
@@ -184,10 +185,21 @@ impl Driver {
     }
 
     fn start(&mut self, now: Instant, call: NewCall, outgoing: Outgoing) {
-        match self.connection.start_call(now, call, outgoing) {
-            Ok(StartedCall::Sent(id)) => self.started(id),
-            Ok(StartedCall::Waiting) => {}
-            Err((outgoing, reason)) => outgoing.refuse(&reason, &mut self.wakers),
+        let slot = call.deadline.map(|at| (at, outgoing.slot.clone()));
+        let id = match self.connection.start_call(now, call, outgoing) {
+            Ok(StartedCall::Sent(id)) => Some(id),
+            Ok(StartedCall::Waiting) => None,
+            Err((outgoing, reason)) => return outgoing.refuse(&reason, &mut self.wakers),
+        };
+        if let Some((deadline, slot)) = slot {
+            self.watched.push(Watched {
+                call: id,
+                deadline,
+                slot,
+            });
+        }
+        if let Some(id) = id {
+            self.started(id);
         }
     }
 
@@ -255,6 +267,8 @@ impl Driver {
             replies.push(Piece::One(message));
         }
         outgoing.streams.get_or_insert_default().replies = Some(replies.clone());
+        let mailbox = &self.shared.mailbox;
+        mailbox.watch_replies(id, &outgoing.slot, &replies);
         let body = Body::Many(replies.reader(handle));
         let waker = outgoing.slot.answer(Ok(Response::new(metadata, body)));
         self.wakers.extend(waker);

@@ -93,6 +93,11 @@ impl Inbox {
         state.reader.take()
     }
 
+    /// Whether nothing follows.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.lock().is_ended
+    }
+
     /// The call was given up: what was not read is let go.
     pub(crate) fn cancel(&self, status: Status) -> Option<Waker> {
         self.is_cancelled.store(true, Ordering::Release);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     peer::{DrainReport, Events, Peer},
-    server::{ServeError, registry::NoPlace, shared::Shared},
+    server::{ServeError, check_runtime, registry::NoPlace, shared::Shared},
     transport::Transport,
 };
 
@@ -31,14 +31,15 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// If the server drains or has ended.
+    /// If the server drains or has ended; and outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If the runtime has no timers.
     ///
     /// [`Server::accept_over`]: crate::Server::accept_over
     pub fn accept_over(&self, transport: impl Transport) -> Result<Peer, ServeError> {
+        check_runtime()?;
         let place = self.shared.registry.admit_own();
         let place = place.map_err(|_: NoPlace| ServeError::Draining)?;
         self.shared.serve(place, Box::new(transport), None, None)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    server::{ServeError, Server, listeners::Wrap},
+    server::{ServeError, Server, check_runtime, listeners::Wrap},
     transport::{Address, Listener, OpenListener, Transport},
 };
 
@@ -21,7 +21,11 @@ impl Server {
     ///
     /// If it is not an address, or it is taken: at one of the addresses of a name, or, at the path of
     /// a Unix socket, by a process that listens there or by any other file. Also if the server drains
-    /// already.
+    /// already, and outside of a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no I/O: build it with `enable_all`.
     pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
         self.listen(address, Arc::new(|transport| transport)).await
     }
@@ -34,6 +38,10 @@ impl Server {
     /// [`PeerEvent::AcceptFailed`](crate::PeerEvent::AcceptFailed).
     ///
     /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Panics
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with<T: Transport>(
@@ -80,11 +88,11 @@ impl Server {
     /// # Errors
     ///
     /// If it is a socket of another kind than its type says, or does not listen, or if the server
-    /// drains already.
+    /// drains already; and outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// If a listener of the standard library is given outside of a tokio runtime.
+    /// If the runtime has no I/O.
     pub fn listen_on(&mut self, listener: impl Into<OpenListener>) -> Result<(), ServeError> {
         self.open(listener.into(), Arc::new(|transport| transport))
     }
@@ -115,6 +123,7 @@ impl Server {
     }
 
     async fn listen(&mut self, address: &str, wrap: Wrap) -> Result<(), ServeError> {
+        check_runtime()?;
         let address: Address = address.parse()?;
         let listeners = Listener::bind(&address, &self.socket_options).await;
         let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
@@ -124,6 +133,7 @@ impl Server {
     }
 
     fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
+        check_runtime()?;
         let listener = Listener::open(listener, &self.socket_options);
         let listener = listener.map_err(ServeError::OpenListener)?;
         self.add(listener, wrap)

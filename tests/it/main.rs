@@ -5,6 +5,7 @@
 
 mod announced;
 mod arrows;
+mod backstop;
 mod bad_bytes;
 mod blocked;
 mod cancel;

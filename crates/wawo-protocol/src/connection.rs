@@ -457,10 +457,13 @@ impl<T> Connection<T> {
         let write = self.blocked_since;
         let write = write.map(|(at, _)| after(at, self.config.write_timeout));
         let spares = self.spares.poll_timeout();
-        [Some(keep_alive), self.next_deadline, packet, write, spares]
-            .into_iter()
-            .flatten()
-            .min()
+        // Asked twice for each read. A min over an array of these costs three times as much.
+        let earlier = |next: Instant, other: Option<Instant>| match other {
+            Some(other) if other < next => other,
+            _ => next,
+        };
+        let others = [self.next_deadline, packet, write, spares];
+        Some(others.into_iter().fold(keep_alive, earlier))
     }
 
     /// How many calls and one-way messages there have been, in both directions.

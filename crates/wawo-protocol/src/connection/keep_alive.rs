@@ -61,6 +61,7 @@ impl KeepAlive {
         }
     }
 
+    #[inline]
     pub(crate) fn poll_timeout(&self, config: &Config, open: bool) -> Instant {
         match self.asked {
             _ if !open => after(self.began, config.handshake_timeout),

@@ -1,0 +1,206 @@
+//! Ends calls whose driver does not: one thread for the process, outside of every runtime.
+//!
+//! A driver keeps the deadlines of its calls. But it may be stuck: in a handler that blocks its
+//! thread, or because its runtime is busy or not polled at all. The callers can run all the same,
+//! in other threads or in the handler itself, and must not wait for ever. So this thread looks at
+//! connections with calls, some time behind each deadline, and ends what the driver should have
+//! ended.
+//!
+//! ```text
+//!   a call is left in a mailbox ──► watch: within TICK, a look at the mailbox
+//!   a look                      ──► when to look again: SLACK behind the next deadline
+//!   an Alarm                    ──► its waker, at its time
+//! ```
+//!
+//! It starts with the first call, and sleeps without a timer while there is nothing to look at. It
+//! keeps no connection alive. Its time is real time: where tokio's clock is paused, it ends nothing
+//! (see [`Clock`]).
+
+mod alarm;
+mod clock;
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    task::Waker,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::backstop::alarm::Bell;
+pub(crate) use crate::backstop::{
+    alarm::{Timer, timeout_at},
+    clock::Clock,
+};
+
+/// How long a connection waits for its look after a call was made. Many calls share one look; the
+/// thread wakes at most 50 times a second for them.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How long a driver has to end a call by itself, after the deadline. It does so in steps of 5 ms.
+/// Together with two ticks, a call ends within 100 ms after its deadline.
+pub(crate) const SLACK: Duration = Duration::from_millis(40);
+
+/// Has calls with deadlines, which somebody else should keep.
+pub(crate) trait Watched: Send + Sync {
+    /// Ends the calls that are overdue by [`SLACK`], and adds the wakers of those who wait for
+    /// them. Returns when to look again, if that is not to be at a time told before.
+    fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant>;
+}
+
+/// Has this looked at soon, without keeping it alive. `false` if that cannot be: see
+/// [`Backstop::start`].
+pub(crate) fn watch(watched: Weak<dyn Watched>) -> bool {
+    let mut queue = BACKSTOP.lock();
+    if !BACKSTOP.start(&mut queue) {
+        return false;
+    }
+    let is_first = queue.soon.is_empty();
+    queue.soon.push(watched);
+    if is_first {
+        queue.soon_at = Some(Instant::now() + TICK);
+        drop(queue);
+        BACKSTOP.changed.notify_one();
+    }
+    true
+}
+
+static BACKSTOP: Backstop = Backstop {
+    queue: Mutex::new(Queue {
+        soon: Vec::new(),
+        soon_at: None,
+        later: BTreeMap::new(),
+        number: 0,
+        is_running: false,
+    }),
+    changed: Condvar::new(),
+};
+
+struct Backstop {
+    queue: Mutex<Queue>,
+    /// The next thing to do comes earlier than it did.
+    changed: Condvar,
+}
+
+struct Queue {
+    /// To be looked at when the tick is over.
+    soon: Vec<Weak<dyn Watched>>,
+    soon_at: Option<Instant>,
+    /// By time, and by a number that tells those of the same time apart.
+    later: BTreeMap<(Instant, u64), Due>,
+    number: u64,
+    is_running: bool,
+}
+
+enum Due {
+    Look(Weak<dyn Watched>),
+    Ring(Arc<Bell>),
+}
+
+impl Queue {
+    /// When there is something to do.
+    fn next(&self) -> Option<Instant> {
+        let later = self.later.first_key_value().map(|((at, _), _)| *at);
+        [self.soon_at, later].into_iter().flatten().min()
+    }
+
+    fn take_due(&mut self, now: Instant) -> Vec<Due> {
+        let mut due = Vec::new();
+        if self.soon_at.is_some_and(|at| at <= now) {
+            self.soon_at = None;
+            due.extend(mem::take(&mut self.soon).into_iter().map(Due::Look));
+        }
+        while let Some(first) = self.later.first_entry()
+            && first.key().0 <= now
+        {
+            due.push(first.remove());
+        }
+        due
+    }
+}
+
+impl Backstop {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the thread, if it does not run. Where no more threads can be had, the next call
+    /// tries again, and the drivers keep the deadlines alone until then.
+    fn start(&'static self, queue: &mut Queue) -> bool {
+        if !queue.is_running {
+            let thread = thread::Builder::new().name("wawo-backstop".to_owned());
+            match thread.spawn(|| self.run()) {
+                Ok(_) => queue.is_running = true,
+                Err(error) => {
+                    tracing::warn!(%error, "the thread that ends late calls cannot start")
+                }
+            }
+        }
+        queue.is_running
+    }
+
+    /// Does something at a time; returns the key by which it can be taken back.
+    fn add(&'static self, at: Instant, due: Due) -> (Instant, u64) {
+        let mut queue = self.lock();
+        let is_next = queue.next().is_none_or(|next| at < next);
+        queue.number += 1;
+        let key = (at, queue.number);
+        queue.later.insert(key, due);
+        self.start(&mut queue);
+        drop(queue);
+        if is_next {
+            self.changed.notify_one();
+        }
+        key
+    }
+
+    fn run(&'static self) -> ! {
+        loop {
+            for due in self.wait() {
+                // Wakers are foreign code; the thread goes on whatever they do.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.act(due)));
+            }
+        }
+    }
+
+    /// Waits until something is due.
+    fn wait(&self) -> Vec<Due> {
+        let mut queue = self.lock();
+        loop {
+            let now = Instant::now();
+            let due = queue.take_due(now);
+            if !due.is_empty() {
+                return due;
+            }
+            queue = match queue.next() {
+                None => self.changed.wait(queue),
+                Some(at) => {
+                    let waited = self.changed.wait_timeout(queue, at - now);
+                    waited
+                        .map(|(queue, _)| queue)
+                        .map_err(|error| PoisonError::new(error.into_inner().0))
+                }
+            }
+            .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn act(&'static self, due: Due) {
+        let mut wakers = Vec::new();
+        match due {
+            Due::Ring(bell) => wakers.extend(bell.ring()),
+            Due::Look(watched) => {
+                let next = watched.upgrade().and_then(|it| it.look(&mut wakers));
+                if let Some(at) = next {
+                    self.add(at, Due::Look(watched));
+                }
+            }
+        }
+        for waker in wakers {
+            // One that panics must not keep the others from being woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}

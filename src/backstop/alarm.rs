@@ -1,0 +1,171 @@
+//! Timers that need no runtime.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep_until},
+};
+
+use crate::backstop::{BACKSTOP, Clock, Due};
+
+/// Resolves at a time, outside of runtimes too.
+#[derive(Debug)]
+pub(crate) enum Timer {
+    /// Of the thread behind all runtimes: fires also where no runtime can.
+    Alarm(Alarm),
+    /// Of the current runtime: cheaper, and in its time, which tests may have paused.
+    Sleep(Pin<Box<Sleep>>),
+}
+
+impl Timer {
+    /// Fires even if the current runtime is stuck, or has no timers. A clock that is paused later
+    /// does not hold it up.
+    pub(crate) fn surely(at: Instant) -> Self {
+        match Clock::current().real_now() {
+            Some(_) => Self::Alarm(Alarm::new(at)),
+            None => Self::Sleep(Box::pin(sleep_until(at.into()))),
+        }
+    }
+
+    /// A timer of the current runtime, if there is one.
+    pub(crate) fn new(at: Instant) -> Self {
+        match Handle::try_current() {
+            Ok(_) => Self::Sleep(Box::pin(sleep_until(at.into()))),
+            Err(_) => Self::Alarm(Alarm::new(at)),
+        }
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut *self {
+            Self::Alarm(alarm) => Pin::new(alarm).poll(cx),
+            Self::Sleep(sleep) => sleep.as_mut().poll(cx),
+        }
+    }
+}
+
+/// What a future resolves to, if it does so before a time. Needs no runtime.
+pub(crate) async fn timeout_at<F: Future + Unpin>(at: Instant, mut future: F) -> Option<F::Output> {
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let timer = timer.get_or_insert_with(|| Timer::surely(at));
+        Pin::new(timer).poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Resolves at a time. It is known to the thread while it waits, and no longer.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    at: Instant,
+    /// Once it has been polled.
+    set: Option<Set>,
+}
+
+#[derive(Debug)]
+struct Set {
+    key: (Instant, u64),
+    bell: Arc<Bell>,
+}
+
+/// Where the thread finds whom to wake.
+#[derive(Debug)]
+pub(crate) struct Bell(Mutex<Option<Waker>>);
+
+impl Bell {
+    pub(crate) fn ring(&self) -> Option<Waker> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Alarm {
+    fn new(at: Instant) -> Self {
+        Self { at, set: None }
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // The waker is there before the time is looked at, or the bell could ring in between.
+        match &self.set {
+            Some(set) => *set.bell.lock() = Some(cx.waker().clone()),
+            None if self.at <= Instant::now() => {}
+            None => {
+                let bell = Arc::new(Bell(Mutex::new(Some(cx.waker().clone()))));
+                let key = BACKSTOP.add(self.at, Due::Ring(bell.clone()));
+                self.set = Some(Set { key, bell });
+            }
+        }
+        match self.at <= Instant::now() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(set) = &self.set {
+            let taken = BACKSTOP.lock().later.remove(&set.key);
+            // The waker is foreign code: it is dropped without the lock.
+            drop(taken);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures::executor::block_on;
+
+    use super::{BACKSTOP, Timer};
+
+    #[test]
+    fn a_timer_fires_without_a_runtime_and_not_too_early() {
+        for timer in [Timer::new, Timer::surely] {
+            let at = Instant::now() + Duration::from_millis(30);
+            block_on(timer(at));
+            assert!(Instant::now() >= at);
+            block_on(timer(at));
+        }
+    }
+
+    #[test]
+    fn a_timer_that_is_dropped_leaves_nothing() {
+        let far = Instant::now() + Duration::from_secs(1_000_000);
+        let mut timer = Box::pin(Timer::surely(far));
+        assert!(block_on(async { futures::poll!(timer.as_mut()) }).is_pending());
+        let is_there = || BACKSTOP.lock().later.keys().any(|(at, _)| *at == far);
+        assert!(is_there());
+        drop(timer);
+        assert!(!is_there());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn under_a_paused_clock_time_is_that_of_the_clock() {
+        let at = tokio::time::Instant::now() + Duration::from_secs(3_600);
+        Timer::surely(at.into_std()).await;
+        Timer::new(at.into_std()).await;
+        assert!(tokio::time::Instant::now() >= at);
+    }
+}

@@ -1,0 +1,58 @@
+//! Whether time is real.
+
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+/// The clock of a runtime, or the real one if there is none.
+///
+/// Tests pause the clock of a runtime, and so stop its time or let it jump. Deadlines are in that
+/// time then, and real time says nothing about them.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Option<Handle>);
+
+impl Clock {
+    /// The clock of the current runtime.
+    pub(crate) fn current() -> Self {
+        Self(Handle::try_current().ok())
+    }
+
+    /// The time, if it is real. Can be asked in any thread.
+    pub(crate) fn real_now(&self) -> Option<Instant> {
+        let _entered = self.0.as_ref().map(Handle::enter);
+        // A clock that is paused, or was, is behind or ahead of the real one.
+        let before = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
+        let after = Instant::now();
+        (before <= now && now <= after).then_some(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::Clock;
+
+    #[test]
+    fn there_is_real_time_outside_of_runtimes_and_in_them() {
+        assert!(Clock::current().real_now().is_some());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let clock = runtime.block_on(async { Clock::current() });
+        assert!(clock.real_now().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_paused_later_is_not_real_in_any_thread() {
+        let clock = Clock::current();
+        assert!(clock.real_now().is_some());
+        tokio::time::pause();
+        let elsewhere = thread::spawn(move || clock.real_now()).join().unwrap();
+        assert_eq!(elsewhere, None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(Clock::current().real_now(), None);
+        tokio::time::resume();
+        assert_eq!(Clock::current().real_now(), None);
+    }
+}

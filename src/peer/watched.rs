@@ -1,0 +1,352 @@
+//! The calls of a connection whose deadlines somebody keeps besides the driver.
+
+use std::{
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use wawo_protocol::CallId;
+
+use crate::{
+    backstop::SLACK,
+    peer::stream::Inbox,
+    reply::ReplySlot,
+    status::{Delivery, Status},
+};
+
+/// Calls that were given to the driver, for the [`backstop`](crate::backstop).
+///
+/// The driver adds each as it starts it. A call stays here after its end, until its index is used
+/// again or the next scan; so its end costs nothing here. Its slot is used for another call then: a
+/// slot that is freed so late, together with others, would cost the allocator more than all of this.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// A look was asked for, and has not begun.
+    pub(crate) is_asked: bool,
+    /// By the index of the call.
+    in_flight: Vec<Option<Due>>,
+    /// Calls that waited for the other side when they were started, and had no index.
+    waiting: Vec<Due>,
+    /// How many of them the last scan had left.
+    waiting_kept: usize,
+    /// Slots that nobody has any more.
+    spare: Vec<Arc<ReplySlot>>,
+    /// No deadline of all of these is earlier.
+    earliest: Option<Instant>,
+    /// The next scan, if the backstop knows of one.
+    scan_at: Option<Instant>,
+}
+
+/// A call with a deadline, and who waits for its end.
+#[derive(Debug)]
+struct Due {
+    at: Instant,
+    waiter: Waiter,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    Reply(Arc<ReplySlot>),
+    /// Reads a stream of replies.
+    Replies(Arc<Inbox>),
+}
+
+/// A call that the driver has started; without an id if it waits for the other side.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) call: Option<CallId>,
+    pub(crate) deadline: Instant,
+    pub(crate) slot: Arc<ReplySlot>,
+}
+
+/// Slots are kept for so many of the next calls.
+const MAX_SPARE: usize = 256;
+
+/// Calls that have ended are let go after so long, if not before.
+const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many calls are looked at whenever others have been made.
+const FEW: usize = 16;
+
+/// Up to so many calls that waited, beside those that still wait, may have ended before they are
+/// let go.
+const WAITING_SPARE: usize = 64;
+
+impl Watch {
+    /// A slot for a call that is made.
+    pub(crate) fn slot(&mut self) -> Arc<ReplySlot> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn add(&mut self, call: Watched) {
+        let Watched {
+            call,
+            deadline: at,
+            slot,
+        } = call;
+        if self.earliest.is_none_or(|earliest| at < earliest) {
+            self.earliest = Some(at);
+        }
+        let waiter = Waiter::Reply(slot);
+        let due = Due { at, waiter };
+        let Some(index) = call.map(CallId::index) else {
+            return self.add_waiting(due);
+        };
+        if index >= self.in_flight.len() {
+            self.in_flight.resize_with(index + 1, || None);
+        }
+        let before = self.in_flight[index].replace(due);
+        if let Some(before) = before
+            && let Waiter::Reply(mut slot) = before.waiter
+            && self.spare.len() < MAX_SPARE
+            && let Some(free) = Arc::get_mut(&mut slot)
+        {
+            free.reset();
+            self.spare.push(slot);
+        }
+    }
+
+    #[cold]
+    fn add_waiting(&mut self, due: Due) {
+        if self.waiting.len() >= 2 * self.waiting_kept + WAITING_SPARE {
+            self.waiting.retain(|due| !due.waiter.is_over());
+            self.waiting_kept = self.waiting.len();
+        }
+        self.waiting.push(due);
+    }
+
+    /// The reply to a call is a stream: from now on its reader waits for its end.
+    pub(crate) fn replied(&mut self, call: CallId, slot: &Arc<ReplySlot>, replies: &Arc<Inbox>) {
+        let is_it =
+            |due: &&mut Due| matches!(&due.waiter, Waiter::Reply(it) if Arc::ptr_eq(it, slot));
+        let in_flight = self.in_flight.get_mut(call.index());
+        let in_flight = in_flight.and_then(Option::as_mut).filter(is_it);
+        if let Some(due) = in_flight.or_else(|| self.waiting.iter_mut().find(is_it)) {
+            due.waiter = Waiter::Replies(replies.clone());
+        }
+    }
+
+    /// Ends what is overdue. `left` is the earliest deadline of calls that the driver has not
+    /// taken. Returns when to look again, if the backstop does not know it.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        left: Option<Instant>,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Instant> {
+        let is_due = self.scan_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.scan_at = None;
+        }
+        if is_due || self.in_flight.len() + self.waiting.len() <= FEW {
+            self.scan(now, wakers);
+        }
+        let is_empty = self.in_flight.is_empty() && self.waiting.is_empty();
+        let late = |at: Instant| at.checked_add(SLACK);
+        let next = [
+            self.earliest.and_then(late),
+            left.and_then(late),
+            (!is_empty).then(|| now + SCAN_INTERVAL),
+        ];
+        let next = next.into_iter().flatten().min()?;
+        if self.scan_at.is_some_and(|at| at <= next) {
+            return None;
+        }
+        self.scan_at = Some(next);
+        Some(next)
+    }
+
+    /// Ends calls that are overdue, and lets go of those that have ended.
+    fn scan(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
+        let mut earliest: Option<Instant> = None;
+        let mut keeps = |due: &Due| {
+            if is_overdue(due.at, now) {
+                wakers.extend(due.waiter.expire());
+                return false;
+            }
+            let keeps = !due.waiter.is_over();
+            if keeps {
+                earliest = Some(earliest.map_or(due.at, |earliest| earliest.min(due.at)));
+            }
+            keeps
+        };
+        for place in &mut self.in_flight {
+            place.take_if(|due| !keeps(due));
+        }
+        self.waiting.retain(&mut keeps);
+        self.waiting_kept = self.waiting.len();
+        self.earliest = earliest;
+        if self.in_flight.iter().all(Option::is_none) {
+            self.in_flight = Vec::new();
+            self.spare = Vec::new();
+        }
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
+    }
+}
+
+/// Whether the driver has had its time to end a call.
+pub(crate) fn is_overdue(deadline: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(deadline) >= SLACK
+}
+
+impl Waiter {
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Reply(slot) => slot.is_over(),
+            Self::Replies(inbox) => inbox.is_ended(),
+        }
+    }
+
+    fn expire(&self) -> Option<Waker> {
+        match self {
+            Self::Reply(slot) => slot.answer(Err(late("no reply before the deadline"))),
+            Self::Replies(inbox) => {
+                inbox.end(Err(late("the replies had not ended before the deadline")))
+            }
+        }
+    }
+}
+
+/// The driver ends calls at their deadlines, so that this one could not.
+fn late(text: &str) -> Status {
+    let text = format!(
+        "{text}; the task of its connection has not run since then: a handler blocks its thread, \
+         or its runtime is busy or not running"
+    );
+    Status::deadline_exceeded(text).with_delivery(Delivery::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
+
+    use wawo_protocol::{CallId, Code, Side};
+
+    use super::{FEW, MAX_SPARE, SCAN_INTERVAL, SLACK, WAITING_SPARE, Watch, Watched};
+    use crate::{
+        peer::stream::Inbox,
+        reply::{Canceller, ReplyFuture, ReplySlot},
+        status::{Delivery, Status},
+    };
+
+    struct Nobody;
+
+    impl Canceller for Nobody {
+        fn cancel(&self, _: &Arc<ReplySlot>) {}
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn call(index: u32) -> CallId {
+        CallId::new(Side::Connecting, index)
+    }
+
+    fn add(watch: &mut Watch, call: Option<CallId>, deadline: Instant) -> Arc<ReplySlot> {
+        let slot = Arc::new(ReplySlot::default());
+        watch.add(Watched {
+            call,
+            deadline,
+            slot: slot.clone(),
+        });
+        slot
+    }
+
+    fn end(slot: &ReplySlot) {
+        slot.answer(Err(Status::aborted("over")));
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_behind_its_deadline_and_not_before() {
+        let (mut watch, now, mut wakers) = (Watch::default(), Instant::now(), Vec::new());
+        let soon = add(&mut watch, Some(call(0)), now + SECOND / 2);
+        let late = add(&mut watch, None, now + 2 * SECOND);
+        let next = now + SECOND / 2 + SLACK;
+        assert_eq!(watch.look(now, None, &mut wakers), Some(next));
+        let before = next - Duration::from_millis(1);
+        assert_eq!(watch.look(before, None, &mut wakers), None);
+        assert!(!soon.is_over());
+        assert!(watch.look(next, None, &mut wakers).is_some());
+        let status = ReplyFuture::promised(soon, Arc::new(Nobody)).await;
+        let status = status.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.delivery(), Delivery::Unknown);
+        assert!(!late.is_over());
+        watch.look(now + 2 * SECOND + SLACK, None, &mut wakers);
+        assert!(late.is_over());
+        assert!(watch.in_flight.is_empty() && watch.waiting.is_empty());
+    }
+
+    #[test]
+    fn slots_that_nobody_has_are_used_again_as_new_and_bounded() {
+        let (mut watch, far) = (Watch::default(), Instant::now() + 1_000 * SECOND);
+        for _ in 0..2 {
+            for index in 0..2 * MAX_SPARE as u32 {
+                end(&add(&mut watch, Some(call(index)), far));
+            }
+        }
+        assert_eq!(watch.spare.len(), MAX_SPARE);
+        let slot = watch.slot();
+        assert!(!slot.is_over() && slot.call().is_none());
+        // An idle connection keeps none.
+        watch.scan(Instant::now(), &mut Vec::new());
+        assert_eq!(watch.spare.capacity(), 0);
+    }
+
+    #[test]
+    fn the_reader_of_a_stream_is_told_in_place_of_the_call() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        for id in [Some(call(3)), None] {
+            let slot = add(&mut watch, id, now);
+            let inbox = Inbox::new(call(3), 0);
+            watch.replied(call(3), &slot, &inbox);
+            end(&slot);
+            watch.look(now + SLACK, None, &mut Vec::new());
+            assert!(inbox.is_ended());
+        }
+    }
+
+    #[test]
+    fn calls_that_ended_are_let_go_within_a_second() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let far = now + 1_000 * SECOND;
+        let calls = (0..FEW as u32 + 1).map(|index| add(&mut watch, Some(call(index)), far));
+        let calls: Vec<_> = calls.collect();
+        let next = watch.look(now, None, &mut Vec::new());
+        assert_eq!(next, Some(now + SCAN_INTERVAL));
+        calls.iter().for_each(|slot| end(slot));
+        assert_eq!(watch.look(now + SCAN_INTERVAL, None, &mut Vec::new()), None);
+        assert_eq!(watch.in_flight.capacity(), 0);
+        assert!(calls.iter().all(|slot| Arc::strong_count(slot) == 1));
+    }
+
+    #[test]
+    fn calls_that_waited_and_ended_are_bounded_by_those_that_wait() {
+        let (mut watch, far) = (Watch::default(), Instant::now() + 1_000 * SECOND);
+        let _waiting: Vec<_> = (0..1_000).map(|_| add(&mut watch, None, far)).collect();
+        for _ in 0..100_000 {
+            let slot = add(&mut watch, None, far);
+            end(&slot);
+        }
+        assert!(watch.waiting.len() <= 2 * 1_000 + WAITING_SPARE);
+    }
+
+    #[test]
+    fn a_call_leaves_its_index_to_the_next() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        let first = add(&mut watch, Some(call(0)), now);
+        end(&first);
+        let second = add(&mut watch, Some(call(0)), now);
+        assert_eq!(Arc::strong_count(&first), 1);
+        assert!(watch.spare.is_empty(), "somebody has it");
+        // A reply of the first that comes late is not taken for one of the second.
+        watch.replied(call(0), &first, &Inbox::new(call(0), 0));
+        watch.look(now + SLACK, None, &mut Vec::new());
+        assert!(second.is_over());
+    }
+}

@@ -1,0 +1,347 @@
+//! Calls end at their deadlines whatever their driver, or their runtime, does.
+//!
+//! These tests run in real time, since that is what they are about; none depends on how long
+//! something takes.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, atomic::Ordering, mpsc},
+    thread,
+    time::Duration,
+};
+
+use futures::{StreamExt, executor::block_on, stream};
+use tokio::runtime::{Builder, Handle, Runtime};
+use wawo::{
+    Code, Config, ConnectError, Context, Delivery, InProcess, Peer, Result, ServeError, Server,
+    Status, Streaming,
+};
+
+use crate::support::{
+    Echo, EchoClient, EchoServer, Message, Pair, Parrot, RepeatRequest, message, pair, pair_with,
+};
+
+/// Long enough for any machine: a test that comes so far has failed.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Runs a test in a thread of its own, so that one that hangs fails.
+fn ends<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || done.send(test()));
+    ended.recv_timeout(FOR_EVER).expect("it ends")
+}
+
+fn threads(count: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(count).enable_all().build().unwrap()
+}
+
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Opened once.
+#[derive(Debug, Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let closed = self.0.lock().unwrap();
+        drop(self.1.wait_while(closed, |open| !*open).unwrap());
+    }
+}
+
+/// Blocks its thread at once.
+#[derive(Debug, Default, Clone)]
+struct Blocker(Arc<Gate>);
+
+impl Echo for Blocker {
+    /// Until the gate opens.
+    async fn say(&self, _: Context, message: Message) -> Result<Message> {
+        self.0.wait();
+        Ok(message)
+    }
+
+    /// Until a call to the peer has ended, whose status is the answer.
+    async fn act(&self, cx: Context, request: Message) -> Result<Message> {
+        let back = EchoClient::new(&cx.peer());
+        let call = back.say(request).timeout(SHORT);
+        let status = tokio::task::block_in_place(|| Handle::current().block_on(call)).unwrap_err();
+        Ok(message(format!("{:?}", status.code())))
+    }
+
+    async fn note(&self, _: Context, _: Message) {}
+
+    async fn repeat(&self, _: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
+        let items = stream::once(async move { Ok(message(request.data)) });
+        Ok(Streaming::new(items.chain(stream::pending())))
+    }
+
+    async fn join(&self, _: Context, _: Streaming<Message>) -> Result<Message> {
+        std::future::pending().await
+    }
+
+    async fn talk(&self, _: Context, requests: Streaming<Message>) -> Result<Streaming<Message>> {
+        Ok(requests)
+    }
+}
+
+/// A connection whose accepting side serves this, and the server, which keeps it.
+async fn to(service: Blocker, config: Config) -> (Peer, Server) {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let mut server = Server::builder().add_service(EchoServer::new(service));
+    server = server.config(config.clone());
+    let mut server = server.build().unwrap();
+    server.accept_over(there).unwrap();
+    let peer = Peer::builder("")
+        .config(config)
+        .add_service(EchoServer::new(Parrot::default()));
+    (peer.connect_over(here).await.unwrap(), server)
+}
+
+fn is_late(status: &Status) {
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+}
+
+#[test]
+fn a_handler_that_blocks_its_driver_in_a_call_back_ends_and_so_does_the_drain() {
+    ends(|| {
+        let runtime = threads(2);
+        let reply = runtime.block_on(async {
+            let (peer, _server) = to(Blocker::default(), Config::default()).await;
+            let echo = EchoClient::new(&peer);
+            let reply = echo.act(message("back")).timeout(FOR_EVER).await.unwrap();
+            let report = peer.drain(FOR_EVER).await;
+            assert!(report.cut.is_empty(), "{report:?}");
+            reply
+        });
+        assert_eq!(reply.data, "DeadlineExceeded");
+    });
+}
+
+#[test]
+fn a_handler_that_blocks_does_not_hold_up_the_deadlines_of_calls_beside_it() {
+    ends(|| {
+        let runtime = threads(4);
+        let at_client = Blocker::default();
+        let gate = at_client.0.clone();
+        runtime.block_on(async {
+            let (here, there) = tokio::io::duplex(64 * 1024);
+            let mut server = Server::builder()
+                .add_service(EchoServer::new(Parrot::default()))
+                .build()
+                .unwrap();
+            let back = server.accept_over(there).unwrap();
+            let peer = Peer::builder("").add_service(EchoServer::new(at_client));
+            let peer = peer.connect_over(here).await.unwrap();
+            let echo = EchoClient::new(&peer);
+            // In flight when the driver gets stuck, and made then.
+            let before = tokio::spawn(echo.act(message("wait")).timeout(SHORT));
+            echo.say(message("it has left")).await.unwrap();
+            let back = EchoClient::new(&back);
+            let blocking = tokio::spawn(back.say(message("block")).timeout(FOR_EVER));
+            is_late(&before.await.unwrap().unwrap_err());
+            let after = echo.act(message("wait")).timeout(SHORT);
+            is_late(&tokio::spawn(after).await.unwrap().unwrap_err());
+            gate.open();
+            blocking.await.unwrap().unwrap();
+            assert_eq!(echo.say(message("on")).await.unwrap().data, "on");
+        });
+    });
+}
+
+/// Both ends in a runtime that nobody polls any more.
+fn unpolled(config: Config) -> (Runtime, Pair) {
+    let runtime = one_thread();
+    let pair = runtime.block_on(pair_with(config.clone(), config));
+    (runtime, pair)
+}
+
+fn short() -> Config {
+    let mut config = Config::default();
+    config.default_timeout = Some(SHORT);
+    config
+}
+
+#[test]
+fn a_call_ends_though_its_runtime_is_not_polled_any_more() {
+    ends(|| {
+        let (_runtime, pair) = unpolled(short());
+        let echo = EchoClient::new(&pair.to_server);
+        for call in [
+            // By the default of the connection, and by its own timeout.
+            echo.say(message("")),
+            echo.say(message("")).timeout(SHORT),
+        ] {
+            let status = block_on(call).unwrap_err();
+            is_late(&status);
+            assert_eq!(status.delivery(), Delivery::NotSent);
+        }
+    });
+}
+
+#[test]
+fn a_call_in_flight_ends_though_its_runtime_is_not_polled_any_more() {
+    ends(|| {
+        let (runtime, pair) = unpolled(Config::default());
+        let echo = EchoClient::new(&pair.to_server);
+        let mut call = Box::pin(echo.act(message("wait")).timeout(SHORT));
+        runtime.block_on(async {
+            assert!(futures::poll!(call.as_mut()).is_pending());
+            pair.at_server
+                .until(|seen| seen.begun.load(Ordering::SeqCst) == 1)
+                .await;
+        });
+        let status = block_on(call).unwrap_err();
+        is_late(&status);
+        assert_eq!(status.delivery(), Delivery::Unknown);
+        assert!(status.message().contains("its runtime is"), "{status}");
+    });
+}
+
+#[test]
+fn a_stream_of_replies_ends_though_its_runtime_is_not_polled_any_more() {
+    ends(|| {
+        let runtime = one_thread();
+        let (peer, _server) = runtime.block_on(to(Blocker::default(), Config::default()));
+        let echo = EchoClient::new(&peer);
+        let request = RepeatRequest {
+            data: "one".into(),
+            times: 1,
+        };
+        let call = echo.repeat(request).timeout(10 * SHORT);
+        let mut replies = runtime.block_on(call).unwrap();
+        let first = runtime.block_on(replies.message()).unwrap().unwrap();
+        assert_eq!(first.data, "one");
+        is_late(&block_on(replies.message()).unwrap_err());
+        drop(replies);
+        // When it is polled again, the connection is as good as before.
+        let call = runtime.block_on(EchoClient::new(&peer).note(message("")));
+        call.unwrap();
+    });
+}
+
+#[test]
+fn calls_that_wait_for_room_need_no_runtime_and_end_at_their_deadlines() {
+    ends(|| {
+        let mut config = short();
+        config.max_waiting_calls = 2;
+        let (runtime, pair) = unpolled(config);
+        let echo = EchoClient::new(&pair.to_server);
+        // One finds room in the mailbox, the others line up.
+        let calls = (0..10).map(|_| {
+            thread::spawn({
+                let echo = echo.clone();
+                move || block_on(echo.say(message("")))
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            let status = call.join().unwrap().unwrap_err();
+            is_late(&status);
+            assert_eq!(status.delivery(), Delivery::NotSent);
+        }
+        // All of them have left the line.
+        let reply = runtime.block_on(echo.say(message("on")).timeout(FOR_EVER));
+        assert_eq!(reply.unwrap().data, "on");
+    });
+}
+
+#[test]
+fn calls_from_outside_of_runtimes_work_under_back_pressure() {
+    ends(|| {
+        let mut config = Config::default();
+        config.max_waiting_calls = 2;
+        let runtime = threads(2);
+        let pair = runtime.block_on(pair_with(config.clone(), config));
+        let echo = EchoClient::new(&pair.to_server);
+        let callers = (0..16).map(|_| {
+            let echo = echo.clone();
+            thread::spawn(move || {
+                for _ in 0..200 {
+                    block_on(echo.say(message("a")).timeout(FOR_EVER)).unwrap();
+                }
+            })
+        });
+        callers
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|caller| caller.join().unwrap());
+    });
+}
+
+#[test]
+fn calls_in_process_need_no_runtime_and_end_at_their_deadlines() {
+    ends(|| {
+        let echo = EchoClient::new(&InProcess::new(EchoServer::new(Blocker::default())));
+        is_late(&block_on(echo.join(stream::empty()).timeout(SHORT)).unwrap_err());
+        let request = RepeatRequest {
+            data: "one".into(),
+            times: 1,
+        };
+        let mut replies = block_on(echo.repeat(request).timeout(SHORT)).unwrap();
+        assert_eq!(block_on(replies.message()).unwrap().unwrap().data, "one");
+        is_late(&block_on(replies.message()).unwrap_err());
+        let status = block_on(echo.note(message(""))).unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert!(status.message().contains("runtime"), "{status}");
+    });
+}
+
+#[test]
+fn calls_through_a_limit_of_time_need_no_runtime() {
+    ends(|| {
+        let limit = wawo::layer::LimitLayer::new().max_time(SHORT);
+        let server = EchoServer::new(Blocker::default()).layer(limit);
+        let echo = EchoClient::new(&InProcess::new(server));
+        is_late(&block_on(echo.join(stream::empty()).timeout(FOR_EVER)).unwrap_err());
+    });
+}
+
+#[test]
+fn a_drain_needs_no_runtime_and_ends_with_its_grace() {
+    ends(|| {
+        let (runtime, pair) = unpolled(Config::default());
+        let report = block_on(pair.to_server.drain(SHORT));
+        assert_eq!(report.peers, 1);
+        drop(runtime);
+        let report = block_on(pair.to_server.drain(FOR_EVER));
+        assert!(report.cut.is_empty(), "{report:?}");
+    });
+}
+
+#[test]
+fn what_needs_a_runtime_says_so() {
+    let error = block_on(Peer::connect("tcp://127.0.0.1:1")).unwrap_err();
+    assert!(matches!(error, ConnectError::NoRuntime), "{error}");
+    let (here, there) = tokio::io::duplex(64);
+    let error = block_on(Peer::builder("").connect_over(here)).unwrap_err();
+    assert!(error.to_string().contains("tokio runtime"), "{error}");
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let error = block_on(server.clone().bind("tcp://127.0.0.1:0")).unwrap_err();
+    assert!(matches!(error, ServeError::NoRuntime), "{error}");
+    let mut server = server.build().unwrap();
+    assert!(matches!(
+        server.accept_over(there),
+        Err(ServeError::NoRuntime)
+    ));
+    let error = block_on(server.run()).unwrap_err();
+    assert!(matches!(error, ServeError::NoRuntime), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_ends_late_leaves_the_connection_as_it_was() {
+    let pair = pair().await;
+    let echo = EchoClient::new(&pair.to_server);
+    for _ in 0..3 {
+        let call = echo.act(message("wait")).timeout(Duration::from_millis(20));
+        is_late(&call.await.unwrap_err());
+    }
+    let report = pair.to_server.drain(FOR_EVER).await;
+    assert!(report.cut.is_empty(), "{report:?}");
+}
