@@ -28,6 +28,7 @@ use crate::{
     reply::ReplyFuture,
     request::Request,
     response::Response,
+    rouse,
     status::{BoxError, Carrier, Delivery, Result, Status},
 };
 
@@ -530,6 +531,7 @@ fn decode<C: Codec<R>, R>(
 ) -> Result<R> {
     decoding::check_reply(method, codec, &bytes, max_decoded_bytes)?;
     let length = bytes.len();
+    rouse::before_decoding(length);
     let reply = codec.decode(bytes);
     reply.map_err(|error| undecodable(method, length, error))
 }

@@ -49,6 +49,7 @@ impl Context {
     pub(crate) fn of(method: &MethodDescriptor, request: Request) -> (Self, Body) {
         let (mut head, body) = request.into_parts();
         head.runs_to_completion = method.runs_to_completion();
+        head.is_blocking |= method.is_blocking();
         (Self(head.shareable()), body)
     }
 
@@ -141,6 +142,11 @@ impl Context {
             .cancelled
             .get()
             .is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Whether the handler blocks its thread.
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.0.is_blocking
     }
 
     /// How many calls led to this one.

@@ -73,6 +73,7 @@ pub struct MethodDescriptor {
     shape: Shape,
     idempotency: Idempotency,
     runs_to_completion: bool,
+    is_blocking: bool,
     request: MessageLayout,
     reply: MessageLayout,
 }
@@ -106,6 +107,7 @@ impl MethodDescriptor {
             shape,
             idempotency,
             runs_to_completion: false,
+            is_blocking: false,
             request: MessageLayout(None),
             reply: MessageLayout(None),
         }
@@ -129,6 +131,13 @@ impl MethodDescriptor {
     #[doc(hidden)]
     pub const fn run_to_completion(mut self) -> Self {
         self.runs_to_completion = true;
+        self
+    }
+
+    /// For generated code: its handler blocks its thread.
+    #[doc(hidden)]
+    pub const fn run_blocking(mut self) -> Self {
+        self.is_blocking = true;
         self
     }
 
@@ -177,6 +186,12 @@ impl MethodDescriptor {
     /// `(wawo.method).run_to_completion` asks for. See [`Context::cancelled`](crate::Context::cancelled).
     pub const fn runs_to_completion(&self) -> bool {
         self.runs_to_completion
+    }
+
+    /// Whether its handler blocks its thread, as `(wawo.method).blocking` says. What that means is
+    /// told at [`BlockingLayer`](crate::layer::BlockingLayer), which says it at a server.
+    pub const fn is_blocking(&self) -> bool {
+        self.is_blocking
     }
 }
 

@@ -1,5 +1,6 @@
 //! Finds the service for a call by its id.
 
+mod blocking;
 mod completion;
 pub(crate) mod handler;
 mod handling;

@@ -19,9 +19,14 @@
 //! must be: put `buffer` above it.
 
 //!
-//! [`LimitLayer`] is wawo's own: what calls may weigh, how many there may be, how long they take.
+//! Two are wawo's own: [`LimitLayer`], what calls may weigh, how many there may be, how long they
+//! take; and [`BlockingLayer`], for handlers that block their thread.
 
+mod blocking;
 mod limit;
 pub(crate) mod recover;
 
-pub use crate::layer::limit::{Limit, LimitFuture, LimitLayer};
+pub use crate::layer::{
+    blocking::{Blocking, BlockingLayer},
+    limit::{Limit, LimitFuture, LimitLayer},
+};

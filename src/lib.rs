@@ -30,6 +30,7 @@ mod peer;
 mod reply;
 mod request;
 mod response;
+mod rouse;
 mod serve;
 mod server;
 mod services;

@@ -615,6 +615,7 @@ mod tests {
             &Config::default(),
             Teller::default(),
             MethodNames::default(),
+            None,
         );
         let (service, method) = (ServiceId(1), MethodId(1));
         let mut request = Request::by_id(service, method, false, Body::One(Default::default()));

@@ -40,6 +40,8 @@ pub(crate) struct Head {
     pub(crate) caller: Option<Arc<dyn Caller>>,
     /// Its handler may outlive the call, and so may the calls that it makes.
     pub(crate) runs_to_completion: bool,
+    /// Its handler blocks its thread.
+    pub(crate) is_blocking: bool,
     /// Made when first asked for, as is what follows: most handlers never ask.
     pub(crate) reply_metadata: OnceLock<Mutex<Metadata>>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
@@ -76,6 +78,7 @@ impl Request {
             depth: 0,
             caller: None,
             runs_to_completion: false,
+            is_blocking: false,
             reply_metadata: OnceLock::new(),
             cancelled: OnceLock::new(),
         });

@@ -15,6 +15,7 @@ use crate::{
         streaming::Source,
     },
     decoding::StreamMemory,
+    rouse,
     status::{Result, Status},
 };
 
@@ -126,8 +127,12 @@ where
             let encoded = &mut *this.encoded;
             let items = encoded.items.as_mut();
             match ready!(items.poll_piece(cx, &mut encoded.batch)) {
-                Some(Ok(Piece::Many(messages))) => this.taken = messages,
+                Some(Ok(Piece::Many(messages))) => {
+                    rouse::before_decoding(messages.message_bytes());
+                    this.taken = messages;
+                }
                 Some(Ok(Piece::One(bytes))) => {
+                    rouse::before_decoding(bytes.len());
                     let taken = this.memory.take_one(&bytes).map_err(&this.failed);
                     let decoded = taken.and_then(|()| (this.decode)(&bytes, &bytes, batch));
                     this.undecodable = decoded.err();

@@ -20,11 +20,13 @@ use crate::{
     decoding::{self, Reserved, StreamMemory},
     descriptor::{MethodDescriptor, ServiceDescriptor, list},
     dispatch::{
+        blocking,
         completion::Completion,
         handling::{Handling, failed},
     },
     reply::ReplyFuture,
     request::Request,
+    rouse::{LARGE_BYTES, rouse},
     status::{BoxError, Delivery, Result, Status},
 };
 
@@ -33,10 +35,11 @@ pub fn unary<C, Q, R, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
-    handler: impl FnOnce(Context, Q) -> F,
+    handler: impl FnOnce(Context, Q) -> F + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q> + Codec<R>,
+    Q: Send + 'static,
     F: Future<Output = Result<R>> + Send + 'static,
 {
     one_request(
@@ -53,10 +56,11 @@ pub fn one_way<C, Q, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
-    handler: impl FnOnce(Context, Q) -> F,
+    handler: impl FnOnce(Context, Q) -> F + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q>,
+    Q: Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     one_request(method, codec, request, handler, |_, ()| {
@@ -69,10 +73,11 @@ pub fn server_streaming<C, Q, R, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
-    handler: impl FnOnce(Context, Q) -> F,
+    handler: impl FnOnce(Context, Q) -> F + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q> + Codec<R>,
+    Q: Send + 'static,
     R: Send + 'static,
     F: Future<Output = Result<Streaming<R>>> + Send + 'static,
 {
@@ -86,19 +91,20 @@ pub fn client_streaming<C, Q, R, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
-    handler: impl FnOnce(Context, Streaming<Q>) -> F,
+    handler: impl FnOnce(Context, Streaming<Q>) -> F + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q> + Codec<R>,
     Q: Send + 'static,
     F: Future<Output = Result<R>> + Send + 'static,
 {
-    let (context, body) = Context::of(method, request);
-    let requests = decode_all(method, codec, body, &context);
-    let reply = handler(context.clone(), requests);
-    run(method, context, reply, move |_, reply: Result<R>| {
-        Ok(Body::One(codec.encode_linked(&reply?)))
-    })
+    many_requests(
+        method,
+        codec,
+        request,
+        handler,
+        move |_, reply: Result<R>| Ok(Body::One(codec.encode_linked(&reply?))),
+    )
 }
 
 /// A stream of requests, a stream of replies.
@@ -106,7 +112,7 @@ pub fn bidi_streaming<C, Q, R, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
-    handler: impl FnOnce(Context, Streaming<Q>) -> F,
+    handler: impl FnOnce(Context, Streaming<Q>) -> F + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q> + Codec<R>,
@@ -114,10 +120,7 @@ where
     R: Send + 'static,
     F: Future<Output = Result<Streaming<R>>> + Send + 'static,
 {
-    let (context, body) = Context::of(method, request);
-    let requests = decode_all(method, codec, body, &context);
-    let replies = handler(context.clone(), requests);
-    run(method, context, replies, move |context, replies| {
+    many_requests(method, codec, request, handler, move |context, replies| {
         Ok(encode_all(codec, context, replies?))
     })
 }
@@ -135,11 +138,12 @@ fn one_request<C, Q, F>(
     method: &'static MethodDescriptor,
     codec: C,
     request: Request,
-    handler: impl FnOnce(Context, Q) -> F,
+    handler: impl FnOnce(Context, Q) -> F + Send + 'static,
     answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ReplyFuture
 where
     C: Codec<Q>,
+    Q: Send + 'static,
     F: Future + Send + 'static,
 {
     let (context, body) = Context::of(method, request);
@@ -148,43 +152,104 @@ where
         return ReplyFuture::ready(Err(Status::unimplemented(text)));
     };
     let bytes = message.into_bytes();
-    match decoding::reserve(method, codec, &bytes, || context.decoding_limits()) {
-        Ok(None) => {}
-        Ok(Some(reserved)) => {
-            return large_request(method, codec, (context, bytes), handler, answer, reserved);
-        }
+    let reserved = match decoding::reserve(method, codec, &bytes, || context.decoding_limits()) {
+        Ok(reserved) => reserved,
         Err(status) => return ReplyFuture::ready(Err(status)),
+    };
+    if reserved.is_some() || bytes.len() > LARGE_BYTES || context.is_blocking() {
+        return heavy_request(method, codec, (context, bytes), handler, answer, reserved);
     }
-    match decode(method, codec, bytes) {
-        Ok(message) => {
-            let reply = handler(context.clone(), message);
-            run(method, context, reply, answer)
+    let serve = |context: Context, message| {
+        let reply = handler(context.clone(), message);
+        run(method, context, reply, answer)
+    };
+    serve_decoded(context, decode(method, codec, bytes), serve)
+}
+
+/// Handles a request that takes long to decode, or so much memory that it is counted until the
+/// handler ends, or whose handler blocks. Apart from all others, whose futures are put where they run
+/// at once.
+#[inline(never)]
+fn heavy_request<C, Q, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    (context, bytes): (Context, Bytes),
+    handler: impl FnOnce(Context, Q) -> F + Send + 'static,
+    answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+    reserved: Option<Reserved>,
+) -> ReplyFuture
+where
+    C: Codec<Q>,
+    Q: Send + 'static,
+    F: Future + Send + 'static,
+{
+    let is_large = bytes.len() > LARGE_BYTES;
+    let decode = move || decode(method, codec, bytes);
+    let serve = move |context: Context, message| {
+        let reply = handler(context.clone(), message);
+        match reserved {
+            None => run(method, context, reply, answer),
+            Some(reserved) => run_counted(method, context, reply, answer, reserved),
         }
+    };
+    if context.is_blocking() {
+        let of_call = context.clone();
+        return blocking::run(method, of_call, || serve_decoded(context, decode(), serve));
+    }
+    if is_large && !rouse() {
+        return ReplyFuture::boxed(async move {
+            let message = blocking::compute(decode).await;
+            serve_decoded(context, message, serve).await
+        });
+    }
+    serve_decoded(context, decode(), serve)
+}
+
+/// Serves a call whose request was decoded, or could not be.
+fn serve_decoded<Q>(
+    context: Context,
+    message: Result<Q>,
+    serve: impl FnOnce(Context, Q) -> ReplyFuture,
+) -> ReplyFuture {
+    match message {
+        Ok(message) => serve(context, message),
         Err(status) => ReplyFuture::ready(Err(status)),
     }
 }
 
-/// Handles a request that takes so much memory that it is counted, until the handler ends. Apart from
-/// all others, whose futures are put where they run at once.
-#[inline(never)]
-fn large_request<C, Q, F>(
+fn many_requests<C, Q, F>(
     method: &'static MethodDescriptor,
     codec: C,
-    (context, bytes): (Context, Bytes),
-    handler: impl FnOnce(Context, Q) -> F,
+    request: Request,
+    handler: impl FnOnce(Context, Streaming<Q>) -> F + Send + 'static,
     answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-    reserved: Reserved,
 ) -> ReplyFuture
 where
     C: Codec<Q>,
+    Q: Send + 'static,
     F: Future + Send + 'static,
 {
-    let message = match decode(method, codec, bytes) {
-        Ok(message) => message,
-        Err(status) => return ReplyFuture::ready(Err(status)),
+    let (context, body) = Context::of(method, request);
+    let begin = move |context: Context| {
+        let requests = decode_all(method, codec, body, &context);
+        let reply = handler(context.clone(), requests);
+        run(method, context, reply, answer)
     };
-    let reply = handler(context.clone(), message);
-    let reply = ReplyFuture::boxed(Handling::new(context.clone(), reply, answer));
+    match context.is_blocking() {
+        true => blocking::run(method, context.clone(), || begin(context)),
+        false => begin(context),
+    }
+}
+
+/// Runs a handler as [`run`] does, and holds the memory of its request until it has ended.
+fn run_counted<F: Future + Send + 'static>(
+    method: &'static MethodDescriptor,
+    context: Context,
+    handler: F,
+    body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+    reserved: Reserved,
+) -> ReplyFuture {
+    let reply = ReplyFuture::boxed(Handling::new(context.clone(), handler, body));
     let reply = reserved.hold_for(reply);
     match method.runs_to_completion() {
         false => ReplyFuture::boxed(reply),

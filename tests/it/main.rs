@@ -8,6 +8,7 @@ mod arrows;
 mod backstop;
 mod bad_bytes;
 mod blocked;
+mod blocking;
 mod cancel;
 mod completion;
 mod context;

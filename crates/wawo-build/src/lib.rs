@@ -42,6 +42,10 @@
 //!   rpc Leave(JoinRequest) returns (JoinReply) {
 //!     option (wawo.method).run_to_completion = true;
 //!   }
+//!   // Its handler may block its thread. See `wawo::layer::BlockingLayer`.
+//!   rpc Store(JoinRequest) returns (JoinReply) {
+//!     option (wawo.method).blocking = true;
+//!   }
 //! }
 //!
 //! message JoinRequest { string room = 1; }

@@ -36,6 +36,7 @@ pub(crate) struct Method {
     pub(crate) shape: Shape,
     pub(crate) idempotency: IdempotencyLevel,
     pub(crate) runs_to_completion: bool,
+    pub(crate) is_blocking: bool,
     position: String,
 }
 
@@ -156,6 +157,7 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
         shape,
         idempotency: level.unwrap_or(IdempotencyLevel::IdempotencyUnknown),
         runs_to_completion,
+        is_blocking: is_set("blocking").unwrap_or(false),
         position: at(&[]),
     })
 }

@@ -22,6 +22,10 @@ pub(crate) fn statics(service: &View<'_>) -> String {
             true => ".run_to_completion()",
             false => "",
         };
+        let blocking = match method.schema.is_blocking {
+            true => ".run_blocking()",
+            false => "",
+        };
         let layout = |function: &str, layout: &Option<String>| match layout {
             Some(layout) => format!(".{function}(&super::super::{layout})"),
             None => String::new(),
@@ -30,7 +34,7 @@ pub(crate) fn statics(service: &View<'_>) -> String {
         let reply = layout("with_reply", &method.reply_layout);
         statics += &format!(
             "/// `{full_name}/{proto_name}`\n\
-             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{request}{reply};\n"
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{blocking}{request}{reply};\n"
         );
         table += &format!("&method::{statik}, ");
     }

@@ -141,7 +141,8 @@ fn options_that_are_not_there() {
     told(
         "service S { rpc A(M) returns (M) { option (wawo.method) = { oneway: true }; } }",
         "test.proto:3:36: invalid value of type 'wawo.MethodOptions' for option '(wawo.method)'; \
-         `(wawo.method)` has `uint32 id`, `bool one_way`, `bool run_to_completion`",
+         `(wawo.method)` has `uint32 id`, `bool one_way`, `bool run_to_completion`, \
+         `bool blocking`",
     );
     told(
         "service S { option (wawo.servce).id = 3; }",

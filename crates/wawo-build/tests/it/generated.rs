@@ -105,6 +105,13 @@ fn running_to_completion_is_a_flag_in_the_table_and_nothing_else() {
 }
 
 #[test]
+fn blocking_is_a_flag_in_the_table_and_nothing_else() {
+    let [without, with] = with_and_without("option (wawo.method).blocking = true;");
+    assert_eq!(with.matches(".run_blocking();").count(), 1, "{with}");
+    assert_eq!(with.replace(".run_blocking()", ""), without);
+}
+
+#[test]
 fn paths_without_a_leading_colon_begin_with_a_crate() {
     let schema = Schema::of(&[
         (

@@ -1,0 +1,77 @@
+//! Handlers that block, declared at the server.
+
+use std::task::{Context, Poll};
+
+use tower::{Layer, Service};
+
+use crate::request::Request;
+
+/// Declares that handlers block their thread, or compute for long: of a service, or of one method.
+/// They run in the threads that tokio keeps for such work (`spawn_blocking`), and their requests
+/// are decoded there. The schema says the same by `option (wawo.method).blocking = true`.
+///
+/// ```
+/// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::Blocking<S>> {
+/// use wawo::layer::BlockingLayer;
+///
+/// let layer = BlockingLayer::new();
+/// wawo::Layered::new(files, layer, None) // generated servers: `FilesServer::new(disk).layer(layer)`
+/// # }
+/// ```
+///
+/// It works in any runtime, also on one thread and with
+/// [`workers`](crate::ServerBuilder::workers). In such a handler, code may block; and it may wait
+/// as any other, make calls, and block on futures. Layers and their limits apply as ever.
+///
+/// - A call that is cancelled, or whose deadline passes, ends for its caller. Its handler is dropped
+///   when it next waits: a thread that is blocked cannot be stopped, and no limit counts it any
+///   more. Code that blocks for long asks [`Context::is_cancelled`](crate::Context::is_cancelled)
+///   now and then.
+/// - tokio has 512 such threads for a runtime (`max_blocking_threads`), which also look up host
+///   names and read files. Further handlers wait for one, within their deadlines; a connection
+///   lets `max_calls` of them wait. Bound those of a method by
+///   [`LimitLayer::max_in_flight`](crate::layer::LimitLayer::max_in_flight).
+/// - A stream of replies that it returns is polled as any other, where nothing may block: fill a
+///   [`Streaming::channel`](crate::Streaming::channel) from a thread instead.
+/// - Going to another thread and back costs some ten microseconds for a call.
+///
+/// It is for the side that serves, around generated servers: others do not know of it.
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use = "a layer does nothing until it is put on a service"]
+pub struct BlockingLayer(());
+
+impl BlockingLayer {
+    /// The layer; there is nothing to set.
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl<S> Layer<S> for BlockingLayer {
+    type Service = Blocking<S>;
+
+    fn layer(&self, inner: S) -> Blocking<S> {
+        Blocking { inner }
+    }
+}
+
+/// A service whose handlers block; made by [`BlockingLayer`].
+#[derive(Debug, Clone)]
+pub struct Blocking<S> {
+    inner: S,
+}
+
+impl<S: Service<Request>> Service<Request> for Blocking<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> S::Future {
+        request.head_mut().is_blocking = true;
+        self.inner.call(request)
+    }
+}

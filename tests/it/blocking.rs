@@ -1,0 +1,525 @@
+//! Handlers that block their thread, and messages that take long to decode.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use futures::{StreamExt, executor::block_on, stream};
+use tokio::runtime::{Builder, Handle, Runtime};
+use wawo::{
+    Code, Context, InProcess, Peer, Result, Server, Status, Streaming,
+    layer::{BlockingLayer, LimitLayer},
+};
+
+use self::schema::{
+    Block, Disk, DiskClient, DiskServer, Part,
+    disk_service::method::{READ, SEEK},
+};
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unnameable_types,
+    unused_qualifications,
+    clippy::all
+)]
+mod schema {
+    wawo::include_proto!("tests.blocking");
+}
+
+/// Long enough for any machine: a test that comes so far has failed.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+/// Opened once, by anybody.
+#[derive(Debug, Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let closed = self.0.lock().unwrap();
+        let wait = self.1.wait_timeout_while(closed, FOR_EVER, |open| !*open);
+        assert!(!wait.unwrap().1.timed_out(), "nobody opened the gate");
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Handlers that have begun.
+    begun: AtomicUsize,
+    /// Handlers that were dropped, at their end or before.
+    dropped: AtomicUsize,
+    gate: Gate,
+}
+
+impl State {
+    /// Waits in a thread of its own.
+    fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        for _ in 0..FOR_EVER.as_millis() {
+            if is_so(self) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        panic!("it never comes so far: {self:?}");
+    }
+}
+
+/// Blocks in each handler, until the gate opens if the text says so.
+#[derive(Debug, Default, Clone)]
+struct Spindle(Arc<State>);
+
+struct OnDrop<'a>(&'a State);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Spindle {
+    fn act(&self, cx: &Context, block: &Block) -> Result<()> {
+        self.0.begun.fetch_add(1, Ordering::SeqCst);
+        match block.text.as_str() {
+            "panic" => panic!("as asked"),
+            "fail" => return Err(Status::failed_precondition("as asked")),
+            "gate" => self.0.gate.wait(),
+            "until cancelled" => {
+                while !cx.is_cancelled() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            "block on" => {
+                let back = DiskClient::new(&cx.peer());
+                let reply = Handle::current().block_on(back.seek(block_of("back")))?;
+                assert_eq!(reply.text, "back");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn block_of(text: &str) -> Block {
+    Block {
+        text: text.to_owned(),
+        parts: Vec::new(),
+    }
+}
+
+impl Disk for Spindle {
+    async fn read(&self, cx: Context, block: Block) -> Result<Block> {
+        let _held = OnDrop(&self.0);
+        self.act(&cx, &block)?;
+        match block.text.as_str() {
+            "wait" => std::future::pending().await,
+            "sleep" => tokio::time::sleep(Duration::from_millis(1)).await,
+            "call" => return DiskClient::new(&cx.peer()).seek(block_of("back")).await,
+            "thread" => return Ok(block_of(thread::current().name().unwrap_or_default())),
+            "metadata" => cx.set_reply_metadata("read", "yes")?,
+            _ => {}
+        }
+        Ok(block)
+    }
+
+    async fn write(&self, cx: Context, mut blocks: Streaming<Block>) -> Result<Block> {
+        let mut all = String::new();
+        while let Some(block) = blocks.message().await? {
+            self.act(&cx, &block)?;
+            all += &block.text;
+        }
+        Ok(block_of(&all))
+    }
+
+    async fn list(&self, cx: Context, block: Block) -> Result<Streaming<Block>> {
+        self.act(&cx, &block)?;
+        Ok(Streaming::new(stream::iter([Ok(block)])))
+    }
+
+    async fn copy(&self, cx: Context, blocks: Streaming<Block>) -> Result<Streaming<Block>> {
+        self.act(&cx, &Block::default())?;
+        Ok(blocks)
+    }
+
+    async fn sync(&self, cx: Context, block: Block) {
+        let _held = OnDrop(&self.0);
+        let _ = self.act(&cx, &block);
+    }
+
+    async fn format(&self, cx: Context, block: Block) -> Result<Block> {
+        let _held = OnDrop(&self.0);
+        self.act(&cx, &block)?;
+        if block.text == "until cancelled" {
+            // One that is dropped when it waits would not come behind this.
+            tokio::task::yield_now().await;
+            self.0.gate.open();
+        }
+        Ok(block)
+    }
+
+    async fn seek(&self, cx: Context, block: Block) -> Result<Block> {
+        let _held = OnDrop(&self.0);
+        self.act(&cx, &block)?;
+        Ok(block)
+    }
+}
+
+/// Everything in one thread: a handler that blocks it would hang the test.
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn connect(server: Server) -> (Peer, tokio::task::JoinHandle<Result<(), wawo::ServeError>>) {
+    let address = server.addresses()[0].to_string();
+    let running = tokio::spawn(server.run());
+    let peer = Peer::builder(address).add_service(DiskServer::new(Spindle::default()));
+    (peer.connect().await.unwrap(), running)
+}
+
+/// A server of a spindle, over a socket or in memory, with as many workers.
+async fn disk(address: &str, workers: usize) -> (DiskClient, Peer, Arc<State>) {
+    let spindle = Spindle::default();
+    let state = spindle.0.clone();
+    let mut server = Server::builder().add_service(DiskServer::new(spindle));
+    if workers > 0 {
+        server = server.workers(workers);
+    }
+    let (peer, _) = connect(server.bind(address).await.unwrap()).await;
+    (DiskClient::new(&peer), peer, state)
+}
+
+/// A call that blocks until another one was answered.
+async fn one_beside_another(disk: DiskClient, state: &State) {
+    let blocking = tokio::spawn(disk.read(block_of("gate")).timeout(FOR_EVER));
+    let other = disk.read(block_of("other")).timeout(FOR_EVER).await;
+    assert_eq!(other.unwrap().text, "other");
+    state.gate.open();
+    assert_eq!(blocking.await.unwrap().unwrap().text, "gate");
+}
+
+#[test]
+fn a_blocking_handler_holds_up_nothing_in_a_runtime_of_one_thread_and_at_a_worker() {
+    for workers in [0, 1] {
+        one_thread().block_on(async {
+            let (disk, peer, state) = disk("tcp://127.0.0.1:0", workers).await;
+            one_beside_another(disk, &state).await;
+            let report = peer.drain(FOR_EVER).await;
+            assert!(report.cut.is_empty(), "{report:?}");
+        });
+    }
+}
+
+#[test]
+fn blocking_handlers_of_every_shape_work() {
+    one_thread().block_on(async {
+        let (disk, _peer, state) = disk("mem://blocking-shapes", 0).await;
+        let blocks = || stream::iter(["a", "b", "c"].map(block_of));
+        assert_eq!(disk.read(block_of("sleep")).await.unwrap().text, "sleep");
+        assert_eq!(disk.write(blocks()).await.unwrap().text, "abc");
+        assert_eq!(disk.list(block_of("a")).await.unwrap().count().await, 1);
+        assert_eq!(disk.copy(blocks()).await.unwrap().count().await, 3);
+        disk.sync(block_of("gate")).await.unwrap();
+        assert_eq!(disk.read(block_of("on")).await.unwrap().text, "on");
+        state.gate.open();
+        let (_, metadata) = disk
+            .read(block_of("metadata"))
+            .with_metadata()
+            .await
+            .unwrap();
+        assert_eq!(metadata.text("read"), Some("yes"));
+    });
+}
+
+#[test]
+fn a_blocking_handler_can_call_its_caller_and_block_on_that() {
+    one_thread().block_on(async {
+        let (disk, _peer, _) = disk("mem://blocking-calls", 0).await;
+        for text in ["call", "block on"] {
+            let reply = disk.read(block_of(text)).timeout(FOR_EVER).await;
+            reply.unwrap_or_else(|status| panic!("{text}: {status}"));
+        }
+    });
+}
+
+#[test]
+fn panics_and_statuses_of_blocking_handlers_are_as_of_others() {
+    one_thread().block_on(async {
+        let (disk, _peer, _) = disk("mem://blocking-panics", 0).await;
+        let status = disk.read(block_of("panic")).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        let status = disk.read(block_of("fail")).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(disk.read(block_of("on")).await.unwrap().text, "on");
+    });
+}
+
+#[test]
+fn a_cancelled_blocking_handler_hears_of_it_and_is_dropped_when_it_waits() {
+    one_thread().block_on(async {
+        let (disk, _peer, state) = disk("mem://blocking-cancel", 0).await;
+        for (text, number) in [("wait", 1), ("until cancelled", 2)] {
+            let call = disk.read(block_of(text)).timeout(Duration::from_millis(50));
+            let status = call.await.unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded);
+            let state = state.clone();
+            let dropped = move |state: &State| state.dropped.load(Ordering::SeqCst) == number;
+            let until = tokio::task::spawn_blocking(move || state.until(dropped));
+            until.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_blocking_handler_that_runs_to_completion_does_so() {
+    one_thread().block_on(async {
+        let (disk, _peer, state) = disk("mem://blocking-complete", 0).await;
+        let call = disk.format(block_of("until cancelled"));
+        let status = call.timeout(Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        let end = state.clone();
+        let ended = tokio::task::spawn_blocking(move || end.gate.wait());
+        ended.await.unwrap();
+        assert_eq!(state.begun.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_handler_for_which_no_thread_is_free_is_not_begun_when_its_call_is_over() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let (disk, _peer, state) = disk("mem://blocking-queue", 0).await;
+        let first = tokio::spawn(disk.read(block_of("gate")).timeout(FOR_EVER));
+        while state.begun.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let late = disk
+            .read(block_of("late"))
+            .timeout(Duration::from_millis(50));
+        assert_eq!(late.await.unwrap_err().code(), Code::DeadlineExceeded);
+        state.gate.open();
+        first.await.unwrap().unwrap();
+        disk.read(block_of("last")).await.unwrap();
+        assert_eq!(state.begun.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn a_server_declares_a_method_or_a_service_as_blocking() {
+    one_thread().block_on(async {
+        let spindle = Spindle::default();
+        let state = spindle.0.clone();
+        let method = DiskServer::new(spindle.clone()).layer_method(&SEEK, BlockingLayer::new());
+        let service = DiskServer::new(spindle).layer(BlockingLayer::new());
+        let layered = [
+            Server::builder()
+                .add_service(method)
+                .bind("mem://blocking-method")
+                .await,
+            Server::builder()
+                .add_service(service)
+                .bind("mem://blocking-service")
+                .await,
+        ];
+        for server in layered {
+            let (peer, _) = connect(server.unwrap()).await;
+            let disk = DiskClient::new(&peer);
+            let blocking = tokio::spawn(disk.seek(block_of("gate")).timeout(FOR_EVER));
+            let other = disk.seek(block_of("other")).timeout(FOR_EVER).await;
+            assert_eq!(other.unwrap().text, "other");
+            state.gate.open();
+            blocking.await.unwrap().unwrap();
+        }
+        assert!(READ.is_blocking() && !SEEK.is_blocking());
+    });
+}
+
+#[test]
+fn limits_count_blocking_handlers() {
+    one_thread().block_on(async {
+        let spindle = Spindle::default();
+        let state = spindle.0.clone();
+        let limit = LimitLayer::new().max_in_flight(1);
+        let server = DiskServer::new(spindle).layer_method(&READ, limit);
+        let server = Server::builder().add_service(server);
+        let (peer, _) = connect(server.bind("mem://blocking-limit").await.unwrap()).await;
+        let disk = DiskClient::new(&peer);
+        let blocking = tokio::spawn(disk.read(block_of("gate")).timeout(FOR_EVER));
+        disk.seek(block_of("it has come")).await.unwrap();
+        let status = disk.read(block_of("one more")).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        state.gate.open();
+        blocking.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_drain_waits_for_a_blocking_handler_and_cuts_it_when_the_grace_is_over() {
+    one_thread().block_on(async {
+        let (disk, peer, state) = disk("mem://blocking-drain", 0).await;
+        let call = tokio::spawn(disk.read(block_of("gate")).timeout(FOR_EVER));
+        disk.seek(block_of("it has come")).await.unwrap();
+        let report = peer.drain(Duration::from_millis(50)).await;
+        assert_eq!(report.cut.len(), 1, "{report:?}");
+        assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
+        state.gate.open();
+    });
+}
+
+#[test]
+fn in_process_a_blocking_handler_needs_no_runtime_and_with_one_blocks_nobody() {
+    let disk = DiskClient::new(&InProcess::new(DiskServer::new(Spindle::default())));
+    assert_eq!(block_on(disk.read(block_of("a"))).unwrap().text, "a");
+    one_thread().block_on(async {
+        let spindle = Spindle::default();
+        let state = spindle.0.clone();
+        let disk = DiskClient::new(&InProcess::new(DiskServer::new(spindle)));
+        one_beside_another(disk, &state).await;
+    });
+}
+
+/// A message of so many bytes, of elements that are as small as can be.
+fn tiny_elements(bytes: usize) -> Block {
+    Block {
+        text: "large".into(),
+        parts: vec![Part::default(); bytes / 2],
+    }
+}
+
+#[test]
+fn large_messages_arrive_in_each_kind_of_runtime() {
+    let many = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    for runtime in [many.unwrap(), one_thread()] {
+        runtime.block_on(async {
+            let (disk, _peer, _) = disk("tcp://127.0.0.1:0", 0).await;
+            let large = tiny_elements(256 * 1024);
+            let reply = disk.seek(large.clone()).await.unwrap();
+            assert_eq!(reply.parts.len(), large.parts.len());
+            let replies = disk
+                .copy(stream::iter([large.clone(), large.clone()]))
+                .await;
+            let replies: Vec<_> = replies.unwrap().collect().await;
+            assert!(
+                replies
+                    .iter()
+                    .all(|reply| reply.as_ref().unwrap() == &large)
+            );
+            let mut wrong = large;
+            wrong.text = "fail".into();
+            let status = disk.seek(wrong).await.unwrap_err();
+            assert_eq!(status.code(), Code::FailedPrecondition);
+        });
+    }
+}
+
+/// Stands still in the middle of a large message until a call over another connection is
+/// answered: nobody would look for that if this thread were the only one that is awake.
+#[test]
+fn while_a_large_message_is_decoded_other_connections_are_heard() {
+    let (bound, address) = mpsc::channel();
+    thread::spawn(move || {
+        let mut threads = Builder::new_multi_thread();
+        let runtime = threads.worker_threads(4).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Server::builder().add_service(slow::SlowServer);
+            let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
+            bound.send(server.addresses()[0].to_string()).unwrap();
+            server.run().await
+        })
+    });
+    let address = address.recv().unwrap();
+    one_thread().block_on(async {
+        let slow = Peer::connect(&*address).await.unwrap();
+        let other = Peer::connect(address).await.unwrap();
+        let large = DiskClient::new(&slow).seek(tiny_elements(128 * 1024));
+        let large = tokio::spawn(large.timeout(FOR_EVER));
+        let is_decoding = tokio::task::spawn_blocking(|| slow::DECODING.wait());
+        is_decoding.await.unwrap();
+        let other = DiskClient::new(&other).seek(block_of("other"));
+        let other = other.timeout(FOR_EVER / 2).await;
+        slow::GATE.open();
+        assert_eq!(other.unwrap().text, "other");
+        large.await.unwrap().unwrap();
+    });
+}
+
+/// A service as the generator writes it, with a codec that stands still in large messages.
+mod slow {
+    use std::{
+        sync::{Condvar, Mutex},
+        task::{Context, Poll},
+    };
+
+    use bytes::Bytes;
+    use prost::Message;
+    use tower::Service;
+    use wawo::{BoxError, Codec, ReplyFuture, Request, Response, Result, Serve, Status, codegen};
+
+    use super::{
+        Gate,
+        schema::{
+            Block,
+            disk_service::{SERVICE, method::SEEK},
+        },
+    };
+
+    /// Open once a large message is being decoded.
+    pub(crate) static DECODING: Gate = Gate(Mutex::new(false), Condvar::new());
+
+    /// Lets it go on.
+    pub(crate) static GATE: Gate = Gate(Mutex::new(false), Condvar::new());
+
+    #[derive(Debug, Clone, Copy, Default)]
+    struct SlowCodec;
+
+    impl Codec<Block> for SlowCodec {
+        fn encode(self, message: &Block) -> Bytes {
+            message.encode_to_vec().into()
+        }
+
+        fn decode(self, bytes: Bytes) -> Result<Block, BoxError> {
+            if bytes.len() > 64 * 1024 {
+                DECODING.open();
+                GATE.wait();
+            }
+            Ok(Block::decode(bytes)?)
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    pub(crate) struct SlowServer;
+
+    impl Serve for SlowServer {
+        fn descriptor(&self) -> &'static wawo::ServiceDescriptor {
+            &SERVICE
+        }
+    }
+
+    impl Service<Request> for SlowServer {
+        type Response = Response;
+        type Error = Status;
+        type Future = ReplyFuture;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request) -> ReplyFuture {
+            let echo = |_, block: Block| async move { Ok(block) };
+            codegen::unary(&SEEK, SlowCodec, request, echo)
+        }
+    }
+}
