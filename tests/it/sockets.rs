@@ -201,15 +201,14 @@ async fn a_connection_that_is_reset_before_the_hello_is_made_again_three_times()
     assert_eq!(accepted.load(Ordering::SeqCst), 4, "{error:?}");
 }
 
-#[test]
-fn socket_options_that_are_out_of_range_are_errors_at_both_ends() {
+#[tokio::test]
+async fn socket_options_that_are_out_of_range_are_errors_at_both_ends() {
     let options = SocketOptions::new().backlog(0);
     let error = Server::builder().socket_options(options.clone()).build();
     let text = "the socket option backlog is 0; it must be at least 1";
     assert_eq!(error.unwrap_err().to_string(), text);
     let peer = Peer::builder("tcp://127.0.0.1:1").socket_options(options);
-    let connecting = peer.connect();
-    let error = futures::executor::block_on(connecting).unwrap_err();
+    let error = peer.connect().await.unwrap_err();
     assert_eq!(error.to_string(), text);
 }
 
