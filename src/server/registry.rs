@@ -1,7 +1,7 @@
 //! Who is connected to a server now, and how to reach their tasks.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -32,7 +32,8 @@ struct State {
     is_closed: bool,
     /// Those that are left were aborted.
     is_aborted: bool,
-    entries: HashMap<PlaceId, Entry>,
+    /// In the order in which they came, so that they end in the same order each time.
+    entries: BTreeMap<PlaceId, Entry>,
     admission: Admission,
 }
 
@@ -84,7 +85,7 @@ impl Registry {
             state: Mutex::new(State {
                 is_closed: false,
                 is_aborted: false,
-                entries: HashMap::new(),
+                entries: BTreeMap::new(),
                 admission: Admission::new(limits),
             }),
             changed: Notify::new(),
@@ -135,7 +136,7 @@ impl Registry {
         }
     }
 
-    /// All peers, in no order.
+    /// All peers, in the order in which they came.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.lock().peers()
     }
