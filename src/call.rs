@@ -8,14 +8,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wawo_protocol::{Metadata, packet::Run, time::after};
+use wawo_protocol::{DeadlineSource, Metadata, packet::Run};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
@@ -34,10 +34,24 @@ use crate::{
 
 /// A call, as a stub's method returns it: a future that starts the call when it is first polled.
 ///
-/// A call fails when its deadline passes: the shortest of its own [`timeout`](Self::timeout), the
-/// deadline of the handler in which it was made, and, without either, the default timeout of what
-/// carries it. The time runs from the first poll and covers waiting, sending, the reply, and each
-/// item of a stream.
+/// A call fails when its deadline passes. The time runs from the first poll and covers waiting,
+/// sending, the reply, and each item of a stream. It is the first of these that is set:
+///
+/// | time | default | for |
+/// |---|---|---|
+/// | [`timeout`](Self::timeout), or [`no_timeout`](Self::no_timeout) | | this call |
+/// | `option (wawo.method).timeout_ms` of the caller's schema | | calls of the method |
+/// | `default_timeout` of the [`Config`](wawo_protocol::Config) of the peer | 10 s | calls with one message each way, and one-way messages |
+/// | `stream_timeout` of the same | none | calls with a stream in either direction |
+///
+/// Besides that, a call ends no later than the handler in which it was made, whose deadline it
+/// inherits unless it is [`detached`](Self::detached), and no later than `max_timeout` or
+/// `max_stream_time` of the callee's configuration allow. The status of a call that passed its
+/// deadline names the setting that it was from.
+///
+/// So a stream has no deadline unless one is set. It ends with its connection, which keep-alive closes
+/// when the peer is gone; after `stall_timeout` when it has items to send and nobody reads them; and
+/// when the server drains.
 ///
 /// Dropping the future after it was started cancels the call on the other side; so does dropping
 /// the stream that it resolved to, or the [`CallToken`] of [`with_token`](Self::with_token). A call
@@ -55,7 +69,7 @@ pub struct Call<R> {
     method: &'static MethodDescriptor,
     state: State,
     metadata: Metadata,
-    timeout: Option<Duration>,
+    timeout: Timeout,
     /// The call that a handler works on, which makes this one.
     parent: Option<Context>,
     token: Option<CancellationToken>,
@@ -69,6 +83,15 @@ pub struct Call<R> {
 
 /// Reads the reply to a call of a method, which may take so many bytes when it is decoded.
 type Read<R> = fn(&'static MethodDescriptor, Body, usize) -> Result<R>;
+
+/// What a caller says of the time for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timeout {
+    /// Nothing: the schema or the connection has a default, or none.
+    Default,
+    After(Duration),
+    Never,
+}
 
 enum State {
     New(Arc<dyn Start>, Body),
@@ -98,7 +121,7 @@ impl<R> Call<R> {
             method,
             state: State::New(to.clone(), body),
             metadata: Metadata::new(),
-            timeout: None,
+            timeout: Timeout::Default,
             parent: Context::current(),
             token: None,
             cancelled: None,
@@ -112,7 +135,18 @@ impl<R> Call<R> {
     /// it, if that is zero. It cannot outlast the deadline of the handler in which it was made.
     /// More than 49 days are 49 days.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.timeout = Timeout::After(timeout);
+        self
+    }
+
+    /// Lets the call last as long as it takes: neither the timeout of its schema nor a default of the
+    /// connection ends it. The deadline of the handler in which it was made still does, unless the call
+    /// is [`detached`](Self::detached), and so do `max_timeout` and `max_stream_time` of the callee.
+    ///
+    /// A stream has no deadline as it is. A call with one message each way that nobody answers ends
+    /// with its connection only.
+    pub fn no_timeout(mut self) -> Self {
+        self.timeout = Timeout::Never;
         self
     }
 
@@ -213,16 +247,27 @@ impl<R> Call<R> {
 
     /// Whether it has nothing but messages.
     fn is_plain(&self) -> bool {
-        self.metadata.is_empty() && self.timeout.is_none() && self.parent.is_none()
+        self.metadata.is_empty()
+            && self.timeout == Timeout::Default
+            && self.method.timeout().is_none()
+            && self.parent.is_none()
     }
 
     fn request(&mut self, body: Body) -> Request {
         let mut request = Request::new(self.method, body);
+        if self.timeout == Timeout::Never {
+            request.set_no_deadline();
+        }
         let head = request.head_mut();
         head.metadata = std::mem::take(&mut self.metadata);
-        head.deadline = self.deadline();
+        if let Timeout::After(timeout) = self.timeout {
+            head.set_timeout(timeout, DeadlineSource::Call);
+        }
         if let Some(parent) = &self.parent {
             head.depth = parent.depth() + 1;
+            if let Some(deadline) = parent.inherited_deadline() {
+                head.inherit_deadline(deadline);
+            }
             inherit_trace(parent, &mut head.metadata);
         }
         request
@@ -241,20 +286,11 @@ impl<R> Call<R> {
         if is_given_up {
             return Some(given_up().with_delivery(Delivery::NotSent));
         }
-        let has_no_time = self.timeout == Some(Duration::ZERO);
+        let has_no_time = self.timeout == Timeout::After(Duration::ZERO);
         has_no_time.then(|| {
             let text = "the timeout of the call is zero, so it was not made";
             Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
         })
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let own = self.timeout.map(|timeout| {
-            let now = tokio::time::Instant::now().into_std();
-            after(now, timeout.min(MAX_TIMEOUT))
-        });
-        let inherited = self.parent.as_ref().and_then(Context::inherited_deadline);
-        [own, inherited].into_iter().flatten().min()
     }
 
     /// Resolves when the call is no longer wanted, by its token or because of its parent.
@@ -370,9 +406,6 @@ impl CallToken {
         self.0.disarm();
     }
 }
-
-/// The longest timeout that can be asked for: 49 days, what fits the wire.
-pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
 
 impl<R> Future for Call<R> {
     type Output = Result<R>;

@@ -29,8 +29,8 @@ pub trait Calls {
 
 /// Starts calls.
 pub trait Start: Send + Sync + 'static {
-    /// Starts a call. The future fails no later than the request's deadline, or, if it has none,
-    /// the default of whatever carries it.
+    /// Starts a call. The future fails no later than the request's deadline, and, unless that was set,
+    /// the default of whatever carries it for calls of this shape.
     fn start(self: Arc<Self>, request: Request) -> ReplyFuture;
 
     /// Starts a call with nothing but a message, as most are: as [`start`](Self::start) would

@@ -50,6 +50,9 @@ impl Context {
         let (mut head, body) = request.into_parts();
         head.runs_to_completion = method.runs_to_completion();
         head.is_blocking |= method.is_blocking();
+        if method.shape().streams_replies() {
+            head.become_stream();
+        }
         (Self(head.shareable()), body)
     }
 

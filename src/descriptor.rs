@@ -2,7 +2,7 @@
 
 mod names;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use wawo_protocol::{MethodId, ServiceId};
 
@@ -76,6 +76,7 @@ pub struct MethodDescriptor {
     is_blocking: bool,
     request: MessageLayout,
     reply: MessageLayout,
+    timeout: Option<Duration>,
 }
 
 /// What a message takes in memory, if that is known. Methods that differ in nothing else are the same.
@@ -110,6 +111,7 @@ impl MethodDescriptor {
             is_blocking: false,
             request: MessageLayout(None),
             reply: MessageLayout(None),
+            timeout: None,
         }
     }
 
@@ -131,6 +133,13 @@ impl MethodDescriptor {
     #[doc(hidden)]
     pub const fn run_to_completion(mut self) -> Self {
         self.runs_to_completion = true;
+        self
+    }
+
+    /// For generated code: the timeout of calls that set none.
+    #[doc(hidden)]
+    pub const fn timeout_ms(mut self, millis: u32) -> Self {
+        self.timeout = Some(Duration::from_millis(millis as u64));
         self
     }
 
@@ -188,6 +197,12 @@ impl MethodDescriptor {
         self.runs_to_completion
     }
 
+    /// The timeout of calls that set none, as `(wawo.method).timeout_ms` of the caller's schema asks
+    /// for: from one millisecond to 49 days. `None`: the settings of the connection hold.
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// Whether its handler blocks its thread, as `(wawo.method).blocking` says. What that means is
     /// told at [`BlockingLayer`](crate::layer::BlockingLayer), which says it at a server.
     pub const fn is_blocking(&self) -> bool {
@@ -229,6 +244,11 @@ impl Shape {
     /// Whether the callee answers with a stream.
     pub const fn streams_replies(self) -> bool {
         matches!(self, Self::ServerStreaming | Self::BidiStreaming)
+    }
+
+    /// Whether there is a stream in either direction, so that a call may last.
+    pub const fn is_stream(self) -> bool {
+        self.streams_requests() || self.streams_replies()
     }
 }
 

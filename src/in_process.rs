@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::runtime::Handle;
-use wawo_protocol::{Metadata, Payload, time::after};
+use wawo_protocol::{Config, DeadlineSource, Metadata, Payload};
 
 use crate::{
     backstop::{Timer, timeout_at},
@@ -21,7 +21,7 @@ use crate::{
     descriptor::{MethodIds, MethodNames},
     panic::{Catch, Part, catch, caught},
     reply::ReplyFuture,
-    request::Request,
+    request::{DefaultTimeouts, Request},
     response::Response,
     serve::{BoxService, Serve},
     status::{Delivery, Result, Status},
@@ -29,7 +29,8 @@ use crate::{
 
 /// Carries calls to a service in the same process: for tests, and for parts of a program that may
 /// move elsewhere later. Messages are encoded and decoded, layers apply, deadlines run and panics
-/// answer `Internal`, as over a connection; there are no sockets and no peer to call back.
+/// answer `Internal`, as over a connection; there are no sockets and no peer to call back. Calls that
+/// set no timeout have the defaults of a [`Config`].
 ///
 /// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of
 /// its own: outside of a runtime it fails with `FailedPrecondition`.
@@ -40,16 +41,16 @@ pub struct InProcess(Arc<Shared>);
 struct Shared {
     service: Mutex<BoxService>,
     names: MethodNames,
-    default_timeout: Duration,
+    config: Config,
 }
 
 impl InProcess {
-    /// Calls go to this service. Calls without a deadline have ten seconds, as over a connection.
+    /// Calls go to this service.
     pub fn new(service: impl Serve) -> Self {
         Self(Arc::new(Shared {
             names: MethodNames::new([service.descriptor()].into_iter()),
             service: Mutex::new(BoxService::new(service)),
-            default_timeout: Duration::from_secs(10),
+            config: Config::default(),
         }))
     }
 }
@@ -65,20 +66,23 @@ impl Calls for InProcess {
 impl Start for Shared {
     fn start(self: Arc<Self>, mut request: Request) -> ReplyFuture {
         let now = tokio::time::Instant::now().into_std();
-        let deadline = request
-            .deadline()
-            .unwrap_or_else(|| after(now, self.default_timeout));
-        request.set_deadline(Some(deadline));
+        let defaults = DefaultTimeouts::new(&self.config);
+        request.head_mut().take_default(now, &defaults);
+        let end = request.head().deadline.map(|at| Deadline {
+            at,
+            source: request.head().deadline_source,
+            began: now,
+        });
         let one_way = request.is_one_way();
         let ids = MethodIds {
             service: request.service(),
             method: request.method(),
         };
         let reply = ReplyFuture::boxed(async move {
-            let result = self.serve(request, deadline).await;
+            let result = self.serve(request, end.as_ref()).await;
             let response = result.map_err(|status| self.failed(ids, status))?;
             let (metadata, body) = response.into_parts();
-            Ok(Response::new(metadata, self.guard(ids, body, deadline)))
+            Ok(Response::new(metadata, self.guard(ids, body, end)))
         });
         match one_way {
             false => reply,
@@ -88,15 +92,18 @@ impl Start for Shared {
 }
 
 impl Shared {
-    async fn serve(&self, request: Request, deadline: Instant) -> Result<Response> {
-        depth::check(request.head().depth, MAX_CALL_DEPTH)?;
+    async fn serve(&self, request: Request, end: Option<&Deadline>) -> Result<Response> {
+        depth::check(request.head().depth, self.config.max_call_depth)?;
         let begin = || {
             let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
             service.call(request)
         };
         let mut reply = Catch(catch(Part::Service, begin)?);
-        let result = timeout_at(deadline, &mut reply).await;
-        result.unwrap_or_else(|| Err(too_late()))
+        let Some(end) = end else {
+            return reply.await;
+        };
+        let result = timeout_at(end.at, &mut reply).await;
+        result.unwrap_or_else(|| Err(end.passed(None, &self.config)))
     }
 
     /// The status of a call, as its caller gets it.
@@ -107,21 +114,25 @@ impl Shared {
     }
 
     /// A stream of replies ends at the deadline of its call, and a panic in it stays in it.
-    fn guard(self: Arc<Self>, ids: MethodIds, body: Body, deadline: Instant) -> Body {
+    fn guard(self: Arc<Self>, ids: MethodIds, body: Body, end: Option<Deadline>) -> Body {
         match body {
             Body::One(message) => Body::One(message),
             Body::Many(replies) => Body::Many(Streaming::new(Guarded {
                 service: self,
                 ids,
                 replies,
-                deadline: Timer::surely(deadline),
+                end: end.map(|end| (Timer::surely(end.at), end)),
             })),
         }
     }
 }
 
-/// As over a connection by default: see `max_call_depth` of [`Config`](wawo_protocol::Config).
-const MAX_CALL_DEPTH: u32 = 16;
+/// When a call ends, and why.
+struct Deadline {
+    at: Instant,
+    source: DeadlineSource,
+    began: Instant,
+}
 
 /// Handles a one-way message in a task.
 fn spawn(reply: ReplyFuture) -> Result<Response> {
@@ -134,15 +145,18 @@ fn spawn(reply: ReplyFuture) -> Result<Response> {
     nothing()
 }
 
-fn too_late() -> Status {
-    Status::deadline_exceeded("no reply before the deadline").with_delivery(Delivery::Unknown)
+impl Deadline {
+    fn passed(&self, under_way: Option<Duration>, config: &Config) -> Status {
+        let text = self.source.passed(under_way, config);
+        Status::deadline_exceeded(text).with_delivery(Delivery::Unknown)
+    }
 }
 
 struct Guarded {
     service: Arc<Shared>,
     ids: MethodIds,
     replies: Streaming<Bytes>,
-    deadline: Timer,
+    end: Option<(Timer, Deadline)>,
 }
 
 impl Stream for Guarded {
@@ -153,9 +167,17 @@ impl Stream for Guarded {
             let failed = |status| self.service.failed(self.ids, status);
             return Poll::Ready(item.map(|item| item.map_err(failed)));
         }
-        ready!(Pin::new(&mut self.deadline).poll(cx));
-        self.replies = Streaming::empty();
-        Poll::Ready(Some(Err(self.service.failed(self.ids, too_late()))))
+        let this = &mut *self;
+        let Some((timer, deadline)) = &mut this.end else {
+            return Poll::Pending;
+        };
+        ready!(Pin::new(timer).poll(cx));
+        let under_way = deadline.at.saturating_duration_since(deadline.began);
+        let status = deadline.passed(Some(under_way), &this.service.config);
+        // Whoever asks again hears that there is no more.
+        this.end = None;
+        this.replies = Streaming::empty();
+        Poll::Ready(Some(Err(this.service.failed(this.ids, status))))
     }
 }
 

@@ -47,7 +47,6 @@ pub use crate::peer::{
 use crate::{
     backstop::{self, Clock, timeout_at},
     body::Body,
-    call::MAX_TIMEOUT,
     caller::{Calls, Start, TwoWay},
     context::Context,
     decoding::{DecodedBytes, Sum},
@@ -59,7 +58,7 @@ use crate::{
         usage::LastCall,
     },
     reply::{Canceller, ReplyFuture, ReplySlot},
-    request::{Caller, Request},
+    request::{Caller, DefaultTimeouts, Request},
     response::Response,
     status::{Carrier, Delivery, Result, Status},
     transport::Address,
@@ -327,7 +326,8 @@ pub(crate) struct Shared {
     pub(crate) decoded: Arc<DecodedBytes>,
     side: Side,
     address: Option<Address>,
-    default_timeout: Option<Duration>,
+    default_timeouts: DefaultTimeouts,
+    stall_timeout: Duration,
     /// Of the runtime in which the driver runs.
     clock: Clock,
     hello: OnceLock<Hello>,
@@ -369,9 +369,8 @@ impl Shared {
             decoded: DecodedBytes::new(config, server),
             side,
             address,
-            default_timeout: config
-                .default_timeout
-                .map(|timeout| timeout.min(MAX_TIMEOUT)),
+            default_timeouts: DefaultTimeouts::new(config),
+            stall_timeout: config.stall_timeout,
             clock: Clock::current(),
             hello: OnceLock::new(),
             stage: watch::Sender::new(Stage::Greeting),
@@ -409,7 +408,7 @@ impl fmt::Display for Shared {
 impl backstop::Watched for Shared {
     fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant> {
         let now = self.clock.real_now();
-        self.mailbox.look(now, self.default_timeout, wakers)
+        self.mailbox.look(now, &self.default_timeouts, wakers)
     }
 }
 
@@ -459,6 +458,7 @@ impl Handle {
             service: method.service(),
             method: method.id(),
             message,
+            is_stream: method.shape().is_stream(),
         };
         match self
             .shared
@@ -527,25 +527,28 @@ impl Handle {
         })
     }
 
-    /// Starts a call once the driver has room for it, if that comes before the deadline.
+    /// Starts a call once the driver has room for it, if that comes before the deadline, or, without
+    /// one, within `stall_timeout`.
     fn wait_for_room(self: Arc<Self>, mut request: Request) -> ReplyFuture {
         let bytes = message_bytes(&request);
         // The driver gives a call its default deadline when it takes it, so the wait before that
         // has to be counted here.
-        if let (None, Some(timeout)) = (request.deadline(), self.shared.default_timeout) {
-            request.set_deadline(Some(after(clock(), timeout)));
-        }
+        let defaults = &self.shared.default_timeouts;
+        let now = clock();
+        request.head_mut().take_default(now, defaults);
+        let stall_timeout = self.shared.stall_timeout;
+        let (end, late) = match request.deadline() {
+            Some(deadline) => (deadline, no_room()),
+            None => (after(now, stall_timeout), no_room_within(stall_timeout)),
+        };
         let slot = Arc::new(ReplySlot::default());
         ReplyFuture::boxed(async move {
             let mut reply = ReplyFuture::promised(slot.clone(), self.clone());
-            let deadline = request.deadline();
             // Dropped before the reply is, which then has nothing to cancel.
             let place = self.shared.mailbox.line_up(request, bytes, slot);
-            if let Some(deadline) = deadline {
-                match timeout_at(deadline, &mut reply).await {
-                    Some(result) => return result,
-                    None => place.leave(),
-                }
+            match timeout_at(end, &mut reply).await {
+                Some(result) => return result,
+                None => place.leave(late),
             }
             reply.await
         })
@@ -578,8 +581,9 @@ const MAX_NOTE_BYTES: usize = 1024;
 
 /// The message of a one-way call that can be sent as a note.
 fn as_note(request: &Request) -> Option<&Payload> {
-    let is_plain =
-        request.deadline().is_none() && request.metadata().is_empty() && request.head().depth == 0;
+    let head = request.head();
+    let has_default = head.takes_default && head.deadline.is_none();
+    let is_plain = has_default && head.metadata.is_empty() && head.depth == 0;
     match request.body() {
         Body::One(message) if is_plain && message.len() <= MAX_NOTE_BYTES => Some(message),
         _ => None,
@@ -596,6 +600,15 @@ fn message_bytes(request: &Request) -> usize {
 fn no_room() -> Status {
     let text = "the deadline passed while the call waited for the connection to take it";
     Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
+}
+
+/// A call without a deadline has waited for room for this long.
+fn no_room_within(stall_timeout: Duration) -> Status {
+    let text = format!(
+        "the connection took no more calls within {stall_timeout:?} (stall_timeout): others wait for \
+         the limits of the peer"
+    );
+    Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
 }
 
 #[cfg(test)]

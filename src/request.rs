@@ -4,12 +4,12 @@ use std::{
     any::Any,
     fmt,
     sync::{Arc, Mutex, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
 use triomphe::UniqueArc;
-use wawo_protocol::{Metadata, MethodId, ServiceId};
+use wawo_protocol::{Config, DeadlineSource, Metadata, MethodId, ServiceId, time::after};
 
 use crate::{
     body::Body, decoding::DecodedBytes, descriptor::MethodDescriptor, extensions::Extensions,
@@ -30,8 +30,14 @@ pub(crate) struct Head {
     service: ServiceId,
     method: MethodId,
     one_way: bool,
+    /// A stream in either direction, as far as the caller knows.
+    pub(crate) is_stream: bool,
     pub(crate) metadata: Metadata,
     pub(crate) deadline: Option<Instant>,
+    /// The setting that the deadline is from, on the calling side.
+    pub(crate) deadline_source: DeadlineSource,
+    /// The default timeout of the connection bounds the call too.
+    pub(crate) takes_default: bool,
     pub(crate) extensions: Extensions,
     /// How many calls led to this one.
     pub(crate) depth: u32,
@@ -60,20 +66,34 @@ pub(crate) trait Caller: Send + Sync {
 }
 
 impl Request {
-    /// A call of a method, with the messages in `body`.
+    /// A call of a method, with the messages in `body`. If its schema gives it a timeout, that runs
+    /// from here.
     pub fn new(method: &MethodDescriptor, body: Body) -> Self {
         let one_way = method.shape() == crate::descriptor::Shape::OneWay;
-        Self::by_id(method.service(), method.id(), one_way, body)
+        let mut request = Self::by_id(method.service(), method.id(), one_way, body);
+        let head = &mut *request.head;
+        head.is_stream = method.shape().is_stream();
+        if let Some(timeout) = method.timeout() {
+            head.set_timeout(timeout, DeadlineSource::Method);
+        }
+        request
     }
 
     /// A call of a method that is known by its numbers only, as a gateway has them.
+    ///
+    /// A call with many messages in `body` is taken for a stream, and has no default timeout. One with a
+    /// single message is not, since nothing tells that its reply will be a stream: give it a deadline,
+    /// or [none](Self::set_no_deadline).
     pub fn by_id(service: ServiceId, method: MethodId, one_way: bool, body: Body) -> Self {
         let head = UniqueArc::new(Head {
             service,
             method,
             one_way,
+            is_stream: matches!(body, Body::Many(_)),
             metadata: Metadata::new(),
             deadline: None,
+            deadline_source: DeadlineSource::Call,
+            takes_default: true,
             extensions: Extensions::default(),
             depth: 0,
             caller: None,
@@ -110,15 +130,37 @@ impl Request {
         &mut self.head.metadata
     }
 
-    /// When the call fails if it has not ended. `None`: on the calling side, the default timeout
-    /// of the connection will apply; on the called side, there is no deadline.
+    /// When the call fails if it has not ended. `None`: on the calling side, the default of the
+    /// connection will apply, or [none](Self::set_no_deadline); on the called side, there is no
+    /// deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.head.deadline
     }
 
-    /// Sets when the call fails if it has not ended.
+    /// Sets when the call fails if it has not ended. With `None`, the default of the connection
+    /// applies: `default_timeout` of [`Config`](wawo_protocol::Config), or `stream_timeout` if the call
+    /// has a stream.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.head.deadline = deadline;
+        self.head.extensions.remove::<StreamDeadline>();
+        self.head.deadline_source = DeadlineSource::Call;
+        self.head.takes_default = deadline.is_none();
+    }
+
+    /// Lets the call have no deadline, not even the default of the connection.
+    pub fn set_no_deadline(&mut self) {
+        self.set_deadline(None);
+        self.head.takes_default = false;
+    }
+
+    /// Lets the call fail no later than at this time.
+    pub(crate) fn shorten_deadline(&mut self, end: Instant) {
+        let earlier = |at: Option<Instant>| Some(at.map_or(end, |at| at.min(end)));
+        let of_stream = self.head.extensions.remove::<StreamDeadline>();
+        self.set_deadline(earlier(self.head.deadline));
+        if let Some(StreamDeadline(at)) = of_stream {
+            self.head.extensions.insert(StreamDeadline(earlier(at)));
+        }
     }
 
     /// Values that layers leave for others and for the handler.
@@ -151,6 +193,79 @@ impl Request {
 
     pub(crate) fn into_parts(self) -> (UniqueArc<Head>, Body) {
         (self.head, self.body)
+    }
+}
+
+impl Head {
+    /// The time runs from now.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration, source: DeadlineSource) {
+        let now = tokio::time::Instant::now().into_std();
+        self.deadline = Some(after(now, timeout.min(MAX_TIMEOUT)));
+        self.deadline_source = source;
+        self.takes_default = false;
+    }
+
+    /// The call ends no later than the handler that makes it.
+    pub(crate) fn inherit_deadline(&mut self, deadline: Instant) {
+        if self.deadline.is_none_or(|own| deadline < own) {
+            self.deadline = Some(deadline);
+            self.deadline_source = DeadlineSource::Handler;
+        }
+    }
+
+    /// Gives the call the default of the connection that takes it, if that bounds it.
+    pub(crate) fn take_default(&mut self, now: Instant, defaults: &DefaultTimeouts) {
+        if std::mem::take(&mut self.takes_default) {
+            let (timeout, source) = defaults.of(self.is_stream);
+            let default = timeout.map(|timeout| after(now, timeout));
+            if let Some(default) = default
+                && self.deadline.is_none_or(|own| default < own)
+            {
+                self.deadline = Some(default);
+                self.deadline_source = source;
+            }
+        }
+    }
+
+    /// Its reply is a stream.
+    pub(crate) fn become_stream(&mut self) {
+        if let Some(StreamDeadline(deadline)) = self.extensions.remove() {
+            self.deadline = deadline;
+        }
+    }
+}
+
+/// On the called side, the deadline that a call has if its reply turns out to be a stream. It is an
+/// extension, as it is another one only where `max_stream_time` is set.
+#[derive(Debug)]
+pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
+
+/// The longest timeout that can be asked for: 49 days, what fits the wire.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
+
+/// The timeouts of calls that set none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DefaultTimeouts {
+    /// Of those with one message each way, and one-way messages.
+    call: Option<Duration>,
+    stream: Option<Duration>,
+}
+
+impl DefaultTimeouts {
+    pub(crate) fn new(config: &Config) -> Self {
+        let clamped = |timeout: Option<Duration>| timeout.map(|timeout| timeout.min(MAX_TIMEOUT));
+        Self {
+            call: clamped(config.default_timeout),
+            stream: clamped(config.stream_timeout),
+        }
+    }
+
+    /// The timeout, and the setting that it is from.
+    pub(crate) fn of(&self, is_stream: bool) -> (Option<Duration>, DeadlineSource) {
+        match is_stream {
+            false => (self.call, DeadlineSource::DefaultTimeout),
+            true => (self.stream, DeadlineSource::StreamTimeout),
+        }
     }
 }
 

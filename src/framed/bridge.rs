@@ -8,9 +8,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::io::ReadBuf;
 use wawo_protocol::{
-    CallId, Called, Code, Config, Connection, ConnectionError, Ended, Event, MAX_LIMIT,
-    MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side, StartedCall,
-    packet::End, time::after,
+    CallId, Called, Code, Config, Connection, ConnectionError, DeadlineSource, Ended, Event,
+    MAX_LIMIT, MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side,
+    StartedCall, packet::End, time::after,
 };
 
 use crate::framed::{
@@ -376,6 +376,9 @@ fn new_call(packet: FramedPacket, deadline: Option<Instant>) -> NewCall {
         service: packet.service,
         method: packet.method,
         deadline,
+        deadline_source: DeadlineSource::Call,
+        // The other end does not tell whether a handler makes the call: it may have any slot.
+        depth: 1,
         metadata: Metadata::new(),
         message: Some(packet.payload.into()),
         end: true,

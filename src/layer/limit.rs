@@ -118,8 +118,7 @@ impl<S> Limit<S> {
             after(now, max)
         });
         if let Some(end) = end {
-            let deadline = request.deadline();
-            request.set_deadline(Some(deadline.map_or(end, |deadline| deadline.min(end))));
+            request.shorten_deadline(end);
         }
         Ok(Held { place, end })
     }

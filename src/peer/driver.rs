@@ -22,7 +22,7 @@ use crate::{
         Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
         incoming::Incoming,
         input::Input,
-        mailbox::{Command, not_sent},
+        mailbox::{Command, Wanted, not_sent},
         outgoing::{self, Outgoing},
         watched::Watched,
     },
@@ -58,11 +58,16 @@ pub(crate) struct Driver {
     failed: Option<ConnectionError>,
     /// How many calls the mailbox was told to take: none if more waits to be written, or for room
     /// at the other side, than we like.
-    wanted: usize,
+    wanted: Wanted,
+    /// The mailbox was told so while nothing waited for the limits of the other side, so that there is
+    /// nothing new to tell as long as nothing does.
+    wants_any: bool,
     /// This side takes no more calls.
     pub(crate) is_draining: bool,
     /// Calls that came through more calls than this are refused.
     pub(crate) max_call_depth: u32,
+    /// Streams of the other side have another deadline than other calls.
+    pub(crate) has_stream_time: bool,
     /// What each stream of the other side may send before it is granted more, or all of them
     /// together if that is less.
     pub(crate) credit: u32,
@@ -116,6 +121,7 @@ pub(crate) fn open(
     let names = service.names().clone();
     let shared = Shared::new(side, address, &config, teller, names, decoded);
     let max_call_depth = config.max_call_depth;
+    let has_stream_time = config.max_stream_time.is_some();
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
     let credit = limits.initial_credit_bytes.min(all);
@@ -138,9 +144,11 @@ pub(crate) fn open(
         puts_off_clock: false,
         needs_flush: false,
         failed: None,
-        wanted: usize::MAX,
+        wanted: Wanted::ANY,
+        wants_any: false,
         is_draining: false,
         max_call_depth,
+        has_stream_time,
         credit,
         asked: None,
         has_heard: false,
@@ -258,16 +266,16 @@ impl Driver {
         loop {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
-                self.set_wanted(self.connection.wanted_calls());
+                self.update_wanted();
                 return self.flush(cx);
             }
             let written = match self.poll_write(cx) {
                 Poll::Pending => {
                     let is_full = self.connection.output().len() > FULL_OUTPUT_BYTES;
-                    self.set_wanted(match is_full {
-                        true => 0,
-                        false => self.connection.wanted_calls(),
-                    });
+                    match is_full {
+                        true => self.set_wanted(Wanted::NONE),
+                        false => self.update_wanted(),
+                    }
                     self.connection.output_blocked(clock());
                     return Ok(Wrote::Blocked);
                 }
@@ -310,14 +318,36 @@ impl Driver {
         transport.poll_write_vectored(cx, &slices[..filled])
     }
 
-    fn set_wanted(&mut self, wanted: usize) {
+    /// Tells the mailbox how much to take, by what waits for the limits of the other side.
+    fn update_wanted(&mut self) {
+        let nothing_waits = self.connection.calls_waiting() == 0;
+        if nothing_waits && self.wants_any {
+            return;
+        }
+        self.set_wanted(self.wanted_calls());
+        self.wants_any = nothing_waits;
+    }
+
+    fn wanted_calls(&self) -> Wanted {
+        Wanted {
+            outer: self.connection.wanted_calls(),
+            nested: self.connection.wanted_nested_calls(),
+            nested_messages: self.connection.wanted_nested_messages(),
+            // These do not wait in the connection.
+            deep: usize::MAX,
+        }
+    }
+
+    fn set_wanted(&mut self, wanted: Wanted) {
+        self.wants_any = false;
         let before = std::mem::replace(&mut self.wanted, wanted);
         if before == wanted {
             return;
         }
         self.shared.mailbox.want(wanted, &mut self.wakers);
         self.wake_all();
-        match (before, wanted) {
+        match (before.outer, wanted.outer) {
+            (0, 0) => {}
             (_, 0) => self.tell(PeerEvent::Blocked),
             (0, _) => self.tell(PeerEvent::Writable),
             _ => {}
@@ -491,8 +521,8 @@ impl Driver {
         }
         self.commands = commands;
         // Output that waits is looked at when it is written.
-        if self.wanted > 0 {
-            self.set_wanted(self.connection.wanted_calls());
+        if self.wants_any || self.wanted != Wanted::NONE {
+            self.update_wanted();
         }
         // There is room again for those who wait.
         let (mailbox, wanted) = (&self.shared.mailbox, self.wanted);

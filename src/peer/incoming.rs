@@ -31,7 +31,7 @@ use crate::{
         stream::{self, Inbox, Outbox, Read, SMALL_BYTES},
     },
     reply::ReplyFuture,
-    request::Request,
+    request::{Request, StreamDeadline},
     response::Response,
     status::{Delivery, Result, Status},
 };
@@ -183,6 +183,10 @@ impl Driver {
         let mut request = Request::by_id(called.service, called.method, one_way, body);
         let head = request.head_mut();
         head.deadline = called.deadline;
+        if let (true, Some(call)) = (self.has_stream_time, called.call) {
+            let deadline = self.connection.stream_deadline(call);
+            head.extensions.insert(StreamDeadline(deadline));
+        }
         head.depth = depth;
         head.metadata = called.metadata;
         head.caller = Some(handle.as_caller());

@@ -5,7 +5,7 @@ use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ use crate::{
         watched::{Watch, Watched, is_overdue},
     },
     reply::ReplySlot,
-    request::Request,
+    request::{DefaultTimeouts, Request},
     response::Response,
     status::{Result, Status},
 };
@@ -69,11 +69,16 @@ pub(crate) struct PlainCall {
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
     pub(crate) message: Payload,
+    /// Its reply is one.
+    pub(crate) is_stream: bool,
 }
 
 impl From<PlainCall> for Request {
     fn from(call: PlainCall) -> Self {
-        Self::by_id(call.service, call.method, false, Body::One(call.message))
+        let body = Body::One(call.message);
+        let mut request = Self::by_id(call.service, call.method, false, body);
+        request.head_mut().is_stream = call.is_stream;
+        request
     }
 }
 
@@ -94,11 +99,10 @@ pub(crate) struct Handled {
 ///
 /// Who finds no room lines up, and leaves the request in the line. When there is room again, as
 /// many requests as fit become commands, in the order in which they came; nobody has to be woken
-/// for that, and nobody who comes later is served before.
+/// for that, and nobody who comes later is served before. There is a [`Line`] for each kind of
+/// request, so that none waits behind others that may have to wait for it.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
-    /// Commands that may wait.
-    max_commands: usize,
     /// What this is a part of, for the backstop to look at.
     owner: Weak<dyn backstop::Watched>,
 }
@@ -111,15 +115,100 @@ struct State {
     /// One-way messages that gathered in `commands`.
     notes: usize,
     /// How many commands the driver would take.
-    wanted: usize,
-    /// Requests that wait for room, by the order in which they came.
-    line: BTreeMap<u64, Box<Waiting>>,
+    wanted: Wanted,
+    /// Commands that may wait, whatever the driver would take.
+    max_commands: usize,
+    /// Requests that wait for room, by [`Line`] and by the order in which they came.
+    lines: [BTreeMap<u64, Box<Waiting>>; 4],
+    /// How many they are.
+    waiting: usize,
     /// How many have ever stood in the line.
     lined_up: u64,
     driver: Option<Waker>,
     /// The deadlines of calls that the driver has taken.
     watch: Watch,
     closed: Option<ConnectionError>,
+}
+
+/// Which requests wait for room behind each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Calls and one-way messages that no handler makes.
+    Outer,
+    /// One-way messages that handlers send: they wait for credit, not for the end of calls.
+    NestedMessage,
+    /// Calls that handlers make.
+    Nested,
+    /// Calls that handlers of such calls make: they wait for nothing but the driver.
+    Deep,
+}
+
+impl Line {
+    /// Those who wait for least come first.
+    const ALL: [Self; 4] = [Self::Deep, Self::Nested, Self::NestedMessage, Self::Outer];
+
+    fn of(request: &Request) -> Self {
+        match (request.is_one_way(), request.head().depth) {
+            (_, 0) => Self::Outer,
+            (true, _) => Self::NestedMessage,
+            (false, 1) => Self::Nested,
+            (false, _) => Self::Deep,
+        }
+    }
+}
+
+/// A call that is left in a mailbox.
+pub(crate) trait Queued {
+    /// Where it waits for room.
+    fn line(&self) -> Line;
+}
+
+impl Queued for Request {
+    fn line(&self) -> Line {
+        Line::of(self)
+    }
+}
+
+impl Queued for PlainCall {
+    fn line(&self) -> Line {
+        Line::Outer
+    }
+}
+
+/// How many commands a driver would take, of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Calls and one-way messages that no handler makes.
+    pub(crate) outer: usize,
+    /// Calls that handlers make.
+    pub(crate) nested: usize,
+    /// One-way messages that handlers send.
+    pub(crate) nested_messages: usize,
+    /// Calls that handlers of such calls make.
+    pub(crate) deep: usize,
+}
+
+impl Wanted {
+    pub(crate) const NONE: Self = Self::all(0);
+    pub(crate) const ANY: Self = Self::all(usize::MAX);
+
+    const fn all(commands: usize) -> Self {
+        Self {
+            outer: commands,
+            nested: commands,
+            nested_messages: commands,
+            deep: commands,
+        }
+    }
+
+    fn of(&self, line: Line) -> usize {
+        match line {
+            Line::Outer => self.outer,
+            Line::NestedMessage => self.nested_messages,
+            Line::Nested => self.nested,
+            Line::Deep => self.deep,
+        }
+    }
 }
 
 /// A request that waits for room, of so many message bytes.
@@ -159,14 +248,15 @@ impl Mailbox {
                 commands: Vec::new(),
                 bytes: 0,
                 notes: 0,
-                wanted: max_commands,
-                line: BTreeMap::new(),
+                wanted: Wanted::ANY,
+                max_commands,
+                lines: Default::default(),
+                waiting: 0,
                 lined_up: 0,
                 driver: None,
                 watch: Watch::default(),
                 closed: None,
             }),
-            max_commands,
             owner,
         }
     }
@@ -181,7 +271,11 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.takes(bytes) {
+        let line = match &command {
+            Command::Send(request) => Line::of(request),
+            _ => Line::Outer,
+        };
+        if !state.takes(line, bytes) {
             return Err(NotTaken::Full(command));
         }
         state.bytes += bytes;
@@ -193,7 +287,7 @@ impl Mailbox {
     }
 
     /// Leaves a call, as `command` makes one of it; returns the slot for its answer.
-    pub(crate) fn push_call<C>(
+    pub(crate) fn push_call<C: Queued>(
         &self,
         call: C,
         bytes: usize,
@@ -203,7 +297,7 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.takes(bytes) {
+        if !state.takes(call.line(), bytes) {
             return Err(NotTaken::Full(call));
         }
         let slot = state.watch.slot();
@@ -238,7 +332,7 @@ impl Mailbox {
         if let Some(error) = &state.closed {
             return Err(NotTaken::Closed(error.clone()));
         }
-        if !state.takes(message.len()) {
+        if !state.takes(Line::Outer, message.len()) {
             return Err(NotTaken::Full(()));
         }
         state.put_note(service, method, message);
@@ -270,7 +364,7 @@ impl Mailbox {
     ) -> Place<'_> {
         let mut state = self.lock();
         state.lined_up += 1;
-        let number = state.lined_up;
+        let (number, line) = (state.lined_up, Line::of(&request));
         let mut wakers = Vec::new();
         let driver = match &state.closed {
             Some(error) => {
@@ -283,7 +377,8 @@ impl Mailbox {
                     bytes,
                     slot,
                 };
-                state.line.insert(number, Box::new(waiting));
+                state.lines[line as usize].insert(number, Box::new(waiting));
+                state.waiting += 1;
                 state.let_in(&mut wakers)
             }
         };
@@ -295,7 +390,9 @@ impl Mailbox {
         }
         Place {
             mailbox: self,
+            line,
             number,
+            late: None,
         }
     }
 
@@ -310,16 +407,16 @@ impl Mailbox {
 
     /// Says how many commands the driver would take. As many of those who wait become commands,
     /// which the driver has to look for.
-    pub(crate) fn want(&self, commands: usize, wakers: &mut Vec<Waker>) {
+    pub(crate) fn want(&self, commands: Wanted, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
-        state.wanted = commands.min(self.max_commands);
+        state.wanted = commands;
         state.let_in(wakers);
     }
 
     /// The same after commands were taken; `started` are the calls with deadlines among them.
     pub(crate) fn want_and_watch(
         &self,
-        commands: usize,
+        commands: Wanted,
         started: &mut Vec<Watched>,
         wakers: &mut Vec<Waker>,
     ) {
@@ -327,7 +424,7 @@ impl Mailbox {
         while let Some(call) = started.pop() {
             state.watch.add(call);
         }
-        state.wanted = commands.min(self.max_commands);
+        state.wanted = commands;
         state.let_in(wakers);
     }
 
@@ -342,13 +439,13 @@ impl Mailbox {
     pub(crate) fn look(
         &self,
         now: Option<Instant>,
-        default_timeout: Option<Duration>,
+        defaults: &DefaultTimeouts,
         wakers: &mut Vec<Waker>,
     ) -> Option<Instant> {
         let mut state = self.lock();
         state.watch.is_asked = false;
         let now = now?;
-        let left = state.look(now, default_timeout, wakers);
+        let left = state.look(now, defaults, wakers);
         state.watch.look(now, left, wakers)
     }
 
@@ -370,12 +467,13 @@ impl Mailbox {
         let mut state = self.lock();
         state.closed = Some(error.clone());
         state.driver = None;
-        let (commands, line) = (mem::take(&mut state.commands), mem::take(&mut state.line));
+        let (commands, lines) = (mem::take(&mut state.commands), mem::take(&mut state.lines));
+        state.waiting = 0;
         let watch = mem::take(&mut state.watch);
         // What a request holds may leave commands when it is dropped.
         drop(state);
         drop(watch);
-        for waiting in line.into_values() {
+        for waiting in lines.into_iter().flat_map(BTreeMap::into_values) {
             wakers.extend(waiting.slot.answer(Err(not_sent(error))));
         }
         commands
@@ -393,13 +491,15 @@ impl Mailbox {
 
 impl State {
     /// Whether there is room for so many bytes, and nobody waits for it already.
-    fn takes(&self, bytes: usize) -> bool {
-        self.line.is_empty() && self.has_room(bytes)
+    fn takes(&self, line: Line, bytes: usize) -> bool {
+        let is_first = self.waiting == 0 || self.lines[line as usize].is_empty();
+        is_first && self.has_room(line, bytes)
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
+    fn has_room(&self, line: Line, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
-        fits && self.commands.len() + self.notes < self.wanted
+        let wanted = self.wanted.of(line).min(self.max_commands);
+        fits && self.commands.len() + self.notes < wanted
     }
 
     fn put_note(&mut self, service: ServiceId, method: MethodId, message: &[u8]) {
@@ -424,15 +524,15 @@ impl State {
     fn look(
         &mut self,
         now: Instant,
-        default_timeout: Option<Duration>,
+        defaults: &DefaultTimeouts,
         wakers: &mut Vec<Waker>,
     ) -> Option<Instant> {
         let commands = self.commands.iter_mut();
-        let calls = commands.filter_map(|command| call_of(command, now, default_timeout));
-        let line = self.line.values();
-        let line = line.map(|waiting| (waiting.request.deadline(), &waiting.slot));
+        let calls = commands.filter_map(|command| call_of(command, now, defaults));
+        let lines = self.lines.iter().flat_map(BTreeMap::values);
+        let lines = lines.map(|waiting| (waiting.request.deadline(), &waiting.slot));
         let mut earliest = None;
-        for (deadline, slot) in calls.chain(line) {
+        for (deadline, slot) in calls.chain(lines) {
             let Some(deadline) = deadline else { continue };
             match is_overdue(deadline, now) {
                 true => wakers.extend(slot.answer(Err(no_room()))),
@@ -444,13 +544,26 @@ impl State {
         earliest
     }
 
+    /// The next request that there is room for.
+    fn next_in(&mut self) -> Option<Box<Waiting>> {
+        // Most often nobody waits.
+        if self.waiting == 0 {
+            return None;
+        }
+        let has_room = |line: &Line| {
+            let first = self.lines[*line as usize].first_key_value();
+            first.is_some_and(|(_, first)| self.has_room(*line, first.bytes))
+        };
+        let line = Line::ALL.into_iter().find(has_room)?;
+        let (_, first) = self.lines[line as usize].pop_first()?;
+        self.waiting -= 1;
+        Some(first)
+    }
+
     /// Lets in as many as there is room for; returns the driver if there were any.
     fn let_in(&mut self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         let mut driver = None;
-        while let Some((_, first)) = self.line.first_key_value()
-            && self.has_room(first.bytes)
-            && let Some((_, first)) = self.line.pop_first()
-        {
+        while let Some(first) = self.next_in() {
             let Waiting {
                 request,
                 bytes,
@@ -475,38 +588,46 @@ impl State {
 #[must_use = "dropping it leaves the line"]
 pub(crate) struct Place<'a> {
     mailbox: &'a Mailbox,
+    line: Line,
     number: u64,
+    /// For the slot, if there was no room in time.
+    late: Option<Status>,
 }
 
 impl Place<'_> {
-    /// The deadline has passed. If there was no room until now, the slot hears of it.
-    pub(crate) fn leave(self) {}
+    /// It has waited too long. If there was no room until now, the slot hears of it.
+    pub(crate) fn leave(mut self, late: Status) {
+        self.late = Some(late);
+    }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.mailbox.lock();
-        let Some(waiting) = state.line.remove(&self.number) else {
+        let Some(waiting) = state.lines[self.line as usize].remove(&self.number) else {
             return;
         };
+        state.waiting -= 1;
         // What stood behind it may be smaller.
         let mut wakers = Vec::new();
         let driver = state.let_in(&mut wakers);
         drop(state);
-        wakers.extend(waiting.slot.answer(Err(no_room())));
+        // Else nobody waits for the answer any more.
+        let late = self.late.take();
+        wakers.extend(late.and_then(|late| waiting.slot.answer(Err(late))));
         wakers.into_iter().chain(driver).for_each(Waker::wake);
     }
 }
 
 /// The deadline of a call among the commands, and its slot. One without a deadline gets the default
 /// now, which the driver has not given it yet: the time that it waits here counts.
-fn call_of(
-    command: &mut Command,
+fn call_of<'a>(
+    command: &'a mut Command,
     now: Instant,
-    default_timeout: Option<Duration>,
-) -> Option<(Option<Instant>, &Arc<ReplySlot>)> {
-    if let Command::PlainCall(..) = command
-        && default_timeout.is_some()
+    defaults: &DefaultTimeouts,
+) -> Option<(Option<Instant>, &'a Arc<ReplySlot>)> {
+    if let Command::PlainCall(call, _) = command
+        && defaults.of(call.is_stream).0.is_some()
         && let Command::PlainCall(call, slot) = mem::replace(command, Command::Served(0))
     {
         *command = Command::Call(call.into(), slot);
@@ -514,9 +635,7 @@ fn call_of(
     let Command::Call(request, slot) = command else {
         return None;
     };
-    if let (None, Some(timeout)) = (request.deadline(), default_timeout) {
-        request.set_deadline(now.checked_add(timeout));
-    }
+    request.head_mut().take_default(now, defaults);
     Some((request.deadline(), slot))
 }
 
@@ -550,17 +669,18 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use wawo_protocol::{Code, ConnectionError, MethodId, Payload, ServiceId};
+    use wawo_protocol::{Code, Config, ConnectionError, MethodId, Payload, ServiceId};
 
     use super::{
         Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, PlainCall,
-        ReplySlot,
+        ReplySlot, Wanted,
     };
     use crate::{
         backstop::{SLACK, Watched},
         body::Body,
+        peer::no_room,
         reply::{Canceller, ReplyFuture},
-        request::Request,
+        request::{DefaultTimeouts, Request},
     };
 
     fn mailbox() -> Mailbox {
@@ -637,7 +757,9 @@ mod tests {
     impl Place<'_> {
         fn set_deadline(&self, deadline: Instant) {
             let mut state = self.mailbox.lock();
-            let waiting = state.line.get_mut(&self.number).unwrap();
+            let waiting = state.lines[self.line as usize]
+                .get_mut(&self.number)
+                .unwrap();
             waiting.request.set_deadline(Some(deadline));
         }
     }
@@ -655,7 +777,7 @@ mod tests {
         let mut commands = Vec::new();
         mailbox.take(&mut commands);
         let id = |command: &Command| match command {
-            Command::Call(request, _) => Some(request.service().0),
+            Command::Call(request, _) | Command::Send(request) => Some(request.service().0),
             _ => None,
         };
         commands.iter().filter_map(id).collect()
@@ -668,21 +790,63 @@ mod tests {
     #[test]
     fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
         let mailbox = mailbox();
-        mailbox.want(0, &mut Vec::new());
+        mailbox.want(Wanted::NONE, &mut Vec::new());
         let waiting: Vec<_> = (0..10).map(|id| line_up(&mailbox, id, 0)).collect();
         assert_eq!(taken(&mailbox), []);
-        mailbox.want(3, &mut Vec::new());
+        mailbox.want(Wanted::all(3), &mut Vec::new());
         // What is in the mailbox already counts.
-        mailbox.want(3, &mut Vec::new());
+        mailbox.want(Wanted::all(3), &mut Vec::new());
         assert_eq!(taken(&mailbox), [0, 1, 2]);
         // Nobody passes by those who wait.
         assert!(is_full(&mailbox));
-        mailbox.want(5, &mut Vec::new());
+        mailbox.want(Wanted::all(5), &mut Vec::new());
         assert_eq!(taken(&mailbox), [3, 4, 5, 6, 7]);
-        mailbox.want(5, &mut Vec::new());
+        mailbox.want(Wanted::all(5), &mut Vec::new());
         assert!(!is_full(&mailbox));
         assert_eq!(taken(&mailbox), [8, 9]);
         assert!(waiting.iter().all(|(_, slot)| !slot.is_over()));
+    }
+
+    #[test]
+    fn what_handlers_ask_for_does_not_wait_behind_what_others_do() {
+        let mailbox = mailbox();
+        let wanted = |outer, nested, nested_messages, deep| Wanted {
+            outer,
+            nested,
+            nested_messages,
+            deep,
+        };
+        let request = |id: u32, one_way, depth| {
+            let body = Body::One(Payload::default());
+            let mut request = Request::by_id(ServiceId(id), MethodId(1), one_way, body);
+            request.head_mut().depth = depth;
+            request
+        };
+        mailbox.want(Wanted::NONE, &mut Vec::new());
+        let kinds = [
+            request(0, false, 0),
+            request(1, true, 0),
+            request(2, true, 1),
+            request(3, false, 1),
+            request(4, false, 2),
+            request(5, false, 16),
+        ];
+        let slot = || Arc::new(ReplySlot::default());
+        let places = kinds.map(|request| mailbox.line_up(request, 0, slot()));
+        for (wanted, expected) in [
+            (wanted(0, 0, 0, 9), vec![4, 5]),
+            (wanted(0, 9, 0, 9), vec![3]),
+            (wanted(0, 9, 9, 9), vec![2]),
+            (wanted(9, 9, 9, 9), vec![0, 1]),
+        ] {
+            mailbox.want(wanted, &mut Vec::new());
+            assert_eq!(taken(&mailbox), expected);
+        }
+        drop(places);
+        mailbox.want(wanted(0, 1, 0, 1), &mut Vec::new());
+        let push = |request| mailbox.push_call(request, 0, Command::Call);
+        assert!(push(request(6, false, 2)).is_ok());
+        assert!(matches!(push(request(7, false, 0)), Err(NotTaken::Full(_))));
     }
 
     #[tokio::test]
@@ -692,14 +856,14 @@ mod tests {
         let large = line_up(&mailbox, 1, 11);
         let small = line_up(&mailbox, 2, 10);
         let none = line_up(&mailbox, 3, 1);
-        large.0.leave();
+        large.0.leave(no_room());
         assert_eq!(taken(&mailbox), [2]);
         let reply = |slot| ReplyFuture::promised(slot, Arc::new(Nobody));
         let status = reply(large.1).await.unwrap_err();
         assert!(status.is_safe_to_retry(), "{status}");
         // Whoever was let in has left nothing.
         drop(small.0);
-        mailbox.want(MAX_COMMANDS, &mut Vec::new());
+        mailbox.want(Wanted::ANY, &mut Vec::new());
         drop(none.0);
         assert_eq!(taken(&mailbox), [3]);
         assert!(!small.1.is_over() && !none.1.is_over());
@@ -708,7 +872,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_hears_of_the_end() {
         let mailbox = mailbox();
-        mailbox.want(0, &mut Vec::new());
+        mailbox.want(Wanted::NONE, &mut Vec::new());
         let before = line_up(&mailbox, 1, 0);
         mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
         let after = line_up(&mailbox, 2, 0);
@@ -749,26 +913,29 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
         let mailbox = mailbox();
-        let (now, timeout) = (Instant::now(), Some(Duration::from_secs(1)));
+        let mut config = Config::default();
+        config.default_timeout = Some(Duration::from_secs(1));
+        let (now, timeouts) = (Instant::now(), &DefaultTimeouts::new(&config));
         let call = PlainCall {
             service: ServiceId(1),
             method: MethodId(1),
             message: Payload::default(),
+            is_stream: false,
         };
         let plain = mailbox.push_call(call, 0, Command::PlainCall).unwrap();
-        mailbox.want(0, &mut Vec::new());
+        mailbox.want(Wanted::NONE, &mut Vec::new());
         let (place, lined_up) = line_up(&mailbox, 2, 0);
         place.set_deadline(now + Duration::from_secs(1));
         let mut wakers = Vec::new();
         let next = now + Duration::from_secs(1) + SLACK;
-        assert_eq!(mailbox.look(Some(now), timeout, &mut wakers), Some(next));
+        assert_eq!(mailbox.look(Some(now), timeouts, &mut wakers), Some(next));
         // The backstop knows already when to look.
         let early = now + Duration::from_millis(500);
-        assert_eq!(mailbox.look(Some(early), timeout, &mut wakers), None);
+        assert_eq!(mailbox.look(Some(early), timeouts, &mut wakers), None);
         assert!(!plain.is_over() && !lined_up.is_over());
         // Time that is not real ends nothing.
-        assert_eq!(mailbox.look(None, timeout, &mut wakers), None);
-        assert_eq!(mailbox.look(Some(next), timeout, &mut wakers), None);
+        assert_eq!(mailbox.look(None, timeouts, &mut wakers), None);
+        assert_eq!(mailbox.look(Some(next), timeouts, &mut wakers), None);
         overdue(&mailbox, plain).await;
         overdue(&mailbox, lined_up).await;
         drop(place);
@@ -782,7 +949,8 @@ mod tests {
         let request = Request::by_id(ServiceId(1), MethodId(1), false, body);
         mailbox.push_call(request, 0, Command::Call).unwrap();
         assert!(mailbox.lock().watch.is_asked);
-        mailbox.look(Some(Instant::now()), None, &mut Vec::new());
+        let timeouts = DefaultTimeouts::new(&Config::default());
+        mailbox.look(Some(Instant::now()), &timeouts, &mut Vec::new());
         assert!(!mailbox.lock().watch.is_asked);
     }
 

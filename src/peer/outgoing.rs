@@ -74,6 +74,7 @@ impl Outgoing {
         let code = match reason {
             NotStarted::MessageTooLarge { .. }
             | NotStarted::MetadataTooLarge { .. }
+            | NotStarted::NoSlot { .. }
             | NotStarted::Full(_) => Code::ResourceExhausted,
             _ => Code::Unavailable,
         };
@@ -153,7 +154,7 @@ impl Driver {
         if slot.is_over() {
             return;
         }
-        self.set_deadline(now, &mut request);
+        self.take_default(now, &mut request);
         let (call, requests) = new_call(request);
         let streams = requests.map(|requests| {
             Box::new(Streams {
@@ -168,13 +169,13 @@ impl Driver {
         if slot.is_over() {
             return;
         }
+        let (timeout, deadline_source) = self.shared.default_timeouts.of(call.is_stream);
         let call = NewCall {
             service: call.service,
             method: call.method,
-            deadline: self
-                .shared
-                .default_timeout
-                .map(|timeout| after(now, timeout)),
+            deadline: timeout.map(|timeout| after(now, timeout)),
+            deadline_source,
+            depth: 0,
             metadata: Metadata::new(),
             message: Some(call.message),
             end: true,
@@ -217,7 +218,7 @@ impl Driver {
     }
 
     pub(crate) fn send_one_way(&mut self, now: Instant, mut request: Request) {
-        self.set_deadline(now, &mut request);
+        self.take_default(now, &mut request);
         let (service, method) = (request.service(), request.method());
         let (call, _) = new_call(request);
         if let Err(reason) = self.connection.send_one_way(now, call) {
@@ -233,12 +234,10 @@ impl Driver {
             });
     }
 
-    /// A call without a deadline gets the default, from now on: it has only just been made.
-    fn set_deadline(&self, now: Instant, request: &mut Request) {
-        if request.deadline().is_none() {
-            let timeout = self.shared.default_timeout;
-            request.set_deadline(timeout.map(|timeout| after(now, timeout)));
-        }
+    /// A call that sets no timeout gets the default, from now on: it has only just been made.
+    fn take_default(&self, now: Instant, request: &mut Request) {
+        let defaults = &self.shared.default_timeouts;
+        request.head_mut().take_default(now, defaults);
     }
 
     /// Nobody waits for the answer any more.
@@ -328,6 +327,8 @@ fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
         service,
         method,
         deadline: head.deadline,
+        deadline_source: head.deadline_source,
+        depth: head.depth,
         metadata: std::mem::take(&mut head.metadata),
         end: message.is_some(),
         message,

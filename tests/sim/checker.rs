@@ -6,7 +6,7 @@ mod links;
 
 use crate::{
     checker::{calls::CallRecord, links::LinkRecord},
-    history::{Entry, Event},
+    history::{CallEvent, Entry, Event, Outcome},
     run::Run,
 };
 
@@ -18,6 +18,22 @@ struct Records<'a> {
     calls: Vec<CallRecord>,
     /// By number.
     links: Vec<LinkRecord>,
+}
+
+/// How many calls were refused for want of a slot, and how many so deep ones succeeded.
+pub(crate) fn deep_calls(run: &Run) -> (usize, usize) {
+    let calls = &run.world.plan.calls;
+    let outcomes = run.entries.iter().filter_map(|entry| match entry.event {
+        Event::Call(number, CallEvent::Over(outcome)) => Some((number, outcome)),
+        _ => None,
+    });
+    let deep = outcomes.filter(|(number, _)| calls[*number as usize].depth(calls) >= 2);
+    let deep: Vec<_> = deep.collect();
+    let refused = deep
+        .iter()
+        .filter(|(_, outcome)| expected::is_refusal(*outcome));
+    let succeeded = deep.iter().filter(|(_, outcome)| *outcome == Outcome::Ok);
+    (refused.count(), succeeded.count())
 }
 
 /// All that is wrong with a simulation.

@@ -30,7 +30,10 @@ use std::{
     io::{self, Write as _},
 };
 
-use crate::run::{Run, run};
+use crate::{
+    plan::Plan,
+    run::{Run, run},
+};
 
 #[allow(
     missing_docs,
@@ -49,7 +52,7 @@ const DEFAULT_SEEDS: u64 = 50;
 #[test]
 fn every_call_ends_once_and_right_whatever_happens_to_the_links() {
     if let Some(seed) = setting("WAWO_SEED") {
-        let run = run(seed);
+        let run = run(Plan::new(seed));
         // Not by a macro: what those print is captured unless the test fails.
         let printed = io::stderr().write_all(text(&run).as_bytes());
         printed.expect("standard error takes the history");
@@ -58,20 +61,41 @@ fn every_call_ends_once_and_right_whatever_happens_to_the_links() {
     let first = setting("WAWO_FIRST_SEED").unwrap_or(0);
     let seeds = setting("WAWO_SEEDS").unwrap_or(DEFAULT_SEEDS);
     for seed in first..first + seeds {
-        judge(seed, &run(seed));
+        judge(seed, &run(Plan::new(seed)));
     }
 }
 
 #[test]
 fn a_seed_means_the_same_each_time() {
     for seed in 0..5 {
-        let (first, second) = (run(seed), run(seed));
+        let (first, second) = (run(Plan::new(seed)), run(Plan::new(seed)));
         let (before, after) = (text(&first), text(&second));
         let differing = before.lines().zip(after.lines()).find(|(a, b)| a != b);
         assert_eq!(differing, None, "seed {seed} means different things");
         assert_eq!(first.entries.len(), second.entries.len(), "seed {seed}");
         assert_eq!(first.moved, second.moved, "seed {seed} reads differently");
     }
+}
+
+/// Each is some thousand calls.
+const SEEDS_OF_CIRCLES: u64 = 6;
+
+#[test]
+fn calls_in_circles_end_though_all_slots_are_taken() {
+    let (mut refused, mut succeeded) = (0, 0);
+    for seed in 0..SEEDS_OF_CIRCLES {
+        let run = run(Plan::of_circles(seed));
+        let findings = checker::check(&run);
+        let few = &findings[..findings.len().min(5)];
+        assert!(few.is_empty(), "circles of seed {seed} failed: {few:?}");
+        let deep = checker::deep_calls(&run);
+        refused += deep.0;
+        succeeded += deep.1;
+    }
+    assert!(
+        refused > 0 && succeeded > 0,
+        "{refused} refused, {succeeded} succeeded"
+    );
 }
 
 fn judge(seed: u64, run: &Run) {

@@ -1,6 +1,7 @@
 //! What a seed means: who calls whom and when, what handlers do, and what happens to links.
 
 mod calls;
+mod circles;
 mod faults;
 
 use std::time::Duration;
@@ -89,6 +90,27 @@ impl Plan {
             links,
             calls,
             faults,
+            random,
+        }
+    }
+}
+
+impl Plan {
+    /// What a seed means where both ends have more calls of each other than they take at a time, and
+    /// the handlers of all call back, as deep as they may.
+    pub(crate) fn of_circles(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let clients = random.within(1..=2) as usize;
+        let limits = LimitsPlan {
+            least: true,
+            ..LimitsPlan::new(&mut random, true)
+        };
+        Self {
+            clients,
+            limits,
+            links: LinkStyle::new(&mut random),
+            calls: circles::plan(&mut random.fork(), clients),
+            faults: Vec::new(),
             random,
         }
     }

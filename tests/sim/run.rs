@@ -38,15 +38,15 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// What a driver may take to close its connection.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// Runs what a seed means.
-pub(crate) fn run(seed: u64) -> Run {
+/// Runs a plan.
+pub(crate) fn run(plan: Plan) -> Run {
     // One thread, and a clock that goes on only when nobody has anything to do.
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing from the system");
-    runtime.block_on(simulate(Plan::new(seed)))
+    runtime.block_on(simulate(plan))
 }
 
 async fn simulate(plan: Plan) -> Run {

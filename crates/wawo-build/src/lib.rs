@@ -46,6 +46,8 @@
 //!   rpc Store(JoinRequest) returns (JoinReply) {
 //!     option (wawo.method).blocking = true;
 //!   }
+//!   // Calls that set no timeout have 30 s. Without this they have 10 s, and streams no end.
+//!   rpc Search(JoinRequest) returns (JoinReply) { option (wawo.method).timeout_ms = 30000; }
 //! }
 //!
 //! message JoinRequest { string room = 1; }

@@ -37,6 +37,8 @@ pub(crate) struct Method {
     pub(crate) idempotency: IdempotencyLevel,
     pub(crate) runs_to_completion: bool,
     pub(crate) is_blocking: bool,
+    /// Of calls that set none.
+    pub(crate) timeout_ms: Option<u32>,
     position: String,
 }
 
@@ -139,6 +141,14 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
         let position = at(&[METHOD_OPTIONS, OPTION, 3]);
         return Err(Error::schema(position, problem, remedy));
     }
+    let timeout_ms = set_number(options.as_ref(), "timeout_ms");
+    if timeout_ms == Some(0) {
+        let problem = format!("the timeout of `{}` is zero", descriptor.full_name());
+        let remedy = "no call would be made; use `timeout_ms` from 1 to 4294967295, or leave it out \
+                      and let calls that may last say so by `Call::no_timeout`";
+        let position = at(&[METHOD_OPTIONS, OPTION, 4]);
+        return Err(Error::schema(position, problem, remedy));
+    }
     let shape = match (
         one_way,
         descriptor.is_client_streaming(),
@@ -158,6 +168,7 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
         idempotency: level.unwrap_or(IdempotencyLevel::IdempotencyUnknown),
         runs_to_completion,
         is_blocking: is_set("blocking").unwrap_or(false),
+        timeout_ms,
         position: at(&[]),
     })
 }
@@ -175,8 +186,13 @@ fn option(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option
 }
 
 fn set_id(options: Option<&DynamicMessage>) -> Option<u32> {
-    let options = options.filter(|options| options.has_field_by_name("id"))?;
-    options.get_field_by_name("id")?.as_u32()
+    set_number(options, "id")
+}
+
+/// A number that the schema sets, if it does.
+fn set_number(options: Option<&DynamicMessage>, name: &str) -> Option<u32> {
+    let options = options.filter(|options| options.has_field_by_name(name))?;
+    options.get_field_by_name(name)?.as_u32()
 }
 
 fn check_id(id: u32, position: impl Fn() -> String) -> Result<u32, Error> {

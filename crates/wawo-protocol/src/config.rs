@@ -38,7 +38,8 @@ pub struct Limits {
     pub max_metadata_bytes: u32,
     /// Entries in a metadata block. Default and least 64, at most 65,535.
     pub max_metadata_entries: u32,
-    /// Calls in flight that the other side may have with us; one-way calls do not count.
+    /// Calls in flight that the other side may have with us; one-way calls do not count. It leaves a
+    /// sixteenth of them to calls that its handlers make, and refuses deep ones for which none is left.
     /// Default 1,024, at least 64, at most 2^30.
     pub max_calls: u32,
     /// Message bytes that the other side may send in one direction of a call before we grant
@@ -97,10 +98,13 @@ impl Default for Limits {
 pub struct Config {
     /// What the other side must keep.
     pub limits: Limits,
-    /// The deadline of calls that set none, counted from their start; `None` for no deadline.
-    /// Announced in the hello, so that such calls carry no deadline of their own. Default 10 s, at
-    /// least 1 ms.
+    /// The deadline of calls with one message each way, and of one-way messages, that set none,
+    /// counted from their start; `None` for no deadline. Announced in the hello, so that such calls
+    /// carry no deadline of their own. Default 10 s, at least 1 ms.
     pub default_timeout: Option<Duration>,
+    /// The same for calls of ours with a stream in either direction; `None` for no deadline: keep-alive,
+    /// `stall_timeout` and drain bound a stream then. Default `None`, at least 1 ms.
+    pub stream_timeout: Option<Duration>,
     /// How long the other side may take to send its hello. Default 5 s, at least 1 ms.
     pub handshake_timeout: Duration,
     /// A ping is sent when nothing was received for this long. Default 20 s, at least 1 s.
@@ -113,13 +117,18 @@ pub struct Config {
     /// A peer that takes less than 4 KiB of what waits for it in so long is cut off. Default 10 s,
     /// at least 1 ms.
     pub write_timeout: Duration,
-    /// A call is ended when it has had something to send, and no credit for it, for this long.
-    /// Default 30 s, at least 1 ms.
+    /// A call is ended when it has had something to send, and no credit for it, for this long; so is
+    /// a call without a deadline that the other side has had no slot for. Default 30 s, at least 1 ms.
     pub stall_timeout: Duration,
     /// The longest that a call of the other side may take, whatever its caller says; `None` for
     /// no limit. Default `None`, at least 1 ms. It has nothing to do with `default_timeout`, which is
     /// for calls of this side.
     pub max_timeout: Option<Duration>,
+    /// The same for a call of the other side that is a stream, in place of `max_timeout`, and counted
+    /// from the start of the call too. A call with one request becomes a stream when its reply begins as
+    /// one; until then `max_timeout` holds. `None`: `max_timeout` bounds streams too. Default `None`, at least
+    /// 1 ms.
+    pub max_stream_time: Option<Duration>,
     /// Calls of the other side, among its `max_calls`, that may be streams in either direction;
     /// one more is answered with `ResourceExhausted`, so with 0 there are no streams. Default 256.
     pub max_streams: usize,
@@ -155,8 +164,9 @@ pub struct Config {
     /// layers above. So peers that call each other in a circle stop; with 0, handlers cannot call.
     /// Default 16.
     pub max_call_depth: u32,
-    /// Calls and one-way messages of ours that may wait for the other side's limits; half of them
-    /// before they come to the connection. Default 16,384, at least 2.
+    /// Calls and one-way messages of ours that may wait for the other side's limits: so many calls that
+    /// handlers make, so many others, and so many one-way messages; half of them before they come to
+    /// the connection. Default 16,384, at least 2.
     pub max_waiting_calls: usize,
     /// Who we say that we are, at most 255 bytes of UTF-8. Default empty.
     pub identity: String,
@@ -172,6 +182,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             default_timeout: Some(Duration::from_secs(10)),
+            stream_timeout: None,
             handshake_timeout: Duration::from_secs(5),
             keep_alive_interval: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(10),
@@ -179,6 +190,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             max_timeout: None,
+            max_stream_time: None,
             max_streams: 256,
             max_opening_bytes: 64 * 1024 * 1024,
             max_decoded_bytes: 64 * 1024 * 1024,

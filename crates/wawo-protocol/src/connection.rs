@@ -21,6 +21,7 @@ use bytes::BytesMut;
 
 pub use crate::connection::{
     event::{Called, Ended, Event, NewCall, NotStarted},
+    overdue::DeadlineSource,
     sending::Left,
     starting::StartedCall,
 };
@@ -29,8 +30,12 @@ use crate::{
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
-        incoming::TheirCall, keep_alive::KeepAlive, landing::Landing, outgoing::OurCall,
-        strikes::Strikes, waiting::Waiting,
+        incoming::TheirCall,
+        keep_alive::KeepAlive,
+        landing::Landing,
+        outgoing::OurCall,
+        strikes::Strikes,
+        waiting::{Line, Waiting},
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
@@ -73,6 +78,8 @@ pub struct Connection<T> {
     output: Output,
     events: VecDeque<Event<T>>,
     ours: Table<OurCall<T>>,
+    /// Those of `ours` that no handler makes.
+    outer_calls: usize,
     /// Calls of ours that have no id yet.
     waiting: Waiting<T>,
     theirs: Table<TheirCall>,
@@ -183,6 +190,7 @@ impl<T> Connection<T> {
             output,
             events: VecDeque::new(),
             ours: Table::default(),
+            outer_calls: 0,
             waiting: Waiting::default(),
             theirs: Table::default(),
             their_streams: 0,
@@ -407,6 +415,7 @@ impl<T> Connection<T> {
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
         self.admit_waiting(now);
+        self.refuse_deep();
         Ok(Event::Greeted(hello))
     }
 
@@ -745,24 +754,42 @@ impl<T> Connection<T> {
 
     /// How many calls of ours wait for room under the limits of the other side.
     pub fn calls_waiting(&self) -> usize {
-        self.waiting.calls() + self.waiting.one_way_calls()
+        self.waiting.len()
     }
 
-    /// How many more calls a driver should start for now: fewer the more of them wait for room under
-    /// the limits of the other side.
+    /// How many more calls and one-way messages that no handler makes a driver should start for now:
+    /// fewer the more of them wait for room under the limits of the other side.
     pub fn wanted_calls(&self) -> usize {
-        if self.waiting.message_bytes() >= CONGESTED_BYTES {
+        let (outer, one_way) = (Line::Outer, self.waiting.one_way_calls());
+        let bytes = self.waiting.bytes_in(outer) + self.waiting.one_way_bytes();
+        self.wanted(self.waiting.calls_in(outer).max(one_way), bytes)
+    }
+
+    /// The same for calls that handlers make: no others hold them up. It bounds those of depth 1 only,
+    /// since deeper ones do not wait here.
+    pub fn wanted_nested_calls(&self) -> usize {
+        let nested = Line::Nested;
+        self.wanted(self.waiting.calls_in(nested), self.waiting.bytes_in(nested))
+    }
+
+    /// The same for one-way messages that handlers send: calls do not hold them up.
+    pub fn wanted_nested_messages(&self) -> usize {
+        let waiting = self.waiting.one_way_calls();
+        self.wanted(waiting, self.waiting.one_way_bytes())
+    }
+
+    fn wanted(&self, waiting: usize, bytes: usize) -> usize {
+        if bytes >= CONGESTED_BYTES {
             return 0;
         }
-        let most = self.waiting.calls().max(self.waiting.one_way_calls());
         let half = self.config.max_waiting_calls.div_ceil(2);
-        half.saturating_sub(most)
+        half.saturating_sub(waiting)
     }
 
     /// Whether so much waits for room under the limits of the other side that a driver should
     /// start no more calls for now.
     pub fn is_congested(&self) -> bool {
-        self.wanted_calls() == 0
+        self.wanted_calls() == 0 || self.wanted_nested_calls() == 0
     }
 
     /// Message bytes that fit beside the largest fixed part of a packet.

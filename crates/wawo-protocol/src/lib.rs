@@ -15,7 +15,7 @@
 //! ```
 //! # use std::time::{Duration, Instant};
 //! # use bytes::{Bytes, BytesMut};
-//! # use wawo_protocol::{Config, Connection, Event, MethodId, NewCall, ServiceId, Side, Metadata};
+//! # use wawo_protocol::{Config, Connection, DeadlineSource, Event, MethodId, NewCall, ServiceId, Side, Metadata};
 //! # let now = Instant::now();
 //! let mut caller = Connection::new(Side::Connecting, Config::default(), now)?;
 //! let mut callee = Connection::<()>::new(Side::Accepting, Config::default(), now)?;
@@ -23,6 +23,8 @@
 //!     service: ServiceId(100),
 //!     method: MethodId(1),
 //!     deadline: Some(now + Duration::from_secs(1)),
+//!     deadline_source: DeadlineSource::Call,
+//!     depth: 0,
 //!     metadata: Metadata::new(),
 //!     message: Some(Bytes::from_static(b"ping").into()),
 //!     end: true,
@@ -79,7 +81,9 @@ pub use crate::{
         Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
         MIN_METADATA_BYTES, MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
     },
-    connection::{Called, Connection, Ended, Event, Left, NewCall, NotStarted, StartedCall},
+    connection::{
+        Called, Connection, DeadlineSource, Ended, Event, Left, NewCall, NotStarted, StartedCall,
+    },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, MethodId, ServiceId, Side},

@@ -80,7 +80,7 @@ const LATE: Duration = Duration::from_millis(10);
 
 fn it_ends_by_its_deadline(plan: &CallPlan, call: &CallRecord) -> Option<String> {
     let ((made, _), (over, outcome)) = (call.made?, call.over.first()?);
-    let timeout = plan.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = plan.time()?;
     // Replies that came in time may be read later.
     let reading = plan.read_pause * (plan.replies.len() as u32 + 1);
     let (early, late) = (made + timeout, made + timeout + LATE + reading);
@@ -94,9 +94,6 @@ fn it_ends_by_its_deadline(plan: &CallPlan, call: &CallRecord) -> Option<String>
     let too_early = expired && *over < early && !is_inherited;
     too_early.then(|| format!("expired at {over:?}, before its deadline {early:?}"))
 }
-
-/// Of calls that set none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn its_handler_runs_at_most_once(call: &CallRecord) -> Option<String> {
     let runs = call.begun.len();
@@ -152,7 +149,7 @@ fn its_handler_ends(records: &Records<'_>, plan: &CallPlan, call: &CallRecord) -
     let last = call.done.iter().chain(&call.dropped).max()?;
     if plan.shape == Shape::OneWay {
         // Nobody can cancel it; its own deadline ends it, or that of the handler that made it.
-        let deadline = made + plan.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let deadline = made + plan.time()?;
         let is_heir = matches!(plan.caller, Caller::Handler(_));
         let is_early = call.dropped.iter().any(|at| *at < deadline) && !is_heir;
         return is_early.then(|| "was one-way, and its handler was dropped".to_owned());

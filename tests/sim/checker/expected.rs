@@ -19,10 +19,12 @@ pub(crate) fn unexpected(
     let ((_, link), &(over, outcome)) = (call.made?, call.over.first()?);
     let link = &records.links[link as usize];
     if !link.is_sound_until(over) {
-        return possible_after_fault(plan, outcome);
+        let is_refused = may_be_refused(records, plan) && is_refusal(outcome);
+        return possible_after_fault(plan, outcome).filter(|_| !is_refused);
     }
     let cut_short = may_be_cut_short(records, plan);
-    if !(is_planned(plan, outcome) || cut_short && is_impatience(outcome)) {
+    let is_refused = may_be_refused(records, plan) && is_refusal(outcome);
+    if !(is_planned(plan, outcome) || is_refused || cut_short && is_impatience(outcome)) {
         return Some(format!("met no fault, and ended with {outcome:?}"));
     }
     let must_run = plan.shape == Shape::OneWay && !cut_short && link.is_sound();
@@ -46,6 +48,15 @@ fn may_be_cut_short(records: &Records<'_>, plan: &CallPlan) -> bool {
         Caller::Client { .. } | Caller::Server { .. } => None,
     };
     is_impatient || outer.is_some_and(|outer| may_be_cut_short(records, outer))
+}
+
+/// A call that two calls or more led to does not wait for a slot.
+fn may_be_refused(records: &Records<'_>, plan: &CallPlan) -> bool {
+    plan.depth(&records.run.world.plan.calls) >= 2
+}
+
+pub(crate) fn is_refusal(outcome: Outcome) -> bool {
+    outcome == Outcome::Failed(Code::ResourceExhausted, Delivery::NotSent)
 }
 
 fn is_impatience(outcome: Outcome) -> bool {

@@ -238,11 +238,32 @@ impl Planner<'_> {
             plan.dropped_at = Some(random.within(0..=plan.replies.len() as u64) as usize);
         }
         // Only then does a call that is never answered end while the simulation goes on.
-        if plan.handler.end == End::Never && plan.timeout == Some(AMPLE) {
+        let is_patient = plan.time().is_none_or(|time| time == AMPLE);
+        if plan.handler.end == End::Never && is_patient {
             plan.timeout = Some(times.long(random, 500..=3000));
         }
     }
 }
+
+impl CallPlan {
+    /// How many calls lead to it.
+    pub(crate) fn depth(&self, calls: &[Self]) -> u32 {
+        match self.caller {
+            Caller::Handler(outer) => calls[outer as usize].depth(calls) + 1,
+            Caller::Client { .. } | Caller::Server { .. } => 0,
+        }
+    }
+
+    /// How long the call may take, `None` for as long as it likes.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        let is_stream = self.shape.streams_requests() || self.shape.streams_replies();
+        let default = (!is_stream).then_some(DEFAULT_TIMEOUT);
+        self.timeout.or(default)
+    }
+}
+
+/// Of calls that set none, and are no streams.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shape {
     pub(crate) fn streams_requests(self) -> bool {

@@ -22,6 +22,8 @@ pub(crate) fn statics(service: &View<'_>) -> String {
             true => ".run_to_completion()",
             false => "",
         };
+        let timeout = method.schema.timeout_ms;
+        let timeout = timeout.map_or(String::new(), |millis| format!(".timeout_ms({millis})"));
         let blocking = match method.schema.is_blocking {
             true => ".run_blocking()",
             false => "",
@@ -34,7 +36,7 @@ pub(crate) fn statics(service: &View<'_>) -> String {
         let reply = layout("with_reply", &method.reply_layout);
         statics += &format!(
             "/// `{full_name}/{proto_name}`\n\
-             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{blocking}{request}{reply};\n"
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{timeout}{blocking}{request}{reply};\n"
         );
         table += &format!("&method::{statik}, ");
     }

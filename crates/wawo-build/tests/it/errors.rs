@@ -96,6 +96,16 @@ fn one_way_methods_that_run_to_completion() {
 }
 
 #[test]
+fn timeouts_that_are_zero() {
+    told(
+        "service S {\nrpc A(M) returns (stream M) { option (wawo.method).timeout_ms = 0; }\n}",
+        "test.proto:4:31: the timeout of `a.S.A` is zero; no call would be made; use `timeout_ms` \
+         from 1 to 4294967295, or leave it out and let calls that may last say so by \
+         `Call::no_timeout`",
+    );
+}
+
+#[test]
 fn names_of_which_nothing_is_left() {
     for (rest, name) in [
         ("service S {\nrpc _(M) returns (M);\n}", "a.S._"),
@@ -142,7 +152,7 @@ fn options_that_are_not_there() {
         "service S { rpc A(M) returns (M) { option (wawo.method) = { oneway: true }; } }",
         "test.proto:3:36: invalid value of type 'wawo.MethodOptions' for option '(wawo.method)'; \
          `(wawo.method)` has `uint32 id`, `bool one_way`, `bool run_to_completion`, \
-         `bool blocking`",
+         `uint32 timeout_ms`, `bool blocking`",
     );
     told(
         "service S { option (wawo.servce).id = 3; }",

@@ -112,6 +112,15 @@ fn blocking_is_a_flag_in_the_table_and_nothing_else() {
 }
 
 #[test]
+fn a_timeout_stands_in_the_table_and_nowhere_else() {
+    let [without, with] = with_and_without("option (wawo.method).timeout_ms = 250;");
+    assert!(with.contains("Idempotency::Unknown,).timeout_ms(250);///`a.S/B`"));
+    assert_eq!(with.replace(".timeout_ms(250)", ""), without);
+    let [_, most] = with_and_without("option (wawo.method).timeout_ms = 4294967295;");
+    assert!(most.contains(".timeout_ms(4294967295)"), "{most}");
+}
+
+#[test]
 fn paths_without_a_leading_colon_begin_with_a_crate() {
     let schema = Schema::of(&[
         (

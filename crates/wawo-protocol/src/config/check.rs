@@ -114,10 +114,12 @@ impl Config {
     }
 
     /// Each time with its name and the least that it may be. The first two may be `None`.
-    fn times(&self) -> [(&'static str, Option<Duration>, Duration); 8] {
+    fn times(&self) -> [(&'static str, Option<Duration>, Duration); 10] {
         [
             ("default_timeout", self.default_timeout, MIN_TIME),
+            ("stream_timeout", self.stream_timeout, MIN_TIME),
             ("max_timeout", self.max_timeout, MIN_TIME),
+            ("max_stream_time", self.max_stream_time, MIN_TIME),
             ("handshake_timeout", Some(self.handshake_timeout), MIN_TIME),
             (
                 "keep_alive_interval",
@@ -323,8 +325,8 @@ impl ConfigError {
 /// How to switch off the settings that can be.
 fn or_none(name: &str) -> &'static str {
     match name {
-        "default_timeout" => ", or None for calls without a deadline",
-        "max_timeout" => ", or None for no limit",
+        "default_timeout" | "stream_timeout" => ", or None for calls without a deadline",
+        "max_timeout" | "max_stream_time" => ", or None for no limit",
         _ => "",
     }
 }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     code::Code,
+    connection::{DeadlineSource, outgoing::CallTerms},
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
@@ -26,6 +27,11 @@ pub struct NewCall {
     pub method: MethodId,
     /// When the call fails if it has not ended; `None` for never.
     pub deadline: Option<Instant>,
+    /// The setting that the deadline is from.
+    pub deadline_source: DeadlineSource,
+    /// How many calls led to it, each made by the handler of the one before. One of depth 2 or more
+    /// does not wait for a slot, and calls of depth 0 leave some slots to the others.
+    pub depth: u32,
     /// Metadata of the call.
     pub metadata: Metadata,
     /// The first message.
@@ -37,6 +43,15 @@ pub struct NewCall {
 }
 
 impl NewCall {
+    pub(crate) fn terms(&self) -> CallTerms {
+        CallTerms {
+            deadline: self.deadline,
+            deadline_source: self.deadline_source,
+            streams_requests: !self.end,
+            is_outer: self.depth == 0 && !self.one_way,
+        }
+    }
+
     /// The length of the first message.
     pub(crate) fn message_len(&self) -> usize {
         self.message.as_ref().map_or(0, Payload::len)
@@ -95,7 +110,7 @@ pub struct Called {
     pub service: ServiceId,
     /// Its method.
     pub method: MethodId,
-    /// When it is over if it has not been answered.
+    /// When it is over if it has not been answered; for a stream of requests, if it has not ended.
     pub deadline: Option<Instant>,
     /// Metadata of the call.
     pub metadata: Metadata,
@@ -144,6 +159,17 @@ pub enum NotStarted {
     /// The other side takes no more calls.
     #[error("the peer is draining and takes no more calls")]
     Draining,
+    /// All slots are taken, perhaps by calls that wait for this one.
+    #[error(
+        "all {max_calls} calls that the peer takes at a time (its max_calls) are in flight, and a call \
+         that {depth} calls led to may not wait for one of them to end: that one might wait for it"
+    )]
+    NoSlot {
+        /// How many calls the other side takes at a time.
+        max_calls: u32,
+        /// How many calls led to this one.
+        depth: u32,
+    },
     /// Too many calls wait already.
     #[error("{0} calls wait already for the limits of the peer (max_waiting_calls)")]
     Full(usize),

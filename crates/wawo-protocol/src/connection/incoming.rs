@@ -10,25 +10,28 @@
 //! direction: it stops sending when it hears of it. While the other side does not read what we
 //! write, ends wait with their calls, which so keep their slots.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::{
     call::{MESSAGE_COST_BYTES, MessageLimits, Received, Receiving, Sending, add_credit, cost},
     code::Code,
-    connection::{Called, Connection, Event, overdue::Overdue, starting::metadata_bytes},
+    connection::{
+        Called, Connection, Event,
+        overdue::{Overdue, TheirDeadline},
+        starting::metadata_bytes,
+    },
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
     packet::{Call, Chunk, End},
-    time::after,
 };
 
 /// A call of theirs.
 #[derive(Debug)]
 pub(crate) struct TheirCall {
-    deadline: Option<Instant>,
+    deadline: TheirDeadline,
     /// What to tell the driver once the first message is whole.
     opening: Option<Box<Called>>,
     /// A one-way message in chunks.
@@ -74,30 +77,30 @@ impl<T> Connection<T> {
             }
             _ => 0,
         };
+        let deadline = self.deadline_of(now, call.timeout_ms);
         if self.draining_here {
             // Its sender counts calls, so it knows from our drain packet that this one is
             // refused. The slot counts as used.
             self.request_granted.free(cost);
             if let Some(id) = call.call.filter(|id| id.index() == self.theirs.slots()) {
                 self.theirs
-                    .insert_at(id.index(), TheirCall::new(None, false, true));
+                    .insert_at(id.index(), TheirCall::new(deadline, false, true));
                 self.theirs.remove_at(id.index());
             }
             return Ok(None);
         }
         self.calls_accepted += 1;
-        let deadline = self.deadline_of(now, call.timeout_ms);
         let called = Called {
             call: call.call.filter(|_| !call.one_way),
             service: call.service,
             method: call.method,
-            deadline,
+            deadline: deadline.at,
             metadata: call.metadata,
             message: None,
             end: false,
             cost,
         };
-        self.open_theirs(call.call, called, call.chunk)
+        self.open_theirs(call.call, called, call.chunk, deadline)
     }
 
     /// Begins a call with what came in its first packet.
@@ -106,9 +109,9 @@ impl<T> Connection<T> {
         id: Option<CallId>,
         called: Called,
         chunk: Option<Chunk>,
+        deadline: TheirDeadline,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let one_way = called.call.is_none();
-        let deadline = called.deadline;
         let finished = chunk.as_ref().is_some_and(|chunk| chunk.end);
         let Some(id) = id else {
             // A whole one-way message.
@@ -119,7 +122,7 @@ impl<T> Connection<T> {
             })));
         };
         if !one_way {
-            self.watch_deadline(deadline);
+            self.watch_deadline(deadline.at);
         }
         let index = id.index();
         let call = TheirCall {
@@ -131,7 +134,10 @@ impl<T> Connection<T> {
             return Ok(None);
         }
         match chunk {
-            None => Ok(self.admit_stream(id).then_some(Event::Called(called))),
+            None => {
+                let admitted = self.admit_stream(id);
+                Ok(admitted.then(|| self.called_by_stream(id, called)))
+            }
             Some(chunk) if finished && self.is_plain(&chunk) => Ok(Some(Event::Called(Called {
                 message: Some(chunk.bytes),
                 end: true,
@@ -191,6 +197,10 @@ impl<T> Connection<T> {
         if self.their_streams < max {
             theirs.is_stream = true;
             self.their_streams += 1;
+            let default = self.peer_default_timeout;
+            theirs.deadline = theirs.deadline.of_stream(default, &self.config);
+            let deadline = theirs.deadline.at;
+            self.watch_deadline(deadline);
             return true;
         }
         let text = format!("{max} streams are open already (max_streams)");
@@ -250,14 +260,18 @@ impl<T> Connection<T> {
         self.request_granted.free(cost);
     }
 
-    pub(crate) fn deadline_of(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
-        let timeout = match timeout_ms {
-            Some(0) => None,
-            Some(millis) => Some(Duration::from_millis(millis.into())),
-            None => self.peer_default_timeout,
-        };
-        let timeout = [timeout, self.config.max_timeout].into_iter().flatten();
-        timeout.min().map(|timeout| after(now, timeout))
+    pub(crate) fn deadline_of(&self, now: Instant, timeout_ms: Option<u32>) -> TheirDeadline {
+        TheirDeadline::new(now, timeout_ms, self.peer_default_timeout, &self.config)
+    }
+
+    /// When a call of theirs ends if its reply is a stream: perhaps another time than
+    /// [`Called::deadline`], if [`Config::max_stream_time`](crate::Config::max_stream_time) is set.
+    /// `None` if it then has no deadline, or if it is over.
+    pub fn stream_deadline(&self, call: CallId) -> Option<Instant> {
+        let deadline = self.theirs.get(call.index())?.deadline;
+        deadline
+            .of_stream(self.peer_default_timeout, &self.config)
+            .at
     }
 
     pub(crate) fn handle_their_message(
@@ -357,13 +371,18 @@ impl<T> Connection<T> {
     ) -> Option<Event<T>> {
         match opening {
             Some(called) => {
-                let admitted = end || self.admit_stream(id);
-                let message = Some(message);
-                admitted.then_some(Event::Called(Called {
-                    message,
+                let called = Called {
+                    message: Some(message),
                     end,
                     ..*called
-                }))
+                };
+                match end {
+                    true => Some(Event::Called(called)),
+                    false => {
+                        let admitted = self.admit_stream(id);
+                        admitted.then(|| self.called_by_stream(id, called))
+                    }
+                }
             }
             None => {
                 if end {
@@ -372,6 +391,14 @@ impl<T> Connection<T> {
                 Some(Event::Message { call: id, message })
             }
         }
+    }
+
+    /// A call whose requests are a stream, which may have another deadline than others.
+    fn called_by_stream(&self, id: CallId, called: Called) -> Event<T> {
+        Event::Called(Called {
+            deadline: self.stream_deadline(id),
+            ..called
+        })
     }
 
     /// The caller has no more requests.
@@ -529,16 +556,21 @@ impl<T> Connection<T> {
         let mut due = Vec::new();
         let (other, stall_timeout) = (self.side.other(), self.config.stall_timeout);
         for (index, theirs) in self.theirs.iter_mut().filter(|(_, call)| !call.one_way) {
-            match Overdue::when(theirs.deadline, theirs.sending.as_deref(), stall_timeout) {
+            match Overdue::when(theirs.deadline.at, theirs.sending.as_deref(), stall_timeout) {
                 Some((at, why)) if at <= now => {
-                    due.push((CallId::new(other, index), theirs.concerns_driver(), why));
+                    let (deadline, is_stream) = (theirs.deadline, theirs.is_stream);
+                    let default = self.peer_default_timeout;
+                    let text = why.text(|| deadline.text(is_stream, default, &self.config));
+                    let end = Self::end_packet(CallId::new(other, index), why.code(), text);
+                    due.push((end, theirs.concerns_driver()));
                 }
                 Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
                 None => {}
             }
         }
-        for (id, told, why) in due {
-            self.abort(Self::end_packet(id, why.code(), why.text()));
+        for (end, told) in due {
+            let id = end.call;
+            self.abort(end);
             self.events.extend(told.then_some(Event::Expired(id)));
         }
         next
@@ -546,7 +578,7 @@ impl<T> Connection<T> {
 }
 
 impl TheirCall {
-    fn new(deadline: Option<Instant>, one_way: bool, finished: bool) -> Self {
+    fn new(deadline: TheirDeadline, one_way: bool, finished: bool) -> Self {
         Self {
             deadline,
             opening: None,
@@ -566,7 +598,7 @@ impl TheirCall {
     }
 
     /// A call that came in one packet, with a message of so many bytes.
-    pub(crate) fn plain(deadline: Option<Instant>, message_bytes: u64, credit: u32) -> Self {
+    pub(crate) fn plain(deadline: TheirDeadline, message_bytes: u64, credit: u32) -> Self {
         Self {
             opening_bytes: message_bytes,
             first_unread: cost(message_bytes as usize),

@@ -20,7 +20,8 @@ use bytes::Bytes;
 use crate::{
     call::{MessageLimits, Next, Received, Receiving, Sending, cost},
     code::Code,
-    connection::{Connection, Ended, Event, NotStarted, overdue::Overdue},
+    config::Config,
+    connection::{Connection, DeadlineSource, Ended, Event, NotStarted, overdue::Overdue},
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
@@ -33,7 +34,9 @@ use crate::{
 pub(crate) struct OurCall<T> {
     /// `None` once the call was given up: only the other side's end is awaited.
     pub(crate) token: Option<T>,
-    deadline: Option<Instant>,
+    terms: CallTerms,
+    /// When it was sent.
+    began: Instant,
     /// Where the call began in all that this connection has sent.
     position: u64,
     /// How many calls were sent before it, and itself.
@@ -53,18 +56,31 @@ pub(crate) struct OurCall<T> {
     pub(crate) receiving: Option<Box<Receiving>>,
 }
 
+/// What holds for a call of ours from its start to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallTerms {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline_source: DeadlineSource,
+    /// More than one request may go out.
+    pub(crate) streams_requests: bool,
+    /// No handler makes it, and somebody waits for it.
+    pub(crate) is_outer: bool,
+}
+
 impl<T> Connection<T> {
     /// A slot for a call that is the next in the output. Without a token it is one-way.
     pub(crate) fn take_id(
         &mut self,
         token: Option<T>,
-        deadline: Option<Instant>,
+        terms: CallTerms,
         sending: Option<Box<Sending>>,
     ) -> CallId {
         let one_way = token.is_none();
+        self.outer_calls += usize::from(terms.is_outer);
         let index = self.ours.insert(OurCall {
             token,
-            deadline,
+            terms,
+            began: self.now,
             position: self.output.position(),
             ordinal: self.calls_sent,
             one_way,
@@ -308,6 +324,7 @@ impl<T> Connection<T> {
 
     fn take_ours(&mut self, id: CallId) -> Option<OurCall<T>> {
         let ours = self.ours.remove(id.index())?;
+        self.outer_calls -= usize::from(ours.terms.is_outer);
         self.reply_granted.free(ours.held);
         if ours.sending.as_ref().is_some_and(|sending| sending.in_line) {
             self.leave_line(id);
@@ -341,17 +358,20 @@ impl<T> Connection<T> {
             .iter_mut()
             .filter(|(_, call)| call.token.is_some())
         {
-            match Overdue::when(ours.deadline, ours.sending.as_deref(), stall_timeout) {
-                Some((at, why)) if at <= now => due.push((CallId::new(self.side, index), why)),
+            match Overdue::when(ours.terms.deadline, ours.sending.as_deref(), stall_timeout) {
+                Some((at, why)) if at <= now => {
+                    let text = why.text(|| ours.deadline_text(&self.config));
+                    due.push((CallId::new(self.side, index), why.code(), text));
+                }
                 Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
                 None => {}
             }
         }
-        for (id, why) in due {
+        for (id, code, text) in due {
             let token = self.cancel(id);
             // It is in the output at least, and will be written.
-            self.events
-                .extend(token.map(|token| gave_up(token, Some(id), true, why)));
+            let ended = token.map(|token| Ended::here(token, Some(id), code, text, true));
+            self.events.extend(ended.map(Event::Ended));
         }
         next
     }
@@ -436,6 +456,15 @@ impl<T> Connection<T> {
 }
 
 impl<T> OurCall<T> {
+    /// How it has passed its deadline, in words.
+    fn deadline_text(&self, config: &Config) -> String {
+        let is_sending = self.terms.streams_requests && self.sending.is_some();
+        let is_under_way = self.replied || is_sending;
+        let deadline = self.terms.deadline.filter(|_| is_under_way);
+        let under_way = deadline.map(|at| at.saturating_duration_since(self.began));
+        self.terms.deadline_source.passed(under_way, config)
+    }
+
     /// Whether somebody waits for its reply, nothing of which has come, and all is sent.
     pub(crate) fn expects_plain(&self) -> bool {
         self.token.is_some() && !self.replied && self.receiving.is_none() && self.sending.is_none()
@@ -452,7 +481,13 @@ impl<T> OurCall<T> {
 
 impl<T> Ended<T> {
     /// A call that ends by our own doing.
-    fn here(token: T, call: Option<CallId>, code: Code, text: String, sent: bool) -> Self {
+    pub(crate) fn here(
+        token: T,
+        call: Option<CallId>,
+        code: Code,
+        text: String,
+        sent: bool,
+    ) -> Self {
         Self {
             token,
             call,
@@ -466,17 +501,6 @@ impl<T> Ended<T> {
             refused: false,
         }
     }
-}
-
-pub(crate) fn gave_up<T>(token: T, call: Option<CallId>, sent: bool, why: Overdue) -> Event<T> {
-    let text = match (why, sent) {
-        (Overdue::Deadline, true) => "no reply before the deadline".to_owned(),
-        (Overdue::Deadline, false) => {
-            "the deadline passed before the call could be sent".to_owned()
-        }
-        (Overdue::Stalled(_), _) => why.text(),
-    };
-    Event::Ended(Ended::here(token, call, why.code(), text, sent))
 }
 
 fn find<'a, T>(

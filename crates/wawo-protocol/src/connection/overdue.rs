@@ -2,7 +2,136 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{call::Sending, code::Code, time::after};
+use crate::{call::Sending, code::Code, config::Config, hello::timeout_from_wire, time::after};
+
+/// The setting that gave a call of ours its deadline: the status of a call that has passed it names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadlineSource {
+    /// [`Config::default_timeout`].
+    #[default]
+    DefaultTimeout,
+    /// [`Config::stream_timeout`].
+    StreamTimeout,
+    /// A timeout that was set for this call.
+    Call,
+    /// The schema of the method.
+    Method,
+    /// The deadline of the handler that makes the call.
+    Handler,
+}
+
+impl DeadlineSource {
+    /// In words, how a call has passed a deadline from this setting: after how long, if it was a
+    /// stream that was under way.
+    pub fn passed(self, under_way: Option<Duration>, config: &Config) -> String {
+        deadline_text(under_way, &self.describe(config))
+    }
+
+    /// The setting, with its value where the configuration has it.
+    pub(crate) fn describe(self, config: &Config) -> String {
+        match self {
+            Self::DefaultTimeout => with_value("default_timeout", config.default_timeout),
+            Self::StreamTimeout => with_value("stream_timeout", config.stream_timeout),
+            Self::Call => "timeout of the call".to_owned(),
+            Self::Method => "option (wawo.method).timeout_ms".to_owned(),
+            Self::Handler => "deadline of the handler that made the call".to_owned(),
+        }
+    }
+}
+
+/// When a call of theirs ends, if it has not ended before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TheirDeadline {
+    began: Instant,
+    pub(crate) at: Option<Instant>,
+    /// The timeout that came with it.
+    timeout_ms: Option<u32>,
+}
+
+impl TheirDeadline {
+    /// What a call has that begins now, as long as nothing shows that it is a stream. `default` is the
+    /// timeout that its caller announced.
+    pub(crate) fn new(
+        now: Instant,
+        timeout_ms: Option<u32>,
+        default: Option<Duration>,
+        config: &Config,
+    ) -> Self {
+        let timeout = earlier(asked(timeout_ms, default), config.max_timeout);
+        Self {
+            began: now,
+            at: timeout.map(|timeout| after(now, timeout)),
+            timeout_ms,
+        }
+    }
+
+    /// What it has as a stream.
+    pub(crate) fn of_stream(self, default: Option<Duration>, config: &Config) -> Self {
+        let Some(max) = config.max_stream_time else {
+            return self;
+        };
+        let timeout = earlier(asked(self.timeout_ms, default), Some(max));
+        let at = timeout.map(|timeout| after(self.began, timeout));
+        Self { at, ..self }
+    }
+
+    /// What a caller is told when the deadline of its call has passed at its callee.
+    pub(crate) fn text(
+        &self,
+        is_stream: bool,
+        default: Option<Duration>,
+        config: &Config,
+    ) -> String {
+        let at = self.at.filter(|_| is_stream);
+        let under_way = at.map(|at| at.saturating_duration_since(self.began));
+        deadline_text(under_way, &self.describe(is_stream, default, config))
+    }
+
+    /// The setting that gave it.
+    fn describe(&self, is_stream: bool, default: Option<Duration>, config: &Config) -> String {
+        let (name, max) = match config.max_stream_time {
+            Some(max) if is_stream => ("max_stream_time of the callee", Some(max)),
+            _ => ("max_timeout of the callee", config.max_timeout),
+        };
+        if max.is_some_and(|max| self.at == Some(after(self.began, max))) {
+            return with_value(name, max);
+        }
+        match self.timeout_ms {
+            None => with_value("default_timeout of the caller", default),
+            Some(_) => "timeout of the call".to_owned(),
+        }
+    }
+}
+
+/// The time that a caller asks for.
+fn asked(timeout_ms: Option<u32>, default: Option<Duration>) -> Option<Duration> {
+    timeout_ms.map_or(default, timeout_from_wire)
+}
+
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn with_value(name: &str, value: Option<Duration>) -> String {
+    match value {
+        Some(value) => format!("{name}, {value:?}"),
+        None => name.to_owned(),
+    }
+}
+
+/// How a call has passed its deadline; for a stream, after how long under way.
+fn deadline_text(under_way: Option<Duration>, setting: &str) -> String {
+    match under_way {
+        Some(time) => {
+            format!("the stream was under way for {time:.1?} when its deadline passed ({setting})")
+        }
+        None => format!("the deadline passed before the call was answered ({setting})"),
+    }
+}
 
 /// Why a call is ended by this side.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +164,10 @@ impl Overdue {
         }
     }
 
-    /// What the other side hears; for a deadline, what a caller hears of its callee.
-    pub(crate) fn text(self) -> String {
+    /// In words; `deadline` says how a deadline was passed.
+    pub(crate) fn text(self, deadline: impl FnOnce() -> String) -> String {
         match self {
-            Self::Deadline => "the deadline passed before the call was answered".to_owned(),
+            Self::Deadline => deadline(),
             Self::Stalled(timeout) => {
                 format!("the peer gave no credit for the call within {timeout:?} (stall_timeout)")
             }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     call::cost,
-    connection::{Called, Connection, Phase, incoming::TheirCall},
+    connection::{Called, Connection, Phase, incoming::TheirCall, overdue::TheirDeadline},
     id::CallId,
     packet::{self, HEAD_BYTES, PlainCall},
 };
@@ -41,7 +41,7 @@ impl<T> Connection<T> {
             call: plain.call,
             service: plain.service,
             method: plain.method,
-            deadline,
+            deadline: deadline.at,
             metadata: Default::default(),
             message: Some(message),
             end: true,
@@ -108,12 +108,7 @@ impl<T> Connection<T> {
         Some(cost)
     }
 
-    fn open_plain(
-        &mut self,
-        id: CallId,
-        plain: &PlainCall,
-        deadline: Option<Instant>,
-    ) -> Option<()> {
+    fn open_plain(&mut self, id: CallId, plain: &PlainCall, deadline: TheirDeadline) -> Option<()> {
         let (limits, bytes) = (&self.config.limits, plain.message_len() as u64);
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
         let opening = self.opening_bytes + bytes;
@@ -121,7 +116,7 @@ impl<T> Connection<T> {
         if !is_in_bounds || self.has_many_replies() || self.check_new_id(id).is_err() {
             return None;
         }
-        self.watch_deadline(deadline);
+        self.watch_deadline(deadline.at);
         self.opening_bytes = opening;
         let call = TheirCall::plain(deadline, bytes, self.peer.initial_credit_bytes);
         self.theirs.insert_at(id.index(), call);

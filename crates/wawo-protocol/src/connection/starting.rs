@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use crate::{
     call::{Sending, cost},
+    code::Code,
     config::Limits,
     connection::{
-        Connection, DEADLINE_STEP, Event, NewCall, NotStarted, Phase, outgoing::gave_up,
-        overdue::Overdue, waiting::OneWay,
+        Connection, DEADLINE_STEP, DeadlineSource, Ended, Event, NewCall, NotStarted, Phase,
+        outgoing::CallTerms,
+        waiting::{Line, MAX_WAITING_DEPTH, OneWay},
     },
     hello,
     id::{CallId, MethodId, ServiceId},
@@ -40,15 +42,29 @@ impl<T> Connection<T> {
         token: T,
     ) -> Result<StartedCall, (T, NotStarted)> {
         self.now = now;
-        if let Err(reason) = self.check_new(&call, self.waiting.calls()) {
+        let waiting = self.waiting.calls_in(Line::of(call.depth));
+        if let Err(reason) = self.check_new(&call, waiting) {
             return Err((token, reason));
         }
-        self.watch_deadline(call.deadline);
-        if self.waiting.calls() == 0 && self.has_room_for(&call) {
+        if waiting == 0 && self.has_room_for(&call) {
+            self.watch_deadline(call.deadline);
             return Ok(StartedCall::Sent(self.send_call(now, call, token)));
         }
-        self.waiting.push(call, token);
+        // Before the hello it does not wait for other calls.
+        if call.depth > MAX_WAITING_DEPTH && self.phase == Phase::Open {
+            return Err((token, self.no_slot(&call)));
+        }
+        let stall_timeout = self.config.stall_timeout;
+        let ends = self.waiting.push(now, call, token, stall_timeout);
+        self.watch_deadline(Some(ends));
         Ok(StartedCall::Waiting)
+    }
+
+    fn no_slot(&self, call: &NewCall) -> NotStarted {
+        NotStarted::NoSlot {
+            max_calls: self.peer.max_calls,
+            depth: call.depth,
+        }
     }
 
     /// Sends a one-way message, or lets it wait for credit. Nothing tells whether it arrives.
@@ -94,6 +110,8 @@ impl<T> Connection<T> {
                 service,
                 method,
                 deadline,
+                deadline_source: DeadlineSource::DefaultTimeout,
+                depth: 0,
                 metadata: Metadata::new(),
                 message: Some(message.into()),
                 end: true,
@@ -163,15 +181,23 @@ impl<T> Connection<T> {
             let room = self.chunk_room(metadata_bytes(&call.metadata));
             return self.note_budget() > 0 && (slot || length <= room);
         }
-        slot
+        slot && (call.depth > 0 || self.outer_calls < self.outer_slots())
+    }
+
+    /// How many calls that no handler makes may be in flight. They leave some slots to the calls of
+    /// handlers: these may be what they wait for, on whatever way around.
+    fn outer_slots(&self) -> usize {
+        let max = self.peer.max_calls as usize;
+        max - max / NESTED_SHARE
     }
 
     fn send_call(&mut self, now: Instant, call: NewCall, token: T) -> CallId {
         self.calls_sent += 1;
         let room = self.chunk_room(metadata_bytes(&call.metadata));
         let credit = self.peer.initial_credit_bytes;
+        let terms = call.terms();
         let (first, sending) = Sending::open(call.message, call.end, credit, room);
-        let id = self.take_id(Some(token), call.deadline, sending);
+        let id = self.take_id(Some(token), terms, sending);
         let head = CallHead {
             call: Some(id),
             service: call.service,
@@ -186,6 +212,7 @@ impl<T> Connection<T> {
 
     fn send_one_way_now(&mut self, now: Instant, call: NewCall) {
         self.calls_sent += 1;
+        let terms = call.terms();
         let bytes = call.message.unwrap_or_default();
         let metadata = metadata_bytes(&call.metadata);
         self.request_spending.spend(cost(bytes.len() + metadata));
@@ -197,10 +224,15 @@ impl<T> Connection<T> {
             timeout_ms: self.timeout_on_wire(now, call.deadline),
             one_way: true,
         };
+        // It leaves as a whole, or not at all.
+        let terms = CallTerms {
+            deadline: None,
+            ..terms
+        };
         // It has paid as a whole, and needs no credit of its call.
         let (first, sending) = Sending::open(Some(bytes), true, u32::MAX, room);
         if sending.is_some() {
-            let id = self.take_id(None, None, sending);
+            let id = self.take_id(None, terms, sending);
             head.call = Some(id);
         }
         put_call(&mut self.output, head, &call.metadata, first);
@@ -234,21 +266,26 @@ impl<T> Connection<T> {
         if self.phase != Phase::Open {
             return;
         }
-        while self
-            .waiting
-            .first()
-            .is_some_and(|call| self.may_leave(call))
-        {
-            let Some((call, token)) = self.waiting.pop() else {
-                break;
-            };
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while let Some((call, token)) = waiting.pop_if(|call| self.may_leave(call)) {
             let event = match check_sizes(&call, &self.peer) {
                 Ok(()) => Event::Started(self.send_call(now, call, token)),
                 Err(reason) => Event::Refused(token, reason),
             };
             self.events.push_back(event);
         }
+        self.waiting = waiting;
         self.admit_one_way(now);
+    }
+
+    /// Refuses the calls that waited for the hello, and may not wait for a slot.
+    pub(crate) fn refuse_deep(&mut self) {
+        let (events, max_calls) = (&mut self.events, self.peer.max_calls);
+        self.waiting.take_deep(|waiting| {
+            let depth = waiting.call.depth;
+            let reason = NotStarted::NoSlot { max_calls, depth };
+            events.push_back(Event::Refused(waiting.token, reason));
+        });
     }
 
     fn admit_one_way(&mut self, now: Instant) {
@@ -282,14 +319,34 @@ impl<T> Connection<T> {
         self.waiting.forget(is);
     }
 
-    /// Ends what is due; returns the earliest deadline that is left.
+    /// Ends what is due; returns the earliest time that is left.
     pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
-        let events = &mut self.events;
-        self.waiting.expire(now, |token| {
-            events.push_back(gave_up(token, None, false, Overdue::Deadline));
+        let (events, config) = (&mut self.events, &self.config);
+        let (stall_timeout, max_calls) = (config.stall_timeout, self.peer.max_calls);
+        self.waiting.expire(now, stall_timeout, |waiting| {
+            let (code, text) = match waiting.call.deadline {
+                Some(_) => {
+                    let setting = waiting.call.deadline_source.describe(config);
+                    let text = "the deadline passed before the call could be sent";
+                    (Code::DeadlineExceeded, format!("{text} ({setting})"))
+                }
+                None => {
+                    let text = format!(
+                        "the peer, which takes {max_calls} calls at a time (its max_calls), had no \
+                         room for the call within {stall_timeout:?} (stall_timeout)"
+                    );
+                    (Code::ResourceExhausted, text)
+                }
+            };
+            let ended = Ended::here(waiting.token, None, code, text, false);
+            events.push_back(Event::Ended(ended));
         })
     }
 }
+
+/// One slot in so many is left to the calls that handlers make: as few as hold up other calls little,
+/// and at least 4 of the 64 that every side takes.
+const NESTED_SHARE: usize = 16;
 
 /// The length of the metadata block of a packet, which has none if there is no metadata.
 pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {

@@ -1,20 +1,96 @@
 //! Calls of ours that wait for room under the limits of the other side.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use crate::{connection::NewCall, packet::Notes};
+use crate::{connection::NewCall, packet::Notes, time::after};
+
+/// The greatest depth of a call that may wait for a slot. A deeper one may be what the calls in the
+/// slots wait for, so it is refused.
+pub(crate) const MAX_WAITING_DEPTH: u32 = 1;
 
 /// Calls without an id yet, in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Waiting<T> {
-    /// Calls that wait for a slot, or for the hello to tell the limits.
-    calls: VecDeque<(NewCall, T)>,
+    /// Calls that wait for a slot, or for the hello to tell the limits, by their [`Line`].
+    lines: [CallLine<T>; 2],
+    /// How many calls wait, and one-way calls.
+    len: usize,
+    /// How many calls have ever waited.
+    lined_up: u64,
     /// Those that wait for credit; apart, so that they hold up no call.
     one_way: VecDeque<OneWay>,
     /// How many one-way calls those are.
     one_way_calls: usize,
-    /// Message bytes in both.
+    /// Their message bytes.
+    one_way_bytes: usize,
+}
+
+/// Where a call waits: no call of a handler waits behind those that it may have to end first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Calls that no handler makes.
+    Outer,
+    /// Calls that a handler makes.
+    Nested,
+}
+
+impl Line {
+    pub(crate) fn of(depth: u32) -> Self {
+        match depth {
+            0 => Self::Outer,
+            _ => Self::Nested,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct CallLine<T> {
+    calls: VecDeque<WaitingCall<T>>,
     message_bytes: usize,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+pub(crate) struct WaitingCall<T> {
+    pub(crate) call: NewCall,
+    pub(crate) token: T,
+    /// Its place among all that have ever waited.
+    number: u64,
+    since: Instant,
+}
+
+impl<T> WaitingCall<T> {
+    /// When it has waited too long: at its deadline, or, if it has none, after `stall_timeout`.
+    fn ends(&self, stall_timeout: Duration) -> Instant {
+        let deadline = self.call.deadline;
+        deadline.unwrap_or_else(|| after(self.since, stall_timeout))
+    }
+}
+
+impl<T> CallLine<T> {
+    /// Takes out the calls that `is_out` tells.
+    fn take_if(
+        &mut self,
+        mut is_out: impl FnMut(&WaitingCall<T>) -> bool,
+        mut out: impl FnMut(WaitingCall<T>),
+    ) {
+        // Most often there are none, and looking is cheaper than moving.
+        if !self.calls.iter().any(&mut is_out) {
+            return;
+        }
+        for waiting in std::mem::take(&mut self.calls) {
+            match is_out(&waiting) {
+                true => {
+                    self.message_bytes -= waiting.call.message_len();
+                    out(waiting);
+                }
+                false => self.calls.push_back(waiting),
+            }
+        }
+    }
 }
 
 /// One-way calls that wait together.
@@ -49,21 +125,37 @@ impl OneWay {
     }
 }
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for CallLine<T> {
     fn default() -> Self {
         Self {
             calls: VecDeque::new(),
-            one_way: VecDeque::new(),
-            one_way_calls: 0,
             message_bytes: 0,
         }
     }
 }
 
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self {
+            lines: Default::default(),
+            len: 0,
+            lined_up: 0,
+            one_way: VecDeque::new(),
+            one_way_calls: 0,
+            one_way_bytes: 0,
+        }
+    }
+}
+
 impl<T> Waiting<T> {
-    /// How many calls wait that somebody wants to hear of.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls.len()
+    /// How many calls and one-way calls wait.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many calls wait in this line that somebody wants to hear of.
+    pub(crate) fn calls_in(&self, line: Line) -> usize {
+        self.lines[line as usize].calls.len()
     }
 
     /// How many one-way calls wait.
@@ -71,36 +163,62 @@ impl<T> Waiting<T> {
         self.one_way_calls
     }
 
-    /// The message bytes of all.
-    pub(crate) fn message_bytes(&self) -> usize {
-        self.message_bytes
+    /// The message bytes of the calls in a line.
+    pub(crate) fn bytes_in(&self, line: Line) -> usize {
+        self.lines[line as usize].message_bytes
     }
 
-    pub(crate) fn push(&mut self, call: NewCall, token: T) {
-        self.message_bytes += call.message_len();
-        self.calls.push_back((call, token));
+    /// The message bytes of one-way calls.
+    pub(crate) fn one_way_bytes(&self) -> usize {
+        self.one_way_bytes
+    }
+
+    /// Lets a call wait. Returns when it will have waited too long.
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        call: NewCall,
+        token: T,
+        stall_timeout: Duration,
+    ) -> Instant {
+        self.lined_up += 1;
+        self.len += 1;
+        let line = &mut self.lines[Line::of(call.depth) as usize];
+        line.message_bytes += call.message_len();
+        let waiting = WaitingCall {
+            call,
+            token,
+            number: self.lined_up,
+            since: now,
+        };
+        let ends = waiting.ends(stall_timeout);
+        line.calls.push_back(waiting);
+        ends
     }
 
     pub(crate) fn push_one_way(&mut self, one_way: OneWay) {
-        self.message_bytes += one_way.message_bytes();
+        self.one_way_bytes += one_way.message_bytes();
         self.one_way_calls += one_way.len();
+        self.len += one_way.len();
         self.one_way.push_back(one_way);
     }
 
-    /// The next call.
-    pub(crate) fn first(&self) -> Option<&NewCall> {
-        self.calls.front().map(|(call, _)| call)
+    /// The first calls of the lines that `may_leave`: takes the one that came first.
+    pub(crate) fn pop_if(&mut self, may_leave: impl Fn(&NewCall) -> bool) -> Option<(NewCall, T)> {
+        let firsts = self.lines.iter_mut().filter(|line| {
+            let first = line.calls.front();
+            first.is_some_and(|first| may_leave(&first.call))
+        });
+        let line = firsts.min_by_key(|line| line.calls.front().map(|first| first.number))?;
+        let WaitingCall { call, token, .. } = line.calls.pop_front()?;
+        line.message_bytes -= call.message_len();
+        self.len -= 1;
+        Some((call, token))
     }
 
     /// What is next of the one-way calls.
     pub(crate) fn first_one_way(&self) -> Option<&OneWay> {
         self.one_way.front()
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<(NewCall, T)> {
-        let (call, token) = self.calls.pop_front()?;
-        self.message_bytes -= call.message_len();
-        Some((call, token))
     }
 
     /// Takes what is next of the one-way calls: of notes, as many as may begin with `budget` left,
@@ -116,52 +234,63 @@ impl<T> Waiting<T> {
             }
             OneWay::Call(_) => self.one_way.pop_front()?,
         };
-        self.message_bytes -= popped.message_bytes();
+        self.one_way_bytes -= popped.message_bytes();
         self.one_way_calls -= popped.len();
+        self.len -= popped.len();
         Some(popped)
     }
 
     /// Gives up the calls whose token `is` it.
     pub(crate) fn forget(&mut self, mut is: impl FnMut(&T) -> bool) {
-        let bytes = &mut self.message_bytes;
-        self.calls.retain(|(call, token)| {
-            let keep = !is(token);
-            *bytes -= if keep { 0 } else { call.message_len() };
-            keep
-        });
+        for line in &mut self.lines {
+            line.take_if(|waiting| is(&waiting.token), drop);
+        }
+        self.recount();
     }
 
-    /// Gives up what is due, and tells `late` of the calls. Returns the next deadline.
-    pub(crate) fn expire(&mut self, now: Instant, mut late: impl FnMut(T)) -> Option<Instant> {
-        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        // Most often nothing is due, and looking is cheaper than moving.
-        if self.calls.iter().any(|(call, _)| is_due(call.deadline)) {
-            for (call, token) in std::mem::take(&mut self.calls) {
-                if is_due(call.deadline) {
-                    self.message_bytes -= call.message_len();
-                    late(token);
-                } else {
-                    self.calls.push_back((call, token));
-                }
-            }
+    /// Takes the calls that may not wait for a slot: they came before the hello, and have found none.
+    pub(crate) fn take_deep(&mut self, out: impl FnMut(WaitingCall<T>)) {
+        let line = &mut self.lines[Line::Nested as usize];
+        line.take_if(|waiting| waiting.call.depth > MAX_WAITING_DEPTH, out);
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        let calls = self.lines.iter().map(|line| line.calls.len());
+        self.len = calls.sum::<usize>() + self.one_way_calls;
+    }
+
+    /// Gives up what has waited too long, and tells `late` of the calls. Returns the next time.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        stall_timeout: Duration,
+        mut late: impl FnMut(WaitingCall<T>),
+    ) -> Option<Instant> {
+        for line in &mut self.lines {
+            line.take_if(|waiting| waiting.ends(stall_timeout) <= now, &mut late);
         }
-        let (calls, bytes) = (&mut self.one_way_calls, &mut self.message_bytes);
+        let (calls, bytes) = (&mut self.one_way_calls, &mut self.one_way_bytes);
         self.one_way.retain(|one_way| {
-            let keep = !is_due(one_way.deadline());
+            let keep = one_way.deadline().is_none_or(|at| at > now);
             if !keep {
                 *calls -= one_way.len();
                 *bytes -= one_way.message_bytes();
             }
             keep
         });
-        let calls = self.calls.iter().filter_map(|(call, _)| call.deadline);
+        self.recount();
+        let calls = self.lines.iter().flat_map(|line| &line.calls);
+        let calls = calls.map(|waiting| waiting.ends(stall_timeout));
         let one_way = self.one_way.iter().filter_map(OneWay::deadline);
         calls.chain(one_way).min()
     }
 
-    /// Takes all calls, and drops those that are one-way.
+    /// Takes all calls in the order in which they came, and drops those that are one-way.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = T> {
-        let calls = std::mem::take(self).calls;
-        calls.into_iter().map(|(_, token)| token)
+        let lines = std::mem::take(self).lines;
+        let mut calls: Vec<_> = lines.into_iter().flat_map(|line| line.calls).collect();
+        calls.sort_by_key(|waiting| waiting.number);
+        calls.into_iter().map(|waiting| waiting.token)
     }
 }

@@ -10,7 +10,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    pair::{Pair, bytes, config, unary},
+    pair::{OUTER_CALLS, Pair, bytes, config, unary},
     raw::{Raw, call, end, last, ours, theirs},
 };
 
@@ -182,13 +182,13 @@ fn ids_are_dense_and_used_again_after_the_end() {
 fn calls_over_the_peers_limit_wait_for_a_slot_in_order() {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
     let mut pair = Pair::greeted_with(Config::default(), few);
-    for token in 0..MIN_CALLS {
+    for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }
     pair.start_waiting(100, unary(""));
     pair.start_waiting(101, unary(""));
     pair.run();
-    assert_eq!(pair.server.heard().len(), MIN_CALLS as usize);
+    assert_eq!(pair.server.heard().len(), OUTER_CALLS as usize);
     assert_eq!(pair.client.connection.calls_waiting(), 2);
 
     let server = &mut pair.server.connection;
@@ -208,7 +208,7 @@ fn one_call_too_many_is_not_queued() {
     let least = config(|config| config.limits.max_calls = MIN_CALLS);
     let patient = config(|config| config.max_waiting_calls = 2);
     let mut pair = Pair::greeted_with(patient, least);
-    for token in 0..MIN_CALLS {
+    for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }
     pair.start_waiting(100, unary(""));
@@ -375,7 +375,7 @@ fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
 #[test]
 fn a_call_that_had_to_wait_is_heard_of_when_it_starts_before_it_ends() {
     let mut raw = Raw::greeted();
-    for token in 0..=MIN_CALLS {
+    for token in 0..=OUTER_CALLS {
         let started = raw.machine.start_call(raw.now, unary(""), token);
         assert!(started.is_ok());
     }
@@ -389,5 +389,5 @@ fn a_call_that_had_to_wait_is_heard_of_when_it_starts_before_it_ends() {
         panic!("{events:?}");
     };
     assert_eq!((*started, ended.call), (ours(0), Some(ours(0))));
-    assert_eq!(ended.token, MIN_CALLS);
+    assert_eq!(ended.token, OUTER_CALLS);
 }

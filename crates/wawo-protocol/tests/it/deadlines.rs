@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wawo_protocol::{Code, Config, Event, MIN_CALLS, Metadata, StartedCall, packet::Packet};
 
 use crate::{
-    pair::{Pair, config, unary},
+    pair::{OUTER_CALLS, Pair, config, unary},
     raw::{Raw, call, end, last, theirs},
 };
 
@@ -66,7 +66,10 @@ fn the_caller_gives_up_at_its_deadline_and_tells_the_callee() {
     pair.run_for(SECOND / 2);
     let ended = pair.client.ended();
     assert_eq!((ended.token, ended.code), (1, Code::DeadlineExceeded));
-    assert_eq!(ended.text, "no reply before the deadline");
+    assert_eq!(
+        ended.text,
+        "the deadline passed before the call was answered (timeout of the call)"
+    );
     assert!(ended.sent && !ended.answered);
     pair.server.called();
     pair.run_for(pair.delay);
@@ -99,7 +102,7 @@ fn the_callee_answers_when_the_time_is_up_though_nobody_says_so() {
     assert_eq!(ended.code, Code::DeadlineExceeded);
     assert_eq!(
         ended.text,
-        "the deadline passed before the call was answered"
+        "the deadline passed before the call was answered (timeout of the call)"
     );
 }
 
@@ -122,7 +125,7 @@ fn the_longest_timeout_is_taken_as_it_is() {
 fn a_call_whose_time_is_up_in_the_queue_is_never_sent() {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
     let mut pair = Pair::greeted_with(Config::default(), few);
-    for token in 0..MIN_CALLS {
+    for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }
     let mut new = unary("");
@@ -133,10 +136,10 @@ fn a_call_whose_time_is_up_in_the_queue_is_never_sent() {
     assert_eq!((ended.token, ended.call), (100, None));
     assert_eq!(
         ended.text,
-        "the deadline passed before the call could be sent"
+        "the deadline passed before the call could be sent (timeout of the call)"
     );
     assert!(!ended.sent && !ended.answered);
-    assert_eq!(pair.server.heard().len(), MIN_CALLS as usize);
+    assert_eq!(pair.server.heard().len(), OUTER_CALLS as usize);
     assert_eq!(pair.client.connection.calls_waiting(), 0);
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wawo_protocol::{
-    Called, CloseCode, Config, Event, MESSAGE_COST_BYTES, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
-    NewCall, NotStarted,
+    Called, CloseCode, Config, Event, MESSAGE_COST_BYTES, MIN_CALLS, MIN_CREDIT_BYTES,
+    MIN_MESSAGE_BYTES, NewCall, NotStarted, StartedCall,
     packet::{CreditOf, Notes, Packet},
 };
 
 use crate::{
-    pair::{Pair, bytes, config, unary},
+    pair::{Pair, bytes, config, nested, unary},
     raw::{Raw, continued, first, last, more, one_way, theirs, whole},
 };
 
@@ -202,10 +202,12 @@ fn no_notes_at_once_hold_up_nobody() {
 
 #[test]
 fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
-    let few = config(|config| config.limits.max_calls = 64);
+    let few = config(|config| config.limits.max_calls = MIN_CALLS);
     let mut pair = Pair::greeted_with(Config::default(), few);
-    for token in 0..64 {
-        pair.start(token, b"");
+    for token in 0..MIN_CALLS {
+        let client = &mut pair.client.connection;
+        let started = client.start_call(pair.now, nested(1), token);
+        assert!(matches!(started, Ok(StartedCall::Sent(_))), "{started:?}");
     }
     // It goes in chunks, and so needs a slot.
     send(&mut pair, bytes(1_000_000));

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    CallId, Called, Config, Connection, ConnectionError, Ended, Event, Metadata, MethodId, NewCall,
-    NotStarted, Payload, ServiceId, Side, StartedCall,
+    CallId, Called, Config, Connection, ConnectionError, DeadlineSource, Ended, Event, Metadata,
+    MethodId, NewCall, NotStarted, Payload, ServiceId, Side, StartedCall,
 };
 
 /// Both ends of a connection.
@@ -127,7 +127,7 @@ impl Node {
         [arrives, timeout].into_iter().flatten().min()
     }
 
-    fn handle_time(&mut self, now: Instant) {
+    pub(crate) fn handle_time(&mut self, now: Instant) {
         if let Err(error) = self.connection.handle_timeout(now) {
             self.error = Some(error);
         }
@@ -275,12 +275,22 @@ pub(crate) fn beginning() -> Instant {
     *BEGINNING.get_or_init(Instant::now)
 }
 
+/// Of the [`MIN_CALLS`](wawo_protocol::MIN_CALLS) that a peer takes, those that no handler makes.
+pub(crate) const OUTER_CALLS: u32 = 60;
+
+/// A call that a handler makes, through so many calls.
+pub(crate) fn nested(depth: u32) -> NewCall {
+    NewCall { depth, ..unary("") }
+}
+
 /// A call with one message and no deadline.
 pub(crate) fn unary(message: impl Into<Bytes>) -> NewCall {
     NewCall {
         service: ServiceId(7),
         method: MethodId(1),
         deadline: None,
+        deadline_source: DeadlineSource::Call,
+        depth: 0,
         metadata: Metadata::new(),
         message: Some(message.into().into()),
         end: true,

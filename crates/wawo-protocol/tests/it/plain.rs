@@ -2,13 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Called, Code, Config, Event, Limits, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,
-    NewCall,
+    Called, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES, NewCall,
     packet::{HEAD_BYTES, Packet},
 };
 
 use crate::{
-    pair::{bytes, config, copy_even, stream, unary},
+    pair::{OUTER_CALLS, bytes, config, copy_even, stream, unary},
     raw::{Raw, call, end, first, last, message, one_way, ours, reply, theirs, whole},
 };
 
@@ -213,7 +212,7 @@ fn poll_reply(raw: &mut Raw, packets: &[Packet]) -> (Option<(u32, Bytes)>, usize
 #[test]
 fn a_plain_reply_gives_the_token_back_and_frees_its_slot() {
     let mut raw = Raw::greeted();
-    let most = Limits::MINIMUM.max_calls;
+    let most = OUTER_CALLS;
     for token in 0..=most {
         start(&mut raw, token, unary("ask"));
     }

@@ -78,10 +78,21 @@ fn each_limit_has_a_least_and_a_most() {
 fn each_time_has_a_least() {
     type Set = fn(&mut Config, Duration);
     let no_deadline = ", or None for calls without a deadline";
-    let table: [(&str, Duration, &str, Set); 8] = [
+    let table: [(&str, Duration, &str, Set); 10] = [
         ("default_timeout", MILLI, no_deadline, |config, time| {
             config.default_timeout = Some(time)
         }),
+        ("stream_timeout", MILLI, no_deadline, |config, time| {
+            config.stream_timeout = Some(time)
+        }),
+        (
+            "max_stream_time",
+            MILLI,
+            ", or None for no limit",
+            |config, time| {
+                config.max_stream_time = Some(time);
+            },
+        ),
         (
             "max_timeout",
             MILLI,
