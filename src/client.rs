@@ -118,13 +118,13 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        check_runtime()?;
         let address: Address = self.address.parse()?;
         self.socket_options.check()?;
         let least = MIN_CONNECT_TIMEOUT;
         ConfigError::check_time("connect_timeout", Some(self.connect_timeout), least)?;
         let (options, timeout) = (self.socket_options.clone(), self.connect_timeout);
         let end = self.into_end()?;
+        check_runtime()?;
         let mut attempts = Attempts::default();
         let connecting = end.connect(&address, &options, &mut attempts);
         match tokio::time::timeout(timeout, connecting).await {
@@ -151,8 +151,9 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
+        let end = self.into_end()?;
         check_runtime()?;
-        greet(self.into_end()?.open(Box::new(transport), None)?).await
+        greet(end.open(Box::new(transport), None)?).await
     }
 
     fn into_end(self) -> Result<End, ConnectError>
