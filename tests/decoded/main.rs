@@ -75,7 +75,34 @@ fn what_is_told_is_never_less_than_what_is_taken() {
     packs_of_many_numbers();
     maps_of_many_keys();
     merged_messages();
+    deep_messages();
     random_messages();
+}
+
+/// However deep messages and groups are, known or not, a small stack is enough, and so is the time.
+fn deep_messages() {
+    let measured = || {
+        let layout = layout(&method::HOLD);
+        let mut child = Vec::new();
+        for _ in 0..2_000 {
+            let mut around = vec![0x72];
+            prost::encoding::encode_varint(child.len() as u64, &mut around);
+            around.append(&mut child);
+            child = around;
+        }
+        // Groups of a field that is not known, and of one that is a message.
+        let groups = [[0xFB, 0x7F], [0x73, 0x73]].map(|group| group.repeat(1_000_000));
+        let all = [child, groups[0].clone(), groups[1].clone()];
+        all.map(|bytes| layout.measure(&bytes))
+    };
+    let thread = std::thread::Builder::new().stack_size(256 * 1024);
+    let told = thread.spawn(measured).unwrap().join().unwrap();
+    // As deep as they are decoded, and no deeper.
+    assert!(
+        told.iter()
+            .all(|told| *told < 300 * size_of::<Everything>()),
+        "{told:?}"
+    );
 }
 
 fn multiplied_fields() {
