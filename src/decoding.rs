@@ -173,32 +173,41 @@ impl<F: Future> Future for Holding<F> {
 /// a message applies.
 pub(crate) type Limits<'a> = Option<&'a Arc<DecodedBytes>>;
 
-/// Reserves the memory that the request of a call takes when it is decoded; `None` if that is little.
+/// Whether a request of this length surely takes so little memory that it is not counted.
+#[inline]
+pub(crate) fn is_little(method: &MethodDescriptor, length: usize) -> bool {
+    is_surely_little(method.request_layout(), length, uncounted(method))
+}
+
+fn uncounted(method: &MethodDescriptor) -> usize {
+    match method.shape() {
+        Shape::OneWay => UNCOUNTED_ONE_WAY_BYTES,
+        _ => UNCOUNTED_BYTES,
+    }
+}
+
+/// Reserves the memory that the request of a call takes when it is decoded; `None` if that is little
+/// after all.
 ///
 /// # Errors
 ///
 /// If the message takes too much, or if it does with all others: then the call is refused unserved.
-#[inline]
-pub(crate) fn reserve<'a, C: Codec<Q>, Q>(
+pub(crate) fn reserve<C: Codec<Q>, Q>(
     method: &MethodDescriptor,
     codec: C,
     bytes: &[u8],
-    limits: impl FnOnce() -> Limits<'a>,
+    limits: Limits<'_>,
 ) -> Result<Option<Reserved>> {
     let layout = method.request_layout();
-    let uncounted = match method.shape() {
-        Shape::OneWay => UNCOUNTED_ONE_WAY_BYTES,
-        _ => UNCOUNTED_BYTES,
-    };
-    if is_surely_little(layout, bytes.len(), uncounted) {
+    if is_surely_little(layout, bytes.len(), uncounted(method)) {
         return Ok(None);
     }
-    let uncounted = match method.shape() {
-        Shape::OneWay => uncounted + 2 * bytes.len(),
-        _ => uncounted,
-    };
     let taken = codec.decoded_bytes(bytes, layout);
-    reserve_measured(method, taken, uncounted, limits())
+    let uncounted = match method.shape() {
+        Shape::OneWay => uncounted(method) + 2 * bytes.len(),
+        _ => uncounted(method),
+    };
+    reserve_measured(method, taken, uncounted, limits)
 }
 
 /// Whether a message takes little, from its length and its type alone.
@@ -206,11 +215,11 @@ pub(crate) fn reserve<'a, C: Codec<Q>, Q>(
 fn is_surely_little(layout: Option<&Layout>, length: usize, uncounted: usize) -> bool {
     match layout {
         Some(layout) => layout.takes_at_most(uncounted as u64, length),
-        None => false,
+        // Only a codec knows, but of nothing.
+        None => length == 0,
     }
 }
 
-#[inline(never)]
 fn reserve_measured(
     method: &MethodDescriptor,
     bytes: usize,
@@ -297,7 +306,7 @@ mod tests {
     fn take(limits: &Arc<DecodedBytes>, shape: Shape, flags: usize) -> Result<usize, Status> {
         let mut bytes = Vec::new();
         prost::encoding::bool::encode_packed(1, &vec![true; flags], &mut bytes);
-        let reserved = reserve::<Prost, ()>(&method(shape), Prost, &bytes, || Some(limits))?;
+        let reserved = reserve::<Prost, ()>(&method(shape), Prost, &bytes, Some(limits))?;
         let held = limits.held();
         std::mem::forget(reserved);
         Ok(held)

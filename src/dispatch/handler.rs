@@ -151,22 +151,21 @@ where
         let text = format!("`{method}` takes one request, not a stream of requests");
         return ReplyFuture::ready(Err(Status::unimplemented(text)));
     };
-    let bytes = message.into_bytes();
-    let reserved = match decoding::reserve(method, codec, &bytes, || context.decoding_limits()) {
-        Ok(reserved) => reserved,
-        Err(status) => return ReplyFuture::ready(Err(status)),
-    };
-    if reserved.is_some() || bytes.len() > LARGE_BYTES || context.is_blocking() {
-        return heavy_request(method, codec, (context, bytes), handler, answer, reserved);
+    let is_little = decoding::is_little(method, message.len()) && message.len() <= LARGE_BYTES;
+    if !is_little || context.is_blocking() {
+        let bytes = message.into_bytes();
+        return heavy_request(method, codec, (context, bytes), handler, answer);
     }
-    let serve = |context: Context, message| {
-        let reply = handler(context.clone(), message);
-        run(method, context, reply, answer)
-    };
-    serve_decoded(context, decode(method, codec, bytes), serve)
+    match decode(method, codec, message.into_bytes()) {
+        Ok(message) => {
+            let reply = handler(context.clone(), message);
+            run(method, context, reply, answer)
+        }
+        Err(status) => ReplyFuture::ready(Err(status)),
+    }
 }
 
-/// Handles a request that takes long to decode, or so much memory that it is counted until the
+/// Handles a request that takes long to decode, or perhaps so much memory that it is counted until the
 /// handler ends, or whose handler blocks. Apart from all others, whose futures are put where they run
 /// at once.
 #[inline(never)]
@@ -176,13 +175,16 @@ fn heavy_request<C, Q, F>(
     (context, bytes): (Context, Bytes),
     handler: impl FnOnce(Context, Q) -> F + Send + 'static,
     answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-    reserved: Option<Reserved>,
 ) -> ReplyFuture
 where
     C: Codec<Q>,
     Q: Send + 'static,
     F: Future + Send + 'static,
 {
+    let reserved = match decoding::reserve(method, codec, &bytes, context.decoding_limits()) {
+        Ok(reserved) => reserved,
+        Err(status) => return ReplyFuture::ready(Err(status)),
+    };
     let is_large = bytes.len() > LARGE_BYTES;
     let decode = move || decode(method, codec, bytes);
     let serve = move |context: Context, message| {
@@ -257,7 +259,9 @@ fn run_counted<F: Future + Send + 'static>(
     }
 }
 
-/// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent.
+/// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent. Always
+/// inlined, so that its future is put where it runs at once: moved once more, it costs each call.
+#[inline(always)]
 fn run<F: Future + Send + 'static>(
     method: &'static MethodDescriptor,
     context: Context,
