@@ -19,13 +19,14 @@ use crate::{
     code::Code,
     connection::{
         Called, Connection, Event,
-        overdue::{Overdue, TheirDeadline},
+        overdue::{Overdue, TheirDeadline, asked, earlier},
         starting::metadata_bytes,
     },
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
     packet::{Call, Chunk, End},
+    time::after,
 };
 
 /// A call of theirs.
@@ -77,7 +78,8 @@ impl<T> Connection<T> {
             }
             _ => 0,
         };
-        let deadline = self.deadline_of(now, call.timeout_ms);
+        let deadline = self.deadline_at(now, call.timeout_ms);
+        let deadline = TheirDeadline::new(now, deadline, call.timeout_ms);
         if self.draining_here {
             // Its sender counts calls, so it knows from our drain packet that this one is
             // refused. The slot counts as used.
@@ -260,8 +262,11 @@ impl<T> Connection<T> {
         self.request_granted.free(cost);
     }
 
-    pub(crate) fn deadline_of(&self, now: Instant, timeout_ms: Option<u32>) -> TheirDeadline {
-        TheirDeadline::new(now, timeout_ms, self.peer_default_timeout, &self.config)
+    /// When a call of theirs ends that begins now, as long as nothing shows that it is a stream.
+    pub(crate) fn deadline_at(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
+        let asked = asked(timeout_ms, self.peer_default_timeout);
+        let timeout = earlier(asked, self.config.max_timeout);
+        timeout.map(|timeout| after(now, timeout))
     }
 
     /// When a call of theirs ends if its reply is a stream: perhaps another time than

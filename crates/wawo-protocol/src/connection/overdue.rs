@@ -50,18 +50,11 @@ pub(crate) struct TheirDeadline {
 }
 
 impl TheirDeadline {
-    /// What a call has that begins now, as long as nothing shows that it is a stream. `default` is the
-    /// timeout that its caller announced.
-    pub(crate) fn new(
-        now: Instant,
-        timeout_ms: Option<u32>,
-        default: Option<Duration>,
-        config: &Config,
-    ) -> Self {
-        let timeout = earlier(asked(timeout_ms, default), config.max_timeout);
+    /// Of a call that begins now, with the timeout that came with it.
+    pub(crate) fn new(now: Instant, at: Option<Instant>, timeout_ms: Option<u32>) -> Self {
         Self {
             began: now,
-            at: timeout.map(|timeout| after(now, timeout)),
+            at,
             timeout_ms,
         }
     }
@@ -105,11 +98,11 @@ impl TheirDeadline {
 }
 
 /// The time that a caller asks for.
-fn asked(timeout_ms: Option<u32>, default: Option<Duration>) -> Option<Duration> {
+pub(crate) fn asked(timeout_ms: Option<u32>, default: Option<Duration>) -> Option<Duration> {
     timeout_ms.map_or(default, timeout_from_wire)
 }
 
-fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+pub(crate) fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

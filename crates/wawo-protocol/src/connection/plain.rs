@@ -26,11 +26,11 @@ impl<T> Connection<T> {
             return None;
         }
         let plain = packet::plain_call(input, &self.config.limits)?;
-        let deadline = self.deadline_of(now, plain.timeout_ms);
+        let deadline = self.deadline_at(now, plain.timeout_ms);
         let cost = match plain.call {
             None => self.open_plain_one_way(&plain)?,
             Some(id) => {
-                self.open_plain(id, &plain, deadline)?;
+                self.open_plain(now, id, &plain, deadline)?;
                 0
             }
         };
@@ -41,7 +41,7 @@ impl<T> Connection<T> {
             call: plain.call,
             service: plain.service,
             method: plain.method,
-            deadline: deadline.at,
+            deadline,
             metadata: Default::default(),
             message: Some(message),
             end: true,
@@ -108,7 +108,13 @@ impl<T> Connection<T> {
         Some(cost)
     }
 
-    fn open_plain(&mut self, id: CallId, plain: &PlainCall, deadline: TheirDeadline) -> Option<()> {
+    fn open_plain(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        plain: &PlainCall,
+        deadline: Option<Instant>,
+    ) -> Option<()> {
         let (limits, bytes) = (&self.config.limits, plain.message_len() as u64);
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
         let opening = self.opening_bytes + bytes;
@@ -116,8 +122,9 @@ impl<T> Connection<T> {
         if !is_in_bounds || self.has_many_replies() || self.check_new_id(id).is_err() {
             return None;
         }
-        self.watch_deadline(deadline.at);
+        self.watch_deadline(deadline);
         self.opening_bytes = opening;
+        let deadline = TheirDeadline::new(now, deadline, plain.timeout_ms);
         let call = TheirCall::plain(deadline, bytes, self.peer.initial_credit_bytes);
         self.theirs.insert_at(id.index(), call);
         Some(())
