@@ -14,10 +14,9 @@
 //!
 //! It starts with the first call, and sleeps without a timer while there is nothing to look at. It
 //! keeps no connection alive. Its time is real time: where tokio's clock is paused, it ends nothing
-//! (see [`Clock`]).
+//! (see [`Clock`](crate::clock::Clock)).
 
 mod alarm;
-mod clock;
 
 use std::{
     collections::BTreeMap,
@@ -30,10 +29,7 @@ use std::{
 };
 
 use crate::backstop::alarm::Bell;
-pub(crate) use crate::backstop::{
-    alarm::{Timer, timeout_at},
-    clock::Clock,
-};
+pub(crate) use crate::backstop::alarm::{Timer, timeout_at};
 
 /// How long a connection waits for its look after a call was made. Many calls share one look; the
 /// thread wakes at most 50 times a second for them.

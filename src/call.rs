@@ -1,8 +1,10 @@
 //! A call that a stub makes: a lazy future.
 
+mod requests;
+mod stub;
+
 use std::{
     borrow::Cow,
-    collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -13,23 +15,22 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wawo_protocol::{DeadlineSource, Metadata, packet::Run};
+use wawo_protocol::{DeadlineSource, Metadata};
+
+pub use crate::call::stub::{
+    call, call_bidi_streaming, call_client_streaming, call_server_streaming, send,
+};
 
 use crate::{
-    body::{Body, Items, Pace, Streaming},
+    body::{Body, Streaming},
     caller::Start,
-    codec::Codec,
     context::Context,
-    decoding::{self, StreamMemory},
     descriptor::MethodDescriptor,
-    panic::{Part, catch},
     reply::ReplyFuture,
     request::Request,
     response::Response,
-    rouse,
-    status::{BoxError, Carrier, Delivery, Result, Status},
+    status::{Carrier, Delivery, Result, Status},
 };
 
 /// A call, as a stub's method returns it: a future that starts the call when it is first polled.
@@ -81,7 +82,8 @@ pub struct Call<R> {
     read: Read<R>,
 }
 
-/// Reads the reply to a call of a method, which may take so many bytes when it is decoded.
+/// Reads the reply to a call of a method. The number bounds what it takes when it is decoded, in
+/// bytes.
 type Read<R> = fn(&'static MethodDescriptor, Body, usize) -> Result<R>;
 
 /// What a caller says of the time for a call.
@@ -426,230 +428,5 @@ impl<R> fmt::Debug for Call<R> {
             State::Ended => "ended",
         };
         write!(f, "Call({}, {state})", self.method)
-    }
-}
-
-/// One request, one reply.
-pub fn call<C, Q, R>(
-    to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
-    codec: C,
-    request: Q,
-) -> Call<R>
-where
-    C: Codec<Q> + Codec<R>,
-{
-    let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, read_one::<C, R>)
-}
-
-/// One request, nothing back.
-pub fn send<C, Q>(
-    to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
-    codec: C,
-    request: Q,
-) -> Call<()>
-where
-    C: Codec<Q>,
-{
-    let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, |_, _, _| Ok(()))
-}
-
-/// One request, a stream of replies.
-pub fn call_server_streaming<C, Q, R>(
-    to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
-    codec: C,
-    request: Q,
-) -> Call<Streaming<R>>
-where
-    C: Codec<Q> + Codec<R>,
-    R: Send + 'static,
-{
-    let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, read_many::<C, R>)
-}
-
-/// A stream of requests, one reply.
-pub fn call_client_streaming<C, Q, R>(
-    to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
-    codec: C,
-    requests: impl Stream<Item = Q> + Send + 'static,
-) -> Call<R>
-where
-    C: Codec<Q> + Codec<R>,
-    Q: 'static,
-{
-    Call::new(
-        to,
-        method,
-        encode_all(method, codec, requests),
-        read_one::<C, R>,
-    )
-}
-
-/// A stream of requests, a stream of replies.
-pub fn call_bidi_streaming<C, Q, R>(
-    to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
-    codec: C,
-    requests: impl Stream<Item = Q> + Send + 'static,
-) -> Call<Streaming<R>>
-where
-    C: Codec<Q> + Codec<R>,
-    Q: 'static,
-    R: Send + 'static,
-{
-    Call::new(
-        to,
-        method,
-        encode_all(method, codec, requests),
-        read_many::<C, R>,
-    )
-}
-
-fn read_one<C: Codec<R>, R>(
-    method: &'static MethodDescriptor,
-    body: Body,
-    max_decoded_bytes: usize,
-) -> Result<R> {
-    match body {
-        Body::One(message) => decode(
-            C::default(),
-            method,
-            message.into_bytes(),
-            max_decoded_bytes,
-        ),
-        Body::Many(_) => {
-            let text = format!("`{method}` was answered with a stream, not with one reply");
-            Err(Status::unimplemented(text))
-        }
-    }
-}
-
-fn read_many<C, R>(
-    method: &'static MethodDescriptor,
-    body: Body,
-    max_decoded_bytes: usize,
-) -> Result<Streaming<R>>
-where
-    C: Codec<R>,
-    R: Send + 'static,
-{
-    match body {
-        Body::Many(replies) => {
-            let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
-                let decoded = C::default().decode_to(bytes, whole, replies);
-                decoded
-                    .map_err(|error| undecodable(method, bytes.len(), error).of_call(method, None))
-            };
-            let memory = StreamMemory::replies::<C, R>(method, max_decoded_bytes);
-            Ok(replies.decoded(decode, memory, move |status| status.of_call(method, None)))
-        }
-        Body::One(message) => {
-            let bytes = message.into_bytes();
-            decode(C::default(), method, bytes, max_decoded_bytes).map(Streaming::once)
-        }
-    }
-}
-
-fn decode<C: Codec<R>, R>(
-    codec: C,
-    method: &'static MethodDescriptor,
-    bytes: Bytes,
-    max_decoded_bytes: usize,
-) -> Result<R> {
-    decoding::check_reply(method, codec, &bytes, max_decoded_bytes)?;
-    let length = bytes.len();
-    rouse::before_decoding(length);
-    let reply = codec.decode(bytes);
-    reply.map_err(|error| undecodable(method, length, error))
-}
-
-#[cold]
-fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
-    let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
-    Status::internal(text).with_source(error)
-}
-
-fn encode_all<C, Q>(
-    method: &'static MethodDescriptor,
-    codec: C,
-    requests: impl Stream<Item = Q> + Send + 'static,
-) -> Body
-where
-    C: Codec<Q>,
-    Q: 'static,
-{
-    let requests = Some(requests);
-    Body::Many(Streaming::of_items(Encoded {
-        method,
-        requests,
-        codec,
-    }))
-}
-
-pin_project! {
-    /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
-    /// wherever it is polled.
-    struct Encoded<C, S> {
-        method: &'static MethodDescriptor,
-        // `None` once it has panicked.
-        #[pin]
-        requests: Option<S>,
-        codec: C,
-    }
-}
-
-impl<C, S> Encoded<C, S> {
-    /// Lets a function poll the stream.
-    fn caught<T>(
-        self: Pin<&mut Self>,
-        poll: impl FnOnce(Pin<&mut S>, &C) -> Poll<Option<Result<T>>>,
-    ) -> Poll<Option<Result<T>>> {
-        let mut this = self.project();
-        let Some(requests) = this.requests.as_mut().as_pin_mut() else {
-            return Poll::Ready(None);
-        };
-        catch(Part::Requests, || poll(requests, this.codec)).unwrap_or_else(|status| {
-            status.log(this.method, &"this process, which calls");
-            this.requests.set(None);
-            // It is logged, and those who get it need not log it again.
-            Poll::Ready(Some(Err(status.saying_its_cause())))
-        })
-    }
-}
-
-impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> {
-    fn poll_item(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        self.caught(|requests, codec| {
-            let request = ready!(requests.poll_next(cx));
-            Poll::Ready(request.map(|request| Ok(codec.encode(&request))))
-        })
-    }
-
-    fn poll_run(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        _: &mut VecDeque<Bytes>,
-        run: &mut Run,
-    ) -> Poll<Option<Result<()>>> {
-        self.caught(|mut requests, codec| {
-            let mut pace = Pace::new();
-            while let Some(request) = ready!(requests.as_mut().poll_next(cx)) {
-                run.push(|buffer| codec.encode_to(&request, buffer));
-                if pace.after_one(run).is_break() {
-                    return Poll::Ready(None);
-                }
-            }
-            Poll::Ready(Some(Ok(())))
-        })
     }
 }

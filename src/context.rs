@@ -16,7 +16,7 @@ use wawo_protocol::Metadata;
 
 use crate::{
     body::Body,
-    decoding,
+    clock, decoding,
     descriptor::MethodDescriptor,
     request::{Caller, Head, Request},
     status::Result,
@@ -106,7 +106,7 @@ impl Context {
 
     /// How much time is left for the call; `None` if it has no deadline.
     pub fn time_left(&self) -> Option<Duration> {
-        let now = tokio::time::Instant::now().into_std();
+        let now = clock::now();
         let deadline = self.0.deadline?;
         Some(deadline.saturating_duration_since(now))
     }

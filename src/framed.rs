@@ -32,6 +32,7 @@ use wawo_protocol::{ConnectionError, Side};
 
 pub use crate::framed::packet::{FramedPacket, PacketCodec, PacketKind};
 use crate::{
+    clock,
     framed::{bridge::Bridge, fault::Fault, timer::Timer},
     transport::Transport,
 };
@@ -133,7 +134,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
             transport,
             codec,
             side,
-            bridge: Bridge::new(side, clock(), MAX_PACKET_BYTES - HEAD_BYTES),
+            bridge: Bridge::new(side, clock::now(), MAX_PACKET_BYTES - HEAD_BYTES),
             input: BytesMut::new(),
             output: BytesMut::new(),
             is_flushed: true,
@@ -152,7 +153,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     pub fn max_packet_bytes(mut self, max: usize) -> Self {
         self.max_packet_bytes = max;
         let message = max.saturating_sub(HEAD_BYTES);
-        self.bridge.announce(self.side, clock(), message);
+        self.bridge.announce(self.side, clock::now(), message);
         self
     }
 
@@ -209,7 +210,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     /// Turns what the driver said into packets for the other end; `false` if there are none, or
     /// no room for them.
     fn encode(&mut self) -> bool {
-        let now = clock();
+        let now = clock::now();
         let mut encoded = false;
         while self.output.len() < FULL_OUTPUT_BYTES && !self.is_lost() {
             match self.bridge.poll_packet(now) {
@@ -234,7 +235,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     /// Handles the packets that came, and reads once; `false` if nothing came, or there is no
     /// room for it.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = clock();
+        let now = clock::now();
         let mut handled = false;
         while self.bridge.has_room() && self.output.len() < MAX_OUTPUT_BYTES && !self.is_lost() {
             match self.codec.decode(&mut self.input) {
@@ -279,7 +280,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
         let next = self.bridge.poll_timeout();
         let due = next.is_some_and(|next| self.timer.poll(cx, next).is_ready());
         if due {
-            self.bridge.handle_timeout(clock());
+            self.bridge.handle_timeout(clock::now());
         }
         due
     }
@@ -309,11 +310,6 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     fn is_over(&self) -> bool {
         self.is_lost() || self.bridge.is_closed()
     }
-}
-
-/// The time, which tests may have paused.
-fn clock() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl<T: Transport, C: PacketCodec> AsyncRead for Framed<T, C> {

@@ -17,7 +17,7 @@ use crate::{
     backstop::{Timer, timeout_at},
     body::{Body, Streaming},
     caller::{Calls, Start, TwoWay},
-    depth,
+    clock, depth,
     descriptor::{MethodIds, MethodNames},
     panic::{Catch, Part, catch, caught},
     reply::ReplyFuture,
@@ -65,7 +65,7 @@ impl Calls for InProcess {
 
 impl Start for Shared {
     fn start(self: Arc<Self>, mut request: Request) -> ReplyFuture {
-        let now = tokio::time::Instant::now().into_std();
+        let now = clock::now();
         let defaults = DefaultTimeouts::new(&self.config);
         request.head_mut().take_default(now, &defaults);
         let end = request.head().deadline.map(|at| Deadline {

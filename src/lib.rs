@@ -12,6 +12,7 @@ mod caller;
 mod causes;
 mod channel;
 mod client;
+mod clock;
 mod codec;
 #[doc(hidden)]
 pub mod codegen;

@@ -10,6 +10,7 @@ mod outgoing;
 mod schemas;
 mod shelf;
 mod snapshot;
+mod start;
 mod stream;
 mod usage;
 mod watched;
@@ -28,39 +29,31 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
-use wawo_protocol::{
-    CloseCode, Config, ConnectionError, Hello, Metadata, MethodId, Payload, ServiceId, Side,
-    time::after,
-};
+use wawo_protocol::{CloseCode, Config, ConnectionError, Hello, Side};
 
-pub(crate) use crate::peer::{
-    drain::ended_by_drain,
-    driver::{clock, open},
-    events::Teller,
-    usage::Usage,
-};
+pub(crate) use crate::peer::{drain::ended_by_drain, driver::open, events::Teller, usage::Usage};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{ConnectionLimit, Events, PeerEvent},
     snapshot::PeerSnapshot,
 };
 use crate::{
-    backstop::{self, Clock, timeout_at},
-    body::Body,
+    backstop,
     caller::{Calls, Start, TwoWay},
+    clock::{self, Clock},
     context::Context,
     decoding::{DecodedBytes, Sum},
-    descriptor::{MethodDescriptor, MethodIds, MethodNames, ServiceDescriptor, Shape},
+    descriptor::{MethodIds, MethodNames},
     peer::{
         drain::Drain,
-        mailbox::{Command, Mailbox, NotTaken, PlainCall, not_sent},
+        mailbox::{Command, Mailbox},
         schemas::Schemas,
         usage::LastCall,
     },
-    reply::{Canceller, ReplyFuture, ReplySlot},
+    reply::{Canceller, ReplyFuture},
     request::{Caller, DefaultTimeouts, Request},
     response::Response,
-    status::{Carrier, Delivery, Result, Status},
+    status::{Result, Status},
     transport::Address,
 };
 
@@ -108,11 +101,7 @@ impl Peer {
 
     /// This peer, without keeping its connection open.
     pub fn downgrade(&self) -> WeakPeer {
-        WeakPeer {
-            id: self.0.shared.id,
-            address: self.0.shared.address.clone(),
-            handle: Arc::downgrade(&self.0),
-        }
+        WeakPeer::new(&self.0.shared, Arc::downgrade(&self.0))
     }
 
     /// Waits until either side takes no more calls, or the connection is over. A handler whose
@@ -211,6 +200,14 @@ pub struct WeakPeer {
 }
 
 impl WeakPeer {
+    fn new(shared: &Shared, handle: Weak<Handle>) -> Self {
+        Self {
+            id: shared.id,
+            address: shared.address.clone(),
+            handle,
+        }
+    }
+
     /// See [`Peer::id`].
     pub fn id(&self) -> u64 {
         self.id
@@ -376,7 +373,7 @@ impl Shared {
             stage: watch::Sender::new(Stage::Greeting),
             names,
             schemas: Schemas::default(),
-            last_call: LastCall::new(clock()),
+            last_call: LastCall::new(clock::now()),
             has_spoken: AtomicBool::new(false),
         })
     }
@@ -410,205 +407,6 @@ impl backstop::Watched for Shared {
         let now = self.clock.real_now();
         self.mailbox.look(now, &self.default_timeouts, wakers)
     }
-}
-
-impl Start for Handle {
-    fn start(self: Arc<Self>, request: Request) -> ReplyFuture {
-        match request.is_one_way() {
-            true => self.send(request),
-            false => self.call(request),
-        }
-    }
-
-    fn max_decoded_bytes(&self) -> usize {
-        self.shared.decoded.max_message()
-    }
-
-    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
-        match method.shape() {
-            Shape::OneWay if message.len() <= MAX_NOTE_BYTES => {
-                self.send_note(method.service(), method.id(), message.into_bytes())
-            }
-            Shape::OneWay => self.send(Request::new(method, Body::One(message))),
-            _ => self.call_plain(method, message),
-        }
-    }
-
-    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
-        self.expect_schema(service);
-    }
-
-    fn address(&self) -> Option<&Address> {
-        self.shared.address.as_ref()
-    }
-}
-
-impl Handle {
-    fn call(self: Arc<Self>, request: Request) -> ReplyFuture {
-        let bytes = message_bytes(&request);
-        match self.shared.mailbox.push_call(request, bytes, Command::Call) {
-            Ok(slot) => ReplyFuture::promised(slot, self),
-            Err(reason) => self.not_taken(reason),
-        }
-    }
-
-    fn call_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
-        let bytes = message.len();
-        let call = PlainCall {
-            service: method.service(),
-            method: method.id(),
-            message,
-            is_stream: method.shape().is_stream(),
-        };
-        match self
-            .shared
-            .mailbox
-            .push_call(call, bytes, Command::PlainCall)
-        {
-            Ok(slot) => ReplyFuture::promised(slot, self),
-            Err(reason) => self.not_taken(reason),
-        }
-    }
-
-    fn send(self: Arc<Self>, request: Request) -> ReplyFuture {
-        if let Some(message) = as_note(&request) {
-            let message = message.clone().into_bytes();
-            return self.send_note(request.service(), request.method(), message);
-        }
-        let bytes = message_bytes(&request);
-        if let Some(status) = self.refuses(bytes) {
-            return self.failed(status);
-        }
-        match self.shared.mailbox.push(Command::Send(request), bytes) {
-            Ok(()) => ReplyFuture::sent(),
-            Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request),
-            Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
-            // `push` gives back what it was given.
-            Err(NotTaken::Full(_)) => self.failed(no_room()),
-        }
-    }
-
-    /// Sends a short one-way message that has nothing else, and need not be kept as a request.
-    fn send_note(
-        self: Arc<Self>,
-        service: ServiceId,
-        method: MethodId,
-        message: Bytes,
-    ) -> ReplyFuture {
-        if let Some(status) = self.refuses(message.len()) {
-            return self.failed(status);
-        }
-        match self.shared.mailbox.push_note(service, method, &message) {
-            Ok(()) => ReplyFuture::sent(),
-            Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
-            Err(NotTaken::Full(())) => {
-                let body = Body::One(message.into());
-                self.wait_for_room(Request::by_id(service, method, true, body))
-            }
-        }
-    }
-
-    fn not_taken(self: Arc<Self>, reason: NotTaken<impl Into<Request>>) -> ReplyFuture {
-        match reason {
-            NotTaken::Closed(error) => self.failed(not_sent(&error)),
-            NotTaken::Full(call) => self.wait_for_room(call.into()),
-        }
-    }
-
-    /// A one-way message that the peer would not take: its sender hears of it here or never.
-    fn refuses(&self, bytes: usize) -> Option<Status> {
-        let max = self.shared.hello.get()?.limits.max_message_bytes;
-        (bytes > max as usize).then(|| {
-            let text = format!(
-                "the call was not sent: a message of {bytes} bytes; \
-                 the peer takes at most {max} (its max_message_bytes)"
-            );
-            Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
-        })
-    }
-
-    /// Starts a call once the driver has room for it, if that comes before the deadline, or, without
-    /// one, within `stall_timeout`.
-    fn wait_for_room(self: Arc<Self>, mut request: Request) -> ReplyFuture {
-        let bytes = message_bytes(&request);
-        // The driver gives a call its default deadline when it takes it, so the wait before that
-        // has to be counted here.
-        let defaults = &self.shared.default_timeouts;
-        let now = clock();
-        request.head_mut().take_default(now, defaults);
-        let stall_timeout = self.shared.stall_timeout;
-        let (end, late) = match request.deadline() {
-            Some(deadline) => (deadline, no_room()),
-            None => (after(now, stall_timeout), no_room_within(stall_timeout)),
-        };
-        let slot = Arc::new(ReplySlot::default());
-        ReplyFuture::boxed(async move {
-            let mut reply = ReplyFuture::promised(slot.clone(), self.clone());
-            // Dropped before the reply is, which then has nothing to cancel.
-            let place = self.shared.mailbox.line_up(request, bytes, slot);
-            match timeout_at(end, &mut reply).await {
-                Some(result) => return result,
-                None => place.leave(late),
-            }
-            reply.await
-        })
-    }
-}
-
-impl Canceller for Handle {
-    fn cancel(&self, slot: &Arc<ReplySlot>) {
-        self.shared.mailbox.push_end(Command::Cancel(slot.clone()));
-    }
-
-    fn carrier(&self) -> Option<Arc<dyn Carrier>> {
-        Some(self.shared.clone())
-    }
-}
-
-impl ReplyFuture {
-    /// The answer to a one-way message that was given to the driver.
-    fn sent() -> Self {
-        Self::ready(Ok(sent()))
-    }
-}
-
-fn sent() -> Response {
-    Response::new(Metadata::new(), Body::One(Payload::default()))
-}
-
-/// A longer one-way message is not copied while it waits for the driver.
-const MAX_NOTE_BYTES: usize = 1024;
-
-/// The message of a one-way call that can be sent as a note.
-fn as_note(request: &Request) -> Option<&Payload> {
-    let head = request.head();
-    let has_default = head.takes_default && head.deadline.is_none();
-    let is_plain = has_default && head.metadata.is_empty() && head.depth == 0;
-    match request.body() {
-        Body::One(message) if is_plain && message.len() <= MAX_NOTE_BYTES => Some(message),
-        _ => None,
-    }
-}
-
-fn message_bytes(request: &Request) -> usize {
-    match request.body() {
-        Body::One(bytes) => bytes.len(),
-        Body::Many(_) => 0,
-    }
-}
-
-fn no_room() -> Status {
-    let text = "the deadline passed while the call waited for the connection to take it";
-    Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
-}
-
-/// A call without a deadline has waited for room for this long.
-fn no_room_within(stall_timeout: Duration) -> Status {
-    let text = format!(
-        "the connection took no more calls within {stall_timeout:?} (stall_timeout): others wait for \
-         the limits of the peer"
-    );
-    Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use crate::backstop::{BACKSTOP, Clock, Due};
+use crate::{
+    backstop::{BACKSTOP, Due},
+    clock::Clock,
+};
 
 /// Resolves at a time, outside of runtimes too.
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
 use wawo_protocol::Spares;
+
+use crate::clock;
 
 /// Shorter messages get memory of their own.
 pub(crate) const LARGE_BYTES: usize = 16 * 1024;
@@ -15,7 +16,7 @@ static SPARES: Mutex<Spares> = Mutex::new(Spares::new());
 
 /// The `length` bytes that `write` appends.
 pub(crate) fn write(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
-    let reused = spares().at(Instant::now().into_std()).reuse(length);
+    let reused = spares().at(clock::now()).reuse(length);
     let (mut buffer, size) = reused.unwrap_or_else(|| (BytesMut::with_capacity(length), length));
     write(&mut buffer);
     let message = buffer.split().freeze();
@@ -25,7 +26,7 @@ pub(crate) fn write(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
 
 /// Gives back what has not been used for a while.
 pub(crate) fn release() {
-    spares().release(Instant::now().into_std());
+    spares().release(clock::now());
 }
 
 fn spares() -> MutexGuard<'static, Spares> {

@@ -11,11 +11,8 @@ use wawo_protocol::{CloseCode, ConnectionError, time::after};
 
 use crate::{
     backstop::timeout_at,
-    peer::{
-        Peer, Stage,
-        driver::{Driver, clock},
-        mailbox::Command,
-    },
+    clock,
+    peer::{Peer, Stage, driver::Driver, mailbox::Command},
     transport::Address,
 };
 
@@ -78,11 +75,11 @@ impl Peer {
     ///
     /// If the future is dropped, the connection drains on, without an end to the grace.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
-        let end = after(clock(), grace);
+        let end = after(clock::now(), grace);
         self.begin_drain();
         if timeout_at(end, pin!(self.closed())).await.is_none() {
             self.cut();
-            timeout_at(after(clock(), TELL_TIMEOUT), pin!(self.closed())).await;
+            timeout_at(after(clock::now(), TELL_TIMEOUT), pin!(self.closed())).await;
         }
         let mut report = DrainReport::default();
         report.add(self);

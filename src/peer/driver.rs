@@ -1,25 +1,26 @@
 //! The task that owns a connection: the only place where the protocol meets I/O.
 
+mod output;
+
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    time::{Sleep, timeout},
-};
+use tokio::time::{Sleep, timeout};
 use wawo_protocol::{Config, ConfigError, Connection, ConnectionError, Event, Side};
 
 use crate::{
+    clock,
     codec::buffers,
     decoding::Sum,
     peer::{
         Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
+        driver::output::Wrote,
         incoming::Incoming,
         input::Input,
         mailbox::{Command, Wanted, not_sent},
@@ -89,9 +90,6 @@ pub(crate) struct Driver {
 /// So many reads for large packets are answered together, so that a peer waits little for the first.
 const LARGE_READS: usize = 4;
 
-/// With more waiting to be written, no more calls and messages are taken from this side.
-const FULL_OUTPUT_BYTES: usize = 512 * 1024;
-
 /// After so many events, the driver looks at the clock again.
 const EVENTS_A_LOOK: usize = 32;
 
@@ -101,9 +99,6 @@ const EVENTS_A_WRITE: usize = 16;
 
 /// How long a connection that is over may take to write its last packet.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How many pieces one write may have.
-const MAX_SLICES: usize = 32;
 
 /// The peer at the other end of a transport, and the driver of the connection to it, to be spawned
 /// in the runtime of the transport. The connection lasts until the peer is dropped, one side closes
@@ -125,7 +120,7 @@ pub(crate) fn open(
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
     let credit = limits.initial_credit_bytes.min(all);
-    let now = clock();
+    let now = clock::now();
     let connection = Connection::new(side, config, now)?;
     let handle = Arc::new(Handle {
         shared: shared.clone(),
@@ -159,11 +154,6 @@ pub(crate) fn open(
         timer_at: None,
     };
     Ok((Peer(handle), driver.run()))
-}
-
-/// The time, which tests may have paused.
-pub(crate) fn clock() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Driver {
@@ -203,7 +193,7 @@ impl Driver {
         // Callers that never pause must not hold up the clock. What could be written and read comes
         // first, or time in which this process stood still would be held against the other side.
         if is_late {
-            self.handle_timeout(cx, clock())?;
+            self.handle_timeout(cx, clock::now())?;
         }
         if self.shared.mailbox.poll(cx) {
             self.has_gathered = true;
@@ -217,7 +207,7 @@ impl Driver {
             return Ok(Turn::Again);
         }
         if self.is_due(cx) {
-            self.handle_timeout(cx, clock())?;
+            self.handle_timeout(cx, clock::now())?;
             return Ok(Turn::Again);
         }
         self.check_drained()?;
@@ -238,7 +228,7 @@ impl Driver {
             has_read |= read;
             // Writing makes room, which streams wait for.
             if read || self.connection.has_events() {
-                self.handle_events(cx, clock())?;
+                self.handle_events(cx, clock::now())?;
             }
             if !read || !self.input.is_large() {
                 break;
@@ -251,107 +241,11 @@ impl Driver {
     /// and perhaps why the other side has gone.
     fn read_out(&mut self, cx: &mut Context<'_>, error: ConnectionError) -> ConnectionError {
         while let Ok(true) = self.read(cx) {
-            if let Err(error) = self.handle_events(cx, clock()) {
+            if let Err(error) = self.handle_events(cx, clock::now()) {
                 return error;
             }
         }
         error
-    }
-
-    /// Writes and flushes until all has left or the transport takes no more.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        loop {
-            self.connection.fill_output();
-            if self.connection.output().is_empty() {
-                self.update_wanted();
-                return self.flush(cx);
-            }
-            let written = match self.poll_write(cx) {
-                Poll::Pending => {
-                    let is_full = self.connection.output().len() > FULL_OUTPUT_BYTES;
-                    match is_full {
-                        true => self.set_wanted(Wanted::NONE),
-                        false => self.update_wanted(),
-                    }
-                    self.connection.output_blocked(clock());
-                    return Ok(Wrote::Blocked);
-                }
-                Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Err(self.lost_early(error)),
-            };
-            self.connection.output().advance(written);
-            self.needs_flush = true;
-        }
-    }
-
-    /// Lets the transport pass on what it took: TLS, say, keeps the tail of a write until then.
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
-        if !self.needs_flush {
-            return Ok(Wrote::All);
-        }
-        match Pin::new(&mut self.transport.0).poll_flush(cx) {
-            Poll::Pending => {
-                self.connection.output_blocked(clock());
-                Ok(Wrote::Blocked)
-            }
-            Poll::Ready(Ok(())) => {
-                self.needs_flush = false;
-                self.connection.output_flushed();
-                Ok(Wrote::All)
-            }
-            Poll::Ready(Err(error)) => Err(lost(error)),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let transport = Pin::new(&mut self.transport.0);
-        let output = self.connection.output();
-        if output.is_contiguous() || !transport.is_write_vectored() {
-            return transport.poll_write(cx, output.first());
-        }
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let filled = output.slices(&mut slices);
-        transport.poll_write_vectored(cx, &slices[..filled])
-    }
-
-    /// Tells the mailbox how much to take, by what waits for the limits of the other side.
-    fn update_wanted(&mut self) {
-        let nothing_waits = self.connection.calls_waiting() == 0;
-        if nothing_waits && self.wants_any {
-            return;
-        }
-        self.set_wanted(self.wanted_calls());
-        self.wants_any = nothing_waits;
-    }
-
-    fn wanted_calls(&self) -> Wanted {
-        Wanted {
-            outer: self.connection.wanted_calls(),
-            nested: self.connection.wanted_nested_calls(),
-            nested_messages: self.connection.wanted_nested_messages(),
-            // These do not wait in the connection.
-            deep: usize::MAX,
-        }
-    }
-
-    fn set_wanted(&mut self, wanted: Wanted) {
-        self.wants_any = false;
-        let before = std::mem::replace(&mut self.wanted, wanted);
-        if before == wanted {
-            return;
-        }
-        self.shared.mailbox.want(wanted, &mut self.wakers);
-        self.wake_all();
-        match (before.outer, wanted.outer) {
-            (0, 0) => {}
-            (_, 0) => self.tell(PeerEvent::Blocked),
-            (0, _) => self.tell(PeerEvent::Writable),
-            _ => {}
-        }
     }
 
     /// Reads once; `false` if there is nothing.
@@ -414,7 +308,7 @@ impl Driver {
             handled += 1;
             if handled % EVENTS_A_LOOK == 0 {
                 // A handler that takes long takes it from itself, not from the calls behind it.
-                now = clock();
+                now = clock::now();
             }
             if handled >= EVENTS_A_WRITE && usize::is_power_of_two(handled) {
                 self.write_early(cx, &mut left);
@@ -425,16 +319,6 @@ impl Driver {
         }
         self.wake_all();
         result
-    }
-
-    /// Lets the other side work on the first replies while this one makes many more. `left` is how
-    /// much there was to handle the last time.
-    fn write_early(&mut self, cx: &mut Context<'_>, left: &mut usize) {
-        let before = std::mem::replace(left, self.input.bytes.len());
-        let done = before.saturating_sub(*left);
-        if done > 0 && *left >= 2 * done {
-            self.failed = self.write(cx).err();
-        }
     }
 
     /// Does what is due. Calls that end with the connection end first.
@@ -500,13 +384,8 @@ impl Driver {
     }
 
     fn tell(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
-        self.shared.teller.tell(|| {
-            event(WeakPeer {
-                id: self.shared.id,
-                address: self.shared.address.clone(),
-                handle: self.handle.clone(),
-            })
-        });
+        let peer = || WeakPeer::new(&self.shared, self.handle.clone());
+        self.shared.teller.tell(|| event(peer()));
     }
 
     /// Takes all commands, of which the mailbox lets in so many, and acts on what follows. Returns
@@ -515,7 +394,7 @@ impl Driver {
         self.has_gathered = false;
         let mut commands = std::mem::take(&mut self.commands);
         self.shared.mailbox.take(&mut commands);
-        let now = clock();
+        let now = clock::now();
         for command in commands.drain(..) {
             self.obey(now, command);
         }
@@ -607,23 +486,6 @@ impl Driver {
             _ => PeerEvent::Disconnected(peer, error.clone()),
         });
     }
-
-    /// Whether all that was to be written has left the transport.
-    pub(crate) fn is_written(&mut self) -> bool {
-        self.connection.output().is_empty() && !self.needs_flush
-    }
-
-    /// Writes what is left, and ends the transport, which flushes it.
-    async fn close(&mut self) -> io::Result<()> {
-        while !self.connection.output().is_empty() {
-            let written = poll_fn(|cx| self.poll_write(cx)).await?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            self.connection.output().advance(written);
-        }
-        self.transport.0.shutdown().await
-    }
 }
 
 impl Drop for Driver {
@@ -640,11 +502,6 @@ impl Drop for Driver {
 enum Turn {
     Again,
     Wait,
-}
-
-enum Wrote {
-    All,
-    Blocked,
 }
 
 fn lost(error: io::Error) -> ConnectionError {

@@ -90,11 +90,7 @@ impl Handle {
             there = %Fingerprint(entry.fingerprint),
             "the peer announced another schema of a service; calls of it may fail"
         );
-        let peer = WeakPeer {
-            id: self.shared.id,
-            address: self.shared.address.clone(),
-            handle: Arc::downgrade(self),
-        };
+        let peer = WeakPeer::new(&self.shared, Arc::downgrade(self));
         let event = || PeerEvent::SchemaDiffers(peer, service);
         self.shared.teller.tell(event);
     }

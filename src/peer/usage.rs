@@ -11,10 +11,9 @@ use std::{
 
 use wawo_protocol::{CloseCode, ConnectionError};
 
-use crate::peer::{
-    Peer, Shared, Stage,
-    driver::{Driver, clock},
-    mailbox::Command,
+use crate::{
+    clock,
+    peer::{Peer, Shared, Stage, driver::Driver, mailbox::Command},
 };
 
 /// How exactly the time of the last call is known. A driver compares two times whenever it has done
@@ -107,7 +106,7 @@ impl Driver {
         reason: &str,
     ) -> Result<(), ConnectionError> {
         if self.read(cx)? {
-            self.handle_events(cx, clock())?;
+            self.handle_events(cx, clock::now())?;
         }
         if !matches!(*self.shared.stage.borrow(), Stage::Greeting) {
             return Ok(());

@@ -60,17 +60,17 @@ pub(crate) struct Watched {
     pub(crate) slot: Arc<ReplySlot>,
 }
 
-/// Slots are kept for so many of the next calls.
+/// At most this many slots are kept for the next calls.
 const MAX_SPARE: usize = 256;
 
-/// Calls that have ended are let go after so long, if not before.
+/// Calls that have ended are let go after this time, if not before.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// So many calls are looked at whenever others have been made.
+/// Up to this many calls are looked at whenever others have been made.
 const FEW: usize = 16;
 
-/// Up to so many calls that waited, beside those that still wait, may have ended before they are
-/// let go.
+/// Of the calls that waited, up to this many may have ended, besides those that still wait, before they
+/// are let go.
 const WAITING_SPARE: usize = 64;
 
 impl Watch {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
-    panic,
-    peer::{ConnectionLimit, PeerEvent, clock},
+    clock, panic,
+    peer::{ConnectionLimit, PeerEvent},
     server::{
         ServeError,
         listeners::Arrival,
@@ -96,7 +96,7 @@ impl Shared {
     /// Turns a connection away, and tells it why.
     fn refuse(&self, arrival: Arrival, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
-        if let Some(count) = self.refused.is_due(clock()) {
+        if let Some(count) = self.refused.is_due(clock::now()) {
             tracing::warn!(from = %arrival.from, count, "connections were refused: {text}");
         }
         let from = arrival.from;
@@ -113,7 +113,7 @@ impl Shared {
 
     fn tell_displaced(&self, displaced: Displaced) {
         if displaced.makes_room
-            && let Some(count) = self.displaced.is_due(clock())
+            && let Some(count) = self.displaced.is_due(clock::now())
         {
             let text = "connections of hosts with more than their share made room for others";
             tracing::warn!(count, "{text} (max_connections)");

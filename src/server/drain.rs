@@ -9,7 +9,8 @@ use tokio::{
 use wawo_protocol::time::after;
 
 use crate::{
-    peer::{DrainReport, Peer, clock},
+    clock,
+    peer::{DrainReport, Peer},
     server::{
         shared::Shared,
         stage::{Asked, Stage},
@@ -31,7 +32,7 @@ struct Drain {
 impl Shared {
     /// Begins to drain, or hastens a drain that is under way.
     pub(crate) fn begin_drain(self: &Arc<Self>, grace: Duration) {
-        let end = after(clock(), grace);
+        let end = after(clock::now(), grace);
         let mut asked = Asked::Known;
         self.stage.send_if_modified(|stage| {
             asked = stage.drain(end);

@@ -21,12 +21,13 @@ pub(crate) struct Arrival {
     pub(crate) wrap: Wrap,
 }
 
-/// Accepts at all listeners in turn. Each accept owns its listener while it waits, so nothing but
+/// Accepts at all listeners in turn: connections that pour in at one do not starve the others. Each accept owns its listener while it waits, so nothing but
 /// this has to be dropped to close them all.
 #[derive(Default)]
 pub(crate) struct Listeners {
     accepting: Vec<Accepting>,
-    /// Who is asked first the next time, so that no listener is always behind another.
+    /// Index of the listener that is asked first the next time: the one behind the last that had a
+    /// connection.
     first: usize,
 }
 
@@ -76,5 +77,45 @@ impl Listeners {
 impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Listeners at {}", self.accepting.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc};
+
+    use super::Listeners;
+    use crate::transport::{self, Address, Attempts, Listener, SocketOptions};
+
+    const FLOODED: &str = "mem://listeners-flooded";
+    const OTHER: &str = "mem://listeners-other";
+
+    #[tokio::test]
+    async fn a_flood_at_one_listener_does_not_starve_another() {
+        let options = SocketOptions::new();
+        let mut listeners = Listeners::default();
+        for address in [FLOODED, OTHER] {
+            let address: Address = address.parse().unwrap();
+            for listener in Listener::bind(&address, &options).await.unwrap() {
+                listeners.add(listener, Arc::new(|transport| transport));
+            }
+        }
+        let connect = async |address: &str| {
+            let address: Address = address.parse().unwrap();
+            let mut attempts = Attempts::default();
+            transport::connect(&address, &options, &mut attempts)
+                .await
+                .unwrap()
+        };
+        let mut clients = Vec::new();
+        for address in [FLOODED, FLOODED, FLOODED, OTHER, OTHER] {
+            clients.push(connect(address).await);
+        }
+        let mut order = Vec::new();
+        for _ in 0..clients.len() {
+            let arrival = poll_fn(|cx| listeners.poll_accept(cx)).await.unwrap();
+            order.push(arrival.from.to_string());
+        }
+        assert_eq!(order, [FLOODED, OTHER, FLOODED, OTHER, FLOODED]);
     }
 }

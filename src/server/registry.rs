@@ -11,7 +11,8 @@ use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 use wawo_protocol::CloseCode;
 
 use crate::{
-    peer::{ConnectionLimit, Peer, Usage, WeakPeer, clock},
+    clock,
+    peer::{ConnectionLimit, Peer, Usage, WeakPeer},
     server::{
         admission::{Admission, Admitted, ConnectionLimits, PlaceId},
         host::Host,
@@ -124,7 +125,7 @@ impl Registry {
         if state.is_closed {
             return Err(NoPlace::Closed);
         }
-        let id = state.admission.admit_own(clock());
+        let id = state.admission.admit_own(clock::now());
         state.entries.insert(id, Entry::default());
         Ok(self.place(id))
     }
@@ -214,7 +215,7 @@ impl State {
     fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
         let entries = &self.entries;
         let last_call = |id| entries.get(&id)?.peer.as_ref()?.1.last_call();
-        let admitted = self.admission.admit(host, clock(), last_call)?;
+        let admitted = self.admission.admit(host, clock::now(), last_call)?;
         self.entries.insert(admitted.place, Entry::default());
         Ok(admitted)
     }

@@ -1,8 +1,13 @@
-//! Whether time is real.
+//! The time that deadlines are counted in, and whether it is real.
 
 use std::time::Instant;
 
 use tokio::runtime::Handle;
+
+/// The time of the current runtime, which tests may have paused; real time outside of runtimes.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// The clock of a runtime, or the real one if there is none.
 ///
@@ -22,7 +27,7 @@ impl Clock {
         let _entered = self.0.as_ref().map(Handle::enter);
         // A clock that is paused, or was, is behind or ahead of the real one.
         let before = Instant::now();
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let after = Instant::now();
         (before <= now && now <= after).then_some(now)
     }

@@ -1,0 +1,99 @@
+//! The stream of requests of a call, as it is sent.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+use wawo_protocol::packet::Run;
+
+use crate::{
+    body::{Body, Items, Pace, Streaming},
+    codec::Codec,
+    descriptor::MethodDescriptor,
+    panic::{Part, catch},
+    status::Result,
+};
+
+pub(super) fn encode_all<C, Q>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    requests: impl Stream<Item = Q> + Send + 'static,
+) -> Body
+where
+    C: Codec<Q>,
+    Q: 'static,
+{
+    let requests = Some(requests);
+    Body::Many(Streaming::of_items(Encoded {
+        method,
+        requests,
+        codec,
+    }))
+}
+
+pin_project! {
+    /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
+    /// wherever it is polled.
+    struct Encoded<C, S> {
+        method: &'static MethodDescriptor,
+        // `None` once it has panicked.
+        #[pin]
+        requests: Option<S>,
+        codec: C,
+    }
+}
+
+impl<C, S> Encoded<C, S> {
+    /// Lets a function poll the stream.
+    fn caught<T>(
+        self: Pin<&mut Self>,
+        poll: impl FnOnce(Pin<&mut S>, &C) -> Poll<Option<Result<T>>>,
+    ) -> Poll<Option<Result<T>>> {
+        let mut this = self.project();
+        let Some(requests) = this.requests.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        catch(Part::Requests, || poll(requests, this.codec)).unwrap_or_else(|status| {
+            status.log(this.method, &"this process, which calls");
+            this.requests.set(None);
+            // It is logged, and those who get it need not log it again.
+            Poll::Ready(Some(Err(status.saying_its_cause())))
+        })
+    }
+}
+
+impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
+        self.caught(|requests, codec| {
+            let request = ready!(requests.poll_next(cx));
+            Poll::Ready(request.map(|request| Ok(codec.encode(&request))))
+        })
+    }
+
+    fn poll_run(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+        run: &mut Run,
+    ) -> Poll<Option<Result<()>>> {
+        self.caught(|mut requests, codec| {
+            let mut pace = Pace::new();
+            while let Some(request) = ready!(requests.as_mut().poll_next(cx)) {
+                run.push(|buffer| codec.encode_to(&request, buffer));
+                if pace.after_one(run).is_break() {
+                    return Poll::Ready(None);
+                }
+            }
+            Poll::Ready(Some(Ok(())))
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! How stubs make calls, by shape, and how they read replies.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::{
+    body::{Body, Streaming},
+    call::{Call, requests::encode_all},
+    caller::Start,
+    codec::Codec,
+    decoding::{self, StreamMemory},
+    descriptor::MethodDescriptor,
+    rouse,
+    status::{BoxError, Result, Status},
+};
+
+/// One request, one reply.
+pub fn call<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Q,
+) -> Call<R>
+where
+    C: Codec<Q> + Codec<R>,
+{
+    let body = Body::One(codec.encode_linked(&request));
+    Call::new(to, method, body, read_one::<C, R>)
+}
+
+/// One request, nothing back.
+pub fn send<C, Q>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Q,
+) -> Call<()>
+where
+    C: Codec<Q>,
+{
+    let body = Body::One(codec.encode_linked(&request));
+    Call::new(to, method, body, |_, _, _| Ok(()))
+}
+
+/// One request, a stream of replies.
+pub fn call_server_streaming<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    request: Q,
+) -> Call<Streaming<R>>
+where
+    C: Codec<Q> + Codec<R>,
+    R: Send + 'static,
+{
+    let body = Body::One(codec.encode_linked(&request));
+    Call::new(to, method, body, read_many::<C, R>)
+}
+
+/// A stream of requests, one reply.
+pub fn call_client_streaming<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    requests: impl Stream<Item = Q> + Send + 'static,
+) -> Call<R>
+where
+    C: Codec<Q> + Codec<R>,
+    Q: 'static,
+{
+    Call::new(
+        to,
+        method,
+        encode_all(method, codec, requests),
+        read_one::<C, R>,
+    )
+}
+
+/// A stream of requests, a stream of replies.
+pub fn call_bidi_streaming<C, Q, R>(
+    to: &Arc<dyn Start>,
+    method: &'static MethodDescriptor,
+    codec: C,
+    requests: impl Stream<Item = Q> + Send + 'static,
+) -> Call<Streaming<R>>
+where
+    C: Codec<Q> + Codec<R>,
+    Q: 'static,
+    R: Send + 'static,
+{
+    Call::new(
+        to,
+        method,
+        encode_all(method, codec, requests),
+        read_many::<C, R>,
+    )
+}
+
+fn read_one<C: Codec<R>, R>(
+    method: &'static MethodDescriptor,
+    body: Body,
+    max_decoded_bytes: usize,
+) -> Result<R> {
+    match body {
+        Body::One(message) => decode(
+            C::default(),
+            method,
+            message.into_bytes(),
+            max_decoded_bytes,
+        ),
+        Body::Many(_) => {
+            let text = format!("`{method}` was answered with a stream, not with one reply");
+            Err(Status::unimplemented(text))
+        }
+    }
+}
+
+fn read_many<C, R>(
+    method: &'static MethodDescriptor,
+    body: Body,
+    max_decoded_bytes: usize,
+) -> Result<Streaming<R>>
+where
+    C: Codec<R>,
+    R: Send + 'static,
+{
+    match body {
+        Body::Many(replies) => {
+            let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
+                let decoded = C::default().decode_to(bytes, whole, replies);
+                decoded
+                    .map_err(|error| undecodable(method, bytes.len(), error).of_call(method, None))
+            };
+            let memory = StreamMemory::replies::<C, R>(method, max_decoded_bytes);
+            Ok(replies.decoded(decode, memory, move |status| status.of_call(method, None)))
+        }
+        Body::One(message) => {
+            let bytes = message.into_bytes();
+            decode(C::default(), method, bytes, max_decoded_bytes).map(Streaming::once)
+        }
+    }
+}
+
+fn decode<C: Codec<R>, R>(
+    codec: C,
+    method: &'static MethodDescriptor,
+    bytes: Bytes,
+    max_decoded_bytes: usize,
+) -> Result<R> {
+    decoding::check_reply(method, codec, &bytes, max_decoded_bytes)?;
+    let length = bytes.len();
+    rouse::before_decoding(length);
+    let reply = codec.decode(bytes);
+    reply.map_err(|error| undecodable(method, length, error))
+}
+
+#[cold]
+fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
+    let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
+    Status::internal(text).with_source(error)
+}

@@ -1,0 +1,83 @@
+//! What is left in a mailbox.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wawo_protocol::{
+    CallId, CloseCode, MethodId, Payload, ServiceId,
+    packet::{Messages, Notes},
+};
+
+use crate::{
+    body::Body,
+    peer::{
+        PeerSnapshot,
+        stream::{Inbox, Outbox, Read},
+    },
+    reply::ReplySlot,
+    request::Request,
+    response::Response,
+    status::Result,
+};
+
+/// What a driver is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Start a call, and put the answer into the slot.
+    Call(Request, Arc<ReplySlot>),
+    /// The same for a call with nothing but a message, as most are.
+    PlainCall(PlainCall, Arc<ReplySlot>),
+    /// Send a one-way message.
+    Send(Request),
+    /// Send one-way messages that are packets already.
+    Notes(Notes),
+    /// Nobody waits for the answer any more.
+    Cancel(Arc<ReplySlot>),
+    /// A handler has ended.
+    Answer(Handled, Result<Response>),
+    /// The handler of a one-way message has ended; the credit that the message had cost.
+    Served(u64),
+    /// The next messages of a stream.
+    Messages(Arc<Outbox>, Messages),
+    /// A stream has ended.
+    Finish(Arc<Outbox>, Result<()>),
+    /// Messages of a stream were read.
+    Consumed(Arc<Inbox>, Read),
+    /// A stream is no longer read.
+    Abandoned(Arc<Inbox>),
+    /// Take no more calls, and close when all is done.
+    Drain,
+    /// Say what the connection holds.
+    Snapshot(oneshot::Sender<PeerSnapshot>),
+    /// Close the connection.
+    Close(CloseCode, String),
+    /// The same, if its hello has not come, and nothing else since the last time.
+    CloseIfSilent(String),
+}
+
+/// A call with the default timeout and nothing but a message.
+#[derive(Debug)]
+pub(crate) struct PlainCall {
+    pub(crate) service: ServiceId,
+    pub(crate) method: MethodId,
+    pub(crate) message: Payload,
+    /// Its reply is one.
+    pub(crate) is_stream: bool,
+}
+
+impl From<PlainCall> for Request {
+    fn from(call: PlainCall) -> Self {
+        let body = Body::One(call.message);
+        let mut request = Self::by_id(call.service, call.method, false, body);
+        request.head_mut().is_stream = call.is_stream;
+        request
+    }
+}
+
+/// Which handler a [`Command::Answer`] is about. Ids are used again, so the serial number tells
+/// whether the call it worked on is still the one with that id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handled {
+    pub(crate) call: CallId,
+    pub(crate) serial: u64,
+}

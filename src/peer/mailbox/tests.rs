@@ -1,0 +1,316 @@
+//! What the mailbox promises to those who hold a peer, and to the driver.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use wawo_protocol::{Code, Config, ConnectionError, MethodId, Payload, ServiceId};
+
+use super::{
+    Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, PlainCall, ReplySlot,
+    Wanted,
+};
+use crate::{
+    backstop::{SLACK, Watched},
+    body::Body,
+    peer::start::no_room,
+    reply::{Canceller, ReplyFuture},
+    request::{DefaultTimeouts, Request},
+};
+
+fn mailbox() -> Mailbox {
+    Mailbox::new(usize::MAX, Weak::<Nobody>::new())
+}
+
+fn command() -> Command {
+    Command::Served(0)
+}
+
+#[test]
+fn commands_are_bounded_and_ends_are_not_refused() {
+    let mailbox = mailbox();
+    for _ in 0..MAX_COMMANDS {
+        mailbox.push(command(), 0).unwrap();
+    }
+    assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));
+    mailbox.push_end(command());
+    let mut commands = Vec::new();
+    mailbox.take(&mut commands);
+    assert_eq!(commands.len(), MAX_COMMANDS + 1);
+    mailbox.push(command(), 0).unwrap();
+}
+
+#[test]
+fn notes_gather_in_order_and_are_bounded_as_commands_are() {
+    let mailbox = mailbox();
+    let push = |text: &str| mailbox.push_note(ServiceId(1), MethodId(2), text.as_bytes());
+    push("one").unwrap();
+    push("two").unwrap();
+    mailbox.push(command(), 0).unwrap();
+    push("three").unwrap();
+    let mut commands = Vec::new();
+    mailbox.take(&mut commands);
+    let [Command::Notes(two), Command::Served(_), Command::Notes(one)] = &commands[..] else {
+        panic!("{commands:?}");
+    };
+    assert_eq!((two.len(), one.len()), (2, 1));
+
+    let taken = (0..2 * MAX_COMMANDS)
+        .take_while(|_| push("again").is_ok())
+        .count();
+    assert!(
+        (MAX_COMMANDS * 9 / 10..=MAX_COMMANDS).contains(&taken),
+        "{taken}"
+    );
+    assert!(matches!(push("again"), Err(NotTaken::Full(()))));
+    let error = mailbox.push(command(), 0);
+    assert!(matches!(error, Err(NotTaken::Full(_))));
+    let mut commands = Vec::new();
+    mailbox.take(&mut commands);
+    for command in &commands {
+        let Command::Notes(notes) = command else {
+            panic!("{command:?}");
+        };
+        assert!(notes.packet_bytes() < NOTES_BYTES + 100);
+    }
+    push(&"x".repeat(MAX_BYTES)).unwrap();
+    assert!(matches!(push("y"), Err(NotTaken::Full(()))));
+    mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
+    assert!(matches!(push(""), Err(NotTaken::Closed(_))));
+}
+
+#[test]
+fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
+    let mailbox = mailbox();
+    mailbox.push(command(), MAX_BYTES + 1).unwrap();
+    assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+    mailbox.take(&mut Vec::new());
+    mailbox.push(command(), MAX_BYTES).unwrap();
+    assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+}
+
+impl Place<'_> {
+    fn set_deadline(&self, deadline: Instant) {
+        let mut state = self.mailbox.lock();
+        let waiting = state.lines[self.line as usize]
+            .get_mut(&self.number)
+            .unwrap();
+        waiting.request.set_deadline(Some(deadline));
+    }
+}
+
+/// A call of a service whose id tells it from others, and its answer.
+fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (Place<'_>, Arc<ReplySlot>) {
+    let body = Body::One(Payload::default());
+    let request = Request::by_id(ServiceId(id), MethodId(1), false, body);
+    let slot = Arc::new(ReplySlot::default());
+    (mailbox.line_up(request, bytes, slot.clone()), slot)
+}
+
+/// The ids of the calls among the commands.
+fn taken(mailbox: &Mailbox) -> Vec<u32> {
+    let mut commands = Vec::new();
+    mailbox.take(&mut commands);
+    let id = |command: &Command| match command {
+        Command::Call(request, _) | Command::Send(request) => Some(request.service().0),
+        _ => None,
+    };
+    commands.iter().filter_map(id).collect()
+}
+
+fn is_full(mailbox: &Mailbox) -> bool {
+    matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_)))
+}
+
+#[test]
+fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
+    let mailbox = mailbox();
+    mailbox.want(Wanted::NONE, &mut Vec::new());
+    let waiting: Vec<_> = (0..10).map(|id| line_up(&mailbox, id, 0)).collect();
+    assert_eq!(taken(&mailbox), []);
+    mailbox.want(Wanted::all(3), &mut Vec::new());
+    // What is in the mailbox already counts.
+    mailbox.want(Wanted::all(3), &mut Vec::new());
+    assert_eq!(taken(&mailbox), [0, 1, 2]);
+    // Nobody passes by those who wait.
+    assert!(is_full(&mailbox));
+    mailbox.want(Wanted::all(5), &mut Vec::new());
+    assert_eq!(taken(&mailbox), [3, 4, 5, 6, 7]);
+    mailbox.want(Wanted::all(5), &mut Vec::new());
+    assert!(!is_full(&mailbox));
+    assert_eq!(taken(&mailbox), [8, 9]);
+    assert!(waiting.iter().all(|(_, slot)| !slot.is_over()));
+}
+
+#[test]
+fn what_handlers_ask_for_does_not_wait_behind_what_others_do() {
+    let mailbox = mailbox();
+    let wanted = |outer, nested, nested_messages, deep| Wanted {
+        outer,
+        nested,
+        nested_messages,
+        deep,
+    };
+    let request = |id: u32, one_way, depth| {
+        let body = Body::One(Payload::default());
+        let mut request = Request::by_id(ServiceId(id), MethodId(1), one_way, body);
+        request.head_mut().depth = depth;
+        request
+    };
+    mailbox.want(Wanted::NONE, &mut Vec::new());
+    let kinds = [
+        request(0, false, 0),
+        request(1, true, 0),
+        request(2, true, 1),
+        request(3, false, 1),
+        request(4, false, 2),
+        request(5, false, 16),
+    ];
+    let slot = || Arc::new(ReplySlot::default());
+    let places = kinds.map(|request| mailbox.line_up(request, 0, slot()));
+    for (wanted, expected) in [
+        (wanted(0, 0, 0, 9), vec![4, 5]),
+        (wanted(0, 9, 0, 9), vec![3]),
+        (wanted(0, 9, 9, 9), vec![2]),
+        (wanted(9, 9, 9, 9), vec![0, 1]),
+    ] {
+        mailbox.want(wanted, &mut Vec::new());
+        assert_eq!(taken(&mailbox), expected);
+    }
+    drop(places);
+    mailbox.want(wanted(0, 1, 0, 1), &mut Vec::new());
+    let push = |request| mailbox.push_call(request, 0, Command::Call);
+    assert!(push(request(6, false, 2)).is_ok());
+    assert!(matches!(push(request(7, false, 0)), Err(NotTaken::Full(_))));
+}
+
+#[tokio::test]
+async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
+    let mailbox = mailbox();
+    mailbox.push(command(), MAX_BYTES - 10).unwrap();
+    let large = line_up(&mailbox, 1, 11);
+    let small = line_up(&mailbox, 2, 10);
+    let none = line_up(&mailbox, 3, 1);
+    large.0.leave(no_room());
+    assert_eq!(taken(&mailbox), [2]);
+    let reply = |slot| ReplyFuture::promised(slot, Arc::new(Nobody));
+    let status = reply(large.1).await.unwrap_err();
+    assert!(status.is_safe_to_retry(), "{status}");
+    // Whoever was let in has left nothing.
+    drop(small.0);
+    mailbox.want(Wanted::ANY, &mut Vec::new());
+    drop(none.0);
+    assert_eq!(taken(&mailbox), [3]);
+    assert!(!small.1.is_over() && !none.1.is_over());
+}
+
+#[tokio::test]
+async fn who_waits_hears_of_the_end() {
+    let mailbox = mailbox();
+    mailbox.want(Wanted::NONE, &mut Vec::new());
+    let before = line_up(&mailbox, 1, 0);
+    mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
+    let after = line_up(&mailbox, 2, 0);
+    for (_place, slot) in [before, after] {
+        let status = ReplyFuture::promised(slot, Arc::new(Nobody)).await;
+        let status = status.unwrap_err();
+        assert!(status.message().contains("not sent"), "{status}");
+    }
+    assert!(matches!(
+        mailbox.push(command(), 0),
+        Err(NotTaken::Closed(_))
+    ));
+}
+
+#[test]
+fn a_driver_that_sleeps_is_woken_by_what_is_let_in() {
+    let mailbox = mailbox();
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
+    mailbox.push(command(), MAX_BYTES).unwrap();
+    let (large, _slot) = line_up(&mailbox, 1, 1);
+    let (_small, _slot) = line_up(&mailbox, 2, 0);
+    mailbox.lock().driver = Some(waker);
+    assert!(!flag.0.load(Ordering::Relaxed));
+    drop(large);
+    assert!(flag.0.load(Ordering::Relaxed));
+}
+
+/// What a call that the driver did not take hears when it is looked at.
+async fn overdue(mailbox: &Mailbox, slot: Arc<ReplySlot>) {
+    let reply = ReplyFuture::promised(slot, Arc::new(Nobody));
+    let status = reply.await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.is_safe_to_retry(), "{status}");
+    assert!(mailbox.closed().is_none());
+}
+
+#[tokio::test]
+async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
+    let mailbox = mailbox();
+    let mut config = Config::default();
+    config.default_timeout = Some(Duration::from_secs(1));
+    let (now, timeouts) = (Instant::now(), &DefaultTimeouts::new(&config));
+    let call = PlainCall {
+        service: ServiceId(1),
+        method: MethodId(1),
+        message: Payload::default(),
+        is_stream: false,
+    };
+    let plain = mailbox.push_call(call, 0, Command::PlainCall).unwrap();
+    mailbox.want(Wanted::NONE, &mut Vec::new());
+    let (place, lined_up) = line_up(&mailbox, 2, 0);
+    place.set_deadline(now + Duration::from_secs(1));
+    let mut wakers = Vec::new();
+    let next = now + Duration::from_secs(1) + SLACK;
+    assert_eq!(mailbox.look(Some(now), timeouts, &mut wakers), Some(next));
+    // The backstop knows already when to look.
+    let early = now + Duration::from_millis(500);
+    assert_eq!(mailbox.look(Some(early), timeouts, &mut wakers), None);
+    assert!(!plain.is_over() && !lined_up.is_over());
+    // Time that is not real ends nothing.
+    assert_eq!(mailbox.look(None, timeouts, &mut wakers), None);
+    assert_eq!(mailbox.look(Some(next), timeouts, &mut wakers), None);
+    overdue(&mailbox, plain).await;
+    overdue(&mailbox, lined_up).await;
+    drop(place);
+}
+
+#[test]
+fn a_look_is_asked_for_once_until_it_comes() {
+    let mailbox = mailbox();
+    assert!(!mailbox.lock().watch.is_asked);
+    let body = Body::One(Payload::default());
+    let request = Request::by_id(ServiceId(1), MethodId(1), false, body);
+    mailbox.push_call(request, 0, Command::Call).unwrap();
+    assert!(mailbox.lock().watch.is_asked);
+    let timeouts = DefaultTimeouts::new(&Config::default());
+    mailbox.look(Some(Instant::now()), &timeouts, &mut Vec::new());
+    assert!(!mailbox.lock().watch.is_asked);
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Nobody;
+
+impl Watched for Nobody {
+    fn look(&self, _: &mut Vec<Waker>) -> Option<Instant> {
+        None
+    }
+}
+
+impl Canceller for Nobody {
+    fn cancel(&self, _: &Arc<ReplySlot>) {}
+}
