@@ -112,10 +112,14 @@ async fn a_stub_that_is_made_before_the_hello_is_compared_when_that_comes() {
     let mut server = Server::builder().build().unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
     let to_client = server.accept_over(there).unwrap();
+    let mut events = to_client.events();
     codegen::start(&to_client, &LATER);
     assert!(log.lines("another schema").is_empty());
     let client = Peer::builder("").add_service(EchoServer::new(Parrot::default()));
     let _client = client.connect_over(here).await.unwrap();
+    // The client is connected once it has the server's hello; the server may not have read its own.
+    let told = |event: &PeerEvent| matches!(event, PeerEvent::SchemaDiffers(..));
+    while !told(&events.next().await.expect("the connection is open")) {}
     assert_eq!(log.lines("another schema").len(), 1, "{log:?}");
 }
 

@@ -1,16 +1,24 @@
 //! What was logged in the current thread.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::{Event, Level, Metadata, Subscriber, field, span, subscriber::DefaultGuard};
+use tracing::{
+    Dispatch, Event, Level, Metadata, Subscriber, field, span, subscriber::DefaultGuard,
+};
 
 /// The lines that the framework logged, each as `LEVEL message field=value field=value`.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
+/// Never logs. While there is a single subscriber, `tracing` asks only that of the thread which comes
+/// to a line first whether anybody wants it, and remembers the answer: a test without a log in
+/// another thread would keep the line from the test that has one. Of two, it asks all.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
+
 impl Log {
     /// Logs what happens in this thread until the guard is dropped.
     pub(crate) fn begin() -> (Self, DefaultGuard) {
+        LazyLock::force(&SECOND);
         let log = Self::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)

@@ -449,7 +449,9 @@ async fn a_stream_ends_when_its_peer_falls_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_nobody_reads_ends_after_the_stall_timeout() {
-    let world = world().await;
+    let mut client = Config::default();
+    client.limits.initial_credit_bytes = 64 * 1024;
+    let world = world_of(client, Config::default()).await;
     let large = stream::repeat_with(|| asked(&"x".repeat(10_000)));
     // Its answers are small, and so many that they use up their credit.
     let mut unread = world.times.talk(large).await.unwrap();
