@@ -86,7 +86,7 @@ pub struct Call<R> {
 /// bytes.
 type Read<R> = fn(&'static MethodDescriptor, Body, usize) -> Result<R>;
 
-/// What a caller says of the time for a call.
+/// The time that a caller gives a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timeout {
     /// Nothing: the schema or the connection has a default, or none.

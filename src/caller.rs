@@ -57,7 +57,7 @@ pub trait Start: Send + Sync + 'static {
     }
 }
 
-/// What a stub of a service keeps of what carries its calls.
+/// The handle by which a stub of a service starts its calls.
 pub fn start<A>(
     over: &impl Calls<Ability = A>,
     service: &'static ServiceDescriptor,

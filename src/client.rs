@@ -315,7 +315,7 @@ impl fmt::Display for ConnectError {
 }
 
 impl Error for ConnectError {
-    /// What caused the cause, which `Display` tells.
+    /// Begins behind the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Transport { source, .. } => source.source(),

@@ -83,7 +83,7 @@ impl Context {
     /// Adds to the metadata of the reply, or of the status if the handler fails: there, an entry
     /// that the status has itself takes the place of those with the same key here.
     ///
-    /// What is added after the handler has returned is lost, unless it returned a stream and that
+    /// Metadata that is added after the handler has returned is lost, unless it returned a stream and that
     /// fails: then it goes with the status of the stream.
     ///
     /// # Errors

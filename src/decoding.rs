@@ -37,7 +37,7 @@ const UNCOUNTED_ONE_WAY_BYTES: usize = 256;
 /// The most that a message may take where no connection says otherwise, as by default.
 pub(crate) const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What decoded messages of the other side take of the memory of a connection.
+/// The memory that decoded messages of the other side take, for one connection.
 #[derive(Debug)]
 pub(crate) struct DecodedBytes {
     max_message: usize,
@@ -103,7 +103,7 @@ impl DecodedBytes {
         self.max_message
     }
 
-    /// What is reserved now.
+    /// Bytes that are reserved now.
     pub(crate) fn held(&self) -> usize {
         self.sum.held.load(Ordering::Relaxed)
     }

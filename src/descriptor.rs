@@ -79,7 +79,7 @@ pub struct MethodDescriptor {
     timeout: Option<Duration>,
 }
 
-/// What a message takes in memory, if that is known. Methods that differ in nothing else are the same.
+/// The memory that a message takes, if that is known. Methods that differ in nothing else are the same.
 #[derive(Debug, Clone, Copy)]
 struct MessageLayout(Option<&'static Layout>);
 
@@ -181,12 +181,12 @@ impl MethodDescriptor {
         self.idempotency
     }
 
-    /// What its requests take in memory, as far as the schema tells.
+    /// The memory that its requests take, as far as the schema tells.
     pub const fn request_layout(&self) -> Option<&'static Layout> {
         self.request.0
     }
 
-    /// What its replies take in memory, as far as the schema tells.
+    /// The memory that its replies take, as far as the schema tells.
     pub const fn reply_layout(&self) -> Option<&'static Layout> {
         self.reply.0
     }

@@ -174,7 +174,7 @@ impl Stream for Guarded {
         ready!(Pin::new(timer).poll(cx));
         let under_way = deadline.at.saturating_duration_since(deadline.began);
         let status = deadline.passed(Some(under_way), &this.service.config);
-        // Whoever asks again hears that there is no more.
+        // A reader that asks again hears that there is no more.
         this.end = None;
         this.replies = Streaming::empty();
         Poll::Ready(Some(Err(this.service.failed(this.ids, status))))

@@ -1,4 +1,4 @@
-//! What the messages of a schema take in memory, as far as their types tell: generated code holds a
+//! The memory that messages of a schema take, as far as their types tell: generated code holds a
 //! [`Layout`] for each message of a service.
 //!
 //! A message may take many times its encoded length: an empty element of a repeated field costs two
@@ -14,7 +14,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// What a message takes in memory when it is decoded. The code that `wawo_build` generates holds one
+/// The memory that a message takes when it is decoded. The code that `wawo_build` generates holds one
 /// for each message; a codec gets it in [`Codec::decoded_bytes`](crate::Codec::decoded_bytes).
 pub struct Layout {
     /// Bytes of the type itself, with what its default has on the heap.
@@ -31,7 +31,7 @@ pub struct Field {
     kind: Kind,
     /// Bytes of an element, an entry, or of what is in a box.
     size: usize,
-    /// What the default of that has on the heap: strings of proto2 with a default.
+    /// Bytes on the heap of the default of that: strings of proto2 with a default.
     default_bytes: usize,
     /// Of the message in it, if that has such fields too.
     message: Option<&'static Layout>,
@@ -83,7 +83,7 @@ impl Layout {
         measure::measure(self, bytes)
     }
 
-    /// Whether any message of this length takes at most so many bytes: a multiplication.
+    /// Whether any message of this length takes at most `bytes`: a multiplication.
     #[inline]
     pub(crate) fn takes_at_most(&self, bytes: u64, length: usize) -> bool {
         self.many_take_at_most(bytes, 1, length)

@@ -91,7 +91,7 @@ pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
     text.unwrap_or("a panic without a text")
 }
 
-/// What the caller hears of a panic: that there was one. Its text stays here, for the log; where
+/// The status for the caller: that there was a panic. Its text stays here, for the log; where
 /// it was, the panic hook of the program tells.
 #[cold]
 fn status(part: Part, panic: &(dyn Any + Send)) -> Status {

@@ -319,7 +319,7 @@ pub(crate) struct Shared {
     pub(crate) outboxes: AtomicUsize,
     pub(crate) teller: Teller,
     pub(crate) drain: Drain,
-    /// What decoded messages of the other side take.
+    /// The memory of decoded messages of the other side.
     pub(crate) decoded: Arc<DecodedBytes>,
     side: Side,
     address: Option<Address>,

@@ -58,7 +58,7 @@ pub(crate) trait Caller: Send + Sync {
     /// Where it is, for the log.
     fn label(&self) -> String;
 
-    /// What decoded messages of it take of memory.
+    /// The memory that its decoded messages take.
     fn decoded_bytes(&self) -> &Arc<DecodedBytes>;
 
     /// The peer itself.

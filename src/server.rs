@@ -90,7 +90,7 @@ impl Server {
         }
     }
 
-    /// What others may do with the server, whether it runs or not.
+    /// A handle to the server, for others; it works whether the server runs or not.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
             shared: self.shared.clone(),

@@ -294,7 +294,7 @@ impl fmt::Debug for Status {
 }
 
 impl Error for Status {
-    /// What caused the [`cause`](Self::cause), which `Display` tells.
+    /// Begins behind the [`cause`](Self::cause), which `Display` ends with.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source.as_deref()?.source()
     }
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(status.message(), "no such room");
         let here = returned(Status::not_found("").in_process());
         assert_eq!(here.to_string(), "chat.Chat/Join in this process: NotFound");
-        // What a handler answers tells nothing of the calls that it made.
+        // The status that a handler answers tells nothing of the calls that it made.
         for answered in [
             status.clone().answered(),
             status.clone().forward().answered(),

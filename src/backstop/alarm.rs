@@ -57,7 +57,7 @@ impl Future for Timer {
     }
 }
 
-/// What a future resolves to, if it does so before a time. Needs no runtime.
+/// The output of a future, if it resolves before a time. Needs no runtime.
 pub(crate) async fn timeout_at<F: Future + Unpin>(at: Instant, mut future: F) -> Option<F::Output> {
     let mut timer = None;
     poll_fn(|cx| {

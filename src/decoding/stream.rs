@@ -1,4 +1,4 @@
-//! What the messages of a stream take while they are decoded before they are asked for.
+//! The memory of messages of a stream that are decoded before they are asked for.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) struct StreamMemory {
     /// Requests count with those of the connection. Replies do not: whoever called holds them.
     limits: Option<Arc<DecodedBytes>>,
     reserved: Option<Reserved>,
-    /// What the messages of the batch take so far.
+    /// Bytes that the messages of the batch take so far.
     batch: usize,
 }
 

@@ -87,7 +87,7 @@ fn shut_down() -> Status {
     Status::unavailable("the runtime of the handler shuts down")
 }
 
-/// What the other thread does.
+/// The work of the other thread.
 fn work(
     method: &MethodDescriptor,
     context: &Context,

@@ -1,6 +1,6 @@
 //! How the collections of std grow. While one grows, the old and the new memory stand side by side.
 
-/// What an allocator needs beside what is asked of it, about.
+/// Bytes that an allocator needs for itself with each piece of memory, about.
 pub(crate) const OVERHEAD: usize = 16;
 
 /// Memory that a step takes: for good, and for a moment.
@@ -45,7 +45,7 @@ pub(crate) fn map(length: usize, size: usize) -> Taken {
     grown(before, after, 4, size + 1, OVERHEAD + 2 * GROUP)
 }
 
-/// What one entry in a `BTreeMap` of `length` takes more than in a hash map. Its nodes have room for
+/// Bytes that one entry in a `BTreeMap` of `length` takes more than in a hash map. Its nodes have room for
 /// eleven entries, and five at least, but for the first.
 pub(crate) fn sorted_map(length: usize, size: usize) -> usize {
     let first = match length {

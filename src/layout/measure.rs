@@ -103,7 +103,7 @@ impl Sum {
         match wire {
             LENGTH => {
                 let taken = varint(input).and_then(|length| take(input, length));
-                // What is there before the length is looked at is there without bytes too.
+                // An element that is there before the length is looked at is there without bytes too.
                 self.add(field, taken.as_ref().map_or(&[], |bytes| *bytes), length);
                 let mut bytes = taken?;
                 match field.message {
@@ -164,7 +164,7 @@ impl Sum {
         }
     }
 
-    /// What a field with these bytes takes, apart from the fields within.
+    /// The memory that a field with these bytes takes, apart from the fields within.
     fn add(&mut self, field: &Field, bytes: &[u8], length: &mut u32) {
         match field.kind {
             Kind::Text => self.take(growth::text(bytes.len())),

@@ -41,8 +41,8 @@ pub struct CutPeer {
     pub identity: String,
     /// How many of its calls were cut, both ways.
     pub calls: usize,
-    /// Who cut them: `None` for this side, when the grace was over or its server was dropped; else
-    /// why the connection ended before.
+    /// `None` if this side cut them, as the grace was over or its server was dropped; else why the
+    /// connection ended before.
     pub by_peer: Option<ConnectionError>,
 }
 

@@ -44,7 +44,7 @@ use crate::{
 /// request, so that none waits behind others that may have to wait for it.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
-    /// What this is a part of, for the backstop to look at.
+    /// The owner of this mailbox, for the backstop to look at.
     owner: Weak<dyn backstop::Watched>,
 }
 

@@ -104,7 +104,7 @@ fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool {
 }
 
 impl Shared {
-    /// What the other side announced; nothing before its hello.
+    /// The services that the other side announced; none before its hello.
     fn announced(&self) -> Vec<ServiceEntry> {
         let table = self.hello.get().map(|hello| hello.services.clone());
         let (entries, fault) = read_table(table.unwrap_or_default());

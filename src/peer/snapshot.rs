@@ -21,9 +21,9 @@ pub struct PeerSnapshot {
     pub output_bytes: usize,
     /// What streams to the peer hold until it gives credit, in bytes.
     pub outbox_bytes: usize,
-    /// What replies to the peer, streams aside, hold until it reads them, in bytes.
+    /// Bytes that replies to the peer, streams aside, hold until it reads them.
     pub waiting_reply_bytes: u64,
-    /// What requests of the peer that are worked on take, decoded, in bytes; those that take little
+    /// Bytes that requests of the peer that are worked on take, decoded; those that take little
     /// are not counted.
     pub decoded_bytes: usize,
 }

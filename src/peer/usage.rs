@@ -99,7 +99,7 @@ impl Driver {
     }
 
     /// Closes the connection if its hello has not come, and nothing else has since the last time.
-    /// What lies in the buffer of a transport is read before: this side may have had no time to.
+    /// Bytes in the buffer of a transport are read before: this side may have had no time to.
     pub(crate) fn close_if_silent(
         &mut self,
         cx: &mut Context<'_>,

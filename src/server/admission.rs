@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct ConnectionLimits {
     /// All together.
     pub(crate) connections: usize,
-    /// That have not sent their hello.
+    /// Connections that have not sent their hello.
     pub(crate) greeting: usize,
     /// From one host.
     pub(crate) per_host: usize,
@@ -143,7 +143,7 @@ impl Admission {
             true => None,
             false => Some(self.make_room(host, last_call)?),
         };
-        // Whoever makes room may have been the last silent one.
+        // The one that makes room may have been the last silent one.
         let asked = match self.greeting() >= self.limits.greeting {
             true => self.ask_oldest(),
             false => None,

@@ -36,7 +36,7 @@ pub enum ServeError {
     Workers(io::Error),
     /// A limit of the server lets nobody in, or nobody would serve.
     Zero(&'static str),
-    /// What was given as a trusted proxy is none.
+    /// A trusted proxy is neither an address nor a prefix.
     TrustedProxy(TrustedProxyError),
     /// The server drains or has ended.
     Draining,
@@ -69,7 +69,7 @@ impl fmt::Display for ServeError {
 }
 
 impl Error for ServeError {
-    /// What caused the cause, which `Display` tells.
+    /// Begins behind the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Bind { source, .. } => source.source(),

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::transport::Address;
 
-/// Whoever has one of these addresses is one host. A household or a machine gets a whole /64 of
+/// The addresses of one host. A household or a machine gets a whole /64 of
 /// IPv6, so counting single addresses would count nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Host {

@@ -11,7 +11,7 @@ use std::{
 
 use crate::transport::{Accepted, Address, Listener, Transport};
 
-/// What becomes of each transport that is accepted.
+/// Makes of each transport that is accepted the one that is served.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
 
 /// A connection that was accepted.

@@ -5,7 +5,7 @@ use std::path::Path;
 /// The most that decoded messages of a server take by default.
 const MOST: u64 = 1024 * 1024 * 1024;
 
-/// What decoded messages of a server may take by default, in bytes: a quarter of the memory that the
+/// The bytes that decoded messages of a server may take by default: a quarter of the memory that the
 /// process may use, at most 1 GiB. 1 GiB where that is not known, which is elsewhere than on Linux.
 pub(crate) fn default_decoded_bytes() -> usize {
     let memory = of_process(Path::new("/")).unwrap_or(u64::MAX);

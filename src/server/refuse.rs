@@ -24,7 +24,7 @@ const TELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// One that is refused may say this much, which is a hello and some calls, before it is cut.
 const MAX_UNREAD_BYTES: u64 = 64 * 1024;
 
-/// What one that is refused hears.
+/// The text for one that is refused.
 pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String {
     match limit {
         ConnectionLimit::MaxConnections => {
@@ -56,7 +56,7 @@ pub(crate) async fn tell(mut transport: Box<dyn Transport>, text: String, refuse
         copy(&mut unread, &mut sink()).await?;
         io::Result::Ok(())
     };
-    // Whoever does not listen is not told.
+    // A peer that does not listen is not told.
     let _ = timeout(TELL_TIMEOUT, telling).await;
     drop(refused);
 }

@@ -1,4 +1,4 @@
-//! Who is connected to a server now, and how to reach their tasks.
+//! The connections of a server now, and how to reach their tasks.
 
 use std::{
     collections::BTreeMap,
@@ -50,11 +50,11 @@ struct Entry {
 /// may wait for a thread that somebody blocks, for whom the others should not wait.
 const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
 
-/// What the one that makes room for another hears.
+/// The reason for one that makes room for another.
 const MADE_ROOM: &str =
     "closed to make room: this host has more connections than its share (max_connections)";
 
-/// What a silent one hears.
+/// The reason for a silent one.
 const SILENT: &str = "no hello, and others wait (max_greeting)";
 
 /// The place of a connection, which is free when this is dropped.
@@ -196,7 +196,7 @@ impl Registry {
         }
     }
 
-    /// What may be said to one that is refused; `None` while too many are on their way out.
+    /// Leave to tell one that it is refused; `None` while too many are on their way out.
     pub(crate) fn refuse(self: &Arc<Self>) -> Option<Refused> {
         let may_tell = self.lock().admission.may_tell();
         may_tell.then(|| Refused(self.clone()))
@@ -249,7 +249,7 @@ impl Place {
         true
     }
 
-    /// What lets others end the task of a connection, given by whoever spawned it.
+    /// Takes the handle by which others end the task of a connection; filled where that is spawned.
     pub(crate) fn task(&self) -> TaskSlot {
         TaskSlot {
             registry: self.registry.clone(),
@@ -279,7 +279,7 @@ impl Drop for Place {
         let mut state = self.registry.lock();
         state.admission.gone(self.id);
         let entry = state.entries.remove(&self.id);
-        // What a handle keeps may be dropped with it.
+        // The state behind a handle may be dropped with it.
         drop(state);
         drop(entry);
         self.registry.changed.notify_waiters();

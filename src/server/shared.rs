@@ -1,4 +1,4 @@
-//! What a server shares with its handles, and with the loop that accepts.
+//! The state that a server shares with its handles, and with the loop that accepts.
 
 use std::{
     io,
@@ -38,14 +38,14 @@ pub(crate) struct Shared {
     /// Of connections that made room.
     pub(crate) displaced: Complaint,
     config: Arc<Config>,
-    /// What decoded messages of all connections take.
+    /// The memory of decoded messages of all connections.
     decoded: Arc<Sum>,
     open: Mutex<Option<Open>>,
     /// Where the server last had to do with a connection.
     runtime: OnceLock<Handle>,
 }
 
-/// What a server needs for new connections: nothing of it is left once it takes none.
+/// The parts that a server needs for new connections: nothing of it is left once it takes none.
 #[derive(Debug)]
 struct Open {
     service: BoxService,

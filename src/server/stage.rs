@@ -25,10 +25,10 @@ pub(crate) enum Stage {
     Ended(DrainReport),
 }
 
-/// What follows from being asked to drain.
+/// The consequence of being asked to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Whoever asked has to do it.
+    /// The one who asked has to do it.
     Begins,
     /// Another does it, and it ends earlier than it would have.
     Hastens,
@@ -92,7 +92,7 @@ mod tests {
     use super::Stage;
     use crate::peer::DrainReport;
 
-    /// What a test tells a stage.
+    /// An event that a test tells a stage.
     #[derive(Debug, Clone, Copy)]
     enum Event {
         /// To drain within so many seconds.

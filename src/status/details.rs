@@ -20,7 +20,7 @@ pub struct Detail {
     pub value: Bytes,
 }
 
-/// What a status says besides its message.
+/// The details of a status, besides its message.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Details {
     /// As they came from the other side; empty once others were added.
@@ -42,7 +42,7 @@ impl Details {
     }
 
     pub(crate) fn get(&self) -> &[Detail] {
-        // What cannot be read is lost; the outcome itself is not in doubt.
+        // Details that cannot be read are lost; the outcome itself is not in doubt.
         self.decoded
             .get_or_init(|| decode(&self.encoded).unwrap_or_default())
     }

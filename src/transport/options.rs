@@ -52,7 +52,7 @@ pub(crate) enum AllowedUids {
 pub struct SocketOptionsError {
     /// The setting.
     pub setting: &'static str,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: &'static str,
 }
 

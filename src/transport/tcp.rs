@@ -135,7 +135,7 @@ fn open_listener(address: SocketAddr, options: &SocketOptions) -> io::Result<Soc
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // What `[::]` means is a setting of the system otherwise.
+        // Otherwise a setting of the system decides what `[::]` means.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;

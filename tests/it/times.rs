@@ -452,7 +452,7 @@ async fn a_stream_that_nobody_reads_ends_after_the_stall_timeout() {
     let mut client = Config::default();
     client.limits.initial_credit_bytes = 64 * 1024;
     let world = world_of(client, Config::default()).await;
-    let large = stream::repeat_with(|| asked(&"x".repeat(10_000)));
+    let large = stream::repeat_with(|| asked(&"x".repeat(1_000)));
     // Its answers are small, and so many that they use up their credit.
     let mut unread = world.times.talk(large).await.unwrap();
     let begin = Instant::now();

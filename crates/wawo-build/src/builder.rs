@@ -122,7 +122,7 @@ impl Builder {
     /// Any setting of prost-build. Paths, the include file and the service generator are set by
     /// this builder.
     ///
-    /// What requests may take in memory is then estimated with care, since such settings change the
+    /// The memory that requests may take is then estimated with care, since such settings change the
     /// types of fields: `bytes` count as if they were copied, messages as if they were in boxes, and
     /// maps as if they were sorted.
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {

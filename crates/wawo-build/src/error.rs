@@ -98,7 +98,7 @@ impl fmt::Display for Error {
 }
 
 impl StdError for Error {
-    /// What caused the cause, which `Display` tells.
+    /// Begins behind the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::DescriptorSet(error) => error.source(),

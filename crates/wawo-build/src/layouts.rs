@@ -1,4 +1,4 @@
-//! What the messages of services take in memory: for each package with services, a module of statics
+//! The memory that messages of services take: for each package with services, a module of statics
 //! from which the size of a message is told before it is decoded.
 //!
 //! Sizes are those that the Rust compiler knows, so the statics name the Rust types. Only prost knows
@@ -23,7 +23,7 @@ pub(crate) const NAME: &str = "__wawo_layouts";
 const SERVICES: i32 = 6;
 const METHODS: i32 = 2;
 
-/// What is known of the messages of all packages with services.
+/// The known layouts of the messages of all packages with services.
 pub(crate) struct Layouts {
     packages: BTreeMap<String, Package>,
     fields: Fields,
@@ -194,7 +194,7 @@ impl Package {
     }
 }
 
-/// What the messages of a package are called in Rust.
+/// The names in Rust of the messages of a package.
 pub(crate) struct Names<'a> {
     /// By place.
     paths: Vec<String>,

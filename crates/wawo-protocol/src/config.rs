@@ -137,10 +137,10 @@ pub struct Config {
     /// `ResourceExhausted`. Default 64 MiB, at least `max_message_bytes` and `max_metadata_bytes`
     /// together, or the largest call could never be served.
     pub max_opening_bytes: usize,
-    /// What a message may take in memory when it is decoded, in bytes; for the layers above, as the
+    /// The memory that a message may take when it is decoded, in bytes; for the layers above, as the
     /// next one. A call with a larger one ends with `ResourceExhausted`. Default 64 MiB.
     pub max_decoded_bytes: usize,
-    /// What the requests of the other side that are worked on may take when they are decoded, all
+    /// The memory that the requests of the other side that are worked on may take when decoded, all
     /// together, in bytes. A call that goes over it is answered with `ResourceExhausted`, unserved;
     /// a stream ends with it. Default 128 MiB.
     pub max_connection_decoded_bytes: usize,

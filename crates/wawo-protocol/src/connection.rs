@@ -87,7 +87,7 @@ pub struct Connection<T> {
     their_streams: usize,
     /// What they begin with, in bytes.
     opening_bytes: u64,
-    /// What waits to be sent to them, in bytes, streams aside: replies, and statuses.
+    /// Bytes that wait to be sent to them, streams aside: replies, and statuses.
     waiting_reply_bytes: u64,
     /// Calls with message bytes, or an end, that did not go out at once. A call stands in one of
     /// these three lines at most, once.

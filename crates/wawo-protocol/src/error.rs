@@ -78,7 +78,7 @@ impl fmt::Display for ConnectionError {
 }
 
 impl StdError for ConnectionError {
-    /// What caused the cause, which `Display` tells.
+    /// Begins behind the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::PeerMisbehaved(fault) => fault.source(),
@@ -107,7 +107,7 @@ impl ConnectionError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
-    /// What came first is not a wawo preface: the first bytes, escaped. The text names the protocol
+    /// The first bytes are not a wawo preface; here they are, escaped. The text names the protocol
     /// that they are of, if it is TLS, HTTP or SSH.
     #[error(
         "not a wawo connection: it begins with \"{0}\", not with \"WAWO/1\\r\\n\"{hint}",

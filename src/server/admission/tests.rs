@@ -1,4 +1,4 @@
-//! Who comes in, and who goes for it. Time is an argument.
+//! Tests of which connections are admitted, and which go for them. Time is an argument.
 
 use std::{
     collections::HashMap,
@@ -221,7 +221,7 @@ fn those_without_a_turn_are_asked_only_if_there_are_no_others() {
     let b = door.admit(host(1)).unwrap().place;
     door.admission.is_silent(b);
     assert_eq!(door.admit(host(1)).unwrap().asked, Some(b));
-    // Whoever accepts waits at this point, but not for ever.
+    // The loop that accepts waits at this point, but not for ever.
     assert!(door.admission.waits_for_turns());
     assert_eq!(door.admit(host(1)).unwrap().asked, Some(a));
     // It is not silent because it had no turn while it was asked.
@@ -256,7 +256,7 @@ fn sockets_on_their_way_out_are_bounded() {
     assert_eq!(door.admit(host(2)), Err(ConnectionLimit::MaxConnections));
 }
 
-/// Whatever happens, in whatever order: counts stay right, limits hold, and nothing is left behind.
+/// After any events in any order, counts stay right, limits hold, and nothing is left behind.
 #[test]
 fn counts_are_right_after_anything() {
     let mut door = Door::new(20, 5, 8);

@@ -133,7 +133,7 @@ impl Fields {
         })
     }
 
-    /// What the default of a message has on the heap: required fields of proto2.
+    /// Bytes on the heap of the default of a message: required fields of proto2.
     pub(super) fn default_bytes(
         &self,
         message: &MessageDescriptor,
@@ -189,7 +189,7 @@ impl Fields {
     }
 }
 
-/// What an allocator needs beside what is asked of it, about.
+/// Bytes that an allocator needs for itself with each piece of memory, about.
 const OVERHEAD: usize = 16;
 
 /// Whether the default of a message may have something on the heap.

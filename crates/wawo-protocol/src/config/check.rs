@@ -13,7 +13,7 @@ const MIN_TIME: Duration = Duration::from_millis(1);
 /// A side pings no more often than this (docs/protocol.md, "Keep-alive").
 const MIN_PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the other side may do at least, as it may rely on that (docs/protocol.md, "Abuse",
+/// The least that the other side may do, as it may rely on that (docs/protocol.md, "Abuse",
 /// "Keep-alive", "Messages").
 const MIN_CANCELS_PER_SECOND: u32 = 1_000;
 const MIN_EARLY_PINGS: u32 = 3;
@@ -202,7 +202,7 @@ impl Config {
         }
     }
 
-    /// What the hello carries fits into it.
+    /// The hello has room for its contents.
     fn check_hello(&self) -> Result<(), ConfigError> {
         if self.identity.len() > MAX_IDENTITY_BYTES {
             return Err(ConfigError::Identity(self.identity.len()));
@@ -225,7 +225,7 @@ pub enum ConfigError {
     Limit {
         /// The setting.
         name: &'static str,
-        /// What it was set to.
+        /// The value that it was set to.
         value: u32,
         /// The least that every side must accept.
         least: u32,
@@ -241,7 +241,7 @@ pub enum ConfigError {
         metadata: u32,
         /// `max_packet_bytes`.
         packet: u32,
-        /// What fits.
+        /// Bytes that fit.
         room: u32,
     },
     /// The largest call could never be served.
@@ -276,7 +276,7 @@ pub enum ConfigError {
     Time {
         /// The setting.
         name: &'static str,
-        /// What it was set to.
+        /// The value that it was set to.
         time: Duration,
         /// The least that it may be.
         least: Duration,
@@ -286,7 +286,7 @@ pub enum ConfigError {
     Count {
         /// The setting.
         name: &'static str,
-        /// What it was set to.
+        /// The value that it was set to.
         value: usize,
         /// The least that it may be.
         least: usize,
@@ -299,7 +299,7 @@ pub enum ConfigError {
     Opaque {
         /// Their length.
         length: usize,
-        /// What fits.
+        /// Bytes that fit.
         room: usize,
     },
 }

@@ -49,7 +49,7 @@ pub(crate) struct TheirCall {
     first_unread: u64,
     /// What its further messages cost of the credit of all requests and is not freed yet.
     held: u64,
-    /// What of `waiting_reply_bytes` is its reply.
+    /// The part of `waiting_reply_bytes` that is its reply.
     pub(crate) waiting_reply_bytes: u64,
     /// What our reply may begin with: its caller may have granted more before it.
     pub(crate) credit: u32,

@@ -56,7 +56,7 @@ pub(crate) struct OurCall<T> {
     pub(crate) receiving: Option<Box<Receiving>>,
 }
 
-/// What holds for a call of ours from its start to its end.
+/// The facts of a call of ours that hold from its start to its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallTerms {
     pub(crate) deadline: Option<Instant>,

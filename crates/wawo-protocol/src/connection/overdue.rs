@@ -50,7 +50,7 @@ pub(crate) struct TheirDeadline {
 }
 
 impl TheirDeadline {
-    /// Of a call that begins now, with the timeout that came with it.
+    /// The deadline of a call that begins now, with the timeout that came with it.
     pub(crate) fn new(now: Instant, at: Option<Instant>, timeout_ms: Option<u32>) -> Self {
         Self {
             began: now,
@@ -59,7 +59,7 @@ impl TheirDeadline {
         }
     }
 
-    /// What it has as a stream.
+    /// The deadline that it has as a stream.
     pub(crate) fn of_stream(self, default: Option<Duration>, config: &Config) -> Self {
         let Some(max) = config.max_stream_time else {
             return self;
@@ -69,7 +69,7 @@ impl TheirDeadline {
         Self { at, ..self }
     }
 
-    /// What a caller is told when the deadline of its call has passed at its callee.
+    /// The text for a caller when the deadline of its call has passed at its callee.
     pub(crate) fn text(
         &self,
         is_stream: bool,

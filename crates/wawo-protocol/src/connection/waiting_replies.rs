@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl<T> Connection<T> {
-    /// Whether so much waits that calls are refused.
+    /// Whether more waits than the limit, so that calls are refused.
     #[inline]
     pub(crate) fn has_many_replies(&self) -> bool {
         self.waiting_reply_bytes > self.config.max_waiting_reply_bytes as u64
@@ -74,7 +74,7 @@ impl<T> Connection<T> {
     }
 }
 
-/// What a status takes until it is sent.
+/// Bytes that a status takes until it is sent.
 pub(crate) fn end_bytes(end: &End) -> usize {
     end.text.len() + end.details.len() + metadata_bytes(&end.metadata)
 }

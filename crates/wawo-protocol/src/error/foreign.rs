@@ -40,7 +40,7 @@ const HTTP_CLIENT: &str = "the peer takes this side for an HTTP server";
 const HTTP_SERVER: &str = "the peer is an HTTP server";
 const HTTP_2: &str = "the peer speaks HTTP/2, as gRPC does";
 
-/// What may be behind the first bytes of a connection, to stand behind them in a text.
+/// The protocol that may be behind the first bytes of a connection, to stand behind them in a text.
 pub(crate) fn hint(begins: &str) -> String {
     let mut protocols = PROTOCOLS.iter();
     let found = protocols.find(|(first, _)| begins.starts_with(first));
