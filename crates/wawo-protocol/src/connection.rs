@@ -34,6 +34,7 @@ use crate::{
         keep_alive::KeepAlive,
         landing::Landing,
         outgoing::OurCall,
+        overdue::earlier,
         strikes::Strikes,
         waiting::{Line, Waiting},
     },
@@ -75,6 +76,8 @@ pub struct Connection<T> {
     /// What the other side takes: the minimum until its hello is here.
     peer: Limits,
     peer_default_timeout: Option<std::time::Duration>,
+    /// The time for calls of theirs that carry no timeout, as nearly all do.
+    usual_timeout: Option<std::time::Duration>,
     output: Output,
     events: VecDeque<Event<T>>,
     ours: Table<OurCall<T>>,
@@ -187,6 +190,7 @@ impl<T> Connection<T> {
             phase: Phase::ExpectPreface,
             peer: Limits::MINIMUM,
             peer_default_timeout: None,
+            usual_timeout: config.max_timeout,
             output,
             events: VecDeque::new(),
             ours: Table::default(),
@@ -414,6 +418,7 @@ impl<T> Connection<T> {
         self.reply_spending.grant(replies)?;
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
+        self.usual_timeout = earlier(hello.default_timeout, self.config.max_timeout);
         self.admit_waiting(now);
         self.refuse_deep();
         Ok(Event::Greeted(hello))

@@ -264,8 +264,10 @@ impl<T> Connection<T> {
 
     /// When a call of theirs ends that begins now, as long as nothing shows that it is a stream.
     pub(crate) fn deadline_at(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
-        let asked = asked(timeout_ms, self.peer_default_timeout);
-        let timeout = earlier(asked, self.config.max_timeout);
+        let timeout = match timeout_ms {
+            None => self.usual_timeout,
+            Some(_) => earlier(asked(timeout_ms, None), self.config.max_timeout),
+        };
         timeout.map(|timeout| after(now, timeout))
     }
 
