@@ -151,12 +151,12 @@ where
         let text = format!("`{method}` takes one request, not a stream of requests");
         return ReplyFuture::ready(Err(Status::unimplemented(text)));
     };
-    let is_little = decoding::is_little(method, message.len()) && message.len() <= LARGE_BYTES;
+    let bytes = message.into_bytes();
+    let is_little = decoding::is_little(method, bytes.len()) && bytes.len() <= LARGE_BYTES;
     if !is_little || context.is_blocking() {
-        let bytes = message.into_bytes();
         return heavy_request(method, codec, (context, bytes), handler, answer);
     }
-    match decode(method, codec, message.into_bytes()) {
+    match decode(method, codec, bytes) {
         Ok(message) => {
             let reply = handler(context.clone(), message);
             run(method, context, reply, answer)

@@ -43,7 +43,7 @@ use crate::{
     id::{CallId, Side},
     output::Output,
     packet::{self, CreditOf, HEAD_BYTES, Messages, PREFACE, Packet},
-    time::after,
+    time::{after, countable},
 };
 
 /// The protocol state of one connection, seen from one side.
@@ -76,7 +76,8 @@ pub struct Connection<T> {
     /// What the other side takes: the minimum until its hello is here.
     peer: Limits,
     peer_default_timeout: Option<std::time::Duration>,
-    /// The time for calls of theirs that carry no timeout, as nearly all do.
+    /// The time for calls of theirs that carry no timeout, as nearly all do: at most
+    /// [`FOREVER`](crate::time::FOREVER).
     usual_timeout: Option<std::time::Duration>,
     output: Output,
     events: VecDeque<Event<T>>,
@@ -190,7 +191,7 @@ impl<T> Connection<T> {
             phase: Phase::ExpectPreface,
             peer: Limits::MINIMUM,
             peer_default_timeout: None,
-            usual_timeout: config.max_timeout,
+            usual_timeout: config.max_timeout.map(countable),
             output,
             events: VecDeque::new(),
             ours: Table::default(),
@@ -418,7 +419,8 @@ impl<T> Connection<T> {
         self.reply_spending.grant(replies)?;
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
-        self.usual_timeout = earlier(hello.default_timeout, self.config.max_timeout);
+        let usual = earlier(hello.default_timeout, self.config.max_timeout);
+        self.usual_timeout = usual.map(countable);
         self.admit_waiting(now);
         self.refuse_deep();
         Ok(Event::Greeted(hello))

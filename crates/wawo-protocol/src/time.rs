@@ -23,13 +23,18 @@ pub const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 /// ```
 #[inline]
 pub fn after(instant: Instant, duration: Duration) -> Instant {
+    // Only an instant at the end of the clock has none after it.
+    instant.checked_add(countable(duration)).unwrap_or(instant)
+}
+
+/// A duration, or [`FOREVER`] if that is shorter.
+#[inline]
+pub(crate) fn countable(duration: Duration) -> Duration {
     // Every call comes by here several times, and whole seconds are compared at once.
-    let duration = match duration.as_secs() < FOREVER.as_secs() {
+    match duration.as_secs() < FOREVER.as_secs() {
         true => duration,
         false => FOREVER,
-    };
-    // Only an instant at the end of the clock has none after it.
-    instant.checked_add(duration).unwrap_or(instant)
+    }
 }
 
 #[cfg(test)]

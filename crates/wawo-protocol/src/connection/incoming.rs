@@ -264,11 +264,14 @@ impl<T> Connection<T> {
 
     /// When a call of theirs ends that begins now, as long as nothing shows that it is a stream.
     pub(crate) fn deadline_at(&self, now: Instant, timeout_ms: Option<u32>) -> Option<Instant> {
-        let timeout = match timeout_ms {
-            None => self.usual_timeout,
-            Some(_) => earlier(asked(timeout_ms, None), self.config.max_timeout),
-        };
-        timeout.map(|timeout| after(now, timeout))
+        match timeout_ms {
+            // It is no longer than the clock can count.
+            None => self.usual_timeout.map(|timeout| now + timeout),
+            Some(_) => {
+                let timeout = earlier(asked(timeout_ms, None), self.config.max_timeout);
+                timeout.map(|timeout| after(now, timeout))
+            }
+        }
     }
 
     /// When a call of theirs ends if its reply is a stream: perhaps another time than
