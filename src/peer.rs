@@ -31,11 +31,16 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, Config, ConnectionError, Hello, Side};
 
-pub(crate) use crate::peer::{drain::ended_by_drain, driver::open, events::Teller, usage::Usage};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{ConnectionLimit, Events, PeerEvent},
     snapshot::PeerSnapshot,
+};
+pub(crate) use crate::peer::{
+    drain::{TELL_TIMEOUT, ended_by_drain},
+    driver::open,
+    events::Teller,
+    usage::Usage,
 };
 use crate::{
     backstop,

@@ -62,7 +62,7 @@ pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
 }
 
 /// How long a peer that was cut has to be told.
-const TELL_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const TELL_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Peer {
     /// Takes no more calls from the peer, and waits until all calls in flight, both ways, have

@@ -10,15 +10,12 @@ use wawo_protocol::time::after;
 
 use crate::{
     clock,
-    peer::{DrainReport, Peer},
+    peer::{DrainReport, Peer, TELL_TIMEOUT},
     server::{
         shared::Shared,
         stage::{Asked, Stage},
     },
 };
-
-/// How long the peers that were cut have to be told, and their tasks then have to end.
-const TELL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The drain of a server, in a task of its own: it goes on whoever waits for it, and whether or not
 /// the server runs. When it is dropped, at its end or with its runtime, what is left is cut and the
@@ -87,6 +84,7 @@ impl Drain {
         self.peers.iter().for_each(Peer::cut);
         if timeout(TELL_TIMEOUT, registry.emptied()).await.is_err() {
             registry.abort();
+            // Their tasks have as long to end.
             let _ = timeout(TELL_TIMEOUT, registry.emptied()).await;
         }
     }

@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use crate::transport::Address;
 
-/// The addresses of one host. A household or a machine gets a whole /64 of
-/// IPv6, so counting single addresses would count nothing.
+/// The addresses of one host. A household or a machine gets a whole /64 of IPv6, so counting single
+/// addresses would count nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Host {
     V4(Ipv4Addr),

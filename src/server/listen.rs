@@ -26,6 +26,10 @@ impl Server {
     /// # Panics
     ///
     /// If the runtime has no I/O: build it with `enable_all`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the server does not listen there.
     pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
         self.listen(address, Arc::new(|transport| transport)).await
     }
@@ -42,6 +46,10 @@ impl Server {
     /// As [`bind`](Self::bind).
     ///
     /// # Panics
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with<T: Transport>(

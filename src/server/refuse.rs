@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long one that is refused may take to be told. A socket and a task are held meanwhile.
-const TELL_TIMEOUT: Duration = Duration::from_secs(1);
+const REFUSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One that is refused may say this much, which is a hello and some calls, before it is cut.
 const MAX_UNREAD_BYTES: u64 = 64 * 1024;
@@ -57,7 +57,7 @@ pub(crate) async fn tell(mut transport: Box<dyn Transport>, text: String, refuse
         io::Result::Ok(())
     };
     // A peer that does not listen is not told.
-    let _ = timeout(TELL_TIMEOUT, telling).await;
+    let _ = timeout(REFUSE_TIMEOUT, telling).await;
     drop(refused);
 }
 
@@ -70,7 +70,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::{MAX_UNREAD_BYTES, TELL_TIMEOUT, tell};
+    use super::{MAX_UNREAD_BYTES, REFUSE_TIMEOUT, tell};
     use crate::server::{admission::ConnectionLimits, registry::Registry};
 
     fn registry() -> Arc<Registry> {
@@ -108,7 +108,7 @@ mod tests {
             let (_here, there) = duplex(room);
             let begin = Instant::now();
             tell(there).await.unwrap();
-            assert_eq!(begin.elapsed(), TELL_TIMEOUT);
+            assert_eq!(begin.elapsed(), REFUSE_TIMEOUT);
         }
         let (mut here, there) = duplex(1024);
         let begin = Instant::now();
@@ -119,6 +119,6 @@ mod tests {
         }
         telling.await.unwrap();
         assert!(sent <= MAX_UNREAD_BYTES + 1024, "{sent}");
-        assert!(begin.elapsed() < TELL_TIMEOUT);
+        assert!(begin.elapsed() < REFUSE_TIMEOUT);
     }
 }

@@ -1,5 +1,6 @@
 //! The state of one connection: packets and time in, bytes and events out.
 
+mod congestion;
 mod event;
 mod fit;
 mod incoming;
@@ -8,6 +9,7 @@ mod landing;
 mod outgoing;
 mod overdue;
 mod plain;
+mod progress;
 mod replies;
 mod sending;
 mod starting;
@@ -30,13 +32,8 @@ use crate::{
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
-        incoming::TheirCall,
-        keep_alive::KeepAlive,
-        landing::Landing,
-        outgoing::OurCall,
-        overdue::earlier,
-        strikes::Strikes,
-        waiting::{Line, Waiting},
+        incoming::TheirCall, keep_alive::KeepAlive, landing::Landing, outgoing::OurCall,
+        overdue::earlier, strikes::Strikes, waiting::Waiting,
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
@@ -160,14 +157,8 @@ const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 /// is said later.
 const FILLED_BYTES: usize = 64 * 1024;
 
-/// With more message bytes in calls that wait, no more should be started.
-const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
-
 /// Credit for less is hardly worth a packet (docs/protocol.md, "Credit").
 const SMALL_CREDIT_BYTES: u32 = 1024;
-
-/// What a peer must read within `write_timeout`, if so much waits for it.
-const MIN_PROGRESS_BYTES: u64 = 4 * 1024;
 
 impl<T> Connection<T> {
     /// Begins a connection: preface and hello are the first of its output. Connections can share a
@@ -527,51 +518,6 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Whether the other side reads.
-    fn check_progress(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        let timeout = self.config.write_timeout;
-        let Some((_, before)) = self
-            .blocked_since
-            .filter(|(at, _)| after(*at, timeout) <= now)
-        else {
-            return Ok(());
-        };
-        let written = self.output.written();
-        let waiting = self.output.len() + self.unflushed();
-        if waiting > 0 && written - before < MIN_PROGRESS_BYTES {
-            return Err(ConnectionError::SlowReader { waiting, timeout });
-        }
-        self.blocked_since = (waiting > 0).then_some((now, written));
-        Ok(())
-    }
-
-    /// Says that the transport takes nothing of the output for now, or, if the output is empty,
-    /// that it holds back what it took. If that goes on for `write_timeout`,
-    /// [`handle_timeout`](Self::handle_timeout) ends the connection.
-    pub fn output_blocked(&mut self, now: Instant) {
-        self.now = now;
-        let written = self.output.written();
-        self.flush_blocked |= self.output.is_empty();
-        self.blocked_since.get_or_insert((now, written));
-    }
-
-    /// Says that the transport has passed on all that it took: its flush has ended.
-    pub fn output_flushed(&mut self) {
-        self.output.flushed();
-        self.flush_blocked = false;
-        if self.output.is_empty() {
-            self.blocked_since = None;
-        }
-    }
-
-    /// Bytes that the transport took and does not pass on.
-    fn unflushed(&self) -> usize {
-        match self.flush_blocked {
-            true => self.output.unflushed(),
-            false => 0,
-        }
-    }
-
     /// Ends the calls whose deadline has come, and learns the next one.
     fn expire_calls(&mut self, now: Instant) {
         let ours = self.expire_ours(now);
@@ -762,41 +708,6 @@ impl<T> Connection<T> {
     /// How many calls of ours wait for room under the limits of the other side.
     pub fn calls_waiting(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// How many more calls and one-way messages that no handler makes a driver should start for now:
-    /// fewer the more of them wait for room under the limits of the other side.
-    pub fn wanted_calls(&self) -> usize {
-        let (outer, one_way) = (Line::Outer, self.waiting.one_way_calls());
-        let bytes = self.waiting.bytes_in(outer) + self.waiting.one_way_bytes();
-        self.wanted(self.waiting.calls_in(outer).max(one_way), bytes)
-    }
-
-    /// The same for calls that handlers make: no others hold them up. It bounds those of depth 1 only,
-    /// since deeper ones do not wait here.
-    pub fn wanted_nested_calls(&self) -> usize {
-        let nested = Line::Nested;
-        self.wanted(self.waiting.calls_in(nested), self.waiting.bytes_in(nested))
-    }
-
-    /// The same for one-way messages that handlers send: calls do not hold them up.
-    pub fn wanted_nested_messages(&self) -> usize {
-        let waiting = self.waiting.one_way_calls();
-        self.wanted(waiting, self.waiting.one_way_bytes())
-    }
-
-    fn wanted(&self, waiting: usize, bytes: usize) -> usize {
-        if bytes >= CONGESTED_BYTES {
-            return 0;
-        }
-        let half = self.config.max_waiting_calls.div_ceil(2);
-        half.saturating_sub(waiting)
-    }
-
-    /// Whether so much waits for room under the limits of the other side that a driver should
-    /// start no more calls for now.
-    pub fn is_congested(&self) -> bool {
-        self.wanted_calls() == 0 || self.wanted_nested_calls() == 0
     }
 
     /// Message bytes that fit beside the largest fixed part of a packet.
