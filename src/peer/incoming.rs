@@ -122,9 +122,15 @@ impl Incoming {
     }
 }
 
+/// How far a handler came when it was first polled.
+enum Polled {
+    Ended(Result<Response>),
+    Waits(ReplyFuture),
+}
+
 impl Driver {
     /// Serves a call, whose message may be kept for long: its handler is polled once here, and becomes a task only if it waits.
-    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, called: Called) {
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut called: Called) {
         let Some(handle) = self.handle.upgrade() else {
             // The last peer was dropped: the connection is about to be closed.
             return;
@@ -134,35 +140,39 @@ impl Driver {
             service: called.service,
             method: called.method,
         };
-        let request = match self.request(called, handle) {
-            Ok(request) => request,
+        let depth = match called.metadata.is_empty() {
+            true => Ok(0),
+            false => depth::take(&mut called.metadata, self.max_call_depth),
+        };
+        let depth = match depth {
+            Ok(depth) => depth,
             Err(status) => return self.refuse(call, cost, ids, &status),
         };
+        let request = self.request(called, depth, handle);
         let service = &mut self.service;
         let polled = catch(Part::Service, || {
             let mut reply = service.call(request);
             // A budget is for tasks that could do something else; this is one piece of work.
-            let first = pin!(unconstrained(&mut reply)).poll(cx);
-            (first, reply)
+            match pin!(unconstrained(&mut reply)).poll(cx) {
+                Poll::Ready(result) => Polled::Ended(result),
+                Poll::Pending => Polled::Waits(reply),
+            }
         });
+        let polled = polled.unwrap_or_else(|status| Polled::Ended(Err(status)));
         match (call, polled) {
-            (Some(call), Err(status)) => self.end_call(call, ids, &status),
-            (Some(call), Ok((Poll::Ready(result), _))) => self.reply(call, ids, result),
-            (Some(call), Ok((Poll::Pending, reply))) => self.spawn(call, ids, reply),
-            (None, Ok((Poll::Pending, reply))) => self.spawn_one_way(ids, reply, cost, deadline),
-            (None, Ok((Poll::Ready(Ok(_)), _))) => self.connection.one_way_served(cost),
-            (None, Err(status) | Ok((Poll::Ready(Err(status)), _))) => {
-                self.shared.log(ids, &status);
+            (Some(call), Polled::Ended(result)) => self.reply(call, ids, result),
+            (Some(call), Polled::Waits(reply)) => self.spawn(call, ids, reply),
+            (None, Polled::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
+            (None, Polled::Ended(result)) => {
+                if let Err(status) = result {
+                    self.shared.log(ids, &status);
+                }
                 self.connection.one_way_served(cost);
             }
         }
     }
 
-    fn request(&mut self, mut called: Called, handle: Arc<Handle>) -> Result<Request> {
-        let depth = match called.metadata.is_empty() {
-            true => 0,
-            false => depth::take(&mut called.metadata, self.max_call_depth)?,
-        };
+    fn request(&mut self, called: Called, depth: u32, handle: Arc<Handle>) -> Request {
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
@@ -190,7 +200,7 @@ impl Driver {
         head.depth = depth;
         head.metadata = called.metadata;
         head.caller = Some(handle.as_caller());
-        Ok(request)
+        request
     }
 
     /// Answers a call that no handler sees.
