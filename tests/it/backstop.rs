@@ -4,58 +4,28 @@
 //! something takes.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, atomic::Ordering, mpsc},
+    sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
 
 use futures::{StreamExt, executor::block_on, stream};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 use wawo::{
     Code, Config, ConnectError, Context, Delivery, InProcess, Peer, Result, ServeError, Server,
     Status, Streaming,
 };
 
-use crate::support::{
-    Echo, EchoClient, EchoServer, Message, Pair, Parrot, RepeatRequest, message, pair, pair_with,
+use crate::{
+    real_time::{FOR_EVER, Gate, ends, one_thread, threads},
+    support::{
+        Echo, EchoClient, EchoServer, Message, Pair, Parrot, RepeatRequest, message, pair,
+        pair_with,
+    },
 };
 
-/// Long enough for any machine: a test that comes so far has failed.
-const FOR_EVER: Duration = Duration::from_secs(60);
-
+/// The timeout of calls that have to end by it.
 const SHORT: Duration = Duration::from_millis(200);
-
-/// Runs a test in a thread of its own, so that one that hangs fails.
-fn ends<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
-    let (done, ended) = mpsc::channel();
-    thread::spawn(move || done.send(test()));
-    ended.recv_timeout(FOR_EVER).expect("it ends")
-}
-
-fn threads(count: usize) -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(count).enable_all().build().unwrap()
-}
-
-fn one_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Opened once.
-#[derive(Debug, Default)]
-struct Gate(Mutex<bool>, Condvar);
-
-impl Gate {
-    fn open(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
-    }
-
-    fn wait(&self) {
-        let closed = self.0.lock().unwrap();
-        drop(self.1.wait_while(closed, |open| !*open).unwrap());
-    }
-}
 
 /// Blocks its thread at once.
 #[derive(Debug, Default, Clone)]

@@ -1,8 +1,9 @@
-//! Handlers that block their thread, and messages that take long to decode.
+//! Handlers that block their thread, and messages that take long to decode. Most tests have a single
+//! thread, in which a handler that blocked it would hang them.
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -11,7 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, executor::block_on, stream};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use wawo::{
     Code, Context, InProcess, Peer, Result, Server, Status, Streaming,
     layer::{BlockingLayer, LimitLayer},
@@ -21,6 +22,7 @@ use self::schema::{
     Block, Disk, DiskClient, DiskServer, Part,
     disk_service::method::{READ, SEEK},
 };
+use crate::real_time::{FOR_EVER, Gate, one_thread, threads};
 
 #[allow(
     missing_docs,
@@ -31,26 +33,6 @@ use self::schema::{
 )]
 mod schema {
     wawo::include_proto!("tests.blocking");
-}
-
-/// Long enough for any machine: a test that comes so far has failed.
-const FOR_EVER: Duration = Duration::from_secs(60);
-
-/// Opened once, by anybody.
-#[derive(Debug, Default)]
-struct Gate(Mutex<bool>, Condvar);
-
-impl Gate {
-    fn open(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
-    }
-
-    fn wait(&self) {
-        let closed = self.0.lock().unwrap();
-        let wait = self.1.wait_timeout_while(closed, FOR_EVER, |open| !*open);
-        assert!(!wait.unwrap().1.timed_out(), "nobody opened the gate");
-    }
 }
 
 #[derive(Debug, Default)]
@@ -172,11 +154,6 @@ impl Disk for Spindle {
         self.act(&cx, &block)?;
         Ok(block)
     }
-}
-
-/// Everything in one thread: a handler that blocks it would hang the test.
-fn one_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 async fn connect(server: Server) -> (Peer, tokio::task::JoinHandle<Result<(), wawo::ServeError>>) {
@@ -398,11 +375,7 @@ fn tiny_elements(bytes: usize) -> Block {
 
 #[test]
 fn large_messages_arrive_in_each_kind_of_runtime() {
-    let many = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    for runtime in [many.unwrap(), one_thread()] {
+    for runtime in [threads(2), one_thread()] {
         runtime.block_on(async {
             let (disk, _peer, _) = disk("tcp://127.0.0.1:0", 0).await;
             let large = tiny_elements(256 * 1024);
@@ -431,9 +404,7 @@ fn large_messages_arrive_in_each_kind_of_runtime() {
 fn while_a_large_message_is_decoded_other_connections_are_heard() {
     let (bound, address) = mpsc::channel();
     thread::spawn(move || {
-        let mut threads = Builder::new_multi_thread();
-        let runtime = threads.worker_threads(4).enable_all().build().unwrap();
-        runtime.block_on(async {
+        threads(4).block_on(async {
             let server = Server::builder().add_service(slow::SlowServer);
             let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
             bound.send(server.addresses()[0].to_string()).unwrap();
@@ -458,10 +429,7 @@ fn while_a_large_message_is_decoded_other_connections_are_heard() {
 
 /// A service as the generator writes it, with a codec that stands still in large messages.
 mod slow {
-    use std::{
-        sync::{Condvar, Mutex},
-        task::{Context, Poll},
-    };
+    use std::task::{Context, Poll};
 
     use bytes::Bytes;
     use prost::Message;
@@ -477,10 +445,10 @@ mod slow {
     };
 
     /// Open once a large message is being decoded.
-    pub(crate) static DECODING: Gate = Gate(Mutex::new(false), Condvar::new());
+    pub(crate) static DECODING: Gate = Gate::new();
 
     /// Lets it go on.
-    pub(crate) static GATE: Gate = Gate(Mutex::new(false), Condvar::new());
+    pub(crate) static GATE: Gate = Gate::new();
 
     #[derive(Debug, Clone, Copy, Default)]
     struct SlowCodec;

@@ -33,6 +33,7 @@ mod logs;
 mod mixed;
 mod nested;
 mod peers;
+mod real_time;
 mod schemas;
 mod shutdown;
 mod sockets;
