@@ -37,7 +37,7 @@ pub use crate::peer::{
     snapshot::PeerSnapshot,
 };
 pub(crate) use crate::peer::{
-    drain::{TELL_TIMEOUT, ended_by_drain},
+    drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
     driver::open,
     events::Teller,
     usage::Usage,

@@ -47,7 +47,7 @@ pub struct CutPeer {
 }
 
 /// The words with which a connection closes whose drain is over.
-const DRAINED: &str = "drained";
+pub(crate) const DRAINED: &str = "drained";
 
 /// Whether the other side ended a connection since it drains. The system may throw its words away with
 /// the bytes that it has not read; then the connection is reset.

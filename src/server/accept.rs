@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use wawo_protocol::CloseCode;
+
 use crate::{
     clock, panic,
-    peer::{ConnectionLimit, PeerEvent},
+    peer::{ConnectionLimit, DRAINED, PeerEvent},
     server::{
         ServeError,
         listeners::Arrival,
@@ -19,6 +21,7 @@ use crate::{
         registry::{Displaced, NoPlace, Place},
         shared::Shared,
     },
+    transport::Transport,
 };
 
 /// After an error that more connections would meet too, such as too many open files, accepting
@@ -67,7 +70,7 @@ impl Shared {
             }
             Err(NoPlace::Full(limit)) => self.refuse(arrival, limit),
             // The server drains, and this loop is about to end.
-            Err(NoPlace::Closed) => {}
+            Err(NoPlace::Closed) => self.tell_drained(|| wrapped(arrival)),
         }
     }
 
@@ -99,14 +102,22 @@ impl Shared {
         if let Some(count) = self.refused.is_due(clock::now()) {
             tracing::warn!(from = %arrival.from, count, "connections were refused: {text}");
         }
-        let from = arrival.from;
+        let from = arrival.from.clone();
         self.teller.tell(|| PeerEvent::Refused(from, limit));
+        self.turn_away(CloseCode::LimitExceeded, text, || wrapped(arrival));
+    }
+
+    /// Tells one that came just when the server began to drain, so that it connects elsewhere.
+    pub(super) fn tell_drained(&self, open: impl FnOnce() -> Box<dyn Transport>) {
+        self.turn_away(CloseCode::Normal, DRAINED.to_owned(), open);
+    }
+
+    fn turn_away(&self, code: CloseCode, text: String, open: impl FnOnce() -> Box<dyn Transport>) {
         let Some(refused) = self.registry.refuse() else {
             return;
         };
-        let wrapped = caught(|| Ok((arrival.wrap)(arrival.accepted.into_transport())));
-        match wrapped {
-            Ok(transport) => drop(tokio::spawn(refuse::tell(transport, text, refused))),
+        match caught(|| Ok(open())) {
+            Ok(transport) => drop(tokio::spawn(refuse::tell(transport, code, text, refused))),
             Err(error) => tracing::error!(%error, "a connection was refused without a word"),
         }
     }
@@ -124,6 +135,10 @@ impl Shared {
         let event = || PeerEvent::AcceptFailed(Arc::new(error));
         self.teller.tell(event);
     }
+}
+
+fn wrapped(arrival: Arrival) -> Box<dyn Transport> {
+    (arrival.wrap)(arrival.accepted.into_transport())
 }
 
 /// Runs what opens one connection: the closure of `bind_with` and the clone of a service are the
@@ -149,9 +164,39 @@ fn ends_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::iter::successors;
+    use std::{future::poll_fn, iter::successors, sync::Arc};
 
-    use super::{MAX_PAUSE, MIN_PAUSE, longer};
+    use tokio::io::AsyncReadExt;
+
+    use super::{DRAINED, MAX_PAUSE, MIN_PAUSE, Shared, longer};
+    use crate::{
+        server::Server,
+        transport::{self, Attempts, SocketOptions},
+    };
+
+    /// One that was accepted just before the server stopped to accept, or closed its registry.
+    #[tokio::test]
+    async fn a_connection_that_comes_just_when_a_drain_begins_is_told() {
+        let begins: [fn(&Arc<Shared>); 2] = [
+            |shared| shared.stop_accepting(),
+            |shared| drop(shared.registry.close()),
+        ];
+        for begin in begins {
+            let address = "mem://accept-late";
+            let mut server = Server::builder().build().unwrap();
+            server.bind(address).await.unwrap();
+            let (options, mut attempts) = (SocketOptions::new(), Attempts::default());
+            let address = address.parse().unwrap();
+            let client = transport::connect(&address, &options, &mut attempts).await;
+            let arrival = poll_fn(|cx| server.shared.poll_accept(cx)).await;
+            begin(&server.shared);
+            server.shared.admit(arrival.unwrap());
+            let mut heard = vec![0; 24];
+            client.unwrap().read_exact(&mut heard).await.unwrap();
+            assert!(heard.starts_with(b"WAWO"), "{heard:?}");
+            assert!(heard.ends_with(&DRAINED.as_bytes()[..4]), "{heard:?}");
+        }
+    }
 
     #[test]
     fn pauses_grow_to_the_longest() {

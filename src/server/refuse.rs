@@ -44,10 +44,14 @@ pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String 
 
 /// Says why in a close packet, which stands in place of a hello, and waits for the other side to
 /// go: a socket that is closed with bytes unread takes back what was written to it.
-pub(crate) async fn tell(mut transport: Box<dyn Transport>, text: String, refused: Refused) {
+pub(crate) async fn tell(
+    mut transport: Box<dyn Transport>,
+    code: CloseCode,
+    text: String,
+    refused: Refused,
+) {
     let telling = async {
         let mut packet = BytesMut::from(&PREFACE[..]);
-        let code = CloseCode::LimitExceeded;
         Packet::Close { code, text }.encode(&mut packet);
         transport.write_all(&packet).await?;
         transport.flush().await?;
@@ -70,7 +74,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::{MAX_UNREAD_BYTES, REFUSE_TIMEOUT, tell};
+    use super::{CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, tell};
     use crate::server::{admission::ConnectionLimits, registry::Registry};
 
     fn registry() -> Arc<Registry> {
@@ -86,7 +90,8 @@ mod tests {
         let (mut here, there) = duplex(1024);
         here.write_all(b"whatever it says").await.unwrap();
         let refused = registry().refuse().unwrap();
-        let telling = tokio::spawn(tell(Box::new(there), "too many".to_owned(), refused));
+        let (code, text) = (CloseCode::LimitExceeded, "too many".to_owned());
+        let telling = tokio::spawn(tell(Box::new(there), code, text, refused));
         let mut heard = Vec::new();
         here.read_to_end(&mut heard).await.unwrap();
         let expected = b"WAWO/1\r\n\0\0\0\x08\x05\0\0\x02\0\0\0\0too many";
@@ -102,7 +107,8 @@ mod tests {
     async fn one_that_does_not_go_is_cut() {
         let tell = |there| {
             let refused = registry().refuse().unwrap();
-            tokio::spawn(tell(Box::new(there), "too many".to_owned(), refused))
+            let (code, text) = (CloseCode::LimitExceeded, "too many".to_owned());
+            tokio::spawn(tell(Box::new(there), code, text, refused))
         };
         for room in [1024, 4] {
             let (_here, there) = duplex(room);

@@ -139,7 +139,10 @@ impl Shared {
         let there = seat.as_ref().map_or(&here, Seat::runtime).clone();
         self.runtime.get_or_init(|| here);
         let service = self.open().as_ref().map(|open| open.service.clone());
-        let service = service.ok_or(ServeError::Draining)?;
+        let Some(service) = service else {
+            self.tell_drained(|| transport);
+            return Err(ServeError::Draining);
+        };
         let (config, teller) = (self.config.clone(), self.teller.clone());
         let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
         let _there = there.enter();
