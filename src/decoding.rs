@@ -254,24 +254,29 @@ fn check(method: &MethodDescriptor, what: &str, bytes: usize, max: usize) -> Res
     Err(Status::resource_exhausted(text))
 }
 
+/// Whether a reply of this length surely takes so little memory that it need not be checked.
+#[inline]
+pub(crate) fn is_little_reply(method: &MethodDescriptor, length: usize) -> bool {
+    is_surely_little(method.reply_layout(), length, UNCOUNTED_BYTES)
+}
+
 /// Checks a reply before it is decoded: whoever called holds it then, and no connection counts it. One
 /// that takes 16 KiB or less is always taken.
 ///
 /// # Errors
 ///
 /// If it takes too much.
-#[inline]
 pub(crate) fn check_reply<C: Codec<R>, R>(
     method: &MethodDescriptor,
     codec: C,
     bytes: &[u8],
     max: usize,
 ) -> Result<()> {
-    let layout = method.reply_layout();
-    if is_surely_little(layout, bytes.len(), UNCOUNTED_BYTES) {
+    if is_little_reply(method, bytes.len()) {
         return Ok(());
     }
-    check(method, "reply", codec.decoded_bytes(bytes, layout), max)
+    let taken = codec.decoded_bytes(bytes, method.reply_layout());
+    check(method, "reply", taken, max)
 }
 
 #[cfg(test)]

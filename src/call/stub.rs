@@ -143,17 +143,33 @@ where
     }
 }
 
+#[inline]
 fn decode<C: Codec<R>, R>(
     codec: C,
     method: &'static MethodDescriptor,
     bytes: Bytes,
     max_decoded_bytes: usize,
 ) -> Result<R> {
-    decoding::check_reply(method, codec, &bytes, max_decoded_bytes)?;
     let length = bytes.len();
-    rouse::before_decoding(length);
+    if length > rouse::LARGE_BYTES || !decoding::is_little_reply(method, length) {
+        before_heavy_reply(codec, method, &bytes, max_decoded_bytes)?;
+    }
     let reply = codec.decode(bytes);
     reply.map_err(|error| undecodable(method, length, error))
+}
+
+/// What comes before a reply that takes long to decode, or perhaps much memory. Apart from all
+/// others, which pay for a comparison.
+#[inline(never)]
+fn before_heavy_reply<C: Codec<R>, R>(
+    codec: C,
+    method: &MethodDescriptor,
+    bytes: &Bytes,
+    max_decoded_bytes: usize,
+) -> Result<()> {
+    decoding::check_reply(method, codec, bytes, max_decoded_bytes)?;
+    rouse::before_decoding(bytes.len());
+    Ok(())
 }
 
 #[cold]
