@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 use wawo_protocol::{
     CallId, Code, ConnectionError, Ended, Metadata, MethodId, NewCall, NotStarted, ServiceId,
-    StartedCall, packet::Notes, time::after,
+    StartedCall, packet::Notes,
 };
 
 use crate::{
@@ -173,7 +173,8 @@ impl Driver {
         let call = NewCall {
             service: call.service,
             method: call.method,
-            deadline: timeout.map(|timeout| after(now, timeout)),
+            // At most 49 days: any clock can count so far.
+            deadline: timeout.map(|timeout| now + timeout),
             deadline_source,
             depth: 0,
             metadata: Metadata::new(),
