@@ -26,7 +26,7 @@ use crate::{
     body::{Body, Streaming},
     caller::Start,
     context::Context,
-    descriptor::MethodDescriptor,
+    descriptor::{MethodDescriptor, Shape},
     reply::ReplyFuture,
     request::Request,
     response::Response,
@@ -237,7 +237,9 @@ impl<R> Call<R> {
         let State::New(to, body) = std::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
-        self.max_decoded_bytes = to.max_decoded_bytes();
+        if self.method.shape() != Shape::OneWay {
+            self.max_decoded_bytes = to.max_decoded_bytes();
+        }
         let refused = self.refused.take().or_else(|| self.over_before_it_began());
         let reply = match (refused, body) {
             (Some(status), _) => ReplyFuture::ready(Err(status.at(to.address()))),

@@ -1,6 +1,9 @@
 //! What is counted: a server of one connection, and clients that load it.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::try_join_all, stream};
@@ -23,19 +26,39 @@ const BYTES: usize = 32;
 pub(crate) enum Load {
     /// Calls, so many at once.
     Unary(u64),
+    /// Calls with something that a user switches on, 64 at once.
+    With(Extra),
     /// Items of a stream of replies.
     Items,
     /// One-way messages.
     OneWay,
 }
 
+/// What a call has besides its message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Extra {
+    /// A timeout of its own.
+    Timeout,
+    /// Three entries of metadata.
+    Metadata,
+}
+
 impl Load {
-    pub(crate) const ALL: [Self; 4] = [Self::Unary(1), Self::Unary(64), Self::Items, Self::OneWay];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Unary(1),
+        Self::Unary(64),
+        Self::Items,
+        Self::OneWay,
+        Self::With(Extra::Timeout),
+        Self::With(Extra::Metadata),
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Unary(1) => "unary-1-in-flight",
             Self::Unary(_) => "unary-64-in-flight",
+            Self::With(Extra::Timeout) => "unary-64-with-timeout",
+            Self::With(Extra::Metadata) => "unary-64-with-metadata",
             Self::Items => "stream-item",
             Self::OneWay => "one-way",
         }
@@ -50,7 +73,7 @@ impl Load {
     pub(crate) fn calls(self) -> (u64, u64) {
         match self {
             Self::Unary(1) => (1_000, 6_000),
-            Self::Unary(_) => (6_400, 64_000),
+            Self::Unary(_) | Self::With(_) => (6_400, 64_000),
             Self::Items => (100_000, 600_000),
             Self::OneWay => (100_000, 400_000),
         }
@@ -64,8 +87,11 @@ impl Load {
             match self {
                 Self::Unary(at_once) => {
                     let callers = (0..at_once).map(|_| call(client.clone(), calls / at_once));
-                    let ended = try_join_all(callers.map(tokio::spawn)).await?;
-                    ended.into_iter().collect::<wawo::Result<()>>()?;
+                    all(callers).await?;
+                }
+                Self::With(extra) => {
+                    let callers = (0..64).map(|_| call_with(client.clone(), extra, calls / 64));
+                    all(callers).await?;
                 }
                 Self::Items => read(&client, calls).await?,
                 Self::OneWay => send(&client, calls).await?,
@@ -91,6 +117,29 @@ async fn call(client: EchoClient, times: u64) -> wawo::Result<()> {
         client.say(message()).await?;
     }
     Ok(())
+}
+
+async fn call_with(client: EchoClient, extra: Extra, times: u64) -> wawo::Result<()> {
+    for _ in 0..times {
+        let call = client.say(message());
+        let call = match extra {
+            Extra::Timeout => call.timeout(Duration::from_secs(5)),
+            Extra::Metadata => call
+                .metadata("tenant", "42")
+                .metadata("user", "ada")
+                .metadata("request-id", "0af7651916cd43dd8448eb211c80319c"),
+        };
+        call.await?;
+    }
+    Ok(())
+}
+
+/// Runs callers as tasks, to the end of the last.
+async fn all(
+    callers: impl Iterator<Item = impl Future<Output = wawo::Result<()>> + Send + 'static>,
+) -> Result<()> {
+    let ended = try_join_all(callers.map(tokio::spawn)).await?;
+    Ok(ended.into_iter().collect::<wawo::Result<()>>()?)
 }
 
 async fn read(client: &EchoClient, items: u64) -> Result<()> {
