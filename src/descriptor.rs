@@ -161,6 +161,11 @@ impl MethodDescriptor {
         name.map_or(self.path, |(_, name)| name)
     }
 
+    /// The name of the service that the method belongs to, such as `chat.v1.Chat`.
+    pub(crate) fn service_name(&self) -> &'static str {
+        self.path.rsplit_once('/').map_or("", |(name, _)| name)
+    }
+
     /// The service that the method belongs to.
     pub const fn service(&self) -> ServiceId {
         self.service

@@ -21,7 +21,7 @@ use crate::{
     request::Request,
     response::Response,
     serve::{BoxService, Serve},
-    status::{Delivery, Result, Status},
+    status::{Result, Status},
 };
 
 /// The services of one side, found by id. It is itself a tower service; a call for an id that is
@@ -164,9 +164,7 @@ impl Service<Request> for Dispatch {
             None => {
                 let id = request.service();
                 let served = list(self.table.iter().map(|served| served.descriptor.name()));
-                let text = format!("no service with id {id} is served here; served: {served}");
-                let status = Status::unimplemented(text).with_delivery(Delivery::NotSent);
-                ReplyFuture::ready(Err(status))
+                ReplyFuture::ready(Err(Status::not_served(id, &served)))
             }
         }
     }

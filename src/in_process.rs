@@ -18,7 +18,7 @@ use crate::{
     body::{Body, Streaming},
     caller::{Calls, Start, TwoWay},
     clock, depth,
-    descriptor::{MethodIds, MethodNames},
+    descriptor::{MethodIds, MethodNames, ServiceDescriptor},
     panic::{Catch, Part, catch, caught},
     reply::ReplyFuture,
     request::{DefaultTimeouts, Request},
@@ -29,7 +29,7 @@ use crate::{
 
 /// Carries calls to a service in the same process: for tests, and for parts of a program that may
 /// move elsewhere later. Messages are encoded and decoded, layers apply, deadlines run and panics
-/// answer `Internal`, as over a connection; there are no sockets and no peer to call back. Calls that
+/// answer `Internal`, as over a connection, and a call for another service `Unimplemented`; there are no sockets and no peer to call back. Calls that
 /// set no timeout have the defaults of a [`Config`].
 ///
 /// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of
@@ -39,6 +39,7 @@ pub struct InProcess(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    descriptor: &'static ServiceDescriptor,
     service: Mutex<BoxService>,
     names: MethodNames,
     config: Config,
@@ -48,6 +49,7 @@ impl InProcess {
     /// Calls go to this service.
     pub fn new(service: impl Serve) -> Self {
         Self(Arc::new(Shared {
+            descriptor: service.descriptor(),
             names: MethodNames::new([service.descriptor()].into_iter()),
             service: Mutex::new(BoxService::new(service)),
             config: Config::default(),
@@ -74,6 +76,10 @@ impl Start for Shared {
             began: now,
         });
         let one_way = request.is_one_way();
+        if request.service() != self.descriptor.id() {
+            let status = Status::not_served(request.service(), self.descriptor.name());
+            return ReplyFuture::ready(Err(status.in_process()));
+        }
         let ids = MethodIds {
             service: request.service(),
             method: request.method(),

@@ -139,7 +139,7 @@ fn explain(
     announced: &[ServiceEntry],
     said: &str,
 ) -> Option<String> {
-    let name = method.path().rsplit_once('/').map_or("", |(name, _)| name);
+    let name = method.service_name();
     let id = method.service().0;
     match announced.iter().find(|entry| entry.id == id) {
         Some(entry) if entry.name != name => Some(format!(
@@ -150,19 +150,25 @@ fn explain(
             Some(format!("the peer announced another schema of `{name}`"))
         }
         Some(_) => None,
-        None => Some(not_announced(name, id, announced, said)),
+        None => not_announced(name, id, announced, said),
     }
 }
 
-fn not_announced(name: &str, id: u32, announced: &[ServiceEntry], said: &str) -> String {
+fn not_announced(name: &str, id: u32, announced: &[ServiceEntry], said: &str) -> Option<String> {
     if let Some(entry) = announced.iter().find(|entry| entry.name == name) {
         let other = entry.id;
-        return format!("the peer announced `{name}` with the id {other}, this side calls {id}");
+        return Some(format!(
+            "the peer announced `{name}` with the id {other}, this side calls {id}"
+        ));
     }
     let names = list(announced.iter().map(|entry| entry.name.as_str()));
-    match said.contains(&names) {
-        true => format!("the peer did not announce `{name}`"),
-        false => format!("the peer did not announce `{name}`; it announced {names}"),
+    match (said.contains(&names), said.contains(name)) {
+        // Both have been said.
+        (true, true) => None,
+        (true, false) => Some(format!("the peer did not announce `{name}`")),
+        (false, _) => Some(format!(
+            "the peer did not announce `{name}`; it announced {names}"
+        )),
     }
 }
 
@@ -270,6 +276,8 @@ mod tests {
         assert!(text.ends_with("a.B, a.B and 12 more"), "{text}");
         let text = explained(&all[..1], "no service with id 7; served: a.B").unwrap();
         assert_eq!(text, "the peer did not announce `chat.Chat`");
+        let said = "`chat.Chat` is not served there; served: a.B";
+        assert_eq!(explained(&all[..1], said), None);
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use wawo_protocol::Code;
+use wawo_protocol::{Code, ServiceId};
 
-use crate::{descriptor::MethodDescriptor, status::Status, transport::Address};
+use crate::{
+    descriptor::MethodDescriptor,
+    status::{Delivery, Status},
+    transport::Address,
+};
 
 /// The call that ended with a status. Empty in a status that a handler made.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +80,11 @@ impl fmt::Display for Place {
     }
 }
 
+/// How a callee says that it does not have a service.
+fn no_service(id: ServiceId) -> String {
+    format!("no service with id {id} is served by the callee")
+}
+
 /// Why a peer may have refused a call, as far as this side can tell.
 #[derive(Debug)]
 struct Explanation(String);
@@ -127,6 +136,23 @@ impl Status {
         self
     }
 
+    /// The status of a callee that does not have a service. It knows the service by its id only; the
+    /// caller puts the name in its place.
+    #[cold]
+    pub(crate) fn not_served(service: ServiceId, served: &str) -> Self {
+        let text = format!("{}; served: {served}", no_service(service));
+        Self::unimplemented(text).with_delivery(Delivery::NotSent)
+    }
+
+    /// Puts the name of the service that was called in the place of its id.
+    fn naming_the_service(&mut self, method: &MethodDescriptor) {
+        let named = self.0.message.strip_prefix(&*no_service(method.service()));
+        if let Some(rest) = named {
+            self.0.message =
+                format!("`{}` is not served there{rest}", method.service_name()).into();
+        }
+    }
+
     /// Ends a call of this method. `carrier` is what carried it, if the status does not know.
     #[cold]
     pub(crate) fn of_call(
@@ -141,6 +167,9 @@ impl Status {
             self.0.site.place = Place::Carrier(carrier);
         }
         self.0.site.method = Some(method);
+        if self.0.code == Code::Unimplemented {
+            self.naming_the_service(method);
+        }
         self.0.is_returned = true;
         if let Place::Carrier(carrier) = &self.0.site.place {
             let carrier = carrier.clone();

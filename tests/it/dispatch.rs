@@ -32,7 +32,7 @@ async fn an_unknown_service_or_method_is_named() {
     assert_eq!(status.code(), Code::Unimplemented);
     assert_eq!(
         status.message(),
-        "no service with id 8 is served here; served: tests.echo.Echo"
+        "no service with id 8 is served by the callee; served: tests.echo.Echo"
     );
     assert!(status.is_safe_to_retry());
     let status = call(&pair.to_server, 7, 99, nothing()).await;

@@ -3,9 +3,52 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt;
-use wawo::{Code, InProcess};
+use wawo::{
+    Body, Code, Delivery, InProcess, MethodId, Payload, Prost, Request, ServiceId, codegen,
+};
 
-use crate::support::{EchoClient, EchoServer, Parrot, RepeatRequest, message};
+use crate::support::{EchoClient, EchoServer, Message, Parrot, RepeatRequest, message};
+
+/// A method of another service, with the id of `Say`.
+static OTHER: wawo::MethodDescriptor = wawo::MethodDescriptor::new(
+    "tests.other.Other/Say",
+    99,
+    1,
+    wawo::Shape::Unary,
+    wawo::Idempotency::Unknown,
+);
+
+static OTHER_SERVICE: wawo::ServiceDescriptor =
+    wawo::ServiceDescriptor::new("tests.other.Other", 99, 1, &[&OTHER]);
+
+#[tokio::test]
+async fn a_call_of_another_service_does_not_reach_the_one_that_is_there() {
+    let (_, parrot) = echo();
+    let in_process = InProcess::new(EchoServer::new(parrot.clone()));
+    let start = codegen::start(&in_process, &OTHER_SERVICE);
+    let call: wawo::Call<Message> = codegen::call(&start, &OTHER, Prost, message("fail"));
+    let status = call.await.unwrap_err();
+    assert_eq!(
+        status.to_string(),
+        "tests.other.Other/Say in this process: Unimplemented: `tests.other.Other` is not served \
+         there; served: tests.echo.Echo"
+    );
+    assert_eq!(status.delivery(), Delivery::NotSent);
+    for one_way in [false, true] {
+        let body = Body::One(Payload::default());
+        let request = Request::by_id(ServiceId(99), MethodId(3), one_way, body);
+        let status = wawo::Calls::handle(&in_process)
+            .start(request)
+            .await
+            .unwrap_err();
+        let text = "no service with id 99 is served by the callee; served: tests.echo.Echo";
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Unimplemented, text)
+        );
+    }
+    assert_eq!(parrot.0.notes.load(Ordering::SeqCst), 0);
+}
 
 fn echo() -> (EchoClient, Parrot) {
     let parrot = Parrot::default();

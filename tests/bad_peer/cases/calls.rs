@@ -408,7 +408,7 @@ fn dispatch() -> Vec<Case> {
     let mut cases = Vec::new();
     for service in [0, 8, u32::MAX] {
         let text = format!(
-            "no service with id {service} is served here; served: tests.echo.Echo, tests.multiply.Multiply"
+            "no service with id {service} is served by the callee; served: tests.echo.Echo, tests.multiply.Multiply"
         );
         cases.push(case(text.clone(), Open, to(service, SAY), ended(12, text)));
     }
