@@ -260,6 +260,16 @@ impl DefaultTimeouts {
         }
     }
 
+    /// A setting in words, with its value if it is one of these.
+    #[cold]
+    pub(crate) fn describe(&self, source: DeadlineSource) -> String {
+        source.with_value(match source {
+            DeadlineSource::DefaultTimeout => self.call,
+            DeadlineSource::StreamTimeout => self.stream,
+            _ => None,
+        })
+    }
+
     /// The timeout, and the setting that it is from.
     pub(crate) fn of(&self, is_stream: bool) -> (Option<Duration>, DeadlineSource) {
         match is_stream {

@@ -381,12 +381,17 @@ impl State {
         let commands = self.commands.iter_mut();
         let calls = commands.filter_map(|command| call_of(command, now, defaults));
         let lines = self.lines.iter().flat_map(BTreeMap::values);
-        let lines = lines.map(|waiting| (waiting.request.deadline(), &waiting.slot));
+        let lines = lines.map(|waiting| (&waiting.request, &waiting.slot));
         let mut earliest = None;
-        for (deadline, slot) in calls.chain(lines) {
-            let Some(deadline) = deadline else { continue };
+        for (request, slot) in calls.chain(lines) {
+            let Some(deadline) = request.deadline() else {
+                continue;
+            };
             match is_overdue(deadline, now) {
-                true => wakers.extend(slot.answer(Err(no_room()))),
+                true => {
+                    let setting = defaults.describe(request.head().deadline_source);
+                    wakers.extend(slot.answer(Err(no_room(&setting))));
+                }
                 false => {
                     earliest = Some(earliest.map_or(deadline, |at: Instant| at.min(deadline)));
                 }
@@ -476,7 +481,7 @@ fn call_of<'a>(
     command: &'a mut Command,
     now: Instant,
     defaults: &DefaultTimeouts,
-) -> Option<(Option<Instant>, &'a Arc<ReplySlot>)> {
+) -> Option<(&'a Request, &'a Arc<ReplySlot>)> {
     if let Command::PlainCall(call, _) = command
         && defaults.of(call.is_stream).0.is_some()
         && let Command::PlainCall(call, slot) = mem::replace(command, Command::Served(0))
@@ -487,7 +492,7 @@ fn call_of<'a>(
         return None;
     };
     request.head_mut().take_default(now, defaults);
-    Some((request.deadline(), slot))
+    Some((request, slot))
 }
 
 fn wake(waker: Option<Waker>) {

@@ -94,7 +94,7 @@ impl Handle {
             Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request),
             Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
             // `push` gives back what it was given.
-            Err(NotTaken::Full(_)) => self.failed(no_room()),
+            Err(NotTaken::Full(_)) => self.failed(no_room("default_timeout")),
         }
     }
 
@@ -148,7 +148,10 @@ impl Handle {
         request.head_mut().take_default(now, defaults);
         let stall_timeout = self.shared.stall_timeout;
         let (end, late) = match request.deadline() {
-            Some(deadline) => (deadline, no_room()),
+            Some(deadline) => {
+                let source = request.head().deadline_source;
+                (deadline, no_room(&defaults.describe(source)))
+            }
             None => (after(now, stall_timeout), no_room_within(stall_timeout)),
         };
         let slot = Arc::new(ReplySlot::default());
@@ -207,8 +210,11 @@ fn message_bytes(request: &Request) -> usize {
     }
 }
 
-pub(super) fn no_room() -> Status {
-    let text = "the deadline passed while the call waited for the connection to take it";
+/// The deadline, which is from this setting, has passed before there was room.
+pub(super) fn no_room(setting: &str) -> Status {
+    let text = format!(
+        "the deadline passed while the call waited for the connection to take it ({setting})"
+    );
     Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
 }
 

@@ -196,7 +196,7 @@ async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
     let large = line_up(&mailbox, 1, 11);
     let small = line_up(&mailbox, 2, 10);
     let none = line_up(&mailbox, 3, 1);
-    large.0.leave(no_room());
+    large.0.leave(no_room("default_timeout, 10s"));
     assert_eq!(taken(&mailbox), [2]);
     let reply = |slot| ReplyFuture::promised(slot, Arc::new(Nobody));
     let status = reply(large.1).await.unwrap_err();
@@ -242,10 +242,12 @@ fn a_driver_that_sleeps_is_woken_by_what_is_let_in() {
 }
 
 /// What a call that the driver did not take hears when it is looked at.
-async fn overdue(mailbox: &Mailbox, slot: Arc<ReplySlot>) {
+async fn overdue(mailbox: &Mailbox, slot: Arc<ReplySlot>, setting: &str) {
     let reply = ReplyFuture::promised(slot, Arc::new(Nobody));
     let status = reply.await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
+    let text = "the deadline passed while the call waited for the connection to take it";
+    assert_eq!(status.message(), format!("{text} ({setting})"));
     assert!(status.is_safe_to_retry(), "{status}");
     assert!(mailbox.closed().is_none());
 }
@@ -276,8 +278,8 @@ async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
     // Time that is not real ends nothing.
     assert_eq!(mailbox.look(None, timeouts, &mut wakers), None);
     assert_eq!(mailbox.look(Some(next), timeouts, &mut wakers), None);
-    overdue(&mailbox, plain).await;
-    overdue(&mailbox, lined_up).await;
+    overdue(&mailbox, plain, "default_timeout, 1s").await;
+    overdue(&mailbox, lined_up, "timeout of the call").await;
     drop(place);
 }
 

@@ -569,8 +569,7 @@ impl<T> Connection<T> {
             match Overdue::when(theirs.deadline.at, theirs.sending.as_deref(), stall_timeout) {
                 Some((at, why)) if at <= now => {
                     let (deadline, is_stream) = (theirs.deadline, theirs.is_stream);
-                    let default = self.peer_default_timeout;
-                    let text = why.text(|| deadline.text(is_stream, default, &self.config));
+                    let text = why.text(|| deadline.text(is_stream, &self.config));
                     let end = Self::end_packet(CallId::new(other, index), why.code(), text);
                     due.push((end, theirs.concerns_driver()));
                 }

@@ -21,7 +21,9 @@ use crate::{
     call::{MessageLimits, Next, Received, Receiving, Sending, cost},
     code::Code,
     config::Config,
-    connection::{Connection, DeadlineSource, Ended, Event, NotStarted, overdue::Overdue},
+    connection::{
+        Connection, DEADLINE_STEP, DeadlineSource, Ended, Event, NotStarted, overdue::Overdue,
+    },
     error::PeerMisbehaved,
     id::CallId,
     metadata::Metadata,
@@ -299,13 +301,17 @@ impl<T> Connection<T> {
 
     fn end_ours(&mut self, now: Instant, end: End, message: Option<Bytes>) -> Option<Event<T>> {
         let ours = self.remove_ours(now, end.call)?;
+        let text = match ours.is_told_of_its_deadline(now, &end) {
+            true => ours.deadline_text(&self.config),
+            false => end.text,
+        };
         Some(Event::Ended(Ended {
             token: ours.token?,
             call: Some(end.call),
             message,
             code: end.code,
             metadata: end.metadata,
-            text: end.text,
+            text,
             details: end.details,
             sent: true,
             answered: true,
@@ -456,6 +462,23 @@ impl<T> Connection<T> {
 }
 
 impl<T> OurCall<T> {
+    /// Whether this end comes from the callee's clock, for the deadline that this side gave the call:
+    /// the callee leaves the text to us. A handler may end a call with the same code and no text long
+    /// before that; clocks differ by less than a thousandth.
+    #[inline]
+    fn is_told_of_its_deadline(&self, now: Instant, end: &End) -> bool {
+        end.code == Code::DeadlineExceeded && self.is_at_its_deadline(now, end)
+    }
+
+    #[cold]
+    fn is_at_its_deadline(&self, now: Instant, end: &End) -> bool {
+        let Some(deadline) = self.terms.deadline.filter(|_| end.text.is_empty()) else {
+            return false;
+        };
+        let given = deadline.saturating_duration_since(self.began);
+        deadline <= after(now, DEADLINE_STEP + given / 1000)
+    }
+
     /// How it has passed its deadline, in words.
     fn deadline_text(&self, config: &Config) -> String {
         let is_sending = self.terms.streams_requests && self.sending.is_some();

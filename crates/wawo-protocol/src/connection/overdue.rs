@@ -30,13 +30,23 @@ impl DeadlineSource {
 
     /// The setting, with its value where the configuration has it.
     pub(crate) fn describe(self, config: &Config) -> String {
-        match self {
-            Self::DefaultTimeout => with_value("default_timeout", config.default_timeout),
-            Self::StreamTimeout => with_value("stream_timeout", config.stream_timeout),
-            Self::Call => "timeout of the call".to_owned(),
-            Self::Method => "option (wawo.method).timeout_ms".to_owned(),
-            Self::Handler => "deadline of the handler that made the call".to_owned(),
-        }
+        self.with_value(match self {
+            Self::DefaultTimeout => config.default_timeout,
+            Self::StreamTimeout => config.stream_timeout,
+            Self::Call | Self::Method | Self::Handler => None,
+        })
+    }
+
+    /// The setting, with its value if that is known.
+    pub fn with_value(self, value: Option<Duration>) -> String {
+        let name = match self {
+            Self::DefaultTimeout => "default_timeout",
+            Self::StreamTimeout => "stream_timeout",
+            Self::Call => "timeout of the call",
+            Self::Method => "option (wawo.method).timeout_ms",
+            Self::Handler => "deadline of the handler that made the call",
+        };
+        with_value(name, value)
     }
 }
 
@@ -69,31 +79,23 @@ impl TheirDeadline {
         Self { at, ..self }
     }
 
-    /// The text for a caller when the deadline of its call has passed at its callee.
-    pub(crate) fn text(
-        &self,
-        is_stream: bool,
-        default: Option<Duration>,
-        config: &Config,
-    ) -> String {
+    /// The text for a caller when the deadline of its call has passed at its callee. Empty if the caller
+    /// gave the deadline itself: it knows by which setting.
+    pub(crate) fn text(&self, is_stream: bool, config: &Config) -> String {
         let at = self.at.filter(|_| is_stream);
         let under_way = at.map(|at| at.saturating_duration_since(self.began));
-        deadline_text(under_way, &self.describe(is_stream, default, config))
+        let setting = self.own_setting(is_stream, config);
+        setting.map_or_else(String::new, |setting| deadline_text(under_way, &setting))
     }
 
-    /// The setting that gave it.
-    fn describe(&self, is_stream: bool, default: Option<Duration>, config: &Config) -> String {
+    /// The setting of this side that gave it, if one did.
+    fn own_setting(&self, is_stream: bool, config: &Config) -> Option<String> {
         let (name, max) = match config.max_stream_time {
             Some(max) if is_stream => ("max_stream_time of the callee", Some(max)),
             _ => ("max_timeout of the callee", config.max_timeout),
         };
-        if max.is_some_and(|max| self.at == Some(after(self.began, max))) {
-            return with_value(name, max);
-        }
-        match self.timeout_ms {
-            None => with_value("default_timeout of the caller", default),
-            Some(_) => "timeout of the call".to_owned(),
-        }
+        let gave_it = max.is_some_and(|max| self.at == Some(after(self.began, max)));
+        gave_it.then(|| with_value(name, max))
     }
 }
 

@@ -100,10 +100,8 @@ fn the_callee_answers_when_the_time_is_up_though_nobody_says_so() {
         panic!("{said:?}");
     };
     assert_eq!(ended.code, Code::DeadlineExceeded);
-    assert_eq!(
-        ended.text,
-        "the deadline passed before the call was answered (timeout of the call)"
-    );
+    // The caller knows what it asked for.
+    assert_eq!(ended.text, "");
 }
 
 #[test]

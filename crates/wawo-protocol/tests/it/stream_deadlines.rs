@@ -52,14 +52,14 @@ fn a_callee_bounds_streams_as_it_does_other_calls_unless_told_otherwise() {
     for (config, asked, ended, setting) in [
         (bounds(5, None), 0, 5, "max_timeout of the callee, 5s"),
         (bounds(5, None), 9, 5, "max_timeout of the callee, 5s"),
-        (bounds(5, None), 3, 3, "timeout of the call"),
+        (bounds(5, None), 3, 3, ""),
         (
             bounds(5, Some(10)),
             0,
             10,
             "max_stream_time of the callee, 10s",
         ),
-        (bounds(5, Some(10)), 9, 9, "timeout of the call"),
+        (bounds(5, Some(10)), 9, 9, ""),
         (
             bounds(5, Some(2)),
             0,
@@ -96,6 +96,8 @@ fn a_callee_bounds_streams_as_it_does_other_calls_unless_told_otherwise() {
             let text = format!(
                 "the stream was under way for {ended:.1?} when its deadline passed ({setting})"
             );
+            // The caller knows what it asked for.
+            let text = if setting.is_empty() { "" } else { &*text };
             assert_eq!(end.text, text);
         }
     }
@@ -144,25 +146,72 @@ fn until_its_reply_begins_a_call_with_one_request_has_the_time_of_one() {
     assert_eq!(end.text, text);
 }
 
-#[test]
-fn a_callee_knows_the_default_of_its_caller() {
-    let config = config(|config| config.default_timeout = Some(3 * SECOND));
+/// A call with 4 s that is ended after a while, first by the clock of its callee, or by its handler: the
+/// code and the text.
+fn ended_there(
+    new: NewCall,
+    source: DeadlineSource,
+    time: Duration,
+    by_handler: Option<&str>,
+) -> String {
+    let config = config(|config| config.default_timeout = Some(4 * SECOND));
     let mut pair = Pair::greeted_with(config, Config::default());
     let call = NewCall {
-        deadline: Some(pair.now + 3 * SECOND),
-        ..unary("")
+        deadline: Some(pair.now + 4 * SECOND),
+        deadline_source: source,
+        ..new
     };
     let started = pair.client.connection.start_call(pair.now, call, 1);
-    assert!(matches!(started, Ok(StartedCall::Sent(_))));
+    let Ok(StartedCall::Sent(id)) = started else {
+        panic!("{started:?}");
+    };
     pair.run();
     pair.server.called();
-    // The clock of the callee alone goes on.
-    pair.server.handle_time(pair.now + 3 * SECOND);
+    pair.now += time;
+    match by_handler {
+        // The clock of the callee is the first to be looked at.
+        None => pair.server.handle_time(pair.now),
+        Some(text) => {
+            pair.server.connection.end(End {
+                call: id,
+                code: Code::DeadlineExceeded,
+                refused: false,
+                metadata: Metadata::new(),
+                text: text.to_owned(),
+                details: Bytes::new(),
+            });
+        }
+    }
     pair.run();
-    let text = "the deadline passed before the call was answered \
-                (default_timeout of the caller, 3s)";
     let ended = pair.client.ended();
-    assert_eq!((ended.answered, ended.text.as_str()), (true, text));
+    assert_eq!((ended.answered, ended.code), (true, Code::DeadlineExceeded));
+    ended.text
+}
+
+#[test]
+fn a_caller_names_the_setting_also_when_the_clock_of_its_callee_is_first() {
+    use DeadlineSource::{Call, DefaultTimeout, Handler, Method};
+    for (source, setting) in [
+        (DefaultTimeout, "default_timeout, 4s"),
+        (Call, "timeout of the call"),
+        (Method, "option (wawo.method).timeout_ms"),
+        (Handler, "deadline of the handler that made the call"),
+    ] {
+        let text = format!("the deadline passed before the call was answered ({setting})");
+        assert_eq!(ended_there(unary(""), source, 4 * SECOND, None), text);
+        let text =
+            format!("the stream was under way for 4.0s when its deadline passed ({setting})");
+        assert_eq!(ended_there(stream(), source, 4 * SECOND, None), text);
+    }
+}
+
+#[test]
+fn what_a_handler_says_of_a_deadline_stays() {
+    let source = DeadlineSource::Call;
+    for (time, said) in [(4, "mine"), (1, "mine"), (1, "")] {
+        let text = ended_there(unary(""), source, time * SECOND, Some(said));
+        assert_eq!(text, said);
+    }
 }
 
 /// The text of a call of ours that has passed its deadline, after 4 s.
