@@ -163,6 +163,7 @@ impl<L> PeerBuilder<L> {
         let (service, table) = self.services.build()?;
         let mut config = self.config;
         config.services = table;
+        config.check()?;
         let config = Arc::new(config);
         Ok(End { service, config })
     }

@@ -289,6 +289,11 @@ fn a_drain_needs_no_runtime_and_ends_with_its_grace() {
 fn what_needs_a_runtime_says_so() {
     let error = block_on(Peer::connect("tcp://127.0.0.1:1")).unwrap_err();
     assert!(matches!(error, ConnectError::NoRuntime), "{error}");
+    let mut wrong = Config::default();
+    wrong.packet_timeout = Duration::ZERO;
+    let connecting = Peer::builder("tcp://127.0.0.1:1").config(wrong).connect();
+    let error = block_on(connecting).unwrap_err();
+    assert!(matches!(error, ConnectError::Config(_)), "{error}");
     let (here, there) = tokio::io::duplex(64);
     let error = block_on(Peer::builder("").connect_over(here)).unwrap_err();
     assert!(error.to_string().contains("tokio runtime"), "{error}");

@@ -125,6 +125,12 @@ async fn a_setting_that_would_end_every_connection_is_named() {
     let mut config = Config::default();
     config.packet_timeout = Duration::ZERO;
     let text = "packet_timeout is 0ns; it must be at least 1ms";
+    // Nothing listens there, which is not found out.
+    let error = builder().config(config.clone()).connect().await;
+    let Err(ConnectError::Config(error)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(error.to_string(), text);
     let (here, _there) = tokio::io::duplex(1024);
     let error = builder().config(config.clone()).connect_over(here).await;
     let Err(ConnectError::Config(error)) = error else {
