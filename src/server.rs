@@ -312,6 +312,9 @@ impl<L> ServerBuilder<L> {
         if self.workers == Some(0) {
             return Err(ServeError::Zero("workers"));
         }
+        if self.max_decoded_bytes == Some(0) {
+            return Err(ServeError::Zero("max_server_decoded_bytes"));
+        }
         let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
         let workers = workers.map_err(ServeError::Workers)?;
         let decoded = self.max_decoded_bytes;

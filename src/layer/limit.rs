@@ -64,7 +64,7 @@ impl LimitLayer {
     }
 
     /// How many calls there may be at once, from all peers together; a call whose reply is a
-    /// stream counts until the stream ends.
+    /// stream counts until the stream ends. 0 lets no call through.
     pub fn max_in_flight(mut self, max: usize) -> Self {
         self.max_in_flight = Some(max);
         self
@@ -124,8 +124,13 @@ impl<S> Limit<S> {
     }
 
     fn is_full(&self) -> Status {
-        let max = self.limits.max_in_flight.unwrap_or_default();
-        let text = format!("{max} calls are in flight already (max_in_flight)");
+        let text = match self.limits.max_in_flight {
+            Some(0) => "no call is let through (max_in_flight is 0)".to_owned(),
+            max => {
+                let max = max.unwrap_or_default();
+                format!("{max} calls are in flight already (max_in_flight)")
+            }
+        };
         Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
     }
 }
