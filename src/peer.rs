@@ -340,6 +340,8 @@ pub(crate) struct Shared {
     last_call: LastCall,
     /// Something came when it was asked for, though not all of a hello.
     has_spoken: AtomicBool,
+    /// Closed because nothing came when it was asked for.
+    was_silent: AtomicBool,
 }
 
 /// How far a connection has come.
@@ -380,6 +382,7 @@ impl Shared {
             schemas: Schemas::default(),
             last_call: LastCall::new(clock::now()),
             has_spoken: AtomicBool::new(false),
+            was_silent: AtomicBool::new(false),
         })
     }
 }

@@ -383,7 +383,7 @@ impl Driver {
         self.tell(PeerEvent::Draining);
     }
 
-    fn tell(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
+    pub(super) fn tell(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
         let peer = || WeakPeer::new(&self.shared, self.handle.clone());
         self.shared.teller.tell(|| event(peer()));
     }

@@ -45,6 +45,10 @@ pub enum PeerEvent {
     AcceptFailed(Arc<io::Error>),
     /// A connection from this address was not taken, because of this limit. It was told so.
     Refused(Address, ConnectionLimit),
+    /// The server closes this connection, because of this limit: it has been silent for too long
+    /// (`MaxGreeting`), or makes room for that of another host (`MaxConnections`). It is told so.
+    /// `NotConnected` or `Disconnected` follows.
+    Closed(WeakPeer, ConnectionLimit),
     /// This listener was slow, and so many events were thrown away.
     Missed(u64),
 }
@@ -178,7 +182,8 @@ impl PeerEvent {
             | Self::Draining(peer)
             | Self::Blocked(peer)
             | Self::Writable(peer)
-            | Self::SchemaDiffers(peer, _) => Some(peer),
+            | Self::SchemaDiffers(peer, _)
+            | Self::Closed(peer, _) => Some(peer),
             Self::AcceptFailed(_) | Self::Refused(..) | Self::Missed(_) => None,
         }
     }

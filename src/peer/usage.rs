@@ -13,7 +13,7 @@ use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
     clock,
-    peer::{Peer, Shared, Stage, driver::Driver, mailbox::Command},
+    peer::{ConnectionLimit, Peer, PeerEvent, Shared, Stage, driver::Driver, mailbox::Command},
 };
 
 /// How exactly the time of the last call is known. A driver compares two times whenever it has done
@@ -79,6 +79,13 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Whether it was closed because it was silent.
+    pub(crate) fn was_closed_as_silent(&self) -> bool {
+        self.0.shared.was_silent.load(Ordering::Relaxed)
+    }
+}
+
 impl Driver {
     /// Something has come that may have to do with a call.
     #[cold]
@@ -113,7 +120,11 @@ impl Driver {
         }
         match std::mem::take(&mut self.has_heard) {
             true => self.shared.has_spoken.store(true, Ordering::Relaxed),
-            false => self.connection.close(CloseCode::LimitExceeded, reason),
+            false => {
+                self.shared.was_silent.store(true, Ordering::Relaxed);
+                self.tell(|peer| PeerEvent::Closed(peer, ConnectionLimit::MaxGreeting));
+                self.connection.close(CloseCode::LimitExceeded, reason);
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::{
 use wawo_protocol::CloseCode;
 
 use crate::{
-    clock, panic,
+    panic,
     peer::{ConnectionLimit, DRAINED, PeerEvent},
     server::{
         ServeError,
@@ -99,9 +99,10 @@ impl Shared {
     /// Turns a connection away, and tells it why.
     fn refuse(&self, arrival: Arrival, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
-        if let Some(count) = self.refused.is_due(clock::now()) {
-            tracing::warn!(from = %arrival.from, count, "connections were refused: {text}");
-        }
+        let (from, why) = (arrival.from.clone(), text.clone());
+        self.refused.add(move |count| {
+            tracing::warn!(%from, count, "connections were refused: {why}");
+        });
         let from = arrival.from.clone();
         self.teller.tell(|| PeerEvent::Refused(from, limit));
         self.turn_away(CloseCode::LimitExceeded, text, || wrapped(arrival));
@@ -123,12 +124,17 @@ impl Shared {
     }
 
     fn tell_displaced(&self, displaced: Displaced) {
-        if displaced.makes_room
-            && let Some(count) = self.displaced.is_due(clock::now())
-        {
+        let Some(peer) = displaced.makes_room else {
+            return;
+        };
+        let host = peer.address().cloned();
+        self.displaced.add(move |count| {
             let text = "connections of hosts with more than their share made room for others";
-            tracing::warn!(count, "{text} (max_connections)");
-        }
+            let from = host.as_ref().map(tracing::field::display);
+            tracing::warn!(from, count, "{text} (max_connections)");
+        });
+        let limit = ConnectionLimit::MaxConnections;
+        self.teller.tell(|| PeerEvent::Closed(peer, limit));
     }
 
     fn tell_failed(&self, error: io::Error) {

@@ -1,52 +1,154 @@
 //! Warnings that a crowd must not turn into a flood.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use tokio::{runtime::Handle, time::sleep_until};
+
+use crate::clock;
 
 /// A warning of one kind is logged this often at most, with how often it would have been.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts the occasions for one warning.
 #[derive(Debug, Default)]
-pub(crate) struct Complaint(Mutex<Occasions>);
+pub(crate) struct Complaint(Arc<Occasions>);
 
 #[derive(Debug, Default)]
-struct Occasions {
+struct Occasions(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
     logged: Option<Instant>,
+    /// How many there were since then.
     since: u64,
+    /// A task will log them when the interval is over.
+    has_task: bool,
 }
 
 impl Complaint {
-    /// There is an occasion. If a line is due, returns how many there were since the last one.
-    pub(crate) fn is_due(&self, now: Instant) -> Option<u64> {
-        let mut occasions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        occasions.since += 1;
-        let logged = occasions.logged;
-        if logged.is_some_and(|at| now.saturating_duration_since(at) < INTERVAL) {
-            return None;
+    /// There is an occasion. It is logged now, with how many there were since the last line; or at the
+    /// end of the interval, with those that follow until then.
+    pub(crate) fn add(&self, log: impl FnOnce(u64) + Send + 'static) {
+        let now = clock::now();
+        let mut state = self.0.lock();
+        state.since += 1;
+        let end = state
+            .logged
+            .map(|at| at + INTERVAL)
+            .filter(|end| *end > now);
+        let Some(end) = end else {
+            state.logged = Some(now);
+            let count = mem::take(&mut state.since);
+            drop(state);
+            return log(count);
+        };
+        // Outside of a runtime, the next occasion tells of this one.
+        if !state.has_task
+            && let Ok(runtime) = Handle::try_current()
+        {
+            state.has_task = true;
+            let rest = Rest {
+                occasions: self.0.clone(),
+                log: Some(log),
+            };
+            drop(state);
+            runtime.spawn(async move {
+                sleep_until(end.into()).await;
+                drop(rest);
+            });
         }
-        occasions.logged = Some(now);
-        Some(std::mem::take(&mut occasions.since))
+    }
+}
+
+impl Occasions {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was not logged yet. It is logged when this is dropped: at the end of the interval, or with the
+/// runtime.
+struct Rest<F: FnOnce(u64)> {
+    occasions: Arc<Occasions>,
+    log: Option<F>,
+}
+
+impl<F: FnOnce(u64)> Drop for Rest<F> {
+    fn drop(&mut self) {
+        let mut state = self.occasions.lock();
+        state.has_task = false;
+        let count = mem::take(&mut state.since);
+        if count > 0 {
+            state.logged = Some(clock::now());
+        }
+        drop(state);
+        if let Some(log) = self.log.take()
+            && count > 0
+        {
+            log(count);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{
+        mem,
+        sync::{Arc, Mutex},
+    };
+
+    use tokio::time::sleep;
 
     use super::{Complaint, INTERVAL};
 
-    #[test]
-    fn a_warning_comes_once_a_second_with_its_count() {
-        let (complaint, now) = (Complaint::default(), Instant::now());
-        assert_eq!(complaint.is_due(now), Some(1));
-        for _ in 0..10 {
-            assert_eq!(complaint.is_due(now + INTERVAL / 2), None);
+    /// A warning, and the counts with which it was logged.
+    #[derive(Default)]
+    struct Counted(Complaint, Arc<Mutex<Vec<u64>>>);
+
+    impl Counted {
+        fn add(&self, times: usize) {
+            for _ in 0..times {
+                let counts = self.1.clone();
+                self.0.add(move |count| counts.lock().unwrap().push(count));
+            }
         }
-        assert_eq!(complaint.is_due(now + INTERVAL), Some(11));
-        assert_eq!(complaint.is_due(now + INTERVAL), None);
-        assert_eq!(complaint.is_due(now + 5 * INTERVAL), Some(2));
+
+        fn counts(&self) -> Vec<u64> {
+            mem::take(&mut self.1.lock().unwrap())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_comes_once_a_second_with_its_count_and_none_is_left_out() {
+        let counted = Counted::default();
+        counted.add(8);
+        assert_eq!(counted.counts(), [1]);
+        sleep(INTERVAL / 2).await;
+        counted.add(3);
+        assert_eq!(counted.counts(), []);
+        sleep(INTERVAL).await;
+        assert_eq!(counted.counts(), [10]);
+        // The interval runs from that line too.
+        counted.add(1);
+        assert_eq!(counted.counts(), []);
+        sleep(5 * INTERVAL).await;
+        assert_eq!(counted.counts(), [1]);
+        counted.add(1);
+        assert_eq!(counted.counts(), [1]);
+    }
+
+    #[test]
+    fn what_is_left_is_told_at_the_end_of_the_runtime() {
+        let counted = Counted::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time();
+        let runtime = { runtime }.build().unwrap();
+        runtime.block_on(async { counted.add(4) });
+        assert_eq!(counted.counts(), [1]);
+        drop(runtime);
+        assert_eq!(counted.counts(), [3]);
     }
 }

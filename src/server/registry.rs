@@ -15,6 +15,7 @@ use crate::{
     peer::{ConnectionLimit, Peer, Usage, WeakPeer},
     server::{
         admission::{Admission, Admitted, ConnectionLimits, PlaceId},
+        complaints::Complaint,
         host::Host,
     },
 };
@@ -25,6 +26,8 @@ pub(crate) struct Registry {
     state: Mutex<State>,
     /// Told when a connection had its first turn or is over.
     changed: Notify,
+    /// Of connections that kept silent for too long.
+    silent: Complaint,
 }
 
 #[derive(Debug)]
@@ -74,10 +77,10 @@ pub(crate) enum NoPlace {
 }
 
 /// How a connection that was admitted came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Displaced {
-    /// Another was closed for it.
-    pub(crate) makes_room: bool,
+    /// The one that was closed for it.
+    pub(crate) makes_room: Option<WeakPeer>,
 }
 
 impl Registry {
@@ -90,6 +93,7 @@ impl Registry {
                 admission: Admission::new(limits),
             }),
             changed: Notify::new(),
+            silent: Complaint::default(),
         }
     }
 
@@ -107,14 +111,14 @@ impl Registry {
         let (closes, is_asked) = (state.peer_at(makes_room), state.peer_at(asked));
         // The last handle of a peer may drop what its calls hold.
         drop(state);
-        if let Some(peer) = closes {
+        if let Some(peer) = &closes {
             peer.close_with(CloseCode::LimitExceeded, MADE_ROOM);
         }
         if let Some(peer) = is_asked {
             peer.close_if_silent(SILENT);
         }
         let displaced = Displaced {
-            makes_room: makes_room.is_some(),
+            makes_room: closes.as_ref().map(Peer::downgrade),
         };
         Ok((self.place(admitted.place), displaced))
     }
@@ -266,6 +270,21 @@ impl Place {
     /// It was asked, and has said something, though not all of its hello.
     pub(crate) fn has_spoken(&self) {
         self.registry.ask(|admission| admission.has_spoken(self.id));
+    }
+
+    /// It was asked, and is closed because it had said nothing.
+    pub(crate) fn was_silent(&self, peer: &Peer) {
+        let from = peer.address().cloned();
+        let max = self.registry.limits().greeting;
+        self.registry.silent.add(move |count| {
+            let from = from.as_ref().map(tracing::field::display);
+            let text = "connections were closed that had not said hello";
+            tracing::warn!(
+                from,
+                count,
+                "{text}: more than {max} were greeting (max_greeting)"
+            );
+        });
     }
 
     pub(crate) fn greeted(&self) {

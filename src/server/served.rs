@@ -58,6 +58,9 @@ impl<D: Future<Output = ()>> Future for Served<D> {
             return this.driver.poll(cx);
         }
         if this.driver.poll(cx).is_ready() {
+            if this.peer.was_closed_as_silent() {
+                this.place.was_silent(this.peer);
+            }
             return Poll::Ready(());
         }
         if !this.peer.is_greeting() {

@@ -10,10 +10,14 @@ use std::{
 };
 
 use futures::StreamExt;
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 use tower::{Service, layer::layer_fn};
 use wawo::{ConnectionLimit, Events, Peer, PeerEvent, Request, Server};
 
+use crate::logged::Log;
 use crate::support::{EchoClient, EchoServer, Parrot, message, pair};
 
 async fn next(events: &mut Events) -> PeerEvent {
@@ -241,4 +245,42 @@ async fn a_service_that_panics_when_it_is_cloned_ends_one_connection_alone() {
     };
     assert_eq!(failed, "opening the connection panicked: no second clone");
     running.abort();
+}
+
+/// The next event that a server closes a connection by itself, and its limit.
+async fn closed(events: &mut Events) -> ConnectionLimit {
+    loop {
+        if let PeerEvent::Closed(_, limit) = next(events).await {
+            return limit;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_silent_for_too_long_is_told_of_at_the_server() {
+    let (log, _guard) = Log::begin();
+    let name = "mem://one_that_is_silent_for_too_long";
+    let mut server = Server::builder().max_greeting(1).build().unwrap();
+    server.bind(name).await.unwrap();
+    server.bind("tcp://127.0.0.1:0").await.unwrap();
+    let address = server.addresses()[1].to_string();
+    let handle = server.handle();
+    let mut events = handle.events();
+    let running = tokio::spawn(server.run());
+    let silent = tokio::net::TcpStream::connect(address.trim_start_matches("tcp://"));
+    let mut silent = silent.await.unwrap();
+    // The server's hello shows that it was accepted; another one comes, and it is asked.
+    silent.read_exact(&mut [0; 8]).await.unwrap();
+    let _other = Peer::connect(name).await.unwrap();
+    assert_eq!(closed(&mut events).await, ConnectionLimit::MaxGreeting);
+    handle.drain(Duration::ZERO).await;
+    running.await.unwrap().unwrap();
+    let lines = log.lines("had not said hello");
+    assert_eq!(lines.len(), 1, "{log:?}");
+    let text = "more than 1 were greeting (max_greeting)";
+    assert!(
+        lines[0].starts_with("WARN") && lines[0].contains(text),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("from=tcp://127.0.0.1:"), "{lines:?}");
 }

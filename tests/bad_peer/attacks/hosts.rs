@@ -3,7 +3,7 @@
 
 use std::future::IntoFuture;
 
-use wawo::{CloseCode, Config, Peer};
+use wawo::{CloseCode, Config, ConnectionLimit, Peer, PeerEvent};
 use wawo_protocol::packet::Packet;
 
 use crate::{
@@ -33,8 +33,15 @@ async fn a_host_that_takes_all_connections_makes_room_for_others() {
     }
     // More of the same host cost it others, since it has more than its share of the half.
     let mut last = target.raw_from("127.0.0.66").await;
+    let mut events = target.handle.events();
     honest.beside(last.greet()).await;
     crowd.push(last);
+    let limit = loop {
+        if let Some(PeerEvent::Closed(_, limit)) = events.next().await {
+            break limit;
+        }
+    };
+    assert_eq!(limit, ConnectionLimit::MaxConnections);
     let mut guests = Vec::new();
     for (number, raw) in (1..=40).zip(&mut crowd[1..]) {
         let mut guest = target.raw_from(&format!("127.0.1.{number}")).await;
