@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn what_is_left_is_told_at_the_end_of_the_runtime() {
         let counted = Counted::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time();
-        let runtime = { runtime }.build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().build().unwrap();
         runtime.block_on(async { counted.add(4) });
         assert_eq!(counted.counts(), [1]);
         drop(runtime);

@@ -17,8 +17,10 @@ use tokio::{
 use tower::{Service, layer::layer_fn};
 use wawo::{ConnectionLimit, Events, Peer, PeerEvent, Request, Server};
 
-use crate::logged::Log;
-use crate::support::{EchoClient, EchoServer, Parrot, message, pair};
+use crate::{
+    logged::Log,
+    support::{EchoClient, EchoServer, Parrot, message, pair},
+};
 
 async fn next(events: &mut Events) -> PeerEvent {
     let event = timeout(Duration::from_secs(5), events.next()).await;
