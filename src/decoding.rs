@@ -78,8 +78,8 @@ impl Sum {
     fn full(&self, held: usize, bytes: usize) -> Status {
         let (max, setting) = (self.max, self.setting);
         let text = format!(
-            "a message that takes {bytes} bytes when decoded, where those that are worked on take \
-             {held}; this side takes at most {max} ({setting})"
+            "a message of {bytes} bytes when decoded, beside {held} of requests that are worked on; \
+             the callee takes at most {max} in all ({setting})"
         );
         Status::resource_exhausted(text)
     }
@@ -247,9 +247,14 @@ fn check(method: &MethodDescriptor, what: &str, bytes: usize, max: usize) -> Res
     if bytes <= max {
         return Ok(());
     }
+    let reader = if what == "request" {
+        "callee"
+    } else {
+        "caller"
+    };
     let text = format!(
         "the {what} of `{method}` takes {bytes} bytes when decoded; \
-         this side takes at most {max} (max_decoded_bytes)"
+         the {reader} takes at most {max} (max_decoded_bytes)"
     );
     Err(Status::resource_exhausted(text))
 }

@@ -167,7 +167,7 @@ impl Bridge {
         let max = self.max_calls.unwrap_or(0);
         if in_flight >= max {
             let text =
-                format!("{in_flight} calls are in flight; this side takes {max} (max_calls)");
+                format!("{in_flight} calls are in flight; the callee takes {max} (max_calls)");
             let refused = FramedPacket::failure(number, Code::ResourceExhausted, text);
             return Ok(Some(FramedPacket {
                 service: packet.service,

@@ -112,7 +112,7 @@ async fn a_whole_message_over_the_limit_ends_its_call() {
     raw.send(large).await.unwrap();
     let end = honest.beside(raw.ended(1)).await;
     assert_eq!(end.code, Code::ResourceExhausted);
-    let text = "a message of 65537 bytes; this side takes at most 65536 (max_message_bytes)";
+    let text = "a message of 65537 bytes; the callee takes at most 65536 (max_message_bytes)";
     assert_eq!(end.text, text);
     raw.goes_on().await;
     honest.leave().await;

@@ -273,7 +273,7 @@ fn chunks() -> Vec<Case> {
     let first = |total: u32| call(1, SAY, MORE).u32(total).bytes("a");
     let too_large = |total: u32| {
         let text = format!(
-            "a message of {total} bytes; this side takes at most 4194304 (max_message_bytes)"
+            "a message of {total} bytes; the callee takes at most 4194304 (max_message_bytes)"
         );
         ended(8, text)
     };

@@ -68,7 +68,7 @@ async fn a_call_beyond_the_limit_fails_and_the_others_go_on() {
     assert_eq!(code, Code::ResourceExhausted);
     assert_eq!(
         text,
-        "64 calls are in flight; this side takes 64 (max_calls)"
+        "64 calls are in flight; the callee takes 64 (max_calls)"
     );
     end.seen.release.notify_waiters();
     for _ in 0..MAX_CALLS {

@@ -170,7 +170,7 @@ impl<T> Connection<T> {
         if before + bytes > max as u64 {
             let text = format!(
                 "a call that begins with {bytes} bytes, where those in flight have {before}; \
-                 this side takes at most {max} (max_opening_bytes)"
+                 the callee takes at most {max} (max_opening_bytes)"
             );
             let end = Self::end_packet(id, Code::ResourceExhausted, text);
             self.end(End {
@@ -348,7 +348,7 @@ impl<T> Connection<T> {
             Received::TooLarge { total } => {
                 let max = limits.max_message_bytes;
                 let text = format!(
-                    "a message of {total} bytes; this side takes at most {max} (max_message_bytes)"
+                    "a message of {total} bytes; the callee takes at most {max} (max_message_bytes)"
                 );
                 let told = theirs.concerns_driver();
                 self.abort(Self::end_packet(id, Code::ResourceExhausted, text));

@@ -267,7 +267,7 @@ impl<T> Connection<T> {
         let max = self.config.limits.max_message_bytes;
         let text = format!(
             "the reply has a message of {total} bytes; \
-             this side takes at most {max} (max_message_bytes)"
+             the caller takes at most {max} (max_message_bytes)"
         );
         let token = match last {
             true => self.remove_ours(now, id)?.token?,

@@ -29,7 +29,7 @@ impl<T> Connection<T> {
         );
         let text = format!(
             "a call while replies of {waiting} bytes wait to be read; \
-             this side takes none over {max} (max_waiting_reply_bytes)"
+             the callee takes none over {max} (max_waiting_reply_bytes)"
         );
         let end = Self::end_packet(id, Code::ResourceExhausted, text);
         self.end(End {
@@ -51,7 +51,7 @@ impl<T> Connection<T> {
         let max = self.config.max_waiting_reply_bytes;
         let text = format!(
             "a reply of {length} bytes, where others of {waiting} bytes wait to be read; \
-             this side keeps at most twice {max} (max_waiting_reply_bytes)"
+             the callee keeps at most twice {max} (max_waiting_reply_bytes)"
         );
         Self::end_packet(id, Code::ResourceExhausted, text)
     }

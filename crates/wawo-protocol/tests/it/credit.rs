@@ -283,7 +283,7 @@ fn a_message_over_the_limit_ends_its_call_and_no_other() {
         Packet::End(end) => (end.call, end.code, end.text.as_str()),
         other => panic!("{other:?}"),
     });
-    let text = "a message of 65537 bytes; this side takes at most 65536 (max_message_bytes)";
+    let text = "a message of 65537 bytes; the callee takes at most 65536 (max_message_bytes)";
     let code = Code::ResourceExhausted;
     let ends: Vec<_> = ends.collect();
     assert_eq!(ends, [(theirs(1), code, text), (theirs(0), code, text)]);
@@ -305,7 +305,7 @@ fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
     assert_eq!(
         ended.text,
         "the reply has a message of 4194305 bytes; \
-         this side takes at most 4194304 (max_message_bytes)"
+         the caller takes at most 4194304 (max_message_bytes)"
     );
     assert_eq!(raw.said(), [Packet::Cancel(ours)]);
     // What was under way is dropped, and the id is free at its end.

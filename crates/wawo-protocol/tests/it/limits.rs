@@ -87,11 +87,11 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
         .collect();
     let refused = format!(
         "a call while replies of {waiting} bytes wait to be read; \
-         this side takes none over {MAX} (max_waiting_reply_bytes)"
+         the callee takes none over {MAX} (max_waiting_reply_bytes)"
     );
     let given_up = format!(
         "a reply of {} bytes, where others of {waiting} bytes wait to be read; \
-         this side keeps at most twice {MAX} (max_waiting_reply_bytes)",
+         the callee keeps at most twice {MAX} (max_waiting_reply_bytes)",
         MAX / 2 + 1
     );
     let code = Code::ResourceExhausted;
@@ -158,7 +158,7 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
     assert_eq!((end.call, end.refused), (theirs(1), true));
     let text = format!(
         "a call that begins with {} bytes, where those in flight have {PART}; \
-         this side takes at most {MAX} (max_opening_bytes)",
+         the callee takes at most {MAX} (max_opening_bytes)",
         PART + 1
     );
     assert_eq!(end.text, text);
