@@ -6,12 +6,12 @@ pub(crate) mod handler;
 mod handling;
 
 use std::{
+    error::Error,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
 };
 
-use thiserror::Error;
 use tower::Service;
 use wawo_protocol::ServiceId;
 
@@ -50,11 +50,7 @@ struct Served {
 struct Own(Vec<(ServiceId, BoxService)>);
 
 /// Two services that would answer to one id.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "the services `{first}` and `{second}` have the same id {id}; \
-     give one of them another by `option (wawo.service).id` in its schema"
-)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DuplicateService {
     /// The name of the one added first.
@@ -64,6 +60,22 @@ pub struct DuplicateService {
     /// Their id.
     pub id: ServiceId,
 }
+
+impl fmt::Display for DuplicateService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, second, id } = self;
+        if first == second {
+            return write!(f, "the service `{first}` was added twice");
+        }
+        write!(
+            f,
+            "the services `{first}` and `{second}` have the same id {id}; \
+             give one of them another by `option (wawo.service).id` in its schema"
+        )
+    }
+}
+
+impl Error for DuplicateService {}
 
 impl Dispatch {
     /// Adds a service.

@@ -40,10 +40,7 @@ pub enum Address {
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "`{}` is not an address: {reason}; write tcp://host:port, unix:///path or mem://name",
-    text.escape_debug()
-)]
+#[error("`{}` is not an address: {reason}; {}", text.escape_debug(), hint(text))]
 #[non_exhaustive]
 pub struct AddressError {
     /// The text.
@@ -60,6 +57,16 @@ impl FromStr for Address {
             text: text.to_owned(),
             reason,
         })
+    }
+}
+
+/// How addresses of that kind are written; of all kinds, if it is of none.
+fn hint(text: &str) -> &'static str {
+    match text.trim_start().split_once("://") {
+        Some(("tcp", _)) => "write tcp://host:port",
+        Some(("unix", _)) => "write unix:///path, or unix://@name for an abstract name",
+        Some(("mem", _)) => "write mem://name",
+        _ => "write tcp://host:port, unix:///path, unix://@name or mem://name",
     }
 }
 
@@ -192,6 +199,21 @@ mod tests {
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(text), "{error}");
+        }
+        for (text, hint) in [
+            ("tcp://a", "; write tcp://host:port"),
+            (
+                "unix://",
+                "; write unix:///path, or unix://@name for an abstract name",
+            ),
+            ("mem://", "; write mem://name"),
+            (
+                "a",
+                "; write tcp://host:port, unix:///path, unix://@name or mem://name",
+            ),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.ends_with(hint), "{error}");
         }
         let error = "unix:///tmp/a\0b".parse::<Address>().unwrap_err();
         let text = "`unix:///tmp/a\\0b` is not an address: it contains a zero byte";

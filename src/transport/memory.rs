@@ -27,7 +27,7 @@ fn listeners() -> MutexGuard<'static, HashMap<String, mpsc::Sender<DuplexStream>
 
 pub(crate) async fn connect(name: &str) -> io::Result<DuplexStream> {
     let refused = || {
-        let text = format!("nothing listens at mem://{name}");
+        let text = "nothing listens there";
         io::Error::new(io::ErrorKind::ConnectionRefused, text)
     };
     let listener = listeners().get(name).cloned();
@@ -47,7 +47,7 @@ impl Listener {
     pub(crate) fn bind(name: &str) -> io::Result<Self> {
         let mut listeners = listeners();
         if listeners.contains_key(name) {
-            let text = format!("something listens at mem://{name} already");
+            let text = "something listens there already";
             return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
         }
         let (sender, incoming) = mpsc::channel(BACKLOG);

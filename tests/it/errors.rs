@@ -144,14 +144,14 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
             Box::new(ServeError::SocketOptions(options())),
             "backlog is 0",
         ),
-        (Box::new(duplicate()), "same id"),
+        (Box::new(duplicate()), "added twice"),
         (
             Box::new(ConnectError::DuplicateService(duplicate())),
-            "same id",
+            "added twice",
         ),
         (
             Box::new(ServeError::DuplicateService(duplicate())),
-            "same id",
+            "added twice",
         ),
         (Box::new(address()), "no scheme"),
         (Box::new(ConnectError::Address(address())), "no scheme"),
