@@ -194,7 +194,7 @@ impl End {
                 source,
             })?;
             // Something has answered: if the hello does not come, it is not for these.
-            *attempts = Attempts::default();
+            *attempts = Attempts::connected();
             let peer = self.open(transport, Some(address.clone()))?;
             match greet(peer).await {
                 Err(ConnectError::Hello { source, .. })
@@ -258,8 +258,9 @@ pub enum ConnectError {
         address: Address,
         /// The connect timeout.
         timeout: Duration,
-        /// The addresses that were tried and how each of them failed, if there were several; that the
-        /// backlog is full, of a Unix socket. Else empty.
+        /// How far it came: that the socket was connected and no hello came, or that it was not; with the
+        /// addresses that were tried and how each of them failed, if there were several, and that the
+        /// backlog is full, of a Unix socket.
         attempts: String,
     },
     /// What answered is not a wawo peer, or refused this one.

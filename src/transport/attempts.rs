@@ -4,7 +4,14 @@ use std::{fmt, io};
 
 /// The places that were tried, in order, and how each attempt failed.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(Vec<Attempt>);
+pub(crate) struct Attempts {
+    list: Vec<Attempt>,
+    /// One has succeeded.
+    is_connected: bool,
+}
+
+/// The place of an attempt at the address itself, which is not named once more.
+pub(crate) const ITSELF: &str = "";
 
 #[derive(Debug)]
 struct Attempt {
@@ -14,8 +21,16 @@ struct Attempt {
 }
 
 impl Attempts {
+    /// An attempt has succeeded: what happens from here is not for those before it.
+    pub(crate) fn connected() -> Self {
+        Self {
+            list: Vec::new(),
+            is_connected: true,
+        }
+    }
+
     pub(crate) fn begin(&mut self, place: &impl ToString) {
-        self.0.push(Attempt {
+        self.list.push(Attempt {
             place: place.to_string(),
             error: None,
         });
@@ -24,20 +39,23 @@ impl Attempts {
     /// Records how an attempt failed, in the place of how it failed before.
     pub(crate) fn fail(&mut self, place: &impl ToString, error: io::Error) {
         let place = place.to_string();
-        if let Some(attempt) = self.0.iter_mut().find(|attempt| attempt.place == place) {
+        if let Some(attempt) = self.list.iter_mut().find(|attempt| attempt.place == place) {
             attempt.error = Some(error);
         }
     }
 
     /// The error of all attempts, of the kind of the last one.
     pub(crate) fn into_error(mut self) -> io::Error {
-        if let [attempt] = &mut self.0[..]
+        if let [attempt] = &mut self.list[..]
             && let Some(error) = attempt.error.take()
         {
             let text = format!("{}: {error}", attempt.place);
             return io::Error::new(error.kind(), text);
         }
-        let mut errors = self.0.iter().filter_map(|attempt| attempt.error.as_ref());
+        let mut errors = self
+            .list
+            .iter()
+            .filter_map(|attempt| attempt.error.as_ref());
         let kind = errors
             .next_back()
             .map_or(io::ErrorKind::Other, io::Error::kind);
@@ -47,9 +65,18 @@ impl Attempts {
 
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, attempt) in self.0.iter().enumerate() {
+        if self.is_connected {
+            return f.write_str("the socket was connected, and no hello came");
+        }
+        if self.list.is_empty() {
+            return f.write_str("the socket was not connected");
+        }
+        for (number, attempt) in self.list.iter().enumerate() {
             let separator = if number == 0 { "" } else { ", " };
-            write!(f, "{separator}{}: ", attempt.place)?;
+            f.write_str(separator)?;
+            if attempt.place != ITSELF {
+                write!(f, "{}: ", attempt.place)?;
+            }
             match &attempt.error {
                 Some(error) => write!(f, "{error}")?,
                 None => f.write_str("no answer")?,
@@ -68,7 +95,9 @@ mod tests {
     #[test]
     fn each_attempt_is_named_with_its_error() {
         let mut attempts = Attempts::default();
-        assert_eq!(attempts.to_string(), "");
+        assert_eq!(attempts.to_string(), "the socket was not connected");
+        let connected = Attempts::connected().to_string();
+        assert_eq!(connected, "the socket was connected, and no hello came");
         for place in ["a:1", "b:1", "c:1"] {
             attempts.begin(&place);
         }

@@ -301,9 +301,8 @@ mod unix {
         let another = Peer::builder(&*address).connect_timeout(timeout);
         let error = another.connect().await.unwrap_err();
         assert!(matches!(error, ConnectError::TimedOut { .. }));
-        let text = format!(
-            "{address} did not answer within 50ms (connect_timeout): {address}: its backlog is full"
-        );
+        let text =
+            format!("{address} did not answer within 50ms (connect_timeout): its backlog is full");
         assert!(error.to_string().starts_with(&text), "{error}");
 
         let mut server = builder().build().unwrap();

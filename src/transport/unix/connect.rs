@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 
 use crate::transport::{
     address::Address,
-    attempts::Attempts,
+    attempts::{Attempts, ITSELF},
     options::SocketOptions,
     unix::{abstract_path, user},
 };
@@ -28,24 +28,20 @@ pub(crate) async fn connect(
     match address {
         Address::Abstract(name) => {
             let path = abstract_path(name)?;
-            let stream = connect_at(&path, address, attempts).await?;
+            let stream = connect_at(&path, attempts).await?;
             user::check(&stream, &options.abstract_uids, address)?;
             Ok(stream)
         }
-        Address::Unix(path) => connect_at(path, address, attempts).await,
+        Address::Unix(path) => connect_at(path, attempts).await,
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
-async fn connect_at(
-    path: &Path,
-    address: &Address,
-    attempts: &mut Attempts,
-) -> io::Result<UnixStream> {
+async fn connect_at(path: &Path, attempts: &mut Attempts) -> io::Result<UnixStream> {
     let full = |error: &io::Error| {
-        attempts.begin(address);
+        attempts.begin(&ITSELF);
         let text = format!("its backlog is full ({error})");
-        attempts.fail(address, io::Error::new(error.kind(), text));
+        attempts.fail(&ITSELF, io::Error::new(error.kind(), text));
     };
     until_accepted(|| UnixStream::connect(path), full).await
 }
