@@ -1,5 +1,11 @@
 //! Messages and RPC from `.proto` files: typed services over framed connections, callable from
 //! both ends.
+//!
+//! What goes wrong beside the calls of a program goes to [`tracing`](https://docs.rs/tracing), under the
+//! targets `wawo` and `wawo_protocol`: it is seen once a subscriber is set, as by
+//! `tracing_subscriber::fmt().init()`. Errors of handlers that the caller does not see whole are logged with
+//! method and peer; connections that a limit keeps out, calls that a drain cuts and one-way messages that
+//! cannot be sent are warnings; bad requests and refused one-way messages are at the level `DEBUG`.
 
 #![warn(clippy::print_stdout)]
 

@@ -51,14 +51,14 @@ use crate::{
     descriptor::{MethodIds, MethodNames},
     peer::{
         drain::Drain,
-        mailbox::{Command, Mailbox},
+        mailbox::{Command, Mailbox, not_sent},
         schemas::Schemas,
         usage::LastCall,
     },
     reply::{Canceller, ReplyFuture},
     request::{Caller, DefaultTimeouts, Request},
     response::Response,
-    status::{Result, Status},
+    status::{Delivery, Result, Status},
     transport::Address,
 };
 
@@ -179,7 +179,6 @@ impl Peer {
 
     /// A peer that was never connected.
     fn unconnected() -> Self {
-        static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
         UNCONNECTED
             .get_or_init(|| {
                 let (side, names) = (Side::Accepting, MethodNames::default());
@@ -277,7 +276,22 @@ pub(crate) struct Handle {
     shared: Arc<Shared>,
 }
 
+/// The peer of handlers that were called in the same process.
+static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
+
 impl Handle {
+    /// The connection is over, or never was.
+    #[cold]
+    fn closed(self: &Arc<Self>, error: &ConnectionError) -> ReplyFuture {
+        let unconnected = UNCONNECTED.get();
+        if unconnected.is_some_and(|unconnected| Arc::ptr_eq(&unconnected.0, self)) {
+            let text = "a call in the same process has no peer that could be called back";
+            let status = Status::unavailable(text).with_delivery(Delivery::NotSent);
+            return ReplyFuture::ready(Err(status.in_process()));
+        }
+        self.failed(not_sent(error))
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -397,6 +411,16 @@ impl Shared {
     #[cold]
     pub(crate) fn log(&self, ids: MethodIds, status: &Status) {
         status.log(&self.names.name(ids), self);
+    }
+
+    /// Writes down how a one-way message failed, of which its sender does not hear.
+    #[cold]
+    pub(crate) fn log_one_way(&self, ids: MethodIds, status: &Status) {
+        if status.cause().is_some() {
+            return self.log(ids, status);
+        }
+        let (method, peer) = (self.names.name(ids), self);
+        tracing::debug!(%method, %peer, %status, "a one-way message was not served");
     }
 }
 

@@ -78,11 +78,12 @@ impl Peer {
         let end = after(clock::now(), grace);
         self.begin_drain();
         if timeout_at(end, pin!(self.closed())).await.is_none() {
-            self.cut();
+            self.cut(grace);
             timeout_at(after(clock::now(), TELL_TIMEOUT), pin!(self.closed())).await;
         }
         let mut report = DrainReport::default();
         report.add(self);
+        report.log();
         report
     }
 
@@ -91,17 +92,32 @@ impl Peer {
         self.0.shared.mailbox.push_end(Command::Drain);
     }
 
-    /// Ends a drain whose grace is over.
-    pub(crate) fn cut(&self) {
+    /// Ends a drain whose grace, which was so long, is over.
+    pub(crate) fn cut(&self, grace: Duration) {
         if self.is_closed() {
             return;
         }
-        self.0.shared.drain.lock().is_cut = true;
+        self.0.shared.drain.lock().cut_after = Some(grace);
         self.close("the grace for draining is over");
     }
 }
 
 impl DrainReport {
+    /// Writes down what this side has cut, if anything.
+    pub(crate) fn log(&self) {
+        let by_us = self.cut.iter().filter(|cut| cut.by_peer.is_none());
+        let calls: usize = by_us.clone().map(|cut| cut.calls).sum();
+        if calls > 0 {
+            let (peers, finished) = (by_us.count(), self.finished);
+            tracing::warn!(
+                calls,
+                peers,
+                finished,
+                "a drain cut calls, as its grace was over"
+            );
+        }
+    }
+
     /// Counts a peer whose drain is over.
     pub(crate) fn add(&mut self, peer: &Peer) {
         let shared = &peer.0.shared;
@@ -112,7 +128,7 @@ impl DrainReport {
             let by_peer = match &*shared.stage.borrow() {
                 // Closed here without a cut: the server was dropped, or a limit made it.
                 Stage::Closed(ConnectionError::ClosedHere) => None,
-                Stage::Closed(error) if !drain.is_cut => Some(error.clone()),
+                Stage::Closed(error) if drain.cut_after.is_none() => Some(error.clone()),
                 _ => None,
             };
             self.cut.push(CutPeer {
@@ -136,11 +152,19 @@ struct Progress {
     began_with: usize,
     /// Of those, and of calls that they made, still in flight.
     left: usize,
-    /// The grace is over.
-    is_cut: bool,
+    /// The grace, once it is over.
+    cut_after: Option<Duration>,
 }
 
 impl Drain {
+    /// Why this side has cut what was in flight, if it has.
+    pub(crate) fn why_cut(&self) -> Option<String> {
+        let grace = self.lock().cut_after?;
+        Some(format!(
+            "the grace of this side's drain, {grace:?}, was over"
+        ))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

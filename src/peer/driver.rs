@@ -470,8 +470,9 @@ impl Driver {
         buffers::release();
         self.count_drained();
         let commands = self.shared.mailbox.close(error, &mut self.wakers);
+        let cut = self.shared.drain.why_cut();
         for (call, sent) in self.connection.take_calls() {
-            call.lose(error, sent, &mut self.wakers);
+            call.lose(error, cut.as_deref(), sent, &mut self.wakers);
         }
         for command in commands {
             if let Command::Call(_, slot) | Command::PlainCall(_, slot) = command {

@@ -165,7 +165,7 @@ impl Driver {
             (None, Polled::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
             (None, Polled::Ended(result)) => {
                 if let Err(status) = result {
-                    self.shared.log(ids, &status);
+                    self.shared.log_one_way(ids, &status);
                 }
                 self.connection.one_way_served(cost);
             }
@@ -244,7 +244,7 @@ impl Driver {
         let served = move |result| {
             // There is nobody to be told of a status.
             if let Err(status) = result {
-                shared.log(ids, &status);
+                shared.log_one_way(ids, &status);
             }
             shared.mailbox.push_end(Command::Served(cost));
         };

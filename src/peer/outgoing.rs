@@ -82,15 +82,28 @@ impl Outgoing {
         self.end(Err(status.with_delivery(Delivery::NotSent)), wakers);
     }
 
-    /// The connection ended before the call did.
-    pub(crate) fn lose(self, error: &ConnectionError, sent: bool, wakers: &mut Vec<Waker>) {
+    /// The connection ended before the call did; `cut` says why, if this side has cut it.
+    pub(crate) fn lose(
+        self,
+        error: &ConnectionError,
+        cut: Option<&str>,
+        sent: bool,
+        wakers: &mut Vec<Waker>,
+    ) {
         let status = match sent {
             false => not_sent(error),
-            true => Status::unavailable(format!(
-                "the call was sent and may have been served: {error}"
-            ))
-            .with_source(error.clone())
-            .with_delivery(Delivery::Unknown),
+            true => {
+                let so_far = match self.streams.is_some() {
+                    true => "the stream was under way",
+                    false => "the call was sent and may have been served",
+                };
+                let text = match cut {
+                    Some(cut) => format!("{so_far}: {cut}: {error}"),
+                    None => format!("{so_far}: {error}"),
+                };
+                let status = Status::unavailable(text).with_source(error.clone());
+                status.with_delivery(Delivery::Unknown)
+            }
         };
         self.end(Err(status), wakers);
     }

@@ -13,7 +13,7 @@ use crate::{
     descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
     peer::{
         Handle,
-        mailbox::{Command, NotTaken, PlainCall, not_sent},
+        mailbox::{Command, NotTaken, PlainCall},
     },
     reply::{Canceller, ReplyFuture, ReplySlot},
     request::Request,
@@ -92,7 +92,7 @@ impl Handle {
         match self.shared.mailbox.push(Command::Send(request), bytes) {
             Ok(()) => ReplyFuture::sent(),
             Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request),
-            Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
+            Err(NotTaken::Closed(error)) => self.closed(&error),
             // `push` gives back what it was given.
             Err(NotTaken::Full(_)) => self.failed(no_room("default_timeout")),
         }
@@ -110,7 +110,7 @@ impl Handle {
         }
         match self.shared.mailbox.push_note(service, method, &message) {
             Ok(()) => ReplyFuture::sent(),
-            Err(NotTaken::Closed(error)) => self.failed(not_sent(&error)),
+            Err(NotTaken::Closed(error)) => self.closed(&error),
             Err(NotTaken::Full(())) => {
                 let body = Body::One(message.into());
                 self.wait_for_room(Request::by_id(service, method, true, body))
@@ -120,7 +120,7 @@ impl Handle {
 
     fn not_taken(self: Arc<Self>, reason: NotTaken<impl Into<Request>>) -> ReplyFuture {
         match reason {
-            NotTaken::Closed(error) => self.failed(not_sent(&error)),
+            NotTaken::Closed(error) => self.closed(&error),
             NotTaken::Full(call) => self.wait_for_room(call.into()),
         }
     }

@@ -1,6 +1,9 @@
 //! The end of a server in good order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     runtime::Handle,
@@ -24,6 +27,7 @@ use crate::{
 struct Drain {
     shared: Arc<Shared>,
     peers: Vec<Peer>,
+    began: Instant,
 }
 
 impl Shared {
@@ -43,6 +47,7 @@ impl Shared {
         let drain = Drain {
             shared: self.clone(),
             peers: self.registry.close(),
+            began: clock::now(),
         };
         drain.peers.iter().for_each(Peer::begin_drain);
         // A server that never had a connection may never have been in a runtime, and has nothing to
@@ -81,7 +86,9 @@ impl Drain {
                 _ = stage.changed() => {}
             }
         }
-        self.peers.iter().for_each(Peer::cut);
+        let grace = clock::now().saturating_duration_since(self.began);
+        let grace = Duration::from_millis(grace.as_millis() as u64);
+        self.peers.iter().for_each(|peer| peer.cut(grace));
         if timeout(TELL_TIMEOUT, registry.emptied()).await.is_err() {
             registry.abort();
             // Their tasks have as long to end.
@@ -95,6 +102,7 @@ impl Drop for Drain {
         self.shared.registry.abort();
         let mut report = DrainReport::default();
         self.peers.iter().for_each(|peer| report.add(peer));
+        report.log();
         self.shared
             .stage
             .send_if_modified(|stage: &mut Stage| stage.drained(report));

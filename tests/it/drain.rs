@@ -11,7 +11,10 @@ use tokio::{
 };
 use wawo::{Code, Delivery, Peer, PeerEvent, Server};
 
-use crate::support::{EchoClient, EchoServer, Parrot, RepeatRequest, message, pair};
+use crate::{
+    logged::Log,
+    support::{EchoClient, EchoServer, Parrot, RepeatRequest, message, pair},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,7 +50,20 @@ async fn a_drain_waits_for_what_is_in_flight_and_refuses_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_the_drain_of_its_own_side_cuts_names_the_grace() {
+    let pair = pair().await;
+    let echo = EchoClient::new(&pair.to_server);
+    let stuck = tokio::spawn(echo.act(message("wait")).timeout(600 * SECOND));
+    tokio::task::yield_now().await;
+    pair.to_server.drain(2 * SECOND).await;
+    let status = stuck.await.unwrap().unwrap_err();
+    let text = "may have been served: the grace of this side's drain, 2s, was over:";
+    assert!(status.message().contains(text), "{status}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_cuts_what_is_left_when_its_grace_is_over() {
+    let (log, _guard) = Log::begin();
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
     let stuck = tokio::spawn(echo.act(message("wait")).timeout(600 * SECOND));
@@ -64,7 +80,18 @@ async fn a_drain_cuts_what_is_left_when_its_grace_is_over() {
     let status = stuck.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.delivery(), Delivery::Unknown);
-    assert!(replies.message().await.is_err());
+    let begins = "the call was sent and may have been served: the peer closed";
+    assert!(status.message().starts_with(begins), "{status}");
+    let status = replies.message().await.unwrap_err();
+    let begins = "the stream was under way: the peer closed";
+    assert!(status.message().starts_with(begins), "{status}");
+    let lines = log.lines("a drain cut calls, as its grace was over");
+    assert_eq!(lines.len(), 1, "{log:?}");
+    assert!(lines[0].starts_with("WARN"), "{lines:?}");
+    assert!(
+        lines[0].ends_with("calls=2 peers=1 finished=0"),
+        "{lines:?}"
+    );
     let text = pair.to_server.closed().await.to_string();
     assert!(text.contains("the grace for draining is over"), "{text}");
 }

@@ -86,4 +86,6 @@ async fn deadlines_and_panics_are_as_over_a_connection() {
     // There is nobody to call back.
     let status = echo.act(message("call back")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
+    let text = "a call in the same process has no peer that could be called back";
+    assert!(status.to_string().ends_with(text), "{status}");
 }

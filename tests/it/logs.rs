@@ -3,8 +3,12 @@
 use std::{io, task::Poll};
 
 use futures::{StreamExt as _, stream};
+use tower::Service as _;
 use tower::util::MapRequestLayer;
-use wawo::{Code, Context, InProcess, OrStatus, Request, Result, Server, Status, Streaming};
+use wawo::{
+    Body, Code, Context, InProcess, MethodId, OrStatus, Payload, Request, Result, Server,
+    ServiceId, Status, Streaming,
+};
 
 use crate::{
     logged::Log,
@@ -205,4 +209,28 @@ async fn what_a_handler_answers_on_purpose_is_not_logged() {
     assert!(log.lines("a call failed").is_empty(), "{log:?}");
     drop(Status::internal("made, and never sent").with_source("secret"));
     assert!(log.lines("secret").is_empty());
+}
+
+#[tokio::test]
+async fn one_way_messages_that_no_method_takes_are_logged() {
+    let (log, _guard) = Log::begin();
+    let pair = pair().await;
+    for (service, method) in [(8, 1), (7, 99)] {
+        let body = Body::One(Payload::default());
+        let request = Request::by_id(ServiceId(service), MethodId(method), true, body);
+        pair.to_server.clone().call(request).await.unwrap();
+    }
+    EchoClient::new(&pair.to_server)
+        .say(message(""))
+        .await
+        .unwrap();
+    let lines = log.lines("a one-way message was not served");
+    assert_eq!(lines.len(), 2, "{log:?}");
+    for (line, text) in lines.iter().zip([
+        "method=method 1 of service 8 peer=",
+        "method=method 99 of tests.echo.Echo peer=",
+    ]) {
+        assert!(line.starts_with("DEBUG") && line.contains(text), "{line}");
+        assert!(line.contains("status=Unimplemented: "), "{line}");
+    }
 }
