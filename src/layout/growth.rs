@@ -29,6 +29,19 @@ pub(crate) fn vector(length: usize, added: usize, size: usize) -> Taken {
     grown(before, after, least_capacity(size), size, OVERHEAD)
 }
 
+/// Elements added to a vector of a length that is not known: with all others of it, enough for a
+/// vector of less than twice its elements, beside an old one of half of that.
+pub(crate) fn part_of_vector(added: usize, size: usize) -> Taken {
+    let kept = match added {
+        0 => 0,
+        _ => {
+            let elements = added.saturating_mul(3).max(least_capacity(size));
+            elements.saturating_mul(size).saturating_add(OVERHEAD)
+        }
+    };
+    Taken { kept, briefly: 0 }
+}
+
 /// One entry added to a hash map of `length`.
 pub(crate) fn map(length: usize, size: usize) -> Taken {
     /// Bytes of control at the end of a table.
@@ -88,7 +101,7 @@ pub(crate) fn text(length: usize) -> Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::{Taken, map, vector};
+    use super::{Taken, map, part_of_vector, vector};
 
     #[test]
     fn a_vector_doubles_from_its_least_capacity() {
@@ -108,6 +121,33 @@ mod tests {
         );
         assert_eq!(vector(0, 1, 2_000).kept, 2_016);
         assert_eq!(vector(0, 1, 1).kept, 8 + 16);
+    }
+
+    #[test]
+    fn parts_of_a_vector_are_enough_however_it_grew() {
+        for size in [1, 8, 2_000] {
+            for (first, more) in [
+                (0, 5_000),
+                (1, 9),
+                (4, 1),
+                (1_024, 1),
+                (1_023, 2),
+                (65_536, 3),
+            ] {
+                let whole = vector(0, first, size);
+                let (mut kept, mut briefly) = (whole.kept, whole.briefly);
+                let mut told = part_of_vector(first, size).kept;
+                for length in first..first + more {
+                    let one = vector(length, 1, size);
+                    kept += one.kept;
+                    briefly = briefly.max(one.briefly);
+                    told += part_of_vector(1, size).kept;
+                    let taken = kept + briefly;
+                    assert!(told >= taken, "{first} and more of {size}: {told}, {taken}");
+                }
+            }
+        }
+        assert_eq!(part_of_vector(0, 8), Taken::default());
     }
 
     #[test]

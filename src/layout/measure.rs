@@ -11,9 +11,12 @@ use crate::layout::{
 /// prost goes no deeper.
 const MAX_DEPTH: u32 = 100;
 
-/// The vectors and maps of a message whose elements are counted; of further fields each element is
-/// taken for the first one.
+/// The vectors and maps of a message whose elements are counted.
 const COUNTED_FIELDS: usize = 16;
+
+/// The length of a vector or a map of a further field: each time, it is taken for one that will grow.
+/// One that is counted comes to so many elements only in a message of 4 GiB.
+const UNCOUNTED: u32 = u32::MAX;
 
 pub(crate) fn measure(layout: &Layout, mut bytes: &[u8]) -> usize {
     let mut sum = Sum::default();
@@ -79,7 +82,11 @@ impl Sum {
                 Some(at) => {
                     last = at;
                     let field = &layout.fields[at];
-                    let mut uncounted = u32::from(field.is_single());
+                    let mut uncounted = match field.is_single() {
+                        // As if it had come before.
+                        true => 1,
+                        false => UNCOUNTED,
+                    };
                     let length = lengths.get_mut(at).unwrap_or(&mut uncounted);
                     self.field(field, wire, input, depth, length)?;
                 }
@@ -183,18 +190,26 @@ impl Sum {
             Kind::Boxed if *length > 1 => {}
             Kind::Boxed => self.keep(field.size + growth::OVERHEAD),
             Kind::Map | Kind::AnyMap => {
-                self.take(growth::map(*length as usize, field.size));
+                // A table with a single entry has room enough for the growth of one.
+                let before = match *length {
+                    UNCOUNTED => 0,
+                    length => length as usize,
+                };
+                self.take(growth::map(before, field.size));
                 if field.kind == Kind::AnyMap {
-                    self.keep(growth::sorted_map(*length as usize, field.size));
+                    self.keep(growth::sorted_map(before, field.size));
                 }
-                *length += 1;
+                *length = length.saturating_add(1);
             }
         }
         self.keep(field.default_bytes);
     }
 
     fn push(&mut self, field: &Field, elements: usize, length: &mut u32) {
-        self.take(growth::vector(*length as usize, elements, field.size));
+        self.take(match *length {
+            UNCOUNTED => growth::part_of_vector(elements, field.size),
+            length => growth::vector(length as usize, elements, field.size),
+        });
         // No message has more bytes than this counts, and each element costs one at least.
         *length = length.saturating_add(elements.try_into().unwrap_or(u32::MAX));
     }
