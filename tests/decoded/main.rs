@@ -51,7 +51,7 @@ fn layout(method: &MethodDescriptor) -> &'static Layout {
 
 /// Fields of `Everything` that multiply, each as bytes that are repeated: what is told must not be less
 /// than what is taken, and not many times as much.
-const MULTIPLIED: [(&str, &[u8], f64); 14] = [
+const MULTIPLIED: [(&str, &[u8], f64); 24] = [
     ("empty elements", &[0x0A, 0], 1.1),
     ("elements with five fields", &[0x12, 0], 1.1),
     ("elements of 4 KiB", &[0x1A, 0], 1.1),
@@ -66,6 +66,32 @@ const MULTIPLIED: [(&str, &[u8], f64); 14] = [
     ("copied bytes", &[0xCA, 1, 3, 0x0A, 1, 7], 2.2),
     ("required fields with defaults", &[0xD2, 1, 0], 1.8),
     ("a merged child", &[0x72, 2, 0x0A, 0], 1e9),
+    ("required boxes in a circle", &[0xE2, 1, 0], 1.1),
+    (
+        "the same, with something in it",
+        &[0xE2, 1, 2, 0x0A, 0],
+        2.2,
+    ),
+    ("entries with such a value", &[0xEA, 1, 0], 1e9),
+    ("groups with such a field", &[0xF2, 1, 2, 0x0B, 0x0C], 1.2),
+    (
+        "groups in these",
+        &[0xF2, 1, 4, 0x0B, 0x13, 0x14, 0x0C],
+        1.2,
+    ),
+    (
+        "such a group that may stand once",
+        &[0xF2, 1, 2, 0x1B, 0x1C],
+        1.2,
+    ),
+    ("such a field in a oneof", &[0xFA, 1, 0], 1e9),
+    (
+        "both fields of a oneof in turn",
+        &[0xFA, 1, 0, 0x82, 2, 0],
+        1e9,
+    ),
+    ("late numbers", &[0x88, 2, 1], 40.0),
+    ("late elements of 4 KiB", &[0x92, 2, 0], 3.0),
 ];
 
 /// One test, since the allocator counts for all threads.
@@ -73,6 +99,8 @@ const MULTIPLIED: [(&str, &[u8], f64); 14] = [
 fn what_is_told_is_never_less_than_what_is_taken() {
     multiplied_fields();
     packs_of_many_numbers();
+    packs_of_late_fields();
+    many_entries_of_maps_with_boxes();
     maps_of_many_keys();
     merged_messages();
     deep_messages();
@@ -132,6 +160,52 @@ fn packs_of_many_numbers() {
         assert!(
             told >= taken && told < 2 * taken,
             "{numbers}: {told} told, {taken} taken"
+        );
+    }
+}
+
+/// The sixteen fields whose elements are counted come first; of each the length is one at which
+/// vectors grow, with more in one part or in many.
+fn packs_of_late_fields() {
+    let layout = layout(&method::HOLD);
+    for field in [1, 15, 16, 17, 19] {
+        for (first, more) in [
+            (65_536, vec![]),
+            (65_536, vec![1]),
+            (65_536, vec![1; 3]),
+            (32_769, vec![32_768]),
+            (1, vec![1; 5_000]),
+        ] {
+            let mut late = Vec::new();
+            for numbers in std::iter::once(first).chain(more.clone()) {
+                let pack = vec![0_u8; numbers];
+                prost::encoding::bytes::encode(field, &pack, &mut late);
+            }
+            let mut bytes = Vec::new();
+            prost::encoding::bytes::encode(36, &late, &mut bytes);
+            let bytes = Bytes::from(bytes);
+            let (told, taken) = (layout.measure(&bytes), taken::<Everything>(&bytes));
+            let name = format!("field {field}, {first} and {} parts", more.len());
+            assert!(told >= taken, "{name}: {told} told, {taken} taken");
+        }
+    }
+}
+
+fn many_entries_of_maps_with_boxes() {
+    let layout = layout(&method::HOLD);
+    for entries in [1, 4, 29, 1_793] {
+        let rings = (0..entries).map(|key| (key, Default::default()));
+        let late = (0..entries).map(|key| (key, Default::default()));
+        let message = Everything {
+            rings_by_number: rings.collect(),
+            late_by_number: late.collect(),
+            ..Everything::default()
+        };
+        let bytes = Bytes::from(message.encode_to_vec());
+        let (told, taken) = (layout.measure(&bytes), taken::<Everything>(&bytes));
+        assert!(
+            told >= taken && told < 3 * taken,
+            "{entries}: {told} told, {taken} taken"
         );
     }
 }

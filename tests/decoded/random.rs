@@ -97,7 +97,19 @@ impl Schema {
                 let length = random.below(24) as usize;
                 delimited(key(2), &vec![b'x'; length], bytes);
             }
-            Type::Double => {
+            Type::Group => {
+                varint(key(3), bytes);
+                if depth > 0 {
+                    self.fields(random, field.type_name(), depth - 1, bytes);
+                }
+                varint(key(4), bytes);
+            }
+            // A pack now and then, and now and then one at a limit of growth.
+            Type::Uint64 if random.one_in(2) => {
+                let numbers = (1_usize << random.below(12)) + random.below(2) as usize;
+                delimited(key(2), &vec![0; numbers], bytes);
+            }
+            Type::Double | Type::Fixed64 => {
                 varint(key(1), bytes);
                 bytes.extend_from_slice(&[0; 8]);
             }

@@ -22,8 +22,9 @@ const COMPLETE: u32 = 6;
 
 /// Fields that multiply in every way that the schema language has: elements of no fields, of five, of
 /// 4 KiB, of 64 KiB; texts; shared bytes; flags and numbers in a pack; entries of maps with one key and
-/// with a message; messages in themselves; required fields with defaults.
-const FIELDS: [&[u8]; 13] = [
+/// with a message; messages in themselves; required fields with defaults; required boxes of messages in
+/// a circle, in elements, groups, maps and oneofs; elements behind many fields.
+const FIELDS: [&[u8]; 18] = [
     &[0x0A, 0],
     &[0x12, 0],
     &[0x1A, 0],
@@ -37,6 +38,11 @@ const FIELDS: [&[u8]; 13] = [
     &[0x7A, 2, 0x7A, 0],
     &[0x72, 2, 0x0A, 0],
     &[0xD2, 1, 0],
+    &[0xE2, 1, 0],
+    &[0xEA, 1, 0],
+    &[0xF2, 1, 4, 0x0B, 0x13, 0x14, 0x0C],
+    &[0xFA, 1, 0, 0x82, 2, 0],
+    &[0x92, 2, 0],
 ];
 
 /// How often a field is repeated in a message: from what is not counted to what is too much.

@@ -165,8 +165,9 @@ impl Fields {
                     terms.extend((default > 0).then(|| (default + OVERHEAD).to_string()));
                 }
                 Kind::Message(inner) => {
-                    if !self.is_known(message) {
-                        terms.push(names.size_of(&inner));
+                    // The default of a box is a box, in a circle of known messages too.
+                    if self.is_boxed(&field, &inner) {
+                        terms.push(format!("{} + {OVERHEAD}", names.size_of(&inner)));
                     }
                     self.add_default(&inner, names, above, terms);
                 }
