@@ -322,6 +322,19 @@ mod tests {
         Ok(held)
     }
 
+    /// What is not counted is always taken, so no limit may be below it.
+    #[test]
+    fn every_limit_is_at_least_what_is_not_counted() {
+        let check = |bytes| {
+            let mut config = Config::default();
+            config.max_decoded_bytes = bytes;
+            config.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check(UNCOUNTED_BYTES), Ok(()));
+        let text = "max_decoded_bytes is 16383; it must be at least 16384";
+        assert_eq!(check(UNCOUNTED_BYTES - 1), Err(text.to_owned()));
+    }
+
     #[test]
     fn what_takes_little_is_not_counted() {
         let limits = limits(1 << 20, 1 << 20, 1 << 20);

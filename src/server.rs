@@ -264,8 +264,8 @@ impl<L> ServerBuilder<L> {
     /// connections together, in bytes. A call that goes over it ends with `ResourceExhausted`,
     /// unserved; requests that take 16 KiB or less are not counted. Default: a quarter of the
     /// memory of the machine, or of its control group, and at most 1 GiB; 1 GiB where that is not
-    /// known, elsewhere than on Linux. For each connection there is
-    /// [`Config::max_connection_decoded_bytes`] besides.
+    /// known, elsewhere than on Linux. At least [`Config::max_decoded_bytes`], or `build` fails. For
+    /// each connection there is [`Config::max_connection_decoded_bytes`] besides.
     pub fn max_server_decoded_bytes(mut self, max: usize) -> Self {
         self.max_decoded_bytes = Some(max);
         self
@@ -308,6 +308,8 @@ impl<L> ServerBuilder<L> {
         let mut config = self.config;
         config.services = table;
         config.check()?;
+        let decoded = self.max_decoded_bytes;
+        check_decoded(&config, decoded)?;
         self.socket_options.check()?;
         if self.workers == Some(0) {
             return Err(ServeError::Zero("workers"));
@@ -317,7 +319,6 @@ impl<L> ServerBuilder<L> {
         }
         let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
         let workers = workers.map_err(ServeError::Workers)?;
-        let decoded = self.max_decoded_bytes;
         let decoded = decoded.unwrap_or_else(memory::default_decoded_bytes);
         let decoded = Sum::new(decoded, "max_server_decoded_bytes");
         let shared = Shared::new(service, config, limits, trusted, workers, decoded);
@@ -400,6 +401,15 @@ impl<L> ServerBuilder<L> {
             Some((name, _)) => Err(ServeError::Zero(name)),
             None => Ok(limits),
         }
+    }
+}
+
+/// A message that takes as much memory as it may can be served, unless the machine has too little.
+fn check_decoded(config: &Config, server: Option<usize>) -> Result<(), ServeError> {
+    let message = config.max_decoded_bytes;
+    match server {
+        Some(server) if server < message => Err(ServeError::DecodedOverServer { message, server }),
+        _ => Ok(()),
     }
 }
 

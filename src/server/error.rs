@@ -36,6 +36,13 @@ pub enum ServeError {
     Workers(io::Error),
     /// A limit of the server lets nobody in, or nobody would serve.
     Zero(&'static str),
+    /// A message may take more than all messages of the server: it could never be served.
+    DecodedOverServer {
+        /// [`Config::max_decoded_bytes`](crate::Config::max_decoded_bytes).
+        message: usize,
+        /// [`ServerBuilder::max_server_decoded_bytes`](crate::ServerBuilder::max_server_decoded_bytes).
+        server: usize,
+    },
     /// A trusted proxy is neither an address nor a prefix.
     TrustedProxy(TrustedProxyError),
     /// The server drains or has ended.
@@ -57,6 +64,11 @@ impl fmt::Display for ServeError {
             Self::SocketOptions(error) => error.fmt(f),
             Self::Workers(error) => write!(f, "cannot start the workers: {error}"),
             Self::Zero(setting) => write!(f, "{setting} is 0; it must be at least 1"),
+            Self::DecodedOverServer { message, server } => write!(
+                f,
+                "max_server_decoded_bytes is {server}; \
+                 it must be at least max_decoded_bytes, which is {message}"
+            ),
             Self::TrustedProxy(error) => write!(f, "trusted_proxies: {error}"),
             Self::Draining => {
                 f.write_str("the server drains or has ended, and takes no more connections")
@@ -80,7 +92,9 @@ impl Error for ServeError {
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
             Self::TrustedProxy(error) => error.source(),
-            Self::Zero(_) | Self::Draining | Self::NoRuntime => None,
+            Self::Zero(_) | Self::DecodedOverServer { .. } | Self::Draining | Self::NoRuntime => {
+                None
+            }
         }
     }
 }

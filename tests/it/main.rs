@@ -25,6 +25,7 @@ mod flush;
 mod forever;
 mod framed;
 mod gathering;
+mod greatest;
 mod in_process;
 mod large;
 mod layers;

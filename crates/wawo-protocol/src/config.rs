@@ -138,15 +138,16 @@ pub struct Config {
     /// together, or the largest call could never be served.
     pub max_opening_bytes: usize,
     /// The memory that a message may take when it is decoded, in bytes; for the layers above, as the
-    /// next one. A call with a larger one ends with `ResourceExhausted`. Default 64 MiB.
+    /// next one. A call with a larger one ends with `ResourceExhausted`. Default 64 MiB, at least
+    /// 16 KiB, at most `max_connection_decoded_bytes`.
     pub max_decoded_bytes: usize,
     /// The memory that the requests of the other side that are worked on may take when decoded, all
     /// together, in bytes. A call that goes over it is answered with `ResourceExhausted`, unserved;
-    /// a stream ends with it. Default 128 MiB.
+    /// a stream ends with it. Default 128 MiB, at least 16 KiB and `max_decoded_bytes`.
     pub max_connection_decoded_bytes: usize,
     /// Replies of ours that wait for the other side to read them, in bytes: while there are more, its
     /// calls are answered with `ResourceExhausted`, unserved. A reply that makes them more than twice
-    /// as much ends its call with that. Default 64 MiB.
+    /// as much ends its call with that. Default 64 MiB, at least 16 KiB.
     pub max_waiting_reply_bytes: usize,
     /// Calls of the other side that it may cancel within a second. Default 10,000, at least
     /// 1,000.

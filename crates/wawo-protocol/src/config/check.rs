@@ -23,6 +23,12 @@ const MIN_SMALL_CHUNKS: u32 = 100;
 /// One call must be able to wait in the connection, and one before it.
 const MIN_WAITING_CALLS: usize = 2;
 
+/// A message that takes no more is not counted, so it is always taken.
+const MIN_DECODED_BYTES: usize = 16 * 1024;
+
+/// A packet of a reply may wait, and calls still go on.
+const MIN_WAITING_REPLY_BYTES: usize = 16 * 1024;
+
 /// Ids, a timeout and the total length stand beside the metadata of a call in its packet.
 const CALL_HEAD_BYTES: u32 = 64;
 
@@ -107,9 +113,9 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         self.check_opening()?;
+        self.check_counts()?;
         self.check_decoded()?;
         self.check_times()?;
-        self.check_counts()?;
         self.check_hello()
     }
 
@@ -145,7 +151,7 @@ impl Config {
     }
 
     /// Each count that has a least, with its name.
-    fn counts(&self) -> [(&'static str, usize, usize); 5] {
+    fn counts(&self) -> [(&'static str, usize, usize); 8] {
         let small = |name, value: u32, least: u32| (name, value as usize, least as usize);
         [
             small(
@@ -160,6 +166,21 @@ impl Config {
                 "max_waiting_calls",
                 self.max_waiting_calls,
                 MIN_WAITING_CALLS,
+            ),
+            (
+                "max_decoded_bytes",
+                self.max_decoded_bytes,
+                MIN_DECODED_BYTES,
+            ),
+            (
+                "max_connection_decoded_bytes",
+                self.max_connection_decoded_bytes,
+                MIN_DECODED_BYTES,
+            ),
+            (
+                "max_waiting_reply_bytes",
+                self.max_waiting_reply_bytes,
+                MIN_WAITING_REPLY_BYTES,
             ),
         ]
     }
@@ -281,7 +302,8 @@ pub enum ConfigError {
         /// The least that it may be.
         least: Duration,
     },
-    /// A count is below what a peer may rely on, or below what calls need to go on.
+    /// A count, or a number of bytes, is below what a peer may rely on, or below what calls need to
+    /// go on.
     #[error("{name} is {value}; it must be at least {least}")]
     Count {
         /// The setting.

@@ -41,7 +41,7 @@ impl<T> Connection<T> {
 
     /// Whether one more reply is too much. One that no other waits before never is.
     pub(crate) fn is_over_replies(&self, length: usize) -> bool {
-        let most = 2 * self.config.max_waiting_reply_bytes as u64;
+        let most = (self.config.max_waiting_reply_bytes as u64).saturating_mul(2);
         self.waiting_reply_bytes > 0 && self.waiting_reply_bytes + length as u64 > most
     }
 

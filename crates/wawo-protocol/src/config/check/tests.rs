@@ -140,7 +140,7 @@ fn each_time_has_a_least() {
 #[test]
 fn each_count_that_a_peer_may_rely_on_has_a_least() {
     type Set = fn(&mut Config, u32);
-    let table: [(&str, u32, Set); 5] = [
+    let table: [(&str, u32, Set); 8] = [
         ("max_cancels_per_second", 1_000, |config, count| {
             config.max_cancels_per_second = count
         }),
@@ -155,6 +155,18 @@ fn each_count_that_a_peer_may_rely_on_has_a_least() {
         }),
         ("max_waiting_calls", 2, |config, count| {
             config.max_waiting_calls = count as usize
+        }),
+        ("max_decoded_bytes", 16_384, |config, count| {
+            config.max_decoded_bytes = count as usize;
+            // It is at least as large, or that is told.
+            config.max_connection_decoded_bytes = usize::MAX;
+        }),
+        ("max_connection_decoded_bytes", 16_384, |config, count| {
+            config.max_decoded_bytes = 16_384;
+            config.max_connection_decoded_bytes = count as usize;
+        }),
+        ("max_waiting_reply_bytes", 16_384, |config, count| {
+            config.max_waiting_reply_bytes = count as usize
         }),
     ];
     for (name, least, set) in table {
@@ -227,12 +239,11 @@ fn identity_and_opaque_parts_are_bounded() {
 fn a_message_must_not_take_more_than_its_connection() {
     let with = |connection| {
         check(|config| {
-            config.max_decoded_bytes = 1_000;
+            config.max_decoded_bytes = 20_000;
             config.max_connection_decoded_bytes = connection;
         })
     };
-    let text =
-        "max_decoded_bytes is 1000; it may be at most max_connection_decoded_bytes, which is 999";
-    assert_eq!(with(999), Err(text.to_owned()));
-    assert_eq!(with(1_000), Ok(()));
+    let text = "max_decoded_bytes is 20000; it may be at most max_connection_decoded_bytes, which is 19999";
+    assert_eq!(with(19_999), Err(text.to_owned()));
+    assert_eq!(with(20_000), Ok(()));
 }
