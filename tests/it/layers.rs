@@ -174,6 +174,17 @@ async fn a_request_is_as_long_as_its_limit_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_limit_of_no_calls_at_all_lets_none_through_and_says_so() {
+    let (echo, _) = limited(LimitLayer::new().max_in_flight(0));
+    let status = echo.say(message("")).await.unwrap_err();
+    let text = "no call is let through (max_in_flight is 0)";
+    assert_eq!(
+        (status.message(), status.code()),
+        (text, Code::ResourceExhausted)
+    );
+}
+
+#[tokio::test]
 async fn so_many_calls_are_in_flight_and_one_more_is_refused_unserved() {
     let (echo, parrot) = limited(LimitLayer::new().max_in_flight(2));
     let hold = tokio::spawn(echo.act(message("hold")).into_future());

@@ -171,12 +171,12 @@ async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
         (
             &mut first,
             3,
-            "takes at most 1048576 (max_connection_decoded_bytes)",
+            "takes at most 1048576 in all (max_connection_decoded_bytes)",
         ),
         (
             &mut second,
             2,
-            "takes at most 1572864 (max_server_decoded_bytes)",
+            "takes at most 1572864 in all (max_server_decoded_bytes)",
         ),
     ] {
         for index in 0..calls {
