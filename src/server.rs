@@ -314,9 +314,6 @@ impl<L> ServerBuilder<L> {
         if self.workers == Some(0) {
             return Err(ServeError::Zero("workers"));
         }
-        if self.max_decoded_bytes == Some(0) {
-            return Err(ServeError::Zero("max_server_decoded_bytes"));
-        }
         let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
         let workers = workers.map_err(ServeError::Workers)?;
         let decoded = decoded.unwrap_or_else(memory::default_decoded_bytes);

@@ -330,10 +330,6 @@ async fn a_server_that_would_let_nobody_in_is_not_built() {
             Server::builder().max_connections_per_host(0),
             "max_connections_per_host",
         ),
-        (
-            Server::builder().max_server_decoded_bytes(0),
-            "max_server_decoded_bytes",
-        ),
     ] {
         let error = builder.build().unwrap_err();
         assert_eq!(
