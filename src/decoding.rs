@@ -70,6 +70,11 @@ impl Sum {
         taken.map(drop).map_err(|held| self.full(held, bytes))
     }
 
+    /// Takes what is there already, also if that is more than fits.
+    fn add(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn give_back(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -137,6 +142,15 @@ pub(crate) struct Reserved {
 }
 
 impl Reserved {
+    /// Holds so much more, also if that is more than fits: then others find less room.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.of.sum.add(bytes);
+        if let Some(server) = &self.of.server {
+            server.add(bytes);
+        }
+    }
+
     /// The same future, which holds the memory until it is dropped.
     pub(crate) fn hold_for<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         Holding {
@@ -228,19 +242,27 @@ fn reserve_measured(
 ) -> Result<Option<Reserved>> {
     let max = limits.map_or(DEFAULT_MAX_BYTES, |limits| limits.max_message());
     check(method, "request", bytes, max)?;
-    match limits {
-        Some(limits) if bytes > uncounted => {
-            let reserved = limits.reserve(bytes);
-            // No handler has seen the call, so it may be made again, unless that is of no use.
-            reserved
-                .map(Some)
-                .map_err(|status| match limits.can_take(bytes) {
-                    true => status.with_delivery(Delivery::NotSent),
-                    false => status,
-                })
-        }
-        _ => Ok(None),
+    match bytes > uncounted {
+        true => reserve_bytes(bytes, limits),
+        false => Ok(None),
     }
+}
+
+/// Reserves so much for a call.
+///
+/// # Errors
+///
+/// If that is too much with all others: then the call is refused unserved.
+pub(crate) fn reserve_bytes(bytes: usize, limits: Limits<'_>) -> Result<Option<Reserved>> {
+    let Some(limits) = limits else {
+        return Ok(None);
+    };
+    let reserved = limits.reserve(bytes).map(Some);
+    // No handler has seen the call, so it may be made again, unless that is of no use.
+    reserved.map_err(|status| match limits.can_take(bytes) {
+        true => status.with_delivery(Delivery::NotSent),
+        false => status,
+    })
 }
 
 fn check(method: &MethodDescriptor, what: &str, bytes: usize, max: usize) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod completion;
+mod elsewhere;
 pub(crate) mod handler;
 mod handling;
 

@@ -8,83 +8,38 @@ use std::{
     thread::{self, Thread},
 };
 
-use tokio::{
-    runtime::Handle,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::runtime::Handle;
 
 use crate::{
     context::Context,
     descriptor::MethodDescriptor,
+    dispatch::elsewhere::{Elsewhere, given_up},
     panic::{Part, catch},
     reply::ReplyFuture,
     response::Response,
-    status::{Result, Status},
+    status::Result,
 };
 
-/// Has a handler run in a thread where it may block. `begin` decodes its request and begins it,
-/// and runs there too. Outside of a runtime all of it runs here: the thread is the caller's own.
+/// Has a handler run in a thread where it may block. `begin` decodes its request, of so many bytes, and
+/// begins it, and runs there too. Outside of a runtime all of it runs here: the thread is the caller's
+/// own.
 ///
 /// Dropping the reply cancels the call. A handler that was not begun is not; one that was is
 /// dropped when it next waits, unless it runs to completion.
 pub(crate) fn run(
     method: &'static MethodDescriptor,
     context: Context,
+    bytes: usize,
     begin: impl FnOnce() -> ReplyFuture + Send + 'static,
 ) -> ReplyFuture {
     if Handle::try_current().is_err() {
         return begin();
     }
     ReplyFuture::boxed(async move {
-        let work = {
-            let context = context.clone();
-            spawn_blocking(move || work(method, &context, begin))
-        };
-        let mut work = Elsewhere {
-            context: Some(context),
-            work,
-        };
-        poll_fn(|cx| work.poll(cx)).await
+        let of_call = context.clone();
+        let work = move || work(method, &of_call, begin);
+        Elsewhere::begin(context, bytes, work)?.await
     })
-}
-
-/// Runs a function that takes long, such as to decode, where it holds up no other task.
-pub(crate) async fn compute<R: Send + 'static>(
-    function: impl FnOnce() -> Result<R> + Send + 'static,
-) -> Result<R> {
-    let computed =
-        spawn_blocking(move || catch(Part::Service, function).and_then(|result| result)).await;
-    computed.unwrap_or_else(|_| Err(shut_down()))
-}
-
-/// A handler in another thread.
-struct Elsewhere {
-    /// `None` once it has ended.
-    context: Option<Context>,
-    work: JoinHandle<Result<Response>>,
-}
-
-impl Elsewhere {
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<Response>> {
-        let result = ready!(Pin::new(&mut self.work).poll(cx));
-        self.context = None;
-        // Panics are caught there.
-        Poll::Ready(result.unwrap_or_else(|_| Err(shut_down())))
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        if let Some(context) = self.context.take() {
-            context.cancel();
-            // Takes it out of the queue, if no thread has begun it.
-            self.work.abort();
-        }
-    }
-}
-
-fn shut_down() -> Status {
-    Status::unavailable("the runtime of the handler shuts down")
 }
 
 /// The work of the other thread.
@@ -105,7 +60,7 @@ fn work(
                 return Poll::Pending;
             };
             ready!(cancelled.as_mut().poll(cx));
-            Poll::Ready(Err(Status::cancelled("the call was given up")))
+            Poll::Ready(Err(given_up()))
         }))
     });
     let result = result.and_then(|result| result);

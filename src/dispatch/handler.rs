@@ -22,6 +22,7 @@ use crate::{
     dispatch::{
         blocking,
         completion::Completion,
+        elsewhere::Elsewhere,
         handling::{Handling, failed},
     },
     reply::ReplyFuture,
@@ -185,9 +186,9 @@ where
         Ok(reserved) => reserved,
         Err(status) => return ReplyFuture::ready(Err(status)),
     };
-    let is_large = bytes.len() > LARGE_BYTES;
+    let length = bytes.len();
     let decode = move || decode(method, codec, bytes);
-    let serve = move |context: Context, message| {
+    let serve = move |context: Context, message, reserved| {
         let reply = handler(context.clone(), message);
         match reserved {
             None => run(method, context, reply, answer),
@@ -196,25 +197,22 @@ where
     };
     if context.is_blocking() {
         let of_call = context.clone();
-        return blocking::run(method, of_call, || serve_decoded(context, decode(), serve));
-    }
-    if is_large && !rouse() {
-        return ReplyFuture::boxed(async move {
-            let message = blocking::compute(decode).await;
-            serve_decoded(context, message, serve).await
+        return blocking::run(method, of_call, length, move || match decode() {
+            Ok(message) => serve(context, message, reserved),
+            Err(status) => ReplyFuture::ready(Err(status)),
         });
     }
-    serve_decoded(context, decode(), serve)
-}
-
-/// Serves a call whose request was decoded, or could not be.
-fn serve_decoded<Q>(
-    context: Context,
-    message: Result<Q>,
-    serve: impl FnOnce(Context, Q) -> ReplyFuture,
-) -> ReplyFuture {
-    match message {
-        Ok(message) => serve(context, message),
+    if length > LARGE_BYTES && !rouse() {
+        return ReplyFuture::boxed(async move {
+            // What is reserved lasts as long as the job, which may go on when its call is over.
+            let decode = move || Ok((decode()?, reserved));
+            let decoded = Elsewhere::begin(context.clone(), length, decode)?;
+            let (message, reserved) = decoded.await?;
+            serve(context, message, reserved).await
+        });
+    }
+    match decode() {
+        Ok(message) => serve(context, message, reserved),
         Err(status) => ReplyFuture::ready(Err(status)),
     }
 }
@@ -238,7 +236,7 @@ where
         run(method, context, reply, answer)
     };
     match context.is_blocking() {
-        true => blocking::run(method, context.clone(), || begin(context)),
+        true => blocking::run(method, context.clone(), 0, || begin(context)),
         false => begin(context),
     }
 }

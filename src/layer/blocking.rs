@@ -24,9 +24,9 @@ use crate::request::Request;
 /// as any other, make calls, and block on futures. Layers and their limits apply as ever.
 ///
 /// - A call that is cancelled, or whose deadline passes, ends for its caller. Its handler is dropped
-///   when it next waits: a thread that is blocked cannot be stopped, and no limit counts it any
-///   more. Code that blocks for long asks [`Context::is_cancelled`](crate::Context::is_cancelled)
-///   now and then.
+///   when it next waits: a thread that is blocked cannot be stopped, and only
+///   `max_connection_decoded_bytes` counts it still, as 1 KiB and its request. Code that blocks for
+///   long asks [`Context::is_cancelled`](crate::Context::is_cancelled) now and then.
 /// - tokio has 512 such threads for a runtime (`max_blocking_threads`), which also look up host
 ///   names and read files. Further handlers wait for one, within their deadlines; a connection
 ///   lets `max_calls` of them wait. Bound those of a method by

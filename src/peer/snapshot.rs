@@ -24,7 +24,7 @@ pub struct PeerSnapshot {
     /// Bytes that replies to the peer, streams aside, hold until it reads them.
     pub waiting_reply_bytes: u64,
     /// Bytes that requests of the peer that are worked on take, decoded; those that take little
-    /// are not counted.
+    /// are not counted. Of a call in a thread for those that block, 1 KiB more.
     pub decoded_bytes: usize,
 }
 

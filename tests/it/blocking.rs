@@ -2,6 +2,7 @@
 //! thread, in which a handler that blocked it would hang them.
 
 use std::{
+    future::IntoFuture,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use std::{
 use futures::{StreamExt, executor::block_on, stream};
 use tokio::runtime::{Builder, Handle};
 use wawo::{
-    Code, Context, InProcess, Peer, Result, Server, Status, Streaming,
+    Code, Config, Context, InProcess, Peer, Result, Server, ServerBuilder, Status, Streaming,
     layer::{BlockingLayer, LimitLayer},
 };
 
@@ -417,13 +418,157 @@ fn while_a_large_message_is_decoded_other_connections_are_heard() {
         let other = Peer::connect(address).await.unwrap();
         let large = DiskClient::new(&slow).seek(tiny_elements(128 * 1024));
         let large = tokio::spawn(large.timeout(FOR_EVER));
-        let is_decoding = tokio::task::spawn_blocking(|| slow::DECODING.wait());
+        let is_decoding = tokio::task::spawn_blocking(|| slow::STOPS[0].reached.wait());
         is_decoding.await.unwrap();
         let other = DiskClient::new(&other).seek(block_of("other"));
         let other = other.timeout(FOR_EVER / 2).await;
-        slow::GATE.open();
+        slow::STOPS[0].go_on.open();
         assert_eq!(other.unwrap().text, "other");
         large.await.unwrap().unwrap();
+    });
+}
+
+/// A server of one thread, and what it holds of its one peer, decoded.
+async fn disk_that_counts(server: ServerBuilder) -> (DiskClient, Peer, Counts) {
+    let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
+    let counts = Counts(server.handle());
+    let (peer, _) = connect(server).await;
+    (DiskClient::new(&peer), peer, counts)
+}
+
+struct Counts(wawo::ServerHandle);
+
+impl Counts {
+    async fn held(&self) -> usize {
+        self.0.peers()[0].snapshot().await.decoded_bytes
+    }
+
+    async fn until(&self, bytes: usize) {
+        for _ in 0..FOR_EVER.as_millis() {
+            if self.held().await == bytes {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("it holds {} bytes, and never {bytes}", self.held().await);
+    }
+
+    /// Begins a call with a large request, and gives it up while its job, one of so many, waits.
+    async fn give_up<F>(&self, call: F, jobs: usize)
+    where
+        F: IntoFuture<IntoFuture: Send + 'static, Output: Send + 'static>,
+    {
+        let call = tokio::spawn(call.into_future());
+        while self.held().await < jobs * JOB_BYTES + 100 * 1024 {
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        // All of its request goes, and what tokio keeps of it counts.
+        self.until(jobs * JOB_BYTES).await;
+    }
+}
+
+/// Has the one thread for those that block do so, until the gate is opened.
+async fn block_the_thread(state: &Arc<State>) -> tokio::task::JoinHandle<()> {
+    let (blocked, at_gate) = (state.clone(), state.clone());
+    let blocking = tokio::task::spawn_blocking(move || {
+        blocked.begun.fetch_add(1, Ordering::SeqCst);
+        blocked.gate.wait();
+    });
+    while at_gate.begun.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    blocking
+}
+
+/// What a job counts for that waits for a thread, though its call is over.
+const JOB_BYTES: usize = 1024;
+
+#[test]
+fn requests_that_wait_for_a_thread_are_dropped_with_their_calls_and_what_is_left_is_bounded() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        const JOBS: usize = 250;
+        let mut config = Config::default();
+        config.max_connection_decoded_bytes = 4 * 1024 * 1024;
+        config.max_decoded_bytes = 4 * 1024 * 1024;
+        let spindle = Spindle::default();
+        let state = spindle.0.clone();
+        let server = Server::builder()
+            .config(config)
+            .max_server_decoded_bytes(4 * 1024 * 1024)
+            .add_service(DiskServer::new(spindle));
+        let (disk, _peer, counts) = disk_that_counts(server).await;
+        let blocking = block_the_thread(&state).await;
+        let message = || block_of(&"x".repeat(100 * 1024));
+        for jobs in (1..JOBS).step_by(2) {
+            let call = disk.seek(message()).timeout(FOR_EVER);
+            counts.give_up(call, jobs).await;
+            let call = disk.read(message()).timeout(FOR_EVER);
+            counts.give_up(call, jobs + 1).await;
+        }
+        state.gate.open();
+        blocking.await.unwrap();
+        counts.until(0).await;
+        disk.read(message()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_finds_no_thread_once_too_many_jobs_wait_for_one() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        const JOBS: usize = 64;
+        let mut config = Config::default();
+        config.max_connection_decoded_bytes = JOBS * JOB_BYTES;
+        config.max_decoded_bytes = JOBS * JOB_BYTES;
+        let spindle = Spindle::default();
+        let state = spindle.0.clone();
+        let service = DiskServer::new(spindle);
+        let server = Server::builder().config(config).add_service(service);
+        let (disk, _peer, counts) = disk_that_counts(server).await;
+        let blocking = block_the_thread(&state).await;
+        for jobs in 1..=JOBS {
+            let call = tokio::spawn(disk.read(block_of("late")).into_future());
+            while counts.held().await < jobs * JOB_BYTES {
+                tokio::task::yield_now().await;
+            }
+            call.abort();
+        }
+        let status = disk.read(block_of("one more")).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let message = status.message();
+        assert!(
+            message.contains("max_connection_decoded_bytes"),
+            "{message}"
+        );
+        state.gate.open();
+        blocking.await.unwrap();
+        counts.until(0).await;
+        disk.read(block_of("last")).await.unwrap();
+        assert_eq!(state.begun.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn a_message_counts_for_as_long_as_it_is_decoded_although_its_call_is_over() {
+    one_thread().block_on(async {
+        let server = Server::builder().add_service(slow::SlowServer);
+        let (disk, _peer, counts) = disk_that_counts(server).await;
+        let message = tiny_elements(slow::LARGER);
+        let call = tokio::spawn(disk.seek(message).timeout(FOR_EVER).into_future());
+        let is_decoding = tokio::task::spawn_blocking(|| slow::STOPS[1].reached.wait());
+        is_decoding.await.unwrap();
+        let held = counts.held().await;
+        assert!(held > slow::LARGER + JOB_BYTES, "{held}");
+        call.abort();
+        // It counts with what it is decoded from, of which nothing else knows any more. The text is
+        // in it too, with two bytes before it.
+        counts.until(held + slow::LARGER + "large".len() + 2).await;
+        slow::STOPS[1].go_on.open();
+        counts.until(0).await;
     });
 }
 
@@ -444,11 +589,21 @@ mod slow {
         },
     };
 
-    /// Open once a large message is being decoded.
-    pub(crate) static DECODING: Gate = Gate::new();
+    /// Where a large message stands still while it is decoded.
+    pub(crate) struct Stop {
+        pub(crate) reached: Gate,
+        pub(crate) go_on: Gate,
+    }
 
-    /// Lets it go on.
-    pub(crate) static GATE: Gate = Gate::new();
+    const STOP: Stop = Stop {
+        reached: Gate::new(),
+        go_on: Gate::new(),
+    };
+
+    /// For messages above 64 KiB, and for those of [`LARGER`] and more.
+    pub(crate) static STOPS: [Stop; 2] = [STOP, STOP];
+
+    pub(crate) const LARGER: usize = 256 * 1024;
 
     #[derive(Debug, Clone, Copy, Default)]
     struct SlowCodec;
@@ -460,8 +615,9 @@ mod slow {
 
         fn decode(self, bytes: Bytes) -> Result<Block, BoxError> {
             if bytes.len() > 64 * 1024 {
-                DECODING.open();
-                GATE.wait();
+                let stop = &STOPS[usize::from(bytes.len() >= LARGER)];
+                stop.reached.open();
+                stop.go_on.wait();
             }
             Ok(Block::decode(bytes)?)
         }
