@@ -40,7 +40,7 @@ pub(crate) use crate::peer::{
     drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
     driver::open,
     events::Teller,
-    usage::Usage,
+    usage::{Activity, Usage},
 };
 use crate::{
     backstop,
@@ -53,7 +53,7 @@ use crate::{
         drain::Drain,
         mailbox::{Command, Mailbox, not_sent},
         schemas::Schemas,
-        usage::LastCall,
+        usage::Used,
     },
     reply::{Canceller, ReplyFuture},
     request::{Caller, DefaultTimeouts, Request},
@@ -351,7 +351,7 @@ pub(crate) struct Shared {
     /// Names of what this side serves.
     names: MethodNames,
     schemas: Schemas,
-    last_call: LastCall,
+    used: Used,
     /// Something came when it was asked for, though not all of a hello.
     has_spoken: AtomicBool,
     /// Closed because nothing came when it was asked for.
@@ -394,7 +394,7 @@ impl Shared {
             stage: watch::Sender::new(Stage::Greeting),
             names,
             schemas: Schemas::default(),
-            last_call: LastCall::new(clock::now()),
+            used: Used::new(clock::now()),
             has_spoken: AtomicBool::new(false),
             was_silent: AtomicBool::new(false),
         })

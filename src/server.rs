@@ -214,7 +214,7 @@ impl<L> ServerBuilder<L> {
     /// To take one more, one of the host that has the most is closed, if that host has more than
     /// its share: the connections that there may be, divided by the hosts that are here. Of its
     /// connections, those that never had a call go first, then the one that has been idle for the
-    /// longest time. If no host has more than its share, the new connection is refused. Both hear
+    /// longest time, and one that has calls only if there is no other. If no host has more than its share, the new connection is refused. Both hear
     /// why, in a close packet that says `limit exceeded`.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;

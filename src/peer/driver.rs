@@ -80,6 +80,8 @@ pub(crate) struct Driver {
     pub(crate) usage_due: Instant,
     /// How many calls there had been when they were last told of.
     pub(crate) calls_told: u64,
+    /// The connection had calls when the driver last waited.
+    pub(crate) has_calls: bool,
     /// To be woken after the work at hand, without locks.
     pub(crate) wakers: Vec<Waker>,
     timer: Pin<Box<Sleep>>,
@@ -149,6 +151,7 @@ pub(crate) fn open(
         has_heard: false,
         usage_due: now,
         calls_told: 0,
+        has_calls: false,
         wakers: Vec::new(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
@@ -176,7 +179,10 @@ impl Driver {
         loop {
             match self.turn(cx) {
                 Ok(Turn::Again) => {}
-                Ok(Turn::Wait) => return Poll::Pending,
+                Ok(Turn::Wait) => {
+                    self.note_calls();
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(error),
             }
         }
@@ -314,7 +320,8 @@ impl Driver {
                 self.write_early(cx, &mut left);
             }
         };
-        if handled > 0 && now >= self.usage_due {
+        // Calls end also by what this side does.
+        if (handled > 0 || self.has_calls) && now >= self.usage_due {
             self.note_usage(now);
         }
         self.wake_all();

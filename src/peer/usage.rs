@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Context,
     time::{Duration, Instant},
@@ -20,16 +20,32 @@ use crate::{
 /// something, and does the rest this often at most.
 const STEP: Duration = Duration::from_secs(1);
 
+/// How much a connection is used, as its driver tells it.
+#[derive(Debug)]
+pub(crate) struct Used {
+    has_calls: AtomicBool,
+    last_call: LastCall,
+}
+
+impl Used {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            has_calls: AtomicBool::new(false),
+            last_call: LastCall::new(now),
+        }
+    }
+}
+
 /// When a connection last had to do with a call.
 #[derive(Debug)]
-pub(crate) struct LastCall {
+struct LastCall {
     opened: Instant,
     /// Seconds after `opened`, and one: 0 for never.
     seconds: AtomicU32,
 }
 
 impl LastCall {
-    pub(crate) fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             opened: now,
             seconds: AtomicU32::new(0),
@@ -53,10 +69,22 @@ impl LastCall {
 #[derive(Debug)]
 pub(crate) struct Usage(Arc<Shared>);
 
-impl Usage {
+/// The same at one time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Activity {
+    /// Calls are in flight, in either direction, or one-way messages are being handled.
+    pub(crate) has_calls: bool,
     /// When the connection last had to do with a call, within a second; `None` if it never had.
-    pub(crate) fn last_call(&self) -> Option<Instant> {
-        self.0.last_call.get()
+    pub(crate) last_call: Option<Instant>,
+}
+
+impl Usage {
+    pub(crate) fn activity(&self) -> Activity {
+        let used = &self.0.used;
+        Activity {
+            has_calls: used.has_calls.load(Ordering::Relaxed),
+            last_call: used.last_call.get(),
+        }
     }
 }
 
@@ -92,8 +120,19 @@ impl Driver {
     pub(crate) fn note_usage(&mut self, now: Instant) {
         self.calls_told = self.connection.calls();
         if self.calls_told > 0 {
-            self.shared.last_call.set(now);
+            self.shared.used.last_call.set(now);
             self.usage_due = now + STEP;
+        }
+    }
+
+    /// Tells whether there are calls now, before the driver waits.
+    #[inline]
+    pub(crate) fn note_calls(&mut self) {
+        let has_calls = self.connection.has_calls() || self.incoming.notes() > 0;
+        if has_calls != self.has_calls {
+            self.has_calls = has_calls;
+            let told = &self.shared.used.has_calls;
+            told.store(has_calls, Ordering::Relaxed);
         }
     }
 

@@ -13,7 +13,7 @@
 //!
 //! From everywhere it may be gone. A hello that comes while it is asked opens it too. All that is
 //! done for one connection takes time in the logarithm of their number, since it is done under a
-//! lock that every connection shares.
+//! lock that every connection shares. Once a second at most, all of a host are looked at.
 
 mod hosts;
 
@@ -23,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    peer::ConnectionLimit,
+    peer::{Activity, ConnectionLimit},
     server::{
         admission::hosts::{Hosts, Rank},
         host::Host,
@@ -120,8 +120,8 @@ impl Admission {
         &self.limits
     }
 
-    /// Takes a connection in, if the limits allow it or another makes room. `last_call` tells when
-    /// a connection last had to do with a call.
+    /// Takes a connection in, if the limits allow it or another makes room. `activity` tells how
+    /// much a connection is used now.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Admission {
         &mut self,
         host: Option<Host>,
         now: Instant,
-        last_call: impl Fn(PlaceId) -> Option<Instant>,
+        activity: impl Fn(PlaceId) -> Activity,
     ) -> Result<Admitted, ConnectionLimit> {
         if host.is_some_and(|host| self.hosts.count(host) >= self.limits.per_host) {
             return Err(ConnectionLimit::MaxConnectionsPerHost);
@@ -141,7 +141,7 @@ impl Admission {
         }
         let makes_room = match self.count() < self.limits.connections {
             true => None,
-            false => Some(self.make_room(host, last_call)?),
+            false => Some(self.make_room(host, now, activity)?),
         };
         // The one that makes room may have been the last silent one.
         let asked = match self.greeting() >= self.limits.greeting {
@@ -272,7 +272,8 @@ impl Admission {
     fn make_room(
         &mut self,
         newcomer: Option<Host>,
-        last_call: impl Fn(PlaceId) -> Option<Instant>,
+        now: Instant,
+        activity: impl Fn(PlaceId) -> Activity,
     ) -> Result<PlaceId, ConnectionLimit> {
         let full = ConnectionLimit::MaxConnections;
         let is_new = newcomer.is_some_and(|host| self.hosts.count(host) == 0);
@@ -283,8 +284,8 @@ impl Admission {
             return Err(full);
         }
         let connections = &mut self.connections;
-        let idlest = self.hosts.idlest(host, |place, rank| {
-            let rank = rank.at(last_call(place));
+        let idlest = self.hosts.idlest(host, now, |place, rank| {
+            let rank = rank.at(activity(place));
             if let Some(connection) = connections.get_mut(&place) {
                 connection.rank = rank;
             }

@@ -12,7 +12,7 @@ use wawo_protocol::CloseCode;
 
 use crate::{
     clock,
-    peer::{ConnectionLimit, Peer, Usage, WeakPeer},
+    peer::{Activity, ConnectionLimit, Peer, Usage, WeakPeer},
     server::{
         admission::{Admission, Admitted, ConnectionLimits, PlaceId},
         complaints::Complaint,
@@ -218,8 +218,11 @@ impl Registry {
 impl State {
     fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
         let entries = &self.entries;
-        let last_call = |id| entries.get(&id)?.peer.as_ref()?.1.last_call();
-        let admitted = self.admission.admit(host, clock::now(), last_call)?;
+        let activity = |id| {
+            let usage = entries.get(&id).and_then(|entry| entry.peer.as_ref());
+            usage.map_or_else(Activity::default, |(_, usage)| usage.activity())
+        };
+        let admitted = self.admission.admit(host, clock::now(), activity)?;
         self.entries.insert(admitted.place, Entry::default());
         Ok(admitted)
     }

@@ -688,6 +688,11 @@ impl<T> Connection<T> {
         self.ours.len() + self.calls_waiting()
     }
 
+    /// Whether calls are in flight in either direction, one-way messages in one packet aside.
+    pub fn has_calls(&self) -> bool {
+        self.ours.len() + self.theirs.len() > 0
+    }
+
     /// How many calls of the other side are in flight, one-way messages in one packet aside.
     pub fn calls_served(&self) -> usize {
         self.theirs.len()

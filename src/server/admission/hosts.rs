@@ -2,15 +2,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::server::{admission::PlaceId, host::Host};
+use crate::{
+    peer::Activity,
+    server::{admission::PlaceId, host::Host},
+};
 
 /// How much a connection is used; the least used one comes first. One that never had a call comes
-/// before all that had, and of these the one that has been idle for the longest time.
+/// before all that had, then the one that has been idle for the longest time, and those that have calls
+/// now come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
+    has_calls: bool,
     last_call: Option<Instant>,
     since: Instant,
 }
@@ -19,25 +24,42 @@ impl Rank {
     /// Of a connection that comes now.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
+            has_calls: false,
             last_call: None,
             since: now,
         }
     }
 
-    /// The same connection, with its last call.
-    pub(crate) fn at(self, last_call: Option<Instant>) -> Self {
-        Self { last_call, ..self }
+    /// The same connection, as it is used now.
+    pub(crate) fn at(self, activity: Activity) -> Self {
+        Self {
+            has_calls: activity.has_calls,
+            last_call: activity.last_call,
+            ..self
+        }
     }
 }
 
-/// Connections look at the clock for themselves, so their order here may be old. This many are
-/// looked at anew, so that one search stays short; the rest waits for the next ones.
+/// Connections tell how they are used without the order here, which may be old. This many are looked
+/// at anew, so that one search stays short; the rest waits for the next ones. Those that have got calls
+/// since are not among them: each of them is passed over once for all its calls.
 const MAX_LOOKS: usize = 8;
+
+/// Where all seem to have calls, all are looked at, but only this often.
+const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    connections: HashMap<Host, BTreeSet<(Rank, PlaceId)>>,
+    connections: HashMap<Host, OfHost>,
     by_count: BTreeSet<(usize, Host)>,
+}
+
+/// The connections of one host, by how they were used when they were last looked at.
+#[derive(Debug, Default)]
+struct OfHost {
+    ranked: BTreeSet<(Rank, PlaceId)>,
+    /// When all were looked at.
+    surveyed: Option<Instant>,
 }
 
 impl Hosts {
@@ -48,7 +70,9 @@ impl Hosts {
 
     /// How many connections a host has.
     pub(crate) fn count(&self, host: Host) -> usize {
-        self.connections.get(&host).map_or(0, BTreeSet::len)
+        self.connections
+            .get(&host)
+            .map_or(0, |of_host| of_host.ranked.len())
     }
 
     /// The host with the most connections, and how many.
@@ -61,15 +85,16 @@ impl Hosts {
         self.connections
             .entry(host)
             .or_default()
+            .ranked
             .insert((rank, place));
         self.recount(host, before);
     }
 
     pub(crate) fn leave(&mut self, host: Host, rank: Rank, place: PlaceId) {
         let before = self.count(host);
-        if let Some(connections) = self.connections.get_mut(&host) {
-            connections.remove(&(rank, place));
-            if connections.is_empty() {
+        if let Some(of_host) = self.connections.get_mut(&host) {
+            of_host.ranked.remove(&(rank, place));
+            if of_host.ranked.is_empty() {
                 self.connections.remove(&host);
             }
         }
@@ -88,18 +113,53 @@ impl Hosts {
     pub(crate) fn idlest(
         &mut self,
         host: Host,
+        now: Instant,
+        rank: impl FnMut(PlaceId, Rank) -> Rank,
+    ) -> Option<PlaceId> {
+        self.connections.get_mut(&host)?.idlest(now, rank)
+    }
+}
+
+impl OfHost {
+    fn idlest(
+        &mut self,
+        now: Instant,
         mut rank: impl FnMut(PlaceId, Rank) -> Rank,
     ) -> Option<PlaceId> {
-        let connections = self.connections.get_mut(&host)?;
-        for _ in 0..MAX_LOOKS {
-            let (before, place) = *connections.first()?;
-            let now = rank(place, before);
-            if now == before {
+        let (mut looks, mut least) = (0, None);
+        loop {
+            let (before, place) = *self.ranked.first()?;
+            if before.has_calls && self.is_survey_due(now) {
+                self.survey(now, &mut rank);
+                continue;
+            }
+            let current = rank(place, before);
+            if current == before {
                 return Some(place);
             }
-            connections.remove(&(before, place));
-            connections.insert((now, place));
+            self.ranked.remove(&(before, place));
+            self.ranked.insert((current, place));
+            let looked_at = (current, place);
+            let so_far = least.unwrap_or(looked_at);
+            let (rank, place) = *least.insert(so_far.min(looked_at));
+            let is_newly_busy = current.has_calls && !before.has_calls;
+            looks += usize::from(!is_newly_busy);
+            if looks >= MAX_LOOKS && (before.has_calls || !rank.has_calls) {
+                return Some(place);
+            }
         }
-        connections.first().map(|(_, place)| *place)
+    }
+
+    fn is_survey_due(&self, now: Instant) -> bool {
+        self.surveyed.is_none_or(|at| now >= at + SURVEY_INTERVAL)
+    }
+
+    /// Looks at all.
+    fn survey(&mut self, now: Instant, mut rank: impl FnMut(PlaceId, Rank) -> Rank) {
+        self.surveyed = Some(now);
+        let ranked = std::mem::take(&mut self.ranked).into_iter();
+        self.ranked = ranked
+            .map(|(before, place)| (rank(place, before), place))
+            .collect();
     }
 }

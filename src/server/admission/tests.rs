@@ -7,15 +7,18 @@ use std::{
 };
 
 use super::{Admission, Admitted, ConnectionLimits, MAX_LEAVING, PlaceId};
-use crate::{peer::ConnectionLimit, server::host::Host};
+use crate::{
+    peer::{Activity, ConnectionLimit},
+    server::host::Host,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Admission with a clock, and the last calls of connections.
+/// Admission with a clock, and how connections are used.
 struct Door {
     admission: Admission,
     now: Instant,
-    last_calls: HashMap<PlaceId, Instant>,
+    activities: HashMap<PlaceId, Activity>,
 }
 
 impl Door {
@@ -28,14 +31,14 @@ impl Door {
         Self {
             admission: Admission::new(limits),
             now: Instant::now(),
-            last_calls: HashMap::new(),
+            activities: HashMap::new(),
         }
     }
 
     fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
         self.now += SECOND;
-        let last_call = |place| self.last_calls.get(&place).copied();
-        self.admission.admit(host, self.now, last_call)
+        let activity = |place| self.activities.get(&place).copied().unwrap_or_default();
+        self.admission.admit(host, self.now, activity)
     }
 
     /// One that comes in, says hello, and costs nobody a place.
@@ -49,7 +52,20 @@ impl Door {
 
     fn called(&mut self, place: PlaceId) {
         self.now += SECOND;
-        self.last_calls.insert(place, self.now);
+        self.activities.entry(place).or_default().last_call = Some(self.now);
+    }
+
+    /// It has a call from now on, or none.
+    fn has_calls(&mut self, place: PlaceId, has_calls: bool) {
+        self.called(place);
+        self.activities.entry(place).or_default().has_calls = has_calls;
+    }
+
+    /// The connection that a new one of this host costs.
+    fn cost_of(&mut self, number: u32) -> PlaceId {
+        let place = self.admit(host(number)).unwrap().makes_room.unwrap();
+        self.admission.gone(place);
+        place
     }
 }
 
@@ -154,6 +170,52 @@ fn those_that_never_had_a_call_go_first_and_then_the_longest_idle() {
     assert_eq!(door.admit(host(7)), Err(ConnectionLimit::MaxConnections));
 }
 
+/// However many they are, and however the order was when they were last looked at.
+#[test]
+fn one_with_calls_goes_only_if_its_host_has_no_other() {
+    let mut door = Door::new(42, 100, 100);
+    let busy = [(); 40].map(|()| door.open(host(1)));
+    for place in busy {
+        door.has_calls(place, true);
+    }
+    let [idle, never] = [(); 2].map(|()| door.open(host(1)));
+    door.called(idle);
+    assert_eq!(door.cost_of(2), never);
+    assert_eq!(door.cost_of(3), idle);
+    // Of those with calls, the one that has been quiet for the longest time.
+    assert_eq!(door.cost_of(4), busy[0]);
+    // All were busy when they were looked at. Of those that are not, again the longest idle.
+    door.has_calls(busy[39], false);
+    door.has_calls(busy[20], false);
+    assert_eq!(door.cost_of(5), busy[39]);
+    assert_eq!(door.cost_of(6), busy[20]);
+    assert_eq!(door.cost_of(7), busy[1]);
+}
+
+/// All are looked at again only in a second, however many come.
+#[test]
+fn a_host_of_connections_that_have_calls_is_not_looked_at_whole_for_each_newcomer() {
+    let mut door = Door::new(1_000, 1_000, 1_000);
+    let crowd: Vec<_> = (0..1_000).map(|_| door.open(host(1))).collect();
+    for place in &crowd {
+        door.has_calls(*place, true);
+    }
+    let looked = std::cell::Cell::new(0);
+    for number in 2..100 {
+        let activity = |place| {
+            looked.set(looked.get() + 1);
+            let last_call = Some(door.now + SECOND * looked.get());
+            Activity {
+                last_call,
+                ..door.activities[&place]
+            }
+        };
+        let admitted = door.admission.admit(host(number), door.now, activity);
+        assert!(admitted.unwrap().makes_room.is_some());
+    }
+    assert!(looked.get() <= 2_000 + 8 * 98, "{}", looked.get());
+}
+
 #[test]
 fn one_search_looks_at_a_few_and_finds_somebody_all_the_same() {
     let mut door = Door::new(1_000, 1_000, 1_000);
@@ -162,12 +224,12 @@ fn one_search_looks_at_a_few_and_finds_somebody_all_the_same() {
         door.called(*place);
     }
     let looked = std::cell::Cell::new(0);
-    let last_calls = door.last_calls.clone();
-    let last_call = |place| {
+    let activities = door.activities.clone();
+    let activity = |place| {
         looked.set(looked.get() + 1);
-        last_calls.get(&place).copied()
+        activities[&place]
     };
-    let admitted = door.admission.admit(host(2), door.now, last_call);
+    let admitted = door.admission.admit(host(2), door.now, activity);
     assert!(admitted.unwrap().makes_room.is_some());
     assert_eq!(looked.get(), 8);
 }

@@ -10,7 +10,7 @@ use crate::{
     attacks::crowds::NOBODY,
     service::{EchoClient, message as text},
     target::{Target, builder},
-    wire::{ACT, END, REPLY, packet, unary},
+    wire::{ACT, END, REPLY, TALK, packet, stream_with, unary},
 };
 
 /// Attack 12: one host takes all connections, says hello on each and answers pings, and shuts
@@ -90,5 +90,40 @@ async fn a_connection_that_had_a_call_in_either_direction_stays() {
         assert_eq!(crowd[index].closed().await.0, CloseCode::LimitExceeded);
     }
     crowd[0].goes_on().await;
+    crowd[1].goes_on().await;
+}
+
+/// Attack 12: of a host that has to make room, what is in the middle of a call stays while there is
+/// anything else, however long ago the call began.
+#[tokio::test]
+async fn a_connection_that_has_a_call_goes_after_those_that_had_one() {
+    let (server, seen) = builder(Config::default());
+    let server = server.max_connections(5).max_connections_per_host(5);
+    let target = Target::tcp_with(server.trusted_proxies(NOBODY), seen.clone()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..5 {
+        let mut raw = target.raw_from("127.0.0.66").await;
+        raw.greet().await;
+        crowd.push(raw);
+    }
+    // A handler at work, a stream on which nothing comes, and three that were answered.
+    crowd[0].send(unary(1, ACT, "wait")).await.unwrap();
+    crowd[1]
+        .send(stream_with(1, TALK, ("do", "hold")))
+        .await
+        .unwrap();
+    seen.until_live(2).await;
+    for raw in &mut crowd[2..] {
+        raw.send(unary(1, ACT, "hi")).await.unwrap();
+        raw.replied(1).await;
+    }
+    let mut guests = Vec::new();
+    // The share is one at last.
+    for (number, index) in [(1, 2), (2, 3), (3, 4), (4, 0)] {
+        let mut guest = target.raw_from(&format!("127.0.1.{number}")).await;
+        guest.greet().await;
+        guests.push(guest);
+        assert_eq!(crowd[index].closed().await.0, CloseCode::LimitExceeded);
+    }
     crowd[1].goes_on().await;
 }
