@@ -98,20 +98,32 @@ impl Drop for Lock {
 }
 
 /// Opens the lock file and makes it if need be. Never follows a link, nor waits, as a named pipe
-/// would let it.
+/// would let it. A file of others is not used.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     options.mode(MODE).custom_flags(flags.bits() as i32);
-    let file = options.open(path);
-    let file = file.map_err(|error| failed("open", path, &error))?;
+    let unfit = |text: &str| {
+        let error = io::Error::new(ErrorKind::AlreadyExists, text);
+        Err(failed("use", path, &error))
+    };
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(_) if path.is_symlink() => return unfit("it is a symbolic link; remove it"),
+        Err(error) => return Err(failed("open", path, &error)),
+    };
     match file.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(file),
-        Ok(_) => {
-            let error = io::Error::new(ErrorKind::AlreadyExists, "it is no plain file");
-            Err(failed("use", path, &error))
+        Ok(metadata) if !metadata.is_file() => unfit("it is no plain file"),
+        // A lock is removed in the end, and what others have written would go with it.
+        Ok(metadata) if metadata.len() > 0 => {
+            let length = metadata.len();
+            unfit(&format!(
+                "it is a file of {length} bytes, and no lock: locks are empty; \
+                 move it, or use another path for the socket"
+            ))
         }
+        Ok(_) => Ok(file),
         Err(error) => Err(failed("read", path, &error)),
     }
 }

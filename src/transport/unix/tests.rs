@@ -200,7 +200,7 @@ async fn a_lock_that_is_no_plain_file_is_refused() {
     let folder = Folder::new("lock");
     symlink(folder.0.join("target"), folder.lock()).unwrap();
     let error = bind(&folder.socket()).unwrap_err().to_string();
-    assert!(error.starts_with("cannot open"), "{error}");
+    assert!(error.contains("it is a symbolic link"), "{error}");
     assert!(!folder.0.join("target").exists());
     fs::remove_file(folder.lock()).unwrap();
 
@@ -212,6 +212,18 @@ async fn a_lock_that_is_no_plain_file_is_refused() {
     let _socket = StdListener::bind(folder.lock()).unwrap();
     let error = bind(&folder.socket()).unwrap_err().to_string();
     assert!(error.starts_with("cannot open"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_the_lock_that_holds_something_is_left_alone() {
+    let folder = Folder::new("foreign-lock");
+    fs::write(folder.lock(), "notes").unwrap();
+    let error = bind(&folder.socket()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let text = error.to_string();
+    assert!(text.contains("a file of 5 bytes, and no lock"), "{text}");
+    assert_eq!(fs::read(folder.lock()).unwrap(), b"notes");
+    assert!(!folder.socket().exists());
 }
 
 /// To open a pipe for writing waits for a reader otherwise.
