@@ -444,13 +444,9 @@ impl Counts {
     }
 
     async fn until(&self, bytes: usize) {
-        for _ in 0..FOR_EVER.as_millis() {
-            if self.held().await == bytes {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        while self.held().await != bytes {
+            tokio::task::yield_now().await;
         }
-        panic!("it holds {} bytes, and never {bytes}", self.held().await);
     }
 
     /// Begins a call with a large request, and gives it up while its job, one of so many, waits.
@@ -595,13 +591,15 @@ mod slow {
         pub(crate) go_on: Gate,
     }
 
-    const STOP: Stop = Stop {
-        reached: Gate::new(),
-        go_on: Gate::new(),
-    };
+    const fn stop() -> Stop {
+        Stop {
+            reached: Gate::new(),
+            go_on: Gate::new(),
+        }
+    }
 
     /// For messages above 64 KiB, and for those of [`LARGER`] and more.
-    pub(crate) static STOPS: [Stop; 2] = [STOP, STOP];
+    pub(crate) static STOPS: [Stop; 2] = [stop(), stop()];
 
     pub(crate) const LARGER: usize = 256 * 1024;
 
