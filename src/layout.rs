@@ -147,7 +147,7 @@ impl Field {
         Self::new(number, Kind::Shared, size_of::<bytes::Bytes>())
     }
 
-    /// A repeated number of variable length, of so many bytes in Rust.
+    /// A repeated number of variable length, of `size` bytes in Rust.
     pub const fn varints(number: u32, size: usize) -> Self {
         Self::new(number, Kind::Varints, size)
     }

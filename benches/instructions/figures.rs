@@ -20,13 +20,14 @@ const BASELINE: &str = concat!(
     "/benches/instructions/baseline.txt"
 );
 
-/// A figure may grow so much, of what was checked in, before it counts as worse.
+/// A figure may be at most this factor of the one that was checked in.
 const TOLERANCE: f64 = 1.05;
 
-/// And so much of the baseline.
+/// And a figure of a unary call at most this factor of the baseline.
 const UNARY_TOLERANCE: f64 = 1.02;
 
-/// How many messages gather in a read differs from run to run, and with it the cost of each.
+/// The same for others: the number of messages that gather in a read differs from run to run, and
+/// with it the cost of each.
 const GATHERED_TOLERANCE: f64 = 1.04;
 
 /// The figures that none may go above.
@@ -52,7 +53,7 @@ impl Bounds {
         }
     }
 
-    /// Whether a load may cost so much.
+    /// Whether a load may have this cost.
     pub(crate) fn allow(&self, load: &str, now: Cost) -> bool {
         let tolerance = match load.starts_with("unary") {
             true => UNARY_TOLERANCE,

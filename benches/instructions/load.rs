@@ -34,7 +34,7 @@ pub(crate) enum Load {
     OneWay,
 }
 
-/// What a call has besides its message.
+/// A part of a call besides its message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Extra {
     /// A timeout of its own.

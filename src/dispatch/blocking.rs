@@ -20,7 +20,7 @@ use crate::{
     status::Result,
 };
 
-/// Has a handler run in a thread where it may block. `begin` decodes its request, of so many bytes, and
+/// Has a handler run in a thread where it may block. `begin` decodes its request, of `bytes`, and
 /// begins it, and runs there too. Outside of a runtime all of it runs here: the thread is the caller's
 /// own.
 ///

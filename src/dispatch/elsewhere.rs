@@ -45,7 +45,7 @@ where
     R: Send + 'static,
     F: FnOnce() -> Result<R> + Send + 'static,
 {
-    /// Gives the job of a call, which holds a request of so many bytes, to another thread.
+    /// Gives the job of a call, which holds a request of `bytes`, to another thread.
     ///
     /// # Errors
     ///

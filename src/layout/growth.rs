@@ -68,7 +68,7 @@ pub(crate) fn sorted_map(length: usize, size: usize) -> usize {
     first + 2 * size + 12
 }
 
-/// Room that doubles, from a first one of so many elements.
+/// Room that doubles, from a first one of `first` elements.
 fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize) -> Taken {
     if before == after {
         return Taken::default();

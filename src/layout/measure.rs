@@ -15,7 +15,7 @@ const MAX_DEPTH: u32 = 100;
 const COUNTED_FIELDS: usize = 16;
 
 /// The length of a vector or a map of a further field: each time, it is taken for one that will grow.
-/// One that is counted comes to so many elements only in a message of 4 GiB.
+/// A field that is counted has this many elements only in a message of 4 GiB.
 const UNCOUNTED: u32 = u32::MAX;
 
 pub(crate) fn measure(layout: &Layout, mut bytes: &[u8]) -> usize {

@@ -165,9 +165,9 @@ pub struct Config {
     /// layers above. So peers that call each other in a circle stop; with 0, handlers cannot call.
     /// Default 16.
     pub max_call_depth: u32,
-    /// Calls and one-way messages of ours that may wait for the other side's limits: so many calls that
-    /// handlers make, so many others, and so many one-way messages; half of them before they come to
-    /// the connection. Default 16,384, at least 2.
+    /// How many calls and one-way messages of ours may wait for the other side's limits. It bounds the
+    /// calls that handlers make, other calls, and one-way messages, each apart; half of each wait before
+    /// they come to the connection. Default 16,384, at least 2.
     pub max_waiting_calls: usize,
     /// Who we say that we are, at most 255 bytes of UTF-8. Default empty.
     pub identity: String,

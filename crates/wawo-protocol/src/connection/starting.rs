@@ -344,8 +344,8 @@ impl<T> Connection<T> {
     }
 }
 
-/// One slot in so many is left to the calls that handlers make: as few as hold up other calls little,
-/// and at least 4 of the 64 that every side takes.
+/// One slot in 16 is left to the calls that handlers make. Few slots hold up other calls little; of the
+/// 64 that every side takes, these are 4.
 const NESTED_SHARE: usize = 16;
 
 /// The length of the metadata block of a packet, which has none if there is no metadata.

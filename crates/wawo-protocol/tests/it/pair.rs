@@ -278,7 +278,7 @@ pub(crate) fn beginning() -> Instant {
 /// Of the [`MIN_CALLS`](wawo_protocol::MIN_CALLS) that a peer takes, those that no handler makes.
 pub(crate) const OUTER_CALLS: u32 = 60;
 
-/// A call that a handler makes, through so many calls.
+/// A call that a handler makes, with `depth` calls before it.
 pub(crate) fn nested(depth: u32) -> NewCall {
     NewCall { depth, ..unary("") }
 }
