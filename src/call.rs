@@ -252,7 +252,7 @@ impl<R> Call<R> {
     /// Whether it has nothing but messages.
     fn is_plain(&self) -> bool {
         self.metadata.is_empty()
-            && self.timeout == Timeout::Default
+            && matches!(self.timeout, Timeout::Default)
             && self.method.timeout().is_none()
             && self.parent.is_none()
     }

@@ -46,7 +46,7 @@ pub(crate) fn under_valgrind(load: Load, is_enough: impl Fn(Cost) -> bool) -> Re
 }
 
 /// A load is counted so often at most.
-const RUNS: u32 = 6;
+const RUNS: u32 = 10;
 
 fn counted_once(load: Load) -> Result<Cost> {
     let (few, many) = load.calls();
