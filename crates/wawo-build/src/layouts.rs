@@ -14,7 +14,11 @@ use prost_types::{
     FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto, source_code_info::Location,
 };
 
-use crate::{layouts::fields::Fields, names, source::Source};
+use crate::{
+    layouts::fields::{Fields, kept_fields},
+    names,
+    source::Source,
+};
 
 /// The name of the service, and of the module. None of prost's begins with an underscore.
 pub(crate) const NAME: &str = "__wawo_layouts";
@@ -142,7 +146,7 @@ impl Layouts {
     fn statics(&self, message: &MessageDescriptor, place: usize, names: &Names<'_>) -> String {
         let mut entries = String::new();
         let mut fields = String::new();
-        let mut descriptors: Vec<_> = message.fields().collect();
+        let mut descriptors: Vec<_> = kept_fields(message).collect();
         descriptors.sort_by_key(|field| field.number());
         for field in &descriptors {
             if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
@@ -177,7 +181,7 @@ impl Package {
             if self.places.contains_key(&full_name) {
                 continue;
             }
-            for field in message.fields() {
+            for field in kept_fields(&message) {
                 match field.kind() {
                     Kind::Message(entry) if field.is_map() => next.extend(
                         entry

@@ -117,7 +117,7 @@ impl Fields {
     /// Whether a message has fields that take memory of their own, at any depth.
     pub(super) fn have_memory(&self, message: &MessageDescriptor) -> bool {
         let is_copied = !self.is_known(message);
-        message.fields().any(|field| {
+        kept_fields(message).any(|field| {
             let is_nested = |inner: &MessageDescriptor| {
                 self.is_boxed(&field, inner) || self.have_memory(inner) || has_default(inner)
             };
@@ -155,7 +155,7 @@ impl Fields {
         if !above.insert(message.full_name().to_owned()) {
             return;
         }
-        for field in message.fields() {
+        for field in kept_fields(message) {
             if field.cardinality() != Cardinality::Required {
                 continue;
             }
@@ -193,6 +193,23 @@ impl Fields {
 /// Bytes that an allocator needs for itself with each piece of memory, about.
 const OVERHEAD: usize = 16;
 
+/// The messages of `google/protobuf/descriptor.proto` that `prost-types` does not have: it came
+/// before editions.
+const NEWER_THAN_PROST_TYPES: [&str; 4] = [
+    "google.protobuf.FeatureSet",
+    "google.protobuf.FieldOptions.EditionDefault",
+    "google.protobuf.FieldOptions.FeatureSupport",
+    "google.protobuf.ExtensionRangeOptions.Declaration",
+];
+
+/// The fields of a message that its type in Rust has. Others are unknown to it, and are not kept.
+pub(super) fn kept_fields(message: &MessageDescriptor) -> impl Iterator<Item = FieldDescriptor> {
+    message.fields().filter(|field| match field.kind() {
+        Kind::Message(inner) => !NEWER_THAN_PROST_TYPES.contains(&inner.full_name()),
+        _ => true,
+    })
+}
+
 /// Whether the default of a message may have something on the heap.
 fn has_default(message: &MessageDescriptor) -> bool {
     let mut fields = message.fields();
@@ -208,9 +225,7 @@ fn is_in(outer: &MessageDescriptor, inner: &MessageDescriptor) -> bool {
             return true;
         }
         if seen.insert(message.full_name().to_owned()) {
-            let single = message
-                .fields()
-                .filter(|field| !field.is_list() && !field.is_map());
+            let single = kept_fields(&message).filter(|field| !field.is_list() && !field.is_map());
             next.extend(single.filter_map(|field| field.kind().as_message().cloned()));
         }
     }
