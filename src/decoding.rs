@@ -142,7 +142,7 @@ pub(crate) struct Reserved {
 }
 
 impl Reserved {
-    /// Holds so much more, also if that is more than fits: then others find less room.
+    /// Holds `bytes` more, also above the limit of the sum: others find less room then.
     pub(crate) fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.of.sum.add(bytes);
@@ -248,7 +248,7 @@ fn reserve_measured(
     }
 }
 
-/// Reserves so much for a call.
+/// Reserves `bytes` for a call.
 ///
 /// # Errors
 ///

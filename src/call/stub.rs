@@ -158,8 +158,8 @@ fn decode<C: Codec<R>, R>(
     reply.map_err(|error| undecodable(method, length, error))
 }
 
-/// What comes before a reply that takes long to decode, or perhaps much memory. Apart from all
-/// others, which pay for a comparison.
+/// Checks a reply that takes long to decode, or perhaps much memory, and wakes another thread. It is
+/// a function apart, so that all other replies pay for a comparison only.
 #[inline(never)]
 fn before_heavy_reply<C: Codec<R>, R>(
     codec: C,

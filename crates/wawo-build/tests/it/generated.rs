@@ -206,3 +206,33 @@ message N {
     // The method is on the trait and on the stub.
     assert_eq!((fences("text"), fences("")), (5, 5), "{code}");
 }
+
+#[test]
+fn layouts_name_no_type_that_prost_types_does_not_have() {
+    let code = Schema::new(
+        r#"
+syntax = "proto3";
+package a;
+
+import "google/protobuf/descriptor.proto";
+
+service S {
+  rpc M(N) returns (N);
+}
+
+message N {
+  google.protobuf.FileDescriptorSet files = 1;
+}
+"#,
+    )
+    .generate(Builder::new(), "a");
+    assert!(code.contains("prost_types::FieldOptions"), "{code}");
+    for newer in [
+        "FeatureSet",
+        "EditionDefault",
+        "FeatureSupport",
+        "Declaration,",
+    ] {
+        assert!(!code.contains(newer), "{newer}: {code}");
+    }
+}
