@@ -42,8 +42,12 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 /// The room for a first read, of which each thread has one.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
-/// An idle connection keeps a buffer of this length at most, to be used again.
+/// An idle connection keeps a buffer of at most this length, in bytes, to use it again.
 const KEPT_BYTES: usize = 512;
+
+/// An idle connection leaves a longer buffer, up to this length in bytes, to its thread. That is
+/// enough for some dozens of small packets; a longer one costs little beside what came in it.
+const SPARE_BYTES: usize = 4 * 1024;
 
 /// A packet from this length on is read into a buffer of its own, with nothing behind it but the
 /// head of the next.
@@ -55,6 +59,10 @@ const MAX_ROOM: usize = 8;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+
+    /// The buffer that a connection of this thread has used last. The next one uses it again if no
+    /// message is left in it: the allocator would take longer for it than the read.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
 /// How much to read after a read that filled its room.
@@ -162,7 +170,7 @@ impl Input {
         let polled = transport.poll_read(cx, &mut buf);
         let read = buf.filled();
         if !read.is_empty() {
-            self.reserve(read.len());
+            self.take_buffer(read.len());
             self.bytes.extend_from_slice(read);
         }
         if read.len() == SCRATCH_BYTES {
@@ -221,9 +229,23 @@ impl Input {
         self.read_bytes = MIN_READ_BYTES;
         self.shelf.clear();
         if self.bytes.is_empty() && self.buffer_bytes > KEPT_BYTES {
-            self.bytes = BytesMut::new();
-            self.buffer_bytes = 0;
+            let buffer = mem::take(&mut self.bytes);
+            if mem::take(&mut self.buffer_bytes) <= SPARE_BYTES {
+                SPARE.set(buffer);
+            }
         }
+    }
+
+    /// Makes room in a buffer that holds nothing: its own, that of the thread, or a new one.
+    fn take_buffer(&mut self, bytes: usize) {
+        if self.buffer_bytes == 0 {
+            let mut spare = SPARE.take();
+            if spare.try_reclaim(bytes) {
+                self.buffer_bytes = spare.capacity();
+                self.bytes = spare;
+            }
+        }
+        self.reserve(bytes);
     }
 
     fn reserve(&mut self, bytes: usize) {
@@ -239,7 +261,46 @@ impl Input {
 mod tests {
     use std::iter::successors;
 
-    use super::{MAX_READ_BYTES, MIN_READ_BYTES, larger};
+    use bytes::{Buf, Bytes};
+
+    use super::{Input, KEPT_BYTES, MAX_READ_BYTES, MIN_READ_BYTES, SPARE_BYTES, larger};
+
+    /// What came in one read, in the buffer that a fresh connection has for it; nothing comes after.
+    fn read_once(bytes: usize) -> Bytes {
+        let mut input = Input::default();
+        input.take_buffer(bytes);
+        input.bytes.extend_from_slice(&vec![7; bytes]);
+        let message = input.bytes.split_to(bytes).freeze();
+        assert!(input.bytes.is_empty());
+        input.rest();
+        message
+    }
+
+    /// A connection does not wait for the allocator while another leaves it its buffer.
+    #[test]
+    fn a_thread_uses_a_buffer_again_once_no_message_is_left_in_it() {
+        let first = read_once(SPARE_BYTES);
+        let begin = first.as_ptr();
+        drop(first);
+        let second = read_once(KEPT_BYTES + 1);
+        assert_eq!(second.as_ptr(), begin);
+        let third = read_once(KEPT_BYTES + 1);
+        assert_ne!(third.as_ptr(), begin);
+        assert_eq!(second, vec![7; KEPT_BYTES + 1]);
+        drop((second, third));
+    }
+
+    #[test]
+    fn a_thread_keeps_no_long_buffer() {
+        let long = read_once(SPARE_BYTES + 1);
+        drop(long);
+        assert_eq!(super::SPARE.take().capacity(), 0);
+        let mut short = read_once(SPARE_BYTES);
+        short.advance(1);
+        drop(short);
+        let mut spare = super::SPARE.take();
+        assert!(spare.try_reclaim(SPARE_BYTES));
+    }
 
     #[test]
     fn reads_grow_to_the_largest() {
