@@ -7,7 +7,7 @@ mod streaming;
 use std::fmt;
 
 use bytes::Bytes;
-use wawo_protocol::Payload;
+use wawo_protocol::MessageBytes;
 
 pub(crate) use crate::body::items::{Items, Pace, Piece, RUN_BYTES};
 pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
@@ -16,7 +16,7 @@ pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
 #[allow(clippy::exhaustive_enums, reason = "one message, or any number")]
 pub enum Body {
     /// Exactly one message.
-    One(Payload),
+    One(MessageBytes),
     /// Any number of messages, as they come.
     Many(Streaming<Bytes>),
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wawo_protocol::Payload;
+use wawo_protocol::MessageBytes;
 
 use crate::{
     body::Body,
@@ -35,7 +35,11 @@ pub trait Start: Send + Sync + 'static {
 
     /// Starts a call with nothing but a message, as most are: as [`start`](Self::start) would
     /// without metadata and deadline, and cheaper where no request is needed for it.
-    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
+    fn start_plain(
+        self: Arc<Self>,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> ReplyFuture {
         self.start(Request::new(method, Body::One(message)))
     }
 

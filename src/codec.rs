@@ -6,7 +6,7 @@ mod linked;
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
-use wawo_protocol::Payload;
+use wawo_protocol::MessageBytes;
 
 use crate::{codec::linked::Linked, layout::Layout, status::BoxError};
 
@@ -25,7 +25,7 @@ pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
 
     /// The bytes of a message, perhaps in several pieces: cheaper where it has large parts. By
     /// default as [`encode`](Self::encode).
-    fn encode_linked(self, message: &T) -> Payload {
+    fn encode_linked(self, message: &T) -> MessageBytes {
         self.encode(message).into()
     }
 
@@ -87,7 +87,7 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
         }
     }
 
-    fn encode_linked(self, message: &T) -> Payload {
+    fn encode_linked(self, message: &T) -> MessageBytes {
         let length = message.encoded_len();
         if length < buffers::LARGE_BYTES {
             return small(message, length).into();

@@ -101,10 +101,10 @@ enum Lost {
 }
 
 /// The default of [`Framed::max_packet_bytes`].
-const MAX_PACKET_BYTES: usize = 128 * 1024 + HEAD_BYTES;
+const MAX_PACKET_BYTES: usize = 128 * 1024 + HEADER_BYTES;
 
 /// What a packet may have besides its payload.
-const HEAD_BYTES: usize = 64;
+const HEADER_BYTES: usize = 64;
 
 /// The most that is read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -134,7 +134,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
             transport,
             codec,
             side,
-            bridge: Bridge::new(side, clock::now(), MAX_PACKET_BYTES - HEAD_BYTES),
+            bridge: Bridge::new(side, clock::now(), MAX_PACKET_BYTES - HEADER_BYTES),
             input: BytesMut::new(),
             output: BytesMut::new(),
             is_flushed: true,
@@ -152,7 +152,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     #[must_use = "returns the transport with the setting"]
     pub fn max_packet_bytes(mut self, max: usize) -> Self {
         self.max_packet_bytes = max;
-        let message = max.saturating_sub(HEAD_BYTES);
+        let message = max.saturating_sub(HEADER_BYTES);
         self.bridge.announce(self.side, clock::now(), message);
         self
     }

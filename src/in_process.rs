@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::runtime::Handle;
-use wawo_protocol::{Config, DeadlineSource, Metadata, Payload};
+use wawo_protocol::{Config, DeadlineSource, MessageBytes, Metadata};
 
 use crate::{
     backstop::{Timer, timeout_at},
@@ -190,6 +190,6 @@ impl Stream for Guarded {
 fn nothing() -> Result<Response> {
     Ok(Response::new(
         Metadata::new(),
-        Body::One(Payload::default()),
+        Body::One(MessageBytes::default()),
     ))
 }

@@ -46,8 +46,8 @@ mod transport;
 mod wire;
 
 pub use wawo_protocol::{
-    CloseCode, Code, Config, ConfigError, ConnectionError, Limits, Metadata, MetadataError,
-    MethodId, Payload, ServiceId,
+    CloseCode, Code, Config, ConfigError, ConnectionError, Limits, MessageBytes, Metadata,
+    MetadataError, MethodId, ServiceId,
 };
 
 pub use crate::{

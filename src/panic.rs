@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use wawo_protocol::packet::Run;
+use wawo_protocol::packet::BatchBuilder;
 
 use crate::{
     body::Streaming,
@@ -59,7 +59,7 @@ pub(crate) fn caught_run(
     part: Part,
     stream: &mut Streaming<Bytes>,
     cx: &mut Context<'_>,
-    run: &mut Run,
+    run: &mut BatchBuilder,
 ) -> Poll<Option<Result<()>>> {
     match catch(part, || stream.poll_run(cx, run)) {
         Ok(poll) => poll,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::packet::Messages;
+use wawo_protocol::packet::Batch;
 
 use crate::{
     body::{
@@ -22,7 +22,7 @@ use crate::{
 /// Decodes the messages of another stream.
 pub(crate) struct Decoded<F, G> {
     encoded: Box<Source<Bytes>>,
-    taken: Messages,
+    taken: Batch,
     /// Why the message behind the last batch cannot be decoded.
     undecodable: Option<Status>,
     memory: StreamMemory,
@@ -51,7 +51,7 @@ impl<F, G> Decoded<F, G> {
     ) -> Self {
         Self {
             encoded,
-            taken: Messages::default(),
+            taken: Batch::default(),
             undecodable: None,
             memory,
             decode,
@@ -157,7 +157,7 @@ mod tests {
     use futures::StreamExt as _;
     use wawo_protocol::{
         CallId, Side,
-        packet::{Messages, Run},
+        packet::{Batch, BatchBuilder},
     };
 
     use super::{BATCH_BYTES, BATCH_MESSAGES, Items, Piece};
@@ -172,14 +172,14 @@ mod tests {
 
     /// One piece of many messages, and how many of them were read. Cancelled after so many.
     struct OnePiece {
-        piece: Option<Messages>,
+        piece: Option<Batch>,
         most: usize,
         read: Arc<Mutex<(usize, usize)>>,
     }
 
     impl OnePiece {
         fn of(texts: &[&str]) -> (Self, Arc<Mutex<(usize, usize)>>) {
-            let mut run = Run::new(CallId::new(Side::Accepting, 0));
+            let mut run = BatchBuilder::new(CallId::new(Side::Accepting, 0));
             for text in texts {
                 run.push(|buffer| buffer.extend_from_slice(text.as_bytes()));
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use wawo_protocol::packet::{Messages, Run};
+use wawo_protocol::packet::{Batch, BatchBuilder};
 
 use crate::{body::Streaming, status::Result};
 
@@ -59,7 +59,7 @@ pub(crate) trait Items<T>: Send {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         batch: &mut VecDeque<T>,
-        run: &mut Run,
+        run: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>>
     where
         T: AsRef<[u8]>,
@@ -100,7 +100,7 @@ pub(crate) trait Items<T>: Send {
 #[derive(Debug)]
 pub(crate) enum Piece {
     One(Bytes),
-    Many(Messages),
+    Many(Batch),
 }
 
 /// With packets of this length, a run is given away.
@@ -128,7 +128,7 @@ impl Pace {
     }
 
     /// Asked after each message.
-    pub(crate) fn after_one(&mut self, run: &Run) -> ControlFlow<()> {
+    pub(crate) fn after_one(&mut self, run: &BatchBuilder) -> ControlFlow<()> {
         self.messages += 1;
         let looks = self.messages.is_power_of_two() || self.messages.is_multiple_of(LOOK_AFTER);
         let is_enough =

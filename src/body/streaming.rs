@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc;
-use wawo_protocol::{Code, packet::Run};
+use wawo_protocol::{Code, packet::BatchBuilder};
 
 use crate::{
     body::{
@@ -146,7 +146,7 @@ impl<T> Streaming<T> {
     pub(crate) fn poll_run(
         &mut self,
         cx: &mut Context<'_>,
-        run: &mut Run,
+        run: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>>
     where
         T: AsRef<[u8]>,

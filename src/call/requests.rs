@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
-use wawo_protocol::packet::Run;
+use wawo_protocol::packet::BatchBuilder;
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
@@ -83,7 +83,7 @@ impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> 
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         _: &mut VecDeque<Bytes>,
-        run: &mut Run,
+        run: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>> {
         self.caught(|mut requests, codec| {
             let mut pace = Pace::new();

@@ -1,7 +1,7 @@
 //! A message that is written in pieces, so that large parts of it are not copied.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::UninitSlice};
-use wawo_protocol::Payload;
+use wawo_protocol::MessageBytes;
 
 use crate::codec::buffers;
 
@@ -20,7 +20,7 @@ pub(crate) struct Linked {
 
 impl Linked {
     /// All that was written.
-    pub(crate) fn into_payload(mut self) -> Payload {
+    pub(crate) fn into_payload(mut self) -> MessageBytes {
         self.end_piece();
         self.pieces.into_iter().collect()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wawo_protocol::packet::Messages;
+use wawo_protocol::packet::Batch;
 
 use crate::{
     codec::Codec,
@@ -76,7 +76,7 @@ impl StreamMemory {
 
     /// Whether a batch of these, of which it has at most `messages` and not many more than `bytes`,
     /// surely takes little.
-    pub(crate) fn takes_little(&self, taken: &Messages, messages: usize, bytes: usize) -> bool {
+    pub(crate) fn takes_little(&self, taken: &Batch, messages: usize, bytes: usize) -> bool {
         let bytes = taken.message_bytes().min(bytes + taken.largest());
         let messages = taken.len().min(messages);
         self.layout.is_some_and(|layout| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::{Payload, packet::Run};
+use wawo_protocol::{MessageBytes, packet::BatchBuilder};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
@@ -65,7 +65,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     one_request(method, codec, request, handler, |_, ()| {
-        Ok(Body::One(Payload::default()))
+        Ok(Body::One(MessageBytes::default()))
     })
 }
 
@@ -372,7 +372,7 @@ impl<C: Codec<R>, R: Send> Items<Bytes> for Replies<C, R> {
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
         _: &mut VecDeque<Bytes>,
-        run: &mut Run,
+        run: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>> {
         let (mut pace, codec) = (Pace::new(), self.codec);
         self.get_mut().poll_in_context(cx, &mut |reply| {

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wawo_protocol::{
     CallId, Called, Code, ConnectionError, Metadata,
-    packet::{End, Messages},
+    packet::{Batch, End},
 };
 
 use crate::{
@@ -343,7 +343,7 @@ impl Driver {
             // The handler let its requests go, and still works: the caller may go on sending.
             return self.connection.consume(call, 1, bytes);
         };
-        let more = self.connection.poll_messages(call, &mut self.input.bytes);
+        let more = self.connection.poll_batch(call, &mut self.input.bytes);
         self.wakers.extend(inbox.push(Piece::One(message)));
         if let Some(messages) = more {
             self.wakers.extend(inbox.push(Piece::Many(messages)));
@@ -398,13 +398,13 @@ impl Driver {
     }
 
     /// The next messages of a stream of ours.
-    pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Messages) {
+    pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Batch) {
         let call = outbox.call();
         if !self.is_sending(outbox) {
             return;
         }
         let all = stream::cost(messages.len(), messages.message_bytes());
-        match self.connection.send_messages(call, messages) {
+        match self.connection.send_batch(call, messages) {
             Ok(left) => {
                 let left = stream::cost(left.messages, left.bytes);
                 self.wakers.extend(outbox.handled(left, all - left));

@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 use tokio_util::io::poll_read_buf;
 use wawo_protocol::{
     Connection,
-    packet::{self, HEAD_BYTES},
+    packet::{self, HEADER_BYTES},
 };
 
 use crate::{peer::shelf::Shelf, transport::Transport};
@@ -186,7 +186,7 @@ impl Input {
         let most = (MAX_ROOM * self.bytes.len())
             .max(self.packet_bytes)
             .max(self.read_bytes);
-        (missing + HEAD_BYTES).min(most)
+        (missing + HEADER_BYTES).min(most)
     }
 
     fn make_room_for_large<T>(&mut self, missing: usize, connection: &mut Connection<T>) {
@@ -196,7 +196,7 @@ impl Input {
         if (spare > 0 && room < 2 * spare) || self.bytes.try_reclaim(room) {
             return;
         }
-        let whole = here + missing + HEAD_BYTES;
+        let whole = here + missing + HEADER_BYTES;
         let reused = connection.reuse_buffer(whole);
         let (mut own, size) =
             reused.unwrap_or_else(|| (BytesMut::with_capacity(here + room), here + room));

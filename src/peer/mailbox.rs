@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::Notes};
+use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
 
 use crate::peer::mailbox::line::{Line, Queued, Waiting};
 pub(crate) use crate::peer::mailbox::{
@@ -363,7 +363,7 @@ impl State {
             last => {
                 // Behind others, many are likely to follow.
                 let many = matches!(last, Some(Command::Notes(_)));
-                let mut notes = Notes::with_capacity(if many { NOTES_BYTES } else { 0 });
+                let mut notes = OneWayBatch::with_capacity(if many { NOTES_BYTES } else { 0 });
                 notes.push(service, method, message);
                 self.commands.push(Command::Notes(notes));
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 use wawo_protocol::{
     CallId, Code, ConnectionError, Ended, Metadata, MethodId, NewCall, NotStarted, ServiceId,
-    StartedCall, packet::Notes,
+    StartedCall, packet::OneWayBatch,
 };
 
 use crate::{
@@ -240,10 +240,10 @@ impl Driver {
         }
     }
 
-    pub(crate) fn send_notes(&mut self, now: Instant, notes: Notes) {
+    pub(crate) fn send_notes(&mut self, now: Instant, notes: OneWayBatch) {
         let shared = &self.shared;
         self.connection
-            .send_notes(now, notes, |service, method, reason| {
+            .send_one_way_batch(now, notes, |service, method, reason| {
                 unsent(shared, service, method, &reason);
             });
     }

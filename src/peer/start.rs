@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use wawo_protocol::{Metadata, MethodId, Payload, ServiceId, time::after};
+use wawo_protocol::{MessageBytes, Metadata, MethodId, ServiceId, time::after};
 
 use crate::{
     backstop::timeout_at,
@@ -34,7 +34,11 @@ impl Start for Handle {
         self.shared.decoded.max_message()
     }
 
-    fn start_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
+    fn start_plain(
+        self: Arc<Self>,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> ReplyFuture {
         match method.shape() {
             Shape::OneWay if message.len() <= MAX_NOTE_BYTES => {
                 self.send_note(method.service(), method.id(), message.into_bytes())
@@ -62,7 +66,11 @@ impl Handle {
         }
     }
 
-    fn call_plain(self: Arc<Self>, method: &MethodDescriptor, message: Payload) -> ReplyFuture {
+    fn call_plain(
+        self: Arc<Self>,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> ReplyFuture {
         let bytes = message.len();
         let call = PlainCall {
             service: method.service(),
@@ -186,14 +194,14 @@ impl ReplyFuture {
 }
 
 pub(super) fn sent() -> Response {
-    Response::new(Metadata::new(), Body::One(Payload::default()))
+    Response::new(Metadata::new(), Body::One(MessageBytes::default()))
 }
 
 /// A longer one-way message is not copied while it waits for the driver.
 const MAX_NOTE_BYTES: usize = 1024;
 
 /// The message of a one-way call that can be sent as a note.
-fn as_note(request: &Request) -> Option<&Payload> {
+fn as_note(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();
     let is_plain = has_default && head.metadata.is_empty() && head.depth == 0;

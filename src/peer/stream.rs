@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::{CallId, packet::Run};
+use wawo_protocol::{CallId, packet::BatchBuilder};
 
 use crate::{
     body::{Items, Piece, RUN_BYTES, Streaming},
@@ -366,7 +366,7 @@ impl Drop for Outbox {
 /// Carries a stream to the driver, as fast as it takes it. The driver aborts the task when the
 /// call is over. A stream that panics fails.
 pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
-    let mut run = Run::new(outbox.call());
+    let mut run = BatchBuilder::new(outbox.call());
     let part = match outbox.call().side() == outbox.shared.side {
         true => Part::Requests,
         false => Part::Replies,
@@ -404,7 +404,7 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
 #[cfg(test)]
 mod tests {
     use bytes::{Bytes, BytesMut};
-    use wawo_protocol::{CallId, Side, packet::Run};
+    use wawo_protocol::{CallId, Side, packet::BatchBuilder};
 
     use super::{Inbox, Piece, SMALL_BYTES, SMALL_RUN_BYTES};
 
@@ -419,7 +419,7 @@ mod tests {
         }
         // Nothing else holds the buffer.
         assert!(buffer.freeze().is_unique());
-        let mut run = Run::new(CALL);
+        let mut run = BatchBuilder::new(CALL);
         run.push(|buffer| buffer.extend_from_slice(&[7; SMALL_RUN_BYTES - 13]));
         let messages = run.take();
         let before = messages.clone().next().unwrap();

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use tower::{Service, ServiceExt};
 use wawo::{
-    Body, Code, Config, MethodId, Payload, Peer, ReplyFuture, Request, Response, Result, Serve,
-    Server, ServiceDescriptor, ServiceId, Status, Streaming,
+    Body, Code, Config, MessageBytes, MethodId, Peer, ReplyFuture, Request, Response, Result,
+    Serve, Server, ServiceDescriptor, ServiceId, Status, Streaming,
 };
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service, message, pair, pair_with};
@@ -22,7 +22,7 @@ async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
 }
 
 fn nothing() -> Body {
-    Body::One(Payload::default())
+    Body::One(MessageBytes::default())
 }
 
 #[tokio::test]
@@ -73,7 +73,10 @@ async fn a_stream_for_a_method_that_takes_one_request_is_refused() {
 async fn a_stream_where_one_reply_was_expected_is_an_error() {
     let pair = pair().await;
     let mut peer = pair.to_server.clone();
-    let request = Request::new(&echo_service::method::REPEAT, Body::One(Payload::default()));
+    let request = Request::new(
+        &echo_service::method::REPEAT,
+        Body::One(MessageBytes::default()),
+    );
     let reply = peer.ready().await.unwrap().call(request).await.unwrap();
     assert!(matches!(reply.body(), Body::Many(_)));
 }

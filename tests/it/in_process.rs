@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt;
 use wawo::{
-    Body, Code, Delivery, InProcess, MethodId, Payload, Prost, Request, ServiceId, codegen,
+    Body, Code, Delivery, InProcess, MessageBytes, MethodId, Prost, Request, ServiceId, codegen,
 };
 
 use crate::support::{EchoClient, EchoServer, Message, Parrot, RepeatRequest, message};
@@ -35,7 +35,7 @@ async fn a_call_of_another_service_does_not_reach_the_one_that_is_there() {
     );
     assert_eq!(status.delivery(), Delivery::NotSent);
     for one_way in [false, true] {
-        let body = Body::One(Payload::default());
+        let body = Body::One(MessageBytes::default());
         let request = Request::by_id(ServiceId(99), MethodId(3), one_way, body);
         let status = wawo::Calls::handle(&in_process)
             .start(request)

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream};
 use tower::Service as _;
 use tower::util::MapRequestLayer;
 use wawo::{
-    Body, Code, Context, InProcess, MethodId, OrStatus, Payload, Request, Result, Server,
+    Body, Code, Context, InProcess, MessageBytes, MethodId, OrStatus, Request, Result, Server,
     ServiceId, Status, Streaming,
 };
 
@@ -216,7 +216,7 @@ async fn one_way_messages_that_no_method_takes_are_logged() {
     let (log, _guard) = Log::begin();
     let pair = pair().await;
     for (service, method) in [(8, 1), (7, 99)] {
-        let body = Body::One(Payload::default());
+        let body = Body::One(MessageBytes::default());
         let request = Request::by_id(ServiceId(service), MethodId(method), true, body);
         pair.to_server.clone().call(request).await.unwrap();
     }

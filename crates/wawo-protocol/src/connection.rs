@@ -39,7 +39,7 @@ use crate::{
     hello::Hello,
     id::{CallId, Side},
     output::Output,
-    packet::{self, CreditOf, HEAD_BYTES, Messages, PREFACE, Packet},
+    packet::{self, Batch, CreditOf, HEADER_BYTES, PREFACE, Packet},
     time::{after, countable},
 };
 
@@ -262,7 +262,7 @@ impl<T> Connection<T> {
     /// The next messages of a stream, if they come right now, each whole and in one packet: what
     /// follows a message of a stream is most often another one. Anything else is left to
     /// [`poll_event`](Self::poll_event), which need not be called in between.
-    pub fn poll_messages(&mut self, call: CallId, input: &mut BytesMut) -> Option<Messages> {
+    pub fn poll_batch(&mut self, call: CallId, input: &mut BytesMut) -> Option<Batch> {
         if self.phase != Phase::Open || !self.events.is_empty() {
             return None;
         }
@@ -280,29 +280,29 @@ impl<T> Connection<T> {
         let (mut length, mut messages, mut largest) = (0, 0, 0);
         let (mut credit, mut budget) = (receiving.credit(), granted.left());
         // As one at a time: what breaks a rule is left for `poll_event` to find.
-        while let Some(bytes) = packet::plain_message(&input[length..], call, limits) {
+        while let Some(bytes) = packet::fast_message(&input[length..], call, limits) {
             if bytes as u64 > credit || budget <= 0 || bytes > limits.max_message_bytes as usize {
                 break;
             }
             credit -= bytes as u64;
             budget -= cost(bytes) as i64;
-            length += HEAD_BYTES + bytes;
+            length += HEADER_BYTES + bytes;
             messages += 1;
             largest = largest.max(bytes);
         }
         if messages == 0 {
             return None;
         }
-        let run = Messages::received(input.split_to(length).freeze(), messages, largest);
-        let paid = run.message_bytes() as u64 + messages as u64 * MESSAGE_COST_BYTES;
+        let batch = Batch::from_packets(input.split_to(length).freeze(), messages, largest);
+        let paid = batch.message_bytes() as u64 + messages as u64 * MESSAGE_COST_BYTES;
         granted.pay(paid);
         *held += paid;
-        receiving.received(run.message_bytes());
+        receiving.received(batch.message_bytes());
         self.grant_call(call);
         self.strikes.useful();
         self.unread = input.len();
         self.partial_since = None;
-        Some(run)
+        Some(batch)
     }
 
     /// Reads packets until one means something to the driver.

@@ -122,7 +122,7 @@ pub enum PeerMisbehaved {
         "a packet with {length} bytes of payload; this side takes at most {max} (max_packet_bytes)"
     )]
     PacketTooLarge {
-        /// What its head claims.
+        /// What its header claims.
         length: u32,
         /// The limit.
         max: u32,
@@ -140,10 +140,10 @@ pub enum PeerMisbehaved {
     },
     /// A call id or code in a packet that has none, or none where one must be.
     #[error("{kind} packet with {field} {value}")]
-    Head {
+    Header {
         /// The kind, by name.
         kind: &'static str,
-        /// The field of the head.
+        /// The field of the header.
         field: &'static str,
         /// What it holds.
         value: u32,

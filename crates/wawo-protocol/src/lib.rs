@@ -37,9 +37,9 @@
 //! #     let mut wire = BytesMut::new();
 //! #     from.fill_output();
 //! #     while !from.output().is_empty() {
-//! #         let piece = from.output().first().to_vec();
-//! #         wire.extend_from_slice(&piece);
-//! #         from.output().advance(piece.len());
+//! #         let segment = from.output().first().to_vec();
+//! #         wire.extend_from_slice(&segment);
+//! #         from.output().advance(segment.len());
 //! #     }
 //! #     wire
 //! # }
@@ -68,10 +68,10 @@ mod connection;
 mod error;
 mod hello;
 mod id;
+mod message;
 mod metadata;
 mod output;
 pub mod packet;
-mod payload;
 pub mod time;
 
 pub use crate::{
@@ -87,7 +87,7 @@ pub use crate::{
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, MethodId, ServiceId, Side},
+    message::MessageBytes,
     metadata::{Metadata, MetadataError},
     output::Output,
-    payload::Payload,
 };

@@ -4,15 +4,15 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::payload::Payload;
+use crate::message::MessageBytes;
 
 /// Message bytes from this length on are linked into the output where they lie; shorter ones are
-/// copied, so that many packets leave as one piece.
+/// copied, so that many packets leave as one segment.
 const LINK_BYTES: usize = 8 * 1024;
 
-/// So much of small things is a piece, and what follows gathers anew: a single buffer would double
+/// So much of small things is a segment, and what follows gathers anew: a single buffer would double
 /// as it grows, and be copied, while it waits for a peer that does not read.
-const PIECE_BYTES: usize = 64 * 1024;
+const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// An empty buffer with more room than this is given back: it was made by a burst.
 const KEEP_BYTES: usize = 256 * 1024;
@@ -24,11 +24,11 @@ const KEEP_BYTES: usize = 256 * 1024;
 /// written by [`advance`](Self::advance).
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Whole pieces, before `tail`.
-    pieces: VecDeque<Bytes>,
+    /// Whole segments, before `tail`.
+    segments: VecDeque<Bytes>,
     /// What is still gathered.
     tail: BytesMut,
-    /// Bytes in `pieces`.
+    /// Bytes in `segments`.
     linked: usize,
     /// Bytes taken by the transport since the connection began.
     written: u64,
@@ -47,23 +47,23 @@ impl Output {
         self.len() == 0
     }
 
-    /// The first piece; empty if nothing waits.
+    /// The first segment; empty if nothing waits.
     pub fn first(&self) -> &[u8] {
-        self.pieces.front().map_or(&self.tail, |piece| piece)
+        self.segments.front().map_or(&self.tail, |segment| segment)
     }
 
-    /// Whether all that waits is one piece.
+    /// Whether all that waits is one segment.
     pub fn is_contiguous(&self) -> bool {
-        self.pieces.is_empty() || (self.pieces.len() == 1 && self.tail.is_empty())
+        self.segments.is_empty() || (self.segments.len() == 1 && self.tail.is_empty())
     }
 
-    /// Fills `slices` with the pieces in order; returns how many were filled.
+    /// Fills `slices` with the segments in order; returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
-        let pieces = self.pieces.iter().map(|piece| &piece[..]).chain(tail);
+        let segments = self.segments.iter().map(|segment| &segment[..]).chain(tail);
         let mut filled = 0;
-        for (slice, piece) in slices.iter_mut().zip(pieces) {
-            *slice = IoSlice::new(piece);
+        for (slice, segment) in slices.iter_mut().zip(segments) {
+            *slice = IoSlice::new(segment);
             filled += 1;
         }
         filled
@@ -76,15 +76,15 @@ impl Output {
     /// If fewer bytes wait.
     pub fn advance(&mut self, mut count: usize) {
         self.written += count as u64;
-        while let Some(piece) = self.pieces.front_mut() {
-            let part = count.min(piece.len());
-            piece.advance(part);
+        while let Some(segment) = self.segments.front_mut() {
+            let part = count.min(segment.len());
+            segment.advance(part);
             self.linked -= part;
             count -= part;
-            if !piece.is_empty() {
+            if !segment.is_empty() {
                 return;
             }
-            self.pieces.pop_front();
+            self.segments.pop_front();
         }
         self.tail.advance(count);
         if self.tail.is_empty() && self.tail.capacity() > KEEP_BYTES {
@@ -94,7 +94,7 @@ impl Output {
 
     /// Lets go of all that the transport has not taken.
     pub(crate) fn clear(&mut self) {
-        self.pieces.clear();
+        self.segments.clear();
         self.linked = 0;
         self.tail = BytesMut::new();
     }
@@ -130,12 +130,12 @@ impl Output {
     }
 
     /// Appends the bytes of a message.
-    pub(crate) fn put_payload(&mut self, payload: Payload) {
-        match payload.into_one() {
+    pub(crate) fn put_message(&mut self, message: MessageBytes) {
+        match message.into_segments() {
             Ok(bytes) => self.link_or_copy(bytes),
-            Err(pieces) => pieces
+            Err(segments) => segments
                 .into_iter()
-                .for_each(|piece| self.link_or_copy(piece)),
+                .for_each(|segment| self.link_or_copy(segment)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Output {
     pub(crate) fn link_or_copy(&mut self, bytes: Bytes) {
         if bytes.len() < LINK_BYTES {
             self.tail.extend_from_slice(&bytes);
-            if self.tail.len() >= PIECE_BYTES {
+            if self.tail.len() >= SEGMENT_BYTES {
                 self.link_tail();
             }
             return;
@@ -161,7 +161,7 @@ impl Output {
 
     fn link(&mut self, bytes: Bytes) {
         self.linked += bytes.len();
-        self.pieces.push_back(bytes);
+        self.segments.push_back(bytes);
     }
 }
 
@@ -171,10 +171,10 @@ mod tests {
 
     use bytes::{BufMut, Bytes};
 
-    use super::{LINK_BYTES, Output, PIECE_BYTES};
+    use super::{LINK_BYTES, Output, SEGMENT_BYTES};
 
     #[test]
-    fn small_payloads_gather_and_large_ones_are_linked_in_order() {
+    fn small_messages_gather_and_large_ones_are_linked_in_order() {
         let mut output = Output::default();
         output.tail().put_slice(b"one");
         output.link_or_copy(Bytes::from_static(b"two"));
@@ -192,16 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn many_small_payloads_are_many_pieces() {
+    fn many_small_messages_are_many_segments() {
         let mut output = Output::default();
         let small = Bytes::from(vec![7; 1_000]);
         for _ in 0..1_000 {
             output.link_or_copy(small.clone());
         }
         assert_eq!(output.len(), 1_000_000);
-        let longest = output.pieces.iter().map(Bytes::len).max();
+        let longest = output.segments.iter().map(Bytes::len).max();
         assert_eq!(longest, Some(66_000));
-        assert!(output.tail.capacity() <= 2 * PIECE_BYTES);
+        assert!(output.tail.capacity() <= 2 * SEGMENT_BYTES);
     }
 
     #[test]

@@ -13,27 +13,27 @@
 //! | 10 | [`Cancel`](Packet::Cancel) | the reply is no longer wanted | caller |
 //! | 11 | [`Credit`](Packet::Credit) | so many bytes more may be sent | both |
 
+mod batch;
 mod cut;
 mod decode;
 mod encode;
-mod head;
-mod notes;
-mod run;
+mod header;
+mod one_way;
 
 use bytes::Bytes;
 
 pub(crate) use crate::packet::decode::{
-    ChunkHead, PlainCall, partial_chunk, plain_call, plain_message, plain_reply,
+    ChunkHeader, FastCall, fast_call, fast_message, fast_reply, partial_chunk,
+};
+pub use crate::packet::{
+    batch::{Batch, BatchBuilder},
+    decode::{PREFACE, decode, decode_preface, missing},
+    header::HEADER_BYTES,
+    one_way::OneWayBatch,
 };
 pub(crate) use crate::packet::{
     cut::mark,
-    encode::{BodyFlags, CallHead, put_call, put_chunk, put_reply},
-};
-pub use crate::packet::{
-    decode::{PREFACE, decode, decode_preface, missing},
-    head::HEAD_BYTES,
-    notes::Notes,
-    run::{Messages, Run},
+    encode::{BodyFlags, CallHeader, put_call, put_chunk, put_reply},
 };
 use crate::{
     code::{CloseCode, Code},
@@ -42,7 +42,7 @@ use crate::{
     metadata::Metadata,
 };
 
-/// One unit on the wire: a head of 12 bytes and a payload (docs/protocol.md, "Packets").
+/// One unit on the wire: a header of 12 bytes and a payload (docs/protocol.md, "Packets").
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,

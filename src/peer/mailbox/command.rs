@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wawo_protocol::{
-    CallId, CloseCode, MethodId, Payload, ServiceId,
-    packet::{Messages, Notes},
+    CallId, CloseCode, MessageBytes, MethodId, ServiceId,
+    packet::{Batch, OneWayBatch},
 };
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     /// Send a one-way message.
     Send(Request),
     /// Send one-way messages that are packets already.
-    Notes(Notes),
+    Notes(OneWayBatch),
     /// Nobody waits for the answer any more.
     Cancel(Arc<ReplySlot>),
     /// A handler has ended.
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// The handler of a one-way message has ended; the credit that the message had cost.
     Served(u64),
     /// The next messages of a stream.
-    Messages(Arc<Outbox>, Messages),
+    Messages(Arc<Outbox>, Batch),
     /// A stream has ended.
     Finish(Arc<Outbox>, Result<()>),
     /// Messages of a stream were read.
@@ -60,7 +60,7 @@ pub(crate) enum Command {
 pub(crate) struct PlainCall {
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
-    pub(crate) message: Payload,
+    pub(crate) message: MessageBytes,
     /// Its reply is one.
     pub(crate) is_stream: bool,
 }

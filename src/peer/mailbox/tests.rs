@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wawo_protocol::{Code, Config, ConnectionError, MethodId, Payload, ServiceId};
+use wawo_protocol::{Code, Config, ConnectionError, MessageBytes, MethodId, ServiceId};
 
 use super::{
     Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, PlainCall, ReplySlot,
@@ -106,7 +106,7 @@ impl Place<'_> {
 
 /// A call of a service whose id tells it from others, and its answer.
 fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (Place<'_>, Arc<ReplySlot>) {
-    let body = Body::One(Payload::default());
+    let body = Body::One(MessageBytes::default());
     let request = Request::by_id(ServiceId(id), MethodId(1), false, body);
     let slot = Arc::new(ReplySlot::default());
     (mailbox.line_up(request, bytes, slot.clone()), slot)
@@ -157,7 +157,7 @@ fn what_handlers_ask_for_does_not_wait_behind_what_others_do() {
         deep,
     };
     let request = |id: u32, one_way, depth| {
-        let body = Body::One(Payload::default());
+        let body = Body::One(MessageBytes::default());
         let mut request = Request::by_id(ServiceId(id), MethodId(1), one_way, body);
         request.head_mut().depth = depth;
         request
@@ -261,7 +261,7 @@ async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
     let call = PlainCall {
         service: ServiceId(1),
         method: MethodId(1),
-        message: Payload::default(),
+        message: MessageBytes::default(),
         is_stream: false,
     };
     let plain = mailbox.push_call(call, 0, Command::PlainCall).unwrap();
@@ -287,7 +287,7 @@ async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
 fn a_look_is_asked_for_once_until_it_comes() {
     let mailbox = mailbox();
     assert!(!mailbox.lock().watch.is_asked);
-    let body = Body::One(Payload::default());
+    let body = Body::One(MessageBytes::default());
     let request = Request::by_id(ServiceId(1), MethodId(1), false, body);
     mailbox.push_call(request, 0, Command::Call).unwrap();
     assert!(mailbox.lock().watch.is_asked);

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     error::PeerMisbehaved,
     id::CallId,
-    packet::{Chunk, HEAD_BYTES},
+    packet::{Chunk, HEADER_BYTES},
 };
 
 /// The receiving half of a direction.
@@ -62,7 +62,7 @@ pub(crate) struct Joined {
     pub(crate) bytes: BytesMut,
     /// The size of the allocation that `bytes` is.
     size: usize,
-    /// The most room that it may need: for the message, and for the head that is read behind it.
+    /// The most room that it may need: for the message, and for the header that is read behind it.
     most: usize,
 }
 
@@ -75,7 +75,7 @@ impl Joined {
         Self {
             bytes: BytesMut::new(),
             size: 0,
-            most: total as usize + HEAD_BYTES,
+            most: total as usize + HEADER_BYTES,
         }
     }
 

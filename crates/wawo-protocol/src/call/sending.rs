@@ -7,8 +7,8 @@ use crate::{
     call::{Spending, cost},
     config::MAX_LIMIT,
     error::PeerMisbehaved,
-    packet::{BodyFlags, End, Messages},
-    payload::Payload,
+    message::MessageBytes,
+    packet::{Batch, BodyFlags, End},
 };
 
 /// The sending half of a direction.
@@ -32,13 +32,13 @@ const MIN_CHUNK_BYTES: usize = 1024;
 enum Unsent {
     One(Message),
     /// Messages that fit into a packet each, and cost what all do.
-    Many(Messages),
+    Many(Batch),
 }
 
 /// A message, or what is left of one.
 #[derive(Debug)]
 struct Message {
-    bytes: Payload,
+    bytes: MessageBytes,
     begun: bool,
     /// The first of its direction, which comes with the call or the reply, costs no credit of all
     /// calls together.
@@ -51,9 +51,9 @@ struct Message {
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Message bytes, and whether the direction has ended with them.
-    Chunk(Payload, BodyFlags),
+    Chunk(MessageBytes, BodyFlags),
     /// Whole messages in packets of their own, after which others may follow.
-    Messages(Messages),
+    Batch(Batch),
     /// The end, after all messages.
     End(End),
     /// Nothing until credit of the call comes.
@@ -78,11 +78,11 @@ impl Sending {
     /// Begins a direction with its first message: what goes into the packet that opens it, and
     /// what is left to do, which is `None` if the direction has ended with that packet.
     pub(crate) fn open(
-        message: Option<Payload>,
+        message: Option<MessageBytes>,
         end: bool,
         credit: u32,
         room: usize,
-    ) -> (Option<(Payload, BodyFlags)>, Option<Box<Self>>) {
+    ) -> (Option<(MessageBytes, BodyFlags)>, Option<Box<Self>>) {
         let Some(bytes) = message else {
             return (None, Some(Box::new(Self::new(credit))));
         };
@@ -125,7 +125,7 @@ impl Sending {
     }
 
     /// Pays for messages that can all leave at once; `false` if they have to be sent one by one.
-    pub(crate) fn spend_for_all(&mut self, messages: &Messages, budget: &mut Spending) -> bool {
+    pub(crate) fn spend_for_batch(&mut self, messages: &Batch, budget: &mut Spending) -> bool {
         let bytes = messages.message_bytes();
         let cost = messages.cost();
         let in_credit = bytes <= self.credit as usize;
@@ -138,7 +138,7 @@ impl Sending {
         true
     }
 
-    pub(crate) fn push(&mut self, bytes: Payload, end: bool) {
+    pub(crate) fn push(&mut self, bytes: MessageBytes, end: bool) {
         self.queue.push_back(Unsent::One(Message {
             bytes,
             begun: false,
@@ -148,12 +148,12 @@ impl Sending {
     }
 
     /// Messages of which each fits into a packet.
-    pub(crate) fn push_all(&mut self, messages: Messages) {
+    pub(crate) fn push_batch(&mut self, messages: Batch) {
         self.queue.push_back(Unsent::Many(messages));
     }
 
     /// The message that opens the direction.
-    pub(crate) fn push_first(&mut self, bytes: Payload, end: bool) {
+    pub(crate) fn push_first(&mut self, bytes: MessageBytes, end: bool) {
         self.queue.push_back(Unsent::One(Message {
             bytes,
             begun: false,
@@ -182,7 +182,7 @@ impl Sending {
             return Next::Starved;
         }
         let Some(length) = length else {
-            return self.next_messages(room, budget);
+            return self.next_batch(room, budget);
         };
         let Some((bytes, flags)) = self.chunk(room) else {
             return Next::Blocked;
@@ -194,7 +194,7 @@ impl Sending {
     }
 
     /// As many of the first messages as there is credit for.
-    fn next_messages(&mut self, room: usize, budget: &mut Spending) -> Next {
+    fn next_batch(&mut self, room: usize, budget: &mut Spending) -> Next {
         let Some(Unsent::Many(messages)) = self.queue.front_mut() else {
             return Next::Idle;
         };
@@ -210,7 +210,7 @@ impl Sending {
             self.credit -= few.message_bytes() as u32;
             self.stalled = None;
             budget.spend(few.cost());
-            return Next::Messages(few);
+            return Next::Batch(few);
         }
         // The first has to leave in chunks, as credit comes.
         if let Some(bytes) = long {
@@ -225,7 +225,7 @@ impl Sending {
     }
 
     /// The next chunk of the first message, if the call has credit for it.
-    fn chunk(&mut self, room: usize) -> Option<(Payload, BodyFlags)> {
+    fn chunk(&mut self, room: usize) -> Option<(MessageBytes, BodyFlags)> {
         let Unsent::One(unsent) = self.queue.front_mut()? else {
             return None;
         };
@@ -279,9 +279,9 @@ mod tests {
         call::{MESSAGE_COST_BYTES, Spending},
         code::Code,
         id::{CallId, Side},
+        message::MessageBytes,
         metadata::Metadata,
-        packet::{End, Run},
-        payload::Payload,
+        packet::{BatchBuilder, End},
     };
 
     #[test]
@@ -325,11 +325,11 @@ mod tests {
     #[test]
     fn an_empty_message_needs_no_credit_of_its_call() {
         let mut sending = Sending::new(0);
-        sending.push(Payload::default(), false);
+        sending.push(MessageBytes::default(), false);
         let mut budget = Spending::new(1);
         let next = sending.next(8, &mut budget);
         assert!(matches!(next, Next::Chunk(bytes, _) if bytes.is_empty()));
-        sending.push(Payload::default(), false);
+        sending.push(MessageBytes::default(), false);
         assert!(matches!(sending.next(8, &mut budget), Next::Starved));
     }
 
@@ -377,18 +377,18 @@ mod tests {
 
     #[test]
     fn messages_leave_together_as_far_as_credit_goes_and_a_long_one_in_chunks() {
-        let mut run = Run::new(CallId::new(Side::Connecting, 0));
+        let mut builder = BatchBuilder::new(CallId::new(Side::Connecting, 0));
         for length in [3, 0, 3_000, 1] {
-            run.push(|buffer| buffer.extend_from_slice(&vec![7; length]));
+            builder.push(|buffer| buffer.extend_from_slice(&vec![7; length]));
         }
         let mut sending = Sending::new(2_000);
-        sending.push_all(run.take());
+        sending.push_batch(builder.take());
         let mut budget = Spending::new(0);
         let next = sending.next(4_000, &mut budget);
         assert!(matches!(next, Next::Starved), "{next:?}");
         budget.grant(1_000).unwrap();
         let next = sending.next(4_000, &mut budget);
-        assert!(matches!(next, Next::Messages(two) if two.len() == 2));
+        assert!(matches!(next, Next::Batch(two) if two.len() == 2));
         assert_eq!(budget.left(), 1_000 - 2 * MESSAGE_COST_BYTES as i64 - 3);
         let next = sending.next(4_000, &mut budget);
         assert!(matches!(next, Next::Chunk(first, _) if first.len() == 1_997));
@@ -400,7 +400,7 @@ mod tests {
         assert!(matches!(sending.next(4_000, &mut budget), Next::Starved));
         budget.grant(5_000).unwrap();
         let next = sending.next(4_000, &mut budget);
-        assert!(matches!(next, Next::Messages(last) if last.len() == 1));
+        assert!(matches!(next, Next::Batch(last) if last.len() == 1));
         assert!(matches!(sending.next(4_000, &mut budget), Next::Idle));
         assert!(sending.is_idle());
     }

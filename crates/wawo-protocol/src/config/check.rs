@@ -30,7 +30,7 @@ const MIN_DECODED_BYTES: usize = 16 * 1024;
 const MIN_WAITING_REPLY_BYTES: usize = 16 * 1024;
 
 /// Ids, a timeout and the total length stand beside the metadata of a call in its packet.
-const CALL_HEAD_BYTES: u32 = 64;
+const CALL_HEADER_BYTES: u32 = 64;
 
 /// The longest identity, in bytes: the hello counts it in one.
 const MAX_IDENTITY_BYTES: usize = 255;
@@ -93,7 +93,7 @@ impl Limits {
                 });
             }
         }
-        let room = self.max_packet_bytes - CALL_HEAD_BYTES;
+        let room = self.max_packet_bytes - CALL_HEADER_BYTES;
         if self.max_metadata_bytes > room {
             return Err(ConfigError::MetadataOverPacket {
                 metadata: self.max_metadata_bytes,

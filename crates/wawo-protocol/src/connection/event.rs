@@ -10,8 +10,8 @@ use crate::{
     connection::{DeadlineSource, outgoing::CallTerms},
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
+    message::MessageBytes,
     metadata::Metadata,
-    payload::Payload,
 };
 
 /// A call to be started.
@@ -35,7 +35,7 @@ pub struct NewCall {
     /// Metadata of the call.
     pub metadata: Metadata,
     /// The first message.
-    pub message: Option<Payload>,
+    pub message: Option<MessageBytes>,
     /// Whether no message follows it.
     pub end: bool,
     /// Whether nothing, not even a status, shall come back. Needs a message and `end`.
@@ -54,7 +54,7 @@ impl NewCall {
 
     /// The length of the first message.
     pub(crate) fn message_len(&self) -> usize {
-        self.message.as_ref().map_or(0, Payload::len)
+        self.message.as_ref().map_or(0, MessageBytes::len)
     }
 }
 

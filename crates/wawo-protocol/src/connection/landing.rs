@@ -2,10 +2,10 @@
 //! chunks before it, and so is not copied.
 //!
 //! ```text
-//!  input:     | head |                        the next packet continues a message
+//!  input:     | header |                        the next packet continues a message
 //!                 └────► landing()            its buffer is lent, with room for what is missing
-//!  message:   | chunks so far | payload ..| head |
-//!                                  └─────────┴─► the chunk is received, the next head is input
+//!  message:   | chunks so far | payload ..| header |
+//!                                  └─────────┴─► the chunk is received, the next header is input
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
@@ -14,13 +14,13 @@ use crate::{
     call::{Joined, Receiving, Spares},
     connection::{Connection, Phase},
     id::CallId,
-    packet::{self, Chunk, ChunkHead, HEAD_BYTES, Packet},
+    packet::{self, Chunk, ChunkHeader, HEADER_BYTES, Packet},
 };
 
 /// A chunk that is read to where its message is joined.
 #[derive(Debug)]
 pub(crate) struct Landing {
-    head: ChunkHead,
+    header: ChunkHeader,
     joined: Joined,
     /// The length of `joined` with all of the chunk.
     until: usize,
@@ -57,18 +57,18 @@ impl<T> Connection<T> {
     }
 
     fn land(&mut self, input: &mut BytesMut) -> Option<Landing> {
-        let head = packet::partial_chunk(input, &self.config.limits)?;
-        if head.length < MIN_LANDING_BYTES {
+        let header = packet::partial_chunk(input, &self.config.limits)?;
+        if header.length < MIN_LANDING_BYTES {
             return None;
         }
-        let mut joined = self.landing_for(head.call)?.lend(head.length)?;
-        let until = joined.bytes.len() + head.length;
-        joined.append(&input[HEAD_BYTES..], self.spares.at(self.now));
+        let mut joined = self.landing_for(header.call)?.lend(header.length)?;
+        let until = joined.bytes.len() + header.length;
+        joined.append(&input[HEADER_BYTES..], self.spares.at(self.now));
         input.clear();
         self.unread = 0;
         let heard = joined.bytes.len();
         Some(Landing {
-            head,
+            header,
             joined,
             until,
             heard,
@@ -79,21 +79,21 @@ impl<T> Connection<T> {
     pub(crate) fn landed(&mut self, input: &mut BytesMut) -> Option<Packet> {
         let landing = self.landing.take_if(|landing| landing.is_whole())?;
         let Landing {
-            head, mut joined, ..
+            header, mut joined, ..
         } = *landing;
         input.extend_from_slice(&joined.bytes[landing.until..]);
         joined.bytes.truncate(landing.until);
         // If the call is over, nobody wants it.
-        if let Some(receiving) = self.landing_for(head.call) {
-            receiving.land(joined, head.length);
+        if let Some(receiving) = self.landing_for(header.call) {
+            receiving.land(joined, header.length);
         }
         Some(Packet::Message {
-            call: head.call,
+            call: header.call,
             chunk: Chunk {
                 bytes: Bytes::new(),
                 total: None,
-                more: head.more,
-                end: head.end,
+                more: header.more,
+                end: header.end,
             },
             continues: true,
         })
@@ -109,11 +109,11 @@ impl<T> Connection<T> {
 }
 
 impl Landing {
-    /// For the rest of the chunk, and the head behind it.
+    /// For the rest of the chunk, and the header behind it.
     fn room(&mut self, spares: &mut Spares) -> Limit<&mut BytesMut> {
         let bytes = &self.joined.bytes;
         let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
-        let wanted = self.until + HEAD_BYTES - here;
+        let wanted = self.until + HEADER_BYTES - here;
         if spare < wanted && (spare == 0 || self.joined.is_worth_growing(here)) {
             self.joined.grow(here, spares);
         }

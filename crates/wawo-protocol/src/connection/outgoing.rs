@@ -439,7 +439,7 @@ impl<T> Connection<T> {
                     false => self.sending.push_back(id),
                 }
             }
-            Next::Messages(messages) => {
+            Next::Batch(messages) => {
                 sending.in_line = true;
                 self.output.link_or_copy(messages.into_packets());
                 self.sending.push_back(id);

@@ -9,7 +9,7 @@ use crate::{
     call::cost,
     connection::{Called, Connection, Phase, incoming::TheirCall, overdue::TheirDeadline},
     id::CallId,
-    packet::{self, HEAD_BYTES, PlainCall},
+    packet::{self, FastCall, HEADER_BYTES},
 };
 
 impl<T> Connection<T> {
@@ -25,7 +25,7 @@ impl<T> Connection<T> {
         if self.phase != Phase::Open || self.draining_here || !self.events.is_empty() {
             return None;
         }
-        let plain = packet::plain_call(input, &self.config.limits)?;
+        let plain = packet::fast_call(input, &self.config.limits)?;
         let deadline = self.deadline_at(now, plain.timeout_ms);
         let cost = match plain.call {
             None => self.open_plain_one_way(&plain)?,
@@ -57,16 +57,16 @@ impl<T> Connection<T> {
             return None;
         }
         let limits = &self.config.limits;
-        let (id, end) = packet::plain_reply(input, limits)?;
+        let (id, end) = packet::fast_reply(input, limits)?;
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes) as usize;
-        let is_ours = id.side() == self.side && end - HEAD_BYTES <= most;
+        let is_ours = id.side() == self.side && end - HEADER_BYTES <= most;
         if !is_ours || !self.ours.get(id.index())?.expects_plain() {
             return None;
         }
         let token = self.remove_ours(now, id)?.token?;
         Some((
             token,
-            self.take_plain(now, input, HEAD_BYTES..end, |_| None),
+            self.take_plain(now, input, HEADER_BYTES..end, |_| None),
         ))
     }
 
@@ -98,7 +98,7 @@ impl<T> Connection<T> {
     }
 
     /// What it cost; `None` if it may not come.
-    fn open_plain_one_way(&mut self, plain: &PlainCall) -> Option<u64> {
+    fn open_plain_one_way(&mut self, plain: &FastCall) -> Option<u64> {
         let max = self.config.limits.max_message_bytes as usize;
         if plain.message_len() > max || self.request_granted.left() <= 0 {
             return None;
@@ -112,7 +112,7 @@ impl<T> Connection<T> {
         &mut self,
         now: Instant,
         id: CallId,
-        plain: &PlainCall,
+        plain: &FastCall,
         deadline: Option<Instant>,
     ) -> Option<()> {
         let (limits, bytes) = (&self.config.limits, plain.message_len() as u64);

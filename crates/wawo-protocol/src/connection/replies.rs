@@ -7,16 +7,16 @@ use crate::{
         Connection, Event, fit::fit, starting::metadata_bytes, waiting_replies::end_bytes,
     },
     id::CallId,
+    message::MessageBytes,
     metadata::Metadata,
     packet::{End, Packet, put_chunk, put_reply},
-    payload::Payload,
     time::after,
 };
 
 impl<T> Connection<T> {
     /// Answers a call of theirs with one message, and so ends it. Does nothing if the call is
     /// over.
-    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: impl Into<Payload>) {
+    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: impl Into<MessageBytes>) {
         self.begin_reply(call, metadata, Some(message.into()), true);
     }
 
@@ -30,7 +30,7 @@ impl<T> Connection<T> {
         &mut self,
         id: CallId,
         metadata: Metadata,
-        message: Option<Payload>,
+        message: Option<MessageBytes>,
         end: bool,
     ) -> bool {
         let theirs = self.theirs.get(id.index());
@@ -38,7 +38,7 @@ impl<T> Connection<T> {
             return false;
         };
         let credit = theirs.credit;
-        let length = message.as_ref().map_or(0, Payload::len);
+        let length = message.as_ref().map_or(0, MessageBytes::len);
         if let Err(reason) = self.check_reply(&metadata, length) {
             let text = format!("the reply has {reason}");
             self.end(Self::end_packet(id, Code::ResourceExhausted, text));
@@ -71,7 +71,7 @@ impl<T> Connection<T> {
     }
 
     /// Lets a reply wait, as a whole, until there is room for it.
-    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: Payload, end: bool) {
+    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: MessageBytes, end: bool) {
         self.set_waiting_reply(id, message.len() + metadata_bytes(&metadata));
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let mut sending = Box::new(Sending::new(theirs.credit));
@@ -159,7 +159,7 @@ impl<T> Connection<T> {
                     false => self.sending.push_back(id),
                 }
             }
-            Next::Messages(messages) => {
+            Next::Batch(messages) => {
                 sending.in_line = true;
                 self.output.link_or_copy(messages.into_packets());
                 self.sending.push_back(id);

@@ -8,7 +8,7 @@ use crate::{
     connection::{Connection, NotStarted, starting::check_metadata},
     id::CallId,
     metadata::Metadata,
-    packet::{BodyFlags, Messages, Packet, put_chunk},
+    packet::{Batch, BodyFlags, Packet, put_chunk},
 };
 
 impl<T> Connection<T> {
@@ -29,7 +29,7 @@ impl<T> Connection<T> {
     /// # Errors
     ///
     /// If a message is larger than the other side takes; those before it are sent.
-    pub fn send_messages(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
+    pub fn send_batch(&mut self, call: CallId, messages: Batch) -> Result<Left, NotStarted> {
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let is_full = self.is_full();
         if self.is_closed() || messages.largest() > room {
@@ -39,18 +39,18 @@ impl<T> Connection<T> {
         let Some(sending) = sending else {
             return Ok(Left::all(&messages));
         };
-        if !is_full && sending.spend_for_all(&messages, budget) {
+        if !is_full && sending.spend_for_batch(&messages, budget) {
             let left = Left::all(&messages);
             self.output.link_or_copy(messages.into_packets());
             return Ok(left);
         }
-        sending.push_all(messages);
+        sending.push_batch(messages);
         self.line_up(call);
         Ok(Left::default())
     }
 
     /// Sends messages of which some have to leave in chunks.
-    fn send_each(&mut self, call: CallId, messages: Messages) -> Result<Left, NotStarted> {
+    fn send_each(&mut self, call: CallId, messages: Batch) -> Result<Left, NotStarted> {
         let mut left = Left::default();
         for message in messages {
             let bytes = message.len();
@@ -169,7 +169,7 @@ pub struct Left {
 }
 
 impl Left {
-    fn all(messages: &Messages) -> Self {
+    fn all(messages: &Batch) -> Self {
         Self {
             messages: messages.len(),
             bytes: messages.message_bytes(),

@@ -9,12 +9,12 @@ use crate::{
     connection::{
         Connection, DEADLINE_STEP, DeadlineSource, Ended, Event, NewCall, NotStarted, Phase,
         outgoing::CallTerms,
-        waiting::{Line, MAX_WAITING_DEPTH, OneWay},
+        waiting::{Line, MAX_WAITING_DEPTH, OneWayItem},
     },
     hello,
     id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
-    packet::{CallHead, Notes, put_call},
+    packet::{CallHeader, OneWayBatch, put_call},
     time::after,
 };
 
@@ -80,16 +80,16 @@ impl<T> Connection<T> {
             return Ok(());
         }
         self.watch_deadline(call.deadline);
-        self.waiting.push_one_way(OneWay::Call(call));
+        self.waiting.push_one_way(OneWayItem::Message(call));
         Ok(())
     }
 
     /// Sends one-way calls, each as [`send_one_way`](Self::send_one_way) would with the default
     /// timeout from now on. Tells `refused` of those that certainly cannot be served.
-    pub fn send_notes(
+    pub fn send_one_way_batch(
         &mut self,
         now: Instant,
-        notes: Notes,
+        batch: OneWayBatch,
         mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
     ) {
         self.now = now;
@@ -97,15 +97,16 @@ impl<T> Connection<T> {
             .config
             .default_timeout
             .map(|timeout| after(now, timeout));
-        if self.takes_as_they_are(&notes) {
-            if self.waiting.one_way_calls() == 0 && self.note_budget() > notes.cost() as i64 {
-                return self.put_notes(now, notes, deadline);
+        if self.fits_as_packed(&batch) {
+            if self.waiting.one_way_calls() == 0 && self.one_way_credit() > batch.cost() as i64 {
+                return self.put_one_way_batch(now, batch, deadline);
             }
             self.watch_deadline(deadline);
-            self.waiting.push_one_way(OneWay::Notes(notes, deadline));
+            self.waiting
+                .push_one_way(OneWayItem::Batch(batch, deadline));
             return self.admit_one_way(now);
         }
-        for (service, method, message) in notes.into_calls() {
+        for (service, method, message) in batch.into_calls() {
             let call = NewCall {
                 service,
                 method,
@@ -124,23 +125,23 @@ impl<T> Connection<T> {
     }
 
     /// Whether all of them may leave in the packets that they are, now or when there is credit.
-    fn takes_as_they_are(&self, notes: &Notes) -> bool {
+    fn fits_as_packed(&self, batch: &OneWayBatch) -> bool {
         let is_open = self.phase == Phase::Open && !self.draining_there;
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
-        let waiting = self.waiting.one_way_calls() + notes.len();
-        is_open && notes.largest() <= room && waiting <= self.config.max_waiting_calls
+        let waiting = self.waiting.one_way_calls() + batch.len();
+        is_open && batch.largest() <= room && waiting <= self.config.max_waiting_calls
     }
 
     /// One-way calls may begin while this is above zero: a quarter of the credit is left to calls,
     /// which somebody waits for.
-    fn note_budget(&self) -> i64 {
+    fn one_way_credit(&self) -> i64 {
         self.request_spending.left() - i64::from(self.peer.request_credit_bytes / 4)
     }
 
-    /// Sends notes as the packets that they are.
-    fn put_notes(&mut self, now: Instant, notes: Notes, deadline: Option<Instant>) {
-        self.calls_sent += notes.len() as u64;
-        self.request_spending.spend(notes.cost());
+    /// Sends a batch as the packets that they are.
+    fn put_one_way_batch(&mut self, now: Instant, batch: OneWayBatch, deadline: Option<Instant>) {
+        self.calls_sent += batch.len() as u64;
+        self.request_spending.spend(batch.cost());
         let default = self
             .config
             .default_timeout
@@ -148,7 +149,7 @@ impl<T> Connection<T> {
         // That much late is on time; beyond it, each has to say how much time it has left.
         let late = deadline.filter(|at| Some(after(*at, DEADLINE_STEP)) < default);
         let timeout = late.and_then(|at| self.timeout_on_wire(now, Some(at)));
-        self.output.link_or_copy(notes.into_packets(timeout));
+        self.output.link_or_copy(batch.into_packets(timeout));
     }
 
     fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {
@@ -179,7 +180,7 @@ impl<T> Connection<T> {
         let slot = self.ours.len() < self.peer.max_calls as usize;
         if call.one_way {
             let room = self.chunk_room(metadata_bytes(&call.metadata));
-            return self.note_budget() > 0 && (slot || length <= room);
+            return self.one_way_credit() > 0 && (slot || length <= room);
         }
         slot && (call.depth > 0 || self.outer_calls < self.outer_slots())
     }
@@ -198,14 +199,14 @@ impl<T> Connection<T> {
         let terms = call.terms();
         let (first, sending) = Sending::open(call.message, call.end, credit, room);
         let id = self.take_id(Some(token), terms, sending);
-        let head = CallHead {
+        let header = CallHeader {
             call: Some(id),
             service: call.service,
             method: call.method,
             timeout_ms: self.timeout_on_wire(now, call.deadline),
             one_way: false,
         };
-        put_call(&mut self.output, head, &call.metadata, first);
+        put_call(&mut self.output, header, &call.metadata, first);
         self.line_up(id);
         id
     }
@@ -217,7 +218,7 @@ impl<T> Connection<T> {
         let metadata = metadata_bytes(&call.metadata);
         self.request_spending.spend(cost(bytes.len() + metadata));
         let room = self.chunk_room(metadata);
-        let mut head = CallHead {
+        let mut header = CallHeader {
             call: None,
             service: call.service,
             method: call.method,
@@ -233,10 +234,10 @@ impl<T> Connection<T> {
         let (first, sending) = Sending::open(Some(bytes), true, u32::MAX, room);
         if sending.is_some() {
             let id = self.take_id(None, terms, sending);
-            head.call = Some(id);
+            header.call = Some(id);
         }
-        put_call(&mut self.output, head, &call.metadata, first);
-        if let Some(id) = head.call {
+        put_call(&mut self.output, header, &call.metadata, first);
+        if let Some(id) = header.call {
             self.line_up(id);
         }
     }
@@ -291,19 +292,21 @@ impl<T> Connection<T> {
     fn admit_one_way(&mut self, now: Instant) {
         while let Some(first) = self.waiting.first_one_way() {
             let may_leave = match first {
-                OneWay::Call(call) => self.may_leave(call),
-                OneWay::Notes(..) => self.note_budget() > 0,
+                OneWayItem::Message(call) => self.may_leave(call),
+                OneWayItem::Batch(..) => self.one_way_credit() > 0,
             };
             if !may_leave {
                 break;
             }
-            match self.waiting.pop_one_way(self.note_budget()) {
-                Some(OneWay::Notes(notes, deadline)) => self.put_notes(now, notes, deadline),
-                Some(OneWay::Call(call)) if check_sizes(&call, &self.peer).is_ok() => {
+            match self.waiting.pop_one_way(self.one_way_credit()) {
+                Some(OneWayItem::Batch(batch, deadline)) => {
+                    self.put_one_way_batch(now, batch, deadline)
+                }
+                Some(OneWayItem::Message(call)) if check_sizes(&call, &self.peer).is_ok() => {
                     self.send_one_way_now(now, call);
                 }
                 // Nobody waits to hear that it cannot be served.
-                Some(OneWay::Call(_)) => {}
+                Some(OneWayItem::Message(_)) => {}
                 None => break,
             }
         }

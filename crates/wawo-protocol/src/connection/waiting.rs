@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::NewCall, packet::Notes, time::after};
+use crate::{connection::NewCall, packet::OneWayBatch, time::after};
 
 /// The greatest depth of a call that may wait for a slot. A deeper one may be what the calls in the
 /// slots wait for, so it is refused.
@@ -21,7 +21,7 @@ pub(crate) struct Waiting<T> {
     /// How many calls have ever waited.
     lined_up: u64,
     /// Those that wait for credit; apart, so that they hold up no call.
-    one_way: VecDeque<OneWay>,
+    one_way: VecDeque<OneWayItem>,
     /// How many one-way calls those are.
     one_way_calls: usize,
     /// Their message bytes.
@@ -95,32 +95,32 @@ impl<T> CallLine<T> {
 
 /// One-way calls that wait together.
 #[derive(Debug)]
-pub(crate) enum OneWay {
+pub(crate) enum OneWayItem {
     /// A single one.
-    Call(NewCall),
+    Message(NewCall),
     /// Some that have been packets from the start, and the deadline of all.
-    Notes(Notes, Option<Instant>),
+    Batch(OneWayBatch, Option<Instant>),
 }
 
-impl OneWay {
+impl OneWayItem {
     fn len(&self) -> usize {
         match self {
-            Self::Call(_) => 1,
-            Self::Notes(notes, _) => notes.len(),
+            Self::Message(_) => 1,
+            Self::Batch(batch, _) => batch.len(),
         }
     }
 
     fn message_bytes(&self) -> usize {
         match self {
-            Self::Call(call) => call.message_len(),
-            Self::Notes(notes, _) => notes.message_bytes(),
+            Self::Message(call) => call.message_len(),
+            Self::Batch(batch, _) => batch.message_bytes(),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Call(call) => call.deadline,
-            Self::Notes(_, deadline) => *deadline,
+            Self::Message(call) => call.deadline,
+            Self::Batch(_, deadline) => *deadline,
         }
     }
 }
@@ -196,7 +196,7 @@ impl<T> Waiting<T> {
         ends
     }
 
-    pub(crate) fn push_one_way(&mut self, one_way: OneWay) {
+    pub(crate) fn push_one_way(&mut self, one_way: OneWayItem) {
         self.one_way_bytes += one_way.message_bytes();
         self.one_way_calls += one_way.len();
         self.len += one_way.len();
@@ -217,22 +217,22 @@ impl<T> Waiting<T> {
     }
 
     /// What is next of the one-way calls.
-    pub(crate) fn first_one_way(&self) -> Option<&OneWay> {
+    pub(crate) fn first_one_way(&self) -> Option<&OneWayItem> {
         self.one_way.front()
     }
 
-    /// Takes what is next of the one-way calls: of notes, as many as may begin with `budget` left,
+    /// Takes what is next of the one-way calls: of a batch, as many as may begin with `budget` left,
     /// which is above zero.
-    pub(crate) fn pop_one_way(&mut self, budget: i64) -> Option<OneWay> {
+    pub(crate) fn pop_one_way(&mut self, budget: i64) -> Option<OneWayItem> {
         let popped = match self.one_way.front_mut()? {
-            OneWay::Notes(notes, deadline) => {
-                let some = OneWay::Notes(notes.take_within(budget), *deadline);
-                if notes.is_empty() {
+            OneWayItem::Batch(batch, deadline) => {
+                let some = OneWayItem::Batch(batch.take_within(budget), *deadline);
+                if batch.is_empty() {
                     self.one_way.pop_front();
                 }
                 some
             }
-            OneWay::Call(_) => self.one_way.pop_front()?,
+            OneWayItem::Message(_) => self.one_way.pop_front()?,
         };
         self.one_way_bytes -= popped.message_bytes();
         self.one_way_calls -= popped.len();
@@ -282,7 +282,7 @@ impl<T> Waiting<T> {
         self.recount();
         let calls = self.lines.iter().flat_map(|line| &line.calls);
         let calls = calls.map(|waiting| waiting.ends(stall_timeout));
-        let one_way = self.one_way.iter().filter_map(OneWay::deadline);
+        let one_way = self.one_way.iter().filter_map(OneWayItem::deadline);
         calls.chain(one_way).min()
     }
 

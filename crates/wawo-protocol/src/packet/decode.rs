@@ -11,9 +11,9 @@ use crate::{
     metadata::Metadata,
     packet::{
         Call, Chunk, CreditOf, End, Packet, Reply,
-        head::{
-            CONTINUES, END, HEAD_BYTES, Head, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, Payload,
-            REFUSED, REPLIES, TIMEOUT,
+        header::{
+            CONTINUES, END, HEADER_BYTES, Header, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY,
+            PayloadReader, REFUSED, REPLIES, TIMEOUT,
         },
     },
 };
@@ -47,49 +47,50 @@ pub fn decode_preface(input: &mut BytesMut) -> Result<bool, PeerMisbehaved> {
 /// Takes the next packet off `input`; `None` if it has not all come yet.
 ///
 /// The bytes of messages share the buffer of `input`. The caller may reserve room for what is
-/// missing; a head alone never makes this function allocate.
+/// missing; a header alone never makes this function allocate.
 ///
 /// # Errors
 ///
 /// If the packet breaks a rule that holds whatever the state of the connection, or a length in
-/// `limits`. A length over the limit is refused from the head, before its payload comes.
+/// `limits`. A length over the limit is refused from the header, before its payload comes.
 pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, PeerMisbehaved> {
-    let Some(bytes) = input.first_chunk::<HEAD_BYTES>() else {
+    let Some(bytes) = input.first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
     let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let head = Head::parse(bytes)?;
-    let max = match head.kind {
+    let header = Header::parse(bytes)?;
+    let max = match header.kind {
         Kind::Hello => limits.max_packet_bytes.min(MIN_PACKET_BYTES),
         _ => limits.max_packet_bytes,
     };
     if length > max {
         return Err(PeerMisbehaved::PacketTooLarge { length, max });
     }
-    let whole = HEAD_BYTES + length as usize;
+    let whole = HEADER_BYTES + length as usize;
     if input.len() < whole {
         return Ok(None);
     }
     let mut packet = input.split_to(whole).freeze();
-    packet.advance(HEAD_BYTES);
-    decode_payload(head, Payload::new(head.kind, packet), limits).map(Some)
+    packet.advance(HEADER_BYTES);
+    decode_payload(header, PayloadReader::new(header.kind, packet), limits).map(Some)
 }
 
 /// The length of the message in the first packet of `input`, if it is whole, of this call, and
 /// nothing but a message: no chunk, and not the last.
-pub(crate) fn plain_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
-    let head = input.first_chunk::<HEAD_BYTES>()?;
-    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *head;
+pub(crate) fn fast_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
+    let header = input.first_chunk::<HEADER_BYTES>()?;
+    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *header;
     let length = u32::from_be_bytes([l0, l1, l2, l3]);
     let is_plain = kind == Kind::Message as u8 && [flags, c0, c1] == [0; 3];
     let is_of_call = u32::from_be_bytes([i0, i1, i2, i3]) == call.to_wire();
-    let is_whole = length <= limits.max_packet_bytes && input.len() >= HEAD_BYTES + length as usize;
+    let is_whole =
+        length <= limits.max_packet_bytes && input.len() >= HEADER_BYTES + length as usize;
     (is_plain && is_of_call && is_whole).then_some(length as usize)
 }
 
 /// A call in a whole packet: one message, and no metadata.
 #[derive(Debug)]
-pub(crate) struct PlainCall {
+pub(crate) struct FastCall {
     /// `None` if it is one-way.
     pub(crate) call: Option<CallId>,
     pub(crate) service: ServiceId,
@@ -101,27 +102,28 @@ pub(crate) struct PlainCall {
     pub(crate) end: usize,
 }
 
-impl PlainCall {
+impl FastCall {
     pub(crate) fn message_len(&self) -> usize {
         self.end - self.message_at
     }
 }
 
 /// The call in the first packet of `input`, if it is a plain one.
-pub(crate) fn plain_call(input: &[u8], limits: &Limits) -> Option<PlainCall> {
-    const FIXED_BYTES: usize = HEAD_BYTES + 8;
-    let head = input.first_chunk::<FIXED_BYTES>()?;
-    let number =
-        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let (length, flags, call) = (number(0), head[5], CallId::from_wire(number(8)));
-    let is_plain = head[4] == Kind::Call as u8
+pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
+    const FIXED_BYTES: usize = HEADER_BYTES + 8;
+    let header = input.first_chunk::<FIXED_BYTES>()?;
+    let number = |at: usize| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let (length, flags, call) = (number(0), header[5], CallId::from_wire(number(8)));
+    let is_plain = header[4] == Kind::Call as u8
         && flags & !(ONE_WAY | TIMEOUT) == END
-        && [head[6], head[7]] == [0; 2]
+        && [header[6], header[7]] == [0; 2]
         && call.is_none() == (flags & ONE_WAY != 0);
     if !is_plain || length > limits.max_packet_bytes {
         return None;
     }
-    let end = HEAD_BYTES + length as usize;
+    let end = HEADER_BYTES + length as usize;
     if input.len() < end {
         return None;
     }
@@ -132,10 +134,10 @@ pub(crate) fn plain_call(input: &[u8], limits: &Limits) -> Option<PlainCall> {
             (Some(u32::from_be_bytes(*timeout)), FIXED_BYTES + 4)
         }
     };
-    (message_at <= end).then_some(PlainCall {
+    (message_at <= end).then_some(FastCall {
         call,
-        service: ServiceId(number(HEAD_BYTES)),
-        method: MethodId(number(HEAD_BYTES + 4)),
+        service: ServiceId(number(HEADER_BYTES)),
+        method: MethodId(number(HEADER_BYTES + 4)),
         timeout_ms,
         message_at,
         end,
@@ -143,108 +145,116 @@ pub(crate) fn plain_call(input: &[u8], limits: &Limits) -> Option<PlainCall> {
 }
 
 /// The call and the end of the first packet of `input`, if it is a reply as most are: whole, the
-/// only one, and without metadata. Its message is all that follows the head.
-pub(crate) fn plain_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize)> {
-    let head = input.first_chunk::<HEAD_BYTES>()?;
-    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *head;
+/// only one, and without metadata. Its message is all that follows the header.
+pub(crate) fn fast_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize)> {
+    let header = input.first_chunk::<HEADER_BYTES>()?;
+    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *header;
     let length = u32::from_be_bytes([l0, l1, l2, l3]);
     let is_plain = kind == Kind::Reply as u8 && flags == END && [c0, c1] == [0; 2];
     if !is_plain || length > limits.max_packet_bytes {
         return None;
     }
-    let end = HEAD_BYTES + length as usize;
+    let end = HEADER_BYTES + length as usize;
     let call = CallId::from_wire(u32::from_be_bytes([i0, i1, i2, i3]))?;
     (input.len() >= end).then_some((call, end))
 }
 
-/// How many bytes of the first packet of `input` are still to come, if its head is here; none if
+/// How many bytes of the first packet of `input` are still to come, if its header is here; none if
 /// it is whole.
 pub fn missing(input: &[u8]) -> Option<usize> {
     let (length, _) = input.split_first_chunk()?;
-    let whole = HEAD_BYTES.checked_add(u32::from_be_bytes(*length) as usize)?;
-    (input.len() >= HEAD_BYTES).then(|| whole.saturating_sub(input.len()))
+    let whole = HEADER_BYTES.checked_add(u32::from_be_bytes(*length) as usize)?;
+    (input.len() >= HEADER_BYTES).then(|| whole.saturating_sub(input.len()))
 }
 
-/// The head of a chunk that continues a message.
+/// The header of a chunk that continues a message.
 #[derive(Debug)]
-pub(crate) struct ChunkHead {
+pub(crate) struct ChunkHeader {
     pub(crate) call: CallId,
     pub(crate) length: usize,
     pub(crate) more: bool,
     pub(crate) end: bool,
 }
 
-/// The head of the first packet of `input`, if that is such a chunk, is not whole, and breaks no
-/// rule by its head.
-pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHead> {
-    let bytes = input.first_chunk::<HEAD_BYTES>()?;
+/// The header of the first packet of `input`, if that is such a chunk, is not whole, and breaks no
+/// rule by its header.
+pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHeader> {
+    let bytes = input.first_chunk::<HEADER_BYTES>()?;
     let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let is_partial = length <= limits.max_packet_bytes && missing(input) > Some(0);
-    let head = Head::parse(bytes).ok().filter(|_| is_partial)?;
-    let continues = head.kind == Kind::Message && head.has(CONTINUES);
-    Some(ChunkHead {
-        call: head.call.filter(|_| continues)?,
+    let header = Header::parse(bytes).ok().filter(|_| is_partial)?;
+    let continues = header.kind == Kind::Message && header.has(CONTINUES);
+    Some(ChunkHeader {
+        call: header.call.filter(|_| continues)?,
         length: length as usize,
-        more: head.has(MORE),
-        end: head.has(END),
+        more: header.has(MORE),
+        end: header.has(END),
     })
 }
 
 fn decode_payload(
-    head: Head,
-    mut payload: Payload,
+    header: Header,
+    mut payload: PayloadReader,
     limits: &Limits,
 ) -> Result<Packet, PeerMisbehaved> {
-    let packet = match head.kind {
+    let packet = match header.kind {
         Kind::Hello => {
             return Hello::decode(payload.rest).map(|hello| Packet::Hello(Box::new(hello)));
         }
-        Kind::Close => return close(&head, payload),
-        Kind::Call => return call(&head, payload, limits).map(Packet::Call),
-        Kind::Reply => return reply(&head, payload, limits).map(Packet::Reply),
-        Kind::Message => return message(&head, payload),
-        Kind::End => return end(&head, payload, limits),
+        Kind::Close => return close(&header, payload),
+        Kind::Call => return call(&header, payload, limits).map(Packet::Call),
+        Kind::Reply => return reply(&header, payload, limits).map(Packet::Reply),
+        Kind::Message => return message(&header, payload),
+        Kind::End => return end(&header, payload, limits),
         Kind::Ping => Packet::Ping(payload.take_u64()?),
         Kind::Pong => Packet::Pong(payload.take_u64()?),
         Kind::Drain => Packet::Drain {
             accepted: payload.take_u64()?,
         },
-        Kind::Cancel => Packet::Cancel(call_id(&head)?),
-        Kind::Credit => credit(&head, &mut payload)?,
+        Kind::Cancel => Packet::Cancel(call_id(&header)?),
+        Kind::Credit => credit(&header, &mut payload)?,
     };
     payload.finish()?;
     Ok(packet)
 }
 
-fn call(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Call, PeerMisbehaved> {
+fn call(
+    header: &Header,
+    mut payload: PayloadReader,
+    limits: &Limits,
+) -> Result<Call, PeerMisbehaved> {
     Ok(Call {
-        call: head.call,
+        call: header.call,
         service: ServiceId(payload.take_u32()?),
         method: MethodId(payload.take_u32()?),
-        timeout_ms: match head.has(TIMEOUT) {
+        timeout_ms: match header.has(TIMEOUT) {
             true => Some(payload.take_u32()?),
             false => None,
         },
-        one_way: head.has(ONE_WAY),
-        metadata: metadata(head, &mut payload, limits)?,
-        chunk: first_chunk(head, payload)?,
+        one_way: header.has(ONE_WAY),
+        metadata: metadata(header, &mut payload, limits)?,
+        chunk: first_chunk(header, payload)?,
     })
 }
 
-fn reply(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Reply, PeerMisbehaved> {
+fn reply(
+    header: &Header,
+    mut payload: PayloadReader,
+    limits: &Limits,
+) -> Result<Reply, PeerMisbehaved> {
     Ok(Reply {
-        call: call_id(head)?,
-        metadata: metadata(head, &mut payload, limits)?,
-        chunk: first_chunk(head, payload)?,
+        call: call_id(header)?,
+        metadata: metadata(header, &mut payload, limits)?,
+        chunk: first_chunk(header, payload)?,
     })
 }
 
-fn message(head: &Head, payload: Payload) -> Result<Packet, PeerMisbehaved> {
-    let continues = head.has(CONTINUES);
-    let call = call_id(head)?;
+fn message(header: &Header, payload: PayloadReader) -> Result<Packet, PeerMisbehaved> {
+    let continues = header.has(CONTINUES);
+    let call = call_id(header)?;
     let chunk = match continues {
-        true => rest_chunk(head, None, payload)?,
-        false => starting_chunk(head, payload)?,
+        true => rest_chunk(header, None, payload)?,
+        false => starting_chunk(header, payload)?,
     };
     Ok(Packet::Message {
         call,
@@ -253,8 +263,12 @@ fn message(head: &Head, payload: Payload) -> Result<Packet, PeerMisbehaved> {
     })
 }
 
-fn end(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Packet, PeerMisbehaved> {
-    let metadata = metadata(head, &mut payload, limits)?;
+fn end(
+    header: &Header,
+    mut payload: PayloadReader,
+    limits: &Limits,
+) -> Result<Packet, PeerMisbehaved> {
+    let metadata = metadata(header, &mut payload, limits)?;
     let (mut text, mut details) = (String::new(), Bytes::new());
     if !payload.rest.is_empty() {
         let length = payload.take_u16()?;
@@ -262,76 +276,80 @@ fn end(head: &Head, mut payload: Payload, limits: &Limits) -> Result<Packet, Pee
         details = payload.rest;
     }
     Ok(Packet::End(End {
-        call: call_id(head)?,
-        code: Code::from_wire(head.code),
-        refused: head.has(REFUSED),
+        call: call_id(header)?,
+        code: Code::from_wire(header.code),
+        refused: header.has(REFUSED),
         metadata,
         text,
         details,
     }))
 }
 
-fn close(head: &Head, payload: Payload) -> Result<Packet, PeerMisbehaved> {
+fn close(header: &Header, payload: PayloadReader) -> Result<Packet, PeerMisbehaved> {
     Ok(Packet::Close {
-        code: CloseCode::from_wire(head.code),
+        code: CloseCode::from_wire(header.code),
         text: utf8(Kind::Close, &payload.rest)?,
     })
 }
 
-fn credit(head: &Head, payload: &mut Payload) -> Result<Packet, PeerMisbehaved> {
+fn credit(header: &Header, payload: &mut PayloadReader) -> Result<Packet, PeerMisbehaved> {
     let bytes = payload.take_u32()?;
     if bytes == 0 {
-        return Err(PeerMisbehaved::Head {
+        return Err(PeerMisbehaved::Header {
             kind: Kind::Credit.name(),
             field: "bytes",
             value: 0,
         });
     }
-    let of = match head.call {
+    let of = match header.call {
         Some(call) => CreditOf::Call(call),
-        None if head.has(REPLIES) => CreditOf::Replies,
+        None if header.has(REPLIES) => CreditOf::Replies,
         None => CreditOf::Requests,
     };
     Ok(Packet::Credit { of, bytes })
 }
 
 /// The chunk that comes with a call or reply, if one does.
-fn first_chunk(head: &Head, payload: Payload) -> Result<Option<Chunk>, PeerMisbehaved> {
-    if head.has(NO_MESSAGE) {
+fn first_chunk(header: &Header, payload: PayloadReader) -> Result<Option<Chunk>, PeerMisbehaved> {
+    if header.has(NO_MESSAGE) {
         payload.finish()?;
         return Ok(None);
     }
-    starting_chunk(head, payload).map(Some)
+    starting_chunk(header, payload).map(Some)
 }
 
-fn starting_chunk(head: &Head, mut payload: Payload) -> Result<Chunk, PeerMisbehaved> {
-    let total = match head.has(MORE) {
+fn starting_chunk(header: &Header, mut payload: PayloadReader) -> Result<Chunk, PeerMisbehaved> {
+    let total = match header.has(MORE) {
         true => Some(payload.take_u32()?),
         false => None,
     };
-    rest_chunk(head, total, payload)
+    rest_chunk(header, total, payload)
 }
 
-fn rest_chunk(head: &Head, total: Option<u32>, payload: Payload) -> Result<Chunk, PeerMisbehaved> {
+fn rest_chunk(
+    header: &Header,
+    total: Option<u32>,
+    payload: PayloadReader,
+) -> Result<Chunk, PeerMisbehaved> {
     // A chunk with nothing in it would cost us work for nothing.
-    if payload.rest.is_empty() && (head.has(MORE) || head.has(CONTINUES)) {
+    if payload.rest.is_empty() && (header.has(MORE) || header.has(CONTINUES)) {
         return Err(payload.wrong_length());
     }
     Ok(Chunk {
         bytes: payload.rest,
         total,
-        more: head.has(MORE),
-        end: head.has(END),
+        more: header.has(MORE),
+        end: header.has(END),
     })
 }
 
 fn metadata(
-    head: &Head,
-    payload: &mut Payload,
+    header: &Header,
+    payload: &mut PayloadReader,
     limits: &Limits,
 ) -> Result<Metadata, PeerMisbehaved> {
     let mut metadata = Metadata::new();
-    if !head.has(METADATA) {
+    if !header.has(METADATA) {
         return Ok(metadata);
     }
     let too_large = |size, unit, max, setting| PeerMisbehaved::MetadataTooLarge {
@@ -353,7 +371,7 @@ fn metadata(
     }
     for _ in 0..entries {
         let [length] = payload.take_array()?;
-        let key = utf8(head.kind, &payload.take(length.into())?)?;
+        let key = utf8(header.kind, &payload.take(length.into())?)?;
         let length = payload.take_u16()?;
         let value = payload.take(length.into())?;
         let size = before - payload.rest.len();
@@ -373,9 +391,9 @@ fn utf8(kind: Kind, bytes: &[u8]) -> Result<String, PeerMisbehaved> {
         .map_err(|_| PeerMisbehaved::Text(kind.name()))
 }
 
-fn call_id(head: &Head) -> Result<CallId, PeerMisbehaved> {
-    head.call.ok_or_else(|| PeerMisbehaved::Head {
-        kind: head.kind.name(),
+fn call_id(header: &Header) -> Result<CallId, PeerMisbehaved> {
+    header.call.ok_or_else(|| PeerMisbehaved::Header {
+        kind: header.kind.name(),
         field: "call id",
         value: 0,
     })

@@ -5,16 +5,16 @@ use bytes::{BufMut, BytesMut};
 use crate::{
     hello,
     id::{CallId, MethodId, ServiceId},
+    message::MessageBytes,
     metadata::Metadata,
     output::Output,
     packet::{
         CreditOf, End, Packet,
         cut::{cut, marked},
-        head::{
+        header::{
             CONTINUES, END, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY, REFUSED, REPLIES, TIMEOUT,
         },
     },
-    payload::Payload,
 };
 
 /// The longest text of a close packet, with its mark: a reason in a few sentences.
@@ -50,7 +50,7 @@ impl BodyFlags {
 
 /// The fixed part of a call packet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CallHead {
+pub(crate) struct CallHeader {
     pub(crate) call: Option<CallId>,
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
@@ -61,17 +61,17 @@ pub(crate) struct CallHead {
 /// Writes a call with its first message, chunk, or nothing.
 pub(crate) fn put_call(
     out: &mut Output,
-    head: CallHead,
+    header: CallHeader,
     metadata: &Metadata,
-    message: Option<(Payload, BodyFlags)>,
+    message: Option<(MessageBytes, BodyFlags)>,
 ) {
     let mut flags = 0;
     let mut length = 8;
-    if head.timeout_ms.is_some() {
+    if header.timeout_ms.is_some() {
         flags |= TIMEOUT;
         length += 4;
     }
-    if head.one_way {
+    if header.one_way {
         flags |= ONE_WAY;
     }
     if !metadata.is_empty() {
@@ -81,10 +81,10 @@ pub(crate) fn put_call(
     let (bytes, body) = split(message, &mut flags);
     length += body.total_bytes() + bytes.len();
     let tail = out.tail();
-    put_head(tail, length, Kind::Call, flags, 0, head.call);
-    tail.put_u32(head.service.0);
-    tail.put_u32(head.method.0);
-    if let Some(timeout) = head.timeout_ms {
+    put_header(tail, length, Kind::Call, flags, 0, header.call);
+    tail.put_u32(header.service.0);
+    tail.put_u32(header.method.0);
+    if let Some(timeout) = header.timeout_ms {
         tail.put_u32(timeout);
     }
     put_metadata(tail, metadata);
@@ -96,7 +96,7 @@ pub(crate) fn put_reply(
     out: &mut Output,
     call: CallId,
     metadata: &Metadata,
-    message: Option<(Payload, BodyFlags)>,
+    message: Option<(MessageBytes, BodyFlags)>,
 ) {
     let mut flags = 0;
     let mut length = 0;
@@ -107,15 +107,15 @@ pub(crate) fn put_reply(
     let (bytes, body) = split(message, &mut flags);
     length += body.total_bytes() + bytes.len();
     let tail = out.tail();
-    put_head(tail, length, Kind::Reply, flags, 0, Some(call));
+    put_header(tail, length, Kind::Reply, flags, 0, Some(call));
     put_metadata(tail, metadata);
     put_body(out, bytes, body);
 }
 
 /// Writes a message or a chunk of one.
-pub(crate) fn put_chunk(out: &mut Output, call: CallId, bytes: Payload, body: BodyFlags) {
+pub(crate) fn put_chunk(out: &mut Output, call: CallId, bytes: MessageBytes, body: BodyFlags) {
     let length = body.total_bytes() + bytes.len();
-    put_head(
+    put_header(
         out.tail(),
         length,
         Kind::Message,
@@ -148,11 +148,11 @@ impl Packet {
             Self::Close { code, text } => {
                 let text = marked(text, MAX_CLOSE_TEXT_BYTES);
                 let tail = out.tail();
-                put_head(tail, text.len(), Kind::Close, 0, code.to_wire(), None);
+                put_header(tail, text.len(), Kind::Close, 0, code.to_wire(), None);
                 tail.put_slice(text.as_bytes());
             }
             Self::Call(call) => {
-                let head = CallHead {
+                let header = CallHeader {
                     call: call.call,
                     service: call.service,
                     method: call.method,
@@ -160,7 +160,7 @@ impl Packet {
                     one_way: call.one_way,
                 };
                 let chunk = call.chunk.as_ref().map(|chunk| body(chunk, false));
-                put_call(out, head, &call.metadata, chunk);
+                put_call(out, header, &call.metadata, chunk);
             }
             Self::Reply(reply) => {
                 let chunk = reply.chunk.as_ref().map(|chunk| body(chunk, false));
@@ -175,7 +175,7 @@ impl Packet {
                 put_chunk(out, *call, bytes, flags);
             }
             Self::End(end) => put_end(out.tail(), end),
-            Self::Cancel(call) => put_head(out.tail(), 0, Kind::Cancel, 0, 0, Some(*call)),
+            Self::Cancel(call) => put_header(out.tail(), 0, Kind::Cancel, 0, 0, Some(*call)),
             Self::Credit { of, bytes } => {
                 let (call, flags) = match *of {
                     CreditOf::Call(call) => (Some(call), 0),
@@ -183,14 +183,14 @@ impl Packet {
                     CreditOf::Replies => (None, REPLIES),
                 };
                 let tail = out.tail();
-                put_head(tail, 4, Kind::Credit, flags, 0, call);
+                put_header(tail, 4, Kind::Credit, flags, 0, call);
                 tail.put_u32(*bytes);
             }
         }
     }
 }
 
-pub(crate) fn put_head(
+pub(crate) fn put_header(
     out: &mut BytesMut,
     length: usize,
     kind: Kind,
@@ -210,12 +210,12 @@ pub(crate) fn put_head(
 fn put_hello(out: &mut BytesMut, hello: &hello::Hello) {
     let mut payload = BytesMut::new();
     hello.encode(&mut payload);
-    put_head(out, payload.len(), Kind::Hello, 0, 0, None);
+    put_header(out, payload.len(), Kind::Hello, 0, 0, None);
     out.put_slice(&payload);
 }
 
 fn put_number(out: &mut BytesMut, kind: Kind, number: u64) {
-    put_head(out, 8, kind, 0, 0, None);
+    put_header(out, 8, kind, 0, 0, None);
     out.put_u64(number);
 }
 
@@ -231,7 +231,7 @@ fn put_end(out: &mut BytesMut, end: &End) {
     if !silent {
         length += 2 + text.len() + end.details.len();
     }
-    put_head(
+    put_header(
         out,
         length,
         Kind::End,
@@ -261,14 +261,14 @@ fn put_metadata(out: &mut BytesMut, metadata: &Metadata) {
     }
 }
 
-fn put_body(out: &mut Output, bytes: Payload, body: BodyFlags) {
+fn put_body(out: &mut Output, bytes: MessageBytes, body: BodyFlags) {
     if let Some(total) = body.total {
         out.tail().put_u32(total);
     }
-    out.put_payload(bytes);
+    out.put_message(bytes);
 }
 
-fn split(message: Option<(Payload, BodyFlags)>, flags: &mut u8) -> (Payload, BodyFlags) {
+fn split(message: Option<(MessageBytes, BodyFlags)>, flags: &mut u8) -> (MessageBytes, BodyFlags) {
     match message {
         Some((bytes, body)) => {
             *flags |= body.wire();
@@ -276,12 +276,12 @@ fn split(message: Option<(Payload, BodyFlags)>, flags: &mut u8) -> (Payload, Bod
         }
         None => {
             *flags |= NO_MESSAGE;
-            (Payload::default(), BodyFlags::default())
+            (MessageBytes::default(), BodyFlags::default())
         }
     }
 }
 
-fn body(chunk: &super::Chunk, continues: bool) -> (Payload, BodyFlags) {
+fn body(chunk: &super::Chunk, continues: bool) -> (MessageBytes, BodyFlags) {
     let flags = BodyFlags {
         total: chunk.total,
         more: chunk.more,

@@ -48,7 +48,7 @@ fn a_chunk_is_read_to_where_its_message_stays() {
     raw.feed(&middle[..START]).unwrap();
     let room = raw.machine.landing(&mut raw.input).expect("a large chunk");
     let place = room.get_ref().as_ptr();
-    // The head of the next packet comes along, and nothing more.
+    // The header of the next packet comes along, and nothing more.
     assert_eq!(room.remaining_mut(), middle.len() - START + 12);
     let rest = [&middle[START..], &end[..]].concat();
     let events = raw.land(&rest).unwrap();

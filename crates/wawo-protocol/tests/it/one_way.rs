@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wawo_protocol::{
     Called, CloseCode, Config, Event, MESSAGE_COST_BYTES, MIN_CALLS, MIN_CREDIT_BYTES,
     MIN_MESSAGE_BYTES, NewCall, NotStarted, StartedCall,
-    packet::{CreditOf, Notes, Packet},
+    packet::{CreditOf, OneWayBatch, Packet},
 };
 
 use crate::{
@@ -63,14 +63,14 @@ fn a_note_arrives_and_leaves_nothing_behind() {
 /// Sends one-way calls at once; returns why some were refused.
 fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<NotStarted> {
     let one = note("");
-    let mut notes = Notes::default();
+    let mut batch = OneWayBatch::default();
     for message in messages {
-        notes.push(one.service, one.method, message);
+        batch.push(one.service, one.method, message);
     }
-    assert_eq!(notes.len(), messages.len());
+    assert_eq!(batch.len(), messages.len());
     let (mut refused, now) = (Vec::new(), pair.now);
     let connection = &mut pair.client.connection;
-    connection.send_notes(now, notes, |service, method, reason| {
+    connection.send_one_way_batch(now, batch, |service, method, reason| {
         assert_eq!((service, method), (one.service, one.method));
         refused.push(reason);
     });

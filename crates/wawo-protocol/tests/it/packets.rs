@@ -41,8 +41,8 @@ fn chunk() -> impl Strategy<Value = Chunk> {
 }
 
 fn call() -> impl Strategy<Value = Packet> {
-    let head = (id(), any::<u32>(), any::<u32>(), option::of(any::<u32>()));
-    (head, metadata(), option::of(chunk()), any::<bool>()).prop_map(
+    let header = (id(), any::<u32>(), any::<u32>(), option::of(any::<u32>()));
+    (header, metadata(), option::of(chunk()), any::<bool>()).prop_map(
         |((id, service, method, timeout_ms), metadata, chunk, one_way)| {
             let chunk_goes_on = chunk.as_ref().is_some_and(|chunk| chunk.more);
             let chunk_ends = chunk.as_ref().is_some_and(|chunk| chunk.end);

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    CallId, Called, Config, Connection, ConnectionError, DeadlineSource, Ended, Event, Metadata,
-    MethodId, NewCall, NotStarted, Payload, ServiceId, Side, StartedCall,
+    CallId, Called, Config, Connection, ConnectionError, DeadlineSource, Ended, Event,
+    MessageBytes, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side, StartedCall,
 };
 
 /// Both ends of a connection.
@@ -136,7 +136,7 @@ impl Node {
 }
 
 /// A message as it may be handed over, in one piece or in two.
-pub(crate) fn in_pieces(mut message: Bytes) -> Payload {
+pub(crate) fn in_pieces(mut message: Bytes) -> MessageBytes {
     match message.len() % 3 {
         0 => message.into(),
         _ => {

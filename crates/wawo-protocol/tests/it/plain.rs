@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
     Called, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES, NewCall,
-    packet::{HEAD_BYTES, Packet},
+    packet::{HEADER_BYTES, Packet},
 };
 
 use crate::{
@@ -63,7 +63,7 @@ fn compare(config: &Config, before: &[u8], bytes: &[u8]) -> usize {
 
 fn packet(kind: u8, flags: u8, code: u8, id: u8, payload: usize) -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, payload as u8, kind, flags, 0, code, 0, 0, 0, id];
-    assert_eq!(bytes.len(), HEAD_BYTES);
+    assert_eq!(bytes.len(), HEADER_BYTES);
     // Service 1, method 2, and then small numbers.
     bytes.extend(
         [0, 0, 0, 1, 0, 0, 0, 2]
@@ -222,7 +222,7 @@ fn a_plain_reply_gives_the_token_back_and_frees_its_slot() {
         &[reply(ours(3), last("so")), message(ours(5), whole(""))],
     );
     assert_eq!(answered, Some((3, Bytes::from("so"))));
-    assert_eq!(rest, HEAD_BYTES);
+    assert_eq!(rest, HEADER_BYTES);
     // The one that waited has its slot, and is heard of before anything else is read.
     assert_eq!(raw.machine.calls_waiting(), 0);
     assert_eq!(poll_reply(&mut raw, &[reply(ours(3), last("so"))]).0, None);

@@ -329,8 +329,8 @@ fn another_protocol_is_refused_at_its_first_byte_that_differs() {
 #[test]
 fn a_length_of_4_gib_is_refused_from_the_head_alone() {
     let mut raw = Raw::greeted();
-    let head = [0xff, 0xff, 0xff, 0xff, 6, 1, 0, 0, 0, 0, 0, 1];
-    let error = raw.feed(&head).unwrap_err();
+    let header = [0xff, 0xff, 0xff, 0xff, 6, 1, 0, 0, 0, 0, 0, 1];
+    let error = raw.feed(&header).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the peer broke the protocol: a packet with 4294967295 bytes of payload; \

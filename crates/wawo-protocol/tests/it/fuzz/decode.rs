@@ -11,7 +11,7 @@
 use bytes::BytesMut;
 use wawo_protocol::{
     Code, Limits, MIN_PACKET_BYTES, Metadata, PeerMisbehaved,
-    packet::{End, HEAD_BYTES, Packet, decode, decode_preface},
+    packet::{End, HEADER_BYTES, Packet, decode, decode_preface},
 };
 
 pub(crate) fn run(data: &[u8]) {
@@ -76,7 +76,7 @@ fn is_written_back(packet: &Packet, bytes: &[u8], limits: &Limits) {
     let fits = match packet {
         Packet::Close { text, .. } => text.len() <= 1024,
         // It is written with the entries that it may leave out.
-        Packet::Hello(_) => written.len() <= HEAD_BYTES + MIN_PACKET_BYTES as usize,
+        Packet::Hello(_) => written.len() <= HEADER_BYTES + MIN_PACKET_BYTES as usize,
         _ => true,
     };
     if fits {
@@ -112,6 +112,6 @@ fn says_end(end: &End, bytes: &[u8]) -> bool {
         false => end.metadata.encoded_len(),
     };
     let silent = end.text.is_empty() && end.details.is_empty();
-    let empty = bytes.len() == HEAD_BYTES + metadata;
+    let empty = bytes.len() == HEADER_BYTES + metadata;
     Code::from_wire(number).to_wire() == number && silent == empty
 }

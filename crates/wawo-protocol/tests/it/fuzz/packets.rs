@@ -14,7 +14,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::BytesMut;
 use wawo_protocol::{
     CloseCode, Config, Connection, ConnectionError, Event, Limits, Side,
-    packet::{HEAD_BYTES, PREFACE, Packet, decode, decode_preface},
+    packet::{HEADER_BYTES, PREFACE, Packet, decode, decode_preface},
 };
 
 use crate::{
@@ -186,7 +186,7 @@ impl World {
     fn send(&mut self, packet: &Packet) {
         let before = self.input.len();
         packet.encode(&mut self.input);
-        let length = self.input.len() - before - HEAD_BYTES;
+        let length = self.input.len() - before - HEADER_BYTES;
         let Some(rules) = self.rules.as_mut().filter(|_| !self.machine.is_closed()) else {
             return;
         };
@@ -265,7 +265,7 @@ impl World {
         let mut before = said.len();
         while let Some(packet) = decode(&mut said, &ANY).expect("a packet") {
             if let Some(rules) = &mut self.rules {
-                rules.says(&packet, before - said.len() - HEAD_BYTES);
+                rules.says(&packet, before - said.len() - HEADER_BYTES);
             }
             before = said.len();
         }

@@ -35,7 +35,7 @@ pub(crate) struct User {
     ours: BTreeMap<CallId, Ours>,
     theirs: BTreeMap<CallId, Theirs>,
     /// What one-way calls cost that are not served yet.
-    notes: Vec<u64>,
+    one_way_costs: Vec<u64>,
     /// The connection is over.
     over: bool,
 }
@@ -74,7 +74,7 @@ impl User {
             waiting: VecDeque::new(),
             ours: BTreeMap::new(),
             theirs: BTreeMap::new(),
-            notes: Vec::new(),
+            one_way_costs: Vec::new(),
             over: false,
         }
     }
@@ -149,7 +149,7 @@ impl User {
                 machine.consume(call, messages, bytes);
             }
             Act::Served => {
-                let cost = self.notes.drain(..).sum();
+                let cost = self.one_way_costs.drain(..).sum();
                 rules.into_iter().for_each(|rules| rules.serves(cost));
                 machine.one_way_served(cost);
             }
@@ -347,7 +347,7 @@ impl User {
     fn called(&mut self, called: &Called) {
         let Some(id) = called.call else {
             assert!(called.message.is_some(), "a one-way call has a message");
-            return self.notes.push(called.cost);
+            return self.one_way_costs.push(called.cost);
         };
         let theirs = Theirs {
             open: false,

@@ -1,8 +1,8 @@
-//! The head of a packet: 12 bytes, numbers in network byte order.
+//! The header of a packet: 12 bytes, numbers in network byte order.
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 0..4 | length | bytes of payload that follow the head |
+//! | 0..4 | length | bytes of payload that follow the header |
 //! | 4 | kind | |
 //! | 5 | flags | |
 //! | 6..8 | code | status of an end, reason of a close; else zero |
@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use crate::{error::PeerMisbehaved, id::CallId};
 
-/// The size of the head of every packet.
-pub const HEAD_BYTES: usize = 12;
+/// The size of the header of every packet.
+pub const HEADER_BYTES: usize = 12;
 
 /// The packet kinds of version 1, as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,30 +101,30 @@ impl Kind {
     }
 }
 
-/// A head that has passed every check that needs no payload.
+/// A header that has passed every check that needs no payload.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
+pub(crate) struct Header {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
     pub(crate) code: u16,
     pub(crate) call: Option<CallId>,
 }
 
-impl Head {
-    pub(crate) fn parse(bytes: &[u8; HEAD_BYTES]) -> Result<Self, PeerMisbehaved> {
+impl Header {
+    pub(crate) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, PeerMisbehaved> {
         let kind = Kind::from_wire(bytes[4])?;
         let flags = bytes[5];
         let code = u16::from_be_bytes([bytes[6], bytes[7]]);
         let call = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-        let head = Self {
+        let header = Self {
             kind,
             flags,
             code,
             call: CallId::from_wire(call),
         };
-        head.check_flags()?;
-        head.check_numbers()?;
-        Ok(head)
+        header.check_flags()?;
+        header.check_numbers()?;
+        Ok(header)
     }
 
     pub(crate) fn has(&self, flag: u8) -> bool {
@@ -152,7 +152,7 @@ impl Head {
     }
 
     fn check_numbers(&self) -> Result<(), PeerMisbehaved> {
-        let wrong = |field, value| PeerMisbehaved::Head {
+        let wrong = |field, value| PeerMisbehaved::Header {
             kind: self.kind.name(),
             field,
             value,
@@ -175,13 +175,13 @@ impl Head {
 
 /// The payload of a packet while it is read, with the kind for errors.
 #[derive(Debug)]
-pub(crate) struct Payload {
+pub(crate) struct PayloadReader {
     pub(crate) kind: Kind,
     length: usize,
     pub(crate) rest: Bytes,
 }
 
-impl Payload {
+impl PayloadReader {
     pub(crate) fn new(kind: Kind, bytes: Bytes) -> Self {
         Self {
             kind,

@@ -1,31 +1,31 @@
 //! Many messages of one stream, one after the other as the packets that carry them: what a busy
-//! stream is made of, sent and read in one piece.
+//! stream is made of, sent and read at once.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     call::{MESSAGE_COST_BYTES, cost},
     id::CallId,
-    packet::{HEAD_BYTES, encode::put_head, head::Kind},
+    packet::{HEADER_BYTES, encode::put_header, header::Kind},
 };
 
 /// What waits to be sent holds a buffer of at most so many times its length.
-const MAX_SPARE: usize = 2;
+const MAX_CAPACITY_RATIO: usize = 2;
 
 /// Puts messages of a stream into packets, each into one of its own.
 #[derive(Debug)]
-pub struct Run {
+pub struct BatchBuilder {
     call: CallId,
     packets: BytesMut,
     /// The length of those that are whole.
     whole: usize,
     messages: usize,
     largest: usize,
-    /// The length of the last run that was taken: the next is likely to be as long.
+    /// The length of the last batch that was taken: the next is likely to be as long.
     last: usize,
 }
 
-impl Run {
+impl BatchBuilder {
     /// No messages yet, for this call.
     pub fn new(call: CallId) -> Self {
         Self {
@@ -40,17 +40,17 @@ impl Run {
 
     /// Adds the message that `write` appends to the buffer.
     pub fn push(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        let head = self.whole;
+        let header = self.whole;
         // What is behind it was left by a `write` that panicked.
-        self.packets.truncate(head);
-        if head == 0 {
+        self.packets.truncate(header);
+        if header == 0 {
             self.packets.reserve(self.last);
         }
-        put_head(&mut self.packets, 0, Kind::Message, 0, 0, Some(self.call));
+        put_header(&mut self.packets, 0, Kind::Message, 0, 0, Some(self.call));
         write(&mut self.packets);
         // Longer ones do not fit into memory, and are refused by every peer.
-        let length = self.packets.len() - head - HEAD_BYTES;
-        self.packets[head..head + 4].copy_from_slice(&(length as u32).to_be_bytes());
+        let length = self.packets.len() - header - HEADER_BYTES;
+        self.packets[header..header + 4].copy_from_slice(&(length as u32).to_be_bytes());
         self.whole = self.packets.len();
         self.messages += 1;
         self.largest = self.largest.max(length);
@@ -67,13 +67,13 @@ impl Run {
     }
 
     /// Takes the messages out, to be sent.
-    pub fn take(&mut self) -> Messages {
-        // The next run makes a buffer of its own: a quiet stream must not hold that of its last.
+    pub fn take(&mut self) -> Batch {
+        // The next batch makes a buffer of its own: a quiet stream must not hold that of its last.
         let mut packets = std::mem::take(&mut self.packets);
         packets.truncate(self.whole);
         self.last = std::mem::take(&mut self.whole);
-        Messages {
-            packets: match packets.len() < packets.capacity() / MAX_SPARE {
+        Batch {
+            packets: match packets.len() < packets.capacity() / MAX_CAPACITY_RATIO {
                 true => Bytes::copy_from_slice(&packets),
                 false => packets.freeze(),
             },
@@ -85,7 +85,7 @@ impl Run {
 
 /// Messages of one stream, in order. Each shares the buffer of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Messages {
+pub struct Batch {
     /// Whole packets with nothing but a message each.
     packets: Bytes,
     messages: usize,
@@ -93,8 +93,8 @@ pub struct Messages {
     largest: usize,
 }
 
-impl Messages {
-    pub(crate) fn received(packets: Bytes, messages: usize, largest: usize) -> Self {
+impl Batch {
+    pub(crate) fn from_packets(packets: Bytes, messages: usize, largest: usize) -> Self {
         Self {
             packets,
             messages,
@@ -104,7 +104,7 @@ impl Messages {
 
     /// The length of all messages together.
     pub fn message_bytes(&self) -> usize {
-        self.packets.len() - self.messages * HEAD_BYTES
+        self.packets.len() - self.messages * HEADER_BYTES
     }
 
     /// The length of the longest, or of one that was taken off.
@@ -128,14 +128,14 @@ impl Messages {
             return std::mem::take(self);
         }
         let (mut end, mut messages) = (0, 0);
-        while let Some(head) = self.packets[end..].first_chunk::<4>() {
-            let length = u32::from_be_bytes(*head) as usize;
+        while let Some(header) = self.packets[end..].first_chunk::<4>() {
+            let length = u32::from_be_bytes(*header) as usize;
             if length > credit || budget <= 0 {
                 break;
             }
             credit -= length;
             budget -= cost(length) as i64;
-            end += HEAD_BYTES + length;
+            end += HEADER_BYTES + length;
             messages += 1;
         }
         self.messages -= messages;
@@ -148,17 +148,17 @@ impl Messages {
 
     /// The next message, which stays.
     pub fn peek(&self) -> Option<&[u8]> {
-        let head = self.packets.first_chunk::<4>()?;
-        let end = HEAD_BYTES + u32::from_be_bytes(*head) as usize;
-        self.packets.get(HEAD_BYTES..end)
+        let header = self.packets.first_chunk::<4>()?;
+        let end = HEADER_BYTES + u32::from_be_bytes(*header) as usize;
+        self.packets.get(HEADER_BYTES..end)
     }
 
     /// Takes off the next message, for `read` to read where it is: it gets the message, and the
     /// buffer that it is a part of. `None` if there is none.
     pub fn read_next<R>(&mut self, read: impl FnOnce(&[u8], &Bytes) -> R) -> Option<R> {
-        let head = self.packets.first_chunk::<4>()?;
-        let end = HEAD_BYTES + u32::from_be_bytes(*head) as usize;
-        let result = read(&self.packets[HEAD_BYTES..end], &self.packets);
+        let header = self.packets.first_chunk::<4>()?;
+        let end = HEADER_BYTES + u32::from_be_bytes(*header) as usize;
+        let result = read(&self.packets[HEADER_BYTES..end], &self.packets);
         self.packets.advance(end);
         self.messages -= 1;
         Some(result)
@@ -174,7 +174,7 @@ impl Messages {
     }
 }
 
-impl Iterator for Messages {
+impl Iterator for Batch {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
@@ -186,7 +186,7 @@ impl Iterator for Messages {
     }
 }
 
-impl ExactSizeIterator for Messages {}
+impl ExactSizeIterator for Batch {}
 
 #[cfg(test)]
 mod tests {
@@ -197,14 +197,17 @@ mod tests {
 
     #[test]
     fn messages_come_back_as_they_were_put_in() {
-        let mut run = Run::new(CallId::new(Side::Accepting, 3));
+        let mut builder = BatchBuilder::new(CallId::new(Side::Accepting, 3));
         for text in ["one", "", "three"] {
-            run.push(|buffer| buffer.put_slice(text.as_bytes()));
+            builder.push(|buffer| buffer.put_slice(text.as_bytes()));
         }
-        assert_eq!((run.messages(), run.packet_bytes()), (3, 3 * 12 + 8));
-        let messages = run.take();
+        assert_eq!(
+            (builder.messages(), builder.packet_bytes()),
+            (3, 3 * 12 + 8)
+        );
+        let messages = builder.take();
         assert_eq!((messages.message_bytes(), messages.largest()), (8, 5));
-        assert_eq!(run.messages(), 0);
+        assert_eq!(builder.messages(), 0);
         for length in [0, 1000] {
             let messages = messages.clone().unshared_below(length);
             assert_eq!(messages.len(), 3);
@@ -229,49 +232,49 @@ mod tests {
             (8, 199, 3),
             (8, 200, 3),
         ] {
-            let mut run = Run::new(CallId::new(Side::Accepting, 3));
+            let mut builder = BatchBuilder::new(CallId::new(Side::Accepting, 3));
             for text in ["one", "", "three"] {
-                run.push(|buffer| buffer.put_slice(text.as_bytes()));
+                builder.push(|buffer| buffer.put_slice(text.as_bytes()));
             }
-            let mut rest = run.take();
+            let mut rest = builder.take();
             let few = rest.take_within(credit, budget);
             assert_eq!((few.len(), rest.len()), (first, 3 - first));
             let all: Vec<_> = few.chain(rest).collect();
             assert_eq!(all, ["one", "", "three"]);
         }
-        assert_eq!(Messages::default().take_within(9, 9).len(), 0);
+        assert_eq!(Batch::default().take_within(9, 9).len(), 0);
     }
 
     #[test]
     fn a_message_whose_encoder_panics_leaves_nothing_behind() {
-        let mut run = Run::new(CallId::new(Side::Accepting, 0));
-        run.push(|buffer| buffer.put_slice(b"one"));
+        let mut builder = BatchBuilder::new(CallId::new(Side::Accepting, 0));
+        builder.push(|buffer| buffer.put_slice(b"one"));
         let torn = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            run.push(|buffer| {
+            builder.push(|buffer| {
                 buffer.put_slice(b"half");
                 panic!("as it should");
             });
         }));
         assert!(torn.is_err());
-        let all: Vec<_> = run.take().collect();
+        let all: Vec<_> = builder.take().collect();
         assert_eq!(all, ["one"]);
     }
 
     #[test]
-    fn a_short_run_after_a_long_one_holds_no_more_than_it_needs() {
-        let mut run = Run::new(CallId::new(Side::Accepting, 0));
-        run.push(|buffer| buffer.put_slice(&[7; 100_000]));
-        drop(run.take());
-        run.push(|buffer| buffer.put_slice(b"short"));
-        let short = run.take().into_packets();
+    fn a_short_batch_after_a_long_one_holds_no_more_than_it_needs() {
+        let mut builder = BatchBuilder::new(CallId::new(Side::Accepting, 0));
+        builder.push(|buffer| buffer.put_slice(&[7; 100_000]));
+        drop(builder.take());
+        builder.push(|buffer| buffer.put_slice(b"short"));
+        let short = builder.take().into_packets();
         assert!(short.try_into_mut().unwrap().capacity() < 100);
     }
 
     #[test]
-    fn a_run_that_was_taken_holds_no_buffer() {
-        let mut run = Run::new(CallId::new(Side::Accepting, 0));
-        run.push(|buffer| buffer.put_slice(&[7; 100_000]));
-        drop(run.take());
-        assert!(!run.packets.try_reclaim(100_000));
+    fn a_batch_that_was_taken_holds_no_buffer() {
+        let mut builder = BatchBuilder::new(CallId::new(Side::Accepting, 0));
+        builder.push(|buffer| buffer.put_slice(&[7; 100_000]));
+        drop(builder.take());
+        assert!(!builder.packets.try_reclaim(100_000));
     }
 }

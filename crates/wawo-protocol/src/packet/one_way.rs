@@ -7,18 +7,18 @@ use crate::{
     call::cost,
     id::{MethodId, ServiceId},
     packet::{
-        HEAD_BYTES,
-        encode::put_head,
-        head::{END, Kind, ONE_WAY, TIMEOUT},
+        HEADER_BYTES,
+        encode::put_header,
+        header::{END, Kind, ONE_WAY, TIMEOUT},
     },
 };
 
 /// One-way calls with nothing but a message, each in a packet of its own. They have the default
 /// timeout.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub struct OneWayBatch {
     packets: BytesMut,
-    notes: usize,
+    calls: usize,
     cost: u64,
     /// No message is longer.
     largest: usize,
@@ -32,12 +32,12 @@ const TIMEOUT_BYTES: usize = 4;
 /// Takes off the first packet: service and method, and the message.
 fn split_first<'a>(packets: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let length = u32::from_be_bytes(*packets.first_chunk()?) as usize;
-    let (packet, rest) = packets.split_at_checked(HEAD_BYTES + length)?;
+    let (packet, rest) = packets.split_at_checked(HEADER_BYTES + length)?;
     *packets = rest;
-    packet[HEAD_BYTES..].split_at_checked(TARGET_BYTES)
+    packet[HEADER_BYTES..].split_at_checked(TARGET_BYTES)
 }
 
-impl Notes {
+impl OneWayBatch {
     /// None yet, with room for so many bytes of packets.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
@@ -49,24 +49,24 @@ impl Notes {
     /// Adds a call.
     pub fn push(&mut self, service: ServiceId, method: MethodId, message: &[u8]) {
         let (length, flags) = (TARGET_BYTES + message.len(), END | ONE_WAY);
-        self.packets.reserve(HEAD_BYTES + length);
-        put_head(&mut self.packets, length, Kind::Call, flags, 0, None);
+        self.packets.reserve(HEADER_BYTES + length);
+        put_header(&mut self.packets, length, Kind::Call, flags, 0, None);
         self.packets.put_u32(service.0);
         self.packets.put_u32(method.0);
         self.packets.put_slice(message);
-        self.notes += 1;
+        self.calls += 1;
         self.cost += cost(message.len());
         self.largest = self.largest.max(message.len());
     }
 
     /// How many calls there are.
     pub fn len(&self) -> usize {
-        self.notes
+        self.calls
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.notes == 0
+        self.calls == 0
     }
 
     /// The length of all packets.
@@ -76,7 +76,7 @@ impl Notes {
 
     /// The length of all messages together.
     pub(crate) fn message_bytes(&self) -> usize {
-        self.packets.len() - self.notes * (HEAD_BYTES + TARGET_BYTES)
+        self.packets.len() - self.calls * (HEADER_BYTES + TARGET_BYTES)
     }
 
     /// What they cost of the credit of all calls.
@@ -94,11 +94,11 @@ impl Notes {
             return self.packets.freeze();
         };
         let flags = END | ONE_WAY | TIMEOUT;
-        let mut packets = BytesMut::with_capacity(self.packets.len() + self.notes * TIMEOUT_BYTES);
+        let mut packets = BytesMut::with_capacity(self.packets.len() + self.calls * TIMEOUT_BYTES);
         let mut rest = &self.packets[..];
         while let Some((target, message)) = split_first(&mut rest) {
             let length = TARGET_BYTES + TIMEOUT_BYTES + message.len();
-            put_head(&mut packets, length, Kind::Call, flags, 0, None);
+            put_header(&mut packets, length, Kind::Call, flags, 0, None);
             packets.put_slice(target);
             packets.put_u32(timeout);
             packets.put_slice(message);
@@ -111,21 +111,21 @@ impl Notes {
         if self.cost as i64 <= budget {
             return std::mem::take(self);
         }
-        let (mut rest, mut notes, mut spent) = (&self.packets[..], 0, 0);
+        let (mut rest, mut calls, mut spent) = (&self.packets[..], 0, 0);
         while budget > 0
             && let Some((_, message)) = split_first(&mut rest)
         {
             let cost = cost(message.len());
             budget -= cost as i64;
             spent += cost;
-            notes += 1;
+            calls += 1;
         }
         let taken = self.packets.len() - rest.len();
-        self.notes -= notes;
+        self.calls -= calls;
         self.cost -= spent;
         Self {
             packets: self.packets.split_to(taken),
-            notes,
+            calls,
             cost: spent,
             largest: self.largest,
         }
@@ -156,20 +156,20 @@ mod tests {
 
     const MESSAGES: [&str; 3] = ["one", "", "three"];
 
-    fn notes() -> Notes {
-        let mut notes = Notes::default();
+    fn batch() -> OneWayBatch {
+        let mut batch = OneWayBatch::default();
         for message in MESSAGES {
-            notes.push(ServiceId(1), MethodId(2), message.as_bytes());
+            batch.push(ServiceId(1), MethodId(2), message.as_bytes());
         }
-        notes
+        batch
     }
 
-    fn messages(notes: Notes) -> Vec<Bytes> {
-        notes.into_calls().map(|(_, _, message)| message).collect()
+    fn messages(batch: OneWayBatch) -> Vec<Bytes> {
+        batch.into_calls().map(|(_, _, message)| message).collect()
     }
 
     #[test]
-    fn the_first_notes_are_as_many_as_may_begin() {
+    fn the_first_calls_are_as_many_as_may_begin() {
         for (budget, first) in [
             (-1, 0),
             (0, 0),
@@ -180,7 +180,7 @@ mod tests {
             (132, 3),
             (200, 3),
         ] {
-            let mut rest = notes();
+            let mut rest = batch();
             let (cost, bytes) = (rest.cost(), rest.message_bytes());
             let few = rest.take_within(budget);
             assert_eq!((few.len(), rest.len()), (first, 3 - first));
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn each_packet_says_how_much_time_it_has() {
         for timeout in [None, Some(7)] {
-            let mut packets = BytesMut::from(&notes().into_packets(timeout)[..]);
+            let mut packets = BytesMut::from(&batch().into_packets(timeout)[..]);
             for message in MESSAGES {
                 let packet = decode(&mut packets, &Limits::default());
                 let Ok(Some(Packet::Call(call))) = packet else {
