@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use wawo_protocol::Spares;
+use wawo_protocol::BufferPool;
 
 use crate::clock;
 
@@ -12,26 +12,26 @@ use crate::clock;
 pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 
 /// Of the whole process: whoever encodes does not know yet which connection the message is for.
-static SPARES: Mutex<Spares> = Mutex::new(Spares::new());
+static POOL: Mutex<BufferPool> = Mutex::new(BufferPool::new());
 
 /// The `length` bytes that `write` appends.
 pub(crate) fn write(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
-    let reused = spares().at(clock::now()).reuse(length);
+    let reused = pool().at(clock::now()).reuse(length);
     let (mut buffer, size) = reused.unwrap_or_else(|| (BytesMut::with_capacity(length), length));
     write(&mut buffer);
     let message = buffer.split().freeze();
-    spares().keep(buffer, size);
+    pool().keep(buffer, size);
     message
 }
 
 /// Gives back what has not been used for a while.
 pub(crate) fn release() {
-    spares().release(clock::now());
+    pool().release(clock::now());
 }
 
-fn spares() -> MutexGuard<'static, Spares> {
+fn pool() -> MutexGuard<'static, BufferPool> {
     // They are whole at every moment.
-    SPARES.lock().unwrap_or_else(PoisonError::into_inner)
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

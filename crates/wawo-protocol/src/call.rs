@@ -1,16 +1,16 @@
 //! One call seen from one side: what is still to be sent, what has been received of it, and the
 //! table of all calls.
 
-mod budget;
-mod receiving;
-mod sending;
-mod spares;
+mod buffer_pool;
+mod credit;
+mod recv_half;
+mod send_half;
 mod table;
 
-pub use crate::call::{budget::MESSAGE_COST_BYTES, spares::Spares};
+pub use crate::call::{buffer_pool::BufferPool, credit::MESSAGE_COST_BYTES};
 pub(crate) use crate::call::{
-    budget::{Granted, Spending, cost},
-    receiving::{Joined, MessageLimits, Received, Receiving},
-    sending::{Next, Sending, add_credit},
+    credit::{RecvCredit, SendCredit, cost},
+    recv_half::{AssemblyBuffer, MessageLimits, RecvHalf, RecvOutcome},
+    send_half::{Next, SendHalf, add_credit},
     table::Table,
 };

@@ -11,7 +11,7 @@ mod overdue;
 mod plain;
 mod progress;
 mod replies;
-mod sending;
+mod send;
 mod starting;
 mod strikes;
 mod waiting;
@@ -24,11 +24,11 @@ use bytes::BytesMut;
 pub use crate::connection::{
     event::{Called, Ended, Event, NewCall, NotStarted},
     overdue::DeadlineSource,
-    sending::Left,
+    send::Left,
     starting::StartedCall,
 };
 use crate::{
-    call::{Granted, MESSAGE_COST_BYTES, Receiving, Spares, Spending, Table, cost},
+    call::{BufferPool, MESSAGE_COST_BYTES, RecvCredit, RecvHalf, SendCredit, Table, cost},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
@@ -92,19 +92,19 @@ pub struct Connection<T> {
     waiting_reply_bytes: u64,
     /// Calls with message bytes, or an end, that did not go out at once. A call stands in one of
     /// these three lines at most, once.
-    sending: VecDeque<CallId>,
+    send_queue: VecDeque<CallId>,
     /// Calls of ours whose next request waits for credit of all calls.
-    starved_requests: VecDeque<CallId>,
+    blocked_requests: VecDeque<CallId>,
     /// Calls of theirs whose next reply waits for credit of all calls.
-    starved_replies: VecDeque<CallId>,
+    blocked_replies: VecDeque<CallId>,
     /// For our requests.
-    request_spending: Spending,
+    request_send_credit: SendCredit,
     /// For our replies.
-    reply_spending: Spending,
+    reply_send_credit: SendCredit,
     /// For their requests.
-    request_granted: Granted,
+    request_recv_credit: RecvCredit,
     /// For their replies.
-    reply_granted: Granted,
+    reply_recv_credit: RecvCredit,
     /// How many calls we have sent, over the life of the connection.
     calls_sent: u64,
     /// How many calls of theirs we have accepted, over the life of the connection.
@@ -121,7 +121,7 @@ pub struct Connection<T> {
     unread: usize,
     /// The packet that is read past the input.
     landing: Option<Box<Landing>>,
-    spares: Spares,
+    buffer_pool: BufferPool,
     /// Since when a packet has been incomplete.
     partial_since: Option<Instant>,
     /// Since when the transport has taken too little, and how much it had taken then.
@@ -192,13 +192,13 @@ impl<T> Connection<T> {
             their_streams: 0,
             opening_bytes: 0,
             waiting_reply_bytes: 0,
-            sending: VecDeque::new(),
-            starved_requests: VecDeque::new(),
-            starved_replies: VecDeque::new(),
-            request_spending: Spending::new(Limits::MINIMUM.request_credit_bytes),
-            reply_spending: Spending::new(Limits::MINIMUM.reply_credit_bytes),
-            request_granted: Granted::new(config.limits.request_credit_bytes),
-            reply_granted: Granted::new(config.limits.reply_credit_bytes),
+            send_queue: VecDeque::new(),
+            blocked_requests: VecDeque::new(),
+            blocked_replies: VecDeque::new(),
+            request_send_credit: SendCredit::new(Limits::MINIMUM.request_credit_bytes),
+            reply_send_credit: SendCredit::new(Limits::MINIMUM.reply_credit_bytes),
+            request_recv_credit: RecvCredit::new(config.limits.request_credit_bytes),
+            reply_recv_credit: RecvCredit::new(config.limits.reply_credit_bytes),
             calls_sent: 0,
             calls_accepted: 0,
             draining_here: false,
@@ -209,7 +209,7 @@ impl<T> Connection<T> {
             next_deadline: None,
             unread: 0,
             landing: None,
-            spares: Spares::default(),
+            buffer_pool: BufferPool::default(),
             partial_since: None,
             blocked_since: None,
             flush_blocked: false,
@@ -267,25 +267,28 @@ impl<T> Connection<T> {
             return None;
         }
         let limits = &self.config.limits;
-        let (receiving, held, granted) = match call.side() == self.side {
+        let (recv_half, held, recv_credit) = match call.side() == self.side {
             true => {
-                let (receiving, held) = self.ours.get_mut(call.index())?.reading()?;
-                (receiving, held, &mut self.reply_granted)
+                let (recv_half, held) = self.ours.get_mut(call.index())?.recv_half_for_batch()?;
+                (recv_half, held, &mut self.reply_recv_credit)
             }
             false => {
-                let (receiving, held) = self.theirs.get_mut(call.index())?.reading()?;
-                (receiving, held, &mut self.request_granted)
+                let (recv_half, held) = self.theirs.get_mut(call.index())?.recv_half_for_batch()?;
+                (recv_half, held, &mut self.request_recv_credit)
             }
         };
         let (mut length, mut messages, mut largest) = (0, 0, 0);
-        let (mut credit, mut budget) = (receiving.credit(), granted.left());
+        let (mut credit, mut shared_credit) = (recv_half.credit(), recv_credit.available());
         // As one at a time: what breaks a rule is left for `poll_event` to find.
         while let Some(bytes) = packet::fast_message(&input[length..], call, limits) {
-            if bytes as u64 > credit || budget <= 0 || bytes > limits.max_message_bytes as usize {
+            if bytes as u64 > credit
+                || shared_credit <= 0
+                || bytes > limits.max_message_bytes as usize
+            {
                 break;
             }
             credit -= bytes as u64;
-            budget -= cost(bytes) as i64;
+            shared_credit -= cost(bytes) as i64;
             length += HEADER_BYTES + bytes;
             messages += 1;
             largest = largest.max(bytes);
@@ -295,9 +298,9 @@ impl<T> Connection<T> {
         }
         let batch = Batch::from_packets(input.split_to(length).freeze(), messages, largest);
         let paid = batch.message_bytes() as u64 + messages as u64 * MESSAGE_COST_BYTES;
-        granted.pay(paid);
+        recv_credit.pay(paid);
         *held += paid;
-        receiving.received(batch.message_bytes());
+        recv_half.received(batch.message_bytes());
         self.grant_call(call);
         self.strikes.useful();
         self.unread = input.len();
@@ -405,9 +408,9 @@ impl<T> Connection<T> {
         // No side may announce less than the minimum, which was there before.
         let (least, takes) = (Limits::MINIMUM, &hello.limits);
         let requests = takes.request_credit_bytes - least.request_credit_bytes;
-        self.request_spending.grant(requests)?;
+        self.request_send_credit.grant(requests)?;
         let replies = takes.reply_credit_bytes - least.reply_credit_bytes;
-        self.reply_spending.grant(replies)?;
+        self.reply_send_credit.grant(replies)?;
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
         let usual = earlier(hello.default_timeout, self.config.max_timeout);
@@ -439,14 +442,14 @@ impl<T> Connection<T> {
         match of {
             CreditOf::Call(call) => self.handle_call_credit(call, bytes),
             CreditOf::Requests => {
-                self.request_spending.grant(bytes)?;
-                self.sending.append(&mut self.starved_requests);
+                self.request_send_credit.grant(bytes)?;
+                self.send_queue.append(&mut self.blocked_requests);
                 self.admit_waiting(now);
                 Ok(())
             }
             CreditOf::Replies => {
-                self.reply_spending.grant(bytes)?;
-                self.sending.append(&mut self.starved_replies);
+                self.reply_send_credit.grant(bytes)?;
+                self.send_queue.append(&mut self.blocked_replies);
                 Ok(())
             }
         }
@@ -463,13 +466,13 @@ impl<T> Connection<T> {
             .map(|at| after(at, self.config.packet_timeout));
         let write = self.blocked_since;
         let write = write.map(|(at, _)| after(at, self.config.write_timeout));
-        let spares = self.spares.poll_timeout();
+        let buffer_pool = self.buffer_pool.poll_timeout();
         // Asked twice for each read. A min over an array of these costs three times as much.
         let earlier = |next: Instant, other: Option<Instant>| match other {
             Some(other) if other < next => other,
             _ => next,
         };
-        let others = [self.next_deadline, packet, write, spares];
+        let others = [self.next_deadline, packet, write, buffer_pool];
         Some(others.into_iter().fold(keep_alive, earlier))
     }
 
@@ -490,7 +493,7 @@ impl<T> Connection<T> {
         if self.phase == Phase::Closed {
             return Ok(());
         }
-        self.spares.release(now);
+        self.buffer_pool.release(now);
         if self.next_deadline.is_some_and(|deadline| deadline <= now) {
             self.expire_calls(now);
         }
@@ -546,14 +549,14 @@ impl<T> Connection<T> {
             self.blocked_since = None;
         }
         if !self.is_full() {
-            self.grant_budgets();
+            self.grant_shared_credit();
             self.grant_withheld();
         }
         // A pass may have little to say for each call, and a write costs the same for little.
         // One at least leaves, or what goes out past the line could hold it up for ever.
         let mut is_first = !self.is_full();
         while std::mem::take(&mut is_first) || self.output.len() < FILLED_BYTES {
-            let Some(call) = self.sending.pop_front() else {
+            let Some(call) = self.send_queue.pop_front() else {
                 break;
             };
             match call.side() == self.side {
@@ -568,12 +571,12 @@ impl<T> Connection<T> {
     }
 
     /// Grants again what was freed of the credit of all calls.
-    fn grant_budgets(&mut self) {
-        if let Some(bytes) = self.request_granted.grant() {
+    fn grant_shared_credit(&mut self) {
+        if let Some(bytes) = self.request_recv_credit.grant() {
             let of = CreditOf::Requests;
             Packet::Credit { of, bytes }.put(&mut self.output);
         }
-        if let Some(bytes) = self.reply_granted.grant() {
+        if let Some(bytes) = self.reply_recv_credit.grant() {
             let of = CreditOf::Replies;
             Packet::Credit { of, bytes }.put(&mut self.output);
         }
@@ -586,11 +589,11 @@ impl<T> Connection<T> {
             self.has_withheld = true;
             return;
         }
-        let receiving = match call.side() == self.side {
-            true => self.our_receiving(call),
-            false => self.their_receiving(call),
+        let recv_half = match call.side() == self.side {
+            true => self.our_recv_half(call),
+            false => self.their_recv_half(call),
         };
-        if let Some(bytes) = receiving.and_then(Receiving::grant) {
+        if let Some(bytes) = recv_half.and_then(RecvHalf::grant) {
             let of = CreditOf::Call(call);
             Packet::Credit { of, bytes }.put(&mut self.output);
         }
@@ -613,9 +616,9 @@ impl<T> Connection<T> {
     /// Takes a call that is over out of the line that it stands in.
     fn leave_line(&mut self, call: CallId) {
         let lines = [
-            &mut self.sending,
-            &mut self.starved_requests,
-            &mut self.starved_replies,
+            &mut self.send_queue,
+            &mut self.blocked_requests,
+            &mut self.blocked_replies,
         ];
         for line in lines {
             line.retain(|other| *other != call);
@@ -628,7 +631,7 @@ impl<T> Connection<T> {
 
     /// Whether [`fill_output`](Self::fill_output) would move something.
     pub fn wants_output(&self) -> bool {
-        !self.is_closed() && !self.sending.is_empty() && !self.is_full()
+        !self.is_closed() && !self.send_queue.is_empty() && !self.is_full()
     }
 
     /// Whether [`poll_event`](Self::poll_event) has something without any more input.
@@ -701,8 +704,8 @@ impl<T> Connection<T> {
     /// Message bytes of the other side that are held here: requests, and replies; with what each
     /// message costs that needs credit of all calls.
     pub fn held_bytes(&self) -> (u64, u64) {
-        let requests = self.opening_bytes + self.request_granted.held();
-        (requests, self.reply_granted.held())
+        let requests = self.opening_bytes + self.request_recv_credit.held();
+        (requests, self.reply_recv_credit.held())
     }
 
     /// Bytes of replies and statuses, streams aside, that wait for the other side to read them.

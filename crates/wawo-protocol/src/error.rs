@@ -252,7 +252,7 @@ pub enum PeerMisbehaved {
     },
     /// A message that began while no credit of all calls together was left.
     #[error("a message without credit for all calls together ({0})")]
-    OverBudget(&'static str),
+    OverSharedCredit(&'static str),
     /// Too many chunks that are hardly worth a packet.
     #[error("a message for call {call} with more than {max} chunks under 1 KiB (max_small_chunks)")]
     SmallChunks {
@@ -305,7 +305,7 @@ impl PeerMisbehaved {
             | Self::MetadataTooLarge { .. }
             | Self::TooManyCalls { .. }
             | Self::OverCredit { .. }
-            | Self::OverBudget(_)
+            | Self::OverSharedCredit(_)
             | Self::SmallChunks { .. }
             | Self::Cancels(_)
             | Self::EarlyPings(_)

@@ -75,7 +75,7 @@ pub mod packet;
 pub mod time;
 
 pub use crate::{
-    call::{MESSAGE_COST_BYTES, Spares},
+    call::{BufferPool, MESSAGE_COST_BYTES},
     code::{CloseCode, Code},
     config::{
         Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,

@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::{
-    call::{MESSAGE_COST_BYTES, MessageLimits, Received, Receiving, Sending, add_credit, cost},
+    call::{MESSAGE_COST_BYTES, MessageLimits, RecvHalf, RecvOutcome, SendHalf, add_credit, cost},
     code::Code,
     connection::{
         Called, Connection, Event,
@@ -56,9 +56,9 @@ pub(crate) struct TheirCall {
     /// Metadata of a reply that waits, whole, for its turn.
     pub(crate) unopened: Option<Box<Metadata>>,
     /// `None` if all came in one packet.
-    pub(crate) receiving: Option<Box<Receiving>>,
+    pub(crate) recv_half: Option<Box<RecvHalf>>,
     /// `None` until our reply begins, and if it was a single packet.
-    pub(crate) sending: Option<Box<Sending>>,
+    pub(crate) send_half: Option<Box<SendHalf>>,
 }
 
 impl<T> Connection<T> {
@@ -83,7 +83,7 @@ impl<T> Connection<T> {
         if self.draining_here {
             // Its sender counts calls, so it knows from our drain packet that this one is
             // refused. The slot counts as used.
-            self.request_granted.free(cost);
+            self.request_recv_credit.free(cost);
             if let Some(id) = call.call.filter(|id| id.index() == self.theirs.slots()) {
                 self.theirs
                     .insert_at(id.index(), TheirCall::new(deadline, false, true));
@@ -243,9 +243,9 @@ impl<T> Connection<T> {
     /// Takes the cost of a message that begins out of what was granted for requests.
     fn pay_request(&mut self, chunk: &Chunk, metadata: usize) -> Result<u64, PeerMisbehaved> {
         let cost = cost(chunk.message_len() + metadata);
-        match self.request_granted.pay(cost) {
+        match self.request_recv_credit.pay(cost) {
             true => Ok(cost),
-            false => Err(PeerMisbehaved::OverBudget("request_credit_bytes")),
+            false => Err(PeerMisbehaved::OverSharedCredit("request_credit_bytes")),
         }
     }
 
@@ -259,7 +259,7 @@ impl<T> Connection<T> {
 
     /// A one-way message was served: what it cost, [`Called::cost`], goes back in time.
     pub fn one_way_served(&mut self, cost: u64) {
-        self.request_granted.free(cost);
+        self.request_recv_credit.free(cost);
     }
 
     /// When a call of theirs ends that begins now, as long as nothing shows that it is a stream.
@@ -296,7 +296,7 @@ impl<T> Connection<T> {
             false => self.pay_request(&chunk, 0)?,
         };
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
-            self.request_granted.free(cost);
+            self.request_recv_credit.free(cost);
             self.strikes.idle(&self.config)?;
             return Ok(None);
         };
@@ -325,27 +325,27 @@ impl<T> Connection<T> {
             return Ok(None);
         };
         // A one-way message has paid for all of its chunks.
-        let window = match theirs.one_way {
+        let initial_credit = match theirs.one_way {
             true => limits.max_message_bytes,
             false => limits.initial_credit_bytes,
         };
-        let receiving = theirs
-            .receiving
-            .get_or_insert_with(|| Box::new(Receiving::new(window)));
-        let received = receiving.receive(
+        let recv_half = theirs
+            .recv_half
+            .get_or_insert_with(|| Box::new(RecvHalf::new(initial_credit)));
+        let received = recv_half.receive(
             id,
             chunk,
             continues,
             message_limits,
-            self.spares.at(self.now),
+            self.buffer_pool.at(self.now),
         )?;
         self.grant_call(id);
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return Ok(None);
         };
         match received {
-            Received::Partly => Ok(None),
-            Received::TooLarge { total } => {
+            RecvOutcome::Partly => Ok(None),
+            RecvOutcome::TooLarge { total } => {
                 let max = limits.max_message_bytes;
                 let text = format!(
                     "a message of {total} bytes; the callee takes at most {max} (max_message_bytes)"
@@ -354,7 +354,7 @@ impl<T> Connection<T> {
                 self.abort(Self::end_packet(id, Code::ResourceExhausted, text));
                 Ok(told.then_some(Event::Cancelled(id)))
             }
-            Received::Message { message, end } => {
+            RecvOutcome::Message { message, end } => {
                 if theirs.answered {
                     // The reply waits for its turn, and nobody reads on: a caller that says all
                     // that it has before it reads must come to its end.
@@ -474,8 +474,8 @@ impl<T> Connection<T> {
         let Some(theirs) = self.find_theirs(id, "credit")? else {
             return self.strikes.idle(&self.config);
         };
-        match &mut theirs.sending {
-            Some(sending) => sending.grant(bytes)?,
+        match &mut theirs.send_half {
+            Some(send_half) => send_half.grant(bytes)?,
             None => theirs.credit = add_credit(theirs.credit, bytes)?,
         }
         self.line_up(id);
@@ -512,13 +512,13 @@ impl<T> Connection<T> {
         if theirs.is_stream {
             self.their_streams -= 1;
         }
-        self.request_granted.free(theirs.held);
+        self.request_recv_credit.free(theirs.held);
         self.opening_bytes -= theirs.opening_bytes;
         self.waiting_reply_bytes -= theirs.waiting_reply_bytes;
         if theirs
-            .sending
+            .send_half
             .as_ref()
-            .is_some_and(|sending| sending.in_line)
+            .is_some_and(|send_half| send_half.in_line)
         {
             self.leave_line(id);
         }
@@ -529,12 +529,12 @@ impl<T> Connection<T> {
     pub fn consume(&mut self, call: CallId, messages: usize, bytes: usize) {
         let costs = (messages as u64).saturating_mul(MESSAGE_COST_BYTES);
         let cost = costs.saturating_add(bytes as u64);
-        let receiving = match call.side() == self.side {
+        let recv_half = match call.side() == self.side {
             true => self.free_ours(call, cost),
             false => self.free_theirs(call, cost),
         };
-        if let Some(receiving) = receiving {
-            receiving.consume(bytes);
+        if let Some(recv_half) = recv_half {
+            recv_half.consume(bytes);
         }
         if !self.is_closed() {
             self.grant_call(call);
@@ -542,13 +542,13 @@ impl<T> Connection<T> {
     }
 
     /// What comes of a call of theirs that needs credit of its own.
-    pub(crate) fn their_receiving(&mut self, id: CallId) -> Option<&mut Receiving> {
+    pub(crate) fn their_recv_half(&mut self, id: CallId) -> Option<&mut RecvHalf> {
         let theirs = self.theirs.get_mut(id.index());
         let theirs = theirs.filter(|theirs| !theirs.one_way)?;
-        theirs.receiving.as_deref_mut()
+        theirs.recv_half.as_deref_mut()
     }
 
-    fn free_theirs(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {
+    fn free_theirs(&mut self, id: CallId, cost: u64) -> Option<&mut RecvHalf> {
         let theirs = self.theirs.get_mut(id.index());
         // The id of a one-way call is known to nobody: it is meant for a call before it.
         let theirs = theirs.filter(|theirs| !theirs.one_way)?;
@@ -556,8 +556,8 @@ impl<T> Connection<T> {
         theirs.first_unread -= first;
         let cost = (cost - first).min(theirs.held);
         theirs.held -= cost;
-        self.request_granted.free(cost);
-        theirs.receiving.as_deref_mut()
+        self.request_recv_credit.free(cost);
+        theirs.recv_half.as_deref_mut()
     }
 
     /// Ends what is due; returns the earliest deadline that is left.
@@ -566,7 +566,11 @@ impl<T> Connection<T> {
         let mut due = Vec::new();
         let (other, stall_timeout) = (self.side.other(), self.config.stall_timeout);
         for (index, theirs) in self.theirs.iter_mut().filter(|(_, call)| !call.one_way) {
-            match Overdue::when(theirs.deadline.at, theirs.sending.as_deref(), stall_timeout) {
+            match Overdue::when(
+                theirs.deadline.at,
+                theirs.send_half.as_deref(),
+                stall_timeout,
+            ) {
                 Some((at, why)) if at <= now => {
                     let (deadline, is_stream) = (theirs.deadline, theirs.is_stream);
                     let text = why.text(|| deadline.text(is_stream, &self.config));
@@ -601,8 +605,8 @@ impl TheirCall {
             waiting_reply_bytes: 0,
             credit: 0,
             unopened: None,
-            receiving: None,
-            sending: None,
+            recv_half: None,
+            send_half: None,
         }
     }
 
@@ -617,11 +621,11 @@ impl TheirCall {
     }
 
     /// What takes in further messages, if the driver hears of them; with what they cost so far.
-    pub(crate) fn reading(&mut self) -> Option<(&mut Receiving, &mut u64)> {
+    pub(crate) fn recv_half_for_batch(&mut self) -> Option<(&mut RecvHalf, &mut u64)> {
         if !self.concerns_driver() || self.finished || self.one_way || self.is_partly_received() {
             return None;
         }
-        Some((self.receiving.as_deref_mut()?, &mut self.held))
+        Some((self.recv_half.as_deref_mut()?, &mut self.held))
     }
 
     /// Whether the driver has heard of the call and not ended it.
@@ -630,7 +634,7 @@ impl TheirCall {
     }
 
     fn is_partly_received(&self) -> bool {
-        let receiving = self.receiving.as_ref();
-        receiving.is_some_and(|receiving| receiving.is_partly_received())
+        let recv_half = self.recv_half.as_ref();
+        recv_half.is_some_and(|recv_half| recv_half.is_partly_received())
     }
 }

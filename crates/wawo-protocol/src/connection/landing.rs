@@ -11,7 +11,7 @@
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
 
 use crate::{
-    call::{Joined, Receiving, Spares},
+    call::{AssemblyBuffer, BufferPool, RecvHalf},
     connection::{Connection, Phase},
     id::CallId,
     packet::{self, Chunk, ChunkHeader, HEADER_BYTES, Packet},
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Landing {
     header: ChunkHeader,
-    joined: Joined,
+    joined: AssemblyBuffer,
     /// The length of `joined` with all of the chunk.
     until: usize,
     /// The length of `joined` when it was last looked at.
@@ -39,21 +39,23 @@ impl<T> Connection<T> {
         if self.landing.is_none() && self.phase == Phase::Open {
             self.landing = self.land(input).map(Box::new);
         }
-        let spares = self.spares.at(self.now);
-        self.landing.as_mut().map(|landing| landing.room(spares))
+        let buffer_pool = self.buffer_pool.at(self.now);
+        self.landing
+            .as_mut()
+            .map(|landing| landing.room(buffer_pool))
     }
 
     /// An empty buffer with room for `room` bytes, and its size: one that a message came in which
     /// nobody has any more. `None` if there is none.
     pub fn reuse_buffer(&mut self, room: usize) -> Option<(BytesMut, usize)> {
-        self.spares.at(self.now).reuse(room)
+        self.buffer_pool.at(self.now).reuse(room)
     }
 
     /// Keeps a buffer of `size` bytes, of which others may have parts, to be
     /// [used again](Self::reuse_buffer) when they do not any more. What is not used for a second
     /// is given back.
     pub fn keep_buffer(&mut self, buffer: BytesMut, size: usize) {
-        self.spares.at(self.now).keep(buffer, size);
+        self.buffer_pool.at(self.now).keep(buffer, size);
     }
 
     fn land(&mut self, input: &mut BytesMut) -> Option<Landing> {
@@ -63,7 +65,7 @@ impl<T> Connection<T> {
         }
         let mut joined = self.landing_for(header.call)?.lend(header.length)?;
         let until = joined.bytes.len() + header.length;
-        joined.append(&input[HEADER_BYTES..], self.spares.at(self.now));
+        joined.append(&input[HEADER_BYTES..], self.buffer_pool.at(self.now));
         input.clear();
         self.unread = 0;
         let heard = joined.bytes.len();
@@ -84,8 +86,8 @@ impl<T> Connection<T> {
         input.extend_from_slice(&joined.bytes[landing.until..]);
         joined.bytes.truncate(landing.until);
         // If the call is over, nobody wants it.
-        if let Some(receiving) = self.landing_for(header.call) {
-            receiving.land(joined, header.length);
+        if let Some(recv_half) = self.landing_for(header.call) {
+            recv_half.land(joined, header.length);
         }
         Some(Packet::Message {
             call: header.call,
@@ -99,23 +101,23 @@ impl<T> Connection<T> {
         })
     }
 
-    fn landing_for(&mut self, call: CallId) -> Option<&mut Receiving> {
+    fn landing_for(&mut self, call: CallId) -> Option<&mut RecvHalf> {
         let index = call.index();
         match call.side() == self.side {
-            true => self.ours.get_mut(index)?.receiving.as_deref_mut(),
-            false => self.theirs.get_mut(index)?.receiving.as_deref_mut(),
+            true => self.ours.get_mut(index)?.recv_half.as_deref_mut(),
+            false => self.theirs.get_mut(index)?.recv_half.as_deref_mut(),
         }
     }
 }
 
 impl Landing {
     /// For the rest of the chunk, and the header behind it.
-    fn room(&mut self, spares: &mut Spares) -> Limit<&mut BytesMut> {
+    fn room(&mut self, buffer_pool: &mut BufferPool) -> Limit<&mut BytesMut> {
         let bytes = &self.joined.bytes;
         let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
         let wanted = self.until + HEADER_BYTES - here;
         if spare < wanted && (spare == 0 || self.joined.is_worth_growing(here)) {
-            self.joined.grow(here, spares);
+            self.joined.grow(here, buffer_pool);
         }
         let bytes = &mut self.joined.bytes;
         let spare = bytes.capacity() - bytes.len();

@@ -18,7 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::{
-    call::{MessageLimits, Next, Received, Receiving, Sending, cost},
+    call::{MessageLimits, Next, RecvHalf, RecvOutcome, SendHalf, cost},
     code::Code,
     config::Config,
     connection::{
@@ -53,9 +53,9 @@ pub(crate) struct OurCall<T> {
     /// What its further replies cost of the credit of all replies and is not freed yet.
     held: u64,
     /// `None` when our direction has ended.
-    pub(crate) sending: Option<Box<Sending>>,
+    pub(crate) send_half: Option<Box<SendHalf>>,
     /// `None` until more than a single packet comes.
-    pub(crate) receiving: Option<Box<Receiving>>,
+    pub(crate) recv_half: Option<Box<RecvHalf>>,
 }
 
 /// The facts of a call of ours that hold from its start to its end.
@@ -75,7 +75,7 @@ impl<T> Connection<T> {
         &mut self,
         token: Option<T>,
         terms: CallTerms,
-        sending: Option<Box<Sending>>,
+        send_half: Option<Box<SendHalf>>,
     ) -> CallId {
         let one_way = token.is_none();
         self.outer_calls += usize::from(terms.is_outer);
@@ -90,8 +90,8 @@ impl<T> Connection<T> {
             opening: None,
             first_unread: 0,
             held: 0,
-            sending,
-            receiving: None,
+            send_half,
+            recv_half: None,
         });
         CallId::new(self.side, index)
     }
@@ -102,11 +102,11 @@ impl<T> Connection<T> {
         let closed = self.is_closed();
         let ours = self.ours.get_mut(call.index())?;
         let token = ours.token.take()?;
-        self.reply_granted.free(std::mem::take(&mut ours.held));
+        self.reply_recv_credit.free(std::mem::take(&mut ours.held));
         // Nothing follows the cancel, not even credit.
-        ours.receiving = None;
-        let sending = ours.sending.take();
-        if sending.is_some_and(|sending| sending.in_line) {
+        ours.recv_half = None;
+        let send_half = ours.send_half.take();
+        if send_half.is_some_and(|send_half| send_half.in_line) {
             self.leave_line(call);
         }
         if !closed {
@@ -177,13 +177,13 @@ impl<T> Connection<T> {
     /// Takes the cost of a reply that begins out of what was granted.
     fn pay_reply(&mut self, id: CallId, chunk: &Chunk) -> Result<(), PeerMisbehaved> {
         let cost = cost(chunk.message_len());
-        if !self.reply_granted.pay(cost) {
-            return Err(PeerMisbehaved::OverBudget("reply_credit_bytes"));
+        if !self.reply_recv_credit.pay(cost) {
+            return Err(PeerMisbehaved::OverSharedCredit("reply_credit_bytes"));
         }
         match self.ours.get_mut(id.index()) {
             Some(ours) if ours.token.is_some() => ours.held += cost,
             // Nobody will read it.
-            _ => self.reply_granted.free(cost),
+            _ => self.reply_recv_credit.free(cost),
         }
         Ok(())
     }
@@ -218,7 +218,7 @@ impl<T> Connection<T> {
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         self.strikes.useful();
         let limits = MessageLimits::from(&*self.config);
-        let window = self.config.limits.initial_credit_bytes;
+        let initial_credit = self.config.limits.initial_credit_bytes;
         let ours = find(&mut self.ours, id, "message")?;
         if ours.token.is_none() {
             // Nobody wants it: only its end matters.
@@ -227,17 +227,17 @@ impl<T> Connection<T> {
             }
             return Ok(None);
         }
-        let receiving = ours
-            .receiving
-            .get_or_insert_with(|| Box::new(Receiving::new(window)));
+        let recv_half = ours
+            .recv_half
+            .get_or_insert_with(|| Box::new(RecvHalf::new(initial_credit)));
         let last = chunk.end;
-        let received = receiving.receive(id, chunk, continues, limits, self.spares.at(now))?;
+        let received = recv_half.receive(id, chunk, continues, limits, self.buffer_pool.at(now))?;
         self.grant_call(id);
         let ours = find(&mut self.ours, id, "message")?;
         match received {
-            Received::Partly => Ok(None),
-            Received::TooLarge { total } => Ok(self.refuse_reply(now, id, total, last)),
-            Received::Message { message, end } => {
+            RecvOutcome::Partly => Ok(None),
+            RecvOutcome::TooLarge { total } => Ok(self.refuse_reply(now, id, total, last)),
+            RecvOutcome::Message { message, end } => {
                 let metadata = ours.opening.take();
                 if end {
                     let metadata = metadata.unwrap_or_default();
@@ -283,8 +283,8 @@ impl<T> Connection<T> {
         end: End,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let ours = find(&mut self.ours, end.call, "end")?;
-        let receiving = ours.receiving.as_ref().filter(|_| ours.token.is_some());
-        let cut_off = receiving.is_some_and(|receiving| receiving.is_partly_received());
+        let recv_half = ours.recv_half.as_ref().filter(|_| ours.token.is_some());
+        let cut_off = recv_half.is_some_and(|recv_half| recv_half.is_partly_received());
         let state = if ours.replied && end.refused {
             "which cannot be refused after its reply has begun"
         } else if cut_off && end.code == Code::Ok {
@@ -331,8 +331,12 @@ impl<T> Connection<T> {
     fn take_ours(&mut self, id: CallId) -> Option<OurCall<T>> {
         let ours = self.ours.remove(id.index())?;
         self.outer_calls -= usize::from(ours.terms.is_outer);
-        self.reply_granted.free(ours.held);
-        if ours.sending.as_ref().is_some_and(|sending| sending.in_line) {
+        self.reply_recv_credit.free(ours.held);
+        if ours
+            .send_half
+            .as_ref()
+            .is_some_and(|send_half| send_half.in_line)
+        {
             self.leave_line(id);
         }
         Some(ours)
@@ -364,7 +368,11 @@ impl<T> Connection<T> {
             .iter_mut()
             .filter(|(_, call)| call.token.is_some())
         {
-            match Overdue::when(ours.terms.deadline, ours.sending.as_deref(), stall_timeout) {
+            match Overdue::when(
+                ours.terms.deadline,
+                ours.send_half.as_deref(),
+                stall_timeout,
+            ) {
                 Some((at, why)) if at <= now => {
                     let text = why.text(|| ours.deadline_text(&self.config));
                     due.push((CallId::new(self.side, index), why.code(), text));
@@ -384,39 +392,39 @@ impl<T> Connection<T> {
 
     pub(crate) fn grant_ours(&mut self, id: CallId, bytes: u32) -> Result<(), PeerMisbehaved> {
         let ours = find(&mut self.ours, id, "credit")?;
-        if let Some(sending) = &mut ours.sending {
-            sending.grant(bytes)?;
+        if let Some(send_half) = &mut ours.send_half {
+            send_half.grant(bytes)?;
             self.line_up(id);
         }
         Ok(())
     }
 
-    /// The sending half of a call of ours, while it lasts.
-    pub(crate) fn our_sending(&mut self, id: CallId) -> Option<&mut Sending> {
-        self.ours.get_mut(id.index())?.sending.as_deref_mut()
+    /// The send half of a call of ours, while it lasts.
+    pub(crate) fn our_send_half(&mut self, id: CallId) -> Option<&mut SendHalf> {
+        self.ours.get_mut(id.index())?.send_half.as_deref_mut()
     }
 
     /// What comes of a call of ours.
-    pub(crate) fn our_receiving(&mut self, id: CallId) -> Option<&mut Receiving> {
-        self.ours.get_mut(id.index())?.receiving.as_deref_mut()
+    pub(crate) fn our_recv_half(&mut self, id: CallId) -> Option<&mut RecvHalf> {
+        self.ours.get_mut(id.index())?.recv_half.as_deref_mut()
     }
 
     /// A part of what the replies of a call cost is no longer held.
-    pub(crate) fn free_ours(&mut self, id: CallId, cost: u64) -> Option<&mut Receiving> {
+    pub(crate) fn free_ours(&mut self, id: CallId, cost: u64) -> Option<&mut RecvHalf> {
         let ours = self.ours.get_mut(id.index())?;
         let first = cost.min(ours.first_unread);
         ours.first_unread -= first;
         let cost = (cost - first).min(ours.held);
         ours.held -= cost;
-        self.reply_granted.free(cost);
-        ours.receiving.as_deref_mut()
+        self.reply_recv_credit.free(cost);
+        ours.recv_half.as_deref_mut()
     }
 
     pub(crate) fn our_direction_ended(&mut self, id: CallId) {
         let Some(ours) = self.ours.get_mut(id.index()) else {
             return;
         };
-        ours.sending = None;
+        ours.send_half = None;
         if ours.one_way {
             self.ours.remove(id.index());
         }
@@ -426,33 +434,33 @@ impl<T> Connection<T> {
     pub(crate) fn send_ours(&mut self, id: CallId) {
         let room = self.chunk_room(0);
         let ours = self.ours.get_mut(id.index());
-        let Some(sending) = ours.and_then(|ours| ours.sending.as_deref_mut()) else {
+        let Some(send_half) = ours.and_then(|ours| ours.send_half.as_deref_mut()) else {
             return;
         };
-        sending.in_line = false;
-        match sending.next(room, &mut self.request_spending) {
+        send_half.in_line = false;
+        match send_half.next(room, &mut self.request_send_credit) {
             Next::Chunk(bytes, flags) => {
-                sending.in_line = !flags.end;
+                send_half.in_line = !flags.end;
                 put_chunk(&mut self.output, id, bytes, flags);
                 match flags.end {
                     true => self.our_direction_ended(id),
-                    false => self.sending.push_back(id),
+                    false => self.send_queue.push_back(id),
                 }
             }
             Next::Batch(messages) => {
-                sending.in_line = true;
+                send_half.in_line = true;
                 self.output.link_or_copy(messages.into_packets());
-                self.sending.push_back(id);
+                self.send_queue.push_back(id);
             }
             Next::End(end) => {
                 Packet::End(end).put(&mut self.output);
                 self.our_direction_ended(id);
             }
-            next @ (Next::Blocked | Next::Starved) => {
-                let until = after(sending.stall(self.now), self.config.stall_timeout);
-                if matches!(next, Next::Starved) {
-                    sending.in_line = true;
-                    self.starved_requests.push_back(id);
+            next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
+                let until = after(send_half.stall(self.now), self.config.stall_timeout);
+                if matches!(next, Next::NeedsSharedCredit) {
+                    send_half.in_line = true;
+                    self.blocked_requests.push_back(id);
                 }
                 self.watch_deadline(Some(until));
             }
@@ -481,7 +489,7 @@ impl<T> OurCall<T> {
 
     /// How it has passed its deadline, in words.
     fn deadline_text(&self, config: &Config) -> String {
-        let is_sending = self.terms.streams_requests && self.sending.is_some();
+        let is_sending = self.terms.streams_requests && self.send_half.is_some();
         let is_under_way = self.replied || is_sending;
         let deadline = self.terms.deadline.filter(|_| is_under_way);
         let under_way = deadline.map(|at| at.saturating_duration_since(self.began));
@@ -490,15 +498,18 @@ impl<T> OurCall<T> {
 
     /// Whether somebody waits for its reply, nothing of which has come, and all is sent.
     pub(crate) fn expects_plain(&self) -> bool {
-        self.token.is_some() && !self.replied && self.receiving.is_none() && self.sending.is_none()
+        self.token.is_some()
+            && !self.replied
+            && self.recv_half.is_none()
+            && self.send_half.is_none()
     }
 
     /// What takes in further replies, if the driver hears of them; with what they cost so far.
-    pub(crate) fn reading(&mut self) -> Option<(&mut Receiving, &mut u64)> {
-        let receiving = self.receiving.as_deref_mut()?;
+    pub(crate) fn recv_half_for_batch(&mut self) -> Option<(&mut RecvHalf, &mut u64)> {
+        let recv_half = self.recv_half.as_deref_mut()?;
         let is_read = self.token.is_some() && self.opening.is_none();
-        let is_whole = !receiving.is_partly_received();
-        (is_read && is_whole && self.replied).then_some((receiving, &mut self.held))
+        let is_whole = !recv_half.is_partly_received();
+        (is_read && is_whole && self.replied).then_some((recv_half, &mut self.held))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{call::Sending, code::Code, config::Config, hello::timeout_from_wire, time::after};
+use crate::{call::SendHalf, code::Code, config::Config, hello::timeout_from_wire, time::after};
 
 /// The setting that gave a call of ours its deadline: the status of a call that has passed it names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,11 +141,11 @@ impl Overdue {
     /// When a call will be overdue, and why.
     pub(crate) fn when(
         deadline: Option<Instant>,
-        sending: Option<&Sending>,
+        send_half: Option<&SendHalf>,
         stall_timeout: Duration,
     ) -> Option<(Instant, Self)> {
         let deadline = deadline.map(|at| (at, Self::Deadline));
-        let stalled = sending.and_then(|sending| sending.stalled);
+        let stalled = send_half.and_then(|send_half| send_half.stalled);
         let stalled =
             stalled.map(|since| (after(since, stall_timeout), Self::Stalled(stall_timeout)));
         let both = [deadline, stalled].into_iter().flatten();

@@ -100,11 +100,11 @@ impl<T> Connection<T> {
     /// What it cost; `None` if it may not come.
     fn open_plain_one_way(&mut self, plain: &FastCall) -> Option<u64> {
         let max = self.config.limits.max_message_bytes as usize;
-        if plain.message_len() > max || self.request_granted.left() <= 0 {
+        if plain.message_len() > max || self.request_recv_credit.available() <= 0 {
             return None;
         }
         let cost = cost(plain.message_len());
-        self.request_granted.pay(cost);
+        self.request_recv_credit.pay(cost);
         Some(cost)
     }
 

@@ -1,7 +1,7 @@
 //! What this side answers to the calls of the other side.
 
 use crate::{
-    call::{Next, Sending},
+    call::{Next, SendHalf},
     code::Code,
     connection::{
         Connection, Event, fit::fit, starting::metadata_bytes, waiting_replies::end_bytes,
@@ -56,11 +56,11 @@ impl<T> Connection<T> {
             message => message,
         };
         let room = self.chunk_room(metadata.encoded_len());
-        let (first, sending) = Sending::open(message, end, credit, room);
+        let (first, send_half) = SendHalf::open(message, end, credit, room);
         put_reply(&mut self.output, id, &metadata, first);
-        match (self.theirs.get_mut(id.index()), sending) {
-            (Some(theirs), Some(sending)) => {
-                theirs.sending = Some(sending);
+        match (self.theirs.get_mut(id.index()), send_half) {
+            (Some(theirs), Some(send_half)) => {
+                theirs.send_half = Some(send_half);
                 theirs.answered = end;
                 self.set_waiting_reply(id, length);
                 self.line_up(id);
@@ -74,10 +74,10 @@ impl<T> Connection<T> {
     fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: MessageBytes, end: bool) {
         self.set_waiting_reply(id, message.len() + metadata_bytes(&metadata));
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let mut sending = Box::new(Sending::new(theirs.credit));
-            sending.push_first(message, end);
+            let mut send_half = Box::new(SendHalf::new(theirs.credit));
+            send_half.push_first(message, end);
             theirs.unopened = Some(Box::new(metadata));
-            theirs.sending = Some(sending);
+            theirs.send_half = Some(send_half);
         }
         self.queued_theirs(id, end);
     }
@@ -87,10 +87,13 @@ impl<T> Connection<T> {
     pub fn end(&mut self, mut end: End) {
         let id = end.call;
         fit(&mut end, &self.peer, |metadata| self.chunk_room(metadata));
-        match self.their_sending(id).filter(|sending| !sending.is_idle()) {
-            Some(sending) => {
+        match self
+            .their_send_half(id)
+            .filter(|send_half| !send_half.is_idle())
+        {
+            Some(send_half) => {
                 let bytes = end_bytes(&end);
-                sending.finish(end);
+                send_half.finish(end);
                 self.add_waiting_reply(id, bytes);
                 self.queued_theirs(id, true);
             }
@@ -111,15 +114,15 @@ impl<T> Connection<T> {
         }
         self.set_waiting_reply(id, end_bytes(&end));
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let sending = &mut theirs.sending;
-            let sending = sending.get_or_insert_with(|| Box::new(Sending::new(0)));
-            sending.fail(end);
+            let send_half = &mut theirs.send_half;
+            let send_half = send_half.get_or_insert_with(|| Box::new(SendHalf::new(0)));
+            send_half.fail(end);
         }
         self.queued_theirs(id, true);
     }
 
-    pub(crate) fn their_sending(&mut self, id: CallId) -> Option<&mut Sending> {
-        self.theirs.get_mut(id.index())?.sending.as_deref_mut()
+    pub(crate) fn their_send_half(&mut self, id: CallId) -> Option<&mut SendHalf> {
+        self.theirs.get_mut(id.index())?.send_half.as_deref_mut()
     }
 
     /// Something of the driver's waits to be sent in a call of theirs.
@@ -141,13 +144,13 @@ impl<T> Connection<T> {
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return;
         };
-        let Some(sending) = &mut theirs.sending else {
+        let Some(send_half) = &mut theirs.send_half else {
             return;
         };
-        sending.in_line = false;
-        match sending.next(room, &mut self.reply_spending) {
+        send_half.in_line = false;
+        match send_half.next(room, &mut self.reply_send_credit) {
             Next::Chunk(bytes, flags) => {
-                sending.in_line = !flags.end;
+                send_half.in_line = !flags.end;
                 match theirs.unopened.take() {
                     Some(opening) => {
                         put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
@@ -156,23 +159,23 @@ impl<T> Connection<T> {
                 }
                 match flags.end {
                     true => drop(self.remove_theirs(id)),
-                    false => self.sending.push_back(id),
+                    false => self.send_queue.push_back(id),
                 }
             }
             Next::Batch(messages) => {
-                sending.in_line = true;
+                send_half.in_line = true;
                 self.output.link_or_copy(messages.into_packets());
-                self.sending.push_back(id);
+                self.send_queue.push_back(id);
             }
             Next::End(end) => {
                 Packet::End(end).put(&mut self.output);
                 drop(self.remove_theirs(id));
             }
-            next @ (Next::Blocked | Next::Starved) => {
-                let until = after(sending.stall(self.now), self.config.stall_timeout);
-                if matches!(next, Next::Starved) {
-                    sending.in_line = true;
-                    self.starved_replies.push_back(id);
+            next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
+                let until = after(send_half.stall(self.now), self.config.stall_timeout);
+                if matches!(next, Next::NeedsSharedCredit) {
+                    send_half.in_line = true;
+                    self.blocked_replies.push_back(id);
                 }
                 self.watch_deadline(Some(until));
             }

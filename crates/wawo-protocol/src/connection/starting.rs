@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    call::{Sending, cost},
+    call::{SendHalf, cost},
     code::Code,
     config::Limits,
     connection::{
@@ -135,13 +135,13 @@ impl<T> Connection<T> {
     /// One-way calls may begin while this is above zero: a quarter of the credit is left to calls,
     /// which somebody waits for.
     fn one_way_credit(&self) -> i64 {
-        self.request_spending.left() - i64::from(self.peer.request_credit_bytes / 4)
+        self.request_send_credit.available() - i64::from(self.peer.request_credit_bytes / 4)
     }
 
     /// Sends a batch as the packets that they are.
     fn put_one_way_batch(&mut self, now: Instant, batch: OneWayBatch, deadline: Option<Instant>) {
         self.calls_sent += batch.len() as u64;
-        self.request_spending.spend(batch.cost());
+        self.request_send_credit.spend(batch.cost());
         let default = self
             .config
             .default_timeout
@@ -197,8 +197,8 @@ impl<T> Connection<T> {
         let room = self.chunk_room(metadata_bytes(&call.metadata));
         let credit = self.peer.initial_credit_bytes;
         let terms = call.terms();
-        let (first, sending) = Sending::open(call.message, call.end, credit, room);
-        let id = self.take_id(Some(token), terms, sending);
+        let (first, send_half) = SendHalf::open(call.message, call.end, credit, room);
+        let id = self.take_id(Some(token), terms, send_half);
         let header = CallHeader {
             call: Some(id),
             service: call.service,
@@ -216,7 +216,7 @@ impl<T> Connection<T> {
         let terms = call.terms();
         let bytes = call.message.unwrap_or_default();
         let metadata = metadata_bytes(&call.metadata);
-        self.request_spending.spend(cost(bytes.len() + metadata));
+        self.request_send_credit.spend(cost(bytes.len() + metadata));
         let room = self.chunk_room(metadata);
         let mut header = CallHeader {
             call: None,
@@ -231,9 +231,9 @@ impl<T> Connection<T> {
             ..terms
         };
         // It has paid as a whole, and needs no credit of its call.
-        let (first, sending) = Sending::open(Some(bytes), true, u32::MAX, room);
-        if sending.is_some() {
-            let id = self.take_id(None, terms, sending);
+        let (first, send_half) = SendHalf::open(Some(bytes), true, u32::MAX, room);
+        if send_half.is_some() {
+            let id = self.take_id(None, terms, send_half);
             header.call = Some(id);
         }
         put_call(&mut self.output, header, &call.metadata, first);

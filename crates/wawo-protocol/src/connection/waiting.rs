@@ -221,12 +221,12 @@ impl<T> Waiting<T> {
         self.one_way.front()
     }
 
-    /// Takes what is next of the one-way calls: of a batch, as many as may begin with `budget` left,
+    /// Takes what is next of the one-way calls: of a batch, as many as may begin with `shared_credit` left,
     /// which is above zero.
-    pub(crate) fn pop_one_way(&mut self, budget: i64) -> Option<OneWayItem> {
+    pub(crate) fn pop_one_way(&mut self, shared_credit: i64) -> Option<OneWayItem> {
         let popped = match self.one_way.front_mut()? {
             OneWayItem::Batch(batch, deadline) => {
-                let some = OneWayItem::Batch(batch.take_within(budget), *deadline);
+                let some = OneWayItem::Batch(batch.take_within(shared_credit), *deadline);
                 if batch.is_empty() {
                     self.one_way.pop_front();
                 }

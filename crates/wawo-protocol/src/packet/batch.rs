@@ -122,19 +122,19 @@ impl Batch {
     }
 
     /// Takes off the first messages, as many as have at most `credit` bytes together and may all
-    /// begin with `budget` left.
-    pub(crate) fn take_within(&mut self, mut credit: usize, mut budget: i64) -> Self {
-        if self.message_bytes() <= credit && self.cost() as i64 <= budget {
+    /// begin with `shared_credit` left.
+    pub(crate) fn take_within(&mut self, mut credit: usize, mut shared_credit: i64) -> Self {
+        if self.message_bytes() <= credit && self.cost() as i64 <= shared_credit {
             return std::mem::take(self);
         }
         let (mut end, mut messages) = (0, 0);
         while let Some(header) = self.packets[end..].first_chunk::<4>() {
             let length = u32::from_be_bytes(*header) as usize;
-            if length > credit || budget <= 0 {
+            if length > credit || shared_credit <= 0 {
                 break;
             }
             credit -= length;
-            budget -= cost(length) as i64;
+            shared_credit -= cost(length) as i64;
             end += HEADER_BYTES + length;
             messages += 1;
         }
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_first_messages_are_as_many_as_there_is_credit_for() {
-        for (credit, budget, first) in [
+        for (credit, shared_credit, first) in [
             (2, 1000, 0),
             (3, 1000, 2),
             (7, 1000, 2),
@@ -237,7 +237,7 @@ mod tests {
                 builder.push(|buffer| buffer.put_slice(text.as_bytes()));
             }
             let mut rest = builder.take();
-            let few = rest.take_within(credit, budget);
+            let few = rest.take_within(credit, shared_credit);
             assert_eq!((few.len(), rest.len()), (first, 3 - first));
             let all: Vec<_> = few.chain(rest).collect();
             assert_eq!(all, ["one", "", "three"]);

@@ -106,17 +106,17 @@ impl OneWayBatch {
         packets.freeze()
     }
 
-    /// Takes off the first calls, as many as may begin with `budget` left.
-    pub(crate) fn take_within(&mut self, mut budget: i64) -> Self {
-        if self.cost as i64 <= budget {
+    /// Takes off the first calls, as many as may begin with `shared_credit` left.
+    pub(crate) fn take_within(&mut self, mut shared_credit: i64) -> Self {
+        if self.cost as i64 <= shared_credit {
             return std::mem::take(self);
         }
         let (mut rest, mut calls, mut spent) = (&self.packets[..], 0, 0);
-        while budget > 0
+        while shared_credit > 0
             && let Some((_, message)) = split_first(&mut rest)
         {
             let cost = cost(message.len());
-            budget -= cost as i64;
+            shared_credit -= cost as i64;
             spent += cost;
             calls += 1;
         }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_first_calls_are_as_many_as_may_begin() {
-        for (budget, first) in [
+        for (shared_credit, first) in [
             (-1, 0),
             (0, 0),
             (1, 1),
@@ -182,7 +182,7 @@ mod tests {
         ] {
             let mut rest = batch();
             let (cost, bytes) = (rest.cost(), rest.message_bytes());
-            let few = rest.take_within(budget);
+            let few = rest.take_within(shared_credit);
             assert_eq!((few.len(), rest.len()), (first, 3 - first));
             assert_eq!(few.cost() + rest.cost(), cost);
             assert_eq!(few.message_bytes() + rest.message_bytes(), bytes);

@@ -12,10 +12,10 @@
 //! A new packet kind, flag or limit is a change in `sends` and in `says`; a new event is one in
 //! [`Heard`].
 
-mod budget;
 mod direction;
 mod says;
 mod sends;
+mod shared_credit;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,7 +24,7 @@ use std::{
 
 use wawo_protocol::{CallId, Code, Config, Event, Limits, MESSAGE_COST_BYTES, Side};
 
-use crate::model::{budget::Budget, direction::Direction};
+use crate::model::{direction::Direction, shared_credit::SharedCredit};
 
 /// How late a machine may be to end a call whose time is up.
 const LATE: Duration = Duration::from_millis(5);
@@ -54,10 +54,10 @@ pub(crate) struct Rules {
     /// Ends that the machine owes for calls that are over.
     owed: Vec<(CallId, Code)>,
     /// What each side may still send in all calls.
-    our_requests: Budget,
-    our_replies: Budget,
-    their_requests: Budget,
-    their_replies: Budget,
+    our_requests: SharedCredit,
+    our_replies: SharedCredit,
+    their_requests: SharedCredit,
+    their_replies: SharedCredit,
     /// What one-way calls cost that the user has not served.
     notes_held: u64,
     /// How many streams the peer may have.
@@ -189,10 +189,10 @@ impl Rules {
             theirs: BTreeMap::new(),
             their_slots: 0,
             owed: Vec::new(),
-            our_requests: Budget::new(least.request_credit_bytes),
-            our_replies: Budget::new(least.reply_credit_bytes),
-            their_requests: Budget::new(limits.request_credit_bytes),
-            their_replies: Budget::new(limits.reply_credit_bytes),
+            our_requests: SharedCredit::new(least.request_credit_bytes),
+            our_replies: SharedCredit::new(least.reply_credit_bytes),
+            their_requests: SharedCredit::new(limits.request_credit_bytes),
+            their_replies: SharedCredit::new(limits.reply_credit_bytes),
             notes_held: 0,
             max_streams: config.max_streams,
             max_opening_bytes: config.max_opening_bytes as u64,

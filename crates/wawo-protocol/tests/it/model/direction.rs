@@ -2,7 +2,7 @@
 
 use wawo_protocol::{MAX_LIMIT, packet::Chunk};
 
-use crate::model::budget::stated;
+use crate::model::shared_credit::stated;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Direction {

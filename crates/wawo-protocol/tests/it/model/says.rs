@@ -7,9 +7,9 @@ use wawo_protocol::{
 
 use crate::model::{
     Rules,
-    budget::{cost, metadata_cost},
     direction::{Direction, Taken},
     sends::is_silent,
+    shared_credit::{cost, metadata_cost},
 };
 
 impl Rules {
@@ -55,7 +55,7 @@ impl Rules {
         if call.one_way {
             // The rest is left to calls that want an answer.
             let least = i64::from(self.peer.request_credit_bytes / 4);
-            assert!(self.our_requests.left() > least);
+            assert!(self.our_requests.available() > least);
             let chunk = call.chunk.as_ref().expect("a one-way message");
             let cost = cost(chunk) + metadata_cost(&call.metadata);
             self.our_requests.pay(cost).expect("credit for requests");
@@ -162,7 +162,7 @@ impl Rules {
 
     fn says_credit(&mut self, of: CreditOf, bytes: u32) {
         let (held_requests, held_replies) = self.held_of_all_calls();
-        let (budget, held, limit) = match of {
+        let (credit, held, limit) = match of {
             CreditOf::Call(call) => return self.says_call_credit(call, bytes),
             CreditOf::Requests => (
                 &mut self.their_requests,
@@ -175,10 +175,10 @@ impl Rules {
                 self.limits.reply_credit_bytes,
             ),
         };
-        budget.grant(bytes).expect("a sum that fits");
+        credit.grant(bytes).expect("a sum that fits");
         // So what is held is never more than the limit and one message.
         assert!(
-            budget.left() + held as i64 <= limit.into(),
+            credit.available() + held as i64 <= limit.into(),
             "more than was freed"
         );
     }

@@ -9,8 +9,8 @@ use wawo_protocol::{
 
 use crate::model::{
     Heard, Rules, Theirs,
-    budget::{cost, metadata_cost, stated},
     direction::{Direction, Fault, Taken},
+    shared_credit::{cost, metadata_cost, stated},
 };
 
 impl Rules {

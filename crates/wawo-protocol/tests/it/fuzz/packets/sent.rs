@@ -18,7 +18,7 @@ use crate::{
 /// A packet of the peer.
 #[derive(Debug)]
 pub(crate) enum Sent {
-    Hello(Announced),
+    Hello(Announcement),
     Ping(u8),
     Pong(u8),
     Drain(u8),
@@ -46,12 +46,12 @@ pub(crate) enum Sent {
         refused: bool,
     },
     Cancel(Slot),
-    Credit(For, Granted),
+    Credit(For, Grant),
 }
 
 /// What a hello announces.
 #[derive(Debug, Arbitrary)]
-pub(crate) struct Announced {
+pub(crate) struct Announcement {
     more_than_minimum: bool,
     default_timeout: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) enum For {
 
 /// An amount of credit.
 #[derive(Debug, Arbitrary)]
-pub(crate) enum Granted {
+pub(crate) enum Grant {
     Little(u8),
     Much(Length),
     TooMuch,
@@ -222,7 +222,7 @@ impl Body {
 impl Sent {
     /// The hello that announces nothing.
     pub(crate) fn minimal_hello() -> Packet {
-        hello(&Announced {
+        hello(&Announcement {
             more_than_minimum: false,
             default_timeout: false,
         })
@@ -318,7 +318,7 @@ impl Sent {
     }
 }
 
-impl Granted {
+impl Grant {
     fn bytes(&self) -> u32 {
         match self {
             Self::Little(bytes) => (*bytes).into(),
@@ -337,7 +337,7 @@ fn as_read(packet: &Packet) -> Option<Packet> {
 }
 
 /// A hello is made by reading one.
-fn hello(announced: &Announced) -> Packet {
+fn hello(announced: &Announcement) -> Packet {
     let mut payload = Vec::new();
     let mut entry = |kind: u16, value: u32| {
         payload.extend_from_slice(&kind.to_be_bytes());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    call::{Sending, Spending},
+    call::{SendCredit, SendHalf},
     code::Code,
     connection::{Connection, NotStarted, starting::check_metadata},
     id::CallId,
@@ -35,16 +35,16 @@ impl<T> Connection<T> {
         if self.is_closed() || messages.largest() > room {
             return self.send_each(call, messages);
         }
-        let (sending, budget) = self.sending_of(call);
-        let Some(sending) = sending else {
+        let (send_half, shared_credit) = self.send_half_of(call);
+        let Some(send_half) = send_half else {
             return Ok(Left::all(&messages));
         };
-        if !is_full && sending.spend_for_batch(&messages, budget) {
+        if !is_full && send_half.spend_for_batch(&messages, shared_credit) {
             let left = Left::all(&messages);
             self.output.link_or_copy(messages.into_packets());
             return Ok(left);
         }
-        sending.push_batch(messages);
+        send_half.push_batch(messages);
         self.line_up(call);
         Ok(Left::default())
     }
@@ -62,30 +62,33 @@ impl<T> Connection<T> {
         Ok(left)
     }
 
-    /// The sending half of a direction of ours, and the credit of all calls that it needs.
-    pub(crate) fn sending_of(&mut self, call: CallId) -> (Option<&mut Sending>, &mut Spending) {
+    /// The send half of a direction of ours, and the credit of all calls that it needs.
+    pub(crate) fn send_half_of(
+        &mut self,
+        call: CallId,
+    ) -> (Option<&mut SendHalf>, &mut SendCredit) {
         match call.side() == self.side {
             true => {
                 let ours = self.ours.get_mut(call.index());
-                let sending = ours.and_then(|ours| ours.sending.as_deref_mut());
-                (sending, &mut self.request_spending)
+                let send_half = ours.and_then(|ours| ours.send_half.as_deref_mut());
+                (send_half, &mut self.request_send_credit)
             }
             false => {
                 let theirs = self.theirs.get_mut(call.index());
-                let sending = theirs.and_then(|theirs| theirs.sending.as_deref_mut());
-                (sending, &mut self.reply_spending)
+                let send_half = theirs.and_then(|theirs| theirs.send_half.as_deref_mut());
+                (send_half, &mut self.reply_send_credit)
             }
         }
     }
 
     /// Lets a call stand in the line of those that have something to send, if it has.
     pub(crate) fn line_up(&mut self, call: CallId) {
-        if let (Some(sending), _) = self.sending_of(call)
-            && !sending.is_idle()
-            && !sending.in_line
+        if let (Some(send_half), _) = self.send_half_of(call)
+            && !send_half.is_idle()
+            && !send_half.in_line
         {
-            sending.in_line = true;
-            self.sending.push_back(call);
+            send_half.in_line = true;
+            self.send_queue.push_back(call);
         }
     }
 
@@ -109,12 +112,12 @@ impl<T> Connection<T> {
         self.check_reply(&Metadata::new(), message.len())?;
         let (room, full) = (self.chunk_room(0), self.is_full());
         let ours = call.side() == self.side;
-        let (sending, budget) = self.sending_of(call);
-        let Some(sending) = sending else {
+        let (send_half, shared_credit) = self.send_half_of(call);
+        let Some(send_half) = send_half else {
             return Ok(true);
         };
-        if full || !sending.spend(message.len(), room, budget) {
-            sending.push(message.into(), end);
+        if full || !send_half.spend(message.len(), room, shared_credit) {
+            send_half.push(message.into(), end);
             match ours {
                 true => self.line_up(call),
                 false => self.queued_theirs(call, end),
@@ -140,13 +143,13 @@ impl<T> Connection<T> {
             return;
         }
         let end = Self::end_packet(call, Code::Ok, "");
-        match self.our_sending(call) {
+        match self.our_send_half(call) {
             None => {}
-            Some(sending) if sending.is_idle() => {
+            Some(send_half) if send_half.is_idle() => {
                 Packet::End(end).put(&mut self.output);
                 self.our_direction_ended(call);
             }
-            Some(sending) => sending.finish(end),
+            Some(send_half) => send_half.finish(end),
         }
     }
 

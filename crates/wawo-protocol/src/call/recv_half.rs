@@ -3,27 +3,27 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    call::Spares,
+    call::BufferPool,
     config::Config,
     error::PeerMisbehaved,
     id::CallId,
     packet::{Chunk, HEADER_BYTES},
 };
 
-/// The receiving half of a direction.
+/// The receive half of a direction.
 ///
 /// Credit works by three sums over the life of the call: bytes *received*, bytes *consumed* by
 /// the application, and bytes *granted* to the sender. The sender may send `granted - received`.
-/// We grant up to `consumed + window`, and while nothing waits to be consumed, as much more as
+/// We grant up to `consumed + initial_credit`, and while nothing waits to be consumed, as much more as
 /// the message that is coming in needs to become whole. So what we hold is never more than one
-/// message and one window, and a message larger than the window still arrives.
+/// message and the initial credit, and a message larger than that still arrives.
 #[derive(Debug)]
-pub(crate) struct Receiving {
-    window: u64,
+pub(crate) struct RecvHalf {
+    initial_credit: u64,
     received: u64,
     consumed: u64,
     granted: u64,
-    partial: Option<Partial>,
+    assembler: Option<Assembler>,
 }
 
 /// A chunk with less, that is not the last of its message, is a small one
@@ -32,7 +32,7 @@ const SMALL_CHUNK_BYTES: usize = 1024;
 
 /// What a packet made of a direction.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Received {
+pub(crate) enum RecvOutcome {
     /// The message is not whole yet.
     Partly,
     /// A message is whole.
@@ -46,19 +46,19 @@ pub(crate) enum Received {
 }
 
 #[derive(Debug)]
-struct Partial {
+struct Assembler {
     total: u32,
     /// Bytes in whole chunks.
     arrived: usize,
-    joined: Joined,
-    /// The length of a chunk that is in `joined` already.
-    landed: usize,
+    buffer: AssemblyBuffer,
+    /// The length of a chunk that is in `buffer` already.
+    direct_bytes: usize,
     small_chunks: u32,
 }
 
 /// The chunks of a message, one after the other in the buffer that the message is to have.
 #[derive(Debug)]
-pub(crate) struct Joined {
+pub(crate) struct AssemblyBuffer {
     pub(crate) bytes: BytesMut,
     /// The size of the allocation that `bytes` is.
     size: usize,
@@ -70,7 +70,7 @@ pub(crate) struct Joined {
 /// its stated length: memory grows with what has come, never with what is claimed.
 const MAX_ROOM: usize = 16;
 
-impl Joined {
+impl AssemblyBuffer {
     fn new(total: u32) -> Self {
         Self {
             bytes: BytesMut::new(),
@@ -79,10 +79,10 @@ impl Joined {
         }
     }
 
-    pub(crate) fn append(&mut self, bytes: &[u8], spares: &mut Spares) {
+    pub(crate) fn append(&mut self, bytes: &[u8], buffer_pool: &mut BufferPool) {
         let whole = self.bytes.len() + bytes.len();
         if whole > self.bytes.capacity() {
-            self.grow(whole, spares);
+            self.grow(whole, buffer_pool);
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -100,8 +100,8 @@ impl Joined {
     }
 
     /// Makes room for all that may come, or for as much as `arrived` bytes allow.
-    pub(crate) fn grow(&mut self, arrived: usize, spares: &mut Spares) {
-        let (mut grown, size) = spares.reuse(self.most).unwrap_or_else(|| {
+    pub(crate) fn grow(&mut self, arrived: usize, buffer_pool: &mut BufferPool) {
+        let (mut grown, size) = buffer_pool.reuse(self.most).unwrap_or_else(|| {
             let room = self.room_for(arrived);
             (BytesMut::with_capacity(room), room)
         });
@@ -110,9 +110,9 @@ impl Joined {
     }
 
     /// The message, which is whole.
-    fn take(mut self, spares: &mut Spares) -> Bytes {
+    fn take(mut self, buffer_pool: &mut BufferPool) -> Bytes {
         let message = self.bytes.split().freeze();
-        spares.keep(self.bytes, self.size);
+        buffer_pool.keep(self.bytes, self.size);
         message
     }
 }
@@ -133,14 +133,14 @@ impl From<&Config> for MessageLimits {
     }
 }
 
-impl Receiving {
-    pub(crate) fn new(window: u32) -> Self {
+impl RecvHalf {
+    pub(crate) fn new(initial_credit: u32) -> Self {
         Self {
-            window: window.into(),
+            initial_credit: initial_credit.into(),
             received: 0,
             consumed: 0,
-            granted: window.into(),
-            partial: None,
+            granted: initial_credit.into(),
+            assembler: None,
         }
     }
 
@@ -151,11 +151,14 @@ impl Receiving {
         chunk: Chunk,
         continues: bool,
         limits: MessageLimits,
-        spares: &mut Spares,
-    ) -> Result<Received, PeerMisbehaved> {
+        buffer_pool: &mut BufferPool,
+    ) -> Result<RecvOutcome, PeerMisbehaved> {
         let credit = self.credit();
-        let landed = self.partial.as_ref().map_or(0, |partial| partial.landed);
-        let length = landed + chunk.bytes.len();
+        let direct_bytes = self
+            .assembler
+            .as_ref()
+            .map_or(0, |assembler| assembler.direct_bytes);
+        let length = direct_bytes + chunk.bytes.len();
         if length as u64 > credit {
             return Err(PeerMisbehaved::OverCredit {
                 call,
@@ -164,7 +167,7 @@ impl Receiving {
             });
         }
         self.received += length as u64;
-        if continues != self.partial.is_some() {
+        if continues != self.assembler.is_some() {
             let state = match continues {
                 true => "which has no message to continue",
                 false => "whose message before is not complete",
@@ -175,12 +178,12 @@ impl Receiving {
                 state,
             });
         }
-        match self.partial.as_mut() {
-            Some(partial) => {
-                partial.join(call, &chunk, limits, spares)?;
-                Ok(self.whole(chunk, spares))
+        match self.assembler.as_mut() {
+            Some(assembler) => {
+                assembler.join(call, &chunk, limits, buffer_pool)?;
+                Ok(self.whole(chunk, buffer_pool))
             }
-            None => self.begin(call, chunk, limits, spares),
+            None => self.begin(call, chunk, limits, buffer_pool),
         }
     }
 
@@ -189,38 +192,38 @@ impl Receiving {
         call: CallId,
         chunk: Chunk,
         limits: MessageLimits,
-        spares: &mut Spares,
-    ) -> Result<Received, PeerMisbehaved> {
+        buffer_pool: &mut BufferPool,
+    ) -> Result<RecvOutcome, PeerMisbehaved> {
         let total = chunk
             .total
             .map_or(chunk.bytes.len(), |total| total as usize);
         if total > limits.max_message_bytes as usize {
-            return Ok(Received::TooLarge { total });
+            return Ok(RecvOutcome::TooLarge { total });
         }
         let Some(total) = chunk.total else {
-            return Ok(self.whole(chunk, spares));
+            return Ok(self.whole(chunk, buffer_pool));
         };
-        let mut partial = Partial {
+        let mut assembler = Assembler {
             total,
             arrived: 0,
-            joined: Joined::new(total),
-            landed: 0,
+            buffer: AssemblyBuffer::new(total),
+            direct_bytes: 0,
             small_chunks: 0,
         };
-        partial.join(call, &chunk, limits, spares)?;
-        self.partial = Some(partial);
-        Ok(Received::Partly)
+        assembler.join(call, &chunk, limits, buffer_pool)?;
+        self.assembler = Some(assembler);
+        Ok(RecvOutcome::Partly)
     }
 
-    fn whole(&mut self, chunk: Chunk, spares: &mut Spares) -> Received {
+    fn whole(&mut self, chunk: Chunk, buffer_pool: &mut BufferPool) -> RecvOutcome {
         if chunk.more {
-            return Received::Partly;
+            return RecvOutcome::Partly;
         }
-        let message = match self.partial.take() {
-            Some(partial) => partial.joined.take(spares),
+        let message = match self.assembler.take() {
+            Some(assembler) => assembler.buffer.take(buffer_pool),
             None => chunk.bytes,
         };
-        Received::Message {
+        RecvOutcome::Message {
             message,
             end: chunk.end,
         }
@@ -228,19 +231,20 @@ impl Receiving {
 
     /// Lends the buffer that chunks are joined in, if the next one may have `length` bytes: then
     /// they are read to its end, and it comes back by [`land`](Self::land).
-    pub(crate) fn lend(&mut self, length: usize) -> Option<Joined> {
+    pub(crate) fn lend(&mut self, length: usize) -> Option<AssemblyBuffer> {
         let credit = self.credit();
-        let partial = self.partial.as_mut()?;
-        let fits = length as u64 <= credit && partial.arrived + length <= partial.total as usize;
-        let none = Joined::new(0);
-        fits.then(|| std::mem::replace(&mut partial.joined, none))
+        let assembler = self.assembler.as_mut()?;
+        let fits =
+            length as u64 <= credit && assembler.arrived + length <= assembler.total as usize;
+        let none = AssemblyBuffer::new(0);
+        fits.then(|| std::mem::replace(&mut assembler.buffer, none))
     }
 
     /// Takes the buffer back, with a chunk of `length` bytes at its end, which is received next.
-    pub(crate) fn land(&mut self, joined: Joined, length: usize) {
-        if let Some(partial) = self.partial.as_mut() {
-            partial.joined = joined;
-            partial.landed = length;
+    pub(crate) fn land(&mut self, buffer: AssemblyBuffer, length: usize) {
+        if let Some(assembler) = self.assembler.as_mut() {
+            assembler.buffer = buffer;
+            assembler.direct_bytes = length;
         }
     }
 
@@ -256,25 +260,25 @@ impl Receiving {
 
     /// Whether the beginning of a message is here and its end is not.
     pub(crate) fn is_partly_received(&self) -> bool {
-        self.partial.is_some()
+        self.assembler.is_some()
     }
 
     /// The application has taken `bytes` of messages; of what is whole, that is.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        let partial = self.partial.as_ref();
-        let partial = partial.map_or(0, |partial| partial.arrived as u64);
+        let assembler = self.assembler.as_ref();
+        let assembler = assembler.map_or(0, |assembler| assembler.arrived as u64);
         let consumed = self.consumed.saturating_add(bytes as u64);
-        self.consumed = consumed.min(self.received - partial);
+        self.consumed = consumed.min(self.received - assembler);
     }
 
     /// What to grant the sender now, if it is worth a packet.
     pub(crate) fn grant(&mut self) -> Option<u32> {
-        let mut target = self.consumed + self.window;
-        let mut least = self.window / 2;
-        if let Some(partial) = &self.partial {
-            let arrived = partial.arrived as u64;
+        let mut target = self.consumed + self.initial_credit;
+        let mut least = self.initial_credit / 2;
+        if let Some(assembler) = &self.assembler {
+            let arrived = assembler.arrived as u64;
             if self.received - self.consumed == arrived {
-                target += u64::from(partial.total);
+                target += u64::from(assembler.total);
                 least = 1;
             }
         }
@@ -283,20 +287,20 @@ impl Receiving {
             return None;
         }
         self.granted += missing;
-        // Both a window and a message have at most 2^30 bytes.
+        // Both the initial credit and a message have at most 2^30 bytes.
         Some(missing as u32)
     }
 }
 
-impl Partial {
+impl Assembler {
     fn join(
         &mut self,
         call: CallId,
         chunk: &Chunk,
         limits: MessageLimits,
-        spares: &mut Spares,
+        buffer_pool: &mut BufferPool,
     ) -> Result<(), PeerMisbehaved> {
-        let length = std::mem::take(&mut self.landed) + chunk.bytes.len();
+        let length = std::mem::take(&mut self.direct_bytes) + chunk.bytes.len();
         if chunk.more && length < SMALL_CHUNK_BYTES {
             self.small_chunks += 1;
             if self.small_chunks > limits.max_small_chunks {
@@ -316,7 +320,7 @@ impl Partial {
             });
         }
         self.arrived = arrived;
-        self.joined.append(&chunk.bytes, spares);
+        self.buffer.append(&chunk.bytes, buffer_pool);
         Ok(())
     }
 }
@@ -325,15 +329,15 @@ impl Partial {
 mod tests {
     use bytes::Bytes;
 
-    use super::{MessageLimits, Received, Receiving};
+    use super::{MessageLimits, RecvHalf, RecvOutcome};
     use crate::{
-        call::Spares,
+        call::BufferPool,
         error::PeerMisbehaved,
         id::{CallId, Side},
         packet::Chunk,
     };
 
-    const WINDOW: u32 = 100;
+    const INITIAL_CREDIT: u32 = 100;
 
     const LIMITS: MessageLimits = MessageLimits {
         max_message_bytes: 1000,
@@ -359,11 +363,17 @@ mod tests {
 
     #[test]
     fn a_sender_may_use_its_credit_to_the_last_byte_and_no_more() {
-        let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), whole(100), false, LIMITS, &mut Spares::default());
-        assert!(matches!(result, Ok(Received::Message { .. })));
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        let result = recv_half.receive(
+            call(),
+            whole(100),
+            false,
+            LIMITS,
+            &mut BufferPool::default(),
+        );
+        assert!(matches!(result, Ok(RecvOutcome::Message { .. })));
         assert_eq!(
-            receiving.receive(call(), whole(1), false, LIMITS, &mut Spares::default()),
+            recv_half.receive(call(), whole(1), false, LIMITS, &mut BufferPool::default()),
             Err(PeerMisbehaved::OverCredit {
                 call: call(),
                 length: 1,
@@ -374,50 +384,50 @@ mod tests {
 
     #[test]
     fn credit_comes_back_as_the_application_consumes() {
-        let mut receiving = Receiving::new(WINDOW);
-        receiving
-            .receive(call(), whole(80), false, LIMITS, &mut Spares::default())
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        recv_half
+            .receive(call(), whole(80), false, LIMITS, &mut BufferPool::default())
             .unwrap();
-        assert_eq!(receiving.grant(), None);
-        receiving.consume(49);
-        assert_eq!(receiving.grant(), None, "not worth a packet");
-        receiving.consume(1);
-        assert_eq!(receiving.grant(), Some(50));
-        assert_eq!(receiving.grant(), None);
+        assert_eq!(recv_half.grant(), None);
+        recv_half.consume(49);
+        assert_eq!(recv_half.grant(), None, "not worth a packet");
+        recv_half.consume(1);
+        assert_eq!(recv_half.grant(), Some(50));
+        assert_eq!(recv_half.grant(), None);
     }
 
     #[test]
     fn a_message_larger_than_the_window_is_granted_whole_when_nothing_else_waits() {
-        let mut receiving = Receiving::new(WINDOW);
-        let first = receiving.receive(
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        let first = recv_half.receive(
             call(),
             chunk(100, Some(300), true),
             false,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
-        assert_eq!(first, Ok(Received::Partly));
-        assert_eq!(receiving.grant(), Some(300));
-        let last = receiving.receive(
+        assert_eq!(first, Ok(RecvOutcome::Partly));
+        assert_eq!(recv_half.grant(), Some(300));
+        let last = recv_half.receive(
             call(),
             chunk(200, None, false),
             true,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
-        assert!(matches!(last, Ok(Received::Message { message, .. }) if message.len() == 300));
+        assert!(matches!(last, Ok(RecvOutcome::Message { message, .. }) if message.len() == 300));
         // The next one gets no more until this one is consumed.
-        let next = receiving.receive(
+        let next = recv_half.receive(
             call(),
             chunk(100, Some(300), true),
             false,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
-        assert_eq!(next, Ok(Received::Partly));
-        assert_eq!(receiving.grant(), None);
-        receiving.consume(300);
-        assert_eq!(receiving.grant(), Some(300));
+        assert_eq!(next, Ok(RecvOutcome::Partly));
+        assert_eq!(recv_half.grant(), None);
+        recv_half.consume(300);
+        assert_eq!(recv_half.grant(), Some(300));
     }
 
     #[test]
@@ -433,22 +443,22 @@ mod tests {
                 ((10, true), Some((10, true))),
             ])
         {
-            let mut receiving = Receiving::new(WINDOW);
-            let mut result = receiving.receive(
+            let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+            let mut result = recv_half.receive(
                 call(),
                 chunk(first.0, Some(20), first.1),
                 false,
                 LIMITS,
-                &mut Spares::default(),
+                &mut BufferPool::default(),
             );
             if let Some((length, more)) = second {
-                assert_eq!(result, Ok(Received::Partly));
-                result = receiving.receive(
+                assert_eq!(result, Ok(RecvOutcome::Partly));
+                result = recv_half.receive(
                     call(),
                     chunk(length, None, more),
                     true,
                     LIMITS,
-                    &mut Spares::default(),
+                    &mut BufferPool::default(),
                 );
             }
             assert_eq!(result, wrong, "{first:?} {second:?}");
@@ -457,71 +467,71 @@ mod tests {
 
     #[test]
     fn a_message_over_the_limit_is_told_from_its_first_chunk() {
-        let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        let result = recv_half.receive(
             call(),
             chunk(10, Some(1001), true),
             false,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
-        assert_eq!(result, Ok(Received::TooLarge { total: 1001 }));
-        let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(
+        assert_eq!(result, Ok(RecvOutcome::TooLarge { total: 1001 }));
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        let result = recv_half.receive(
             call(),
             chunk(10, Some(1000), true),
             false,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
-        assert_eq!(result, Ok(Received::Partly));
+        assert_eq!(result, Ok(RecvOutcome::Partly));
     }
 
     #[test]
     fn a_continuation_needs_a_beginning_and_the_reverse() {
-        let mut receiving = Receiving::new(WINDOW);
-        let result = receiving.receive(call(), whole(1), true, LIMITS, &mut Spares::default());
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        let result = recv_half.receive(call(), whole(1), true, LIMITS, &mut BufferPool::default());
         assert!(matches!(result, Err(PeerMisbehaved::CallState { .. })));
-        receiving
+        recv_half
             .receive(
                 call(),
                 chunk(1, Some(9), true),
                 false,
                 LIMITS,
-                &mut Spares::default(),
+                &mut BufferPool::default(),
             )
             .unwrap();
-        let result = receiving.receive(call(), whole(1), false, LIMITS, &mut Spares::default());
+        let result = recv_half.receive(call(), whole(1), false, LIMITS, &mut BufferPool::default());
         assert!(matches!(result, Err(PeerMisbehaved::CallState { .. })));
     }
 
     #[test]
     fn a_message_has_so_many_small_chunks_and_no_more() {
-        let mut receiving = Receiving::new(WINDOW);
-        let mut result = receiving.receive(
+        let mut recv_half = RecvHalf::new(INITIAL_CREDIT);
+        let mut result = recv_half.receive(
             call(),
             chunk(1, Some(9), true),
             false,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
         for _ in 0..2 {
-            assert_eq!(result, Ok(Received::Partly));
-            result = receiving.receive(
+            assert_eq!(result, Ok(RecvOutcome::Partly));
+            result = recv_half.receive(
                 call(),
                 chunk(1, None, true),
                 true,
                 LIMITS,
-                &mut Spares::default(),
+                &mut BufferPool::default(),
             );
         }
-        assert_eq!(result, Ok(Received::Partly));
-        let result = receiving.receive(
+        assert_eq!(result, Ok(RecvOutcome::Partly));
+        let result = recv_half.receive(
             call(),
             chunk(1, None, true),
             true,
             LIMITS,
-            &mut Spares::default(),
+            &mut BufferPool::default(),
         );
         assert_eq!(
             result,

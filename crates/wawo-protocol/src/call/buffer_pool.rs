@@ -11,8 +11,8 @@ use bytes::BytesMut;
 /// A few buffers, each with a handle of ours on it. One can be used again when nobody else has
 /// a part of it.
 #[derive(Debug, Default)]
-pub struct Spares {
-    kept: VecDeque<Spare>,
+pub struct BufferPool {
+    kept: VecDeque<PooledBuffer>,
     /// The size of all of them.
     bytes: usize,
     /// When one was last kept or used again.
@@ -22,16 +22,16 @@ pub struct Spares {
 }
 
 #[derive(Debug)]
-struct Spare {
+struct PooledBuffer {
     buffer: BytesMut,
     size: usize,
 }
 
 /// So much is kept at most; the oldest goes first.
-const MAX_SPARE_BYTES: usize = 8 * 1024 * 1024;
+const MAX_POOL_BYTES: usize = 8 * 1024 * 1024;
 
 /// Smaller ones are made as cheaply as found.
-const MIN_SPARE_BYTES: usize = 16 * 1024;
+const MIN_POOLED_BYTES: usize = 16 * 1024;
 
 /// What is kept may be longer than what it is used for by this part of it: a message must not hold
 /// much more than its length.
@@ -40,7 +40,7 @@ const MAX_EXCESS: usize = 4;
 /// What has not been used for so long is given back.
 const KEEP_FOR: Duration = Duration::from_secs(1);
 
-impl Spares {
+impl BufferPool {
     /// None yet.
     pub const fn new() -> Self {
         Self {
@@ -60,14 +60,14 @@ impl Spares {
     /// Keeps a handle on a buffer of so many bytes. What it holds is lost; others may have parts
     /// of the buffer.
     pub fn keep(&mut self, mut buffer: BytesMut, size: usize) {
-        if !(MIN_SPARE_BYTES..=MAX_SPARE_BYTES).contains(&size) {
+        if !(MIN_POOLED_BYTES..=MAX_POOL_BYTES).contains(&size) {
             return;
         }
         buffer.clear();
-        self.kept.push_back(Spare { buffer, size });
+        self.kept.push_back(PooledBuffer { buffer, size });
         self.bytes += size;
         self.used = self.now;
-        while self.bytes > MAX_SPARE_BYTES
+        while self.bytes > MAX_POOL_BYTES
             && let Some(oldest) = self.kept.pop_front()
         {
             self.bytes -= oldest.size;
@@ -78,10 +78,10 @@ impl Spares {
     /// that nobody uses.
     pub fn reuse(&mut self, room: usize) -> Option<(BytesMut, usize)> {
         let fits = room..=room.saturating_add(room / MAX_EXCESS);
-        let mut spares = self.kept.iter_mut();
-        let found = spares
-            .position(|spare| fits.contains(&spare.size) && spare.buffer.try_reclaim(room))?;
-        let Spare { buffer, size } = self.kept.remove(found)?;
+        let mut pool = self.kept.iter_mut();
+        let found =
+            pool.position(|spare| fits.contains(&spare.size) && spare.buffer.try_reclaim(room))?;
+        let PooledBuffer { buffer, size } = self.kept.remove(found)?;
         self.bytes -= size;
         self.used = self.now;
         Some((buffer, size))
@@ -107,7 +107,7 @@ mod tests {
 
     use bytes::BytesMut;
 
-    use super::{KEEP_FOR, MAX_SPARE_BYTES, MIN_SPARE_BYTES, Spares};
+    use super::{BufferPool, KEEP_FOR, MAX_POOL_BYTES, MIN_POOLED_BYTES};
 
     const SIZE: usize = 100_000;
 
@@ -125,53 +125,53 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_when_nobody_has_a_part_of_it() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let mut buffer = buffer();
         let message = buffer.split_to(SIZE / 2).freeze();
         let place = message.as_ptr();
-        spares.keep(buffer, SIZE);
-        assert!(spares.reuse(SIZE).is_none());
+        pool.keep(buffer, SIZE);
+        assert!(pool.reuse(SIZE).is_none());
         drop(message);
-        let (again, size) = spares.reuse(SIZE).unwrap();
+        let (again, size) = pool.reuse(SIZE).unwrap();
         assert_eq!((again.as_ptr(), again.len(), size), (place, 0, SIZE));
         assert!(again.capacity() >= SIZE);
-        assert!(spares.reuse(SIZE).is_none(), "it is in use");
+        assert!(pool.reuse(SIZE).is_none(), "it is in use");
     }
 
     #[test]
     fn a_buffer_is_not_used_for_much_less_or_for_more() {
-        let mut spares = Spares::default();
-        spares.keep(buffer(), SIZE);
-        assert!(spares.reuse(SIZE + 1).is_none());
-        assert!(spares.reuse(SIZE * 4 / 5 - 1).is_none());
-        assert!(spares.reuse(SIZE * 4 / 5).is_some());
+        let mut pool = BufferPool::default();
+        pool.keep(buffer(), SIZE);
+        assert!(pool.reuse(SIZE + 1).is_none());
+        assert!(pool.reuse(SIZE * 4 / 5 - 1).is_none());
+        assert!(pool.reuse(SIZE * 4 / 5).is_some());
     }
 
     #[test]
     fn so_much_is_kept_and_no_more() {
-        let mut spares = Spares::default();
-        spares.keep(BytesMut::new(), MIN_SPARE_BYTES - 1);
-        spares.keep(BytesMut::new(), MAX_SPARE_BYTES + 1);
-        assert!(spares.kept.is_empty());
+        let mut pool = BufferPool::default();
+        pool.keep(BytesMut::new(), MIN_POOLED_BYTES - 1);
+        pool.keep(BytesMut::new(), MAX_POOL_BYTES + 1);
+        assert!(pool.kept.is_empty());
         for _ in 0..1_000 {
-            spares.keep(BytesMut::new(), SIZE);
+            pool.keep(BytesMut::new(), SIZE);
         }
-        assert_eq!(spares.bytes, spares.kept.len() * SIZE);
-        assert!(spares.bytes <= MAX_SPARE_BYTES);
+        assert_eq!(pool.bytes, pool.kept.len() * SIZE);
+        assert!(pool.bytes <= MAX_POOL_BYTES);
     }
 
     #[test]
     fn what_is_not_used_is_given_back() {
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         let now = beginning();
-        assert_eq!(spares.poll_timeout(), None);
-        spares.at(now).keep(buffer(), SIZE);
-        let at = spares.poll_timeout();
+        assert_eq!(pool.poll_timeout(), None);
+        pool.at(now).keep(buffer(), SIZE);
+        let at = pool.poll_timeout();
         assert_eq!(at, Some(now + KEEP_FOR));
-        spares.release(now);
-        assert_eq!(spares.kept.len(), 1);
-        spares.release(now + KEEP_FOR);
-        assert!(spares.kept.is_empty());
-        assert_eq!(spares.poll_timeout(), None);
+        pool.release(now);
+        assert_eq!(pool.kept.len(), 1);
+        pool.release(now + KEEP_FOR);
+        assert!(pool.kept.is_empty());
+        assert_eq!(pool.poll_timeout(), None);
     }
 }

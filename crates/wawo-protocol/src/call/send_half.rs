@@ -4,18 +4,18 @@
 use std::{collections::VecDeque, time::Instant};
 
 use crate::{
-    call::{Spending, cost},
+    call::{SendCredit, cost},
     config::MAX_LIMIT,
     error::PeerMisbehaved,
     message::MessageBytes,
     packet::{Batch, BodyFlags, End},
 };
 
-/// The sending half of a direction.
+/// The send half of a direction.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct SendHalf {
     credit: u32,
-    queue: VecDeque<Unsent>,
+    queue: VecDeque<SendItem>,
     end: Option<End>,
     /// Whether the call stands in a line of the connection: of those that have something to
     /// send, or of those that wait for the credit of all calls.
@@ -29,15 +29,15 @@ const MIN_CHUNK_BYTES: usize = 1024;
 
 /// What waits.
 #[derive(Debug)]
-enum Unsent {
-    One(Message),
+enum SendItem {
+    Message(OutgoingMessage),
     /// Messages that fit into a packet each, and cost what all do.
-    Many(Batch),
+    Batch(Batch),
 }
 
 /// A message, or what is left of one.
 #[derive(Debug)]
-struct Message {
+struct OutgoingMessage {
     bytes: MessageBytes,
     begun: bool,
     /// The first of its direction, which comes with the call or the reply, costs no credit of all
@@ -57,14 +57,14 @@ pub(crate) enum Next {
     /// The end, after all messages.
     End(End),
     /// Nothing until credit of the call comes.
-    Blocked,
+    NeedsCallCredit,
     /// Nothing until credit of all calls together comes.
-    Starved,
+    NeedsSharedCredit,
     /// Nothing until the application sends.
     Idle,
 }
 
-impl Sending {
+impl SendHalf {
     pub(crate) fn new(credit: u32) -> Self {
         Self {
             credit,
@@ -90,11 +90,11 @@ impl Sending {
         if end && bytes.len() <= room.min(credit as usize) {
             return (Some((bytes, BodyFlags::whole(true))), None);
         }
-        let mut sending = Self::new(credit);
-        sending.push_first(bytes, end);
-        let first = sending.chunk(room);
+        let mut send_half = Self::new(credit);
+        send_half.push_first(bytes, end);
+        let first = send_half.chunk(room);
         let ended = first.as_ref().is_some_and(|(_, flags)| flags.end);
-        (first, (!ended).then(|| Box::new(sending)))
+        (first, (!ended).then(|| Box::new(send_half)))
     }
 
     /// More may be sent.
@@ -114,32 +114,41 @@ impl Sending {
     }
 
     /// Pays for a message that can leave at once; `false` if it has to be queued.
-    pub(crate) fn spend(&mut self, length: usize, room: usize, budget: &mut Spending) -> bool {
+    pub(crate) fn spend(
+        &mut self,
+        length: usize,
+        room: usize,
+        shared_credit: &mut SendCredit,
+    ) -> bool {
         let fits = self.is_idle() && length <= room.min(self.credit as usize);
-        if !fits || !budget.has_over(0) {
+        if !fits || !shared_credit.has_over(0) {
             return false;
         }
         self.credit -= length as u32;
-        budget.spend(cost(length));
+        shared_credit.spend(cost(length));
         true
     }
 
     /// Pays for messages that can all leave at once; `false` if they have to be sent one by one.
-    pub(crate) fn spend_for_batch(&mut self, messages: &Batch, budget: &mut Spending) -> bool {
+    pub(crate) fn spend_for_batch(
+        &mut self,
+        messages: &Batch,
+        shared_credit: &mut SendCredit,
+    ) -> bool {
         let bytes = messages.message_bytes();
         let cost = messages.cost();
         let in_credit = bytes <= self.credit as usize;
-        let in_budget = u32::try_from(cost).is_ok_and(|cost| budget.has_over(cost));
-        if !self.is_idle() || !in_credit || !in_budget {
+        let in_shared_credit = u32::try_from(cost).is_ok_and(|cost| shared_credit.has_over(cost));
+        if !self.is_idle() || !in_credit || !in_shared_credit {
             return false;
         }
         self.credit -= bytes as u32;
-        budget.spend(cost);
+        shared_credit.spend(cost);
         true
     }
 
     pub(crate) fn push(&mut self, bytes: MessageBytes, end: bool) {
-        self.queue.push_back(Unsent::One(Message {
+        self.queue.push_back(SendItem::Message(OutgoingMessage {
             bytes,
             begun: false,
             first: false,
@@ -149,12 +158,12 @@ impl Sending {
 
     /// Messages of which each fits into a packet.
     pub(crate) fn push_batch(&mut self, messages: Batch) {
-        self.queue.push_back(Unsent::Many(messages));
+        self.queue.push_back(SendItem::Batch(messages));
     }
 
     /// The message that opens the direction.
     pub(crate) fn push_first(&mut self, bytes: MessageBytes, end: bool) {
-        self.queue.push_back(Unsent::One(Message {
+        self.queue.push_back(SendItem::Message(OutgoingMessage {
             bytes,
             begun: false,
             first: true,
@@ -168,37 +177,37 @@ impl Sending {
     }
 
     /// The next packet of this direction, with at most `room` message bytes, or the next ones. A
-    /// message pays `budget` for all of its bytes when it begins.
-    pub(crate) fn next(&mut self, room: usize, budget: &mut Spending) -> Next {
+    /// message pays `shared_credit` for all of its bytes when it begins.
+    pub(crate) fn next(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
         let (pays, length) = match self.queue.front() {
             None => return self.end.take().map_or(Next::Idle, Next::End),
-            Some(Unsent::Many(_)) => (true, None),
-            Some(Unsent::One(message)) => {
+            Some(SendItem::Batch(_)) => (true, None),
+            Some(SendItem::Message(message)) => {
                 let pays = !message.begun && !message.first;
                 (pays, Some(message.bytes.len()))
             }
         };
-        if pays && !budget.has_over(0) {
-            return Next::Starved;
+        if pays && !shared_credit.has_over(0) {
+            return Next::NeedsSharedCredit;
         }
         let Some(length) = length else {
-            return self.next_batch(room, budget);
+            return self.next_batch(room, shared_credit);
         };
         let Some((bytes, flags)) = self.chunk(room) else {
-            return Next::Blocked;
+            return Next::NeedsCallCredit;
         };
         if pays {
-            budget.spend(cost(length));
+            shared_credit.spend(cost(length));
         }
         Next::Chunk(bytes, flags)
     }
 
     /// As many of the first messages as there is credit for.
-    fn next_batch(&mut self, room: usize, budget: &mut Spending) -> Next {
-        let Some(Unsent::Many(messages)) = self.queue.front_mut() else {
+    fn next_batch(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
+        let Some(SendItem::Batch(messages)) = self.queue.front_mut() else {
             return Next::Idle;
         };
-        let few = messages.take_within(self.credit as usize, budget.left());
+        let few = messages.take_within(self.credit as usize, shared_credit.available());
         let long = match few.len() {
             0 => messages.next(),
             _ => None,
@@ -209,24 +218,24 @@ impl Sending {
         if few.len() > 0 {
             self.credit -= few.message_bytes() as u32;
             self.stalled = None;
-            budget.spend(few.cost());
+            shared_credit.spend(few.cost());
             return Next::Batch(few);
         }
         // The first has to leave in chunks, as credit comes.
         if let Some(bytes) = long {
-            self.queue.push_front(Unsent::One(Message {
+            self.queue.push_front(SendItem::Message(OutgoingMessage {
                 bytes: bytes.into(),
                 begun: false,
                 first: false,
                 end: false,
             }));
         }
-        self.next(room, budget)
+        self.next(room, shared_credit)
     }
 
     /// The next chunk of the first message, if the call has credit for it.
     fn chunk(&mut self, room: usize) -> Option<(MessageBytes, BodyFlags)> {
-        let Unsent::One(unsent) = self.queue.front_mut()? else {
+        let SendItem::Message(unsent) = self.queue.front_mut()? else {
             return None;
         };
         let whole = unsent.bytes.len();
@@ -274,9 +283,9 @@ pub(crate) fn add_credit(credit: u32, bytes: u32) -> Result<u32, PeerMisbehaved>
 mod tests {
     use bytes::Bytes;
 
-    use super::{Next, Sending};
+    use super::{Next, SendHalf};
     use crate::{
-        call::{MESSAGE_COST_BYTES, Spending},
+        call::{MESSAGE_COST_BYTES, SendCredit},
         code::Code,
         id::{CallId, Side},
         message::MessageBytes,
@@ -286,16 +295,16 @@ mod tests {
 
     #[test]
     fn a_message_leaves_in_chunks_as_credit_allows() {
-        let mut budget = Spending::new(u32::MAX);
-        let mut sending = Sending::new(5_000);
-        sending.push(Bytes::from(vec![0; 10_000]).into(), true);
+        let mut shared_credit = SendCredit::new(u32::MAX);
+        let mut send_half = SendHalf::new(5_000);
+        send_half.push(Bytes::from(vec![0; 10_000]).into(), true);
         let mut seen = Vec::new();
         // A chunk of less than 1 KiB is not worth a packet, unless it is the last.
         for grant in [0, 23, 1, 4_000, 100_000, 0] {
             if grant > 0 {
-                sending.grant(grant).unwrap();
+                send_half.grant(grant).unwrap();
             }
-            match sending.next(4_000, &mut budget) {
+            match send_half.next(4_000, &mut shared_credit) {
                 Next::Chunk(bytes, flags) => {
                     seen.push((
                         bytes.len(),
@@ -305,7 +314,7 @@ mod tests {
                         flags.continues,
                     ));
                 }
-                Next::Blocked => seen.push((0, None, false, false, false)),
+                Next::NeedsCallCredit => seen.push((0, None, false, false, false)),
                 Next::Idle => {}
                 other => panic!("{other:?}"),
             }
@@ -324,38 +333,50 @@ mod tests {
 
     #[test]
     fn an_empty_message_needs_no_credit_of_its_call() {
-        let mut sending = Sending::new(0);
-        sending.push(MessageBytes::default(), false);
-        let mut budget = Spending::new(1);
-        let next = sending.next(8, &mut budget);
+        let mut send_half = SendHalf::new(0);
+        send_half.push(MessageBytes::default(), false);
+        let mut shared_credit = SendCredit::new(1);
+        let next = send_half.next(8, &mut shared_credit);
         assert!(matches!(next, Next::Chunk(bytes, _) if bytes.is_empty()));
-        sending.push(MessageBytes::default(), false);
-        assert!(matches!(sending.next(8, &mut budget), Next::Starved));
+        send_half.push(MessageBytes::default(), false);
+        assert!(matches!(
+            send_half.next(8, &mut shared_credit),
+            Next::NeedsSharedCredit
+        ));
     }
 
     #[test]
     fn a_message_pays_for_all_of_its_bytes_when_it_begins() {
-        let mut budget = Spending::new(1);
-        let mut sending = Sending::new(u32::MAX);
-        sending.push(Bytes::from(vec![0; 3_000]).into(), false);
-        sending.push(Bytes::from(vec![0; 3_000]).into(), false);
+        let mut shared_credit = SendCredit::new(1);
+        let mut send_half = SendHalf::new(u32::MAX);
+        send_half.push(Bytes::from(vec![0; 3_000]).into(), false);
+        send_half.push(Bytes::from(vec![0; 3_000]).into(), false);
         for _ in 0..2 {
-            let next = sending.next(1_500, &mut budget);
+            let next = send_half.next(1_500, &mut shared_credit);
             assert!(matches!(next, Next::Chunk(..)));
         }
-        assert!(matches!(sending.next(1_500, &mut budget), Next::Starved));
-        budget.grant(3_063).unwrap();
-        assert!(matches!(sending.next(1_500, &mut budget), Next::Starved));
-        budget.grant(1).unwrap();
-        assert!(matches!(sending.next(1_500, &mut budget), Next::Chunk(..)));
+        assert!(matches!(
+            send_half.next(1_500, &mut shared_credit),
+            Next::NeedsSharedCredit
+        ));
+        shared_credit.grant(3_063).unwrap();
+        assert!(matches!(
+            send_half.next(1_500, &mut shared_credit),
+            Next::NeedsSharedCredit
+        ));
+        shared_credit.grant(1).unwrap();
+        assert!(matches!(
+            send_half.next(1_500, &mut shared_credit),
+            Next::Chunk(..)
+        ));
     }
 
     #[test]
     fn a_bad_end_takes_the_place_of_what_waits_and_stays() {
-        let mut sending = Sending::new(0);
-        sending.push(Bytes::from_static(b"unsent").into(), false);
+        let mut send_half = SendHalf::new(0);
+        send_half.push(Bytes::from_static(b"unsent").into(), false);
         for code in [Code::Aborted, Code::Cancelled] {
-            sending.fail(End {
+            send_half.fail(End {
                 call: CallId::new(Side::Accepting, 0),
                 code,
                 refused: false,
@@ -364,15 +385,15 @@ mod tests {
                 details: Bytes::new(),
             });
         }
-        let next = sending.next(8, &mut Spending::new(1));
+        let next = send_half.next(8, &mut SendCredit::new(1));
         assert!(matches!(next, Next::End(end) if end.code == Code::Aborted));
     }
 
     #[test]
     fn credit_has_a_greatest_sum() {
-        let mut sending = Sending::new(0);
-        sending.grant(2 * crate::config::MAX_LIMIT).unwrap();
-        assert!(sending.grant(1).is_err());
+        let mut send_half = SendHalf::new(0);
+        send_half.grant(2 * crate::config::MAX_LIMIT).unwrap();
+        assert!(send_half.grant(1).is_err());
     }
 
     #[test]
@@ -381,27 +402,39 @@ mod tests {
         for length in [3, 0, 3_000, 1] {
             builder.push(|buffer| buffer.extend_from_slice(&vec![7; length]));
         }
-        let mut sending = Sending::new(2_000);
-        sending.push_batch(builder.take());
-        let mut budget = Spending::new(0);
-        let next = sending.next(4_000, &mut budget);
-        assert!(matches!(next, Next::Starved), "{next:?}");
-        budget.grant(1_000).unwrap();
-        let next = sending.next(4_000, &mut budget);
+        let mut send_half = SendHalf::new(2_000);
+        send_half.push_batch(builder.take());
+        let mut shared_credit = SendCredit::new(0);
+        let next = send_half.next(4_000, &mut shared_credit);
+        assert!(matches!(next, Next::NeedsSharedCredit), "{next:?}");
+        shared_credit.grant(1_000).unwrap();
+        let next = send_half.next(4_000, &mut shared_credit);
         assert!(matches!(next, Next::Batch(two) if two.len() == 2));
-        assert_eq!(budget.left(), 1_000 - 2 * MESSAGE_COST_BYTES as i64 - 3);
-        let next = sending.next(4_000, &mut budget);
+        assert_eq!(
+            shared_credit.available(),
+            1_000 - 2 * MESSAGE_COST_BYTES as i64 - 3
+        );
+        let next = send_half.next(4_000, &mut shared_credit);
         assert!(matches!(next, Next::Chunk(first, _) if first.len() == 1_997));
-        assert!(matches!(sending.next(4_000, &mut budget), Next::Blocked));
-        sending.grant(2_000).unwrap();
-        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(
+            send_half.next(4_000, &mut shared_credit),
+            Next::NeedsCallCredit
+        ));
+        send_half.grant(2_000).unwrap();
+        let next = send_half.next(4_000, &mut shared_credit);
         assert!(matches!(next, Next::Chunk(rest, flags) if rest.len() == 1_003 && !flags.more));
         // The long one has cost more than was left, and the last one may not begin.
-        assert!(matches!(sending.next(4_000, &mut budget), Next::Starved));
-        budget.grant(5_000).unwrap();
-        let next = sending.next(4_000, &mut budget);
+        assert!(matches!(
+            send_half.next(4_000, &mut shared_credit),
+            Next::NeedsSharedCredit
+        ));
+        shared_credit.grant(5_000).unwrap();
+        let next = send_half.next(4_000, &mut shared_credit);
         assert!(matches!(next, Next::Batch(last) if last.len() == 1));
-        assert!(matches!(sending.next(4_000, &mut budget), Next::Idle));
-        assert!(sending.is_idle());
+        assert!(matches!(
+            send_half.next(4_000, &mut shared_credit),
+            Next::Idle
+        ));
+        assert!(send_half.is_idle());
     }
 }

@@ -5,31 +5,31 @@ use wawo_protocol::{MAX_LIMIT, MESSAGE_COST_BYTES, Metadata, packet::Chunk};
 use crate::model::direction::Fault;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    left: i64,
+pub(crate) struct SharedCredit {
+    available: i64,
 }
 
-impl Budget {
+impl SharedCredit {
     pub(crate) fn new(credit: u32) -> Self {
         Self {
-            left: credit.into(),
+            available: credit.into(),
         }
     }
 
-    pub(crate) fn left(&self) -> i64 {
-        self.left
+    pub(crate) fn available(&self) -> i64 {
+        self.available
     }
 
     /// A message begins.
     pub(crate) fn pay(&mut self, cost: u64) -> Result<(), Fault> {
-        let may_begin = self.left > 0;
-        self.left -= cost as i64;
+        let may_begin = self.available > 0;
+        self.available -= cost as i64;
         may_begin.then_some(()).ok_or(Fault)
     }
 
     pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), Fault> {
-        self.left += i64::from(bytes);
-        (self.left <= 2 * i64::from(MAX_LIMIT))
+        self.available += i64::from(bytes);
+        (self.available <= 2 * i64::from(MAX_LIMIT))
             .then_some(())
             .ok_or(Fault)
     }
