@@ -8,9 +8,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::io::ReadBuf;
 use wawo_protocol::{
-    CallId, Called, Code, Config, Connection, ConnectionError, DeadlineSource, Ended, Event,
-    MAX_LIMIT, MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side,
-    StartedCall, packet::End, time::after,
+    CallId, CallOutcome, Code, Config, Connection, ConnectionError, DeadlineSource, Event,
+    InboundCall, MAX_LIMIT, MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, Refusal, ServiceId,
+    Side, StartedCall, packet::End, time::after,
 };
 
 use crate::framed::{
@@ -196,7 +196,7 @@ impl Bridge {
             ..new_call(packet, None)
         };
         match self.connection.send_one_way(now, call) {
-            Err(NotStarted::MessageTooLarge { length, max }) => {
+            Err(Refusal::MessageTooLarge { length, max }) => {
                 Err(Fault::OneWayTooLarge { length, max })
             }
             // Else the connection takes no more calls; nobody waits for the outcome of this one.
@@ -220,7 +220,9 @@ impl Bridge {
             Some(IncomingCall { id: Some(id), .. }) => {
                 self.connection.cancel(id);
             }
-            Some(IncomingCall { id: None, .. }) => self.connection.forget(|call| *call == number),
+            Some(IncomingCall { id: None, .. }) => {
+                self.connection.cancel_waiting(|call| *call == number)
+            }
             None => {}
         }
     }
@@ -244,7 +246,7 @@ impl Bridge {
 
     fn handle_event(&mut self, event: Event<u32>) -> Option<FramedPacket> {
         match event {
-            Event::Greeted(hello) => {
+            Event::Opened(hello) => {
                 self.max_calls = Some(hello.limits.max_calls as usize);
                 None
             }
@@ -274,7 +276,7 @@ impl Bridge {
     }
 
     /// The driver calls.
-    fn called(&mut self, called: Called) -> Option<FramedPacket> {
+    fn called(&mut self, called: InboundCall) -> Option<FramedPacket> {
         let (service, method) = (called.service, called.method);
         let (id, payload) = match (called.call, called.message) {
             (None, message) => {
@@ -308,7 +310,7 @@ impl Bridge {
     }
 
     /// The driver has answered.
-    fn ended(&mut self, ended: Ended<u32>) -> Option<FramedPacket> {
+    fn ended(&mut self, ended: CallOutcome<u32>) -> Option<FramedPacket> {
         let number = ended.token;
         match (ended.code, ended.message) {
             (Code::Ok, Some(payload)) => {
@@ -324,9 +326,9 @@ impl Bridge {
         }
     }
 
-    fn refused(&mut self, number: u32, reason: &NotStarted) -> Option<FramedPacket> {
+    fn refused(&mut self, number: u32, reason: &Refusal) -> Option<FramedPacket> {
         let code = match reason {
-            NotStarted::Closed | NotStarted::Draining => Code::Unavailable,
+            Refusal::Closed | Refusal::Draining => Code::Unavailable,
             _ => Code::ResourceExhausted,
         };
         self.fail(number, code, format!("the call was not served: {reason}"))
@@ -343,7 +345,7 @@ impl Bridge {
 
     /// Says nothing more to the driver.
     pub(crate) fn fall_silent(&mut self) {
-        self.connection.lost();
+        self.connection.lose();
     }
 }
 

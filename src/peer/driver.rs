@@ -359,7 +359,7 @@ impl Driver {
             Event::Finished(call) => self.requests_finished(call),
             Event::Cancelled(call) | Event::Expired(call) => self.handler_unwanted(call),
             Event::Writable(call) => self.writable(call),
-            Event::Greeted(hello) => {
+            Event::Opened(hello) => {
                 // The connection yields it once.
                 let _ = self.shared.hello.set(*hello);
                 let stage = match self.is_draining {
@@ -472,7 +472,7 @@ impl Driver {
     /// The connection is over: everyone who waits for something hears of it.
     fn end(&mut self, error: &ConnectionError) {
         if matches!(error, ConnectionError::Lost(_)) {
-            self.connection.lost();
+            self.connection.lose();
         }
         buffers::release();
         self.count_drained();
@@ -500,7 +500,7 @@ impl Drop for Driver {
     /// The task was aborted, or has ended.
     fn drop(&mut self) {
         if self.shared.mailbox.closed().is_none() {
-            self.connection.lost();
+            self.connection.lose();
             self.end(&ConnectionError::ClosedHere);
         }
     }

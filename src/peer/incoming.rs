@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wawo_protocol::{
-    CallId, Called, Code, ConnectionError, Metadata,
+    CallId, Code, ConnectionError, InboundCall, Metadata,
     packet::{Batch, End},
 };
 
@@ -130,7 +130,7 @@ enum Polled {
 
 impl Driver {
     /// Serves a call, whose message may be kept for long: its handler is polled once here, and becomes a task only if it waits.
-    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut called: Called) {
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut called: InboundCall) {
         let Some(handle) = self.handle.upgrade() else {
             // The last peer was dropped: the connection is about to be closed.
             return;
@@ -172,7 +172,7 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, called: Called, depth: u32, handle: Arc<Handle>) -> Request {
+    fn request(&mut self, called: InboundCall, depth: u32, handle: Arc<Handle>) -> Request {
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),

@@ -92,7 +92,7 @@ impl Input {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         self.is_large = false;
-        let polled = if let Some(mut room) = connection.landing(&mut self.bytes) {
+        let polled = if let Some(mut room) = connection.direct_read(&mut self.bytes) {
             self.is_large = true;
             let polled = poll_read_buf(transport.as_mut(), cx, &mut room);
             if self.buffer_bytes >= LARGE_PACKET_BYTES {

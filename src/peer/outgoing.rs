@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Waker, time::Instant};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 use wawo_protocol::{
-    CallId, Code, ConnectionError, Ended, Metadata, MethodId, NewCall, NotStarted, ServiceId,
+    CallId, CallOutcome, Code, ConnectionError, Metadata, MethodId, NewCall, Refusal, ServiceId,
     StartedCall, packet::OneWayBatch,
 };
 
@@ -70,12 +70,12 @@ impl Drop for Sending {
 
 impl Outgoing {
     /// The call was not started, or surely not served.
-    pub(crate) fn refuse(self, reason: &NotStarted, wakers: &mut Vec<Waker>) {
+    pub(crate) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
         let code = match reason {
-            NotStarted::MessageTooLarge { .. }
-            | NotStarted::MetadataTooLarge { .. }
-            | NotStarted::NoSlot { .. }
-            | NotStarted::Full(_) => Code::ResourceExhausted,
+            Refusal::MessageTooLarge { .. }
+            | Refusal::MetadataTooLarge { .. }
+            | Refusal::NoSlot { .. }
+            | Refusal::Full(_) => Code::ResourceExhausted,
             _ => Code::Unavailable,
         };
         let status = Status::new(code, format!("the call was not sent: {reason}"));
@@ -127,8 +127,8 @@ impl Outgoing {
 }
 
 /// A call has ended.
-pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
-    let Ended {
+pub(crate) fn ended(ended: CallOutcome<Outgoing>, wakers: &mut Vec<Waker>) {
+    let CallOutcome {
         token,
         message,
         code,
@@ -149,7 +149,7 @@ pub(crate) fn ended(ended: Ended<Outgoing>, wakers: &mut Vec<Waker>) {
             Ok(Response::new(metadata, body))
         }
         code => {
-            let delivery = match (ended.answered, ended.sent) {
+            let delivery = match (ended.ended_by_peer, ended.sent) {
                 _ if ended.refused => Delivery::NotSent,
                 (true, _) => Delivery::Answered,
                 (false, true) => Delivery::Unknown,
@@ -258,7 +258,7 @@ impl Driver {
     pub(crate) fn cancel(&mut self, slot: &Arc<ReplySlot>) {
         let same = |outgoing: &Outgoing| Arc::ptr_eq(&outgoing.slot, slot);
         let Some(id) = slot.call() else {
-            return self.connection.forget(same);
+            return self.connection.cancel_waiting(same);
         };
         if self
             .connection
@@ -324,7 +324,7 @@ impl Driver {
 
 /// Nobody waits for the outcome of a one-way call, but it should be seen.
 #[cold]
-fn unsent(shared: &Shared, service: ServiceId, method: MethodId, reason: &NotStarted) {
+fn unsent(shared: &Shared, service: ServiceId, method: MethodId, reason: &Refusal) {
     let method = shared.schemas.name(MethodIds { service, method });
     tracing::warn!(%method, peer = %shared, %reason, "a one-way message was not sent");
 }

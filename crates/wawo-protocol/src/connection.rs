@@ -1,20 +1,21 @@
 //! The state of one connection: packets and time in, bytes and events out.
 
 mod congestion;
+mod direct_read;
 mod event;
+mod fast_path;
 mod fit;
+mod flood;
+mod health;
 mod incoming;
-mod keep_alive;
-mod landing;
 mod outgoing;
-mod overdue;
-mod plain;
 mod progress;
-mod replies;
+mod reply;
 mod send;
-mod starting;
-mod strikes;
-mod waiting;
+mod start;
+mod state;
+mod timeout_cause;
+mod waiting_calls;
 mod waiting_replies;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -22,18 +23,18 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use bytes::BytesMut;
 
 pub use crate::connection::{
-    event::{Called, Ended, Event, NewCall, NotStarted},
-    overdue::DeadlineSource,
-    send::Left,
-    starting::StartedCall,
+    event::{CallOutcome, Event, InboundCall, NewCall, Refusal},
+    send::SentCount,
+    start::StartedCall,
+    timeout_cause::DeadlineSource,
 };
 use crate::{
     call::{BufferPool, MESSAGE_COST_BYTES, RecvCredit, RecvHalf, SendCredit, Table, cost},
     code::{CloseCode, Code},
     config::{Config, ConfigError, Limits},
     connection::{
-        incoming::TheirCall, keep_alive::KeepAlive, landing::Landing, outgoing::OurCall,
-        overdue::earlier, strikes::Strikes, waiting::Waiting,
+        direct_read::DirectRead, flood::FloodGuard, health::Health, incoming::TheirCall,
+        outgoing::OurCall, state::State, timeout_cause::earlier, waiting_calls::WaitingCalls,
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
@@ -61,7 +62,7 @@ use crate::{
 ///
 /// ```text
 ///            preface, hello sent         hello received         drain()            close packet
-///  new() ──► Greeting ─────────────────► Open ────────────────► (draining) ──────► Closed
+///  new() ──► Handshake ────────────────► Open ────────────────► (draining) ──────► Closed
 ///                │ calls may be sent, within the limits that every side must accept  ▲
 ///                └────────────── violation, timeout, close() ────────────────────────┘
 /// ```
@@ -69,7 +70,7 @@ use crate::{
 pub struct Connection<T> {
     side: Side,
     config: Arc<Config>,
-    phase: Phase,
+    state: State,
     /// What the other side takes: the minimum until its hello is here.
     peer: Limits,
     peer_default_timeout: Option<std::time::Duration>,
@@ -82,7 +83,7 @@ pub struct Connection<T> {
     /// Those of `ours` that no handler makes.
     outer_calls: usize,
     /// Calls of ours that have no id yet.
-    waiting: Waiting<T>,
+    waiting: WaitingCalls<T>,
     theirs: Table<TheirCall>,
     /// Those of `theirs` that are streams, in either direction.
     their_streams: usize,
@@ -91,7 +92,7 @@ pub struct Connection<T> {
     /// Bytes that wait to be sent to them, streams aside: replies, and statuses.
     waiting_reply_bytes: u64,
     /// Calls with message bytes, or an end, that did not go out at once. A call stands in one of
-    /// these three lines at most, once.
+    /// these three queues at most, once.
     send_queue: VecDeque<CallId>,
     /// Calls of ours whose next request waits for credit of all calls.
     blocked_requests: VecDeque<CallId>,
@@ -111,8 +112,8 @@ pub struct Connection<T> {
     calls_accepted: u64,
     draining_here: bool,
     draining_there: bool,
-    keep_alive: KeepAlive,
-    strikes: Strikes,
+    health: Health,
+    flood_guard: FloodGuard,
     /// Grants of calls were withheld while the output was full.
     has_withheld: bool,
     /// No deadline of a call is before this time.
@@ -120,7 +121,7 @@ pub struct Connection<T> {
     /// What was left of the input when it was last looked at: the start of a packet.
     unread: usize,
     /// The packet that is read past the input.
-    landing: Option<Box<Landing>>,
+    direct_read: Option<Box<DirectRead>>,
     buffer_pool: BufferPool,
     /// Since when a packet has been incomplete.
     partial_since: Option<Instant>,
@@ -130,19 +131,6 @@ pub struct Connection<T> {
     flush_blocked: bool,
     /// The latest time that the driver told.
     now: Instant,
-}
-
-/// Where a connection is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Their preface is not here yet.
-    ExpectPreface,
-    /// Their preface is here, their hello is not.
-    ExpectHello,
-    /// Both hellos are through.
-    Open,
-    /// Nothing more is sent or expected.
-    Closed,
 }
 
 /// Deadlines of calls are looked at in steps of at least this, so that many calls with many
@@ -179,7 +167,7 @@ impl<T> Connection<T> {
         Packet::Hello(Box::new(Hello::new(&config))).put(&mut output);
         Ok(Self {
             side,
-            phase: Phase::ExpectPreface,
+            state: State::ExpectPreface,
             peer: Limits::MINIMUM,
             peer_default_timeout: None,
             usual_timeout: config.max_timeout.map(countable),
@@ -187,7 +175,7 @@ impl<T> Connection<T> {
             events: VecDeque::new(),
             ours: Table::default(),
             outer_calls: 0,
-            waiting: Waiting::default(),
+            waiting: WaitingCalls::default(),
             theirs: Table::default(),
             their_streams: 0,
             opening_bytes: 0,
@@ -203,12 +191,12 @@ impl<T> Connection<T> {
             calls_accepted: 0,
             draining_here: false,
             draining_there: false,
-            keep_alive: KeepAlive::new(now),
-            strikes: Strikes::new(now),
+            health: Health::new(now),
+            flood_guard: FloodGuard::new(now),
             has_withheld: false,
             next_deadline: None,
             unread: 0,
-            landing: None,
+            direct_read: None,
             buffer_pool: BufferPool::default(),
             partial_since: None,
             blocked_since: None,
@@ -233,16 +221,18 @@ impl<T> Connection<T> {
     ) -> Result<Option<Event<T>>, ConnectionError> {
         self.now = now;
         // Any byte shows that the other side lives, also one of a large packet on its way.
-        let landing = self.landing.as_mut();
-        if input.len() > self.unread || landing.is_some_and(|landing| landing.has_grown()) {
-            self.keep_alive.heard(now);
+        let direct_read = self.direct_read.as_mut();
+        if input.len() > self.unread
+            || direct_read.is_some_and(|direct_read| direct_read.has_grown())
+        {
+            self.health.record_input(now);
         }
         loop {
             if let Some(event) = self.events.pop_front() {
                 self.unread = input.len();
                 return Ok(Some(event));
             }
-            if self.phase == Phase::Closed {
+            if self.state == State::Closed {
                 return Ok(None);
             }
             let read = self.read(now, input);
@@ -263,7 +253,7 @@ impl<T> Connection<T> {
     /// follows a message of a stream is most often another one. Anything else is left to
     /// [`poll_event`](Self::poll_event), which need not be called in between.
     pub fn poll_batch(&mut self, call: CallId, input: &mut BytesMut) -> Option<Batch> {
-        if self.phase != Phase::Open || !self.events.is_empty() {
+        if self.state != State::Open || !self.events.is_empty() {
             return None;
         }
         let limits = &self.config.limits;
@@ -300,9 +290,9 @@ impl<T> Connection<T> {
         let paid = batch.message_bytes() as u64 + messages as u64 * MESSAGE_COST_BYTES;
         recv_credit.pay(paid);
         *held += paid;
-        recv_half.received(batch.message_bytes());
+        recv_half.add_received(batch.message_bytes());
         self.grant_call(call);
-        self.strikes.useful();
+        self.flood_guard.reset();
         self.unread = input.len();
         self.partial_since = None;
         Some(batch)
@@ -314,19 +304,19 @@ impl<T> Connection<T> {
         now: Instant,
         input: &mut BytesMut,
     ) -> Result<Option<Event<T>>, ConnectionError> {
-        if self.phase == Phase::ExpectPreface {
+        if self.state == State::ExpectPreface {
             if !packet::decode_preface(input).map_err(ConnectionError::PeerMisbehaved)? {
                 return Ok(None);
             }
-            self.phase = Phase::ExpectHello;
+            self.state = State::ExpectHello;
         }
         loop {
-            let packet = match self.landing.is_some() {
-                true => Ok(self.landed(input)),
+            let packet = match self.direct_read.is_some() {
+                true => Ok(self.finish_direct_read(input)),
                 false => packet::decode(input, &self.config.limits),
             };
             let Some(packet) = packet.map_err(ConnectionError::PeerMisbehaved)? else {
-                if !input.is_empty() || self.landing.is_some() {
+                if !input.is_empty() || self.direct_read.is_some() {
                     self.partial_since.get_or_insert(now);
                 }
                 return Ok(None);
@@ -352,7 +342,7 @@ impl<T> Connection<T> {
             return Err(ConnectionError::ClosedByPeer { code, text });
         }
         let is_hello = matches!(packet, Packet::Hello(_));
-        let event = if self.phase == Phase::ExpectHello && !is_hello {
+        let event = if self.state == State::ExpectHello && !is_hello {
             Err(PeerMisbehaved::HelloMissing(packet.kind()))
         } else {
             self.handle_open_packet(now, packet)
@@ -369,11 +359,11 @@ impl<T> Connection<T> {
             Packet::Hello(hello) => self.handle_hello(now, hello).map(Some),
             Packet::Ping(data) => {
                 let max = self.config.max_early_pings;
-                self.keep_alive.handle_ping(now, max)?;
+                self.health.handle_ping(now, max)?;
                 Packet::Pong(data).put(&mut self.output);
                 Ok(None)
             }
-            Packet::Pong(data) => self.keep_alive.handle_pong(data).map(|()| None),
+            Packet::Pong(data) => self.health.handle_pong(data).map(|()| None),
             Packet::Drain { accepted } => self.handle_drain(accepted),
             Packet::Call(call) => self.handle_call(now, call),
             Packet::Reply(reply) => self.handle_reply(now, reply),
@@ -401,10 +391,10 @@ impl<T> Connection<T> {
         now: Instant,
         hello: Box<Hello>,
     ) -> Result<Event<T>, PeerMisbehaved> {
-        if self.phase == Phase::Open {
+        if self.state == State::Open {
             return Err(PeerMisbehaved::HelloTwice);
         }
-        self.phase = Phase::Open;
+        self.state = State::Open;
         // No side may announce less than the minimum, which was there before.
         let (least, takes) = (Limits::MINIMUM, &hello.limits);
         let requests = takes.request_credit_bytes - least.request_credit_bytes;
@@ -417,12 +407,12 @@ impl<T> Connection<T> {
         self.usual_timeout = usual.map(countable);
         self.admit_waiting(now);
         self.refuse_deep();
-        Ok(Event::Greeted(hello))
+        Ok(Event::Opened(hello))
     }
 
     fn handle_drain(&mut self, accepted: u64) -> Result<Option<Event<T>>, PeerMisbehaved> {
         if self.draining_there {
-            self.strikes.idle(&self.config)?;
+            self.flood_guard.count_idle(&self.config)?;
         }
         self.draining_there = true;
         let refused = self.refuse_after(accepted);
@@ -437,7 +427,7 @@ impl<T> Connection<T> {
         bytes: u32,
     ) -> Result<(), PeerMisbehaved> {
         if bytes < SMALL_CREDIT_BYTES {
-            self.strikes.idle(&self.config)?;
+            self.flood_guard.count_idle(&self.config)?;
         }
         match of {
             CreditOf::Call(call) => self.handle_call_credit(call, bytes),
@@ -457,10 +447,10 @@ impl<T> Connection<T> {
 
     /// The next time at which [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.phase == Phase::Closed {
+        if self.state == State::Closed {
             return None;
         }
-        let keep_alive = self.keep_alive.poll_timeout(&self.config, self.is_open());
+        let health = self.health.poll_timeout(&self.config, self.is_open());
         let packet = self
             .partial_since
             .map(|at| after(at, self.config.packet_timeout));
@@ -473,7 +463,7 @@ impl<T> Connection<T> {
             _ => next,
         };
         let others = [self.next_deadline, packet, write, buffer_pool];
-        Some(others.into_iter().fold(keep_alive, earlier))
+        Some(others.into_iter().fold(health, earlier))
     }
 
     /// How many calls and one-way messages there have been, in both directions.
@@ -490,7 +480,7 @@ impl<T> Connection<T> {
     /// is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
         self.now = now;
-        if self.phase == Phase::Closed {
+        if self.state == State::Closed {
             return Ok(());
         }
         self.buffer_pool.release(now);
@@ -515,7 +505,7 @@ impl<T> Connection<T> {
             return Err(ConnectionError::PacketTimedOut(timeout));
         }
         let open = self.is_open();
-        if let Some(ping) = self.keep_alive.handle_timeout(now, &self.config, open)? {
+        if let Some(ping) = self.health.handle_timeout(now, &self.config, open)? {
             Packet::Ping(ping).put(&mut self.output);
         }
         Ok(())
@@ -553,7 +543,7 @@ impl<T> Connection<T> {
             self.grant_withheld();
         }
         // A pass may have little to say for each call, and a write costs the same for little.
-        // One at least leaves, or what goes out past the line could hold it up for ever.
+        // One at least leaves, or what goes out past the queue could hold it up for ever.
         let mut is_first = !self.is_full();
         while std::mem::take(&mut is_first) || self.output.len() < FILLED_BYTES {
             let Some(call) = self.send_queue.pop_front() else {
@@ -613,15 +603,15 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Takes a call that is over out of the line that it stands in.
-    fn leave_line(&mut self, call: CallId) {
-        let lines = [
+    /// Takes a call that is over out of the queue that it stands in.
+    fn leave_queue(&mut self, call: CallId) {
+        let queues = [
             &mut self.send_queue,
             &mut self.blocked_requests,
             &mut self.blocked_replies,
         ];
-        for line in lines {
-            line.retain(|other| *other != call);
+        for queue in queues {
+            queue.retain(|other| *other != call);
         }
     }
 
@@ -647,7 +637,7 @@ impl<T> Connection<T> {
     /// Says that no more calls of the other side will be served. Those that it has started end
     /// as they would; it learns which those are.
     pub fn drain(&mut self) {
-        if self.phase != Phase::Closed && !self.draining_here {
+        if self.state != State::Closed && !self.draining_here {
             self.draining_here = true;
             let accepted = self.calls_accepted;
             Packet::Drain { accepted }.put(&mut self.output);
@@ -656,8 +646,8 @@ impl<T> Connection<T> {
 
     /// Ends the connection, and tells the other side why. What is in the output goes before that.
     pub fn close(&mut self, code: CloseCode, text: &str) {
-        if self.phase != Phase::Closed {
-            self.phase = Phase::Closed;
+        if self.state != State::Closed {
+            self.state = State::Closed;
             let text = text.to_owned();
             Packet::Close { code, text }.put(&mut self.output);
         }
@@ -666,24 +656,24 @@ impl<T> Connection<T> {
     fn end_with(&mut self, error: &ConnectionError) {
         match error.close_packet() {
             Some((code, text)) => self.close(code, &text),
-            None => self.lost(),
+            None => self.lose(),
         }
     }
 
     /// Says that the transport is gone: the connection is over, and nothing more is written.
-    pub fn lost(&mut self) {
-        self.phase = Phase::Closed;
+    pub fn lose(&mut self) {
+        self.state = State::Closed;
         self.output.clear();
     }
 
     /// Whether the other side's hello is here and the connection is not over.
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        self.state == State::Open
     }
 
     /// Whether the connection is over. What is in the output may still be written.
     pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+        self.state == State::Closed
     }
 
     /// How many calls of ours are in flight or wait to be sent.

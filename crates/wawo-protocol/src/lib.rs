@@ -82,7 +82,8 @@ pub use crate::{
         MIN_METADATA_BYTES, MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
     },
     connection::{
-        Called, Connection, DeadlineSource, Ended, Event, Left, NewCall, NotStarted, StartedCall,
+        CallOutcome, Connection, DeadlineSource, Event, InboundCall, NewCall, Refusal, SentCount,
+        StartedCall,
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,

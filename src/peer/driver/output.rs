@@ -103,9 +103,9 @@ impl Driver {
 
     fn wanted_calls(&self) -> Wanted {
         Wanted {
-            outer: self.connection.wanted_calls(),
-            nested: self.connection.wanted_nested_calls(),
-            nested_messages: self.connection.wanted_nested_messages(),
+            outer: self.connection.call_capacity(),
+            nested: self.connection.nested_call_capacity(),
+            nested_messages: self.connection.nested_message_capacity(),
             // These do not wait in the connection.
             deep: usize::MAX,
         }

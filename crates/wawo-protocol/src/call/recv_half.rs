@@ -230,7 +230,7 @@ impl RecvHalf {
     }
 
     /// Lends the buffer that chunks are joined in, if the next one may have `length` bytes: then
-    /// they are read to its end, and it comes back by [`land`](Self::land).
+    /// they are read to its end, and it comes back by [`take_back`](Self::take_back).
     pub(crate) fn lend(&mut self, length: usize) -> Option<AssemblyBuffer> {
         let credit = self.credit();
         let assembler = self.assembler.as_mut()?;
@@ -241,7 +241,7 @@ impl RecvHalf {
     }
 
     /// Takes the buffer back, with a chunk of `length` bytes at its end, which is received next.
-    pub(crate) fn land(&mut self, buffer: AssemblyBuffer, length: usize) {
+    pub(crate) fn take_back(&mut self, buffer: AssemblyBuffer, length: usize) {
         if let Some(assembler) = self.assembler.as_mut() {
             assembler.buffer = buffer;
             assembler.direct_bytes = length;
@@ -254,7 +254,7 @@ impl RecvHalf {
     }
 
     /// Whole messages have come, within the credit.
-    pub(crate) fn received(&mut self, bytes: usize) {
+    pub(crate) fn add_received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
 

@@ -17,9 +17,9 @@ pub(crate) struct SendHalf {
     credit: u32,
     queue: VecDeque<SendItem>,
     end: Option<End>,
-    /// Whether the call stands in a line of the connection: of those that have something to
+    /// Whether the call stands in a queue of the connection: of those that have something to
     /// send, or of those that wait for the credit of all calls.
-    pub(crate) in_line: bool,
+    pub(crate) is_queued: bool,
     /// Since when it has had something to send, and no credit for it.
     pub(crate) stalled: Option<Instant>,
 }
@@ -70,7 +70,7 @@ impl SendHalf {
             credit,
             queue: VecDeque::new(),
             end: None,
-            in_line: false,
+            is_queued: false,
             stalled: None,
         }
     }
@@ -262,7 +262,7 @@ impl SendHalf {
 
     /// Lets a bad end take the place of all that is still to be sent, unless one is there
     /// already.
-    pub(crate) fn fail(&mut self, end: End) {
+    pub(crate) fn end_now(&mut self, end: End) {
         self.stalled = None;
         // The end of a call that has failed already stays.
         if !self.queue.is_empty() || self.end.is_none() {
@@ -376,7 +376,7 @@ mod tests {
         let mut send_half = SendHalf::new(0);
         send_half.push(Bytes::from_static(b"unsent").into(), false);
         for code in [Code::Aborted, Code::Cancelled] {
-            send_half.fail(End {
+            send_half.end_now(End {
                 call: CallId::new(Side::Accepting, 0),
                 code,
                 refused: false,

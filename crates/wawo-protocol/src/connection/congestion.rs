@@ -1,6 +1,6 @@
 //! How many more calls this side should start, by what waits for the limits of the other side.
 
-use crate::connection::{Connection, waiting::Line};
+use crate::connection::{Connection, waiting_calls::CallOrigin};
 
 /// With more message bytes in calls that wait, no more should be started.
 const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
@@ -8,26 +8,26 @@ const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
 impl<T> Connection<T> {
     /// How many more calls and one-way messages that no handler makes a driver should start for now:
     /// fewer the more of them wait for room under the limits of the other side.
-    pub fn wanted_calls(&self) -> usize {
-        let (outer, one_way) = (Line::Outer, self.waiting.one_way_calls());
+    pub fn call_capacity(&self) -> usize {
+        let (outer, one_way) = (CallOrigin::Outer, self.waiting.one_way_calls());
         let bytes = self.waiting.bytes_in(outer) + self.waiting.one_way_bytes();
-        self.wanted(self.waiting.calls_in(outer).max(one_way), bytes)
+        self.capacity(self.waiting.calls_in(outer).max(one_way), bytes)
     }
 
     /// The same for calls that handlers make: no others hold them up. It bounds those of depth 1 only,
     /// since deeper ones do not wait here.
-    pub fn wanted_nested_calls(&self) -> usize {
-        let nested = Line::Nested;
-        self.wanted(self.waiting.calls_in(nested), self.waiting.bytes_in(nested))
+    pub fn nested_call_capacity(&self) -> usize {
+        let nested = CallOrigin::Nested;
+        self.capacity(self.waiting.calls_in(nested), self.waiting.bytes_in(nested))
     }
 
     /// The same for one-way messages that handlers send: calls do not hold them up.
-    pub fn wanted_nested_messages(&self) -> usize {
+    pub fn nested_message_capacity(&self) -> usize {
         let waiting = self.waiting.one_way_calls();
-        self.wanted(waiting, self.waiting.one_way_bytes())
+        self.capacity(waiting, self.waiting.one_way_bytes())
     }
 
-    fn wanted(&self, waiting: usize, bytes: usize) -> usize {
+    fn capacity(&self, waiting: usize, bytes: usize) -> usize {
         if bytes >= CONGESTED_BYTES {
             return 0;
         }
@@ -38,6 +38,6 @@ impl<T> Connection<T> {
     /// Whether so much waits for room under the limits of the other side that a driver should
     /// start no more calls for now.
     pub fn is_congested(&self) -> bool {
-        self.wanted_calls() == 0 || self.wanted_nested_calls() == 0
+        self.call_capacity() == 0 || self.nested_call_capacity() == 0
     }
 }

@@ -63,9 +63,9 @@ impl NewCall {
 #[non_exhaustive]
 pub enum Event<T> {
     /// The other side's hello is here. Comes once, before anything else.
-    Greeted(Box<Hello>),
+    Opened(Box<Hello>),
     /// The other side calls.
-    Called(Called),
+    Called(InboundCall),
     /// The next message of a stream: a request of theirs, or a reply to ours.
     Message {
         /// The call.
@@ -91,9 +91,9 @@ pub enum Event<T> {
     /// Our call, which had waited, has been sent.
     Started(CallId),
     /// Our call is over.
-    Ended(Ended<T>),
+    Ended(CallOutcome<T>),
     /// Our call was not started, or certainly not served: it may be sent elsewhere.
-    Refused(T, NotStarted),
+    Refused(T, Refusal),
     /// All that was sent in this call has left, so there is room for more.
     Writable(CallId),
     /// The other side takes no more calls.
@@ -103,7 +103,7 @@ pub enum Event<T> {
 /// A call of the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Called {
+pub struct InboundCall {
     /// Its id; `None` if it is one-way, so that nothing can be answered.
     pub call: Option<CallId>,
     /// The service called.
@@ -126,7 +126,7 @@ pub struct Called {
 /// How a call of ours ended.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Ended<T> {
+pub struct CallOutcome<T> {
     /// What the driver gave when it started the call.
     pub token: T,
     /// The call, unless it never got an id.
@@ -143,8 +143,8 @@ pub struct Ended<T> {
     pub details: Bytes,
     /// Whether any byte of the call was given to the transport, or will be.
     pub sent: bool,
-    /// Whether the other side ended the call; if not, this side gave it up.
-    pub answered: bool,
+    /// Whether the other side ended the call; if not, this side cancelled it.
+    pub ended_by_peer: bool,
     /// Whether the other side says that the call was certainly not served.
     pub refused: bool,
 }
@@ -152,7 +152,7 @@ pub struct Ended<T> {
 /// Why a call was not started, or was certainly not served.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum NotStarted {
+pub enum Refusal {
     /// The connection is over.
     #[error("the connection is closed")]
     Closed,

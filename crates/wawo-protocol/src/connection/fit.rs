@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     config::Limits,
-    connection::starting::{check_metadata, metadata_bytes},
+    connection::start::{check_metadata, metadata_bytes},
     metadata::Metadata,
     packet::{End, mark},
 };

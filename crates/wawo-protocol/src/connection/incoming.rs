@@ -18,9 +18,9 @@ use crate::{
     call::{MESSAGE_COST_BYTES, MessageLimits, RecvHalf, RecvOutcome, SendHalf, add_credit, cost},
     code::Code,
     connection::{
-        Called, Connection, Event,
-        overdue::{Overdue, TheirDeadline, asked, earlier},
-        starting::metadata_bytes,
+        Connection, Event, InboundCall,
+        start::metadata_bytes,
+        timeout_cause::{TheirDeadline, TimeoutCause, earlier, requested_timeout},
     },
     error::PeerMisbehaved,
     id::CallId,
@@ -34,13 +34,13 @@ use crate::{
 pub(crate) struct TheirCall {
     deadline: TheirDeadline,
     /// What to tell the driver once the first message is whole.
-    opening: Option<Box<Called>>,
+    opening: Option<Box<InboundCall>>,
     /// A one-way message in chunks.
     one_way: bool,
     /// The caller's direction has ended.
     finished: bool,
     /// The driver has said its last word, and only what is still to be sent keeps the call.
-    pub(crate) answered: bool,
+    pub(crate) ended: bool,
     /// A stream in either direction, which counts under `max_streams`.
     is_stream: bool,
     /// Its first message with its metadata, in bytes, which it keeps while it lasts.
@@ -70,7 +70,7 @@ impl<T> Connection<T> {
         if let Some(id) = call.call {
             self.check_new_id(id)?;
         }
-        self.strikes.useful();
+        self.flood_guard.reset();
         let cost = match &call.chunk {
             Some(chunk) if call.one_way => {
                 self.check_one_way(chunk.message_len())?;
@@ -92,7 +92,7 @@ impl<T> Connection<T> {
             return Ok(None);
         }
         self.calls_accepted += 1;
-        let called = Called {
+        let called = InboundCall {
             call: call.call.filter(|_| !call.one_way),
             service: call.service,
             method: call.method,
@@ -109,7 +109,7 @@ impl<T> Connection<T> {
     fn open_theirs(
         &mut self,
         id: Option<CallId>,
-        called: Called,
+        called: InboundCall,
         chunk: Option<Chunk>,
         deadline: TheirDeadline,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
@@ -117,7 +117,7 @@ impl<T> Connection<T> {
         let finished = chunk.as_ref().is_some_and(|chunk| chunk.end);
         let Some(id) = id else {
             // A whole one-way message.
-            return Ok(Some(Event::Called(Called {
+            return Ok(Some(Event::Called(InboundCall {
                 message: Some(chunk.map_or_else(Bytes::new, |chunk| chunk.bytes)),
                 end: true,
                 ..called
@@ -140,11 +140,13 @@ impl<T> Connection<T> {
                 let admitted = self.admit_stream(id);
                 Ok(admitted.then(|| self.called_by_stream(id, called)))
             }
-            Some(chunk) if finished && self.is_plain(&chunk) => Ok(Some(Event::Called(Called {
-                message: Some(chunk.bytes),
-                end: true,
-                ..called
-            }))),
+            Some(chunk) if finished && self.is_plain(&chunk) => {
+                Ok(Some(Event::Called(InboundCall {
+                    message: Some(chunk.bytes),
+                    end: true,
+                    ..called
+                })))
+            }
             Some(chunk) => {
                 if let Some(theirs) = self.theirs.get_mut(index) {
                     theirs.opening = Some(Box::new(called));
@@ -156,7 +158,7 @@ impl<T> Connection<T> {
 
     /// Counts what a call begins with, which it keeps. If that is too much with all others, it is
     /// answered unserved, and is over: it must not wait, since what it waited for might wait for it.
-    fn admit_opening(&mut self, id: CallId, called: &Called, chunk: Option<&Chunk>) -> bool {
+    fn admit_opening(&mut self, id: CallId, called: &InboundCall, chunk: Option<&Chunk>) -> bool {
         let length = chunk.map_or(0, Chunk::message_len);
         if length > self.config.limits.max_message_bytes as usize {
             // It is refused for that.
@@ -257,7 +259,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// A one-way message was served: what it cost, [`Called::cost`], goes back in time.
+    /// A one-way message was served: what it cost, [`InboundCall::cost`], goes back in time.
     pub fn one_way_served(&mut self, cost: u64) {
         self.request_recv_credit.free(cost);
     }
@@ -268,14 +270,14 @@ impl<T> Connection<T> {
             // It is no longer than the clock can count.
             None => self.usual_timeout.map(|timeout| now + timeout),
             Some(_) => {
-                let timeout = earlier(asked(timeout_ms, None), self.config.max_timeout);
+                let timeout = earlier(requested_timeout(timeout_ms, None), self.config.max_timeout);
                 timeout.map(|timeout| after(now, timeout))
             }
         }
     }
 
     /// When a call of theirs ends if its reply is a stream: perhaps another time than
-    /// [`Called::deadline`], if [`Config::max_stream_time`](crate::Config::max_stream_time) is set.
+    /// [`InboundCall::deadline`], if [`Config::max_stream_time`](crate::Config::max_stream_time) is set.
     /// `None` if it then has no deadline, or if it is over.
     pub fn stream_deadline(&self, call: CallId) -> Option<Instant> {
         let deadline = self.theirs.get(call.index())?.deadline;
@@ -297,7 +299,7 @@ impl<T> Connection<T> {
         };
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             self.request_recv_credit.free(cost);
-            self.strikes.idle(&self.config)?;
+            self.flood_guard.count_idle(&self.config)?;
             return Ok(None);
         };
         if theirs.finished {
@@ -309,7 +311,7 @@ impl<T> Connection<T> {
         }
         theirs.finished = chunk.end;
         theirs.held += cost;
-        self.strikes.useful();
+        self.flood_guard.reset();
         self.receive_theirs(id, chunk, continues)
     }
 
@@ -350,12 +352,12 @@ impl<T> Connection<T> {
                 let text = format!(
                     "a message of {total} bytes; the callee takes at most {max} (max_message_bytes)"
                 );
-                let told = theirs.concerns_driver();
-                self.abort(Self::end_packet(id, Code::ResourceExhausted, text));
-                Ok(told.then_some(Event::Cancelled(id)))
+                let is_known = theirs.is_known_to_driver();
+                self.end_now(Self::end_packet(id, Code::ResourceExhausted, text));
+                Ok(is_known.then_some(Event::Cancelled(id)))
             }
             RecvOutcome::Message { message, end } => {
-                if theirs.answered {
+                if theirs.ended {
                     // The reply waits for its turn, and nobody reads on: a caller that says all
                     // that it has before it reads must come to its end.
                     self.consume(id, usize::MAX, usize::MAX);
@@ -375,13 +377,13 @@ impl<T> Connection<T> {
     fn their_message(
         &mut self,
         id: CallId,
-        opening: Option<Box<Called>>,
+        opening: Option<Box<InboundCall>>,
         message: Bytes,
         end: bool,
     ) -> Option<Event<T>> {
         match opening {
             Some(called) => {
-                let called = Called {
+                let called = InboundCall {
                     message: Some(message),
                     end,
                     ..*called
@@ -404,8 +406,8 @@ impl<T> Connection<T> {
     }
 
     /// A call whose requests are a stream, which may have another deadline than others.
-    fn called_by_stream(&self, id: CallId, called: Called) -> Event<T> {
-        Event::Called(Called {
+    fn called_by_stream(&self, id: CallId, called: InboundCall) -> Event<T> {
+        Event::Called(InboundCall {
             deadline: self.stream_deadline(id),
             ..called
         })
@@ -418,8 +420,8 @@ impl<T> Connection<T> {
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         let id = end.call;
         let theirs = self.find_theirs(id, "end")?;
-        let Some(theirs) = theirs.filter(|theirs| !theirs.answered) else {
-            self.strikes.idle(&self.config)?;
+        let Some(theirs) = theirs.filter(|theirs| !theirs.ended) else {
+            self.flood_guard.count_idle(&self.config)?;
             return Ok(None);
         };
         let wrong = |state| PeerMisbehaved::CallState {
@@ -438,7 +440,7 @@ impl<T> Connection<T> {
             return Err(wrong("from its caller, who has no status to give"));
         }
         theirs.finished = true;
-        self.strikes.useful();
+        self.flood_guard.reset();
         Ok(Some(Event::Finished(id)))
     }
 
@@ -454,13 +456,13 @@ impl<T> Connection<T> {
             });
         }
         let Some(theirs) = self.find_theirs(id, "cancel")? else {
-            self.strikes.idle(&self.config)?;
+            self.flood_guard.count_idle(&self.config)?;
             return Ok(None);
         };
-        let told = theirs.concerns_driver();
-        self.strikes.cancelled(now, &self.config)?;
-        self.abort(Self::end_packet(id, Code::Cancelled, ""));
-        Ok(told.then_some(Event::Cancelled(id)))
+        let is_known = theirs.is_known_to_driver();
+        self.flood_guard.count_cancel(now, &self.config)?;
+        self.end_now(Self::end_packet(id, Code::Cancelled, ""));
+        Ok(is_known.then_some(Event::Cancelled(id)))
     }
 
     pub(crate) fn handle_call_credit(
@@ -472,13 +474,13 @@ impl<T> Connection<T> {
             return self.grant_ours(id, bytes);
         }
         let Some(theirs) = self.find_theirs(id, "credit")? else {
-            return self.strikes.idle(&self.config);
+            return self.flood_guard.count_idle(&self.config);
         };
         match &mut theirs.send_half {
             Some(send_half) => send_half.grant(bytes)?,
             None => theirs.credit = add_credit(theirs.credit, bytes)?,
         }
-        self.line_up(id);
+        self.enqueue(id);
         Ok(())
     }
 
@@ -518,9 +520,9 @@ impl<T> Connection<T> {
         if theirs
             .send_half
             .as_ref()
-            .is_some_and(|send_half| send_half.in_line)
+            .is_some_and(|send_half| send_half.is_queued)
         {
-            self.leave_line(id);
+            self.leave_queue(id);
         }
         Some(theirs)
     }
@@ -566,7 +568,7 @@ impl<T> Connection<T> {
         let mut due = Vec::new();
         let (other, stall_timeout) = (self.side.other(), self.config.stall_timeout);
         for (index, theirs) in self.theirs.iter_mut().filter(|(_, call)| !call.one_way) {
-            match Overdue::when(
+            match TimeoutCause::earliest(
                 theirs.deadline.at,
                 theirs.send_half.as_deref(),
                 stall_timeout,
@@ -575,16 +577,16 @@ impl<T> Connection<T> {
                     let (deadline, is_stream) = (theirs.deadline, theirs.is_stream);
                     let text = why.text(|| deadline.text(is_stream, &self.config));
                     let end = Self::end_packet(CallId::new(other, index), why.code(), text);
-                    due.push((end, theirs.concerns_driver()));
+                    due.push((end, theirs.is_known_to_driver()));
                 }
                 Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
                 None => {}
             }
         }
-        for (end, told) in due {
+        for (end, is_known) in due {
             let id = end.call;
-            self.abort(end);
-            self.events.extend(told.then_some(Event::Expired(id)));
+            self.end_now(end);
+            self.events.extend(is_known.then_some(Event::Expired(id)));
         }
         next
     }
@@ -597,7 +599,7 @@ impl TheirCall {
             opening: None,
             one_way,
             finished,
-            answered: false,
+            ended: false,
             is_stream: false,
             opening_bytes: 0,
             first_unread: 0,
@@ -611,7 +613,7 @@ impl TheirCall {
     }
 
     /// A call that came in one packet, with a message of so many bytes.
-    pub(crate) fn plain(deadline: TheirDeadline, message_bytes: u64, credit: u32) -> Self {
+    pub(crate) fn fast(deadline: TheirDeadline, message_bytes: u64, credit: u32) -> Self {
         Self {
             opening_bytes: message_bytes,
             first_unread: cost(message_bytes as usize),
@@ -622,15 +624,16 @@ impl TheirCall {
 
     /// What takes in further messages, if the driver hears of them; with what they cost so far.
     pub(crate) fn recv_half_for_batch(&mut self) -> Option<(&mut RecvHalf, &mut u64)> {
-        if !self.concerns_driver() || self.finished || self.one_way || self.is_partly_received() {
+        if !self.is_known_to_driver() || self.finished || self.one_way || self.is_partly_received()
+        {
             return None;
         }
         Some((self.recv_half.as_deref_mut()?, &mut self.held))
     }
 
     /// Whether the driver has heard of the call and not ended it.
-    fn concerns_driver(&self) -> bool {
-        self.opening.is_none() && !self.answered
+    fn is_known_to_driver(&self) -> bool {
+        self.opening.is_none() && !self.ended
     }
 
     fn is_partly_received(&self) -> bool {

@@ -3,14 +3,14 @@
 //! ```text
 //!  start_call ──► Waiting ──────────► In flight ──────────────► over (the id is free)
 //!                   │   a slot, hello    │    their end               ▲
-//!                   │                    └─► Given up ────────────────┘
-//!                   ▼ deadline, forget       deadline, cancel         their end
+//!                   │                    └─► Cancelled ───────────────┘
+//!                   ▼ deadline, cancel       deadline, cancel         their end
 //!                 over
 //! ```
 //!
-//! How a call begins, and what it waits for, is in `starting.rs` and `waiting.rs`.
+//! How a call begins, and what it waits for, is in `start.rs` and `waiting_calls.rs`.
 //!
-//! A call that was given up keeps its id until the other side's end has come, so that nothing
+//! A call that was cancelled keeps its id until the other side's end has come, so that nothing
 //! that is still under way can be taken for a later call.
 
 use std::time::Instant;
@@ -22,7 +22,8 @@ use crate::{
     code::Code,
     config::Config,
     connection::{
-        Connection, DEADLINE_STEP, DeadlineSource, Ended, Event, NotStarted, overdue::Overdue,
+        CallOutcome, Connection, DEADLINE_STEP, DeadlineSource, Event, Refusal,
+        timeout_cause::TimeoutCause,
     },
     error::PeerMisbehaved,
     id::CallId,
@@ -34,7 +35,7 @@ use crate::{
 /// A call of ours that has an id.
 #[derive(Debug)]
 pub(crate) struct OurCall<T> {
-    /// `None` once the call was given up: only the other side's end is awaited.
+    /// `None` once the call was cancelled: only the other side's end is awaited.
     pub(crate) token: Option<T>,
     terms: CallTerms,
     /// When it was sent.
@@ -96,7 +97,7 @@ impl<T> Connection<T> {
         CallId::new(self.side, index)
     }
 
-    /// Gives up a call: the other side is told, and its token comes back now instead of at the
+    /// Cancels a call: the other side is told, and its token comes back now instead of at the
     /// end. `None` if the call is over already.
     pub fn cancel(&mut self, call: CallId) -> Option<T> {
         let closed = self.is_closed();
@@ -106,8 +107,8 @@ impl<T> Connection<T> {
         // Nothing follows the cancel, not even credit.
         ours.recv_half = None;
         let send_half = ours.send_half.take();
-        if send_half.is_some_and(|send_half| send_half.in_line) {
-            self.leave_line(call);
+        if send_half.is_some_and(|send_half| send_half.is_queued) {
+            self.leave_queue(call);
         }
         if !closed {
             Packet::Cancel(call).put(&mut self.output);
@@ -216,7 +217,7 @@ impl<T> Connection<T> {
         chunk: Chunk,
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        self.strikes.useful();
+        self.flood_guard.reset();
         let limits = MessageLimits::from(&*self.config);
         let initial_credit = self.config.limits.initial_credit_bytes;
         let ours = find(&mut self.ours, id, "message")?;
@@ -274,7 +275,13 @@ impl<T> Connection<T> {
             false => self.cancel(id)?,
         };
         let code = Code::ResourceExhausted;
-        Some(Event::Ended(Ended::here(token, Some(id), code, text, true)))
+        Some(Event::Ended(CallOutcome::here(
+            token,
+            Some(id),
+            code,
+            text,
+            true,
+        )))
     }
 
     pub(crate) fn handle_our_end(
@@ -301,11 +308,11 @@ impl<T> Connection<T> {
 
     fn end_ours(&mut self, now: Instant, end: End, message: Option<Bytes>) -> Option<Event<T>> {
         let ours = self.remove_ours(now, end.call)?;
-        let text = match ours.is_told_of_its_deadline(now, &end) {
+        let text = match ours.is_own_deadline(now, &end) {
             true => ours.deadline_text(&self.config),
             false => end.text,
         };
-        Some(Event::Ended(Ended {
+        Some(Event::Ended(CallOutcome {
             token: ours.token?,
             call: Some(end.call),
             message,
@@ -314,7 +321,7 @@ impl<T> Connection<T> {
             text,
             details: end.details,
             sent: true,
-            answered: true,
+            ended_by_peer: true,
             refused: end.refused,
         }))
     }
@@ -335,9 +342,9 @@ impl<T> Connection<T> {
         if ours
             .send_half
             .as_ref()
-            .is_some_and(|send_half| send_half.in_line)
+            .is_some_and(|send_half| send_half.is_queued)
         {
-            self.leave_line(id);
+            self.leave_queue(id);
         }
         Some(ours)
     }
@@ -354,7 +361,7 @@ impl<T> Connection<T> {
         let tokens = late.filter_map(|call| call.token);
         let mut tokens: Vec<T> = tokens.collect();
         tokens.extend(self.waiting.clear());
-        let refused = |token| Event::Refused(token, NotStarted::Draining);
+        let refused = |token| Event::Refused(token, Refusal::Draining);
         tokens.into_iter().map(refused).collect()
     }
 
@@ -368,7 +375,7 @@ impl<T> Connection<T> {
             .iter_mut()
             .filter(|(_, call)| call.token.is_some())
         {
-            match Overdue::when(
+            match TimeoutCause::earliest(
                 ours.terms.deadline,
                 ours.send_half.as_deref(),
                 stall_timeout,
@@ -384,7 +391,7 @@ impl<T> Connection<T> {
         for (id, code, text) in due {
             let token = self.cancel(id);
             // It is in the output at least, and will be written.
-            let ended = token.map(|token| Ended::here(token, Some(id), code, text, true));
+            let ended = token.map(|token| CallOutcome::here(token, Some(id), code, text, true));
             self.events.extend(ended.map(Event::Ended));
         }
         next
@@ -394,7 +401,7 @@ impl<T> Connection<T> {
         let ours = find(&mut self.ours, id, "credit")?;
         if let Some(send_half) = &mut ours.send_half {
             send_half.grant(bytes)?;
-            self.line_up(id);
+            self.enqueue(id);
         }
         Ok(())
     }
@@ -437,10 +444,10 @@ impl<T> Connection<T> {
         let Some(send_half) = ours.and_then(|ours| ours.send_half.as_deref_mut()) else {
             return;
         };
-        send_half.in_line = false;
+        send_half.is_queued = false;
         match send_half.next(room, &mut self.request_send_credit) {
             Next::Chunk(bytes, flags) => {
-                send_half.in_line = !flags.end;
+                send_half.is_queued = !flags.end;
                 put_chunk(&mut self.output, id, bytes, flags);
                 match flags.end {
                     true => self.our_direction_ended(id),
@@ -448,7 +455,7 @@ impl<T> Connection<T> {
                 }
             }
             Next::Batch(messages) => {
-                send_half.in_line = true;
+                send_half.is_queued = true;
                 self.output.link_or_copy(messages.into_packets());
                 self.send_queue.push_back(id);
             }
@@ -459,7 +466,7 @@ impl<T> Connection<T> {
             next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
                 let until = after(send_half.stall(self.now), self.config.stall_timeout);
                 if matches!(next, Next::NeedsSharedCredit) {
-                    send_half.in_line = true;
+                    send_half.is_queued = true;
                     self.blocked_requests.push_back(id);
                 }
                 self.watch_deadline(Some(until));
@@ -474,12 +481,12 @@ impl<T> OurCall<T> {
     /// the callee leaves the text to us. A handler may end a call with the same code and no text long
     /// before that; clocks differ by less than a thousandth.
     #[inline]
-    fn is_told_of_its_deadline(&self, now: Instant, end: &End) -> bool {
-        end.code == Code::DeadlineExceeded && self.is_at_its_deadline(now, end)
+    fn is_own_deadline(&self, now: Instant, end: &End) -> bool {
+        end.code == Code::DeadlineExceeded && self.has_reached_deadline(now, end)
     }
 
     #[cold]
-    fn is_at_its_deadline(&self, now: Instant, end: &End) -> bool {
+    fn has_reached_deadline(&self, now: Instant, end: &End) -> bool {
         let Some(deadline) = self.terms.deadline.filter(|_| end.text.is_empty()) else {
             return false;
         };
@@ -497,7 +504,7 @@ impl<T> OurCall<T> {
     }
 
     /// Whether somebody waits for its reply, nothing of which has come, and all is sent.
-    pub(crate) fn expects_plain(&self) -> bool {
+    pub(crate) fn expects_fast_reply(&self) -> bool {
         self.token.is_some()
             && !self.replied
             && self.recv_half.is_none()
@@ -513,7 +520,7 @@ impl<T> OurCall<T> {
     }
 }
 
-impl<T> Ended<T> {
+impl<T> CallOutcome<T> {
     /// A call that ends by our own doing.
     pub(crate) fn here(
         token: T,
@@ -531,7 +538,7 @@ impl<T> Ended<T> {
             text,
             details: Bytes::new(),
             sent,
-            answered: false,
+            ended_by_peer: false,
             refused: false,
         }
     }

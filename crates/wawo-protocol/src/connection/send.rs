@@ -5,16 +5,16 @@ use bytes::Bytes;
 use crate::{
     call::{SendCredit, SendHalf},
     code::Code,
-    connection::{Connection, NotStarted, starting::check_metadata},
+    connection::{Connection, Refusal, start::check_metadata},
     id::CallId,
     metadata::Metadata,
     packet::{Batch, BodyFlags, Packet, put_chunk},
 };
 
 impl<T> Connection<T> {
-    pub(crate) fn check_reply(&self, metadata: &Metadata, length: usize) -> Result<(), NotStarted> {
+    pub(crate) fn check_reply(&self, metadata: &Metadata, length: usize) -> Result<(), Refusal> {
         if length > self.peer.max_message_bytes as usize {
-            return Err(NotStarted::MessageTooLarge {
+            return Err(Refusal::MessageTooLarge {
                 length,
                 max: self.peer.max_message_bytes,
             });
@@ -29,7 +29,7 @@ impl<T> Connection<T> {
     /// # Errors
     ///
     /// If a message is larger than the other side takes; those before it are sent.
-    pub fn send_batch(&mut self, call: CallId, messages: Batch) -> Result<Left, NotStarted> {
+    pub fn send_batch(&mut self, call: CallId, messages: Batch) -> Result<SentCount, Refusal> {
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let is_full = self.is_full();
         if self.is_closed() || messages.largest() > room {
@@ -37,29 +37,29 @@ impl<T> Connection<T> {
         }
         let (send_half, shared_credit) = self.send_half_of(call);
         let Some(send_half) = send_half else {
-            return Ok(Left::all(&messages));
+            return Ok(SentCount::all(&messages));
         };
         if !is_full && send_half.spend_for_batch(&messages, shared_credit) {
-            let left = Left::all(&messages);
+            let sent = SentCount::all(&messages);
             self.output.link_or_copy(messages.into_packets());
-            return Ok(left);
+            return Ok(sent);
         }
         send_half.push_batch(messages);
-        self.line_up(call);
-        Ok(Left::default())
+        self.enqueue(call);
+        Ok(SentCount::default())
     }
 
     /// Sends messages of which some have to leave in chunks.
-    fn send_each(&mut self, call: CallId, messages: Batch) -> Result<Left, NotStarted> {
-        let mut left = Left::default();
+    fn send_each(&mut self, call: CallId, messages: Batch) -> Result<SentCount, Refusal> {
+        let mut sent = SentCount::default();
         for message in messages {
             let bytes = message.len();
             if self.send_message(call, message, false)? {
-                left.messages += 1;
-                left.bytes += bytes;
+                sent.messages += 1;
+                sent.bytes += bytes;
             }
         }
-        Ok(left)
+        Ok(sent)
     }
 
     /// The send half of a direction of ours, and the credit of all calls that it needs.
@@ -81,13 +81,13 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Lets a call stand in the line of those that have something to send, if it has.
-    pub(crate) fn line_up(&mut self, call: CallId) {
+    /// Lets a call stand in the queue of those that have something to send, if it has.
+    pub(crate) fn enqueue(&mut self, call: CallId) {
         if let (Some(send_half), _) = self.send_half_of(call)
             && !send_half.is_idle()
-            && !send_half.in_line
+            && !send_half.is_queued
         {
-            send_half.in_line = true;
+            send_half.is_queued = true;
             self.send_queue.push_back(call);
         }
     }
@@ -105,7 +105,7 @@ impl<T> Connection<T> {
         call: CallId,
         message: Bytes,
         end: bool,
-    ) -> Result<bool, NotStarted> {
+    ) -> Result<bool, Refusal> {
         if self.is_closed() {
             return Ok(true);
         }
@@ -119,7 +119,7 @@ impl<T> Connection<T> {
         if full || !send_half.spend(message.len(), room, shared_credit) {
             send_half.push(message.into(), end);
             match ours {
-                true => self.line_up(call),
+                true => self.enqueue(call),
                 false => self.queued_theirs(call, end),
             }
             return Ok(false);
@@ -164,14 +164,14 @@ impl<T> Connection<T> {
 /// What of messages that were to be sent has left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Left {
+pub struct SentCount {
     /// How many of them.
     pub messages: usize,
     /// Their bytes.
     pub bytes: usize,
 }
 
-impl Left {
+impl SentCount {
     fn all(messages: &Batch) -> Self {
         Self {
             messages: messages.len(),

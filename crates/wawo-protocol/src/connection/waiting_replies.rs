@@ -2,11 +2,11 @@
 //!
 //! A call is small and its reply may be large, so that a peer which calls and does not read could make
 //! this side hold much. Its calls are refused while more than `max_waiting_reply_bytes` wait. Handlers
-//! that are at work then may still answer; twice as much is where their replies are given up.
+//! that are at work then may still reply; twice as much is where their replies are refused.
 
 use crate::{
     code::Code,
-    connection::{Connection, starting::metadata_bytes},
+    connection::{Connection, start::metadata_bytes},
     id::CallId,
     packet::End,
 };
@@ -45,7 +45,7 @@ impl<T> Connection<T> {
         self.waiting_reply_bytes > 0 && self.waiting_reply_bytes + length as u64 > most
     }
 
-    /// The end of a call whose reply is given up.
+    /// The end of a call whose reply is refused.
     pub(crate) fn too_many_replies(&self, id: CallId, length: usize) -> End {
         let waiting = self.waiting_reply_bytes;
         let max = self.config.max_waiting_reply_bytes;

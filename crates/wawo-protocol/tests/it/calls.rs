@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CallId, Code, Config, Event, MIN_CALLS, MIN_MESSAGE_BYTES, Metadata, NotStarted, Side,
+    CallId, Code, Config, Event, MIN_CALLS, MIN_MESSAGE_BYTES, Metadata, Refusal, Side,
     StartedCall,
     packet::{CreditOf, Packet},
 };
@@ -41,7 +41,7 @@ fn a_call_arrives_whole_and_its_reply_comes_back_with_its_token() {
     assert_eq!((ended.token, ended.code), (42, Code::Ok));
     assert_eq!(ended.message.as_deref(), Some(&b"pong"[..]));
     assert_eq!(ended.metadata, metadata);
-    assert!(ended.answered && ended.sent);
+    assert!(ended.ended_by_peer && ended.sent);
     assert_eq!(pair.client.connection.calls_started(), 0);
 }
 
@@ -105,7 +105,7 @@ fn any_split_of_the_bytes_gives_the_same_events() {
         assert!(matches!(started, Ok(StartedCall::Sent(_))));
         pair.run();
         let events = pair.server.heard();
-        let [Event::Greeted(_), Event::Called(called)] = &events[..] else {
+        let [Event::Opened(_), Event::Called(called)] = &events[..] else {
             panic!("in pieces of {piece}: {events:?}");
         };
         assert_eq!(called.message.as_ref(), Some(&long));
@@ -213,7 +213,7 @@ fn one_call_too_many_is_not_queued() {
     }
     pair.start_waiting(100, unary(""));
     pair.start_waiting(101, unary(""));
-    assert_eq!(pair.refused(unary("")), NotStarted::Full(2));
+    assert_eq!(pair.refused(unary("")), Refusal::Full(2));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn before_the_hello_only_what_every_peer_takes_is_sent() {
     pair.run();
     let events = pair.client.heard();
     let ids = [id(0), id(1)].map(Event::Started);
-    assert!(matches!(&events[0], Event::Greeted(_)), "{events:?}");
+    assert!(matches!(&events[0], Event::Opened(_)), "{events:?}");
     assert_eq!(events[1..], ids);
     let events = pair.server.heard();
     let lengths = events.iter().filter_map(|event| match event {
@@ -248,7 +248,7 @@ fn a_call_that_the_hello_shows_to_be_too_large_is_refused() {
     pair.start_waiting(9, too_large.clone());
     pair.run();
     let events = pair.client.heard();
-    let reason = NotStarted::MessageTooLarge {
+    let reason = Refusal::MessageTooLarge {
         length: MIN_MESSAGE_BYTES as usize + 1,
         max: MIN_MESSAGE_BYTES,
     };
@@ -286,7 +286,7 @@ fn metadata_over_the_peers_limit_is_refused_and_at_the_limit_arrives() {
     call.metadata.insert("k", bytes_of_ascii(8192 - 5)).unwrap();
     assert!(matches!(
         pair.refused(call),
-        NotStarted::MetadataTooLarge { bytes: 8193, .. }
+        Refusal::MetadataTooLarge { bytes: 8193, .. }
     ));
     pair.run();
     assert_eq!(pair.server.heard().len(), 2);
@@ -340,7 +340,7 @@ fn a_waiting_call_can_be_forgotten() {
     let mut pair = Pair::new();
     pair.start_waiting(1, unary(bytes(MIN_MESSAGE_BYTES as usize + 1)));
     pair.start_waiting(2, unary(""));
-    pair.client.connection.forget(|token| *token == 1);
+    pair.client.connection.cancel_waiting(|token| *token == 1);
     pair.run();
     assert_eq!(pair.client.heard()[1..], [Event::Started(id(0))]);
     assert_eq!(pair.client.connection.token(id(0)), Some(&mut 2));

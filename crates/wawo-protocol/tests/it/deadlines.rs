@@ -70,7 +70,7 @@ fn the_caller_gives_up_at_its_deadline_and_tells_the_callee() {
         ended.text,
         "the deadline passed before the call was answered (timeout of the call)"
     );
-    assert!(ended.sent && !ended.answered);
+    assert!(ended.sent && !ended.ended_by_peer);
     pair.server.called();
     pair.run_for(pair.delay);
     assert_eq!(pair.server.heard(), [Event::Cancelled(call)]);
@@ -136,7 +136,7 @@ fn a_call_whose_time_is_up_in_the_queue_is_never_sent() {
         ended.text,
         "the deadline passed before the call could be sent (timeout of the call)"
     );
-    assert!(!ended.sent && !ended.answered);
+    assert!(!ended.sent && !ended.ended_by_peer);
     assert_eq!(pair.server.heard().len(), OUTER_CALLS as usize);
     assert_eq!(pair.client.connection.calls_waiting(), 0);
 }

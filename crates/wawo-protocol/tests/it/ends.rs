@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, NotStarted, StartedCall,
+    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, Refusal, StartedCall,
     packet::Packet,
 };
 
@@ -27,9 +27,9 @@ fn a_draining_side_finishes_what_it_has_accepted_and_refuses_the_rest() {
     let events = pair.client.heard();
     assert_eq!(
         events,
-        [Event::Draining, Event::Refused(2, NotStarted::Draining)]
+        [Event::Draining, Event::Refused(2, Refusal::Draining)]
     );
-    assert_eq!(pair.refused(unary("")), NotStarted::Draining);
+    assert_eq!(pair.refused(unary("")), Refusal::Draining);
     let server = &mut pair.server.connection;
     server.reply(accepted, Metadata::new(), Bytes::new());
     pair.run();
@@ -57,10 +57,7 @@ fn a_drain_refuses_what_waits_and_counts_one_way_calls() {
     pair.run();
     let events = pair.client.heard();
     // The hello let it go out; the drain packet says that it was too late.
-    assert_eq!(
-        events.last(),
-        Some(&Event::Refused(5, NotStarted::Draining))
-    );
+    assert_eq!(events.last(), Some(&Event::Refused(5, Refusal::Draining)));
     assert_eq!(pair.server.heard().len(), 1, "only the hello");
 }
 
@@ -115,7 +112,7 @@ fn a_close_tells_the_other_side_why_and_nothing_follows() {
     );
     assert!(pair.client.connection.is_closed() && pair.server.connection.is_closed());
     assert_eq!(pair.client.connection.take_calls(), [(1, true)]);
-    assert_eq!(pair.refused(unary("")), NotStarted::Closed);
+    assert_eq!(pair.refused(unary("")), Refusal::Closed);
     for node in [&mut pair.client, &mut pair.server] {
         assert_eq!(node.connection.poll_timeout(), None);
         assert_eq!(node.connection.calls_started(), 0);
@@ -185,7 +182,7 @@ fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
         .connection
         .start_call(pair.now, unary("not sent"), 3);
     assert!(call.is_ok());
-    pair.client.connection.lost();
+    pair.client.connection.lose();
     let mut calls = pair.client.connection.take_calls();
     calls.sort_unstable();
     assert_eq!(calls, [(1, true), (2, true), (3, false)]);

@@ -124,8 +124,8 @@ struct Theirs {
 /// An event that a packet of the peer calls for. Messages are told by their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
-    Greeted,
-    Called {
+    Opened,
+    InboundCall {
         call: Option<CallId>,
         message: Option<usize>,
         end: bool,
@@ -134,7 +134,7 @@ pub(crate) enum Heard {
     Finished(CallId),
     Cancelled(CallId),
     Replied(CallId, Option<usize>),
-    Ended {
+    CallOutcome {
         call: CallId,
         message: Option<usize>,
         code: Code,
@@ -147,8 +147,8 @@ impl Heard {
     /// `None` for events that the machine and its user bring about.
     fn from_event(event: &Event<u32>) -> Option<Self> {
         Some(match event {
-            Event::Greeted(_) => Self::Greeted,
-            Event::Called(called) => Self::Called {
+            Event::Opened(_) => Self::Opened,
+            Event::Called(called) => Self::InboundCall {
                 call: called.call,
                 message: called.message.as_ref().map(bytes::Bytes::len),
                 end: called.end,
@@ -159,11 +159,11 @@ impl Heard {
             Event::Replied { call, message, .. } => {
                 Self::Replied(*call, message.as_ref().map(bytes::Bytes::len))
             }
-            Event::Ended(ended) => Self::Ended {
+            Event::Ended(ended) => Self::CallOutcome {
                 call: ended.call?,
                 message: ended.message.as_ref().map(bytes::Bytes::len),
                 code: ended.code,
-                answered: ended.answered,
+                answered: ended.ended_by_peer,
             },
             Event::Draining => Self::Draining,
             _ => return None,
@@ -285,7 +285,7 @@ impl Rules {
                 assert!(is_due(theirs.deadline, theirs.began, self.now), "early");
                 theirs.answered = true;
             }
-            Event::Ended(ended) if !ended.answered => {
+            Event::Ended(ended) if !ended.ended_by_peer => {
                 if let Some(call) = ended.call {
                     let ours = &self.ours[&call];
                     assert!(is_due(ours.deadline, ours.began, self.now), "{event:?}");

@@ -1,7 +1,7 @@
 //! Calls that handlers make: none waits for a slot that is held by a call which waits for it.
 
 use bytes::Bytes;
-use wawo_protocol::{CallId, Config, Event, MIN_CALLS, Metadata, NotStarted, Side, StartedCall};
+use wawo_protocol::{CallId, Config, Event, MIN_CALLS, Metadata, Refusal, Side, StartedCall};
 
 use crate::pair::{OUTER_CALLS, Pair, config, nested, unary};
 
@@ -42,7 +42,7 @@ fn calls_that_no_handler_makes_leave_slots_to_the_others() {
         start_nested(&mut pair, depth, token);
     }
     pair.start_waiting(105, nested(1));
-    assert!(matches!(pair.refused(nested(2)), NotStarted::NoSlot { .. }));
+    assert!(matches!(pair.refused(nested(2)), Refusal::NoSlot { .. }));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_deep_call_that_finds_no_slot_is_refused_and_says_why() {
     for depth in [2, 3, 16] {
         let reason = pair.refused(nested(depth));
         let max_calls = MIN_CALLS;
-        assert_eq!(reason, NotStarted::NoSlot { max_calls, depth });
+        assert_eq!(reason, Refusal::NoSlot { max_calls, depth });
         let text = reason.to_string();
         assert!(text.contains("max_calls") && text.contains("64"), "{text}");
     }
@@ -133,14 +133,14 @@ fn lines_are_bounded_apart() {
         pair.start_waiting(100 + token, unary(""));
         pair.start_waiting(200 + token, nested(1));
     }
-    assert_eq!(pair.refused(unary("")), NotStarted::Full(2));
-    assert_eq!(pair.refused(nested(1)), NotStarted::Full(2));
+    assert_eq!(pair.refused(unary("")), Refusal::Full(2));
+    assert_eq!(pair.refused(nested(1)), Refusal::Full(2));
     let client = &pair.client.connection;
     assert_eq!(
-        (client.wanted_calls(), client.wanted_nested_calls()),
+        (client.call_capacity(), client.nested_call_capacity()),
         (0, 0)
     );
-    assert_eq!(client.wanted_nested_messages(), 1);
+    assert_eq!(client.nested_message_capacity(), 1);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_deep_call_waits_for_the_hello_and_then_for_nothing() {
     let refused: Vec<_> = pair.client.heard();
     let depth = 2;
     let max_calls = MIN_CALLS;
-    let reason = NotStarted::NoSlot { max_calls, depth };
+    let reason = Refusal::NoSlot { max_calls, depth };
     assert!(
         refused.contains(&Event::Refused(101, reason)),
         "{refused:?}"

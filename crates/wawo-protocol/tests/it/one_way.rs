@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wawo_protocol::{
-    Called, CloseCode, Config, Event, MESSAGE_COST_BYTES, MIN_CALLS, MIN_CREDIT_BYTES,
-    MIN_MESSAGE_BYTES, NewCall, NotStarted, StartedCall,
+    CloseCode, Config, Event, InboundCall, MESSAGE_COST_BYTES, MIN_CALLS, MIN_CREDIT_BYTES,
+    MIN_MESSAGE_BYTES, NewCall, Refusal, StartedCall,
     packet::{CreditOf, OneWayBatch, Packet},
 };
 
@@ -32,7 +32,7 @@ fn received(pair: &mut Pair) -> Vec<Bytes> {
         .heard()
         .into_iter()
         .filter_map(|event| match event {
-            Event::Called(Called {
+            Event::Called(InboundCall {
                 call: None,
                 message,
                 end: true,
@@ -61,7 +61,7 @@ fn a_note_arrives_and_leaves_nothing_behind() {
 }
 
 /// Sends one-way calls at once; returns why some were refused.
-fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<NotStarted> {
+fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<Refusal> {
     let one = note("");
     let mut batch = OneWayBatch::default();
     for message in messages {
@@ -167,8 +167,8 @@ fn too_many_notes_at_once_are_refused_from_the_limit_on() {
     assert_eq!(send_all(&mut pair, &vec![bytes(1); 2]), []);
     assert_eq!(pair.client.connection.calls_waiting(), 2);
     let refused = send_all(&mut pair, &vec![bytes(1); 3]);
-    assert_eq!(refused, vec![NotStarted::Full(3); 2]);
-    assert_eq!(send_all(&mut pair, &[bytes(1)]), [NotStarted::Full(3)]);
+    assert_eq!(refused, vec![Refusal::Full(3); 2]);
+    assert_eq!(send_all(&mut pair, &[bytes(1)]), [Refusal::Full(3)]);
     assert_eq!(pair.client.connection.calls_waiting(), 3);
 }
 
@@ -176,9 +176,9 @@ fn too_many_notes_at_once_are_refused_from_the_limit_on() {
 fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
     let mut pair = Pair::greeted_with(Config::default(), cheap());
     assert_eq!(send_all(&mut pair, &[bytes(MIN_CREDIT_BYTES as usize)]), []);
-    let half = pair.client.connection.wanted_calls();
+    let half = pair.client.connection.call_capacity();
     assert_eq!(send_all(&mut pair, &vec![bytes(16 * 1024); 255]), []);
-    assert_eq!(pair.client.connection.wanted_calls(), half - 255);
+    assert_eq!(pair.client.connection.call_capacity(), half - 255);
     assert_eq!(send_all(&mut pair, &[bytes(16 * 1024)]), []);
     assert!(pair.client.connection.is_congested());
     assert_eq!(pair.client.connection.take_calls(), []);
@@ -222,7 +222,7 @@ fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
     let most = MIN_MESSAGE_BYTES as usize;
     let messages = [bytes(most), bytes(most + 1), bytes(1)];
     let refused = send_all(&mut pair, &messages);
-    let [NotStarted::MessageTooLarge { length, .. }] = refused[..] else {
+    let [Refusal::MessageTooLarge { length, .. }] = refused[..] else {
         panic!("{refused:?}");
     };
     assert_eq!(length, most + 1);
@@ -233,10 +233,10 @@ fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
     pair.server.connection.drain();
     pair.run();
     let refused = send_all(&mut pair, &messages);
-    assert_eq!(refused, vec![NotStarted::Draining; 3]);
+    assert_eq!(refused, vec![Refusal::Draining; 3]);
     pair.client.connection.close(CloseCode::Normal, "");
     let refused = send_all(&mut pair, &messages);
-    assert_eq!(refused, vec![NotStarted::Closed; 3]);
+    assert_eq!(refused, vec![Refusal::Closed; 3]);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn too_many_waiting_notes_are_refused() {
     send(&mut pair, "waits");
     send(&mut pair, "waits");
     let refused = pair.client.connection.send_one_way(pair.now, note(""));
-    assert_eq!(refused, Err(NotStarted::Full(2)));
+    assert_eq!(refused, Err(Refusal::Full(2)));
 }
 
 #[test]

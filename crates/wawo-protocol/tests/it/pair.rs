@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    CallId, Called, Config, Connection, ConnectionError, DeadlineSource, Ended, Event,
-    MessageBytes, Metadata, MethodId, NewCall, NotStarted, ServiceId, Side, StartedCall,
+    CallId, CallOutcome, Config, Connection, ConnectionError, DeadlineSource, Event, InboundCall,
+    MessageBytes, Metadata, MethodId, NewCall, Refusal, ServiceId, Side, StartedCall,
 };
 
 /// Both ends of a connection.
@@ -53,7 +53,7 @@ impl Node {
     }
 
     /// The only event since the last look, which is a call.
-    pub(crate) fn called(&mut self) -> Called {
+    pub(crate) fn called(&mut self) -> InboundCall {
         let events = self.heard();
         let [Event::Called(called)] = &events[..] else {
             panic!("one call, not {events:?}");
@@ -62,7 +62,7 @@ impl Node {
     }
 
     /// The only event since the last look, which is the end of a call.
-    pub(crate) fn ended(&mut self) -> Ended<u32> {
+    pub(crate) fn ended(&mut self) -> CallOutcome<u32> {
         let mut events = self.heard();
         match (events.pop(), events.is_empty()) {
             (Some(Event::Ended(ended)), true) => ended,
@@ -106,7 +106,7 @@ impl Node {
         }
         let (_, mut bytes) = self.arriving.pop_front().unwrap_or((now, Bytes::new()));
         while !bytes.is_empty() && self.error.is_none() {
-            match self.connection.landing(&mut self.input) {
+            match self.connection.direct_read(&mut self.input) {
                 Some(mut room) => {
                     let part = bytes.len().min(room.remaining_mut());
                     room.put(bytes.split_to(part));
@@ -178,7 +178,7 @@ impl Pair {
         pair.run();
         for node in [&mut pair.client, &mut pair.server] {
             let events = node.heard();
-            assert!(matches!(events[..], [Event::Greeted(_)]), "{events:?}");
+            assert!(matches!(events[..], [Event::Opened(_)]), "{events:?}");
         }
         pair
     }
@@ -259,7 +259,7 @@ impl Pair {
         assert_eq!(started, Ok(StartedCall::Waiting));
     }
 
-    pub(crate) fn refused(&mut self, call: NewCall) -> NotStarted {
+    pub(crate) fn refused(&mut self, call: NewCall) -> Refusal {
         let started = self.client.connection.start_call(self.now, call, 0);
         started.expect_err("a call that cannot be served").1
     }

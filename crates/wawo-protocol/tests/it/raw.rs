@@ -45,7 +45,7 @@ impl Raw {
         let mut bytes = BytesMut::from(&PREFACE[..]);
         bytes.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
         let events = raw.feed(&bytes).expect("an empty hello");
-        assert!(matches!(events[..], [Event::Greeted(_)]), "{events:?}");
+        assert!(matches!(events[..], [Event::Opened(_)]), "{events:?}");
         let said = raw.said();
         assert!(matches!(said[..], [Packet::Hello(_)]), "{said:?}");
         raw
@@ -65,7 +65,7 @@ impl Raw {
     pub(crate) fn land(&mut self, mut bytes: &[u8]) -> Result<Vec<Event<u32>>, ConnectionError> {
         let mut events = Vec::new();
         while !bytes.is_empty()
-            && let Some(mut room) = self.machine.landing(&mut self.input)
+            && let Some(mut room) = self.machine.direct_read(&mut self.input)
         {
             let (part, rest) = bytes.split_at(bytes.len().min(room.remaining_mut()));
             room.put_slice(part);

@@ -184,7 +184,10 @@ fn ended_there(
     }
     pair.run();
     let ended = pair.client.ended();
-    assert_eq!((ended.answered, ended.code), (true, Code::DeadlineExceeded));
+    assert_eq!(
+        (ended.ended_by_peer, ended.code),
+        (true, Code::DeadlineExceeded)
+    );
     ended.text
 }
 
@@ -240,7 +243,7 @@ fn ended_here(source: DeadlineSource, call: NewCall, is_answered: bool) -> Strin
     pair.delay = SECOND;
     pair.run_for(4 * SECOND);
     let ended = pair.client.ended();
-    assert!(!ended.answered);
+    assert!(!ended.ended_by_peer);
     assert_eq!(ended.code, Code::DeadlineExceeded);
     ended.text
 }
@@ -301,7 +304,7 @@ fn a_call_without_a_deadline_does_not_wait_for_a_slot_for_ever() {
     let ended = pair.client.ended();
     assert_eq!((ended.token, ended.call), (100, None));
     assert_eq!(ended.code, Code::ResourceExhausted);
-    assert!(!ended.sent && !ended.answered);
+    assert!(!ended.sent && !ended.ended_by_peer);
     assert_eq!(
         ended.text,
         "the peer, which takes 64 calls at a time (its max_calls), had no room for the call \

@@ -66,7 +66,7 @@ impl Rules {
             .grant(takes.reply_credit_bytes - before.reply_credit_bytes)?;
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
-        self.expected.push_back(Heard::Greeted);
+        self.expected.push_back(Heard::Opened);
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Rules {
         let Some(id) = call.call else {
             self.notes_held += cost;
             let message = call.chunk.as_ref().map(|chunk| chunk.bytes.len());
-            self.expected.push_back(Heard::Called {
+            self.expected.push_back(Heard::InboundCall {
                 call: None,
                 message,
                 end: true,
@@ -200,7 +200,7 @@ impl Rules {
             theirs.told = true;
             theirs.is_stream = !end;
         }
-        self.expected.push_back(Heard::Called {
+        self.expected.push_back(Heard::InboundCall {
             call: (!one_way).then_some(id),
             message,
             end,
@@ -341,7 +341,7 @@ impl Rules {
         }
         let taken = ours.replies.take(chunk, continues, max)?;
         let first = !ours.told;
-        let ended = |code, message, answered| Heard::Ended {
+        let ended = |code, message, answered| Heard::CallOutcome {
             call: id,
             message,
             code,
@@ -372,7 +372,7 @@ impl Rules {
         require(!end.refused || !ours.replied)?;
         let cut_off = ours.wanted && ours.replies.is_in_a_message();
         require(!cut_off || end.code != Code::Ok)?;
-        let heard = ours.wanted.then_some(Heard::Ended {
+        let heard = ours.wanted.then_some(Heard::CallOutcome {
             call: end.call,
             message: None,
             code: end.code,

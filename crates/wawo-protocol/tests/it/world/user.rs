@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CallId, Called, Code, Connection, Ended, Event, Metadata, MethodId, NewCall, NotStarted,
-    StartedCall, packet::End,
+    CallId, CallOutcome, Code, Connection, Event, InboundCall, Metadata, MethodId, NewCall,
+    Refusal, StartedCall, packet::End,
 };
 
 use crate::{
@@ -109,7 +109,7 @@ impl User {
                     ..unary(numbered(0, 0, length))
                 };
                 match machine.send_one_way(now, note) {
-                    Ok(()) | Err(NotStarted::Full(_)) => {}
+                    Ok(()) | Err(Refusal::Full(_)) => {}
                     Err(other) => panic!("{other:?}"),
                 }
             }
@@ -151,7 +151,7 @@ impl User {
                 self.ours.insert(id, Direction::ours(token, requests));
             }
             Ok(StartedCall::Waiting) => self.waiting.push_back((token, requests)),
-            Err((token, NotStarted::Full(waiting))) => {
+            Err((token, Refusal::Full(waiting))) => {
                 assert_eq!(waiting, self.waiting.len());
                 self.over(token);
             }
@@ -244,7 +244,7 @@ impl User {
 
     pub(crate) fn hear(&mut self, machine: &mut Machine, event: Event<u32>) {
         match event {
-            Event::Greeted(_) | Event::Draining | Event::Writable(_) => {}
+            Event::Opened(_) | Event::Draining | Event::Writable(_) => {}
             Event::Called(called) => self.called(machine, called),
             Event::Message { call, message } => self.message(call, &message),
             Event::Finished(id) => {
@@ -271,7 +271,7 @@ impl User {
         }
     }
 
-    fn called(&mut self, machine: &mut Machine, called: Called) {
+    fn called(&mut self, machine: &mut Machine, called: InboundCall) {
         let Some(id) = called.call else {
             let cost = called.cost;
             let message = called.message.expect("a note has a message");
@@ -292,7 +292,7 @@ impl User {
         self.unread.push((id, message.len()));
     }
 
-    fn ended(&mut self, ended: Ended<u32>) {
+    fn ended(&mut self, ended: CallOutcome<u32>) {
         let direction = ended.call.and_then(|id| self.ours.get_mut(&id));
         if let Some(ours) = direction {
             if let Some(message) = &ended.message {

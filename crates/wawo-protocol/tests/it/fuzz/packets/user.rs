@@ -6,7 +6,7 @@ use std::{
 };
 
 use wawo_protocol::{
-    CallId, Called, Connection, Ended, Event, Metadata, NewCall, Side, StartedCall,
+    CallId, CallOutcome, Connection, Event, InboundCall, Metadata, NewCall, Side, StartedCall,
 };
 
 use crate::{
@@ -230,7 +230,7 @@ impl User {
     fn forget(&mut self, machine: &mut Machine, which: u8) {
         let token = self.waiting.get(usize::from(which)).map(|call| call.token);
         if let Some(token) = token {
-            machine.forget(|waiting| *waiting == token);
+            machine.cancel_waiting(|waiting| *waiting == token);
             self.back(token);
         }
     }
@@ -316,7 +316,7 @@ impl User {
     ) {
         assert!(!self.over, "{event:?} after the end");
         match event {
-            Event::Greeted(_) | Event::Draining | Event::Writable(_) => {}
+            Event::Opened(_) | Event::Draining | Event::Writable(_) => {}
             Event::Called(called) => self.called(called),
             Event::Message { call, .. } => self.message(*call),
             Event::Finished(call) => {
@@ -344,7 +344,7 @@ impl User {
         }
     }
 
-    fn called(&mut self, called: &Called) {
+    fn called(&mut self, called: &InboundCall) {
         let Some(id) = called.call else {
             assert!(called.message.is_some(), "a one-way call has a message");
             return self.one_way_costs.push(called.cost);
@@ -364,7 +364,7 @@ impl User {
         }
     }
 
-    fn ended(&mut self, ended: &Ended<u32>) {
+    fn ended(&mut self, ended: &CallOutcome<u32>) {
         if let Some(id) = ended.call {
             let ours = self.ours.remove(&id).expect("a call in flight");
             assert_eq!(ours.token, ended.token);

@@ -13,13 +13,13 @@ pub(crate) const MAX_WAITING_DEPTH: u32 = 1;
 
 /// Calls without an id yet, in the order in which they came.
 #[derive(Debug)]
-pub(crate) struct Waiting<T> {
-    /// Calls that wait for a slot, or for the hello to tell the limits, by their [`Line`].
-    lines: [CallLine<T>; 2],
+pub(crate) struct WaitingCalls<T> {
+    /// Calls that wait for a slot, or for the hello to tell the limits, by their [`CallOrigin`].
+    queues: [CallQueue<T>; 2],
     /// How many calls wait, and one-way calls.
     len: usize,
     /// How many calls have ever waited.
-    lined_up: u64,
+    enqueued: u64,
     /// Those that wait for credit; apart, so that they hold up no call.
     one_way: VecDeque<OneWayItem>,
     /// How many one-way calls those are.
@@ -30,14 +30,14 @@ pub(crate) struct Waiting<T> {
 
 /// Where a call waits: no call of a handler waits behind those that it may have to end first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum CallOrigin {
     /// Calls that no handler makes.
     Outer,
     /// Calls that a handler makes.
     Nested,
 }
 
-impl Line {
+impl CallOrigin {
     pub(crate) fn of(depth: u32) -> Self {
         match depth {
             0 => Self::Outer,
@@ -47,7 +47,7 @@ impl Line {
 }
 
 #[derive(Debug)]
-struct CallLine<T> {
+struct CallQueue<T> {
     calls: VecDeque<WaitingCall<T>>,
     message_bytes: usize,
 }
@@ -70,7 +70,7 @@ impl<T> WaitingCall<T> {
     }
 }
 
-impl<T> CallLine<T> {
+impl<T> CallQueue<T> {
     /// Takes out the calls that `is_out` tells.
     fn take_if(
         &mut self,
@@ -125,7 +125,7 @@ impl OneWayItem {
     }
 }
 
-impl<T> Default for CallLine<T> {
+impl<T> Default for CallQueue<T> {
     fn default() -> Self {
         Self {
             calls: VecDeque::new(),
@@ -134,12 +134,12 @@ impl<T> Default for CallLine<T> {
     }
 }
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for WaitingCalls<T> {
     fn default() -> Self {
         Self {
-            lines: Default::default(),
+            queues: Default::default(),
             len: 0,
-            lined_up: 0,
+            enqueued: 0,
             one_way: VecDeque::new(),
             one_way_calls: 0,
             one_way_bytes: 0,
@@ -147,15 +147,15 @@ impl<T> Default for Waiting<T> {
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> WaitingCalls<T> {
     /// How many calls and one-way calls wait.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many calls wait in this line that somebody wants to hear of.
-    pub(crate) fn calls_in(&self, line: Line) -> usize {
-        self.lines[line as usize].calls.len()
+    /// How many calls wait in this queue that somebody wants to hear of.
+    pub(crate) fn calls_in(&self, queue: CallOrigin) -> usize {
+        self.queues[queue as usize].calls.len()
     }
 
     /// How many one-way calls wait.
@@ -163,9 +163,9 @@ impl<T> Waiting<T> {
         self.one_way_calls
     }
 
-    /// The message bytes of the calls in a line.
-    pub(crate) fn bytes_in(&self, line: Line) -> usize {
-        self.lines[line as usize].message_bytes
+    /// The message bytes of the calls in a queue.
+    pub(crate) fn bytes_in(&self, queue: CallOrigin) -> usize {
+        self.queues[queue as usize].message_bytes
     }
 
     /// The message bytes of one-way calls.
@@ -181,18 +181,18 @@ impl<T> Waiting<T> {
         token: T,
         stall_timeout: Duration,
     ) -> Instant {
-        self.lined_up += 1;
+        self.enqueued += 1;
         self.len += 1;
-        let line = &mut self.lines[Line::of(call.depth) as usize];
-        line.message_bytes += call.message_len();
+        let queue = &mut self.queues[CallOrigin::of(call.depth) as usize];
+        queue.message_bytes += call.message_len();
         let waiting = WaitingCall {
             call,
             token,
-            number: self.lined_up,
+            number: self.enqueued,
             since: now,
         };
         let ends = waiting.ends(stall_timeout);
-        line.calls.push_back(waiting);
+        queue.calls.push_back(waiting);
         ends
     }
 
@@ -203,15 +203,15 @@ impl<T> Waiting<T> {
         self.one_way.push_back(one_way);
     }
 
-    /// The first calls of the lines that `may_leave`: takes the one that came first.
+    /// The first calls of the queues that `may_leave`: takes the one that came first.
     pub(crate) fn pop_if(&mut self, may_leave: impl Fn(&NewCall) -> bool) -> Option<(NewCall, T)> {
-        let firsts = self.lines.iter_mut().filter(|line| {
-            let first = line.calls.front();
+        let firsts = self.queues.iter_mut().filter(|queue| {
+            let first = queue.calls.front();
             first.is_some_and(|first| may_leave(&first.call))
         });
-        let line = firsts.min_by_key(|line| line.calls.front().map(|first| first.number))?;
-        let WaitingCall { call, token, .. } = line.calls.pop_front()?;
-        line.message_bytes -= call.message_len();
+        let queue = firsts.min_by_key(|queue| queue.calls.front().map(|first| first.number))?;
+        let WaitingCall { call, token, .. } = queue.calls.pop_front()?;
+        queue.message_bytes -= call.message_len();
         self.len -= 1;
         Some((call, token))
     }
@@ -240,35 +240,35 @@ impl<T> Waiting<T> {
         Some(popped)
     }
 
-    /// Gives up the calls whose token `is` it.
-    pub(crate) fn forget(&mut self, mut is: impl FnMut(&T) -> bool) {
-        for line in &mut self.lines {
-            line.take_if(|waiting| is(&waiting.token), drop);
+    /// Cancels the calls whose token `is` it.
+    pub(crate) fn cancel(&mut self, mut is: impl FnMut(&T) -> bool) {
+        for queue in &mut self.queues {
+            queue.take_if(|waiting| is(&waiting.token), drop);
         }
         self.recount();
     }
 
     /// Takes the calls that may not wait for a slot: they came before the hello, and have found none.
     pub(crate) fn take_deep(&mut self, out: impl FnMut(WaitingCall<T>)) {
-        let line = &mut self.lines[Line::Nested as usize];
-        line.take_if(|waiting| waiting.call.depth > MAX_WAITING_DEPTH, out);
+        let queue = &mut self.queues[CallOrigin::Nested as usize];
+        queue.take_if(|waiting| waiting.call.depth > MAX_WAITING_DEPTH, out);
         self.recount();
     }
 
     fn recount(&mut self) {
-        let calls = self.lines.iter().map(|line| line.calls.len());
+        let calls = self.queues.iter().map(|queue| queue.calls.len());
         self.len = calls.sum::<usize>() + self.one_way_calls;
     }
 
-    /// Gives up what has waited too long, and tells `late` of the calls. Returns the next time.
+    /// Ends what has waited too long, and tells `late` of the calls. Returns the next time.
     pub(crate) fn expire(
         &mut self,
         now: Instant,
         stall_timeout: Duration,
         mut late: impl FnMut(WaitingCall<T>),
     ) -> Option<Instant> {
-        for line in &mut self.lines {
-            line.take_if(|waiting| waiting.ends(stall_timeout) <= now, &mut late);
+        for queue in &mut self.queues {
+            queue.take_if(|waiting| waiting.ends(stall_timeout) <= now, &mut late);
         }
         let (calls, bytes) = (&mut self.one_way_calls, &mut self.one_way_bytes);
         self.one_way.retain(|one_way| {
@@ -280,7 +280,7 @@ impl<T> Waiting<T> {
             keep
         });
         self.recount();
-        let calls = self.lines.iter().flat_map(|line| &line.calls);
+        let calls = self.queues.iter().flat_map(|queue| &queue.calls);
         let calls = calls.map(|waiting| waiting.ends(stall_timeout));
         let one_way = self.one_way.iter().filter_map(OneWayItem::deadline);
         calls.chain(one_way).min()
@@ -288,8 +288,8 @@ impl<T> Waiting<T> {
 
     /// Takes all calls in the order in which they came, and drops those that are one-way.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = T> {
-        let lines = std::mem::take(self).lines;
-        let mut calls: Vec<_> = lines.into_iter().flat_map(|line| line.calls).collect();
+        let queues = std::mem::take(self).queues;
+        let mut calls: Vec<_> = queues.into_iter().flat_map(|queue| queue.calls).collect();
         calls.sort_by_key(|waiting| waiting.number);
         calls.into_iter().map(|waiting| waiting.token)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{config::Config, error::PeerMisbehaved};
 
 #[derive(Debug)]
-pub(crate) struct Strikes {
+pub(crate) struct FloodGuard {
     /// Cancels since `second`.
     cancels: u32,
     /// When the second that is counted began.
@@ -14,7 +14,7 @@ pub(crate) struct Strikes {
     idle: u32,
 }
 
-impl Strikes {
+impl FloodGuard {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             cancels: 0,
@@ -24,7 +24,7 @@ impl Strikes {
     }
 
     /// A call in flight was cancelled.
-    pub(crate) fn cancelled(
+    pub(crate) fn count_cancel(
         &mut self,
         now: Instant,
         config: &Config,
@@ -40,7 +40,7 @@ impl Strikes {
     }
 
     /// A packet carried nothing.
-    pub(crate) fn idle(&mut self, config: &Config) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn count_idle(&mut self, config: &Config) -> Result<(), PeerMisbehaved> {
         self.idle += 1;
         match self.idle <= config.max_idle_packets {
             true => Ok(()),
@@ -49,7 +49,7 @@ impl Strikes {
     }
 
     /// A packet was worth its while.
-    pub(crate) fn useful(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.idle = 0;
     }
 }

@@ -7,7 +7,9 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     call::cost,
-    connection::{Called, Connection, Phase, incoming::TheirCall, overdue::TheirDeadline},
+    connection::{
+        Connection, InboundCall, State, incoming::TheirCall, timeout_cause::TheirDeadline,
+    },
     id::CallId,
     packet::{self, FastCall, HEADER_BYTES},
 };
@@ -21,26 +23,26 @@ impl<T> Connection<T> {
         now: Instant,
         input: &mut BytesMut,
         copy: impl FnOnce(&[u8]) -> Option<Bytes>,
-    ) -> Option<Called> {
-        if self.phase != Phase::Open || self.draining_here || !self.events.is_empty() {
+    ) -> Option<InboundCall> {
+        if self.state != State::Open || self.draining_here || !self.events.is_empty() {
             return None;
         }
-        let plain = packet::fast_call(input, &self.config.limits)?;
-        let deadline = self.deadline_at(now, plain.timeout_ms);
-        let cost = match plain.call {
-            None => self.open_plain_one_way(&plain)?,
+        let fast = packet::fast_call(input, &self.config.limits)?;
+        let deadline = self.deadline_at(now, fast.timeout_ms);
+        let cost = match fast.call {
+            None => self.open_fast_one_way(&fast)?,
             Some(id) => {
-                self.open_plain(now, id, &plain, deadline)?;
+                self.open_fast(now, id, &fast, deadline)?;
                 0
             }
         };
         self.calls_accepted += 1;
-        let message = plain.message_at..plain.end;
-        let message = self.take_plain(now, input, message, copy);
-        Some(Called {
-            call: plain.call,
-            service: plain.service,
-            method: plain.method,
+        let message = fast.message_at..fast.end;
+        let message = self.take_fast(now, input, message, copy);
+        Some(InboundCall {
+            call: fast.call,
+            service: fast.service,
+            method: fast.method,
             deadline,
             metadata: Default::default(),
             message: Some(message),
@@ -53,25 +55,25 @@ impl<T> Connection<T> {
     /// token of the call, and the message. Anything else, and whatever breaks a rule, is left to
     /// [`poll_event`](Self::poll_event).
     pub fn poll_reply(&mut self, now: Instant, input: &mut BytesMut) -> Option<(T, Bytes)> {
-        if self.phase != Phase::Open || !self.events.is_empty() {
+        if self.state != State::Open || !self.events.is_empty() {
             return None;
         }
         let limits = &self.config.limits;
         let (id, end) = packet::fast_reply(input, limits)?;
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes) as usize;
         let is_ours = id.side() == self.side && end - HEADER_BYTES <= most;
-        if !is_ours || !self.ours.get(id.index())?.expects_plain() {
+        if !is_ours || !self.ours.get(id.index())?.expects_fast_reply() {
             return None;
         }
         let token = self.remove_ours(now, id)?.token?;
         Some((
             token,
-            self.take_plain(now, input, HEADER_BYTES..end, |_| None),
+            self.take_fast(now, input, HEADER_BYTES..end, |_| None),
         ))
     }
 
     /// Takes the first packet off, which ends with its message, and gives the message.
-    fn take_plain(
+    fn take_fast(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
@@ -79,8 +81,8 @@ impl<T> Connection<T> {
         copy: impl FnOnce(&[u8]) -> Option<Bytes>,
     ) -> Bytes {
         self.now = now;
-        self.keep_alive.heard(now);
-        self.strikes.useful();
+        self.health.record_input(now);
+        self.flood_guard.reset();
         self.partial_since = None;
         let copied = copy(&input[message.clone()]);
         self.unread = input.len() - message.end;
@@ -98,24 +100,24 @@ impl<T> Connection<T> {
     }
 
     /// What it cost; `None` if it may not come.
-    fn open_plain_one_way(&mut self, plain: &FastCall) -> Option<u64> {
+    fn open_fast_one_way(&mut self, fast: &FastCall) -> Option<u64> {
         let max = self.config.limits.max_message_bytes as usize;
-        if plain.message_len() > max || self.request_recv_credit.available() <= 0 {
+        if fast.message_len() > max || self.request_recv_credit.available() <= 0 {
             return None;
         }
-        let cost = cost(plain.message_len());
+        let cost = cost(fast.message_len());
         self.request_recv_credit.pay(cost);
         Some(cost)
     }
 
-    fn open_plain(
+    fn open_fast(
         &mut self,
         now: Instant,
         id: CallId,
-        plain: &FastCall,
+        fast: &FastCall,
         deadline: Option<Instant>,
     ) -> Option<()> {
-        let (limits, bytes) = (&self.config.limits, plain.message_len() as u64);
+        let (limits, bytes) = (&self.config.limits, fast.message_len() as u64);
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
         let opening = self.opening_bytes + bytes;
         let is_in_bounds = bytes <= most.into() && opening <= self.config.max_opening_bytes as u64;
@@ -124,8 +126,8 @@ impl<T> Connection<T> {
         }
         self.watch_deadline(deadline);
         self.opening_bytes = opening;
-        let deadline = TheirDeadline::new(now, deadline, plain.timeout_ms);
-        let call = TheirCall::plain(deadline, bytes, self.peer.initial_credit_bytes);
+        let deadline = TheirDeadline::new(now, deadline, fast.timeout_ms);
+        let call = TheirCall::fast(deadline, bytes, self.peer.initial_credit_bytes);
         self.theirs.insert_at(id.index(), call);
         Some(())
     }

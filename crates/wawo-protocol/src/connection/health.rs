@@ -9,16 +9,16 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(crate) struct KeepAlive {
+pub(crate) struct Health {
     /// When the connection began.
     began: Instant,
     /// When something last came.
-    heard: Instant,
+    last_received: Instant,
     /// The ping that is out, and since when.
-    asked: Option<(u64, Instant)>,
+    ping_sent: Option<(u64, Instant)>,
     pings: u64,
     /// When the other side last pinged.
-    pinged: Option<Instant>,
+    last_ping: Option<Instant>,
     /// How many of its pings in a row came too early.
     early_pings: u32,
 }
@@ -27,25 +27,25 @@ pub(crate) struct KeepAlive {
 /// the way may bring two closer together (docs/protocol.md, "Keep-alive").
 const EARLY: Duration = Duration::from_millis(500);
 
-impl KeepAlive {
+impl Health {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
-            heard: now,
-            asked: None,
+            last_received: now,
+            ping_sent: None,
             pings: 0,
-            pinged: None,
+            last_ping: None,
             early_pings: 0,
         }
     }
 
     /// Something has come.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.heard = now;
+    pub(crate) fn record_input(&mut self, now: Instant) {
+        self.last_received = now;
     }
 
     pub(crate) fn handle_ping(&mut self, now: Instant, max: u32) -> Result<(), PeerMisbehaved> {
-        let before = self.pinged.replace(now);
+        let before = self.last_ping.replace(now);
         let early = before.is_some_and(|before| now < before + EARLY);
         self.early_pings = if early { self.early_pings + 1 } else { 0 };
         match self.early_pings <= max {
@@ -55,7 +55,7 @@ impl KeepAlive {
     }
 
     pub(crate) fn handle_pong(&mut self, data: u64) -> Result<(), PeerMisbehaved> {
-        match self.asked.take() {
+        match self.ping_sent.take() {
             Some((ping, _)) if ping == data => Ok(()),
             _ => Err(PeerMisbehaved::PongUnasked),
         }
@@ -63,10 +63,10 @@ impl KeepAlive {
 
     #[inline]
     pub(crate) fn poll_timeout(&self, config: &Config, open: bool) -> Instant {
-        match self.asked {
+        match self.ping_sent {
             _ if !open => after(self.began, config.handshake_timeout),
-            Some((_, since)) => after(since.max(self.heard), config.keep_alive_timeout),
-            None => after(self.heard, config.keep_alive_interval),
+            Some((_, since)) => after(since.max(self.last_received), config.keep_alive_timeout),
+            None => after(self.last_received, config.keep_alive_interval),
         }
     }
 
@@ -83,13 +83,13 @@ impl KeepAlive {
         if !open {
             return Err(ConnectionError::HandshakeTimedOut(config.handshake_timeout));
         }
-        if self.asked.is_some() {
+        if self.ping_sent.is_some() {
             return Err(ConnectionError::KeepAliveTimedOut(
                 config.keep_alive_timeout,
             ));
         }
         self.pings += 1;
-        self.asked = Some((self.pings, now));
+        self.ping_sent = Some((self.pings, now));
         Ok(Some(self.pings))
     }
 }

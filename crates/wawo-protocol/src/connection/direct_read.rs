@@ -1,48 +1,48 @@
-//! Large messages land where they stay: a chunk that continues one is read right to the end of the
-//! chunks before it, and so is not copied.
+//! Large messages are read to where they stay: a chunk that continues one is read right to the end of
+//! the chunks before it, and so is not copied.
 //!
 //! ```text
-//!  input:     | header |                        the next packet continues a message
-//!                 └────► landing()            its buffer is lent, with room for what is missing
+//!  input:     | header |                      the next packet continues a message
+//!                  └───► direct_read()        its buffer is lent, with room for what is missing
 //!  message:   | chunks so far | payload ..| header |
-//!                                  └─────────┴─► the chunk is received, the next header is input
+//!                                  └──────────┴─► the chunk is received, the next header is input
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
 
 use crate::{
     call::{AssemblyBuffer, BufferPool, RecvHalf},
-    connection::{Connection, Phase},
+    connection::{Connection, State},
     id::CallId,
     packet::{self, Chunk, ChunkHeader, HEADER_BYTES, Packet},
 };
 
 /// A chunk that is read to where its message is joined.
 #[derive(Debug)]
-pub(crate) struct Landing {
+pub(crate) struct DirectRead {
     header: ChunkHeader,
-    joined: AssemblyBuffer,
+    buffer: AssemblyBuffer,
     /// The length of `joined` with all of the chunk.
     until: usize,
     /// The length of `joined` when it was last looked at.
-    heard: usize,
+    seen_bytes: usize,
 }
 
 /// Shorter chunks are copied, many at a time, out of what was read.
-const MIN_LANDING_BYTES: usize = 8 * 1024;
+const MIN_DIRECT_READ_BYTES: usize = 8 * 1024;
 
 impl<T> Connection<T> {
     /// Where the next bytes of the transport go if they belong to a chunk of a large message; else
     /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for
     /// any other bytes. What a driver does not ask for is copied instead.
-    pub fn landing(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
-        if self.landing.is_none() && self.phase == Phase::Open {
-            self.landing = self.land(input).map(Box::new);
+    pub fn direct_read(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
+        if self.direct_read.is_none() && self.state == State::Open {
+            self.direct_read = self.begin_direct_read(input).map(Box::new);
         }
         let buffer_pool = self.buffer_pool.at(self.now);
-        self.landing
+        self.direct_read
             .as_mut()
-            .map(|landing| landing.room(buffer_pool))
+            .map(|direct_read| direct_read.room(buffer_pool))
     }
 
     /// An empty buffer with room for `room` bytes, and its size: one that a message came in which
@@ -58,36 +58,38 @@ impl<T> Connection<T> {
         self.buffer_pool.at(self.now).keep(buffer, size);
     }
 
-    fn land(&mut self, input: &mut BytesMut) -> Option<Landing> {
+    fn begin_direct_read(&mut self, input: &mut BytesMut) -> Option<DirectRead> {
         let header = packet::partial_chunk(input, &self.config.limits)?;
-        if header.length < MIN_LANDING_BYTES {
+        if header.length < MIN_DIRECT_READ_BYTES {
             return None;
         }
-        let mut joined = self.landing_for(header.call)?.lend(header.length)?;
-        let until = joined.bytes.len() + header.length;
-        joined.append(&input[HEADER_BYTES..], self.buffer_pool.at(self.now));
+        let mut buffer = self.recv_half_of(header.call)?.lend(header.length)?;
+        let until = buffer.bytes.len() + header.length;
+        buffer.append(&input[HEADER_BYTES..], self.buffer_pool.at(self.now));
         input.clear();
         self.unread = 0;
-        let heard = joined.bytes.len();
-        Some(Landing {
+        let seen_bytes = buffer.bytes.len();
+        Some(DirectRead {
             header,
-            joined,
+            buffer,
             until,
-            heard,
+            seen_bytes,
         })
     }
 
-    /// The chunk that was landing, if it is whole.
-    pub(crate) fn landed(&mut self, input: &mut BytesMut) -> Option<Packet> {
-        let landing = self.landing.take_if(|landing| landing.is_whole())?;
-        let Landing {
-            header, mut joined, ..
-        } = *landing;
-        input.extend_from_slice(&joined.bytes[landing.until..]);
-        joined.bytes.truncate(landing.until);
+    /// The chunk that was read directly, if it is whole.
+    pub(crate) fn finish_direct_read(&mut self, input: &mut BytesMut) -> Option<Packet> {
+        let direct_read = self
+            .direct_read
+            .take_if(|direct_read| direct_read.is_whole())?;
+        let DirectRead {
+            header, mut buffer, ..
+        } = *direct_read;
+        input.extend_from_slice(&buffer.bytes[direct_read.until..]);
+        buffer.bytes.truncate(direct_read.until);
         // If the call is over, nobody wants it.
-        if let Some(recv_half) = self.landing_for(header.call) {
-            recv_half.land(joined, header.length);
+        if let Some(recv_half) = self.recv_half_of(header.call) {
+            recv_half.take_back(buffer, header.length);
         }
         Some(Packet::Message {
             call: header.call,
@@ -101,7 +103,7 @@ impl<T> Connection<T> {
         })
     }
 
-    fn landing_for(&mut self, call: CallId) -> Option<&mut RecvHalf> {
+    fn recv_half_of(&mut self, call: CallId) -> Option<&mut RecvHalf> {
         let index = call.index();
         match call.side() == self.side {
             true => self.ours.get_mut(index)?.recv_half.as_deref_mut(),
@@ -110,27 +112,27 @@ impl<T> Connection<T> {
     }
 }
 
-impl Landing {
+impl DirectRead {
     /// For the rest of the chunk, and the header behind it.
     fn room(&mut self, buffer_pool: &mut BufferPool) -> Limit<&mut BytesMut> {
-        let bytes = &self.joined.bytes;
+        let bytes = &self.buffer.bytes;
         let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
         let wanted = self.until + HEADER_BYTES - here;
-        if spare < wanted && (spare == 0 || self.joined.is_worth_growing(here)) {
-            self.joined.grow(here, buffer_pool);
+        if spare < wanted && (spare == 0 || self.buffer.is_worth_growing(here)) {
+            self.buffer.grow(here, buffer_pool);
         }
-        let bytes = &mut self.joined.bytes;
+        let bytes = &mut self.buffer.bytes;
         let spare = bytes.capacity() - bytes.len();
         bytes.limit(wanted.min(spare))
     }
 
     fn is_whole(&self) -> bool {
-        self.joined.bytes.len() >= self.until
+        self.buffer.bytes.len() >= self.until
     }
 
     /// Whether anything has come since the last look.
     pub(crate) fn has_grown(&mut self) -> bool {
-        let length = self.joined.bytes.len();
-        std::mem::replace(&mut self.heard, length) < length
+        let length = self.buffer.bytes.len();
+        std::mem::replace(&mut self.seen_bytes, length) < length
     }
 }

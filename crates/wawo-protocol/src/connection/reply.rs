@@ -3,9 +3,7 @@
 use crate::{
     call::{Next, SendHalf},
     code::Code,
-    connection::{
-        Connection, Event, fit::fit, starting::metadata_bytes, waiting_replies::end_bytes,
-    },
+    connection::{Connection, Event, fit::fit, start::metadata_bytes, waiting_replies::end_bytes},
     id::CallId,
     message::MessageBytes,
     metadata::Metadata,
@@ -34,7 +32,7 @@ impl<T> Connection<T> {
         end: bool,
     ) -> bool {
         let theirs = self.theirs.get(id.index());
-        let Some(theirs) = theirs.filter(|theirs| !theirs.answered && !self.is_closed()) else {
+        let Some(theirs) = theirs.filter(|theirs| !theirs.ended && !self.is_closed()) else {
             return false;
         };
         let credit = theirs.credit;
@@ -50,7 +48,7 @@ impl<T> Connection<T> {
         }
         let message = match message {
             Some(message) if self.is_full() => {
-                self.line_up_reply(id, metadata, message, end);
+                self.enqueue_reply(id, metadata, message, end);
                 return true;
             }
             message => message,
@@ -61,9 +59,9 @@ impl<T> Connection<T> {
         match (self.theirs.get_mut(id.index()), send_half) {
             (Some(theirs), Some(send_half)) => {
                 theirs.send_half = Some(send_half);
-                theirs.answered = end;
+                theirs.ended = end;
                 self.set_waiting_reply(id, length);
-                self.line_up(id);
+                self.enqueue(id);
             }
             _ => drop(self.remove_theirs(id)),
         }
@@ -71,7 +69,7 @@ impl<T> Connection<T> {
     }
 
     /// Lets a reply wait, as a whole, until there is room for it.
-    fn line_up_reply(&mut self, id: CallId, metadata: Metadata, message: MessageBytes, end: bool) {
+    fn enqueue_reply(&mut self, id: CallId, metadata: Metadata, message: MessageBytes, end: bool) {
         self.set_waiting_reply(id, message.len() + metadata_bytes(&metadata));
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let mut send_half = Box::new(SendHalf::new(theirs.credit));
@@ -97,12 +95,12 @@ impl<T> Connection<T> {
                 self.add_waiting_reply(id, bytes);
                 self.queued_theirs(id, true);
             }
-            None => self.abort(end),
+            None => self.end_now(end),
         }
     }
 
     /// Ends a call of theirs with a status, in place of what is still to be sent.
-    pub(crate) fn abort(&mut self, end: End) {
+    pub(crate) fn end_now(&mut self, end: End) {
         let id = end.call;
         if self.is_closed() || self.theirs.get(id.index()).is_none() {
             return;
@@ -116,7 +114,7 @@ impl<T> Connection<T> {
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
             let send_half = &mut theirs.send_half;
             let send_half = send_half.get_or_insert_with(|| Box::new(SendHalf::new(0)));
-            send_half.fail(end);
+            send_half.end_now(end);
         }
         self.queued_theirs(id, true);
     }
@@ -128,9 +126,9 @@ impl<T> Connection<T> {
     /// Something of the driver's waits to be sent in a call of theirs.
     pub(crate) fn queued_theirs(&mut self, id: CallId, last: bool) {
         if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            theirs.answered |= last;
+            theirs.ended |= last;
         }
-        self.line_up(id);
+        self.enqueue(id);
     }
 
     /// Sends the next chunk of a call of theirs.
@@ -147,10 +145,10 @@ impl<T> Connection<T> {
         let Some(send_half) = &mut theirs.send_half else {
             return;
         };
-        send_half.in_line = false;
+        send_half.is_queued = false;
         match send_half.next(room, &mut self.reply_send_credit) {
             Next::Chunk(bytes, flags) => {
-                send_half.in_line = !flags.end;
+                send_half.is_queued = !flags.end;
                 match theirs.unopened.take() {
                     Some(opening) => {
                         put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
@@ -163,7 +161,7 @@ impl<T> Connection<T> {
                 }
             }
             Next::Batch(messages) => {
-                send_half.in_line = true;
+                send_half.is_queued = true;
                 self.output.link_or_copy(messages.into_packets());
                 self.send_queue.push_back(id);
             }
@@ -174,7 +172,7 @@ impl<T> Connection<T> {
             next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
                 let until = after(send_half.stall(self.now), self.config.stall_timeout);
                 if matches!(next, Next::NeedsSharedCredit) {
-                    send_half.in_line = true;
+                    send_half.is_queued = true;
                     self.blocked_replies.push_back(id);
                 }
                 self.watch_deadline(Some(until));

@@ -34,7 +34,7 @@ fn begun(total: usize, next: &Bytes) -> Raw {
 }
 
 fn lands(raw: &mut Raw) -> bool {
-    raw.machine.landing(&mut raw.input).is_some()
+    raw.machine.direct_read(&mut raw.input).is_some()
 }
 
 #[test]
@@ -46,7 +46,10 @@ fn a_chunk_is_read_to_where_its_message_stays() {
     let mut raw = Raw::greeted();
     raw.send_all(&[call(0, first(chunk(0), whole.len() as u32))]);
     raw.feed(&middle[..START]).unwrap();
-    let room = raw.machine.landing(&mut raw.input).expect("a large chunk");
+    let room = raw
+        .machine
+        .direct_read(&mut raw.input)
+        .expect("a large chunk");
     let place = room.get_ref().as_ptr();
     // The header of the next packet comes along, and nothing more.
     assert_eq!(room.remaining_mut(), middle.len() - START + 12);
@@ -167,7 +170,10 @@ fn the_room_for_a_message_grows_with_what_has_come() {
     raw.feed(&chunk[..START]).unwrap();
     let mut here = 1_024 + START;
     for part in chunk[START..].chunks(3_000) {
-        let room = raw.machine.landing(&mut raw.input).expect("a large chunk");
+        let room = raw
+            .machine
+            .direct_read(&mut raw.input)
+            .expect("a large chunk");
         assert!(room.remaining_mut() > 0);
         assert!(room.get_ref().capacity() <= 16 * here);
         raw.land(part).unwrap();
@@ -184,7 +190,7 @@ fn the_room_for_a_message_grows_with_what_has_come() {
         };
         let bytes = wire(&continued(theirs(0), chunk));
         raw.feed(&bytes[..START]).unwrap();
-        let room = raw.machine.landing(&mut raw.input);
+        let room = raw.machine.direct_read(&mut raw.input);
         let capacity = room.map(|room| room.get_ref().capacity());
         assert!(capacity <= Some(total as usize + 12), "{capacity:?}");
         raw.land(&bytes[START..]).unwrap();
@@ -232,7 +238,7 @@ fn bytes_that_come_one_by_one_do_not_move_the_message_each_time() {
     raw.feed(&chunk[..13]).unwrap();
     let (mut moves, mut place) = (0, std::ptr::null());
     for &byte in &chunk[13..10_000] {
-        let mut room = raw.machine.landing(&mut raw.input).expect("large");
+        let mut room = raw.machine.direct_read(&mut raw.input).expect("large");
         if room.get_ref().as_ptr() != place {
             place = room.get_ref().as_ptr();
             moves += 1;

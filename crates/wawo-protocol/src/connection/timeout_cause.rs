@@ -74,7 +74,7 @@ impl TheirDeadline {
         let Some(max) = config.max_stream_time else {
             return self;
         };
-        let timeout = earlier(asked(self.timeout_ms, default), Some(max));
+        let timeout = earlier(requested_timeout(self.timeout_ms, default), Some(max));
         let at = timeout.map(|timeout| after(self.began, timeout));
         Self { at, ..self }
     }
@@ -100,7 +100,10 @@ impl TheirDeadline {
 }
 
 /// The time that a caller asks for.
-pub(crate) fn asked(timeout_ms: Option<u32>, default: Option<Duration>) -> Option<Duration> {
+pub(crate) fn requested_timeout(
+    timeout_ms: Option<u32>,
+    default: Option<Duration>,
+) -> Option<Duration> {
     timeout_ms.map_or(default, timeout_from_wire)
 }
 
@@ -130,16 +133,16 @@ fn deadline_text(under_way: Option<Duration>, setting: &str) -> String {
 
 /// Why a call is ended by this side.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Overdue {
+pub(crate) enum TimeoutCause {
     /// Its deadline has passed.
     Deadline,
     /// It had something to send, and for so long no credit for it.
     Stalled(Duration),
 }
 
-impl Overdue {
-    /// When a call will be overdue, and why.
-    pub(crate) fn when(
+impl TimeoutCause {
+    /// When a call will have taken too long, and why.
+    pub(crate) fn earliest(
         deadline: Option<Instant>,
         send_half: Option<&SendHalf>,
         stall_timeout: Duration,

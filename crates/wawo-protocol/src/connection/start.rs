@@ -7,9 +7,9 @@ use crate::{
     code::Code,
     config::Limits,
     connection::{
-        Connection, DEADLINE_STEP, DeadlineSource, Ended, Event, NewCall, NotStarted, Phase,
+        CallOutcome, Connection, DEADLINE_STEP, DeadlineSource, Event, NewCall, Refusal, State,
         outgoing::CallTerms,
-        waiting::{Line, MAX_WAITING_DEPTH, OneWayItem},
+        waiting_calls::{CallOrigin, MAX_WAITING_DEPTH, OneWayItem},
     },
     hello,
     id::{CallId, MethodId, ServiceId},
@@ -40,9 +40,9 @@ impl<T> Connection<T> {
         now: Instant,
         call: NewCall,
         token: T,
-    ) -> Result<StartedCall, (T, NotStarted)> {
+    ) -> Result<StartedCall, (T, Refusal)> {
         self.now = now;
-        let waiting = self.waiting.calls_in(Line::of(call.depth));
+        let waiting = self.waiting.calls_in(CallOrigin::of(call.depth));
         if let Err(reason) = self.check_new(&call, waiting) {
             return Err((token, reason));
         }
@@ -51,7 +51,7 @@ impl<T> Connection<T> {
             return Ok(StartedCall::Sent(self.send_call(now, call, token)));
         }
         // Before the hello it does not wait for other calls.
-        if call.depth > MAX_WAITING_DEPTH && self.phase == Phase::Open {
+        if call.depth > MAX_WAITING_DEPTH && self.state == State::Open {
             return Err((token, self.no_slot(&call)));
         }
         let stall_timeout = self.config.stall_timeout;
@@ -60,8 +60,8 @@ impl<T> Connection<T> {
         Ok(StartedCall::Waiting)
     }
 
-    fn no_slot(&self, call: &NewCall) -> NotStarted {
-        NotStarted::NoSlot {
+    fn no_slot(&self, call: &NewCall) -> Refusal {
+        Refusal::NoSlot {
             max_calls: self.peer.max_calls,
             depth: call.depth,
         }
@@ -72,7 +72,7 @@ impl<T> Connection<T> {
     /// # Errors
     ///
     /// If it certainly cannot be served.
-    pub fn send_one_way(&mut self, now: Instant, call: NewCall) -> Result<(), NotStarted> {
+    pub fn send_one_way(&mut self, now: Instant, call: NewCall) -> Result<(), Refusal> {
         self.now = now;
         self.check_new(&call, self.waiting.one_way_calls())?;
         if self.waiting.one_way_calls() == 0 && self.has_room_for(&call) {
@@ -90,7 +90,7 @@ impl<T> Connection<T> {
         &mut self,
         now: Instant,
         batch: OneWayBatch,
-        mut refused: impl FnMut(ServiceId, MethodId, NotStarted),
+        mut refused: impl FnMut(ServiceId, MethodId, Refusal),
     ) {
         self.now = now;
         let deadline = self
@@ -126,7 +126,7 @@ impl<T> Connection<T> {
 
     /// Whether all of them may leave in the packets that they are, now or when there is credit.
     fn fits_as_packed(&self, batch: &OneWayBatch) -> bool {
-        let is_open = self.phase == Phase::Open && !self.draining_there;
+        let is_open = self.state == State::Open && !self.draining_there;
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let waiting = self.waiting.one_way_calls() + batch.len();
         is_open && batch.largest() <= room && waiting <= self.config.max_waiting_calls
@@ -152,17 +152,17 @@ impl<T> Connection<T> {
         self.output.link_or_copy(batch.into_packets(timeout));
     }
 
-    fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), NotStarted> {
+    fn check_new(&self, call: &NewCall, waiting: usize) -> Result<(), Refusal> {
         if self.is_closed() {
-            return Err(NotStarted::Closed);
+            return Err(Refusal::Closed);
         }
         if self.draining_there {
-            return Err(NotStarted::Draining);
+            return Err(Refusal::Draining);
         }
         if waiting >= self.config.max_waiting_calls {
-            return Err(NotStarted::Full(waiting));
+            return Err(Refusal::Full(waiting));
         }
-        if self.phase == Phase::Open {
+        if self.state == State::Open {
             check_sizes(call, &self.peer)?;
         }
         Ok(())
@@ -173,7 +173,7 @@ impl<T> Connection<T> {
         let length = call.message_len();
         // Before their hello, only what every side must accept may go out. What a stream goes on
         // with is not known yet.
-        let early = self.phase != Phase::Open;
+        let early = self.state != State::Open;
         if early && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
             return false;
         }
@@ -207,7 +207,7 @@ impl<T> Connection<T> {
             one_way: false,
         };
         put_call(&mut self.output, header, &call.metadata, first);
-        self.line_up(id);
+        self.enqueue(id);
         id
     }
 
@@ -238,7 +238,7 @@ impl<T> Connection<T> {
         }
         put_call(&mut self.output, header, &call.metadata, first);
         if let Some(id) = header.call {
-            self.line_up(id);
+            self.enqueue(id);
         }
     }
 
@@ -264,7 +264,7 @@ impl<T> Connection<T> {
 
     /// Sends what waits, as far as the limits of the other side allow.
     pub(crate) fn admit_waiting(&mut self, now: Instant) {
-        if self.phase != Phase::Open {
+        if self.state != State::Open {
             return;
         }
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -284,7 +284,7 @@ impl<T> Connection<T> {
         let (events, max_calls) = (&mut self.events, self.peer.max_calls);
         self.waiting.take_deep(|waiting| {
             let depth = waiting.call.depth;
-            let reason = NotStarted::NoSlot { max_calls, depth };
+            let reason = Refusal::NoSlot { max_calls, depth };
             events.push_back(Event::Refused(waiting.token, reason));
         });
     }
@@ -317,9 +317,9 @@ impl<T> Connection<T> {
         self.has_room_for(call) || check_sizes(call, &self.peer).is_err()
     }
 
-    /// Gives up the waiting calls whose token `is` it.
-    pub fn forget(&mut self, is: impl FnMut(&T) -> bool) {
-        self.waiting.forget(is);
+    /// Cancels the waiting calls whose token `is` it.
+    pub fn cancel_waiting(&mut self, is: impl FnMut(&T) -> bool) {
+        self.waiting.cancel(is);
     }
 
     /// Ends what is due; returns the earliest time that is left.
@@ -341,7 +341,7 @@ impl<T> Connection<T> {
                     (Code::ResourceExhausted, text)
                 }
             };
-            let ended = Ended::here(waiting.token, None, code, text, false);
+            let ended = CallOutcome::here(waiting.token, None, code, text, false);
             events.push_back(Event::Ended(ended));
         })
     }
@@ -359,10 +359,10 @@ pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
     }
 }
 
-fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), NotStarted> {
+fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), Refusal> {
     let length = call.message_len();
     if length > limits.max_message_bytes as usize {
-        return Err(NotStarted::MessageTooLarge {
+        return Err(Refusal::MessageTooLarge {
             length,
             max: limits.max_message_bytes,
         });
@@ -371,11 +371,11 @@ fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), NotStarted> {
 }
 
 /// Whether metadata keeps the limits of the other side.
-pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), NotStarted> {
+pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), Refusal> {
     let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
     if entries > limits.max_metadata_entries as usize || bytes > limits.max_metadata_bytes as usize
     {
-        return Err(NotStarted::MetadataTooLarge {
+        return Err(Refusal::MetadataTooLarge {
             entries,
             bytes,
             max_entries: limits.max_metadata_entries,

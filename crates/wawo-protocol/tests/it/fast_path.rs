@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Called, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES, NewCall,
+    Code, Config, Event, InboundCall, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,
+    NewCall,
     packet::{HEADER_BYTES, Packet},
 };
 
@@ -177,7 +178,7 @@ fn a_plain_call_tells_all_that_it_says() {
     let mut raw = Raw::greeted();
     let mut input = BytesMut::from(&packet(6, 0x09, 0, 1, 14)[..]);
     let called = raw.machine.poll_call(raw.now, &mut input, copy_even);
-    let Some(Called {
+    let Some(InboundCall {
         service,
         method,
         deadline,
