@@ -1,4 +1,4 @@
-//! What has come of one direction of a call: chunks are joined, and credit is kept.
+//! What has come of one direction of a call: chunks are assembled, and credit is kept.
 
 use bytes::{Bytes, BytesMut};
 
@@ -229,7 +229,7 @@ impl RecvHalf {
         }
     }
 
-    /// Lends the buffer that chunks are joined in, if the next one may have `length` bytes: then
+    /// Lends the buffer that chunks are assembled in, if the next one may have `length` bytes: then
     /// they are read to its end, and it comes back by [`take_back`](Self::take_back).
     pub(crate) fn lend(&mut self, length: usize) -> Option<AssemblyBuffer> {
         let credit = self.credit();

@@ -17,14 +17,14 @@ use crate::{
     packet::{self, Chunk, ChunkHeader, HEADER_BYTES, Packet},
 };
 
-/// A chunk that is read to where its message is joined.
+/// A chunk that is read to where its message is assembled.
 #[derive(Debug)]
 pub(crate) struct DirectRead {
     header: ChunkHeader,
     buffer: AssemblyBuffer,
-    /// The length of `joined` with all of the chunk.
+    /// The length of `buffer` with all of the chunk.
     until: usize,
-    /// The length of `joined` when it was last looked at.
+    /// The length of `buffer` when it was last looked at.
     seen_bytes: usize,
 }
 

@@ -20,7 +20,7 @@ fn id(index: u32) -> CallId {
 
 #[test]
 fn a_call_arrives_whole_and_its_reply_comes_back_with_its_token() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let mut metadata = Metadata::new();
     metadata.insert("user", "ada").unwrap();
     let mut new = unary("ping");
@@ -47,7 +47,7 @@ fn a_call_arrives_whole_and_its_reply_comes_back_with_its_token() {
 
 #[test]
 fn a_call_costs_20_bytes_besides_its_message_24_with_a_deadline_and_its_reply_12() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let default = pair.now + Duration::from_secs(10);
     for (deadline, overhead) in [
         (Some(default), 20),
@@ -70,7 +70,7 @@ fn a_call_costs_20_bytes_besides_its_message_24_with_a_deadline_and_its_reply_12
 
 #[test]
 fn both_sides_call_at_once_with_ids_of_their_own() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.delay = Duration::from_millis(50);
     let ours = pair.start(1, b"to the server");
     let new = unary("to the client");
@@ -94,9 +94,9 @@ fn both_sides_call_at_once_with_ids_of_their_own() {
 
 #[test]
 fn any_split_of_the_bytes_gives_the_same_events() {
-    for piece in [1, 2, 3, 7, 11, 12, 13, 64] {
+    for part in [1, 2, 3, 7, 11, 12, 13, 64] {
         let mut pair = Pair::new();
-        pair.piece = piece;
+        pair.part = part;
         let long = bytes(300);
         let started = pair
             .client
@@ -106,7 +106,7 @@ fn any_split_of_the_bytes_gives_the_same_events() {
         pair.run();
         let events = pair.server.heard();
         let [Event::Opened(_), Event::Called(called)] = &events[..] else {
-            panic!("in pieces of {piece}: {events:?}");
+            panic!("in parts of {part}: {events:?}");
         };
         assert_eq!(called.message.as_ref(), Some(&long));
     }
@@ -114,7 +114,7 @@ fn any_split_of_the_bytes_gives_the_same_events() {
 
 #[test]
 fn an_end_carries_code_text_details_and_metadata() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
     let mut end = wawo_protocol::packet::End {
@@ -135,7 +135,7 @@ fn an_end_carries_code_text_details_and_metadata() {
 
 #[test]
 fn an_end_too_large_for_the_peer_loses_its_details_and_metadata_but_arrives() {
-    let mut pair = Pair::greeted_with(
+    let mut pair = Pair::open_with(
         config(|config| config.limits.max_packet_bytes = 16 * 1024),
         Config::default(),
     );
@@ -166,7 +166,7 @@ fn an_end_too_large_for_the_peer_loses_its_details_and_metadata_but_arrives() {
 
 #[test]
 fn ids_are_dense_and_used_again_after_the_end() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let ids = [0, 1, 2].map(|token| pair.start(token, b""));
     assert_eq!(ids, [id(0), id(1), id(2)]);
     pair.run();
@@ -181,7 +181,7 @@ fn ids_are_dense_and_used_again_after_the_end() {
 #[test]
 fn calls_over_the_peers_limit_wait_for_a_slot_in_order() {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
-    let mut pair = Pair::greeted_with(Config::default(), few);
+    let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }
@@ -207,7 +207,7 @@ fn calls_over_the_peers_limit_wait_for_a_slot_in_order() {
 fn one_call_too_many_is_not_queued() {
     let least = config(|config| config.limits.max_calls = MIN_CALLS);
     let patient = config(|config| config.max_waiting_calls = 2);
-    let mut pair = Pair::greeted_with(patient, least);
+    let mut pair = Pair::open_with(patient, least);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }
@@ -259,7 +259,7 @@ fn a_call_that_the_hello_shows_to_be_too_large_is_refused() {
 
 #[test]
 fn metadata_over_the_peers_limit_is_refused_and_at_the_limit_arrives() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let with_entries = |count: usize| {
         let mut call = unary("");
         for _ in 0..count {
@@ -299,7 +299,7 @@ fn bytes_of_ascii(length: usize) -> Bytes {
 
 #[test]
 fn a_cancelled_call_gives_its_token_back_and_ends_on_the_other_side() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -317,7 +317,7 @@ fn a_cancelled_call_gives_its_token_back_and_ends_on_the_other_side() {
 
 #[test]
 fn a_cancel_that_crosses_the_reply_has_one_outcome_and_frees_the_id_once() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -348,7 +348,7 @@ fn a_waiting_call_can_be_forgotten() {
 
 #[test]
 fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, None)]);
     raw.machine.end(wawo_protocol::packet::End {
         call: theirs(0),
@@ -374,7 +374,7 @@ fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
 
 #[test]
 fn a_call_that_had_to_wait_is_heard_of_when_it_starts_before_it_ends() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     for token in 0..=OUTER_CALLS {
         let started = raw.machine.start_call(raw.now, unary(""), token);
         assert!(started.is_ok());

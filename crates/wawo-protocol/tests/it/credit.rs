@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-const WINDOW: usize = MIN_CREDIT_BYTES as usize;
+const INITIAL_CREDIT: usize = MIN_CREDIT_BYTES as usize;
 
 fn narrow() -> Config {
     config(|config| config.limits.initial_credit_bytes = MIN_CREDIT_BYTES)
@@ -52,7 +52,7 @@ fn lengths(events: &[Event<u32>]) -> Vec<usize> {
 
 #[test]
 fn a_conversation_goes_both_ways_and_ends_with_the_callee() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = start(&mut pair, stream());
     pair.run();
     let called = pair.server.called();
@@ -96,7 +96,7 @@ fn a_conversation_goes_both_ways_and_ends_with_the_callee() {
 
 #[test]
 fn a_last_message_ends_its_direction_by_itself() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = start(&mut pair, stream());
     let client = &mut pair.client.connection;
     assert_eq!(
@@ -125,34 +125,34 @@ fn a_last_message_ends_its_direction_by_itself() {
 
 #[test]
 fn a_sender_stops_at_its_credit_and_goes_on_as_the_reader_consumes() {
-    let mut pair = Pair::greeted_with(Config::default(), narrow());
+    let mut pair = Pair::open_with(Config::default(), narrow());
     let call = start(&mut pair, stream());
-    let piece = WINDOW / 4;
+    let part = INITIAL_CREDIT / 4;
     for index in 0..5 {
         let sent = pair
             .client
             .connection
-            .send_message(call, bytes(piece), false);
+            .send_message(call, bytes(part), false);
         assert_eq!(sent, Ok(index < 4), "message {index}");
     }
     pair.run();
-    assert_eq!(lengths(&pair.server.heard()), [piece; 4]);
+    assert_eq!(lengths(&pair.server.heard()), [part; 4]);
     assert_eq!(pair.client.heard(), []);
     // A quarter is not worth a packet, a half is.
-    pair.server.connection.consume(call, 1, piece);
+    pair.server.connection.consume(call, 1, part);
     pair.run();
     assert_eq!(pair.server.heard(), []);
-    pair.server.connection.consume(call, 1, piece);
+    pair.server.connection.consume(call, 1, part);
     pair.run();
-    assert_eq!(lengths(&pair.server.heard()), [piece]);
+    assert_eq!(lengths(&pair.server.heard()), [part]);
     assert_eq!(pair.client.heard(), [Event::Writable(call)]);
 }
 
 #[test]
 fn a_message_larger_than_the_window_arrives_though_nothing_is_consumed() {
-    for piece in [7919, usize::MAX] {
-        let mut pair = Pair::greeted_with(narrow(), narrow());
-        pair.piece = piece;
+    for part in [7919, usize::MAX] {
+        let mut pair = Pair::open_with(narrow(), narrow());
+        pair.part = part;
         let long = bytes(4 * 1024 * 1024);
         let call = start(&mut pair, unary(long.clone()));
         pair.run();
@@ -168,25 +168,25 @@ fn a_message_larger_than_the_window_arrives_though_nothing_is_consumed() {
 
 #[test]
 fn the_next_large_message_waits_until_the_first_is_consumed() {
-    let mut pair = Pair::greeted_with(Config::default(), narrow());
+    let mut pair = Pair::open_with(Config::default(), narrow());
     let call = start(&mut pair, stream());
     for _ in 0..2 {
         let sent = pair
             .client
             .connection
-            .send_message(call, bytes(3 * WINDOW), false);
+            .send_message(call, bytes(3 * INITIAL_CREDIT), false);
         assert_eq!(sent, Ok(false));
     }
     pair.run();
-    assert_eq!(lengths(&pair.server.heard()), [3 * WINDOW]);
-    pair.server.connection.consume(call, 1, 3 * WINDOW);
+    assert_eq!(lengths(&pair.server.heard()), [3 * INITIAL_CREDIT]);
+    pair.server.connection.consume(call, 1, 3 * INITIAL_CREDIT);
     pair.run();
-    assert_eq!(lengths(&pair.server.heard()), [3 * WINDOW]);
+    assert_eq!(lengths(&pair.server.heard()), [3 * INITIAL_CREDIT]);
 }
 
 #[test]
 fn large_messages_take_turns_and_small_calls_pass_them() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let long = bytes(1_000_000);
     for _ in 0..2 {
         start(&mut pair, unary(long.clone()));
@@ -203,29 +203,35 @@ fn large_messages_take_turns_and_small_calls_pass_them() {
 #[test]
 fn an_end_waits_for_what_is_queued_before_it_unless_the_call_is_given_up() {
     for code in [Code::Ok, Code::Aborted, Code::Cancelled] {
-        let mut pair = Pair::greeted_with(narrow(), Config::default());
+        let mut pair = Pair::open_with(narrow(), Config::default());
         let call = start(&mut pair, unary(""));
         pair.run();
         pair.server.called();
         let server = &mut pair.server.connection;
         assert!(server.open_reply(call, Metadata::new()));
         for _ in 0..2 {
-            server.send_message(call, bytes(WINDOW), false).unwrap();
+            server
+                .send_message(call, bytes(INITIAL_CREDIT), false)
+                .unwrap();
         }
         server.end(End { code, ..ok(call) });
         pair.run();
         let events = pair.client.heard();
-        assert_eq!(lengths(&events), [WINDOW], "the second waits for credit");
+        assert_eq!(
+            lengths(&events),
+            [INITIAL_CREDIT],
+            "the second waits for credit"
+        );
         if code == Code::Cancelled {
             assert!(pair.client.connection.cancel(call).is_some());
             pair.run();
             assert_eq!(pair.client.connection.calls_started(), 0);
             continue;
         }
-        pair.client.connection.consume(call, 1, WINDOW);
+        pair.client.connection.consume(call, 1, INITIAL_CREDIT);
         pair.run();
         let events = pair.client.heard();
-        assert_eq!(lengths(&events), [WINDOW]);
+        assert_eq!(lengths(&events), [INITIAL_CREDIT]);
         let Some(Event::Ended(ended)) = events.last() else {
             panic!("{events:?}");
         };
@@ -235,12 +241,12 @@ fn an_end_waits_for_what_is_queued_before_it_unless_the_call_is_given_up() {
 
 #[test]
 fn a_callee_may_end_a_call_whose_requests_go_on() {
-    let mut pair = Pair::greeted_with(Config::default(), narrow());
+    let mut pair = Pair::open_with(Config::default(), narrow());
     let call = start(&mut pair, stream());
     for _ in 0..3 {
         pair.client
             .connection
-            .send_message(call, bytes(WINDOW), false)
+            .send_message(call, bytes(INITIAL_CREDIT), false)
             .unwrap();
     }
     pair.run();
@@ -266,7 +272,7 @@ fn a_callee_may_end_a_call_whose_requests_go_on() {
 
 #[test]
 fn a_message_over_the_limit_ends_its_call_and_no_other() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
     }));
     let total = MIN_MESSAGE_BYTES + 1;
@@ -291,7 +297,7 @@ fn a_message_over_the_limit_ends_its_call_and_no_other() {
 
 #[test]
 fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let new = unary("");
     let started = raw.machine.start_call(raw.now, new, 3);
     let ours = CallId::new(Side::Accepting, 0);
@@ -317,7 +323,7 @@ fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
 
 #[test]
 fn a_reply_that_the_peer_cannot_take_becomes_an_error() {
-    let mut pair = Pair::greeted_with(
+    let mut pair = Pair::open_with(
         config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES),
         Config::default(),
     );
@@ -341,13 +347,13 @@ fn credit_at_its_greatest_sum_is_taken_and_one_more_is_a_fault() {
     let most: u32 = 1 << 31;
     let given = MIN_CREDIT_BYTES;
     for (grant, fits) in [(most - given, true), (most - given + 1, false)] {
-        let mut raw = Raw::greeted();
+        let mut raw = Raw::open();
         raw.send_all(&[call(0, last(""))]);
         raw.machine.open_reply(theirs(0), Metadata::new());
         let result = raw.send(&credit(CreditOf::Call(theirs(0)), grant));
         assert_eq!(result.is_ok(), fits, "{result:?}");
         for of in [CreditOf::Requests, CreditOf::Replies] {
-            let result = Raw::greeted().send(&credit(of, grant));
+            let result = Raw::open().send(&credit(of, grant));
             assert_eq!(result.is_ok(), fits, "{result:?}");
         }
     }
@@ -355,9 +361,9 @@ fn credit_at_its_greatest_sum_is_taken_and_one_more_is_a_fault() {
 
 #[test]
 fn a_window_of_messages_is_held_and_one_byte_more_is_a_fault() {
-    let mut raw = Raw::greeted_with(narrow());
+    let mut raw = Raw::open_with(narrow());
     raw.send_all(&[call(0, None)]);
-    let quarter = WINDOW / 4;
+    let quarter = INITIAL_CREDIT / 4;
     for _ in 0..4 {
         raw.send_all(&[message(theirs(0), whole(bytes(quarter)))]);
     }
@@ -370,7 +376,7 @@ fn a_window_of_messages_is_held_and_one_byte_more_is_a_fault() {
 
 #[test]
 fn credit_that_comes_before_a_reply_counts_for_it() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let message = MIN_MESSAGE_BYTES as usize;
     raw.send_all(&[
         call(0, last("")),
@@ -392,12 +398,12 @@ fn credit_that_comes_before_a_reply_counts_for_it() {
 
 #[test]
 fn a_call_that_was_given_up_grants_no_more_credit() {
-    let mut raw = Raw::greeted_with(narrow());
+    let mut raw = Raw::open_with(narrow());
     let started = raw.machine.start_call(raw.now, unary(""), 1);
     assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
-    raw.send_all(&[reply(ours(0), whole(bytes(WINDOW)))]);
+    raw.send_all(&[reply(ours(0), whole(bytes(INITIAL_CREDIT)))]);
     assert_eq!(raw.machine.cancel(ours(0)), Some(1));
-    raw.machine.consume(ours(0), 1, WINDOW);
+    raw.machine.consume(ours(0), 1, INITIAL_CREDIT);
     assert_eq!(raw.said().last(), Some(&Packet::Cancel(ours(0))));
 }
 
@@ -409,7 +415,7 @@ fn what_stands_in_line_leaves_beside_what_does_not() {
             config.limits.reply_credit_bytes = 1 << 29;
         })
     };
-    let mut pair = Pair::greeted_with(wide(), wide());
+    let mut pair = Pair::open_with(wide(), wide());
     let (long, short) = (start(&mut pair, unary("a")), start(&mut pair, unary("b")));
     pair.run();
     let server = &mut pair.server.connection;

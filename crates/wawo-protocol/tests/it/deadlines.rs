@@ -16,7 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_call_without_a_timeout_has_the_default_that_its_caller_announced() {
-    let mut pair = Pair::greeted_with(
+    let mut pair = Pair::open_with(
         config(|config| config.default_timeout = Some(SECOND)),
         Config::default(),
     );
@@ -31,7 +31,7 @@ fn a_call_without_a_timeout_has_the_default_that_its_caller_announced() {
 
 #[test]
 fn no_deadline_is_said_as_zero_where_a_default_was_announced() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.start(1, b"");
     pair.run();
     assert_eq!(pair.server.called().deadline, None);
@@ -39,7 +39,7 @@ fn no_deadline_is_said_as_zero_where_a_default_was_announced() {
 
 #[test]
 fn a_timeout_on_the_wire_is_never_shorter_than_what_was_set() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let mut new = unary("");
     let deadline = pair.now + Duration::from_micros(1_500_001);
     new.deadline = Some(deadline);
@@ -52,7 +52,7 @@ fn a_timeout_on_the_wire_is_never_shorter_than_what_was_set() {
 
 #[test]
 fn the_caller_gives_up_at_its_deadline_and_tells_the_callee() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.delay = Duration::from_millis(100);
     let mut new = unary("");
     new.deadline = Some(pair.now + SECOND);
@@ -81,7 +81,7 @@ fn the_caller_gives_up_at_its_deadline_and_tells_the_callee() {
 
 #[test]
 fn the_callee_answers_when_the_time_is_up_though_nobody_says_so() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let Packet::Call(mut late) = call(0, last("")) else {
         unreachable!("a call");
     };
@@ -106,7 +106,7 @@ fn the_callee_answers_when_the_time_is_up_though_nobody_says_so() {
 
 #[test]
 fn the_longest_timeout_is_taken_as_it_is() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let Packet::Call(mut long) = call(0, last("")) else {
         unreachable!("a call");
     };
@@ -122,7 +122,7 @@ fn the_longest_timeout_is_taken_as_it_is() {
 #[test]
 fn a_call_whose_time_is_up_in_the_queue_is_never_sent() {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
-    let mut pair = Pair::greeted_with(Config::default(), few);
+    let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }
@@ -143,7 +143,7 @@ fn a_call_whose_time_is_up_in_the_queue_is_never_sent() {
 
 #[test]
 fn many_deadlines_cost_one_look_a_step_and_none_is_more_than_a_step_late() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let begin = pair.now;
     for token in 0..100 {
         let mut new = unary("");
@@ -176,7 +176,7 @@ fn many_deadlines_cost_one_look_a_step_and_none_is_more_than_a_step_late() {
 
 #[test]
 fn a_reply_in_time_is_not_disturbed_by_its_deadline() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let mut new = unary("");
     new.deadline = Some(pair.now + SECOND);
     let started = pair.client.connection.start_call(pair.now, new, 1);
@@ -196,7 +196,7 @@ fn a_reply_in_time_is_not_disturbed_by_its_deadline() {
 
 #[test]
 fn a_late_answer_after_expiry_is_dropped() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let Packet::Call(mut late) = call(0, last("")) else {
         unreachable!("a call");
     };

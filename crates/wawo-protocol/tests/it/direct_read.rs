@@ -1,4 +1,4 @@
-//! Chunks of large messages that are read to where their message is joined.
+//! Chunks of large messages that are read to where their message is assembled.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ fn wire(packet: &Packet) -> Bytes {
     bytes.freeze()
 }
 
-/// What is read of a packet before the rest of it lands.
+/// What is read of a packet before the rest of it is read directly.
 const START: usize = 100;
 
 const CHUNK: usize = 20_000;
 
 /// A call whose first chunk of a message of `total` bytes is here, and `START` of the next packet.
 fn begun(total: usize, next: &Bytes) -> Raw {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, first(bytes(CHUNK), total as u32))]);
     assert_eq!(raw.feed(&next[..START]).expect("the start of a packet"), []);
     raw
 }
 
-fn lands(raw: &mut Raw) -> bool {
+fn reads_directly(raw: &mut Raw) -> bool {
     raw.machine.direct_read(&mut raw.input).is_some()
 }
 
@@ -43,7 +43,7 @@ fn a_chunk_is_read_to_where_its_message_stays() {
     let chunk = |index: usize| whole.slice(index * CHUNK..(index + 1) * CHUNK);
     let middle = wire(&continued(theirs(0), more(chunk(1))));
     let end = wire(&continued(theirs(0), last(chunk(2))));
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, first(chunk(0), whole.len() as u32))]);
     raw.feed(&middle[..START]).unwrap();
     let room = raw
@@ -54,7 +54,7 @@ fn a_chunk_is_read_to_where_its_message_stays() {
     // The header of the next packet comes along, and nothing more.
     assert_eq!(room.remaining_mut(), middle.len() - START + 12);
     let rest = [&middle[START..], &end[..]].concat();
-    let events = raw.land(&rest).unwrap();
+    let events = raw.read_directly(&rest).unwrap();
     let [Event::Called(called)] = &events[..] else {
         panic!("{events:?}");
     };
@@ -65,8 +65,8 @@ fn a_chunk_is_read_to_where_its_message_stays() {
 
 #[test]
 fn a_buffer_that_nobody_has_any_more_is_used_for_the_next_message() {
-    let mut pair = Pair::greeted();
-    pair.piece = 10_000;
+    let mut pair = Pair::open();
+    pair.part = 10_000;
     let mut places = Vec::new();
     for _ in 0..2 {
         pair.start_large(bytes(1_000_000));
@@ -80,7 +80,11 @@ fn a_buffer_that_nobody_has_any_more_is_used_for_the_next_message() {
         pair.run();
         pair.client.ended();
     }
-    assert!(pair.server.landed > 1_500_000, "{}", pair.server.landed);
+    assert!(
+        pair.server.read_directly > 1_500_000,
+        "{}",
+        pair.server.read_directly
+    );
     assert_eq!(places[0], places[1]);
 }
 
@@ -97,36 +101,36 @@ fn assert_wrong_total(found: Result<Vec<Event<u32>>, ConnectionError>) {
 fn small_chunks_and_those_that_break_a_rule_do_not_land() {
     let total = 2 * CHUNK;
     let small = wire(&continued(theirs(0), more(bytes(1_500))));
-    assert!(!lands(&mut begun(total, &small)));
+    assert!(!reads_directly(&mut begun(total, &small)));
 
     let too_long = wire(&continued(theirs(0), last(bytes(CHUNK + 1))));
     let mut raw = begun(total, &too_long);
-    assert!(!lands(&mut raw));
+    assert!(!reads_directly(&mut raw));
     assert_wrong_total(raw.feed(&too_long[START..]));
 
-    // What lands is checked as well, when it is whole.
+    // What is read directly is checked as well, when it is whole.
     let unended = wire(&continued(theirs(0), more(bytes(CHUNK))));
     let mut raw = begun(total, &unended);
-    assert!(lands(&mut raw));
-    assert_wrong_total(raw.land(&unended[START..]));
+    assert!(reads_directly(&mut raw));
+    assert_wrong_total(raw.read_directly(&unended[START..]));
 
     let unbegun = wire(&message(theirs(0), whole(bytes(CHUNK))));
-    assert!(!lands(&mut begun(total, &unbegun)));
+    assert!(!reads_directly(&mut begun(total, &unbegun)));
 }
 
 #[test]
 fn a_chunk_over_the_credit_of_its_call_does_not_land() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
     }));
     raw.send_all(&[call(0, None), call(1, None)]);
-    let window = MIN_CREDIT_BYTES as usize;
-    raw.send_all(&[message(theirs(0), whole(bytes(window - 1)))]);
+    let initial_credit = MIN_CREDIT_BYTES as usize;
+    raw.send_all(&[message(theirs(0), whole(bytes(initial_credit - 1)))]);
     // What is not consumed is not granted again, not even for a message that has begun.
     raw.send_all(&[message(theirs(0), first("a", 1 << 20))]);
     let over = wire(&continued(theirs(0), more(bytes(CHUNK))));
     raw.feed(&over[..START]).unwrap();
-    assert!(!lands(&mut raw));
+    assert!(!reads_directly(&mut raw));
     let found = raw.feed(&over[START..]);
     assert!(matches!(
         found,
@@ -138,14 +142,14 @@ fn a_chunk_over_the_credit_of_its_call_does_not_land() {
 
 #[test]
 fn what_lands_for_a_call_that_is_over_is_dropped() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[
         call(0, None),
         message(theirs(0), first(bytes(CHUNK), 3 * CHUNK as u32)),
     ]);
     let middle = wire(&continued(theirs(0), more(bytes(CHUNK))));
     raw.feed(&middle[..START]).unwrap();
-    assert!(lands(&mut raw));
+    assert!(reads_directly(&mut raw));
     raw.machine.end(End {
         call: theirs(0),
         code: Code::Aborted,
@@ -154,7 +158,7 @@ fn what_lands_for_a_call_that_is_over_is_dropped() {
         text: String::new(),
         details: Bytes::new(),
     });
-    assert_eq!(raw.land(&middle[START..]).unwrap(), []);
+    assert_eq!(raw.read_directly(&middle[START..]).unwrap(), []);
     let events = raw.send(&call(0, last("next"))).unwrap();
     assert!(
         matches!(&events[..], [Event::Called(called)] if called.message.as_deref() == Some(b"next"))
@@ -163,7 +167,7 @@ fn what_lands_for_a_call_that_is_over_is_dropped() {
 
 #[test]
 fn the_room_for_a_message_grows_with_what_has_come() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let total = 1_000_000;
     raw.send_all(&[call(0, first(bytes(1_024), total))]);
     let chunk = wire(&continued(theirs(0), more(bytes(100_000))));
@@ -176,7 +180,7 @@ fn the_room_for_a_message_grows_with_what_has_come() {
             .expect("a large chunk");
         assert!(room.remaining_mut() > 0);
         assert!(room.get_ref().capacity() <= 16 * here);
-        raw.land(part).unwrap();
+        raw.read_directly(part).unwrap();
         here += part.len();
     }
     // At the end, it is that of the message.
@@ -193,7 +197,7 @@ fn the_room_for_a_message_grows_with_what_has_come() {
         let room = raw.machine.direct_read(&mut raw.input);
         let capacity = room.map(|room| room.get_ref().capacity());
         assert!(capacity <= Some(total as usize + 12), "{capacity:?}");
-        raw.land(&bytes[START..]).unwrap();
+        raw.read_directly(&bytes[START..]).unwrap();
     }
 }
 
@@ -206,7 +210,7 @@ fn a_chunk_that_lands_keeps_the_connection_alive_and_has_to_become_whole() {
     for part in 1..10 {
         raw.now += timeout / 10;
         let at = START * part;
-        raw.land(&chunk[at..at + START]).unwrap();
+        raw.read_directly(&chunk[at..at + START]).unwrap();
         raw.machine.handle_timeout(raw.now).unwrap();
     }
     assert_eq!(raw.said(), [], "no ping");
@@ -217,8 +221,8 @@ fn a_chunk_that_lands_keeps_the_connection_alive_and_has_to_become_whole() {
 
 #[test]
 fn a_buffer_that_is_not_used_is_given_back() {
-    let mut pair = Pair::greeted();
-    pair.piece = 10_000;
+    let mut pair = Pair::open();
+    pair.part = 10_000;
     pair.start_large(bytes(1_000_000));
     pair.run();
     drop(pair.server.called());
@@ -232,7 +236,7 @@ fn a_buffer_that_is_not_used_is_given_back() {
 
 #[test]
 fn bytes_that_come_one_by_one_do_not_move_the_message_each_time() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, first(bytes(1024), 1024 * 1024))]);
     let chunk = wire(&continued(theirs(0), more(bytes(120_000))));
     raw.feed(&chunk[..13]).unwrap();

@@ -15,7 +15,7 @@ use crate::{
 
 #[test]
 fn a_draining_side_finishes_what_it_has_accepted_and_refuses_the_rest() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let accepted = pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -39,10 +39,13 @@ fn a_draining_side_finishes_what_it_has_accepted_and_refuses_the_rest() {
 
 #[test]
 fn a_drain_refuses_what_waits_and_counts_one_way_calls() {
-    let mut pair = Pair::greeted();
-    let mut note = unary("note");
-    note.one_way = true;
-    pair.client.connection.send_one_way(pair.now, note).unwrap();
+    let mut pair = Pair::open();
+    let mut one_way_call = unary("one way");
+    one_way_call.one_way = true;
+    pair.client
+        .connection
+        .send_one_way(pair.now, one_way_call)
+        .unwrap();
     pair.start(1, b"");
     pair.run();
     assert_eq!(pair.server.heard().len(), 2);
@@ -63,7 +66,7 @@ fn a_drain_refuses_what_waits_and_counts_one_way_calls() {
 
 #[test]
 fn both_sides_may_drain_at_once() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -80,7 +83,7 @@ fn both_sides_may_drain_at_once() {
 
 #[test]
 fn packets_of_a_call_after_the_drain_are_ignored_whatever_they_are() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.machine.drain();
     assert_eq!(raw.said(), [Packet::Drain { accepted: 0 }]);
     let late = [
@@ -94,7 +97,7 @@ fn packets_of_a_call_after_the_drain_are_ignored_whatever_they_are() {
 
 #[test]
 fn a_close_tells_the_other_side_why_and_nothing_follows() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -121,7 +124,7 @@ fn a_close_tells_the_other_side_why_and_nothing_follows() {
 
 #[test]
 fn what_stood_before_a_close_is_heard_first() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
     let server = &mut pair.server.connection;
@@ -138,7 +141,7 @@ fn what_stood_before_a_close_is_heard_first() {
 
 #[test]
 fn a_closed_machine_does_nothing_more() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -166,7 +169,7 @@ fn a_closed_machine_does_nothing_more() {
 
 #[test]
 fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.start(1, b"sent");
     pair.run();
     let call = pair
@@ -190,7 +193,7 @@ fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
 
 #[test]
 fn what_is_written_before_a_close_packet_counts_as_sent() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.start(1, b"on its way");
     let client = &mut pair.client.connection;
     client.close(CloseCode::Normal, "");
@@ -199,7 +202,7 @@ fn what_is_written_before_a_close_packet_counts_as_sent() {
 
 #[test]
 fn a_call_that_ends_together_with_its_connection_comes_back() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let deadline = Some(pair.now + Duration::from_secs(30));
     let call = wawo_protocol::NewCall {
         deadline,
@@ -217,7 +220,7 @@ fn a_call_that_ends_together_with_its_connection_comes_back() {
 
 #[test]
 fn a_call_that_expires_in_the_output_may_be_served_and_says_so() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let deadline = Some(pair.now + Duration::from_secs(1));
     let call = wawo_protocol::NewCall {
         deadline,
@@ -234,7 +237,7 @@ fn a_call_that_expires_in_the_output_may_be_served_and_says_so() {
 
 #[test]
 fn a_cut_stream_ends_with_its_connection() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let started = pair.client.connection.start_call(pair.now, stream(), 1);
     assert!(started.is_ok());
     pair.run();
@@ -254,7 +257,7 @@ fn a_cut_stream_ends_with_its_connection() {
 
 #[test]
 fn nothing_follows_a_close_though_calls_have_more_to_say() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, None), call(1, last(""))]);
     for token in [1, 2] {
         let started = raw.machine.start_call(raw.now, stream(), token);

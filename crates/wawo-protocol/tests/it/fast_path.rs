@@ -52,7 +52,7 @@ fn outcome(raw: &mut Raw, bytes: &[u8], plain: bool) -> (Outcome, usize) {
 /// Compares both ways, on machines of this configuration; returns how many calls were plain.
 fn compare(config: &Config, before: &[u8], bytes: &[u8]) -> usize {
     let [(slow, none), (fast, plain)] = [false, true].map(|plain| {
-        let mut raw = Raw::greeted_with(config.clone());
+        let mut raw = Raw::open_with(config.clone());
         raw.feed(before).expect("what comes before is right");
         raw.said();
         outcome(&mut raw, bytes, plain)
@@ -167,7 +167,7 @@ fn calls_behind_others_and_in_every_state() {
 
 #[test]
 fn a_side_that_drains_takes_no_plain_calls() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.machine.drain();
     let (outcome, plain) = outcome(&mut raw, &packet(6, 0x01, 0, 1, 20), true);
     assert_eq!((outcome.events, plain), (vec![], 0));
@@ -175,7 +175,7 @@ fn a_side_that_drains_takes_no_plain_calls() {
 
 #[test]
 fn a_plain_call_tells_all_that_it_says() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let mut input = BytesMut::from(&packet(6, 0x09, 0, 1, 14)[..]);
     let called = raw.machine.poll_call(raw.now, &mut input, copy_even);
     let Some(InboundCall {
@@ -212,7 +212,7 @@ fn poll_reply(raw: &mut Raw, packets: &[Packet]) -> (Option<(u32, Bytes)>, usize
 
 #[test]
 fn a_plain_reply_gives_the_token_back_and_frees_its_slot() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let most = OUTER_CALLS;
     for token in 0..=most {
         start(&mut raw, token, unary("ask"));
@@ -238,7 +238,7 @@ fn a_plain_reply_gives_the_token_back_and_frees_its_slot() {
 
 #[test]
 fn other_replies_are_left_to_the_others() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     start(&mut raw, 0, unary("ask"));
     start(&mut raw, 1, unary("given up"));
     start(&mut raw, 2, stream());
@@ -281,7 +281,7 @@ fn a_reply_over_the_limit_is_left_to_the_others() {
         config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
     });
-    let mut raw = Raw::greeted_with(least);
+    let mut raw = Raw::open_with(least);
     let most = MIN_MESSAGE_BYTES.min(MIN_CREDIT_BYTES) as usize;
     for (token, length, is_plain) in [(0, most + 1, false), (1, most, true)] {
         start(&mut raw, token, unary("ask"));

@@ -49,11 +49,11 @@ proptest! {
     #[test]
     fn every_call_ends_once_and_every_message_arrives_in_order(
         steps in vec(step(), 1..120),
-        piece in prop_oneof![Just(997_usize), Just(usize::MAX)],
+        part in prop_oneof![Just(997_usize), Just(usize::MAX)],
         delay in prop_oneof![Just(0_u64), Just(40)],
         drain in any::<[bool; 2]>(),
     ) {
-        let mut world = World::new(piece, delay);
+        let mut world = World::new(part, delay);
         for step in &steps {
             world.take(step);
         }

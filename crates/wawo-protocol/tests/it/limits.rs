@@ -39,7 +39,7 @@ fn poor() -> Config {
 
 #[test]
 fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
-    let mut raw = Raw::greeted_with(poor());
+    let mut raw = Raw::open_with(poor());
     raw.send_all(&[call(0, None), call(1, None)]);
     // Two of these are over the credit: the first may begin, as all that begin while any is left.
     let half = MIN_CREDIT_BYTES as usize / 2;
@@ -59,7 +59,7 @@ fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
 #[test]
 fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
     const MAX: usize = 60_000;
-    let mut raw = Raw::greeted_with(config(|config| config.max_waiting_reply_bytes = MAX));
+    let mut raw = Raw::open_with(config(|config| config.max_waiting_reply_bytes = MAX));
     let calls: Vec<_> = (0..3).map(|index| call(index, last("x"))).collect();
     assert_eq!(raw.send_all(&calls).len(), 3);
     let reply = |raw: &mut Raw, index, length| {
@@ -110,7 +110,7 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
 #[test]
 fn what_waits_for_room_in_the_output_counts_as_well() {
     const REPLIES: u32 = 17;
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let calls: Vec<_> = (0..=REPLIES).map(|index| call(index, last("x"))).collect();
     raw.send_all(&calls);
     for index in 0..REPLIES {
@@ -140,7 +140,7 @@ fn what_waits_for_room_in_the_output_counts_as_well() {
 fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved() {
     const MAX: usize = (MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize;
     const PART: usize = MAX / 2;
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
         config.max_opening_bytes = MAX;
     }));
@@ -173,7 +173,7 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
 
 #[test]
 fn empty_messages_cost_credit_too() {
-    let mut raw = Raw::greeted_with(poor());
+    let mut raw = Raw::open_with(poor());
     raw.send_all(&[call(0, None)]);
     for _ in 0..MIN_CREDIT_BYTES / 64 {
         raw.send_all(&[message(theirs(0), whole(""))]);
@@ -184,7 +184,7 @@ fn empty_messages_cost_credit_too() {
 
 #[test]
 fn streams_of_replies_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
-    let mut raw = Raw::greeted_with(poor());
+    let mut raw = Raw::open_with(poor());
     for token in 0..3 {
         let started = raw.machine.start_call(raw.now, unary(""), token);
         assert_eq!(started, Ok(StartedCall::Sent(ours(token))));
@@ -203,7 +203,7 @@ fn streams_of_replies_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
 
 #[test]
 fn an_honest_side_waits_for_credit_of_all_calls_and_goes_on_with_it() {
-    let mut pair = Pair::greeted_with(poor(), poor());
+    let mut pair = Pair::open_with(poor(), poor());
     let most = MIN_CREDIT_BYTES as usize;
     let first = pair.start(1, b"");
     pair.start(2, b"");
@@ -226,7 +226,7 @@ fn an_honest_side_waits_for_credit_of_all_calls_and_goes_on_with_it() {
 
 #[test]
 fn a_call_that_is_over_gives_back_what_it_held() {
-    let mut raw = Raw::greeted_with(poor());
+    let mut raw = Raw::open_with(poor());
     for round in 0..10 {
         raw.send_all(&[
             call(0, None),
@@ -240,7 +240,7 @@ fn a_call_that_is_over_gives_back_what_it_held() {
 
 #[test]
 fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
-    let mut raw = Raw::greeted_with(config(|config| config.max_streams = 2));
+    let mut raw = Raw::open_with(config(|config| config.max_streams = 2));
     let events = raw.send_all(&[call(0, None), call(1, whole("first")), call(2, None)]);
     assert_eq!(events.len(), 2, "{events:?}");
     let text = "2 streams are open already (max_streams)";
@@ -264,7 +264,7 @@ fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
 
 #[test]
 fn so_many_calls_may_be_cancelled_within_a_second() {
-    let mut raw = Raw::greeted_with(config(|config| config.max_cancels_per_second = 1_000));
+    let mut raw = Raw::open_with(config(|config| config.max_cancels_per_second = 1_000));
     for _ in 0..2 {
         for _ in 0..1_000 {
             raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
@@ -281,7 +281,7 @@ fn so_many_calls_may_be_cancelled_within_a_second() {
 
 #[test]
 fn pings_that_come_too_early_end_the_connection_after_some() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     for _ in 0..3 {
         for _ in 0..4 {
             raw.send_all(&[Packet::Ping(1)]);
@@ -306,7 +306,7 @@ fn packets_that_carry_nothing_end_the_connection_after_many() {
         |_| credit(CreditOf::Call(theirs(0)), 2048),
     ];
     for packet in idle {
-        let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 1_000));
+        let mut raw = Raw::open_with(config(|config| config.max_idle_packets = 1_000));
         raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
         for index in 0..1_000 {
             raw.send_all(&[packet(index)]);
@@ -323,7 +323,7 @@ fn packets_that_carry_nothing_end_the_connection_after_many() {
 
 #[test]
 fn a_drain_that_is_said_again_and_again_carries_nothing() {
-    let mut raw = Raw::greeted_with(config(|config| config.max_idle_packets = 1_000));
+    let mut raw = Raw::open_with(config(|config| config.max_idle_packets = 1_000));
     let drain = Packet::Drain { accepted: 0 };
     for _ in 0..1_001 {
         raw.send_all(std::slice::from_ref(&drain));
@@ -334,7 +334,7 @@ fn a_drain_that_is_said_again_and_again_carries_nothing() {
 
 #[test]
 fn a_message_in_crumbs_is_refused_after_a_hundred() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, first("x", 1_000_000))]);
     for _ in 0..99 {
         raw.send_all(&[continued(theirs(0), more("x"))]);
@@ -345,7 +345,7 @@ fn a_message_in_crumbs_is_refused_after_a_hundred() {
 
 #[test]
 fn a_packet_must_become_whole_in_time() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let mut packet = BytesMut::new();
     call(0, last("hello")).encode(&mut packet);
     let (start, rest) = packet.split_at(5);
@@ -366,7 +366,7 @@ fn a_packet_must_become_whole_in_time() {
 
 #[test]
 fn a_packet_that_became_whole_leaves_no_deadline_behind() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let mut packet = BytesMut::new();
     call(0, last("hello")).encode(&mut packet);
     for _ in 0..3 {
@@ -380,7 +380,7 @@ fn a_packet_that_became_whole_leaves_no_deadline_behind() {
 
 #[test]
 fn a_peer_that_does_not_read_is_cut_off() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, last(""))]);
     raw.machine.reply(theirs(0), Metadata::new(), bytes(8_000));
     raw.machine.output_blocked(raw.now);
@@ -399,7 +399,7 @@ fn a_peer_that_does_not_read_is_cut_off() {
 
 #[test]
 fn bytes_that_the_transport_took_and_holds_back_are_not_read_either() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, last(""))]);
     raw.machine.output_flushed();
     raw.machine.reply(theirs(0), Metadata::new(), bytes(988));
@@ -414,7 +414,7 @@ fn bytes_that_the_transport_took_and_holds_back_are_not_read_either() {
 
 #[test]
 fn a_flush_that_ends_in_time_ends_the_wait() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     for _ in 0..3 {
         raw.send_all(&[call(0, last(""))]);
         raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
@@ -428,7 +428,7 @@ fn a_flush_that_ends_in_time_ends_the_wait() {
 
 #[test]
 fn a_peer_that_has_read_all_may_take_its_time_again() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     for _ in 0..3 {
         raw.send_all(&[call(0, last(""))]);
         raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
@@ -442,16 +442,18 @@ fn a_peer_that_has_read_all_may_take_its_time_again() {
 
 #[test]
 fn a_call_whose_reader_grants_nothing_is_ended() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let mut patient = call(0, last(""));
     if let Packet::Call(call) = &mut patient {
         call.timeout_ms = Some(0);
     }
     raw.send_all(&[patient]);
     assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
-    let window = MIN_CREDIT_BYTES as usize;
+    let initial_credit = MIN_CREDIT_BYTES as usize;
     for _ in 0..2 {
-        let sent = raw.machine.send_message(theirs(0), bytes(window), false);
+        let sent = raw
+            .machine
+            .send_message(theirs(0), bytes(initial_credit), false);
         assert_eq!(sent, Ok(false));
     }
     raw.said();
@@ -476,13 +478,13 @@ fn a_call_whose_reader_grants_nothing_is_ended() {
 
 #[test]
 fn a_call_of_ours_that_is_granted_nothing_is_given_up() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let started = raw.machine.start_call(raw.now, stream(), 7);
     assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
-    let window = MIN_CREDIT_BYTES as usize;
+    let initial_credit = MIN_CREDIT_BYTES as usize;
     for _ in 0..2 {
         raw.machine
-            .send_message(ours(0), bytes(window), false)
+            .send_message(ours(0), bytes(initial_credit), false)
             .unwrap();
     }
     raw.said();
@@ -506,7 +508,7 @@ fn a_deadline_of_a_caller_is_capped() {
         (Some(60_000), 5_000),
         (Some(1_000), 1_000),
     ] {
-        let mut raw = Raw::greeted_with(config(|config| config.max_timeout = Some(5 * SECOND)));
+        let mut raw = Raw::open_with(config(|config| config.max_timeout = Some(5 * SECOND)));
         let mut packet = call(0, last(""));
         if let Packet::Call(call) = &mut packet {
             call.timeout_ms = said;
@@ -522,7 +524,7 @@ fn a_deadline_of_a_caller_is_capped() {
 
 #[test]
 fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
-    let mut raw = Raw::greeted_with(config(|config| config.limits.max_calls = 64));
+    let mut raw = Raw::open_with(config(|config| config.limits.max_calls = 64));
     raw.send_all(&[credit(CreditOf::Replies, 1 << 24)]);
     // Nobody takes the output: it fills, and then calls keep their slots.
     let answer = bytes(10_000);
@@ -547,7 +549,7 @@ fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
 
 #[test]
 fn a_waiting_answer_leaves_when_the_peer_reads_and_a_cancelled_one_does_not() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     for index in 0..64 {
         raw.send_all(&[call(index, last(""))]);
         raw.machine
@@ -574,7 +576,7 @@ fn a_waiting_answer_leaves_when_the_peer_reads_and_a_cancelled_one_does_not() {
 
 #[test]
 fn a_caller_that_says_all_before_it_reads_comes_to_its_end() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
     }));
     raw.send_all(&[call(0, None)]);
@@ -617,13 +619,16 @@ fn a_slot_that_a_chunked_one_way_message_frees_goes_to_a_call_that_waits() {
         config.limits.max_packet_bytes = 16 * 1024;
         config.limits.request_credit_bytes = 64 << 20;
     });
-    let mut pair = Pair::greeted_with(Config::default(), few);
+    let mut pair = Pair::open_with(Config::default(), few);
     for _ in 0..64 {
-        let note = NewCall {
+        let one_way_call = NewCall {
             one_way: true,
             ..unary(bytes(17_000))
         };
-        pair.client.connection.send_one_way(pair.now, note).unwrap();
+        pair.client
+            .connection
+            .send_one_way(pair.now, one_way_call)
+            .unwrap();
     }
     pair.start_waiting(1, unary("x"));
     pair.run();
@@ -637,7 +642,7 @@ fn a_slot_that_a_chunked_one_way_message_frees_goes_to_a_call_that_waits() {
 
 #[test]
 fn an_oversized_last_reply_frees_its_slot_and_nothing_is_said_after_it() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
     }));
     let started = raw.machine.start_call(raw.now, unary(""), 5);
@@ -661,7 +666,7 @@ fn an_end_fits_into_the_least_packet() {
         config.limits.max_packet_bytes = 16 * 1024;
         config.limits.max_metadata_bytes = 16 * 1024 - 64;
     });
-    let mut pair = Pair::greeted_with(least, Config::default());
+    let mut pair = Pair::open_with(least, Config::default());
     let call = pair.start(1, b"");
     pair.run();
     pair.server.called();
@@ -683,7 +688,7 @@ fn an_end_fits_into_the_least_packet() {
 #[test]
 fn requests_that_nobody_reads_any_more_are_granted_also_in_the_middle_of_one() {
     let narrow = config(|config| config.limits.initial_credit_bytes = MIN_CREDIT_BYTES);
-    let mut pair = Pair::greeted_with(Config::default(), narrow);
+    let mut pair = Pair::open_with(Config::default(), narrow);
     let started = pair.client.connection.start_call(pair.now, stream(), 1);
     let Ok(StartedCall::Sent(call)) = started else {
         panic!("{started:?}");
@@ -717,7 +722,7 @@ fn times_without_end_are_no_fault() {
         config.default_timeout = Some(Duration::MAX);
         config.max_timeout = Some(Duration::MAX);
     });
-    let mut pair = Pair::greeted_with(patient.clone(), patient);
+    let mut pair = Pair::open_with(patient.clone(), patient);
     pair.start(1, b"");
     pair.run_for(Duration::from_secs(3600));
     assert!(pair.client.error.is_none() && pair.server.error.is_none());
@@ -725,7 +730,7 @@ fn times_without_end_are_no_fault() {
 
 #[test]
 fn a_large_packet_on_a_slow_link_is_no_silence() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.max_packet_bytes = 8 << 20;
         config.limits.max_message_bytes = 8 << 20;
         config.limits.initial_credit_bytes = 8 << 20;
@@ -733,10 +738,10 @@ fn a_large_packet_on_a_slow_link_is_no_silence() {
     }));
     let mut packet = BytesMut::new();
     call(0, last(bytes(4 << 20))).encode(&mut packet);
-    for piece in packet.chunks(100_000) {
+    for part in packet.chunks(100_000) {
         raw.now += SECOND;
         raw.machine.handle_timeout(raw.now).unwrap();
-        raw.feed(piece).unwrap();
+        raw.feed(part).unwrap();
     }
 }
 
@@ -756,7 +761,7 @@ fn a_hello_has_its_own_limit() {
 
 #[test]
 fn a_one_way_message_holds_credit_until_it_was_served() {
-    let mut raw = Raw::greeted_with(poor());
+    let mut raw = Raw::open_with(poor());
     let events = raw.send_all(&[one_way(None, last(bytes(1_000)))]);
     let [Event::Called(called)] = &events[..] else {
         panic!("{events:?}");
@@ -768,7 +773,7 @@ fn a_one_way_message_holds_credit_until_it_was_served() {
 
 #[test]
 fn calls_of_a_draining_side_hold_nothing() {
-    let mut raw = Raw::greeted_with(poor());
+    let mut raw = Raw::open_with(poor());
     raw.machine.drain();
     for index in 0..100 {
         let id = theirs(index);
@@ -780,7 +785,7 @@ fn calls_of_a_draining_side_hold_nothing() {
 
 #[test]
 fn credit_waits_while_the_peer_does_not_read_and_comes_when_it_does() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[call(0, None)]);
     // Each of these messages needs a grant to become whole, and is consumed at once.
     for _ in 0..100_000 {
@@ -794,7 +799,7 @@ fn credit_waits_while_the_peer_does_not_read_and_comes_when_it_does() {
     let waiting = raw.machine.output().len();
     assert!(waiting < 256 * 1024 + 64, "{waiting} bytes");
     raw.said();
-    // What was withheld has come: without it, this would be more than the window.
+    // What was withheld has come: without it, this would be more than the initial credit.
     for _ in 0..2 {
         raw.send_all(&[message(theirs(0), whole(bytes(100_000)))]);
     }

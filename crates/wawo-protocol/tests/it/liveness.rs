@@ -44,7 +44,7 @@ fn a_hello_that_drips_in_has_no_more_time() {
 
 #[test]
 fn idle_sides_ping_each_other_and_stay_connected() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     pair.delay = SECOND;
     pair.run_for(Duration::from_secs(3600));
     assert!(pair.client.error.is_none() && pair.server.error.is_none());
@@ -53,14 +53,14 @@ fn idle_sides_ping_each_other_and_stay_connected() {
 
 #[test]
 fn a_ping_is_answered_with_its_own_bytes() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.send_all(&[Packet::Ping(0xfeed)]);
     assert_eq!(raw.said(), [Packet::Pong(0xfeed)]);
 }
 
 #[test]
 fn a_dead_peer_is_noticed_after_the_interval_and_the_timeout() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let call = pair.start(7, b"");
     pair.run();
     // From now on nothing arrives.
@@ -77,7 +77,7 @@ fn a_dead_peer_is_noticed_after_the_interval_and_the_timeout() {
 
 #[test]
 fn any_packet_shows_that_the_peer_lives() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.keep_alive_interval = SECOND;
         config.keep_alive_timeout = SECOND;
     }));
@@ -95,7 +95,7 @@ fn any_packet_shows_that_the_peer_lives() {
 
 #[test]
 fn a_busy_connection_needs_no_pings() {
-    let mut raw = Raw::greeted_with(Config::default());
+    let mut raw = Raw::open_with(Config::default());
     for _ in 0..60 {
         raw.now += SECOND;
         raw.machine.handle_timeout(raw.now).unwrap();

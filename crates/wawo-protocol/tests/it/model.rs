@@ -42,8 +42,8 @@ pub(crate) struct Rules {
     /// What the machine must keep: the minimum until the peer's hello.
     peer: Limits,
     peer_default_timeout: Option<Duration>,
-    greeted: bool,
-    greeting: bool,
+    has_peer_hello: bool,
+    has_machine_hello: bool,
     closed: bool,
     /// What the machine's user must hear next.
     expected: VecDeque<Heard>,
@@ -180,8 +180,8 @@ impl Rules {
             limits,
             peer: Limits::MINIMUM,
             peer_default_timeout: None,
-            greeted: false,
-            greeting: false,
+            has_peer_hello: false,
+            has_machine_hello: false,
             closed: false,
             expected: VecDeque::new(),
             ours: BTreeMap::new(),

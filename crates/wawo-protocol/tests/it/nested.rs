@@ -8,7 +8,7 @@ use crate::pair::{OUTER_CALLS, Pair, config, nested, unary};
 /// A pair whose server takes as few calls at a time as it may.
 fn few() -> Pair {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
-    Pair::greeted_with(Config::default(), few)
+    Pair::open_with(Config::default(), few)
 }
 
 fn start_nested(pair: &mut Pair, depth: u32, token: u32) {
@@ -125,7 +125,7 @@ fn outer_calls_do_not_get_the_slots_that_are_left_to_others() {
 fn lines_are_bounded_apart() {
     let least = config(|config| config.limits.max_calls = MIN_CALLS);
     let patient = config(|config| config.max_waiting_calls = 2);
-    let mut pair = Pair::greeted_with(patient, least);
+    let mut pair = Pair::open_with(patient, least);
     for token in 0..MIN_CALLS {
         start_nested(&mut pair, 1, token);
     }

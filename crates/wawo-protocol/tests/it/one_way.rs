@@ -14,7 +14,7 @@ use crate::{
     raw::{Raw, continued, first, last, more, one_way, theirs, whole},
 };
 
-fn note(message: impl Into<Bytes>) -> NewCall {
+fn one_way_call(message: impl Into<Bytes>) -> NewCall {
     NewCall {
         one_way: true,
         ..unary(message)
@@ -22,7 +22,10 @@ fn note(message: impl Into<Bytes>) -> NewCall {
 }
 
 fn send(pair: &mut Pair, message: impl Into<Bytes>) {
-    let sent = pair.client.connection.send_one_way(pair.now, note(message));
+    let sent = pair
+        .client
+        .connection
+        .send_one_way(pair.now, one_way_call(message));
     assert_eq!(sent, Ok(()));
 }
 
@@ -50,7 +53,7 @@ fn cheap() -> Config {
 #[test]
 fn a_note_arrives_and_leaves_nothing_behind() {
     let patient = config(|config| config.default_timeout = None);
-    let mut pair = Pair::greeted_with(patient, Config::default());
+    let mut pair = Pair::open_with(patient, Config::default());
     send(&mut pair, "a");
     assert_eq!(pair.client.connection.output().len(), 21);
     send(&mut pair, "b");
@@ -62,7 +65,7 @@ fn a_note_arrives_and_leaves_nothing_behind() {
 
 /// Sends one-way calls at once; returns why some were refused.
 fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<Refusal> {
-    let one = note("");
+    let one = one_way_call("");
     let mut batch = OneWayBatch::default();
     for message in messages {
         batch.push(one.service, one.method, message);
@@ -80,13 +83,13 @@ fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<Refusal> {
 #[test]
 fn notes_at_once_are_what_they_are_one_by_one() {
     let messages = [bytes(32), Bytes::new(), bytes(900)];
-    let (mut together, mut apart) = (Pair::greeted(), Pair::greeted());
+    let (mut together, mut apart) = (Pair::open(), Pair::open());
     assert_eq!(send_all(&mut together, &messages), []);
     let timeout = Config::default().default_timeout;
     for message in &messages {
         let call = NewCall {
             deadline: timeout.map(|timeout| apart.now + timeout),
-            ..note(message.clone())
+            ..one_way_call(message.clone())
         };
         let sent = apart.client.connection.send_one_way(apart.now, call);
         assert_eq!(sent, Ok(()));
@@ -99,7 +102,7 @@ fn notes_at_once_are_what_they_are_one_by_one() {
 
 #[test]
 fn notes_at_once_wait_for_credit_and_for_those_before_them() {
-    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let mut pair = Pair::open_with(Config::default(), cheap());
     let cost = MESSAGE_COST_BYTES + 36;
     let count = (u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost) as usize;
     // More than there is credit for, then some that there would be credit for.
@@ -130,7 +133,7 @@ fn notes_that_waited_together_say_how_much_time_they_have_left() {
     let (count, timeout) = (affordable(), Config::default().default_timeout.unwrap());
     // What is within the precision of deadlines is not worth bytes.
     for (waited, late) in [(millis(5), millis(5)), (millis(6), millis(0))] {
-        let mut pair = Pair::greeted_with(Config::default(), cheap());
+        let mut pair = Pair::open_with(Config::default(), cheap());
         assert_eq!(send_all(&mut pair, &vec![bytes(36); count + 1]), []);
         let deadline = pair.now + timeout;
         pair.run();
@@ -146,7 +149,7 @@ fn notes_that_waited_together_say_how_much_time_they_have_left() {
 
 #[test]
 fn notes_that_wait_together_are_given_up_at_their_deadline() {
-    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let mut pair = Pair::open_with(Config::default(), cheap());
     let timeout = Config::default().default_timeout.unwrap();
     assert_eq!(send_all(&mut pair, &vec![bytes(36); affordable() + 2]), []);
     assert_eq!(pair.client.connection.calls_waiting(), 2);
@@ -161,7 +164,7 @@ fn notes_that_wait_together_are_given_up_at_their_deadline() {
 #[test]
 fn too_many_notes_at_once_are_refused_from_the_limit_on() {
     let client = config(|config| config.max_waiting_calls = 3);
-    let mut pair = Pair::greeted_with(client, cheap());
+    let mut pair = Pair::open_with(client, cheap());
     let refused = send_all(&mut pair, &vec![bytes(36); affordable()]);
     assert_eq!(refused, []);
     assert_eq!(send_all(&mut pair, &vec![bytes(1); 2]), []);
@@ -174,7 +177,7 @@ fn too_many_notes_at_once_are_refused_from_the_limit_on() {
 
 #[test]
 fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
-    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let mut pair = Pair::open_with(Config::default(), cheap());
     assert_eq!(send_all(&mut pair, &[bytes(MIN_CREDIT_BYTES as usize)]), []);
     let half = pair.client.connection.call_capacity();
     assert_eq!(send_all(&mut pair, &vec![bytes(16 * 1024); 255]), []);
@@ -187,7 +190,7 @@ fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
 
 #[test]
 fn no_notes_at_once_hold_up_nobody() {
-    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let mut pair = Pair::open_with(Config::default(), cheap());
     // It takes all credit.
     send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
     assert_eq!(send_all(&mut pair, &[]), []);
@@ -203,7 +206,7 @@ fn no_notes_at_once_hold_up_nobody() {
 #[test]
 fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
-    let mut pair = Pair::greeted_with(Config::default(), few);
+    let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..MIN_CALLS {
         let client = &mut pair.client.connection;
         let started = client.start_call(pair.now, nested(1), token);
@@ -218,7 +221,7 @@ fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
 #[test]
 fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
     let small = config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES);
-    let mut pair = Pair::greeted_with(Config::default(), small);
+    let mut pair = Pair::open_with(Config::default(), small);
     let most = MIN_MESSAGE_BYTES as usize;
     let messages = [bytes(most), bytes(most + 1), bytes(1)];
     let refused = send_all(&mut pair, &messages);
@@ -256,7 +259,7 @@ fn notes_before_the_hello_wait_for_it() {
 
 #[test]
 fn a_note_longer_than_a_packet_goes_in_chunks() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let long = bytes(1_000_000);
     send(&mut pair, long.clone());
     send(&mut pair, "short");
@@ -268,7 +271,7 @@ fn a_note_longer_than_a_packet_goes_in_chunks() {
 
 #[test]
 fn notes_wait_for_credit_and_hold_up_no_call() {
-    let mut pair = Pair::greeted_with(Config::default(), cheap());
+    let mut pair = Pair::open_with(Config::default(), cheap());
     let cost = MESSAGE_COST_BYTES + 36;
     // A quarter of the credit is kept for calls.
     let count = u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost;
@@ -296,17 +299,20 @@ fn notes_wait_for_credit_and_hold_up_no_call() {
 
 #[test]
 fn too_many_waiting_notes_are_refused() {
-    let mut pair = Pair::greeted_with(config(|config| config.max_waiting_calls = 2), cheap());
+    let mut pair = Pair::open_with(config(|config| config.max_waiting_calls = 2), cheap());
     send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
     send(&mut pair, "waits");
     send(&mut pair, "waits");
-    let refused = pair.client.connection.send_one_way(pair.now, note(""));
+    let refused = pair
+        .client
+        .connection
+        .send_one_way(pair.now, one_way_call(""));
     assert_eq!(refused, Err(Refusal::Full(2)));
 }
 
 #[test]
 fn a_note_without_credit_is_a_fault() {
-    let mut raw = Raw::greeted_with(cheap());
+    let mut raw = Raw::open_with(cheap());
     let whole = MIN_CREDIT_BYTES - MESSAGE_COST_BYTES as u32;
     let mut left = whole;
     let id = Some(theirs(0));
@@ -330,13 +336,16 @@ fn a_note_without_credit_is_a_fault() {
 
 #[test]
 fn credit_comes_back_when_half_of_it_was_served() {
-    let mut raw = Raw::greeted_with(cheap());
+    let mut raw = Raw::open_with(cheap());
     let half = MIN_CREDIT_BYTES / 2;
-    let note = bytes(half as usize - MESSAGE_COST_BYTES as usize - 1);
-    let length = note.len();
+    let one_way_call = bytes(half as usize - MESSAGE_COST_BYTES as usize - 1);
+    let length = one_way_call.len();
     let chunks = [
-        one_way(Some(theirs(0)), first(note.slice(..16_000), length as u32)),
-        continued(theirs(0), last(note.slice(16_000..))),
+        one_way(
+            Some(theirs(0)),
+            first(one_way_call.slice(..16_000), length as u32),
+        ),
+        continued(theirs(0), last(one_way_call.slice(16_000..))),
         one_way(None, last("")),
     ];
     let costs: Vec<u64> = raw.send_all(&chunks).iter().map(cost).collect();
@@ -358,12 +367,12 @@ fn cost(event: &Event<u32>) -> u64 {
 
 #[test]
 fn a_note_is_over_with_its_last_chunk_whether_that_says_so_or_not() {
-    let mut raw = Raw::greeted();
-    let note = [
+    let mut raw = Raw::open();
+    let one_way_call = [
         one_way(Some(theirs(0)), first("a", 2)),
         continued(theirs(0), whole("b")),
     ];
-    let events = raw.send_all(&note);
+    let events = raw.send_all(&one_way_call);
     let [Event::Called(called)] = &events[..] else {
         panic!("{events:?}");
     };
@@ -375,12 +384,12 @@ fn a_note_is_over_with_its_last_chunk_whether_that_says_so_or_not() {
 
 #[test]
 fn what_is_consumed_of_a_call_that_is_over_grants_nothing_to_a_note_in_its_slot() {
-    let mut raw = Raw::greeted_with(config(|config| {
+    let mut raw = Raw::open_with(config(|config| {
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
     }));
     let half = MIN_CREDIT_BYTES / 2;
-    let note = first(bytes(half as usize), 2 * half);
-    raw.send_all(&[one_way(Some(theirs(0)), note)]);
+    let one_way_call = first(bytes(half as usize), 2 * half);
+    raw.send_all(&[one_way(Some(theirs(0)), one_way_call)]);
     raw.said();
     raw.machine.consume(theirs(0), 1, half as usize);
     assert_eq!(raw.said(), []);

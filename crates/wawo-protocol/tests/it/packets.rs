@@ -192,7 +192,7 @@ proptest! {
                 bytes[at] ^= flip;
             }
         }
-        let mut raw = Raw::greeted();
+        let mut raw = Raw::open();
         let ended = raw.feed(&bytes).is_err();
         prop_assert_eq!(raw.machine.is_closed(), ended);
         raw.said();

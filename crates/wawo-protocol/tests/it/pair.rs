@@ -20,7 +20,7 @@ pub(crate) struct Pair {
     /// How long bytes are under way.
     pub(crate) delay: Duration,
     /// The most bytes that arrive at once.
-    pub(crate) piece: usize,
+    pub(crate) part: usize,
 }
 
 /// One machine, and what it said.
@@ -29,8 +29,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<Event<u32>>,
     pub(crate) error: Option<ConnectionError>,
     input: BytesMut,
-    /// How many bytes were read to where their message is joined.
-    pub(crate) landed: usize,
+    /// How many bytes were read to where their message is assembled.
+    pub(crate) read_directly: usize,
     /// What is under way to this machine, and when it arrives.
     arriving: VecDeque<(Instant, Bytes)>,
 }
@@ -42,7 +42,7 @@ impl Node {
             events: Vec::new(),
             error: None,
             input: BytesMut::new(),
-            landed: 0,
+            read_directly: 0,
             arriving: VecDeque::new(),
         }
     }
@@ -84,14 +84,14 @@ impl Node {
         }
     }
 
-    /// Takes what the machine has to say, in pieces.
-    fn say(&mut self, piece: usize) -> Vec<Bytes> {
+    /// Takes what the machine has to say, in parts.
+    fn say(&mut self, part: usize) -> Vec<Bytes> {
         let mut said = Vec::new();
         self.connection.fill_output();
         while !self.connection.output().is_empty() {
             let output = self.connection.output();
             let first = output.first();
-            let bytes = Bytes::copy_from_slice(&first[..piece.min(first.len())]);
+            let bytes = Bytes::copy_from_slice(&first[..part.min(first.len())]);
             output.advance(bytes.len());
             said.push(bytes);
             self.connection.fill_output();
@@ -99,7 +99,7 @@ impl Node {
         said
     }
 
-    /// Reads one piece that has arrived; `false` if there is none.
+    /// Reads one part that has arrived; `false` if there is none.
     fn hear(&mut self, now: Instant) -> bool {
         if self.arriving.front().is_none_or(|(at, _)| *at > now) {
             return false;
@@ -110,7 +110,7 @@ impl Node {
                 Some(mut room) => {
                     let part = bytes.len().min(room.remaining_mut());
                     room.put(bytes.split_to(part));
-                    self.landed += part;
+                    self.read_directly += part;
                 }
                 None => self.input.extend_from_slice(&std::mem::take(&mut bytes)),
             }
@@ -135,7 +135,7 @@ impl Node {
     }
 }
 
-/// A message as it may be handed over, in one piece or in two.
+/// A message as it may be handed over, in one part or in two.
 pub(crate) fn in_pieces(mut message: Bytes) -> MessageBytes {
     match message.len() % 3 {
         0 => message.into(),
@@ -164,16 +164,16 @@ impl Pair {
             client: Node::new(Side::Connecting, client, now),
             server: Node::new(Side::Accepting, server, now),
             delay: Duration::ZERO,
-            piece: usize::MAX,
+            part: usize::MAX,
         }
     }
 
     /// Two machines that have exchanged hellos.
-    pub(crate) fn greeted() -> Self {
-        Self::greeted_with(Config::default(), Config::default())
+    pub(crate) fn open() -> Self {
+        Self::open_with(Config::default(), Config::default())
     }
 
-    pub(crate) fn greeted_with(client: Config, server: Config) -> Self {
+    pub(crate) fn open_with(client: Config, server: Config) -> Self {
         let mut pair = Self::with(client, server);
         pair.run();
         for node in [&mut pair.client, &mut pair.server] {
@@ -225,9 +225,9 @@ impl Pair {
     fn carry(&mut self) -> bool {
         let arrives = self.now + self.delay;
         let arriving = |bytes| (arrives, bytes);
-        let said = self.client.say(self.piece);
+        let said = self.client.say(self.part);
         self.server.arriving.extend(said.into_iter().map(arriving));
-        let said = self.server.say(self.piece);
+        let said = self.server.say(self.part);
         self.client.arriving.extend(said.into_iter().map(arriving));
         self.client.poll(self.now);
         self.server.poll(self.now);

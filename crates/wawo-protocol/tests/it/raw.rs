@@ -36,11 +36,11 @@ impl Raw {
     }
 
     /// After the hellos, with the minimum of each limit on the side of the test.
-    pub(crate) fn greeted() -> Self {
-        Self::greeted_with(Config::default())
+    pub(crate) fn open() -> Self {
+        Self::open_with(Config::default())
     }
 
-    pub(crate) fn greeted_with(config: Config) -> Self {
+    pub(crate) fn open_with(config: Config) -> Self {
         let mut raw = Self::with(config);
         let mut bytes = BytesMut::from(&PREFACE[..]);
         bytes.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
@@ -62,7 +62,10 @@ impl Raw {
     }
 
     /// Sends bytes that are read where they land, as far as they do.
-    pub(crate) fn land(&mut self, mut bytes: &[u8]) -> Result<Vec<Event<u32>>, ConnectionError> {
+    pub(crate) fn read_directly(
+        &mut self,
+        mut bytes: &[u8],
+    ) -> Result<Vec<Event<u32>>, ConnectionError> {
         let mut events = Vec::new();
         while !bytes.is_empty()
             && let Some(mut room) = self.machine.direct_read(&mut self.input)
@@ -107,9 +110,9 @@ impl Raw {
         self.machine.fill_output();
         while !self.machine.output().is_empty() {
             let output = self.machine.output();
-            let piece = output.first().to_vec();
-            output.advance(piece.len());
-            bytes.extend_from_slice(&piece);
+            let part = output.first().to_vec();
+            output.advance(part.len());
+            bytes.extend_from_slice(&part);
             self.machine.fill_output();
         }
         if !self.prefaced {

@@ -24,7 +24,7 @@ fn bounds(max_timeout: u32, max_stream_time: Option<u32>) -> Config {
 
 /// A machine that is called with a timeout, 0 for none; and what it hears.
 fn called(config: Config, timeout: Duration, chunk: Chunk) -> (Raw, Vec<Event<u32>>) {
-    let mut raw = Raw::greeted_with(config);
+    let mut raw = Raw::open_with(config);
     let Packet::Call(mut call) = call(0, chunk) else {
         unreachable!("a call");
     };
@@ -155,7 +155,7 @@ fn ended_there(
     by_handler: Option<&str>,
 ) -> String {
     let config = config(|config| config.default_timeout = Some(4 * SECOND));
-    let mut pair = Pair::greeted_with(config, Config::default());
+    let mut pair = Pair::open_with(config, Config::default());
     let call = NewCall {
         deadline: Some(pair.now + 4 * SECOND),
         deadline_source: source,
@@ -223,7 +223,7 @@ fn ended_here(source: DeadlineSource, call: NewCall, is_answered: bool) -> Strin
         config.default_timeout = Some(4 * SECOND);
         config.stream_timeout = Some(4 * SECOND);
     });
-    let mut pair = Pair::greeted_with(config, Config::default());
+    let mut pair = Pair::open_with(config, Config::default());
     let call = NewCall {
         deadline: Some(pair.now + 4 * SECOND),
         deadline_source: source,
@@ -272,7 +272,7 @@ fn a_caller_tells_the_setting_and_whether_a_stream_was_under_way() {
 
 #[test]
 fn a_stream_without_a_deadline_lasts_while_its_peer_lives() {
-    let mut pair = Pair::greeted();
+    let mut pair = Pair::open();
     let started = pair.client.connection.start_call(pair.now, stream(), 1);
     let Ok(StartedCall::Sent(id)) = started else {
         panic!("{started:?}");
@@ -293,7 +293,7 @@ fn a_stream_without_a_deadline_lasts_while_its_peer_lives() {
 #[test]
 fn a_call_without_a_deadline_does_not_wait_for_a_slot_for_ever() {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
-    let mut pair = Pair::greeted_with(Config::default(), few);
+    let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");
     }

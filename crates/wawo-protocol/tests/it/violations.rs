@@ -16,7 +16,7 @@ use crate::{
 
 /// Calls of the machine are in flight: 2 is unary, 4 has a stream of requests.
 fn raw_with_calls() -> Raw {
-    let mut raw = Raw::greeted_with(config(|config| config.limits.max_calls = MIN_CALLS));
+    let mut raw = Raw::open_with(config(|config| config.limits.max_calls = MIN_CALLS));
     for (token, new) in [(1, unary("")), (2, stream())] {
         let started: Result<_, (u32, _)> = raw.machine.start_call(raw.now, new, token);
         assert_eq!(started, Ok(StartedCall::Sent(ours(token - 1))));
@@ -328,7 +328,7 @@ fn another_protocol_is_refused_at_its_first_byte_that_differs() {
 
 #[test]
 fn a_length_of_4_gib_is_refused_from_the_head_alone() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     let header = [0xff, 0xff, 0xff, 0xff, 6, 1, 0, 0, 0, 0, 0, 1];
     let error = raw.feed(&header).unwrap_err();
     assert_eq!(
@@ -340,7 +340,7 @@ fn a_length_of_4_gib_is_refused_from_the_head_alone() {
 
 #[test]
 fn a_peer_that_has_gone_wrong_is_not_heard_again() {
-    let mut raw = Raw::greeted();
+    let mut raw = Raw::open();
     raw.fault(&Packet::Pong(9));
     assert_eq!(raw.send(&call(0, last(""))).unwrap(), []);
     assert!(matches!(raw.said()[..], [Packet::Close { .. }]));
@@ -357,7 +357,7 @@ fn calls_of_a_broken_connection_come_back() {
 
 #[test]
 fn a_new_call_in_every_slot_is_fine() {
-    let mut raw = Raw::greeted_with(Config::default());
+    let mut raw = Raw::open_with(Config::default());
     for index in 0..1024 {
         let events = raw.send_all(&[call(index, last(""))]);
         assert!(matches!(events[..], [Event::Called(_)]));

@@ -64,9 +64,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(piece: usize, delay: u64) -> Self {
+    pub(crate) fn new(part: usize, delay: u64) -> Self {
         let mut pair = Pair::with(least(), least());
-        pair.piece = piece;
+        pair.part = part;
         pair.delay = Duration::from_millis(delay);
         Self {
             pair,

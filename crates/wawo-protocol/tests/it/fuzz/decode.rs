@@ -48,12 +48,12 @@ fn packets(data: &[u8], limits: &Limits) {
 /// Packets with their lengths, and what was wrong after them.
 type Read = (Vec<(Packet, usize)>, Option<PeerMisbehaved>);
 
-/// Reads bytes that come in pieces.
-fn read(data: &[u8], piece: usize, limits: &Limits) -> Read {
+/// Reads bytes that come in parts.
+fn read(data: &[u8], part: usize, limits: &Limits) -> Read {
     let mut input = BytesMut::new();
     let mut packets = Vec::new();
-    for piece in data.chunks(piece) {
-        input.extend_from_slice(piece);
+    for part in data.chunks(part) {
+        input.extend_from_slice(part);
         let mut before = input.len();
         loop {
             match decode(&mut input, limits) {

@@ -8,13 +8,13 @@ use crate::world::{Operation, Requests, Step, World};
 /// How a run begins and ends.
 #[derive(Debug, Arbitrary)]
 struct Setting {
-    pieces: Pieces,
+    parts: PartSize,
     delay_ms: u8,
     end: End,
 }
 
 #[derive(Debug, Arbitrary)]
-enum Pieces {
+enum PartSize {
     Small,
     Large,
     Whole,
@@ -31,12 +31,12 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(setting) = Setting::arbitrary(&mut input) else {
         return;
     };
-    let piece = match setting.pieces {
-        Pieces::Small => 997,
-        Pieces::Large => 4099,
-        Pieces::Whole => usize::MAX,
+    let part = match setting.parts {
+        PartSize::Small => 997,
+        PartSize::Large => 4099,
+        PartSize::Whole => usize::MAX,
     };
-    let mut world = World::new(piece, setting.delay_ms.into());
+    let mut world = World::new(part, setting.delay_ms.into());
     while let Some(step) = next_step(&mut input) {
         world.take(&step);
     }

@@ -30,7 +30,7 @@ struct Setting {
     /// Packets that can be larger than a message.
     large_packets: bool,
     /// The hello is there before all else.
-    greeted: bool,
+    has_peer_hello: bool,
 }
 
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl World {
             prefaced: false,
         };
         world.look();
-        if setting.greeted {
+        if setting.has_peer_hello {
             world.send(&Sent::minimal_hello());
             world.look();
         }

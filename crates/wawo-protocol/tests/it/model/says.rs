@@ -18,8 +18,8 @@ impl Rules {
         assert!(!self.closed, "{} after a close", packet.kind());
         assert!(payload_bytes <= self.peer.max_packet_bytes as usize);
         let is_hello = matches!(packet, Packet::Hello(_));
-        assert_ne!(is_hello, self.greeting, "one hello, and first");
-        self.greeting = true;
+        assert_ne!(is_hello, self.has_machine_hello, "one hello, and first");
+        self.has_machine_hello = true;
         match packet {
             Packet::Hello(hello) => assert_eq!(hello.limits, self.limits),
             Packet::Ping(data) => assert_eq!(self.asked.replace(*data), None),

@@ -21,7 +21,7 @@ impl Rules {
     }
 
     fn admit(&mut self, packet: &Packet) -> Result<(), Fault> {
-        if !self.greeted && !matches!(packet, Packet::Hello(_)) {
+        if !self.has_peer_hello && !matches!(packet, Packet::Hello(_)) {
             return Err(Fault);
         }
         match packet {
@@ -57,8 +57,8 @@ impl Rules {
     }
 
     fn hello(&mut self, hello: &Hello) -> Result<(), Fault> {
-        require(!self.greeted)?;
-        self.greeted = true;
+        require(!self.has_peer_hello)?;
+        self.has_peer_hello = true;
         let (before, takes) = (self.peer, &hello.limits);
         self.our_requests
             .grant(takes.request_credit_bytes - before.request_credit_bytes)?;

@@ -104,11 +104,11 @@ impl User {
                 }
             }
             Operation::Note(length) => {
-                let note = NewCall {
+                let one_way_call = NewCall {
                     one_way: true,
                     ..unary(numbered(0, 0, length))
                 };
-                match machine.send_one_way(now, note) {
+                match machine.send_one_way(now, one_way_call) {
                     Ok(()) | Err(Refusal::Full(_)) => {}
                     Err(other) => panic!("{other:?}"),
                 }
@@ -274,7 +274,7 @@ impl User {
     fn called(&mut self, machine: &mut Machine, called: InboundCall) {
         let Some(id) = called.call else {
             let cost = called.cost;
-            let message = called.message.expect("a note has a message");
+            let message = called.message.expect("a one-way message has a message");
             assert_eq!(message, numbered(0, 0, message.len() - 8));
             return machine.one_way_served(cost);
         };

@@ -13,7 +13,7 @@ pub(crate) enum Act {
         timeout_ms: Option<u8>,
     },
     Note(Length),
-    Forget(u8),
+    CancelWaiting(u8),
     Cancel(Which),
     Finish(Which),
     Reply(Which, Length),

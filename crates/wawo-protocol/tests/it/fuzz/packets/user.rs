@@ -31,7 +31,7 @@ pub(crate) struct User {
     last_token: u32,
     /// Calls that have not come back.
     pending: BTreeSet<u32>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingCall>,
     ours: BTreeMap<CallId, Ours>,
     theirs: BTreeMap<CallId, Theirs>,
     /// What one-way calls cost that are not served yet.
@@ -41,7 +41,7 @@ pub(crate) struct User {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingCall {
     token: u32,
     deadline: Option<Instant>,
     open: bool,
@@ -122,7 +122,7 @@ impl User {
                 // If it is refused, it is forgotten.
                 let _ = machine.send_one_way(now, call);
             }
-            Act::Forget(which) => self.forget(machine, which),
+            Act::CancelWaiting(which) => self.cancel_waiting(machine, which),
             Act::Cancel(which) => self.cancel(machine, rules, ours(which)),
             Act::Finish(which) => self.finish(machine, ours(which)),
             Act::Reply(which, length) => self.reply(machine, rules, theirs(which), length),
@@ -187,7 +187,7 @@ impl User {
                 self.started(
                     rules,
                     id,
-                    Waiting {
+                    WaitingCall {
                         token,
                         deadline,
                         open,
@@ -196,7 +196,7 @@ impl User {
             }
             Ok(StartedCall::Waiting) => {
                 self.pending.insert(token);
-                self.waiting.push_back(Waiting {
+                self.waiting.push_back(WaitingCall {
                     token,
                     deadline,
                     open,
@@ -206,8 +206,8 @@ impl User {
         }
     }
 
-    fn started(&mut self, rules: Option<&mut Rules>, id: CallId, call: Waiting) {
-        let Waiting {
+    fn started(&mut self, rules: Option<&mut Rules>, id: CallId, call: WaitingCall) {
+        let WaitingCall {
             token,
             deadline,
             open,
@@ -227,7 +227,7 @@ impl User {
             .for_each(|rules| rules.starts(id, deadline));
     }
 
-    fn forget(&mut self, machine: &mut Machine, which: u8) {
+    fn cancel_waiting(&mut self, machine: &mut Machine, which: u8) {
         let token = self.waiting.get(usize::from(which)).map(|call| call.token);
         if let Some(token) = token {
             machine.cancel_waiting(|waiting| *waiting == token);
