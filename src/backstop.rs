@@ -40,7 +40,7 @@ const TICK: Duration = Duration::from_millis(20);
 pub(crate) const SLACK: Duration = Duration::from_millis(40);
 
 /// Has calls with deadlines, which somebody else should keep.
-pub(crate) trait Watched: Send + Sync {
+pub(crate) trait WatchTarget: Send + Sync {
     /// Ends the calls that are overdue by [`SLACK`], and adds the wakers of those who wait for
     /// them. Returns when to look again, if that is not to be at a time told before.
     fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant>;
@@ -48,7 +48,7 @@ pub(crate) trait Watched: Send + Sync {
 
 /// Has this looked at soon, without keeping it alive. `false` if that cannot be: see
 /// [`Backstop::start`].
-pub(crate) fn watch(watched: Weak<dyn Watched>) -> bool {
+pub(crate) fn watch(watched: Weak<dyn WatchTarget>) -> bool {
     let mut queue = BACKSTOP.lock();
     if !BACKSTOP.start(&mut queue) {
         return false;
@@ -82,7 +82,7 @@ struct Backstop {
 
 struct Queue {
     /// To be looked at when the tick is over.
-    soon: Vec<Weak<dyn Watched>>,
+    soon: Vec<Weak<dyn WatchTarget>>,
     soon_at: Option<Instant>,
     /// By time, and by a number that tells those of the same time apart.
     later: BTreeMap<(Instant, u64), Due>,
@@ -91,7 +91,7 @@ struct Queue {
 }
 
 enum Due {
-    Look(Weak<dyn Watched>),
+    Look(Weak<dyn WatchTarget>),
     Ring(Arc<Bell>),
 }
 

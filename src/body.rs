@@ -9,7 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 use wawo_protocol::MessageBytes;
 
-pub(crate) use crate::body::items::{Items, Pace, Piece, RUN_BYTES};
+pub(crate) use crate::body::items::{Items, MessageBatch, Pace, SEND_BATCH_BYTES};
 pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
 
 /// The encoded messages of one direction of a call.

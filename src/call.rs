@@ -24,12 +24,12 @@ pub use crate::call::stub::{
 
 use crate::{
     body::{Body, Streaming},
-    caller::Start,
+    call_target::Start,
     context::Context,
     descriptor::{MethodDescriptor, Shape},
-    reply::ReplyFuture,
     request::Request,
     response::Response,
+    response_future::ResponseFuture,
     status::{Carrier, Delivery, Result, Status},
 };
 
@@ -55,7 +55,7 @@ use crate::{
 /// when the server drains.
 ///
 /// Dropping the future after it was started cancels the call on the other side; so does dropping
-/// the stream that it resolved to, or the [`CallToken`] of [`with_token`](Self::with_token). A call
+/// the stream that it resolved to, or the [`CancelGuard`] of [`with_cancel_guard`](Self::with_cancel_guard). A call
 /// that a handler makes is cancelled with the call that the handler works on. A handler that runs
 /// to completion hands down neither its deadline nor its cancellation (see [`Context::cancelled`]).
 ///
@@ -73,9 +73,9 @@ pub struct Call<R> {
     timeout: Timeout,
     /// The call that a handler works on, which makes this one.
     parent: Option<Context>,
-    token: Option<CancellationToken>,
+    cancel_token: Option<CancellationToken>,
     /// Resolves when one of these two is cancelled. Made when the call has to wait.
-    cancelled: Option<Cancelled>,
+    cancelled: Option<CancelSignal>,
     refused: Option<Status>,
     /// The most that a reply may take when it is decoded.
     max_decoded_bytes: usize,
@@ -97,7 +97,7 @@ enum Timeout {
 
 enum State {
     New(Arc<dyn Start>, Body),
-    Started(ReplyFuture),
+    Started(ResponseFuture),
     Ended,
 }
 
@@ -125,7 +125,7 @@ impl<R> Call<R> {
             metadata: Metadata::new(),
             timeout: Timeout::Default,
             parent: Context::current(),
-            token: None,
+            cancel_token: None,
             cancelled: None,
             refused: None,
             max_decoded_bytes: 0,
@@ -169,22 +169,22 @@ impl<R> Call<R> {
         self
     }
 
-    /// The call, and a token that cancels it when it is dropped, so that it ends with `Cancelled`:
-    /// for whoever decides elsewhere that the call is no longer wanted. Give the token a name:
+    /// The call, and a guard that cancels it when it is dropped, so that it ends with `Cancelled`:
+    /// for whoever decides elsewhere that the call is no longer wanted. Give the guard a name:
     /// `let (call, _) = ..` drops it at once.
     ///
     /// ```
     /// # async fn ask(call: wawo::Call<()>) {
-    /// let (call, token) = call.with_token();
+    /// let (call, guard) = call.with_cancel_guard();
     /// let asking = tokio::spawn(async { call.await });
-    /// token.cancel();
+    /// guard.cancel();
     /// let ended = asking.await.expect("no panic");
     /// # }
     /// ```
-    pub fn with_token(mut self) -> (Self, CallToken) {
-        let token = self.token.get_or_insert_default();
+    pub fn with_cancel_guard(mut self) -> (Self, CancelGuard) {
+        let token = self.cancel_token.get_or_insert_default();
         let guard = token.clone().drop_guard();
-        (self, CallToken(guard))
+        (self, CancelGuard(guard))
     }
 
     /// Resolves to the reply and its metadata.
@@ -229,7 +229,7 @@ impl<R> Call<R> {
         };
         match Pin::new(reply).poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map(|response| self.watch(response))),
-            Poll::Pending => self.poll_cancelled(cx).map(|()| Err(given_up())),
+            Poll::Pending => self.poll_cancelled(cx).map(|()| Err(cancelled_status())),
         }
     }
 
@@ -240,9 +240,9 @@ impl<R> Call<R> {
         if self.method.shape() != Shape::OneWay {
             self.max_decoded_bytes = to.max_decoded_bytes();
         }
-        let refused = self.refused.take().or_else(|| self.over_before_it_began());
+        let refused = self.refused.take().or_else(|| self.refusal());
         let reply = match (refused, body) {
-            (Some(status), _) => ReplyFuture::ready(Err(status.at(to.address()))),
+            (Some(status), _) => ResponseFuture::ready(Err(status.at(to.address()))),
             (None, Body::One(message)) if self.is_plain() => to.start_plain(self.method, message),
             (None, body) => to.start(self.request(body)),
         };
@@ -268,7 +268,7 @@ impl<R> Call<R> {
             head.set_timeout(timeout, DeadlineSource::Call);
         }
         if let Some(parent) = &self.parent {
-            head.depth = parent.depth() + 1;
+            head.call_depth = parent.call_depth() + 1;
             if let Some(deadline) = parent.inherited_deadline() {
                 head.inherit_deadline(deadline);
             }
@@ -278,17 +278,17 @@ impl<R> Call<R> {
     }
 
     /// Why the call need not be sent.
-    fn over_before_it_began(&self) -> Option<Status> {
-        let is_given_up = self
-            .token
+    fn refusal(&self) -> Option<Status> {
+        let is_cancelled = self
+            .cancel_token
             .as_ref()
             .is_some_and(CancellationToken::is_cancelled)
             || self
                 .parent
                 .as_ref()
                 .is_some_and(Context::hands_down_cancelled);
-        if is_given_up {
-            return Some(given_up().with_delivery(Delivery::NotSent));
+        if is_cancelled {
+            return Some(cancelled_status().with_delivery(Delivery::NotSent));
         }
         let has_no_time = self.timeout == Timeout::After(Duration::ZERO);
         has_no_time.then(|| {
@@ -305,11 +305,14 @@ impl<R> Call<R> {
         }
     }
 
-    fn cancelled(&mut self) -> Option<&mut Cancelled> {
+    fn cancelled(&mut self) -> Option<&mut CancelSignal> {
         if self.cancelled.is_none() {
             let parent = self.parent.as_ref();
             let parent = parent.and_then(Context::inherited_cancellation);
-            let token = self.token.clone().map(CancellationToken::cancelled_owned);
+            let token = self
+                .cancel_token
+                .clone()
+                .map(CancellationToken::cancelled_owned);
             self.cancelled = match (parent, token) {
                 (None, None) => return None,
                 (Some(one), None) | (None, Some(one)) => Some(Box::pin(one)),
@@ -332,7 +335,7 @@ impl<R> Call<R> {
         match response.into_parts() {
             (metadata, Body::Many(items)) => {
                 let cancelled = self.cancelled.take();
-                let watched = Streaming::new(Watched { items, cancelled });
+                let watched = Streaming::new(CancellableStream { items, cancelled });
                 Response::new(metadata, Body::Many(watched))
             }
             (metadata, body) => Response::new(metadata, body),
@@ -340,9 +343,9 @@ impl<R> Call<R> {
     }
 }
 
-type Cancelled = Pin<Box<dyn Future<Output = ()> + Send>>;
+type CancelSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn given_up() -> Status {
+fn cancelled_status() -> Status {
     Status::cancelled("the call was given up").with_delivery(Delivery::Unknown)
 }
 
@@ -359,12 +362,12 @@ fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
 }
 
 /// A stream that ends when its call is no longer wanted.
-pub(crate) struct Watched {
+pub(crate) struct CancellableStream {
     items: Streaming<Bytes>,
-    cancelled: Option<Cancelled>,
+    cancelled: Option<CancelSignal>,
 }
 
-impl Watched {
+impl CancellableStream {
     /// The requests of a call, for a handler that may outlive it.
     pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Self {
         Self {
@@ -374,7 +377,7 @@ impl Watched {
     }
 }
 
-impl Stream for Watched {
+impl Stream for CancellableStream {
     type Item = Result<Bytes>;
 
     fn poll_next(
@@ -389,23 +392,23 @@ impl Stream for Watched {
             // Dropping it is what tells the other side.
             self.items = Streaming::empty();
             self.cancelled = None;
-            return Poll::Ready(Some(Err(given_up())));
+            return Poll::Ready(Some(Err(cancelled_status())));
         }
         Poll::Pending
     }
 }
 
-/// Cancels a call when it is dropped; see [`Call::with_token`]. Dropping it after the call has
+/// Cancels a call when it is dropped; see [`Call::with_cancel_guard`]. Dropping it after the call has
 /// ended does nothing.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the call"]
-pub struct CallToken(#[allow(dead_code, reason = "it is its drop that matters")] DropGuard);
+pub struct CancelGuard(#[allow(dead_code, reason = "it is its drop that matters")] DropGuard);
 
-impl CallToken {
+impl CancelGuard {
     /// Cancels the call now.
     pub fn cancel(self) {}
 
-    /// Lets the call go on without a token.
+    /// Lets the call go on without a guard.
     pub fn keep(self) {
         self.0.disarm();
     }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    caller::{Calls, Start, TwoWay},
-    reply::ReplyFuture,
+    call_target::{CallTarget, Start, TwoWay},
     request::Request,
+    response_future::ResponseFuture,
     serve::{BoxService, CallService},
 };
 
@@ -26,19 +26,21 @@ use crate::{
 ///
 /// It clones cheaply; all clones and all stubs made over it share the service.
 #[derive(Debug, Clone)]
-pub struct Channel(Arc<Shared>);
+pub struct Channel(Arc<ChannelService>);
 
 #[derive(Debug)]
-struct Shared(Mutex<BoxService>);
+struct ChannelService(Mutex<BoxService>);
 
 impl Channel {
     /// A channel to a service.
     pub fn new(service: impl CallService) -> Self {
-        Self(Arc::new(Shared(Mutex::new(BoxService::new(service)))))
+        Self(Arc::new(ChannelService(Mutex::new(BoxService::new(
+            service,
+        )))))
     }
 }
 
-impl Calls for Channel {
+impl CallTarget for Channel {
     type Ability = TwoWay;
 
     fn handle(&self) -> Arc<dyn Start> {
@@ -46,8 +48,8 @@ impl Calls for Channel {
     }
 }
 
-impl Start for Shared {
-    fn start(self: Arc<Self>, request: Request) -> ReplyFuture {
+impl Start for ChannelService {
+    fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
         // Held while the call is begun, not while it is answered.
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         service.call(request)

@@ -7,9 +7,9 @@ use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
 use crate::{
-    causes::Causes,
     dispatch::{Dispatch, DuplicateService},
-    peer::{self, Peer, Teller},
+    error_chain::ErrorChain,
+    peer::{self, EventSender, Peer},
     serve::{BoxService, CallService, Serve},
     services::Services,
     transport::{
@@ -153,7 +153,7 @@ impl<L> PeerBuilder<L> {
     {
         let end = self.into_end()?;
         check_runtime()?;
-        greet(end.open(Box::new(transport), None)?).await
+        handshake(end.open(Box::new(transport), None)?).await
     }
 
     fn into_end(self) -> Result<End, ConnectError>
@@ -196,7 +196,7 @@ impl End {
             // Something has answered: if the hello does not come, it is not for these.
             *attempts = Attempts::connected();
             let peer = self.open(transport, Some(address.clone()))?;
-            match greet(peer).await {
+            match handshake(peer).await {
                 Err(ConnectError::Hello { source, .. })
                     if reconnects < MAX_RECONNECTS && peer::ended_by_drain(&source) =>
                 {
@@ -213,9 +213,17 @@ impl End {
         transport: Box<dyn Transport>,
         address: Option<Address>,
     ) -> Result<Peer, ConnectError> {
-        let (side, teller) = (Side::Connecting, Teller::default());
+        let (side, event_sender) = (Side::Connecting, EventSender::default());
         let (config, service) = (self.config.clone(), self.service.clone());
-        let (peer, driver) = peer::open(side, transport, address, config, service, teller, None)?;
+        let (peer, driver) = peer::open(
+            side,
+            transport,
+            address,
+            config,
+            service,
+            event_sender,
+            None,
+        )?;
         tokio::spawn(driver);
         Ok(peer)
     }
@@ -229,9 +237,9 @@ fn check_runtime() -> Result<(), ConnectError> {
 }
 
 /// Waits for the hello of the other side.
-async fn greet(peer: Peer) -> Result<Peer, ConnectError> {
-    let greeted = peer.greeted().await;
-    greeted.map_err(|source| ConnectError::Hello {
+async fn handshake(peer: Peer) -> Result<Peer, ConnectError> {
+    let done = peer.handshake_done().await;
+    done.map_err(|source| ConnectError::Hello {
         address: peer.address().cloned(),
         source,
     })?;
@@ -357,6 +365,6 @@ impl From<SocketOptionsError> for ConnectError {
 
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Causes(self), f)
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }

@@ -1,6 +1,6 @@
 //! Typed messages to bytes and back.
 
-pub(crate) mod buffers;
+pub(crate) mod buffer_pool;
 mod linked;
 
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes, BytesMut};
 use wawo_protocol::MessageBytes;
 
-use crate::{codec::linked::Linked, layout::Layout, status::BoxError};
+use crate::{codec::linked::LinkedBuffer, layout::Layout, status::BoxError};
 
 /// Turns messages of type `T` into bytes and back.
 ///
@@ -81,20 +81,20 @@ pub struct Prost;
 impl<T: prost::Message + Default> Codec<T> for Prost {
     fn encode(self, message: &T) -> Bytes {
         let length = message.encoded_len();
-        match length < buffers::LARGE_BYTES {
+        match length < buffer_pool::LARGE_BYTES {
             true => small(message, length),
-            false => buffers::write(length, |buffer| message.encode_raw(buffer)),
+            false => buffer_pool::write(length, |buffer| message.encode_raw(buffer)),
         }
     }
 
     fn encode_linked(self, message: &T) -> MessageBytes {
         let length = message.encoded_len();
-        if length < buffers::LARGE_BYTES {
+        if length < buffer_pool::LARGE_BYTES {
             return small(message, length).into();
         }
-        let mut linked = Linked::default();
+        let mut linked = LinkedBuffer::default();
         message.encode_raw(&mut linked);
-        linked.into_payload()
+        linked.into_message_bytes()
     }
 
     fn encode_to(self, message: &T, buffer: &mut BytesMut) {

@@ -21,7 +21,7 @@ pub use tower::{Layer, Service};
 pub use crate::{
     body::Streaming,
     call::{Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send},
-    caller::{Answers, Calls, Start, TwoWay, start},
+    call_target::{CallTarget, ReplyAbility, Start, TwoWay, start},
     codec::Prost,
     context::Context,
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
@@ -29,9 +29,9 @@ pub use crate::{
         bidi_streaming, client_streaming, one_way, server_streaming, unary, unimplemented,
     },
     layout::{Field, Layout},
-    reply::ReplyFuture,
     request::Request,
     response::Response,
+    response_future::ResponseFuture,
     serve::{Layered, Serve},
     status::{Result, Status},
 };

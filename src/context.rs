@@ -18,7 +18,7 @@ use crate::{
     body::Body,
     clock, decoding,
     descriptor::MethodDescriptor,
-    request::{Caller, Head, Request},
+    request::{Caller, Request, RequestHead},
     status::Result,
 };
 
@@ -39,10 +39,10 @@ tokio::task_local! {
 /// Where the schema sets `(wawo.method).run_to_completion`, calls inherit the trace context only:
 /// with the deadline and the cancellation, the handler would go on and all its calls would fail.
 #[derive(Clone)]
-pub struct Context(Arc<Head>);
+pub struct Context(Arc<RequestHead>);
 
 /// A future with its current context, which can be taken out of it.
-pub(crate) type Scoped<F> = TaskLocalFuture<Context, F>;
+pub(crate) type ScopedFuture<F> = TaskLocalFuture<Context, F>;
 
 impl Context {
     /// The context of a call, and its messages.
@@ -66,7 +66,7 @@ impl Context {
         self.clone().into_scope(future)
     }
 
-    pub(crate) fn into_scope<F: Future>(self, future: F) -> Scoped<F> {
+    pub(crate) fn into_scope<F: Future>(self, future: F) -> ScopedFuture<F> {
         CURRENT.scope(self, future)
     }
 
@@ -153,8 +153,8 @@ impl Context {
     }
 
     /// How many calls led to this one.
-    pub(crate) fn depth(&self) -> u32 {
-        self.0.depth
+    pub(crate) fn call_depth(&self) -> u32 {
+        self.0.call_depth
     }
 
     /// Resolves when the call is cancelled; outlives the context.

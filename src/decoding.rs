@@ -41,20 +41,20 @@ pub(crate) const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct DecodedBytes {
     max_message: usize,
-    sum: Sum,
-    server: Option<Arc<Sum>>,
+    sum: DecodedTotal,
+    server: Option<Arc<DecodedTotal>>,
 }
 
 /// Bytes that are reserved, out of a greatest number.
 #[derive(Debug)]
-pub(crate) struct Sum {
+pub(crate) struct DecodedTotal {
     held: AtomicUsize,
     max: usize,
     /// The setting that names `max`.
     setting: &'static str,
 }
 
-impl Sum {
+impl DecodedTotal {
     pub(crate) fn new(max: usize, setting: &'static str) -> Self {
         Self {
             held: AtomicUsize::new(0),
@@ -92,10 +92,10 @@ impl Sum {
 
 impl DecodedBytes {
     /// For a connection with this configuration, of a server if it has one.
-    pub(crate) fn new(config: &Config, server: Option<Arc<Sum>>) -> Arc<Self> {
+    pub(crate) fn new(config: &Config, server: Option<Arc<DecodedTotal>>) -> Arc<Self> {
         Arc::new(Self {
             max_message: config.max_decoded_bytes,
-            sum: Sum::new(
+            sum: DecodedTotal::new(
                 config.max_connection_decoded_bytes,
                 "max_connection_decoded_bytes",
             ),
@@ -119,7 +119,7 @@ impl DecodedBytes {
         bytes <= self.sum.max && server.is_none_or(|server| bytes <= server.max)
     }
 
-    fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reserved> {
+    fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation> {
         self.sum.take(bytes)?;
         if let Some(server) = &self.server
             && let Err(status) = server.take(bytes)
@@ -127,7 +127,7 @@ impl DecodedBytes {
             self.sum.give_back(bytes);
             return Err(status);
         }
-        Ok(Reserved {
+        Ok(Reservation {
             of: self.clone(),
             bytes,
         })
@@ -136,12 +136,12 @@ impl DecodedBytes {
 
 /// Memory that decoded messages may take. Dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Reserved {
+pub(crate) struct Reservation {
     of: Arc<DecodedBytes>,
     bytes: usize,
 }
 
-impl Reserved {
+impl Reservation {
     /// Holds `bytes` more, also above the limit of the sum: others find less room then.
     pub(crate) fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
@@ -153,14 +153,14 @@ impl Reserved {
 
     /// The same future, which holds the memory until it is dropped.
     pub(crate) fn hold_for<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        Holding {
+        ReservationFuture {
             future: Box::pin(future),
             _reserved: self,
         }
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.of.sum.give_back(self.bytes);
         if let Some(server) = &self.of.server {
@@ -169,13 +169,13 @@ impl Drop for Reserved {
     }
 }
 
-struct Holding<F> {
+struct ReservationFuture<F> {
     // First, so that it is dropped first.
     future: Pin<Box<F>>,
-    _reserved: Reserved,
+    _reserved: Reservation,
 }
 
-impl<F: Future> Future for Holding<F> {
+impl<F: Future> Future for ReservationFuture<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -211,7 +211,7 @@ pub(crate) fn reserve<C: Codec<Q>, Q>(
     codec: C,
     bytes: &[u8],
     limits: Limits<'_>,
-) -> Result<Option<Reserved>> {
+) -> Result<Option<Reservation>> {
     let layout = method.request_layout();
     if is_surely_little(layout, bytes.len(), uncounted(method)) {
         return Ok(None);
@@ -239,7 +239,7 @@ fn reserve_measured(
     bytes: usize,
     uncounted: usize,
     limits: Limits<'_>,
-) -> Result<Option<Reserved>> {
+) -> Result<Option<Reservation>> {
     let max = limits.map_or(DEFAULT_MAX_BYTES, |limits| limits.max_message());
     check(method, "request", bytes, max)?;
     match bytes > uncounted {
@@ -253,7 +253,7 @@ fn reserve_measured(
 /// # Errors
 ///
 /// If that is too much with all others: then the call is refused unserved.
-pub(crate) fn reserve_bytes(bytes: usize, limits: Limits<'_>) -> Result<Option<Reserved>> {
+pub(crate) fn reserve_bytes(bytes: usize, limits: Limits<'_>) -> Result<Option<Reservation>> {
     let Some(limits) = limits else {
         return Ok(None);
     };
@@ -312,7 +312,7 @@ mod tests {
 
     use wawo_protocol::{Code, Config};
 
-    use super::{DecodedBytes, Sum, UNCOUNTED_BYTES, UNCOUNTED_ONE_WAY_BYTES, reserve};
+    use super::{DecodedBytes, DecodedTotal, UNCOUNTED_BYTES, UNCOUNTED_ONE_WAY_BYTES, reserve};
     use crate::{
         codec::Prost,
         descriptor::{Idempotency, MethodDescriptor, Shape},
@@ -324,7 +324,10 @@ mod tests {
         let mut config = Config::default();
         config.max_decoded_bytes = message;
         config.max_connection_decoded_bytes = connection;
-        DecodedBytes::new(&config, Some(Arc::new(Sum::new(server, "the server"))))
+        DecodedBytes::new(
+            &config,
+            Some(Arc::new(DecodedTotal::new(server, "the server"))),
+        )
     }
 
     /// A message that takes a byte more than it is long: flags, packed.
@@ -404,13 +407,13 @@ mod tests {
             "what was taken of the connection goes back"
         );
         let never = of(MESSAGE, MESSAGE, MESSAGE - 1);
-        let expected = (Delivery::Answered, "the server)".to_owned());
+        let expected = (Delivery::Responded, "the server)".to_owned());
         assert_eq!(
             refused(take(&never, Shape::Unary, 65_536).unwrap_err()),
             expected
         );
         let small = of(MESSAGE - 1, MESSAGE, MESSAGE);
-        let expected = (Delivery::Answered, "max_decoded_bytes)".to_owned());
+        let expected = (Delivery::Responded, "max_decoded_bytes)".to_owned());
         assert_eq!(
             refused(take(&small, Shape::Unary, 65_536).unwrap_err()),
             expected

@@ -1,10 +1,10 @@
 //! Finds the service for a call by its id.
 
 mod blocking;
-mod completion;
-mod elsewhere;
+mod blocking_future;
 pub(crate) mod handler;
-mod handling;
+mod handler_future;
+mod run_to_completion;
 
 use std::{
     error::Error,
@@ -18,9 +18,9 @@ use wawo_protocol::ServiceId;
 
 use crate::{
     descriptor::{ServiceDescriptor, list},
-    reply::ReplyFuture,
     request::Request,
     response::Response,
+    response_future::ResponseFuture,
     serve::{BoxService, Serve},
     status::{Result, Status},
 };
@@ -33,13 +33,13 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct Dispatch {
     /// Sorted by id.
-    table: Arc<Vec<Served>>,
+    table: Arc<Vec<DispatchEntry>>,
     /// Clones of those that were called.
     own: Own,
 }
 
 /// A service of the table, from which others are cloned.
-struct Served {
+struct DispatchEntry {
     id: ServiceId,
     descriptor: &'static ServiceDescriptor,
     /// Locked to clone it only: a service need not be `Sync`.
@@ -95,7 +95,7 @@ impl Dispatch {
             }),
             Err(index) => {
                 let service = Mutex::new(BoxService::new(service));
-                let served = Served {
+                let served = DispatchEntry {
                     id,
                     descriptor,
                     service,
@@ -130,14 +130,14 @@ impl Dispatch {
     }
 }
 
-impl Served {
+impl DispatchEntry {
     fn fresh(&self) -> BoxService {
         let service = self.service.lock();
         service.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Clone for Served {
+impl Clone for DispatchEntry {
     fn clone(&self) -> Self {
         Self {
             id: self.id,
@@ -164,20 +164,20 @@ impl fmt::Debug for Dispatch {
 impl Service<Request> for Dispatch {
     type Response = Response;
     type Error = Status;
-    type Future = ReplyFuture;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
         // Which service is meant is known with the request only.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> ReplyFuture {
+    fn call(&mut self, request: Request) -> ResponseFuture {
         match self.service(request.service()) {
             Some(service) => service.call(request),
             None => {
                 let id = request.service();
                 let served = list(self.table.iter().map(|served| served.descriptor.name()));
-                ReplyFuture::ready(Err(Status::not_served(id, &served)))
+                ResponseFuture::ready(Err(Status::not_served(id, &served)))
             }
         }
     }

@@ -16,13 +16,14 @@ use wawo_protocol::{Config, DeadlineSource, MessageBytes, Metadata};
 use crate::{
     backstop::{Timer, timeout_at},
     body::{Body, Streaming},
-    caller::{Calls, Start, TwoWay},
-    clock, depth,
+    call_depth,
+    call_target::{CallTarget, Start, TwoWay},
+    clock,
     descriptor::{MethodIds, MethodNames, ServiceDescriptor},
     panic::{Catch, Part, catch, caught},
-    reply::ReplyFuture,
     request::{DefaultTimeouts, Request},
     response::Response,
+    response_future::ResponseFuture,
     serve::{BoxService, Serve},
     status::{Delivery, Result, Status},
 };
@@ -35,10 +36,10 @@ use crate::{
 /// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of
 /// its own: outside of a runtime it fails with `FailedPrecondition`.
 #[derive(Debug, Clone)]
-pub struct InProcess(Arc<Shared>);
+pub struct InProcess(Arc<InProcessService>);
 
 #[derive(Debug)]
-struct Shared {
+struct InProcessService {
     descriptor: &'static ServiceDescriptor,
     service: Mutex<BoxService>,
     names: MethodNames,
@@ -48,7 +49,7 @@ struct Shared {
 impl InProcess {
     /// Calls go to this service.
     pub fn new(service: impl Serve) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(InProcessService {
             descriptor: service.descriptor(),
             names: MethodNames::new([service.descriptor()].into_iter()),
             service: Mutex::new(BoxService::new(service)),
@@ -57,7 +58,7 @@ impl InProcess {
     }
 }
 
-impl Calls for InProcess {
+impl CallTarget for InProcess {
     type Ability = TwoWay;
 
     fn handle(&self) -> Arc<dyn Start> {
@@ -65,8 +66,8 @@ impl Calls for InProcess {
     }
 }
 
-impl Start for Shared {
-    fn start(self: Arc<Self>, mut request: Request) -> ReplyFuture {
+impl Start for InProcessService {
+    fn start(self: Arc<Self>, mut request: Request) -> ResponseFuture {
         let now = clock::now();
         let defaults = DefaultTimeouts::new(&self.config);
         request.head_mut().take_default(now, &defaults);
@@ -78,13 +79,13 @@ impl Start for Shared {
         let one_way = request.is_one_way();
         if request.service() != self.descriptor.id() {
             let status = Status::not_served(request.service(), self.descriptor.name());
-            return ReplyFuture::ready(Err(status.in_process()));
+            return ResponseFuture::ready(Err(status.in_process()));
         }
         let ids = MethodIds {
             service: request.service(),
             method: request.method(),
         };
-        let reply = ReplyFuture::boxed(async move {
+        let reply = ResponseFuture::boxed(async move {
             let result = self.serve(request, end.as_ref()).await;
             let response = result.map_err(|status| self.failed(ids, status))?;
             let (metadata, body) = response.into_parts();
@@ -92,14 +93,14 @@ impl Start for Shared {
         });
         match one_way {
             false => reply,
-            true => ReplyFuture::ready(spawn(reply)),
+            true => ResponseFuture::ready(spawn(reply)),
         }
     }
 }
 
-impl Shared {
+impl InProcessService {
     async fn serve(&self, request: Request, end: Option<&Deadline>) -> Result<Response> {
-        depth::check(request.head().depth, self.config.max_call_depth)?;
+        call_depth::check(request.head().call_depth, self.config.max_call_depth)?;
         let begin = || {
             let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
             service.call(request)
@@ -123,7 +124,7 @@ impl Shared {
     fn guard(self: Arc<Self>, ids: MethodIds, body: Body, end: Option<Deadline>) -> Body {
         match body {
             Body::One(message) => Body::One(message),
-            Body::Many(replies) => Body::Many(Streaming::new(Guarded {
+            Body::Many(replies) => Body::Many(Streaming::new(ReplyStream {
                 service: self,
                 ids,
                 replies,
@@ -141,7 +142,7 @@ struct Deadline {
 }
 
 /// Handles a one-way message in a task.
-fn spawn(reply: ReplyFuture) -> Result<Response> {
+fn spawn(reply: ResponseFuture) -> Result<Response> {
     let Ok(runtime) = Handle::try_current() else {
         let text = "a one-way message in the same process is handled in a task, \
                     which needs a tokio runtime: make the call in one";
@@ -158,14 +159,14 @@ impl Deadline {
     }
 }
 
-struct Guarded {
-    service: Arc<Shared>,
+struct ReplyStream {
+    service: Arc<InProcessService>,
     ids: MethodIds,
     replies: Streaming<Bytes>,
     end: Option<(Timer, Deadline)>,
 }
 
-impl Stream for Guarded {
+impl Stream for ReplyStream {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {

@@ -27,6 +27,6 @@ mod limit;
 pub(crate) mod recover;
 
 pub use crate::layer::{
-    blocking::{Blocking, BlockingLayer},
+    blocking::{BlockingLayer, BlockingService},
     limit::{Limit, LimitFuture, LimitLayer},
 };

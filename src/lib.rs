@@ -14,8 +14,8 @@ extern crate self as wawo;
 mod backstop;
 mod body;
 mod call;
-mod caller;
-mod causes;
+mod call_depth;
+mod call_target;
 mod channel;
 mod client;
 mod clock;
@@ -23,26 +23,26 @@ mod codec;
 #[doc(hidden)]
 pub mod codegen;
 mod context;
+mod custom_protocol;
 mod decoding;
-mod depth;
 mod descriptor;
 mod dispatch;
+mod error_chain;
 mod extensions;
-mod framed;
 mod in_process;
 pub mod layer;
 mod layout;
 mod panic;
 mod peer;
-mod reply;
 mod request;
 mod response;
-mod rouse;
+mod response_future;
 mod serve;
 mod server;
 mod services;
 mod status;
 mod transport;
+mod wake_io;
 mod wire;
 
 pub use wawo_protocol::{
@@ -52,24 +52,24 @@ pub use wawo_protocol::{
 
 pub use crate::{
     body::{Body, Sender, StreamEnd, Streaming},
-    call::{Call, CallToken},
-    caller::{Answers, Calls, OneWay, Start, TwoWay},
+    call::{Call, CancelGuard},
+    call_target::{CallTarget, OneWayOnly, ReplyAbility, Start, TwoWay},
     channel::Channel,
     client::{ConnectError, PeerBuilder},
     codec::{Codec, Prost},
     context::{Context, spawn},
+    custom_protocol::{CustomPacket, CustomProtocol, PacketCodec, PacketKind},
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
     dispatch::{Dispatch, DuplicateService},
     extensions::Extensions,
-    framed::{Framed, FramedPacket, PacketCodec, PacketKind},
     in_process::InProcess,
     layout::Layout,
     peer::{
         ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerSnapshot, WeakPeer,
     },
-    reply::ReplyFuture,
     request::Request,
     response::Response,
+    response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},
     server::{ServeError, Server, ServerBuilder, ServerHandle, TrustedProxyError, shutdown_signal},
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},

@@ -53,15 +53,15 @@ pub(crate) fn caught<T>(
     }
 }
 
-/// The messages of a stream that are ready, as [`Streaming::poll_run`] has them; it fails if it
+/// The messages of a stream that are ready, as [`Streaming::fill_batch`] has them; it fails if it
 /// panics.
-pub(crate) fn caught_run(
+pub(crate) fn catch_fill_batch(
     part: Part,
     stream: &mut Streaming<Bytes>,
     cx: &mut Context<'_>,
-    run: &mut BatchBuilder,
+    packets: &mut BatchBuilder,
 ) -> Poll<Option<Result<()>>> {
-    match catch(part, || stream.poll_run(cx, run)) {
+    match catch(part, || stream.fill_batch(cx, packets)) {
         Ok(poll) => poll,
         Err(status) => {
             *stream = Streaming::empty();

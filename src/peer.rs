@@ -1,19 +1,19 @@
 //! The other end of a connection, as a handle: either side may call.
 
+mod activity;
+mod deadline_watch;
 mod drain;
 mod driver;
 mod events;
 mod incoming;
 mod input;
 mod mailbox;
+mod message_copier;
 mod outgoing;
 mod schemas;
-mod shelf;
 mod snapshot;
 mod start;
 mod stream;
-mod usage;
-mod watched;
 
 use std::{
     any::Any,
@@ -31,33 +31,33 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, Config, ConnectionError, Hello, Side};
 
+pub(crate) use crate::peer::{
+    activity::{Activity, ActivityHandle},
+    drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
+    driver::open,
+    events::EventSender,
+};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{ConnectionLimit, Events, PeerEvent},
     snapshot::PeerSnapshot,
 };
-pub(crate) use crate::peer::{
-    drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
-    driver::open,
-    events::Teller,
-    usage::{Activity, Usage},
-};
 use crate::{
     backstop,
-    caller::{Calls, Start, TwoWay},
+    call_target::{CallTarget, Start, TwoWay},
     clock::{self, Clock},
     context::Context,
-    decoding::{DecodedBytes, Sum},
+    decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames},
     peer::{
+        activity::ActivityRecord,
         drain::Drain,
         mailbox::{Command, Mailbox, not_sent},
         schemas::Schemas,
-        usage::Used,
     },
-    reply::{Canceller, ReplyFuture},
     request::{Caller, DefaultTimeouts, Request},
     response::Response,
+    response_future::{Canceller, ResponseFuture},
     status::{Delivery, Result, Status},
     transport::Address,
 };
@@ -100,8 +100,8 @@ impl Peer {
     pub fn events(&self) -> Events {
         let shared = &self.0.shared;
         shared
-            .teller
-            .events_of(self.downgrade(), shared.stage.subscribe())
+            .event_sender
+            .events_of(self.downgrade(), shared.state.subscribe())
     }
 
     /// This peer, without keeping its connection open.
@@ -116,9 +116,14 @@ impl Peer {
     ///
     /// Cancel safe.
     pub async fn draining(&self) {
-        let is_over = |stage: &Stage| matches!(stage, Stage::Draining | Stage::Closed(_));
+        let is_over = |state: &ConnectionState| {
+            matches!(
+                state,
+                ConnectionState::Draining | ConnectionState::Closed(_)
+            )
+        };
         // The sender lives as long as this peer.
-        let _ = self.0.shared.stage.subscribe().wait_for(is_over).await;
+        let _ = self.0.shared.state.subscribe().wait_for(is_over).await;
     }
 
     /// Waits until the connection is over, and tells why.
@@ -127,12 +132,12 @@ impl Peer {
     ///
     /// Cancel safe.
     pub async fn closed(&self) -> ConnectionError {
-        let mut stage = self.0.shared.stage.subscribe();
+        let mut state = self.0.shared.state.subscribe();
         loop {
-            if let Stage::Closed(error) = &*stage.borrow_and_update() {
+            if let ConnectionState::Closed(error) = &*state.borrow_and_update() {
                 return error.clone();
             }
-            if stage.changed().await.is_err() {
+            if state.changed().await.is_err() {
                 return ConnectionError::ClosedHere;
             }
         }
@@ -158,20 +163,20 @@ impl Peer {
     }
 
     /// Whether the hello of the other side has not come yet.
-    pub(crate) fn is_greeting(&self) -> bool {
-        matches!(&*self.0.shared.stage.borrow(), Stage::Greeting)
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(&*self.0.shared.state.borrow(), ConnectionState::Handshaking)
     }
 
     /// Waits until the hellos are exchanged.
-    pub(crate) async fn greeted(&self) -> Result<(), ConnectionError> {
-        let mut stage = self.0.shared.stage.subscribe();
+    pub(crate) async fn handshake_done(&self) -> Result<(), ConnectionError> {
+        let mut state = self.0.shared.state.subscribe();
         loop {
-            match &*stage.borrow_and_update() {
-                Stage::Greeting => {}
-                Stage::Open | Stage::Draining => return Ok(()),
-                Stage::Closed(error) => return Err(error.clone()),
+            match &*state.borrow_and_update() {
+                ConnectionState::Handshaking => {}
+                ConnectionState::Open | ConnectionState::Draining => return Ok(()),
+                ConnectionState::Closed(error) => return Err(error.clone()),
             }
-            if stage.changed().await.is_err() {
+            if state.changed().await.is_err() {
                 return Err(ConnectionError::ClosedHere);
             }
         }
@@ -183,12 +188,13 @@ impl Peer {
             .get_or_init(|| {
                 let (side, names) = (Side::Accepting, MethodNames::default());
                 let config = Config::default();
-                let shared = Shared::new(side, None, &config, Teller::default(), names, None);
+                let shared =
+                    PeerState::new(side, None, &config, EventSender::default(), names, None);
                 let closed = ConnectionError::ClosedHere;
                 shared.mailbox.close(&closed, &mut Vec::new());
                 shared
-                    .stage
-                    .send_replace(Stage::Closed(ConnectionError::ClosedHere));
+                    .state
+                    .send_replace(ConnectionState::Closed(ConnectionError::ClosedHere));
                 Self(Arc::new(Handle { shared }))
             })
             .clone()
@@ -204,7 +210,7 @@ pub struct WeakPeer {
 }
 
 impl WeakPeer {
-    fn new(shared: &Shared, handle: Weak<Handle>) -> Self {
+    fn new(shared: &PeerState, handle: Weak<Handle>) -> Self {
         Self {
             id: shared.id,
             address: shared.address.clone(),
@@ -237,7 +243,7 @@ impl fmt::Debug for Peer {
     }
 }
 
-impl Calls for Peer {
+impl CallTarget for Peer {
     type Ability = TwoWay;
 
     fn handle(&self) -> Arc<dyn Start> {
@@ -248,14 +254,14 @@ impl Calls for Peer {
 impl Service<Request> for Peer {
     type Response = Response;
     type Error = Status;
-    type Future = ReplyFuture;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
         // A call waits for room by itself, within its deadline.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> ReplyFuture {
+    fn call(&mut self, request: Request) -> ResponseFuture {
         self.0.clone().start(request)
     }
 }
@@ -273,7 +279,7 @@ impl Context {
 /// What all clones of a peer share. Dropping it closes the connection, if this side connected.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<PeerState>,
 }
 
 /// The peer of handlers that were called in the same process.
@@ -282,17 +288,17 @@ static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
 impl Handle {
     /// The connection is over, or never was.
     #[cold]
-    fn closed(self: &Arc<Self>, error: &ConnectionError) -> ReplyFuture {
+    fn closed(self: &Arc<Self>, error: &ConnectionError) -> ResponseFuture {
         let unconnected = UNCONNECTED.get();
         if unconnected.is_some_and(|unconnected| Arc::ptr_eq(&unconnected.0, self)) {
             let text = "a call in the same process has no peer that could be called back";
             let status = Status::unavailable(text).with_delivery(Delivery::NotSent);
-            return ReplyFuture::ready(Err(status.in_process()));
+            return ResponseFuture::ready(Err(status.in_process()));
         }
         self.failed(not_sent(error))
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<PeerState> {
         &self.shared
     }
 
@@ -303,8 +309,8 @@ impl Handle {
 
     /// A call that fails before the driver sees it.
     #[cold]
-    fn failed(&self, status: Status) -> ReplyFuture {
-        ReplyFuture::ready(Err(status.carried_by(self.carrier())))
+    fn failed(&self, status: Status) -> ResponseFuture {
+        ResponseFuture::ready(Err(status.carried_by(self.carrier())))
     }
 }
 
@@ -331,12 +337,12 @@ impl Drop for Handle {
 
 /// What a driver shares with those who hold its peer.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct PeerState {
     id: u64,
     pub(crate) mailbox: Mailbox,
     /// What all streams to the other side hold in their outboxes, in bytes.
     pub(crate) outboxes: AtomicUsize,
-    pub(crate) teller: Teller,
+    pub(crate) event_sender: EventSender,
     pub(crate) drain: Drain,
     /// The memory of decoded messages of the other side.
     pub(crate) decoded: Arc<DecodedBytes>,
@@ -347,11 +353,11 @@ pub(crate) struct Shared {
     /// Of the runtime in which the driver runs.
     clock: Clock,
     hello: OnceLock<Hello>,
-    stage: watch::Sender<Stage>,
+    state: watch::Sender<ConnectionState>,
     /// Names of what this side serves.
     names: MethodNames,
     schemas: Schemas,
-    used: Used,
+    activity: ActivityRecord,
     /// Something came when it was asked for, though not all of a hello.
     has_spoken: AtomicBool,
     /// Closed because nothing came when it was asked for.
@@ -360,29 +366,29 @@ pub(crate) struct Shared {
 
 /// How far a connection has come.
 #[derive(Debug, Clone)]
-enum Stage {
-    Greeting,
+enum ConnectionState {
+    Handshaking,
     Open,
     /// One side takes no more calls.
     Draining,
     Closed(ConnectionError),
 }
 
-impl Shared {
+impl PeerState {
     fn new(
         side: Side,
         address: Option<Address>,
         config: &Config,
-        teller: Teller,
+        event_sender: EventSender,
         names: MethodNames,
-        server: Option<Arc<Sum>>,
+        server: Option<Arc<DecodedTotal>>,
     ) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
             mailbox: Mailbox::new(config.max_waiting_calls, shared.clone()),
             outboxes: AtomicUsize::new(0),
-            teller,
+            event_sender,
             drain: Drain::default(),
             decoded: DecodedBytes::new(config, server),
             side,
@@ -391,17 +397,17 @@ impl Shared {
             stall_timeout: config.stall_timeout,
             clock: Clock::current(),
             hello: OnceLock::new(),
-            stage: watch::Sender::new(Stage::Greeting),
+            state: watch::Sender::new(ConnectionState::Handshaking),
             names,
             schemas: Schemas::default(),
-            used: Used::new(clock::now()),
+            activity: ActivityRecord::new(clock::now()),
             has_spoken: AtomicBool::new(false),
             was_silent: AtomicBool::new(false),
         })
     }
 }
 
-impl Shared {
+impl PeerState {
     /// What all streams to the other side hold in their outboxes, in bytes.
     pub(crate) fn outbox_bytes(&self) -> usize {
         self.outboxes.load(Ordering::Relaxed)
@@ -425,7 +431,7 @@ impl Shared {
 }
 
 /// Where the peer is, for the log.
-impl fmt::Display for Shared {
+impl fmt::Display for PeerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
             Some(address) => address.fmt(f),
@@ -434,7 +440,7 @@ impl fmt::Display for Shared {
     }
 }
 
-impl backstop::Watched for Shared {
+impl backstop::WatchTarget for PeerState {
     fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant> {
         let now = self.clock.real_now();
         self.mailbox.look(now, &self.default_timeouts, wakers)
@@ -447,16 +453,16 @@ mod tests {
 
     use wawo_protocol::{Config, MethodId, ServiceId, Side};
 
-    use super::{Command, MethodNames, Shared, Teller};
-    use crate::{backstop::Watched, body::Body, request::Request};
+    use super::{Command, EventSender, MethodNames, PeerState};
+    use crate::{backstop::WatchTarget, body::Body, request::Request};
 
     /// Whether a call whose deadline is long past is ended by the backstop.
     fn ends_late_calls() -> bool {
-        let shared = Shared::new(
+        let shared = PeerState::new(
             Side::Connecting,
             None,
             &Config::default(),
-            Teller::default(),
+            EventSender::default(),
             MethodNames::default(),
             None,
         );

@@ -20,13 +20,13 @@ use crate::{
 /// The same type goes through layers of a caller and of a callee. A layer may read and change
 /// metadata, deadline and extensions before it passes the request on.
 pub struct Request {
-    head: UniqueArc<Head>,
+    head: UniqueArc<RequestHead>,
     body: Body,
 }
 
 /// All of a call but its messages. It becomes the [`Context`](crate::Context) of the handler where
 /// it is: a call that goes through many hands is moved often.
-pub(crate) struct Head {
+pub(crate) struct RequestHead {
     service: ServiceId,
     method: MethodId,
     one_way: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Head {
     pub(crate) takes_default: bool,
     pub(crate) extensions: Extensions,
     /// How many calls led to this one.
-    pub(crate) depth: u32,
+    pub(crate) call_depth: u32,
     /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type belongs to a
     /// module above this one.
     pub(crate) caller: Option<Arc<dyn Caller>>,
@@ -85,7 +85,7 @@ impl Request {
     /// single message is not, since nothing tells that its reply will be a stream: give it a deadline,
     /// or [none](Self::set_no_deadline).
     pub fn by_id(service: ServiceId, method: MethodId, one_way: bool, body: Body) -> Self {
-        let head = UniqueArc::new(Head {
+        let head = UniqueArc::new(RequestHead {
             service,
             method,
             one_way,
@@ -95,7 +95,7 @@ impl Request {
             deadline_source: DeadlineSource::Call,
             takes_default: true,
             extensions: Extensions::default(),
-            depth: 0,
+            call_depth: 0,
             caller: None,
             runs_to_completion: false,
             is_blocking: false,
@@ -183,20 +183,20 @@ impl Request {
         &mut self.body
     }
 
-    pub(crate) fn head(&self) -> &Head {
+    pub(crate) fn head(&self) -> &RequestHead {
         &self.head
     }
 
-    pub(crate) fn head_mut(&mut self) -> &mut Head {
+    pub(crate) fn head_mut(&mut self) -> &mut RequestHead {
         &mut self.head
     }
 
-    pub(crate) fn into_parts(self) -> (UniqueArc<Head>, Body) {
+    pub(crate) fn into_parts(self) -> (UniqueArc<RequestHead>, Body) {
         (self.head, self.body)
     }
 }
 
-impl Head {
+impl RequestHead {
     /// The time runs from now.
     pub(crate) fn set_timeout(&mut self, timeout: Duration, source: DeadlineSource) {
         let now = tokio::time::Instant::now().into_std();

@@ -11,9 +11,9 @@ use wawo_protocol::MethodId;
 use crate::{
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
     layer::recover,
-    reply::ReplyFuture,
     request::Request,
     response::Response,
+    response_future::ResponseFuture,
     status::{BoxError, Result, Status},
 };
 
@@ -24,7 +24,10 @@ use crate::{
     note = "write `ChatServer::new(room)`; put layers on with `.layer(..)`, which keeps the service id"
 )]
 pub trait Serve:
-    Service<Request, Response = Response, Error = Status, Future = ReplyFuture> + Clone + Send + 'static
+    Service<Request, Response = Response, Error = Status, Future = ResponseFuture>
+    + Clone
+    + Send
+    + 'static
 {
     /// Which service it is.
     fn descriptor(&self) -> &'static ServiceDescriptor;
@@ -102,14 +105,14 @@ fn check_method(service: &ServiceDescriptor, method: &MethodDescriptor) {
 impl<S: Serve, L: CallService> Service<Request> for Layered<S, L> {
     type Response = Response;
     type Error = Status;
-    type Future = ReplyFuture;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
         // Which of the two is meant is known with the request only: `call_now` asks it then.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> ReplyFuture {
+    fn call(&mut self, request: Request) -> ResponseFuture {
         match self.only {
             Some(method) if method != request.method() => call_now(&mut self.inner, request),
             _ => call_now(&mut self.layered, request),
@@ -145,36 +148,36 @@ impl<S> CallService for S where
 /// One that is not ready has a place in the queue of whatever it waits for. It moves into the
 /// future, with its place, and a fresh clone stays here. Were it left here, the place would be
 /// given to a service that nobody polls, and all others would wait behind it for ever.
-pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ReplyFuture {
+pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ResponseFuture {
     let mut cx = task::Context::from_waker(Waker::noop());
     match service.poll_ready(&mut cx) {
-        Poll::Ready(Ok(())) => ReplyFuture::new(service.call(request)),
-        Poll::Ready(Err(error)) => ReplyFuture::ready(Err(recover::status(error.into()))),
+        Poll::Ready(Ok(())) => ResponseFuture::new(service.call(request)),
+        Poll::Ready(Err(error)) => ResponseFuture::ready(Err(recover::status(error.into()))),
         Poll::Pending => {
             let fresh = service.clone();
             let waiting = mem::replace(service, fresh);
-            ReplyFuture::new(waiting.oneshot(request))
+            ResponseFuture::new(waiting.oneshot(request))
         }
     }
 }
 
 /// A service whose type no longer shows, so that many kinds stand in one table.
 pub(crate) struct BoxService {
-    service: Box<dyn Erased>,
+    service: Box<dyn DynService>,
     names: MethodNames,
 }
 
-trait Erased: Send {
-    fn call(&mut self, request: Request) -> ReplyFuture;
-    fn boxed(&self) -> Box<dyn Erased>;
+trait DynService: Send {
+    fn call(&mut self, request: Request) -> ResponseFuture;
+    fn boxed(&self) -> Box<dyn DynService>;
 }
 
-impl<S: CallService> Erased for S {
-    fn call(&mut self, request: Request) -> ReplyFuture {
+impl<S: CallService> DynService for S {
+    fn call(&mut self, request: Request) -> ResponseFuture {
         call_now(self, request)
     }
 
-    fn boxed(&self) -> Box<dyn Erased> {
+    fn boxed(&self) -> Box<dyn DynService> {
         Box::new(self.clone())
     }
 }
@@ -197,7 +200,7 @@ impl BoxService {
         &self.names
     }
 
-    pub(crate) fn call(&mut self, request: Request) -> ReplyFuture {
+    pub(crate) fn call(&mut self, request: Request) -> ResponseFuture {
         self.service.call(request)
     }
 }

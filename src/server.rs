@@ -2,19 +2,19 @@
 
 mod accept;
 mod admission;
-mod complaints;
+mod connection_task;
 mod drain;
 mod error;
 mod handle;
 mod host;
+mod lifecycle;
 mod listen;
 mod listeners;
+mod log_limiter;
 mod memory;
 mod refuse;
 mod registry;
-mod served;
-mod shared;
-mod stage;
+mod state;
 mod workers;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
@@ -28,11 +28,13 @@ pub use crate::server::{
     host::TrustedProxyError,
 };
 use crate::{
-    decoding::Sum,
+    decoding::DecodedTotal,
     dispatch::Dispatch,
     peer::{DrainReport, Peer},
     serve::{CallService, Serve},
-    server::{admission::ConnectionLimits, host::TrustedProxies, shared::Shared, workers::Workers},
+    server::{
+        admission::ConnectionLimits, host::TrustedProxies, state::ServerState, workers::Workers,
+    },
     services::Services,
     transport::{Address, SocketOptions, Transport},
 };
@@ -53,7 +55,7 @@ use crate::{
 /// its connections at once.
 #[derive(Debug)]
 pub struct Server {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     /// Where it listens, in the order of `bind`.
     addresses: Vec<Address>,
     socket_options: SocketOptions,
@@ -66,7 +68,7 @@ pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: Config,
     max_connections: usize,
-    max_greeting: usize,
+    max_handshakes: usize,
     max_connections_per_host: Option<usize>,
     trusted_proxies: Option<Vec<String>>,
     socket_options: SocketOptions,
@@ -81,7 +83,7 @@ impl Server {
             services: Services::new(),
             config: Config::default(),
             max_connections: 10_000,
-            max_greeting: 1_000,
+            max_handshakes: 1_000,
             max_connections_per_host: None,
             trusted_proxies: None,
             socket_options: SocketOptions::new(),
@@ -194,7 +196,7 @@ impl<L> ServerBuilder<L> {
             services: self.services.layer(layer),
             config: self.config,
             max_connections: self.max_connections,
-            max_greeting: self.max_greeting,
+            max_handshakes: self.max_handshakes,
             max_connections_per_host: self.max_connections_per_host,
             trusted_proxies: self.trusted_proxies,
             socket_options: self.socket_options,
@@ -226,8 +228,8 @@ impl<L> ServerBuilder<L> {
     /// has come by then. So those who connect and say nothing keep nobody out. Default 1,000.
     ///
     /// While all of these wait for their first turn, no more are accepted.
-    pub fn max_greeting(mut self, max: usize) -> Self {
-        self.max_greeting = max;
+    pub fn max_handshakes(mut self, max: usize) -> Self {
+        self.max_handshakes = max;
         self
     }
 
@@ -317,8 +319,8 @@ impl<L> ServerBuilder<L> {
         let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
         let workers = workers.map_err(ServeError::Workers)?;
         let decoded = decoded.unwrap_or_else(memory::default_decoded_bytes);
-        let decoded = Sum::new(decoded, "max_server_decoded_bytes");
-        let shared = Shared::new(service, config, limits, trusted, workers, decoded);
+        let decoded = DecodedTotal::new(decoded, "max_server_decoded_bytes");
+        let shared = ServerState::new(service, config, limits, trusted, workers, decoded);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),
@@ -386,12 +388,12 @@ impl<L> ServerBuilder<L> {
         let a_quarter = (self.max_connections / 4).max(1);
         let limits = ConnectionLimits {
             connections: self.max_connections,
-            greeting: self.max_greeting,
+            handshakes: self.max_handshakes,
             per_host: self.max_connections_per_host.unwrap_or(a_quarter),
         };
         let named = [
             ("max_connections", limits.connections),
-            ("max_greeting", limits.greeting),
+            ("max_handshakes", limits.handshakes),
             ("max_connections_per_host", limits.per_host),
         ];
         match named.into_iter().find(|(_, max)| *max == 0) {

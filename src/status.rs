@@ -12,7 +12,7 @@ use wawo_protocol::{Code, Metadata, MetadataError};
 pub use crate::status::details::Detail;
 pub(crate) use crate::status::site::Carrier;
 use crate::{
-    causes::Causes,
+    error_chain::ErrorChain,
     status::{details::Details, site::Site},
 };
 
@@ -41,10 +41,10 @@ pub type Result<T, E = Status> = std::result::Result<T, E>;
 /// `Internal`, with a neutral text; the original becomes the source.
 /// [`forward`](Self::forward) passes it on unchanged.
 #[derive(Clone)]
-pub struct Status(Box<Fault>);
+pub struct Status(Box<StatusParts>);
 
 #[derive(Debug, Clone)]
-struct Fault {
+struct StatusParts {
     code: Code,
     message: Cow<'static, str>,
     details: Details,
@@ -65,20 +65,20 @@ pub enum Delivery {
     /// It was sent and never answered: its handler may have run, or not.
     Unknown,
     /// The other side, or a layer on the way, answered with this status.
-    Answered,
+    Responded,
 }
 
 impl Status {
     /// A status with a code and a text that the other side may read. A text of more than 4,096
     /// bytes is cut to that on the wire, and ends with a mark, `[cut: a text with 9000 bytes]`.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Fault {
+        Self(Box::new(StatusParts {
             code,
             message: message.into(),
             details: Details::default(),
             metadata: Metadata::new(),
             source: None,
-            delivery: Delivery::Answered,
+            delivery: Delivery::Responded,
             is_returned: false,
             site: Site::default(),
         }))
@@ -201,13 +201,13 @@ impl Status {
 
     /// The status that a handler's caller may see: the one rule for `?` on the status of a call
     /// that the handler made.
-    pub(crate) fn answered(self) -> Self {
+    pub(crate) fn into_handler_status(self) -> Self {
         if self.0.code == Code::Ok {
             let text = "the handler failed with a status that says that it did not";
             return Self::unknown(text).with_source(self);
         }
         if !self.0.is_returned {
-            return self.with_delivery(Delivery::Answered).without_site();
+            return self.with_delivery(Delivery::Responded).without_site();
         }
         let code = match self.0.code {
             code @ (Code::DeadlineExceeded | Code::Unavailable) => code,
@@ -284,11 +284,11 @@ impl fmt::Display for Status {
 /// With all that caused it, since it is what `main` prints of an error.
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Causes(self), f)?;
+        fmt::Display::fmt(&ErrorChain(self), f)?;
         f.write_str(match self.0.delivery {
             Delivery::NotSent => " (not served; it is safe to try again)",
             Delivery::Unknown => " (unknown whether it was served)",
-            Delivery::Answered => "",
+            Delivery::Responded => "",
         })
     }
 }
@@ -365,13 +365,13 @@ mod tests {
         assert_eq!(here.to_string(), "chat.Chat/Join in this process: NotFound");
         // The status that a handler answers tells nothing of the calls that it made.
         for answered in [
-            status.clone().answered(),
-            status.clone().forward().answered(),
+            status.clone().into_handler_status(),
+            status.clone().forward().into_handler_status(),
         ] {
             assert_eq!((answered.method(), answered.address()), (None, None));
             assert!(!answered.message().contains("Join"), "{answered}");
         }
-        let forwarded = status.forward().answered().to_string();
+        let forwarded = status.forward().into_handler_status().to_string();
         assert_eq!(forwarded, "NotFound: no such room");
     }
 
@@ -387,7 +387,7 @@ mod tests {
                 Delivery::Unknown,
                 "Unavailable: gone (unknown whether it was served)",
             ),
-            (Delivery::Answered, "Unavailable: gone"),
+            (Delivery::Responded, "Unavailable: gone"),
         ] {
             let status = status.clone().with_delivery(delivery);
             assert_eq!(format!("{status:?}"), text);
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn the_status_of_a_call_does_not_leak_through_a_handler() {
         let inner = Status::invalid_argument("secret").with_detail("type/a", vec![1]);
-        let outer = returned(inner).answered();
+        let outer = returned(inner).into_handler_status();
         assert_eq!(outer.code(), Code::Internal);
         assert_eq!(outer.message(), "a call to another service failed");
         assert!(outer.details().is_empty());
@@ -440,7 +440,7 @@ mod tests {
     fn a_passed_deadline_and_unavailability_keep_their_code_through_a_handler() {
         for code in [Code::DeadlineExceeded, Code::Unavailable] {
             let status = Status::new(code, "secret").with_delivery(Delivery::NotSent);
-            let outer = returned(status).answered();
+            let outer = returned(status).into_handler_status();
             assert_eq!(outer.code(), code);
             assert!(!outer.message().contains("secret"));
             assert!(!outer.is_safe_to_retry());
@@ -449,14 +449,14 @@ mod tests {
 
     #[test]
     fn a_failure_that_says_ok_is_none_the_less_a_failure() {
-        let status = Status::new(Code::Ok, "fine").answered();
+        let status = Status::new(Code::Ok, "fine").into_handler_status();
         assert_eq!(status.code(), Code::Unknown);
     }
 
     #[test]
     fn forward_passes_a_status_on_as_it_is() {
         let status = returned(Status::invalid_argument("for all to see"));
-        let outer = status.forward().answered();
+        let outer = status.forward().into_handler_status();
         assert_eq!(outer.message(), "for all to see");
     }
 

@@ -21,7 +21,7 @@ pub use crate::transport::{
 };
 pub(crate) use crate::transport::{
     attempts::Attempts,
-    listener::{Accepted, Listener},
+    listener::{AcceptedSocket, Listener},
 };
 
 /// Anything that carries bytes both ways, in order: a socket, a pipe, a TLS stream.

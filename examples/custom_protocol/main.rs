@@ -14,7 +14,8 @@ use tokio::{
     net::TcpStream,
 };
 use wawo::{
-    Context, Framed, FramedPacket, MethodId, PacketCodec, PacketKind, Result, Server, ServiceId,
+    Context, CustomPacket, CustomProtocol, MethodId, PacketCodec, PacketKind, Result, Server,
+    ServiceId,
 };
 
 use crate::till::{DisplayClient, Line, Price, Prices, PricesServer, Thing};
@@ -36,7 +37,7 @@ const METHOD: MethodId = MethodId(1);
 impl PacketCodec for Legacy {
     type Error = &'static str;
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<FramedPacket>, Self::Error> {
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<CustomPacket>, Self::Error> {
         let Some(length) = input.first_chunk() else {
             return Ok(None);
         };
@@ -48,12 +49,12 @@ impl PacketCodec for Legacy {
         packet.advance(4);
         let (id, service) = (packet.get_u32(), ServiceId(packet.get_u32()));
         Ok(Some(match id & ANSWER {
-            0 => FramedPacket::request(service, METHOD, id, packet),
-            _ => FramedPacket::reply(id & !ANSWER, packet),
+            0 => CustomPacket::request(service, METHOD, id, packet),
+            _ => CustomPacket::reply(id & !ANSWER, packet),
         }))
     }
 
-    fn encode(&mut self, packet: FramedPacket, output: &mut BytesMut) -> Result<(), Self::Error> {
+    fn encode(&mut self, packet: CustomPacket, output: &mut BytesMut) -> Result<(), Self::Error> {
         let id = match packet.kind {
             PacketKind::Request if packet.method == METHOD => packet.call,
             PacketKind::Reply | PacketKind::Failure { .. } => packet.call | ANSWER,
@@ -87,7 +88,8 @@ impl Prices for PriceList {
 async fn main() -> Result<(), Error> {
     let prices = PricesServer::new(PriceList);
     let mut server = Server::builder().add_service(prices).build()?;
-    let legacy = |transport| Framed::accepting(transport, Legacy).max_call_number(ANSWER - 1);
+    let legacy =
+        |transport| CustomProtocol::accepting(transport, Legacy).max_call_number(ANSWER - 1);
     server.bind_with("tcp://127.0.0.1:0", legacy).await?;
     let address = server.addresses()[0].to_string();
     tokio::spawn(server.run());

@@ -11,16 +11,16 @@ use wawo_protocol::packet::Batch;
 
 use crate::{
     body::{
-        items::{Items, Piece},
+        items::{Items, MessageBatch},
         streaming::Source,
     },
     decoding::StreamMemory,
-    rouse,
     status::{Result, Status},
+    wake_io,
 };
 
 /// Decodes the messages of another stream.
-pub(crate) struct Decoded<F, G> {
+pub(crate) struct DecodedStream<F, G> {
     encoded: Box<Source<Bytes>>,
     taken: Batch,
     /// Why the message behind the last batch cannot be decoded.
@@ -40,9 +40,9 @@ const BATCH_BYTES: usize = 4 * 1024;
 const BATCH_SLOTS_BYTES: usize = 64 * 1024;
 
 // Nothing in it is pinned in place: the stream has a box of its own.
-impl<F, G> Unpin for Decoded<F, G> {}
+impl<F, G> Unpin for DecodedStream<F, G> {}
 
-impl<F, G> Decoded<F, G> {
+impl<F, G> DecodedStream<F, G> {
     pub(crate) fn new(
         encoded: Box<Source<Bytes>>,
         decode: F,
@@ -99,7 +99,7 @@ impl<F, G> Decoded<F, G> {
     }
 }
 
-impl<R, F, G> Items<R> for Decoded<F, G>
+impl<R, F, G> Items<R> for DecodedStream<F, G>
 where
     F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send,
     G: Fn(Status) -> Status + Send,
@@ -126,13 +126,13 @@ where
             }
             let encoded = &mut *this.encoded;
             let items = encoded.items.as_mut();
-            match ready!(items.poll_piece(cx, &mut encoded.batch)) {
-                Some(Ok(Piece::Many(messages))) => {
-                    rouse::before_decoding(messages.message_bytes());
+            match ready!(items.poll_batch(cx, &mut encoded.batch)) {
+                Some(Ok(MessageBatch::Many(messages))) => {
+                    wake_io::before_decoding(messages.message_bytes());
                     this.taken = messages;
                 }
-                Some(Ok(Piece::One(bytes))) => {
-                    rouse::before_decoding(bytes.len());
+                Some(Ok(MessageBatch::One(bytes))) => {
+                    wake_io::before_decoding(bytes.len());
                     let taken = this.memory.take_one(&bytes).map_err(&this.failed);
                     let decoded = taken.and_then(|()| (this.decode)(&bytes, &bytes, batch));
                     this.undecodable = decoded.err();
@@ -160,7 +160,7 @@ mod tests {
         packet::{Batch, BatchBuilder},
     };
 
-    use super::{BATCH_BYTES, BATCH_MESSAGES, Items, Piece};
+    use super::{BATCH_BYTES, BATCH_MESSAGES, Items, MessageBatch};
     use crate::{
         body::Streaming,
         codec::Prost,
@@ -171,21 +171,21 @@ mod tests {
     };
 
     /// One piece of many messages, and how many of them were read. Cancelled after so many.
-    struct OnePiece {
-        piece: Option<Batch>,
+    struct OneBatch {
+        messages: Option<Batch>,
         most: usize,
         read: Arc<Mutex<(usize, usize)>>,
     }
 
-    impl OnePiece {
+    impl OneBatch {
         fn of(texts: &[&str]) -> (Self, Arc<Mutex<(usize, usize)>>) {
-            let mut run = BatchBuilder::new(CallId::new(Side::Accepting, 0));
+            let mut packets = BatchBuilder::new(CallId::new(Side::Accepting, 0));
             for text in texts {
-                run.push(|buffer| buffer.extend_from_slice(text.as_bytes()));
+                packets.push(|buffer| buffer.extend_from_slice(text.as_bytes()));
             }
-            let (piece, read) = (Some(run.take()), Arc::default());
+            let (messages, read) = (Some(packets.take()), Arc::default());
             let one = Self {
-                piece,
+                messages,
                 most: usize::MAX,
                 read: Arc::clone(&read),
             };
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    impl Items<Bytes> for OnePiece {
+    impl Items<Bytes> for OneBatch {
         fn poll_item(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -202,12 +202,16 @@ mod tests {
             panic!("pieces are asked for")
         }
 
-        fn poll_piece(
+        fn poll_batch(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
             _: &mut VecDeque<Bytes>,
-        ) -> Poll<Option<Result<Piece>>> {
-            Poll::Ready(self.piece.take().map(|piece| Ok(Piece::Many(piece))))
+        ) -> Poll<Option<Result<MessageBatch>>> {
+            Poll::Ready(
+                self.messages
+                    .take()
+                    .map(|messages| Ok(MessageBatch::Many(messages))),
+            )
         }
 
         fn is_cancelled(&self) -> bool {
@@ -228,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn messages_that_take_much_memory_are_decoded_one_at_a_time() {
-        let (items, read) = OnePiece::of(&["7"; 3]);
+        let (items, read) = OneBatch::of(&["7"; 3]);
         let method = Box::leak(Box::new(METHOD.with_reply(&HEAVY)));
         let memory = StreamMemory::replies::<Prost, ()>(method, 40_000);
         let mut numbers = Streaming::of_items(items).decoded(number, memory, |status| status);
@@ -236,7 +240,7 @@ mod tests {
             assert_eq!(numbers.message().await.unwrap(), Some(7));
             assert_eq!(read.lock().unwrap().0, taken);
         }
-        let (items, _) = OnePiece::of(&["7"; 3]);
+        let (items, _) = OneBatch::of(&["7"; 3]);
         let memory = StreamMemory::replies::<Prost, ()>(method, 39_999);
         let mut numbers = Streaming::of_items(items).decoded(number, memory, |status| status);
         let status = numbers.message().await.unwrap_err();
@@ -246,7 +250,7 @@ mod tests {
     /// Elements are counted by their own types too, of which a batch has few if they are large.
     #[tokio::test]
     async fn a_batch_of_large_types_is_short() {
-        let (items, read) = OnePiece::of(&["7"; 8]);
+        let (items, read) = OneBatch::of(&["7"; 8]);
         let large = |_: &[u8], _: &Bytes, batch: &mut VecDeque<[u8; 40_000]>| {
             batch.push_back([7; 40_000]);
             Ok(())
@@ -269,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_before_a_message_that_cannot_be_decoded_is_read_first() {
-        let (items, _) = OnePiece::of(&["1", "2", "three", "4"]);
+        let (items, _) = OneBatch::of(&["1", "2", "three", "4"]);
         let mut numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         assert_eq!(numbers.message().await.unwrap(), Some(1));
         assert_eq!(numbers.message().await.unwrap(), Some(2));
@@ -280,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn messages_are_decoded_and_counted_a_batch_at_a_time() {
         let texts = ["7"; 3 * BATCH_MESSAGES];
-        let (items, read) = OnePiece::of(&texts);
+        let (items, read) = OneBatch::of(&texts);
         let mut numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         for taken in 1..=texts.len() {
             assert_eq!(numbers.message().await.unwrap(), Some(7));
@@ -293,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_more_is_decoded_once_it_is_cancelled() {
-        let (mut items, _) = OnePiece::of(&["7"; 3 * BATCH_MESSAGES]);
+        let (mut items, _) = OneBatch::of(&["7"; 3 * BATCH_MESSAGES]);
         items.most = BATCH_MESSAGES;
         let numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         assert_eq!(numbers.count().await, BATCH_MESSAGES);
@@ -302,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn large_messages_are_not_decoded_before_they_are_asked_for() {
         let large = "0".repeat(BATCH_BYTES - 1);
-        let (items, read) = OnePiece::of(&[&*large; 3]);
+        let (items, read) = OneBatch::of(&[&*large; 3]);
         let mut numbers = Streaming::of_items(items).decoded(number, memory(), |status| status);
         assert_eq!(numbers.message().await.unwrap(), Some(0));
         assert_eq!(read.lock().unwrap().0, 2);

@@ -55,33 +55,33 @@ pub(crate) trait Items<T>: Send {
 
     /// Puts the messages that are ready now into packets, until it is enough for a run. Resolves
     /// as [`poll_each`](Self::poll_each).
-    fn poll_run(
+    fn fill_batch(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         batch: &mut VecDeque<T>,
-        run: &mut BatchBuilder,
+        packets: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>>
     where
         T: AsRef<[u8]>,
     {
         let mut pace = Pace::new();
         self.poll_each(cx, batch, &mut |item| {
-            run.push(|buffer| buffer.extend_from_slice(item.as_ref()));
-            pace.after_one(run)
+            packets.push(|buffer| buffer.extend_from_slice(item.as_ref()));
+            pace.after_one(packets)
         })
     }
 
-    /// As `poll_item`, and perhaps more messages at once: those of a [`Piece::Many`] count as read
+    /// As `poll_item`, and perhaps more messages at once: those of a [`MessageBatch::Many`] count as read
     /// when [`read`](Self::read) says so.
-    fn poll_piece(
+    fn poll_batch(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         batch: &mut VecDeque<T>,
-    ) -> Poll<Option<Result<Piece>>>
+    ) -> Poll<Option<Result<MessageBatch>>>
     where
         T: Into<Bytes>,
     {
-        let one = |item: Result<T>| item.map(|item| Piece::One(item.into()));
+        let one = |item: Result<T>| item.map(|item| MessageBatch::One(item.into()));
         self.poll_item(cx, batch).map(|item| item.map(one))
     }
 
@@ -98,16 +98,16 @@ pub(crate) trait Items<T>: Send {
 
 /// Messages that came at once.
 #[derive(Debug)]
-pub(crate) enum Piece {
+pub(crate) enum MessageBatch {
     One(Bytes),
     Many(Batch),
 }
 
 /// With packets of this length, a run is given away.
-pub(crate) const RUN_BYTES: usize = 16 * 1024;
+pub(crate) const SEND_BATCH_BYTES: usize = 16 * 1024;
 
 /// After so long, a run is given away whatever it has: a slow stream is heard too.
-const RUN_TIME: Duration = Duration::from_millis(1);
+const SEND_BATCH_TIME: Duration = Duration::from_millis(1);
 
 /// The time is looked at after the first message, and then at most so many apart.
 const LOOK_AFTER: u32 = 64;
@@ -128,11 +128,11 @@ impl Pace {
     }
 
     /// Asked after each message.
-    pub(crate) fn after_one(&mut self, run: &BatchBuilder) -> ControlFlow<()> {
+    pub(crate) fn after_one(&mut self, packets: &BatchBuilder) -> ControlFlow<()> {
         self.messages += 1;
         let looks = self.messages.is_power_of_two() || self.messages.is_multiple_of(LOOK_AFTER);
-        let is_enough =
-            run.packet_bytes() >= RUN_BYTES || (looks && self.begun.elapsed() >= RUN_TIME);
+        let is_enough = packets.packet_bytes() >= SEND_BATCH_BYTES
+            || (looks && self.begun.elapsed() >= SEND_BATCH_TIME);
         match is_enough {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -159,15 +159,15 @@ impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {
 }
 
 /// Each message through a function.
-pub(crate) struct Mapped<T, F> {
+pub(crate) struct MappedStream<T, F> {
     pub(crate) stream: Streaming<T>,
     pub(crate) function: F,
 }
 
 // Nothing in it is pinned in place: the stream has a box of its own.
-impl<T, F> Unpin for Mapped<T, F> {}
+impl<T, F> Unpin for MappedStream<T, F> {}
 
-impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for Mapped<T, F> {
+impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for MappedStream<T, F> {
     fn poll_item(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -16,8 +16,8 @@ use wawo_protocol::{Code, packet::BatchBuilder};
 
 use crate::{
     body::{
-        decoded::Decoded,
-        items::{Items, Mapped, Plain},
+        decoded::DecodedStream,
+        items::{Items, MappedStream, Plain},
     },
     decoding::StreamMemory,
     status::{Delivery, Result, Status},
@@ -55,7 +55,7 @@ pub enum StreamEnd {
     /// One side no longer wanted it.
     Cancelled,
     /// The peer, or the way to it, was gone before the end: messages may be missing.
-    PeerGone,
+    ConnectionLost,
 }
 
 impl<T> Streaming<T> {
@@ -110,7 +110,7 @@ impl<T> Streaming<T> {
         T: Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(capacity);
-        (Sender { sender }, Self::new(Received { receiver }))
+        (Sender { sender }, Self::new(ChannelStream { receiver }))
     }
 
     /// The next message; `None` at the end, when it ended well.
@@ -142,11 +142,11 @@ impl<T> Streaming<T> {
         self.ended_with(polled)
     }
 
-    /// See [`Items::poll_run`]. Messages that were put into packets count, whatever it resolves to.
-    pub(crate) fn poll_run(
+    /// See [`Items::fill_batch`]. Messages that were put into packets count, whatever it resolves to.
+    pub(crate) fn fill_batch(
         &mut self,
         cx: &mut Context<'_>,
-        run: &mut BatchBuilder,
+        packets: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>>
     where
         T: AsRef<[u8]>,
@@ -155,7 +155,7 @@ impl<T> Streaming<T> {
             return Poll::Ready(Some(Ok(())));
         };
         let items = source.items.as_mut();
-        let polled = items.poll_run(cx, &mut source.batch, run);
+        let polled = items.fill_batch(cx, &mut source.batch, packets);
         self.ended_with(polled)
     }
 
@@ -211,7 +211,7 @@ impl<T> Streaming<T> {
     where
         T: Send + 'static,
     {
-        Streaming::of_items(Mapped {
+        Streaming::of_items(MappedStream {
             stream: self,
             function,
         })
@@ -228,7 +228,9 @@ impl Streaming<Bytes> {
         failed: impl Fn(Status) -> Status + Send + 'static,
     ) -> Streaming<R> {
         match self.source {
-            Some(encoded) => Streaming::of_items(Decoded::new(encoded, decode, memory, failed)),
+            Some(encoded) => {
+                Streaming::of_items(DecodedStream::new(encoded, decode, memory, failed))
+            }
             None => Streaming::empty(),
         }
     }
@@ -256,7 +258,7 @@ impl StreamEnd {
     fn of(status: &Status) -> Self {
         match status.code() {
             Code::Cancelled => Self::Cancelled,
-            Code::Unavailable if status.delivery() != Delivery::Answered => Self::PeerGone,
+            Code::Unavailable if status.delivery() != Delivery::Responded => Self::ConnectionLost,
             code => Self::Failed(code),
         }
     }
@@ -332,11 +334,11 @@ impl<T> Stream for Once<T> {
     }
 }
 
-struct Received<T> {
+struct ChannelStream<T> {
     receiver: mpsc::Receiver<Result<T>>,
 }
 
-impl<T> Stream for Received<T> {
+impl<T> Stream for ChannelStream<T> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {

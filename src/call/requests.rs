@@ -29,7 +29,7 @@ where
     Q: 'static,
 {
     let requests = Some(requests);
-    Body::Many(Streaming::of_items(Encoded {
+    Body::Many(Streaming::of_items(EncodedStream {
         method,
         requests,
         codec,
@@ -39,7 +39,7 @@ where
 pin_project! {
     /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
     /// wherever it is polled.
-    struct Encoded<C, S> {
+    struct EncodedStream<C, S> {
         method: &'static MethodDescriptor,
         // `None` once it has panicked.
         #[pin]
@@ -48,9 +48,9 @@ pin_project! {
     }
 }
 
-impl<C, S> Encoded<C, S> {
+impl<C, S> EncodedStream<C, S> {
     /// Lets a function poll the stream.
-    fn caught<T>(
+    fn catch_poll<T>(
         self: Pin<&mut Self>,
         poll: impl FnOnce(Pin<&mut S>, &C) -> Poll<Option<Result<T>>>,
     ) -> Poll<Option<Result<T>>> {
@@ -67,29 +67,29 @@ impl<C, S> Encoded<C, S> {
     }
 }
 
-impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for Encoded<C, S> {
+impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for EncodedStream<C, S> {
     fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         _: &mut VecDeque<Bytes>,
     ) -> Poll<Option<Result<Bytes>>> {
-        self.caught(|requests, codec| {
+        self.catch_poll(|requests, codec| {
             let request = ready!(requests.poll_next(cx));
             Poll::Ready(request.map(|request| Ok(codec.encode(&request))))
         })
     }
 
-    fn poll_run(
+    fn fill_batch(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         _: &mut VecDeque<Bytes>,
-        run: &mut BatchBuilder,
+        packets: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>> {
-        self.caught(|mut requests, codec| {
+        self.catch_poll(|mut requests, codec| {
             let mut pace = Pace::new();
             while let Some(request) = ready!(requests.as_mut().poll_next(cx)) {
-                run.push(|buffer| codec.encode_to(&request, buffer));
-                if pace.after_one(run).is_break() {
+                packets.push(|buffer| codec.encode_to(&request, buffer));
+                if pace.after_one(packets).is_break() {
                     return Poll::Ready(None);
                 }
             }

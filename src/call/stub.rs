@@ -8,12 +8,12 @@ use futures_core::Stream;
 use crate::{
     body::{Body, Streaming},
     call::{Call, requests::encode_all},
-    caller::Start,
+    call_target::Start,
     codec::Codec,
     decoding::{self, StreamMemory},
     descriptor::MethodDescriptor,
-    rouse,
     status::{BoxError, Result, Status},
+    wake_io,
 };
 
 /// One request, one reply.
@@ -151,7 +151,7 @@ fn decode<C: Codec<R>, R>(
     max_decoded_bytes: usize,
 ) -> Result<R> {
     let length = bytes.len();
-    if length > rouse::LARGE_BYTES || !decoding::is_little_reply(method, length) {
+    if length > wake_io::LARGE_BYTES || !decoding::is_little_reply(method, length) {
         before_heavy_reply(codec, method, &bytes, max_decoded_bytes)?;
     }
     let reply = codec.decode(bytes);
@@ -168,7 +168,7 @@ fn before_heavy_reply<C: Codec<R>, R>(
     max_decoded_bytes: usize,
 ) -> Result<()> {
     decoding::check_reply(method, codec, bytes, max_decoded_bytes)?;
-    rouse::before_decoding(bytes.len());
+    wake_io::before_decoding(bytes.len());
     Ok(())
 }
 

@@ -3,38 +3,38 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::UninitSlice};
 use wawo_protocol::MessageBytes;
 
-use crate::codec::buffers;
+use crate::codec::buffer_pool;
 
 /// Parts from this length on are pieces of their own; what is shorter gathers in pieces.
 const LINK_BYTES: usize = 8 * 1024;
 
 /// What gathered is a piece at this length: a single buffer would double as it grows, and be copied.
-const PIECE_BYTES: usize = 64 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 
 /// Takes what an encoder writes. `bytes` fields that are large are linked where they lie.
 #[derive(Debug, Default)]
-pub(crate) struct Linked {
-    pieces: Vec<Bytes>,
+pub(crate) struct LinkedBuffer {
+    parts: Vec<Bytes>,
     tail: BytesMut,
 }
 
-impl Linked {
+impl LinkedBuffer {
     /// All that was written.
-    pub(crate) fn into_payload(mut self) -> MessageBytes {
-        self.end_piece();
-        self.pieces.into_iter().collect()
+    pub(crate) fn into_message_bytes(mut self) -> MessageBytes {
+        self.end_part();
+        self.parts.into_iter().collect()
     }
 
-    fn end_piece(&mut self) {
+    fn end_part(&mut self) {
         if !self.tail.is_empty() {
-            self.pieces.push(self.tail.split().freeze());
+            self.parts.push(self.tail.split().freeze());
         }
     }
 }
 
 // SAFETY: room is that of `tail`, a `BytesMut`, to which all three are handed on as they are.
 #[allow(unsafe_code, reason = "`BufMut` is an unsafe trait")]
-unsafe impl BufMut for Linked {
+unsafe impl BufMut for LinkedBuffer {
     fn remaining_mut(&self) -> usize {
         self.tail.remaining_mut()
     }
@@ -53,8 +53,8 @@ unsafe impl BufMut for Linked {
         // Only `Bytes` give themselves away without a copy. Anything else of their size is copied
         // by this too, into memory of its own.
         if length >= LINK_BYTES && size_of::<B>() == size_of::<Bytes>() {
-            self.end_piece();
-            self.pieces.push(part.copy_to_bytes(length));
+            self.end_part();
+            self.parts.push(part.copy_to_bytes(length));
             return;
         }
         while part.has_remaining() {
@@ -66,15 +66,15 @@ unsafe impl BufMut for Linked {
     }
 
     fn put_slice(&mut self, part: &[u8]) {
-        if part.len() >= buffers::LARGE_BYTES {
-            self.end_piece();
+        if part.len() >= buffer_pool::LARGE_BYTES {
+            self.end_part();
             let write = |buffer: &mut BytesMut| buffer.extend_from_slice(part);
-            self.pieces.push(buffers::write(part.len(), write));
+            self.parts.push(buffer_pool::write(part.len(), write));
             return;
         }
         self.tail.extend_from_slice(part);
-        if self.tail.len() >= PIECE_BYTES {
-            self.end_piece();
+        if self.tail.len() >= PART_BYTES {
+            self.end_part();
         }
     }
 }
@@ -83,14 +83,14 @@ unsafe impl BufMut for Linked {
 mod tests {
     use bytes::{Buf, BufMut, Bytes};
 
-    use super::{LINK_BYTES, Linked, PIECE_BYTES};
-    use crate::codec::buffers::LARGE_BYTES;
+    use super::{LINK_BYTES, LinkedBuffer, PART_BYTES};
+    use crate::codec::buffer_pool::LARGE_BYTES;
 
     #[test]
     fn what_is_written_comes_out_and_large_bytes_stay_where_they_are() {
         let (large, small) = (Bytes::from(vec![1; LINK_BYTES]), Bytes::from_static(b"abc"));
         let slice = [2; LARGE_BYTES];
-        let mut linked = Linked::default();
+        let mut linked = LinkedBuffer::default();
         linked.put_u8(7);
         linked.put(large.clone());
         linked.put(small.clone());
@@ -104,8 +104,8 @@ mod tests {
         unsafe {
             linked.advance_mut(1);
         }
-        let pieces = linked.pieces.clone();
-        assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr()));
+        let parts = linked.parts.clone();
+        assert!(parts.iter().any(|part| part.as_ptr() == large.as_ptr()));
         let expected = [
             &[7],
             &large[..],
@@ -116,17 +116,17 @@ mod tests {
             &large,
             b"z",
         ];
-        assert_eq!(linked.into_payload().into_bytes(), expected.concat());
+        assert_eq!(linked.into_message_bytes().into_bytes(), expected.concat());
     }
 
     #[test]
     fn many_small_parts_are_many_pieces() {
-        let mut linked = Linked::default();
+        let mut linked = LinkedBuffer::default();
         for _ in 0..1_000 {
             linked.put_slice(&[7; 1_000]);
         }
-        let longest = linked.pieces.iter().map(Bytes::len).max();
-        assert!(longest.is_some_and(|longest| longest < PIECE_BYTES + 1_000));
-        assert_eq!(linked.into_payload().into_bytes(), vec![7; 1_000_000]);
+        let longest = linked.parts.iter().map(Bytes::len).max();
+        assert!(longest.is_some_and(|longest| longest < PART_BYTES + 1_000));
+        assert_eq!(linked.into_message_bytes().into_bytes(), vec![7; 1_000_000]);
     }
 }

@@ -6,7 +6,7 @@ use wawo_protocol::packet::Batch;
 
 use crate::{
     codec::Codec,
-    decoding::{DecodedBytes, Reserved, check},
+    decoding::{DecodedBytes, Reservation, check},
     descriptor::MethodDescriptor,
     layout::Layout,
     status::{Result, Status},
@@ -25,7 +25,7 @@ pub(crate) struct StreamMemory {
     max_message: usize,
     /// Requests count with those of the connection. Replies do not: whoever called holds them.
     limits: Option<Arc<DecodedBytes>>,
-    reserved: Option<Reserved>,
+    reserved: Option<Reservation>,
     /// Bytes that the messages of the batch take so far.
     batch: usize,
 }

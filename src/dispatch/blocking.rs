@@ -13,10 +13,10 @@ use tokio::runtime::Handle;
 use crate::{
     context::Context,
     descriptor::MethodDescriptor,
-    dispatch::elsewhere::{Elsewhere, given_up},
+    dispatch::blocking_future::{BlockingFuture, cancelled_status},
     panic::{Part, catch},
-    reply::ReplyFuture,
     response::Response,
+    response_future::ResponseFuture,
     status::Result,
 };
 
@@ -30,15 +30,15 @@ pub(crate) fn run(
     method: &'static MethodDescriptor,
     context: Context,
     bytes: usize,
-    begin: impl FnOnce() -> ReplyFuture + Send + 'static,
-) -> ReplyFuture {
+    begin: impl FnOnce() -> ResponseFuture + Send + 'static,
+) -> ResponseFuture {
     if Handle::try_current().is_err() {
         return begin();
     }
-    ReplyFuture::boxed(async move {
+    ResponseFuture::boxed(async move {
         let of_call = context.clone();
         let work = move || work(method, &of_call, begin);
-        Elsewhere::begin(context, bytes, work)?.await
+        BlockingFuture::begin(context, bytes, work)?.await
     })
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn run(
 fn work(
     method: &MethodDescriptor,
     context: &Context,
-    begin: impl FnOnce() -> ReplyFuture,
+    begin: impl FnOnce() -> ResponseFuture,
 ) -> Result<Response> {
     let mut cancelled = context.inherited_cancellation().map(Box::pin);
     let result = catch(Part::Service, || {
@@ -60,7 +60,7 @@ fn work(
                 return Poll::Pending;
             };
             ready!(cancelled.as_mut().poll(cx));
-            Poll::Ready(Err(given_up()))
+            Poll::Ready(Err(cancelled_status()))
         }))
     });
     let result = result.and_then(|result| result);

@@ -14,21 +14,21 @@ use wawo_protocol::{MessageBytes, packet::BatchBuilder};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
-    call::Watched,
+    call::CancellableStream,
     codec::Codec,
     context::{CancelOnDrop, Context},
-    decoding::{self, Reserved, StreamMemory},
+    decoding::{self, Reservation, StreamMemory},
     descriptor::{MethodDescriptor, ServiceDescriptor, list},
     dispatch::{
         blocking,
-        completion::Completion,
-        elsewhere::Elsewhere,
-        handling::{Handling, failed},
+        blocking_future::BlockingFuture,
+        handler_future::{HandlerFuture, failed},
+        run_to_completion::RunToCompletion,
     },
-    reply::ReplyFuture,
     request::Request,
-    rouse::{LARGE_BYTES, rouse},
+    response_future::ResponseFuture,
     status::{BoxError, Delivery, Result, Status},
+    wake_io::{LARGE_BYTES, wake_io},
 };
 
 /// One request, one reply.
@@ -37,7 +37,7 @@ pub fn unary<C, Q, R, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Q) -> F + Send + 'static,
-) -> ReplyFuture
+) -> ResponseFuture
 where
     C: Codec<Q> + Codec<R>,
     Q: Send + 'static,
@@ -58,7 +58,7 @@ pub fn one_way<C, Q, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Q) -> F + Send + 'static,
-) -> ReplyFuture
+) -> ResponseFuture
 where
     C: Codec<Q>,
     Q: Send + 'static,
@@ -75,7 +75,7 @@ pub fn server_streaming<C, Q, R, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Q) -> F + Send + 'static,
-) -> ReplyFuture
+) -> ResponseFuture
 where
     C: Codec<Q> + Codec<R>,
     Q: Send + 'static,
@@ -93,7 +93,7 @@ pub fn client_streaming<C, Q, R, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Streaming<Q>) -> F + Send + 'static,
-) -> ReplyFuture
+) -> ResponseFuture
 where
     C: Codec<Q> + Codec<R>,
     Q: Send + 'static,
@@ -114,7 +114,7 @@ pub fn bidi_streaming<C, Q, R, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Streaming<Q>) -> F + Send + 'static,
-) -> ReplyFuture
+) -> ResponseFuture
 where
     C: Codec<Q> + Codec<R>,
     Q: Send + 'static,
@@ -127,12 +127,12 @@ where
 }
 
 /// A method that the service does not have.
-pub fn unimplemented(service: &'static ServiceDescriptor, request: Request) -> ReplyFuture {
+pub fn unimplemented(service: &'static ServiceDescriptor, request: Request) -> ResponseFuture {
     let (name, id) = (service.name(), request.method());
     let methods = list(service.methods().iter().map(|method| method.name()));
     let text = format!("`{name}` has no method with id {id}; it has {methods}");
     let status = Status::unimplemented(text).with_delivery(Delivery::NotSent);
-    ReplyFuture::ready(Err(status))
+    ResponseFuture::ready(Err(status))
 }
 
 fn one_request<C, Q, F>(
@@ -140,8 +140,8 @@ fn one_request<C, Q, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Q) -> F + Send + 'static,
-    answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-) -> ReplyFuture
+    into_body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+) -> ResponseFuture
 where
     C: Codec<Q>,
     Q: Send + 'static,
@@ -150,19 +150,19 @@ where
     let (context, body) = Context::of(method, request);
     let Body::One(message) = body else {
         let text = format!("`{method}` takes one request, not a stream of requests");
-        return ReplyFuture::ready(Err(Status::unimplemented(text)));
+        return ResponseFuture::ready(Err(Status::unimplemented(text)));
     };
     let bytes = message.into_bytes();
     let is_little = decoding::is_little(method, bytes.len()) && bytes.len() <= LARGE_BYTES;
     if !is_little || context.is_blocking() {
-        return heavy_request(method, codec, (context, bytes), handler, answer);
+        return heavy_request(method, codec, (context, bytes), handler, into_body);
     }
     match decode(method, codec, bytes) {
         Ok(message) => {
             let reply = handler(context.clone(), message);
-            run(method, context, reply, answer)
+            run(method, context, reply, into_body)
         }
-        Err(status) => ReplyFuture::ready(Err(status)),
+        Err(status) => ResponseFuture::ready(Err(status)),
     }
 }
 
@@ -175,8 +175,8 @@ fn heavy_request<C, Q, F>(
     codec: C,
     (context, bytes): (Context, Bytes),
     handler: impl FnOnce(Context, Q) -> F + Send + 'static,
-    answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-) -> ReplyFuture
+    into_body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+) -> ResponseFuture
 where
     C: Codec<Q>,
     Q: Send + 'static,
@@ -184,36 +184,36 @@ where
 {
     let reserved = match decoding::reserve(method, codec, &bytes, context.decoding_limits()) {
         Ok(reserved) => reserved,
-        Err(status) => return ReplyFuture::ready(Err(status)),
+        Err(status) => return ResponseFuture::ready(Err(status)),
     };
     let length = bytes.len();
     let decode = move || decode(method, codec, bytes);
     let serve = move |context: Context, message, reserved| {
         let reply = handler(context.clone(), message);
         match reserved {
-            None => run(method, context, reply, answer),
-            Some(reserved) => run_counted(method, context, reply, answer, reserved),
+            None => run(method, context, reply, into_body),
+            Some(reserved) => run_counted(method, context, reply, into_body, reserved),
         }
     };
     if context.is_blocking() {
         let of_call = context.clone();
         return blocking::run(method, of_call, length, move || match decode() {
             Ok(message) => serve(context, message, reserved),
-            Err(status) => ReplyFuture::ready(Err(status)),
+            Err(status) => ResponseFuture::ready(Err(status)),
         });
     }
-    if length > LARGE_BYTES && !rouse() {
-        return ReplyFuture::boxed(async move {
+    if length > LARGE_BYTES && !wake_io() {
+        return ResponseFuture::boxed(async move {
             // What is reserved lasts as long as the job, which may go on when its call is over.
             let decode = move || Ok((decode()?, reserved));
-            let decoded = Elsewhere::begin(context.clone(), length, decode)?;
+            let decoded = BlockingFuture::begin(context.clone(), length, decode)?;
             let (message, reserved) = decoded.await?;
             serve(context, message, reserved).await
         });
     }
     match decode() {
         Ok(message) => serve(context, message, reserved),
-        Err(status) => ReplyFuture::ready(Err(status)),
+        Err(status) => ResponseFuture::ready(Err(status)),
     }
 }
 
@@ -222,8 +222,8 @@ fn many_requests<C, Q, F>(
     codec: C,
     request: Request,
     handler: impl FnOnce(Context, Streaming<Q>) -> F + Send + 'static,
-    answer: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-) -> ReplyFuture
+    into_body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+) -> ResponseFuture
 where
     C: Codec<Q>,
     Q: Send + 'static,
@@ -233,7 +233,7 @@ where
     let begin = move |context: Context| {
         let requests = decode_all(method, codec, body, &context);
         let reply = handler(context.clone(), requests);
-        run(method, context, reply, answer)
+        run(method, context, reply, into_body)
     };
     match context.is_blocking() {
         true => blocking::run(method, context.clone(), 0, || begin(context)),
@@ -247,13 +247,13 @@ fn run_counted<F: Future + Send + 'static>(
     context: Context,
     handler: F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-    reserved: Reserved,
-) -> ReplyFuture {
-    let reply = ReplyFuture::boxed(Handling::new(context.clone(), handler, body));
+    reserved: Reservation,
+) -> ResponseFuture {
+    let reply = ResponseFuture::boxed(HandlerFuture::new(context.clone(), handler, body));
     let reply = reserved.hold_for(reply);
     match method.runs_to_completion() {
-        false => ReplyFuture::boxed(reply),
-        true => ReplyFuture::boxed(Completion::new(method, context, reply)),
+        false => ResponseFuture::boxed(reply),
+        true => ResponseFuture::boxed(RunToCompletion::new(method, context, reply)),
     }
 }
 
@@ -265,12 +265,12 @@ fn run<F: Future + Send + 'static>(
     context: Context,
     handler: F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
-) -> ReplyFuture {
+) -> ResponseFuture {
     if !method.runs_to_completion() {
-        return ReplyFuture::boxed(Handling::new(context, handler, body));
+        return ResponseFuture::boxed(HandlerFuture::new(context, handler, body));
     }
-    let reply = Handling::new(context.clone(), handler, body);
-    ReplyFuture::boxed(Completion::new(method, context, reply))
+    let reply = HandlerFuture::new(context.clone(), handler, body);
+    ResponseFuture::boxed(RunToCompletion::new(method, context, reply))
 }
 
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
@@ -302,7 +302,7 @@ where
     let requests = match method.runs_to_completion() {
         false => requests,
         // In process, requests are the caller's own stream, and would go on.
-        true => Streaming::new(Watched::requests(requests, context)),
+        true => Streaming::new(CancellableStream::requests(requests, context)),
     };
     let decode = move |bytes: &[u8], whole: &Bytes, requests: &mut VecDeque<Q>| {
         let decoded = codec.decode_to(bytes, whole, requests);
@@ -368,16 +368,16 @@ impl<C: Codec<R>, R: Send> Items<Bytes> for Replies<C, R> {
         }
     }
 
-    fn poll_run(
+    fn fill_batch(
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
         _: &mut VecDeque<Bytes>,
-        run: &mut BatchBuilder,
+        packets: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>> {
         let (mut pace, codec) = (Pace::new(), self.codec);
         self.get_mut().poll_in_context(cx, &mut |reply| {
-            run.push(|buffer| codec.encode_to(reply, buffer));
-            pace.after_one(run)
+            packets.push(|buffer| codec.encode_to(reply, buffer));
+            pace.after_one(packets)
         })
     }
 }

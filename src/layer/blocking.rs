@@ -11,7 +11,7 @@ use crate::request::Request;
 /// are decoded there. The schema says the same by `option (wawo.method).blocking = true`.
 ///
 /// ```
-/// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::Blocking<S>> {
+/// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::BlockingService<S>> {
 /// use wawo::layer::BlockingLayer;
 ///
 /// let layer = BlockingLayer::new();
@@ -48,20 +48,20 @@ impl BlockingLayer {
 }
 
 impl<S> Layer<S> for BlockingLayer {
-    type Service = Blocking<S>;
+    type Service = BlockingService<S>;
 
-    fn layer(&self, inner: S) -> Blocking<S> {
-        Blocking { inner }
+    fn layer(&self, inner: S) -> BlockingService<S> {
+        BlockingService { inner }
     }
 }
 
 /// A service whose handlers block; made by [`BlockingLayer`].
 #[derive(Debug, Clone)]
-pub struct Blocking<S> {
+pub struct BlockingService<S> {
     inner: S,
 }
 
-impl<S: Service<Request>> Service<Request> for Blocking<S> {
+impl<S: Service<Request>> Service<Request> for BlockingService<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -102,7 +102,7 @@ pub struct Limit<S> {
 
 impl<S> Limit<S> {
     /// What a call holds while it lasts, if it is let in.
-    fn admit(&self, request: &mut Request) -> Result<Held> {
+    fn admit(&self, request: &mut Request) -> Result<InFlightSlot> {
         if let Some(max) = self.limits.max_request_bytes {
             limit_requests(request, max)?;
         }
@@ -120,7 +120,7 @@ impl<S> Limit<S> {
         if let Some(end) = end {
             request.shorten_deadline(end);
         }
-        Ok(Held { place, end })
+        Ok(InFlightSlot { place, end })
     }
 
     fn is_full(&self) -> Status {
@@ -159,7 +159,7 @@ fn check(length: usize, max: usize) -> Result<()> {
 
 /// What a call holds, and until when.
 #[derive(Debug)]
-struct Held {
+struct InFlightSlot {
     place: Option<OwnedSemaphorePermit>,
     end: Option<Instant>,
 }
@@ -178,10 +178,10 @@ where
 
     fn call(&mut self, mut request: Request) -> LimitFuture<S::Future> {
         match self.admit(&mut request) {
-            Ok(held) => LimitFuture {
-                timer: held.end.map(Timer::new),
+            Ok(slot) => LimitFuture {
+                timer: slot.end.map(Timer::new),
                 inner: Some(self.inner.call(request)),
-                outcome: Some(Ok(held)),
+                outcome: Some(Ok(slot)),
             },
             Err(status) => LimitFuture {
                 timer: None,
@@ -199,7 +199,7 @@ pin_project! {
         inner: Option<F>,
         timer: Option<Timer>,
         // Taken when it resolves.
-        outcome: Option<Result<Held>>,
+        outcome: Option<Result<InFlightSlot>>,
     }
 }
 
@@ -220,8 +220,8 @@ where
         };
         if let Poll::Ready(result) = inner.poll(cx) {
             let response = result.map_err(Into::into)?;
-            let held = this.outcome.take().and_then(Result::ok);
-            return Poll::Ready(Ok(hold(response, held)));
+            let slot = this.outcome.take().and_then(Result::ok);
+            return Poll::Ready(Ok(keep_slot(response, slot)));
         }
         if let Some(timer) = this.timer {
             ready!(Pin::new(timer).poll(cx));
@@ -242,26 +242,26 @@ fn took_too_long() -> Status {
 }
 
 /// Lets a stream of replies hold what its call held.
-fn hold(response: Response, held: Option<Held>) -> Response {
+fn keep_slot(response: Response, slot: Option<InFlightSlot>) -> Response {
     let (metadata, body) = response.into_parts();
-    let body = match (body, held) {
-        (Body::Many(replies), Some(held)) => Body::Many(Streaming::new(Holding {
+    let body = match (body, slot) {
+        (Body::Many(replies), Some(slot)) => Body::Many(Streaming::new(LimitedReplies {
             replies,
-            timer: held.end.map(Timer::new),
-            _place: held.place,
+            timer: slot.end.map(Timer::new),
+            _place: slot.place,
         })),
         (body, _) => body,
     };
     Response::new(metadata, body)
 }
 
-struct Holding {
+struct LimitedReplies {
     replies: Streaming<Bytes>,
     timer: Option<Timer>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Stream for Holding {
+impl Stream for LimitedReplies {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {

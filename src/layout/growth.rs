@@ -5,7 +5,7 @@ pub(crate) const OVERHEAD: usize = 16;
 
 /// Memory that a step takes: for good, and for a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct StepBytes {
     pub(crate) kept: usize,
     pub(crate) briefly: usize,
 }
@@ -20,7 +20,7 @@ pub(crate) const fn least_capacity(size: usize) -> usize {
 }
 
 /// Elements added to a vector of `length`.
-pub(crate) fn vector(length: usize, added: usize, size: usize) -> Taken {
+pub(crate) fn vector(length: usize, added: usize, size: usize) -> StepBytes {
     let capacity = |length: usize| match length {
         0 => 0,
         length => length.next_power_of_two().max(least_capacity(size)),
@@ -31,7 +31,7 @@ pub(crate) fn vector(length: usize, added: usize, size: usize) -> Taken {
 
 /// Elements added to a vector of a length that is not known: with all others of it, enough for a
 /// vector of less than twice its elements, beside an old one of half of that.
-pub(crate) fn part_of_vector(added: usize, size: usize) -> Taken {
+pub(crate) fn part_of_vector(added: usize, size: usize) -> StepBytes {
     let kept = match added {
         0 => 0,
         _ => {
@@ -39,11 +39,11 @@ pub(crate) fn part_of_vector(added: usize, size: usize) -> Taken {
             elements.saturating_mul(size).saturating_add(OVERHEAD)
         }
     };
-    Taken { kept, briefly: 0 }
+    StepBytes { kept, briefly: 0 }
 }
 
 /// One entry added to a hash map of `length`.
-pub(crate) fn map(length: usize, size: usize) -> Taken {
+pub(crate) fn map(length: usize, size: usize) -> StepBytes {
     /// Bytes of control at the end of a table.
     const GROUP: usize = 16;
     let buckets = |length: usize| match length {
@@ -69,9 +69,9 @@ pub(crate) fn sorted_map(length: usize, size: usize) -> usize {
 }
 
 /// Room that doubles, from a first one of `first` elements.
-fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize) -> Taken {
+fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize) -> StepBytes {
     if before == after {
-        return Taken::default();
+        return StepBytes::default();
     }
     let overhead = match before {
         0 => overhead,
@@ -82,17 +82,17 @@ fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize
         true => after / 2,
         false => 0,
     };
-    Taken {
+    StepBytes {
         kept: ((after - before) * size).saturating_add(overhead),
         briefly: old * size,
     }
 }
 
 /// The text of a string. A field that comes again takes new memory before it gives the old one back.
-pub(crate) fn text(length: usize) -> Taken {
+pub(crate) fn text(length: usize) -> StepBytes {
     match length {
-        0 => Taken::default(),
-        length => Taken {
+        0 => StepBytes::default(),
+        length => StepBytes {
             kept: length.next_multiple_of(8) + OVERHEAD,
             briefly: length,
         },
@@ -101,7 +101,7 @@ pub(crate) fn text(length: usize) -> Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::{Taken, map, part_of_vector, vector};
+    use super::{StepBytes, map, part_of_vector, vector};
 
     #[test]
     fn a_vector_doubles_from_its_least_capacity() {
@@ -114,7 +114,7 @@ mod tests {
         let many = vector(3, 1_000, 8);
         assert_eq!(
             many,
-            Taken {
+            StepBytes {
                 kept: (1_024 - 4) * 8,
                 briefly: 512 * 8
             }
@@ -147,7 +147,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(part_of_vector(0, 8), Taken::default());
+        assert_eq!(part_of_vector(0, 8), StepBytes::default());
     }
 
     #[test]

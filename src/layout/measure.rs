@@ -5,7 +5,7 @@
 
 use crate::layout::{
     Field, Kind, Layout,
-    growth::{self, Taken},
+    growth::{self, StepBytes},
 };
 
 /// prost goes no deeper.
@@ -214,7 +214,7 @@ impl Sum {
         *length = length.saturating_add(elements.try_into().unwrap_or(u32::MAX));
     }
 
-    fn take(&mut self, taken: Taken) {
+    fn take(&mut self, taken: StepBytes) {
         self.keep(taken.kept);
         self.briefly = self.briefly.max(taken.briefly);
     }

@@ -12,7 +12,7 @@ use wawo_protocol::{CloseCode, ConnectionError, time::after};
 use crate::{
     backstop::timeout_at,
     clock,
-    peer::{Peer, Stage, driver::Driver, mailbox::Command},
+    peer::{ConnectionState, Peer, driver::Driver, mailbox::Command},
     transport::Address,
 };
 
@@ -123,19 +123,19 @@ impl DrainReport {
         let shared = &peer.0.shared;
         let drain = shared.drain.lock();
         self.peers += 1;
-        self.finished += drain.began_with.saturating_sub(drain.left);
-        if drain.left > 0 {
-            let by_peer = match &*shared.stage.borrow() {
+        self.finished += drain.began_with.saturating_sub(drain.still_in_flight);
+        if drain.still_in_flight > 0 {
+            let by_peer = match &*shared.state.borrow() {
                 // Closed here without a cut: the server was dropped, or a limit made it.
-                Stage::Closed(ConnectionError::ClosedHere) => None,
-                Stage::Closed(error) if drain.cut_after.is_none() => Some(error.clone()),
+                ConnectionState::Closed(ConnectionError::ClosedHere) => None,
+                ConnectionState::Closed(error) if drain.cut_after.is_none() => Some(error.clone()),
                 _ => None,
             };
             self.cut.push(CutPeer {
                 id: peer.id(),
                 address: peer.address().cloned(),
                 identity: peer.identity().to_owned(),
-                calls: drain.left,
+                calls: drain.still_in_flight,
                 by_peer,
             });
         }
@@ -144,14 +144,14 @@ impl DrainReport {
 
 /// The drain of one connection, as its driver tells it.
 #[derive(Debug, Default)]
-pub(crate) struct Drain(Mutex<Progress>);
+pub(crate) struct Drain(Mutex<DrainProgress>);
 
 #[derive(Debug, Default)]
-struct Progress {
+struct DrainProgress {
     /// Calls in flight when it began.
     began_with: usize,
     /// Of those, and of calls that they made, still in flight.
-    left: usize,
+    still_in_flight: usize,
     /// The grace, once it is over.
     cut_after: Option<Duration>,
 }
@@ -165,7 +165,7 @@ impl Drain {
         ))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, DrainProgress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -179,9 +179,9 @@ impl Driver {
         self.connection.drain();
         let in_flight = self.in_flight();
         let mut drain = self.shared.drain.lock();
-        (drain.began_with, drain.left) = (in_flight, in_flight);
+        (drain.began_with, drain.still_in_flight) = (in_flight, in_flight);
         drop(drain);
-        self.tell_draining();
+        self.announce_drain();
     }
 
     /// Ends the connection when nothing is in flight any more and all is written.
@@ -200,12 +200,12 @@ impl Driver {
     /// Notes what is left in flight, for the report.
     pub(crate) fn count_drained(&self) {
         if self.is_draining {
-            self.shared.drain.lock().left = self.in_flight();
+            self.shared.drain.lock().still_in_flight = self.in_flight();
         }
     }
 
     fn in_flight(&self) -> usize {
         let calls = self.connection.calls_served() + self.connection.calls_started();
-        calls + self.incoming.notes()
+        calls + self.incoming.one_way_messages()
     }
 }

@@ -16,16 +16,16 @@ use wawo_protocol::{Config, ConfigError, Connection, ConnectionError, Event, Sid
 
 use crate::{
     clock,
-    codec::buffers,
-    decoding::Sum,
+    codec::buffer_pool,
+    decoding::DecodedTotal,
     peer::{
-        Handle, Peer, PeerEvent, Shared, Stage, Teller, WeakPeer,
-        driver::output::Wrote,
-        incoming::Incoming,
+        ConnectionState, EventSender, Handle, Peer, PeerEvent, PeerState, WeakPeer,
+        deadline_watch::WatchedCall,
+        driver::output::WriteProgress,
+        incoming::IncomingCalls,
         input::Input,
-        mailbox::{Command, Wanted, not_sent},
-        outgoing::{self, Outgoing},
-        watched::Watched,
+        mailbox::{Capacity, Command, not_sent},
+        outgoing::{self, OutgoingCall},
     },
     serve::BoxService,
     transport::{Address, Transport},
@@ -40,15 +40,15 @@ use crate::{
 pub(crate) struct Driver {
     transport: TransportBox,
     pub(crate) input: Input,
-    pub(crate) connection: Connection<Outgoing>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: Connection<OutgoingCall>,
+    pub(crate) shared: Arc<PeerState>,
     pub(crate) service: BoxService,
-    pub(crate) incoming: Incoming,
+    pub(crate) incoming: IncomingCalls,
     /// The handle that requests carry. Weak, or a connection would keep itself open.
     pub(crate) handle: Weak<Handle>,
     commands: Vec<Command>,
     /// Calls with deadlines that were started while commands were taken.
-    pub(crate) watched: Vec<Watched>,
+    pub(crate) calls_to_watch: Vec<WatchedCall>,
     /// Commands were seen, and others were given the time to add theirs.
     has_gathered: bool,
     /// The transport has taken bytes since its last flush, and may hold them back.
@@ -59,10 +59,10 @@ pub(crate) struct Driver {
     failed: Option<ConnectionError>,
     /// How many calls the mailbox was told to take: none if more waits to be written, or for room
     /// at the other side, than we like.
-    wanted: Wanted,
+    capacity: Capacity,
     /// The mailbox was told so while nothing waited for the limits of the other side, so that there is
     /// nothing new to tell as long as nothing does.
-    wants_any: bool,
+    has_full_capacity: bool,
     /// This side takes no more calls.
     pub(crate) is_draining: bool,
     /// Calls that came through more calls than this are refused.
@@ -75,11 +75,11 @@ pub(crate) struct Driver {
     /// Why the connection is to be closed if nothing has come over it.
     pub(crate) asked: Option<String>,
     /// Something has come since the last time that it was asked for.
-    pub(crate) has_heard: bool,
+    pub(crate) has_received: bool,
     /// Calls before this time need not be told to those who look for idle connections.
-    pub(crate) usage_due: Instant,
+    pub(crate) activity_due: Instant,
     /// How many calls there had been when they were last told of.
-    pub(crate) calls_told: u64,
+    pub(crate) calls_reported: u64,
     /// The connection had calls when the driver last waited.
     pub(crate) has_calls: bool,
     /// To be woken after the work at hand, without locks.
@@ -112,11 +112,11 @@ pub(crate) fn open(
     address: Option<Address>,
     config: Arc<Config>,
     service: BoxService,
-    teller: Teller,
-    decoded: Option<Arc<Sum>>,
+    event_sender: EventSender,
+    decoded: Option<Arc<DecodedTotal>>,
 ) -> Result<(Peer, impl Future<Output = ()>), ConfigError> {
     let names = service.names().clone();
-    let shared = Shared::new(side, address, &config, teller, names, decoded);
+    let shared = PeerState::new(side, address, &config, event_sender, names, decoded);
     let max_call_depth = config.max_call_depth;
     let has_stream_time = config.max_stream_time.is_some();
     let limits = &config.limits;
@@ -133,24 +133,24 @@ pub(crate) fn open(
         connection,
         shared,
         service,
-        incoming: Incoming::default(),
+        incoming: IncomingCalls::default(),
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
-        watched: Vec::new(),
+        calls_to_watch: Vec::new(),
         has_gathered: false,
         puts_off_clock: false,
         needs_flush: false,
         failed: None,
-        wanted: Wanted::ANY,
-        wants_any: false,
+        capacity: Capacity::ANY,
+        has_full_capacity: false,
         is_draining: false,
         max_call_depth,
         has_stream_time,
         credit,
         asked: None,
-        has_heard: false,
-        usage_due: now,
-        calls_told: 0,
+        has_received: false,
+        activity_due: now,
+        calls_reported: 0,
         has_calls: false,
         wakers: Vec::new(),
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -177,10 +177,10 @@ impl Driver {
     /// Goes on until the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         loop {
-            match self.turn(cx) {
-                Ok(Turn::Again) => {}
-                Ok(Turn::Wait) => {
-                    self.note_calls();
+            match self.drive(cx) {
+                Ok(NextStep::Again) => {}
+                Ok(NextStep::Wait) => {
+                    self.record_has_calls();
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(error),
@@ -189,7 +189,7 @@ impl Driver {
     }
 
     /// One round: take commands, write, read and act, look for commands, look at the clock.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, ConnectionError> {
+    fn drive(&mut self, cx: &mut Context<'_>) -> Result<NextStep, ConnectionError> {
         let is_late = self.has_gathered && self.take_commands(cx)?;
         let wrote = match self.write(cx) {
             Ok(wrote) => wrote,
@@ -204,24 +204,24 @@ impl Driver {
         if self.shared.mailbox.poll(cx) {
             self.has_gathered = true;
             cx.waker().wake_by_ref();
-            return Ok(Turn::Wait);
+            return Ok(NextStep::Wait);
         }
         // What was read may be all there is, as the next turn tells: that one looks at the clock
         // for both. But not the one behind it, or who sends without a pause would hold up the clock.
         self.puts_off_clock = read && !self.puts_off_clock;
         if self.puts_off_clock {
-            return Ok(Turn::Again);
+            return Ok(NextStep::Again);
         }
         if self.is_due(cx) {
             self.handle_timeout(cx, clock::now())?;
-            return Ok(Turn::Again);
+            return Ok(NextStep::Again);
         }
         self.check_drained()?;
-        let blocked = matches!(wrote, Wrote::Blocked);
+        let blocked = matches!(wrote, WriteProgress::Blocked);
         let more_to_write = !self.connection.output().is_empty() || self.connection.wants_output();
         match read || (more_to_write && !blocked) {
-            true => Ok(Turn::Again),
-            false => Ok(Turn::Wait),
+            true => Ok(NextStep::Again),
+            false => Ok(NextStep::Wait),
         }
     }
 
@@ -262,19 +262,19 @@ impl Driver {
             Poll::Ready(Ok(0)) => {
                 let text = "it ended without a close packet";
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-                Err(self.lost_early(error))
+                Err(self.lose_early(error))
             }
             Poll::Ready(Ok(_)) => {
-                self.has_heard = true;
+                self.has_received = true;
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(self.lost_early(error)),
+            Poll::Ready(Err(error)) => Err(self.lose_early(error)),
         }
     }
 
     /// A peer that goes before its hello did perhaps not understand ours.
     #[cold]
-    fn lost_early(&self, error: io::Error) -> ConnectionError {
+    fn lose_early(&self, error: io::Error) -> ConnectionError {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         let has_gone = matches!(
             error.kind(),
@@ -303,7 +303,7 @@ impl Driver {
             } else if let Some((call, reply)) =
                 self.connection.poll_reply(now, &mut self.input.bytes)
             {
-                call.answer(reply, &mut self.wakers);
+                call.complete(reply, &mut self.wakers);
             } else {
                 match self.connection.poll_event(now, &mut self.input.bytes) {
                     Ok(Some(event)) => self.handle_event(cx, event),
@@ -321,8 +321,8 @@ impl Driver {
             }
         };
         // Calls end also by what this side does.
-        if (handled > 0 || self.has_calls) && now >= self.usage_due {
-            self.note_usage(now);
+        if (handled > 0 || self.has_calls) && now >= self.activity_due {
+            self.record_activity(now);
         }
         self.wake_all();
         result
@@ -334,14 +334,14 @@ impl Driver {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        buffers::release();
-        self.note_sent(now);
+        buffer_pool::release();
+        self.record_started_calls(now);
         let result = self.connection.handle_timeout(now);
         self.handle_events(cx, now)?;
         result
     }
 
-    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<Outgoing>) {
+    fn handle_event(&mut self, cx: &mut Context<'_>, event: Event<OutgoingCall>) {
         match event {
             Event::Called(mut called) => {
                 called.message = called.message.map(|message| self.input.kept(message));
@@ -357,42 +357,42 @@ impl Driver {
             } => self.replied(call, metadata, message),
             Event::Message { call, message } => self.received(call, message),
             Event::Finished(call) => self.requests_finished(call),
-            Event::Cancelled(call) | Event::Expired(call) => self.handler_unwanted(call),
+            Event::Cancelled(call) | Event::Expired(call) => self.stop_handler(call),
             Event::Writable(call) => self.writable(call),
             Event::Opened(hello) => {
                 // The connection yields it once.
                 let _ = self.shared.hello.set(*hello);
-                let stage = match self.is_draining {
-                    true => Stage::Draining,
-                    false => Stage::Open,
+                let state = match self.is_draining {
+                    true => ConnectionState::Draining,
+                    false => ConnectionState::Open,
                 };
-                self.shared.stage.send_replace(stage);
-                self.tell(PeerEvent::Connected);
+                self.shared.state.send_replace(state);
+                self.send_event(PeerEvent::Connected);
                 if let Some(handle) = self.handle.upgrade() {
                     handle.compare_schemas();
                 }
             }
-            Event::Draining => self.tell_draining(),
+            Event::Draining => self.announce_drain(),
             // Events of later versions of the protocol crate.
             _ => {}
         }
     }
 
     /// One side takes no more calls.
-    pub(crate) fn tell_draining(&self) {
-        self.shared.stage.send_if_modified(|stage| {
-            let was_open = matches!(stage, Stage::Open);
+    pub(crate) fn announce_drain(&self) {
+        self.shared.state.send_if_modified(|state| {
+            let was_open = matches!(state, ConnectionState::Open);
             if was_open {
-                *stage = Stage::Draining;
+                *state = ConnectionState::Draining;
             }
             was_open
         });
-        self.tell(PeerEvent::Draining);
+        self.send_event(PeerEvent::Draining);
     }
 
-    pub(super) fn tell(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
+    pub(super) fn send_event(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
         let peer = || WeakPeer::new(&self.shared, self.handle.clone());
-        self.shared.teller.tell(|| event(peer()));
+        self.shared.event_sender.send(|| event(peer()));
     }
 
     /// Takes all commands, of which the mailbox lets in so many, and acts on what follows. Returns
@@ -403,16 +403,16 @@ impl Driver {
         self.shared.mailbox.take(&mut commands);
         let now = clock::now();
         for command in commands.drain(..) {
-            self.obey(now, command);
+            self.handle_command(now, command);
         }
         self.commands = commands;
         // Output that waits is looked at when it is written.
-        if self.wants_any || self.wanted != Wanted::NONE {
-            self.update_wanted();
+        if self.has_full_capacity || self.capacity != Capacity::NONE {
+            self.update_capacity();
         }
         // There is room again for those who wait.
-        let (mailbox, wanted) = (&self.shared.mailbox, self.wanted);
-        mailbox.want_and_watch(wanted, &mut self.watched, &mut self.wakers);
+        let (mailbox, capacity) = (&self.shared.mailbox, self.capacity);
+        mailbox.set_capacity_and_watch(capacity, &mut self.calls_to_watch, &mut self.wakers);
         self.wake_all();
         if let Some(reason) = self.asked.take() {
             self.close_if_silent(cx, &reason)?;
@@ -425,19 +425,19 @@ impl Driver {
         Ok(self.connection.poll_timeout().is_some_and(|at| at <= now))
     }
 
-    fn obey(&mut self, now: Instant, command: Command) {
+    fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Call(request, slot) => self.start_call(now, request, slot),
             Command::PlainCall(call, slot) => self.start_plain_call(now, call, slot),
-            Command::Send(request) => self.send_one_way(now, request),
-            Command::Notes(notes) => self.send_notes(now, notes),
+            Command::OneWay(request) => self.send_one_way(now, request),
+            Command::OneWayBatch(messages) => self.send_one_way_batch(now, messages),
             Command::Cancel(slot) => self.cancel(&slot),
-            Command::Answer(handled, result) => self.answer(handled, result),
-            Command::Served(cost) => self.note_served(cost),
+            Command::HandlerEnd(id, result) => self.handler_ended(id, result),
+            Command::OneWayHandled(cost) => self.one_way_handled(cost),
             Command::Messages(outbox, messages) => self.send_messages(&outbox, messages),
             Command::Finish(outbox, result) => self.finish_stream(&outbox, result),
             Command::Consumed(inbox, read) => self.consumed(&inbox, read),
-            Command::Abandoned(inbox) => self.abandoned(&inbox),
+            Command::StopReading(inbox) => self.stop_reading(&inbox),
             Command::Drain => self.drain(),
             Command::Snapshot(sender) => {
                 // Whoever asked may have stopped to wait.
@@ -474,7 +474,7 @@ impl Driver {
         if matches!(error, ConnectionError::Lost(_)) {
             self.connection.lose();
         }
-        buffers::release();
+        buffer_pool::release();
         self.count_drained();
         let commands = self.shared.mailbox.close(error, &mut self.wakers);
         let cut = self.shared.drain.why_cut();
@@ -483,14 +483,17 @@ impl Driver {
         }
         for command in commands {
             if let Command::Call(_, slot) | Command::PlainCall(_, slot) = command {
-                self.wakers.extend(slot.answer(Err(not_sent(error))));
+                self.wakers.extend(slot.complete(Err(not_sent(error))));
             }
         }
         self.incoming.end(error, &mut self.wakers);
-        let before = self.shared.stage.send_replace(Stage::Closed(error.clone()));
+        let before = self
+            .shared
+            .state
+            .send_replace(ConnectionState::Closed(error.clone()));
         self.wake_all();
-        self.tell(|peer| match before {
-            Stage::Greeting => PeerEvent::NotConnected(peer, error.clone()),
+        self.send_event(|peer| match before {
+            ConnectionState::Handshaking => PeerEvent::NotConnected(peer, error.clone()),
             _ => PeerEvent::Disconnected(peer, error.clone()),
         });
     }
@@ -507,7 +510,7 @@ impl Drop for Driver {
 }
 
 /// Whether there is more to do at once.
-enum Turn {
+enum NextStep {
     Again,
     Wait,
 }

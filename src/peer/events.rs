@@ -17,7 +17,7 @@ use wawo_protocol::ConnectionError;
 
 use crate::{
     descriptor::ServiceDescriptor,
-    peer::{Stage, WeakPeer},
+    peer::{ConnectionState, WeakPeer},
     transport::Address,
 };
 
@@ -46,7 +46,7 @@ pub enum PeerEvent {
     /// A connection from this address was not taken, because of this limit. It was told so.
     Refused(Address, ConnectionLimit),
     /// The server closes this connection, because of this limit: it has been silent for too long
-    /// (`MaxGreeting`), or makes room for that of another host (`MaxConnections`). It is told so.
+    /// (`MaxHandshakes`), or makes room for that of another host (`MaxConnections`). It is told so.
     /// `NotConnected` or `Disconnected` follows.
     Closed(WeakPeer, ConnectionLimit),
     /// This listener was slow, and so many events were thrown away.
@@ -61,8 +61,8 @@ pub enum ConnectionLimit {
     MaxConnections,
     /// See [`ServerBuilder::max_connections_per_host`](crate::ServerBuilder::max_connections_per_host).
     MaxConnectionsPerHost,
-    /// See [`ServerBuilder::max_greeting`](crate::ServerBuilder::max_greeting).
-    MaxGreeting,
+    /// See [`ServerBuilder::max_handshakes`](crate::ServerBuilder::max_handshakes).
+    MaxHandshakes,
 }
 
 impl fmt::Display for ConnectionLimit {
@@ -70,7 +70,7 @@ impl fmt::Display for ConnectionLimit {
         f.write_str(match self {
             Self::MaxConnections => "max_connections",
             Self::MaxConnectionsPerHost => "max_connections_per_host",
-            Self::MaxGreeting => "max_greeting",
+            Self::MaxHandshakes => "max_handshakes",
         })
     }
 }
@@ -81,22 +81,22 @@ impl fmt::Display for ConnectionLimit {
 /// slows a connection: one that falls 256 events behind loses the oldest, and hears how many by
 /// [`PeerEvent::Missed`]. It ends with the server, or with the peer's connection.
 pub struct Events {
-    only: Option<Only>,
+    only: Option<PeerFilter>,
     /// The only peer has gone.
     is_over: bool,
-    next: ReusableBoxFuture<'static, (Received, Receiver)>,
+    next: ReusableBoxFuture<'static, (EventResult, Receiver)>,
 }
 
 /// The peer that a listener listens to.
-struct Only {
+struct PeerFilter {
     peer: WeakPeer,
-    stage: watch::Receiver<Stage>,
+    state: watch::Receiver<ConnectionState>,
     /// Its last event may have been told already.
     looks: bool,
 }
 
 type Receiver = broadcast::Receiver<PeerEvent>;
-type Received = Result<PeerEvent, RecvError>;
+type EventResult = Result<PeerEvent, RecvError>;
 
 /// How many events a listener may be behind.
 const CAPACITY: usize = 256;
@@ -153,7 +153,7 @@ impl Events {
         if !std::mem::take(&mut only.looks) {
             return None;
         }
-        let Stage::Closed(error) = &*only.stage.borrow() else {
+        let ConnectionState::Closed(error) = &*only.state.borrow() else {
             return None;
         };
         self.is_over = true;
@@ -161,7 +161,7 @@ impl Events {
     }
 }
 
-async fn receive(mut receiver: Receiver) -> (Received, Receiver) {
+async fn receive(mut receiver: Receiver) -> (EventResult, Receiver) {
     let received = receiver.recv().await;
     (received, receiver)
 }
@@ -195,11 +195,11 @@ impl PeerEvent {
 
 /// Where events are told. Nothing is kept while nobody listens.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Teller(Arc<OnceLock<broadcast::Sender<PeerEvent>>>);
+pub(crate) struct EventSender(Arc<OnceLock<broadcast::Sender<PeerEvent>>>);
 
-impl Teller {
+impl EventSender {
     /// Tells whoever listens. The event is made only if somebody does.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> PeerEvent) {
+    pub(crate) fn send(&self, event: impl FnOnce() -> PeerEvent) {
         if let Some(sender) = self.0.get()
             && sender.receiver_count() > 0
         {
@@ -219,11 +219,15 @@ impl Teller {
     }
 
     /// What is told of this peer from now on.
-    pub(super) fn events_of(&self, peer: WeakPeer, stage: watch::Receiver<Stage>) -> Events {
+    pub(super) fn events_of(
+        &self,
+        peer: WeakPeer,
+        state: watch::Receiver<ConnectionState>,
+    ) -> Events {
         let mut events = self.events();
-        events.only = Some(Only {
+        events.only = Some(PeerFilter {
             peer,
-            stage,
+            state,
             looks: true,
         });
         events

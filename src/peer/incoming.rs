@@ -19,41 +19,41 @@ use wawo_protocol::{
 };
 
 use crate::{
-    body::{Body, Piece},
-    depth,
+    body::{Body, MessageBatch},
+    call_depth,
     descriptor::MethodIds,
     panic::{Catch, Part, catch},
     peer::{
         Handle,
         driver::Driver,
-        mailbox::{Command, Handled},
-        outgoing::Sending,
-        stream::{self, Inbox, Outbox, Read, SMALL_BYTES},
+        mailbox::{Command, HandlerId},
+        outgoing::StreamTask,
+        stream::{self, Inbox, Outbox, ReadCount, SMALL_BYTES},
     },
-    reply::ReplyFuture,
     request::{Request, StreamDeadline},
     response::Response,
+    response_future::ResponseFuture,
     status::{Delivery, Result, Status},
 };
 
 /// The calls of the other side that are not answered yet.
 #[derive(Debug, Default)]
-pub(crate) struct Incoming {
+pub(crate) struct IncomingCalls {
     /// By the index of the call.
-    running: Vec<Option<Running>>,
+    calls: Vec<Option<IncomingCall>>,
     /// Given to each, so that what comes late is not taken for another call with the same id.
     serial: u64,
     /// How many one-way messages are being handled.
-    notes: usize,
+    one_way_messages: usize,
     /// Ends those of them without a deadline, with the connection. Nothing is kept of those that are
     /// over.
-    end_of_notes: Option<CancellationToken>,
+    end_of_one_way: Option<CancellationToken>,
 }
 
 /// A call that is being answered. Dropping it ends the work on it, also that of a task which still
 /// reads requests.
 #[derive(Debug)]
-struct Running {
+struct IncomingCall {
     serial: u64,
     /// The method that is called, for the log.
     ids: MethodIds,
@@ -61,10 +61,10 @@ struct Running {
     requests: Option<Arc<Inbox>>,
     /// Requests of which no more come: what is read of them is still counted.
     finished: Option<Arc<Inbox>>,
-    replies: Option<Sending>,
+    replies: Option<StreamTask>,
 }
 
-impl Drop for Running {
+impl Drop for IncomingCall {
     fn drop(&mut self) {
         if let Some(handler) = self.handler.take() {
             handler.abort();
@@ -76,14 +76,14 @@ impl Drop for Running {
     }
 }
 
-impl Incoming {
-    fn begin(&mut self, call: CallId, ids: MethodIds) -> &mut Running {
+impl IncomingCalls {
+    fn begin(&mut self, call: CallId, ids: MethodIds) -> &mut IncomingCall {
         self.serial += 1;
         let index = call.index();
-        if index >= self.running.len() {
-            self.running.resize_with(index + 1, || None);
+        if index >= self.calls.len() {
+            self.calls.resize_with(index + 1, || None);
         }
-        self.running[index].insert(Running {
+        self.calls[index].insert(IncomingCall {
             serial: self.serial,
             ids,
             handler: None,
@@ -93,26 +93,26 @@ impl Incoming {
         })
     }
 
-    fn running(&mut self, call: CallId) -> Option<&mut Running> {
-        self.running.get_mut(call.index())?.as_mut()
+    fn call_mut(&mut self, call: CallId) -> Option<&mut IncomingCall> {
+        self.calls.get_mut(call.index())?.as_mut()
     }
 
-    fn remove(&mut self, call: CallId) -> Option<Running> {
-        self.running.get_mut(call.index())?.take()
+    fn remove(&mut self, call: CallId) -> Option<IncomingCall> {
+        self.calls.get_mut(call.index())?.take()
     }
 
     /// How many one-way messages are being handled.
-    pub(crate) fn notes(&self) -> usize {
-        self.notes
+    pub(crate) fn one_way_messages(&self) -> usize {
+        self.one_way_messages
     }
 
     /// The connection is over: handlers are dropped, and those that read requests in tasks of
     /// their own hear of it.
     pub(crate) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
-        if let Some(end) = self.end_of_notes.take() {
+        if let Some(end) = self.end_of_one_way.take() {
             end.cancel();
         }
-        for running in std::mem::take(&mut self.running).into_iter().flatten() {
+        for running in std::mem::take(&mut self.calls).into_iter().flatten() {
             if let Some(requests) = &running.requests {
                 let status = Status::unavailable(format!("no more requests: {error}"));
                 let status = status.with_delivery(Delivery::Unknown);
@@ -123,9 +123,9 @@ impl Incoming {
 }
 
 /// How far a handler came when it was first polled.
-enum Polled {
+enum FirstPoll {
     Ended(Result<Response>),
-    Waits(ReplyFuture),
+    Waits(ResponseFuture),
 }
 
 impl Driver {
@@ -142,7 +142,7 @@ impl Driver {
         };
         let depth = match called.metadata.is_empty() {
             true => Ok(0),
-            false => depth::take(&mut called.metadata, self.max_call_depth),
+            false => call_depth::take(&mut called.metadata, self.max_call_depth),
         };
         let depth = match depth {
             Ok(depth) => depth,
@@ -154,16 +154,16 @@ impl Driver {
             let mut reply = service.call(request);
             // A budget is for tasks that could do something else; this is one piece of work.
             match pin!(unconstrained(&mut reply)).poll(cx) {
-                Poll::Ready(result) => Polled::Ended(result),
-                Poll::Pending => Polled::Waits(reply),
+                Poll::Ready(result) => FirstPoll::Ended(result),
+                Poll::Pending => FirstPoll::Waits(reply),
             }
         });
-        let polled = polled.unwrap_or_else(|status| Polled::Ended(Err(status)));
+        let polled = polled.unwrap_or_else(|status| FirstPoll::Ended(Err(status)));
         match (call, polled) {
-            (Some(call), Polled::Ended(result)) => self.reply(call, ids, result),
-            (Some(call), Polled::Waits(reply)) => self.spawn(call, ids, reply),
-            (None, Polled::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
-            (None, Polled::Ended(result)) => {
+            (Some(call), FirstPoll::Ended(result)) => self.respond(call, ids, result),
+            (Some(call), FirstPoll::Waits(reply)) => self.spawn(call, ids, reply),
+            (None, FirstPoll::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
+            (None, FirstPoll::Ended(result)) => {
                 if let Err(status) = result {
                     self.shared.log_one_way(ids, &status);
                 }
@@ -183,7 +183,7 @@ impl Driver {
                 };
                 let requests = Inbox::new(call, self.credit);
                 if let Some(message) = message {
-                    requests.push(Piece::One(message));
+                    requests.push(MessageBatch::One(message));
                 }
                 self.incoming.begin(call, ids).requests = Some(requests.clone());
                 Body::Many(requests.reader(handle.clone()))
@@ -197,7 +197,7 @@ impl Driver {
             let deadline = self.connection.stream_deadline(call);
             head.extensions.insert(StreamDeadline(deadline));
         }
-        head.depth = depth;
+        head.call_depth = depth;
         head.metadata = called.metadata;
         head.caller = Some(handle.as_caller());
         request
@@ -215,19 +215,19 @@ impl Driver {
         }
     }
 
-    fn spawn(&mut self, call: CallId, ids: MethodIds, reply: ReplyFuture) {
-        let running = match self.incoming.running(call) {
+    fn spawn(&mut self, call: CallId, ids: MethodIds, reply: ResponseFuture) {
+        let running = match self.incoming.call_mut(call) {
             Some(running) => running,
             None => self.incoming.begin(call, ids),
         };
-        let handled = Handled {
+        let id = HandlerId {
             call,
             serial: running.serial,
         };
         let shared = self.shared.clone();
         let task = tokio::spawn(async move {
             let result = Catch(reply).await;
-            shared.mailbox.push_end(Command::Answer(handled, result));
+            shared.mailbox.push_end(Command::HandlerEnd(id, result));
         });
         running.handler = Some(task.abort_handle());
     }
@@ -235,21 +235,21 @@ impl Driver {
     fn spawn_one_way(
         &mut self,
         ids: MethodIds,
-        reply: ReplyFuture,
+        reply: ResponseFuture,
         cost: u64,
         deadline: Option<Instant>,
     ) {
-        self.incoming.notes += 1;
+        self.incoming.one_way_messages += 1;
         let shared = self.shared.clone();
         let served = move |result| {
             // There is nobody to be told of a status.
             if let Err(status) = result {
                 shared.log_one_way(ids, &status);
             }
-            shared.mailbox.push_end(Command::Served(cost));
+            shared.mailbox.push_end(Command::OneWayHandled(cost));
         };
         let Some(deadline) = deadline else {
-            let end = self.incoming.end_of_notes.get_or_insert_default().clone();
+            let end = self.incoming.end_of_one_way.get_or_insert_default().clone();
             tokio::spawn(end.run_until_cancelled_owned(async move {
                 served(Catch(reply).await);
             }));
@@ -263,22 +263,22 @@ impl Driver {
     }
 
     /// A one-way message that waited has been handled.
-    pub(crate) fn note_served(&mut self, cost: u64) {
-        self.incoming.notes -= 1;
+    pub(crate) fn one_way_handled(&mut self, cost: u64) {
+        self.incoming.one_way_messages -= 1;
         self.connection.one_way_served(cost);
     }
 
     /// A handler that was spawned has ended.
-    pub(crate) fn answer(&mut self, handled: Handled, result: Result<Response>) {
-        if let Some(running) = self.incoming.running(handled.call)
-            && running.serial == handled.serial
+    pub(crate) fn handler_ended(&mut self, handler: HandlerId, result: Result<Response>) {
+        if let Some(running) = self.incoming.call_mut(handler.call)
+            && running.serial == handler.serial
         {
             let ids = running.ids;
-            self.reply(handled.call, ids, result);
+            self.respond(handler.call, ids, result);
         }
     }
 
-    fn reply(&mut self, call: CallId, ids: MethodIds, result: Result<Response>) {
+    fn respond(&mut self, call: CallId, ids: MethodIds, result: Result<Response>) {
         match result.map(Response::into_parts) {
             Ok((metadata, Body::One(message))) => {
                 self.incoming.remove(call);
@@ -289,12 +289,12 @@ impl Driver {
                     self.incoming.remove(call);
                     return;
                 }
-                let running = match self.incoming.running(call) {
+                let running = match self.incoming.call_mut(call) {
                     Some(running) => running,
                     None => self.incoming.begin(call, ids),
                 };
                 running.handler = None;
-                running.replies = Some(Sending::new(call, replies, self.shared.clone()));
+                running.replies = Some(StreamTask::new(call, replies, self.shared.clone()));
             }
             Err(status) => self.end_call(call, ids, &status),
         }
@@ -314,7 +314,7 @@ impl Driver {
     }
 
     /// The caller gave up, or the deadline passed: the work on the call ends.
-    pub(crate) fn handler_unwanted(&mut self, call: CallId) {
+    pub(crate) fn stop_handler(&mut self, call: CallId) {
         if let Some(running) = self.incoming.remove(call)
             && let Some(requests) = &running.requests
         {
@@ -335,7 +335,7 @@ impl Driver {
         let inbox = match self.is_ours(call) {
             true => self.replies_of(call).cloned(),
             false => {
-                let running = self.incoming.running(call);
+                let running = self.incoming.call_mut(call);
                 running.and_then(|running| running.requests.clone())
             }
         };
@@ -344,15 +344,15 @@ impl Driver {
             return self.connection.consume(call, 1, bytes);
         };
         let more = self.connection.poll_batch(call, &mut self.input.bytes);
-        self.wakers.extend(inbox.push(Piece::One(message)));
+        self.wakers.extend(inbox.push(MessageBatch::One(message)));
         if let Some(messages) = more {
-            self.wakers.extend(inbox.push(Piece::Many(messages)));
+            self.wakers.extend(inbox.push(MessageBatch::Many(messages)));
         }
     }
 
     /// The caller sends no more requests.
     pub(crate) fn requests_finished(&mut self, call: CallId) {
-        let running = self.incoming.running(call);
+        let running = self.incoming.call_mut(call);
         if let Some(running) = running
             && let Some(requests) = running.requests.take()
         {
@@ -361,22 +361,22 @@ impl Driver {
         }
     }
 
-    pub(crate) fn consumed(&mut self, inbox: &Arc<Inbox>, read: Read) {
+    pub(crate) fn consumed(&mut self, inbox: &Arc<Inbox>, read: ReadCount) {
         if self.is_current(inbox) {
-            let Read { messages, bytes } = read;
+            let ReadCount { messages, bytes } = read;
             self.connection.consume(inbox.call(), messages, bytes);
         }
     }
 
     /// A stream is no longer read: our call is cancelled; requests to us are thrown away, for the
     /// handler may still answer.
-    pub(crate) fn abandoned(&mut self, inbox: &Arc<Inbox>) {
+    pub(crate) fn stop_reading(&mut self, inbox: &Arc<Inbox>) {
         let call = inbox.call();
         if self.is_ours(call) {
-            return self.replies_abandoned(inbox);
+            return self.cancel_replies(inbox);
         }
         if self.is_current(inbox)
-            && let Some(running) = self.incoming.running(call)
+            && let Some(running) = self.incoming.call_mut(call)
         {
             running.requests = None;
             running.finished = None;
@@ -390,7 +390,7 @@ impl Driver {
         let current = match self.is_ours(call) {
             true => self.replies_of(call),
             false => {
-                let running = self.incoming.running(call);
+                let running = self.incoming.call_mut(call);
                 running.and_then(|running| running.requests.as_ref().or(running.finished.as_ref()))
             }
         };
@@ -400,7 +400,7 @@ impl Driver {
     /// The next messages of a stream of ours.
     pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Batch) {
         let call = outbox.call();
-        if !self.is_sending(outbox) {
+        if !self.is_current_outbox(outbox) {
             return;
         }
         let all = stream::cost(messages.len(), messages.message_bytes());
@@ -418,7 +418,7 @@ impl Driver {
     }
 
     pub(crate) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {
-        if self.is_sending(outbox) {
+        if self.is_current_outbox(outbox) {
             self.end_stream(outbox.call(), result);
         }
     }
@@ -441,7 +441,7 @@ impl Driver {
                 self.connection.end(end);
             }
             Err(status) => {
-                if let Some(running) = self.incoming.running(call) {
+                if let Some(running) = self.incoming.call_mut(call) {
                     let ids = running.ids;
                     self.end_call(call, ids, &status);
                 }
@@ -451,20 +451,20 @@ impl Driver {
 
     /// What waited for credit has left.
     pub(crate) fn writable(&mut self, call: CallId) {
-        let sending = self.sending(call);
+        let sending = self.stream_task(call);
         let waker = sending.and_then(|sending| sending.outbox.unblock());
         self.wakers.extend(waker);
     }
 
-    fn is_sending(&mut self, outbox: &Arc<Outbox>) -> bool {
-        let sending = self.sending(outbox.call());
+    fn is_current_outbox(&mut self, outbox: &Arc<Outbox>) -> bool {
+        let sending = self.stream_task(outbox.call());
         sending.is_some_and(|sending| Arc::ptr_eq(&sending.outbox, outbox))
     }
 
-    fn sending(&mut self, call: CallId) -> Option<&Sending> {
+    fn stream_task(&mut self, call: CallId) -> Option<&StreamTask> {
         match self.is_ours(call) {
             true => self.requests_of(call),
-            false => self.incoming.running(call)?.replies.as_ref(),
+            false => self.incoming.call_mut(call)?.replies.as_ref(),
         }
     }
 

@@ -15,7 +15,7 @@ use wawo_protocol::{
     packet::{self, HEADER_BYTES},
 };
 
-use crate::{peer::shelf::Shelf, transport::Transport};
+use crate::{peer::message_copier::MessageCopier, transport::Transport};
 
 /// The bytes that have come and are not handled yet: at most a packet that is not whole, after each
 /// round of the driver.
@@ -24,7 +24,7 @@ pub(crate) struct Input {
     pub(crate) bytes: BytesMut,
     /// The size of the allocation that `bytes` is a part of.
     buffer_bytes: usize,
-    shelf: Shelf,
+    copier: MessageCopier,
     /// How much the next read has room for.
     read_bytes: usize,
     /// The length of the last large packet that came, up to a limit.
@@ -75,7 +75,7 @@ impl Default for Input {
         Self {
             bytes: BytesMut::new(),
             buffer_bytes: 0,
-            shelf: Shelf::default(),
+            copier: MessageCopier::default(),
             read_bytes: MIN_READ_BYTES,
             packet_bytes: 0,
             is_large: false,
@@ -121,14 +121,14 @@ impl Input {
 
     /// The bytes, and what copies a message out of them that a handler may hold for long.
     pub(crate) fn with_copy(&mut self) -> (&mut BytesMut, impl FnOnce(&[u8]) -> Option<Bytes>) {
-        let (shelf, buffer_bytes) = (&mut self.shelf, self.buffer_bytes);
-        let copy = move |message: &[u8]| shelf.copy(message, buffer_bytes);
+        let (copier, buffer_bytes) = (&mut self.copier, self.buffer_bytes);
+        let copy = move |message: &[u8]| copier.copy(message, buffer_bytes);
         (&mut self.bytes, copy)
     }
 
     /// A message that shares the buffer of the input, fit to be held for long.
     pub(crate) fn kept(&mut self, message: Bytes) -> Bytes {
-        let copy = self.shelf.copy(&message, self.buffer_bytes);
+        let copy = self.copier.copy(&message, self.buffer_bytes);
         copy.unwrap_or(message)
     }
 
@@ -191,9 +191,9 @@ impl Input {
 
     fn make_room_for_large<T>(&mut self, missing: usize, connection: &mut Connection<T>) {
         let (here, room) = (self.bytes.len(), self.room_for_large(missing));
-        let spare = self.bytes.capacity() - here;
+        let room_here = self.bytes.capacity() - here;
         // Bytes that come one by one must not each move all before them.
-        if (spare > 0 && room < 2 * spare) || self.bytes.try_reclaim(room) {
+        if (room_here > 0 && room < 2 * room_here) || self.bytes.try_reclaim(room) {
             return;
         }
         let whole = here + missing + HEADER_BYTES;
@@ -227,7 +227,7 @@ impl Input {
     /// Nothing comes for now.
     fn rest(&mut self) {
         self.read_bytes = MIN_READ_BYTES;
-        self.shelf.clear();
+        self.copier.clear();
         if self.bytes.is_empty() && self.buffer_bytes > KEPT_BYTES {
             let buffer = mem::take(&mut self.bytes);
             if mem::take(&mut self.buffer_bytes) <= SPARE_BYTES {
@@ -239,10 +239,10 @@ impl Input {
     /// Makes room in a buffer that holds nothing: its own, that of the thread, or a new one.
     fn take_buffer(&mut self, bytes: usize) {
         if self.buffer_bytes == 0 {
-            let mut spare = SPARE.take();
-            if spare.try_reclaim(bytes) {
-                self.buffer_bytes = spare.capacity();
-                self.bytes = spare;
+            let mut room_here = SPARE.take();
+            if room_here.try_reclaim(bytes) {
+                self.buffer_bytes = room_here.capacity();
+                self.bytes = room_here;
             }
         }
         self.reserve(bytes);
@@ -298,8 +298,8 @@ mod tests {
         let mut short = read_once(SPARE_BYTES);
         short.advance(1);
         drop(short);
-        let mut spare = super::SPARE.take();
-        assert!(spare.try_reclaim(SPARE_BYTES));
+        let mut room_here = super::SPARE.take();
+        assert!(room_here.try_reclaim(SPARE_BYTES));
     }
 
     #[test]

@@ -13,21 +13,21 @@ use std::{
 
 use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
 
-use crate::peer::mailbox::line::{Line, Queued, Waiting};
+use crate::peer::mailbox::line::{Line, MailboxCall, WaitingRequest};
 pub(crate) use crate::peer::mailbox::{
-    command::{Command, Handled, PlainCall},
-    line::Wanted,
+    command::{Command, HandlerId, PlainRequest},
+    line::Capacity,
 };
 
 use crate::{
     backstop,
     peer::{
+        deadline_watch::{DeadlineWatch, WatchedCall, is_overdue},
         start::{no_room, sent},
         stream::Inbox,
-        watched::{Watch, Watched, is_overdue},
     },
-    reply::ReplySlot,
     request::{DefaultTimeouts, Request},
+    response_future::ResponseSlot,
     status::Status,
 };
 
@@ -45,7 +45,7 @@ use crate::{
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// The owner of this mailbox, for the backstop to look at.
-    owner: Weak<dyn backstop::Watched>,
+    owner: Weak<dyn backstop::WatchTarget>,
 }
 
 #[derive(Debug)]
@@ -54,20 +54,20 @@ struct State {
     /// Message bytes in `commands`.
     bytes: usize,
     /// One-way messages that gathered in `commands`.
-    notes: usize,
+    one_way_messages: usize,
     /// How many commands the driver would take.
-    wanted: Wanted,
+    capacity: Capacity,
     /// Commands that may wait, whatever the driver would take.
     max_commands: usize,
     /// Requests that wait for room, by [`Line`] and by the order in which they came.
-    lines: [BTreeMap<u64, Box<Waiting>>; 4],
+    lines: [BTreeMap<u64, Box<WaitingRequest>>; 4],
     /// How many they are.
     waiting: usize,
     /// How many have ever stood in the line.
     lined_up: u64,
     driver: Option<Waker>,
     /// The deadlines of calls that the driver has taken.
-    watch: Watch,
+    watch: DeadlineWatch,
     closed: Option<ConnectionError>,
 }
 
@@ -78,11 +78,11 @@ const MAX_COMMANDS: usize = 16 * 1024;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// One-way messages gather in packets up to this length, and then in the next ones.
-const NOTES_BYTES: usize = 16 * 1024;
+const ONE_WAY_BATCH_BYTES: usize = 16 * 1024;
 
 /// Why a command was not taken.
 #[derive(Debug)]
-pub(crate) enum NotTaken<C> {
+pub(crate) enum PushError<C> {
     /// There is no room; gives the command back.
     Full(C),
     /// The connection is over.
@@ -92,20 +92,20 @@ pub(crate) enum NotTaken<C> {
 impl Mailbox {
     /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
     /// takes no more; what is here by then has room in the other half.
-    pub(crate) fn new(max_waiting_calls: usize, owner: Weak<dyn backstop::Watched>) -> Self {
+    pub(crate) fn new(max_waiting_calls: usize, owner: Weak<dyn backstop::WatchTarget>) -> Self {
         let max_commands = (max_waiting_calls / 2).min(MAX_COMMANDS);
         Self {
             state: Mutex::new(State {
                 commands: Vec::new(),
                 bytes: 0,
-                notes: 0,
-                wanted: Wanted::ANY,
+                one_way_messages: 0,
+                capacity: Capacity::ANY,
                 max_commands,
                 lines: Default::default(),
                 waiting: 0,
                 lined_up: 0,
                 driver: None,
-                watch: Watch::default(),
+                watch: DeadlineWatch::default(),
                 closed: None,
             }),
             owner,
@@ -117,17 +117,17 @@ impl Mailbox {
         clippy::result_large_err,
         reason = "what was not taken goes back whole"
     )]
-    pub(crate) fn push(&self, command: Command, bytes: usize) -> Result<(), NotTaken<Command>> {
+    pub(crate) fn push(&self, command: Command, bytes: usize) -> Result<(), PushError<Command>> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
-            return Err(NotTaken::Closed(error.clone()));
+            return Err(PushError::Closed(error.clone()));
         }
         let line = match &command {
-            Command::Send(request) => Line::of(request),
+            Command::OneWay(request) => Line::of(request),
             _ => Line::Outer,
         };
         if !state.takes(line, bytes) {
-            return Err(NotTaken::Full(command));
+            return Err(PushError::Full(command));
         }
         state.bytes += bytes;
         state.commands.push(command);
@@ -138,18 +138,18 @@ impl Mailbox {
     }
 
     /// Leaves a call, as `command` makes one of it; returns the slot for its answer.
-    pub(crate) fn push_call<C: Queued>(
+    pub(crate) fn push_call<C: MailboxCall>(
         &self,
         call: C,
         bytes: usize,
-        command: fn(C, Arc<ReplySlot>) -> Command,
-    ) -> Result<Arc<ReplySlot>, NotTaken<C>> {
+        command: fn(C, Arc<ResponseSlot>) -> Command,
+    ) -> Result<Arc<ResponseSlot>, PushError<C>> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
-            return Err(NotTaken::Closed(error.clone()));
+            return Err(PushError::Closed(error.clone()));
         }
         if !state.takes(call.line(), bytes) {
-            return Err(NotTaken::Full(call));
+            return Err(PushError::Full(call));
         }
         let slot = state.watch.slot();
         state.bytes += bytes;
@@ -159,13 +159,13 @@ impl Mailbox {
         drop(state);
         wake(driver);
         if !is_watched {
-            self.ask_for_a_look();
+            self.ask_backstop();
         }
         Ok(slot)
     }
 
     #[cold]
-    fn ask_for_a_look(&self) {
+    fn ask_backstop(&self) {
         if !backstop::watch(self.owner.clone()) {
             self.lock().watch.is_asked = false;
         }
@@ -173,20 +173,20 @@ impl Mailbox {
 
     /// Leaves a one-way message that has the default timeout. Nothing but its bytes is kept, behind
     /// those before it.
-    pub(crate) fn push_note(
+    pub(crate) fn push_one_way(
         &self,
         service: ServiceId,
         method: MethodId,
         message: &[u8],
-    ) -> Result<(), NotTaken<()>> {
+    ) -> Result<(), PushError<()>> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
-            return Err(NotTaken::Closed(error.clone()));
+            return Err(PushError::Closed(error.clone()));
         }
         if !state.takes(Line::Outer, message.len()) {
-            return Err(NotTaken::Full(()));
+            return Err(PushError::Full(()));
         }
-        state.put_note(service, method, message);
+        state.add_one_way(service, method, message);
         let driver = state.driver.take();
         drop(state);
         wake(driver);
@@ -211,35 +211,35 @@ impl Mailbox {
         &self,
         request: Request,
         bytes: usize,
-        slot: Arc<ReplySlot>,
-    ) -> Place<'_> {
+        slot: Arc<ResponseSlot>,
+    ) -> LinePlace<'_> {
         let mut state = self.lock();
         state.lined_up += 1;
         let (number, line) = (state.lined_up, Line::of(&request));
         let mut wakers = Vec::new();
         let driver = match &state.closed {
             Some(error) => {
-                wakers.extend(slot.answer(Err(not_sent(error))));
+                wakers.extend(slot.complete(Err(not_sent(error))));
                 None
             }
             None => {
-                let waiting = Waiting {
+                let waiting = WaitingRequest {
                     request,
                     bytes,
                     slot,
                 };
                 state.lines[line as usize].insert(number, Box::new(waiting));
                 state.waiting += 1;
-                state.let_in(&mut wakers)
+                state.admit(&mut wakers)
             }
         };
         let is_watched = mem::replace(&mut state.watch.is_asked, true);
         drop(state);
         wakers.into_iter().chain(driver).for_each(Waker::wake);
         if !is_watched {
-            self.ask_for_a_look();
+            self.ask_backstop();
         }
-        Place {
+        LinePlace {
             mailbox: self,
             line,
             number,
@@ -248,44 +248,49 @@ impl Mailbox {
     }
 
     /// Takes all commands, into an empty list. Those who wait for room get it from
-    /// [`want`](Self::want).
+    /// [`set_capacity`](Self::set_capacity).
     pub(crate) fn take(&self, commands: &mut Vec<Command>) {
         let mut state = self.lock();
         mem::swap(&mut state.commands, commands);
         state.bytes = 0;
-        state.notes = 0;
+        state.one_way_messages = 0;
     }
 
     /// Says how many commands the driver would take. As many of those who wait become commands,
     /// which the driver has to look for.
-    pub(crate) fn want(&self, commands: Wanted, wakers: &mut Vec<Waker>) {
+    pub(crate) fn set_capacity(&self, commands: Capacity, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
-        state.wanted = commands;
-        state.let_in(wakers);
+        state.capacity = commands;
+        state.admit(wakers);
     }
 
     /// The same after commands were taken; `started` are the calls with deadlines among them.
-    pub(crate) fn want_and_watch(
+    pub(crate) fn set_capacity_and_watch(
         &self,
-        commands: Wanted,
-        started: &mut Vec<Watched>,
+        commands: Capacity,
+        started: &mut Vec<WatchedCall>,
         wakers: &mut Vec<Waker>,
     ) {
         let mut state = self.lock();
         while let Some(call) = started.pop() {
             state.watch.add(call);
         }
-        state.wanted = commands;
-        state.let_in(wakers);
+        state.capacity = commands;
+        state.admit(wakers);
     }
 
     /// The reply to a call is a stream, whose reader waits for the end of the call.
-    pub(crate) fn watch_replies(&self, call: CallId, slot: &Arc<ReplySlot>, replies: &Arc<Inbox>) {
+    pub(crate) fn watch_replies(
+        &self,
+        call: CallId,
+        slot: &Arc<ResponseSlot>,
+        replies: &Arc<Inbox>,
+    ) {
         self.lock().watch.replied(call, slot, replies);
     }
 
     /// For the backstop: ends the calls that the driver should have ended; see
-    /// [`Watched::look`](backstop::Watched::look). `now` is `None` where time is not real, and
+    /// [`WatchTarget::look`](backstop::WatchTarget::look). `now` is `None` where time is not real, and
     /// nothing ends then.
     pub(crate) fn look(
         &self,
@@ -296,8 +301,8 @@ impl Mailbox {
         let mut state = self.lock();
         state.watch.is_asked = false;
         let now = now?;
-        let left = state.look(now, defaults, wakers);
-        state.watch.look(now, left, wakers)
+        let earliest = state.look(now, defaults, wakers);
+        state.watch.look(now, earliest, wakers)
     }
 
     /// Whether there are commands; if not, the driver is woken by the next one.
@@ -325,7 +330,7 @@ impl Mailbox {
         drop(state);
         drop(watch);
         for waiting in lines.into_iter().flat_map(BTreeMap::into_values) {
-            wakers.extend(waiting.slot.answer(Err(not_sent(error))));
+            wakers.extend(waiting.slot.complete(Err(not_sent(error))));
         }
         commands
     }
@@ -349,23 +354,24 @@ impl State {
 
     fn has_room(&self, line: Line, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= MAX_BYTES || self.bytes == 0;
-        let wanted = self.wanted.of(line).min(self.max_commands);
-        fits && self.commands.len() + self.notes < wanted
+        let free = self.capacity.of(line).min(self.max_commands);
+        fits && self.commands.len() + self.one_way_messages < free
     }
 
-    fn put_note(&mut self, service: ServiceId, method: MethodId, message: &[u8]) {
+    fn add_one_way(&mut self, service: ServiceId, method: MethodId, message: &[u8]) {
         self.bytes += message.len();
-        self.notes += 1;
+        self.one_way_messages += 1;
         match self.commands.last_mut() {
-            Some(Command::Notes(notes)) if notes.packet_bytes() < NOTES_BYTES => {
-                notes.push(service, method, message);
+            Some(Command::OneWayBatch(batch)) if batch.packet_bytes() < ONE_WAY_BATCH_BYTES => {
+                batch.push(service, method, message);
             }
             last => {
                 // Behind others, many are likely to follow.
-                let many = matches!(last, Some(Command::Notes(_)));
-                let mut notes = OneWayBatch::with_capacity(if many { NOTES_BYTES } else { 0 });
-                notes.push(service, method, message);
-                self.commands.push(Command::Notes(notes));
+                let many = matches!(last, Some(Command::OneWayBatch(_)));
+                let mut batch =
+                    OneWayBatch::with_capacity(if many { ONE_WAY_BATCH_BYTES } else { 0 });
+                batch.push(service, method, message);
+                self.commands.push(Command::OneWayBatch(batch));
             }
         }
     }
@@ -390,7 +396,7 @@ impl State {
             match is_overdue(deadline, now) {
                 true => {
                     let setting = defaults.describe(request.head().deadline_source);
-                    wakers.extend(slot.answer(Err(no_room(&setting))));
+                    wakers.extend(slot.complete(Err(no_room(&setting))));
                 }
                 false => {
                     earliest = Some(earliest.map_or(deadline, |at: Instant| at.min(deadline)));
@@ -401,7 +407,7 @@ impl State {
     }
 
     /// The next request that there is room for.
-    fn next_in(&mut self) -> Option<Box<Waiting>> {
+    fn next_admitted(&mut self) -> Option<Box<WaitingRequest>> {
         // Most often nobody waits.
         if self.waiting == 0 {
             return None;
@@ -417,10 +423,10 @@ impl State {
     }
 
     /// Lets in as many as there is room for; returns the driver if there were any.
-    fn let_in(&mut self, wakers: &mut Vec<Waker>) -> Option<Waker> {
+    fn admit(&mut self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         let mut driver = None;
-        while let Some(first) = self.next_in() {
-            let Waiting {
+        while let Some(first) = self.next_admitted() {
+            let WaitingRequest {
                 request,
                 bytes,
                 slot,
@@ -429,8 +435,8 @@ impl State {
             self.commands.push(match request.is_one_way() {
                 false => Command::Call(request, slot),
                 true => {
-                    wakers.extend(slot.answer(Ok(sent())));
-                    Command::Send(request)
+                    wakers.extend(slot.complete(Ok(sent())));
+                    Command::OneWay(request)
                 }
             });
             driver = driver.or_else(|| self.driver.take());
@@ -442,7 +448,7 @@ impl State {
 /// A place in the line of those who wait for room. Dropping it leaves the line.
 #[derive(Debug)]
 #[must_use = "dropping it leaves the line"]
-pub(crate) struct Place<'a> {
+pub(crate) struct LinePlace<'a> {
     mailbox: &'a Mailbox,
     line: Line,
     number: u64,
@@ -450,14 +456,14 @@ pub(crate) struct Place<'a> {
     late: Option<Status>,
 }
 
-impl Place<'_> {
+impl LinePlace<'_> {
     /// It has waited too long. If there was no room until now, the slot hears of it.
     pub(crate) fn leave(mut self, late: Status) {
         self.late = Some(late);
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for LinePlace<'_> {
     fn drop(&mut self) {
         let mut state = self.mailbox.lock();
         let Some(waiting) = state.lines[self.line as usize].remove(&self.number) else {
@@ -466,11 +472,11 @@ impl Drop for Place<'_> {
         state.waiting -= 1;
         // What stood behind it may be smaller.
         let mut wakers = Vec::new();
-        let driver = state.let_in(&mut wakers);
+        let driver = state.admit(&mut wakers);
         drop(state);
         // Else nobody waits for the answer any more.
         let late = self.late.take();
-        wakers.extend(late.and_then(|late| waiting.slot.answer(Err(late))));
+        wakers.extend(late.and_then(|late| waiting.slot.complete(Err(late))));
         wakers.into_iter().chain(driver).for_each(Waker::wake);
     }
 }
@@ -481,10 +487,10 @@ fn call_of<'a>(
     command: &'a mut Command,
     now: Instant,
     defaults: &DefaultTimeouts,
-) -> Option<(&'a Request, &'a Arc<ReplySlot>)> {
+) -> Option<(&'a Request, &'a Arc<ResponseSlot>)> {
     if let Command::PlainCall(call, _) = command
         && defaults.of(call.is_stream).0.is_some()
-        && let Command::PlainCall(call, slot) = mem::replace(command, Command::Served(0))
+        && let Command::PlainCall(call, slot) = mem::replace(command, Command::OneWayHandled(0))
     {
         *command = Command::Call(call.into(), slot);
     }

@@ -10,26 +10,26 @@ use wawo_protocol::{
 };
 
 use crate::{
-    body::{Body, Piece, Streaming},
-    depth,
+    body::{Body, MessageBatch, Streaming},
+    call_depth,
     descriptor::MethodIds,
     peer::{
-        Shared,
+        PeerState,
+        deadline_watch::WatchedCall,
         driver::Driver,
-        mailbox::{PlainCall, not_sent},
+        mailbox::{PlainRequest, not_sent},
         stream::{Inbox, Outbox, pump},
-        watched::Watched,
     },
-    reply::ReplySlot,
     request::Request,
     response::Response,
+    response_future::ResponseSlot,
     status::{Delivery, Result, Status},
 };
 
 /// What the driver keeps of a call that it started.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    slot: Arc<ReplySlot>,
+pub(crate) struct OutgoingCall {
+    slot: Arc<ResponseSlot>,
     /// Most calls have none and are moved often, so what belongs to streams has a place of its own.
     streams: Option<Box<Streams>>,
 }
@@ -40,19 +40,19 @@ struct Streams {
     /// The requests, until the call is sent.
     requests: Option<Streaming<Bytes>>,
     /// The requests on their way.
-    sending: Option<Sending>,
+    request_task: Option<StreamTask>,
     replies: Option<Arc<Inbox>>,
 }
 
 /// A stream that a task carries to the driver. Dropping it ends the task.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct StreamTask {
     pub(crate) outbox: Arc<Outbox>,
     task: AbortHandle,
 }
 
-impl Sending {
-    pub(crate) fn new(call: CallId, messages: Streaming<Bytes>, shared: Arc<Shared>) -> Self {
+impl StreamTask {
+    pub(crate) fn new(call: CallId, messages: Streaming<Bytes>, shared: Arc<PeerState>) -> Self {
         let outbox = Outbox::new(call, shared);
         let task = tokio::spawn(pump(messages, outbox.clone()));
         Self {
@@ -62,13 +62,13 @@ impl Sending {
     }
 }
 
-impl Drop for Sending {
+impl Drop for StreamTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Outgoing {
+impl OutgoingCall {
     /// The call was not started, or surely not served.
     pub(crate) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
         let code = match reason {
@@ -109,7 +109,7 @@ impl Outgoing {
     }
 
     /// The call was answered with a single message.
-    pub(crate) fn answer(self, reply: Bytes, wakers: &mut Vec<Waker>) {
+    pub(crate) fn complete(self, reply: Bytes, wakers: &mut Vec<Waker>) {
         let response = Response::new(Metadata::new(), Body::One(reply.into()));
         self.end(Ok(response), wakers);
     }
@@ -117,7 +117,7 @@ impl Outgoing {
     fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
         match self.replies() {
             Some(replies) => wakers.extend(replies.end(result.map(drop))),
-            None => wakers.extend(self.slot.answer(result)),
+            None => wakers.extend(self.slot.complete(result)),
         }
     }
 
@@ -127,7 +127,7 @@ impl Outgoing {
 }
 
 /// A call has ended.
-pub(crate) fn ended(ended: CallOutcome<Outgoing>, wakers: &mut Vec<Waker>) {
+pub(crate) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
     let CallOutcome {
         token,
         message,
@@ -140,7 +140,7 @@ pub(crate) fn ended(ended: CallOutcome<Outgoing>, wakers: &mut Vec<Waker>) {
     let result = match code {
         Code::Ok => {
             if let (Some(replies), Some(message)) = (token.replies(), &message) {
-                wakers.extend(replies.push(Piece::One(message.clone())));
+                wakers.extend(replies.push(MessageBatch::One(message.clone())));
             }
             let body = message.map_or_else(
                 || Body::Many(Streaming::empty()),
@@ -151,7 +151,7 @@ pub(crate) fn ended(ended: CallOutcome<Outgoing>, wakers: &mut Vec<Waker>) {
         code => {
             let delivery = match (ended.ended_by_peer, ended.sent) {
                 _ if ended.refused => Delivery::NotSent,
-                (true, _) => Delivery::Answered,
+                (true, _) => Delivery::Responded,
                 (false, true) => Delivery::Unknown,
                 (false, false) => Delivery::NotSent,
             };
@@ -163,7 +163,12 @@ pub(crate) fn ended(ended: CallOutcome<Outgoing>, wakers: &mut Vec<Waker>) {
 }
 
 impl Driver {
-    pub(crate) fn start_call(&mut self, now: Instant, mut request: Request, slot: Arc<ReplySlot>) {
+    pub(crate) fn start_call(
+        &mut self,
+        now: Instant,
+        mut request: Request,
+        slot: Arc<ResponseSlot>,
+    ) {
         if slot.is_over() {
             return;
         }
@@ -175,10 +180,15 @@ impl Driver {
                 ..Streams::default()
             })
         });
-        self.start(now, call, Outgoing { slot, streams });
+        self.start(now, call, OutgoingCall { slot, streams });
     }
 
-    pub(crate) fn start_plain_call(&mut self, now: Instant, call: PlainCall, slot: Arc<ReplySlot>) {
+    pub(crate) fn start_plain_call(
+        &mut self,
+        now: Instant,
+        call: PlainRequest,
+        slot: Arc<ResponseSlot>,
+    ) {
         if slot.is_over() {
             return;
         }
@@ -196,10 +206,10 @@ impl Driver {
             one_way: false,
         };
         let streams = None;
-        self.start(now, call, Outgoing { slot, streams });
+        self.start(now, call, OutgoingCall { slot, streams });
     }
 
-    fn start(&mut self, now: Instant, call: NewCall, outgoing: Outgoing) {
+    fn start(&mut self, now: Instant, call: NewCall, outgoing: OutgoingCall) {
         let slot = call.deadline.map(|at| (at, outgoing.slot.clone()));
         let id = match self.connection.start_call(now, call, outgoing) {
             Ok(StartedCall::Sent(id)) => Some(id),
@@ -207,7 +217,7 @@ impl Driver {
             Err((outgoing, reason)) => return outgoing.refuse(&reason, &mut self.wakers),
         };
         if let Some((deadline, slot)) = slot {
-            self.watched.push(Watched {
+            self.calls_to_watch.push(WatchedCall {
                 call: id,
                 deadline,
                 slot,
@@ -227,7 +237,7 @@ impl Driver {
         if let Some(streams) = &mut outgoing.streams
             && let Some(requests) = streams.requests.take()
         {
-            streams.sending = Some(Sending::new(id, requests, self.shared.clone()));
+            streams.request_task = Some(StreamTask::new(id, requests, self.shared.clone()));
         }
     }
 
@@ -236,15 +246,15 @@ impl Driver {
         let (service, method) = (request.service(), request.method());
         let (call, _) = new_call(request);
         if let Err(reason) = self.connection.send_one_way(now, call) {
-            unsent(&self.shared, service, method, &reason);
+            log_not_sent(&self.shared, service, method, &reason);
         }
     }
 
-    pub(crate) fn send_notes(&mut self, now: Instant, notes: OneWayBatch) {
+    pub(crate) fn send_one_way_batch(&mut self, now: Instant, messages: OneWayBatch) {
         let shared = &self.shared;
         self.connection
-            .send_one_way_batch(now, notes, |service, method, reason| {
-                unsent(shared, service, method, &reason);
+            .send_one_way_batch(now, messages, |service, method, reason| {
+                log_not_sent(shared, service, method, &reason);
             });
     }
 
@@ -255,8 +265,8 @@ impl Driver {
     }
 
     /// Nobody waits for the answer any more.
-    pub(crate) fn cancel(&mut self, slot: &Arc<ReplySlot>) {
-        let same = |outgoing: &Outgoing| Arc::ptr_eq(&outgoing.slot, slot);
+    pub(crate) fn cancel(&mut self, slot: &Arc<ResponseSlot>) {
+        let same = |outgoing: &OutgoingCall| Arc::ptr_eq(&outgoing.slot, slot);
         let Some(id) = slot.call() else {
             return self.connection.cancel_waiting(same);
         };
@@ -277,18 +287,18 @@ impl Driver {
         };
         let replies = Inbox::new(id, self.credit);
         if let Some(message) = message {
-            replies.push(Piece::One(message));
+            replies.push(MessageBatch::One(message));
         }
         outgoing.streams.get_or_insert_default().replies = Some(replies.clone());
         let mailbox = &self.shared.mailbox;
         mailbox.watch_replies(id, &outgoing.slot, &replies);
         let body = Body::Many(replies.reader(handle));
-        let waker = outgoing.slot.answer(Ok(Response::new(metadata, body)));
+        let waker = outgoing.slot.complete(Ok(Response::new(metadata, body)));
         self.wakers.extend(waker);
     }
 
     /// The replies to a call of ours are no longer read.
-    pub(crate) fn replies_abandoned(&mut self, inbox: &Arc<Inbox>) {
+    pub(crate) fn cancel_replies(&mut self, inbox: &Arc<Inbox>) {
         let id = inbox.call();
         if self
             .replies_of(id)
@@ -302,9 +312,9 @@ impl Driver {
         self.connection.token(id)?.replies()
     }
 
-    pub(crate) fn requests_of(&mut self, id: CallId) -> Option<&Sending> {
+    pub(crate) fn requests_of(&mut self, id: CallId) -> Option<&StreamTask> {
         let streams = self.connection.token(id)?.streams.as_ref()?;
-        streams.sending.as_ref()
+        streams.request_task.as_ref()
     }
 
     /// The stream of requests of a call of ours has ended.
@@ -324,7 +334,7 @@ impl Driver {
 
 /// Nobody waits for the outcome of a one-way call, but it should be seen.
 #[cold]
-fn unsent(shared: &Shared, service: ServiceId, method: MethodId, reason: &Refusal) {
+fn log_not_sent(shared: &PeerState, service: ServiceId, method: MethodId, reason: &Refusal) {
     let method = shared.schemas.name(MethodIds { service, method });
     tracing::warn!(%method, peer = %shared, %reason, "a one-way message was not sent");
 }
@@ -332,7 +342,7 @@ fn unsent(shared: &Shared, service: ServiceId, method: MethodId, reason: &Refusa
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
     let (service, method, one_way) = (request.service(), request.method(), request.is_one_way());
     let (mut head, body) = request.into_parts();
-    depth::put(head.depth, &mut head.metadata);
+    call_depth::put(head.call_depth, &mut head.metadata);
     let (message, requests) = match body {
         Body::One(message) => (Some(message), None),
         Body::Many(requests) => (None, Some(requests)),
@@ -342,7 +352,7 @@ fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
         method,
         deadline: head.deadline,
         deadline_source: head.deadline_source,
-        depth: head.depth,
+        depth: head.call_depth,
         metadata: std::mem::take(&mut head.metadata),
         end: message.is_some(),
         message,

@@ -14,7 +14,7 @@ use prost::{
 
 use crate::{
     descriptor::{MethodDescriptor, MethodIds, MethodName, MethodNames, ServiceDescriptor, list},
-    peer::{Handle, PeerEvent, Shared, WeakPeer},
+    peer::{Handle, PeerEvent, PeerState, WeakPeer},
     status::Carrier,
     wire::ServiceEntry,
 };
@@ -92,7 +92,7 @@ impl Handle {
         );
         let peer = WeakPeer::new(&self.shared, Arc::downgrade(self));
         let event = || PeerEvent::SchemaDiffers(peer, service);
-        self.shared.teller.tell(event);
+        self.shared.event_sender.send(event);
     }
 }
 
@@ -103,7 +103,7 @@ fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool {
         && entry.fingerprint != service.fingerprint()
 }
 
-impl Shared {
+impl PeerState {
     /// The services that the other side announced; none before its hello.
     fn announced(&self) -> Vec<ServiceEntry> {
         let table = self.hello.get().map(|hello| hello.services.clone());
@@ -115,7 +115,7 @@ impl Shared {
     }
 }
 
-impl Carrier for Shared {
+impl Carrier for PeerState {
     fn id(&self) -> u64 {
         self.id
     }

@@ -47,7 +47,7 @@ impl Driver {
         let (request_bytes, reply_bytes) = self.connection.held_bytes();
         PeerSnapshot {
             calls_out: self.connection.calls_started(),
-            calls_in: self.connection.calls_served() + self.incoming.notes(),
+            calls_in: self.connection.calls_served() + self.incoming.one_way_messages(),
             request_bytes,
             reply_bytes,
             output_bytes: self.connection.output().len(),

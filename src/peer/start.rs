@@ -8,22 +8,22 @@ use wawo_protocol::{MessageBytes, Metadata, MethodId, ServiceId, time::after};
 use crate::{
     backstop::timeout_at,
     body::Body,
-    caller::Start,
+    call_target::Start,
     clock,
     descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
     peer::{
         Handle,
-        mailbox::{Command, NotTaken, PlainCall},
+        mailbox::{Command, PlainRequest, PushError},
     },
-    reply::{Canceller, ReplyFuture, ReplySlot},
     request::Request,
     response::Response,
+    response_future::{Canceller, ResponseFuture, ResponseSlot},
     status::{Carrier, Delivery, Status},
     transport::Address,
 };
 
 impl Start for Handle {
-    fn start(self: Arc<Self>, request: Request) -> ReplyFuture {
+    fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
         match request.is_one_way() {
             true => self.send(request),
             false => self.call(request),
@@ -38,10 +38,10 @@ impl Start for Handle {
         self: Arc<Self>,
         method: &MethodDescriptor,
         message: MessageBytes,
-    ) -> ReplyFuture {
+    ) -> ResponseFuture {
         match method.shape() {
-            Shape::OneWay if message.len() <= MAX_NOTE_BYTES => {
-                self.send_note(method.service(), method.id(), message.into_bytes())
+            Shape::OneWay if message.len() <= MAX_SHORT_BYTES => {
+                self.send_short_one_way(method.service(), method.id(), message.into_bytes())
             }
             Shape::OneWay => self.send(Request::new(method, Body::One(message))),
             _ => self.call_plain(method, message),
@@ -58,11 +58,11 @@ impl Start for Handle {
 }
 
 impl Handle {
-    fn call(self: Arc<Self>, request: Request) -> ReplyFuture {
+    fn call(self: Arc<Self>, request: Request) -> ResponseFuture {
         let bytes = message_bytes(&request);
         match self.shared.mailbox.push_call(request, bytes, Command::Call) {
-            Ok(slot) => ReplyFuture::promised(slot, self),
-            Err(reason) => self.not_taken(reason),
+            Ok(slot) => ResponseFuture::from_slot(slot, self),
+            Err(reason) => self.push_failed(reason),
         }
     }
 
@@ -70,9 +70,9 @@ impl Handle {
         self: Arc<Self>,
         method: &MethodDescriptor,
         message: MessageBytes,
-    ) -> ReplyFuture {
+    ) -> ResponseFuture {
         let bytes = message.len();
-        let call = PlainCall {
+        let call = PlainRequest {
             service: method.service(),
             method: method.id(),
             message,
@@ -83,53 +83,53 @@ impl Handle {
             .mailbox
             .push_call(call, bytes, Command::PlainCall)
         {
-            Ok(slot) => ReplyFuture::promised(slot, self),
-            Err(reason) => self.not_taken(reason),
+            Ok(slot) => ResponseFuture::from_slot(slot, self),
+            Err(reason) => self.push_failed(reason),
         }
     }
 
-    fn send(self: Arc<Self>, request: Request) -> ReplyFuture {
-        if let Some(message) = as_note(&request) {
+    fn send(self: Arc<Self>, request: Request) -> ResponseFuture {
+        if let Some(message) = short_message(&request) {
             let message = message.clone().into_bytes();
-            return self.send_note(request.service(), request.method(), message);
+            return self.send_short_one_way(request.service(), request.method(), message);
         }
         let bytes = message_bytes(&request);
         if let Some(status) = self.refuses(bytes) {
             return self.failed(status);
         }
-        match self.shared.mailbox.push(Command::Send(request), bytes) {
-            Ok(()) => ReplyFuture::sent(),
-            Err(NotTaken::Full(Command::Send(request))) => self.wait_for_room(request),
-            Err(NotTaken::Closed(error)) => self.closed(&error),
+        match self.shared.mailbox.push(Command::OneWay(request), bytes) {
+            Ok(()) => ResponseFuture::sent(),
+            Err(PushError::Full(Command::OneWay(request))) => self.wait_for_room(request),
+            Err(PushError::Closed(error)) => self.closed(&error),
             // `push` gives back what it was given.
-            Err(NotTaken::Full(_)) => self.failed(no_room("default_timeout")),
+            Err(PushError::Full(_)) => self.failed(no_room("default_timeout")),
         }
     }
 
     /// Sends a short one-way message that has nothing else, and need not be kept as a request.
-    fn send_note(
+    fn send_short_one_way(
         self: Arc<Self>,
         service: ServiceId,
         method: MethodId,
         message: Bytes,
-    ) -> ReplyFuture {
+    ) -> ResponseFuture {
         if let Some(status) = self.refuses(message.len()) {
             return self.failed(status);
         }
-        match self.shared.mailbox.push_note(service, method, &message) {
-            Ok(()) => ReplyFuture::sent(),
-            Err(NotTaken::Closed(error)) => self.closed(&error),
-            Err(NotTaken::Full(())) => {
+        match self.shared.mailbox.push_one_way(service, method, &message) {
+            Ok(()) => ResponseFuture::sent(),
+            Err(PushError::Closed(error)) => self.closed(&error),
+            Err(PushError::Full(())) => {
                 let body = Body::One(message.into());
                 self.wait_for_room(Request::by_id(service, method, true, body))
             }
         }
     }
 
-    fn not_taken(self: Arc<Self>, reason: NotTaken<impl Into<Request>>) -> ReplyFuture {
+    fn push_failed(self: Arc<Self>, reason: PushError<impl Into<Request>>) -> ResponseFuture {
         match reason {
-            NotTaken::Closed(error) => self.closed(&error),
-            NotTaken::Full(call) => self.wait_for_room(call.into()),
+            PushError::Closed(error) => self.closed(&error),
+            PushError::Full(call) => self.wait_for_room(call.into()),
         }
     }
 
@@ -147,7 +147,7 @@ impl Handle {
 
     /// Starts a call once the driver has room for it, if that comes before the deadline, or, without
     /// one, within `stall_timeout`.
-    fn wait_for_room(self: Arc<Self>, mut request: Request) -> ReplyFuture {
+    fn wait_for_room(self: Arc<Self>, mut request: Request) -> ResponseFuture {
         let bytes = message_bytes(&request);
         // The driver gives a call its default deadline when it takes it, so the wait before that
         // has to be counted here.
@@ -162,9 +162,9 @@ impl Handle {
             }
             None => (after(now, stall_timeout), no_room_within(stall_timeout)),
         };
-        let slot = Arc::new(ReplySlot::default());
-        ReplyFuture::boxed(async move {
-            let mut reply = ReplyFuture::promised(slot.clone(), self.clone());
+        let slot = Arc::new(ResponseSlot::default());
+        ResponseFuture::boxed(async move {
+            let mut reply = ResponseFuture::from_slot(slot.clone(), self.clone());
             // Dropped before the reply is, which then has nothing to cancel.
             let place = self.shared.mailbox.line_up(request, bytes, slot);
             match timeout_at(end, &mut reply).await {
@@ -177,7 +177,7 @@ impl Handle {
 }
 
 impl Canceller for Handle {
-    fn cancel(&self, slot: &Arc<ReplySlot>) {
+    fn cancel(&self, slot: &Arc<ResponseSlot>) {
         self.shared.mailbox.push_end(Command::Cancel(slot.clone()));
     }
 
@@ -186,7 +186,7 @@ impl Canceller for Handle {
     }
 }
 
-impl ReplyFuture {
+impl ResponseFuture {
     /// The answer to a one-way message that was given to the driver.
     fn sent() -> Self {
         Self::ready(Ok(sent()))
@@ -198,15 +198,15 @@ pub(super) fn sent() -> Response {
 }
 
 /// A longer one-way message is not copied while it waits for the driver.
-const MAX_NOTE_BYTES: usize = 1024;
+const MAX_SHORT_BYTES: usize = 1024;
 
 /// The message of a one-way call that can be sent as a note.
-fn as_note(request: &Request) -> Option<&MessageBytes> {
+fn short_message(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();
-    let is_plain = has_default && head.metadata.is_empty() && head.depth == 0;
+    let is_plain = has_default && head.metadata.is_empty() && head.call_depth == 0;
     match request.body() {
-        Body::One(message) if is_plain && message.len() <= MAX_NOTE_BYTES => Some(message),
+        Body::One(message) if is_plain && message.len() <= MAX_SHORT_BYTES => Some(message),
         _ => None,
     }
 }

@@ -15,9 +15,9 @@ use bytes::Bytes;
 use wawo_protocol::{CallId, packet::BatchBuilder};
 
 use crate::{
-    body::{Items, Piece, RUN_BYTES, Streaming},
-    panic::{Part, caught_run},
-    peer::{Handle, Shared, mailbox::Command},
+    body::{Items, MessageBatch, SEND_BATCH_BYTES, Streaming},
+    panic::{Part, catch_fill_batch},
+    peer::{Handle, PeerState, mailbox::Command},
     status::{Result, Status},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Inbox {
     call: CallId,
     /// The driver hears of reads that cost this much: a quarter of what the sender may send, so
     /// that it is never left without credit for what was read.
-    tell_cost: usize,
+    report_cost: usize,
     state: Mutex<InboxState>,
     /// The call was given up, and what was not read is not to be.
     is_cancelled: AtomicBool,
@@ -35,7 +35,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct InboxState {
-    messages: VecDeque<Piece>,
+    messages: VecDeque<MessageBatch>,
     /// How the stream ended, until the reader has heard it.
     end: Option<Result<()>>,
     /// Nothing more comes.
@@ -48,16 +48,18 @@ struct InboxState {
 pub(crate) const SMALL_BYTES: usize = 2 * 1024;
 
 /// The same of many messages, whose copy is cheaper for each.
-const SMALL_RUN_BYTES: usize = 32 * 1024;
+const SMALL_BATCH_BYTES: usize = 32 * 1024;
 
 /// What waits may be read much later.
-fn unshared(piece: Piece) -> Piece {
-    match piece {
-        Piece::One(message) if message.len() < SMALL_BYTES => {
-            Piece::One(Bytes::copy_from_slice(&message))
+fn unshared(batch: MessageBatch) -> MessageBatch {
+    match batch {
+        MessageBatch::One(message) if message.len() < SMALL_BYTES => {
+            MessageBatch::One(Bytes::copy_from_slice(&message))
         }
-        Piece::One(message) => Piece::One(message),
-        Piece::Many(messages) => Piece::Many(messages.unshared_below(SMALL_RUN_BYTES)),
+        MessageBatch::One(message) => MessageBatch::One(message),
+        MessageBatch::Many(messages) => {
+            MessageBatch::Many(messages.unshared_below(SMALL_BATCH_BYTES))
+        }
     }
 }
 
@@ -65,7 +67,7 @@ impl Inbox {
     pub(crate) fn new(call: CallId, credit: u32) -> Arc<Self> {
         Arc::new(Self {
             call,
-            tell_cost: credit as usize / 4,
+            report_cost: credit as usize / 4,
             state: Mutex::default(),
             is_cancelled: AtomicBool::new(false),
         })
@@ -76,7 +78,7 @@ impl Inbox {
     }
 
     /// Adds messages; returns the waker of the reader.
-    pub(crate) fn push(&self, messages: Piece) -> Option<Waker> {
+    pub(crate) fn push(&self, messages: MessageBatch) -> Option<Waker> {
         let messages = unshared(messages);
         let mut state = self.lock();
         state.messages.push_back(messages);
@@ -113,7 +115,7 @@ impl Inbox {
             peer,
             taken: VecDeque::new(),
             given: 0,
-            read: Read::default(),
+            read: ReadCount::default(),
         })
     }
 
@@ -126,16 +128,16 @@ struct Reader {
     inbox: Arc<Inbox>,
     peer: Arc<Handle>,
     /// Messages that it took out of the inbox, all that were there at once.
-    taken: VecDeque<Piece>,
+    taken: VecDeque<MessageBatch>,
     /// Messages of a piece that was given on, and is not read yet.
     given: usize,
     /// Read and not yet told to the driver.
-    read: Read,
+    read: ReadCount,
 }
 
 /// How much of a stream was read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Read {
+pub(crate) struct ReadCount {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
@@ -144,11 +146,11 @@ impl Reader {
     /// The next message of those that were taken.
     fn take_one(&mut self) -> Option<Bytes> {
         let message = match self.taken.pop_front()? {
-            Piece::One(message) => message,
-            Piece::Many(mut messages) => {
+            MessageBatch::One(message) => message,
+            MessageBatch::Many(mut messages) => {
                 let message = messages.next()?;
                 if messages.len() > 0 {
-                    self.taken.push_front(Piece::Many(messages));
+                    self.taken.push_front(MessageBatch::Many(messages));
                 }
                 message
             }
@@ -158,13 +160,13 @@ impl Reader {
     }
 
     /// The next of those messages, all that came together.
-    fn take_piece(&mut self) -> Option<Piece> {
-        let piece = self.taken.pop_front()?;
-        match &piece {
-            Piece::One(message) => self.count(1, message.len()),
-            Piece::Many(messages) => self.given += messages.len(),
+    fn take_batch(&mut self) -> Option<MessageBatch> {
+        let batch = self.taken.pop_front()?;
+        match &batch {
+            MessageBatch::One(message) => self.count(1, message.len()),
+            MessageBatch::Many(messages) => self.given += messages.len(),
         }
-        Some(piece)
+        Some(batch)
     }
 
     fn count(&mut self, messages: usize, bytes: usize) {
@@ -172,13 +174,13 @@ impl Reader {
         self.read.bytes += bytes;
         // The sender may be waiting for just this credit, and whoever has read all may not ask for
         // more for long.
-        self.tell(match self.taken.is_empty() && self.given == 0 {
+        self.report(match self.taken.is_empty() && self.given == 0 {
             true => 1,
-            false => self.inbox.tell_cost,
+            false => self.inbox.report_cost,
         });
     }
 
-    fn tell(&mut self, least: usize) {
+    fn report(&mut self, least: usize) {
         if self.read.bytes + self.read.messages * MESSAGE_COST >= least {
             let read = std::mem::take(&mut self.read);
             let command = Command::Consumed(self.inbox.clone(), read);
@@ -233,12 +235,12 @@ impl Items<Bytes> for Reader {
         self.get_mut().poll(cx, Self::take_one)
     }
 
-    fn poll_piece(
+    fn poll_batch(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Piece>>> {
-        self.get_mut().poll(cx, Self::take_piece)
+    ) -> Poll<Option<Result<MessageBatch>>> {
+        self.get_mut().poll(cx, Self::take_batch)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -260,7 +262,7 @@ impl Drop for Reader {
             state.is_ended && state.messages.is_empty() && has_all
         };
         if !is_read_out {
-            let command = Command::Abandoned(self.inbox.clone());
+            let command = Command::StopReading(self.inbox.clone());
             self.peer.shared().mailbox.push_end(command);
         }
     }
@@ -270,7 +272,7 @@ impl Drop for Reader {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     call: CallId,
-    shared: Arc<Shared>,
+    shared: Arc<PeerState>,
     state: Mutex<OutboxState>,
 }
 
@@ -299,7 +301,7 @@ pub(crate) fn cost(messages: usize, bytes: usize) -> usize {
 }
 
 impl Outbox {
-    pub(crate) fn new(call: CallId, shared: Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(call: CallId, shared: Arc<PeerState>) -> Arc<Self> {
         Arc::new(Self {
             call,
             shared,
@@ -366,7 +368,7 @@ impl Drop for Outbox {
 /// Carries a stream to the driver, as fast as it takes it. The driver aborts the task when the
 /// call is over. A stream that panics fails.
 pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
-    let mut run = BatchBuilder::new(outbox.call());
+    let mut packets = BatchBuilder::new(outbox.call());
     let part = match outbox.call().side() == outbox.shared.side {
         true => Part::Requests,
         false => Part::Replies,
@@ -374,17 +376,17 @@ pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
         let polled = poll_fn(|cx| {
-            let polled = caught_run(part, &mut messages, cx, &mut run);
+            let polled = catch_fill_batch(part, &mut messages, cx, &mut packets);
             // What is ready goes, whether more is or not.
-            match polled.is_pending() && run.messages() == 0 {
+            match polled.is_pending() && packets.messages() == 0 {
                 true => Poll::Pending,
                 false => Poll::Ready(polled),
             }
         });
         let polled = polled.await;
-        let is_slow = polled.is_ready() && run.packet_bytes() < RUN_BYTES;
-        if run.messages() > 0 {
-            let messages = run.take();
+        let is_slow = polled.is_ready() && packets.packet_bytes() < SEND_BATCH_BYTES;
+        if packets.messages() > 0 {
+            let messages = packets.take();
             outbox.hold(cost(messages.len(), messages.message_bytes()));
             let command = Command::Messages(outbox.clone(), messages);
             outbox.shared.mailbox.push_end(command);
@@ -406,7 +408,7 @@ mod tests {
     use bytes::{Bytes, BytesMut};
     use wawo_protocol::{CallId, Side, packet::BatchBuilder};
 
-    use super::{Inbox, Piece, SMALL_BYTES, SMALL_RUN_BYTES};
+    use super::{Inbox, MessageBatch, SMALL_BATCH_BYTES, SMALL_BYTES};
 
     const CALL: CallId = CallId::new(Side::Connecting, 0);
 
@@ -415,16 +417,16 @@ mod tests {
         let inbox = Inbox::new(CALL, 0);
         let mut buffer = BytesMut::from(&vec![7; 128 * 1024][..]);
         for length in [0, 1, 5, 1_000, SMALL_BYTES - 1] {
-            inbox.push(Piece::One(buffer.split_to(length).freeze()));
+            inbox.push(MessageBatch::One(buffer.split_to(length).freeze()));
         }
         // Nothing else holds the buffer.
         assert!(buffer.freeze().is_unique());
-        let mut run = BatchBuilder::new(CALL);
-        run.push(|buffer| buffer.extend_from_slice(&[7; SMALL_RUN_BYTES - 13]));
-        let messages = run.take();
+        let mut packets = BatchBuilder::new(CALL);
+        packets.push(|buffer| buffer.extend_from_slice(&[7; SMALL_BATCH_BYTES - 13]));
+        let messages = packets.take();
         let before = messages.clone().next().unwrap();
-        inbox.push(Piece::Many(messages));
-        let Some(Piece::Many(mut kept)) = inbox.lock().messages.pop_back() else {
+        inbox.push(MessageBatch::Many(messages));
+        let Some(MessageBatch::Many(mut kept)) = inbox.lock().messages.pop_back() else {
             panic!("it was put there");
         };
         assert_ne!(kept.next().unwrap().as_ptr(), before.as_ptr());
@@ -434,8 +436,8 @@ mod tests {
     fn a_large_message_is_not_copied() {
         let inbox = Inbox::new(CALL, 0);
         let large = Bytes::from(vec![7; SMALL_BYTES]);
-        inbox.push(Piece::One(large.clone()));
-        let Some(Piece::One(kept)) = inbox.lock().messages.pop_back() else {
+        inbox.push(MessageBatch::One(large.clone()));
+        let Some(MessageBatch::One(kept)) = inbox.lock().messages.pop_back() else {
             panic!("it was put there");
         };
         assert_eq!(kept.as_ptr(), large.as_ptr());

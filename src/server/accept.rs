@@ -18,8 +18,8 @@ use crate::{
         ServeError,
         listeners::Arrival,
         refuse,
-        registry::{Displaced, NoPlace, Place},
-        shared::Shared,
+        registry::{AdmissionError, ConnectionPlace, Displacement},
+        state::ServerState,
     },
     transport::Transport,
 };
@@ -36,23 +36,23 @@ fn longer(pause: Duration) -> Duration {
     (2 * pause).min(MAX_PAUSE)
 }
 
-impl Shared {
+impl ServerState {
     /// Accepts connections for ever. An error, or a panic, of one connection never ends it.
     pub(crate) async fn accept_all(&self) -> Infallible {
         let mut pause = MIN_PAUSE;
         loop {
             // The next ones wait in the backlog, rather than keep those that are here from their
             // first turn.
-            self.registry.has_turns().await;
+            self.registry.wait_for_first_polls().await;
             match poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(arrival) => {
                     pause = MIN_PAUSE;
                     self.admit(arrival);
                 }
-                Err(error) if ends_one_connection(&error) => self.tell_failed(error),
+                Err(error) if ends_one_connection(&error) => self.report_failure(error),
                 Err(error) => {
                     tracing::warn!(%error, ?pause, "cannot accept connections; will try again");
-                    self.tell_failed(error);
+                    self.report_failure(error);
                     tokio::time::sleep(pause).await;
                     pause = longer(pause);
                 }
@@ -65,16 +65,16 @@ impl Shared {
         let host = self.trusted.host_of(&arrival.from);
         match self.registry.admit(host) {
             Ok((place, displaced)) => {
-                self.tell_displaced(displaced);
+                self.report_displacement(displaced);
                 self.begin(place, arrival);
             }
-            Err(NoPlace::Full(limit)) => self.refuse(arrival, limit),
+            Err(AdmissionError::Full(limit)) => self.refuse(arrival, limit),
             // The server drains, and this loop is about to end.
-            Err(NoPlace::Closed) => self.tell_drained(|| wrapped(arrival)),
+            Err(AdmissionError::Closed) => self.refuse_draining(|| wrapped(arrival)),
         }
     }
 
-    fn begin(&self, place: Place, arrival: Arrival) {
+    fn begin(&self, place: ConnectionPlace, arrival: Arrival) {
         let from = arrival.from.clone();
         let seat = self.seat();
         let begun = caught(|| {
@@ -92,7 +92,7 @@ impl Shared {
         });
         if let Err(error) = begun {
             tracing::error!(%from, %error, "a connection could not be served; others go on");
-            self.tell_failed(error);
+            self.report_failure(error);
         }
     }
 
@@ -104,12 +104,12 @@ impl Shared {
             tracing::warn!(%from, count, "connections were refused: {why}");
         });
         let from = arrival.from.clone();
-        self.teller.tell(|| PeerEvent::Refused(from, limit));
+        self.event_sender.send(|| PeerEvent::Refused(from, limit));
         self.turn_away(CloseCode::LimitExceeded, text, || wrapped(arrival));
     }
 
     /// Tells one that came just when the server began to drain, so that it connects elsewhere.
-    pub(super) fn tell_drained(&self, open: impl FnOnce() -> Box<dyn Transport>) {
+    pub(super) fn refuse_draining(&self, open: impl FnOnce() -> Box<dyn Transport>) {
         self.turn_away(CloseCode::Normal, DRAINED.to_owned(), open);
     }
 
@@ -118,12 +118,14 @@ impl Shared {
             return;
         };
         match caught(|| Ok(open())) {
-            Ok(transport) => drop(tokio::spawn(refuse::tell(transport, code, text, refused))),
+            Ok(transport) => drop(tokio::spawn(refuse::send_reason(
+                transport, code, text, refused,
+            ))),
             Err(error) => tracing::error!(%error, "a connection was refused without a word"),
         }
     }
 
-    fn tell_displaced(&self, displaced: Displaced) {
+    fn report_displacement(&self, displaced: Displacement) {
         let Some(peer) = displaced.makes_room else {
             return;
         };
@@ -134,12 +136,12 @@ impl Shared {
             tracing::warn!(from, count, "{text} (max_connections)");
         });
         let limit = ConnectionLimit::MaxConnections;
-        self.teller.tell(|| PeerEvent::Closed(peer, limit));
+        self.event_sender.send(|| PeerEvent::Closed(peer, limit));
     }
 
-    fn tell_failed(&self, error: io::Error) {
+    fn report_failure(&self, error: io::Error) {
         let event = || PeerEvent::AcceptFailed(Arc::new(error));
-        self.teller.tell(event);
+        self.event_sender.send(event);
     }
 }
 
@@ -174,7 +176,7 @@ mod tests {
 
     use tokio::io::AsyncReadExt;
 
-    use super::{DRAINED, MAX_PAUSE, MIN_PAUSE, Shared, longer};
+    use super::{DRAINED, MAX_PAUSE, MIN_PAUSE, ServerState, longer};
     use crate::{
         server::Server,
         transport::{self, Attempts, SocketOptions},
@@ -183,7 +185,7 @@ mod tests {
     /// One that was accepted just before the server stopped to accept, or closed its registry.
     #[tokio::test]
     async fn a_connection_that_comes_just_when_a_drain_begins_is_told() {
-        let begins: [fn(&Arc<Shared>); 2] = [
+        let begins: [fn(&Arc<ServerState>); 2] = [
             |shared| shared.stop_accepting(),
             |shared| drop(shared.registry.close()),
         ];

@@ -36,7 +36,7 @@ pub(crate) struct ConnectionLimits {
     /// All together.
     pub(crate) connections: usize,
     /// Connections that have not sent their hello.
-    pub(crate) greeting: usize,
+    pub(crate) handshakes: usize,
     /// From one host.
     pub(crate) per_host: usize,
 }
@@ -52,7 +52,7 @@ pub(crate) struct PlaceId(u64);
 
 /// A connection that may come in, and who has to be told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Admitted {
+pub(crate) struct AdmissionResult {
     pub(crate) place: PlaceId,
     /// To be closed.
     pub(crate) makes_room: Option<PlaceId>,
@@ -64,7 +64,7 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: ConnectionLimits,
-    connections: HashMap<PlaceId, Connection>,
+    connections: HashMap<PlaceId, ConnectionEntry>,
     hosts: Hosts,
     /// Those that had no turn yet, in the order in which they came.
     fresh: BTreeSet<PlaceId>,
@@ -81,15 +81,15 @@ pub(crate) struct Admission {
 }
 
 #[derive(Debug)]
-struct Connection {
+struct ConnectionEntry {
     /// `None` if it is not counted by host.
     host: Option<Host>,
     rank: Rank,
-    phase: Phase,
+    progress: Progress,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum Progress {
     /// Its driver did not run yet.
     Fresh,
     /// It said no hello; the number is its key among the silent.
@@ -131,25 +131,25 @@ impl Admission {
         host: Option<Host>,
         now: Instant,
         activity: impl Fn(PlaceId) -> Activity,
-    ) -> Result<Admitted, ConnectionLimit> {
+    ) -> Result<AdmissionResult, ConnectionLimit> {
         if host.is_some_and(|host| self.hosts.count(host) >= self.limits.per_host) {
             return Err(ConnectionLimit::MaxConnectionsPerHost);
         }
-        let is_silence_full = self.greeting() >= self.limits.greeting;
+        let is_silence_full = self.handshakes() >= self.limits.handshakes;
         if is_silence_full && self.are_many_leaving() {
-            return Err(ConnectionLimit::MaxGreeting);
+            return Err(ConnectionLimit::MaxHandshakes);
         }
         let makes_room = match self.count() < self.limits.connections {
             true => None,
             false => Some(self.make_room(host, now, activity)?),
         };
         // The one that makes room may have been the last silent one.
-        let asked = match self.greeting() >= self.limits.greeting {
+        let asked = match self.handshakes() >= self.limits.handshakes {
             true => self.ask_oldest(),
             false => None,
         };
         let place = self.add(host, now);
-        Ok(Admitted {
+        Ok(AdmissionResult {
             place,
             makes_room,
             asked,
@@ -165,10 +165,10 @@ impl Admission {
     fn add(&mut self, host: Option<Host>, now: Instant) -> PlaceId {
         self.last += 1;
         let place = PlaceId(self.last);
-        let connection = Connection {
+        let connection = ConnectionEntry {
             host,
             rank: Rank::new(now),
-            phase: Phase::Fresh,
+            progress: Progress::Fresh,
         };
         if let Some(host) = host {
             self.hosts.join(host, connection.rank, place);
@@ -180,46 +180,46 @@ impl Admission {
 
     /// All that may be accepted wait for their first turn: to accept more would only make these
     /// wait longer.
-    pub(crate) fn waits_for_turns(&self) -> bool {
-        self.silent.is_empty() && self.fresh.len() >= self.limits.greeting
+    pub(crate) fn awaits_first_polls(&self) -> bool {
+        self.silent.is_empty() && self.fresh.len() >= self.limits.handshakes
     }
 
     /// A connection had its first turn, and its hello was not there. Returns one to ask, if there
     /// are more of these than there may be.
     pub(crate) fn is_silent(&mut self, place: PlaceId) -> Option<PlaceId> {
-        self.fall_silent(place, Phase::Fresh)
+        self.fall_silent(place, Progress::Fresh)
     }
 
     /// A connection that was asked has said something since the last time, though not all of its
     /// hello. Returns another to ask, if there are more than there may be. This one comes to its
     /// turn again after all others, and has to have said something more by then.
     pub(crate) fn has_spoken(&mut self, place: PlaceId) -> Option<PlaceId> {
-        self.fall_silent(place, Phase::Asked)
+        self.fall_silent(place, Progress::Asked)
     }
 
-    fn fall_silent(&mut self, place: PlaceId, from: Phase) -> Option<PlaceId> {
-        if self.phase(place) == Some(from) {
+    fn fall_silent(&mut self, place: PlaceId, from: Progress) -> Option<PlaceId> {
+        if self.progress(place) == Some(from) {
             self.last += 1;
             self.silent.insert((self.last, place));
-            self.set_phase(place, Phase::Silent(self.last));
+            self.set_progress(place, Progress::Silent(self.last));
         }
         let oldest = self.silent.first().map(|(_, place)| *place);
-        let is_over = self.greeting() > self.limits.greeting;
+        let is_over = self.handshakes() > self.limits.handshakes;
         let asked = oldest.filter(|oldest| is_over && *oldest != place)?;
-        self.set_phase(asked, Phase::Asked);
+        self.set_progress(asked, Progress::Asked);
         Some(asked)
     }
 
     /// The hello of a connection has come.
-    pub(crate) fn greeted(&mut self, place: PlaceId) {
-        if self.phase(place) != Some(Phase::Leaving) {
-            self.set_phase(place, Phase::Open);
+    pub(crate) fn handshake_done(&mut self, place: PlaceId) {
+        if self.progress(place) != Some(Progress::Leaving) {
+            self.set_progress(place, Progress::Open);
         }
     }
 
     /// A connection is over.
-    pub(crate) fn gone(&mut self, place: PlaceId) {
-        self.set_phase(place, Phase::Open);
+    pub(crate) fn remove(&mut self, place: PlaceId) {
+        self.set_progress(place, Progress::Open);
         if let Some(connection) = self.connections.remove(&place)
             && let Some(host) = connection.host
         {
@@ -229,18 +229,18 @@ impl Admission {
 
     /// Whether a connection makes room for another.
     pub(crate) fn is_leaving(&self, place: PlaceId) -> bool {
-        self.phase(place) == Some(Phase::Leaving)
+        self.progress(place) == Some(Progress::Leaving)
     }
 
-    /// Whether one that is refused may be told why; then [`told`](Self::told) has to follow.
-    pub(crate) fn may_tell(&mut self) -> bool {
-        let may_tell = !self.are_many_leaving();
-        self.refused += usize::from(may_tell);
-        may_tell
+    /// Whether one that is refused may be told why; then [`explained`](Self::explained) has to follow.
+    pub(crate) fn may_explain(&mut self) -> bool {
+        let may_explain = !self.are_many_leaving();
+        self.refused += usize::from(may_explain);
+        may_explain
     }
 
     /// One that was refused has gone.
-    pub(crate) fn told(&mut self) {
+    pub(crate) fn explained(&mut self) {
         self.refused -= 1;
     }
 
@@ -250,7 +250,7 @@ impl Admission {
     }
 
     /// Those of them that said no hello, and are not asked already.
-    fn greeting(&self) -> usize {
+    fn handshakes(&self) -> usize {
         self.fresh.len() + self.silent.len()
     }
 
@@ -263,7 +263,7 @@ impl Admission {
     fn ask_oldest(&mut self) -> Option<PlaceId> {
         let silent = self.silent.first().map(|(_, place)| *place);
         let oldest = silent.or_else(|| self.fresh.first().copied())?;
-        self.set_phase(oldest, Phase::Asked);
+        self.set_progress(oldest, Progress::Asked);
         Some(oldest)
     }
 
@@ -298,7 +298,7 @@ impl Admission {
 
     /// It counts no more, neither as a connection nor for its host.
     fn leave(&mut self, place: PlaceId) {
-        self.set_phase(place, Phase::Leaving);
+        self.set_progress(place, Progress::Leaving);
         if let Some(connection) = self.connections.get_mut(&place)
             && let Some(host) = connection.host.take()
         {
@@ -306,28 +306,28 @@ impl Admission {
         }
     }
 
-    fn phase(&self, place: PlaceId) -> Option<Phase> {
+    fn progress(&self, place: PlaceId) -> Option<Progress> {
         self.connections
             .get(&place)
-            .map(|connection| connection.phase)
+            .map(|connection| connection.progress)
     }
 
-    /// Moves a connection to a phase, and out of what holds those of the phase before.
-    fn set_phase(&mut self, place: PlaceId, phase: Phase) {
+    /// Moves a connection to a state, and out of the set for the state before.
+    fn set_progress(&mut self, place: PlaceId, progress: Progress) {
         let Some(connection) = self.connections.get_mut(&place) else {
             return;
         };
-        match std::mem::replace(&mut connection.phase, phase) {
-            Phase::Fresh => drop(self.fresh.remove(&place)),
-            Phase::Silent(key) => drop(self.silent.remove(&(key, place))),
-            Phase::Asked => self.asked -= 1,
-            Phase::Leaving => self.leaving -= 1,
-            Phase::Open => {}
+        match std::mem::replace(&mut connection.progress, progress) {
+            Progress::Fresh => drop(self.fresh.remove(&place)),
+            Progress::Silent(key) => drop(self.silent.remove(&(key, place))),
+            Progress::Asked => self.asked -= 1,
+            Progress::Leaving => self.leaving -= 1,
+            Progress::Open => {}
         }
-        match phase {
-            Phase::Asked => self.asked += 1,
-            Phase::Leaving => self.leaving += 1,
-            Phase::Fresh | Phase::Silent(_) | Phase::Open => {}
+        match progress {
+            Progress::Asked => self.asked += 1,
+            Progress::Leaving => self.leaving += 1,
+            Progress::Fresh | Progress::Silent(_) | Progress::Open => {}
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     clock,
     peer::{DrainReport, Peer, TELL_TIMEOUT},
     server::{
-        shared::Shared,
-        stage::{Asked, Stage},
+        lifecycle::{DrainRequest, Lifecycle},
+        state::ServerState,
     },
 };
 
@@ -25,21 +25,21 @@ use crate::{
 /// report is there.
 #[derive(Debug)]
 struct Drain {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     peers: Vec<Peer>,
     began: Instant,
 }
 
-impl Shared {
+impl ServerState {
     /// Begins to drain, or hastens a drain that is under way.
     pub(crate) fn begin_drain(self: &Arc<Self>, grace: Duration) {
         let end = after(clock::now(), grace);
-        let mut asked = Asked::Known;
-        self.stage.send_if_modified(|stage| {
-            asked = stage.drain(end);
-            asked != Asked::Known
+        let mut asked = DrainRequest::Known;
+        self.lifecycle.send_if_modified(|lifecycle| {
+            asked = lifecycle.drain(end);
+            asked != DrainRequest::Known
         });
-        if asked != Asked::Begins {
+        if asked != DrainRequest::Begins {
             return;
         }
         // First of all, so that new peers go elsewhere.
@@ -59,12 +59,14 @@ impl Shared {
 
     /// Waits until the server has ended, and tells what became of the calls.
     pub(crate) async fn ended(&self) -> DrainReport {
-        let mut stage = self.stage.subscribe();
-        let ended = stage.wait_for(|stage| stage.report().is_some()).await;
+        let mut lifecycle = self.lifecycle.subscribe();
+        let ended = lifecycle
+            .wait_for(|lifecycle| lifecycle.report().is_some())
+            .await;
         // The sender is in `self`.
         let ended = ended.ok();
         ended
-            .and_then(|stage| stage.report().cloned())
+            .and_then(|lifecycle| lifecycle.report().cloned())
             .unwrap_or_default()
     }
 }
@@ -73,9 +75,9 @@ impl Drain {
     /// Lets what is in flight end within the grace, and cuts the rest.
     async fn run(self) {
         let registry = &self.shared.registry;
-        let mut stage = self.shared.stage.subscribe();
+        let mut lifecycle = self.shared.lifecycle.subscribe();
         loop {
-            let Some(end) = stage.borrow_and_update().end() else {
+            let Some(end) = lifecycle.borrow_and_update().end() else {
                 return;
             };
             tokio::select! {
@@ -83,7 +85,7 @@ impl Drain {
                 () = registry.emptied() => return,
                 () = sleep_until(end.into()) => break,
                 // Somebody asked for an earlier end.
-                _ = stage.changed() => {}
+                _ = lifecycle.changed() => {}
             }
         }
         let grace = clock::now().saturating_duration_since(self.began);
@@ -104,7 +106,7 @@ impl Drop for Drain {
         self.peers.iter().for_each(|peer| report.add(peer));
         report.log();
         self.shared
-            .stage
-            .send_if_modified(|stage: &mut Stage| stage.drained(report));
+            .lifecycle
+            .send_if_modified(|lifecycle: &mut Lifecycle| lifecycle.drained(report));
     }
 }

@@ -5,8 +5,8 @@ use std::{error::Error, fmt, io};
 use wawo_protocol::ConfigError;
 
 use crate::{
-    causes::Causes,
     dispatch::DuplicateService,
+    error_chain::ErrorChain,
     server::host::TrustedProxyError,
     transport::{Address, AddressError, SocketOptionsError},
 };
@@ -131,6 +131,6 @@ impl From<SocketOptionsError> for ServeError {
 
 impl fmt::Debug for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Causes(self), f)
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     peer::{DrainReport, Events, Peer},
-    server::{ServeError, check_runtime, registry::NoPlace, shared::Shared},
+    server::{ServeError, check_runtime, registry::AdmissionError, state::ServerState},
     transport::Transport,
 };
 
@@ -12,7 +12,7 @@ use crate::{
 /// Cheap to clone; it does not keep the server running.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ServerState>,
 }
 
 impl ServerHandle {
@@ -23,7 +23,7 @@ impl ServerHandle {
 
     /// What happens to all peers from now on.
     pub fn events(&self) -> Events {
-        self.shared.teller.events()
+        self.shared.event_sender.events()
     }
 
     /// Serves over a transport that is open already, as [`Server::accept_over`] does; for a server
@@ -41,7 +41,7 @@ impl ServerHandle {
     pub fn accept_over(&self, transport: impl Transport) -> Result<Peer, ServeError> {
         check_runtime()?;
         let place = self.shared.registry.admit_own();
-        let place = place.map_err(|_: NoPlace| ServeError::Draining)?;
+        let place = place.map_err(|_: AdmissionError| ServeError::Draining)?;
         self.shared.serve(place, Box::new(transport), None, None)
     }
 

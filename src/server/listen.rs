@@ -35,7 +35,7 @@ impl Server {
     }
 
     /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in
-    /// a [`Framed`](crate::Framed) that speaks a protocol of your own.
+    /// a [`CustomProtocol`](crate::CustomProtocol) that speaks a protocol of your own.
     ///
     /// `wrap` must not wait for the other side; what it gives back does that when it is read. A
     /// panic in it ends that connection alone, and is told by

@@ -9,14 +9,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::transport::{Accepted, Address, Listener, Transport};
+use crate::transport::{AcceptedSocket, Address, Listener, Transport};
 
 /// Makes of each transport that is accepted the one that is served.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
 
 /// A connection that was accepted.
 pub(crate) struct Arrival {
-    pub(crate) accepted: Accepted,
+    pub(crate) accepted: AcceptedSocket,
     pub(crate) from: Address,
     pub(crate) wrap: Wrap,
 }
@@ -25,22 +25,22 @@ pub(crate) struct Arrival {
 /// this has to be dropped to close them all.
 #[derive(Default)]
 pub(crate) struct Listeners {
-    accepting: Vec<Accepting>,
+    accepting: Vec<AcceptFuture>,
     /// Index of the listener that is asked first the next time: the one behind the last that had a
     /// connection.
     first: usize,
 }
 
-type Accepting = Pin<Box<dyn Future<Output = (Bound, io::Result<Arrival>)> + Send>>;
+type AcceptFuture = Pin<Box<dyn Future<Output = (ListenerTask, io::Result<Arrival>)> + Send>>;
 
 /// A place where a server listens.
-struct Bound {
+struct ListenerTask {
     listener: Listener,
     wrap: Wrap,
 }
 
-impl Bound {
-    fn accept(mut self) -> Accepting {
+impl ListenerTask {
+    fn accept(mut self) -> AcceptFuture {
         Box::pin(async move {
             let accepted = self.listener.accept().await;
             let arrival = accepted.map(|(accepted, from)| Arrival {
@@ -55,17 +55,18 @@ impl Bound {
 
 impl Listeners {
     pub(crate) fn add(&mut self, listener: Listener, wrap: Wrap) {
-        self.accepting.push(Bound { listener, wrap }.accept());
+        self.accepting
+            .push(ListenerTask { listener, wrap }.accept());
     }
 
     /// The next connection at any listener.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         let count = self.accepting.len();
-        for turn in 0..count {
-            let index = (self.first + turn) % count;
+        for offset in 0..count {
+            let index = (self.first + offset) % count;
             let accepting = &mut self.accepting[index];
-            if let Poll::Ready((bound, arrival)) = accepting.as_mut().poll(cx) {
-                *accepting = bound.accept();
+            if let Poll::Ready((task, arrival)) = accepting.as_mut().poll(cx) {
+                *accepting = task.accept();
                 self.first = index + 1;
                 return Poll::Ready(arrival);
             }

@@ -14,7 +14,7 @@ use wawo_protocol::{
 
 use crate::{
     peer::ConnectionLimit,
-    server::{admission::ConnectionLimits, registry::Refused},
+    server::{admission::ConnectionLimits, registry::RefusalPermit},
     transport::Transport,
 };
 
@@ -35,8 +35,8 @@ pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String 
             let max = limits.per_host;
             format!("this host has {max} connections and may have no more ({limit})")
         }
-        ConnectionLimit::MaxGreeting => {
-            let max = limits.greeting;
+        ConnectionLimit::MaxHandshakes => {
+            let max = limits.handshakes;
             format!("more than {max} connections have not said hello ({limit})")
         }
     }
@@ -44,13 +44,13 @@ pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String 
 
 /// Says why in a close packet, which stands in place of a hello, and waits for the other side to
 /// go: a socket that is closed with bytes unread takes back what was written to it.
-pub(crate) async fn tell(
+pub(crate) async fn send_reason(
     mut transport: Box<dyn Transport>,
     code: CloseCode,
     text: String,
-    refused: Refused,
+    refused: RefusalPermit,
 ) {
-    let telling = async {
+    let sending = async {
         let mut packet = BytesMut::from(&PREFACE[..]);
         Packet::Close { code, text }.encode(&mut packet);
         transport.write_all(&packet).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn tell(
         io::Result::Ok(())
     };
     // A peer that does not listen is not told.
-    let _ = timeout(REFUSE_TIMEOUT, telling).await;
+    let _ = timeout(REFUSE_TIMEOUT, sending).await;
     drop(refused);
 }
 
@@ -74,13 +74,13 @@ mod tests {
         time::Instant,
     };
 
-    use super::{CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, tell};
+    use super::{CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, send_reason};
     use crate::server::{admission::ConnectionLimits, registry::Registry};
 
     fn registry() -> Arc<Registry> {
         Arc::new(Registry::new(ConnectionLimits {
             connections: 1,
-            greeting: 1,
+            handshakes: 1,
             per_host: 1,
         }))
     }
@@ -91,39 +91,39 @@ mod tests {
         here.write_all(b"whatever it says").await.unwrap();
         let refused = registry().refuse().unwrap();
         let (code, text) = (CloseCode::LimitExceeded, "too many".to_owned());
-        let telling = tokio::spawn(tell(Box::new(there), code, text, refused));
+        let sending = tokio::spawn(send_reason(Box::new(there), code, text, refused));
         let mut heard = Vec::new();
         here.read_to_end(&mut heard).await.unwrap();
         let expected = b"WAWO/1\r\n\0\0\0\x08\x05\0\0\x02\0\0\0\0too many";
         assert_eq!(heard, expected);
         let begin = Instant::now();
         drop(here);
-        telling.await.unwrap();
+        sending.await.unwrap();
         assert_eq!(begin.elapsed().as_millis(), 0);
     }
 
     /// One keeps silent, one does not read, one sends without an end.
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_go_is_cut() {
-        let tell = |there| {
+        let send_reason = |there| {
             let refused = registry().refuse().unwrap();
             let (code, text) = (CloseCode::LimitExceeded, "too many".to_owned());
-            tokio::spawn(tell(Box::new(there), code, text, refused))
+            tokio::spawn(send_reason(Box::new(there), code, text, refused))
         };
         for room in [1024, 4] {
             let (_here, there) = duplex(room);
             let begin = Instant::now();
-            tell(there).await.unwrap();
+            send_reason(there).await.unwrap();
             assert_eq!(begin.elapsed(), REFUSE_TIMEOUT);
         }
         let (mut here, there) = duplex(1024);
         let begin = Instant::now();
-        let telling = tell(there);
+        let sending = send_reason(there);
         let mut sent = 0;
         while here.write_all(&[7; 1024]).await.is_ok() {
             sent += 1024;
         }
-        telling.await.unwrap();
+        sending.await.unwrap();
         assert!(sent <= MAX_UNREAD_BYTES + 1024, "{sent}");
         assert!(begin.elapsed() < REFUSE_TIMEOUT);
     }

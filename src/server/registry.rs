@@ -12,22 +12,22 @@ use wawo_protocol::CloseCode;
 
 use crate::{
     clock,
-    peer::{Activity, ConnectionLimit, Peer, Usage, WeakPeer},
+    peer::{Activity, ActivityHandle, ConnectionLimit, Peer, WeakPeer},
     server::{
-        admission::{Admission, Admitted, ConnectionLimits, PlaceId},
-        complaints::Complaint,
+        admission::{Admission, AdmissionResult, ConnectionLimits, PlaceId},
         host::Host,
+        log_limiter::LogLimiter,
     },
 };
 
-/// The connections of a server. Each has a [`Place`] here for as long as its task lasts.
+/// The connections of a server. Each has a [`ConnectionPlace`] here for as long as its task lasts.
 #[derive(Debug)]
 pub(crate) struct Registry {
     state: Mutex<State>,
     /// Told when a connection had its first turn or is over.
     changed: Notify,
     /// Of connections that kept silent for too long.
-    silent: Complaint,
+    silent: LogLimiter,
 }
 
 #[derive(Debug)]
@@ -44,32 +44,32 @@ struct State {
 #[derive(Debug, Default)]
 struct Entry {
     /// Once its driver is made.
-    peer: Option<(WeakPeer, Usage)>,
+    peer: Option<(WeakPeer, ActivityHandle)>,
     /// Once its driver runs.
     task: Option<AbortHandle>,
 }
 
 /// How long accepting pauses for connections that wait for their first turn. Longer than this, they
 /// may wait for a thread that somebody blocks, for whom the others should not wait.
-const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
+const MAX_FIRST_POLL_WAIT: Duration = Duration::from_secs(1);
 
 /// The reason for one that makes room for another.
 const MADE_ROOM: &str =
     "closed to make room: this host has more connections than its share (max_connections)";
 
 /// The reason for a silent one.
-const SILENT: &str = "no hello, and others wait (max_greeting)";
+const SILENT: &str = "no hello, and others wait (max_handshakes)";
 
 /// The place of a connection, which is free when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPlace {
     registry: Arc<Registry>,
     id: PlaceId,
 }
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoPlace {
+pub(crate) enum AdmissionError {
     /// The server takes no more connections.
     Closed,
     /// It takes no more of these.
@@ -78,7 +78,7 @@ pub(crate) enum NoPlace {
 
 /// How a connection that was admitted came in.
 #[derive(Debug)]
-pub(crate) struct Displaced {
+pub(crate) struct Displacement {
     /// The one that was closed for it.
     pub(crate) makes_room: Option<WeakPeer>,
 }
@@ -93,7 +93,7 @@ impl Registry {
                 admission: Admission::new(limits),
             }),
             changed: Notify::new(),
-            silent: Complaint::default(),
+            silent: LogLimiter::default(),
         }
     }
 
@@ -101,12 +101,12 @@ impl Registry {
     pub(crate) fn admit(
         self: &Arc<Self>,
         host: Option<Host>,
-    ) -> Result<(Place, Displaced), NoPlace> {
+    ) -> Result<(ConnectionPlace, Displacement), AdmissionError> {
         let mut state = self.lock();
         if state.is_closed {
-            return Err(NoPlace::Closed);
+            return Err(AdmissionError::Closed);
         }
-        let admitted = state.admit(host).map_err(NoPlace::Full)?;
+        let admitted = state.admit(host).map_err(AdmissionError::Full)?;
         let (makes_room, asked) = (admitted.makes_room, admitted.asked);
         let (closes, is_asked) = (state.peer_at(makes_room), state.peer_at(asked));
         // The last handle of a peer may drop what its calls hold.
@@ -117,25 +117,25 @@ impl Registry {
         if let Some(peer) = is_asked {
             peer.close_if_silent(SILENT);
         }
-        let displaced = Displaced {
+        let displaced = Displacement {
             makes_room: closes.as_ref().map(Peer::downgrade),
         };
         Ok((self.place(admitted.place), displaced))
     }
 
     /// A place for a connection that the program itself has opened.
-    pub(crate) fn admit_own(self: &Arc<Self>) -> Result<Place, NoPlace> {
+    pub(crate) fn admit_own(self: &Arc<Self>) -> Result<ConnectionPlace, AdmissionError> {
         let mut state = self.lock();
         if state.is_closed {
-            return Err(NoPlace::Closed);
+            return Err(AdmissionError::Closed);
         }
         let id = state.admission.admit_own(clock::now());
         state.entries.insert(id, Entry::default());
         Ok(self.place(id))
     }
 
-    fn place(self: &Arc<Self>, id: PlaceId) -> Place {
-        Place {
+    fn place(self: &Arc<Self>, id: PlaceId) -> ConnectionPlace {
+        ConnectionPlace {
             registry: self.clone(),
             id,
         }
@@ -171,10 +171,10 @@ impl Registry {
     }
 
     /// Waits while all connections that may be accepted wait for their first turn.
-    pub(crate) async fn has_turns(&self) {
-        let has_turns = self.until(|state| !state.admission.waits_for_turns());
+    pub(crate) async fn wait_for_first_polls(&self) {
+        let wait_for_first_polls = self.until(|state| !state.admission.awaits_first_polls());
         // If the time is up, one of those that wait is asked whether it says anything.
-        let _ = timeout(MAX_TURN_WAIT, has_turns).await;
+        let _ = timeout(MAX_FIRST_POLL_WAIT, wait_for_first_polls).await;
     }
 
     async fn until(&self, is_so: impl Fn(&State) -> bool) {
@@ -201,9 +201,9 @@ impl Registry {
     }
 
     /// Leave to tell one that it is refused; `None` while too many are on their way out.
-    pub(crate) fn refuse(self: &Arc<Self>) -> Option<Refused> {
-        let may_tell = self.lock().admission.may_tell();
-        may_tell.then(|| Refused(self.clone()))
+    pub(crate) fn refuse(self: &Arc<Self>) -> Option<RefusalPermit> {
+        let may_explain = self.lock().admission.may_explain();
+        may_explain.then(|| RefusalPermit(self.clone()))
     }
 
     pub(crate) fn limits(&self) -> ConnectionLimits {
@@ -216,11 +216,11 @@ impl Registry {
 }
 
 impl State {
-    fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
+    fn admit(&mut self, host: Option<Host>) -> Result<AdmissionResult, ConnectionLimit> {
         let entries = &self.entries;
         let activity = |id| {
-            let usage = entries.get(&id).and_then(|entry| entry.peer.as_ref());
-            usage.map_or_else(Activity::default, |(_, usage)| usage.activity())
+            let handle = entries.get(&id).and_then(|entry| entry.peer.as_ref());
+            handle.map_or_else(Activity::default, |(_, handle)| handle.activity())
         };
         let admitted = self.admission.admit(host, clock::now(), activity)?;
         self.entries.insert(admitted.place, Entry::default());
@@ -242,7 +242,7 @@ impl Entry {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Makes a peer known, before anybody can hear of it. `false` if the server takes no more
     /// connections since, or this one has already made room for another.
     pub(crate) fn introduce(&self, peer: &Peer) -> bool {
@@ -251,7 +251,7 @@ impl Place {
             return false;
         }
         if let Some(entry) = state.entries.get_mut(&self.id) {
-            entry.peer = Some((peer.downgrade(), peer.usage()));
+            entry.peer = Some((peer.downgrade(), peer.activity_handle()));
         }
         true
     }
@@ -278,28 +278,28 @@ impl Place {
     /// It was asked, and is closed because it had said nothing.
     pub(crate) fn was_silent(&self, peer: &Peer) {
         let from = peer.address().cloned();
-        let max = self.registry.limits().greeting;
+        let max = self.registry.limits().handshakes;
         self.registry.silent.add(move |count| {
             let from = from.as_ref().map(tracing::field::display);
             let text = "connections were closed that had not said hello";
             tracing::warn!(
                 from,
                 count,
-                "{text}: more than {max} were greeting (max_greeting)"
+                "{text}: more than {max} were in the handshake (max_handshakes)"
             );
         });
     }
 
-    pub(crate) fn greeted(&self) {
-        self.registry.lock().admission.greeted(self.id);
+    pub(crate) fn handshake_done(&self) {
+        self.registry.lock().admission.handshake_done(self.id);
         self.registry.changed.notify_waiters();
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
-        state.admission.gone(self.id);
+        state.admission.remove(self.id);
         let entry = state.entries.remove(&self.id);
         // The state behind a handle may be dropped with it.
         drop(state);
@@ -331,11 +331,11 @@ impl TaskSlot {
 
 /// One that was refused and is being told why.
 #[derive(Debug)]
-pub(crate) struct Refused(Arc<Registry>);
+pub(crate) struct RefusalPermit(Arc<Registry>);
 
-impl Drop for Refused {
+impl Drop for RefusalPermit {
     fn drop(&mut self) {
-        self.0.lock().admission.told();
+        self.0.lock().admission.explained();
     }
 }
 
@@ -345,13 +345,16 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{ConnectionLimit, ConnectionLimits, MAX_TURN_WAIT, NoPlace, Place, Registry};
+    use super::{
+        AdmissionError, ConnectionLimit, ConnectionLimits, ConnectionPlace, MAX_FIRST_POLL_WAIT,
+        Registry,
+    };
     use crate::server::admission::MAX_LEAVING;
 
-    fn registry(connections: usize, greeting: usize) -> Arc<Registry> {
+    fn registry(connections: usize, handshakes: usize) -> Arc<Registry> {
         Arc::new(Registry::new(ConnectionLimits {
             connections,
-            greeting,
+            handshakes,
             per_host: connections,
         }))
     }
@@ -361,42 +364,46 @@ mod tests {
         let registry = registry(100, 2);
         let (first, _) = registry.admit(None).unwrap();
         let begin = Instant::now();
-        registry.has_turns().await;
+        registry.wait_for_first_polls().await;
         let (second, _) = registry.admit(None).unwrap();
         assert_eq!(begin.elapsed().as_secs(), 0);
         // Nobody gives either a turn.
-        registry.has_turns().await;
-        assert_eq!(begin.elapsed(), MAX_TURN_WAIT);
+        registry.wait_for_first_polls().await;
+        assert_eq!(begin.elapsed(), MAX_FIRST_POLL_WAIT);
         drop((first, second));
         // One that says hello in its turn, one that does not, and one that has gone.
-        let ends: [fn(Place); 3] = [|place| place.greeted(), |place| place.is_silent(), drop];
+        let ends: [fn(ConnectionPlace); 3] = [
+            |place| place.handshake_done(),
+            |place| place.is_silent(),
+            drop,
+        ];
         for end in ends {
             let registry = self::registry(100, 1);
             let (place, _) = registry.admit(None).unwrap();
             let waiting = tokio::spawn({
                 let registry = registry.clone();
-                async move { registry.has_turns().await }
+                async move { registry.wait_for_first_polls().await }
             });
             tokio::task::yield_now().await;
             assert!(!waiting.is_finished());
             end(place);
             waiting.await.unwrap();
         }
-        assert_eq!(begin.elapsed(), MAX_TURN_WAIT);
+        assert_eq!(begin.elapsed(), MAX_FIRST_POLL_WAIT);
     }
 
     #[tokio::test]
     async fn a_place_is_free_when_it_is_dropped_and_none_is_given_once_it_is_closed() {
         let registry = registry(1, 1);
         let (place, _) = registry.admit(None).unwrap();
-        let full = NoPlace::Full(ConnectionLimit::MaxConnections);
+        let full = AdmissionError::Full(ConnectionLimit::MaxConnections);
         assert_eq!(registry.admit(None).err(), Some(full));
         drop(place);
         let (place, _) = registry.admit(None).unwrap();
         let own = registry.admit_own().unwrap();
         assert!(registry.close().is_empty(), "no peer was made known");
-        assert_eq!(registry.admit(None).err(), Some(NoPlace::Closed));
-        assert_eq!(registry.admit_own().err(), Some(NoPlace::Closed));
+        assert_eq!(registry.admit(None).err(), Some(AdmissionError::Closed));
+        assert_eq!(registry.admit_own().err(), Some(AdmissionError::Closed));
         drop((place, own));
         registry.emptied().await;
     }

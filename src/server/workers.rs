@@ -29,7 +29,7 @@ struct Worker {
 
 /// The place of one connection at a worker.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct WorkerSlot {
     runtime: Handle,
     _counted: Arc<()>,
 }
@@ -45,7 +45,7 @@ impl Workers {
     }
 
     /// A seat at the worker that has the fewest connections; none if there are no workers.
-    pub(crate) fn seat(&self) -> Option<Seat> {
+    pub(crate) fn seat(&self) -> Option<WorkerSlot> {
         let freest = self.0.iter().min_by_key(|worker| worker.connections());
         freest.map(Worker::seat)
     }
@@ -69,15 +69,15 @@ impl Worker {
         Arc::strong_count(&self.seats)
     }
 
-    fn seat(&self) -> Seat {
-        Seat {
+    fn seat(&self) -> WorkerSlot {
+        WorkerSlot {
             runtime: self.runtime.clone(),
             _counted: self.seats.clone(),
         }
     }
 }
 
-impl Seat {
+impl WorkerSlot {
     /// The runtime of the worker, where all of its connection is opened and spawned.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime

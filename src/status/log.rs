@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use wawo_protocol::Code;
 
-use crate::{causes::Causes, status::Status};
+use crate::{error_chain::ErrorChain, status::Status};
 
 impl Status {
     /// Writes down a status whose source the other side does not hear of. `method` and `peer` say
@@ -17,7 +17,7 @@ impl Status {
         if self.0.source.is_none() {
             return;
         }
-        let status = Causes(self);
+        let status = ErrorChain(self);
         match self.0.code {
             Code::Internal | Code::Unknown | Code::DataLoss => {
                 tracing::error!(%method, %peer, %status, "a call failed");

@@ -14,12 +14,12 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
     method: Option<&'static MethodDescriptor>,
-    place: Place,
+    place: CallPlace,
 }
 
 /// Where a call went.
 #[derive(Debug, Clone, Default)]
-enum Place {
+enum CallPlace {
     #[default]
     Unknown,
     Process,
@@ -46,9 +46,9 @@ pub(crate) trait Carrier: fmt::Debug + Send + Sync {
 impl Site {
     fn address(&self) -> Option<&Address> {
         match &self.place {
-            Place::Address(address) => Some(address),
-            Place::Carrier(carrier) => carrier.address(),
-            Place::Unknown | Place::Process | Place::Peer(_) => None,
+            CallPlace::Address(address) => Some(address),
+            CallPlace::Carrier(carrier) => carrier.address(),
+            CallPlace::Unknown | CallPlace::Process | CallPlace::Peer(_) => None,
         }
     }
 }
@@ -57,7 +57,7 @@ impl Site {
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.method, &self.place) {
-            (None, Place::Unknown | Place::Process) => return Ok(()),
+            (None, CallPlace::Unknown | CallPlace::Process) => return Ok(()),
             (None, place) => write!(f, "a call{place}")?,
             (Some(method), place) => write!(f, "{method}{place}")?,
         }
@@ -65,7 +65,7 @@ impl fmt::Display for Site {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CallPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => Ok(()),
@@ -115,7 +115,7 @@ impl Status {
     #[cold]
     pub(crate) fn carried_by(mut self, carrier: Option<Arc<dyn Carrier>>) -> Self {
         if let Some(carrier) = carrier {
-            self.0.site.place = Place::Carrier(carrier);
+            self.0.site.place = CallPlace::Carrier(carrier);
         }
         self
     }
@@ -124,7 +124,7 @@ impl Status {
     #[cold]
     pub(crate) fn at(mut self, address: Option<&Address>) -> Self {
         if let Some(address) = address {
-            self.0.site.place = Place::Address(address.clone());
+            self.0.site.place = CallPlace::Address(address.clone());
         }
         self
     }
@@ -132,7 +132,7 @@ impl Status {
     /// The call was one in this process.
     #[cold]
     pub(crate) fn in_process(mut self) -> Self {
-        self.0.site.place = Place::Process;
+        self.0.site.place = CallPlace::Process;
         self
     }
 
@@ -161,25 +161,25 @@ impl Status {
         carrier: Option<Arc<dyn Carrier>>,
     ) -> Self {
         let mut fits = matches!(self.0.code, Code::Unimplemented | Code::InvalidArgument);
-        if let (Place::Unknown, Some(carrier)) = (&self.0.site.place, carrier) {
+        if let (CallPlace::Unknown, Some(carrier)) = (&self.0.site.place, carrier) {
             // Made on this side, so an internal fault is a reply that cannot be decoded.
             fits |= self.0.code == Code::Internal;
-            self.0.site.place = Place::Carrier(carrier);
+            self.0.site.place = CallPlace::Carrier(carrier);
         }
         self.0.site.method = Some(method);
         if self.0.code == Code::Unimplemented {
             self.naming_the_service(method);
         }
         self.0.is_returned = true;
-        if let Place::Carrier(carrier) = &self.0.site.place {
+        if let CallPlace::Carrier(carrier) = &self.0.site.place {
             let carrier = carrier.clone();
             if fits && let Some(text) = carrier.explain(method, &self.0.message) {
                 self.0.source = Some(Arc::new(Explanation(text)));
             }
             // A status may be kept for long, and must not keep the connection's state with it.
             self.0.site.place = match carrier.address() {
-                Some(address) => Place::Address(address.clone()),
-                None => Place::Peer(carrier.id()),
+                Some(address) => CallPlace::Address(address.clone()),
+                None => CallPlace::Peer(carrier.id()),
             };
         }
         self

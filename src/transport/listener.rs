@@ -73,21 +73,21 @@ impl Listener {
     }
 
     /// The next connection, and the address it comes from.
-    pub(crate) async fn accept(&mut self) -> io::Result<(Accepted, Address)> {
+    pub(crate) async fn accept(&mut self) -> io::Result<(AcceptedSocket, Address)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                Ok((Accepted::Tcp(stream), from))
+                Ok((AcceptedSocket::Tcp(stream), from))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let stream = listener.accept().await?;
-                Ok((Accepted::Unix(stream), listener.address().clone()))
+                Ok((AcceptedSocket::Unix(stream), listener.address().clone()))
             }
             Self::Memory(listener) => {
                 let stream = listener.accept().await?;
                 let from = Address::Memory(listener.name().to_owned());
-                Ok((Accepted::Memory(stream), from))
+                Ok((AcceptedSocket::Memory(stream), from))
             }
         }
     }
@@ -136,14 +136,14 @@ impl From<std::os::unix::net::UnixListener> for OpenListener {
 
 /// A connection that was taken. The runtime that took it is the one that hears when it is ready.
 #[derive(Debug)]
-pub(crate) enum Accepted {
+pub(crate) enum AcceptedSocket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
     Memory(DuplexStream),
 }
 
-impl Accepted {
+impl AcceptedSocket {
     /// Gives it to the current runtime.
     pub(crate) fn moved_here(self) -> io::Result<Self> {
         match self {

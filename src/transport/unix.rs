@@ -40,7 +40,7 @@ impl Listener {
     /// Listens at a path. A socket there that nothing listens at any more is replaced; any other
     /// file stays, and binding fails. Nothing of this blocks.
     pub(crate) fn bind(path: &Path, options: &SocketOptions) -> io::Result<Self> {
-        let place = Place::at(path)?;
+        let place = SocketPlace::at(path)?;
         let lock = Lock::take(&place.path)?;
         file::remove_stale(&place)?;
         let socket = new_socket()?;
@@ -94,7 +94,7 @@ impl Listener {
 
 /// The place of a socket file.
 #[derive(Debug)]
-struct Place {
+struct SocketPlace {
     /// Absolute, so that it stays the same file when the process goes to another folder.
     path: PathBuf,
     /// As it is given to the system: the path as it was given to us if the absolute one is longer
@@ -102,7 +102,7 @@ struct Place {
     short: PathBuf,
 }
 
-impl Place {
+impl SocketPlace {
     fn at(path: &Path) -> io::Result<Self> {
         let absolute = std::path::absolute(path)?;
         let short = match absolute.as_os_str().len() {

@@ -575,7 +575,9 @@ mod slow {
     use bytes::Bytes;
     use prost::Message;
     use tower::Service;
-    use wawo::{BoxError, Codec, ReplyFuture, Request, Response, Result, Serve, Status, codegen};
+    use wawo::{
+        BoxError, Codec, Request, Response, ResponseFuture, Result, Serve, Status, codegen,
+    };
 
     use super::{
         Gate,
@@ -633,13 +635,13 @@ mod slow {
     impl Service<Request> for SlowServer {
         type Response = Response;
         type Error = Status;
-        type Future = ReplyFuture;
+        type Future = ResponseFuture;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, request: Request) -> ReplyFuture {
+        fn call(&mut self, request: Request) -> ResponseFuture {
             let echo = |_, block: Block| async move { Ok(block) };
             codegen::unary(&SEEK, SlowCodec, request, echo)
         }

@@ -184,7 +184,7 @@ async fn calls_of_a_stream_of_replies_inherit_its_deadline() {
 async fn dropping_its_token_cancels_a_call_wherever_it_waits() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
-    let (call, token) = echo.act(message("wait")).with_token();
+    let (call, token) = echo.act(message("wait")).with_cancel_guard();
     let call = tokio::spawn(call.into_future());
     pair.at_server.until(begun).await;
     drop(token);
@@ -192,7 +192,7 @@ async fn dropping_its_token_cancels_a_call_wherever_it_waits() {
     assert_eq!(status.code(), Code::Cancelled);
     soon(pair.at_server.until(dropped)).await;
 
-    let (call, token) = echo.talk(stream::pending()).with_token();
+    let (call, token) = echo.talk(stream::pending()).with_cancel_guard();
     let mut replies = call.await.unwrap();
     token.cancel();
     let status = soon(replies.message()).await.unwrap_err();
@@ -204,10 +204,10 @@ async fn dropping_its_token_cancels_a_call_wherever_it_waits() {
 async fn a_token_that_is_kept_or_comes_too_late_cancels_nothing() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
-    let (call, token) = echo.act(message("yield")).with_token();
+    let (call, token) = echo.act(message("yield")).with_cancel_guard();
     token.keep();
     assert_eq!(call.await.unwrap().data, "yield");
-    let (call, token) = echo.say(message("done")).with_token();
+    let (call, token) = echo.say(message("done")).with_cancel_guard();
     assert_eq!(call.await.unwrap().data, "done");
     drop(token);
 }
@@ -223,14 +223,14 @@ async fn a_call_that_is_over_before_it_began_is_not_made() {
     let in_process = EchoClient::new(&InProcess::new(EchoServer::new(acts.clone())));
     let (_server, peer, _) = world(acts).await;
     for echo in [in_process, EchoClient::new(&peer)] {
-        let (call, token) = echo.act(message("given up")).with_token();
+        let (call, token) = echo.act(message("given up")).with_cancel_guard();
         token.cancel();
         let status = soon(call).await.unwrap_err();
         assert_eq!(
             (status.code(), status.delivery()),
             (Code::Cancelled, Delivery::NotSent)
         );
-        let (note, token) = echo.note(message("given up")).with_token();
+        let (note, token) = echo.note(message("given up")).with_cancel_guard();
         token.cancel();
         assert_eq!(soon(note).await.unwrap_err().code(), Code::Cancelled);
         let status = soon(echo.act(message("late")).timeout(Duration::ZERO)).await;
@@ -266,7 +266,7 @@ async fn a_reader_sees_how_its_stream_ended() {
     let mut replies = echo.talk(stream::pending()).await.unwrap();
     pair.to_client.close("");
     replies.message().await.unwrap_err();
-    assert_eq!(replies.end(), Some(StreamEnd::PeerGone));
+    assert_eq!(replies.end(), Some(StreamEnd::ConnectionLost));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower::Service;
 use wawo::{
-    Body, Code, Context, InProcess, Peer, ReplyFuture, Request, Result, Server, ServerBuilder,
+    Body, Code, Context, InProcess, Peer, Request, ResponseFuture, Result, Server, ServerBuilder,
     Status, Streaming,
 };
 
@@ -355,7 +355,7 @@ async fn a_drain_that_cuts_a_call_does_not_end_its_handler() {
     books.finish_one().await;
 }
 
-fn call_book(books: &Arc<Books>, entry: &Entry) -> ReplyFuture {
+fn call_book(books: &Arc<Books>, entry: &Entry) -> ResponseFuture {
     let message = prost::Message::encode_to_vec(entry);
     let request = Request::new(&BOOK, Body::One(bytes::Bytes::from(message).into()));
     LedgerServer::from_arc(books.clone()).call(request)

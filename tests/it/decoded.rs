@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tower::{Service as _, timeout::TimeoutLayer};
 use wawo::{
-    Body, Calls as _, Code, Config, Context, InProcess, MethodDescriptor, Peer, Request, Result,
-    Server, Streaming,
+    Body, CallTarget as _, Code, Config, Context, InProcess, MethodDescriptor, Peer, Request,
+    Result, Server, Streaming,
 };
 
 use self::tests::{

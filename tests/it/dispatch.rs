@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tower::{Service, ServiceExt};
 use wawo::{
-    Body, Code, Config, MessageBytes, MethodId, Peer, ReplyFuture, Request, Response, Result,
+    Body, Code, Config, MessageBytes, MethodId, Peer, Request, Response, ResponseFuture, Result,
     Serve, Server, ServiceDescriptor, ServiceId, Status, Streaming,
 };
 
@@ -182,13 +182,13 @@ impl Clone for Counted {
 impl Service<Request> for Counted {
     type Response = Response;
     type Error = Status;
-    type Future = ReplyFuture;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<()>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> ReplyFuture {
+    fn call(&mut self, request: Request) -> ResponseFuture {
         let index = self.index.expect("the table itself is not called");
         self.clones.lock().unwrap()[index].1 += 1;
         self.inner.call(request)

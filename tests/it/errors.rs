@@ -212,7 +212,7 @@ const KNOWN: [&str; 15] = [
     "DuplicateService",
     "Error",
     "Explanation",
-    "Fault",
+    "ProtocolFault",
     "MetadataError",
     "Panic",
     "PeerMisbehaved",

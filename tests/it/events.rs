@@ -262,7 +262,7 @@ async fn closed(events: &mut Events) -> ConnectionLimit {
 async fn one_that_is_silent_for_too_long_is_told_of_at_the_server() {
     let (log, _guard) = Log::begin();
     let name = "mem://one_that_is_silent_for_too_long";
-    let mut server = Server::builder().max_greeting(1).build().unwrap();
+    let mut server = Server::builder().max_handshakes(1).build().unwrap();
     server.bind(name).await.unwrap();
     server.bind("tcp://127.0.0.1:0").await.unwrap();
     let address = server.addresses()[1].to_string();
@@ -274,12 +274,12 @@ async fn one_that_is_silent_for_too_long_is_told_of_at_the_server() {
     // The server's hello shows that it was accepted; another one comes, and it is asked.
     silent.read_exact(&mut [0; 8]).await.unwrap();
     let _other = Peer::connect(name).await.unwrap();
-    assert_eq!(closed(&mut events).await, ConnectionLimit::MaxGreeting);
+    assert_eq!(closed(&mut events).await, ConnectionLimit::MaxHandshakes);
     handle.drain(Duration::ZERO).await;
     running.await.unwrap().unwrap();
     let lines = log.lines("had not said hello");
     assert_eq!(lines.len(), 1, "{log:?}");
-    let text = "more than 1 were greeting (max_greeting)";
+    let text = "more than 1 were in the handshake (max_handshakes)";
     assert!(
         lines[0].starts_with("WARN") && lines[0].contains(text),
         "{lines:?}"

@@ -325,7 +325,7 @@ async fn a_default_timeout_without_end_is_no_fault() {
 async fn a_server_that_would_let_nobody_in_is_not_built() {
     for (builder, name) in [
         (Server::builder().max_connections(0), "max_connections"),
-        (Server::builder().max_greeting(0), "max_greeting"),
+        (Server::builder().max_handshakes(0), "max_handshakes"),
         (
             Server::builder().max_connections_per_host(0),
             "max_connections_per_host",

@@ -5,10 +5,10 @@ use std::{future::IntoFuture, sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::timeout;
-use wawo::{Config, DrainReport, Framed, InProcess, Peer, Server, layer::LimitLayer};
+use wawo::{Config, CustomProtocol, DrainReport, InProcess, Peer, Server, layer::LimitLayer};
 
 use crate::{
-    framed::plain::Plain,
+    custom_protocol::plain::Plain,
     support::{
         EchoClient, EchoServer, Pair, Parrot, RepeatRequest, Seen, message, pair, pair_with,
     },
@@ -118,9 +118,9 @@ async fn calls_of_a_protocol_of_ones_own_may_take_forever() {
     let (here, there) = tokio::io::duplex(1024);
     let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
     let mut server = server.build().unwrap();
-    let accepting = Framed::accepting(there, Plain::default()).call_timeout(Some(FOREVER));
+    let accepting = CustomProtocol::accepting(there, Plain::default()).call_timeout(Some(FOREVER));
     server.accept_over(accepting).unwrap();
-    let connecting = Framed::connecting(here, Plain::default());
+    let connecting = CustomProtocol::connecting(here, Plain::default());
     let peer = Peer::builder("").config(forever());
     let peer = peer.connect_over(connecting).await.unwrap();
     // Streams have no form in it.

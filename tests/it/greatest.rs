@@ -116,7 +116,7 @@ async fn calls_go_on_with_each_count_of_a_server_at_its_most() {
     let server = Server::builder()
         .max_connections(usize::MAX)
         .max_connections_per_host(usize::MAX)
-        .max_greeting(usize::MAX)
+        .max_handshakes(usize::MAX)
         .max_server_decoded_bytes(usize::MAX)
         .add_service(EchoServer::new(Parrot::default()))
         .bind("tcp://127.0.0.1:0")

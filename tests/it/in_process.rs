@@ -37,7 +37,7 @@ async fn a_call_of_another_service_does_not_reach_the_one_that_is_there() {
     for one_way in [false, true] {
         let body = Body::One(MessageBytes::default());
         let request = Request::by_id(ServiceId(99), MethodId(3), one_way, body);
-        let status = wawo::Calls::handle(&in_process)
+        let status = wawo::CallTarget::handle(&in_process)
             .start(request)
             .await
             .unwrap_err();

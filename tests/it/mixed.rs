@@ -213,7 +213,7 @@ async fn make_call(echo: EchoClient, call: u64, ran: Recorder, knife: Arc<Knife>
     let runs = ran.runs(call);
     match outcome.err().map(|status| status.delivery()) {
         None if kind == Ask::Note => assert!(runs <= 1),
-        None | Some(Delivery::Answered) => assert_eq!(runs, 1, "{call} {kind:?}"),
+        None | Some(Delivery::Responded) => assert_eq!(runs, 1, "{call} {kind:?}"),
         Some(Delivery::Unknown) => assert!(runs <= 1, "{call} {kind:?}"),
         Some(Delivery::NotSent) => assert_eq!(runs, 0, "{call} {kind:?}"),
     }

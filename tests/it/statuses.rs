@@ -48,7 +48,7 @@ async fn every_way_in_which_a_call_fails_names_it() {
         text.starts_with("tests.echo.Echo/Act: DeadlineExceeded"),
         "{text}"
     );
-    let (call, token) = echo.act(message("wait")).with_token();
+    let (call, token) = echo.act(message("wait")).with_cancel_guard();
     let call = tokio::spawn(async { call.await.unwrap_err() });
     tokio::task::yield_now().await;
     token.cancel();

@@ -104,7 +104,7 @@ async fn a_stream_that_panics_ends_its_call_and_no_other() {
     let mut replies = echo.repeat(request).await.unwrap();
     let status = replies.message().await.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
-    assert_eq!(status.delivery(), Delivery::Answered);
+    assert_eq!(status.delivery(), Delivery::Responded);
 
     let requests = stream::iter([message("a")]).map(|_| panic!("as asked"));
     let status = echo.join(requests).await.unwrap_err();

@@ -373,7 +373,7 @@ async fn the_longest_time_of_a_call_bounds_streams_too() {
     assert_eq!((items[0], items.len()), (15_000, 2));
     let status = end.unwrap();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_eq!(status.delivery(), Delivery::Answered);
+    assert_eq!(status.delivery(), Delivery::Responded);
     assert_eq!(
         status.message(),
         "the stream was under way for 15.0s when its deadline passed (max_timeout of the callee, 15s)"

@@ -6,8 +6,8 @@ use std::task;
 use bytes::Bytes;
 use cpu_time::ProcessTime;
 use wawo::{
-    Calls, Idempotency, MethodDescriptor, Peer, Prost, ReplyFuture, Request, Response, Result,
-    Serve, Server, ServerBuilder, ServiceDescriptor, Shape, Status, codegen,
+    CallTarget, Idempotency, MethodDescriptor, Peer, Prost, Request, Response, ResponseFuture,
+    Result, Serve, Server, ServerBuilder, ServiceDescriptor, Shape, Status, codegen,
 };
 
 use crate::{
@@ -94,13 +94,13 @@ impl Numbered {
 impl tower::Service<Request> for Numbered {
     type Response = Response;
     type Error = Status;
-    type Future = ReplyFuture;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<()>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> ReplyFuture {
+    fn call(&mut self, request: Request) -> ResponseFuture {
         self.inner.call(request)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     peer::{
         PeerEvent,
         driver::{Driver, lost},
-        mailbox::Wanted,
+        mailbox::Capacity,
     },
 };
 
@@ -25,36 +25,36 @@ const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 /// How many pieces one write may have.
 const MAX_SLICES: usize = 32;
 
-pub(super) enum Wrote {
+pub(super) enum WriteProgress {
     All,
     Blocked,
 }
 
 impl Driver {
     /// Writes and flushes until all has left or the transport takes no more.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         loop {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
-                self.update_wanted();
+                self.update_capacity();
                 return self.flush(cx);
             }
             let written = match self.poll_write(cx) {
                 Poll::Pending => {
                     let is_full = self.connection.output().len() > FULL_OUTPUT_BYTES;
                     match is_full {
-                        true => self.set_wanted(Wanted::NONE),
-                        false => self.update_wanted(),
+                        true => self.set_capacity(Capacity::NONE),
+                        false => self.update_capacity(),
                     }
                     self.connection.output_blocked(clock::now());
-                    return Ok(Wrote::Blocked);
+                    return Ok(WriteProgress::Blocked);
                 }
                 Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Err(self.lost_early(error)),
+                Poll::Ready(Err(error)) => return Err(self.lose_early(error)),
             };
             self.connection.output().advance(written);
             self.needs_flush = true;
@@ -62,19 +62,19 @@ impl Driver {
     }
 
     /// Lets the transport pass on what it took: TLS, say, keeps the tail of a write until then.
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<Wrote, ConnectionError> {
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
         if !self.needs_flush {
-            return Ok(Wrote::All);
+            return Ok(WriteProgress::All);
         }
         match Pin::new(&mut self.transport.0).poll_flush(cx) {
             Poll::Pending => {
                 self.connection.output_blocked(clock::now());
-                Ok(Wrote::Blocked)
+                Ok(WriteProgress::Blocked)
             }
             Poll::Ready(Ok(())) => {
                 self.needs_flush = false;
                 self.connection.output_flushed();
-                Ok(Wrote::All)
+                Ok(WriteProgress::All)
             }
             Poll::Ready(Err(error)) => Err(lost(error)),
         }
@@ -92,17 +92,17 @@ impl Driver {
     }
 
     /// Tells the mailbox how much to take, by what waits for the limits of the other side.
-    pub(super) fn update_wanted(&mut self) {
+    pub(super) fn update_capacity(&mut self) {
         let nothing_waits = self.connection.calls_waiting() == 0;
-        if nothing_waits && self.wants_any {
+        if nothing_waits && self.has_full_capacity {
             return;
         }
-        self.set_wanted(self.wanted_calls());
-        self.wants_any = nothing_waits;
+        self.set_capacity(self.free_capacity());
+        self.has_full_capacity = nothing_waits;
     }
 
-    fn wanted_calls(&self) -> Wanted {
-        Wanted {
+    fn free_capacity(&self) -> Capacity {
+        Capacity {
             outer: self.connection.call_capacity(),
             nested: self.connection.nested_call_capacity(),
             nested_messages: self.connection.nested_message_capacity(),
@@ -111,18 +111,18 @@ impl Driver {
         }
     }
 
-    fn set_wanted(&mut self, wanted: Wanted) {
-        self.wants_any = false;
-        let before = std::mem::replace(&mut self.wanted, wanted);
-        if before == wanted {
+    fn set_capacity(&mut self, capacity: Capacity) {
+        self.has_full_capacity = false;
+        let before = std::mem::replace(&mut self.capacity, capacity);
+        if before == capacity {
             return;
         }
-        self.shared.mailbox.want(wanted, &mut self.wakers);
+        self.shared.mailbox.set_capacity(capacity, &mut self.wakers);
         self.wake_all();
-        match (before.outer, wanted.outer) {
+        match (before.outer, capacity.outer) {
             (0, 0) => {}
-            (_, 0) => self.tell(PeerEvent::Blocked),
-            (0, _) => self.tell(PeerEvent::Writable),
+            (_, 0) => self.send_event(PeerEvent::Blocked),
+            (0, _) => self.send_event(PeerEvent::Writable),
             _ => {}
         }
     }

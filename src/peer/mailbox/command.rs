@@ -12,11 +12,11 @@ use crate::{
     body::Body,
     peer::{
         PeerSnapshot,
-        stream::{Inbox, Outbox, Read},
+        stream::{Inbox, Outbox, ReadCount},
     },
-    reply::ReplySlot,
     request::Request,
     response::Response,
+    response_future::ResponseSlot,
     status::Result,
 };
 
@@ -24,27 +24,27 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Start a call, and put the answer into the slot.
-    Call(Request, Arc<ReplySlot>),
+    Call(Request, Arc<ResponseSlot>),
     /// The same for a call with nothing but a message, as most are.
-    PlainCall(PlainCall, Arc<ReplySlot>),
+    PlainCall(PlainRequest, Arc<ResponseSlot>),
     /// Send a one-way message.
-    Send(Request),
+    OneWay(Request),
     /// Send one-way messages that are packets already.
-    Notes(OneWayBatch),
+    OneWayBatch(OneWayBatch),
     /// Nobody waits for the answer any more.
-    Cancel(Arc<ReplySlot>),
+    Cancel(Arc<ResponseSlot>),
     /// A handler has ended.
-    Answer(Handled, Result<Response>),
+    HandlerEnd(HandlerId, Result<Response>),
     /// The handler of a one-way message has ended; the credit that the message had cost.
-    Served(u64),
+    OneWayHandled(u64),
     /// The next messages of a stream.
     Messages(Arc<Outbox>, Batch),
     /// A stream has ended.
     Finish(Arc<Outbox>, Result<()>),
     /// Messages of a stream were read.
-    Consumed(Arc<Inbox>, Read),
+    Consumed(Arc<Inbox>, ReadCount),
     /// A stream is no longer read.
-    Abandoned(Arc<Inbox>),
+    StopReading(Arc<Inbox>),
     /// Take no more calls, and close when all is done.
     Drain,
     /// Say what the connection holds.
@@ -57,7 +57,7 @@ pub(crate) enum Command {
 
 /// A call with the default timeout and nothing but a message.
 #[derive(Debug)]
-pub(crate) struct PlainCall {
+pub(crate) struct PlainRequest {
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
     pub(crate) message: MessageBytes,
@@ -65,8 +65,8 @@ pub(crate) struct PlainCall {
     pub(crate) is_stream: bool,
 }
 
-impl From<PlainCall> for Request {
-    fn from(call: PlainCall) -> Self {
+impl From<PlainRequest> for Request {
+    fn from(call: PlainRequest) -> Self {
         let body = Body::One(call.message);
         let mut request = Self::by_id(call.service, call.method, false, body);
         request.head_mut().is_stream = call.is_stream;
@@ -74,10 +74,10 @@ impl From<PlainCall> for Request {
     }
 }
 
-/// Which handler a [`Command::Answer`] is about. Ids are used again, so the serial number tells
+/// Which handler a [`Command::HandlerEnd`] is about. Ids are used again, so the serial number tells
 /// whether the call it worked on is still the one with that id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Handled {
+pub(crate) struct HandlerId {
     pub(crate) call: CallId,
     pub(crate) serial: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{peer::mailbox::PlainCall, reply::ReplySlot, request::Request};
+use crate::{peer::mailbox::PlainRequest, request::Request, response_future::ResponseSlot};
 
 /// Which requests wait for room behind each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Line {
     pub(super) const ALL: [Self; 4] = [Self::Deep, Self::Nested, Self::NestedMessage, Self::Outer];
 
     pub(super) fn of(request: &Request) -> Self {
-        match (request.is_one_way(), request.head().depth) {
+        match (request.is_one_way(), request.head().call_depth) {
             (_, 0) => Self::Outer,
             (true, _) => Self::NestedMessage,
             (false, 1) => Self::Nested,
@@ -32,18 +32,18 @@ impl Line {
 }
 
 /// A call that is left in a mailbox.
-pub(crate) trait Queued {
+pub(crate) trait MailboxCall {
     /// Where it waits for room.
     fn line(&self) -> Line;
 }
 
-impl Queued for Request {
+impl MailboxCall for Request {
     fn line(&self) -> Line {
         Line::of(self)
     }
 }
 
-impl Queued for PlainCall {
+impl MailboxCall for PlainRequest {
     fn line(&self) -> Line {
         Line::Outer
     }
@@ -51,7 +51,7 @@ impl Queued for PlainCall {
 
 /// How many commands a driver would take, of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Capacity {
     /// Calls and one-way messages that no handler makes.
     pub(crate) outer: usize,
     /// Calls that handlers make.
@@ -62,7 +62,7 @@ pub(crate) struct Wanted {
     pub(crate) deep: usize,
 }
 
-impl Wanted {
+impl Capacity {
     pub(crate) const NONE: Self = Self::all(0);
     pub(crate) const ANY: Self = Self::all(usize::MAX);
 
@@ -87,10 +87,10 @@ impl Wanted {
 
 /// A request that waits for room.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WaitingRequest {
     pub(super) request: Request,
     /// Message bytes.
     pub(super) bytes: usize,
     /// For the answer to a call. A one-way message is answered when there is room for it.
-    pub(super) slot: Arc<ReplySlot>,
+    pub(super) slot: Arc<ResponseSlot>,
 }

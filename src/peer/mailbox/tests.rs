@@ -12,15 +12,15 @@ use std::{
 use wawo_protocol::{Code, Config, ConnectionError, MessageBytes, MethodId, ServiceId};
 
 use super::{
-    Command, MAX_BYTES, MAX_COMMANDS, Mailbox, NOTES_BYTES, NotTaken, Place, PlainCall, ReplySlot,
-    Wanted,
+    Capacity, Command, LinePlace, MAX_BYTES, MAX_COMMANDS, Mailbox, ONE_WAY_BATCH_BYTES,
+    PlainRequest, PushError, ResponseSlot,
 };
 use crate::{
-    backstop::{SLACK, Watched},
+    backstop::{SLACK, WatchTarget},
     body::Body,
     peer::start::no_room,
-    reply::{Canceller, ReplyFuture},
     request::{DefaultTimeouts, Request},
+    response_future::{Canceller, ResponseFuture},
 };
 
 fn mailbox() -> Mailbox {
@@ -28,7 +28,7 @@ fn mailbox() -> Mailbox {
 }
 
 fn command() -> Command {
-    Command::Served(0)
+    Command::OneWayHandled(0)
 }
 
 #[test]
@@ -37,7 +37,10 @@ fn commands_are_bounded_and_ends_are_not_refused() {
     for _ in 0..MAX_COMMANDS {
         mailbox.push(command(), 0).unwrap();
     }
-    assert!(matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_))));
+    assert!(matches!(
+        mailbox.push(command(), 0),
+        Err(PushError::Full(_))
+    ));
     mailbox.push_end(command());
     let mut commands = Vec::new();
     mailbox.take(&mut commands);
@@ -48,14 +51,19 @@ fn commands_are_bounded_and_ends_are_not_refused() {
 #[test]
 fn notes_gather_in_order_and_are_bounded_as_commands_are() {
     let mailbox = mailbox();
-    let push = |text: &str| mailbox.push_note(ServiceId(1), MethodId(2), text.as_bytes());
+    let push = |text: &str| mailbox.push_one_way(ServiceId(1), MethodId(2), text.as_bytes());
     push("one").unwrap();
     push("two").unwrap();
     mailbox.push(command(), 0).unwrap();
     push("three").unwrap();
     let mut commands = Vec::new();
     mailbox.take(&mut commands);
-    let [Command::Notes(two), Command::Served(_), Command::Notes(one)] = &commands[..] else {
+    let [
+        Command::OneWayBatch(two),
+        Command::OneWayHandled(_),
+        Command::OneWayBatch(one),
+    ] = &commands[..]
+    else {
         panic!("{commands:?}");
     };
     assert_eq!((two.len(), one.len()), (2, 1));
@@ -67,34 +75,40 @@ fn notes_gather_in_order_and_are_bounded_as_commands_are() {
         (MAX_COMMANDS * 9 / 10..=MAX_COMMANDS).contains(&taken),
         "{taken}"
     );
-    assert!(matches!(push("again"), Err(NotTaken::Full(()))));
+    assert!(matches!(push("again"), Err(PushError::Full(()))));
     let error = mailbox.push(command(), 0);
-    assert!(matches!(error, Err(NotTaken::Full(_))));
+    assert!(matches!(error, Err(PushError::Full(_))));
     let mut commands = Vec::new();
     mailbox.take(&mut commands);
     for command in &commands {
-        let Command::Notes(notes) = command else {
+        let Command::OneWayBatch(batch) = command else {
             panic!("{command:?}");
         };
-        assert!(notes.packet_bytes() < NOTES_BYTES + 100);
+        assert!(batch.packet_bytes() < ONE_WAY_BATCH_BYTES + 100);
     }
     push(&"x".repeat(MAX_BYTES)).unwrap();
-    assert!(matches!(push("y"), Err(NotTaken::Full(()))));
+    assert!(matches!(push("y"), Err(PushError::Full(()))));
     mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
-    assert!(matches!(push(""), Err(NotTaken::Closed(_))));
+    assert!(matches!(push(""), Err(PushError::Closed(_))));
 }
 
 #[test]
 fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
     let mailbox = mailbox();
     mailbox.push(command(), MAX_BYTES + 1).unwrap();
-    assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+    assert!(matches!(
+        mailbox.push(command(), 1),
+        Err(PushError::Full(_))
+    ));
     mailbox.take(&mut Vec::new());
     mailbox.push(command(), MAX_BYTES).unwrap();
-    assert!(matches!(mailbox.push(command(), 1), Err(NotTaken::Full(_))));
+    assert!(matches!(
+        mailbox.push(command(), 1),
+        Err(PushError::Full(_))
+    ));
 }
 
-impl Place<'_> {
+impl LinePlace<'_> {
     fn set_deadline(&self, deadline: Instant) {
         let mut state = self.mailbox.lock();
         let waiting = state.lines[self.line as usize]
@@ -105,10 +119,10 @@ impl Place<'_> {
 }
 
 /// A call of a service whose id tells it from others, and its answer.
-fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (Place<'_>, Arc<ReplySlot>) {
+fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (LinePlace<'_>, Arc<ResponseSlot>) {
     let body = Body::One(MessageBytes::default());
     let request = Request::by_id(ServiceId(id), MethodId(1), false, body);
-    let slot = Arc::new(ReplySlot::default());
+    let slot = Arc::new(ResponseSlot::default());
     (mailbox.line_up(request, bytes, slot.clone()), slot)
 }
 
@@ -117,31 +131,31 @@ fn taken(mailbox: &Mailbox) -> Vec<u32> {
     let mut commands = Vec::new();
     mailbox.take(&mut commands);
     let id = |command: &Command| match command {
-        Command::Call(request, _) | Command::Send(request) => Some(request.service().0),
+        Command::Call(request, _) | Command::OneWay(request) => Some(request.service().0),
         _ => None,
     };
     commands.iter().filter_map(id).collect()
 }
 
 fn is_full(mailbox: &Mailbox) -> bool {
-    matches!(mailbox.push(command(), 0), Err(NotTaken::Full(_)))
+    matches!(mailbox.push(command(), 0), Err(PushError::Full(_)))
 }
 
 #[test]
 fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
     let mailbox = mailbox();
-    mailbox.want(Wanted::NONE, &mut Vec::new());
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
     let waiting: Vec<_> = (0..10).map(|id| line_up(&mailbox, id, 0)).collect();
     assert_eq!(taken(&mailbox), []);
-    mailbox.want(Wanted::all(3), &mut Vec::new());
+    mailbox.set_capacity(Capacity::all(3), &mut Vec::new());
     // What is in the mailbox already counts.
-    mailbox.want(Wanted::all(3), &mut Vec::new());
+    mailbox.set_capacity(Capacity::all(3), &mut Vec::new());
     assert_eq!(taken(&mailbox), [0, 1, 2]);
     // Nobody passes by those who wait.
     assert!(is_full(&mailbox));
-    mailbox.want(Wanted::all(5), &mut Vec::new());
+    mailbox.set_capacity(Capacity::all(5), &mut Vec::new());
     assert_eq!(taken(&mailbox), [3, 4, 5, 6, 7]);
-    mailbox.want(Wanted::all(5), &mut Vec::new());
+    mailbox.set_capacity(Capacity::all(5), &mut Vec::new());
     assert!(!is_full(&mailbox));
     assert_eq!(taken(&mailbox), [8, 9]);
     assert!(waiting.iter().all(|(_, slot)| !slot.is_over()));
@@ -150,7 +164,7 @@ fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
 #[test]
 fn what_handlers_ask_for_does_not_wait_behind_what_others_do() {
     let mailbox = mailbox();
-    let wanted = |outer, nested, nested_messages, deep| Wanted {
+    let capacity_of = |outer, nested, nested_messages, deep| Capacity {
         outer,
         nested,
         nested_messages,
@@ -159,10 +173,10 @@ fn what_handlers_ask_for_does_not_wait_behind_what_others_do() {
     let request = |id: u32, one_way, depth| {
         let body = Body::One(MessageBytes::default());
         let mut request = Request::by_id(ServiceId(id), MethodId(1), one_way, body);
-        request.head_mut().depth = depth;
+        request.head_mut().call_depth = depth;
         request
     };
-    mailbox.want(Wanted::NONE, &mut Vec::new());
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
     let kinds = [
         request(0, false, 0),
         request(1, true, 0),
@@ -171,22 +185,25 @@ fn what_handlers_ask_for_does_not_wait_behind_what_others_do() {
         request(4, false, 2),
         request(5, false, 16),
     ];
-    let slot = || Arc::new(ReplySlot::default());
+    let slot = || Arc::new(ResponseSlot::default());
     let places = kinds.map(|request| mailbox.line_up(request, 0, slot()));
-    for (wanted, expected) in [
-        (wanted(0, 0, 0, 9), vec![4, 5]),
-        (wanted(0, 9, 0, 9), vec![3]),
-        (wanted(0, 9, 9, 9), vec![2]),
-        (wanted(9, 9, 9, 9), vec![0, 1]),
+    for (capacity, expected) in [
+        (capacity_of(0, 0, 0, 9), vec![4, 5]),
+        (capacity_of(0, 9, 0, 9), vec![3]),
+        (capacity_of(0, 9, 9, 9), vec![2]),
+        (capacity_of(9, 9, 9, 9), vec![0, 1]),
     ] {
-        mailbox.want(wanted, &mut Vec::new());
+        mailbox.set_capacity(capacity, &mut Vec::new());
         assert_eq!(taken(&mailbox), expected);
     }
     drop(places);
-    mailbox.want(wanted(0, 1, 0, 1), &mut Vec::new());
+    mailbox.set_capacity(capacity_of(0, 1, 0, 1), &mut Vec::new());
     let push = |request| mailbox.push_call(request, 0, Command::Call);
     assert!(push(request(6, false, 2)).is_ok());
-    assert!(matches!(push(request(7, false, 0)), Err(NotTaken::Full(_))));
+    assert!(matches!(
+        push(request(7, false, 0)),
+        Err(PushError::Full(_))
+    ));
 }
 
 #[tokio::test]
@@ -198,12 +215,12 @@ async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
     let none = line_up(&mailbox, 3, 1);
     large.0.leave(no_room("default_timeout, 10s"));
     assert_eq!(taken(&mailbox), [2]);
-    let reply = |slot| ReplyFuture::promised(slot, Arc::new(Nobody));
+    let reply = |slot| ResponseFuture::from_slot(slot, Arc::new(Nobody));
     let status = reply(large.1).await.unwrap_err();
     assert!(status.is_safe_to_retry(), "{status}");
     // Whoever was let in has left nothing.
     drop(small.0);
-    mailbox.want(Wanted::ANY, &mut Vec::new());
+    mailbox.set_capacity(Capacity::ANY, &mut Vec::new());
     drop(none.0);
     assert_eq!(taken(&mailbox), [3]);
     assert!(!small.1.is_over() && !none.1.is_over());
@@ -212,18 +229,18 @@ async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
 #[tokio::test]
 async fn who_waits_hears_of_the_end() {
     let mailbox = mailbox();
-    mailbox.want(Wanted::NONE, &mut Vec::new());
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
     let before = line_up(&mailbox, 1, 0);
     mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
     let after = line_up(&mailbox, 2, 0);
     for (_place, slot) in [before, after] {
-        let status = ReplyFuture::promised(slot, Arc::new(Nobody)).await;
+        let status = ResponseFuture::from_slot(slot, Arc::new(Nobody)).await;
         let status = status.unwrap_err();
         assert!(status.message().contains("not sent"), "{status}");
     }
     assert!(matches!(
         mailbox.push(command(), 0),
-        Err(NotTaken::Closed(_))
+        Err(PushError::Closed(_))
     ));
 }
 
@@ -242,8 +259,8 @@ fn a_driver_that_sleeps_is_woken_by_what_is_let_in() {
 }
 
 /// What a call that the driver did not take hears when it is looked at.
-async fn overdue(mailbox: &Mailbox, slot: Arc<ReplySlot>, setting: &str) {
-    let reply = ReplyFuture::promised(slot, Arc::new(Nobody));
+async fn overdue(mailbox: &Mailbox, slot: Arc<ResponseSlot>, setting: &str) {
+    let reply = ResponseFuture::from_slot(slot, Arc::new(Nobody));
     let status = reply.await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let text = "the deadline passed while the call waited for the connection to take it";
@@ -258,14 +275,14 @@ async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
     let mut config = Config::default();
     config.default_timeout = Some(Duration::from_secs(1));
     let (now, timeouts) = (Instant::now(), &DefaultTimeouts::new(&config));
-    let call = PlainCall {
+    let call = PlainRequest {
         service: ServiceId(1),
         method: MethodId(1),
         message: MessageBytes::default(),
         is_stream: false,
     };
     let plain = mailbox.push_call(call, 0, Command::PlainCall).unwrap();
-    mailbox.want(Wanted::NONE, &mut Vec::new());
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
     let (place, lined_up) = line_up(&mailbox, 2, 0);
     place.set_deadline(now + Duration::from_secs(1));
     let mut wakers = Vec::new();
@@ -307,12 +324,12 @@ impl Wake for Flag {
 
 struct Nobody;
 
-impl Watched for Nobody {
+impl WatchTarget for Nobody {
     fn look(&self, _: &mut Vec<Waker>) -> Option<Instant> {
         None
     }
 }
 
 impl Canceller for Nobody {
-    fn cancel(&self, _: &Arc<ReplySlot>) {}
+    fn cancel(&self, _: &Arc<ResponseSlot>) {}
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Admission, Admitted, ConnectionLimits, MAX_LEAVING, PlaceId};
+use super::{Admission, AdmissionResult, ConnectionLimits, MAX_LEAVING, PlaceId};
 use crate::{
     peer::{Activity, ConnectionLimit},
     server::host::Host,
@@ -22,10 +22,10 @@ struct Door {
 }
 
 impl Door {
-    fn new(connections: usize, greeting: usize, per_host: usize) -> Self {
+    fn new(connections: usize, handshakes: usize, per_host: usize) -> Self {
         let limits = ConnectionLimits {
             connections,
-            greeting,
+            handshakes,
             per_host,
         };
         Self {
@@ -35,7 +35,7 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, host: Option<Host>) -> Result<Admitted, ConnectionLimit> {
+    fn admit(&mut self, host: Option<Host>) -> Result<AdmissionResult, ConnectionLimit> {
         self.now += SECOND;
         let activity = |place| self.activities.get(&place).copied().unwrap_or_default();
         self.admission.admit(host, self.now, activity)
@@ -46,7 +46,7 @@ impl Door {
         let admitted = self.admit(host).unwrap();
         assert_eq!((admitted.makes_room, admitted.asked), (None, None));
         assert_eq!(self.admission.is_silent(admitted.place), None);
-        self.admission.greeted(admitted.place);
+        self.admission.handshake_done(admitted.place);
         admitted.place
     }
 
@@ -64,7 +64,7 @@ impl Door {
     /// The connection that a new one of this host costs.
     fn cost_of(&mut self, number: u32) -> PlaceId {
         let place = self.admit(host(number)).unwrap().makes_room.unwrap();
-        self.admission.gone(place);
+        self.admission.remove(place);
         place
     }
 }
@@ -86,7 +86,7 @@ fn a_host_has_no_more_connections_than_its_limit() {
     for _ in 0..5 {
         door.open(None);
     }
-    door.admission.gone(first);
+    door.admission.remove(first);
     door.open(host(1));
     assert_eq!(door.admit(host(1)), Err(limit));
 }
@@ -109,7 +109,7 @@ fn the_host_with_the_most_connections_makes_room_down_to_its_share() {
             }
         }
         let place = *made_room.last().unwrap();
-        door.admission.gone(place);
+        door.admission.remove(place);
     }
     // The oldest went first, until each of a hundred hosts had one.
     assert_eq!(made_room, crowd[..99]);
@@ -158,7 +158,7 @@ fn those_that_never_had_a_call_go_first_and_then_the_longest_idle() {
     // Known as it is now, and not as it was when another made room.
     let next = |door: &mut Door, number| {
         let place = door.admit(host(number)).unwrap().makes_room.unwrap();
-        door.admission.gone(place);
+        door.admission.remove(place);
         place
     };
     assert_eq!(next(&mut door, 2), c);
@@ -239,10 +239,10 @@ fn the_longest_silent_is_asked_and_goes_behind_the_others_if_it_has_spoken() {
     let mut door = Door::new(100, 2, 100);
     let a = door.admit(host(1)).unwrap().place;
     let b = door.admit(host(1)).unwrap().place;
-    assert!(door.admission.waits_for_turns(), "neither had a turn");
+    assert!(door.admission.awaits_first_polls(), "neither had a turn");
     door.admission.is_silent(b);
     door.admission.is_silent(a);
-    assert!(!door.admission.waits_for_turns());
+    assert!(!door.admission.awaits_first_polls());
     // The one that was looked at first has been silent for longer.
     let c = door.admit(host(1)).unwrap();
     assert_eq!(c.asked, Some(b));
@@ -252,13 +252,13 @@ fn the_longest_silent_is_asked_and_goes_behind_the_others_if_it_has_spoken() {
     assert_eq!(door.admission.has_spoken(a), Some(c.place));
     // All have spoken, so it is their turn again; but nobody is asked twice for nothing.
     assert_eq!(door.admission.has_spoken(c.place), Some(b));
-    door.admission.gone(b);
+    door.admission.remove(b);
     let d = door.admit(host(1)).unwrap();
     assert_eq!(d.asked, Some(a));
     assert_eq!(door.admission.is_silent(d.place), None);
     // A hello that comes meanwhile makes room, as an end does.
-    door.admission.greeted(a);
-    door.admission.gone(c.place);
+    door.admission.handshake_done(a);
+    door.admission.remove(c.place);
     let e = door.admit(host(1)).unwrap();
     assert_eq!(e.asked, None);
 }
@@ -284,11 +284,11 @@ fn those_without_a_turn_are_asked_only_if_there_are_no_others() {
     door.admission.is_silent(b);
     assert_eq!(door.admit(host(1)).unwrap().asked, Some(b));
     // The loop that accepts waits at this point, but not for ever.
-    assert!(door.admission.waits_for_turns());
+    assert!(door.admission.awaits_first_polls());
     assert_eq!(door.admit(host(1)).unwrap().asked, Some(a));
     // It is not silent because it had no turn while it was asked.
     assert_eq!(door.admission.is_silent(a), None);
-    assert!(door.admission.waits_for_turns());
+    assert!(door.admission.awaits_first_polls());
 }
 
 #[test]
@@ -300,12 +300,12 @@ fn sockets_on_their_way_out_are_bounded() {
         asked.push(door.admit(host(1)).unwrap().asked.unwrap());
     }
     assert_eq!(asked[0], first);
-    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxGreeting));
-    assert!(!door.admission.may_tell());
-    door.admission.gone(first);
-    assert!(door.admission.may_tell());
-    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxGreeting));
-    door.admission.told();
+    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxHandshakes));
+    assert!(!door.admission.may_explain());
+    door.admission.remove(first);
+    assert!(door.admission.may_explain());
+    assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxHandshakes));
+    door.admission.explained();
     assert!(door.admit(host(1)).is_ok());
 
     let mut door = Door::new(1_000, 2_000, 2_000);
@@ -337,25 +337,28 @@ fn counts_are_right_after_anything() {
                 places.extend(door.admit(from).map(|admitted| admitted.place));
             }
             (3, Some(place)) => drop(door.admission.is_silent(place)),
-            (4, Some(place)) => door.admission.greeted(place),
+            (4, Some(place)) => door.admission.handshake_done(place),
             (5, Some(place)) => drop(door.admission.has_spoken(place)),
             (6, Some(place)) => door.called(place),
             (_, Some(place)) => {
-                door.admission.gone(place);
+                door.admission.remove(place);
                 places.retain(|other| *other != place);
             }
             _ => {}
         }
         assert!(door.admission.count() <= 20);
-        let (here, all) = (door.admission.greeting(), door.admission.connections.len());
+        let (here, all) = (
+            door.admission.handshakes(),
+            door.admission.connections.len(),
+        );
         assert!(here <= 5 + MAX_LEAVING.min(all), "{here} of {all}");
         assert_eq!(door.admission.connections.len(), places.len());
         let hosts = (1..7).map(|number| door.admission.hosts.count(host(number).unwrap()));
         assert!(hosts.max() <= Some(8));
     }
     for place in places {
-        door.admission.gone(place);
-        door.admission.gone(place);
+        door.admission.remove(place);
+        door.admission.remove(place);
     }
     let admission = door.admission;
     assert!(admission.connections.is_empty() && admission.hosts.busiest().is_none());

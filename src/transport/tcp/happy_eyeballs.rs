@@ -59,10 +59,10 @@ where
     }
 }
 
-type Dialing<F> = Vec<(SocketAddr, Pin<Box<F>>)>;
+type DialFutures<F> = Vec<(SocketAddr, Pin<Box<F>>)>;
 
 /// Waits for the first of several futures, and takes it out.
-async fn next_result<F: Future>(dialing: &mut Dialing<F>) -> (SocketAddr, F::Output) {
+async fn next_result<F: Future>(dialing: &mut DialFutures<F>) -> (SocketAddr, F::Output) {
     poll_fn(|cx| {
         for at in 0..dialing.len() {
             if let Poll::Ready(result) = dialing[at].1.as_mut().poll(cx) {

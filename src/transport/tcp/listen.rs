@@ -19,7 +19,7 @@ pub(super) fn bind_all<S>(
     let mut choices = 1;
     loop {
         match bind_once(addresses, &open, &port) {
-            Err(Failed { error, chose }) if chose && choices < MAX_CHOICES => {
+            Err(BindFailure { error, chose }) if chose && choices < MAX_CHOICES => {
                 tracing::debug!(%error, "a port that was free at one address is taken at another");
                 choices += 1;
             }
@@ -28,7 +28,7 @@ pub(super) fn bind_all<S>(
     }
 }
 
-struct Failed {
+struct BindFailure {
     error: io::Error,
     /// Whether the port was chosen by the system, and another may be free at all addresses.
     chose: bool,
@@ -38,14 +38,14 @@ fn bind_once<S>(
     addresses: &[SocketAddr],
     open: &impl Fn(SocketAddr) -> io::Result<S>,
     port: &impl Fn(&S) -> io::Result<u16>,
-) -> Result<Vec<S>, Failed> {
+) -> Result<Vec<S>, BindFailure> {
     let mut opened: Vec<S> = Vec::new();
     let mut missing = None;
     for address in addresses {
         let mut address = *address;
         let may_choose = address.port() == 0 && !opened.is_empty();
         if let Some(first) = opened.first() {
-            address.set_port(port(first).map_err(Failed::for_good)?);
+            address.set_port(port(first).map_err(BindFailure::for_good)?);
         }
         match open(address) {
             Ok(socket) => opened.push(socket),
@@ -53,13 +53,13 @@ fn bind_once<S>(
             Err(error) => {
                 let chose = may_choose && error.kind() == io::ErrorKind::AddrInUse;
                 let error = named(addresses, address, error);
-                return Err(Failed { error, chose });
+                return Err(BindFailure { error, chose });
             }
         }
     }
     match missing {
         Some((address, error)) if opened.is_empty() => {
-            Err(Failed::for_good(named(addresses, address, error)))
+            Err(BindFailure::for_good(named(addresses, address, error)))
         }
         Some((address, error)) => {
             tracing::debug!(%address, %error, "not listening at an address that this machine lacks");
@@ -69,7 +69,7 @@ fn bind_once<S>(
     }
 }
 
-impl Failed {
+impl BindFailure {
     fn for_good(error: io::Error) -> Self {
         let chose = false;
         Self { error, chose }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::transport::unix::{Place, new_socket};
+use crate::transport::unix::{SocketPlace, new_socket};
 
 /// The file that this process made by binding a socket. Its drop removes it, unless something else
 /// lies at its path by now.
@@ -68,7 +68,7 @@ pub(super) fn remove_if(path: &Path, id: FileId) -> io::Result<()> {
 /// # Errors
 ///
 /// If anything else lies there, which stays.
-pub(super) fn remove_stale(place: &Place) -> io::Result<()> {
+pub(super) fn remove_stale(place: &SocketPlace) -> io::Result<()> {
     let path = &place.path;
     let file = match fs::symlink_metadata(path) {
         Ok(file) => file,
@@ -115,7 +115,7 @@ enum Knock {
 
 /// Finds out whether something listens at a socket file, by a connection that is closed at once.
 /// It does not wait for who is there: a process that is stopped never answers.
-fn knock(place: &Place) -> Knock {
+fn knock(place: &SocketPlace) -> Knock {
     let connected = new_socket().and_then(|socket| socket.connect(&place.address()?));
     match connected {
         Ok(()) => Knock::Taken("is taken: a process listens there".to_owned()),

@@ -36,7 +36,7 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     const CROWD: usize = 300;
     const MAX: usize = 100;
     let (server, seen) = builder(Config::default());
-    let mut target = Target::tcp_with(server.max_greeting(MAX), seen).await;
+    let mut target = Target::tcp_with(server.max_handshakes(MAX), seen).await;
     let honest = target.honest().await;
     let mut crowd = Vec::new();
     let attack = async {
@@ -51,7 +51,7 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     for raw in &mut crowd[..CROWD - MAX] {
         let (code, why) = raw.closed().await;
         assert_eq!(code, CloseCode::LimitExceeded);
-        assert_eq!(why, "no hello, and others wait (max_greeting)");
+        assert_eq!(why, "no hello, and others wait (max_handshakes)");
     }
     // One more honest peer comes in, at the cost of one more of the crowd.
     target.honest().await.leave().await;
@@ -130,7 +130,7 @@ fn a_storm_of_peers_that_have_said_hello_is_served() {
     let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
     let (servers, clients) = (runtime(), runtime());
     let server = servers.block_on(async {
-        let server = builder(Config::default()).0.max_greeting(7);
+        let server = builder(Config::default()).0.max_handshakes(7);
         server.bind("tcp://127.0.0.1:0").await.unwrap()
     });
     let address = server.addresses()[0].to_string();
@@ -162,7 +162,7 @@ fn a_storm_of_peers_that_have_said_hello_is_served() {
 #[tokio::test]
 async fn one_that_has_spoken_is_not_taken_for_a_silent_one() {
     let (server, seen) = builder(Config::default());
-    let mut target = Target::tcp_with(server.max_greeting(1), seen).await;
+    let mut target = Target::tcp_with(server.max_handshakes(1), seen).await;
     let mut first = target.raw().await;
     first.next().await.expect("a hello");
     // Both come before this test lets the server run: its only thread is the one of this test.
@@ -288,7 +288,7 @@ fn a_limit_of_a_server_is_at_least_one() {
     let server = Server::builder;
     for (server, name) in [
         (server().max_connections(0), "max_connections"),
-        (server().max_greeting(0), "max_greeting"),
+        (server().max_handshakes(0), "max_handshakes"),
         (
             server().max_connections_per_host(0),
             "max_connections_per_host",

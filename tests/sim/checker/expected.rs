@@ -75,8 +75,8 @@ fn is_planned(plan: &CallPlan, outcome: Outcome) -> bool {
     }
     match plan.handler.end {
         End::Reply => outcome == Outcome::Ok,
-        End::Fail => outcome == Outcome::Failed(Code::FailedPrecondition, Delivery::Answered),
-        End::Panic => outcome == Outcome::Failed(Code::Internal, Delivery::Answered),
+        End::Fail => outcome == Outcome::Failed(Code::FailedPrecondition, Delivery::Responded),
+        End::Panic => outcome == Outcome::Failed(Code::Internal, Delivery::Responded),
         End::Never => false,
     }
 }

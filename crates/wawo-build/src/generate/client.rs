@@ -20,7 +20,7 @@ pub(crate) fn client(service: &View<'_>) -> String {
          }}\n\
          impl<A> {name}Client<A> {{\n\
          /// A stub over what carries its calls.\n\
-         pub fn new(over: &impl codegen::Calls<Ability = A>) -> Self {{ Self(codegen::start(over, &SERVICE), codegen::PhantomData) }}\n\
+         pub fn new(over: &impl codegen::CallTarget<Ability = A>) -> Self {{ Self(codegen::start(over, &SERVICE), codegen::PhantomData) }}\n\
          {methods}\
          }}\n"
     )
@@ -40,10 +40,10 @@ fn method(method: &MethodView<'_>) -> String {
     };
     let (function, bound) = match method.schema.shape {
         Shape::OneWay => ("send", ""),
-        Shape::Unary => ("call", ANSWERS),
-        Shape::ServerStreaming => ("call_server_streaming", ANSWERS),
-        Shape::ClientStreaming => ("call_client_streaming", ANSWERS),
-        Shape::BidiStreaming => ("call_bidi_streaming", ANSWERS),
+        Shape::Unary => ("call", WITH_REPLY),
+        Shape::ServerStreaming => ("call_server_streaming", WITH_REPLY),
+        Shape::ClientStreaming => ("call_client_streaming", WITH_REPLY),
+        Shape::BidiStreaming => ("call_bidi_streaming", WITH_REPLY),
     };
     format!(
         "{docs}\
@@ -52,4 +52,4 @@ fn method(method: &MethodView<'_>) -> String {
 }
 
 /// Asked of the caller by each method that has a reply, so that the error names the method.
-const ANSWERS: &str = " where A: codegen::Answers";
+const WITH_REPLY: &str = " where A: codegen::ReplyAbility";

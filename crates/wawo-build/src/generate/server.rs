@@ -80,9 +80,9 @@ pub(crate) fn server(service: &View<'_>) -> String {
          impl<{parameter}: {name}> codegen::Service<codegen::Request> for {name}Server<{parameter}> {{\n\
          type Response = codegen::Response;\n\
          type Error = codegen::Status;\n\
-         type Future = codegen::ReplyFuture;\n\
+         type Future = codegen::ResponseFuture;\n\
          fn poll_ready(&mut self, _: &mut codegen::task::Context<'_>) -> codegen::task::Poll<codegen::Result<()>> {{ codegen::task::Poll::Ready(Ok(())) }}\n\
-         fn call(&mut self, request: codegen::Request) -> codegen::ReplyFuture {{\n\
+         fn call(&mut self, request: codegen::Request) -> codegen::ResponseFuture {{\n\
          let service = codegen::Clone::clone(&self.0);\n\
          match request.method().0 {{\n\
          {arms}\

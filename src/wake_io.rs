@@ -13,7 +13,7 @@ pub(crate) const LARGE_BYTES: usize = 64 * 1024;
 
 /// Wakes another thread of the current runtime, for what else there is to do. `false` if it has
 /// none: whatever takes long holds up all of its tasks.
-pub(crate) fn rouse() -> bool {
+pub(crate) fn wake_io() -> bool {
     let Ok(runtime) = Handle::try_current() else {
         // The thread is the caller's own.
         return true;
@@ -32,7 +32,7 @@ pub(crate) fn rouse() -> bool {
 /// The same before a message is decoded, if it is large.
 pub(crate) fn before_decoding(bytes: usize) {
     if bytes > LARGE_BYTES {
-        rouse();
+        wake_io();
     }
 }
 
@@ -40,16 +40,16 @@ pub(crate) fn before_decoding(bytes: usize) {
 mod tests {
     use tokio::runtime::Builder;
 
-    use super::rouse;
+    use super::wake_io;
 
     #[test]
     fn a_runtime_of_one_thread_has_no_other_to_wake() {
-        assert!(rouse(), "there is no runtime to be held up");
+        assert!(wake_io(), "there is no runtime to be held up");
         let one = Builder::new_current_thread().build().unwrap();
-        assert!(!one.block_on(async { rouse() }));
+        assert!(!one.block_on(async { wake_io() }));
         let one = Builder::new_multi_thread().worker_threads(1).build();
-        assert!(!one.unwrap().block_on(async { rouse() }));
+        assert!(!one.unwrap().block_on(async { wake_io() }));
         let two = Builder::new_multi_thread().worker_threads(2).build();
-        assert!(two.unwrap().block_on(async { rouse() }));
+        assert!(two.unwrap().block_on(async { wake_io() }));
     }
 }

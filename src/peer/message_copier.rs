@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 /// Copies messages that are much shorter than the buffer they are in. The smallest share one
 /// allocation, as many as come together.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct MessageCopier {
     shared: BytesMut,
 }
 
@@ -16,7 +16,7 @@ const MAX_PINNED: usize = 4;
 /// or one of this length, which it shares with others.
 const SHARED_BYTES: usize = 1024;
 
-impl Shelf {
+impl MessageCopier {
     /// A copy of the message, if it is much shorter than its buffer of `buffer_bytes`.
     pub(crate) fn copy(&mut self, message: &[u8], buffer_bytes: usize) -> Option<Bytes> {
         if message.len() >= buffer_bytes / MAX_PINNED {
@@ -42,7 +42,7 @@ impl Shelf {
 mod tests {
     use bytes::Bytes;
 
-    use super::{MAX_PINNED, SHARED_BYTES, Shelf};
+    use super::{MAX_PINNED, MessageCopier, SHARED_BYTES};
 
     /// A message in a buffer of 128 KiB.
     fn read(length: usize) -> Bytes {
@@ -51,10 +51,10 @@ mod tests {
 
     #[test]
     fn small_messages_share_an_allocation_and_no_more() {
-        let mut shelf = Shelf::default();
+        let mut copier = MessageCopier::default();
         let length = SHARED_BYTES / MAX_PINNED - 1;
         let kept: Vec<_> = (0..100)
-            .map(|_| shelf.copy(&read(length), 128 * 1024).unwrap())
+            .map(|_| copier.copy(&read(length), 128 * 1024).unwrap())
             .collect();
         assert!(kept.iter().all(|message| *message == vec![7; length]));
         for (index, message) in kept.iter().enumerate() {
@@ -65,19 +65,19 @@ mod tests {
         }
         // The last one holds its allocation alone.
         let last = kept.last().cloned();
-        drop((kept, shelf));
+        drop((kept, copier));
         let held = last.and_then(|last| last.try_into_mut().ok());
         assert!(held.is_some_and(|held| held.capacity() <= SHARED_BYTES));
     }
 
     #[test]
     fn longer_messages_are_copied_alone_and_long_ones_stay_where_they_are() {
-        let mut shelf = Shelf::default();
+        let mut copier = MessageCopier::default();
         let message = read(SHARED_BYTES / MAX_PINNED);
-        let kept = shelf.copy(&message, 128 * 1024).unwrap();
+        let kept = copier.copy(&message, 128 * 1024).unwrap();
         assert_ne!(kept.as_ptr(), message.as_ptr());
         assert!(kept.is_unique());
         let message = read(128 * 1024 / MAX_PINNED);
-        assert_eq!(shelf.copy(&message, 128 * 1024), None);
+        assert_eq!(copier.copy(&message, 128 * 1024), None);
     }
 }

@@ -16,7 +16,7 @@ type Handler = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 
 /// The reply of a handler. Dropping it cancels the call, and gives what is left of the handler, if
 /// it has begun, to a task.
-pub(crate) struct Completion {
+pub(crate) struct RunToCompletion {
     method: &'static MethodDescriptor,
     context: Context,
     /// `None` once it has ended, also by a panic.
@@ -25,7 +25,7 @@ pub(crate) struct Completion {
     runtime: Option<Handle>,
 }
 
-impl Completion {
+impl RunToCompletion {
     pub(crate) fn new(
         method: &'static MethodDescriptor,
         context: Context,
@@ -40,7 +40,7 @@ impl Completion {
     }
 }
 
-impl Future for Completion {
+impl Future for RunToCompletion {
     type Output = Result<Response>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<Response>> {
@@ -59,7 +59,7 @@ impl Future for Completion {
     }
 }
 
-impl Drop for Completion {
+impl Drop for RunToCompletion {
     fn drop(&mut self) {
         if let (Some(handler), Some(runtime)) = (self.handler.take(), self.runtime.take()) {
             self.context.cancel();

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     body::Body,
-    context::{Context, Scoped},
+    context::{Context, ScopedFuture},
     panic::{Part, catch},
     response::Response,
     status::{Result, Status},
@@ -22,24 +22,24 @@ pin_project! {
     ///
     /// It is written by hand because an async block would hold the handler twice, and move it
     /// once more.
-    pub(crate) struct Handling<F, B> {
+    pub(crate) struct HandlerFuture<F, B> {
         // It has the context: one more reference to that would cost each call. `None` once it has
         // ended.
         #[pin]
-        handler: Option<Scoped<Work<F>>>,
+        handler: Option<ScopedFuture<GuardedHandler<F>>>,
         body: B,
     }
 }
 
 pin_project! {
     /// A handler in its context. Dropped before it has ended, it cancels the call of that.
-    struct Work<F> {
+    struct GuardedHandler<F> {
         #[pin]
         handler: F,
         ended: bool,
     }
 
-    impl<F> PinnedDrop for Work<F> {
+    impl<F> PinnedDrop for GuardedHandler<F> {
         fn drop(this: Pin<&mut Self>) {
             // There is always one, but at the end of a thread.
             if !this.ended && let Some(context) = Context::current() {
@@ -49,7 +49,7 @@ pin_project! {
     }
 }
 
-impl<F: Future> Future for Work<F> {
+impl<F: Future> Future for GuardedHandler<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
@@ -60,11 +60,11 @@ impl<F: Future> Future for Work<F> {
     }
 }
 
-impl<F: Future, B> Handling<F, B> {
+impl<F: Future, B> HandlerFuture<F, B> {
     /// Runs the handler in the context of its call.
     pub(crate) fn new(context: Context, handler: F, body: B) -> Self {
         Self {
-            handler: Some(context.into_scope(Work {
+            handler: Some(context.into_scope(GuardedHandler {
                 handler,
                 ended: false,
             })),
@@ -73,7 +73,7 @@ impl<F: Future, B> Handling<F, B> {
     }
 }
 
-impl<F, B> Future for Handling<F, B>
+impl<F, B> Future for HandlerFuture<F, B>
 where
     F: Future,
     B: Fn(&Context, F::Output) -> Result<Body>,
@@ -111,6 +111,6 @@ where
 #[cold]
 pub(crate) fn failed(context: &Context, status: Status) -> Status {
     status
-        .answered()
+        .into_handler_status()
         .with_reply_metadata(context.take_reply_metadata())
 }

@@ -13,10 +13,10 @@ use wawo_protocol::{
     Side, StartedCall, packet::End, time::after,
 };
 
-use crate::framed::{
-    fault::Fault,
-    outgoing::{Outgoing, OutgoingCall},
-    packet::{FramedPacket, PacketKind},
+use crate::custom_protocol::{
+    call_numbers::{CallNumbers, NumberedCall},
+    fault::ProtocolFault,
+    packet::{CustomPacket, PacketKind},
 };
 
 /// The end of a native connection that the other end would have, did it speak wawo. It keeps all
@@ -30,18 +30,18 @@ pub(crate) struct Bridge {
     connection: Connection<u32>,
     /// What the driver wrote and the connection has not read: at most the start of a packet,
     /// unless packets for the transport wait.
-    heard: BytesMut,
+    input: BytesMut,
     /// How many calls the driver takes at a time; `None` before its hello.
     max_calls: Option<usize>,
-    incoming: HashMap<u32, IncomingCall>,
-    pub(crate) outgoing: Outgoing,
+    incoming: HashMap<u32, CodecCall>,
+    pub(crate) call_numbers: CallNumbers,
     /// Time for each incoming call.
     pub(crate) call_timeout: Option<Duration>,
 }
 
 /// A call of the other end that waits for its answer.
 #[derive(Debug)]
-struct IncomingCall {
+struct CodecCall {
     /// `None` while it waits for a place among the calls that the driver takes.
     id: Option<CallId>,
     service: ServiceId,
@@ -66,10 +66,10 @@ impl Bridge {
     pub(crate) fn new(side: Side, now: Instant, max_message_bytes: usize) -> Self {
         Self {
             connection: connection(side, now, max_message_bytes),
-            heard: BytesMut::new(),
+            input: BytesMut::new(),
             max_calls: None,
             incoming: HashMap::new(),
-            outgoing: Outgoing::default(),
+            call_numbers: CallNumbers::default(),
             call_timeout: Some(CALL_TIMEOUT),
         }
     }
@@ -80,12 +80,12 @@ impl Bridge {
     }
 
     /// Takes what the driver says.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
-        self.heard.extend_from_slice(bytes);
+    pub(crate) fn write_input(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
     }
 
     /// Gives the driver what there is for it; `false` if that is nothing.
-    pub(crate) fn tell(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+    pub(crate) fn read_output(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         self.connection.fill_output();
         let output = self.connection.output();
         let before = buf.remaining();
@@ -111,7 +111,7 @@ impl Bridge {
     }
 
     /// Ends the connection, and tells the driver why.
-    pub(crate) fn close(&mut self, fault: &Fault) {
+    pub(crate) fn close(&mut self, fault: &ProtocolFault) {
         self.connection
             .close(fault.close_code(), &fault.to_string());
     }
@@ -129,21 +129,21 @@ impl Bridge {
     pub(crate) fn handle_packet(
         &mut self,
         now: Instant,
-        packet: FramedPacket,
-    ) -> Result<Option<FramedPacket>, Fault> {
+        packet: CustomPacket,
+    ) -> Result<Option<CustomPacket>, ProtocolFault> {
         let call = packet.call;
         match packet.kind {
             PacketKind::Request => self.start_call(now, packet),
             PacketKind::OneWay => self.send_one_way(now, packet).map(|()| None),
             PacketKind::Reply => {
-                if let Some(id) = self.answered("reply", call)? {
+                if let Some(id) = self.take_call("reply", call)? {
                     self.connection.reply(id, Metadata::new(), packet.payload);
                 }
                 Ok(None)
             }
-            PacketKind::Failure { code: Code::Ok, .. } => Err(Fault::FailureOk(call)),
+            PacketKind::Failure { code: Code::Ok, .. } => Err(ProtocolFault::FailureOk(call)),
             PacketKind::Failure { code, text } => {
-                if let Some(id) = self.answered("failure", call)? {
+                if let Some(id) = self.take_call("failure", call)? {
                     self.connection.end(end(id, code, text));
                 }
                 Ok(None)
@@ -158,24 +158,24 @@ impl Bridge {
     fn start_call(
         &mut self,
         now: Instant,
-        packet: FramedPacket,
-    ) -> Result<Option<FramedPacket>, Fault> {
+        packet: CustomPacket,
+    ) -> Result<Option<CustomPacket>, ProtocolFault> {
         let (in_flight, number) = (self.incoming.len(), packet.call);
         let Entry::Vacant(entry) = self.incoming.entry(number) else {
-            return Err(Fault::CallInFlight(number));
+            return Err(ProtocolFault::CallInFlight(number));
         };
         let max = self.max_calls.unwrap_or(0);
         if in_flight >= max {
             let text =
                 format!("{in_flight} calls are in flight; the callee takes {max} (max_calls)");
-            let refused = FramedPacket::failure(number, Code::ResourceExhausted, text);
-            return Ok(Some(FramedPacket {
+            let refused = CustomPacket::failure(number, Code::ResourceExhausted, text);
+            return Ok(Some(CustomPacket {
                 service: packet.service,
                 method: packet.method,
                 ..refused
             }));
         }
-        let call = entry.insert(IncomingCall {
+        let call = entry.insert(CodecCall {
             id: None,
             service: packet.service,
             method: packet.method,
@@ -190,14 +190,14 @@ impl Bridge {
         Ok(None)
     }
 
-    fn send_one_way(&mut self, now: Instant, packet: FramedPacket) -> Result<(), Fault> {
+    fn send_one_way(&mut self, now: Instant, packet: CustomPacket) -> Result<(), ProtocolFault> {
         let call = NewCall {
             one_way: true,
             ..new_call(packet, None)
         };
         match self.connection.send_one_way(now, call) {
             Err(Refusal::MessageTooLarge { length, max }) => {
-                Err(Fault::OneWayTooLarge { length, max })
+                Err(ProtocolFault::OneWayTooLarge { length, max })
             }
             // Else the connection takes no more calls; nobody waits for the outcome of this one.
             Ok(()) | Err(_) => Ok(()),
@@ -206,21 +206,25 @@ impl Bridge {
 
     /// The call of the driver that an answer is for. `None` if it was given up: the answer had
     /// left by then, or the protocol has no cancel.
-    fn answered(&mut self, kind: &'static str, call: u32) -> Result<Option<CallId>, Fault> {
-        match self.outgoing.end(call) {
+    fn take_call(
+        &mut self,
+        kind: &'static str,
+        call: u32,
+    ) -> Result<Option<CallId>, ProtocolFault> {
+        match self.call_numbers.end(call) {
             Some(outgoing) => Ok(Some(outgoing.id)),
-            None if self.outgoing.was_used(call) => Ok(None),
-            None => Err(Fault::UnknownCall { kind, call }),
+            None if self.call_numbers.was_used(call) => Ok(None),
+            None => Err(ProtocolFault::UnknownCall { kind, call }),
         }
     }
 
     /// The other end gives up its call. If it is over, the cancel has crossed its answer.
     fn cancel(&mut self, number: u32) {
         match self.incoming.remove(&number) {
-            Some(IncomingCall { id: Some(id), .. }) => {
+            Some(CodecCall { id: Some(id), .. }) => {
                 self.connection.cancel(id);
             }
-            Some(IncomingCall { id: None, .. }) => {
+            Some(CodecCall { id: None, .. }) => {
                 self.connection.cancel_waiting(|call| *call == number)
             }
             None => {}
@@ -235,8 +239,8 @@ impl Bridge {
     pub(crate) fn poll_packet(
         &mut self,
         now: Instant,
-    ) -> Result<Option<FramedPacket>, ConnectionError> {
-        while let Some(event) = self.connection.poll_event(now, &mut self.heard)? {
+    ) -> Result<Option<CustomPacket>, ConnectionError> {
+        while let Some(event) = self.connection.poll_event(now, &mut self.input)? {
             if let Some(packet) = self.handle_event(event) {
                 return Ok(Some(packet));
             }
@@ -244,7 +248,7 @@ impl Bridge {
         Ok(None)
     }
 
-    fn handle_event(&mut self, event: Event<u32>) -> Option<FramedPacket> {
+    fn handle_event(&mut self, event: Event<u32>) -> Option<CustomPacket> {
         match event {
             Event::Opened(hello) => {
                 self.max_calls = Some(hello.limits.max_calls as usize);
@@ -252,11 +256,11 @@ impl Bridge {
             }
             Event::Called(called) => self.called(called),
             Event::Cancelled(id) | Event::Expired(id) => {
-                let (number, call) = self.outgoing.give_up(id)?;
-                Some(FramedPacket {
+                let (number, call) = self.call_numbers.cancel(id)?;
+                Some(CustomPacket {
                     service: call.service,
                     method: call.method,
-                    ..FramedPacket::cancel(number)
+                    ..CustomPacket::cancel(number)
                 })
             }
             Event::Started(id) => {
@@ -276,14 +280,14 @@ impl Bridge {
     }
 
     /// The driver calls.
-    fn called(&mut self, called: InboundCall) -> Option<FramedPacket> {
+    fn called(&mut self, called: InboundCall) -> Option<CustomPacket> {
         let (service, method) = (called.service, called.method);
         let (id, payload) = match (called.call, called.message) {
             (None, message) => {
                 // How much of what is said may wait for the transport is limited there.
                 self.connection.one_way_served(called.cost);
                 let payload = message.unwrap_or_default();
-                return Some(FramedPacket::one_way(service, method, payload));
+                return Some(CustomPacket::one_way(service, method, payload));
             }
             (Some(id), Some(payload)) if called.end => (id, payload),
             (Some(id), _) => {
@@ -292,13 +296,13 @@ impl Bridge {
                 return None;
             }
         };
-        let call = OutgoingCall {
+        let call = NumberedCall {
             id,
             service,
             method,
         };
-        let Some(number) = self.outgoing.begin(call) else {
-            let text = "all call numbers are in flight (Framed::max_call_number)";
+        let Some(number) = self.call_numbers.begin(call) else {
+            let text = "all call numbers are in flight (CustomProtocol::max_call_number)";
             let end = end(id, Code::ResourceExhausted, text);
             self.connection.end(End {
                 refused: true,
@@ -306,19 +310,19 @@ impl Bridge {
             });
             return None;
         };
-        Some(FramedPacket::request(service, method, number, payload))
+        Some(CustomPacket::request(service, method, number, payload))
     }
 
     /// The driver has answered.
-    fn ended(&mut self, ended: CallOutcome<u32>) -> Option<FramedPacket> {
+    fn ended(&mut self, ended: CallOutcome<u32>) -> Option<CustomPacket> {
         let number = ended.token;
         match (ended.code, ended.message) {
             (Code::Ok, Some(payload)) => {
                 let call = self.incoming.remove(&number)?;
-                Some(FramedPacket {
+                Some(CustomPacket {
                     service: call.service,
                     method: call.method,
-                    ..FramedPacket::reply(number, payload)
+                    ..CustomPacket::reply(number, payload)
                 })
             }
             (Code::Ok, None) => self.fail(number, Code::Unimplemented, NO_STREAMS),
@@ -326,7 +330,7 @@ impl Bridge {
         }
     }
 
-    fn refused(&mut self, number: u32, reason: &Refusal) -> Option<FramedPacket> {
+    fn refused(&mut self, number: u32, reason: &Refusal) -> Option<CustomPacket> {
         let code = match reason {
             Refusal::Closed | Refusal::Draining => Code::Unavailable,
             _ => Code::ResourceExhausted,
@@ -334,17 +338,17 @@ impl Bridge {
         self.fail(number, code, format!("the call was not served: {reason}"))
     }
 
-    fn fail(&mut self, number: u32, code: Code, text: impl Into<String>) -> Option<FramedPacket> {
+    fn fail(&mut self, number: u32, code: Code, text: impl Into<String>) -> Option<CustomPacket> {
         let call = self.incoming.remove(&number)?;
-        Some(FramedPacket {
+        Some(CustomPacket {
             service: call.service,
             method: call.method,
-            ..FramedPacket::failure(number, code, text)
+            ..CustomPacket::failure(number, code, text)
         })
     }
 
     /// Says nothing more to the driver.
-    pub(crate) fn fall_silent(&mut self) {
+    pub(crate) fn lose(&mut self) {
         self.connection.lose();
     }
 }
@@ -373,7 +377,7 @@ fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<
     Connection::new(side, config, now).expect("limits are the defaults, or clamped to their range")
 }
 
-fn new_call(packet: FramedPacket, deadline: Option<Instant>) -> NewCall {
+fn new_call(packet: CustomPacket, deadline: Option<Instant>) -> NewCall {
     NewCall {
         service: packet.service,
         method: packet.method,

@@ -5,7 +5,7 @@ use wawo_protocol::{Code, MethodId, ServiceId};
 
 use crate::status::BoxError;
 
-/// Bytes to packets and back: a protocol of your own, for [`Framed`](crate::Framed).
+/// Bytes to packets and back: a protocol of your own, for [`CustomProtocol`](crate::CustomProtocol).
 ///
 /// One codec serves one connection, both directions, so it may keep what it knows of it.
 pub trait PacketCodec: Send + Unpin + 'static {
@@ -19,7 +19,7 @@ pub trait PacketCodec: Send + Unpin + 'static {
     /// # Errors
     ///
     /// If the bytes are no packet. The connection is closed.
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<FramedPacket>, Self::Error>;
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<CustomPacket>, Self::Error>;
 
     /// Appends the bytes of a packet to `output`. A packet that the protocol has no words for,
     /// such as a cancel in many, may be left out.
@@ -28,7 +28,7 @@ pub trait PacketCodec: Send + Unpin + 'static {
     ///
     /// If the packet cannot be written. The connection is closed, and what was appended is
     /// thrown away.
-    fn encode(&mut self, packet: FramedPacket, output: &mut BytesMut) -> Result<(), Self::Error>;
+    fn encode(&mut self, packet: CustomPacket, output: &mut BytesMut) -> Result<(), Self::Error>;
 }
 
 /// One packet of a protocol of the user's own.
@@ -37,7 +37,7 @@ pub trait PacketCodec: Send + Unpin + 'static {
 /// set, so that a reply also tells the service and the method of its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct FramedPacket {
+pub struct CustomPacket {
     /// What the packet says.
     pub kind: PacketKind,
     /// The service called. In packets that come, it is read in those that begin a call only.
@@ -52,7 +52,7 @@ pub struct FramedPacket {
     pub payload: Bytes,
 }
 
-/// What a [`FramedPacket`] says.
+/// What a [`CustomPacket`] says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PacketKind {
@@ -74,7 +74,7 @@ pub enum PacketKind {
     Cancel,
 }
 
-impl FramedPacket {
+impl CustomPacket {
     /// A request, as call number `call` of its sender.
     pub fn request(service: ServiceId, method: MethodId, call: u32, payload: Bytes) -> Self {
         Self {

@@ -8,8 +8,8 @@ use crate::{
     body::Body,
     decoding::DEFAULT_MAX_BYTES,
     descriptor::{MethodDescriptor, ServiceDescriptor},
-    reply::ReplyFuture,
     request::Request,
+    response_future::ResponseFuture,
     transport::Address,
 };
 
@@ -19,8 +19,8 @@ use crate::{
     message = "`{Self}` cannot carry calls",
     label = "expected a `Peer`, `Channel` or `InProcess`"
 )]
-pub trait Calls {
-    /// [`TwoWay`] if calls can be answered, [`OneWay`] if messages only go out.
+pub trait CallTarget {
+    /// [`TwoWay`] if calls can be answered, [`OneWayOnly`] if messages only go out.
     type Ability;
 
     /// What the stub keeps.
@@ -31,7 +31,7 @@ pub trait Calls {
 pub trait Start: Send + Sync + 'static {
     /// Starts a call. The future fails no later than the request's deadline, and, unless that was set,
     /// the default of whatever carries it for calls of this shape.
-    fn start(self: Arc<Self>, request: Request) -> ReplyFuture;
+    fn start(self: Arc<Self>, request: Request) -> ResponseFuture;
 
     /// Starts a call with nothing but a message, as most are: as [`start`](Self::start) would
     /// without metadata and deadline, and cheaper where no request is needed for it.
@@ -39,7 +39,7 @@ pub trait Start: Send + Sync + 'static {
         self: Arc<Self>,
         method: &MethodDescriptor,
         message: MessageBytes,
-    ) -> ReplyFuture {
+    ) -> ResponseFuture {
         self.start(Request::new(method, Body::One(message)))
     }
 
@@ -63,7 +63,7 @@ pub trait Start: Send + Sync + 'static {
 
 /// The handle by which a stub of a service starts its calls.
 pub fn start<A>(
-    over: &impl Calls<Ability = A>,
+    over: &impl CallTarget<Ability = A>,
     service: &'static ServiceDescriptor,
 ) -> Arc<dyn Start> {
     let start = over.handle();
@@ -77,7 +77,7 @@ pub fn start<A>(
     clippy::exhaustive_enums,
     reason = "a type without values, used as a mark"
 )]
-pub enum OneWay {}
+pub enum OneWayOnly {}
 
 /// The ability of callers whose calls are answered.
 #[derive(Debug)]
@@ -93,9 +93,9 @@ pub enum TwoWay {}
     label = "this method returns a reply",
     note = "call a single peer, or declare the method with `option (wawo.method).one_way = true`"
 )]
-pub trait Answers: sealed::Sealed {}
+pub trait ReplyAbility: sealed::Sealed {}
 
-impl Answers for TwoWay {}
+impl ReplyAbility for TwoWay {}
 
 mod sealed {
     /// Abilities are wawo's own.

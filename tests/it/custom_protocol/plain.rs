@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wawo::{
-    Code, Framed, FramedPacket, MethodId, PacketCodec, PacketKind, Peer, Server, ServiceId,
+    Code, CustomPacket, CustomProtocol, MethodId, PacketCodec, PacketKind, Peer, Server, ServiceId,
 };
 
 use crate::support::{EchoServer, Parrot, Seen, message};
@@ -25,7 +25,7 @@ const HEAD_BYTES: usize = 13;
 impl PacketCodec for Plain {
     type Error = String;
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<FramedPacket>, String> {
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<CustomPacket>, String> {
         let Some(length) = input.first_chunk() else {
             return Ok(None);
         };
@@ -41,22 +41,22 @@ impl PacketCodec for Plain {
         let (kind, call) = (packet.get_u8(), packet.get_u32());
         let (service, method) = (ServiceId(packet.get_u32()), MethodId(packet.get_u32()));
         Ok(Some(match kind {
-            1 => FramedPacket::request(service, method, call, packet),
-            2 => FramedPacket::one_way(service, method, packet),
-            3 => FramedPacket::reply(call, packet),
+            1 => CustomPacket::request(service, method, call, packet),
+            2 => CustomPacket::one_way(service, method, packet),
+            3 => CustomPacket::reply(call, packet),
             4 => {
                 let code = packet
                     .try_get_u16()
                     .map_err(|_| "a failure without a code")?;
                 let text = String::from_utf8_lossy(&packet).into_owned();
-                FramedPacket::failure(call, Code::from_wire(code), text)
+                CustomPacket::failure(call, Code::from_wire(code), text)
             }
-            5 => FramedPacket::cancel(call),
+            5 => CustomPacket::cancel(call),
             kind => return Err(format!("kind {kind}")),
         }))
     }
 
-    fn encode(&mut self, packet: FramedPacket, output: &mut BytesMut) -> Result<(), String> {
+    fn encode(&mut self, packet: CustomPacket, output: &mut BytesMut) -> Result<(), String> {
         let (kind, payload) = match packet.kind {
             PacketKind::Request => (1, packet.payload),
             PacketKind::OneWay => (2, packet.payload),
@@ -96,14 +96,14 @@ pub(crate) fn raw() -> Raw {
 }
 
 pub(crate) fn raw_with(
-    set: impl FnOnce(Framed<DuplexStream, Plain>) -> Framed<DuplexStream, Plain>,
+    set: impl FnOnce(CustomProtocol<DuplexStream, Plain>) -> CustomProtocol<DuplexStream, Plain>,
 ) -> Raw {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let parrot = Parrot::default();
     let seen = parrot.0.clone();
     let server = Server::builder().add_service(EchoServer::new(parrot));
     let mut server = server.build().unwrap();
-    let framed = set(Framed::accepting(there, Plain::default()));
+    let framed = set(CustomProtocol::accepting(there, Plain::default()));
     let peer = server.accept_over(framed).unwrap();
     Raw {
         socket: here,
@@ -115,13 +115,13 @@ pub(crate) fn raw_with(
 }
 
 impl Raw {
-    pub(crate) async fn send(&mut self, packet: FramedPacket) {
+    pub(crate) async fn send(&mut self, packet: CustomPacket) {
         let mut bytes = BytesMut::new();
         Plain::default().encode(packet, &mut bytes).unwrap();
         self.socket.write_all(&bytes).await.unwrap();
     }
 
-    pub(crate) async fn next(&mut self) -> FramedPacket {
+    pub(crate) async fn next(&mut self) -> CustomPacket {
         loop {
             if let Some(packet) = Plain::default().decode(&mut self.input).unwrap() {
                 return packet;
@@ -141,7 +141,7 @@ impl Raw {
 }
 
 /// All packets in these bytes.
-pub(crate) fn packets(bytes: &[u8]) -> Vec<FramedPacket> {
+pub(crate) fn packets(bytes: &[u8]) -> Vec<CustomPacket> {
     let mut input = BytesMut::from(bytes);
     let mut next = || Plain::default().decode(&mut input).unwrap();
     let packets = std::iter::from_fn(&mut next).collect();

@@ -10,36 +10,36 @@ use tokio::{runtime::Handle, sync::watch};
 use wawo_protocol::{Config, Side};
 
 use crate::{
-    decoding::Sum,
-    peer::{self, Peer, Teller},
+    decoding::DecodedTotal,
+    peer::{self, EventSender, Peer},
     serve::BoxService,
     server::{
         ServeError,
         admission::ConnectionLimits,
-        complaints::Complaint,
+        connection_task::ConnectionTask,
         host::TrustedProxies,
+        lifecycle::Lifecycle,
         listeners::{Arrival, Listeners, Wrap},
-        registry::{Place, Registry},
-        served::Served,
-        stage::Stage,
-        workers::{Seat, Workers},
+        log_limiter::LogLimiter,
+        registry::{ConnectionPlace, Registry},
+        workers::{WorkerSlot, Workers},
     },
     transport::{Address, Listener, Transport},
 };
 
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) teller: Teller,
-    pub(crate) stage: watch::Sender<Stage>,
+    pub(crate) event_sender: EventSender,
+    pub(crate) lifecycle: watch::Sender<Lifecycle>,
     pub(crate) trusted: TrustedProxies,
     /// Of connections that were refused.
-    pub(crate) refused: Complaint,
+    pub(crate) refused: LogLimiter,
     /// Of connections that made room.
-    pub(crate) displaced: Complaint,
+    pub(crate) displaced: LogLimiter,
     config: Arc<Config>,
     /// The memory of decoded messages of all connections.
-    decoded: Arc<Sum>,
+    decoded: Arc<DecodedTotal>,
     open: Mutex<Option<Open>>,
     /// Where the server last had to do with a connection.
     runtime: OnceLock<Handle>,
@@ -53,22 +53,22 @@ struct Open {
     workers: Workers,
 }
 
-impl Shared {
+impl ServerState {
     pub(crate) fn new(
         service: BoxService,
         config: Config,
         limits: ConnectionLimits,
         trusted: TrustedProxies,
         workers: Workers,
-        decoded: Sum,
+        decoded: DecodedTotal,
     ) -> Self {
         Self {
             registry: Arc::new(Registry::new(limits)),
-            teller: Teller::default(),
-            stage: watch::Sender::new(Stage::Serving),
+            event_sender: EventSender::default(),
+            lifecycle: watch::Sender::new(Lifecycle::Serving),
             trusted,
-            refused: Complaint::default(),
-            displaced: Complaint::default(),
+            refused: LogLimiter::default(),
+            displaced: LogLimiter::default(),
             config: Arc::new(config),
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(Open {
@@ -101,7 +101,7 @@ impl Shared {
     }
 
     /// Where the next connection is served; in the current runtime if there are no workers.
-    pub(crate) fn seat(&self) -> Option<Seat> {
+    pub(crate) fn seat(&self) -> Option<WorkerSlot> {
         self.open().as_ref()?.workers.seat()
     }
 
@@ -116,7 +116,7 @@ impl Shared {
     pub(crate) fn stop(&self) {
         self.stop_accepting();
         self.registry.abort();
-        self.stage.send_if_modified(Stage::dropped);
+        self.lifecycle.send_if_modified(Lifecycle::dropped);
     }
 
     /// Serves a connection, at a worker or in the current runtime.
@@ -130,28 +130,36 @@ impl Shared {
     /// Outside of a tokio runtime.
     pub(crate) fn serve(
         &self,
-        place: Place,
+        place: ConnectionPlace,
         transport: Box<dyn Transport>,
         from: Option<Address>,
-        seat: Option<Seat>,
+        seat: Option<WorkerSlot>,
     ) -> Result<Peer, ServeError> {
         let here = Handle::current();
-        let there = seat.as_ref().map_or(&here, Seat::runtime).clone();
+        let there = seat.as_ref().map_or(&here, WorkerSlot::runtime).clone();
         self.runtime.get_or_init(|| here);
         let service = self.open().as_ref().map(|open| open.service.clone());
         let Some(service) = service else {
-            self.tell_drained(|| transport);
+            self.refuse_draining(|| transport);
             return Err(ServeError::Draining);
         };
-        let (config, teller) = (self.config.clone(), self.teller.clone());
+        let (config, event_sender) = (self.config.clone(), self.event_sender.clone());
         let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
         let _there = there.enter();
-        let (peer, driver) = peer::open(side, transport, from, config, service, teller, decoded)?;
+        let (peer, driver) = peer::open(
+            side,
+            transport,
+            from,
+            config,
+            service,
+            event_sender,
+            decoded,
+        )?;
         if !place.introduce(&peer) {
             return Err(ServeError::Draining);
         }
         let slot = place.task();
-        let served = Served::new(driver, peer.clone(), place, seat);
+        let served = ConnectionTask::new(driver, peer.clone(), place, seat);
         slot.fill(tokio::spawn(served).abort_handle());
         Ok(peer)
     }

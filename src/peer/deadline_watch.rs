@@ -11,7 +11,7 @@ use wawo_protocol::CallId;
 use crate::{
     backstop::SLACK,
     peer::stream::Inbox,
-    reply::ReplySlot,
+    response_future::ResponseSlot,
     status::{Delivery, Status},
 };
 
@@ -21,17 +21,17 @@ use crate::{
 /// again or the next scan; so its end costs nothing here. Its slot is used for another call then: a
 /// slot that is freed so late, together with others, would cost the allocator more than all of this.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct DeadlineWatch {
     /// A look was asked for, and has not begun.
     pub(crate) is_asked: bool,
     /// By the index of the call.
-    in_flight: Vec<Option<Due>>,
+    in_flight: Vec<Option<WatchedDeadline>>,
     /// Calls that waited for the other side when they were started, and had no index.
-    waiting: Vec<Due>,
+    waiting: Vec<WatchedDeadline>,
     /// How many of them the last scan had left.
     waiting_kept: usize,
     /// Slots that nobody has any more.
-    spare: Vec<Arc<ReplySlot>>,
+    free_slots: Vec<Arc<ResponseSlot>>,
     /// No deadline of all of these is earlier.
     earliest: Option<Instant>,
     /// The next scan, if the backstop knows of one.
@@ -40,28 +40,28 @@ pub(crate) struct Watch {
 
 /// A call with a deadline, and who waits for its end.
 #[derive(Debug)]
-struct Due {
+struct WatchedDeadline {
     at: Instant,
     waiter: Waiter,
 }
 
 #[derive(Debug)]
 enum Waiter {
-    Reply(Arc<ReplySlot>),
+    Reply(Arc<ResponseSlot>),
     /// Reads a stream of replies.
     Replies(Arc<Inbox>),
 }
 
 /// A call that the driver has started; without an id if it waits for the other side.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedCall {
     pub(crate) call: Option<CallId>,
     pub(crate) deadline: Instant,
-    pub(crate) slot: Arc<ReplySlot>,
+    pub(crate) slot: Arc<ResponseSlot>,
 }
 
 /// At most this many slots are kept for the next calls.
-const MAX_SPARE: usize = 256;
+const MAX_FREE_SLOTS: usize = 256;
 
 /// Calls that have ended are let go after this time, if not before.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,16 +71,16 @@ const FEW: usize = 16;
 
 /// Of the calls that waited, up to this many may have ended, besides those that still wait, before they
 /// are let go.
-const WAITING_SPARE: usize = 64;
+const MAX_ENDED_WAITING: usize = 64;
 
-impl Watch {
+impl DeadlineWatch {
     /// A slot for a call that is made.
-    pub(crate) fn slot(&mut self) -> Arc<ReplySlot> {
-        self.spare.pop().unwrap_or_default()
+    pub(crate) fn slot(&mut self) -> Arc<ResponseSlot> {
+        self.free_slots.pop().unwrap_or_default()
     }
 
-    pub(crate) fn add(&mut self, call: Watched) {
-        let Watched {
+    pub(crate) fn add(&mut self, call: WatchedCall) {
+        let WatchedCall {
             call,
             deadline: at,
             slot,
@@ -89,7 +89,7 @@ impl Watch {
             self.earliest = Some(at);
         }
         let waiter = Waiter::Reply(slot);
-        let due = Due { at, waiter };
+        let due = WatchedDeadline { at, waiter };
         let Some(index) = call.map(CallId::index) else {
             return self.add_waiting(due);
         };
@@ -99,17 +99,17 @@ impl Watch {
         let before = self.in_flight[index].replace(due);
         if let Some(before) = before
             && let Waiter::Reply(mut slot) = before.waiter
-            && self.spare.len() < MAX_SPARE
+            && self.free_slots.len() < MAX_FREE_SLOTS
             && let Some(free) = Arc::get_mut(&mut slot)
         {
             free.reset();
-            self.spare.push(slot);
+            self.free_slots.push(slot);
         }
     }
 
     #[cold]
-    fn add_waiting(&mut self, due: Due) {
-        if self.waiting.len() >= 2 * self.waiting_kept + WAITING_SPARE {
+    fn add_waiting(&mut self, due: WatchedDeadline) {
+        if self.waiting.len() >= 2 * self.waiting_kept + MAX_ENDED_WAITING {
             self.waiting.retain(|due| !due.waiter.is_over());
             self.waiting_kept = self.waiting.len();
         }
@@ -117,9 +117,8 @@ impl Watch {
     }
 
     /// The reply to a call is a stream: from now on its reader waits for its end.
-    pub(crate) fn replied(&mut self, call: CallId, slot: &Arc<ReplySlot>, replies: &Arc<Inbox>) {
-        let is_it =
-            |due: &&mut Due| matches!(&due.waiter, Waiter::Reply(it) if Arc::ptr_eq(it, slot));
+    pub(crate) fn replied(&mut self, call: CallId, slot: &Arc<ResponseSlot>, replies: &Arc<Inbox>) {
+        let is_it = |due: &&mut WatchedDeadline| matches!(&due.waiter, Waiter::Reply(it) if Arc::ptr_eq(it, slot));
         let in_flight = self.in_flight.get_mut(call.index());
         let in_flight = in_flight.and_then(Option::as_mut).filter(is_it);
         if let Some(due) = in_flight.or_else(|| self.waiting.iter_mut().find(is_it)) {
@@ -127,12 +126,12 @@ impl Watch {
         }
     }
 
-    /// Ends what is overdue. `left` is the earliest deadline of calls that the driver has not
+    /// Ends what is overdue. `earliest_queued` is the earliest deadline of calls that the driver has not
     /// taken. Returns when to look again, if the backstop does not know it.
     pub(crate) fn look(
         &mut self,
         now: Instant,
-        left: Option<Instant>,
+        earliest_queued: Option<Instant>,
         wakers: &mut Vec<Waker>,
     ) -> Option<Instant> {
         let is_due = self.scan_at.is_some_and(|at| at <= now);
@@ -146,7 +145,7 @@ impl Watch {
         let late = |at: Instant| at.checked_add(SLACK);
         let next = [
             self.earliest.and_then(late),
-            left.and_then(late),
+            earliest_queued.and_then(late),
             (!is_empty).then(|| now + SCAN_INTERVAL),
         ];
         let next = next.into_iter().flatten().min()?;
@@ -160,7 +159,7 @@ impl Watch {
     /// Ends calls that are overdue, and lets go of those that have ended.
     fn scan(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
         let mut earliest: Option<Instant> = None;
-        let mut keeps = |due: &Due| {
+        let mut keeps = |due: &WatchedDeadline| {
             if is_overdue(due.at, now) {
                 wakers.extend(due.waiter.expire());
                 return false;
@@ -179,7 +178,7 @@ impl Watch {
         self.earliest = earliest;
         if self.in_flight.iter().all(Option::is_none) {
             self.in_flight = Vec::new();
-            self.spare = Vec::new();
+            self.free_slots = Vec::new();
         }
         if self.waiting.is_empty() {
             self.waiting = Vec::new();
@@ -202,7 +201,7 @@ impl Waiter {
 
     fn expire(&self) -> Option<Waker> {
         match self {
-            Self::Reply(slot) => slot.answer(Err(late("no reply before the deadline"))),
+            Self::Reply(slot) => slot.complete(Err(late("no reply before the deadline"))),
             Self::Replies(inbox) => {
                 inbox.end(Err(late("the replies had not ended before the deadline")))
             }
@@ -228,17 +227,19 @@ mod tests {
 
     use wawo_protocol::{CallId, Code, Side};
 
-    use super::{FEW, MAX_SPARE, SCAN_INTERVAL, SLACK, WAITING_SPARE, Watch, Watched};
+    use super::{
+        DeadlineWatch, FEW, MAX_ENDED_WAITING, MAX_FREE_SLOTS, SCAN_INTERVAL, SLACK, WatchedCall,
+    };
     use crate::{
         peer::stream::Inbox,
-        reply::{Canceller, ReplyFuture, ReplySlot},
+        response_future::{Canceller, ResponseFuture, ResponseSlot},
         status::{Delivery, Status},
     };
 
     struct Nobody;
 
     impl Canceller for Nobody {
-        fn cancel(&self, _: &Arc<ReplySlot>) {}
+        fn cancel(&self, _: &Arc<ResponseSlot>) {}
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -247,9 +248,13 @@ mod tests {
         CallId::new(Side::Connecting, index)
     }
 
-    fn add(watch: &mut Watch, call: Option<CallId>, deadline: Instant) -> Arc<ReplySlot> {
-        let slot = Arc::new(ReplySlot::default());
-        watch.add(Watched {
+    fn add(
+        watch: &mut DeadlineWatch,
+        call: Option<CallId>,
+        deadline: Instant,
+    ) -> Arc<ResponseSlot> {
+        let slot = Arc::new(ResponseSlot::default());
+        watch.add(WatchedCall {
             call,
             deadline,
             slot: slot.clone(),
@@ -257,13 +262,13 @@ mod tests {
         slot
     }
 
-    fn end(slot: &ReplySlot) {
-        slot.answer(Err(Status::aborted("over")));
+    fn end(slot: &ResponseSlot) {
+        slot.complete(Err(Status::aborted("over")));
     }
 
     #[tokio::test]
     async fn a_call_ends_behind_its_deadline_and_not_before() {
-        let (mut watch, now, mut wakers) = (Watch::default(), Instant::now(), Vec::new());
+        let (mut watch, now, mut wakers) = (DeadlineWatch::default(), Instant::now(), Vec::new());
         let soon = add(&mut watch, Some(call(0)), now + SECOND / 2);
         let late = add(&mut watch, None, now + 2 * SECOND);
         let next = now + SECOND / 2 + SLACK;
@@ -272,7 +277,7 @@ mod tests {
         assert_eq!(watch.look(before, None, &mut wakers), None);
         assert!(!soon.is_over());
         assert!(watch.look(next, None, &mut wakers).is_some());
-        let status = ReplyFuture::promised(soon, Arc::new(Nobody)).await;
+        let status = ResponseFuture::from_slot(soon, Arc::new(Nobody)).await;
         let status = status.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(status.delivery(), Delivery::Unknown);
@@ -284,23 +289,23 @@ mod tests {
 
     #[test]
     fn slots_that_nobody_has_are_used_again_as_new_and_bounded() {
-        let (mut watch, far) = (Watch::default(), Instant::now() + 1_000 * SECOND);
+        let (mut watch, far) = (DeadlineWatch::default(), Instant::now() + 1_000 * SECOND);
         for _ in 0..2 {
-            for index in 0..2 * MAX_SPARE as u32 {
+            for index in 0..2 * MAX_FREE_SLOTS as u32 {
                 end(&add(&mut watch, Some(call(index)), far));
             }
         }
-        assert_eq!(watch.spare.len(), MAX_SPARE);
+        assert_eq!(watch.free_slots.len(), MAX_FREE_SLOTS);
         let slot = watch.slot();
         assert!(!slot.is_over() && slot.call().is_none());
         // An idle connection keeps none.
         watch.scan(Instant::now(), &mut Vec::new());
-        assert_eq!(watch.spare.capacity(), 0);
+        assert_eq!(watch.free_slots.capacity(), 0);
     }
 
     #[test]
     fn the_reader_of_a_stream_is_told_in_place_of_the_call() {
-        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (mut watch, now) = (DeadlineWatch::default(), Instant::now());
         for id in [Some(call(3)), None] {
             let slot = add(&mut watch, id, now);
             let inbox = Inbox::new(call(3), 0);
@@ -313,7 +318,7 @@ mod tests {
 
     #[test]
     fn calls_that_ended_are_let_go_within_a_second() {
-        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (mut watch, now) = (DeadlineWatch::default(), Instant::now());
         let far = now + 1_000 * SECOND;
         let calls = (0..FEW as u32 + 1).map(|index| add(&mut watch, Some(call(index)), far));
         let calls: Vec<_> = calls.collect();
@@ -327,23 +332,23 @@ mod tests {
 
     #[test]
     fn calls_that_waited_and_ended_are_bounded_by_those_that_wait() {
-        let (mut watch, far) = (Watch::default(), Instant::now() + 1_000 * SECOND);
+        let (mut watch, far) = (DeadlineWatch::default(), Instant::now() + 1_000 * SECOND);
         let _waiting: Vec<_> = (0..1_000).map(|_| add(&mut watch, None, far)).collect();
         for _ in 0..100_000 {
             let slot = add(&mut watch, None, far);
             end(&slot);
         }
-        assert!(watch.waiting.len() <= 2 * 1_000 + WAITING_SPARE);
+        assert!(watch.waiting.len() <= 2 * 1_000 + MAX_ENDED_WAITING);
     }
 
     #[test]
     fn a_call_leaves_its_index_to_the_next() {
-        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (mut watch, now) = (DeadlineWatch::default(), Instant::now());
         let first = add(&mut watch, Some(call(0)), now);
         end(&first);
         let second = add(&mut watch, Some(call(0)), now);
         assert_eq!(Arc::strong_count(&first), 1);
-        assert!(watch.spare.is_empty(), "somebody has it");
+        assert!(watch.free_slots.is_empty(), "somebody has it");
         // A reply of the first that comes late is not taken for one of the second.
         watch.replied(call(0), &first, &Inbox::new(call(0), 0));
         watch.look(now + SLACK, None, &mut Vec::new());

@@ -24,17 +24,17 @@ use crate::{
 ///
 /// Dropping it before it is ready cancels the call.
 #[must_use = "dropping it cancels the call"]
-pub struct ReplyFuture(Kind);
+pub struct ResponseFuture(Kind);
 
 enum Kind {
     Boxed(Pin<Box<dyn Future<Output = Result<Response>> + Send>>),
-    Promised(Promised),
+    Slot(SlotFuture),
     Ready(Option<Result<Response>>),
 }
 
-impl ReplyFuture {
+impl ResponseFuture {
     /// Boxes a future, whose error may be that of any layer: the errors of tower's own layers,
-    /// and a [`Status`] in a box, become the right status. A `ReplyFuture` comes back as it is,
+    /// and a [`Status`] in a box, become the right status. A `ResponseFuture` comes back as it is,
     /// so that layers upon layers box no more than once.
     pub fn new<F, E>(future: F) -> Self
     where
@@ -67,28 +67,28 @@ impl ReplyFuture {
         Self(Kind::Ready(Some(result)))
     }
 
-    pub(crate) fn promised(slot: Arc<ReplySlot>, canceller: Arc<dyn Canceller>) -> Self {
+    pub(crate) fn from_slot(slot: Arc<ResponseSlot>, canceller: Arc<dyn Canceller>) -> Self {
         let slot = Some(slot);
-        Self(Kind::Promised(Promised { slot, canceller }))
+        Self(Kind::Slot(SlotFuture { slot, canceller }))
     }
 
     /// The connection that carries the call, if it is known here.
     #[cold]
     pub(crate) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
         match &self.0 {
-            Kind::Promised(promised) => promised.canceller.carrier(),
+            Kind::Slot(promised) => promised.canceller.carrier(),
             Kind::Boxed(_) | Kind::Ready(_) => None,
         }
     }
 }
 
-impl Future for ReplyFuture {
+impl Future for ResponseFuture {
     type Output = Result<Response>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
         match &mut self.0 {
             Kind::Boxed(future) => future.as_mut().poll(cx),
-            Kind::Promised(promised) => promised.poll(cx),
+            Kind::Slot(promised) => promised.poll(cx),
             Kind::Ready(result) => match result.take() {
                 Some(result) => Poll::Ready(result),
                 None => Poll::Pending,
@@ -97,15 +97,15 @@ impl Future for ReplyFuture {
     }
 }
 
-impl fmt::Debug for ReplyFuture {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReplyFuture")
+        f.write_str("ResponseFuture")
     }
 }
 
 /// The place where a driver puts the answer to a call that this side started.
 #[derive(Debug, Default)]
-pub(crate) struct ReplySlot {
+pub(crate) struct ResponseSlot {
     state: Mutex<SlotState>,
     /// The id of the call as on the wire, once the driver has sent it; zero before that. Only the
     /// driver uses it.
@@ -115,9 +115,9 @@ pub(crate) struct ReplySlot {
 #[derive(Debug)]
 enum SlotState {
     Waiting(Option<Waker>),
-    Answered(Result<Response>),
+    Ready(Result<Response>),
     /// Answered and taken, or no longer wanted.
-    Gone,
+    Done,
 }
 
 impl Default for SlotState {
@@ -126,17 +126,17 @@ impl Default for SlotState {
     }
 }
 
-impl ReplySlot {
+impl ResponseSlot {
     /// Puts the answer in; returns the waker of whoever waits for it, to be woken without locks.
-    pub(crate) fn answer(&self, result: Result<Response>) -> Option<Waker> {
+    pub(crate) fn complete(&self, result: Result<Response>) -> Option<Waker> {
         let mut state = self.lock();
         match &mut *state {
             SlotState::Waiting(waker) => {
                 let waker = waker.take();
-                *state = SlotState::Answered(result);
+                *state = SlotState::Ready(result);
                 waker
             }
-            SlotState::Answered(_) | SlotState::Gone => None,
+            SlotState::Ready(_) | SlotState::Done => None,
         }
     }
 
@@ -168,7 +168,7 @@ impl ReplySlot {
 
 /// Hears when the answer to a call is no longer wanted.
 pub(crate) trait Canceller: Send + Sync {
-    fn cancel(&self, slot: &Arc<ReplySlot>);
+    fn cancel(&self, slot: &Arc<ResponseSlot>);
 
     /// The connection of the call, if there is one.
     fn carrier(&self) -> Option<Arc<dyn Carrier>> {
@@ -176,19 +176,19 @@ pub(crate) trait Canceller: Send + Sync {
     }
 }
 
-struct Promised {
+struct SlotFuture {
     /// `None` once the answer was taken.
-    slot: Option<Arc<ReplySlot>>,
+    slot: Option<Arc<ResponseSlot>>,
     canceller: Arc<dyn Canceller>,
 }
 
-impl Promised {
+impl SlotFuture {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Response>> {
         let Some(slot) = &self.slot else {
             return Poll::Pending;
         };
         let mut state = slot.lock();
-        match std::mem::replace(&mut *state, SlotState::Gone) {
+        match std::mem::replace(&mut *state, SlotState::Done) {
             SlotState::Waiting(waker) => {
                 let waker = match waker {
                     Some(waker) if waker.will_wake(cx.waker()) => waker,
@@ -197,24 +197,24 @@ impl Promised {
                 *state = SlotState::Waiting(Some(waker));
                 Poll::Pending
             }
-            SlotState::Answered(result) => {
+            SlotState::Ready(result) => {
                 drop(state);
                 self.slot = None;
                 Poll::Ready(result.map_err(|status| status.carried_by(self.canceller.carrier())))
             }
-            SlotState::Gone => Poll::Pending,
+            SlotState::Done => Poll::Pending,
         }
     }
 }
 
-impl Drop for Promised {
+impl Drop for SlotFuture {
     fn drop(&mut self) {
         let Some(slot) = self.slot.take() else {
             return;
         };
         // The state is changed before the driver hears of it, so that a call that the driver has
         // not started yet is seen to be unwanted whichever of the two it comes to first.
-        let before = std::mem::replace(&mut *slot.lock(), SlotState::Gone);
+        let before = std::mem::replace(&mut *slot.lock(), SlotState::Done);
         if matches!(before, SlotState::Waiting(_)) {
             self.canceller.cancel(&slot);
         }
@@ -228,21 +228,24 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use super::{Canceller, ReplyFuture, ReplySlot};
+    use super::{Canceller, ResponseFuture, ResponseSlot};
     use crate::{body::Body, response::Response, status::Status};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
 
     impl Canceller for Count {
-        fn cancel(&self, _: &Arc<ReplySlot>) {
+        fn cancel(&self, _: &Arc<ResponseSlot>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn promise() -> (Arc<ReplySlot>, Arc<Count>, ReplyFuture) {
-        let (slot, count) = (Arc::new(ReplySlot::default()), Arc::new(Count::default()));
-        let reply = ReplyFuture::promised(slot.clone(), count.clone());
+    fn promise() -> (Arc<ResponseSlot>, Arc<Count>, ResponseFuture) {
+        let (slot, count) = (
+            Arc::new(ResponseSlot::default()),
+            Arc::new(Count::default()),
+        );
+        let reply = ResponseFuture::from_slot(slot.clone(), count.clone());
         (slot, count, reply)
     }
 
@@ -255,7 +258,7 @@ mod tests {
         let (slot, count, reply) = promise();
         let waiting = tokio::spawn(reply);
         tokio::task::yield_now().await;
-        slot.answer(Ok(response())).unwrap().wake();
+        slot.complete(Ok(response())).unwrap().wake();
         waiting.await.unwrap().unwrap();
         assert!(slot.is_over());
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
@@ -266,21 +269,21 @@ mod tests {
         let (slot, count, reply) = promise();
         drop(reply);
         assert!(slot.is_over());
-        assert!(slot.answer(Ok(response())).is_none());
+        assert!(slot.complete(Ok(response())).is_none());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn dropping_an_answered_reply_cancels_nothing() {
         let (slot, count, reply) = promise();
-        slot.answer(Err(Status::aborted("no")));
+        slot.complete(Err(Status::aborted("no")));
         drop(reply);
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn a_reply_future_is_not_boxed_twice() {
-        let reply = ReplyFuture::new(ReplyFuture::ready(Ok(response())));
+        let reply = ResponseFuture::new(ResponseFuture::ready(Ok(response())));
         assert!(matches!(reply.0, super::Kind::Ready(_)));
         reply.await.unwrap();
     }

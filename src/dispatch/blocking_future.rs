@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     context::Context,
-    decoding::{self, Reserved},
+    decoding::{self, Reservation},
     panic::{Part, catch},
     status::{Result, Status},
 };
@@ -24,7 +24,7 @@ const JOB_BYTES: usize = 1024;
 
 /// A job in another thread, and its result. Dropping it cancels the call: what a job holds is dropped
 /// at once if no thread has taken it, and otherwise when it ends.
-pub(crate) struct Elsewhere<R, F> {
+pub(crate) struct BlockingFuture<R, F> {
     /// `None` once it has ended.
     context: Option<Context>,
     job: Arc<Job<F>>,
@@ -37,10 +37,10 @@ struct Job<F> {
     /// The bytes of the request that it holds.
     bytes: usize,
     /// Given back when the thread is done with it.
-    reserved: Mutex<Option<Reserved>>,
+    reserved: Mutex<Option<Reservation>>,
 }
 
-impl<R, F> Elsewhere<R, F>
+impl<R, F> BlockingFuture<R, F>
 where
     R: Send + 'static,
     F: FnOnce() -> Result<R> + Send + 'static,
@@ -74,12 +74,12 @@ impl<F> Job<F> {
         let work = lock(&self.work).take();
         match work {
             Some(work) if !context.is_cancelled() => catch(Part::Service, work)?,
-            _ => Err(given_up()),
+            _ => Err(cancelled_status()),
         }
     }
 
     /// Nobody waits for it any more. Nothing else counts what it holds from now on, if it has begun.
-    fn give_up(&self) {
+    fn cancel(&self) {
         let work = lock(&self.work).take();
         if work.is_none()
             && let Some(reserved) = lock(&self.reserved).as_mut()
@@ -89,7 +89,7 @@ impl<F> Job<F> {
     }
 }
 
-impl<R, F> Future for Elsewhere<R, F> {
+impl<R, F> Future for BlockingFuture<R, F> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<R>> {
@@ -100,11 +100,11 @@ impl<R, F> Future for Elsewhere<R, F> {
     }
 }
 
-impl<R, F> Drop for Elsewhere<R, F> {
+impl<R, F> Drop for BlockingFuture<R, F> {
     fn drop(&mut self) {
         if let Some(context) = self.context.take() {
             context.cancel();
-            self.job.give_up();
+            self.job.cancel();
         }
     }
 }
@@ -113,7 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn given_up() -> Status {
+pub(crate) fn cancelled_status() -> Status {
     Status::cancelled("the call was given up")
 }
 

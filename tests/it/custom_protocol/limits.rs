@@ -9,10 +9,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
-use wawo::{Code, Config, Framed, FramedPacket, MethodId, PacketCodec, PacketKind, Peer, Server};
+use wawo::{
+    Code, Config, CustomPacket, CustomProtocol, MethodId, PacketCodec, PacketKind, Peer, Server,
+};
 
 use crate::{
-    framed::{
+    custom_protocol::{
         act,
         plain::{ECHO, Plain, Raw, raw, raw_with, say},
     },
@@ -35,7 +37,7 @@ fn with_few_calls() -> Raw {
         .config(config)
         .add_service(EchoServer::new(parrot));
     let mut server = server.build().unwrap();
-    let framed = Framed::accepting(there, Plain::default());
+    let framed = CustomProtocol::accepting(there, Plain::default());
     let peer = server.accept_over(framed).unwrap();
     Raw {
         socket: here,
@@ -83,7 +85,7 @@ async fn calls_that_follow_cancelled_ones_wait_for_their_places() {
     let mut end = with_few_calls();
     let mut bytes = requests(0..MAX_CALLS);
     for number in 0..MAX_CALLS {
-        let cancel = FramedPacket::cancel(number);
+        let cancel = CustomPacket::cancel(number);
         Plain::default().encode(cancel, &mut bytes).unwrap();
     }
     for number in 0..MAX_CALLS {
@@ -91,7 +93,7 @@ async fn calls_that_follow_cancelled_ones_wait_for_their_places() {
         Plain::default().encode(again, &mut bytes).unwrap();
     }
     Plain::default()
-        .encode(FramedPacket::cancel(3), &mut bytes)
+        .encode(CustomPacket::cancel(3), &mut bytes)
         .unwrap();
     end.socket.write_all(&bytes).await.unwrap();
     let mut answers = 0;
@@ -139,7 +141,7 @@ async fn what_waits_for_a_transport_that_takes_nothing_is_bounded() {
     const CALL_BYTES: usize = 12 + 8 + 10_000;
     let (_here, there) = tokio::io::duplex(1);
     // As a driver would, that has much to say.
-    let mut framed = Framed::connecting(there, Plain::default());
+    let mut framed = CustomProtocol::connecting(there, Plain::default());
     let begin = b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0";
     framed.write_all(begin).await.unwrap();
     let mut written = 0;
@@ -190,13 +192,13 @@ async fn a_message_to_the_other_end_has_room_in_a_packet_or_fails_before() {
     );
 
     // A reply likewise: the request has room for a longer head.
-    let request = FramedPacket::request(ECHO, MethodId(1), 1, say(vec![0; 100_001]));
+    let request = CustomPacket::request(ECHO, MethodId(1), 1, say(vec![0; 100_001]));
     end.send(request).await;
     assert_eq!(end.next_failure().await.0, Code::ResourceExhausted);
     let call = tokio::spawn(async move { stub.say(message(vec![0; 99_996])).await });
     let request = end.next().await;
     assert_eq!(request.payload.len(), 100_000);
-    end.send(FramedPacket::reply(request.call, request.payload))
+    end.send(CustomPacket::reply(request.call, request.payload))
         .await;
     assert_eq!(call.await.unwrap().unwrap().data.len(), 99_996);
 }
@@ -214,9 +216,9 @@ async fn a_call_for_which_no_number_is_left_fails() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(
         status.message(),
-        "all call numbers are in flight (Framed::max_call_number)"
+        "all call numbers are in flight (CustomProtocol::max_call_number)"
     );
-    end.send(FramedPacket::reply(request.call, say("done")))
+    end.send(CustomPacket::reply(request.call, say("done")))
         .await;
     assert_eq!(first.await.unwrap().unwrap().data, "done");
 }
@@ -227,9 +229,9 @@ async fn the_longest_message_passes_in_one_packet() {
     let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
     let mut server = server.build().unwrap();
     server
-        .accept_over(Framed::accepting(there, Plain::default()))
+        .accept_over(CustomProtocol::accepting(there, Plain::default()))
         .unwrap();
-    let framed = Framed::connecting(here, Plain::default());
+    let framed = CustomProtocol::connecting(here, Plain::default());
     let peer = Peer::builder("").connect_over(framed).await.unwrap();
     // With tag and length, 128 KiB: more than a packet of wawo's own has room for.
     let data = vec![1; 128 * 1024 - 4];

@@ -13,7 +13,10 @@ use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
     clock,
-    peer::{ConnectionLimit, Peer, PeerEvent, Shared, Stage, driver::Driver, mailbox::Command},
+    peer::{
+        ConnectionLimit, ConnectionState, Peer, PeerEvent, PeerState, driver::Driver,
+        mailbox::Command,
+    },
 };
 
 /// How exactly the time of the last call is known. A driver compares two times whenever it has done
@@ -22,12 +25,12 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// How much a connection is used, as its driver tells it.
 #[derive(Debug)]
-pub(crate) struct Used {
+pub(crate) struct ActivityRecord {
     has_calls: AtomicBool,
     last_call: LastCall,
 }
 
-impl Used {
+impl ActivityRecord {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             has_calls: AtomicBool::new(false),
@@ -67,7 +70,7 @@ impl LastCall {
 
 /// How much a connection is used, without a hold on its peer.
 #[derive(Debug)]
-pub(crate) struct Usage(Arc<Shared>);
+pub(crate) struct ActivityHandle(Arc<PeerState>);
 
 /// The same at one time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,19 +81,19 @@ pub(crate) struct Activity {
     pub(crate) last_call: Option<Instant>,
 }
 
-impl Usage {
+impl ActivityHandle {
     pub(crate) fn activity(&self) -> Activity {
-        let used = &self.0.used;
+        let record = &self.0.activity;
         Activity {
-            has_calls: used.has_calls.load(Ordering::Relaxed),
-            last_call: used.last_call.get(),
+            has_calls: record.has_calls.load(Ordering::Relaxed),
+            last_call: record.last_call.get(),
         }
     }
 }
 
 impl Peer {
-    pub(crate) fn usage(&self) -> Usage {
-        Usage(self.0.shared.clone())
+    pub(crate) fn activity_handle(&self) -> ActivityHandle {
+        ActivityHandle(self.0.shared.clone())
     }
 
     /// Closes the connection if its hello has not come, and nothing else has since the last time
@@ -117,30 +120,30 @@ impl Peer {
 impl Driver {
     /// Something has come that may have to do with a call.
     #[cold]
-    pub(crate) fn note_usage(&mut self, now: Instant) {
-        self.calls_told = self.connection.calls();
-        if self.calls_told > 0 {
-            self.shared.used.last_call.set(now);
-            self.usage_due = now + STEP;
+    pub(crate) fn record_activity(&mut self, now: Instant) {
+        self.calls_reported = self.connection.calls();
+        if self.calls_reported > 0 {
+            self.shared.activity.last_call.set(now);
+            self.activity_due = now + STEP;
         }
     }
 
     /// Tells whether there are calls now, before the driver waits.
     #[inline]
-    pub(crate) fn note_calls(&mut self) {
-        let has_calls = self.connection.has_calls() || self.incoming.notes() > 0;
+    pub(crate) fn record_has_calls(&mut self) {
+        let has_calls = self.connection.has_calls() || self.incoming.one_way_messages() > 0;
         if has_calls != self.has_calls {
             self.has_calls = has_calls;
-            let told = &self.shared.used.has_calls;
-            told.store(has_calls, Ordering::Relaxed);
+            let record = &self.shared.activity.has_calls;
+            record.store(has_calls, Ordering::Relaxed);
         }
     }
 
     /// Nothing has to come back for calls of this side that are one-way. They are found when some
     /// time of the connection is up, as that of its keep-alive.
-    pub(crate) fn note_sent(&mut self, now: Instant) {
-        if self.connection.calls() != self.calls_told {
-            self.note_usage(now);
+    pub(crate) fn record_started_calls(&mut self, now: Instant) {
+        if self.connection.calls() != self.calls_reported {
+            self.record_activity(now);
         }
     }
 
@@ -154,14 +157,14 @@ impl Driver {
         if self.read(cx)? {
             self.handle_events(cx, clock::now())?;
         }
-        if !matches!(*self.shared.stage.borrow(), Stage::Greeting) {
+        if !matches!(*self.shared.state.borrow(), ConnectionState::Handshaking) {
             return Ok(());
         }
-        match std::mem::take(&mut self.has_heard) {
+        match std::mem::take(&mut self.has_received) {
             true => self.shared.has_spoken.store(true, Ordering::Relaxed),
             false => {
                 self.shared.was_silent.store(true, Ordering::Relaxed);
-                self.tell(|peer| PeerEvent::Closed(peer, ConnectionLimit::MaxGreeting));
+                self.send_event(|peer| PeerEvent::Closed(peer, ConnectionLimit::MaxHandshakes));
                 self.connection.close(CloseCode::LimitExceeded, reason);
             }
         }

@@ -15,13 +15,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts the occasions for one warning.
 #[derive(Debug, Default)]
-pub(crate) struct Complaint(Arc<Occasions>);
+pub(crate) struct LogLimiter(Arc<LimiterState>);
 
 #[derive(Debug, Default)]
-struct Occasions(Mutex<State>);
+struct LimiterState(Mutex<Count>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Count {
     logged: Option<Instant>,
     /// How many there were since then.
     since: u64,
@@ -29,7 +29,7 @@ struct State {
     has_task: bool,
 }
 
-impl Complaint {
+impl LogLimiter {
     /// There is an occasion. It is logged now, with how many there were since the last line; or at the
     /// end of the interval, with those that follow until then.
     pub(crate) fn add(&self, log: impl FnOnce(u64) + Send + 'static) {
@@ -51,35 +51,35 @@ impl Complaint {
             && let Ok(runtime) = Handle::try_current()
         {
             state.has_task = true;
-            let rest = Rest {
-                occasions: self.0.clone(),
+            let delayed = DelayedLog {
+                limiter: self.0.clone(),
                 log: Some(log),
             };
             drop(state);
             runtime.spawn(async move {
                 sleep_until(end.into()).await;
-                drop(rest);
+                drop(delayed);
             });
         }
     }
 }
 
-impl Occasions {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl LimiterState {
+    fn lock(&self) -> MutexGuard<'_, Count> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What was not logged yet. It is logged when this is dropped: at the end of the interval, or with the
 /// runtime.
-struct Rest<F: FnOnce(u64)> {
-    occasions: Arc<Occasions>,
+struct DelayedLog<F: FnOnce(u64)> {
+    limiter: Arc<LimiterState>,
     log: Option<F>,
 }
 
-impl<F: FnOnce(u64)> Drop for Rest<F> {
+impl<F: FnOnce(u64)> Drop for DelayedLog<F> {
     fn drop(&mut self) {
-        let mut state = self.occasions.lock();
+        let mut state = self.limiter.lock();
         state.has_task = false;
         let count = mem::take(&mut state.since);
         if count > 0 {
@@ -103,11 +103,11 @@ mod tests {
 
     use tokio::time::sleep;
 
-    use super::{Complaint, INTERVAL};
+    use super::{INTERVAL, LogLimiter};
 
     /// A warning, and the counts with which it was logged.
     #[derive(Default)]
-    struct Counted(Complaint, Arc<Mutex<Vec<u64>>>);
+    struct Counted(LogLimiter, Arc<Mutex<Vec<u64>>>);
 
     impl Counted {
         fn add(&self, times: usize) {

@@ -3,9 +3,9 @@
 use std::{error::Error, fmt};
 
 /// Displays an error and its causes, but for what an error says itself of its cause.
-pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
+pub(crate) struct ErrorChain<'a>(pub(crate) &'a dyn Error);
 
-impl fmt::Display for Causes<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.0.to_string();
         let mut next = self.0.source();
@@ -26,7 +26,7 @@ mod tests {
 
     use thiserror::Error;
 
-    use super::Causes;
+    use super::ErrorChain;
 
     #[derive(Debug, Error)]
     enum Failed {
@@ -39,9 +39,9 @@ mod tests {
     #[test]
     fn a_cause_that_the_error_tells_is_not_told_again() {
         let gone = Failed::Gone(io::Error::other("a cut"));
-        assert_eq!(Causes(&gone).to_string(), "the peer is gone: a cut");
+        assert_eq!(ErrorChain(&gone).to_string(), "the peer is gone: a cut");
         let not_sent = Failed::NotSent(Box::new(gone));
         let text = "not sent: the peer is gone: a cut";
-        assert_eq!(Causes(&not_sent).to_string(), text);
+        assert_eq!(ErrorChain(&not_sent).to_string(), text);
     }
 }

@@ -8,10 +8,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use wawo::{Code, Framed, FramedPacket, MethodId, PacketCodec, Peer};
+use wawo::{Code, CustomPacket, CustomProtocol, MethodId, PacketCodec, Peer};
 
 use crate::{
-    framed::{
+    custom_protocol::{
         act,
         plain::{ECHO, Plain, Raw, raw, raw_with, say},
     },
@@ -49,12 +49,12 @@ struct Panicking;
 impl PacketCodec for Panicking {
     type Error = String;
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<FramedPacket>, String> {
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<CustomPacket>, String> {
         assert!(input.is_empty(), "no bytes, please");
         Ok(None)
     }
 
-    fn encode(&mut self, packet: FramedPacket, _: &mut BytesMut) -> Result<(), String> {
+    fn encode(&mut self, packet: CustomPacket, _: &mut BytesMut) -> Result<(), String> {
         panic!("no packets, please: {packet:?}")
     }
 }
@@ -67,7 +67,7 @@ async fn a_codec_that_panics_ends_its_connection_alone() {
     for is_read in [true, false] {
         let (mut here, there) = tokio::io::duplex(1024);
         let peer = server
-            .accept_over(Framed::accepting(there, Panicking))
+            .accept_over(CustomProtocol::accepting(there, Panicking))
             .unwrap();
         match is_read {
             true => here.write_all(b"a packet").await.unwrap(),
@@ -93,7 +93,7 @@ async fn a_packet_that_cannot_be_written_is_the_reason_and_none_of_it_is_sent() 
     let (here, there) = tokio::io::duplex(64 * 1024);
     let end = raw();
     let mut server = end.server;
-    let framed = Framed::accepting(there, Plain { unwritable: 100 });
+    let framed = CustomProtocol::accepting(there, Plain { unwritable: 100 });
     let peer = server.accept_over(framed).unwrap();
     let mut end = Raw {
         socket: here,
@@ -101,10 +101,10 @@ async fn a_packet_that_cannot_be_written_is_the_reason_and_none_of_it_is_sent() 
         server,
         ..end
     };
-    end.send(FramedPacket::request(ECHO, MethodId(1), 1, say("small")))
+    end.send(CustomPacket::request(ECHO, MethodId(1), 1, say("small")))
         .await;
     assert_eq!(end.next().await.payload, say("small"));
-    let large = FramedPacket::request(ECHO, MethodId(1), 2, say(vec![0; 200]));
+    let large = CustomPacket::request(ECHO, MethodId(1), 2, say(vec![0; 200]));
     end.send(large).await;
     let reason = "internal fault): the codec cannot write a packet of this side: \
                   203 bytes do not fit";
@@ -125,13 +125,13 @@ async fn a_call_number_in_flight_is_not_taken_again() {
 async fn an_answer_to_a_call_that_was_never_made_is_refused() {
     for call in [0, 1] {
         let mut end = raw();
-        end.send(FramedPacket::reply(call, Bytes::new())).await;
+        end.send(CustomPacket::reply(call, Bytes::new())).await;
         let reason =
             format!("protocol violation): a reply for call {call}, which this side never made");
         closed(end, &reason).await;
     }
     let mut end = raw();
-    end.send(FramedPacket::failure(9, Code::Internal, "")).await;
+    end.send(CustomPacket::failure(9, Code::Internal, "")).await;
     let reason = "protocol violation): a failure for call 9, which this side never made";
     closed(end, reason).await;
 }
@@ -139,7 +139,7 @@ async fn an_answer_to_a_call_that_was_never_made_is_refused() {
 #[tokio::test]
 async fn a_failure_needs_a_code() {
     let mut end = raw();
-    end.send(FramedPacket::failure(1, Code::Ok, "")).await;
+    end.send(CustomPacket::failure(1, Code::Ok, "")).await;
     let reason = "protocol violation): a failure with the code Ok for call 1; a failure needs \
                   another code";
     closed(end, reason).await;
@@ -165,7 +165,7 @@ async fn a_stream_that_ends_within_a_packet_is_told_from_one_that_ends_after_it(
 async fn a_packet_may_have_the_limit_and_not_a_byte_more() {
     // Head 17, protobuf 3 + 1000.
     let framed = |max| raw_with(move |framed| framed.max_packet_bytes(max));
-    let request = || FramedPacket::request(ECHO, MethodId(1), 1, say(vec![0; 1000]));
+    let request = || CustomPacket::request(ECHO, MethodId(1), 1, say(vec![0; 1000]));
     let mut end = framed(1020);
     end.send(request()).await;
     assert_eq!(end.next().await.payload, say(vec![0; 1000]));
@@ -173,7 +173,7 @@ async fn a_packet_may_have_the_limit_and_not_a_byte_more() {
     let mut end = framed(1019);
     end.send(request()).await;
     let reason = "limit exceeded): 1019 bytes came without a whole packet, which has no more \
-                  (Framed::max_packet_bytes)";
+                  (CustomProtocol::max_packet_bytes)";
     closed(end, reason).await;
 }
 
@@ -182,10 +182,10 @@ async fn a_one_way_message_over_the_limit_of_the_server_is_the_reason() {
     let mut end = raw_with(|framed| framed.max_packet_bytes(8 * 1024 * 1024));
     let large = say(vec![0; 5 * 1024 * 1024]);
     let length = large.len();
-    end.send(FramedPacket::request(ECHO, MethodId(1), 1, large.clone()))
+    end.send(CustomPacket::request(ECHO, MethodId(1), 1, large.clone()))
         .await;
     assert_eq!(end.next_failure().await.0, Code::ResourceExhausted);
-    end.send(FramedPacket::one_way(ECHO, MethodId(3), large))
+    end.send(CustomPacket::one_way(ECHO, MethodId(3), large))
         .await;
     let reason = format!(
         "limit exceeded): a one-way message of {length} bytes; this side takes at most 4194304 \
@@ -199,7 +199,9 @@ async fn the_text_of_an_error_is_cut() {
     let end = raw();
     let (here, there) = tokio::io::duplex(1024);
     let mut server = end.server;
-    let peer = server.accept_over(Framed::accepting(there, Wordy)).unwrap();
+    let peer = server
+        .accept_over(CustomProtocol::accepting(there, Wordy))
+        .unwrap();
     let error = peer.closed().await.to_string();
     assert!((1000..1200).contains(&error.len()), "{}", error.len());
     drop(here);
@@ -211,11 +213,11 @@ struct Wordy;
 impl PacketCodec for Wordy {
     type Error = String;
 
-    fn decode(&mut self, _: &mut BytesMut) -> Result<Option<FramedPacket>, String> {
+    fn decode(&mut self, _: &mut BytesMut) -> Result<Option<CustomPacket>, String> {
         Err("no ".repeat(1 << 20))
     }
 
-    fn encode(&mut self, _: FramedPacket, _: &mut BytesMut) -> Result<(), String> {
+    fn encode(&mut self, _: CustomPacket, _: &mut BytesMut) -> Result<(), String> {
         Ok(())
     }
 }
@@ -242,12 +244,12 @@ async fn random_bytes_end_the_connection_and_nothing_else() {
 #[tokio::test]
 async fn an_end_that_is_given_to_the_wrong_side_is_told_so() {
     let (here, _there) = tokio::io::duplex(1024);
-    let framed = Framed::accepting(here, Plain::default());
+    let framed = CustomProtocol::accepting(here, Plain::default());
     let peer = Peer::builder("").connect_over(framed).await.unwrap();
     EchoClient::new(&peer).say(message("hi")).await.unwrap_err();
     let error = peer.closed().await.to_string();
     assert!(
-        error.ends_with("use Framed::accepting for a server, Framed::connecting for connect_over"),
+        error.ends_with("use CustomProtocol::accepting for a server, CustomProtocol::connecting for connect_over"),
         "{error}"
     );
 }
@@ -256,10 +258,10 @@ async fn an_end_that_is_given_to_the_wrong_side_is_told_so() {
 async fn an_error_of_the_transport_comes_after_what_was_read_before_it() {
     let mut end = raw();
     let mut bytes = BytesMut::new();
-    let note = FramedPacket::one_way(ECHO, MethodId(3), say("note"));
+    let note = CustomPacket::one_way(ECHO, MethodId(3), say("note"));
     PacketCodec::encode(&mut Plain::default(), note, &mut bytes).unwrap();
     let broken = Broken(bytes.freeze());
-    let framed = Framed::accepting(broken, Plain::default());
+    let framed = CustomProtocol::accepting(broken, Plain::default());
     let peer = end.server.accept_over(framed).unwrap();
     let error = peer.closed().await.to_string();
     assert_eq!(error, "the connection was lost: cable cut");

@@ -16,11 +16,12 @@ use tokio::{
 };
 use tower::filter::FilterLayer;
 use wawo::{
-    Code, Framed, FramedPacket, MethodId, PacketCodec, PacketKind, Peer, Request, Server, Status,
+    Code, CustomPacket, CustomProtocol, MethodId, PacketCodec, PacketKind, Peer, Request, Server,
+    Status,
 };
 
 use crate::{
-    framed::plain::{ECHO, Plain, packets, raw, raw_with, say},
+    custom_protocol::plain::{ECHO, Plain, packets, raw, raw_with, say},
     support::{EchoClient, EchoServer, Parrot, RepeatRequest, message},
 };
 
@@ -30,11 +31,11 @@ async fn pair(pipe_bytes: usize) -> (Server, Peer, Peer) {
     let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
     let mut server = server.build().unwrap();
     let to_client = server
-        .accept_over(Framed::accepting(there, Plain::default()))
+        .accept_over(CustomProtocol::accepting(there, Plain::default()))
         .unwrap();
     let to_server = Peer::builder("")
         .add_service(EchoServer::new(Parrot::default()))
-        .connect_over(Framed::connecting(here, Plain::default()))
+        .connect_over(CustomProtocol::connecting(here, Plain::default()))
         .await
         .unwrap();
     (server, to_server, to_client)
@@ -70,7 +71,7 @@ async fn one_server_speaks_wawo_at_one_address_and_another_protocol_at_another()
         .bind("tcp://127.0.0.1:0")
         .await
         .unwrap();
-    let plain = |transport| Framed::accepting(transport, Plain::default());
+    let plain = |transport| CustomProtocol::accepting(transport, Plain::default());
     server.bind_with("tcp://127.0.0.1:0", plain).await.unwrap();
     let addresses = server.addresses();
     let running = tokio::spawn(server.run());
@@ -78,7 +79,7 @@ async fn one_server_speaks_wawo_at_one_address_and_another_protocol_at_another()
     let native = Peer::connect(addresses[0].to_string()).await.unwrap();
     let address = addresses[1].to_string();
     let socket = TcpStream::connect(address.trim_start_matches("tcp://")).await;
-    let framed = Framed::connecting(socket.unwrap(), Plain::default());
+    let framed = CustomProtocol::connecting(socket.unwrap(), Plain::default());
     let framed = Peer::builder("").connect_over(framed).await.unwrap();
     for peer in [native, framed] {
         let reply = EchoClient::new(&peer).say(message("hi")).await.unwrap();
@@ -90,7 +91,7 @@ async fn one_server_speaks_wawo_at_one_address_and_another_protocol_at_another()
 #[tokio::test]
 async fn one_way_messages_arrive_at_both_ends() {
     let mut end = raw();
-    let note = FramedPacket::one_way(ECHO, MethodId(3), say("note"));
+    let note = CustomPacket::one_way(ECHO, MethodId(3), say("note"));
     end.send(note.clone()).await;
     end.seen
         .until(|seen| seen.notes.load(Ordering::SeqCst) == 1)
@@ -106,7 +107,7 @@ async fn one_way_messages_arrive_at_both_ends() {
 async fn more_one_way_messages_than_the_credit_arrive() {
     const MESSAGES: usize = 300;
     let mut end = raw();
-    let note = FramedPacket::one_way(ECHO, MethodId(3), say(vec![1; 60_000]));
+    let note = CustomPacket::one_way(ECHO, MethodId(3), say(vec![1; 60_000]));
     let stub = EchoClient::new(&end.peer);
     let sending = tokio::spawn(async move {
         for _ in 0..MESSAGES {
@@ -140,7 +141,7 @@ async fn a_failure_keeps_its_code_and_its_text_both_ways() {
     let call = tokio::spawn(async move { stub.say(message("hi")).await });
     let request = end.next().await;
     assert_eq!(request.kind, PacketKind::Request);
-    let answer = FramedPacket::failure(request.call, Code::NotFound, "not here");
+    let answer = CustomPacket::failure(request.call, Code::NotFound, "not here");
     end.send(answer).await;
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(
@@ -153,7 +154,7 @@ async fn a_failure_keeps_its_code_and_its_text_both_ways() {
 async fn a_service_or_method_that_is_not_served_is_unimplemented() {
     let mut end = raw();
     for (service, method) in [(8, 1), (7, 99)] {
-        let request = FramedPacket::request(
+        let request = CustomPacket::request(
             wawo::ServiceId(service),
             MethodId(method),
             method,
@@ -182,13 +183,13 @@ async fn streams_are_unimplemented_and_the_connection_goes_on() {
         data: "x".into(),
         times: 3,
     });
-    end.send(FramedPacket::request(ECHO, MethodId(4), 1, repeat.into()))
+    end.send(CustomPacket::request(ECHO, MethodId(4), 1, repeat.into()))
         .await;
     let (code, text) = end.next_failure().await;
     assert_eq!(code, Code::Unimplemented);
     assert!(text.starts_with("the method has a stream"), "{text}");
     // A stream of requests is one message, which is as good as a call.
-    end.send(FramedPacket::request(ECHO, MethodId(5), 2, say("one")))
+    end.send(CustomPacket::request(ECHO, MethodId(5), 2, say("one")))
         .await;
     assert_eq!(end.next().await.payload, say("one"));
 
@@ -243,7 +244,7 @@ async fn a_call_to_the_other_end_that_times_out_is_cancelled_and_a_late_answer_i
         (cancel.kind, cancel.call),
         (PacketKind::Cancel, request.call)
     );
-    end.send(FramedPacket::reply(request.call, say("late")))
+    end.send(CustomPacket::reply(request.call, say("late")))
         .await;
     end.send(act(1, "fine")).await;
     assert_eq!(end.next().await.payload, say("fine"));
@@ -266,12 +267,12 @@ async fn a_cancel_drops_the_handler_and_frees_the_number_without_an_answer() {
     end.seen
         .until(|seen| seen.begun.load(Ordering::SeqCst) == 1)
         .await;
-    end.send(FramedPacket::cancel(1)).await;
+    end.send(CustomPacket::cancel(1)).await;
     end.seen
         .until(|seen| seen.dropped.load(Ordering::SeqCst) == 1)
         .await;
     // One that crosses the answer of its call does nothing.
-    end.send(FramedPacket::cancel(1)).await;
+    end.send(CustomPacket::cancel(1)).await;
     end.send(act(1, "again")).await;
     let answer = end.next().await;
     assert_eq!((answer.call, answer.payload), (1, say("again")));
@@ -315,12 +316,12 @@ async fn callers_in_many_tasks_share_a_socket() {
         .add_service(EchoServer::new(Parrot::default()))
         .build()
         .unwrap();
-    let plain = |transport| Framed::accepting(transport, Plain::default());
+    let plain = |transport| CustomProtocol::accepting(transport, Plain::default());
     server.bind_with("tcp://127.0.0.1:0", plain).await.unwrap();
     let address = server.addresses()[0].to_string();
     let running = tokio::spawn(server.run());
     let socket = TcpStream::connect(address.trim_start_matches("tcp://")).await;
-    let framed = Framed::connecting(socket.unwrap(), Plain::default());
+    let framed = CustomProtocol::connecting(socket.unwrap(), Plain::default());
     let peer = Peer::builder("").add_service(EchoServer::new(Parrot::default()));
     let peer = peer.connect_over(framed).await.unwrap();
     let callers = (0..32).map(|_| {
@@ -347,9 +348,9 @@ async fn both_ends_send_more_one_way_messages_than_anything_holds() {
     let seen = [at_server.0.clone(), at_client.0.clone()];
     let server = Server::builder().add_service(EchoServer::new(at_server));
     let mut server = server.build().unwrap();
-    let framed = Framed::accepting(there, Plain::default());
+    let framed = CustomProtocol::accepting(there, Plain::default());
     let to_client = server.accept_over(framed).unwrap();
-    let framed = Framed::connecting(here, Plain::default());
+    let framed = CustomProtocol::connecting(here, Plain::default());
     let to_server = Peer::builder("").add_service(EchoServer::new(at_client));
     let to_server = to_server.connect_over(framed).await.unwrap();
     for _ in 0..MESSAGES {
@@ -378,12 +379,12 @@ async fn a_layer_of_the_server_sees_the_calls() {
     let mut end = raw();
     let (here, there) = tokio::io::duplex(1024);
     end.peer = server
-        .accept_over(Framed::accepting(there, Plain::default()))
+        .accept_over(CustomProtocol::accepting(there, Plain::default()))
         .unwrap();
     end.socket = here;
     end.send(act(1, "fine")).await;
     assert_eq!(end.next_failure().await.0, Code::PermissionDenied);
-    end.send(FramedPacket::request(ECHO, MethodId(1), 2, say("hi")))
+    end.send(CustomPacket::request(ECHO, MethodId(1), 2, say("hi")))
         .await;
     assert_eq!(end.next().await.payload, say("hi"));
 }
@@ -423,6 +424,6 @@ async fn a_status_says_why_the_connection_was_lost() {
     );
 }
 
-fn act(number: u32, what: &'static str) -> FramedPacket {
-    FramedPacket::request(ECHO, MethodId(2), number, say(what))
+fn act(number: u32, what: &'static str) -> CustomPacket {
+    CustomPacket::request(ECHO, MethodId(2), number, say(what))
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::peer::DrainReport;
 
 #[derive(Debug, Clone)]
-pub(crate) enum Stage {
+pub(crate) enum Lifecycle {
     /// Takes connections and calls.
     Serving,
     /// Takes none any more. What is in flight is cut at `end`.
@@ -27,7 +27,7 @@ pub(crate) enum Stage {
 
 /// The consequence of being asked to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum DrainRequest {
     /// The one who asked has to do it.
     Begins,
     /// Another does it, and it ends earlier than it would have.
@@ -36,18 +36,18 @@ pub(crate) enum Asked {
     Known,
 }
 
-impl Stage {
-    pub(crate) fn drain(&mut self, end: Instant) -> Asked {
+impl Lifecycle {
+    pub(crate) fn drain(&mut self, end: Instant) -> DrainRequest {
         match self {
             Self::Serving => {
                 *self = Self::Draining { end };
-                Asked::Begins
+                DrainRequest::Begins
             }
             Self::Draining { end: before } if end < *before => {
                 *before = end;
-                Asked::Hastens
+                DrainRequest::Hastens
             }
-            Self::Draining { .. } | Self::Ended(_) => Asked::Known,
+            Self::Draining { .. } | Self::Ended(_) => DrainRequest::Known,
         }
     }
 
@@ -89,10 +89,10 @@ impl Stage {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::Stage;
+    use super::Lifecycle;
     use crate::peer::DrainReport;
 
-    /// An event that a test tells a stage.
+    /// An event that a test gives to a lifecycle.
     #[derive(Debug, Clone, Copy)]
     enum Event {
         /// To drain within so many seconds.
@@ -101,12 +101,12 @@ mod tests {
         Dropped,
     }
 
-    /// A stage as the table below writes it.
-    fn print(stage: &Stage, begin: Instant) -> String {
-        match stage {
-            Stage::Serving => "serving".to_owned(),
-            Stage::Draining { end } => format!("draining {}", (*end - begin).as_secs()),
-            Stage::Ended(report) => format!("ended {}", report.peers),
+    /// A lifecycle as the table below writes it.
+    fn print(lifecycle: &Lifecycle, begin: Instant) -> String {
+        match lifecycle {
+            Lifecycle::Serving => "serving".to_owned(),
+            Lifecycle::Draining { end } => format!("draining {}", (*end - begin).as_secs()),
+            Lifecycle::Ended(report) => format!("ended {}", report.peers),
         }
     }
 
@@ -118,9 +118,9 @@ mod tests {
             peers,
             ..DrainReport::default()
         };
-        let serving = || Stage::Serving;
-        let draining = || Stage::Draining { end: at(5) };
-        let ended = || Stage::Ended(report(1));
+        let serving = || Lifecycle::Serving;
+        let draining = || Lifecycle::Draining { end: at(5) };
+        let ended = || Lifecycle::Ended(report(1));
         let table = [
             (
                 Event::Drain(0),
@@ -157,14 +157,14 @@ mod tests {
         ];
         for (event, expected) in table {
             let stages = [serving(), draining(), ended()];
-            for (mut stage, expected) in stages.into_iter().zip(expected) {
-                let before = print(&stage, begin);
+            for (mut lifecycle, expected) in stages.into_iter().zip(expected) {
+                let before = print(&lifecycle, begin);
                 let said = match event {
-                    Event::Drain(seconds) => format!("{:?}", stage.drain(at(seconds))),
-                    Event::Drained => stage.drained(report(2)).to_string(),
-                    Event::Dropped => stage.dropped().to_string(),
+                    Event::Drain(seconds) => format!("{:?}", lifecycle.drain(at(seconds))),
+                    Event::Drained => lifecycle.drained(report(2)).to_string(),
+                    Event::Dropped => lifecycle.dropped().to_string(),
                 };
-                let after = format!("{}, {said}", print(&stage, begin));
+                let after = format!("{}, {said}", print(&lifecycle, begin));
                 assert_eq!(after, expected, "{before}: {event:?}");
             }
         }

@@ -1,6 +1,6 @@
 //! Protocols of the user's own: services, peers and layers over packets that a codec reads.
 //!
-//! A driver speaks wawo's protocol and nothing else. [`Framed`] is a transport that answers it
+//! A driver speaks wawo's protocol and nothing else. [`CustomProtocol`] is a transport that answers it
 //! in kind: inside is the other half of a native connection, and what that half hears and says
 //! crosses to the real other end as packets of the codec.
 //!
@@ -13,8 +13,8 @@
 //! the driver knows nothing of it.
 
 mod bridge;
+mod call_numbers;
 mod fault;
-mod outgoing;
 mod packet;
 mod timer;
 
@@ -30,16 +30,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 use wawo_protocol::{ConnectionError, Side};
 
-pub use crate::framed::packet::{FramedPacket, PacketCodec, PacketKind};
+pub use crate::custom_protocol::packet::{CustomPacket, PacketCodec, PacketKind};
 use crate::{
     clock,
-    framed::{bridge::Bridge, fault::Fault, timer::Timer},
+    custom_protocol::{bridge::Bridge, fault::ProtocolFault, timer::Timer},
     transport::Transport,
 };
 
 /// A transport over which a connection speaks a protocol of your own, as a [`PacketCodec`] has
-/// it. Hand [`Framed::accepting`] to [`Server::bind_with`](crate::Server::bind_with) or
-/// [`Server::accept_over`](crate::Server::accept_over), and [`Framed::connecting`] to
+/// it. Hand [`CustomProtocol::accepting`] to [`Server::bind_with`](crate::Server::bind_with) or
+/// [`Server::accept_over`](crate::Server::accept_over), and [`CustomProtocol::connecting`] to
 /// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). Both ends may call; the other
 /// end need not know wawo.
 ///
@@ -50,8 +50,8 @@ use crate::{
 /// # ) -> Result<(), wawo::ServeError> {
 /// let server = wawo::Server::builder().add_service(chat);
 /// let mut server = server.bind("tcp://127.0.0.1:4000").await?;
-/// let framed = move |transport| wawo::Framed::accepting(transport, legacy.clone());
-/// server.bind_with("tcp://127.0.0.1:4001", framed).await?;
+/// let custom_protocol = move |transport| wawo::CustomProtocol::accepting(transport, legacy.clone());
+/// server.bind_with("tcp://127.0.0.1:4001", custom_protocol).await?;
 /// server.run().await
 /// # }
 /// ```
@@ -76,7 +76,7 @@ use crate::{
 /// `request_credit_bytes`, nothing more is read. Up to 1,024 calls to the other end are in flight at a time. At most 1 MiB and one
 /// packet wait for the transport, or twice that if the other end asks for what is refused; more
 /// waits with those who send. Dropping it drops the transport.
-pub struct Framed<T, C> {
+pub struct CustomProtocol<T, C> {
     transport: T,
     codec: C,
     side: Side,
@@ -88,19 +88,19 @@ pub struct Framed<T, C> {
     is_flushed: bool,
     max_packet_bytes: usize,
     timer: Timer,
-    lost: Lost,
+    transport_state: TransportState,
 }
 
 /// Whether the transport has failed.
 #[derive(Debug)]
-enum Lost {
-    No,
+enum TransportState {
+    Open,
     /// The driver shall hear of it, once it has read what came before.
-    Untold(io::Error),
-    Told,
+    Failed(io::Error),
+    Reported,
 }
 
-/// The default of [`Framed::max_packet_bytes`].
+/// The default of [`CustomProtocol::max_packet_bytes`].
 const MAX_PACKET_BYTES: usize = 128 * 1024 + HEADER_BYTES;
 
 /// What a packet may have besides its payload.
@@ -117,7 +117,7 @@ const FULL_OUTPUT_BYTES: usize = 1024 * 1024;
 /// wait for each other.
 const MAX_OUTPUT_BYTES: usize = 2 * FULL_OUTPUT_BYTES;
 
-impl<T: Transport, C: PacketCodec> Framed<T, C> {
+impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
     /// The end that accepts connections, for a [`Server`](crate::Server).
     pub fn accepting(transport: T, codec: C) -> Self {
         // The bridge plays the one who connects.
@@ -140,7 +140,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
             is_flushed: true,
             max_packet_bytes: MAX_PACKET_BYTES,
             timer: Timer::default(),
-            lost: Lost::No,
+            transport_state: TransportState::Open,
         }
     }
 
@@ -170,7 +170,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     /// be taken for that to a later call. Zero counts as 1.
     #[must_use = "returns the transport with the setting"]
     pub fn max_call_number(mut self, max: u32) -> Self {
-        self.bridge.outgoing.max_call_number = max.max(1);
+        self.bridge.call_numbers.max_call_number = max.max(1);
         self
     }
 
@@ -224,11 +224,11 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
         encoded
     }
 
-    fn put(&mut self, packet: FramedPacket) {
+    fn put(&mut self, packet: CustomPacket) {
         let before = self.output.len();
         if let Err(error) = self.codec.encode(packet, &mut self.output) {
             self.output.truncate(before);
-            self.bridge.close(&Fault::Encode(error.into()));
+            self.bridge.close(&ProtocolFault::Encode(error.into()));
         }
     }
 
@@ -241,14 +241,14 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
             match self.codec.decode(&mut self.input) {
                 Ok(Some(packet)) => self.handle_packet(now, packet),
                 Ok(None) => return self.fill(cx) || handled,
-                Err(error) => self.bridge.close(&Fault::Decode(error.into())),
+                Err(error) => self.bridge.close(&ProtocolFault::Decode(error.into())),
             }
             handled = true;
         }
         handled
     }
 
-    fn handle_packet(&mut self, now: Instant, packet: FramedPacket) {
+    fn handle_packet(&mut self, now: Instant, packet: CustomPacket) {
         match self.bridge.handle_packet(now, packet) {
             Ok(None) => {}
             Ok(Some(refusal)) => self.put(refusal),
@@ -260,7 +260,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         let (length, max) = (self.input.len(), self.max_packet_bytes);
         if length >= max {
-            self.bridge.close(&Fault::NoPacket(length));
+            self.bridge.close(&ProtocolFault::NoPacket(length));
             return true;
         }
         let room = READ_BYTES.min(max - length);
@@ -268,8 +268,8 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
         let transport = Pin::new(&mut self.transport);
         match poll_read_buf(transport, cx, &mut (&mut self.input).limit(room)) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(0)) if length > 0 => self.bridge.close(&Fault::CutOff(length)),
-            Poll::Ready(Ok(0)) => self.bridge.close(&Fault::Ended),
+            Poll::Ready(Ok(0)) if length > 0 => self.bridge.close(&ProtocolFault::CutOff(length)),
+            Poll::Ready(Ok(0)) => self.bridge.close(&ProtocolFault::Ended),
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => self.lose(error),
         }
@@ -289,21 +289,21 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     fn lose(&mut self, error: io::Error) {
         self.output.clear();
         self.is_flushed = true;
-        self.lost = Lost::Untold(error);
+        self.transport_state = TransportState::Failed(error);
     }
 
     /// The driver takes this for an end that it is not.
     fn misused(&mut self, error: &ConnectionError) {
         let text = format!(
-            "{error}; use Framed::accepting for a server, Framed::connecting for connect_over"
+            "{error}; use CustomProtocol::accepting for a server, CustomProtocol::connecting for connect_over"
         );
         // What the bridge says in reply means nothing to such a driver.
-        self.bridge.fall_silent();
+        self.bridge.lose();
         self.lose(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
 
     fn is_lost(&self) -> bool {
-        !matches!(self.lost, Lost::No)
+        !matches!(self.transport_state, TransportState::Open)
     }
 
     /// Whether the driver is not listened to any more.
@@ -312,7 +312,7 @@ impl<T: Transport, C: PacketCodec> Framed<T, C> {
     }
 }
 
-impl<T: Transport, C: PacketCodec> AsyncRead for Framed<T, C> {
+impl<T: Transport, C: PacketCodec> AsyncRead for CustomProtocol<T, C> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -320,14 +320,14 @@ impl<T: Transport, C: PacketCodec> AsyncRead for Framed<T, C> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.advance(cx);
-        if this.bridge.tell(buf) || buf.remaining() == 0 {
+        if this.bridge.read_output(buf) || buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        match std::mem::replace(&mut this.lost, Lost::Told) {
-            Lost::Untold(error) => Poll::Ready(Err(error)),
-            Lost::Told => Poll::Ready(Ok(())),
-            Lost::No => {
-                this.lost = Lost::No;
+        match std::mem::replace(&mut this.transport_state, TransportState::Reported) {
+            TransportState::Failed(error) => Poll::Ready(Err(error)),
+            TransportState::Reported => Poll::Ready(Ok(())),
+            TransportState::Open => {
+                this.transport_state = TransportState::Open;
                 match this.bridge.is_closed() {
                     true => Poll::Ready(Ok(())),
                     false => Poll::Pending,
@@ -337,7 +337,7 @@ impl<T: Transport, C: PacketCodec> AsyncRead for Framed<T, C> {
     }
 }
 
-impl<T: Transport, C: PacketCodec> AsyncWrite for Framed<T, C> {
+impl<T: Transport, C: PacketCodec> AsyncWrite for CustomProtocol<T, C> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -355,7 +355,7 @@ impl<T: Transport, C: PacketCodec> AsyncWrite for Framed<T, C> {
             return Poll::Pending;
         }
         let taken = bytes.len().min(READ_BYTES);
-        this.bridge.hear(&bytes[..taken]);
+        this.bridge.write_input(&bytes[..taken]);
         this.advance(cx);
         Poll::Ready(Ok(taken))
     }
@@ -375,11 +375,11 @@ impl<T: Transport, C: PacketCodec> AsyncWrite for Framed<T, C> {
     }
 }
 
-impl<T, C> fmt::Debug for Framed<T, C> {
+impl<T, C> fmt::Debug for CustomProtocol<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Framed")
+        f.debug_struct("CustomProtocol")
             .field("bridge", &self.bridge)
-            .field("lost", &self.lost)
+            .field("transport_state", &self.transport_state)
             .finish_non_exhaustive()
     }
 }

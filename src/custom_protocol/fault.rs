@@ -7,12 +7,14 @@ use crate::status::BoxError;
 
 /// What ends a connection. Its text is what [`Peer::closed`](crate::Peer::closed) tells.
 #[derive(Debug, Error)]
-pub(crate) enum Fault {
+pub(crate) enum ProtocolFault {
     #[error("the codec cannot read what came: {0}")]
     Decode(BoxError),
     #[error("the codec cannot write a packet of this side: {0}")]
     Encode(BoxError),
-    #[error("{0} bytes came without a whole packet, which has no more (Framed::max_packet_bytes)")]
+    #[error(
+        "{0} bytes came without a whole packet, which has no more (CustomProtocol::max_packet_bytes)"
+    )]
     NoPacket(usize),
     #[error("the other end closed the transport within a packet, {0} bytes after its start")]
     CutOff(usize),
@@ -30,7 +32,7 @@ pub(crate) enum Fault {
     OneWayTooLarge { length: usize, max: u32 },
 }
 
-impl Fault {
+impl ProtocolFault {
     /// The code of the close packet.
     pub(crate) fn close_code(&self) -> CloseCode {
         match self {

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     peer::Peer,
-    server::{registry::Place, workers::Seat},
+    server::{registry::ConnectionPlace, workers::WorkerSlot},
 };
 
 pin_project! {
@@ -18,13 +18,13 @@ pin_project! {
     /// connection is in here, so it goes with the task, however that ends: no loop has to look for
     /// tasks that are over.
     #[derive(Debug)]
-    pub(crate) struct Served<D> {
+    pub(crate) struct ConnectionTask<D> {
         // Dropped before the peer, whose last clone closes the connection, and before the place.
         #[pin]
         driver: D,
         peer: Peer,
-        place: Place,
-        seat: Option<Seat>,
+        place: ConnectionPlace,
+        seat: Option<WorkerSlot>,
         handshake: Handshake,
     }
 }
@@ -37,8 +37,13 @@ enum Handshake {
     Done,
 }
 
-impl<D> Served<D> {
-    pub(crate) fn new(driver: D, peer: Peer, place: Place, seat: Option<Seat>) -> Self {
+impl<D> ConnectionTask<D> {
+    pub(crate) fn new(
+        driver: D,
+        peer: Peer,
+        place: ConnectionPlace,
+        seat: Option<WorkerSlot>,
+    ) -> Self {
         Self {
             driver,
             peer,
@@ -49,7 +54,7 @@ impl<D> Served<D> {
     }
 }
 
-impl<D: Future<Output = ()>> Future for Served<D> {
+impl<D: Future<Output = ()>> Future for ConnectionTask<D> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -63,8 +68,8 @@ impl<D: Future<Output = ()>> Future for Served<D> {
             }
             return Poll::Ready(());
         }
-        if !this.peer.is_greeting() {
-            this.place.greeted();
+        if !this.peer.is_handshaking() {
+            this.place.handshake_done();
             *this.handshake = Handshake::Done;
             return Poll::Pending;
         }

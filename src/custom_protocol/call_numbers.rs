@@ -9,8 +9,8 @@ use wawo_protocol::{CallId, MethodId, ServiceId};
 /// Numbers go up and around, so that one is used again as late as can be: the other end may
 /// still answer a call that was given up long ago.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    calls: HashMap<u32, OutgoingCall>,
+pub(crate) struct CallNumbers {
+    calls: HashMap<u32, NumberedCall>,
     numbers: HashMap<CallId, u32>,
     last: u32,
     highest: u32,
@@ -20,15 +20,15 @@ pub(crate) struct Outgoing {
 
 /// A call of the driver.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OutgoingCall {
+pub(crate) struct NumberedCall {
     pub(crate) id: CallId,
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
 }
 
-impl Outgoing {
+impl CallNumbers {
     /// Gives a call its number; `None` if all numbers are in flight.
-    pub(crate) fn begin(&mut self, call: OutgoingCall) -> Option<u32> {
+    pub(crate) fn begin(&mut self, call: NumberedCall) -> Option<u32> {
         if self.calls.len() >= self.max_call_number as usize {
             return None;
         }
@@ -45,14 +45,14 @@ impl Outgoing {
     }
 
     /// A call was answered. `None` if it is not in flight.
-    pub(crate) fn end(&mut self, number: u32) -> Option<OutgoingCall> {
+    pub(crate) fn end(&mut self, number: u32) -> Option<NumberedCall> {
         let call = self.calls.remove(&number)?;
         self.numbers.remove(&call.id);
         Some(call)
     }
 
     /// The driver no longer wants the answer to a call. `None` if it is not in flight.
-    pub(crate) fn give_up(&mut self, id: CallId) -> Option<(u32, OutgoingCall)> {
+    pub(crate) fn cancel(&mut self, id: CallId) -> Option<(u32, NumberedCall)> {
         let number = self.numbers.remove(&id)?;
         Some((number, self.calls.remove(&number)?))
     }
@@ -63,7 +63,7 @@ impl Outgoing {
     }
 }
 
-impl Default for Outgoing {
+impl Default for CallNumbers {
     fn default() -> Self {
         Self {
             calls: HashMap::new(),
@@ -79,10 +79,10 @@ impl Default for Outgoing {
 mod tests {
     use wawo_protocol::{CallId, MethodId, ServiceId, Side};
 
-    use super::{Outgoing, OutgoingCall};
+    use super::{CallNumbers, NumberedCall};
 
-    fn call(index: u32) -> OutgoingCall {
-        OutgoingCall {
+    fn call(index: u32) -> NumberedCall {
+        NumberedCall {
             id: CallId::new(Side::Connecting, index),
             service: ServiceId(7),
             method: MethodId(1),
@@ -91,24 +91,24 @@ mod tests {
 
     #[test]
     fn numbers_go_around_and_leave_out_those_in_flight() {
-        let mut outgoing = Outgoing {
+        let mut outgoing = CallNumbers {
             max_call_number: 3,
-            ..Outgoing::default()
+            ..CallNumbers::default()
         };
         let numbers: Vec<_> = (0..4).map(|index| outgoing.begin(call(index))).collect();
         assert_eq!(numbers, [Some(1), Some(2), Some(3), None]);
         assert_eq!(outgoing.end(3).unwrap().id, call(2).id);
         assert!(outgoing.end(3).is_none());
-        assert_eq!(outgoing.give_up(call(1).id).unwrap().0, 2);
+        assert_eq!(outgoing.cancel(call(1).id).unwrap().0, 2);
         assert_eq!(outgoing.begin(call(1)), Some(2));
         assert_eq!(outgoing.begin(call(2)), Some(3));
     }
 
     #[test]
     fn the_largest_number_is_followed_by_the_first() {
-        let mut outgoing = Outgoing {
+        let mut outgoing = CallNumbers {
             last: u32::MAX - 1,
-            ..Outgoing::default()
+            ..CallNumbers::default()
         };
         assert_eq!(outgoing.begin(call(0)), Some(u32::MAX));
         assert_eq!(outgoing.begin(call(1)), Some(1));
