@@ -105,15 +105,20 @@ impl ServerState {
         });
         let from = arrival.from.clone();
         self.event_sender.send(|| PeerEvent::Refused(from, limit));
-        self.turn_away(CloseCode::LimitExceeded, text, || wrapped(arrival));
+        self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(arrival));
     }
 
     /// Tells one that came just when the server began to drain, so that it connects elsewhere.
     pub(super) fn refuse_draining(&self, open: impl FnOnce() -> Box<dyn Transport>) {
-        self.turn_away(CloseCode::Normal, DRAINED.to_owned(), open);
+        self.refuse_with(CloseCode::Normal, DRAINED.to_owned(), open);
     }
 
-    fn turn_away(&self, code: CloseCode, text: String, open: impl FnOnce() -> Box<dyn Transport>) {
+    fn refuse_with(
+        &self,
+        code: CloseCode,
+        text: String,
+        open: impl FnOnce() -> Box<dyn Transport>,
+    ) {
         let Some(refused) = self.registry.refuse() else {
             return;
         };

@@ -44,4 +44,5 @@ mod streams;
 mod support;
 mod times;
 mod transports;
+mod words;
 mod workers;
