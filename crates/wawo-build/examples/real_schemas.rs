@@ -1,9 +1,9 @@
-//! Compiles every `.proto` file with a service below some folders, and writes a crate with a part
-//! of them: `real_schemas OUT_CRATE ROOT... -- FOLDER...`
+//! Compiles every `.proto` file with a service below some folders, and writes a crate with the code
+//! of some of them: `real_schemas OUT_CRATE ROOT... -- FOLDER...`
 //!
-//! Each root is an include path. The folders, below the last root, are those whose code goes into
-//! the crate `OUT_CRATE`, to be built. Ends with an error if a file fails for a reason that is
-//! not the message library's.
+//! Each root is an include path. The code of the folders, which are below the last root, is written
+//! to the crate `OUT_CRATE`, to be built later. The program fails if a file fails for a reason that
+//! does not lie in the message library.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
 
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Compiles each file by itself; returns how many failed for other reasons than known ones.
+/// Compiles each file by itself; returns the number of failures for unknown reasons.
 fn compile_each(root: &Path, out: &Path) -> Result<usize, Box<dyn Error>> {
     let files = with_services(root)?;
     let (mut good, mut services, mut unexpected) = (0, 0, 0);
@@ -52,7 +52,7 @@ fn compile_each(root: &Path, out: &Path) -> Result<usize, Box<dyn Error>> {
                 services += count_services(&fs::read_to_string(file)?);
             }
             Err(error) => {
-                // What protox and prost do not support yet; the text says which.
+                // protox and prost do not support editions yet.
                 let known = error.to_string().contains("editions");
                 unexpected += usize::from(!known);
                 println!("cannot compile {}: {error}", file.display());
@@ -68,7 +68,7 @@ fn compile_each(root: &Path, out: &Path) -> Result<usize, Box<dyn Error>> {
     Ok(unexpected)
 }
 
-/// Writes a crate with the code of all services below some folders.
+/// Writes a crate with the code of all services below the folders.
 fn write_crate(root: &Path, folders: &[PathBuf], out: &Path) -> Result<(), Box<dyn Error>> {
     let mut files = Vec::new();
     for folder in folders {
@@ -92,7 +92,7 @@ fn write_crate(root: &Path, folders: &[PathBuf], out: &Path) -> Result<(), Box<d
     Ok(())
 }
 
-/// All files below a folder that declare a service, in order.
+/// Returns all files below a folder that declare a service, sorted.
 fn with_services(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

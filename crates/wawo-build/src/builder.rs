@@ -18,7 +18,7 @@ use crate::{
     source::Source,
 };
 
-/// Compiles schemas with settings of your own.
+/// Compiles schemas with custom settings.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), wawo_build::Error> {
@@ -32,7 +32,7 @@ use crate::{
 #[must_use = "a builder does nothing until `compile`"]
 pub struct Builder {
     prost: prost_build::Config,
-    /// No setting of prost-build was changed.
+    /// Whether no setting of prost-build was changed.
     is_plain: bool,
     half: Half,
     crate_path: String,
@@ -42,7 +42,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The defaults: servers and clients, into `OUT_DIR`, for a crate that is called `wawo`.
+    /// Creates a builder with the defaults: it generates servers and clients, writes to `OUT_DIR`,
+    /// and expects a crate called `wawo`.
     pub fn new() -> Self {
         let mut prost = prost_build::Config::new();
         prost.bytes(["."]);
@@ -57,8 +58,8 @@ impl Builder {
         }
     }
 
-    /// Uses a Rust type or module that exists already for a message or package. It also helps where
-    /// two messages would be one type in Rust, and cannot be renamed.
+    /// Uses an existing Rust type or module for a message or package. This also helps where two
+    /// messages would get the same Rust name and cannot be renamed.
     ///
     /// The Rust path begins with the name of a crate, such as `google_types` or `::google_types`,
     /// or with `crate`.
@@ -74,13 +75,13 @@ impl Builder {
         self
     }
 
-    /// Puts an attribute on the types of a message, enum, oneof or package.
+    /// Adds an attribute to the types of a message, enum, oneof or package.
     pub fn type_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
         self.prost.type_attribute(path, attribute);
         self
     }
 
-    /// Puts an attribute on fields.
+    /// Adds an attribute to fields.
     pub fn field_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
         self.prost.field_attribute(path, attribute);
         self
@@ -98,33 +99,32 @@ impl Builder {
         self
     }
 
-    /// The path under which generated code finds the crate `wawo`: it begins with the name of a
-    /// crate, or with `crate`. Default `::wawo`.
+    /// Sets the path under which generated code finds the crate `wawo`. It begins with the name of
+    /// a crate, or with `crate`. Default: `::wawo`.
     pub fn crate_path(mut self, path: impl Into<String>) -> Self {
         self.crate_path = names::from_anywhere(path.into());
         self
     }
 
-    /// The folder that files are written to. Default: `OUT_DIR`.
+    /// Sets the folder for generated files. Default: `OUT_DIR`.
     pub fn out_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(folder.into());
         self
     }
 
-    /// Writes one more file beside the others, which includes those of all packages in modules
-    /// named after them: schemas of several packages that refer to each other need just that.
-    /// Include it by `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
+    /// Writes one more file, which includes the files of all packages in modules named after the
+    /// packages. Schemas of several packages that refer to each other need this. Include it by
+    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
     pub fn include_file(mut self, name: impl Into<PathBuf>) -> Self {
         self.include_file = Some(name.into());
         self
     }
 
-    /// Any setting of prost-build. Paths, the include file and the service generator are set by
-    /// this builder.
+    /// Changes settings of prost-build. This builder itself sets paths, the include file and the
+    /// service generator.
     ///
-    /// The memory that requests may take is then estimated with care, since such settings change the
-    /// types of fields: `bytes` count as if they were copied, messages as if they were in boxes, and
-    /// maps as if they were sorted.
+    /// Such settings change the types of fields, so the memory estimate of requests is then
+    /// conservative: `bytes` count as copied, messages as boxed, and maps as sorted maps.
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
         set(&mut self.prost);
         self.is_plain = false;
@@ -146,12 +146,12 @@ impl Builder {
         self.generate(&source)
     }
 
-    /// Compiles an encoded `google.protobuf.FileDescriptorSet`, with all imports in it, as other
+    /// Compiles an encoded `google.protobuf.FileDescriptorSet` that contains all imports, as other
     /// compilers write it.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or is no such set, and as [`compile`](crate::compile).
+    /// If the file cannot be read or is not such a set, and as [`compile`](crate::compile).
     pub fn compile_descriptor_set(self, file: impl AsRef<Path>) -> Result<(), Error> {
         let file = file.as_ref();
         let bytes = fs::read(file).map_err(|error| {
@@ -214,7 +214,7 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-/// Lets cargo run the build script again when one of these changes. Says nothing outside of a
+/// Makes cargo run the build script again when one of these files changes. Prints nothing outside a
 /// build script.
 fn watch(files: impl IntoIterator<Item = impl AsRef<Path>>) {
     if env::var_os("OUT_DIR").is_some() {

@@ -1,4 +1,5 @@
-//! Names that differ in a schema and are one in Rust. protox finds those that are one in JSON.
+//! Finds names that differ in a schema and become one name in Rust. protox finds names that become
+//! one in JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use prost_reflect::{EnumDescriptor, FileDescriptor, MessageDescriptor};
 
 use crate::{error::Error, names, source::Source};
 
-/// Checks the types, fields and services of a schema, but for the types of `extern_paths`, which
-/// are not generated.
+/// Checks the types, fields and services of a schema, except types of `extern_paths`, which are not
+/// generated.
 pub(crate) fn check(source: &Source, extern_paths: &[String]) -> Result<(), Error> {
     let mut names = Names {
         source,
@@ -31,7 +32,7 @@ pub(crate) fn check(source: &Source, extern_paths: &[String]) -> Result<(), Erro
     Ok(())
 }
 
-/// What prost says when two values of an enum are one in Rust, with the enum's place.
+/// Adds the position of the enum to prost's error that two values of an enum become one in Rust.
 pub(crate) fn of_enum_values(source: &Source, said: String) -> Error {
     let is_said = |name: &str| said.contains(&format!("`{name}`"));
     for item in source.pool.all_enums() {
@@ -46,7 +47,8 @@ pub(crate) fn of_enum_values(source: &Source, said: String) -> Error {
     Error::Prost(said)
 }
 
-/// Where names must differ. A service and a message may share a name: the message has it.
+/// A scope in which names must differ. A service and a message may share a name, which the message
+/// keeps.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
     /// The messages and enums of a package or message.
@@ -60,7 +62,7 @@ enum Scope {
 struct Names<'a> {
     source: &'a Source,
     extern_paths: &'a [String],
-    /// The name and position of what has a Rust name in a scope.
+    /// The schema name and position of each item, by scope and Rust name.
     seen: BTreeMap<(Scope, String), (String, String)>,
 }
 

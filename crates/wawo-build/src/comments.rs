@@ -1,7 +1,7 @@
-//! Comments of a schema, as docs without tests.
+//! Turns the comments of a schema into docs without doctests.
 //!
-//! rustdoc takes code blocks for Rust, and `cargo test` runs them. In a schema they are anything
-//! but that: so they are marked as text, before prost or our generator see them.
+//! rustdoc takes code blocks for Rust, and `cargo test` runs them. In a schema they are other
+//! languages, so they are marked as text before prost or our generator see them.
 
 use prost_types::FileDescriptorProto;
 
@@ -19,16 +19,17 @@ pub(crate) fn mark_code(file: &mut FileDescriptorProto) {
     }
 }
 
-/// A comment whose code blocks are fenced and marked as text. Fences stand at the margin, where
-/// they end all lists and quotes: so it is certain which lines they enclose. The comment begins
-/// at the margin too, since prost indents lines by where they begin.
+/// Returns a comment whose code blocks are fenced and marked as text. Fences start in the first
+/// column, where they end all lists and quotes, so it is certain which lines they enclose. The
+/// comment starts in the first column too, because prost indents lines by the indentation of the
+/// first.
 fn marked(comment: &str) -> String {
     let comment = comment.replace('\t', "    ");
     let lines = comment.lines().filter(|line| !line.trim().is_empty());
     let margin = lines.map(indentation).min().unwrap_or(0);
     let mut docs = Vec::new();
     let mut block: Option<Block<'_>> = None;
-    // Right after a paragraph, an indented line belongs to it.
+    // An indented line right after a paragraph belongs to the paragraph.
     let mut in_paragraph = false;
     for line in comment.lines() {
         let line = line.get(margin..).unwrap_or_default().trim_end();
@@ -60,7 +61,7 @@ fn marked(comment: &str) -> String {
             continue;
         };
         in_paragraph = false;
-        // An empty line ends HTML, which would swallow the fence.
+        // An empty line ends an HTML block, which would otherwise include the fence.
         let after_text = docs.last().is_some_and(|last| !last.is_empty());
         docs.extend(after_text.then(String::new));
         docs.push(format!("{}text", opened.fence()));
@@ -72,17 +73,17 @@ fn marked(comment: &str) -> String {
     docs.join("\n")
 }
 
-/// What makes lines code in the comment.
+/// The kind of a code block in a comment.
 #[derive(Clone, Copy)]
 enum Block<'a> {
-    /// A fence; one that is no shorter ends it.
+    /// A fence. A fence of at least the same length ends the block.
     Fenced(&'a str),
     /// Indentation.
     Indented,
 }
 
 impl<'a> Block<'a> {
-    /// The fence around it in the docs.
+    /// The fence around the block in the docs.
     fn fence(self) -> &'a str {
         match self {
             Self::Fenced(fence) => fence,
@@ -95,8 +96,8 @@ fn indentation(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// What is in front of the text of a line: indentation, and the marks of quotes and list items
-/// with one space after each, since more would make the text code.
+/// Splits off the prefix of a line: indentation, and the marks of quotes and list items with one
+/// space after each, since more spaces would make the text code.
 fn split_marks(line: &str) -> (String, &str) {
     let is_mark = |c: char| c.is_ascii_digit() || " >-*+.)".contains(c);
     let text = line.trim_start_matches(is_mark);
@@ -108,7 +109,7 @@ fn split_marks(line: &str) -> (String, &str) {
     (format!("{indentation}{marks}"), text)
 }
 
-/// The fence that a text begins with, or nothing.
+/// The fence at the start of a text, or an empty text.
 fn fence(text: &str) -> &str {
     ["`", "~"]
         .iter()

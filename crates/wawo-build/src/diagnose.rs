@@ -1,5 +1,5 @@
-//! What protox says of a schema, for its author: in which file that can be opened, where in it,
-//! and what would be right.
+//! Turns errors of protox into errors for the author of a schema: the file by a path that can be
+//! opened, the position in it, and a correction.
 
 use std::{
     env, fs,
@@ -16,15 +16,15 @@ use crate::{
     source::{OPTIONS, find, options},
 };
 
-/// The error of reading a file that was given, or what it imports.
+/// Converts the error of reading a given file or one of its imports.
 pub(crate) fn diagnose(error: &protox::Error, given: &Path, includes: &[PathBuf]) -> Error {
-    // Only what has no name below an include path is in no file.
+    // An error without a file is about a file that no include path contains.
     let Some(name) = error.file() else {
         return not_found(given, includes);
     };
     let mut problem = error.to_string();
     let debug = format!("{error:?}");
-    // protox prints the position, if it knows one, in front of the same text.
+    // protox prints the position, if it knows one, before the same text.
     let place = match debug.strip_suffix(&problem) {
         Some(position) => position.strip_prefix(name).unwrap_or_default(),
         None => {
@@ -57,7 +57,7 @@ fn not_found(given: &Path, includes: &[PathBuf]) -> Error {
     }
 }
 
-/// Where a problem is of which protox knows the file alone.
+/// Finds the position of a problem for which protox only names the file.
 fn place_of(problem: &str, file: &Path, includes: &[PathBuf]) -> String {
     if let Some(cycle) = problem.strip_prefix("import cycle detected: ") {
         return last_import(cycle, includes).unwrap_or_else(|| file.display().to_string());
@@ -88,7 +88,7 @@ fn last_import(cycle: &str, includes: &[PathBuf]) -> Option<String> {
     Some(position(path.display(), file, &statement))
 }
 
-/// What would be right.
+/// The correction of a problem, if it is known.
 fn remedy(problem: &str, includes: &[PathBuf]) -> Option<String> {
     if problem.starts_with("import '") && problem.ends_with("' not found") {
         return Some(format!("looked in the include paths {}", list(includes)));
@@ -114,7 +114,7 @@ fn remedy(problem: &str, includes: &[PathBuf]) -> Option<String> {
     Some(format!("add `import \"{}\";`", file.name()))
 }
 
-/// What can be set in the option of ours that is set to something else.
+/// The allowed values of a wawo option that has another value.
 fn option_remedy(problem: &str) -> Option<String> {
     for (option, message) in [
         ("(wawo.service)", "ServiceOptions"),
@@ -136,7 +136,7 @@ fn option_remedy(problem: &str) -> Option<String> {
     None
 }
 
-/// The name that is used and not defined.
+/// The name that is used but not defined.
 fn undefined(problem: &str) -> Option<&str> {
     ["' is not defined", "', which is not defined"]
         .iter()

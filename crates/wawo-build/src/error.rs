@@ -1,12 +1,13 @@
-//! Why a schema cannot be compiled.
+//! The errors of compiling a schema.
 
 use std::{error::Error as StdError, fmt, io, path::PathBuf};
 
-/// Why a schema cannot be compiled. Where a position is known, the text begins with
+/// The reason why a schema cannot be compiled. If the position is known, the text begins with
 /// `file:line:column`.
 ///
-/// A build script that returns an error prints it by `Debug`; so `Debug` and `Display` print the
-/// same here. Both end with the cause, and [`source`](StdError::source) goes on behind that.
+/// A build script that returns an error prints it by `Debug`, so `Debug` and `Display` print the
+/// same text here. Both end with the cause, and [`source`](StdError::source) continues after that
+/// cause.
 #[non_exhaustive]
 pub enum Error {
     /// No file was given.
@@ -20,24 +21,24 @@ pub enum Error {
         /// The include paths.
         includes: Vec<PathBuf>,
     },
-    /// A file exists, but gets no name from an include path.
+    /// A file exists, but no include path contains it.
     NotIncluded {
         /// The file as it was given.
         file: PathBuf,
         /// The include paths.
         includes: Vec<PathBuf>,
     },
-    /// A folder to look in does not exist.
+    /// An include folder does not exist.
     Include(PathBuf),
-    /// A descriptor set that is none.
+    /// A file is not a valid descriptor set.
     DescriptorSet(Box<dyn StdError + Send + Sync>),
-    /// Something in a schema that cannot be read, or that cannot be served.
+    /// A schema has a part that cannot be read or served.
     Schema {
         /// `file:line:column`, as far as it is known.
         position: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
-        /// What would be right, if that can be told.
+        /// The correction, if it is known.
         remedy: Option<String>,
     },
     /// prost-build cannot generate code, for the schema or with the settings.
@@ -98,7 +99,7 @@ impl fmt::Display for Error {
 }
 
 impl StdError for Error {
-    /// Begins behind the cause that `Display` ends with.
+    /// Begins after the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::DescriptorSet(error) => error.source(),
@@ -109,7 +110,7 @@ impl StdError for Error {
 }
 
 impl Error {
-    /// What is wrong in a schema, and what would be right.
+    /// Creates an error from a problem and its correction.
     pub(crate) fn schema(position: String, problem: String, remedy: impl Into<String>) -> Self {
         Self::Schema {
             position,
@@ -118,7 +119,7 @@ impl Error {
         }
     }
 
-    /// A name that is nothing but underscores.
+    /// The error for a name that consists of underscores.
     pub(crate) fn no_name(position: String, full_name: &str) -> Self {
         let problem = format!("nothing is left of the name `{full_name}` in Rust");
         Self::schema(position, problem, "rename it")
@@ -131,7 +132,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Paths as people read them.
+/// Formats paths for people.
 pub(crate) fn list(paths: &[PathBuf]) -> String {
     match paths {
         [] => "(none is given)".to_owned(),

@@ -1,4 +1,4 @@
-//! Services as Rust: a module for each, with a trait, a server, a client and a table.
+//! Generates Rust for services: per service a module with a trait, a server, a client and a table.
 
 mod client;
 mod descriptor;
@@ -13,7 +13,7 @@ use crate::{
     source::Source,
 };
 
-/// Which of server and client is generated.
+/// Selects whether servers, clients or both are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Half {
     Both,
@@ -21,7 +21,7 @@ pub(crate) enum Half {
     Server,
 }
 
-/// prost-build calls it for each service.
+/// The service generator that prost-build calls for each service.
 pub(crate) struct Generator {
     services: BTreeMap<String, Service>,
     /// The module of each service.
@@ -101,7 +101,7 @@ impl prost_build::ServiceGenerator for Generator {
         *out += &format!(
             "#[allow(unused_imports, ambiguous_glob_reexports)]\n\
              pub use {module}::*;\n\
-             /// The service `{full_name}`: what to implement, to serve and to call.\n\
+             /// The service `{full_name}`: a trait to implement, a server and a client.\n\
              #[allow(dead_code, non_camel_case_types, unused_variables, clippy::all, clippy::pedantic)]\n\
              pub mod {module} {{\n\
              use {crate_path}::codegen;\n\
@@ -112,7 +112,7 @@ impl prost_build::ServiceGenerator for Generator {
     }
 }
 
-/// A service while it is written: what the schema says, and what prost calls it.
+/// A service that is being generated: its schema and prost's names for it.
 pub(crate) struct View<'a> {
     schema: &'a Service,
     name: &'a str,
@@ -120,17 +120,17 @@ pub(crate) struct View<'a> {
     methods: Vec<MethodView<'a>>,
 }
 
-/// A method while it is written.
+/// A method that is being generated.
 pub(crate) struct MethodView<'a> {
     schema: &'a Method,
     prost: &'a prost_build::Method,
-    /// On the trait and on the stub.
+    /// The name on the trait and on the stub.
     name: String,
-    /// The static that describes it.
+    /// The name of the static that describes the method.
     statik: String,
     request: String,
     reply: String,
-    /// The statics that tell what they take in memory.
+    /// The names of the statics that describe the memory of request and reply.
     request_layout: Option<String>,
     reply_layout: Option<String>,
 }
@@ -154,7 +154,7 @@ impl<'a> MethodView<'a> {
         }
     }
 
-    /// The comments of the schema, as docs.
+    /// The comments of the schema, as Rust docs.
     fn docs(&self) -> String {
         docs(&self.prost.comments)
     }
@@ -167,7 +167,7 @@ impl<'a> MethodView<'a> {
         }
     }
 
-    /// What a handler's future resolves to.
+    /// The output of a handler's future.
     fn handler_output(&self) -> String {
         match self.schema.shape {
             Shape::OneWay => "()".to_owned(),
@@ -175,7 +175,7 @@ impl<'a> MethodView<'a> {
         }
     }
 
-    /// What a call resolves to, if it succeeds.
+    /// The output of a successful call.
     fn call_output(&self) -> String {
         match self.schema.shape {
             Shape::OneWay => "()".to_owned(),
@@ -197,7 +197,7 @@ impl<'a> MethodView<'a> {
 fn docs(comments: &prost_build::Comments) -> String {
     let mut docs = String::new();
     let comments = prost_build::Comments {
-        // What stands apart from an item is not about it.
+        // A detached comment is not about the item.
         leading_detached: Vec::new(),
         ..comments.clone()
     };

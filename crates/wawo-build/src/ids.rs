@@ -1,22 +1,21 @@
-//! The numbers of services and methods that set none (docs/protocol.md, "Service and method ids").
+//! Default numbers of services and methods (docs/protocol.md, "Service and method ids").
 
-/// Ids that a schema sets lie below this bit, ids that are derived have it set: so the two kinds
-/// never meet.
+/// The bit that separates two kinds of ids: ids set by a schema are below it, derived ids have it
+/// set.
 pub(crate) const DERIVED: u32 = 1 << 31;
 
-/// The id of a service that sets none: FNV-1a over its full name, such as `chat.v1.Chat`, with
-/// the highest bit set.
+/// The default id of a service: FNV-1a over its full name, such as `chat.v1.Chat`, with the highest
+/// bit set.
 pub fn service_id(full_name: &str) -> u32 {
     fnv1a_32(full_name) | DERIVED
 }
 
-/// The id of a method that sets none: FNV-1a over its name, such as `Join`, with the highest bit
-/// set.
+/// The default id of a method: FNV-1a over its name, such as `Join`, with the highest bit set.
 pub fn method_id(name: &str) -> u32 {
     fnv1a_32(name) | DERIVED
 }
 
-/// An id as people read it, in generated code and in errors: a hash says more in hexadecimal.
+/// Formats an id for generated code and for errors: derived ids, which are hashes, in hexadecimal.
 pub(crate) fn literal(id: u32) -> String {
     match id & DERIVED {
         0 => id.to_string(),
@@ -41,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_fnv_1a() {
-        // Values published with the hash.
+        // Published test values of FNV-1a.
         assert_eq!(fnv1a_32(""), 0x811c_9dc5);
         assert_eq!(fnv1a_32("a"), 0xe40c_292c);
         assert_eq!(fnv1a_32("foobar"), 0xbf9c_f968);

@@ -1,9 +1,9 @@
-//! The memory that messages of services take: for each package with services, a module of statics
-//! from which the size of a message is told before it is decoded.
+//! The memory of messages: for each package with services, generates a module of statics from which
+//! the size of a message is computed before it is decoded.
 //!
-//! Sizes are those that the Rust compiler knows, so the statics name the Rust types. Only prost knows
-//! those names; it is asked for them by a service that is added to the schema on its way to prost,
-//! with a method for each message.
+//! The Rust compiler knows the sizes of types, so the statics name the Rust types. Only prost knows
+//! the names of these types. To learn them, we add a service with one method per message to the
+//! schema on its way to prost.
 
 mod fields;
 
@@ -20,10 +20,11 @@ use crate::{
     source::Source,
 };
 
-/// The name of the service, and of the module. None of prost's begins with an underscore.
+/// The name of the added service and of the module. prost generates no name that begins with an
+/// underscore.
 pub(crate) const NAME: &str = "__wawo_layouts";
 
-/// The field numbers of a file's services, and of a service's methods, for positions.
+/// The field numbers of a file's services and of a service's methods, for positions.
 const SERVICES: i32 = 6;
 const METHODS: i32 = 2;
 
@@ -37,17 +38,17 @@ pub(crate) struct Layouts {
 #[derive(Default)]
 struct Package {
     messages: Vec<MessageDescriptor>,
-    /// The place of each in `messages`, by its full name.
+    /// The index of each message in `messages`, by its full name.
     places: BTreeMap<String, usize>,
-    /// Those that are requests or replies.
+    /// The full names of requests and replies.
     roots: BTreeSet<String>,
     /// The last file with services, to which the service is added.
     file: String,
 }
 
 impl Layouts {
-    /// `is_plain` if no setting of prost-build was changed, which may box fields, copy bytes and use
-    /// other maps.
+    /// Collects the messages. `is_plain` tells that no setting of prost-build was changed; changed
+    /// settings may box fields, copy bytes and use other maps.
     pub(crate) fn new(source: &Source, extern_paths: Vec<String>, is_plain: bool) -> Self {
         let mut packages = BTreeMap::<String, Package>::new();
         for file in source.generated() {
@@ -93,7 +94,7 @@ impl Layouts {
                 .collect(),
             ..ServiceDescriptorProto::default()
         });
-        // prost looks for a position of each.
+        // prost looks for a position of each method.
         if let Some(info) = &mut file.source_code_info {
             let at = |path: Vec<i32>| Location {
                 path,
@@ -105,7 +106,7 @@ impl Layouts {
         }
     }
 
-    /// The static of a request or reply, in the module of its package; `None` if it has no fields.
+    /// The static of a request or reply, in the module of its package. `None` if it has no fields.
     pub(crate) fn of(&self, package: &str, proto_type: &str) -> Option<String> {
         let package = self.packages.get(package)?;
         let place = package.places.get(proto_type.trim_start_matches('.'))?;
@@ -113,7 +114,7 @@ impl Layouts {
         (message.fields().len() > 0).then(|| format!("{NAME}::M{place}"))
     }
 
-    /// The module of a package, from the service that was added to it.
+    /// Generates the module of a package from the service that was added to it.
     pub(crate) fn module(&self, service: &prost_build::Service, crate_path: &str) -> String {
         let Some(package) = self.packages.get(&service.package) else {
             return String::new();
@@ -142,7 +143,7 @@ impl Layouts {
         )
     }
 
-    /// The static of a message, and those of the entries of its maps.
+    /// Generates the statics of a message and of the entries of its maps.
     fn statics(&self, message: &MessageDescriptor, place: usize, names: &Names<'_>) -> String {
         let mut entries = String::new();
         let mut fields = String::new();
@@ -176,7 +177,7 @@ impl Package {
         self.roots.insert(message.full_name().to_owned());
         let mut next = vec![message.clone()];
         while let Some(message) = next.pop() {
-            // The entry of a map has no type in Rust.
+            // An entry of a map has no type in Rust.
             let full_name = message.full_name().to_owned();
             if self.places.contains_key(&full_name) {
                 continue;
@@ -198,9 +199,9 @@ impl Package {
     }
 }
 
-/// The names in Rust of the messages of a package.
+/// The Rust names of the messages of a package.
 pub(crate) struct Names<'a> {
-    /// By place.
+    /// The paths, by the index of the message.
     paths: Vec<String>,
     places: &'a BTreeMap<String, usize>,
 }

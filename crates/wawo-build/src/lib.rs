@@ -1,5 +1,5 @@
-//! Turns `.proto` files into wawo services and messages, from a build script. Pure Rust: there is
-//! no `protoc` to install.
+//! Compiles `.proto` files to wawo services and messages, in a build script. The compiler is pure
+//! Rust; there is no `protoc` to install.
 //!
 //! ```no_run
 //! // build.rs
@@ -8,8 +8,8 @@
 //! }
 //! ```
 //!
-//! For each package, a file named after it is written to `OUT_DIR`; include it with
-//! `wawo::include_proto!("chat.v1")`. It holds
+//! For each package, the compiler writes a file named after the package to `OUT_DIR`. Include it
+//! with `wawo::include_proto!("chat.v1")`. It contains
 //!
 //! - the messages, as prost generates them; `bytes` fields are `bytes::Bytes` and share the buffer
 //!   that they were read into;
@@ -17,36 +17,36 @@
 //!   the descriptors;
 //! - `FILE_DESCRIPTOR_SET`, the encoded descriptors of the package's files and their imports.
 //!
-//! Comments become docs; code in them is marked as text, so that it is no test.
+//! Comments become docs. Code in them is marked as text, so that it is not run as a doctest.
 //!
-//! A schema may set how its services are named on the wire, that nothing comes back from a
-//! method, and that a handler goes on when its call is cancelled. This is `proto/chat.proto`:
+//! A schema may set the numbers of services and methods on the wire, that a method is one-way, and
+//! that a handler continues when its call is cancelled. This is `proto/chat.proto`:
 //!
 //! ```proto
 //! syntax = "proto3";
 //! package chat.v1;
 //!
 //! import "google/protobuf/empty.proto";
-//! import "wawo/options.proto"; // both are supplied by this crate
+//! import "wawo/options.proto"; // this crate supplies both
 //!
 //! service Chat {
 //!   option (wawo.service).id = 100;
 //!
 //!   rpc Join(JoinRequest) returns (JoinReply);
-//!   // One-way: a handler returns nothing, `()`, and so there is no status either.
+//!   // One-way: a handler returns nothing, `()`, and the caller gets no status.
 //!   rpc Typing(Notice) returns (google.protobuf.Empty) {
 //!     option (wawo.method) = { id: 3 one_way: true };
 //!   }
-//!   // Once begun, a handler goes on to its end, though the caller gives up or is gone, or the
+//!   // A handler that has begun runs to its end, even if the caller cancels or disconnects, or the
 //!   // deadline passes. See `wawo::Context::cancelled`.
 //!   rpc Leave(JoinRequest) returns (JoinReply) {
 //!     option (wawo.method).run_to_completion = true;
 //!   }
-//!   // Its handler may block its thread. See `wawo::layer::BlockingLayer`.
+//!   // The handler may block its thread. See `wawo::layer::BlockingLayer`.
 //!   rpc Store(JoinRequest) returns (JoinReply) {
 //!     option (wawo.method).blocking = true;
 //!   }
-//!   // Calls that set no timeout have 30 s. Without this they have 10 s, and streams no end.
+//!   // Calls that set no timeout have 30 s. By default they have 10 s, and streams no deadline.
 //!   rpc Search(JoinRequest) returns (JoinReply) { option (wawo.method).timeout_ms = 30000; }
 //! }
 //!
@@ -55,7 +55,7 @@
 //! message Notice { string name = 1; }
 //! ```
 //!
-//! [`Builder`] has the rest: paths of types that exist already, attributes, one half only, a
+//! [`Builder`] has more settings: paths of existing types, attributes, servers or clients only, a
 //! precompiled descriptor set, and the settings of prost-build.
 
 mod builder;
@@ -81,14 +81,14 @@ pub use crate::{
     ids::{method_id, service_id},
 };
 
-/// Compiles `.proto` files with the defaults. `includes` are the folders in which the files, and
-/// what they import, are found; a file's name is its path below one of them.
+/// Compiles `.proto` files with the defaults. `includes` are the folders that contain the files and
+/// their imports. The name of a file is its path below one of these folders.
 ///
 /// # Errors
 ///
 /// If there is nothing to compile, a file cannot be found, read or compiled, an option is wrong, or
-/// two ids or two names in Rust collide. The error names file, line and column where it can, and
-/// what would be right.
+/// two ids or two Rust names collide. The error names file, line and column if they are known, and
+/// a correction.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Builder::new().compile(protos, includes)
 }

@@ -1,12 +1,12 @@
-//! Names in generated code that clash with no other.
+//! Chooses names in generated code that clash with no other name.
 
 use std::collections::BTreeSet;
 
 use heck::{ToShoutySnakeCase, ToSnakeCase};
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-/// The module that holds the items of a service. prost makes modules too, for nested messages and
-/// for packages within this one; if one of them has the name, this one gets a `_`.
+/// The module that holds the items of a service. prost also generates modules, for nested messages
+/// and for packages within this one. If one of those has the same name, this module gets a `_`.
 pub(crate) fn service_module(pool: &DescriptorPool, package: &str, service: &str) -> String {
     let taken = modules_of_prost(pool, package);
     let mut name = identifier(format!("{}_service", service.to_snake_case()));
@@ -36,13 +36,13 @@ fn modules_of_prost(pool: &DescriptorPool, package: &str) -> BTreeSet<String> {
     modules
 }
 
-/// Whether prost makes a module for what the message holds.
+/// Whether prost generates a module for items nested in the message.
 pub(crate) fn has_nested(message: &MessageDescriptor) -> bool {
     message.child_messages().len() + message.child_enums().len() + message.oneofs().len() > 0
 }
 
-/// The name of a method on the trait and on the stub, from prost's name for it, which is snake
-/// case and no keyword. A stub has `new` and `clone` already.
+/// The name of a method on the trait and on the stub, derived from prost's name, which is snake
+/// case and no keyword. A stub already has the methods `new` and `clone`.
 pub(crate) fn method(prost_name: &str) -> String {
     match prost_name {
         "new" | "clone" => format!("{prost_name}_"),
@@ -55,7 +55,7 @@ pub(crate) fn method_static(method: &str) -> String {
     identifier(method.trim_start_matches("r#").to_shouty_snake_case())
 }
 
-/// The generic parameter of a server, which must not hide the trait that it stands for.
+/// The generic parameter of a server. It must not shadow the trait that it is bound by.
 pub(crate) fn parameter(service: &str) -> &'static str {
     match service {
         "T" => "U",
@@ -63,11 +63,11 @@ pub(crate) fn parameter(service: &str) -> &'static str {
     }
 }
 
-/// A path that a user sets, as it can stand in every module: if it begins with the name of a
-/// crate, this is made plain.
+/// Makes a path that a user sets valid in every module: a path that begins with the name of a crate
+/// gets a leading `::`.
 pub(crate) fn from_anywhere(path: String) -> String {
     let first = path.split("::").next().unwrap_or_default();
-    // Names of types alone are capitalised.
+    // Types are capitalised, crates are not.
     let is_name = first.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
     let relative = ["crate", "self", "super"].contains(&first);
     match is_name && !relative && !OF_THE_LANGUAGE.contains(&first) {
@@ -76,7 +76,7 @@ pub(crate) fn from_anywhere(path: String) -> String {
     }
 }
 
-/// A path that is relative to the module of the package, from a module within it.
+/// Converts a path relative to the module of the package into a path from a module within it.
 pub(crate) fn from_inner_module(path: &str) -> String {
     let absolute = path.starts_with("::") || path.split("::").next() == Some("crate");
     match absolute || OF_THE_LANGUAGE.contains(&path) {
@@ -85,7 +85,7 @@ pub(crate) fn from_inner_module(path: &str) -> String {
     }
 }
 
-/// Whether a message or package is one of these paths, or within one, such as `.chat.v1`.
+/// Whether a message or package is one of these paths or lies within one, such as `.chat.v1`.
 pub(crate) fn is_within(full_name: &str, paths: &[String]) -> bool {
     paths.iter().any(|path| {
         let rest = path
@@ -95,11 +95,11 @@ pub(crate) fn is_within(full_name: &str, paths: &[String]) -> bool {
     })
 }
 
-/// Types that are found from everywhere.
+/// Types that are visible everywhere.
 const OF_THE_LANGUAGE: [&str; 8] = ["()", "bool", "i32", "i64", "u32", "u64", "f32", "f64"];
 
-/// Names of protobuf may begin with underscores and digits after them, of which the cases of Rust
-/// leave the digits.
+/// Makes an identifier valid. Names in protobuf may begin with underscores and digits after them;
+/// Rust's case conversion keeps only the digits.
 fn identifier(name: String) -> String {
     match name.starts_with(|first: char| first.is_ascii_digit()) {
         true => format!("_{name}"),

@@ -1,5 +1,4 @@
-//! The packages of a schema, and the files that are written for them: code, and descriptors for
-//! reflection, JSON and tools.
+//! Writes the files of a schema's packages: code, and descriptors for reflection, JSON and tools.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,12 +14,12 @@ use crate::{
     source::{Source, WELL_KNOWN},
 };
 
-/// The files of each package, by the module that the package is in Rust.
+/// The files of each package, by its Rust module.
 #[derive(Debug)]
 pub(crate) struct Packages(BTreeMap<Module, Vec<FileDescriptor>>);
 
 impl Packages {
-    /// All packages but that of prost-types, which has code only if a user asks for it.
+    /// Collects all packages except that of prost-types, which has code only if a user asks for it.
     pub(crate) fn of(source: &Source, code: &HashMap<Module, String>) -> Result<Self, Error> {
         /// The field number of a file's `package`.
         const PACKAGE: i32 = 2;
@@ -47,14 +46,14 @@ impl Packages {
         Ok(Self(packages))
     }
 
-    /// Writes, for each package, its descriptors, and its code with a constant for them.
+    /// Writes the descriptors of each package, and its code with a constant for them.
     pub(crate) fn write(&self, code: &HashMap<Module, String>, folder: &Path) -> io::Result<()> {
         for (module, files) in &self.0 {
             let name = file_name(files);
             let code = code.get(module).map_or("", String::as_str);
             let code = format!(
                 "{code}\
-                 /// The descriptors of this package's files and of all that they import: an encoded\n\
+                 /// The descriptors of this package's files and their imports: an encoded\n\
                  /// `google.protobuf.FileDescriptorSet`.\n\
                  #[allow(dead_code)]\n\
                  pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(\"{name}.fds\");\n"
@@ -65,7 +64,7 @@ impl Packages {
         Ok(())
     }
 
-    /// Rust that includes the code of all packages, in modules named after them.
+    /// Generates Rust that includes the code of all packages, in modules named after them.
     pub(crate) fn includes(&self) -> String {
         let mut text = String::new();
         let mut open = Vec::new();
@@ -84,7 +83,7 @@ impl Packages {
     }
 }
 
-/// The name under which `include_proto!` finds a package: as the schema has it.
+/// The file name under which `include_proto!` finds a package, spelled as in the schema.
 fn file_name(files: &[FileDescriptor]) -> &str {
     match files.first().map_or("", FileDescriptor::package_name) {
         "" => "_",
@@ -92,8 +91,8 @@ fn file_name(files: &[FileDescriptor]) -> &str {
     }
 }
 
-/// An encoded `google.protobuf.FileDescriptorSet` of the files of a package and all that they
-/// import, imports first, with options of every kind and without comments.
+/// Encodes a `google.protobuf.FileDescriptorSet` of the files of a package and their imports,
+/// imports first, with options of every kind and without comments.
 fn encode(files: &[FileDescriptor]) -> Vec<u8> {
     let mut done = BTreeSet::new();
     let mut set = Vec::new();
@@ -110,8 +109,8 @@ fn append(file: &FileDescriptor, done: &mut BTreeSet<String>, set: &mut Vec<u8>)
     for import in file.dependencies() {
         append(&import, done, set);
     }
-    /// `repeated FileDescriptorProto file = 1`, as bytes: encoded again by prost-types, a file
-    /// would lose the options that only extensions hold.
+    /// `repeated FileDescriptorProto file = 1`, as bytes: prost-types would lose the options of
+    /// extensions when it encodes a file again.
     #[derive(Clone, PartialEq, prost_reflect::prost::Message)]
     #[prost(prost_path = "prost_reflect::prost")]
     struct OneFile {
@@ -122,7 +121,7 @@ fn append(file: &FileDescriptor, done: &mut BTreeSet<String>, set: &mut Vec<u8>)
     OneFile { file }.encode(set).unwrap_or_default();
 }
 
-/// Leaves field 9, `source_code_info`, out of an encoded `FileDescriptorProto`.
+/// Removes field 9, `source_code_info`, from an encoded `FileDescriptorProto`.
 fn without_source_info(file: &[u8]) -> Vec<u8> {
     use prost_reflect::prost::encoding::{DecodeContext, decode_key, encode_key, skip_field};
 

@@ -1,4 +1,4 @@
-//! Panics of a library, as values.
+//! Turns panics of a library into values.
 
 use std::{
     any::Any,
@@ -8,14 +8,15 @@ use std::{
 };
 
 thread_local! {
-    /// Whether a panic of this thread becomes a value, and is not to be printed.
+    /// Whether a panic of this thread becomes a value and is not printed.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs something; if it panics, gives the text of the panic.
+/// Runs a closure. If it panics, returns the text of the panic.
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
-    // Set once and never taken back, since other threads may panic, or catch, at the same time.
+    // The hook is installed once and never removed, because other threads may panic or catch at the
+    // same time.
     HOOK.call_once(|| {
         let print = panic::take_hook();
         panic::set_hook(Box::new(move |info| {

@@ -1,11 +1,11 @@
-//! Where something stands in a `.proto` file.
+//! Finds positions in a `.proto` file.
 
 use std::fmt::Display;
 
 use prost_types::FileDescriptorProto;
 
-/// `shown:line:column` of what a path of descriptor.proto leads to; of what is around it if that
-/// has no place of its own; just `shown` if the file's source is not known.
+/// Returns `shown:line:column` of the item at a path of descriptor.proto, or of its parent if the
+/// item has no position, or only `shown` if the source is not known.
 pub(crate) fn position(shown: impl Display, file: &FileDescriptorProto, path: &[i32]) -> String {
     let info = file.source_code_info.as_ref();
     let locations = info.map_or(&[][..], |info| &info.location);
@@ -20,7 +20,7 @@ pub(crate) fn position(shown: impl Display, file: &FileDescriptorProto, path: &[
     shown.to_string()
 }
 
-/// `shown:line:column` of what follows a text.
+/// Returns `shown:line:column` of the end of a text.
 pub(crate) fn position_after(shown: impl Display, text: &str) -> String {
     let lines = text.split('\n');
     let last = lines.clone().next_back().unwrap_or_default();

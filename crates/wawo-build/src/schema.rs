@@ -1,4 +1,4 @@
-//! The services of a schema, checked: what is here can be generated and served.
+//! Reads the services of a schema and checks that they can be generated and served.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,20 @@ use crate::{
     source::Source,
 };
 
-/// The number of both of our options: `(wawo.service)` and `(wawo.method)`.
+/// The field number of both wawo options: `(wawo.service)` and `(wawo.method)`.
 const OPTION: i32 = 50_730;
 
 /// Field numbers of descriptor.proto, for positions.
 const SERVICE_OPTIONS: i32 = 3;
 const METHOD_OPTIONS: i32 = 4;
 
-/// What is generated of a service, besides prost's names for its types.
+/// A service to generate, without prost's names for its types.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) full_name: String,
     pub(crate) id: u32,
     pub(crate) fingerprint: u64,
-    /// By name.
+    /// The methods, by name.
     pub(crate) methods: BTreeMap<String, Method>,
     position: String,
 }
@@ -37,12 +37,12 @@ pub(crate) struct Method {
     pub(crate) idempotency: IdempotencyLevel,
     pub(crate) runs_to_completion: bool,
     pub(crate) is_blocking: bool,
-    /// Of calls that set none.
+    /// The default timeout of the method's calls.
     pub(crate) timeout_ms: Option<u32>,
     position: String,
 }
 
-/// How many messages go each way.
+/// The number of messages in each direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     Unary,
@@ -53,7 +53,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// The variant of `wawo::Shape`, which also stands in fingerprints.
+    /// The name of the variant of `wawo::Shape`, which fingerprints also contain.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Unary => "Unary",
@@ -65,7 +65,7 @@ impl Shape {
     }
 }
 
-/// All services of the files that code is generated for, by full name.
+/// Collects all services of the files for which code is generated, by full name.
 pub(crate) fn services(source: &Source) -> Result<BTreeMap<String, Service>, Error> {
     let mut services = BTreeMap::<String, Service>::new();
     let mut by_id = BTreeMap::<u32, (String, String)>::new();
@@ -173,7 +173,7 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
     })
 }
 
-/// An option of ours. It is not there if the schema does not import the file that declares it.
+/// Returns a wawo option. It is missing if the schema does not import the file that declares it.
 fn option(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
     let extension = pool.get_extension_by_name(name)?;
     if !options.has_extension(&extension) {
@@ -189,7 +189,7 @@ fn set_id(options: Option<&DynamicMessage>) -> Option<u32> {
     set_number(options, "id")
 }
 
-/// A number that the schema sets, if it does.
+/// Returns a number, if the schema sets it.
 fn set_number(options: Option<&DynamicMessage>, name: &str) -> Option<u32> {
     let options = options.filter(|options| options.has_field_by_name(name))?;
     options.get_field_by_name(name)?.as_u32()
@@ -225,7 +225,7 @@ fn check_one_way(method: &MethodDescriptor, position: impl Fn() -> String) -> Re
     Err(Error::schema(position(), problem, remedy))
 }
 
-/// Two methods of a service must differ in id and in Rust name.
+/// Checks that no two methods of a service share an id or a Rust name.
 fn check_method(
     methods: &BTreeMap<String, Method>,
     name: &str,

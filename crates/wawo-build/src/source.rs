@@ -1,4 +1,4 @@
-//! Reading schemas: from `.proto` files, or from a descriptor set.
+//! Reads schemas from `.proto` files or from a descriptor set.
 
 use std::{
     collections::BTreeMap,
@@ -16,20 +16,20 @@ use crate::{diagnose::diagnose, error::Error, position::position};
 /// A schema that has been read and linked.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Everything, with the options that only extensions hold.
+    /// All files, with the options of extensions.
     pub(crate) pool: DescriptorPool,
-    /// The files on disk that were read, by the names that others import them by.
+    /// The files on disk that were read, by their import names.
     pub(crate) read: BTreeMap<String, PathBuf>,
 }
 
-/// The name under which users import the options.
+/// The import name of the file with wawo's options.
 pub(crate) const OPTIONS: &str = "wawo/options.proto";
 
-/// The package whose messages prost-types has.
+/// The package whose messages prost-types contains.
 pub(crate) const WELL_KNOWN: &str = "google.protobuf";
 
 impl Source {
-    /// Reads `.proto` files and what they import.
+    /// Reads `.proto` files and their imports.
     pub(crate) fn from_files(
         protos: &[impl AsRef<Path>],
         includes: &[impl AsRef<Path>],
@@ -40,8 +40,8 @@ impl Source {
         let includes = includes.iter().map(|include| include.as_ref().to_owned());
         let includes = includes.collect::<Vec<_>>();
         let mut resolver = ChainFileResolver::new();
-        // First, since the code that users get for these files is that of prost-types, whatever
-        // version of them lies in their folders.
+        // This resolver is first, because the generated code refers to prost-types for these files,
+        // whichever version of them is in the user's folders.
         resolver.add(GoogleFileResolver::new());
         resolver.add(OptionsResolver);
         for include in &includes {
@@ -61,12 +61,12 @@ impl Source {
         let read = files
             .filter_map(|file| Some((file.name().to_owned(), file.path()?.to_owned())))
             .collect();
-        // The encoded set: the decoded one of prost-types has no room for our options.
+        // Decode the encoded set, because the decoded set of prost-types drops wawo's options.
         let pool = decode(&compiler.encode_file_descriptor_set())?;
         Ok(Self { pool, read })
     }
 
-    /// Takes an encoded `google.protobuf.FileDescriptorSet`, with all imports in it.
+    /// Reads an encoded `google.protobuf.FileDescriptorSet` that contains all imports.
     pub(crate) fn from_descriptor_set(bytes: &[u8]) -> Result<Self, Error> {
         Ok(Self {
             pool: decode(bytes)?,
@@ -74,19 +74,19 @@ impl Source {
         })
     }
 
-    /// The files that prost has to know: all but the options.
+    /// The files that prost must know: all except the options.
     pub(crate) fn known(&self) -> impl Iterator<Item = FileDescriptor> {
         self.pool.files().filter(|file| file.name() != OPTIONS)
     }
 
-    /// The files for which code is generated: all but the options and what prost-types has.
+    /// The files for which code is generated: all except the options and the files of prost-types.
     pub(crate) fn generated(&self) -> impl Iterator<Item = FileDescriptor> {
         self.known()
             .filter(|file| file.package_name() != WELL_KNOWN)
     }
 
-    /// Where a path of descriptor.proto leads to: `file:line:column`, as far as it is known, with
-    /// the file as it can be opened.
+    /// Returns `file:line:column` of the item at a path of descriptor.proto, as far as it is known.
+    /// The file is a path that can be opened.
     pub(crate) fn position(&self, file: &FileDescriptor, path: &[i32]) -> String {
         let shown = match self.read.get(file.name()) {
             Some(path) => path.display().to_string(),

@@ -1,4 +1,4 @@
-//! The stub.
+//! Generates the stub.
 
 use crate::{
     generate::{MethodView, View},
@@ -10,7 +10,7 @@ pub(crate) fn client(service: &View<'_>) -> String {
     let methods: String = service.methods.iter().map(method).collect();
     let full_name = &service.schema.full_name;
     format!(
-        "/// Calls a `{full_name}`: over a peer, a channel, or in the same process. Clones are cheap.\n\
+        "/// Calls a `{full_name}` over a peer, a channel, or in the same process. Clones are cheap.\n\
          pub struct {name}Client<A = codegen::TwoWay>(codegen::Arc<dyn codegen::Start>, codegen::PhantomData<fn() -> A>);\n\
          impl<A> codegen::Clone for {name}Client<A> {{\n\
          fn clone(&self) -> Self {{ Self(codegen::Clone::clone(&self.0), codegen::PhantomData) }}\n\
@@ -19,7 +19,7 @@ pub(crate) fn client(service: &View<'_>) -> String {
          fn fmt(&self, f: &mut codegen::fmt::Formatter<'_>) -> codegen::fmt::Result {{ f.write_str(\"{name}Client\") }}\n\
          }}\n\
          impl<A> {name}Client<A> {{\n\
-         /// A stub over what carries its calls.\n\
+         /// Creates a stub that sends its calls through `over`.\n\
          pub fn new(over: &impl codegen::CallTarget<Ability = A>) -> Self {{ Self(codegen::start(over, &SERVICE), codegen::PhantomData) }}\n\
          {methods}\
          }}\n"
@@ -51,5 +51,6 @@ fn method(method: &MethodView<'_>) -> String {
     )
 }
 
-/// Asked of the caller by each method that has a reply, so that the error names the method.
+/// A bound on each method that has a reply. It stands on the method, so that a compiler error names
+/// the method.
 const WITH_REPLY: &str = " where A: codegen::ReplyAbility";

@@ -1,4 +1,4 @@
-//! The statics that describe a service and its methods.
+//! Generates the statics that describe a service and its methods.
 
 use prost_types::method_options::IdempotencyLevel;
 
@@ -50,7 +50,7 @@ pub(crate) fn statics(service: &View<'_>) -> String {
          {imports}\
          {statics}\
          }}\n\
-         /// What the schema says of `{name}`.\n\
+         /// The descriptor of `{name}`.\n\
          pub static SERVICE: codegen::ServiceDescriptor = codegen::ServiceDescriptor::new(\"{full_name}\", {id}, {fingerprint:#x}, &[{table}]);\n"
     )
 }

@@ -1,4 +1,4 @@
-//! The trait to implement, and the tower service around it.
+//! Generates the trait to implement, and the tower service around it.
 
 use crate::{
     generate::{View, docs},
@@ -10,7 +10,7 @@ pub(crate) fn service_trait(service: &View<'_>) -> String {
     let View { name, schema, .. } = service;
     let full_name = &schema.full_name;
     let docs = match docs(&service.prost.comments) {
-        docs if docs.is_empty() => format!("/// What a server of `{full_name}` does.\n"),
+        docs if docs.is_empty() => format!("/// The methods of a server of `{full_name}`.\n"),
         docs => docs,
     };
     let mut methods = String::new();
@@ -56,15 +56,15 @@ pub(crate) fn server(service: &View<'_>) -> String {
          impl<{parameter}: {name}> {name}Server<{parameter}> {{\n\
          /// Serves this implementation.\n\
          pub fn new(service: {parameter}) -> Self {{ Self(codegen::Arc::new(service)) }}\n\
-         /// Serves an implementation that others hold too.\n\
+         /// Serves an implementation that is shared.\n\
          pub fn from_arc(service: codegen::Arc<{parameter}>) -> Self {{ Self(service) }}\n\
-         /// Puts a tower layer around all methods.\n\
+         /// Adds a tower layer around all methods.\n\
          pub fn layer<L: codegen::Layer<Self>>(self, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, None) }}\n\
-         /// Puts a tower layer around one of the methods, which stand in [`method`].\n\
+         /// Adds a tower layer around one method of the module [`method`].\n\
          ///\n\
          /// # Panics\n\
          ///\n\
-         /// If the method is one of another service: the layer would never be called.\n\
+         /// If the method belongs to another service, because the layer would never be called.\n\
          #[track_caller]\n\
          pub fn layer_method<L: codegen::Layer<Self>>(self, method: &codegen::MethodDescriptor, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, Some(method)) }}\n\
          }}\n\

@@ -1,4 +1,4 @@
-//! The fields of a message that take memory of their own, as prost makes them.
+//! Computes the memory of a message's fields, as prost generates them.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::{layouts::Names, names, source::WELL_KNOWN};
 
-/// How fields are in Rust.
+/// The settings that decide the Rust types of fields.
 pub(super) struct Fields {
     extern_paths: Vec<String>,
     is_plain: bool,
@@ -25,16 +25,16 @@ impl Fields {
         }
     }
 
-    /// Whether the fields of a message are as prost makes them of itself. If not, the more costly
-    /// of what is possible counts: boxes, copies of bytes, sorted maps.
+    /// Whether prost generates the fields of this message in the default way. If not, the most
+    /// costly possibility counts: boxes, copies of bytes, sorted maps.
     fn is_known(&self, message: &MessageDescriptor) -> bool {
         self.is_plain
             && message.package_name() != WELL_KNOWN
             && !names::is_within(message.full_name(), &self.extern_paths)
     }
 
-    /// The constructor of a field; `None` if it takes nothing besides its parent. `place` is that of
-    /// the message.
+    /// Generates the constructor of a field; `None` if the field takes no memory beyond its
+    /// message. `place` is the index of the message.
     pub(super) fn field(
         &self,
         field: &FieldDescriptor,
@@ -74,7 +74,7 @@ impl Fields {
     ) -> Option<String> {
         let (number, size) = (field.number(), names.size_of(inner));
         let layout = self.have_memory(inner);
-        // Each entry of a map begins with the default of its value, which counts there.
+        // Each entry of a map begins with the default of its value, so that default counts there.
         let is_in_map = field.parent_message().is_map_entry();
         let default = self.default_bytes(inner, names).filter(|_| !is_in_map);
         let mut constructor = match (field.is_list(), self.is_boxed(field, inner)) {
@@ -126,14 +126,14 @@ impl Fields {
                 || match &field.kind() {
                     Kind::String => true,
                     Kind::Bytes => is_copied,
-                    // One that is in a box may be this one; all others end somewhere.
+                    // A boxed message may contain this one; a chain of messages without boxes ends.
                     Kind::Message(inner) => is_nested(inner),
                     _ => false,
                 }
         })
     }
 
-    /// Bytes on the heap of the default of a message: required fields of proto2.
+    /// Heap bytes of a message's default: those of required proto2 fields.
     pub(super) fn default_bytes(
         &self,
         message: &MessageDescriptor,
@@ -165,7 +165,7 @@ impl Fields {
                     terms.extend((default > 0).then(|| (default + OVERHEAD).to_string()));
                 }
                 Kind::Message(inner) => {
-                    // The default of a box is a box, in a circle of known messages too.
+                    // The default of a boxed field is a box, also in a cycle of known messages.
                     if self.is_boxed(&field, &inner) {
                         terms.push(format!("{} + {OVERHEAD}", names.size_of(&inner)));
                     }
@@ -177,7 +177,7 @@ impl Fields {
         above.remove(message.full_name());
     }
 
-    /// Whether a field that may stand once is in a box: it must be where its message has itself in it.
+    /// Whether a singular field is boxed. It must be if its type contains its message.
     fn is_boxed(&self, field: &FieldDescriptor, inner: &MessageDescriptor) -> bool {
         if field.is_list() {
             return false;
@@ -190,11 +190,11 @@ impl Fields {
     }
 }
 
-/// Bytes that an allocator needs for itself with each piece of memory, about.
+/// The estimated overhead of an allocator per allocation, in bytes.
 const OVERHEAD: usize = 16;
 
-/// The messages of `google/protobuf/descriptor.proto` that `prost-types` does not have: it came
-/// before editions.
+/// The messages of `google/protobuf/descriptor.proto` that are missing in `prost-types`, which is
+/// older than editions.
 const NEWER_THAN_PROST_TYPES: [&str; 4] = [
     "google.protobuf.FeatureSet",
     "google.protobuf.FieldOptions.EditionDefault",
@@ -202,7 +202,7 @@ const NEWER_THAN_PROST_TYPES: [&str; 4] = [
     "google.protobuf.ExtensionRangeOptions.Declaration",
 ];
 
-/// The fields of a message that its type in Rust has. Others are unknown to it, and are not kept.
+/// The fields of a message that its Rust type has. Decoding drops other fields.
 pub(super) fn kept_fields(message: &MessageDescriptor) -> impl Iterator<Item = FieldDescriptor> {
     message.fields().filter(|field| match field.kind() {
         Kind::Message(inner) => !NEWER_THAN_PROST_TYPES.contains(&inner.full_name()),
@@ -210,13 +210,13 @@ pub(super) fn kept_fields(message: &MessageDescriptor) -> impl Iterator<Item = F
     })
 }
 
-/// Whether the default of a message may have something on the heap.
+/// Whether the default of a message may take heap memory.
 fn has_default(message: &MessageDescriptor) -> bool {
     let mut fields = message.fields();
     fields.any(|field| field.cardinality() == Cardinality::Required)
 }
 
-/// Whether `outer` can stand in `inner` by fields that may stand once.
+/// Whether `inner` can contain `outer` through singular fields.
 fn is_in(outer: &MessageDescriptor, inner: &MessageDescriptor) -> bool {
     let mut seen = BTreeSet::new();
     let mut next = vec![inner.clone()];

@@ -1,4 +1,4 @@
-//! A wrong schema is told by file, line and column, what is wrong, and what would be right.
+//! Errors of a wrong schema: file, line, column, problem and correction.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use wawo_build::{Builder, Error};
 
 use crate::schema::Schema;
 
-/// What is told of a proto3 file with `rest` from its third line on.
+/// Checks the error of a proto3 file that has `rest` from its third line on.
 fn told(rest: &str, expected: &str) {
     let head = "syntax = \"proto3\"; package a; import \"wawo/options.proto\";\n\
                 import \"google/protobuf/empty.proto\"; message M {}\n";
@@ -278,7 +278,7 @@ fn names_that_are_one_in_rust() {
         );
         told(rest, &expected);
     }
-    // The names differ in JSON, with which protox would be content.
+    // The JSON names of these fields differ, so protox accepts them.
     let fields = "message M {\noptional int32 a_bc = 1;\noptional int32 aBC = 2;\n}";
     assert_eq!(
         Schema::new(fields).error(),
@@ -399,7 +399,7 @@ fn nowhere_to_write() {
     );
 }
 
-/// An error with one cause, neither of which says anything of the other.
+/// An error with a cause, neither of which mentions the other.
 #[derive(Debug)]
 struct Outer(std::fmt::Error);
 

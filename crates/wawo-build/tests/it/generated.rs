@@ -1,4 +1,4 @@
-//! What users see of generated code.
+//! The generated code, as users see it.
 
 use wawo_build::Builder;
 
@@ -82,7 +82,7 @@ fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
     assert_eq!(wawo_build::service_id("chat.v1.Chat"), 0xa927_46d6);
 }
 
-/// Of two schemas that differ in an option, what is generated without white space.
+/// Generates code for two schemas that differ in an option; returns both without white space.
 fn with_and_without(option: &str) -> [String; 2] {
     ["", option].map(|option| {
         let text = format!(
@@ -203,7 +203,7 @@ message N {
             .filter(|line| *line == format!("/// ```{end}"))
             .count()
     };
-    // The method is on the trait and on the stub.
+    // The docs of the method are on the trait and on the stub.
     assert_eq!((fences("text"), fences("")), (5, 5), "{code}");
 }
 

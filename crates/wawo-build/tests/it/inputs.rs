@@ -1,4 +1,4 @@
-//! Where schemas come from.
+//! The sources of schemas: files and descriptor sets.
 
 use std::{fs, path::Path};
 
@@ -33,7 +33,7 @@ fn the_options_are_supplied_and_the_copy_in_the_repository_is_the_same() {
 fn a_descriptor_set_gives_the_same_code_as_its_files() {
     let schema = Schema::new(WITH_OPTIONS);
     let from_files = schema.generate(Builder::new(), "a");
-    // What is embedded in the generated code is such a set, with our options in it.
+    // The generated code embeds such a set, with wawo's options in it.
     let set = schema.path().join("a.fds");
     let other = tempfile::tempdir().expect("a folder");
     let builder = Builder::new().out_dir(other.path());
@@ -75,7 +75,7 @@ fn packages_go_to_files_of_their_own_and_one_file_includes_them_all() {
 fn services_without_methods_and_schemas_without_packages_are_fine() {
     let schema = Schema::new(r#"syntax = "proto3"; service Nothing {} message M {}"#);
     schema.generate(Builder::new(), "_");
-    // A second run leaves nothing of the first.
+    // A second run removes everything that the first one wrote.
     let code = schema.generate(Builder::new(), "_");
     assert_eq!(code.matches("FILE_DESCRIPTOR_SET").count(), 1);
     assert!(

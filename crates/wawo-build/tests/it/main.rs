@@ -1,4 +1,4 @@
-//! The generator from outside: schemas in, Rust or an error out.
+//! Tests of the generator from outside: schemas in, Rust or an error out.
 
 mod errors;
 mod generated;

@@ -1,4 +1,4 @@
-//! A schema in a folder of its own.
+//! A schema in its own folder.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ impl Schema {
         self.folder.path()
     }
 
-    /// What is generated for a package.
+    /// Generates the code of a package.
     pub(crate) fn generate(&self, builder: Builder, package: &str) -> String {
         let builder = builder.out_dir(self.path());
         builder
@@ -46,13 +46,13 @@ impl Schema {
         fs::read_to_string(file).expect("a file for the package")
     }
 
-    /// The text of the error, with files as they are below the folder.
+    /// The text of the error, with file paths relative to the folder.
     pub(crate) fn error(&self) -> String {
         let builder = Builder::new().out_dir(self.path());
         self.told(builder.compile(&["test.proto"], &[self.path()]))
     }
 
-    /// The text of an error, with files as they are below the folder.
+    /// The text of an error, with file paths relative to the folder.
     pub(crate) fn told(&self, result: Result<(), Error>) -> String {
         let error = result.expect_err("a wrong schema");
         let text = error.to_string();
