@@ -1,8 +1,8 @@
 //! A chat room: the server pushes lines to its clients, over the connections that they opened.
 //!
-//! `cargo run --example chat` lets some bots talk. By hand:
-//! `.. chat -- serve tcp://127.0.0.1:4000`, then in other terminals
-//! `.. chat -- join tcp://127.0.0.1:4000 ada`, and type.
+//! `cargo run --example chat` lets some bots talk. To run it by hand, start `.. chat -- serve
+//! tcp://127.0.0.1:4000`, then in other terminals `.. chat -- join tcp://127.0.0.1:4000 ada`, and
+//! type.
 
 use std::{env, sync::Mutex};
 
@@ -24,7 +24,7 @@ mod chat {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The room knows a client stub for each member: the server calls its clients.
+/// The room has a client stub for each member, because the server calls its clients.
 #[derive(Default)]
 struct Room {
     members: Mutex<Vec<(Peer, ChatEventsClient)>>,
@@ -46,19 +46,19 @@ impl Chat for Room {
         let members = self.members.lock().expect("no panics while locked").clone();
         let mut listeners = 0;
         for (_, member) in members {
-            // A member that left is no error of the one who speaks.
+            // A member that has left is not an error for the speaker.
             listeners += u32::from(member.on_line(line.clone()).await.is_ok());
         }
         Ok(SayReply { listeners })
     }
 }
 
-/// What a client serves: lines go to whoever shows them.
+/// The service of a client: it passes lines on to be printed.
 struct Screen(mpsc::Sender<Line>);
 
 impl ChatEvents for Screen {
     async fn on_line(&self, _cx: Context, line: Line) {
-        // Nobody looks any more: the client is about to end.
+        // If nobody receives lines any more, the client is about to end.
         let _ = self.0.send(line).await;
     }
 }
@@ -100,7 +100,7 @@ async fn talk(address: &str, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Ten bots say a line each, and everyone hears all of them.
+/// Ten bots say one line each, and every bot hears all lines.
 async fn bots() -> Result<(), Error> {
     let room = ChatServer::new(Room::default());
     let server = Server::builder()

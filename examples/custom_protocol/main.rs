@@ -1,5 +1,5 @@
-//! A generated service over a protocol that was there before: old tills ask for prices, and are
-//! called back. The till here knows nothing of wawo, only the bytes.
+//! A generated service over an existing protocol: old tills ask for prices, and the server calls
+//! them back. The till in this example knows only the bytes, not wawo.
 //!
 //! ```text
 //! length (4)   message id (4)             service id (4)   payload
@@ -27,7 +27,7 @@ mod till {
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The protocol of the tills. A service has one method in it, and a failure is an empty answer.
+/// The protocol of the tills. A service has one method, and a failure is an empty reply.
 struct Legacy;
 
 const HEAD_BYTES: usize = 12;
@@ -58,7 +58,7 @@ impl PacketCodec for Legacy {
         let id = match packet.kind {
             PacketKind::Request if packet.method == METHOD => packet.call,
             PacketKind::Reply | PacketKind::Failure { .. } => packet.call | ANSWER,
-            // The tills have no word for it; what they still answer is ignored.
+            // The protocol of the tills cannot cancel; a late reply of a till is ignored.
             PacketKind::Cancel => return Ok(()),
             _ => return Err("a till knows only calls of method 1"),
         };
@@ -74,7 +74,7 @@ struct PriceList;
 
 impl Prices for PriceList {
     async fn ask(&self, cx: Context, thing: Thing) -> Result<Price> {
-        // The server calls the till, while the till waits for its own answer.
+        // The server calls the till while the till waits for its own reply.
         let text = format!("One {}, a good choice!", thing.name);
         let display = DisplayClient::new(&cx.peer());
         let shown = display.show(Line { text }).await?;
@@ -96,10 +96,10 @@ async fn main() -> Result<(), Error> {
     till(address.trim_start_matches("tcp://")).await
 }
 
-/// A till: a socket and bytes.
+/// A till: a socket that sends and receives bytes.
 async fn till(address: &str) -> Result<(), Error> {
     let mut socket = TcpStream::connect(address).await?;
-    // The payload is protobuf: field 1, a text of five bytes.
+    // The payload is protobuf: field 1, a string of five bytes.
     write(&mut socket, 1, 20, b"\x0a\x05apple").await?;
     let (id, service, line) = read(&mut socket).await?;
     let text = String::from_utf8_lossy(&line[2..]);

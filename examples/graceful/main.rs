@@ -1,8 +1,8 @@
-//! A server that ends in good order: on Ctrl-C or SIGTERM it takes no more calls, lets those in
-//! flight end, cuts what is left when the grace is over, and reports.
+//! A server that shuts down gracefully: on Ctrl-C or SIGTERM it takes no more calls, lets the calls
+//! in flight end, cuts the rest after the grace period, and prints a report.
 //!
-//! `cargo run --example graceful` plays it all by itself; `.. graceful -- serve tcp://127.0.0.1:4000`
-//! serves until Ctrl-C.
+//! `cargo run --example graceful` runs server and clients by itself; `.. graceful -- serve
+//! tcp://127.0.0.1:4000` serves until Ctrl-C.
 
 use std::{env, future::Future, time::Duration};
 
@@ -51,7 +51,7 @@ async fn server(address: &str) -> Result<Server, Error> {
     Ok(server.bind(address).await?)
 }
 
-/// Serves until the signal, drains, and reports.
+/// Serves until the signal, drains, and prints the report.
 async fn run(server: Server, signal: impl Future<Output = ()>) -> Result<(), Error> {
     let report = server.run_until(signal, GRACE).await?;
     println!(
@@ -80,8 +80,8 @@ async fn main() -> Result<(), Error> {
     }
 }
 
-/// One call that ends within the grace, one that does not, a stream that ends itself, and a call
-/// that comes too late.
+/// Makes one call that ends within the grace period, one that does not, a stream that ends by
+/// itself, and a call that comes too late.
 async fn play() -> Result<(), Error> {
     let address = "mem://jobs";
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,4 +1,4 @@
-//! tower layers: limits on one method, and a check of who calls, which awaits, on the whole server.
+//! tower layers: limits on one method, and an asynchronous check of the caller on the whole server.
 //!
 //! `cargo run --example layers`
 
@@ -19,10 +19,10 @@ mod jobs {
     wawo::include_proto!("jobs");
 }
 
-/// Who calls: left by the check, found by the handler.
+/// The caller. The check inserts it, and the handler reads it.
 struct User(String);
 
-/// Knows who has which token. A real one would ask a database, so asking awaits.
+/// Maps tokens to users. A real one would query a database, so the check awaits.
 #[derive(Clone, Default)]
 struct Users(Arc<RwLock<HashMap<String, String>>>);
 
@@ -56,7 +56,7 @@ async fn main() -> Result<(), BoxError> {
     let users = Users::default();
     users.0.write().await.insert("secret".into(), "ada".into());
 
-    // At most two jobs at a time; a third one is refused.
+    // At most two jobs run at a time; a third one is refused.
     let worker =
         JobsServer::new(Worker).layer_method(&method::WORK, LimitLayer::new().max_in_flight(2));
     let check = AsyncFilterLayer::new(move |request| users.clone().check(request));
@@ -82,7 +82,7 @@ async fn main() -> Result<(), BoxError> {
     );
     assert_eq!(third.code(), Code::ResourceExhausted);
 
-    // Layers on the calling side: this timeout is shorter than the job.
+    // Layers on the caller's side: this timeout is shorter than the job.
     let hasty = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_millis(10)));
     let jobs = JobsClient::new(&Channel::new(hasty.service(peer)));
     let late = jobs

@@ -1,10 +1,10 @@
-//! N peers play ping <-> pong with a server for some seconds.
+//! N peers play ping-pong with a server for some seconds.
 //!
-//! In one command, with the server as a process of its own:
-//! `cargo run --release --example ping_pong -- [PEERS] [IN_FLIGHT] [SECONDS] [BYTES]`
+//! As one command, which starts the server in its own process: `cargo run --release --example
+//! ping_pong -- [PEERS] [IN_FLIGHT] [SECONDS] [BYTES]`
 //!
-//! In two: `.. ping_pong -- serve tcp://0.0.0.0:4000`, and with the address as the last argument,
-//! `.. ping_pong -- 16 32 5 32 tcp://HOST:4000`.
+//! As two commands: `.. ping_pong -- serve tcp://0.0.0.0:4000`, and with the address as the last
+//! argument `.. ping_pong -- 16 32 5 32 tcp://HOST:4000`.
 
 use std::{
     env,

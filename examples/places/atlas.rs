@@ -14,7 +14,7 @@ use crate::places::{ByNameReply, ByNameRequest, Note, Place, Places, Point, Rect
 /// The radius of the earth.
 const EARTH_KILOMETRES: f64 = 6371.0;
 
-/// Notes by place.
+/// Notes, by place.
 type Notes = Arc<Mutex<HashMap<String, Vec<Note>>>>;
 
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Places for Atlas {
     }
 }
 
-/// Leaves a note at its place; returns those that were there.
+/// Adds a note to its place; returns the notes that were there.
 fn leave(all: &Notes, note: Note) -> Vec<Note> {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     let there = all.entry(note.place.clone()).or_default();
@@ -117,7 +117,7 @@ fn at(city: &City) -> Point {
     }
 }
 
-/// The distance along the surface, by the haversine of the angle between two points.
+/// The distance along the surface in kilometres, by the haversine of the angle between two points.
 fn kilometres(a: &Point, b: &Point) -> f64 {
     let (from, to) = (a.latitude.to_radians(), b.latitude.to_radians());
     let turn = (a.longitude - b.longitude).to_radians();

@@ -1,8 +1,8 @@
-//! Looks up cities of the world, in all shapes of calls: the nearest to a point, by name, all in a
-//! rectangle, the length of a route, and a conversation of notes at places.
+//! Queries cities of the world with calls of all shapes: the nearest city to a point, cities by
+//! name, all cities in a rectangle, the length of a route, and a conversation of notes at places.
 //!
-//! `cargo run --example places` asks some questions; `.. places -- 48.2 16.4` asks for a point,
-//! `.. places -- Springfield` for a name.
+//! `cargo run --example places` makes some queries; `.. places -- 48.2 16.4` queries a point, `..
+//! places -- Springfield` a name.
 
 mod atlas;
 
@@ -89,7 +89,8 @@ async fn stream_places(places: &PlacesClient) -> Result<(), Error> {
     Ok(())
 }
 
-/// A stream each way: a note is answered with those that others left at its place.
+/// A stream in each direction: the server answers a note with the notes that others left at its
+/// place.
 async fn converse(places: &PlacesClient) -> Result<(), Error> {
     let note = |place: &str, text: &str| Note {
         place: place.into(),

@@ -1,9 +1,9 @@
-//! A new process takes over from the old one, and no client is refused: the new one gets the socket
-//! at which the old one listens, and then the old one drains.
+//! A new process takes over from the old one without refusing a client: the new process gets the
+//! listening socket of the old one, and then the old one drains.
 //!
-//! `cargo run --example takeover` plays both, with clients that come and go all the while. The new
-//! process is started with the argument `successor`, and has the socket as its standard input; a
-//! service manager such as systemd does the same with `StandardInput=socket`.
+//! `cargo run --example takeover` runs both, with clients that connect and disconnect meanwhile.
+//! The new process is started with the argument `successor`, and has the socket as its standard
+//! input. A service manager such as systemd does the same with `StandardInput=socket`.
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 mod ping_pong {
@@ -40,7 +40,7 @@ mod unix {
 
     pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    /// Says which process it is in.
+    /// Answers with the process that it runs in.
     struct Table;
 
     impl PingPong for Table {
@@ -60,7 +60,7 @@ mod unix {
             Some("successor") => {
                 let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
                 let server = server_at(TcpListener::from(socket))?;
-                // Whoever started it may let the old process drain now.
+                // From now on, the parent may drain the old process.
                 println!("ready");
                 Ok(server.run().await?)
             }
@@ -110,7 +110,7 @@ mod unix {
         Ok(())
     }
 
-    /// Starts the new process, and waits until it accepts.
+    /// Starts the new process, and waits until it accepts connections.
     fn start_successor(listener: TcpListener) -> Result<Child, Error> {
         let mut successor = Command::new(env::current_exe()?)
             .arg("successor")
@@ -124,8 +124,8 @@ mod unix {
         Ok(successor)
     }
 
-    /// Connects again and again, and counts the calls that each process answers. A connect that
-    /// fails ends it.
+    /// Connects repeatedly, and counts the calls that each process answers. A failed connect is an
+    /// error.
     async fn come_and_go(
         address: String,
         end: CancellationToken,
@@ -135,7 +135,7 @@ mod unix {
             let peer = Peer::connect(&*address).await?;
             match PingPongClient::new(&peer).play(Ping::default()).await {
                 Ok(pong) => *served.entry(text(&pong)).or_insert(0) += 1,
-                // The old process drains, and has refused the call unserved.
+                // The old process drains, and refused the call unserved.
                 Err(status) if status.is_safe_to_retry() => {}
                 Err(status) => return Err(status.into()),
             }

@@ -1,4 +1,4 @@
-//! Any bytes into the decoder.
+//! Feeds any bytes into the decoder.
 
 #![no_main]
 

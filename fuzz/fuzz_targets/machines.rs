@@ -1,4 +1,4 @@
-//! Two honest machines with their users.
+//! Runs two honest state machines with their users.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! One machine, a peer that sends anything, and a user, checked against the rules.
+//! Runs one state machine, a peer that sends anything, and a user, and checks them against the
+//! rules.
 
 #![no_main]
 
