@@ -1,4 +1,4 @@
-//! The services that a peer announced in its hello: they explain why a call fails, and refuse none.
+//! The services that a peer announces in its hello explain why a call fails, and never refuse one.
 
 use wawo::{Code, Context, Peer, PeerEvent, Prost, Result, Server, ServiceDescriptor, codegen};
 
@@ -21,7 +21,7 @@ mod other {
     wawo::include_proto!("tests.completion");
 }
 
-/// The service of the tests as another version of its schema has it.
+/// The test service in another version of its schema.
 static LATER: ServiceDescriptor = ServiceDescriptor::new("tests.echo.Echo", 7, 99, &[]);
 
 /// A method that only that version has.
@@ -80,7 +80,7 @@ async fn another_schema_is_told_once_for_a_connection() {
     for _ in 0..3 {
         codegen::start(&pair.to_server, &LATER);
     }
-    // The same schema is nothing to tell of.
+    // A peer with the same schema causes no event.
     EchoClient::new(&pair.to_client)
         .say(message(""))
         .await
@@ -115,13 +115,14 @@ async fn a_stub_that_is_made_before_the_hello_is_compared_when_that_comes() {
     assert!(log.lines("another schema").is_empty());
     let client = Peer::builder("").add_service(EchoServer::new(Parrot::default()));
     let _client = client.connect_over(here).await.unwrap();
-    // The client is connected once it has the server's hello; the server may not have read its own.
+    // The client is connected once it has the server's hello, but the server may not have read the
+    // client's hello yet.
     let told = |event: &PeerEvent| matches!(event, PeerEvent::SchemaDiffers(..));
     while !told(&events.next().await.expect("the connection is open")) {}
     assert_eq!(log.lines("another schema").len(), 1, "{log:?}");
 }
 
-/// Does not know what it is asked.
+/// Refuses each call with a status that does not name the method.
 #[derive(Clone)]
 struct Refusing;
 

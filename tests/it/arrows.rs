@@ -1,8 +1,8 @@
-//! Who imports whom: the arrows of ARCHITECTURE.md, read off the sources.
+//! Checks which module imports which, as drawn in ARCHITECTURE.md, by reading the sources.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// The modules of `src/`, from the bottom up: each may import those above it in this list only.
+/// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
 const ORDER: [&str; 33] = [
     "wire",
     "clock",
@@ -39,7 +39,7 @@ const ORDER: [&str; 33] = [
     "lib",
 ];
 
-/// Arrows that the order would allow and the design does not.
+/// Imports that the order would allow but the design forbids.
 const FORBIDDEN: [(&str, &str); 9] = [
     ("server", "client"),
     ("peer", "dispatch"),
@@ -122,7 +122,7 @@ fn modules_import_only_what_is_below_them() {
     for (module, text) in &files {
         let own = rank(module).unwrap_or_else(|| panic!("give `{module}` its place in ORDER"));
         for import in imports(text) {
-            // Names that `lib.rs` re-exports are found there: tests at the end of files use them.
+            // `lib.rs` re-exports these names. Tests at the end of files use them.
             let Some(other) = rank(&import) else { continue };
             let allowed = other <= own && !FORBIDDEN.contains(&(module, &import));
             assert!(allowed, "`{module}` must not import `{import}`");

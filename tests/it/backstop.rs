@@ -1,6 +1,6 @@
-//! Calls end at their deadlines whatever their driver, or their runtime, does.
+//! Calls end at their deadlines even if their driver or runtime is stuck.
 //!
-//! These tests run in real time, since that is what they are about; none depends on how long
+//! These tests use real time, because they test behaviour in real time. None depends on how long
 //! something takes.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The timeout of calls that have to end by it.
+/// The timeout of calls that must end at their deadline.
 const SHORT: Duration = Duration::from_millis(200);
 
 /// Blocks its thread at once.
@@ -32,13 +32,13 @@ const SHORT: Duration = Duration::from_millis(200);
 struct Blocker(Arc<Gate>);
 
 impl Echo for Blocker {
-    /// Until the gate opens.
+    /// Blocks until the gate opens.
     async fn say(&self, _: Context, message: Message) -> Result<Message> {
         self.0.wait();
         Ok(message)
     }
 
-    /// Until a call to the peer has ended, whose status is the answer.
+    /// Blocks until a call to the peer has ended, and returns the status of that call.
     async fn act(&self, cx: Context, request: Message) -> Result<Message> {
         let back = EchoClient::new(&cx.peer());
         let call = back.say(request).timeout(SHORT);
@@ -62,7 +62,7 @@ impl Echo for Blocker {
     }
 }
 
-/// A connection whose accepting side serves this, and the server, which keeps it.
+/// A connection whose accepting side serves the blocker, and the server that owns it.
 async fn to(service: Blocker, config: Config) -> (Peer, Server) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let mut server = Server::builder().add_service(EchoServer::new(service));
@@ -111,7 +111,7 @@ fn a_handler_that_blocks_does_not_hold_up_the_deadlines_of_calls_beside_it() {
             let peer = Peer::builder("").add_service(EchoServer::new(at_client));
             let peer = peer.connect_over(here).await.unwrap();
             let echo = EchoClient::new(&peer);
-            // In flight when the driver gets stuck, and made then.
+            // One call is in flight when the driver gets stuck, the other is made afterwards.
             let before = tokio::spawn(echo.act(message("wait")).timeout(SHORT));
             echo.say(message("it has left")).await.unwrap();
             let back = EchoClient::new(&back);
@@ -126,7 +126,7 @@ fn a_handler_that_blocks_does_not_hold_up_the_deadlines_of_calls_beside_it() {
     });
 }
 
-/// Both ends in a runtime that nobody polls any more.
+/// Both ends of a connection in a runtime that nobody polls any more.
 fn unpolled(config: Config) -> (Runtime, Pair) {
     let runtime = one_thread();
     let pair = runtime.block_on(pair_with(config.clone(), config));
@@ -145,7 +145,7 @@ fn a_call_ends_though_its_runtime_is_not_polled_any_more() {
         let (_runtime, pair) = unpolled(short());
         let echo = EchoClient::new(&pair.to_server);
         for call in [
-            // By the default of the connection, and by its own timeout.
+            // One call has the default timeout of the connection, the other its own.
             echo.say(message("")),
             echo.say(message("")).timeout(SHORT),
         ] {
@@ -191,7 +191,7 @@ fn a_stream_of_replies_ends_though_its_runtime_is_not_polled_any_more() {
         assert_eq!(first.data, "one");
         is_late(&block_on(replies.message()).unwrap_err());
         drop(replies);
-        // When it is polled again, the connection is as good as before.
+        // When the runtime is polled again, the connection works as before.
         let call = runtime.block_on(EchoClient::new(&peer).note(message("")));
         call.unwrap();
     });
@@ -204,7 +204,7 @@ fn calls_that_wait_for_room_need_no_runtime_and_end_at_their_deadlines() {
         config.max_waiting_calls = 2;
         let (runtime, pair) = unpolled(config);
         let echo = EchoClient::new(&pair.to_server);
-        // One finds room in the mailbox, the others line up.
+        // One call finds room in the mailbox, the others wait in the queue.
         let calls = (0..10).map(|_| {
             thread::spawn({
                 let echo = echo.clone();
@@ -216,7 +216,7 @@ fn calls_that_wait_for_room_need_no_runtime_and_end_at_their_deadlines() {
             is_late(&status);
             assert_eq!(status.delivery(), Delivery::NotSent);
         }
-        // All of them have left the line.
+        // All of them have left the queue.
         let reply = runtime.block_on(echo.say(message("on")).timeout(FOR_EVER));
         assert_eq!(reply.unwrap().data, "on");
     });

@@ -1,4 +1,4 @@
-//! A peer that sends what it must not: it is told what was wrong, and nobody else is hurt.
+//! A peer that sends forbidden bytes learns the violated rule, and no other peer is affected.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -8,10 +8,10 @@ use wawo::{Peer, Server};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message, serve};
 
-/// Preface, and an empty hello.
+/// The preface, and an empty hello.
 const BEGIN: &[u8] = b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0";
 
-/// Sends bytes, and returns all that comes back until the end.
+/// Sends bytes, and returns all bytes that come back until the end.
 async fn send(mut socket: impl AsyncReadExt + AsyncWriteExt + Unpin, bytes: &[u8]) -> Vec<u8> {
     socket.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
@@ -19,7 +19,7 @@ async fn send(mut socket: impl AsyncReadExt + AsyncWriteExt + Unpin, bytes: &[u8
     answer
 }
 
-/// The code and text of a close packet, the last one in `answer`.
+/// The code and text of a close packet, which is the last packet in `answer`.
 fn close(answer: &[u8], text: &str) -> u16 {
     let end = answer.len() - text.len();
     assert_eq!(String::from_utf8_lossy(&answer[end..]), text);
@@ -30,7 +30,7 @@ fn close(answer: &[u8], text: &str) -> u16 {
 }
 
 async fn refused(bytes: &[u8], code: u16, text: &str) {
-    // Over memory, with an honest peer at the same server.
+    // Over memory, beside an honest peer at the same server.
     let mut server = Server::builder()
         .add_service(EchoServer::new(Parrot::default()))
         .build()
@@ -82,7 +82,7 @@ async fn a_client_of_tls_at_a_plain_port_is_told_by_its_first_bytes() {
 #[tokio::test]
 async fn a_plain_client_at_a_port_of_tls_is_told_by_the_alert() {
     let (here, mut there) = tokio::io::duplex(1024);
-    // Unexpected message, as a server of TLS answers to a preface.
+    // The TLS alert "unexpected message", which a TLS server answers to a preface.
     let alert = b"\x15\x03\x03\0\x02\x02\x0a";
     there.write_all(alert).await.unwrap();
     let error = Peer::builder("").connect_over(here).await.unwrap_err();

@@ -1,4 +1,5 @@
-//! A transport that carries nothing for a while: what a caller is told is still true. Time is paused.
+//! When a transport carries nothing for a while, the status that a caller gets is still true. Time
+//! is paused.
 
 use std::{
     io,
@@ -20,7 +21,7 @@ use wawo::{Code, Config, Delivery, Peer, Server};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
-/// Of one direction of a transport.
+/// The gate of one direction of a transport.
 #[derive(Default)]
 struct Gate {
     is_shut: AtomicBool,
@@ -165,12 +166,12 @@ async fn a_call_whose_deadline_is_the_end_of_the_connection_ends() {
     assert!(pair.to_server.is_closed());
 }
 
-/// The process stands still for so long, after the client has seen that there is a call, and before
-/// it takes it; `gate` opens meanwhile.
+/// Stops the process for a time, after the client has been woken by a call and before it takes the
+/// call; `gate` opens meanwhile.
 async fn stand_still(pair: &GatedPair, gate: &Arc<Gate>, time: Duration) {
     let call = tokio::spawn(EchoClient::new(&pair.to_server).say(message("meanwhile")));
     let gate = gate.clone();
-    // The call is made, and the client looks at its mailbox, while this task lets others run once.
+    // While this task yields once, the call is made and the client looks at its mailbox.
     let stand_still = tokio::spawn(async move {
         let mut has_run = false;
         poll_fn(|cx| match std::mem::replace(&mut has_run, true) {
@@ -209,7 +210,7 @@ async fn a_peer_that_reads_again_while_the_process_stood_still_is_not_too_slow()
     sleep(Duration::from_millis(1)).await;
     stand_still(&pair, &pair.writes, 2 * Config::default().write_timeout).await;
     assert!(!pair.to_server.is_closed());
-    // Its own deadline has passed.
+    // The call's own deadline has passed.
     assert_eq!(
         call.await.unwrap().unwrap_err().code(),
         Code::DeadlineExceeded

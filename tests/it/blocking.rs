@@ -1,5 +1,5 @@
-//! Handlers that block their thread, and messages that take long to decode. Most tests have a single
-//! thread, in which a handler that blocked it would hang them.
+//! Handlers that block their thread, and messages that take long to decode. Most tests have a
+//! single thread, so a handler that blocked it would hang the test.
 
 use std::{
     future::IntoFuture,
@@ -38,9 +38,9 @@ mod schema {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Handlers that have begun.
+    /// The number of handlers that have begun.
     begun: AtomicUsize,
-    /// Handlers that were dropped, at their end or before.
+    /// The number of handlers that were dropped, at their end or before.
     dropped: AtomicUsize,
     gate: Gate,
 }
@@ -58,7 +58,7 @@ impl State {
     }
 }
 
-/// Blocks in each handler, until the gate opens if the text says so.
+/// Blocks in each handler, until the gate opens if the text asks for it.
 #[derive(Debug, Default, Clone)]
 struct Spindle(Arc<State>);
 
@@ -143,7 +143,7 @@ impl Disk for Spindle {
         let _held = OnDrop(&self.0);
         self.act(&cx, &block)?;
         if block.text == "until cancelled" {
-            // One that is dropped when it waits would not come behind this.
+            // A handler that is dropped while it waits would not get past this line.
             tokio::task::yield_now().await;
             self.0.gate.open();
         }
@@ -164,7 +164,7 @@ async fn connect(server: Server) -> (Peer, tokio::task::JoinHandle<Result<(), wa
     (peer.connect().await.unwrap(), running)
 }
 
-/// A server of a spindle, over a socket or in memory, with as many workers.
+/// A server of a spindle, over a socket or in memory, with the given number of workers.
 async fn disk(address: &str, workers: usize) -> (DiskClient, Peer, Arc<State>) {
     let spindle = Spindle::default();
     let state = spindle.0.clone();
@@ -176,7 +176,7 @@ async fn disk(address: &str, workers: usize) -> (DiskClient, Peer, Arc<State>) {
     (DiskClient::new(&peer), peer, state)
 }
 
-/// A call that blocks until another one was answered.
+/// Makes a call that blocks until another call has been answered.
 async fn one_beside_another(disk: DiskClient, state: &State) {
     let blocking = tokio::spawn(disk.read(block_of("gate")).timeout(FOR_EVER));
     let other = disk.read(block_of("other")).timeout(FOR_EVER).await;
@@ -366,7 +366,7 @@ fn in_process_a_blocking_handler_needs_no_runtime_and_with_one_blocks_nobody() {
     });
 }
 
-/// A message of so many bytes, of elements that are as small as can be.
+/// A message of the given number of bytes, made of the smallest elements.
 fn tiny_elements(bytes: usize) -> Block {
     Block {
         text: "large".into(),
@@ -399,8 +399,8 @@ fn large_messages_arrive_in_each_kind_of_runtime() {
     }
 }
 
-/// Stands still in the middle of a large message until a call over another connection is
-/// answered: nobody would look for that if this thread were the only one that is awake.
+/// Stops in the middle of decoding a large message until a call over another connection is
+/// answered. If this thread were the only one awake, nobody would poll for that call.
 #[test]
 fn while_a_large_message_is_decoded_other_connections_are_heard() {
     let (bound, address) = mpsc::channel();
@@ -428,7 +428,7 @@ fn while_a_large_message_is_decoded_other_connections_are_heard() {
     });
 }
 
-/// A server of one thread, and what it holds of its one peer, decoded.
+/// A server of one thread, and its count of decoded bytes for its only peer.
 async fn disk_that_counts(server: ServerBuilder) -> (DiskClient, Peer, Counts) {
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let counts = Counts(server.handle());
@@ -449,7 +449,7 @@ impl Counts {
         }
     }
 
-    /// Begins a call with a large request, and gives it up while its job, one of so many, waits.
+    /// Begins a call with a large request, and cancels it while its job, one of `jobs`, waits.
     async fn give_up<F>(&self, call: F, jobs: usize)
     where
         F: IntoFuture<IntoFuture: Send + 'static, Output: Send + 'static>,
@@ -459,12 +459,12 @@ impl Counts {
             tokio::task::yield_now().await;
         }
         call.abort();
-        // All of its request goes, and what tokio keeps of it counts.
+        // The request is freed completely, and the job that tokio keeps still counts.
         self.until(jobs * JOB_BYTES).await;
     }
 }
 
-/// Has the one thread for those that block do so, until the gate is opened.
+/// Blocks the only thread of the blocking pool until the gate opens.
 async fn block_the_thread(state: &Arc<State>) -> tokio::task::JoinHandle<()> {
     let (blocked, at_gate) = (state.clone(), state.clone());
     let blocking = tokio::task::spawn_blocking(move || {
@@ -477,7 +477,7 @@ async fn block_the_thread(state: &Arc<State>) -> tokio::task::JoinHandle<()> {
     blocking
 }
 
-/// What a job counts for that waits for a thread, though its call is over.
+/// The bytes that count for a job that waits for a thread after its call has ended.
 const JOB_BYTES: usize = 1024;
 
 #[test]
@@ -560,15 +560,15 @@ fn a_message_counts_for_as_long_as_it_is_decoded_although_its_call_is_over() {
         let held = counts.held().await;
         assert!(held > slow::LARGER + JOB_BYTES, "{held}");
         call.abort();
-        // It counts with what it is decoded from, of which nothing else knows any more. The text is
-        // in it too, with two bytes before it.
+        // The decoded message counts together with its source bytes, of which nothing else knows
+        // any more. The text is in it too, with two bytes before it.
         counts.until(held + slow::LARGER + "large".len() + 2).await;
         slow::STOPS[1].go_on.open();
         counts.until(0).await;
     });
 }
 
-/// A service as the generator writes it, with a codec that stands still in large messages.
+/// A service as the generator writes it, with a codec that stops in the middle of large messages.
 mod slow {
     use std::task::{Context, Poll};
 
@@ -587,7 +587,7 @@ mod slow {
         },
     };
 
-    /// Where a large message stands still while it is decoded.
+    /// A point at which the decoding of a large message stops.
     pub(crate) struct Stop {
         pub(crate) reached: Gate,
         pub(crate) go_on: Gate,
@@ -600,7 +600,7 @@ mod slow {
         }
     }
 
-    /// For messages above 64 KiB, and for those of [`LARGER`] and more.
+    /// One for messages above 64 KiB, and one for messages of [`LARGER`] bytes and more.
     pub(crate) static STOPS: [Stop; 2] = [stop(), stop()];
 
     pub(crate) const LARGER: usize = 256 * 1024;

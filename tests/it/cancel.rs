@@ -1,5 +1,5 @@
-//! Who gives a call up, and what goes with it. Time is paused: nothing here waits for the clock but
-//! what says so.
+//! Cancellation, and everything that ends with a cancelled call. Time is paused: only calls with a
+//! timeout wait for the clock.
 
 use std::{
     cell::RefCell,
@@ -24,7 +24,7 @@ use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, Seen,
 
 type Acted = BoxFuture<'static, Result<Message>>;
 
-/// A service of which only `act` and `repeat` are used, and `act` does what a test says.
+/// A service of which only `act` and `repeat` are used; each test supplies `act`.
 #[derive(Clone)]
 struct Acts(Arc<dyn Fn(Context, Message) -> Acted + Send + Sync>);
 
@@ -48,7 +48,7 @@ impl Echo for Acts {
 
     async fn note(&self, _cx: Context, _: Message) {}
 
-    /// Each item is what `act` answers.
+    /// Each item is a reply of `act`.
     async fn repeat(&self, cx: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
         let (act, data) = (self.0.clone(), request.data);
         let items = stream::repeat(()).take(request.times as usize);
@@ -65,7 +65,7 @@ impl Echo for Acts {
     }
 }
 
-/// Both ends of a connection, where the server acts, and the client serves a parrot.
+/// Both ends of a connection: the server serves `acts`, the client serves a parrot.
 async fn world(acts: Acts) -> (Server, Peer, Arc<Seen>) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(EchoServer::new(acts));
@@ -92,7 +92,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 #[tokio::test(start_paused = true)]
 async fn calls_in_tasks_that_a_handler_spawned_are_cancelled_with_it() {
-    // The task is spawned with the context, or the call is made before it is given to a task.
+    // The task is spawned with the context, or the call is made before the task gets it.
     type Spawn = fn(EchoClient);
     let spawns: [Spawn; 2] = [
         |back| {
@@ -139,7 +139,7 @@ async fn a_stream_that_a_spawned_task_reads_is_cancelled_with_the_handler() {
     let call = echo.act(message("")).timeout(Duration::from_secs(3));
     assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
     let heard = soon(hear.recv()).await;
-    // Both the deadline and the cancellation are its own; which it hears of first is not said.
+    // Both the deadline and the cancellation are the call's own; either may be noticed first.
     let (code, end) = heard.unwrap();
     assert!(matches!(code, Code::Cancelled | Code::DeadlineExceeded));
     assert!(end.is_some_and(|end| end != StreamEnd::Completed));
@@ -291,7 +291,7 @@ async fn peers_that_call_each_other_in_a_circle_stop() {
     let text = "17 calls led to this one, each made by the handler of the one before; \
                 at most 16 may (max_call_depth)";
     assert_eq!(status.message(), text);
-    // The first one, and sixteen that it led to.
+    // The first call, and the sixteen calls that it caused.
     assert_eq!(calls.load(Ordering::SeqCst), 17);
 }
 
@@ -333,7 +333,7 @@ async fn the_trace_context_goes_along_and_the_depth_does_not_show() {
     }
 }
 
-/// What a destructor of a handler saw of the context.
+/// The state of the context that a destructor of a handler saw.
 #[derive(Debug, PartialEq, Eq)]
 enum Saw {
     Nothing,
@@ -389,7 +389,7 @@ fn a_handler_may_be_dropped_at_the_end_of_its_thread() {
     }
     let acts = Acts::new(move |_, _| std::future::pending());
     let thread = std::thread::spawn(move || {
-        // Asked for before all that the runtime has, so dropped after it.
+        // This thread local is made before those of the runtime, so it is dropped after them.
         KEPT.set(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,4 +1,4 @@
-//! Handlers of methods that run to completion: a call that is cancelled does not end them.
+//! Handlers of methods that run to completion continue when their call is cancelled.
 
 use std::{
     sync::Arc,
@@ -36,19 +36,19 @@ mod schema {
     wawo::include_proto!("tests.completion");
 }
 
-/// How many handlers came how far.
+/// The progress of handlers, as counts.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 struct Counts {
     begun: u32,
-    /// Heard that their call was cancelled.
+    /// Handlers that noticed the cancellation of their call.
     cancelled: u32,
-    /// Came to their end.
+    /// Handlers that reached their end.
     ended: u32,
-    /// Were let go, at their end or before.
+    /// Handlers that were dropped, at their end or before.
     dropped: u32,
 }
 
-/// Handlers that wait until their call is cancelled, and then until they are released.
+/// A service whose handlers wait until their call is cancelled, and then until they are released.
 #[derive(Debug, Default)]
 struct Books {
     counts: watch::Sender<Counts>,
@@ -80,7 +80,7 @@ impl Books {
         held
     }
 
-    /// Lets a handler whose call was cancelled go on to its end.
+    /// Releases one handler whose call was cancelled, until its end.
     async fn finish_one(&self) {
         self.until(|counts| counts.cancelled == 1).await;
         assert_eq!(self.counts().dropped, 0);
@@ -98,7 +98,7 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-/// What each method does is said by the text, after its call was cancelled.
+/// The request's text selects what a method does after its call was cancelled.
 impl Ledger for Books {
     async fn book(&self, cx: Context, entry: Entry) -> Result<Entry> {
         if entry.text == "panic at once" {
@@ -162,7 +162,7 @@ fn in_process() -> (LedgerClient, Arc<Books>) {
     (LedgerClient::new(&carrier), books)
 }
 
-/// Keeps a connection going.
+/// The futures that keep a connection going.
 struct Ends {
     server: Server,
     at_server: Peer,
@@ -325,7 +325,7 @@ async fn it_outlives_a_server_with_workers() {
     drain_beside_it("mem://completion-worker", Server::builder().workers(1)).await;
 }
 
-/// Ends a server while a handler runs whose call was cancelled, and then lets that end.
+/// Drains a server while the handler of a cancelled call runs, and then releases the handler.
 async fn drain_beside_it(address: &str, server: ServerBuilder) {
     let books = Arc::new(Books::default());
     let server = server.add_service(LedgerServer::from_arc(books.clone()));

@@ -1,4 +1,4 @@
-//! Metadata, statuses, and what a handler's calls inherit.
+//! Metadata, statuses, and what a handler's calls inherit from it.
 
 use std::sync::atomic::Ordering;
 

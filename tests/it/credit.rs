@@ -1,4 +1,4 @@
-//! Credit comes back for all that was read, whatever the reader does then.
+//! Credit is granted for everything that was read, whatever the reader does afterwards.
 
 use std::{
     sync::{
@@ -13,8 +13,8 @@ use wawo::{Config, Context, Peer, Result, Server, Status, Streaming};
 
 use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message};
 
-/// In `talk`, reads so many requests, answers how many came, and holds the stream from then on. In
-/// `repeat`, counts the items that it has made.
+/// `talk` reads the requested number of requests, answers with their number, and then holds the
+/// stream. `repeat` counts the items that it has made.
 #[derive(Clone, Default)]
 struct Reads {
     most: usize,
@@ -41,7 +41,7 @@ impl Echo for Reads {
 
     async fn note(&self, _: Context, _: Message) {}
 
-    /// Items that are always ready, and slow to make.
+    /// A stream of items that are always ready and slow to make.
     async fn repeat(&self, _: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
         let made = self.made.clone();
         let items = (0..request.times).map(move |_| {
@@ -70,7 +70,7 @@ impl Echo for Reads {
     }
 }
 
-/// The server has credit for 64 KiB of requests of all calls.
+/// Connects to a server that gives 64 KiB of request credit, for all calls together.
 async fn connected(reads: Reads) -> (Server, Peer) {
     let mut config = Config::default();
     config.limits.request_credit_bytes = 64 * 1024;
@@ -111,7 +111,7 @@ async fn requests_that_were_read_give_their_credit_back_before_more_are_asked_fo
     }
 }
 
-/// On one thread: the driver must run beside the stream.
+/// Runs on one thread: the driver must get its turn beside the stream.
 #[tokio::test]
 async fn a_stream_that_is_slow_and_always_ready_is_heard_before_its_end() {
     let reads = Reads::default();
@@ -123,12 +123,12 @@ async fn a_stream_that_is_slow_and_always_ready_is_heard_before_its_end() {
     };
     let mut replies = EchoClient::new(&peer).repeat(request).await.unwrap();
     assert_eq!(replies.message().await.unwrap().unwrap().data, "x");
-    // A whole run is more than a thousand of them.
+    // A full batch has more than a thousand items.
     let made = made.load(Ordering::Relaxed);
     assert!(made < 500, "{made} were made before the first was heard");
 }
 
-/// In `talk`, reads a request, and lets the others go when they have all come.
+/// `talk` reads one request, and drops the others when all have come.
 #[derive(Clone)]
 struct LetsGo;
 
@@ -175,7 +175,7 @@ async fn requests_that_ended_and_were_let_go_give_their_credit_back() {
     let peer = Peer::builder("").connect_over(here).await.unwrap();
     let echo = EchoClient::new(&peer);
     let mut held = Vec::new();
-    // Together they cost several times the credit; each holds its call for ever.
+    // Together they cost several times the credit, and each holds its call forever.
     for _ in 0..40 {
         let requests = stream::iter((0..100).map(|_| message("x")));
         let mut replies = echo.talk(requests).timeout(Duration::MAX).await.unwrap();

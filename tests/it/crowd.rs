@@ -1,4 +1,4 @@
-//! More callers than a connection takes calls.
+//! More callers than a connection has slots.
 
 use std::{future::IntoFuture, pin::pin, sync::atomic::Ordering, time::Duration};
 
@@ -34,13 +34,13 @@ async fn who_waits_for_room_and_is_not_polled_or_gives_up_holds_up_nobody() {
     there.limits.max_calls = 64;
     let pair = pair_with(here, there).await;
     let echo = EchoClient::new(&pair.to_server);
-    // The last 4 slots are left to calls that handlers make.
+    // The last 4 slots are reserved for calls that handlers make.
     let held: Vec<_> = (0..60)
         .map(|_| tokio::spawn(echo.act(message("hold")).into_future()))
         .collect();
     let all_begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 60;
     pair.at_server.until(all_begun).await;
-    // One waits in the connection, one in the mailbox, and so these in the line.
+    // One waits in the connection and one in the mailbox, so the following calls wait in the queue.
     let before = [1, 2].map(|_| tokio::spawn(echo.say(message("before")).into_future()));
     tokio::task::yield_now().await;
     let mut still = pin!(echo.say(message("still")).into_future());
@@ -57,7 +57,7 @@ async fn who_waits_for_room_and_is_not_polled_or_gives_up_holds_up_nobody() {
 
     pair.at_server.release.notify_waiters();
     assert_eq!(last.await.unwrap().unwrap().data, "last");
-    // It was served when its turn came, all the same.
+    // It was nevertheless served when its turn came.
     let Some(Ok(reply)) = futures::FutureExt::now_or_never(still) else {
         panic!("the call before the last one is not over");
     };

@@ -1,5 +1,5 @@
-//! Protocols of the user's own: what works over wawo's works over them, and what the other end
-//! does wrong is told and hurts nobody else.
+//! Custom protocols: the features of wawo work over them, and violations of the other end are
+//! reported and affect no other peer.
 
 mod limits;
 pub(crate) mod plain;
@@ -188,7 +188,7 @@ async fn streams_are_unimplemented_and_the_connection_goes_on() {
     let (code, text) = end.next_failure().await;
     assert_eq!(code, Code::Unimplemented);
     assert!(text.starts_with("the method has a stream"), "{text}");
-    // A stream of requests is one message, which is as good as a call.
+    // A stream of requests has one message, so it is a plain call on the wire.
     end.send(CustomPacket::request(ECHO, MethodId(5), 2, say("one")))
         .await;
     assert_eq!(end.next().await.payload, say("one"));
@@ -271,7 +271,7 @@ async fn a_cancel_drops_the_handler_and_frees_the_number_without_an_answer() {
     end.seen
         .until(|seen| seen.dropped.load(Ordering::SeqCst) == 1)
         .await;
-    // One that crosses the answer of its call does nothing.
+    // A cancel that crosses the reply of its call does nothing.
     end.send(CustomPacket::cancel(1)).await;
     end.send(act(1, "again")).await;
     let answer = end.next().await;
@@ -304,7 +304,7 @@ async fn many_large_calls_of_both_ends_get_through_a_narrow_pipe() {
         let data = vec![number; 20_000];
         assert_eq!(stub.say(message(data.clone())).await.unwrap().data, data);
     };
-    // Several megabytes each way, far more than waits anywhere.
+    // Several megabytes in each direction, far more than can wait anywhere.
     let there = join_all((0..250).map(|number| call(&there, number)));
     let back = join_all((0..250).map(|number| call(&back, number)));
     tokio::join!(there, back);

@@ -1,4 +1,4 @@
-//! Every call ends in time. Time is paused: what waits, waits for the clock only.
+//! Every call ends in time. Time is paused, so every wait is a wait for the clock.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -7,7 +7,8 @@ use wawo::{Code, Config, Delivery};
 
 use crate::support::{EchoClient, message, pair, pair_with};
 
-/// How late a call may end: the step in which deadlines are looked at, and the clock's own.
+/// The maximum delay of a call's end: the interval at which deadlines are checked, and the
+/// resolution of the clock.
 const LATE: Duration = Duration::from_millis(10);
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +56,7 @@ async fn the_time_left_goes_over_the_wire() {
 async fn a_call_inherits_the_deadline_of_the_handler_that_makes_it() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
-    // The inner call is shorter than its own default of ten seconds.
+    // The inner call ends before its own default timeout of ten seconds.
     let begin = Instant::now();
     let call = echo
         .act(message("call back"))
@@ -70,7 +71,7 @@ async fn a_call_inherits_the_deadline_of_the_handler_that_makes_it() {
 async fn a_peer_that_stops_reading_ends_calls_by_their_deadline() {
     let (here, there) = tokio::io::duplex(4096);
     let pair = crate::support::pair_over(here, there, Config::default(), Config::default()).await;
-    // The server's driver is stopped, so that nothing is read any more.
+    // The server's driver is stopped, so nothing is read any more.
     let echo = EchoClient::new(&pair.to_server);
     let timeout = Duration::from_millis(200);
     let big = echo.act(message("wait")).timeout(timeout);

@@ -1,4 +1,4 @@
-//! How much memory decoded messages may take: at a caller, in the same process, behind layers.
+//! The memory limit of decoded messages: at a caller, in the same process, behind layers.
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -32,7 +32,7 @@ mod tests {
     }
 }
 
-/// Gives what it is asked for, and takes all that comes.
+/// Returns what is requested, and accepts any request.
 struct Giver;
 
 impl Multiply for Giver {
@@ -73,7 +73,7 @@ fn asked(elements: u32, messages: u32) -> Asked {
     Asked { elements, messages }
 }
 
-/// A stub whose replies may take 64 KiB each, and the server behind it.
+/// A stub whose replies may take 64 KiB each, and its server.
 async fn connected() -> (MultiplyClient, Server) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(MultiplyServer::new(Giver));
@@ -88,7 +88,7 @@ async fn connected() -> (MultiplyClient, Server) {
 #[tokio::test]
 async fn a_reply_that_would_take_too_much_fails_its_call_and_no_other() {
     let (stub, _server) = connected().await;
-    // Some 100 bytes each, as a vector with room for 256 of them.
+    // Some 100 bytes each: a vector with room for 256 of them.
     assert_eq!(stub.give(asked(200, 0)).await.unwrap().fives.len(), 200);
     let status = stub.give(asked(2_000, 0)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -116,7 +116,7 @@ async fn a_reply_that_would_take_too_much_fails_its_call_and_no_other() {
     stub.give(asked(200, 0)).await.unwrap();
 }
 
-/// Bytes that take more than 64 MiB.
+/// Encodes a message that takes more than 64 MiB when decoded.
 fn too_large() -> Bytes {
     [0x22, 0].repeat(1_100).into()
 }
@@ -125,7 +125,7 @@ fn request(method: &MethodDescriptor, body: Body) -> Request {
     Request::new(method, body)
 }
 
-/// Requests of every shape are looked at, whatever they came over.
+/// Requests of all shapes are checked, whatever carries them.
 #[tokio::test]
 async fn in_process_and_behind_layers_a_message_has_its_limit() {
     let plain = InProcess::new(MultiplyServer::new(Giver)).handle();

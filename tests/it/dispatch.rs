@@ -1,4 +1,4 @@
-//! What a caller hears when a call cannot be served.
+//! The status that a caller gets when its call cannot be served.
 
 use std::{
     sync::{Arc, Mutex},
@@ -52,7 +52,7 @@ async fn a_message_that_cannot_be_decoded_names_its_method() {
     assert_eq!(status.code(), Code::InvalidArgument);
     let text = "the request of 2 bytes for `tests.echo.Echo/Say` cannot be decoded: ";
     assert!(status.message().starts_with(text), "{status}");
-    // The connection is none the worse for it.
+    // The connection still works.
     let echo = EchoClient::new(&pair.to_server);
     assert_eq!(echo.say(message("fine")).await.unwrap().data, "fine");
 }
@@ -95,7 +95,7 @@ async fn a_message_over_the_limit_of_the_peer_is_refused_before_it_is_sent() {
          the peer takes at most 100000 (its max_message_bytes)"
     );
     assert!(status.is_safe_to_retry());
-    // To the last byte it fits.
+    // A message of exactly the maximum fits.
     let data = vec![7; 100_000 - 4];
     assert_eq!(echo.say(message(data.clone())).await.unwrap().data, data);
 }
@@ -136,20 +136,20 @@ async fn a_connection_has_its_own_clones_of_the_services_that_it_calls_and_of_no
         let status = call(peer, 301, 1, nothing()).await;
         assert_eq!(status.code(), Code::Unimplemented);
     }
-    // In the order of their first calls; the same clone answers again.
+    // The clones are listed in the order of their first calls; further calls go to the same clone.
     let of_a_connection = [(300, 2), (1, 2), (150, 1)];
     assert_eq!(*clones.lock().unwrap(), [of_a_connection; 2].concat());
 }
 
-/// Of each clone that was made: the service, and how often the clone was called.
+/// The service of each clone that was made, and the number of calls of the clone.
 type Clones = Arc<Mutex<Vec<(u32, usize)>>>;
 
-/// A service that knows its clones.
+/// A service that records its clones.
 struct Counted {
     inner: EchoServer<Parrot>,
     descriptor: &'static ServiceDescriptor,
     clones: Clones,
-    /// Where this one stands among them.
+    /// The index of this clone in `clones`.
     index: Option<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! Draining: what was accepted ends as it would, what comes after is refused unserved, and it is
-//! over within its bound. Time is paused, but for the listeners.
+//! Draining: accepted calls end as usual, later calls are refused unserved, and the drain ends
+//! within its bound. Time is paused, except in tests of listeners.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A drain ends this much after its grace, at most.
+/// The maximum time that a drain takes beyond its grace period.
 const LATE: Duration = Duration::from_millis(150);
 
 #[tokio::test(start_paused = true)]
@@ -36,7 +36,7 @@ async fn a_drain_waits_for_what_is_in_flight_and_refuses_the_rest() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.is_safe_to_retry());
     assert!(status.message().contains("draining"), "{status}");
-    // The other direction goes on.
+    // Calls in the other direction still work.
     let back = EchoClient::new(&pair.to_client).say(message("back")).await;
     assert_eq!(back.unwrap().data, "back");
     assert!(!drain.is_finished());
@@ -113,7 +113,7 @@ async fn calls_that_a_peer_leaves_behind_are_reported_as_cut_by_it() {
     assert!(stuck.await.unwrap().is_err());
 }
 
-/// One peer leaves during the grace, another has to be cut at its end.
+/// One peer leaves during the grace period, the other is cut at its end.
 #[tokio::test(start_paused = true)]
 async fn a_drain_of_a_server_tells_who_cut_what() {
     let name = "mem://a_drain_tells_who_cut_what";
@@ -127,7 +127,7 @@ async fn a_drain_of_a_server_tells_who_cut_what() {
     for peer in [&stays, &leaves] {
         let echo = EchoClient::new(peer);
         stuck.push(tokio::spawn(echo.act(message("wait")).into_future()));
-        // Packets keep their order, so the call before has begun.
+        // Packets keep their order, so the previous call has begun.
         echo.say(message("")).await.unwrap();
     }
     let drain = tokio::spawn(async move { handle.drain(SECOND).await });
@@ -185,7 +185,7 @@ async fn a_stream_hears_of_a_drain_and_ends_itself() {
     let ticks = stream::repeat_with(|| message("tick"));
     let draining = async move { peer.draining().await };
     let until_drain = ticks.take_until(Box::pin(draining));
-    // Here the client streams to the server, which drains.
+    // Here the client streams to the server, and the server drains.
     let call = EchoClient::new(&pair.to_server).join(until_drain);
     let call = tokio::spawn(call.timeout(60 * SECOND));
     tokio::task::yield_now().await;
@@ -211,7 +211,7 @@ async fn a_server_closes_its_listener_first_and_reports_when_it_has_drained() {
             .into_future(),
     );
     let mut events = handle.events();
-    // The call is there when an event-loop turn has passed for a later one.
+    // A round trip of a later call shows that the earlier call has arrived.
     EchoClient::new(&peers[0]).say(message("")).await.unwrap();
     let drain = tokio::spawn({
         let handle = handle.clone();
@@ -232,7 +232,7 @@ async fn a_server_closes_its_listener_first_and_reports_when_it_has_drained() {
     assert_eq!((report.peers, report.cut.len()), (3, 1), "{report:?}");
     assert!(running.await.unwrap().is_ok());
     assert!(held.await.unwrap().is_err());
-    // Asked again, it says the same.
+    // A second drain returns the same report.
     assert_eq!(handle.drain(SECOND).await.peers, 3);
 }
 
@@ -253,11 +253,11 @@ async fn a_server_serves_until_its_signal() {
     assert_eq!(text, "the peer closed the connection (normal): drained");
 }
 
-/// Fewer in a debug build, which is slow; `.ci/run` runs them all.
+/// The number of rounds. A debug build is slow and makes fewer; `.ci/run` makes all.
 const ROUNDS: usize = if cfg!(debug_assertions) { 20 } else { 100 };
 
-/// One server, with calls that are stuck, peers that do not read, handshakes that never end, and
-/// peers that have gone half-way.
+/// One server with stuck calls, peers that do not read, handshakes that never end, and peers that
+/// have half disconnected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_ends_within_its_bound_a_hundred_times() {
     for round in 0..ROUNDS {
@@ -296,12 +296,12 @@ async fn a_drain_ends_within_its_bound_a_hundred_times() {
     }
 }
 
-/// Asks for much, and reads nothing of it.
+/// Requests much, and reads none of it.
 async fn deaf_caller(host: &str) -> TcpStream {
     let mut socket = TcpStream::connect(host).await.unwrap();
     let mut bytes = b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0".to_vec();
     for call in 0..20_u8 {
-        // Say, with a message of 30,000 bytes.
+        // A call of `Say` with a message of 30,000 bytes.
         let length = 8 + 4 + 30_000_u32;
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(&[6, 1, 0, 0, 0, 0, 0, 2 * call + 1]);

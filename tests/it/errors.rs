@@ -1,5 +1,5 @@
-//! Every public error ends with its cause, and its source goes on behind that: whoever prints an
-//! error hears why, and whoever prints a chain hears nothing twice.
+//! Every public error ends with its cause, and `source()` continues after that cause. So a printed
+//! error tells the reason, and a printed chain repeats nothing.
 
 use std::{error::Error, fmt, fs, io, path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use wawo::{
 
 use crate::support::{EchoServer, Parrot};
 
-/// An error with one cause, neither of which says anything of the other.
+/// An error with a cause, neither of which mentions the other.
 #[derive(Debug)]
 struct Outer(Inner);
 
@@ -40,7 +40,7 @@ fn io_error() -> io::Error {
     io::Error::other(Outer(Inner))
 }
 
-/// All that printers of chains print.
+/// All lines that a printer of error chains prints.
 fn chain(error: &dyn Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut next = error.source();
@@ -51,7 +51,7 @@ fn chain(error: &dyn Error) -> Vec<String> {
     texts
 }
 
-/// Errors with a cause that has a cause.
+/// Errors whose cause has a cause.
 fn with_causes() -> Vec<Box<dyn Error>> {
     let address: wawo::Address = "tcp://127.0.0.1:4000".parse().unwrap();
     let lost = || ConnectionError::Lost(Arc::new(io_error()));
@@ -97,7 +97,7 @@ fn an_error_ends_with_its_cause_and_its_source_is_what_caused_that() {
     }
 }
 
-/// Errors whose cause has none, and those cause names.
+/// Errors whose cause has no cause, with the text of that cause.
 fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
     let config = || {
         let mut config = wawo::Config::default();
@@ -175,7 +175,7 @@ fn an_error_that_is_all_there_is_has_no_source() {
 #[test]
 fn debug_prints_all_causes_once() {
     for error in with_causes() {
-        // The parts of a connection's end are worth more to those who debug than its text.
+        // For debugging, the parts of a connection's end are worth more than its text.
         if error.is::<ConnectionError>() {
             continue;
         }
@@ -202,8 +202,8 @@ async fn what_a_program_prints_of_a_failed_connect_says_why() {
     assert!(error.to_string().starts_with(&text), "{error}");
 }
 
-/// The public errors that are tried above, or in the crate that they are of. One more has to be
-/// tried too.
+/// The public errors that are tested above or in their own crate. A new public error needs a test
+/// and a line here.
 const KNOWN: [&str; 15] = [
     "AddressError",
     "ConfigError",
@@ -232,7 +232,7 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// The code of the workspace's own crates, without tests.
+/// The code of the workspace's crates, without tests.
 fn code() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();

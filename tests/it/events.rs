@@ -1,4 +1,4 @@
-//! What listeners hear of peers.
+//! The events that report changes of peers.
 
 use std::{
     sync::{
@@ -41,7 +41,7 @@ async fn listeners_of_a_server_hear_of_all_its_peers() {
         let PeerEvent::Connected(connected) = &event else {
             panic!("{event:?}");
         };
-        // The server can call at once.
+        // The server can call the peer at once.
         let connected = connected.upgrade().unwrap();
         assert_eq!(handle.peers().len(), 1);
         assert_eq!(handle.peers()[0].id(), connected.id());
@@ -100,7 +100,7 @@ async fn a_peer_that_does_not_read_is_told_of_as_blocked_and_then_writable() {
         .map(|_| tokio::spawn(echo.note(message(vec![0; 60_000])).into_future()))
         .collect();
     assert!(matches!(next(&mut events).await, PeerEvent::Blocked(_)));
-    // Now it reads, and grants what it has read.
+    // Now the peer reads, and grants credit for what it has read.
     let credit = [0, 0, 0, 4, 11, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
     there.write_all(&credit).await.unwrap();
     let (mut reads, _writes) = tokio::io::split(there);
@@ -150,7 +150,7 @@ async fn events_of_a_peer_that_has_gone_are_its_end() {
     assert!(events.next().await.is_none());
 }
 
-/// The closure of `bind_with` is the user's code, and runs where the server accepts.
+/// The closure of `bind_with` is user code, and runs in the accept loop.
 #[tokio::test]
 async fn a_panic_while_a_connection_is_opened_ends_that_one_alone() {
     let name = "mem://a_panic_while_a_connection_is_opened";
@@ -173,12 +173,12 @@ async fn a_panic_while_a_connection_is_opened_ends_that_one_alone() {
         }
     };
     assert_eq!(failed, "opening the connection panicked: no second one");
-    // It has not kept its place, and the others are served.
+    // It does not occupy a slot any more, and the others are served.
     let third = Peer::connect(name).await.unwrap();
     for peer in [&first, &third] {
         EchoClient::new(peer).say(message("hi")).await.unwrap();
     }
-    // One that is refused is told through the same transport.
+    // A refused peer learns it through the same transport.
     let refused = Peer::connect(name).await.unwrap_err();
     assert!(
         format!("{refused:?}").contains("max_connections"),
@@ -195,7 +195,7 @@ async fn a_panic_while_a_connection_is_opened_ends_that_one_alone() {
     running.await.unwrap().unwrap();
 }
 
-/// A layer whose service is cloned for each connection, and does not like it.
+/// A layer whose service is cloned for each connection, and panics on a clone.
 #[derive(Debug)]
 struct Fragile<S>(S, Arc<AtomicUsize>);
 
@@ -249,7 +249,7 @@ async fn a_service_that_panics_when_it_is_cloned_ends_one_connection_alone() {
     running.abort();
 }
 
-/// The next event that a server closes a connection by itself, and its limit.
+/// The limit in the next event that reports a connection closed by the server itself.
 async fn closed(events: &mut Events) -> ConnectionLimit {
     loop {
         if let PeerEvent::Closed(_, limit) = next(events).await {
@@ -271,7 +271,8 @@ async fn one_that_is_silent_for_too_long_is_told_of_at_the_server() {
     let running = tokio::spawn(server.run());
     let silent = tokio::net::TcpStream::connect(address.trim_start_matches("tcp://"));
     let mut silent = silent.await.unwrap();
-    // The server's hello shows that it was accepted; another one comes, and it is asked.
+    // The server's hello shows that it accepted the connection. Then another peer connects, and
+    // this one is checked.
     silent.read_exact(&mut [0; 8]).await.unwrap();
     let _other = Peer::connect(name).await.unwrap();
     assert_eq!(closed(&mut events).await, ConnectionLimit::MaxHandshakes);

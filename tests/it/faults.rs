@@ -1,4 +1,4 @@
-//! Handlers, streams and peers that misbehave: each call still ends, with the truth.
+//! Handlers, streams and peers that misbehave: each call still ends, with a true status.
 
 use std::{
     sync::{
@@ -22,11 +22,11 @@ use crate::support::{
     Echo, EchoClient, EchoServer, Message, Parrot, RepeatRequest, message, pair, pair_with,
 };
 
-/// A service that does what a good one does not.
+/// A service with misbehaving handlers.
 #[derive(Clone)]
 struct Odd {
     told: mpsc::UnboundedSender<&'static str>,
-    /// Items that its endless stream was asked for.
+    /// The number of items that were requested from its endless stream.
     items: Arc<AtomicUsize>,
 }
 
@@ -39,7 +39,7 @@ impl Odd {
 }
 
 impl Echo for Odd {
-    /// Fails with a status that says that it did not.
+    /// Fails with a status whose code is `Ok`.
     async fn say(&self, _cx: Context, _: Message) -> Result<Message> {
         Err(Status::new(Code::Ok, "fine"))
     }
@@ -54,7 +54,7 @@ impl Echo for Odd {
         std::future::pending().await
     }
 
-    /// An endless stream, whose reply has too much metadata, or that panics.
+    /// Returns an endless stream, a reply with too much metadata, or panics.
     async fn repeat(&self, cx: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
         if request.data == "metadata" {
             for _ in 0..100 {
@@ -69,7 +69,7 @@ impl Echo for Odd {
         Ok(Streaming::new(stream::repeat_with(item)))
     }
 
-    /// Answers at once, and lets a task read on.
+    /// Replies at once, and a task continues reading.
     async fn join(&self, _cx: Context, mut requests: Streaming<Message>) -> Result<Message> {
         let told = self.told.clone();
         tokio::spawn(async move {
@@ -88,7 +88,7 @@ struct OnDrop(mpsc::UnboundedSender<&'static str>);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
-        // Nobody may listen any more.
+        // The receiver may be gone.
         let _ = self.0.send("note dropped");
     }
 }
@@ -202,7 +202,7 @@ async fn what_has_come_counts_when_a_write_fails() {
     let mut small = Box::pin(echo.say(message("x")).into_future());
     assert!(futures::poll!(&mut small).is_pending());
     tokio::task::yield_now().await;
-    // More than the pipe takes: the writer is blocked when the other side goes.
+    // More than the pipe takes, so the writer is blocked when the other side disconnects.
     let mut large = Box::pin(echo.say(message(vec![0; 60_000])).into_future());
     assert!(futures::poll!(&mut large).is_pending());
     tokio::task::yield_now().await;
@@ -271,7 +271,7 @@ async fn one_way_messages_that_are_not_served_hold_their_sender_back() {
         taken += 1;
         assert!(taken < 30, "{taken} MB were taken");
     }
-    // And calls go past them.
+    // Calls still overtake them.
     echo.act(message("")).await.unwrap();
 }
 

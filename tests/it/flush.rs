@@ -18,7 +18,7 @@ use wawo::{Code, ConnectionError, Peer, Server};
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service::method::SAY, message};
 
-/// Keeps what is written until it is flushed.
+/// Holds written bytes back until it is flushed.
 struct HoldsBack {
     inner: DuplexStream,
     held: Vec<u8>,
@@ -66,8 +66,7 @@ impl AsyncWrite for HoldsBack {
     }
 }
 
-/// A server and a peer, each behind a transport that holds back. The pipe between them has room
-/// for so many bytes.
+/// A server and a peer, each behind a transport that holds bytes back, over a pipe of `room` bytes.
 async fn pair(room: usize) -> (Server, Peer) {
     let (here, there) = duplex(room);
     let parrot = EchoServer::new(Parrot::default());
@@ -89,8 +88,8 @@ async fn a_call_over_a_transport_that_holds_back_is_answered() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A server behind a transport that holds back, and the other end as bytes, which has said hello.
-/// The pipe between them has room for so many bytes.
+/// A server behind a transport that holds bytes back, and the raw other end, which has sent its
+/// hello, over a pipe of `room` bytes.
 async fn raw(room: usize) -> (Server, Peer, DuplexStream) {
     let (mut here, there) = duplex(room);
     let parrot = EchoServer::new(Parrot::default());
@@ -101,7 +100,7 @@ async fn raw(room: usize) -> (Server, Peer, DuplexStream) {
     (server, to_client, here)
 }
 
-/// A packet that calls `say` with so many bytes.
+/// A packet that calls `say` with a message of the given size.
 fn call(bytes: usize) -> Vec<u8> {
     let message = message(vec![7; bytes]).encode_to_vec();
     let mut packet = Vec::new();
@@ -117,7 +116,7 @@ fn call(bytes: usize) -> Vec<u8> {
 async fn a_drain_ends_when_a_transport_has_passed_on_what_it_held_back() {
     let (_server, to_client, mut here) = raw(4 * 1024).await;
     here.write_all(&call(15_000)).await.unwrap();
-    // By then the call was answered; the pipe has no room for all of the reply.
+    // By then the call was answered, and the pipe has no room for the whole reply.
     let mut first = [0; 1024];
     here.read_exact(&mut first).await.unwrap();
     let draining = tokio::spawn(async move { to_client.drain(10 * SECOND).await });

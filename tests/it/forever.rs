@@ -1,5 +1,5 @@
-//! Times as long as `Duration` allows mean "never": nothing that takes a time panics for them, and
-//! calls go on as with any other time.
+//! The longest `Duration` means "never": nothing that takes a time panics, and calls work as with
+//! any other time.
 
 use std::{future::IntoFuture, sync::atomic::Ordering, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
 
 const FOREVER: Duration = Duration::MAX;
 
-/// Longer than any test needs, so that one that hangs fails.
+/// Longer than any test needs, so a test that hangs fails.
 const LONG: Duration = Duration::from_secs(1_000);
 
-/// Every time that a side has, as long as can be.
+/// A config with every time at its maximum.
 fn forever() -> Config {
     let mut config = Config::default();
     config.default_timeout = Some(FOREVER);
@@ -33,7 +33,7 @@ fn forever() -> Config {
     config
 }
 
-/// Each shape of call once, with the default timeout and with one of its own.
+/// Makes a call of each shape, with the default timeout and with its own.
 async fn call_in_every_shape(echo: &EchoClient) {
     let one = || message("one");
     let three = || stream::iter(["a", "b", "c"].map(message));
@@ -123,7 +123,7 @@ async fn calls_of_a_protocol_of_ones_own_may_take_forever() {
     let connecting = CustomProtocol::connecting(here, Plain::default());
     let peer = Peer::builder("").config(forever());
     let peer = peer.connect_over(connecting).await.unwrap();
-    // Streams have no form in it.
+    // The plain protocol has no streams.
     let echo = EchoClient::new(&peer);
     let call = echo.act(message("yield")).timeout(FOREVER);
     assert_eq!(call.await.unwrap().data, "yield");

@@ -1,5 +1,5 @@
-//! What is written together: calls and replies that are ready at once, but not so many that the other
-//! side has nothing to do in the meantime.
+//! Calls and replies that are ready at the same time share a write, but not so many that the other
+//! side idles meanwhile.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use wawo::{ConnectionError, Peer, Request, Server};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
-/// A transport that counts how often it is written to, and fails once.
+/// A transport that counts its writes, and fails one of them.
 struct Counted {
     transport: DuplexStream,
     writes: Arc<AtomicUsize>,
@@ -58,7 +58,8 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// A server and a client; how often each has written, and had the server when it last began a call.
+/// A server and a client, the number of writes of each, and the server's number when it last began
+/// a call.
 struct CountedPair {
     _server: Server,
     to_server: Peer,
@@ -117,7 +118,7 @@ impl CountedPair {
     }
 }
 
-/// How often each side wrote, and the server before it began the last call.
+/// The number of writes of each side, and of the server before it began the last call.
 struct Writes {
     by_client: usize,
     by_server: usize,

@@ -1,4 +1,4 @@
-//! Every count at the most that it may be: nothing adds up to more than numbers hold, and calls go on.
+//! Every count at its maximum: no sum overflows, and calls still work.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::{EchoClient, EchoServer, Parrot, RepeatRequest, message, pai
 
 type Set = fn(&mut Config);
 
-/// Each by itself; those that another bounds, with that one.
+/// Each count by itself; a count that another one bounds, together with that one.
 const COUNTS: [(&str, Set); 17] = [
     ("max_packet_bytes", |config| {
         config.limits.max_packet_bytes = MAX_LIMIT
@@ -63,7 +63,7 @@ const COUNTS: [(&str, Set); 17] = [
     }),
 ];
 
-/// Calls of each shape in which replies wait for each other, and one that is cancelled.
+/// Makes calls of each shape in which replies wait for each other, and one that is cancelled.
 async fn calls(echo: &EchoClient) {
     let large = || message("x".repeat(300_000));
     let (one, two) = tokio::join!(

@@ -83,7 +83,7 @@ async fn deadlines_and_panics_are_as_over_a_connection() {
     assert_eq!(parrot.0.dropped.load(Ordering::SeqCst), 1);
     let status = echo.act(message("panic")).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
-    // There is nobody to call back.
+    // There is no peer to call back.
     let status = echo.act(message("call back")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     let text = "a call in the same process has no peer that could be called back";

@@ -6,7 +6,7 @@ use wawo::Peer;
 
 use crate::support::{EchoClient, message, serve};
 
-/// Bytes that tell where they belong.
+/// Bytes that differ by position and seed.
 fn pattern(length: usize, seed: usize) -> Bytes {
     let bytes = (0..length).map(|index| (index / 256 + index + seed) as u8);
     bytes.collect::<Vec<_>>().into()
@@ -17,7 +17,7 @@ async fn all_sizes_come_back(address: &str) {
     let peer = Peer::builder(address).connect().await.unwrap();
     let echo = EchoClient::new(&peer);
     let around = |size: usize| [size - 40, size - 12, size, size + 1, size + 40];
-    // Around what is read alone, the largest packet, and the credit of a call.
+    // Sizes around the threshold of direct reads, the largest packet, and the credit of a call.
     let sizes = [8 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20];
     for round in 0..3 {
         let sizes = sizes.iter().flat_map(|&size| around(size));
@@ -33,7 +33,7 @@ async fn all_sizes_come_back(address: &str) {
         });
         drop(join_all(calls).await);
     }
-    // What is kept of a message stays as it is while others come.
+    // A message that is kept stays unchanged while others come.
     let kept = echo.say(message(pattern(600_000, 1))).await.unwrap().data;
     for seed in 2..6 {
         echo.say(message(pattern(600_000, seed))).await.unwrap();

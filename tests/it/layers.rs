@@ -66,8 +66,8 @@ fn so_is_one_outside_of_other_layers() {
 
 #[tokio::test]
 async fn a_call_that_waits_for_a_place_and_is_dropped_gives_the_place_back() {
-    // A service that was polled and found not ready has a place in a queue. It must not stay in
-    // the dispatcher, where nobody polls it: then no call would ever get through again.
+    // A service that was polled and was not ready has a place in a queue. It must not stay in the
+    // dispatcher, where nobody polls it: then no call would ever get through again.
     let parrot = Parrot::default();
     let server = EchoServer::new(parrot.clone()).layer(ConcurrencyLimitLayer::new(1));
     let mut server = Server::builder().add_service(server).build().unwrap();
@@ -190,7 +190,7 @@ async fn so_many_calls_are_in_flight_and_one_more_is_refused_unserved() {
     let hold = tokio::spawn(echo.act(message("hold")).into_future());
     let begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 1;
     parrot.0.until(begun).await;
-    // A stream holds its place until it ends.
+    // A stream keeps its slot until it ends.
     let replies = echo.talk(stream::pending()).await.unwrap();
     let status = echo.say(message("")).await.unwrap_err();
     let text = "2 calls are in flight already (max_in_flight)";

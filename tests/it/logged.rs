@@ -1,4 +1,4 @@
-//! What was logged in the current thread.
+//! The log of the current thread.
 
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -10,13 +10,14 @@ use tracing::{
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
-/// Never logs. While there is a single subscriber, `tracing` asks only that of the thread which comes
-/// to a line first whether anybody wants it, and remembers the answer: a test without a log in
-/// another thread would keep the line from the test that has one. Of two, it asks all.
+/// A subscriber that never logs. With a single subscriber, `tracing` asks only the thread that
+/// first reaches a log line whether it is wanted, and caches the answer: a test without a log in
+/// another thread would suppress the line for the test that has one. With two subscribers, it asks
+/// all of them.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
 
 impl Log {
-    /// Logs what happens in this thread until the guard is dropped.
+    /// Logs the events of this thread until the guard is dropped.
     pub(crate) fn begin() -> (Self, DefaultGuard) {
         LazyLock::force(&SECOND);
         let log = Self::default();

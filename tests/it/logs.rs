@@ -1,4 +1,4 @@
-//! What is logged of calls that fail: which method, for which peer, and once.
+//! The log of failed calls: the method, the peer, and one line per failure.
 
 use std::{io, task::Poll};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Fails with an error of the system, or as it is asked to.
+/// Fails with an error of the system, or with the requested error.
 #[derive(Clone)]
 struct Disk;
 
@@ -137,7 +137,7 @@ async fn a_panic_of_a_one_way_handler_is_logged_though_nobody_hears_of_it() {
     let echo = EchoClient::new(&client_of(&mut server).await);
     for (what, count) in [("", 1), ("yield", 2)] {
         echo.note(message(what)).await.unwrap();
-        // Its answer comes after the message was handled, or a turn later.
+        // The reply comes when the message was handled, or one turn later.
         while log.lines("panicked").len() < count {
             echo.join(stream::empty()).await.unwrap();
         }

@@ -1,5 +1,5 @@
-//! The integration tests: what users see, through the public API only. A module for each
-//! behaviour; everything runs in memory unless a socket is what is tested.
+//! The integration tests, through the public API only. There is one module per behaviour.
+//! Everything runs in memory, except in tests of sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

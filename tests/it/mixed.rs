@@ -1,5 +1,5 @@
-//! Ten thousand calls of all outcomes, both ways at once, over connections that are cut: each
-//! ends once, with the outcome that is right for it.
+//! Ten thousand calls of all outcomes, in both directions at once, over connections that are cut:
+//! each call ends once, with the right outcome.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ use wawo::{Code, Context, Delivery, Peer, Result, Server, Status, Streaming, Tra
 
 use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message};
 
-/// Calls that each end makes over one connection.
+/// The number of calls that each end makes over one connection.
 const CALLS: u64 = 1000;
 
-/// Connections, one after the other; all but the last are cut.
+/// The number of connections, one after the other; all but the last are cut.
 const ROUNDS: u64 = 5;
 
-/// What a call asks for.
+/// The outcome that a call asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Ask {
     Reply,
@@ -50,7 +50,7 @@ const ASKS: [Ask; 7] = [
     Ask::Note,
 ];
 
-/// Counts how often the handler of each call ran.
+/// Counts the runs of each call's handler.
 #[derive(Default, Clone)]
 struct Recorder(Arc<Mutex<HashMap<u64, u32>>>);
 
@@ -65,7 +65,7 @@ impl Recorder {
 }
 
 fn ask(call: u64) -> Ask {
-    // Spread by a multiplicative hash, so that kinds mix.
+    // A multiplicative hash mixes the kinds.
     let spread = call.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     ASKS[spread as usize % ASKS.len()]
 }
@@ -113,7 +113,7 @@ impl Echo for Recorder {
     }
 }
 
-/// A transport that can be cut in the middle of anything.
+/// A transport that can be cut at any byte.
 pub(crate) struct Cuttable<T> {
     pub(crate) transport: T,
     pub(crate) knife: Arc<Knife>,
@@ -123,7 +123,7 @@ pub(crate) struct Cuttable<T> {
 pub(crate) struct Knife {
     is_cut: AtomicBool,
     reader: AtomicWaker,
-    /// Calls that ended; at a given count, the knife falls.
+    /// The number of ended calls; at a given count, the connection is cut.
     ended: AtomicU64,
 }
 
@@ -180,7 +180,7 @@ impl<T: Transport> AsyncWrite for Cuttable<T> {
     }
 }
 
-/// Makes one call, and checks its outcome; `is_cut` allows for those that a cut ends.
+/// Makes one call and checks its outcome; `is_cut` allows for calls that a cut ends.
 async fn make_call(echo: EchoClient, call: u64, ran: Recorder, knife: Arc<Knife>, cut_at: u64) {
     let sent = message([&call.to_be_bytes()[..], &[7; 24]].concat());
     let kind = ask(call);
@@ -219,7 +219,7 @@ async fn make_call(echo: EchoClient, call: u64, ran: Recorder, knife: Arc<Knife>
     }
 }
 
-/// All calls of a round: both ends at once, over one connection.
+/// Makes all calls of a round, from both ends at once, over one connection.
 async fn round(round: u64, here: impl Transport, there: impl Transport) {
     let knife = Arc::new(Knife::default());
     let ran = Recorder::default();

@@ -1,4 +1,4 @@
-//! Calls that handlers make, while all slots of their peer are taken.
+//! Calls that handlers make while all slots of their peer are taken.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -11,8 +11,8 @@ use wawo::{Config, Context, Peer, Result, Server, Streaming};
 
 use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message};
 
-/// When it is asked to `act`, it calls the next in the ring, if as many bytes as calls are left.
-/// Answers with what is wrong, or nothing.
+/// `act` calls the next node in the ring, as many hops as the request has bytes. It replies with an
+/// error text, or with an empty text.
 #[derive(Debug, Default, Clone)]
 struct Node(Arc<OnceLock<EchoClient>>);
 
@@ -22,7 +22,7 @@ impl Echo for Node {
     }
 
     async fn act(&self, _: Context, request: Message) -> Result<Message> {
-        // Lets all who call begin before anybody calls on.
+        // All callers begin before anybody calls on.
         tokio::time::sleep(Duration::from_millis(1)).await;
         match (request.data.len(), self.0.get()) {
             (0, _) | (_, None) => Ok(message("")),
@@ -54,7 +54,7 @@ fn few() -> Config {
     config
 }
 
-/// Three servers, of which each is a client of the next.
+/// Three servers, each of which is a client of the next.
 async fn ring(name: &str) -> Vec<EchoClient> {
     let nodes: Vec<_> = (0..3).map(|_| Node::default()).collect();
     let mut clients = Vec::new();
@@ -71,7 +71,8 @@ async fn ring(name: &str) -> Vec<EchoClient> {
     clients
 }
 
-/// Lets 200 calls go from each to the next, each through so many handlers more; the answers.
+/// Makes 200 calls from each node to the next, each through the given number of further handlers;
+/// returns the replies.
 async fn calls_through(clients: Vec<EchoClient>, handlers: usize) -> Vec<String> {
     let begin = Instant::now();
     let one = |client: &EchoClient| {
@@ -87,20 +88,20 @@ async fn calls_through(clients: Vec<EchoClient>, handlers: usize) -> Vec<String>
         let answer = call.unwrap().unwrap().data;
         answers.push(String::from_utf8_lossy(&answer).into_owned());
     }
-    // Nobody waited for a deadline.
+    // No call waited for a deadline.
     let time = begin.elapsed();
     assert!(time < Duration::from_secs(1), "{time:?}");
     answers
 }
 
-/// Each peer is called more often than it takes calls, and the handlers of all call on.
+/// Each peer is called more often than it has slots, and all handlers call on.
 #[tokio::test(start_paused = true)]
 async fn calls_around_a_ring_of_peers_wait_for_slots_and_never_for_each_other() {
     let answers = calls_through(ring("ring_of_calls").await, 1).await;
     assert_eq!(answers, vec![""; 600]);
 }
 
-/// With one call more on the way, some find no slot: they are refused at once, and were not served.
+/// With one more hop, some calls find no slot: they are refused at once, unserved.
 #[tokio::test(start_paused = true)]
 async fn deeper_calls_are_refused_when_they_find_no_slot() {
     let clients = ring("ring_of_deeper_calls").await;
@@ -113,6 +114,6 @@ async fn deeper_calls_are_refused_when_they_find_no_slot() {
             assert!(text.contains(part), "{text}");
         }
     }
-    // One that finds a slot is served.
+    // A call that finds a slot is served.
     assert_eq!(alone.act(message("22")).await.unwrap().data, "");
 }

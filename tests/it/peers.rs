@@ -1,4 +1,4 @@
-//! The life of a connection: how it ends, and what that does to calls.
+//! The life of a connection: how it ends, and how that affects calls.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -38,7 +38,7 @@ async fn a_peer_that_closes_says_why_and_ends_the_calls_in_flight() {
         status.message().ends_with("(normal): moving house"),
         "{status}"
     );
-    // The handler of a call that nobody can hear of is dropped.
+    // The handler of a call is dropped when its caller is gone.
     pair.at_server
         .until(|seen| seen.dropped.load(Ordering::SeqCst) == 1)
         .await;
@@ -125,7 +125,7 @@ async fn a_setting_that_would_end_every_connection_is_named() {
     let mut config = Config::default();
     config.packet_timeout = Duration::ZERO;
     let text = "packet_timeout is 0ns; it must be at least 1ms";
-    // Nothing listens there, which is not found out.
+    // Nothing listens there, but the settings are refused before that is noticed.
     let error = builder().config(config.clone()).connect().await;
     let Err(ConnectError::Config(error)) = error else {
         panic!("{error:?}");
@@ -150,7 +150,7 @@ async fn the_largest_call_can_always_be_served() {
     assert!(Server::builder().config(config.clone()).build().is_err());
     config.max_opening_bytes = (64 << 20) + config.limits.max_metadata_bytes as usize;
     let pair = crate::support::pair_with(config.clone(), config).await;
-    // Before the data stand a tag of one byte and a length of four.
+    // A tag of one byte and a length of four precede the data.
     let largest = vec![7; (64 << 20) - 5];
     let reply = EchoClient::new(&pair.to_server).say(message(largest)).await;
     assert_eq!(reply.unwrap().data.len(), (64 << 20) - 5);

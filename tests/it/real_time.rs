@@ -1,4 +1,4 @@
-//! Helpers for tests of blocked threads, which run in real time, in runtimes of their own.
+//! Helpers for tests of blocked threads, which use real time and their own runtimes.
 
 use std::{
     sync::{Condvar, Mutex, mpsc},
@@ -8,10 +8,10 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Long enough for any machine: a test that comes so far has failed.
+/// Long enough for any machine: a test that takes this long has failed.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(60);
 
-/// Runs a test in a thread of its own, so that one that hangs fails.
+/// Runs a test in its own thread, so that a test that hangs fails.
 pub(crate) fn ends<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, ended) = mpsc::channel();
     thread::spawn(move || done.send(test()));
@@ -27,7 +27,7 @@ pub(crate) fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Blocks threads until it is opened, once, by anybody.
+/// Blocks threads until it is opened, once, by any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Gate(Mutex<bool>, Condvar);
 

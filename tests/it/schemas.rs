@@ -1,4 +1,4 @@
-//! Schemas that are hard to generate code for, used as their users would.
+//! Generated code of difficult schemas, used as a user would.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use wawo::{
 
 use self::tests::{keywords, names, no_package, proto2, shapes};
 
-/// Modules as packages are nested, since their types refer to each other by relative paths.
+/// The modules are nested like packages, because their types refer to each other by relative paths.
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -148,7 +148,7 @@ impl names::_3_service::_3 for Clash {
     }
 }
 
-/// `chat_service` is the module of what the message `ChatService` holds.
+/// `chat_service` is the module of the items nested in the message `ChatService`.
 fn chat() -> names::chat_service_::ChatClient {
     let server = names::chat_service_::ChatServer::new(Clash);
     names::chat_service_::ChatClient::new(&InProcess::new(server))

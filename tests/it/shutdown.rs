@@ -1,4 +1,4 @@
-//! A server drains in every state that it can be in, and within its grace.
+//! A server drains in every state, and within its grace period.
 
 use std::{
     future::IntoFuture,
@@ -22,7 +22,7 @@ use crate::support::{Echo, EchoClient, EchoServer, Message, Parrot, RepeatReques
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A drain ends this much after its grace, at most.
+/// The maximum time that a drain takes beyond its grace period.
 const LATE: Duration = Duration::from_millis(250);
 
 fn server() -> (Server, Parrot) {
@@ -37,7 +37,7 @@ async fn connect(handle: &ServerHandle) -> Peer {
     Peer::builder("").connect_over(here).await.unwrap()
 }
 
-/// A call whose handler does this, and has begun.
+/// Makes a call with this action; returns when its handler has begun.
 async fn begin(peer: &Peer, what: &'static str, parrot: &Parrot) -> JoinHandle<Result<Message>> {
     let before = parrot.0.begun.load(Ordering::SeqCst);
     let call = EchoClient::new(peer).act(message(what));
@@ -47,7 +47,7 @@ async fn begin(peer: &Peer, what: &'static str, parrot: &Parrot) -> JoinHandle<R
     call
 }
 
-/// Drains, and returns the report and how long it took.
+/// Drains; returns the report and the time that it took.
 async fn drain(handle: &ServerHandle, grace: Duration) -> (DrainReport, Duration) {
     let begin = Instant::now();
     let report = timeout(1_000 * SECOND, handle.drain(grace)).await;
@@ -79,7 +79,7 @@ async fn a_server_that_does_not_run_is_cut_when_its_grace_is_over() {
     let peer = connect(&handle).await;
     let stuck = begin(&peer, "wait", &parrot).await;
     for grace in [2 * SECOND, Duration::ZERO] {
-        // The second time, it has ended.
+        // The second drain finds that the server has ended.
         let (report, took) = drain(&handle, grace).await;
         assert_eq!(counts(&report), (1, 0, 1), "{report:?}");
         assert!(report.cut[0].by_peer.is_none());
@@ -106,7 +106,7 @@ async fn a_server_without_a_connection_drains_at_once() {
     let (server, _) = server();
     let (report, took) = drain(&server.handle(), Duration::MAX).await;
     assert_eq!((counts(&report), took), ((0, 0, 0), Duration::ZERO));
-    // So it does outside of a runtime, where it cannot have one.
+    // The same outside of a runtime, where the server cannot have one.
     let (server, handle) = std::thread::spawn(|| {
         let (server, _) = self::server();
         let handle = server.handle();
@@ -126,7 +126,7 @@ async fn a_server_that_is_drained_before_it_runs_closes_its_port_and_does_not_ru
     server.bind("tcp://127.0.0.1:0").await.unwrap();
     let address = server.addresses()[0].to_string();
     let host = address.trim_start_matches("tcp://").to_owned();
-    // It waits in the backlog.
+    // This connection waits in the backlog.
     let waiting = TcpStream::connect(&host).await.unwrap();
     let report = timeout(20 * SECOND, server.handle().drain(SECOND)).await;
     assert_eq!(counts(&report.unwrap()), (0, 0, 0));
@@ -139,7 +139,7 @@ async fn a_server_that_is_drained_before_it_runs_closes_its_port_and_does_not_ru
     timeout(20 * SECOND, server.run()).await.unwrap().unwrap();
 }
 
-/// The future of `run` is held, and nobody polls it.
+/// The future of `run` is held, but nobody polls it.
 #[tokio::test]
 async fn a_server_whose_future_is_not_polled_drains() {
     let (mut server, _) = server();
@@ -214,11 +214,11 @@ async fn a_server_that_is_dropped_while_it_drains_cuts_and_reports() {
     running.abort();
     let (report, took) = draining.await.unwrap();
     assert_eq!(counts(&report), (1, 0, 1), "{report:?}");
-    // It was this side that cut it.
+    // This side cut the call.
     assert!(report.cut[0].by_peer.is_none(), "{report:?}");
     assert!(took < LATE, "{took:?}");
     assert!(stuck.await.unwrap().is_err());
-    // One that was dropped without a drain has nothing to tell.
+    // A server that was dropped without a drain has an empty report.
     let (server, _) = self::server();
     let handle = server.handle();
     drop(server);
@@ -268,7 +268,7 @@ async fn a_server_without_listeners_runs_until_it_is_drained() {
     running.await.unwrap().unwrap();
 }
 
-/// Drains its own server from within a call.
+/// A service that drains its own server from within a call.
 #[derive(Debug, Clone)]
 struct Suicidal {
     handle: Arc<OnceLock<ServerHandle>>,
@@ -331,7 +331,7 @@ async fn a_handler_may_drain_its_own_server() {
     }
 }
 
-/// The runtime of the server is shut down, and with it the drain.
+/// The runtime of the server shuts down, and the drain ends with it.
 #[test]
 fn a_drain_ends_with_its_runtime() {
     let runtime = || -> Runtime {

@@ -1,4 +1,4 @@
-//! Listening and connecting at sockets of the system.
+//! Listening at and connecting to sockets of the system.
 
 use std::{
     sync::{
@@ -136,7 +136,7 @@ async fn transports_of_a_socket_that_is_open_already_are_wrapped() {
     assert_eq!(Arc::strong_count(&wrapped), 1);
 }
 
-/// The new server accepts at the same socket before the old one drains, so that no client is ever
+/// The new server accepts at the same socket before the old one drains, so no client is ever
 /// refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_takes_over_a_socket_while_the_first_drains() {
@@ -155,12 +155,12 @@ async fn a_second_server_takes_over_a_socket_while_the_first_drains() {
         clients.spawn(async move {
             for _ in 0..CONNECTS {
                 let peer = Peer::connect(&*address).await.unwrap();
-                // The first server may refuse calls by now.
+                // The first server may already refuse calls.
                 let _ = EchoClient::new(&peer).say(message("a")).await;
             }
         });
     }
-    // Some have come to the first one.
+    // Some calls have reached the first server.
     calls(&address).await;
     let mut second = builder().build().unwrap();
     second.listen_on(listener).unwrap();
@@ -176,7 +176,7 @@ async fn a_second_server_takes_over_a_socket_while_the_first_drains() {
     second.abort();
 }
 
-/// Such as a server that drains does to those whom it has just accepted.
+/// A server that drains resets connections that it has just accepted.
 #[tokio::test]
 async fn a_connection_that_is_reset_before_the_hello_is_made_again_three_times() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -186,7 +186,7 @@ async fn a_connection_that_is_reset_before_the_hello_is_made_again_three_times()
         for count in 1.. {
             let (socket, _) = listener.accept().await.unwrap();
             accepted.store(count, Ordering::SeqCst);
-            // So that the reset meets a connection that is there, and not one that is being made.
+            // The reset must meet an established connection, not one in the making.
             socket.peek(&mut [0]).await.unwrap();
             socket2::SockRef::from(&socket)
                 .set_linger(Some(Duration::ZERO))
@@ -278,11 +278,11 @@ mod unix {
         assert!(!path.exists());
     }
 
-    /// A listener that does not accept, whose backlog is full, and what fills it.
+    /// A listener that does not accept, with a full backlog, and the sockets that fill it.
     #[cfg(target_os = "linux")]
     async fn stuck(path: &PathBuf) -> (UnixListener, Vec<std::os::unix::net::UnixStream>) {
         let listener = UnixListener::bind(path).unwrap();
-        // Shorter than the standard library has it.
+        // Shorter than the backlog of the standard library.
         rustix::net::listen(&listener, 1).unwrap();
         let connect = || std::os::unix::net::UnixStream::connect(path).unwrap();
         let waiting = std::iter::repeat_with(connect).take(2).collect();
@@ -296,7 +296,7 @@ mod unix {
         let address = format!("unix://{}", path.display());
         let (listener, waiting) = stuck(&path).await;
         let connecting = tokio::spawn(Peer::connect(address.clone()));
-        // It has met the full backlog once another one has been told of it too.
+        // It has met the full backlog once a second attempt has met it too.
         let timeout = Duration::from_millis(50);
         let another = Peer::builder(&*address).connect_timeout(timeout);
         let error = another.connect().await.unwrap_err();

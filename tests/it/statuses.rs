@@ -1,4 +1,5 @@
-//! How a call failed, as its caller sees it: which call it was, and all that was meant for it.
+//! The status of a failed call: it identifies the call, and contains everything that the callee
+//! sent.
 
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ async fn every_way_in_which_a_call_fails_names_it() {
     let id = pair.to_server.id();
     let said = |method: &str, text: &str| format!("tests.echo.Echo/{method} at peer {id}: {text}");
 
-    // Before it is sent, by the caller, at its deadline, by its stream, and by the connection.
+    // The call ends before it is sent, by the caller, at its deadline, by its stream, and by the
+    // connection.
     let unsent = echo.act(message("")).timeout(Duration::ZERO).await;
     let text = unsent.unwrap_err().to_string();
     assert!(
@@ -91,7 +93,7 @@ async fn calls_in_process_and_through_layers_are_named_too() {
     let text = echo.act(message("fail")).await.unwrap_err().to_string();
     let said = format!("tests.echo.Echo/Act at {address}: FailedPrecondition: as asked");
     assert_eq!(text, said);
-    // No peer said this.
+    // This text does not come from a peer.
     let text = echo.act(message("wait")).await.unwrap_err().to_string();
     assert!(
         text.starts_with("tests.echo.Echo/Act: DeadlineExceeded"),
@@ -114,7 +116,7 @@ async fn the_call_of_a_handler_is_not_told_to_its_caller() {
     }
 }
 
-/// Sets metadata, and fails in the shape that it is asked in.
+/// Sets metadata, and fails in the requested shape.
 #[derive(Clone)]
 struct Telling;
 
@@ -187,7 +189,7 @@ async fn metadata_that_was_set_before_an_error_goes_with_the_status() {
     }
 }
 
-/// Fails with more than a packet has room for.
+/// Fails with a status that does not fit into a packet.
 #[derive(Clone)]
 struct Wordy;
 

@@ -1,5 +1,5 @@
-//! A hundred thousand calls of all shapes and outcomes, both ways at once over one connection:
-//! each ends once, with the outcome that is right for it, and then nothing is left.
+//! A hundred thousand calls of all shapes and outcomes, in both directions at once over one
+//! connection: each call ends once, with the right outcome, and then nothing is left.
 
 use std::{
     panic::resume_unwind,
@@ -19,17 +19,18 @@ use crate::{
     support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message},
 };
 
-/// Calls of both ends together. Fewer in a debug build, which is slow; `.ci/run` makes them all.
+/// The number of calls of both ends together. A debug build is slow and makes fewer; `.ci/run`
+/// makes all.
 const CALLS: usize = if cfg!(debug_assertions) {
     10_000
 } else {
     100_000
 };
 
-/// Callers at each end; each makes one call after the other.
+/// The number of callers at each end; each makes one call after the other.
 const CALLERS: usize = 100;
 
-/// What a call asks for, and what its caller does.
+/// The outcome that a call asks for, and the behaviour of its caller.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Reply,
@@ -37,26 +38,26 @@ enum Kind {
     Fail,
     Panic,
     PanicLater,
-    /// The handler never answers, and the deadline comes.
+    /// The handler never replies, and the deadline passes.
     Expire,
-    /// The handler never answers, and the caller gives up.
+    /// The handler never replies, and the caller cancels.
     GiveUp,
     Note,
     /// A stream of replies, read to its end.
     Repeat,
-    /// Read slowly, with more in it than credit allows at once.
+    /// Read slowly, with more items than credit allows at once.
     RepeatSlowly,
-    /// Dropped in its midst.
+    /// Dropped before its end.
     RepeatDropped,
     RepeatFails,
     RepeatPanics,
     /// A stream of requests, read to its end.
     Join,
-    /// Answered before it has ended.
+    /// Answered before the stream has ended.
     JoinEarly,
-    /// A stream each way.
+    /// A stream in each direction.
     Talk,
-    /// A stream each way, of which the caller drops both in their midst.
+    /// A stream in each direction; the caller drops both before their ends.
     TalkDropped,
 }
 
@@ -81,21 +82,21 @@ const KINDS: [Kind; 17] = [
 ];
 
 fn kind(call: usize) -> Kind {
-    // Spread by a multiplicative hash, so that kinds mix.
+    // A multiplicative hash mixes the kinds.
     let spread = (call as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     KINDS[spread as usize % KINDS.len()]
 }
 
-/// Messages of a stream.
+/// The number of messages of a stream.
 const ITEMS: usize = 20;
 
-/// The message of a call at a place in its stream: nothing of another call looks like it.
+/// The message of a call at an index of its stream: it differs from all messages of other calls.
 fn item(call: usize, place: usize) -> Message {
     let length = match kind(call) {
         Kind::RepeatSlowly => 20_000,
         _ => 40,
     };
-    // Filled at once: byte by byte, a debug build would take most of its time for this.
+    // Filled at once: byte by byte, a debug build would spend most of its time here.
     let mut data = vec![(call + place) as u8; 16 + length];
     data[..8].copy_from_slice(&(call as u64).to_be_bytes());
     data[8..16].copy_from_slice(&(place as u64).to_be_bytes());
@@ -106,12 +107,12 @@ fn call_of(message: &Message) -> usize {
     u64::from_be_bytes(message.data[..8].try_into().unwrap()) as usize
 }
 
-/// Panics past the panic hook, which would print thousands of backtraces.
+/// Panics without the panic hook, which would print thousands of backtraces.
 fn panic() -> ! {
     resume_unwind(Box::new("as asked"))
 }
 
-/// Counts how often the handler of each call ran.
+/// Counts the runs of each call's handler.
 #[derive(Clone)]
 struct Actor(Arc<Vec<AtomicU32>>);
 
@@ -193,7 +194,7 @@ impl Echo for Actor {
     }
 }
 
-/// Makes a call as its kind wants it. `Ok` if it went as it should.
+/// Makes a call of its kind. `Ok` if it has the right outcome.
 async fn make(echo: &EchoClient, call: usize) -> Result<()> {
     let first = item(call, 0);
     match kind(call) {
@@ -239,7 +240,7 @@ async fn make(echo: &EchoClient, call: usize) -> Result<()> {
     read(call, replies).await
 }
 
-/// Reads a stream as its kind wants it.
+/// Reads a stream as the kind of its call requires.
 async fn read(call: usize, mut replies: Streaming<Message>) -> Result<()> {
     for place in 0..ITEMS {
         match kind(call) {
@@ -267,7 +268,7 @@ fn expect<T: std::fmt::Debug>(result: Result<T>, code: Code) -> Result<()> {
     }
 }
 
-/// Makes calls, one after the other, and checks each: `may_be_cut` allows for a cut connection.
+/// Makes calls one after the other and checks each; calls past `cut_at` may be cut.
 async fn caller(echo: EchoClient, calls: Vec<usize>, actor: Actor, knife: Arc<Knife>, cut_at: u64) {
     for call in calls {
         let kind = kind(call);
@@ -294,7 +295,8 @@ async fn caller(echo: EchoClient, calls: Vec<usize>, actor: Actor, knife: Arc<Kn
     }
 }
 
-/// All calls, over one connection that is cut after so many have ended; then nothing is left.
+/// Makes all calls over one connection, which is cut after `cut_at` ended calls; then checks that
+/// nothing is left.
 async fn storm(calls: usize, cut_at: u64) {
     let tasks_before = Handle::current().metrics().num_alive_tasks();
     let (actor, knife) = (Actor::new(), Arc::new(Knife::default()));
@@ -334,7 +336,7 @@ async fn nothing_is_left(peer: &Peer) {
     }
 }
 
-/// Tasks that were aborted are gone when a worker has come to them.
+/// Aborted tasks are gone when a worker has handled the abort.
 async fn no_task_is_left(before: usize) {
     let begin = Instant::now();
     let tasks = || Handle::current().metrics().num_alive_tasks();
@@ -344,7 +346,7 @@ async fn no_task_is_left(before: usize) {
     }
 }
 
-/// How long what is over may take to be gone.
+/// The maximum time for ended tasks to disappear.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,23 +28,23 @@ pub(crate) mod echo {
     wawo::include_proto!("tests.echo");
 }
 
-/// What a test can see of a running [`Echo`] service.
+/// The observable state of a running [`Echo`] service.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Handlers of `act` that were begun.
+    /// The number of handlers of `act` that have begun.
     pub(crate) begun: AtomicUsize,
-    /// Handlers of `act` that were dropped before their end.
+    /// The number of handlers of `act` that were dropped before their end.
     pub(crate) dropped: AtomicUsize,
-    /// Told when a handler is dropped, or a note has come.
+    /// Notified when a handler is dropped or a one-way message has come.
     pub(crate) changed: Notify,
-    /// Notes that have come.
+    /// The number of one-way messages that have come.
     pub(crate) notes: AtomicUsize,
-    /// Lets handlers of `act` that hold go on.
+    /// Releases handlers of `act` that hold.
     pub(crate) release: Notify,
 }
 
 impl Seen {
-    /// Waits until something that this sees is so.
+    /// Waits until a condition on this state is true.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             let changed = self.changed.notified();
@@ -58,7 +58,7 @@ impl Seen {
     }
 }
 
-/// Does what it is asked to.
+/// Does what each message asks for.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Parrot(pub(crate) Arc<Seen>);
 
@@ -162,7 +162,7 @@ impl Drop for OnDrop {
 pub(crate) struct Running(JoinHandle<Result<(), wawo::ServeError>>);
 
 impl Running {
-    /// Ends the server, and waits until it is gone.
+    /// Ends the server, and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         self.0.abort();
         let _ = (&mut self.0).await;
@@ -175,7 +175,7 @@ impl Drop for Running {
     }
 }
 
-/// Serves a parrot at an address; returns the address that clients connect to.
+/// Serves a parrot at an address; returns the address for clients.
 pub(crate) async fn serve(address: &str) -> (Running, String, Arc<Seen>) {
     serve_with(address, Config::default()).await
 }
@@ -199,9 +199,9 @@ pub(crate) struct Pair {
     pub(crate) to_server: Peer,
     /// The connecting side, as the accepting one sees it.
     pub(crate) to_client: Peer,
-    /// What the accepting side serves.
+    /// The state of the accepting side's service.
     pub(crate) at_server: Arc<Seen>,
-    /// What the connecting side serves.
+    /// The state of the connecting side's service.
     #[allow(dead_code, reason = "the other half of the pair")]
     pub(crate) at_client: Arc<Seen>,
 }
@@ -244,7 +244,7 @@ pub(crate) async fn pair_over(
     }
 }
 
-/// A client of a server, over memory. The server serves it for as long as it is kept.
+/// Connects a client to a server over memory. The server keeps the connection for its lifetime.
 pub(crate) async fn client_of(server: &mut Server) -> Peer {
     let (here, there) = tokio::io::duplex(64 * 1024);
     server

@@ -1,5 +1,5 @@
-//! The time that calls of each shape have, where it comes from, and what bounds a stream that has none.
-//! Time is paused: what lasts longer than a default, or ends at a bound, does so by the clock.
+//! The timeouts of calls of each shape, their sources, and the bounds of a stream without a
+//! deadline. Time is paused, so tests that outlast a default or end at a bound only move the clock.
 
 use std::time::Duration;
 
@@ -28,13 +28,14 @@ mod schema {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Between the items of a stream: longer than the default timeout of a call.
+/// The pause between items of a stream: longer than the default timeout of a call.
 const PAUSE: Duration = Duration::from_secs(11);
 
-/// How late a call may end: the step in which deadlines are looked at, and the clock's own.
+/// The maximum delay of a call's end: the interval at which deadlines are checked, and the
+/// resolution of the clock.
 const LATE: Duration = Duration::from_millis(20);
 
-/// Answers with the time that a call has; hangs if it is asked to.
+/// Answers with the time that a call has; hangs if asked to.
 #[derive(Debug, Clone)]
 struct Clock {
     notes: mpsc::UnboundedSender<u64>,
@@ -57,7 +58,7 @@ impl Clock {
         }
     }
 
-    /// The answer, and others for ever after pauses.
+    /// The answer, followed by others forever, with pauses.
     async fn answers(&self, cx: Context, question: Question) -> Result<Streaming<Answer>> {
         let first = self
             .answer(
@@ -117,7 +118,7 @@ fn asked(text: &str) -> Question {
     Question { text: text.into() }
 }
 
-/// A client and a server of the clock, over a link that may go silent.
+/// A client and a server of the clock, over a link that can go silent.
 struct World {
     server: Server,
     peer: Peer,
@@ -157,7 +158,7 @@ async fn world() -> World {
     world_of(Config::default(), Config::default()).await
 }
 
-/// Carries bytes both ways until it goes silent, and then holds its ends.
+/// Carries bytes both ways until it is told to go silent, and then holds both ends open.
 async fn link(mut near: DuplexStream, mut far: DuplexStream, silent: oneshot::Receiver<()>) {
     let is_silent = tokio::select! {
         _ = copy_bidirectional(&mut near, &mut far) => false,
@@ -168,7 +169,7 @@ async fn link(mut near: DuplexStream, mut far: DuplexStream, silent: oneshot::Re
     }
 }
 
-/// The items of a stream until it ends, and how it ends; at most so many.
+/// Reads a stream to its end, or at most `most` items; returns the items and the end.
 async fn read(replies: &mut Streaming<Answer>, most: usize) -> (Vec<u64>, Option<Status>) {
     let mut items = Vec::new();
     while items.len() < most {
@@ -181,7 +182,7 @@ async fn read(replies: &mut Streaming<Answer>, most: usize) -> (Vec<u64>, Option
     (items, None)
 }
 
-/// Questions with pauses between them, so many.
+/// `count` questions with pauses between them.
 fn questions(count: usize) -> impl futures::Stream<Item = Question> + Send + 'static {
     stream::iter(0..count).then(|_| async {
         sleep(PAUSE).await;
@@ -317,7 +318,7 @@ async fn streams_have_the_default_that_is_set_for_them() {
     assert_eq!(world.times.wait(asked("")).await.unwrap().millis, 10_000);
 }
 
-/// The callee may tell first that the deadline has passed; the caller says which it was.
+/// The callee may report the deadline first; the caller names the setting.
 fn tells(status: &Status, text: &str, setting: &str) {
     assert_eq!(status.message(), format!("{text} ({setting})"));
 }
@@ -346,7 +347,7 @@ async fn a_call_of_a_handler_ends_no_later_than_the_handler() {
     let world = world().await;
     for (text, timeout, expected) in [
         ("ask back", 4, 4_000),
-        // Its own default is shorter.
+        // The call's own default is shorter.
         ("ask back", 60, 10_000),
         ("ask back for ever", 4, 4_000),
         ("ask back for ever", 60, 60_000),
@@ -380,7 +381,7 @@ async fn the_longest_time_of_a_call_bounds_streams_too() {
     );
 }
 
-/// Calls that the stream makes when the time of a call is over are not cut to that.
+/// Calls that a stream makes are not cut to the `max_timeout` of calls.
 #[tokio::test(start_paused = true)]
 async fn the_longest_time_of_a_stream_may_be_another() {
     let mut config = Config::default();
@@ -437,7 +438,7 @@ async fn a_stream_that_nobody_reads_ends_after_the_stall_timeout() {
     client.limits.initial_credit_bytes = 64 * 1024;
     let world = world_of(client, Config::default()).await;
     let large = stream::repeat_with(|| asked(&"x".repeat(1_000)));
-    // Its answers are small, and so many that they use up their credit.
+    // The answers are small, and enough of them use up their credit.
     let mut unread = world.times.talk(large).await.unwrap();
     let begin = Instant::now();
     sleep(45 * SECOND).await;

@@ -31,7 +31,7 @@ async fn both_ends_call_over_tcp() {
 #[tokio::test]
 async fn both_ends_call_over_a_unix_socket_whose_file_comes_and_goes() {
     let path = std::env::temp_dir().join(format!("wawo-it-{}.sock", std::process::id()));
-    // A socket that a process left behind is replaced.
+    // A socket that a dead process left behind is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let address = format!("unix://{}", path.display());

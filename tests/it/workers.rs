@@ -1,4 +1,4 @@
-//! A server whose connections are served by threads of its own.
+//! A server that serves connections in threads of its own.
 
 use std::{
     collections::HashMap,
@@ -48,7 +48,7 @@ async fn spreads_connections(address: &str) {
         peers.push(Peer::connect(address.clone()).await.unwrap());
     }
     for peer in peers.iter().cycle().take(12) {
-        // It goes on as a task after its first step.
+        // After its first step it continues as a task.
         EchoClient::new(peer).act(message("yield")).await.unwrap();
     }
     let threads = threads.lock().unwrap();
@@ -90,7 +90,7 @@ async fn a_worker_whose_connections_have_gone_gets_the_next_one() {
     for _ in 0..4 {
         peers.push(Peer::connect("mem://gone").await.unwrap());
     }
-    // Those of the second worker, which would be the first one's equal with them.
+    // Drop the connections of the second worker; with them, both workers would have equally many.
     drop((peers.remove(3), peers.remove(1)));
     let gone = async {
         while handle.peers().len() > 2 {
@@ -136,7 +136,7 @@ async fn a_handler_that_blocks_holds_up_no_other_worker() {
     let (sender, receiver) = mpsc::channel();
     let (sender, receiver) = (Arc::new(Mutex::new(sender)), Arc::new(Mutex::new(receiver)));
     let meet = MapRequestLayer::new(move |request: Request| {
-        // The first waits for the second, on its thread.
+        // The first call waits for the second, on its thread.
         if let Ok(receiver) = receiver.try_lock() {
             receiver.recv_timeout(Duration::from_secs(20)).unwrap();
         } else {

@@ -1,5 +1,5 @@
-//! Whatever the other end does, no more than so much is kept for it. Time is paused: who waits
-//! for the clock has nothing else left to do.
+//! Memory for the other end of a custom protocol is bounded, whatever it does. Time is paused, so a
+//! test waits for the clock only when nothing else is left to do.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
     support::{EchoClient, EchoServer, Parrot, message},
 };
 
-/// The least that a server may take.
+/// The minimum of `max_calls`.
 const MAX_CALLS: u32 = 64;
 
-/// Longer than all that can be done takes, and shorter than a timeout of anything.
+/// Longer than all pending work takes, and shorter than any timeout.
 const DONE: Duration = Duration::from_secs(1);
 
 fn with_few_calls() -> Raw {
@@ -101,7 +101,7 @@ async fn calls_that_follow_cancelled_ones_wait_for_their_places() {
         assert_eq!(answer.kind, PacketKind::Reply);
         answers += 1;
     }
-    // The call that was given up may have been answered before.
+    // The cancelled call may have been answered before.
     assert!((MAX_CALLS - 1..=MAX_CALLS).contains(&answers), "{answers}");
 }
 
@@ -118,7 +118,7 @@ async fn an_end_that_asks_and_never_reads_is_not_read_and_goes_on_when_it_reads(
     let refused = written / (flood.len() / FLOOD as usize);
     assert!((10_000..40_000).contains(&refused), "{refused}");
 
-    // All but the first calls are refused, to the last.
+    // All calls but the first ones are refused, down to the last.
     let writing = tokio::spawn(async move {
         write.write_all(&flood[written..]).await.unwrap();
         write
@@ -140,7 +140,7 @@ async fn an_end_that_asks_and_never_reads_is_not_read_and_goes_on_when_it_reads(
 async fn what_waits_for_a_transport_that_takes_nothing_is_bounded() {
     const CALL_BYTES: usize = 12 + 8 + 10_000;
     let (_here, there) = tokio::io::duplex(1);
-    // As a driver would, that has much to say.
+    // Sends much, as a driver would.
     let mut framed = CustomProtocol::connecting(there, Plain::default());
     let begin = b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0";
     framed.write_all(begin).await.unwrap();
@@ -191,7 +191,7 @@ async fn a_message_to_the_other_end_has_room_in_a_packet_or_fails_before() {
         "{status}"
     );
 
-    // A reply likewise: the request has room for a longer head.
+    // The same for a reply: the request has room for a longer head.
     let request = CustomPacket::request(ECHO, MethodId(1), 1, say(vec![0; 100_001]));
     end.send(request).await;
     assert_eq!(end.next_failure().await.0, Code::ResourceExhausted);
@@ -233,7 +233,7 @@ async fn the_longest_message_passes_in_one_packet() {
         .unwrap();
     let framed = CustomProtocol::connecting(here, Plain::default());
     let peer = Peer::builder("").connect_over(framed).await.unwrap();
-    // With tag and length, 128 KiB: more than a packet of wawo's own has room for.
+    // With tag and length, 128 KiB: more than fits into a packet of wawo's own protocol.
     let data = vec![1; 128 * 1024 - 4];
     let reply = EchoClient::new(&peer).say(message(data.clone())).await;
     assert_eq!(reply.unwrap().data, data);

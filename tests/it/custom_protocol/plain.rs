@@ -12,11 +12,11 @@ use crate::support::{EchoServer, Parrot, Seen, message};
 
 pub(crate) const ECHO: ServiceId = ServiceId(7);
 
-/// Length (4 bytes, of what follows), kind (1), call (4), service (4), method (4), payload. The
-/// payload of a failure is a code (2) and a text.
+/// Length (4 bytes, of the rest), kind (1), call (4), service (4), method (4), payload. The payload
+/// of a failure is a code (2) and a text.
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
-    /// Messages from this length on cannot be written, if it is not 0.
+    /// Messages of this length or more cannot be written; 0 means no limit.
     pub(crate) unwritable: usize,
 }
 
@@ -81,7 +81,7 @@ impl PacketCodec for Plain {
     }
 }
 
-/// The other end of a connection to a parrot: bytes, and nothing of wawo.
+/// The other end of a connection to a parrot: plain bytes, without wawo.
 pub(crate) struct Raw {
     pub(crate) socket: DuplexStream,
     pub(crate) input: BytesMut,
@@ -131,7 +131,7 @@ impl Raw {
         }
     }
 
-    /// The code and text of the next packet, which is a failure.
+    /// The code and text of the next packet, which must be a failure.
     pub(crate) async fn next_failure(&mut self) -> (Code, String) {
         match self.next().await.kind {
             PacketKind::Failure { code, text } => (code, text),
@@ -149,7 +149,7 @@ pub(crate) fn packets(bytes: &[u8]) -> Vec<CustomPacket> {
     packets
 }
 
-/// The encoded message with this data.
+/// Encodes a message with this data.
 pub(crate) fn say(data: impl Into<Bytes>) -> Bytes {
     prost::Message::encode_to_vec(&message(data)).into()
 }

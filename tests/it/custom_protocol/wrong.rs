@@ -1,4 +1,5 @@
-//! The other end does what it must not: the reason is told, and nobody else is hurt.
+//! The other end of a custom protocol misbehaves: it learns the reason, and no other peer is
+//! affected.
 
 use std::{
     io,
@@ -18,8 +19,8 @@ use crate::{
     support::{EchoClient, message},
 };
 
-/// Waits until the connection is closed, and checks the reason; an honest peer of wawo's own
-/// protocol at the same server is served all the while.
+/// Waits until the connection is closed, and checks the reason. Meanwhile, an honest peer of wawo's
+/// own protocol at the same server is served.
 async fn closed(mut end: Raw, reason: &str) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let at_server = end.server.accept_over(there).unwrap();
@@ -42,7 +43,7 @@ async fn an_error_of_the_codec_is_the_reason() {
     closed(end, reason).await;
 }
 
-/// Cannot read anything, and says so in the worst way.
+/// A codec that panics on every read.
 #[derive(Debug)]
 struct Panicking;
 
@@ -59,7 +60,7 @@ impl PacketCodec for Panicking {
     }
 }
 
-/// A codec runs in the driver of its connection, and ends with it.
+/// A codec runs in the driver of its connection, so its panic ends only this connection.
 #[tokio::test]
 async fn a_codec_that_panics_ends_its_connection_alone() {
     let mut end = raw();
@@ -163,7 +164,7 @@ async fn a_stream_that_ends_within_a_packet_is_told_from_one_that_ends_after_it(
 
 #[tokio::test]
 async fn a_packet_may_have_the_limit_and_not_a_byte_more() {
-    // Head 17, protobuf 3 + 1000.
+    // The head has 17 bytes, the protobuf 3 + 1000.
     let framed = |max| raw_with(move |framed| framed.max_packet_bytes(max));
     let request = || CustomPacket::request(ECHO, MethodId(1), 1, say(vec![0; 1000]));
     let mut end = framed(1020);
@@ -207,7 +208,7 @@ async fn the_text_of_an_error_is_cut() {
     drop(here);
 }
 
-/// Has much to say about anything.
+/// A codec whose errors are long.
 struct Wordy;
 
 impl PacketCodec for Wordy {
@@ -231,10 +232,10 @@ async fn random_bytes_end_the_connection_and_nothing_else() {
     };
     for _ in 0..200 {
         let mut end = raw();
-        // Small numbers are likely, so that packets come to be.
+        // Small numbers are likely, so the bytes often form packets.
         let mut byte = || [random() % 20, random() % 8, 0, 0][usize::from(random() % 4)];
         let bytes: Vec<u8> = (0..2000).map(|_| byte()).collect();
-        // The connection may be over before all is written.
+        // The connection may end before all bytes are written.
         let _ = end.socket.write_all(&bytes).await;
         let _ = end.socket.shutdown().await;
         end.peer.closed().await;
@@ -270,7 +271,7 @@ async fn an_error_of_the_transport_comes_after_what_was_read_before_it() {
         .await;
 }
 
-/// Gives its bytes, then fails; takes nothing.
+/// A transport that delivers its bytes, then fails, and accepts no writes.
 struct Broken(Bytes);
 
 impl AsyncRead for Broken {
