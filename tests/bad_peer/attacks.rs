@@ -1,6 +1,6 @@
-//! The attacks of the threat model, by what they are after. Each test names its attack by number.
+//! The attacks of the threat model, grouped by target. Each test names its attack by number.
 //!
-//! An attack that is also measured for memory is a function of its own; see [`crate::memory`].
+//! An attack whose memory is also measured is a function of its own; see [`crate::memory`].
 
 pub(crate) mod circles;
 pub(crate) mod claims;

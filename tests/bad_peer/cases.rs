@@ -1,7 +1,7 @@
-//! Bad input as a table: what is sent, in which state, and what must come of it, to the letter.
+//! Bad input as a table: the bytes sent, the state in which they are sent, and the exact outcome.
 //!
-//! The rows are written in the files of this module, each with its outcome; where many packets
-//! break one rule, a row is written once for all of them.
+//! The rows are in the files of this module, each with its outcome. Where many packets break one
+//! rule, one row covers all of them.
 
 mod callee;
 mod calls;
@@ -25,16 +25,17 @@ use crate::{
     },
 };
 
-/// One row.
+/// One row of the table.
 struct Case {
     name: String,
     state: State,
-    /// What is sent then.
+    /// The bytes that are sent in this state.
     bytes: Vec<u8>,
     outcome: Outcome,
 }
 
-/// How far the connection has come. The raw peer connects, so its calls are 1, 3, 5 and so on.
+/// The progress of the connection. The raw peer connects, so its calls have the ids 1, 3, 5 and so
+/// on.
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// Nothing was sent.
@@ -45,21 +46,21 @@ enum State {
     Open,
     /// Call 1, unary, is being served.
     Unary,
-    /// Call 1 is a stream both ways; its handler reads nothing.
+    /// Call 1 has a stream in each direction; its handler reads nothing.
     Stream,
-    /// Call 1 has sent the first byte of a message of three.
+    /// Call 1 has sent the first byte of a three-byte message.
     Chunk,
-    /// Call 1 is one-way, and has sent the first byte of a message of three.
+    /// Call 1 is one-way, and has sent the first byte of a three-byte message.
     OneWayChunk,
     /// Call 1 was answered.
     Answered,
     /// The handler of call 1 has called back: call 2 is unary.
     Called,
-    /// The same, and wants a stream of replies.
+    /// The same, but call 2 wants a stream of replies.
     CalledForStream,
     /// The same, and the stream of replies has begun.
     Replying,
-    /// The same, and the first byte of a message of three has been sent.
+    /// The same, and the first byte of a three-byte message has been sent.
     ReplyChunk,
     /// Call 2 was answered with an error, and so was call 1.
     Failed,
@@ -67,21 +68,21 @@ enum State {
     Closed,
 }
 
-/// What must come of it.
+/// The expected outcome.
 enum Outcome {
     /// The connection is closed, with this code and text.
     Close(u16, String),
-    /// A call is ended, with this code and text, and the connection goes on.
+    /// A call ends with this code and text, and the connection stays open.
     End(u32, u16, String),
-    /// Call 1 is answered with this message, and the connection goes on.
+    /// Call 1 is answered with this message, and the connection stays open.
     Reply(Vec<u8>),
-    /// Nothing, and the connection goes on.
+    /// Nothing happens, and the connection stays open.
     Ignored,
-    /// The connection is over, and nothing is said.
+    /// The connection is over, without a close packet.
     Over,
 }
 
-/// A row; the others are short for it.
+/// Makes a row.
 fn case(
     name: impl Into<String>,
     state: State,
@@ -96,17 +97,17 @@ fn case(
     }
 }
 
-/// Closed with `protocol violation`.
+/// The connection is closed with `protocol violation`.
 fn violation(text: impl Into<String>) -> Outcome {
     Outcome::Close(1, text.into())
 }
 
-/// Closed with `limit exceeded`.
+/// The connection is closed with `limit exceeded`.
 fn over_limit(text: impl Into<String>) -> Outcome {
     Outcome::Close(2, text.into())
 }
 
-/// Call 1 is ended.
+/// Call 1 ends.
 fn ended(code: u16, text: impl Into<String>) -> Outcome {
     Outcome::End(1, code, text.into())
 }
@@ -126,7 +127,7 @@ const KINDS: [(u8, &str); 11] = [
     (crate::wire::CREDIT, "credit"),
 ];
 
-/// A right packet of each kind, for a connection that is open.
+/// A valid packet of each kind, for an open connection.
 fn right(kind: u8) -> Wire {
     let right = packet(kind);
     match kind {
@@ -222,7 +223,7 @@ async fn until_called(raw: &mut Raw) {
 impl Case {
     async fn run(self, mut raw: Raw) {
         self.state.enter(&mut raw).await;
-        // A connection that is over may be gone already.
+        // The connection may already be over.
         let sent = raw.send(self.bytes).await;
         let name = &self.name;
         match self.outcome {
@@ -245,7 +246,7 @@ impl Case {
     }
 }
 
-/// Runs all rows against one server, each over a connection of its own. All that fail are told.
+/// Runs all rows against one server, each over its own connection. Reports every failed row.
 async fn run_all(mut target: Target) {
     let honest = target.honest().await;
     let mut failed = Vec::new();
@@ -261,7 +262,7 @@ async fn run_all(mut target: Target) {
     honest.leave().await;
 }
 
-/// A row that takes longer waits for what never comes.
+/// A row that takes longer waits for something that never comes.
 const HANGS: Duration = Duration::from_secs(20);
 
 #[tokio::test(start_paused = true)]

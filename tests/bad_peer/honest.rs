@@ -1,4 +1,4 @@
-//! A peer that keeps all rules, and calls all the time.
+//! A peer that keeps all rules and makes calls all the time.
 
 use std::{
     future::Future,
@@ -18,7 +18,7 @@ use crate::service::{EchoClient, RepeatRequest, Seen, message};
 
 /// Calls in rounds of every shape: unary, streams both ways, one-way.
 pub(crate) struct Honest {
-    /// How many rounds have ended well.
+    /// The number of rounds that have ended successfully.
     rounds: watch::Receiver<usize>,
     stop: watch::Sender<bool>,
     caller: JoinHandle<Result<usize>>,
@@ -27,13 +27,13 @@ pub(crate) struct Honest {
     _peer: Peer,
 }
 
-/// Between two rounds. Where time is paused, this is what lets it pass.
+/// The pause between two rounds. With paused time, it lets time pass.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// An attack that lasts longer waits for what never comes.
+/// An attack that lasts longer waits for something that never comes.
 const HANGS: Duration = Duration::from_secs(150);
 
-/// An attack that lasts so long must leave room for a round.
+/// An attack of this length must leave room for a round.
 const LONG: Duration = Duration::from_secs(1);
 
 impl Honest {
@@ -53,7 +53,8 @@ impl Honest {
         honest
     }
 
-    /// Waits until so many more rounds have ended well. Two are at least one from begin to end.
+    /// Waits until this many more rounds have ended successfully. Two rounds contain at least one
+    /// from begin to end.
     pub(crate) async fn rounds(&self, more: usize) {
         let mut rounds = self.rounds.clone();
         let enough = *rounds.borrow() + more;
@@ -61,7 +62,7 @@ impl Honest {
         reached.expect("an honest call failed");
     }
 
-    /// Runs an attack, and shows that calls go on beside it.
+    /// Runs an attack, and checks that calls go on beside it.
     pub(crate) async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
         let (began, before) = (Instant::now(), *self.rounds.borrow());
         let watched = async {
@@ -75,7 +76,7 @@ impl Honest {
         result
     }
 
-    /// Ends; all calls must have been answered, and all one-way messages must have come.
+    /// Ends the peer. All calls must have been answered, and all one-way messages must have come.
     pub(crate) async fn leave(self) {
         self.rounds(2).await;
         self.stop.send_replace(true);
@@ -90,7 +91,7 @@ impl Honest {
     }
 }
 
-/// Returns how many one-way messages it sent.
+/// Returns the number of one-way messages sent.
 async fn call_until(
     echo: EchoClient,
     stopped: watch::Receiver<bool>,

@@ -1,4 +1,4 @@
-//! A peer that may send anything, with an honest one calling beside it in every case.
+//! A peer that may send anything, with an honest peer that makes calls beside it in every case.
 //!
 //! ```text
 //!    raw ──── any bytes ────► ┌────────┐
@@ -6,8 +6,8 @@
 //!    honest ─ calls ────────► └────────┘
 //! ```
 //!
-//! Whatever the raw peer does, it is answered as docs/protocol.md promises, the server holds no
-//! more than its limits allow, and no call of the honest peer fails.
+//! Whatever the raw peer sends, it is answered as docs/protocol.md says, the server holds no more
+//! memory than its limits allow, and no call of the honest peer fails.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! How much the process holds while it is attacked.
+//! The memory of the process under attack.
 //!
 //! The bound is computed from the settings alone, so it must hold whatever a peer does.
 
@@ -24,12 +24,12 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The bytes that the process holds now.
+/// The number of bytes that the process holds now.
 pub(crate) fn held() -> usize {
     ALLOCATOR.current_usage()
 }
 
-/// What one connection may hold, besides what handlers keep for themselves.
+/// The bytes that one connection may hold, without memory that handlers keep.
 pub(crate) fn bound(config: &Config) -> usize {
     let limits = &config.limits;
     let of = |limit: u32| limit as usize;
@@ -50,7 +50,7 @@ pub(crate) fn bound(config: &Config) -> usize {
         + read_buffers(config)
 }
 
-/// What decoded messages may take: those that are counted, and those that are too small for it.
+/// The bytes that decoded messages may take: counted ones, and those below the counting threshold.
 fn decoded(config: &Config) -> usize {
     let credit = config.limits.request_credit_bytes as usize;
     let calls = config.limits.max_calls as usize * 16 * KIB;
@@ -59,18 +59,18 @@ fn decoded(config: &Config) -> usize {
     config.max_connection_decoded_bytes + calls + one_way + streams
 }
 
-/// A packet that is coming in, while the buffer for it doubles, and one read.
+/// A packet that is being received, while its buffer doubles, and one read.
 fn read_buffers(config: &Config) -> usize {
     2 * (config.limits.max_packet_bytes as usize + 128 * KIB)
 }
 
-/// What calls may begin with, of [`least`].
+/// The `max_opening_bytes` of [`least`].
 pub(crate) const OPENING_BYTES: usize = MIB;
 
-/// What decoded messages of a connection may take, of [`least`].
+/// The `max_connection_decoded_bytes` of [`least`].
 pub(crate) const DECODED_BYTES: usize = MIB;
 
-/// The least of every limit, so that the bound is near to what is held.
+/// A config with the minimum of every limit, so that the bound is close to the memory held.
 pub(crate) fn least() -> Config {
     config(|config| {
         config.limits = Limits::MINIMUM;
@@ -82,7 +82,7 @@ pub(crate) fn least() -> Config {
     })
 }
 
-/// The most bytes that were held while something ran, above what was held before.
+/// The maximum number of bytes held while `work` ran, above the bytes held before.
 pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
@@ -90,7 +90,7 @@ pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
     (result, ALLOCATOR.peak_usage().saturating_sub(before))
 }
 
-/// An attack, over a connection that is open.
+/// An attack over an open connection.
 type Attack = for<'a> fn(&'a mut Raw) -> BoxFuture<'a, ()>;
 
 const ATTACKS: [(&str, Attack); 20] = [
@@ -157,7 +157,7 @@ const ATTACKS: [(&str, Attack); 20] = [
     }),
 ];
 
-/// Small things among large ones, each of which could hold what it was read into.
+/// Small kept items among large dropped ones; each could pin its read buffer.
 const PINS: [(&str, Attack); 4] = [
     ("small calls that never end", |raw| {
         Box::pin(pins::calls(raw))
@@ -173,16 +173,16 @@ const PINS: [(&str, Attack); 4] = [
     }),
 ];
 
-/// What handlers send to a peer that grants nothing.
+/// Packets that handlers send to a peer that grants nothing.
 const UNGRANTED: [(&str, Attack); 1] = [("calls of the server that are not granted", |raw| {
     Box::pin(unread::calls_of_the_server(raw, false))
 })];
 
-/// What may wait for the limits of the peer, apart from the mailbox: 4 MiB of messages, and as much
-/// again for what it takes to keep small ones.
+/// The bytes that may wait for the limits of the peer, apart from the mailbox: 4 MiB of messages,
+/// and the same again for the overhead of small ones.
 const WAITING_BYTES: usize = 8 * MIB;
 
-/// Runs each attack alone, and compares the most that is held meanwhile with the bound.
+/// Runs each attack alone, and compares its peak of memory with the bound.
 async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)], waiting: usize) {
     let bound = bound(&settings) + waiting;
     println!("bound {:>9} KiB", bound / KIB);
@@ -194,7 +194,7 @@ async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)], waiting: 
         raw.greet().await;
         let attacked = async {
             attack(&mut raw).await;
-            // What waits for the peer may still grow.
+            // The bytes that wait for the peer may still grow.
             tokio::time::sleep(Duration::from_secs(1)).await;
         };
         let ((), peak) = peak(honest.beside(attacked)).await;
@@ -202,7 +202,7 @@ async fn none_holds_more(settings: Config, attacks: &[(&str, Attack)], waiting: 
         assert!(peak <= bound, "{name}: {peak} bytes held, {bound} allowed");
         honest.leave().await;
         drop((raw, target));
-        // What was aborted is dropped before the next measure begins.
+        // Aborted tasks are dropped before the next measurement begins.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -213,7 +213,7 @@ async fn no_attack_holds_more_than_the_bound() {
     none_holds_more(least(), &ATTACKS, 0).await;
 }
 
-/// Promise 4: what is kept does not keep the buffer that it was read into.
+/// Promise 4: kept bytes do not pin the buffer that they were read into.
 #[tokio::test(start_paused = true)]
 async fn small_things_hold_no_large_buffers() {
     let settings = config(|config| {
@@ -225,17 +225,17 @@ async fn small_things_hold_no_large_buffers() {
     none_holds_more(settings, &PINS, 0).await;
 }
 
-/// Promise 4: calls that this side starts wait in its handlers once enough of them wait in the
+/// Promise 4: calls that this side starts wait in its handlers once enough calls wait in the
 /// connection.
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_not_granted_stop_at_the_mailbox() {
     none_holds_more(least(), &UNGRANTED, WAITING_BYTES).await;
 }
 
-/// Heap that an idle connection may hold, here with what its raw peer has of it.
+/// The heap of an idle connection, including the raw peer's part of it.
 const IDLE_BYTES: usize = 5 * KIB;
 
-/// A server has many connections to which nothing comes for now.
+/// A server with many idle connections.
 #[tokio::test]
 async fn an_idle_connection_holds_little_also_after_a_burst() {
     const PEERS: usize = 100;
@@ -253,7 +253,7 @@ async fn an_idle_connection_holds_little_also_after_a_burst() {
         raw.send(note("much").build().repeat(2_000)).await.unwrap();
         raw.goes_on().await;
         peers.push(raw);
-        // The first one makes what is there once.
+        // The first connection allocates what all share.
         if peers.len() == 1 {
             before = ALLOCATOR.current_usage();
         }

@@ -1,7 +1,7 @@
-//! The promises of the framework, each against a peer that does what it can to break them.
+//! The promises of the framework, each against a peer that tries to break it.
 //!
-//! Bounded memory is in [`crate::memory`], no allocation from a claim in
-//! [`crate::attacks::claims`]; that a bad peer hurts only itself is shown by every other test here.
+//! Bounded memory is in [`crate::memory`], no allocation from a stated length in
+//! [`crate::attacks::claims`]. Every other test shows that a bad peer affects only itself.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a server may answer to call 1, and the statuses that its caller may be told.
+/// Answers of a server to call 1, and the status that the caller may get for each.
 fn answers() -> Vec<(&'static str, Vec<Wire>, Code)> {
     let reply = || packet(REPLY).call(1).flags(END).bytes(message("a"));
     let end = |code: u16| packet(END_OF).call(1).code(code);
@@ -46,8 +46,8 @@ fn answers() -> Vec<(&'static str, Vec<Wire>, Code)> {
     ]
 }
 
-/// Makes one call to a raw server that answers so; returns also how often the call arrived, and
-/// how long it took.
+/// Makes one call to a raw server that gives this answer. Also returns the number of times that the
+/// call arrived, and the time that it took.
 async fn call_raw(answer: Vec<Wire>) -> (Result<Message>, usize, Duration) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let mut raw = Raw::over_memory(there);
@@ -61,12 +61,12 @@ async fn call_raw(answer: Vec<Wire>) -> (Result<Message>, usize, Duration) {
     let served = async {
         let mut calls = 0;
         let mut answer = Some(answer);
-        // All that comes for as long as a retry could take.
+        // Reads for as long as a retry could take.
         let reading = async {
             while let Some(packet) = raw.next().await {
                 calls += usize::from(matches!(packet, Packet::Call(_)));
                 for packet in answer.take().unwrap_or_default() {
-                    // The caller may have closed after the first.
+                    // The caller may have closed after the first packet.
                     let _ = raw.send(packet).await;
                 }
             }
@@ -78,7 +78,7 @@ async fn call_raw(answer: Vec<Wire>) -> (Result<Message>, usize, Duration) {
     (result, calls, passed)
 }
 
-/// Promise 1, on the side of the caller: no answer makes it call again by itself.
+/// Promise 1, for a caller: no answer makes it retry by itself.
 #[tokio::test(start_paused = true)]
 async fn a_call_is_sent_at_most_once() {
     let mut target = Target::memory(Config::default()).await;
@@ -90,7 +90,7 @@ async fn a_call_is_sent_at_most_once() {
     honest.leave().await;
 }
 
-/// Promise 1, on the side of the callee: the same call twice is refused, not served twice.
+/// Promise 1, for a callee: a call that comes twice is refused, not served twice.
 #[tokio::test]
 async fn a_call_runs_its_handler_at_most_once() {
     let mut target = Target::memory(Config::default()).await;
@@ -128,7 +128,7 @@ async fn a_call_has_one_outcome_by_its_deadline() {
     honest.leave().await;
 }
 
-/// Promise 3: the handler, the slot and the credit are free, and nothing comes after the end.
+/// Promise 3: the handler, the slot and the credit are free, and nothing is sent after the end.
 #[tokio::test]
 async fn a_cancellation_arrives() {
     let limits = config(|config| {
@@ -138,7 +138,7 @@ async fn a_cancellation_arrives() {
     let mut target = Target::memory(limits).await;
     let raw_only = target.greeted().await;
     let mut raw = raw_only;
-    // Each holds nearly all credit, the only stream, and the only slot that is used.
+    // Each call holds nearly all credit, the only stream, and the only slot.
     for _ in 0..20 {
         raw.send(stream_with(1, TALK, ("do", "hold")))
             .await
@@ -160,8 +160,8 @@ async fn a_cancellation_arrives() {
     );
 }
 
-/// Promise 6: a peer that goes on calling while the server drains learns exactly which of its
-/// calls were taken, and these are answered.
+/// Promise 6: a peer that keeps calling while the server drains learns exactly which of its calls
+/// were accepted, and these are answered.
 #[tokio::test]
 async fn a_drain_loses_nothing() {
     let mut target = Target::memory(Config::default()).await;
@@ -192,8 +192,8 @@ async fn a_drain_loses_nothing() {
     assert!(drain.await.unwrap().cut.is_empty());
 }
 
-/// Promise 2, of a call that nothing answers: a one-way message that the peer would not take fails
-/// where it is sent.
+/// Promise 2, for a call that is not answered: a one-way message that the peer would refuse fails
+/// at its sender.
 #[tokio::test]
 async fn a_one_way_message_over_the_limit_of_the_peer_fails_at_once() {
     let (here, there) = tokio::io::duplex(64 * 1024);

@@ -1,4 +1,4 @@
-//! A peer that sends any bytes, and reads packets.
+//! A peer that sends any bytes and reads packets.
 
 use std::io;
 
@@ -13,11 +13,11 @@ use wawo_protocol::packet::{End, PREFACE, Packet, decode, decode_preface};
 
 use crate::wire::{CREDIT, HELLO, REPLIES, packet, ping};
 
-/// One end of a connection, in the hands of a test. It keeps no rule by itself.
+/// One end of a connection, controlled by a test. It keeps no rule by itself.
 pub(crate) struct Raw {
     io: Box<dyn Io>,
     input: BytesMut,
-    /// Their preface was read.
+    /// Whether the server's preface was read.
     is_prefaced: bool,
     pings: u64,
 }
@@ -28,14 +28,14 @@ impl Io for DuplexStream {}
 
 impl Io for TcpStream {}
 
-/// Any packet that a server may send.
+/// Limits that allow any packet of a server.
 const ANY: Limits = {
     let mut limits = Limits::MINIMUM;
     limits.max_packet_bytes = 1 << 30;
     limits
 };
 
-/// How often the tasks of a test run before what they have to say is there.
+/// The number of times that the tasks of a test run before their output is complete.
 const TURNS: usize = 8;
 
 impl Raw {
@@ -50,7 +50,7 @@ impl Raw {
         Self::over(Box::new(io))
     }
 
-    /// From another address of this machine, of which Linux has all of 127.0.0.0/8.
+    /// Connects from another address of this machine. Linux has all of 127.0.0.0/8.
     #[cfg(target_os = "linux")]
     pub(crate) async fn over_tcp_from(from: &str, address: &str) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -69,7 +69,7 @@ impl Raw {
         }
     }
 
-    /// Sends preface and a hello of nothing but minimums, and reads theirs.
+    /// Sends the preface and a hello with minimums only, and reads the server's.
     pub(crate) async fn greet(&mut self) {
         self.send(PREFACE).await.unwrap();
         self.send(packet(HELLO)).await.unwrap();
@@ -79,19 +79,19 @@ impl Raw {
 
     /// # Errors
     ///
-    /// If the server has gone.
+    /// If the server has closed.
     pub(crate) async fn send(&mut self, bytes: impl Into<Vec<u8>>) -> io::Result<()> {
         self.io.write_all(&bytes.into()).await
     }
 
-    /// Takes any replies: grants the most credit for all of them together.
+    /// Takes any replies: grants the maximum credit for all of them together.
     pub(crate) async fn take_all_replies(&mut self) {
         let most = packet(CREDIT).flags(REPLIES).u32(1 << 30);
         self.send(most).await.unwrap();
     }
 
-    /// Sends something again and again, until the server has gone or it was sent so many times;
-    /// returns how often that was.
+    /// Sends the bytes repeatedly, until the server has closed or `times` is reached; returns the
+    /// number of times.
     pub(crate) async fn flood(&mut self, bytes: impl Into<Vec<u8>>, times: usize) -> usize {
         let bytes = bytes.into();
         for time in 0..times {
@@ -104,11 +104,11 @@ impl Raw {
 
     /// Sends nothing more.
     pub(crate) async fn finish(&mut self) {
-        // A server that has gone already is at its end too.
+        // A server that has already closed is at its end too.
         let _ = self.io.shutdown().await;
     }
 
-    /// The next packet; `None` at the end.
+    /// Reads the next packet; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Packet> {
         loop {
             if !self.is_prefaced {
@@ -119,7 +119,7 @@ impl Raw {
             {
                 return Some(packet);
             }
-            // A server that closes while bytes are under way to it resets a socket.
+            // A server that closes while bytes are on their way resets the socket.
             if self.io.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
                 assert!(self.input.is_empty(), "half a packet: {:?}", self.input);
                 return None;
@@ -127,7 +127,7 @@ impl Raw {
         }
     }
 
-    /// The next packet of those that have come; `None` if the server, having run, says no more.
+    /// Returns the next packet that has come; `None` if the server, having run, sends no more.
     pub(crate) async fn now(&mut self) -> Option<Packet> {
         for _ in 0..TURNS {
             if let Some(packet) = self.next().now_or_never() {
@@ -138,7 +138,7 @@ impl Raw {
         None
     }
 
-    /// All packets until the end.
+    /// Reads all packets until the end.
     pub(crate) async fn rest(&mut self) -> Vec<Packet> {
         let mut packets = Vec::new();
         while let Some(packet) = self.next().await {
@@ -147,7 +147,7 @@ impl Raw {
         packets
     }
 
-    /// Reads to the end, and returns why it came: what the last packet says.
+    /// Reads to the end, and returns the reason in the last packet.
     pub(crate) async fn closed(&mut self) -> (CloseCode, String) {
         match self.rest().await.pop() {
             Some(Packet::Close { code, text }) => (code, text),
@@ -155,7 +155,7 @@ impl Raw {
         }
     }
 
-    /// Reads until a call of ours ends with an end packet.
+    /// Reads until a call of the raw peer ends with an end packet.
     pub(crate) async fn ended(&mut self, id: u32) -> End {
         loop {
             match self.next().await.expect("an end packet") {
@@ -165,7 +165,7 @@ impl Raw {
         }
     }
 
-    /// Reads until a call of ours is answered with a single message; returns that.
+    /// Reads until a call of the raw peer is answered with a single message, and returns it.
     pub(crate) async fn replied(&mut self, id: u32) -> Vec<u8> {
         loop {
             match self.next().await.expect("a reply") {
@@ -178,7 +178,7 @@ impl Raw {
         }
     }
 
-    /// Shows that the connection goes on: all that comes before the answer to a ping.
+    /// Checks that the connection is open; returns all packets before the answer to a ping.
     pub(crate) async fn goes_on(&mut self) -> Vec<Packet> {
         self.pings += 1;
         let sent = self.send(ping(self.pings)).await;

@@ -1,4 +1,4 @@
-//! What the target serves: handlers that last, read, or call back as they are told to.
+//! The target's service: handlers that last, read, or call back on request.
 
 mod multiply;
 
@@ -47,22 +47,22 @@ pub(crate) mod messages {
     }
 }
 
-/// What a test can see of the handlers.
+/// The observable state of the handlers.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Handlers of `act` and `talk` that were begun.
+    /// The number of handlers of `act` and `talk` that have begun.
     pub(crate) begun: AtomicUsize,
-    /// Those of them that last.
+    /// The number of these that have not ended.
     pub(crate) live: AtomicUsize,
-    /// The most of them that lasted at once.
+    /// The maximum of `live`.
     pub(crate) most_live: AtomicUsize,
-    /// One-way messages that have come.
+    /// The number of one-way messages that have come.
     pub(crate) notes: AtomicUsize,
     changed: Notify,
 }
 
 impl Seen {
-    /// Waits until something that this sees is so.
+    /// Waits until a condition on this state is true.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             let changed = self.changed.notified();
@@ -75,7 +75,7 @@ impl Seen {
         }
     }
 
-    /// Waits until so many handlers last.
+    /// Waits until this many handlers are live.
     pub(crate) async fn until_live(&self, count: usize) {
         let is_so = |seen: &Self| seen.live.load(Ordering::SeqCst) == count;
         self.until(is_so).await;
@@ -90,7 +90,7 @@ impl Seen {
     }
 }
 
-/// Counts a handler for as long as it lasts.
+/// Counts a handler as live until it is dropped.
 struct Live(Arc<Seen>);
 
 impl Live {
@@ -110,7 +110,7 @@ impl Drop for Live {
     }
 }
 
-/// Does what it is told to.
+/// A service that does what each message asks for.
 #[derive(Default, Clone)]
 pub(crate) struct Worker(pub(crate) Arc<Seen>);
 
@@ -156,7 +156,7 @@ impl Echo for Worker {
         Ok(Streaming::new(stream::iter(items)))
     }
 
-    /// Answers with how much it has read.
+    /// Replies with the number of bytes read.
     async fn join(&self, _cx: Context, mut requests: Streaming<Message>) -> Result<Message> {
         let mut length = 0;
         while let Some(message) = requests.message().await? {
@@ -165,8 +165,8 @@ impl Echo for Worker {
         Ok(message(length.to_string()))
     }
 
-    /// Gives the requests back, unless the metadata `do` says `hold`, which neither reads nor
-    /// answers, or `drop`, which throws them away as they come.
+    /// Returns the requests, unless the metadata `do` is `hold`, which neither reads nor replies,
+    /// or `drop`, which drops requests as they come.
     async fn talk(&self, cx: Context, requests: Streaming<Message>) -> Result<Streaming<Message>> {
         let live = Live::new(&self.0);
         match cx.metadata("do") {
@@ -186,7 +186,7 @@ impl Echo for Worker {
     }
 }
 
-/// Handlers that call back do so on the connection that their call came over.
+/// Handlers call back on the connection of their own call.
 async fn perform(cx: &Context, what: &[u8]) -> Result<Message> {
     let caller = EchoClient::new(&cx.peer());
     match what {

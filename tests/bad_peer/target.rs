@@ -15,7 +15,7 @@ use crate::{
     service::{EchoServer, Keeper, Seen, Worker, messages::multiply::MultiplyServer},
 };
 
-/// A real server, and what may be seen of it.
+/// A real server, and its observable state.
 pub(crate) struct Target {
     way: Way,
     pub(crate) handle: ServerHandle,
@@ -28,10 +28,10 @@ enum Way {
     Tcp(JoinHandle<Result<(), ServeError>>, String),
 }
 
-/// The turn of a test that measures the memory of the process: while it lasts, no other runs.
+/// The turn of a test that measures the memory of the process: meanwhile no other test runs.
 pub(crate) struct Alone(#[allow(dead_code, reason = "it is its drop that matters")] Write);
 
-/// The turn of all other tests, which share it.
+/// The turn that all other tests share.
 struct Shared(#[allow(dead_code, reason = "it is its drop that matters")] Read);
 
 type Write = OwnedRwLockWriteGuard<()>;
@@ -51,10 +51,10 @@ impl Shared {
     }
 }
 
-/// What a pipe in memory holds each way.
+/// The capacity of a pipe in memory, per direction.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// The service under test, with the default limits of a server.
+/// Builds the service under test, with the default limits of a server.
 pub(crate) fn builder(config: Config) -> (ServerBuilder, Arc<Seen>) {
     let worker = Worker::default();
     let seen = worker.0.clone();
@@ -79,12 +79,12 @@ impl Target {
         Self::in_memory(config, None)
     }
 
-    /// The server of a builder, while no other test runs.
+    /// Starts the server of a builder, while no other test runs.
     pub(crate) fn of(builder: ServerBuilder, seen: Arc<Seen>, _turn: &Alone) -> Self {
         Self::built(builder, seen, None)
     }
 
-    /// The server of a builder.
+    /// Starts the server of a builder.
     pub(crate) async fn with(builder: ServerBuilder, seen: Arc<Seen>) -> Self {
         Self::built(builder, seen, Some(Shared::take().await))
     }
@@ -121,12 +121,12 @@ impl Target {
         }
     }
 
-    /// A peer that has sent nothing.
+    /// Connects a peer that has sent nothing.
     pub(crate) async fn raw(&mut self) -> Raw {
         self.raw_through(PIPE_BYTES).await
     }
 
-    /// A peer that has sent nothing, behind a pipe of this size if in memory.
+    /// Connects a peer that has sent nothing; in memory, behind a pipe of this size.
     pub(crate) async fn raw_through(&mut self, bytes: usize) -> Raw {
         match &mut self.way {
             Way::Memory(server) => {
@@ -138,13 +138,13 @@ impl Target {
         }
     }
 
-    /// A peer that has sent nothing, from another address of this machine.
+    /// Connects a peer that has sent nothing, from another address of this machine.
     #[cfg(target_os = "linux")]
     pub(crate) async fn raw_from(&self, from: &str) -> Raw {
         Raw::over_tcp_from(from, self.address()).await
     }
 
-    /// A peer that has exchanged hellos.
+    /// Connects a peer and exchanges hellos.
     pub(crate) async fn greeted(&mut self) -> Raw {
         let mut raw = self.raw().await;
         raw.greet().await;
@@ -155,7 +155,7 @@ impl Target {
         Honest::start(self.connect().await, self.seen.clone()).await
     }
 
-    /// A peer that keeps all rules, and does nothing yet.
+    /// Connects a peer that keeps all rules and does nothing yet.
     pub(crate) async fn connect(&mut self) -> Peer {
         match &mut self.way {
             Way::Memory(server) => {
@@ -167,7 +167,7 @@ impl Target {
         }
     }
 
-    /// Where it listens, if it does.
+    /// The address of the server, if it listens.
     pub(crate) fn address(&self) -> &str {
         match &self.way {
             Way::Memory(_) => "",

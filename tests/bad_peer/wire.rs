@@ -1,4 +1,4 @@
-//! Packets as bytes, right or wrong: a head with any fields, and any payload.
+//! Packets as bytes, valid or not: a head with any fields, and any payload.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -26,7 +26,7 @@ pub(crate) const NO_MESSAGE: u8 = 0x20;
 pub(crate) const CONTINUES: u8 = 0x40;
 pub(crate) const REPLIES: u8 = 0x80;
 
-/// The service under test, and its methods (proto/tests/echo.proto).
+/// The ids of the service under test and of its methods (proto/tests/echo.proto).
 pub(crate) const SERVICE: u32 = 7;
 pub(crate) const SAY: u32 = 1;
 pub(crate) const ACT: u32 = 2;
@@ -35,19 +35,19 @@ pub(crate) const REPEAT: u32 = 4;
 pub(crate) const JOIN: u32 = 5;
 pub(crate) const TALK: u32 = 6;
 
-/// A packet that is put together field by field.
+/// A packet that is built field by field.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
     kind: u8,
     flags: u8,
     code: u16,
     call: u32,
-    /// The length that the head states, if it is not that of the payload.
+    /// The length in the head, if it differs from the length of the payload.
     claim: Option<u32>,
     payload: Vec<u8>,
 }
 
-/// A packet without flags and payload that belongs to no call.
+/// Begins a packet without flags, payload or call.
 pub(crate) fn packet(kind: u8) -> Wire {
     Wire {
         kind,
@@ -97,7 +97,7 @@ impl Wire {
         self
     }
 
-    /// Adds an entry of a metadata block, or of a hello, as bytes that were put together.
+    /// Adds an entry to a metadata block or a hello, as raw bytes.
     pub(crate) fn entry(self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let (key, value) = (key.as_ref(), value.as_ref());
         let this = self.bytes([key.len() as u8]).bytes(key);
@@ -121,7 +121,7 @@ impl From<Wire> for Vec<u8> {
     }
 }
 
-/// A call of a method of the service, up to where its message begins.
+/// Begins a call of a method of the service, up to its message.
 pub(crate) fn call(id: u32, method: u32, flags: u8) -> Wire {
     let call = packet(CALL).flags(flags).call(id);
     call.u32(SERVICE).u32(method)
@@ -132,18 +132,18 @@ pub(crate) fn unary(id: u32, method: u32, data: &'static str) -> Wire {
     call(id, method, END).bytes(message(data))
 }
 
-/// A call whose requests are a stream, without a first one.
+/// A call with a stream of requests, without a first message.
 pub(crate) fn stream(id: u32, method: u32) -> Wire {
     call(id, method, NO_MESSAGE)
 }
 
-/// A call that carries a single entry of metadata.
+/// A call with a single entry of metadata.
 pub(crate) fn unary_with(id: u32, method: u32, data: &'static str, entry: (&str, &str)) -> Wire {
     let call = call(id, method, END | METADATA);
     call.u16(1).entry(entry.0, entry.1).bytes(message(data))
 }
 
-/// A stream that carries a single entry of metadata.
+/// A stream with a single entry of metadata.
 pub(crate) fn stream_with(id: u32, method: u32, entry: (&str, &str)) -> Wire {
     let call = call(id, method, NO_MESSAGE | METADATA);
     call.u16(1).entry(entry.0, entry.1)
@@ -154,7 +154,7 @@ pub(crate) fn note(data: &'static str) -> Wire {
     call(0, NOTE, END | ONE_WAY).bytes(message(data))
 }
 
-/// A call that is answered with so many messages of so many bytes.
+/// A call that is answered with `times` messages of `length` bytes.
 pub(crate) fn repeat(id: u32, length: usize, times: u32) -> Wire {
     let request = RepeatRequest {
         data: vec![b'r'; length].into(),

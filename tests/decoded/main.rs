@@ -1,4 +1,4 @@
-//! What decoding takes, as it is told before and as an allocator counts it.
+//! Compares the predicted memory of decoding with the count of an allocator.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -34,7 +34,7 @@ mod tests {
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The most that decoding takes of the heap, with the message itself.
+/// The peak heap bytes of decoding, including the message itself.
 fn taken<M: Message + Default>(bytes: &Bytes) -> usize {
     let bytes = bytes.clone();
     let before = ALLOCATOR.current_usage();
@@ -49,8 +49,8 @@ fn layout(method: &MethodDescriptor) -> &'static Layout {
     method.request_layout().expect("it has fields")
 }
 
-/// Fields of `Everything` that multiply, each as bytes that are repeated: what is told must not be less
-/// than what is taken, and not many times as much.
+/// Fields of `Everything` that multiply, each as bytes that are repeated, and the allowed ratio:
+/// the prediction must not be below the memory taken, and not above it by more than this ratio.
 const MULTIPLIED: [(&str, &[u8], f64); 24] = [
     ("empty elements", &[0x0A, 0], 1.1),
     ("elements with five fields", &[0x12, 0], 1.1),
@@ -94,7 +94,7 @@ const MULTIPLIED: [(&str, &[u8], f64); 24] = [
     ("late elements of 4 KiB", &[0x92, 2, 0], 3.0),
 ];
 
-/// One test, since the allocator counts for all threads.
+/// A single test, because the allocator counts all threads.
 #[test]
 fn what_is_told_is_never_less_than_what_is_taken() {
     multiplied_fields();
@@ -107,7 +107,8 @@ fn what_is_told_is_never_less_than_what_is_taken() {
     random_messages();
 }
 
-/// However deep messages and groups are, known or not, a small stack is enough, and so is the time.
+/// However deeply messages and groups are nested, known or not, a small stack and a short time
+/// suffice.
 fn deep_messages() {
     let measured = || {
         let layout = layout(&method::HOLD);
@@ -118,14 +119,14 @@ fn deep_messages() {
             around.append(&mut child);
             child = around;
         }
-        // Groups of a field that is not known, and of one that is a message.
+        // Groups of an unknown field, and of a message field.
         let groups = [[0xFB, 0x7F], [0x73, 0x73]].map(|group| group.repeat(1_000_000));
         let all = [child, groups[0].clone(), groups[1].clone()];
         all.map(|bytes| layout.measure(&bytes))
     };
     let thread = std::thread::Builder::new().stack_size(256 * 1024);
     let told = thread.spawn(measured).unwrap().join().unwrap();
-    // As deep as they are decoded, and no deeper.
+    // Nested as deeply as decoding allows, and no deeper.
     assert!(
         told.iter()
             .all(|told| *told < 300 * size_of::<Everything>()),
@@ -164,8 +165,8 @@ fn packs_of_many_numbers() {
     }
 }
 
-/// The sixteen fields whose elements are counted come first; of each the length is one at which
-/// vectors grow, with more in one part or in many.
+/// The sixteen fields whose elements are counted come first. Each has a length at which vectors
+/// grow, with more elements in one part or in many.
 fn packs_of_late_fields() {
     let layout = layout(&method::HOLD);
     for field in [1, 15, 16, 17, 19] {
@@ -231,7 +232,7 @@ fn maps_of_many_keys() {
     }
 }
 
-/// Of a message that comes twice, the vectors go on where they were.
+/// When a message comes twice, its vectors continue to grow.
 fn merged_messages() {
     let layout = layout(&method::HOLD);
     for first in [1, 4, 1_024, 1_025] {
@@ -270,7 +271,7 @@ fn random_messages() {
             layout(&method::HOLD).measure(&bytes),
             taken::<Everything>(&bytes),
         );
-        // An error has a place for each message that it was met in.
+        // An error records each message that it passed through.
         let is_whole = Everything::decode(bytes.clone()).is_ok();
         let error_bytes = if is_whole { 0 } else { 1024 };
         let enough = told + error_bytes >= taken;

@@ -1,4 +1,4 @@
-//! Encoded messages of a schema, by chance: most of them can be decoded.
+//! Random encoded messages of a schema, most of which can be decoded.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-/// Numbers that follow from a seed.
+/// A generator of numbers from a seed.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -31,7 +31,7 @@ impl Random {
     }
 }
 
-/// All messages, by the names that fields have for them.
+/// All messages, by the names that fields use for them.
 pub(crate) struct Schema(HashMap<String, DescriptorProto>);
 
 impl Schema {
@@ -62,11 +62,11 @@ impl Schema {
         }
         for _ in 0..random.below(2 + 2 * depth) {
             if random.one_in(200) {
-                // A field that is not known.
+                // An unknown field.
                 bytes.extend_from_slice(&[0xF8, 0x7F, 1]);
             }
             let field = &fields[random.below(fields.len() as u64) as usize];
-            // Many of the same are what makes collections grow.
+            // Many elements make collections grow.
             let times = match (field.label(), random.one_in(4)) {
                 (Label::Repeated, true) => random.below(40),
                 _ => 1,
@@ -104,7 +104,7 @@ impl Schema {
                 }
                 varint(key(4), bytes);
             }
-            // A pack now and then, and now and then one at a limit of growth.
+            // Sometimes a packed field, sometimes at a size at which vectors grow.
             Type::Uint64 if random.one_in(2) => {
                 let numbers = (1_usize << random.below(12)) + random.below(2) as usize;
                 delimited(key(2), &vec![0; numbers], bytes);

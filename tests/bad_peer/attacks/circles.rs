@@ -10,7 +10,7 @@ use crate::{
     wire::{ACT, unary},
 };
 
-/// A peer that answers each call back with another call of its own, which says nothing of it.
+/// Answers each call back with another call, without a depth.
 pub(crate) async fn hidden_depth(raw: &mut Raw, calls: u32) {
     for index in 0..calls {
         let call = unary(2 * index + 1, ACT, "back");
@@ -45,14 +45,14 @@ async fn circle(max: u32) {
         max + 1
     );
     assert_eq!(status.message(), text);
-    // The first call was led to by none.
+    // The first call was not caused by another one.
     let handlers = at_server.0.begun() + at_client.0.begun();
     assert_eq!(handlers, 1 + max as usize);
     at_server.0.until_live(0).await;
     at_client.0.until_live(0).await;
 }
 
-/// Attack 22. A depth that is no number, or above the limit, is in the table.
+/// Attack 22. Depths that are not numbers, or above the limit, are in the table of cases.
 #[tokio::test]
 async fn peers_that_call_each_other_in_a_circle_stop_after_sixteen_calls() {
     let mut target = Target::memory(Config::default()).await;
@@ -62,7 +62,7 @@ async fn peers_that_call_each_other_in_a_circle_stop_after_sixteen_calls() {
     honest.leave().await;
 }
 
-/// Attack 22: one that hides the depth runs out of calls instead.
+/// Attack 22: a peer that hides the depth runs out of slots instead.
 #[tokio::test]
 async fn a_circle_that_hides_its_depth_ends_at_the_limit_of_calls() {
     let mut target = Target::memory(crate::memory::least()).await;

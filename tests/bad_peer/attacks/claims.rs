@@ -11,10 +11,10 @@ use crate::{
     },
 };
 
-/// What a claim may cost: the buffer for a read, an answer, and the honest calls beside it.
+/// The allowed cost of a claim: a read buffer, a reply, and the honest calls beside it.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Claims, each after the hellos.
+/// Claims, each sent after the hellos.
 fn claims() -> Vec<(&'static str, Wire)> {
     let four_gigabytes = |kind: u8| packet(kind).call(1).claim(u32::MAX);
     vec![
@@ -47,7 +47,7 @@ fn claims() -> Vec<(&'static str, Wire)> {
     ]
 }
 
-/// Attack 1, promise 5: memory grows with what has come, never with what is claimed.
+/// Attack 1, promise 5: memory grows with the bytes that have come, never with a stated length.
 #[tokio::test(start_paused = true)]
 async fn a_claim_of_four_gigabytes_allocates_nothing() {
     let turn = Alone::take().await;
@@ -56,7 +56,8 @@ async fn a_claim_of_four_gigabytes_allocates_nothing() {
     for (name, claim) in claims() {
         let mut raw = target.greeted().await;
         let attack = async {
-            // A server that refuses it closes, and one that waits for the rest must end with us.
+            // A server that refuses the claim closes the connection; one that waits for the rest
+            // must end with the raw peer.
             let sent = raw.send(claim).await;
             raw.finish().await;
             drop(raw.rest().await);
@@ -69,8 +70,8 @@ async fn a_claim_of_four_gigabytes_allocates_nothing() {
     honest.leave().await;
 }
 
-/// The first bytes of the largest messages. Each counts with all of it, so only as many are taken
-/// as `max_opening_bytes` allows.
+/// The first bytes of the largest messages. Each message counts in full, so the server takes only
+/// as many as `max_opening_bytes` allows.
 pub(crate) async fn totals(raw: &mut Raw) {
     let total = |id: u32| call(id, SAY, MORE).u32(64 * 1024).bytes("a");
     let last = 2 * (OPENING_BYTES / (64 * 1024)) as u32 + 1;

@@ -1,4 +1,4 @@
-//! Credit: what a server may send follows what it was granted, whatever that is.
+//! A server never sends more than it was granted, whatever the grants are.
 
 use std::collections::HashMap;
 
@@ -11,22 +11,22 @@ use crate::{
     wire::{CREDIT, REPLIES, TALK, credit, next, packet, repeat, stream_with},
 };
 
-/// What every side must accept before it grants anything.
+/// The minimum of announced credit, which every side must accept.
 const LEAST: i64 = 65_536;
 
-/// What a message costs of the credit of all replies, besides its bytes.
+/// The credit that a message costs beyond its bytes.
 const COST: i64 = 64;
 
-/// What the peer of a server has granted, less what has come.
+/// The credit that the server's peer has granted, minus the bytes that have come.
 struct Granted {
     calls: HashMap<u32, i64>,
     replies: i64,
-    /// Messages that came.
+    /// The number of messages that have come.
     messages: usize,
 }
 
 impl Granted {
-    /// Takes a chunk of a reply; fails if it goes over what was granted.
+    /// Takes a chunk of a reply; fails if it exceeds the credit.
     fn take(&mut self, call: u32, chunk: &Chunk, continues: bool) {
         let length = chunk.bytes.len() as i64;
         let left = self.calls.get_mut(&call).expect("a call in flight");
@@ -41,7 +41,7 @@ impl Granted {
     }
 }
 
-/// Numbers that look random, the same each time.
+/// A pseudo-random generator with a fixed seed.
 struct Numbers(u64);
 
 impl Numbers {
@@ -54,8 +54,8 @@ impl Numbers {
     }
 }
 
-/// Attack 8, against a model: grants of any size at any time. Too much, and nothing at all, are
-/// in the table.
+/// Attack 8, against a model: grants of any size at any time. Excessive grants and no grants are in
+/// the table of cases.
 #[tokio::test]
 async fn a_server_sends_no_more_than_it_was_granted() {
     let mut target = Target::memory(Config::default()).await;
@@ -94,7 +94,7 @@ async fn grant_at_random(raw: &mut Raw, seed: u64) -> usize {
                 raw.send(credit(id, bytes)).await.unwrap();
             }
         }
-        // A peer may ping only so often, so this reads what is there, and no more.
+        // Pings are rate limited, so this only reads packets that have already come.
         while let Some(packet) = raw.now().await {
             match packet {
                 Packet::Reply(reply) => {
@@ -114,14 +114,14 @@ async fn grant_at_random(raw: &mut Raw, seed: u64) -> usize {
     granted.messages
 }
 
-/// All that a caller may send and nobody reads: the credit of each call, and of all together.
+/// Uses all credit with messages that nobody reads: the credit of each call, and of all calls.
 pub(crate) async fn all_used(raw: &mut Raw) {
     for id in [1, 3] {
         raw.send(stream_with(id, TALK, ("do", "hold")))
             .await
             .unwrap();
     }
-    // The credit of all calls lets one begin while any is left.
+    // With any credit of all calls left, one more message may begin.
     let nearly_all = vec![7; 16_000];
     for _ in 0..4 {
         raw.send(next(1, &nearly_all)).await.unwrap();

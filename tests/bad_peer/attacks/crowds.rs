@@ -1,4 +1,4 @@
-//! Many connections, that say nothing or come and go.
+//! Many connections that stay silent, or that connect and disconnect.
 
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
@@ -20,17 +20,18 @@ use crate::{
     wire::{ACT, HELLO, note, packet, unary},
 };
 
-/// No proxy is trusted, so that connections from this machine are counted by host.
+/// No proxy is trusted, so connections from this machine are counted by host.
 pub(crate) const NOBODY: [&str; 0] = [];
 
-/// Connections that come and go, in each of three ways: fewer where code is slow.
+/// The number of connections that connect and disconnect, in each of three ways; fewer in debug
+/// builds, which are slow.
 const CYCLES: usize = if cfg!(debug_assertions) {
     2_000
 } else {
     20_000 / 3
 };
 
-/// Attack 12: those who say nothing keep nobody out, and the oldest of them go first.
+/// Attack 12: silent connections keep nobody out, and the oldest of them are closed first.
 #[tokio::test]
 async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     const CROWD: usize = 300;
@@ -42,7 +43,7 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     let attack = async {
         for _ in 0..CROWD {
             let mut raw = target.raw().await;
-            // The hello of the server shows that it was accepted, so their order is known.
+            // The hello of the server shows that it accepted the connection, so the order is known.
             raw.next().await.expect("a hello");
             crowd.push(raw);
         }
@@ -53,9 +54,9 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
         assert_eq!(code, CloseCode::LimitExceeded);
         assert_eq!(why, "no hello, and others wait (max_handshakes)");
     }
-    // One more honest peer comes in, at the cost of one more of the crowd.
+    // Another honest peer connects, and one more silent connection is closed.
     target.honest().await.leave().await;
-    // The youngest may still say hello.
+    // The youngest silent connection can still say hello.
     let youngest = crowd.last_mut().unwrap();
     youngest.send(PREFACE).await.unwrap();
     youngest.send(packet(HELLO)).await.unwrap();
@@ -63,7 +64,7 @@ async fn a_crowd_that_says_nothing_keeps_nobody_out() {
     honest.leave().await;
 }
 
-/// Attack 12: a cap for each host, which hears of it.
+/// Attack 12: a limit per host, which the refused peer is told about.
 #[tokio::test]
 async fn a_host_has_no_more_connections_than_its_share() {
     let (server, seen) = builder(Config::default());
@@ -81,7 +82,7 @@ async fn a_host_has_no_more_connections_than_its_share() {
         refusal(&mut events).await,
         ConnectionLimit::MaxConnectionsPerHost
     );
-    // Who leaves makes room.
+    // A peer that disconnects makes room.
     drop(second);
     until_peers(&target, 2).await;
     let mut fourth = target.greeted().await;
@@ -90,8 +91,8 @@ async fn a_host_has_no_more_connections_than_its_share() {
     honest.leave().await;
 }
 
-/// Attack 12: where no host has more than its share, those over the limit of the server are refused
-/// at once, and hear why; also a peer that speaks for itself.
+/// Attack 12: if no host has more than its share, connections over the server's limit are refused
+/// at once and are told why, even a peer that speaks first.
 #[tokio::test]
 async fn connections_over_the_limit_are_refused_at_once() {
     let (server, seen) = builder(Config::default());
@@ -104,7 +105,7 @@ async fn connections_over_the_limit_are_refused_at_once() {
     let text = "the server has 2 connections and takes no more (max_connections)";
     assert_eq!((code, &*why), (CloseCode::LimitExceeded, text));
     assert_eq!(refusal(&mut events).await, ConnectionLimit::MaxConnections);
-    // One that has said hello and called before it hears.
+    // This peer has said hello and made a call before it is told.
     let mut hasty = target.raw().await;
     hasty.send(PREFACE).await.unwrap();
     hasty.send(packet(HELLO)).await.unwrap();
@@ -122,8 +123,8 @@ async fn connections_over_the_limit_are_refused_at_once() {
     honest.leave().await;
 }
 
-/// Attack 12, of friends: all come back at once, and a server of one thread gets to none of them
-/// before all have come. Nobody is taken for a silent one.
+/// Attack 12, by friends: all peers reconnect at once, and a server of one thread reads from none
+/// before all have connected. No peer is taken for silent.
 #[test]
 fn a_storm_of_peers_that_have_said_hello_is_served() {
     const STORM: usize = 100;
@@ -144,7 +145,7 @@ fn a_storm_of_peers_that_have_said_hello_is_served() {
         }
         storm
     });
-    // All of it lies in the backlog and in the buffers of sockets by now.
+    // By now everything is in the backlog and in socket buffers.
     let handle = server.handle();
     let serving = thread::spawn(move || servers.block_on(server.run()));
     clients.block_on(async {
@@ -157,15 +158,15 @@ fn a_storm_of_peers_that_have_said_hello_is_served() {
     serving.join().unwrap().unwrap();
 }
 
-/// Attack 12: what has come is looked at before one is taken for a silent one, also if the server
-/// had no time to read it, and half a hello is something.
+/// Attack 12: the server looks for received bytes before it takes a peer for silent, even if it had
+/// no time to read them. Half a hello counts.
 #[tokio::test]
 async fn one_that_has_spoken_is_not_taken_for_a_silent_one() {
     let (server, seen) = builder(Config::default());
     let mut target = Target::tcp_with(server.max_handshakes(1), seen).await;
     let mut first = target.raw().await;
     first.next().await.expect("a hello");
-    // Both come before this test lets the server run: its only thread is the one of this test.
+    // Both arrive before this test lets the server run: both use the test's only thread.
     let halves = packet(HELLO).build();
     first.send(PREFACE).await.unwrap();
     let mut second = blocking(&target);
@@ -178,7 +179,7 @@ async fn one_that_has_spoken_is_not_taken_for_a_silent_one() {
     second.goes_on().await;
 }
 
-/// Attack 13: what is kept of connections that are over does not wait for others to come.
+/// Attack 13: state of ended connections is freed without waiting for new connections.
 #[tokio::test(start_paused = true)]
 async fn connections_that_are_over_leave_no_memory_behind() {
     const CYCLES: usize = 1_000;
@@ -190,20 +191,20 @@ async fn connections_that_are_over_leave_no_memory_behind() {
         }
         until_peers(&target, 0).await;
     };
-    // Tables and buffers have the size by then that they need.
+    // After these, tables and buffers have their final size.
     cycles(100).await;
     let before = held();
     cycles(CYCLES).await;
     let each = held().saturating_sub(before) / CYCLES;
     println!("{each} bytes each");
-    // A task that is over takes some hundred, if it is kept.
+    // A task that is kept takes some hundred bytes.
     assert!(each < 100, "{each} bytes are left of each connection");
 }
 
-/// Attack 13: nor does what is kept of one-way messages without a deadline that were handled.
+/// Attack 13: state of handled one-way messages without a deadline is freed too.
 #[tokio::test(start_paused = true)]
 async fn one_way_messages_that_are_over_leave_no_memory_behind() {
-    // Together in one read, so that all of them wait before the first is handled.
+    // All fit into one read, so all of them wait before the first is handled.
     const BURST: usize = 500;
     let turn = Alone::take().await;
     let mut target = Target::alone(Config::default(), &turn);
@@ -231,7 +232,7 @@ async fn until_peers(target: &Target, count: usize) {
     }
 }
 
-/// The limit by which the next one was refused.
+/// The limit that refused the next connection.
 async fn refusal(events: &mut Events) -> ConnectionLimit {
     loop {
         let event = timeout(Duration::from_secs(20), events.next()).await;
@@ -241,7 +242,7 @@ async fn refusal(events: &mut Events) -> ConnectionLimit {
     }
 }
 
-/// A connection that is made without letting the server run.
+/// Connects without letting the server run.
 fn blocking(target: &Target) -> Raw {
     let address = target.address().trim_start_matches("tcp://");
     let socket = std::net::TcpStream::connect(address).unwrap();
@@ -249,7 +250,7 @@ fn blocking(target: &Target) -> Raw {
     Raw::over(Box::new(TcpStream::from_std(socket).unwrap()))
 }
 
-/// Comes, and goes without a word, after a preface, or with a call in flight.
+/// Connects, and disconnects silently, after a preface, or with a call in flight.
 async fn come_and_go(target: &mut Target) {
     drop(target.raw().await);
     let mut raw = target.raw().await;
@@ -260,7 +261,7 @@ async fn come_and_go(target: &mut Target) {
     drop(raw);
 }
 
-/// Attack 13: accepting goes on, and no connection, task or handler is left behind.
+/// Attack 13: accepting continues, and no connection, task or handler is left behind.
 #[tokio::test]
 async fn peers_that_come_and_go_leave_nothing_behind() {
     let mut target = Target::tcp(Config::default()).await;
@@ -277,12 +278,12 @@ async fn peers_that_come_and_go_leave_nothing_behind() {
     target.honest().await.leave().await;
     until_peers(&target, 1).await;
     let left = Handle::current().metrics().num_alive_tasks();
-    // The honest peer may have a call under way, of a few tasks.
+    // The honest peer may have a call in flight, of a few tasks.
     assert!(left <= tasks + 4, "{left} tasks, {tasks} before");
     honest.leave().await;
 }
 
-/// Attack 12: limits that would let nobody in are no limits.
+/// Attack 12: limits that would refuse every connection are invalid.
 #[test]
 fn a_limit_of_a_server_is_at_least_one() {
     let server = Server::builder;

@@ -1,4 +1,4 @@
-//! Bytes in pieces that cost more than they carry.
+//! Bytes in small pieces, each of which costs more than it carries.
 
 use wawo::{CloseCode, Config};
 
@@ -14,7 +14,7 @@ use crate::{
 
 const OVER_BUDGET: &str = "a message without credit for all calls together (request_credit_bytes)";
 
-/// A message of 64 KiB, one byte a packet.
+/// A message of 64 KiB, one byte per packet.
 pub(crate) async fn message_in_crumbs(raw: &mut Raw) {
     let first = call(1, SAY, MORE).u32(64 * 1024).bytes("a");
     raw.send(first).await.unwrap();
@@ -30,7 +30,7 @@ pub(crate) async fn tiny_messages(raw: &mut Raw) {
     raw.flood(next(1, "a"), 64 * 1024).await;
 }
 
-/// Messages of nothing that the handler does not read.
+/// Empty messages that the handler does not read.
 pub(crate) async fn empty_messages(raw: &mut Raw) {
     raw.send(stream_with(1, TALK, ("do", "hold")))
         .await
@@ -66,10 +66,11 @@ async fn a_message_in_crumbs_is_refused_after_a_hundred() {
     closes(target, attack, why).await;
 }
 
-/// Attacks 2 and 3: a message costs 64 bytes besides its own, so no number of small ones is free.
+/// Attacks 2 and 3: a message costs 64 bytes of credit beyond its length, so small messages are
+/// bounded too.
 #[tokio::test]
 async fn small_messages_that_nobody_reads_end_at_the_credit_of_all_calls() {
-    // 65,536 bytes of credit; a message may begin while any of it is left.
+    // With 65,536 bytes of credit; a message may begin while any credit is left.
     for (length, most) in [(0, 1024), (1, 1009), (36, 656)] {
         let target = Target::memory(least()).await;
         let attack = async |raw: &mut Raw| {
@@ -85,8 +86,8 @@ async fn small_messages_that_nobody_reads_end_at_the_credit_of_all_calls() {
     }
 }
 
-/// Attack 3: packets that mean nothing are counted together, and what means something counts
-/// from zero again.
+/// Attack 3: all kinds of packets without effect share one counter, and a packet with an effect
+/// resets it.
 #[tokio::test]
 async fn packets_that_carry_nothing_end_the_connection_after_four_thousand() {
     let idle = [
@@ -103,7 +104,7 @@ async fn packets_that_carry_nothing_end_the_connection_after_four_thousand() {
         let attack = async |raw: &mut Raw| {
             raw.send(unary(1, SAY, "hi")).await.unwrap();
             assert_eq!(raw.replied(1).await, message("hi"));
-            // The first drain is one that means something.
+            // The first drain has an effect.
             raw.send(packet(DRAIN).u64(0)).await.unwrap();
             for _ in 0..2 {
                 raw.send(unary(1, SAY, "hi")).await.unwrap();

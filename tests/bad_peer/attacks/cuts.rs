@@ -1,4 +1,4 @@
-//! Sessions that are cut off, at every byte.
+//! Sessions that are cut off at every byte.
 
 use wawo::{Code, Config, Delivery, Peer};
 use wawo_protocol::packet::{PREFACE, Packet};
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What a peer says after its hello, in many ways.
+/// The bytes of a peer after its hello, in many variants.
 fn sessions() -> Vec<Vec<u8>> {
     let last = |id: u32| packet(MESSAGE).call(id).flags(END).bytes(message("z"));
     let chunked = call(1, SAY, MORE).u32(4).bytes(&message("hi")[..2]);
@@ -56,7 +56,7 @@ fn sessions() -> Vec<Vec<u8>> {
     hellos.iter().flat_map(with).collect()
 }
 
-/// Attack 20: of fifty sessions, all prefixes. Fewer where code is slow.
+/// Attack 20: all prefixes of fifty sessions; fewer in debug builds, which are slow.
 #[tokio::test]
 async fn a_session_cut_anywhere_leaves_no_call_behind() {
     let sessions = sessions();
@@ -82,7 +82,7 @@ async fn a_session_cut_anywhere_leaves_no_call_behind() {
     honest.leave().await;
 }
 
-/// What a server says that answers one unary call, as reply and end, in chunks.
+/// The bytes of a server that answers one unary call, with a reply and an end, in chunks.
 fn answer() -> Vec<u8> {
     let first = packet(REPLY).call(1).flags(MORE).u32(4);
     let last = packet(MESSAGE).call(1).flags(CONTINUES | END);
@@ -94,7 +94,7 @@ fn answer() -> Vec<u8> {
     .concat()
 }
 
-/// Attack 20, the other way: a caller knows that a reply is not whole, and that its call may have
+/// Attack 20, against a caller: it notices that a reply is incomplete, and that its call may have
 /// been served.
 #[tokio::test]
 async fn a_reply_cut_anywhere_is_no_reply() {

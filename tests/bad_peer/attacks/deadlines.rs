@@ -1,7 +1,7 @@
-//! Deadlines that cannot be.
+//! Extreme deadlines.
 //!
-//! On the wire a timeout is 32 bits of milliseconds, so there are none below zero, none of other
-//! units, and none above 49 days.
+//! On the wire a timeout is 32 bits of milliseconds, so a timeout cannot be negative, have another
+//! unit, or exceed 49 days.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     wire::{ACT, END, HELLO, TIMEOUT, call, hello_entry, message, packet, unary},
 };
 
-/// How many milliseconds a handler has; `u128::MAX` for no deadline.
+/// The number of milliseconds that a handler has; `u128::MAX` for no deadline.
 async fn left(raw: &mut Raw, millis: Option<u32>) -> u128 {
     let call = match millis {
         Some(millis) => call(1, ACT, END | TIMEOUT)
@@ -32,7 +32,7 @@ async fn left(raw: &mut Raw, millis: Option<u32>) -> u128 {
 
 const DAYS_49: u128 = u32::MAX as u128;
 
-/// Attack 23: none overflows a timer, and the longest that the server allows caps them all.
+/// Attack 23: no timeout overflows a timer, and the server's `max_timeout` caps all of them.
 #[tokio::test(start_paused = true)]
 async fn deadlines_are_capped_and_none_overflows() {
     let forever = wawo_protocol::time::FOREVER.as_millis();
@@ -57,7 +57,7 @@ async fn deadlines_are_capped_and_none_overflows() {
     }
 }
 
-/// Attack 23: the default that a hello announces is a timeout like any other.
+/// Attack 23: the default timeout that a hello announces is treated like any other timeout.
 #[tokio::test(start_paused = true)]
 async fn a_default_timeout_may_be_anything() {
     for (default, expected) in [(0, u128::MAX), (1, 1), (u32::MAX, DAYS_49)] {
@@ -75,7 +75,7 @@ async fn a_default_timeout_may_be_anything() {
     }
 }
 
-/// Attack 23, of this side's own users: no timeout of a call overflows either.
+/// Attack 23, by this side's own users: no timeout of a call overflows.
 #[tokio::test(start_paused = true)]
 async fn a_call_may_have_any_timeout() {
     let mut target = Target::memory(Config::default()).await;

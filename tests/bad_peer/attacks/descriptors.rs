@@ -1,4 +1,4 @@
-//! The end of all file descriptors.
+//! Running out of file descriptors.
 
 #![cfg(unix)]
 
@@ -11,14 +11,14 @@ use wawo::{Config, PeerEvent};
 
 use crate::target::Target;
 
-/// Set in the process that has few descriptors.
+/// Set in the child process, which has few descriptors.
 const CHILD: &str = "WAWO_TEST_FEW_DESCRIPTORS";
 
-/// Above what the test itself and a runtime need.
+/// More than the test itself and a runtime need.
 const DESCRIPTORS: u64 = 96;
 
-/// Attack 14: accepting pauses, goes on for those who are there, and recovers by itself. A process
-/// of its own, since the limit is one of the process.
+/// Attack 14: accepting pauses, connected peers are served, and accepting recovers by itself. The
+/// test needs its own process, because the limit is per process.
 #[tokio::test]
 async fn without_descriptors_accepting_pauses_and_recovers() {
     if env::var_os(CHILD).is_some() {
@@ -50,7 +50,8 @@ async fn run_out() {
     let address = target.address().trim_start_matches("tcp://").to_owned();
     let mut crowd = Vec::new();
     let attack = async {
-        // Both ends are here, so the server is out of descriptors when this is, or one before.
+        // Both ends are in this process, so the server runs out of descriptors together with this
+        // end, or one earlier.
         while let Ok(socket) = TcpStream::connect(&address).await {
             crowd.push(socket);
             tokio::task::yield_now().await;
@@ -59,7 +60,8 @@ async fn run_out() {
             match events.next().await {
                 Some(PeerEvent::AcceptFailed(_)) => return,
                 Some(_) => {
-                    // A descriptor that was left went to a connection; the next finds none.
+                    // A remaining descriptor goes to a connection, and the next connection finds
+                    // none.
                     crowd.extend(TcpStream::connect(&address).await);
                 }
                 None => panic!("the server is gone"),
@@ -68,14 +70,14 @@ async fn run_out() {
     };
     honest.beside(attack).await;
     honest.rounds(20).await;
-    // Each pause is twice as long as the one before.
+    // Each pause is twice as long as the previous one.
     let mut tries = 0;
     while let Some(Some(_)) = events.next().now_or_never() {
         tries += 1;
     }
     assert!(tries < 20, "{tries} tries to accept, or more");
     crowd.clear();
-    // A pause is at most a second long.
+    // A pause lasts at most one second.
     let later = timeout(Duration::from_secs(10), target.honest()).await;
     later.expect("it accepts again").leave().await;
     honest.leave().await;

@@ -1,4 +1,4 @@
-//! All calls that there may be, and then silence.
+//! Peers that use all calls and then stay silent.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{ACT, END, NOTE, ONE_WAY, SAY, TALK, call, message, stream_with, unary},
 };
 
-/// Calls that wait for ever.
+/// Makes calls that wait forever.
 pub(crate) async fn all_calls(raw: &mut Raw, calls: u32) {
     for index in 0..calls {
         let call = unary(2 * index + 1, ACT, "wait");
@@ -19,13 +19,13 @@ pub(crate) async fn all_calls(raw: &mut Raw, calls: u32) {
     raw.goes_on().await;
 }
 
-/// One-way calls that wait for ever, as many as the credit for requests allows.
+/// Makes one-way calls that wait forever, as many as the request credit allows.
 pub(crate) async fn all_one_way_calls(raw: &mut Raw) {
     let wait = call(0, NOTE, END | ONE_WAY).bytes(message("wait"));
     raw.flood(wait, 64 * 1024).await;
 }
 
-/// Attack 6: slots are each peer's own.
+/// Attack 6: each peer has its own slots.
 #[tokio::test]
 async fn a_peer_that_holds_all_its_calls_keeps_nobody_else_out() {
     let mut target = Target::memory(Config::default()).await;
@@ -38,12 +38,12 @@ async fn a_peer_that_holds_all_its_calls_keeps_nobody_else_out() {
     let why = "call 2049 is beyond the 1024 calls in flight that this side takes (max_calls)";
     let closed = honest.beside(raw.closed()).await;
     assert_eq!(closed, (CloseCode::LimitExceeded, why.to_owned()));
-    // Its handlers end with its connection.
+    // The handlers end with their connection.
     target.seen.until_live(0).await;
     honest.leave().await;
 }
 
-/// Attack 6: one stream too many ends itself, and may be made again.
+/// Attack 6: a stream over the limit is refused and safe to retry; others continue.
 #[tokio::test]
 async fn one_stream_too_many_is_refused_and_no_other() {
     let mut target = Target::memory(Config::default()).await;
@@ -60,8 +60,8 @@ async fn one_stream_too_many_is_refused_and_no_other() {
     honest.leave().await;
 }
 
-/// Attack 6: calls have no idle timeout of their own; a server that sets `max_timeout` ends what
-/// a caller would leave open for ever.
+/// Attack 6: calls have no idle timeout; a server's `max_timeout` ends calls that a caller leaves
+/// open.
 #[tokio::test(start_paused = true)]
 async fn calls_left_open_are_ended_by_the_longest_timeout() {
     let limits = config(|config| config.max_timeout = Some(Duration::from_secs(5)));
@@ -81,14 +81,14 @@ async fn calls_left_open_are_ended_by_the_longest_timeout() {
     honest.leave().await;
 }
 
-/// Attack 6: one-way calls hold credit for as long as they are served.
+/// Attack 6: one-way calls hold their credit until they are served.
 #[tokio::test]
 async fn one_way_calls_that_are_not_done_end_at_the_credit_of_all_calls() {
     let mut target = Target::memory(crate::memory::least()).await;
     let honest = target.honest().await;
     let mut raw = target.greeted().await;
     let closed = async {
-        // 64 and the message's six bytes each, of 65,536.
+        // Each costs 64 and the message's six bytes, of 65,536.
         let wait = call(0, NOTE, END | ONE_WAY).bytes(message("wait"));
         assert_eq!(raw.flood(wait.clone(), 937).await, 937);
         raw.goes_on().await;
@@ -101,7 +101,7 @@ async fn one_way_calls_that_are_not_done_end_at_the_credit_of_all_calls() {
     honest.leave().await;
 }
 
-/// Attack 1, with all that it claims: a message over the limit ends its call, also in one packet.
+/// Attack 1, with all bytes sent: a message over the limit ends its call, even in one packet.
 #[tokio::test]
 async fn a_whole_message_over_the_limit_ends_its_call() {
     let limits = config(|config| config.limits.max_message_bytes = 64 * 1024);

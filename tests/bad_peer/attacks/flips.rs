@@ -1,4 +1,4 @@
-//! Single bits that are not what they were.
+//! Single flipped bits.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// Longer than any answer takes, and no test waits for it that does not hang.
+/// Longer than any reply takes; only a test that hangs waits for it.
 const HANGS: Duration = Duration::from_secs(10);
 
-/// A small session with most of what a caller says.
+/// A small session with most packets that a caller sends.
 fn session() -> Vec<u8> {
     let hello = packet(HELLO).bytes(hello_entry(5, &100_u32.to_be_bytes()));
     let last = packet(MESSAGE).call(3).flags(END).bytes(message("b"));
@@ -39,7 +39,8 @@ fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
     bytes
 }
 
-/// Attack 21: each is an error or harmless, none hangs, and no other connection is touched.
+/// Attack 21: each flipped bit is an error or harmless, nothing hangs, and no other connection is
+/// affected.
 #[tokio::test]
 async fn no_flipped_bit_of_a_session_hangs_or_hurts_anybody_else() {
     let session = session();
@@ -61,8 +62,8 @@ async fn no_flipped_bit_of_a_session_hangs_or_hurts_anybody_else() {
     honest.leave().await;
 }
 
-/// Attack 21, the other way: a call over the connection ends, with a reply or a status, and the
-/// bits of its message are all that can be wrong with a reply.
+/// Attack 21, against a caller: a call over the connection ends with a reply or a status, and only
+/// the bits of the message can be wrong in a reply.
 #[tokio::test]
 async fn no_flipped_bit_of_an_answer_leaves_its_call_open() {
     let mut target = Target::memory(Config::default()).await;

@@ -1,5 +1,5 @@
-//! A host that wants all connections of a server, beside others. Linux has many addresses of one
-//! machine, without being told.
+//! A host that takes all connections of a server, beside other hosts. Linux gives one machine many
+//! addresses without configuration.
 
 use std::future::IntoFuture;
 
@@ -23,7 +23,8 @@ async fn a_host_that_takes_all_connections_makes_room_for_others() {
         .max_connections(MAX)
         .max_connections_per_host(usize::MAX);
     let mut target = Target::tcp_with(server.trusted_proxies(NOBODY), seen).await;
-    // It comes from 127.0.0.1, and was used, so it is none of those that go first.
+    // This peer connects from 127.0.0.1 and has made a call, so it is not among the first to be
+    // closed.
     let honest = target.honest().await;
     let mut crowd = Vec::new();
     while crowd.len() < MAX - 1 {
@@ -31,7 +32,8 @@ async fn a_host_that_takes_all_connections_makes_room_for_others() {
         raw.greet().await;
         crowd.push(raw);
     }
-    // More of the same host cost it others, since it has more than its share of the half.
+    // Further connections of the host close others of the same host, because it has more than its
+    // share of the half.
     let mut last = target.raw_from("127.0.0.66").await;
     let mut events = target.handle.events();
     honest.beside(last.greet()).await;
@@ -57,7 +59,7 @@ async fn a_host_that_takes_all_connections_makes_room_for_others() {
     honest.leave().await;
 }
 
-/// Attack 12: of a host that has to make room, what was used stays.
+/// Attack 12: when a host must make room, its used connections stay.
 #[tokio::test]
 async fn a_connection_that_had_a_call_in_either_direction_stays() {
     let (server, seen) = builder(Config::default());
@@ -69,7 +71,7 @@ async fn a_connection_that_had_a_call_in_either_direction_stays() {
         raw.greet().await;
         crowd.push(raw);
     }
-    // The first calls, and the second is called.
+    // The first peer calls, and the second is called.
     crowd[0].send(unary(1, ACT, "hi")).await.unwrap();
     crowd[0].replied(1).await;
     let mut peers = target.handle.peers();
@@ -93,8 +95,8 @@ async fn a_connection_that_had_a_call_in_either_direction_stays() {
     crowd[1].goes_on().await;
 }
 
-/// Attack 12: of a host that has to make room, what is in the middle of a call stays while there is
-/// anything else, however long ago the call began.
+/// Attack 12: when a host must make room, a connection with a call in flight stays while there is
+/// any other, however old the call is.
 #[tokio::test]
 async fn a_connection_that_has_a_call_goes_after_those_that_had_one() {
     let (server, seen) = builder(Config::default());
@@ -106,7 +108,7 @@ async fn a_connection_that_has_a_call_goes_after_those_that_had_one() {
         raw.greet().await;
         crowd.push(raw);
     }
-    // A handler at work, a stream on which nothing comes, and three that were answered.
+    // One handler at work, one idle stream, and three answered calls.
     crowd[0].send(unary(1, ACT, "wait")).await.unwrap();
     crowd[1]
         .send(stream_with(1, TALK, ("do", "hold")))
@@ -118,7 +120,7 @@ async fn a_connection_that_has_a_call_goes_after_those_that_had_one() {
         raw.replied(1).await;
     }
     let mut guests = Vec::new();
-    // The share is one at last.
+    // At last the share is one connection.
     for (number, index) in [(1, 2), (2, 3), (3, 4), (4, 0)] {
         let mut guest = target.raw_from(&format!("127.0.1.{number}")).await;
         guest.greet().await;

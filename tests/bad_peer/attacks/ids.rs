@@ -1,4 +1,4 @@
-//! Ids of calls, in an order of their own.
+//! Call ids in unusual order.
 
 use wawo::{CloseCode, Config};
 
@@ -7,8 +7,8 @@ use crate::{
     wire::{SAY, message, unary},
 };
 
-/// Attack 7: ids run out at `max_calls` and are used again, in any order. What else may be wrong
-/// with an id is in the table.
+/// Attack 7: ids run out at `max_calls` and can be reused in any order. Invalid ids are in the
+/// table of cases.
 #[tokio::test]
 async fn every_id_can_be_used_again_in_any_order_and_none_beyond_the_last() {
     let mut target = Target::memory(Config::default()).await;

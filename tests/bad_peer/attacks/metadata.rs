@@ -1,4 +1,4 @@
-//! Metadata as large, as much and as like as it may be.
+//! Metadata at its limits: large, numerous, or colliding.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
     wire::{ACT, END, METADATA, SAY, Wire, call, message},
 };
 
-/// Calls that wait for ever, each with the most metadata, as many as the least credit for requests
-/// allows: they pay for it.
+/// Makes calls that wait forever, each with the largest metadata, as many as the minimal request
+/// credit allows: metadata costs credit.
 pub(crate) async fn all_used(raw: &mut Raw) {
     for index in 0..8 {
         let mut call = call(2 * index + 1, ACT, END | METADATA).u16(64);
-        // Two for the count, and 3 + 1 + 123 for each.
+        // 2 bytes for the count, and 3 + 1 + 123 for each entry.
         for _ in 0..64 {
             call = call.entry("k", [b'v'; 123]);
         }
@@ -26,8 +26,8 @@ pub(crate) async fn all_used(raw: &mut Raw) {
     raw.goes_on().await;
 }
 
-/// Attack 17: what is quoted of bad metadata is cut, so an answer is never large. The limits
-/// themselves are in the table.
+/// Attack 17: quotes of bad metadata are cut, so the answer stays small. The limits themselves are
+/// in the table of cases.
 #[tokio::test]
 async fn what_is_said_of_bad_metadata_is_short() {
     let mut target = Target::memory(Config::default()).await;
@@ -59,7 +59,7 @@ fn colliding(count: usize) -> Vec<String> {
     keys.filter(like).take(count).collect()
 }
 
-/// The processor time that calls with these keys cost, of this thread, where all of them run.
+/// The CPU time of calls with these keys, in this thread, which runs all of them.
 async fn cost(raw: &mut Raw, keys: &[String]) -> Duration {
     const CALLS: usize = 300;
     let with_keys = |call: Wire| keys.iter().fold(call, |call, key| call.entry(key, ""));
@@ -73,8 +73,8 @@ async fn cost(raw: &mut Raw, keys: &[String]) -> Duration {
     began.elapsed()
 }
 
-/// Attack 18: nothing that a peer chooses is hashed. Entries are a list, calls an index, services
-/// sorted.
+/// Attack 18: nothing that a peer chooses is hashed. Entries are a list, calls are found by index,
+/// services by binary search.
 #[tokio::test]
 async fn a_hundred_thousand_colliding_keys_cost_no_more_than_others() {
     let mut target = Target::memory(Config::default()).await;
@@ -84,7 +84,7 @@ async fn a_hundred_thousand_colliding_keys_cost_no_more_than_others() {
     let (alike, others) = (colliding(64), (0..64).map(|n| format!("key{n}")));
     let others: Vec<_> = others.collect();
     let mut least = [Duration::MAX; 2];
-    // 115,200 keys of each sort; the least of some rounds is what they cost without noise.
+    // 115,200 keys of each sort; the minimum of several rounds is their cost without noise.
     for _ in 0..6 {
         for (least, keys) in least.iter_mut().zip([&alike, &others]) {
             let cost = honest.beside(cost(&mut raw, keys)).await;

@@ -1,4 +1,4 @@
-//! Messages that take many times their length when they are decoded.
+//! Messages that take many times their length when decoded.
 
 use std::time::Duration;
 
@@ -13,16 +13,17 @@ use crate::{
     wire::{CALL, END, NO_MESSAGE, ONE_WAY, Wire, next, packet},
 };
 
-/// The service, and its methods (proto/tests/multiply.proto).
+/// The ids of the service and its methods (proto/tests/multiply.proto).
 const MULTIPLY: u32 = 9;
 const HOLD: u32 = 1;
 const NOTE: u32 = 2;
 const READ: u32 = 3;
 const COMPLETE: u32 = 6;
 
-/// Fields that multiply in every way that the schema language has: elements of no fields, of five, of
-/// 4 KiB, of 64 KiB; texts; shared bytes; flags and numbers in a pack; entries of maps with one key and
-/// with a message; messages in themselves; required fields with defaults; required boxes of messages in
+/// Fields that multiply in every way that the schema language allows: elements without fields, with
+/// five, of 4 KiB, of 64 KiB; strings; shared bytes; packed flags and numbers; map entries with the
+/// same key and with a message; nested messages; required fields with defaults; required boxes of
+/// messages in a cycle, in elements, groups, maps and oneofs; elements behind many fields.
 /// a circle, in elements, groups, maps and oneofs; elements behind many fields.
 const FIELDS: [&[u8]; 18] = [
     &[0x0A, 0],
@@ -45,7 +46,8 @@ const FIELDS: [&[u8]; 18] = [
     &[0x92, 2, 0],
 ];
 
-/// How often a field is repeated in a message: from what is not counted to what is too much.
+/// The number of repetitions of a field in a message, from below the counting threshold to above
+/// the limit.
 const TIMES: [usize; 5] = [1, 6, 40, 500, 4_000];
 
 fn call(id: u32, method: u32, flags: u8) -> Wire {
@@ -58,7 +60,7 @@ fn messages() -> impl Iterator<Item = Vec<u8>> + Clone {
     FIELDS.iter().flat_map(of_field).filter(fits)
 }
 
-/// Calls that are kept, with a message of each kind; those that are refused make room for others.
+/// Makes calls that are kept, with a message of each kind; refused calls make room for others.
 pub(crate) async fn calls(raw: &mut Raw, calls: u32) {
     let mut free: Vec<u32> = (0..calls).rev().map(|index| 2 * index + 1).collect();
     let mut used = 0;
@@ -77,7 +79,7 @@ pub(crate) async fn calls(raw: &mut Raw, calls: u32) {
     assert!(used > 10, "calls were kept");
 }
 
-/// One-way messages that are kept, as many as the credit for requests allows.
+/// Sends one-way messages that are kept, as many as the request credit allows.
 pub(crate) async fn one_way(raw: &mut Raw) {
     for message in messages() {
         let note = call(0, NOTE, END | ONE_WAY).bytes(message);
@@ -85,12 +87,12 @@ pub(crate) async fn one_way(raw: &mut Raw) {
             return;
         }
     }
-    // What is not counted, then.
+    // Then messages below the counting threshold.
     let note = call(0, NOTE, END | ONE_WAY).bytes([0x0A, 0]);
     raw.flood(note, 2_000).await;
 }
 
-/// Streams of which each message is read, and one is kept.
+/// Opens streams whose messages are all read, with one message kept.
 pub(crate) async fn streams(raw: &mut Raw, streams: u32) {
     for (index, message) in (0..streams).zip(messages().cycle().skip(2)) {
         let id = 2 * index + 1;
@@ -103,7 +105,8 @@ pub(crate) async fn streams(raw: &mut Raw, streams: u32) {
     raw.goes_on().await;
 }
 
-/// Attack 26: from ten peers at once, all together stay within the sum of the server, and honest calls go on.
+/// Attack 26, by ten peers at once: together they stay within the sum of the server, and honest
+/// calls go on.
 #[tokio::test(start_paused = true)]
 async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() {
     const PEERS: usize = 10;
@@ -130,11 +133,11 @@ async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() 
         decoded <= SERVER_BYTES && decoded > SERVER_BYTES / 2,
         "{decoded}"
     );
-    // Each may hold its own bound, but for what is counted in the sum.
+    // Each peer may hold its own bound, except for the bytes in the server's sum.
     let most = PEERS * (bound(&least()) - DECODED_BYTES) + SERVER_BYTES;
     assert!(held <= most, "{held} bytes held, {most} allowed");
     honest.leave().await;
-    // What a peer held is free when it has gone.
+    // The memory of a peer is freed when it disconnects.
     drop((raws, peers));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut raw = target.greeted().await;
@@ -144,7 +147,8 @@ async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() 
     assert!(raw.goes_on().await.is_empty(), "it is taken");
 }
 
-/// Attack 26: what goes over each of the limits, what the status says, and whether the call may be made again.
+/// Attack 26: the limit that a message exceeds, the text of the status, and whether the call is
+/// safe to retry.
 #[tokio::test]
 async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
     let (builder, seen) = builder(least());
@@ -152,7 +156,7 @@ async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
     let mut target = Target::with(builder, seen).await;
     let (mut first, mut second) = (target.greeted().await, target.greeted().await);
     let wides = |count: usize| [0x22, 0].repeat(count);
-    // Eight elements of 64 KiB take what they are, and half of it while the vector grows.
+    // Eight elements of 64 KiB take their size, and half of it again while the vector grows.
     let too_large = call(1, HOLD, END).bytes(wides(8));
     first.send(too_large).await.unwrap();
     let end = first.ended(1).await;
@@ -166,7 +170,7 @@ async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
         text.ends_with("takes at most 524288 (max_decoded_bytes)"),
         "{text}"
     );
-    // Two of four elements fit into the sum of a connection, and a third does not.
+    // Two messages of four elements fit into the sum of a connection, a third does not.
     for (raw, calls, setting) in [
         (
             &mut first,
@@ -186,12 +190,12 @@ async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
         let end = raw.ended(2 * calls - 1).await;
         assert_eq!((end.code, end.refused), (Code::ResourceExhausted, true));
         assert!(end.text.ends_with(setting), "{}", end.text);
-        // What takes little is served all the same.
+        // Small messages are served nevertheless.
         let small = call(2 * calls - 1, HOLD, END).bytes([0x12, 0]);
         raw.send(small).await.unwrap();
         assert!(raw.goes_on().await.is_empty());
     }
-    // A call that is given up gives back what it held.
+    // A cancelled call releases its memory.
     let (mut one, large) = (second, wides(4));
     first.send(crate::wire::cancel(1)).await.unwrap();
     first.ended(1).await;
@@ -199,7 +203,7 @@ async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
     assert!(one.goes_on().await.is_empty(), "there is room again");
 }
 
-/// A handler that runs to completion goes on, and what it holds with it.
+/// A handler that runs to completion continues and keeps its memory.
 #[tokio::test]
 async fn what_runs_to_completion_holds_its_memory_to_its_end() {
     let (builder, seen) = builder(least());
@@ -223,14 +227,15 @@ async fn what_runs_to_completion_holds_its_memory_to_its_end() {
     assert!((256 * 1024..512 * 1024).contains(&held), "{held}");
 }
 
-/// A message of a stream is counted until the next is asked for, and one too large ends the stream.
+/// A message of a stream counts until the next one is requested, and one that is too large ends the
+/// stream.
 #[tokio::test]
 async fn a_stream_holds_one_message_at_a_time() {
     let (builder, seen) = builder(least());
     let mut target = Target::with(builder, seen).await;
     let mut raw = target.greeted().await;
     raw.send(call(1, READ, NO_MESSAGE)).await.unwrap();
-    // Each would fill the sum of the connection thrice.
+    // Each would fill three times the sum of the connection.
     for _ in 0..10 {
         raw.send(next(1, [0x22, 0].repeat(4))).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Pings and hellos, again and again.
+//! Floods of pings and hellos.
 
 use wawo::{CloseCode, Config};
 
@@ -8,7 +8,7 @@ use crate::{
     wire::{HELLO, hello_entry, packet, ping},
 };
 
-/// Pings as fast as they go; no answer is read.
+/// Sends pings as fast as possible, and reads no reply.
 pub(crate) async fn flood(raw: &mut Raw) {
     raw.flood(ping(1), 10_000).await;
 }
@@ -17,7 +17,7 @@ async fn few_pings_are_answered(mut target: Target) {
     let honest = target.honest().await;
     let mut raw = target.greeted().await;
     let attack = async {
-        // The first comes after nothing, and three may come too early.
+        // The first has no predecessor, and three may come too early.
         for data in 1..=4 {
             raw.send(ping(data)).await.unwrap();
             let pong = raw.next().await;
@@ -47,7 +47,7 @@ async fn a_fourth_early_ping_in_a_row_ends_the_connection_over_tcp() {
     few_pings_are_answered(Target::tcp(Config::default()).await).await;
 }
 
-/// Attack 15: one in time is forgiving, so a peer that pings each second goes on for ever.
+/// Attack 15: a ping in time resets the count, so a peer may ping each second forever.
 #[tokio::test(start_paused = true)]
 async fn pings_in_time_go_on() {
     let mut target = Target::memory(Config::default()).await;
@@ -60,7 +60,7 @@ async fn pings_in_time_go_on() {
     honest.leave().await;
 }
 
-/// Attack 16: settings are said once, in the hello. What may be wrong with them is in the table.
+/// Attack 16: settings are sent once, in the hello. Invalid settings are in the table of cases.
 #[tokio::test]
 async fn a_flood_of_hellos_ends_with_the_second() {
     let mut target = Target::memory(Config::default()).await;
@@ -69,7 +69,7 @@ async fn a_flood_of_hellos_ends_with_the_second() {
     let mut raw = target.greeted().await;
     let attack = async {
         let all: Vec<u8> = (64..1_064).flat_map(|calls| hello(calls).build()).collect();
-        // The server may have gone before the last of them.
+        // The server may close before the last of them.
         let _ = raw.send(all).await;
         raw.closed().await
     };

@@ -1,4 +1,4 @@
-//! Small things that are kept, each read into the same buffer as much that is not.
+//! Small kept messages, each read into the same buffer as large ones that are dropped.
 
 use crate::{
     raw::Raw,
@@ -8,10 +8,10 @@ use crate::{
     },
 };
 
-/// As many as make the difference: with their buffers they would be 25 MiB.
+/// Enough to show the difference: with their buffers they would take 25 MiB.
 const COUNT: u32 = 200;
 
-/// Sends what is kept, each behind a full read of what is not: ends of a call that is over.
+/// Sends each kept packet behind a full read of dropped packets, which are ends of an ended call.
 async fn between_fillers(raw: &mut Raw, kept: impl Fn(u32) -> Wire) {
     raw.send(unary(1, SAY, "hi")).await.unwrap();
     raw.replied(1).await;
@@ -24,12 +24,12 @@ async fn between_fillers(raw: &mut Raw, kept: impl Fn(u32) -> Wire) {
     raw.goes_on().await;
 }
 
-/// Calls that wait for ever, with the smallest message.
+/// Makes calls that wait forever, with the smallest message.
 pub(crate) async fn calls(raw: &mut Raw) {
     between_fillers(raw, |index| unary(2 * index + 3, ACT, "wait")).await;
 }
 
-/// The same, with the smallest metadata.
+/// The same with the smallest metadata.
 pub(crate) async fn calls_with_metadata(raw: &mut Raw) {
     between_fillers(raw, |index| {
         let call = call(2 * index + 3, ACT, END | METADATA);
@@ -39,13 +39,13 @@ pub(crate) async fn calls_with_metadata(raw: &mut Raw) {
     .await;
 }
 
-/// One-way calls that wait for ever.
+/// Makes one-way calls that wait forever.
 pub(crate) async fn one_way_calls(raw: &mut Raw) {
     let wait = call(0, NOTE, END | ONE_WAY).bytes(message("wait"));
     between_fillers(raw, |_| wait.clone()).await;
 }
 
-/// Messages of a stream that is not read, just large enough not to be copied to its shelf.
+/// Sends messages of a stream that is not read, just too large to be copied out of the read buffer.
 pub(crate) async fn messages(raw: &mut Raw) {
     let hold = stream_with(3, TALK, ("do", "hold"));
     raw.send(unary(1, SAY, "hi")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Calls that are opened and cancelled, and cancels for whatever else.
+//! Calls that are opened and cancelled at once, and cancels for other ids.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::{
     wire::{ACT, cancel, unary},
 };
 
-/// Calls that are cancelled with the packet after theirs: fewer where code is slow.
+/// The number of calls that the next packet cancels; fewer in debug builds, which are slow.
 const CALLS: usize = if cfg!(debug_assertions) {
     100_000
 } else {
     1_000_000
 };
 
-/// Cancels that are allowed within a second, by default.
+/// The number of cancels allowed within a second, by default.
 const A_SECOND: usize = 10_000;
 
-/// Handlers that were cancelled are dropped when their task runs next, so those that came with
-/// one read may last together: 128 KiB of 38 bytes each.
+/// The maximum number of live handlers. A cancelled handler is dropped when its task runs next, so
+/// all that came in one read may be live together: 128 KiB of 38 bytes each.
 const MAX_LIVE: usize = 3_500;
 
-/// As many as are allowed in each second, a batch of them before their ends are read.
+/// Opens and cancels calls at the allowed rate, in batches whose ends are read afterwards.
 pub(crate) async fn opened_and_cancelled(raw: &mut Raw, calls: usize, batch: usize) {
     let pair = [unary(1, ACT, "wait").build(), cancel(1).build()].concat();
     for sent in (0..calls).step_by(batch) {
@@ -38,7 +38,7 @@ pub(crate) async fn opened_and_cancelled(raw: &mut Raw, calls: usize, batch: usi
     }
 }
 
-/// Attack 4: handler tasks really stop, and none piles up.
+/// Attack 4: handler tasks really stop, and do not pile up.
 #[tokio::test(start_paused = true)]
 async fn a_million_calls_opened_and_cancelled_leave_few_handlers() {
     let mut target = Target::memory(Config::default()).await;
@@ -55,7 +55,7 @@ async fn a_million_calls_opened_and_cancelled_leave_few_handlers() {
     honest.leave().await;
 }
 
-/// Attack 4: where the burst ends.
+/// Attack 4: the end of a burst.
 #[tokio::test(start_paused = true)]
 async fn more_cancels_than_are_allowed_in_a_second_end_the_connection() {
     let mut target = Target::memory(Config::default()).await;
@@ -71,7 +71,7 @@ async fn more_cancels_than_are_allowed_in_a_second_end_the_connection() {
     honest.leave().await;
 }
 
-/// Attack 24: a cancel reaches its own call, on its own connection.
+/// Attack 24: a cancel affects its own call on its own connection only.
 #[tokio::test]
 async fn a_cancel_touches_no_other_call() {
     let mut target = Target::memory(Config::default()).await;
@@ -86,7 +86,7 @@ async fn a_cancel_touches_no_other_call() {
         .beside(async {
             one.send(cancel(3)).await.unwrap();
             one.ended(3).await;
-            // One that has crossed the end, and one for a call that never was.
+            // One cancel that crosses the end of its call, and one for a call that never existed.
             one.send(cancel(3)).await.unwrap();
             one.goes_on().await;
             target.seen.until_live(3).await;
@@ -95,7 +95,7 @@ async fn a_cancel_touches_no_other_call() {
             assert_eq!(why, "cancel packet for call 5, which is not in flight");
         })
         .await;
-    // The call that was not cancelled, of the peer that kept the rules.
+    // The remaining call belongs to the peer that kept the rules.
     target.seen.until_live(1).await;
     one.send(cancel(1)).await.unwrap();
     one.ended(1).await;

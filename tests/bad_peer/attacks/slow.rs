@@ -18,7 +18,7 @@ const NO_HELLO: &str = "no hello from the peer within 5s (handshake_timeout)";
 const NO_PACKET: &str = "a packet was not complete within 10s (packet_timeout)";
 const NO_PONG: &str = "no answer to a ping within 10s (keep_alive_timeout)";
 
-/// Sends a byte a second, until the server has had enough.
+/// Sends one byte per second until the server closes.
 async fn drip(raw: &mut Raw, bytes: Vec<u8>) {
     for byte in bytes {
         if raw.send([byte]).await.is_err() {
@@ -40,7 +40,7 @@ async fn times_out(greets: bool, bytes: impl Into<Vec<u8>>, after: Duration, why
         drip(&mut raw, bytes.into()).await;
         raw.closed().await
     };
-    // Until the server has gone, bytes can still be sent.
+    // Bytes can still be sent until the server closes.
     let server = async {
         while target.handle.peers().len() > 1 {
             sleep(SECOND / 100).await;
@@ -54,19 +54,19 @@ async fn times_out(greets: bool, bytes: impl Into<Vec<u8>>, after: Duration, why
     honest.leave().await;
 }
 
-/// Attack 11: nothing at all.
+/// Attack 11, without any byte.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_has_five_seconds() {
     times_out(false, [], 5 * SECOND, NO_HELLO).await;
 }
 
-/// Attack 11: the preface.
+/// Attack 11, in the preface.
 #[tokio::test(start_paused = true)]
 async fn a_preface_that_drips_in_has_five_seconds() {
     times_out(false, PREFACE, 5 * SECOND, NO_HELLO).await;
 }
 
-/// Attack 11: the hello, in whose time the preface counts.
+/// Attack 11, in the hello, which shares its time with the preface.
 #[tokio::test(start_paused = true)]
 async fn a_hello_that_drips_in_has_no_more_time() {
     let hello = packet(HELLO).bytes(hello_entry(9, b"a slow peer"));
@@ -83,14 +83,14 @@ async fn a_hello_that_drips_in_has_no_more_time() {
     honest.leave().await;
 }
 
-/// Attack 11: a head.
+/// Attack 11, in a head.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_drips_in_has_ten_seconds() {
     let head = unary(1, SAY, "hello").build();
     times_out(true, head, 10 * SECOND, NO_PACKET).await;
 }
 
-/// Attack 11: a message.
+/// Attack 11, in a message.
 #[tokio::test(start_paused = true)]
 async fn a_packet_whose_end_never_comes_has_ten_seconds() {
     let mut target = Target::memory(Config::default()).await;
@@ -109,20 +109,20 @@ async fn a_packet_whose_end_never_comes_has_ten_seconds() {
     honest.leave().await;
 }
 
-/// Attack 11: metadata.
+/// Attack 11, in metadata.
 #[tokio::test(start_paused = true)]
 async fn metadata_that_drips_in_has_ten_seconds() {
     let call = call(1, SAY, END | METADATA).u16(1).entry("key", "value");
     times_out(true, call, 10 * SECOND, NO_PACKET).await;
 }
 
-/// Attack 11: packets are whole, and the peer is not there any more.
+/// Attack 11: complete packets, and then the peer is gone.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_no_ping_is_gone_after_thirty_seconds() {
     times_out(true, [], 30 * SECOND, NO_PONG).await;
 }
 
-/// Attack 11, over a socket, with a shorter limit since its time is real.
+/// Attack 11 over a socket, with a shorter limit because it uses real time.
 #[tokio::test]
 async fn a_socket_that_says_nothing_is_closed() {
     let limits = crate::target::config(|config| config.handshake_timeout = SECOND / 10);

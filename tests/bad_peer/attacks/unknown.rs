@@ -1,4 +1,4 @@
-//! Kinds, flags and codes that are not defined: all of them.
+//! All undefined kinds, flags and codes.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::{
     wire::{END_OF, Wire, packet, unary},
 };
 
-/// Attack 19: whatever stands in a head, the server answers, ignores or refuses it, and goes on.
-/// What exactly comes of each is in the table.
+/// Attack 19: for any head, the server answers, ignores or refuses the packet, and continues. The
+/// exact outcomes are in the table of cases.
 #[tokio::test]
 async fn no_kind_and_no_flag_is_too_much() {
     let mut target = Target::memory(Config::default()).await;
@@ -31,7 +31,7 @@ async fn no_kind_and_no_flag_is_too_much() {
     honest.leave().await;
 }
 
-/// Sends a packet and then nothing; the connection must end, at the latest with ours.
+/// Sends a packet and nothing else; the connection must end with the raw peer's end at the latest.
 async fn ends_well(target: &mut Target, odd: Wire) {
     let mut raw = target.greeted().await;
     let name = format!("{odd:?}");
@@ -43,7 +43,7 @@ async fn ends_well(target: &mut Target, odd: Wire) {
     assert!(!rest.iter().any(internal), "{name}: {rest:?}");
 }
 
-/// Attack 19: a status that version 1 does not define ends a call like any other.
+/// Attack 19: a status code that version 1 does not define ends a call like any other.
 #[tokio::test]
 async fn every_code_ends_a_call() {
     let mut target = Target::memory(Config::default()).await;

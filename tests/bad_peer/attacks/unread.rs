@@ -1,4 +1,4 @@
-//! Answers that nobody reads, and streams that nobody grants.
+//! Replies that nobody reads, and streams without credit.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Calls of a service that is not there, until the server has gone: each makes it write.
+/// Calls a missing service until the server closes: each call makes the server write.
 pub(crate) async fn failures(raw: &mut Raw) {
     for index in (0..64).cycle().take(1_000_000) {
         let unknown = packet(CALL).flags(END).call(2 * index + 1).u64(0);
@@ -28,7 +28,7 @@ pub(crate) async fn failures(raw: &mut Raw) {
     panic!("more failures than there are calls for");
 }
 
-/// Messages in two chunks of one byte: each begins with a grant for what is missing.
+/// Sends messages in two chunks of one byte: each makes the server grant credit for the rest.
 pub(crate) async fn grants(raw: &mut Raw, messages: usize) {
     raw.send(stream_with(1, TALK, ("do", "drop")))
         .await
@@ -39,7 +39,7 @@ pub(crate) async fn grants(raw: &mut Raw, messages: usize) {
     raw.flood(both.repeat(100), messages / 100).await;
 }
 
-/// Streams of replies that are never granted anything.
+/// Opens streams of replies, and never grants credit.
 pub(crate) async fn stalled_streams(raw: &mut Raw, streams: u32) {
     for index in 0..streams {
         let call = repeat(2 * index + 1, 900, 1_000_000);
@@ -48,12 +48,12 @@ pub(crate) async fn stalled_streams(raw: &mut Raw, streams: u32) {
     raw.goes_on().await;
 }
 
-/// Credit for all replies, and calls that are answered with 64 KiB each.
+/// Grants credit for all replies, and makes calls with replies of 64 KiB each.
 pub(crate) async fn large_replies(raw: &mut Raw, calls: u32) {
     replies_to(raw, calls, "large").await;
 }
 
-/// The same, and each handler waits before it answers, one after the other.
+/// The same, but each handler waits before it replies, one after the other.
 pub(crate) async fn late_replies(raw: &mut Raw, calls: u32) {
     replies_to(raw, calls, "late").await;
     tokio::time::sleep(2 * SECOND).await;
@@ -69,22 +69,23 @@ async fn replies_to(raw: &mut Raw, calls: u32, what: &'static str) {
     }
 }
 
-/// A handler calls its caller again and again, which reads nothing, and grants all or nothing.
+/// Makes a handler call this peer repeatedly. The peer reads nothing, and grants everything or
+/// nothing.
 pub(crate) async fn calls_of_the_server(raw: &mut Raw, granted: bool) {
     if granted {
         raw.send(packet(CREDIT).u32(1 << 30)).await.unwrap();
     }
     raw.send(unary(1, ACT, "flood")).await.unwrap();
-    // As long as a peer may read nothing; as long as it likes, of what it has not granted.
+    // A peer may read nothing for this long. Without credit, it may take any time.
     tokio::time::sleep(9 * SECOND).await;
 }
 
-/// One stream of replies that is never granted anything.
+/// Opens one stream of replies, and never grants credit.
 pub(crate) async fn a_stalled_stream(raw: &mut Raw) {
     stalled_streams(raw, 1).await;
 }
 
-/// Waits until a connection is over, and returns why.
+/// Waits until a connection is over, and returns the reason.
 async fn over(target: &Target) -> ConnectionError {
     let mut events = target.handle.events();
     loop {
@@ -96,7 +97,7 @@ async fn over(target: &Target) -> ConnectionError {
     }
 }
 
-/// Attack 5: failures wait with their calls, so a peer that reads none of them runs out of calls.
+/// Attack 5: failures wait with their calls, so a peer that reads none of them runs out of slots.
 #[tokio::test(start_paused = true)]
 async fn failures_that_are_not_read_use_up_the_calls() {
     let limits = config(|config| config.limits.max_calls = 64);
@@ -112,8 +113,8 @@ async fn failures_that_are_not_read_use_up_the_calls() {
     honest.leave().await;
 }
 
-/// Attack 5: what this side says of its own accord does not pile up either. Such grants wait
-/// until there is room, and then come.
+/// Attack 5: packets that the server sends by itself do not pile up either. Such grants wait until
+/// there is room, and are then sent.
 #[tokio::test(start_paused = true)]
 async fn grants_that_are_not_read_do_not_pile_up() {
     const MESSAGES: usize = 100_000;
@@ -123,13 +124,13 @@ async fn grants_that_are_not_read_do_not_pile_up() {
     let mut raw = target.greeted().await;
     let ((), held) = peak(honest.beside(grants(&mut raw, MESSAGES))).await;
     println!("{held} bytes held");
-    // 16 bytes for each would be 1.6 MB.
+    // At 16 bytes each, they would take 1.6 MB.
     assert!(held < 1024 * 1024, "{held} bytes held");
     raw.goes_on().await;
     honest.leave().await;
 }
 
-/// Attack 9: a stream alone holds 256 KiB at most, with what each message costs.
+/// Attack 9: one stream holds at most 256 KiB, including the cost of each message.
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_credit_holds_a_quarter_of_a_mebibyte() {
     let turn = Alone::take().await;
@@ -142,7 +143,7 @@ async fn a_stream_without_credit_holds_a_quarter_of_a_mebibyte() {
     honest.leave().await;
 }
 
-/// Attack 9, in time: the streams are ended, and the connection is not.
+/// Attack 9, over time: the streams end, and the connection continues.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_streams_without_credit_are_ended_after_thirty_seconds() {
     const STREAMS: u32 = 1_000;
@@ -175,8 +176,8 @@ async fn a_thousand_streams_without_credit_are_ended_after_thirty_seconds() {
     honest.leave().await;
 }
 
-/// Attack 10: little is held of what handlers answer, whether they answer at once or later. 64 MiB
-/// would be held without the limit.
+/// Attack 10: replies are bounded, whether handlers reply at once or later. Without the limit they
+/// would take 64 MiB.
 #[tokio::test(start_paused = true)]
 async fn replies_that_are_not_read_stop_at_their_limit() {
     const MAX: usize = 1024 * 1024;
@@ -185,7 +186,7 @@ async fn replies_that_are_not_read_stop_at_their_limit() {
         let limits = config(|config| config.max_waiting_reply_bytes = MAX);
         let mut target = Target::alone(limits, &turn);
         let honest = target.honest().await;
-        // All calls find room in the pipe: some 28 KB.
+        // All calls fit into the pipe: some 28 KB.
         let mut raw = target.greeted().await;
         let attack = async {
             replies_to(&mut raw, 1_000, what).await;
@@ -193,12 +194,12 @@ async fn replies_that_are_not_read_stop_at_their_limit() {
         };
         let ((), held) = peak(honest.beside(attack)).await;
         println!("{held} bytes held of {what} replies");
-        // Besides, there is some state for each call.
+        // In addition there is some state per call.
         assert!(held < 2 * MAX + 4 * MAX, "{held} bytes held");
         let peers = target.handle.peers();
         let snapshots = futures::future::join_all(peers.iter().map(|peer| peer.snapshot())).await;
         let waiting = snapshots.iter().map(|held| held.waiting_reply_bytes).max();
-        // The statuses of calls that were refused, or given up, wait too.
+        // The statuses of refused and ended calls wait too.
         let most = (2 * MAX + 1_000 * 200) as u64;
         let is_within = |waiting| waiting > MAX as u64 && waiting <= most;
         assert!(waiting.is_some_and(is_within), "{waiting:?}");
@@ -208,7 +209,7 @@ async fn replies_that_are_not_read_stop_at_their_limit() {
     }
 }
 
-/// Attack 10: behind a pipe that takes nothing more.
+/// Attack 10, behind a pipe that takes nothing more.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_nothing_is_cut_off_after_ten_seconds() {
     let mut target = Target::memory(Config::default()).await;
@@ -220,13 +221,13 @@ async fn a_peer_that_reads_nothing_is_cut_off_after_ten_seconds() {
     assert!(matches!(why, ConnectionError::SlowReader { .. }), "{why}");
     let passed = began.elapsed();
     assert!((10 * SECOND..11 * SECOND).contains(&passed), "{passed:?}");
-    // It has a second to be told, which it does not use.
+    // The server tries for one second to send the close packet.
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(target.handle.peers().len(), 1, "the honest one");
     honest.leave().await;
 }
 
-/// Attack 10, over a socket, with a shorter limit since its time is real.
+/// Attack 10 over a socket, with a shorter limit because it uses real time.
 #[tokio::test]
 async fn a_socket_that_is_not_read_is_cut_off() {
     let limits = config(|config| config.write_timeout = SECOND / 5);
@@ -234,7 +235,7 @@ async fn a_socket_that_is_not_read_is_cut_off() {
     let honest = target.honest().await;
     let mut raw = target.greeted().await;
     let attack = async {
-        // 64 MiB are more than the buffers of both sockets take.
+        // 64 MiB do not fit into the buffers of both sockets.
         tokio::join!(over(&target), large_replies(&mut raw, 1_024)).0
     };
     let why = honest.beside(attack).await;

@@ -1,4 +1,4 @@
-//! What a callee may not do, and what it may: the server has called back, as call 2.
+//! Valid and invalid packets of a callee: the server has called back, as call 2.
 
 use crate::{
     cases::{
@@ -70,7 +70,7 @@ fn wrong() -> Vec<Case> {
     violations(rows)
 }
 
-/// Chunks of a reply that are not in order.
+/// Chunks of a reply in the wrong order.
 fn chunks() -> Vec<Case> {
     let none = "message packet for call 2, which has no message to continue";
     let open = "message packet for call 2, whose message before is not complete";
@@ -120,7 +120,7 @@ fn violations<const N: usize>(rows: [(&str, State, Wire, &str); N]) -> Vec<Case>
         .collect()
 }
 
-/// A callee says nothing after its end.
+/// A callee sends nothing after its end.
 fn after_the_end() -> Vec<Case> {
     [
         ("reply", reply().flags(END)),
@@ -136,7 +136,7 @@ fn after_the_end() -> Vec<Case> {
     .into()
 }
 
-/// Whatever the peer answers, the handler that called it has a status of its own.
+/// Whatever the peer answers, the handler that called it gets a status.
 fn statuses() -> Vec<Case> {
     let failed = "a call to another service failed";
     let mut cases = Vec::new();

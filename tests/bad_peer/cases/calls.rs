@@ -1,4 +1,4 @@
-//! What a caller may not do, and what it may.
+//! Valid and invalid packets of a caller.
 
 use crate::{
     cases::{
@@ -71,7 +71,7 @@ fn ids() -> Vec<Case> {
     cases
 }
 
-/// Packets for a slot that no call has had.
+/// Packets for a slot that no call has used.
 fn never_used() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut not_in_flight = |kind: &str, id: u32, bytes: Wire| {
@@ -298,7 +298,8 @@ fn chunks() -> Vec<Case> {
         ),
     ];
     let beginning = beginning.map(|(name, bytes, outcome)| {
-        // The last of them is fine, and so must be cancelled to show that it was taken.
+        // The last packet is valid, so the call must be cancelled to show that the packet was
+        // accepted.
         let fine = matches!(outcome, Outcome::End(_, 1, _));
         let mut bytes = bytes.build();
         bytes.extend(cancel(1).build().into_iter().filter(|_| fine));
@@ -337,7 +338,7 @@ fn one_way() -> Vec<Case> {
     begun.into_iter().chain(large).collect()
 }
 
-/// Credit adds up to 2^31 at most; 65,536 were granted by the hello.
+/// Credit adds up to at most 2^31; the hello granted 65,536.
 fn credits() -> Vec<Case> {
     const LEFT: u32 = (1 << 31) - 65_536;
     let overflow = || violation("credit that adds up to more than 2147483648");
@@ -396,10 +397,10 @@ fn credit_of_one(of: &str) -> Vec<u8> {
     .build()
 }
 
-/// The methods of the service that is served.
+/// The methods of the service under test.
 const METHODS: &str = "Say, Act, Note, Repeat, Join, Talk";
 
-/// Calls that are all right, of what is not there.
+/// Valid calls of missing services and methods.
 fn dispatch() -> Vec<Case> {
     let to = |service: u32, method: u32| {
         let call = packet(CALL).call(1).flags(END).u32(service).u32(method);
@@ -424,7 +425,7 @@ fn dispatch() -> Vec<Case> {
     cases
 }
 
-/// Calls that reach a handler, or only just do not.
+/// Calls that reach a handler, or barely do not.
 fn handled() -> Vec<Case> {
     let mut cases = Vec::new();
     let shape = |method: &str| {
@@ -488,7 +489,7 @@ fn timeouts() -> Vec<Case> {
         let call = call(1, method, END | TIMEOUT);
         call.u32(millis).bytes(message(data))
     };
-    // The caller knows what it gave the call.
+    // The caller knows its own timeout.
     let late = || ended(4, "");
     [
         ("no deadline", timed(SAY, 0, "hi"), reply()),

@@ -1,4 +1,4 @@
-//! What is wrong with the head of a packet, or with what comes before all packets.
+//! Errors in the head of a packet, or in the bytes before all packets.
 
 use crate::{
     cases::{
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The flags that each kind cannot have.
+/// The flags that each kind does not allow.
 const FOREIGN_FLAGS: [(u8, &[u8]); 11] = [
     (HELLO, &ALL_FLAGS),
     (PING, &ALL_FLAGS),
@@ -148,7 +148,7 @@ fn codes() -> Vec<Case> {
         for code in [1, u16::MAX] {
             let text = format!("{name} packet with code {code}");
             let mut bytes = right(kind).code(code);
-            // What such a packet must have anyway.
+            // The fields that such a packet needs.
             bytes = match kind {
                 CALL | MESSAGE => bytes.flags(END),
                 _ => bytes,

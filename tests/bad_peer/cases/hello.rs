@@ -1,4 +1,4 @@
-//! Hellos that are wrong, and hellos that only look it.
+//! Invalid hellos, and unusual but valid ones.
 
 use crate::{
     cases::{
@@ -9,7 +9,7 @@ use crate::{
     wire::{HELLO, Wire, hello_entry, packet},
 };
 
-/// Entry, name, least and most of each limit.
+/// Entry, name, minimum and maximum of each limit.
 const LIMITS: [(u16, &str, u32, u32); 8] = [
     (1, "max_packet_bytes", 16_384, 1 << 30),
     (2, "max_message_bytes", 65_536, 1 << 30),
@@ -21,7 +21,7 @@ const LIMITS: [(u16, &str, u32, u32); 8] = [
     (12, "reply_credit_bytes", 65_536, 1 << 30),
 ];
 
-/// The entry of the default timeout, which is a number too.
+/// The entry of the default timeout, which is also a number.
 const TIMEOUT: u16 = 8;
 const IDENTITY: u16 = 9;
 const CREDENTIALS: u16 = 10;

@@ -23,7 +23,7 @@ fn say() -> Wire {
     call(1, SAY, END | METADATA)
 }
 
-/// A call of `say` with so many entries of one byte.
+/// A call of `say` with `count` entries of one byte.
 fn entries(count: u16) -> Wire {
     let empty = packet(0).entry("k", "").build()[12..].to_vec();
     say().u16(count).bytes(empty.repeat(count.into()))
@@ -121,7 +121,8 @@ fn sizes() -> Vec<Case> {
     .into()
 }
 
-/// Blocks that claim more than the packet has. The lengths count the eight bytes of the ids.
+/// Blocks that claim more bytes than the packet has. The lengths include the eight bytes of the
+/// ids.
 fn cut_off() -> Vec<Case> {
     let wrong = |length: usize| {
         let text =
@@ -155,7 +156,7 @@ fn cut_off() -> Vec<Case> {
     .into()
 }
 
-/// How many calls led to a call: a limit that ends the call only.
+/// Depths of calls; this limit ends only the call.
 fn depths() -> Vec<Case> {
     let no_number = |depth: &str| {
         let text = format!("the metadata `wawo-depth` is {depth:?}, which is no number");

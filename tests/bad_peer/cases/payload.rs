@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// Kind, flags, call, and lengths of payloads of zeros that cannot be.
+/// Kind, flags, call, and invalid lengths of payloads of zeros.
 const WRONG_LENGTHS: [(&str, u8, u8, u32, &[usize]); 22] = [
     ("ping", PING, 0, 0, &[0, 7, 9, 131_072]),
     ("pong", PONG, 0, 0, &[0, 7, 9, 131_072]),
@@ -87,7 +87,7 @@ fn lengths() -> Vec<Case> {
     cases
 }
 
-/// Texts that are cut off, or no text.
+/// Texts that are cut off or not UTF-8.
 fn texts() -> Vec<Case> {
     let end = || packet(END_OF).call(1);
     let key = |packet: Wire| packet.u16(1).entry([0xff, 0xfe], "");

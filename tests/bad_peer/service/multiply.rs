@@ -9,7 +9,7 @@ use crate::service::messages::{
     multiply::{Asked, Everything, Multiply},
 };
 
-/// Keeps what it is given for as long as it may.
+/// Keeps its requests for as long as it may.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keeper;
 
@@ -22,7 +22,7 @@ impl Multiply for Keeper {
         let _ = keep(request).await;
     }
 
-    /// Reads all, and keeps each until the next one has come.
+    /// Reads all requests, and keeps each until the next one has come.
     async fn read(&self, _cx: Context, mut requests: Streaming<Everything>) -> Result<()> {
         while let Some(request) = requests.message().await? {
             if !request.data.is_empty() {
