@@ -1,4 +1,4 @@
-//! Judges a history: each rule is a function, and what it finds is a sentence.
+//! Checks a history: each rule is a function, and each finding is a sentence.
 
 mod calls;
 mod expected;
@@ -10,17 +10,18 @@ use crate::{
     run::Run,
 };
 
-/// A history, sorted by what it is about.
+/// A history, grouped by call and by link.
 #[derive(Debug)]
 struct Records<'a> {
     run: &'a Run,
-    /// By number.
+    /// By number of the call.
     calls: Vec<CallRecord>,
-    /// By number.
+    /// By number of the link.
     links: Vec<LinkRecord>,
 }
 
-/// How many calls were refused for want of a slot, and how many so deep ones succeeded.
+/// The number of calls that were refused for lack of a slot, and the number of equally deep ones
+/// that succeeded.
 pub(crate) fn deep_calls(run: &Run) -> (usize, usize) {
     let calls = &run.world.plan.calls;
     let outcomes = run.entries.iter().filter_map(|entry| match entry.event {
@@ -36,7 +37,7 @@ pub(crate) fn deep_calls(run: &Run) -> (usize, usize) {
     (refused.count(), succeeded.count())
 }
 
-/// All that is wrong with a simulation.
+/// Finds all violations in a simulation.
 pub(crate) fn check(run: &Run) -> Vec<String> {
     let mut records = Records::new(run);
     for entry in &run.entries {

@@ -1,4 +1,4 @@
-//! The callers: each makes one call as its plan says.
+//! The callers: each makes one call, as its plan says.
 
 use std::{
     pin::{Pin, pin},
@@ -23,9 +23,10 @@ use crate::{
     world::World,
 };
 
-/// Makes a call over a link, and writes down its outcome.
+/// Makes a call over a link, and records its outcome.
 ///
-/// A future of this size is in every handler that calls back, and in it are others of its kind.
+/// The future is boxed, because a handler that calls back contains such a future, which contains
+/// further ones.
 pub(crate) fn make(
     world: Arc<World>,
     number: u32,
@@ -44,14 +45,14 @@ pub(crate) fn make(
     })
 }
 
-/// Waits, if there is anything to wait for: to wait for nothing would still let others run.
+/// Waits if the time is not zero, since a wait of zero would still let other tasks run.
 pub(crate) async fn pause(time: Duration) {
     if !time.is_zero() {
         sleep(time).await;
     }
 }
 
-/// Lets all who are ready run, so many times.
+/// Yields the given number of times.
 pub(crate) async fn give_way(turns: u32) {
     for _ in 0..turns {
         yield_now().await;
@@ -70,7 +71,8 @@ pub(crate) fn request(call: &CallPlan, position: usize) -> Bytes {
     numbered.freeze()
 }
 
-/// Whoever makes a call. When it is dropped, with its handler or at the end, so is the call.
+/// The caller of a call. When it is dropped, with its handler or at the end, the call is dropped
+/// too.
 struct Caller {
     world: Arc<World>,
     number: u32,

@@ -1,4 +1,4 @@
-//! What messages carry: bytes that tell which message of which call they belong to.
+//! The contents of messages: bytes that identify the call and the message.
 
 use std::sync::LazyLock;
 
@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use crate::random::{Random, mix};
 
-/// The greatest message.
+/// The size of the largest message.
 pub(crate) const MAX_BYTES: usize = 400 * 1024;
 
 const NOISE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Every message is a piece of this, so that to make and to check one costs no more than a copy
-/// and a comparison. No two pieces of some length are alike, so bytes of another message, or of
-/// another place in the same one, show.
+/// Every message is a slice of this, so making and checking a message costs only a copy and a
+/// comparison. No two slices of some length are equal, so bytes of another message, or from another
+/// offset of the same message, are detected.
 static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
     let mut random = Random::new(1);
     let words = (0..NOISE_BYTES / 8).map(|_| random.next().to_be_bytes());
@@ -27,7 +27,7 @@ pub(crate) enum Way {
     Reply,
 }
 
-/// The message at this position of a direction of a call.
+/// The message at this position in a direction of a call.
 pub(crate) fn content(call: u32, way: Way, position: usize, bytes: usize) -> Bytes {
     assert!(bytes <= MAX_BYTES, "a message of the plan is too large");
     let way = u64::from(way == Way::Reply);

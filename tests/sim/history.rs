@@ -1,4 +1,4 @@
-//! What happened in a simulation, in order.
+//! The events of a simulation, in order.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
     random::mix,
 };
 
-/// Written by everyone in a simulation, judged after its end.
+/// All parts of a simulation write it. It is checked after the end.
 #[derive(Debug, Clone)]
 pub(crate) struct History(Arc<Mutex<Log>>);
 
@@ -28,34 +28,34 @@ struct Log {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
-    /// Since the simulation began.
+    /// The time since the simulation began.
     pub(crate) at: Duration,
     pub(crate) event: Event,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
-    /// By the number of the call.
+    /// An event of the call with this number.
     Call(u32, CallEvent),
-    /// By the number of the link.
+    /// An event of the link with this number.
     Link(u32, LinkEvent),
     ServerUp,
     ServerDown,
-    /// Nothing more is asked for; all who take part let go.
+    /// No further calls are made; all parts are dropped.
     Closing,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum LinkEvent {
-    /// A client has opened it.
+    /// A client has opened the link.
     Opened { client: usize },
-    /// Something went wrong with it.
+    /// A fault struck the link.
     Struck(Struck),
-    /// The connection over it is over, for one side.
+    /// The connection over the link is over for one side.
     Over { side: Side, why: String },
 }
 
-/// How a link was struck. Of a fault, what the checker needs.
+/// The kind of a fault on a link, as far as the checker needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Struck {
     Cut,
@@ -67,25 +67,25 @@ pub(crate) enum Struck {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CallEvent {
-    /// Its caller had no connection; it was not made.
+    /// The caller had no connection, so the call was not made.
     NotMade,
-    /// It was made, over this link.
+    /// The call was made over this link.
     Made { link: u32 },
-    /// A handler began to work on it.
+    /// A handler began to work on the call.
     Begun,
     /// The handler ended by itself.
     Done,
     /// The handler was dropped before its end.
     Dropped,
-    /// A message arrived, and is the right one, or not.
+    /// A message arrived, with the right content or not.
     Received {
         way: Way,
         position: usize,
         intact: bool,
     },
-    /// The handler was told that there are no more requests.
+    /// The handler reached the end of the requests.
     RequestsEnded,
-    /// It is over for its caller.
+    /// The call is over for its caller.
     Over(Outcome),
 }
 
@@ -94,12 +94,12 @@ pub(crate) enum Outcome {
     /// The reply, or all replies, came.
     Ok,
     Failed(Code, Delivery),
-    /// The caller dropped it.
+    /// The caller dropped the call.
     GivenUp,
 }
 
 impl History {
-    /// Begins now.
+    /// Creates a history that begins now.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Log {
             began: Instant::now(),
@@ -122,7 +122,7 @@ impl History {
         self.add(Event::Link(link, event));
     }
 
-    /// So many bytes were read from a link. There are too many of these to keep each.
+    /// Records that bytes were read from a link. There are too many of these events to keep each.
     pub(crate) fn moved(&self, link: u32, side: Side, bytes: usize) {
         let mut log = self.lock();
         let at = log.began.elapsed().as_nanos() as u64;
@@ -130,14 +130,14 @@ impl History {
         log.moved = mix(log.moved ^ at ^ mix(u64::from(link) << 33 | side << 32 | bytes as u64));
     }
 
-    /// All entries, and a digest of all bytes that moved.
+    /// Takes all entries, and a digest of all bytes that moved.
     pub(crate) fn take(&self) -> (Vec<Entry>, u64) {
         let mut log = self.lock();
         (std::mem::take(&mut log.entries), log.moved)
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        // A handler that panics as planned holds no lock, so what is there is whole.
+        // A handler that panics as planned holds no lock, so the log is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

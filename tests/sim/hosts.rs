@@ -22,7 +22,7 @@ use crate::{
     world::World,
 };
 
-/// All who take part.
+/// All hosts of a simulation.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     world: Arc<World>,
@@ -32,7 +32,7 @@ pub(crate) struct Hosts {
     links: Mutex<Links>,
 }
 
-/// A client, as long as the simulation lasts, over all its connections.
+/// A client, which lasts as long as the simulation, over all its connections.
 #[derive(Debug, Default)]
 struct Client {
     /// The server, as the client sees it.
@@ -41,8 +41,8 @@ struct Client {
     to_client: Place,
 }
 
-/// Where callers find a connection. Those who wait go on in the order in which they came, which
-/// the watch channel of tokio does not promise.
+/// The place where callers wait for a connection. Waiting callers continue in the order in which
+/// they came, which tokio's watch channel does not guarantee.
 #[derive(Debug, Default)]
 struct Place {
     connected: Mutex<Option<Connected>>,
@@ -59,14 +59,14 @@ struct Connected {
 struct Links {
     random: Random,
     next: u32,
-    /// By client, the last one.
+    /// The current link of each client.
     current: Vec<Option<Arc<Link>>>,
 }
 
-/// How long a client waits before it connects again.
+/// The pause of a client before it connects again.
 const RECONNECT: Duration = Duration::from_millis(100);
 
-/// How long a caller waits for a connection.
+/// The time for which a caller waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Place {
@@ -75,7 +75,7 @@ impl Place {
         self.changed.notify_waiters();
     }
 
-    /// Forgets the connection over this link, if it is the one here.
+    /// Removes the connection over this link, if it is the current one.
     fn forget(&self, link: u32) {
         self.lock().take_if(|connected| connected.link == link);
     }
@@ -128,12 +128,12 @@ impl Hosts {
         }
     }
 
-    /// Makes a call at its time, if its caller has a connection then, or soon.
+    /// Makes a call at its time, if its caller has a connection then or soon after.
     pub(crate) async fn make_call(self: Arc<Self>, number: u32) {
         let (at, connected) = match self.world.call(number).caller {
             Caller::Client { client, at } => (at, &self.clients[client].to_server),
             Caller::Server { client, at } => (at, &self.clients[client].to_client),
-            // Its handler makes it.
+            // The handler of that call makes it.
             Caller::Handler(_) => return,
         };
         sleep(at).await;
@@ -146,7 +146,7 @@ impl Hosts {
         }
     }
 
-    /// Lets all planned faults happen.
+    /// Triggers all planned faults.
     pub(crate) async fn run_faults(self: Arc<Self>) {
         let began = tokio::time::Instant::now();
         for planned in &self.world.plan.faults {
@@ -180,7 +180,7 @@ impl Hosts {
         drop(self.server().take());
     }
 
-    /// Lets go of all peers that are kept.
+    /// Drops all peers that are kept.
     pub(crate) fn forget_peers(&self) {
         for client in &self.clients {
             *client.to_server.lock() = None;

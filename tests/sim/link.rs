@@ -1,4 +1,4 @@
-//! A simulated link: bytes both ways, late, in pieces, and not always.
+//! A simulated link: it carries bytes in both directions, delayed, in pieces, and with faults.
 
 mod wire;
 
@@ -21,18 +21,18 @@ use crate::{
     random::Random,
 };
 
-/// Both directions of a link, for whoever strikes it.
+/// Both directions of a link, to inject faults.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) number: u32,
-    /// What the client writes.
+    /// The direction in which the client writes.
     up: Arc<Wire>,
-    /// What the server writes.
+    /// The direction in which the server writes.
     down: Arc<Wire>,
 }
 
 impl Link {
-    /// A link, its client's end, and its server's end.
+    /// Creates a link; returns it, its client's end, and its server's end.
     pub(crate) fn new(
         number: u32,
         style: LinkStyle,
@@ -58,7 +58,7 @@ impl Link {
         (Self { number, up, down }, here, there)
     }
 
-    /// Does to the link what a fault says.
+    /// Applies a fault to the link.
     pub(crate) fn strike(&self, fault: &Fault) {
         match *fault {
             Fault::Cut { sides, .. } => self.wires(sides).for_each(|wire| wire.cut()),
@@ -67,7 +67,7 @@ impl Link {
                 let until = Instant::now() + time;
                 self.wires(sides).for_each(|wire| wire.hold(until));
             }
-            // The hosts do this, not the link.
+            // The hosts apply these faults, not the link.
             Fault::Close { .. } | Fault::Restart { .. } => {}
         }
     }
@@ -88,16 +88,16 @@ pub(crate) struct End {
     side: Side,
     reads: Arc<Wire>,
     writes: Arc<Wire>,
-    /// When what is under way arrives.
+    /// Wakes when the next bytes arrive.
     arrival: Pin<Box<Sleep>>,
     is_vectored: bool,
-    /// How many reads gave something.
+    /// The number of reads that returned bytes.
     reads_done: u32,
     history: History,
 }
 
-/// Two sides that answer each other for ever, in no time, would never let the clock go on. No plan
-/// asks for as many reads by far.
+/// A bound on reads: two sides that answer each other forever, without delay, would never let the
+/// clock advance. No plan needs nearly as many reads.
 const MAX_READS: u32 = 2_000_000;
 
 impl AsyncRead for End {

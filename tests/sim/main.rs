@@ -1,14 +1,14 @@
-//! The framework in simulated trouble. Real connections, between a server and its clients, over
-//! links that are slow, split bytes anywhere, stall, are cut, or go half-open, with a server that
-//! restarts; calls of all shapes, both ways. A seed decides everything, and time is simulated too,
-//! so that a seed that fails fails again.
+//! A simulation of the framework under faults. It runs real connections between a server and its
+//! clients, over links that are slow, split bytes anywhere, stall, are cut, or go half-open, with a
+//! server that restarts, and calls of all shapes in both directions. A seed determines everything,
+//! and time is simulated too, so a failing seed fails again.
 //!
 //! ```text
 //!  seed ──► plan ──► run: hosts, links, callers, handlers ──► history ──► checker ──► findings
 //! ```
 //!
-//! `WAWO_SEEDS` says how many seeds to run; `WAWO_FIRST_SEED` where to begin; `WAWO_SEED` runs just
-//! one, and prints its history.
+//! `WAWO_SEEDS` sets the number of seeds to run, and `WAWO_FIRST_SEED` the first one. `WAWO_SEED`
+//! runs a single seed and prints its history.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -53,7 +53,7 @@ const DEFAULT_SEEDS: u64 = 50;
 fn every_call_ends_once_and_right_whatever_happens_to_the_links() {
     if let Some(seed) = setting("WAWO_SEED") {
         let run = run(Plan::new(seed));
-        // Not by a macro: what those print is captured unless the test fails.
+        // Not through a macro: the output of macros is captured unless the test fails.
         let printed = io::stderr().write_all(text(&run).as_bytes());
         printed.expect("standard error takes the history");
         return judge(seed, &run);
@@ -77,7 +77,7 @@ fn a_seed_means_the_same_each_time() {
     }
 }
 
-/// Each is some thousand calls.
+/// Each seed makes some thousand calls.
 const SEEDS_OF_CIRCLES: u64 = 6;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a seed means: who calls whom and when, what handlers do, and what happens to links.
+//! Expands a seed into a plan: who calls whom and when, what handlers do, and the faults of links.
 
 mod calls;
 mod circles;
@@ -12,47 +12,47 @@ pub(crate) use crate::plan::{
 };
 use crate::random::Random;
 
-/// All that is decided before a simulation begins.
+/// Everything that is decided before a simulation begins.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) clients: usize,
     pub(crate) limits: LimitsPlan,
     pub(crate) links: LinkStyle,
-    /// By number. Those that a handler makes stand among them.
+    /// By number, including the calls that handlers make.
     pub(crate) calls: Vec<CallPlan>,
-    /// In the order of their time.
+    /// Sorted by time.
     pub(crate) faults: Vec<PlannedFault>,
-    /// For what is decided on the way, by the links.
+    /// Randomness for decisions that links make during the run.
     pub(crate) random: Random,
 }
 
-/// How the connections of both ends are configured.
+/// The configuration of both ends' connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LimitsPlan {
-    /// Everything that can be small is as small as can be; messages may still be large.
+    /// Every limit is at its minimum, except the size of messages.
     pub(crate) least: bool,
-    /// Handlers call back before they read their streams, and must not so hold up the streams of
-    /// those calls for ever: there is credit for all requests of the plan.
+    /// Handlers that call back before they read their streams must not hold up the streams of those
+    /// calls forever, so there is credit for all requests of the plan.
     pub(crate) ample_requests: bool,
-    /// So few that callers often stand in line for the mailbox of their driver.
+    /// So few that callers often queue for the mailbox of their driver.
     pub(crate) max_waiting_calls: usize,
     pub(crate) keep_alive_interval: Duration,
     pub(crate) keep_alive_timeout: Duration,
 }
 
-/// How links carry bytes.
+/// The way in which links carry bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkStyle {
     pub(crate) min_delay: Duration,
     pub(crate) max_delay: Duration,
-    /// Bytes that a direction holds.
+    /// The capacity of a direction, in bytes.
     pub(crate) capacity: usize,
     pub(crate) split: Split,
     /// Whether a write takes several slices.
     pub(crate) vectored: bool,
 }
 
-/// Where a stream of bytes is split into reads and writes.
+/// The sizes of reads and writes into which a stream of bytes is split.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Split {
     Nowhere,
@@ -65,10 +65,10 @@ pub(crate) enum Split {
 /// All calls begin within this time.
 pub(crate) const BUSY: Duration = Duration::from_secs(4);
 
-/// More than all requests of a plan have at any time.
+/// More than all requests of a plan need at any time.
 const AMPLE_CREDIT_BYTES: u32 = 64 * 1024 * 1024;
 
-/// One seed in so many has no faults, so that every outcome is known beforehand.
+/// The percentage of seeds without faults, where every outcome is known in advance.
 const CALM_PERCENT: u64 = 35;
 
 impl Plan {
@@ -96,8 +96,8 @@ impl Plan {
 }
 
 impl Plan {
-    /// What a seed means where both ends have more calls of each other than they take at a time, and
-    /// the handlers of all call back, as deep as they may.
+    /// Expands a seed into a plan in which both ends make more calls than the other has slots, and
+    /// all handlers call back, to the maximum depth.
     pub(crate) fn of_circles(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let clients = random.within(1..=2) as usize;
@@ -118,8 +118,8 @@ impl Plan {
 
 impl LimitsPlan {
     fn new(random: &mut Random, is_calm: bool) -> Self {
-        // Where nothing else goes wrong there are no pings either: a ping would wake a driver that
-        // sleeps when it should not.
+        // Without faults there are no pings either: a ping would wake a driver that sleeps by
+        // mistake.
         let (interval, timeout) = match is_calm {
             true => (3600, 3600),
             false => random.one_of(&[(2, 2), (2, 2), (20, 10)]),
@@ -146,13 +146,13 @@ impl LimitsPlan {
         config.max_waiting_calls = self.max_waiting_calls;
         config.keep_alive_interval = self.keep_alive_interval;
         config.keep_alive_timeout = self.keep_alive_timeout;
-        // A peer that is not heard is found by its silence, and a handler that does not read by the
-        // deadline, before the credit that either does not give.
+        // An unreachable peer is found by its silence, and a handler that does not read by its
+        // deadline, before `stall_timeout` ends calls for lack of credit.
         config.stall_timeout = 2 * (self.silence() + AMPLE);
         config
     }
 
-    /// How long a side may hear nothing before it gives up the connection.
+    /// The time without a byte after which a side closes the connection.
     pub(crate) fn silence(&self) -> Duration {
         self.keep_alive_interval + self.keep_alive_timeout
     }
@@ -160,7 +160,8 @@ impl LimitsPlan {
 
 impl LinkStyle {
     fn new(random: &mut Random) -> Self {
-        // A long way holds much, or a ping would wait too long behind what is under way.
+        // A link with a long delay has much capacity. Otherwise a ping would wait too long behind
+        // other bytes.
         let (min, max, least) = random.one_of(&[(0, 0, 2), (0, 2, 2), (1, 20, 16), (5, 60, 64)]);
         Self {
             min_delay: Duration::from_millis(min),

@@ -1,9 +1,9 @@
-//! Numbers that look random and are the same for the same seed.
+//! Pseudo-random numbers, the same for the same seed.
 
 use std::{ops::RangeInclusive, time::Duration};
 
-/// A splitmix64 generator: small, fast, and ours, so that no update of a crate changes what a
-/// seed means.
+/// A splitmix64 generator. It is small, fast, and our own, so no update of a crate changes the
+/// meaning of a seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -12,7 +12,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A generator of its own, so that what one part draws does not depend on the others.
+    /// Creates an independent generator, so that draws of one part do not affect others.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
@@ -22,7 +22,8 @@ impl Random {
         mix(self.0)
     }
 
-    /// A number from the range; small ranges only, where the bias of a modulus does not matter.
+    /// A number from the range. The range must be small, so that the bias of the modulus does not
+    /// matter.
     pub(crate) fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         range.start() + self.next() % (range.end() - range.start() + 1)
     }
@@ -40,7 +41,7 @@ impl Random {
     }
 }
 
-/// Spreads the bits of a number.
+/// Mixes the bits of a number.
 pub(crate) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

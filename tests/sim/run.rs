@@ -16,31 +16,31 @@ use crate::{
     world::World,
 };
 
-/// What a simulation leaves behind.
+/// The results of a simulation.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) world: Arc<World>,
     pub(crate) entries: Vec<Entry>,
-    /// A digest of all bytes that moved, and when.
+    /// A digest of all bytes that moved, and of their times.
     pub(crate) moved: u64,
-    /// Tasks that are left when everything has been dropped.
+    /// The number of tasks that are left after everything was dropped.
     pub(crate) tasks_left: usize,
 }
 
-/// Every call should be over before.
+/// Every call should be over before this time.
 const LIMIT: Duration = BUSY
     .saturating_add(AMPLE)
     .saturating_add(Duration::from_secs(60));
 
-/// After the last call, what goes on by itself comes to its end: one-way messages, keep-alive.
+/// The time after the last call for one-way messages and keep-alive to finish.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// What a driver may take to close its connection.
+/// The maximum time for a driver to close its connection.
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Runs a plan.
 pub(crate) fn run(plan: Plan) -> Run {
-    // One thread, and a clock that goes on only when nobody has anything to do.
+    // One thread, and a clock that advances only when all tasks wait.
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -60,7 +60,7 @@ async fn simulate(plan: Plan) -> Run {
         .map(|number| tokio::spawn(hosts.clone().make_call(number)))
         .collect();
 
-    // What is not over by then is found by the checker.
+    // The checker finds calls that are not over by then.
     let _ = timeout(LIMIT, join(&mut calls)).await;
     faults.await.expect("strikes do not panic");
     sleep(SETTLE).await;

@@ -1,4 +1,4 @@
-//! The handlers: each does what the plan of its call says.
+//! The handlers: each behaves as the plan of its call says.
 
 use std::{panic, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     world::World,
 };
 
-/// Served by both ends of every connection.
+/// The service of both ends of every connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Handlers(pub(crate) Arc<World>);
 
@@ -33,7 +33,7 @@ impl Echo for Handlers {
     async fn note(&self, cx: Context, message: Message) {
         let mut work = self.begin(&cx, Some(&message.data));
         work.prepare(&cx).await;
-        // There is nobody to hear of a failure.
+        // Nobody learns of a failure.
         let _ = work.end().await;
     }
 
@@ -66,7 +66,7 @@ impl Echo for Handlers {
 }
 
 impl Handlers {
-    /// Begins to work on a call, whose first message has come if it is its only one.
+    /// Begins to work on a call. Its first message is given if it is the only one.
     fn begin(&self, cx: &Context, message: Option<&Bytes>) -> Work {
         let number = match (cx.metadata(NUMBER), message) {
             (Some(number), _) => number.parse().ok(),
@@ -89,7 +89,7 @@ impl Handlers {
     }
 }
 
-/// The work of a handler on its call. The history hears how it ends.
+/// The work of a handler on its call. It records its end in the history.
 struct Work {
     world: Arc<World>,
     number: u32,
@@ -105,9 +105,9 @@ impl Work {
         &self.call().handler
     }
 
-    /// What every handler does first.
+    /// The first step of every handler.
     async fn prepare(&self, cx: &Context) {
-        // One that does not wait may end where it is first polled.
+        // A handler that does not wait may end when it is first polled.
         if !self.plan().wait.is_zero() {
             client::pause(self.plan().wait).await;
             client::give_way(self.call().turns).await;
@@ -118,7 +118,7 @@ impl Work {
         }
     }
 
-    /// Ends as planned, unless it does so only after the replies.
+    /// Ends as planned, unless the plan is to end after the replies.
     async fn end_early(&mut self) -> Result<()> {
         match self.plan().ends_early && self.plan().end != End::Reply {
             true => self.end().await,
@@ -126,7 +126,7 @@ impl Work {
         }
     }
 
-    /// Ends as planned; if that is well, what is left is to reply.
+    /// Ends as planned; if successfully, the handler still has to reply.
     async fn end(&mut self) -> Result<()> {
         let end = self.plan().end;
         if end == End::Never {
@@ -136,7 +136,7 @@ impl Work {
         self.world.history.call(self.number, CallEvent::Done);
         match end {
             End::Fail => Err(Status::failed_precondition("as planned")),
-            // Unlike a panic of a bug, a planned one prints nothing.
+            // Unlike a panic of a bug, a planned panic prints nothing.
             End::Panic => panic::resume_unwind(Box::new("as planned")),
             End::Reply | End::Never => Ok(()),
         }
@@ -168,7 +168,7 @@ impl Drop for Work {
     }
 }
 
-/// A stream of requests, as far as the plan wants it read.
+/// A stream of requests, as far as the plan reads it.
 struct Requests {
     /// `None` when nothing more is to be read.
     stream: Option<Streaming<Message>>,
@@ -181,7 +181,7 @@ impl Requests {
         Self { stream, read: 0 }
     }
 
-    /// Reads the next one; `false` if there is none, or none is wanted.
+    /// Reads the next request; `false` if there is none, or if the plan reads no more.
     async fn read(&mut self, work: &Work) -> Result<bool> {
         let Some(stream) = &mut self.stream else {
             return Ok(false);
@@ -210,7 +210,7 @@ impl Requests {
     }
 }
 
-/// The planned replies, each after a request if there are any, and the planned end.
+/// The planned replies, each after a request if there are requests, and the planned end.
 fn replies(work: Work, requests: Streaming<Message>) -> Streaming<Message> {
     let has_requests = work.call().shape.streams_requests();
     let replying = Replying {

@@ -1,4 +1,4 @@
-//! What everyone in a simulation shares.
+//! The state that all parts of a simulation share.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,20 +9,20 @@ use crate::{
     plan::{CallPlan, Plan},
 };
 
-/// The plan, the history, and what links callers and handlers beside the network.
+/// The plan, the history, and state shared by callers and handlers outside the network.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) history: History,
-    /// By call.
+    /// By number of the call.
     calls: Vec<Aside>,
 }
 
-/// What is known of a call outside of the network.
+/// State of a call outside the network.
 #[derive(Debug, Default)]
 struct Aside {
     link: OnceLock<u32>,
-    /// Whether the caller's requests have all been taken from it.
+    /// Whether all requests of the caller have been taken.
     all_sent: watch::Sender<bool>,
 }
 
@@ -40,9 +40,9 @@ impl World {
         &self.plan.calls[number as usize]
     }
 
-    /// A call is made over this link.
+    /// Records that a call is made over this link.
     pub(crate) fn made(&self, number: u32, link: u32) {
-        // A call is made once.
+        // A call is made only once.
         let _ = self.aside(number).link.set(link);
         self.history.call(number, CallEvent::Made { link });
     }

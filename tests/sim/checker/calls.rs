@@ -1,4 +1,4 @@
-//! What must be true of every call, whatever happens.
+//! Rules that hold for every call, whatever happens.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     plan::{CallPlan, Caller, Shape},
 };
 
-/// What happened to a call.
+/// The record of a call.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
     pub(crate) made: Option<(Duration, u32)>,
@@ -75,7 +75,7 @@ fn it_has_one_outcome(call: &CallRecord) -> Option<String> {
     (outcomes != should).then(|| format!("has {outcomes} outcomes, not {should}"))
 }
 
-/// Deadlines are looked at in steps of 5 ms, and timers have steps of 1 ms.
+/// Deadlines are checked every 5 ms, and timers have a resolution of 1 ms.
 const LATE: Duration = Duration::from_millis(10);
 
 fn it_ends_by_its_deadline(plan: &CallPlan, call: &CallRecord) -> Option<String> {
@@ -100,20 +100,20 @@ fn its_handler_runs_at_most_once(call: &CallRecord) -> Option<String> {
     (runs > 1 || runs > 0 && call.made.is_none()).then(|| format!("was run {runs} times"))
 }
 
-/// What a caller is told of the handler is so.
+/// Whether the caller's knowledge of the delivery is true.
 fn its_delivery_is_true(call: &CallRecord) -> Option<String> {
     let runs = call.begun.len();
     let outcome = call.outcome()?;
     let is_true = match outcome {
         Outcome::Failed(_, Delivery::NotSent) => runs == 0,
-        // Planned by the handler.
+        // The handler fails as planned.
         Outcome::Failed(Code::FailedPrecondition | Code::Internal, _) => runs == 1,
         _ => true,
     };
     (!is_true).then(|| format!("ended with {outcome:?}, and its handler ran {runs} times"))
 }
 
-/// In each direction the planned messages came, each once, in their order.
+/// In each direction the planned messages came, each once and in order.
 fn its_messages_are_its_own(plan: &CallPlan, call: &CallRecord) -> Option<String> {
     let mut next = [0, 0];
     for &(way, position, intact) in &call.received {
@@ -138,7 +138,7 @@ fn what_is_complete_is_whole(plan: &CallPlan, call: &CallRecord) -> Option<Strin
         .then(|| format!("lost replies: {replies} came, and then the end"))
 }
 
-/// Each handler ends or is dropped, once; and soon, when nobody wants its answer.
+/// Each handler ends or is dropped, once; and soon after its caller no longer wants the reply.
 fn its_handler_ends(records: &Records<'_>, plan: &CallPlan, call: &CallRecord) -> Option<String> {
     let (begun, ended) = (call.begun.len(), call.done.len() + call.dropped.len());
     if begun != ended {
@@ -148,7 +148,8 @@ fn its_handler_ends(records: &Records<'_>, plan: &CallPlan, call: &CallRecord) -
     let (over, _) = call.over.first()?;
     let last = call.done.iter().chain(&call.dropped).max()?;
     if plan.shape == Shape::OneWay {
-        // Nobody can cancel it; its own deadline ends it, or that of the handler that made it.
+        // Nobody can cancel the call. Its own deadline ends it, or that of the handler that made
+        // it.
         let deadline = made + plan.time()?;
         let is_heir = matches!(plan.caller, Caller::Handler(_));
         let is_early = call.dropped.iter().any(|at| *at < deadline) && !is_heir;

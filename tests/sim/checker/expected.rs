@@ -1,4 +1,4 @@
-//! How a call must end that met no fault: as its plan says.
+//! The outcome of a call without faults follows from its plan.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     plan::{AMPLE, CallPlan, Caller, End, Shape},
 };
 
-/// What is wrong with the outcome of a call over a sound link.
+/// The violation in the outcome of a call over a sound link, if any.
 pub(crate) fn unexpected(
     records: &Records<'_>,
     plan: &CallPlan,
@@ -35,12 +35,12 @@ pub(crate) fn unexpected(
     (waited > PROMPT).then(|| format!("met no fault, and took {waited:?}"))
 }
 
-/// Every call that meets no fault is over by then: most are in much less, but there may be more
-/// of them than the other side takes at once, and some that are never answered among them.
+/// Every call without faults is over by then. Most take much less, but there may be more calls than
+/// slots, some of which are never answered.
 const PROMPT: Duration = Duration::from_secs(60);
 
-/// Whether the caller itself may end the call before it is answered, or the caller of the handler
-/// in which it was made.
+/// Whether the caller, or the caller of the handler that made the call, may end the call before it
+/// is answered.
 fn may_be_cut_short(records: &Records<'_>, plan: &CallPlan) -> bool {
     let is_impatient = plan.dropped_after.is_some() || plan.timeout != Some(AMPLE);
     let outer = match plan.caller {
@@ -50,7 +50,7 @@ fn may_be_cut_short(records: &Records<'_>, plan: &CallPlan) -> bool {
     is_impatient || outer.is_some_and(|outer| may_be_cut_short(records, outer))
 }
 
-/// A call that two calls or more led to does not wait for a slot.
+/// A call of depth 2 or more does not wait for a slot.
 fn may_be_refused(records: &Records<'_>, plan: &CallPlan) -> bool {
     plan.depth(&records.run.world.plan.calls) >= 2
 }

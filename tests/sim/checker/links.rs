@@ -1,5 +1,5 @@
-//! What must be true of every link: only faults end a connection, and those that nobody is told
-//! of are noticed in time.
+//! Rules that hold for every link: only faults end a connection, and a silent fault is noticed in
+//! time.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::{
     plan::{LinkStyle, MAX_STALL, Plan, Side},
 };
 
-/// What happened to a link.
+/// The record of a link.
 #[derive(Debug, Default)]
 pub(crate) struct LinkRecord {
     struck: Option<Duration>,
     half_open: Option<Duration>,
     over: Vec<(Duration, Side, String)>,
-    /// When the simulation let go of everything.
+    /// The time at which the simulation dropped everything.
     pub(crate) closing: Option<Duration>,
 }
 
@@ -32,12 +32,12 @@ impl LinkRecord {
         }
     }
 
-    /// Whether nothing went wrong with it until then.
+    /// Whether the link had no fault until then.
     pub(crate) fn is_sound_until(&self, at: Duration) -> bool {
         self.struck.is_none_or(|struck| at < struck)
     }
 
-    /// Whether nothing went wrong with it before the simulation let go.
+    /// Whether the link had no fault before the simulation dropped everything.
     pub(crate) fn is_sound(&self) -> bool {
         self.closing
             .is_some_and(|closing| self.is_sound_until(closing))
@@ -57,7 +57,7 @@ pub(crate) fn check(plan: &Plan, link: &LinkRecord) -> impl Iterator<Item = Stri
     findings.into_iter()
 }
 
-/// Both sides keep to the protocol whatever happens.
+/// Both sides keep to the protocol, whatever happens.
 fn no_rule_is_broken(link: &LinkRecord) -> Option<String> {
     let faults = [
         "broke the protocol",
@@ -79,7 +79,7 @@ fn a_sound_connection_lasts(link: &LinkRecord) -> Option<String> {
     without_cause.then(|| format!("ended at {at:?} without a fault, {side:?}: {why}"))
 }
 
-/// Each side hears nothing for so long, or is told by the other.
+/// Each side notices the silence within a bound, or the other side tells it.
 fn silence_is_noticed(plan: &Plan, link: &LinkRecord) -> Option<String> {
     let begun = link.half_open?;
     let end = begun + patience(plan);
@@ -89,9 +89,9 @@ fn silence_is_noticed(plan: &Plan, link: &LinkRecord) -> Option<String> {
     is_judged.then(|| format!("is half-open since {begun:?}, unnoticed by {side:?} at {end:?}"))
 }
 
-/// How long a side takes at most to learn that the other one is gone.
+/// The maximum time in which a side learns that the other one is gone.
 pub(crate) fn patience(plan: &Plan) -> Duration {
-    // What was under way may still arrive; before the hello, another timeout holds.
+    // Bytes that are on their way may still arrive; before the hello, another timeout applies.
     let silence = plan
         .limits
         .silence()
@@ -99,11 +99,12 @@ pub(crate) fn patience(plan: &Plan) -> Duration {
     silence + MAX_STALL + delivery(plan.links)
 }
 
-/// What a packet takes at most to be read over a sound link, behind all that waits before it.
+/// The maximum time for a packet to be read over a sound link, behind everything that waits before
+/// it.
 pub(crate) fn delivery(style: LinkStyle) -> Duration {
     let turns = 4 + MAX_WAITING_BYTES / style.capacity;
     Duration::from_millis(100) + style.max_delay * turns as u32
 }
 
-/// What a driver may have waiting to be written, and some more.
+/// The maximum output of a driver that may wait, with some margin.
 const MAX_WAITING_BYTES: usize = 1536 * 1024;

@@ -25,16 +25,16 @@ pub(crate) struct Wire {
 struct State {
     random: Random,
     fate: Fate,
-    /// What is under way, and when each piece arrives.
+    /// The bytes on their way, and the time at which each piece arrives.
     pieces: VecDeque<(Instant, Bytes)>,
     bytes: usize,
-    /// Nothing arrives before this.
+    /// Nothing arrives before this time.
     held_until: Instant,
-    /// When the last that was written arrives.
+    /// The time at which the last written piece arrives.
     last: Instant,
-    /// The writer has written all.
+    /// The writer has ended.
     is_ended: bool,
-    /// Nobody reads.
+    /// The reader is gone.
     is_abandoned: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -47,13 +47,13 @@ enum Fate {
     Cut,
 }
 
-/// What there is to read.
+/// The state of the reading end.
 pub(crate) enum Arrival {
-    /// So many bytes; none at the end.
+    /// This many bytes arrived; zero at the end.
     Here(usize),
-    /// Nothing before this time.
+    /// Nothing arrives before this time.
     At(Instant),
-    /// Nothing under way; the reader is woken when that changes.
+    /// Nothing is on its way; the reader is woken when that changes.
     Unknown,
 }
 
@@ -77,7 +77,7 @@ impl Wire {
         }
     }
 
-    /// Takes some of the bytes.
+    /// Accepts some of the bytes.
     pub(crate) fn write(
         &self,
         cx: &Context<'_>,
@@ -104,7 +104,7 @@ impl Wire {
         Poll::Ready(Ok(taken))
     }
 
-    /// Gives some of the bytes that have arrived.
+    /// Returns some of the bytes that have arrived.
     pub(crate) fn read(&self, cx: &Context<'_>, buffer: &mut ReadBuf<'_>) -> io::Result<Arrival> {
         let mut state = self.lock();
         if state.fate == Fate::Cut {
@@ -123,12 +123,12 @@ impl Wire {
         Ok(Arrival::Here(state.give(self.style.split, buffer)))
     }
 
-    /// Both ends see that it is gone; what is under way is lost.
+    /// Cuts the wire: both ends notice at once, and bytes on their way are lost.
     pub(crate) fn cut(&self) {
         self.meet(Fate::Cut);
     }
 
-    /// What is under way and what is written from now on never arrives, and nobody is told.
+    /// From now on nothing arrives, not even bytes on their way, and nobody notices.
     pub(crate) fn vanish(&self) {
         self.meet(Fate::Vanishes);
     }
@@ -145,16 +145,16 @@ impl Wire {
         wake(state.writer.take());
     }
 
-    /// Nothing arrives before this time.
+    /// Holds all arrivals until this time.
     pub(crate) fn hold(&self, until: Instant) {
         let mut state = self.lock();
         state.held_until = state.held_until.max(until);
     }
 
-    /// Nothing more is written.
+    /// Ends the writing side.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
-        // Of a wire on which everything vanishes, the end vanishes too.
+        // If everything vanishes on this wire, its end vanishes too.
         if state.fate == Fate::Carries && !state.is_ended {
             state.last = state.arrival(self.style);
             state.is_ended = true;
@@ -162,7 +162,7 @@ impl Wire {
         }
     }
 
-    /// Nobody reads any more.
+    /// The reader is gone.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.is_abandoned = true;
@@ -175,7 +175,7 @@ impl Wire {
 }
 
 impl State {
-    /// When what is written now arrives: after what was written before.
+    /// The arrival time of bytes written now: after all bytes written before.
     fn arrival(&mut self, style: LinkStyle) -> Instant {
         let (min, max) = (style.min_delay.as_millis(), style.max_delay.as_millis());
         let delay = self.random.millis(min as u64..=max as u64);
@@ -200,7 +200,7 @@ impl State {
         given
     }
 
-    /// How many of so many bytes go together: at least one.
+    /// The size of the next piece, of at most `most` bytes: at least one.
     fn piece(&mut self, split: Split, most: usize) -> usize {
         let small_percent = match split {
             Split::Nowhere => 0,

@@ -8,7 +8,7 @@ use crate::{
     random::Random,
 };
 
-/// A call, as its caller makes it and as its handler answers it.
+/// A call: the behaviour of its caller and of its handler.
 #[derive(Debug, Clone)]
 pub(crate) struct CallPlan {
     pub(crate) number: u32,
@@ -16,30 +16,30 @@ pub(crate) struct CallPlan {
     pub(crate) shape: Shape,
     pub(crate) requests: Vec<Item>,
     pub(crate) replies: Vec<Item>,
-    /// `None` for the default.
+    /// `None` for the default timeout.
     pub(crate) timeout: Option<Duration>,
-    /// When the caller drops the call, whatever it has come to.
+    /// The time after which the caller drops the call, whatever its state.
     pub(crate) dropped_after: Option<Duration>,
-    /// After how many replies the caller drops the stream of them.
+    /// The number of replies after which the caller drops the stream.
     pub(crate) dropped_at: Option<usize>,
-    /// How long the caller waits before it reads each reply.
+    /// The pause of the caller before it reads each reply.
     pub(crate) read_pause: Duration,
-    /// How often caller and handler let others run before they begin, and the caller before it
-    /// drops the call: what happens at one time happens in any order.
+    /// The number of times that caller and handler yield before they begin, and the caller before
+    /// it drops the call. It varies the order of events at the same time.
     pub(crate) turns: u32,
-    /// The number stands in the first message, not in metadata.
+    /// The number is in the first message, not in metadata.
     pub(crate) number_in_message: bool,
     pub(crate) handler: HandlerPlan,
 }
 
-/// Who makes a call, and when.
+/// The side that makes a call, and the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A client calls the server.
     Client { client: usize, at: Duration },
     /// The server calls a client.
     Server { client: usize, at: Duration },
-    /// The handler of this call calls whoever called it.
+    /// The handler of this call calls its caller.
     Handler(u32),
 }
 
@@ -52,36 +52,36 @@ pub(crate) enum Shape {
     BidiStream,
 }
 
-/// A message, and how long its sender waits before it.
+/// A message, and the pause of its sender before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Item {
     pub(crate) bytes: usize,
     pub(crate) pause: Duration,
 }
 
-/// What a handler does, in this order.
+/// The behaviour of a handler, in this order.
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerPlan {
-    /// How long it waits first.
+    /// The pause at its start.
     pub(crate) wait: Duration,
     /// The call that it makes to its caller.
     pub(crate) calls_back: Option<u32>,
-    /// How it reads the requests, if they are a stream.
+    /// The way it reads the requests, if they are a stream.
     pub(crate) reads: Reads,
-    /// How long it waits before it reads each request.
+    /// The pause before it reads each request.
     pub(crate) read_pause: Duration,
     pub(crate) end: End,
-    /// It ends so before it answers with a stream, not after the replies.
+    /// It ends before it replies with a stream, not after the replies.
     pub(crate) ends_early: bool,
 }
 
-/// Which requests a handler reads.
+/// The requests that a handler reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reads {
     All,
-    /// So many, then it drops the stream and goes on.
+    /// This many; then it drops the stream and continues.
     First(usize),
-    /// So many; then it drops the stream, and goes on when the caller has sent all.
+    /// This many; then it drops the stream, and continues when the caller has sent all.
     FirstThenAwaitsAll(usize),
 }
 
@@ -93,7 +93,7 @@ pub(crate) enum End {
     Never,
 }
 
-/// So long that a call that meets no fault is always over before.
+/// So long that a call without faults always ends before.
 pub(crate) const AMPLE: Duration = Duration::from_secs(600);
 
 pub(crate) fn plan(
@@ -131,15 +131,15 @@ struct Planner<'a> {
     calls: Vec<CallPlan>,
 }
 
-/// How deep handlers may call back.
+/// The maximum depth of calls that handlers make.
 const MAX_DEPTH: u32 = 2;
 
 impl Planner<'_> {
-    /// Adds a call, and those that its handler makes; returns its number.
+    /// Adds a call and the calls that its handler makes; returns its number.
     fn call(&mut self, caller: Caller, depth: u32) -> u32 {
         let number = self.calls.len() as u32;
         let mut plan = self.draw(number, caller);
-        // The number is taken before the handler's calls take theirs.
+        // The number is assigned before the handler's calls get theirs.
         self.calls.push(plan.clone());
         if depth < MAX_DEPTH && self.random.percent(10) {
             plan.handler.calls_back = Some(self.call(Caller::Handler(number), depth + 1));
@@ -222,12 +222,12 @@ impl Planner<'_> {
         }
     }
 
-    /// Decides how the caller limits its patience.
+    /// Decides when the caller loses its patience.
     fn limit(&mut self, plan: &mut CallPlan) {
         let (times, random) = (&self.times, &mut *self.random);
         match random.within(0..=99) {
             0..=19 => plan.timeout = Some(times.long(random, 1..=1500)),
-            // Without one of its own, a handler's call has the deadline of the handler.
+            // Without its own timeout, a handler's call has the deadline of the handler.
             20..=29 if !matches!(plan.caller, Caller::Handler(_)) => plan.timeout = None,
             _ => {}
         }
@@ -237,7 +237,7 @@ impl Planner<'_> {
         if random.percent(15) && plan.shape.streams_replies() {
             plan.dropped_at = Some(random.within(0..=plan.replies.len() as u64) as usize);
         }
-        // Only then does a call that is never answered end while the simulation goes on.
+        // Only then does a call that is never answered end before the simulation does.
         let is_patient = plan.time().is_none_or(|time| time == AMPLE);
         if plan.handler.end == End::Never && is_patient {
             plan.timeout = Some(times.long(random, 500..=3000));
@@ -246,7 +246,7 @@ impl Planner<'_> {
 }
 
 impl CallPlan {
-    /// How many calls lead to it.
+    /// The number of calls that led to this call.
     pub(crate) fn depth(&self, calls: &[Self]) -> u32 {
         match self.caller {
             Caller::Handler(outer) => calls[outer as usize].depth(calls) + 1,
@@ -254,7 +254,7 @@ impl CallPlan {
         }
     }
 
-    /// How long the call may take, `None` for as long as it likes.
+    /// The timeout of the call; `None` for no deadline.
     pub(crate) fn time(&self) -> Option<Duration> {
         let is_stream = self.shape.streams_requests() || self.shape.streams_replies();
         let default = (!is_stream).then_some(DEFAULT_TIMEOUT);
@@ -262,7 +262,7 @@ impl CallPlan {
     }
 }
 
-/// Of calls that set none, and are no streams.
+/// For calls without streams that set none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shape {
@@ -275,8 +275,8 @@ impl Shape {
     }
 }
 
-/// When things happen. With a coarse grain many happen at once: calls begin in bunches, replies
-/// come when their callers lose patience, deadlines when links time out.
+/// The granularity of times. With a coarse grain, many events coincide: calls begin in bursts,
+/// replies come as their callers lose patience, deadlines pass as links time out.
 struct Times {
     short: u64,
     long: u64,
@@ -304,14 +304,14 @@ impl Times {
     }
 }
 
-/// How large messages are.
+/// The sizes of messages.
 struct Sizes {
     large_percent: u64,
     max: u64,
 }
 
 impl Sizes {
-    /// Few large messages where they are dear: in small pieces, or in many calls.
+    /// Makes large messages rare where they are expensive: in small pieces, or in many calls.
     fn new(random: &mut Random, limits: LimitsPlan, links: LinkStyle, calls: usize) -> Self {
         let percents: &[u64] = match calls {
             _ if links.capacity < 16 * 1024 => &[0, 1, 2],

@@ -1,4 +1,4 @@
-//! Calls of a plan that go in circles: handlers call whoever called them, whose handlers do the same.
+//! Calls in circles: handlers call their callers, whose handlers do the same.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::{
     random::Random,
 };
 
-/// How many calls lead to the deepest one: `max_call_depth`.
+/// The depth of the deepest call: `max_call_depth`.
 const DEPTH: u32 = 16;
 
-/// Calls that each side begins with on each connection, of the 64 that the other takes at a time.
+/// The number of calls that each side begins on each connection; the other has 64 slots.
 const OUTER_CALLS: u32 = 80;
 
 pub(crate) fn plan(random: &mut Random, clients: usize) -> Vec<CallPlan> {
@@ -25,7 +25,7 @@ pub(crate) fn plan(random: &mut Random, clients: usize) -> Vec<CallPlan> {
     calls
 }
 
-/// Adds a call and those that it leads to.
+/// Adds a call and all calls that it causes.
 fn chain(random: &mut Random, calls: &mut Vec<CallPlan>, outer: Caller) {
     let mut caller = outer;
     for depth in 0..=DEPTH {

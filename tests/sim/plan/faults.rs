@@ -1,4 +1,4 @@
-//! What goes wrong in a plan.
+//! The faults of a plan.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ pub(crate) struct PlannedFault {
     pub(crate) fault: Fault,
 }
 
-/// What happens to the link that a client has at the time, or to the server.
+/// A fault of a client's current link, or of the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// Both ends see at once that these directions are gone; what is under way is lost.
+    /// Both ends notice at once that these directions are gone; bytes on their way are lost.
     Cut { client: usize, sides: Sides },
-    /// What is written to these directions vanishes, and nobody is told.
+    /// Bytes written in these directions vanish, and nobody notices.
     HalfOpen { client: usize, sides: Sides },
-    /// Nothing arrives for a while; then everything does.
+    /// Nothing arrives for a time; then everything does.
     Stall {
         client: usize,
         sides: Sides,
         time: Duration,
     },
-    /// One end closes the connection, whatever is in flight.
+    /// One end closes the connection, with calls in flight.
     Close { client: usize, by: Side },
-    /// The server is gone for a while, with all its connections.
+    /// The server is down for a time, and loses all its connections.
     Restart { down: Duration },
 }
 
-/// The directions of a link, by who writes.
+/// The directions of a link, by their writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sides {
     Both,
