@@ -1,4 +1,4 @@
-//! Calls from start to end: ids, limits on how many, cancelling.
+//! Calls from start to end: ids, limits on their number, cancelling.
 
 use std::time::Duration;
 
@@ -225,7 +225,7 @@ fn before_the_hello_only_what_every_peer_takes_is_sent() {
     };
     let least = MIN_MESSAGE_BYTES as usize;
     assert_eq!(started(&mut pair, least + 1, 1), Ok(StartedCall::Waiting));
-    // What comes after one that waits, waits behind it.
+    // A call behind a waiting one waits too.
     assert_eq!(started(&mut pair, 1, 2), Ok(StartedCall::Waiting));
     pair.run();
     let events = pair.client.heard();
@@ -253,7 +253,7 @@ fn a_call_that_the_hello_shows_to_be_too_large_is_refused() {
         max: MIN_MESSAGE_BYTES,
     };
     assert_eq!(events[1..], [Event::Refused(9, reason.clone())]);
-    // Now that it is known, at once.
+    // Now the limit is known, and the call is refused at once.
     assert_eq!(pair.refused(too_large), reason);
 }
 
@@ -307,7 +307,7 @@ fn a_cancelled_call_gives_its_token_back_and_ends_on_the_other_side() {
     assert_eq!(pair.client.connection.cancel(call), None);
     pair.run();
     assert_eq!(pair.server.heard(), [Event::Cancelled(call)]);
-    // An answer that comes too late goes nowhere.
+    // A reply that comes too late is dropped.
     let server = &mut pair.server.connection;
     server.reply(call, Metadata::new(), Bytes::new());
     pair.run();
@@ -367,7 +367,7 @@ fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
     ];
     assert_eq!(raw.send_all(&late), []);
     assert_eq!(raw.said(), []);
-    // And the id is free.
+    // The id is free.
     let events = raw.send_all(&[call(0, last("again"))]);
     assert!(matches!(events[..], [Event::Called(_)]), "{events:?}");
 }
@@ -380,7 +380,8 @@ fn a_call_that_had_to_wait_is_heard_of_when_it_starts_before_it_ends() {
         assert!(started.is_ok());
     }
     assert_eq!(raw.machine.cancel(ours(0)), Some(0));
-    // The second end is for the call that the first one makes room for, before that was sent.
+    // The second end is for the call that takes the slot freed by the first one, before that call
+    // was sent.
     let mut twice = bytes::BytesMut::new();
     end(ours(0), Code::Cancelled).encode(&mut twice);
     end(ours(0), Code::Aborted).encode(&mut twice);

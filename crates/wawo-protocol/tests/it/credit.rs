@@ -38,7 +38,7 @@ fn start(pair: &mut Pair, call: NewCall) -> CallId {
     }
 }
 
-/// Messages among events, by length.
+/// The lengths of the messages among the events.
 fn lengths(events: &[Event<u32>]) -> Vec<usize> {
     let messages = events.iter().filter_map(|event| match event {
         Event::Message { message, .. } => Some(message.len()),
@@ -138,7 +138,7 @@ fn a_sender_stops_at_its_credit_and_goes_on_as_the_reader_consumes() {
     pair.run();
     assert_eq!(lengths(&pair.server.heard()), [part; 4]);
     assert_eq!(pair.client.heard(), []);
-    // A quarter is not worth a packet, a half is.
+    // A quarter of the initial credit is not worth a packet, half of it is.
     pair.server.connection.consume(call, 1, part);
     pair.run();
     assert_eq!(pair.server.heard(), []);
@@ -264,7 +264,7 @@ fn a_callee_may_end_a_call_whose_requests_go_on() {
         Ok(true)
     );
     pair.client.connection.finish(call);
-    // The id serves another call, untouched by what the first one left.
+    // The id serves another call, unaffected by state of the first one.
     assert_eq!(start(&mut pair, unary("next")), call);
     pair.run();
     assert_eq!(pair.server.called().message.as_deref(), Some(&b"next"[..]));
@@ -282,7 +282,7 @@ fn a_message_over_the_limit_ends_its_call_and_no_other() {
         message(theirs(0), first("a", total)),
         continued(theirs(1), more("b")),
     ]);
-    // The driver had not heard of the second.
+    // The driver has not learned of the second call.
     assert_eq!(events, [Event::Cancelled(theirs(0))]);
     let said = raw.said();
     let ends = said.iter().map(|packet| match packet {
@@ -314,7 +314,7 @@ fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
          the caller takes at most 4194304 (max_message_bytes)"
     );
     assert_eq!(raw.said(), [Packet::Cancel(ours)]);
-    // What was under way is dropped, and the id is free at its end.
+    // Packets that were on their way are dropped, and the id is free at its end.
     let rest = [continued(ours, more("b")), end(ours, Code::Cancelled)];
     assert_eq!(raw.send_all(&rest), []);
     let started = raw.machine.start_call(raw.now, unary(""), 4);
@@ -425,9 +425,9 @@ fn what_stands_in_line_leaves_beside_what_does_not() {
     for _ in 0..100 {
         assert_eq!(server.send_message(short, bytes(1_000), false), Ok(true));
     }
-    // Two packets long, so it waits in line.
+    // The message is two packets long, so it is queued.
     assert_eq!(server.send_message(long, bytes(200_000), false), Ok(false));
-    // The output may never be less than it is now, if as much comes as leaves.
+    // The output must not become shorter than now while bytes are added as others leave.
     let before = server.output().len();
     server.fill_output();
     assert!(server.output().len() > before + 100_000);

@@ -1,4 +1,4 @@
-//! Deadlines: on the wire, at the caller, at the callee, in the queue.
+//! Deadlines on the wire, at the caller, at the callee, and in the queue.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     raw::{Raw, call, end, last, theirs},
 };
 
-/// Deadlines are looked at in steps of this.
+/// The interval at which deadlines are checked.
 const STEP: Duration = Duration::from_millis(5);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -61,7 +61,7 @@ fn the_caller_gives_up_at_its_deadline_and_tells_the_callee() {
         panic!("{started:?}");
     };
     pair.run_for(SECOND / 2);
-    // The callee's clock started when it read the call; a cancel that is faster comes before.
+    // The callee's clock started when it read the call; a faster cancel comes first.
     pair.delay = Duration::from_millis(50);
     pair.run_for(SECOND / 2);
     let ended = pair.client.ended();
@@ -100,7 +100,7 @@ fn the_callee_answers_when_the_time_is_up_though_nobody_says_so() {
         panic!("{said:?}");
     };
     assert_eq!(ended.code, Code::DeadlineExceeded);
-    // The caller knows what it asked for.
+    // The caller knows its own timeout.
     assert_eq!(ended.text, "");
 }
 

@@ -1,4 +1,4 @@
-//! Chunks of large messages that are read to where their message is assembled.
+//! Direct reads: chunks of large messages are read into the buffer of their message.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ fn wire(packet: &Packet) -> Bytes {
     bytes.freeze()
 }
 
-/// What is read of a packet before the rest of it is read directly.
+/// The bytes of a packet that are read before the direct read of the rest.
 const START: usize = 100;
 
 const CHUNK: usize = 20_000;
 
-/// A call whose first chunk of a message of `total` bytes is here, and `START` of the next packet.
+/// A call with the first chunk of a message of `total` bytes, and `START` bytes of the next packet.
 fn begun(total: usize, next: &Bytes) -> Raw {
     let mut raw = Raw::open();
     raw.send_all(&[call(0, first(bytes(CHUNK), total as u32))]);
@@ -51,7 +51,7 @@ fn a_chunk_is_read_to_where_its_message_stays() {
         .direct_read(&mut raw.input)
         .expect("a large chunk");
     let place = room.get_ref().as_ptr();
-    // The header of the next packet comes along, and nothing more.
+    // The read also takes the header of the next packet, and nothing more.
     assert_eq!(room.remaining_mut(), middle.len() - START + 12);
     let rest = [&middle[START..], &end[..]].concat();
     let events = raw.read_directly(&rest).unwrap();
@@ -108,7 +108,7 @@ fn small_chunks_and_those_that_break_a_rule_do_not_land() {
     assert!(!reads_directly(&mut raw));
     assert_wrong_total(raw.feed(&too_long[START..]));
 
-    // What is read directly is checked as well, when it is whole.
+    // Direct reads are checked too, when they are complete.
     let unended = wire(&continued(theirs(0), more(bytes(CHUNK))));
     let mut raw = begun(total, &unended);
     assert!(reads_directly(&mut raw));
@@ -126,7 +126,7 @@ fn a_chunk_over_the_credit_of_its_call_does_not_land() {
     raw.send_all(&[call(0, None), call(1, None)]);
     let initial_credit = MIN_CREDIT_BYTES as usize;
     raw.send_all(&[message(theirs(0), whole(bytes(initial_credit - 1)))]);
-    // What is not consumed is not granted again, not even for a message that has begun.
+    // Bytes that are not consumed are not granted again, not even for a message that has begun.
     raw.send_all(&[message(theirs(0), first("a", 1 << 20))]);
     let over = wire(&continued(theirs(0), more(bytes(CHUNK))));
     raw.feed(&over[..START]).unwrap();
@@ -183,7 +183,7 @@ fn the_room_for_a_message_grows_with_what_has_come() {
         raw.read_directly(part).unwrap();
         here += part.len();
     }
-    // At the end, it is that of the message.
+    // At the end, the bound is that of the message.
     let rest = bytes(total as usize - 1_024 - 100_000);
     let rest: Vec<_> = rest.chunks(100_000).collect();
     for (index, part) in rest.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! How connections end: drain, close, cut.
+//! The ends of connections: drain, close, cut.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ fn a_drain_refuses_what_waits_and_counts_one_way_calls() {
     pair.server.connection.drain();
     pair.run();
     let events = pair.client.heard();
-    // The hello let it go out; the drain packet says that it was too late.
+    // The hello allowed the call to leave; the drain packet says that it came too late.
     assert_eq!(events.last(), Some(&Event::Refused(5, Refusal::Draining)));
     assert_eq!(pair.server.heard().len(), 1, "only the hello");
 }
@@ -177,7 +177,7 @@ fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
         .connection
         .start_call(pair.now, unary("not sent"), 2);
     assert!(call.is_ok());
-    // One byte is enough to make a call doubtful.
+    // After a single byte, the call may have been served.
     let output = pair.client.connection.output();
     output.advance(1);
     let call = pair

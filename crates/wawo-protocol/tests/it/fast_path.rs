@@ -1,4 +1,4 @@
-//! Plain calls are read on a way of their own, which must lead to the same place.
+//! Plain calls are read on a fast path, which must have the same results as the general one.
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
@@ -12,7 +12,7 @@ use crate::{
     raw::{Raw, call, end, first, last, message, one_way, ours, reply, theirs, whole},
 };
 
-/// What a machine makes of bytes, and the state that it is in then.
+/// The result of reading bytes, and the state of the machine afterwards.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     error: Option<String>,
@@ -23,7 +23,7 @@ struct Outcome {
     rest: usize,
 }
 
-/// Feeds a machine as a driver does, or without the way for plain calls.
+/// Feeds a machine as a driver does, with or without the fast path.
 fn outcome(raw: &mut Raw, bytes: &[u8], plain: bool) -> (Outcome, usize) {
     let (mut input, mut events, mut fast) = (BytesMut::from(bytes), Vec::new(), 0);
     let error = loop {
@@ -49,7 +49,7 @@ fn outcome(raw: &mut Raw, bytes: &[u8], plain: bool) -> (Outcome, usize) {
     (outcome, fast)
 }
 
-/// Compares both ways, on machines of this configuration; returns how many calls were plain.
+/// Compares both paths on machines of this configuration; returns the number of plain calls.
 fn compare(config: &Config, before: &[u8], bytes: &[u8]) -> usize {
     let [(slow, none), (fast, plain)] = [false, true].map(|plain| {
         let mut raw = Raw::open_with(config.clone());
@@ -128,7 +128,7 @@ fn calls_behind_others_and_in_every_state() {
             vec![call(0, last(bytes(3))), call(1, last(bytes(4)))],
             2,
         ),
-        // In flight, one too many, and skipped.
+        // In flight, one over the limit, and with a skipped slot.
         (
             vec![call(0, last(bytes(3)))],
             vec![call(0, last(bytes(3)))],
@@ -140,7 +140,7 @@ fn calls_behind_others_and_in_every_state() {
             0,
         ),
         (vec![], vec![call(1, last(""))], 0),
-        // All that calls may begin with, and one more.
+        // The whole of `max_opening_bytes`, and one byte more.
         (
             vec![],
             vec![
@@ -152,7 +152,7 @@ fn calls_behind_others_and_in_every_state() {
         ),
         // One-way messages, until the credit is used up.
         (vec![], vec![one(most - 65), one(0), one(0)], 2),
-        // A stream in between.
+        // With a stream between them.
         (
             vec![],
             vec![call(0, last("")), call(1, None), one(5), one(6)],
@@ -191,7 +191,7 @@ fn a_plain_call_tells_all_that_it_says() {
         panic!("{called:?}");
     };
     assert_eq!((service.0, method.0), (1, 2));
-    // 0x00010203 milliseconds, and what is left is the message.
+    // 0x00010203 milliseconds, and the rest is the message.
     let timeout = std::time::Duration::from_millis(0x0001_0203);
     assert_eq!(deadline, Some(raw.now + timeout));
     assert_eq!(message.as_deref(), Some(&[4, 5][..]));
@@ -224,7 +224,7 @@ fn a_plain_reply_gives_the_token_back_and_frees_its_slot() {
     );
     assert_eq!(answered, Some((3, Bytes::from("so"))));
     assert_eq!(rest, HEADER_BYTES);
-    // The one that waited has its slot, and is heard of before anything else is read.
+    // The waiting call has its slot, and its event comes before anything else is read.
     assert_eq!(raw.machine.calls_waiting(), 0);
     assert_eq!(poll_reply(&mut raw, &[reply(ours(3), last("so"))]).0, None);
     let event = raw.machine.poll_event(raw.now, &mut BytesMut::new());
@@ -260,7 +260,7 @@ fn other_replies_are_left_to_the_others() {
         with_metadata(reply(ours(0), last("a"))),
         message(ours(0), last("a")),
         end(ours(0), Code::Ok),
-        // Not wanted, not all sent, not there, not ours.
+        // Cancelled, not sent completely, missing, and not ours.
         reply(ours(1), last("a")),
         reply(ours(2), last("a")),
         reply(ours(3), last("a")),
@@ -270,7 +270,7 @@ fn other_replies_are_left_to_the_others() {
         packet.encode(&mut bytes);
         assert_eq!(poll_reply(&mut raw, &[packet]), (None, bytes.len()));
     }
-    // One that has begun.
+    // A reply that has begun.
     raw.send_all(&[reply(ours(0), whole("one"))]);
     assert_eq!(poll_reply(&mut raw, &[reply(ours(0), last("a"))]).0, None);
 }

@@ -1,5 +1,5 @@
-//! The functions that the fuzz targets of the repository run, here on a few inputs: those that
-//! fuzzing has found to lead far, and random ones.
+//! The functions of the repository's fuzz targets, run here on a few inputs: random ones, and those
+//! that fuzzing found to reach deep states.
 
 mod decode;
 mod machines;
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 use proptest::{collection::vec, prelude::*};
 
-/// Runs `target` on the inputs that are kept for it.
+/// Runs `target` on its kept inputs.
 fn replay(name: &str, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
     let seeds = fs::read_dir(folder.join(name)).expect("the seeds are in the repository");

@@ -1,4 +1,4 @@
-//! Two honest machines under random operations of their users: neither ever finds fault with the
+//! Two honest machines under random operations of their users: neither reports a violation of the
 //! other, every call ends exactly once, and every message arrives whole and in order.
 
 use proptest::{collection::vec, option, prelude::*};
@@ -68,7 +68,7 @@ fn a_stream_of_many_times_the_credit_arrives_as_it_is_read() {
     world.take(&Step::Client(start));
     world.take(&Step::Run);
     world.take(&Step::Server(Operation::OpenReply(0)));
-    // Each is more than the credit, so the next ones need that it has been read.
+    // Each exceeds the credit, so the next one needs the previous one to be read.
     for _ in 0..300 {
         world.take(&Step::Server(Operation::Send(0, 90_000, false)));
     }

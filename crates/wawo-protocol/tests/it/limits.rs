@@ -1,4 +1,4 @@
-//! What a peer may do, up to each limit and no further.
+//! The limits of a peer: allowed up to the limit, and not beyond.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Answers with this text, and nothing else happens.
+/// Checks that the machine closes the connection with this text, and does nothing else.
 fn closes(raw: &mut Raw, packet: &Packet, text: &str) {
     assert_eq!(raw.fault(packet).to_string(), text);
     let said = raw.said();
@@ -29,7 +29,7 @@ fn closes(raw: &mut Raw, packet: &Packet, text: &str) {
     assert_eq!(*code, CloseCode::LimitExceeded);
 }
 
-/// A machine with the least credit for requests and for replies.
+/// A machine with the minimum credit for requests and for replies.
 fn poor() -> Config {
     config(|config| {
         config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
@@ -41,7 +41,8 @@ fn poor() -> Config {
 fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
     let mut raw = Raw::open_with(poor());
     raw.send_all(&[call(0, None), call(1, None)]);
-    // Two of these are over the credit: the first may begin, as all that begin while any is left.
+    // Two of these exceed the credit. The first may begin, because a message may begin while any
+    // credit is left.
     let half = MIN_CREDIT_BYTES as usize / 2;
     raw.send_all(&[
         message(theirs(0), whole(bytes(half))),
@@ -49,13 +50,13 @@ fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
     ]);
     let held = u64::from(MIN_CREDIT_BYTES) + 128;
     assert_eq!(raw.machine.held_bytes().0, held);
-    // A new call may begin all the same: those that wait may wait for it.
+    // A new call may still begin, because waiting calls may depend on it.
     assert_eq!(raw.send_all(&[call(2, whole("x"))]).len(), 1);
     let text = "a message without credit for all calls together (request_credit_bytes)";
     closes(&mut raw, &message(theirs(2), whole("")), text);
 }
 
-/// Replies that wait, and how a further call, and a further reply, fare then.
+/// While replies wait, further calls are refused, and further replies are bounded.
 #[test]
 fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
     const MAX: usize = 60_000;
@@ -66,7 +67,7 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
         let message = bytes(length);
         raw.machine.reply(theirs(index), Metadata::new(), message);
     };
-    // One packet of it has room at once; while any of it waits, all of it counts.
+    // One packet of it fits into the output at once. While any of it waits, all of it counts.
     reply(&mut raw, 0, MAX);
     assert_eq!(raw.machine.waiting_reply_bytes(), MAX as u64);
     assert_eq!(raw.send_all(&[call(3, last("x"))]).len(), 1, "at the limit");
@@ -74,7 +75,7 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
     let waiting = MAX + MAX / 2;
     assert_eq!(raw.machine.waiting_reply_bytes(), waiting as u64);
     assert_eq!(raw.send_all(&[call(4, last("x")), call(5, None)]), []);
-    // Handlers that are at work may answer, up to twice as much.
+    // Handlers that are at work may still reply, up to twice the limit.
     reply(&mut raw, 2, MAX / 2 + 1);
     reply(&mut raw, 3, MAX / 2);
     let ends: Vec<_> = raw
@@ -101,12 +102,12 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
         (theirs(2), code, false, given_up),
     ];
     assert_eq!(ends, expected);
-    // What was read makes room.
+    // Replies that were read make room.
     assert_eq!(raw.machine.waiting_reply_bytes(), 0);
     assert_eq!(raw.send_all(&[call(0, last("x"))]).len(), 1);
 }
 
-/// Replies count whether they wait for their turn or for room in the output, and so do statuses.
+/// Replies count while they wait for their turn or for room in the output, and so do statuses.
 #[test]
 fn what_waits_for_room_in_the_output_counts_as_well() {
     const REPLIES: u32 = 17;
@@ -128,7 +129,7 @@ fn what_waits_for_room_in_the_output_counts_as_well() {
         details: bytes(100),
     });
     assert_eq!(raw.machine.waiting_reply_bytes(), waiting + 110);
-    // A call that its peer cancels does not count any more, but for its end.
+    // A call that its peer cancels no longer counts, except for its end.
     raw.send_all(&[Packet::Cancel(theirs(0))]);
     let waiting = waiting + 110 - u64::from(MIN_MESSAGE_BYTES);
     assert_eq!(raw.machine.waiting_reply_bytes(), waiting);
@@ -163,7 +164,7 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
     );
     assert_eq!(end.text, text);
     assert_eq!(raw.machine.held_bytes().0, MAX as u64);
-    // One that is over makes room, and what it only stated counts as well.
+    // An ended call makes room, and its stated length counts too.
     raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
     let part = PART as u32;
     let events = raw.send_all(&[call(0, first("x", part + 1)), call(1, first("x", part))]);
@@ -212,7 +213,8 @@ fn an_honest_side_waits_for_credit_of_all_calls_and_goes_on_with_it() {
     let server = &mut pair.server.connection;
     assert!(server.open_reply(first, Metadata::new()));
     assert_eq!(server.send_message(first, bytes(most), false), Ok(true));
-    // The other stream's first reply goes past it; the next one waits until it was consumed.
+    // The first reply of the other stream overtakes it; the next one waits until that reply was
+    // consumed.
     let second = wawo_protocol::CallId::new(wawo_protocol::Side::Connecting, 1);
     assert!(server.open_reply(second, Metadata::new()));
     assert_eq!(server.send_message(second, bytes(5), true), Ok(false));
@@ -249,7 +251,7 @@ fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
         panic!("{said:?}");
     };
     assert_eq!((end.call, end.refused, &*end.text), (theirs(2), true, text));
-    // Unary calls are no streams, until they are answered with one.
+    // Unary calls are not streams, until their reply begins as one.
     raw.send_all(&[call(2, last(""))]);
     assert!(!raw.machine.open_reply(theirs(2), Metadata::new()));
     let said = raw.said();
@@ -286,7 +288,7 @@ fn pings_that_come_too_early_end_the_connection_after_some() {
         for _ in 0..4 {
             raw.send_all(&[Packet::Ping(1)]);
         }
-        // One in time is forgiving.
+        // A ping in time resets the count.
         raw.now += SECOND / 2;
     }
     for _ in 0..4 {
@@ -311,7 +313,7 @@ fn packets_that_carry_nothing_end_the_connection_after_many() {
         for index in 0..1_000 {
             raw.send_all(&[packet(index)]);
         }
-        // Whatever is worth its while makes up for them.
+        // A packet with an effect resets the count.
         raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
         for index in 0..1_000 {
             raw.send_all(&[packet(index)]);
@@ -384,7 +386,7 @@ fn a_peer_that_does_not_read_is_cut_off() {
     raw.send_all(&[call(0, last(""))]);
     raw.machine.reply(theirs(0), Metadata::new(), bytes(8_000));
     raw.machine.output_blocked(raw.now);
-    // It takes enough within each period: it is slow, and not dead.
+    // The peer takes enough within each period, so it is slow but not dead.
     for _ in 0..1 {
         raw.now += 10 * SECOND;
         raw.machine.output().advance(4 * 1024);
@@ -457,7 +459,7 @@ fn a_call_whose_reader_grants_nothing_is_ended() {
         assert_eq!(sent, Ok(false));
     }
     raw.said();
-    // Pings keep the connection; they do not keep the call.
+    // Pings keep the connection alive, but not the call.
     for _ in 0..3 {
         raw.now += 10 * SECOND;
         raw.send_all(&[Packet::Ping(1)]);
@@ -526,7 +528,7 @@ fn a_deadline_of_a_caller_is_capped() {
 fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
     let mut raw = Raw::open_with(config(|config| config.limits.max_calls = 64));
     raw.send_all(&[credit(CreditOf::Replies, 1 << 24)]);
-    // Nobody takes the output: it fills, and then calls keep their slots.
+    // Nobody takes the output. It fills, and then calls keep their slots.
     let answer = bytes(10_000);
     let mut answered = 0;
     for index in 0..64 {
@@ -539,7 +541,7 @@ fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
     assert!(waiting < 256 * 1024 + 2 * answer.len(), "{waiting} bytes");
     let in_flight = raw.machine.calls_served();
     assert!(in_flight > 30, "{in_flight} of {answered} in flight");
-    // Also those that fail or are cancelled.
+    // Calls that fail or are cancelled keep them too.
     raw.send_all(&[Packet::Cancel(theirs(63))]);
     assert_eq!(raw.machine.calls_served(), in_flight);
     assert!(raw.machine.output().len() == waiting);
@@ -557,7 +559,7 @@ fn a_waiting_answer_leaves_when_the_peer_reads_and_a_cancelled_one_does_not() {
     }
     assert!(raw.machine.calls_served() > 0);
     raw.send_all(&[Packet::Cancel(theirs(63))]);
-    // The peer grants what it has read, in time.
+    // The peer grants the bytes that it has read, in time.
     raw.send_all(&[credit(CreditOf::Replies, 1 << 20)]);
     let mut said = Vec::new();
     while raw.machine.calls_served() > 0 {
@@ -580,7 +582,7 @@ fn a_caller_that_says_all_before_it_reads_comes_to_its_end() {
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
     }));
     raw.send_all(&[call(0, None)]);
-    // The reply is complete, and waits for credit that this caller does not give yet.
+    // The reply is complete, and waits for credit that the caller has not given yet.
     assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
     for _ in 0..2 {
         let sent = raw.machine.send_message(theirs(0), bytes(40_000), false);
@@ -699,7 +701,7 @@ fn requests_that_nobody_reads_any_more_are_granted_also_in_the_middle_of_one() {
     }
     pair.run();
     assert_eq!(pair.server.heard().len(), 2);
-    // What a driver says when the handler lets its requests go.
+    // The call of a driver whose handler drops its requests.
     let server = &mut pair.server.connection;
     server.consume(call, usize::MAX, usize::MAX);
     pair.run();
@@ -799,7 +801,7 @@ fn credit_waits_while_the_peer_does_not_read_and_comes_when_it_does() {
     let waiting = raw.machine.output().len();
     assert!(waiting < 256 * 1024 + 64, "{waiting} bytes");
     raw.said();
-    // What was withheld has come: without it, this would be more than the initial credit.
+    // The withheld grants have come. Without them, this would exceed the initial credit.
     for _ in 0..2 {
         raw.send_all(&[message(theirs(0), whole(bytes(100_000)))]);
     }

@@ -1,4 +1,4 @@
-//! Is the other side there: the deadline of a hello, and pings.
+//! Detecting a dead peer: the deadline of the hello, and pings.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ fn any_packet_shows_that_the_peer_lives() {
     raw.now += SECOND;
     raw.machine.handle_timeout(raw.now).unwrap();
     assert_eq!(raw.said(), [Packet::Ping(1)]);
-    // No pong, but a sign of life within the timeout.
+    // No pong, but another packet within the timeout.
     raw.now += SECOND / 2;
     raw.send_all(&[Packet::Ping(5)]);
     raw.now += SECOND / 2;

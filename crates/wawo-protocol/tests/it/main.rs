@@ -1,5 +1,5 @@
-//! The protocol from outside: two machines over a simulated link, one machine and a peer that
-//! may send anything, golden vectors, and properties.
+//! Tests of the protocol from outside: two machines over a simulated link, one machine and a peer
+//! that may send anything, golden vectors, and properties.
 
 mod calls;
 mod credit;

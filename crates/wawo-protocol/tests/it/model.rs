@@ -1,16 +1,16 @@
-//! The rules of docs/protocol.md, written a second time and apart from the machine: given what has
-//! passed between a machine and its peer, what may come next, and what the machine must make of it.
+//! The rules of docs/protocol.md, implemented a second time and independently of the machine. From
+//! the packets and calls so far, the model derives which packets may follow and how the machine
+//! must react.
 //!
 //! ```text
 //!   peer ── sends ──►  machine  ── hears ──► its user
 //!   peer ◄─ says ───   machine  ◄─ starts, cancels, answers, .. ── its user
 //! ```
 //!
-//! Each arrow is a method of [`Rules`]. A packet of the peer leaves behind which events must
-//! follow; a packet or an event of the machine that breaks a rule is a panic.
+//! Each arrow is a method of [`Rules`]. A packet of the peer leaves a list of the events that must
+//! follow. A packet or an event of the machine that breaks a rule is a panic.
 //!
-//! A new packet kind, flag or limit is a change in `sends` and in `says`; a new event is one in
-//! [`Heard`].
+//! A new packet kind, flag or limit changes `sends` and `says`; a new event changes [`Heard`].
 
 mod direction;
 mod says;
@@ -26,53 +26,53 @@ use wawo_protocol::{CallId, Code, Config, Event, Limits, MESSAGE_COST_BYTES, Sid
 
 use crate::model::{direction::Direction, shared_credit::SharedCredit};
 
-/// How late a machine may be to end a call whose time is up.
+/// The maximum delay with which a machine ends a call at its deadline.
 const LATE: Duration = Duration::from_millis(5);
 
-/// How long a call may have had something to send, and no credit for it.
+/// The maximum time for which a call may have something to send without credit.
 const STALL: Duration = Duration::from_secs(30);
 
-/// What has passed on a connection, and so what may.
+/// The state of a connection, from which the model derives what is allowed.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     now: Instant,
     /// The side of the machine. "Ours" is the machine's, "theirs" the peer's.
     side: Side,
     limits: Limits,
-    /// What the machine must keep: the minimum until the peer's hello.
+    /// The limits that the machine must keep: the minimum until the peer's hello.
     peer: Limits,
     peer_default_timeout: Option<Duration>,
     has_peer_hello: bool,
     has_machine_hello: bool,
     closed: bool,
-    /// What the machine's user must hear next.
+    /// The events that the machine's user must get next.
     expected: VecDeque<Heard>,
     ours: BTreeMap<CallId, Ours>,
     our_slots: usize,
     theirs: BTreeMap<CallId, Theirs>,
     their_slots: usize,
-    /// Ends that the machine owes for calls that are over.
+    /// The ends that the machine must still send for calls that are over.
     owed: Vec<(CallId, Code)>,
-    /// What each side may still send in all calls.
+    /// The credit of all calls together that each side has left.
     our_requests: SharedCredit,
     our_replies: SharedCredit,
     their_requests: SharedCredit,
     their_replies: SharedCredit,
-    /// What one-way calls cost that the user has not served.
+    /// The costs of one-way calls that the user has not served.
     notes_held: u64,
-    /// How many streams the peer may have.
+    /// The maximum number of the peer's streams.
     max_streams: usize,
-    /// What their calls may begin with, all together.
+    /// The maximum sum of the first messages of the peer's calls.
     max_opening_bytes: u64,
     our_calls: u64,
     their_calls: u64,
     draining_here: bool,
     draining_there: bool,
-    /// The ping of the machine that is out.
+    /// The machine's ping that waits for its pong.
     asked: Option<u64>,
-    /// Pings of the peer that are not answered.
+    /// The peer's pings that are not answered.
     unanswered: VecDeque<u64>,
-    /// When the peer last pinged, and how often in a row too soon.
+    /// The time of the peer's last ping, and the number of consecutive early pings.
     pinged: Option<Instant>,
     early_pings: u32,
 }
@@ -82,20 +82,20 @@ pub(crate) struct Rules {
 struct Ours {
     began: Instant,
     deadline: Option<Instant>,
-    /// The user waits for its end.
+    /// Whether the user waits for its end.
     wanted: bool,
-    /// Which of the machine's calls it is, once its packet has gone out.
+    /// The index of the call among the machine's calls, once its packet was sent.
     ordinal: Option<u64>,
     one_way: bool,
     cancelled: bool,
     requests: Direction,
     replied: bool,
-    /// The user has heard of the reply.
+    /// Whether the user got the reply.
     told: bool,
     replies: Direction,
-    /// What of its first reply was not consumed.
+    /// Bytes of its first reply that were not consumed.
     first_unread: u64,
-    /// What its further replies cost and the machine still holds.
+    /// The cost of its further replies that the machine still holds.
     held: u64,
 }
 
@@ -105,23 +105,23 @@ struct Theirs {
     began: Instant,
     deadline: Option<Instant>,
     one_way: bool,
-    /// The user has heard of it.
+    /// Whether the user got the call.
     told: bool,
-    /// The user has said its last word.
+    /// Whether the user has ended its direction.
     answered: bool,
     is_stream: bool,
     requests: Direction,
-    /// What the call began with.
+    /// The bytes of the call's first message and metadata.
     opening: u64,
-    /// What of its first request was not consumed.
+    /// Bytes of its first request that were not consumed.
     first_unread: u64,
-    /// What its further requests cost and the machine still holds.
+    /// The cost of its further requests that the machine still holds.
     held: u64,
     replied: bool,
     replies: Direction,
 }
 
-/// An event that a packet of the peer calls for. Messages are told by their length.
+/// An event that a packet of the peer causes. Messages are identified by their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     Opened,
@@ -144,7 +144,7 @@ pub(crate) enum Heard {
 }
 
 impl Heard {
-    /// `None` for events that the machine and its user bring about.
+    /// `None` for events that the machine and its user cause.
     fn from_event(event: &Event<u32>) -> Option<Self> {
         Some(match event {
             Event::Opened(_) => Self::Opened,
@@ -211,7 +211,7 @@ impl Rules {
         self.now = now;
     }
 
-    /// The machine has ended the connection, or has heard that it is over.
+    /// The machine has ended the connection, or has noticed its end.
     pub(crate) fn ends(&mut self) {
         self.closed = true;
     }
@@ -227,14 +227,14 @@ impl Rules {
         assert!(before.is_none(), "call {call} is in flight already");
     }
 
-    /// The user gives up a call.
+    /// The user cancels a call.
     pub(crate) fn cancels(&mut self, call: CallId) {
         let ours = self.ours.get_mut(&call).expect("a call in flight");
         assert!(std::mem::take(&mut ours.wanted), "given up twice");
         ours.held = 0;
     }
 
-    /// The user has said its last word in a call of theirs.
+    /// The user has ended its direction of a call of theirs.
     pub(crate) fn answers(&mut self, call: CallId) {
         if let Some(theirs) = self.theirs.get_mut(&call) {
             theirs.answered = true;
@@ -272,7 +272,7 @@ impl Rules {
         *held = held.saturating_sub(cost - of_first);
     }
 
-    /// Checks an event against what the packets of the peer call for, and against the clock.
+    /// Checks an event against the packets of the peer, and against the clock.
     pub(crate) fn hears(&mut self, event: &Event<u32>) {
         let heard = Heard::from_event(event);
         if heard.is_some() && heard.as_ref() == self.expected.front() {
@@ -296,7 +296,8 @@ impl Rules {
         }
     }
 
-    /// Checks that the machine owes nothing: it was given all packets, and all it said was seen.
+    /// Checks that nothing is left over: all expected events came, and all required packets were
+    /// sent. The machine was given all packets, and all its output was seen.
     pub(crate) fn nothing_is_owed(&self) {
         assert_eq!(self.expected, [], "not heard");
         assert_eq!(self.owed, [], "not ended");
@@ -307,7 +308,7 @@ impl Rules {
         }
     }
 
-    /// Checks that no call has outlived its deadline: the machine knows what time it is.
+    /// Checks that no call has outlived its deadline. The machine must have been told the time.
     pub(crate) fn nothing_is_late(&self) {
         let ours = self.ours.values().filter(|ours| ours.wanted);
         let theirs = self.theirs.values().filter(|theirs| !theirs.one_way);
@@ -319,7 +320,7 @@ impl Rules {
         );
     }
 
-    /// What the machine holds of requests and of replies.
+    /// The bytes of requests and of replies that the machine holds.
     pub(crate) fn held(&self) -> (u64, u64) {
         let held = |theirs: &Theirs| theirs.opening + theirs.held;
         let theirs: u64 = self.theirs.values().map(held).sum();
@@ -327,7 +328,7 @@ impl Rules {
         (theirs + self.notes_held, ours)
     }
 
-    /// Of that, what needed credit of all calls.
+    /// The part of these bytes that needed credit of all calls.
     fn held_of_all_calls(&self) -> (u64, u64) {
         let (requests, replies) = self.held();
         let openings: u64 = self.theirs.values().map(|theirs| theirs.opening).sum();
@@ -355,7 +356,7 @@ impl Rules {
         }
     }
 
-    /// The most that a direction to the machine may have been granted beyond what was consumed.
+    /// The maximum credit that a direction to the machine may have beyond the consumed bytes.
     fn most_granted(&self) -> u64 {
         let limits = &self.limits;
         u64::from(limits.initial_credit_bytes) + u64::from(limits.max_message_bytes)
@@ -376,7 +377,7 @@ impl Rules {
         free.next().expect("there are fewer calls than ids")
     }
 
-    /// How much is missing of the message that comes in a call.
+    /// The number of bytes missing of the message that a call is receiving.
     pub(crate) fn missing(&self, call: CallId) -> Option<usize> {
         match call.side() == self.side {
             true => self.ours.get(&call)?.replies.missing(),
@@ -384,7 +385,7 @@ impl Rules {
         }
     }
 
-    /// What both sides have in flight, as the machine's user should know it.
+    /// The calls of both sides that are in flight, as the machine's user should know them.
     pub(crate) fn calls_of_user(&self) -> Vec<CallId> {
         let ours = self.ours.iter().filter(|(_, ours)| ours.wanted);
         let theirs = self.theirs.iter();
@@ -396,7 +397,7 @@ impl Rules {
     }
 }
 
-/// Whether the machine may end a call by itself: its time is up, or it may have stalled.
+/// Whether the machine may end a call by itself: its deadline has passed, or it may have stalled.
 fn is_due(deadline: Option<Instant>, began: Instant, now: Instant) -> bool {
     deadline.is_some_and(|at| at <= now) || began + STALL <= now
 }

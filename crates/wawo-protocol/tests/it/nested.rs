@@ -5,7 +5,7 @@ use wawo_protocol::{CallId, Config, Event, MIN_CALLS, Metadata, Refusal, Side, S
 
 use crate::pair::{OUTER_CALLS, Pair, config, nested, unary};
 
-/// A pair whose server takes as few calls at a time as it may.
+/// A pair whose server has the minimum number of slots.
 fn few() -> Pair {
     let few = config(|config| config.limits.max_calls = MIN_CALLS);
     Pair::open_with(Config::default(), few)
@@ -17,7 +17,8 @@ fn start_nested(pair: &mut Pair, depth: u32, token: u32) {
     assert!(matches!(started, Ok(StartedCall::Sent(_))), "{started:?}");
 }
 
-/// All slots are taken: by outer calls those that they may have, by nested ones the others.
+/// A pair with all slots taken: outer calls have all slots that they may use, nested calls have the
+/// others.
 fn full() -> Pair {
     let mut pair = few();
     for token in 0..OUTER_CALLS {
@@ -37,7 +38,7 @@ fn calls_that_no_handler_makes_leave_slots_to_the_others() {
         pair.start(token, b"");
     }
     pair.start_waiting(100, unary(""));
-    // These pass by the one that waits.
+    // These overtake the waiting call.
     for (depth, token) in [(1, 101), (2, 102), (16, 103), (1, 104)] {
         start_nested(&mut pair, depth, token);
     }
@@ -66,7 +67,7 @@ fn a_deep_call_that_finds_no_slot_is_refused_and_says_why() {
         assert!(text.contains("max_calls") && text.contains("64"), "{text}");
     }
     pair.start_waiting(100, nested(1));
-    // Nor does it pass by one that waits.
+    // Nor does it overtake a waiting one.
     pair.refused(nested(2));
     assert_eq!(pair.client.connection.calls_waiting(), 1);
 }
@@ -76,8 +77,8 @@ fn id(index: u32) -> CallId {
     CallId::new(Side::Connecting, index)
 }
 
-/// The tokens of the calls that had waited, in the order in which they begin when as many slots are
-/// freed one after the other.
+/// The tokens of the waiting calls, in the order in which they begin when `freed` slots become free
+/// one after the other.
 fn begun(pair: &mut Pair, freed: u32) -> Vec<u32> {
     let mut begun = Vec::new();
     for slot in 0..freed {
@@ -99,7 +100,7 @@ fn a_slot_that_is_free_goes_to_the_call_that_came_first_of_those_that_may_have_i
     for (token, depth) in [(100, 0), (101, 1), (102, 0), (103, 1)] {
         pair.start_waiting(token, nested(depth));
     }
-    // The first slots that are freed are those of outer calls.
+    // The first slots that become free are those of outer calls.
     assert_eq!(begun(&mut pair, 4), [100, 101, 102, 103]);
 }
 

@@ -1,4 +1,4 @@
-//! One-way calls: no answer, and credit of their own.
+//! One-way calls: no reply, and their own credit.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn a_note_arrives_and_leaves_nothing_behind() {
     assert_eq!(pair.client.connection.take_calls(), []);
 }
 
-/// Sends one-way calls at once; returns why some were refused.
+/// Sends one-way calls at once; returns the reasons of those that were refused.
 fn send_all(pair: &mut Pair, messages: &[Bytes]) -> Vec<Refusal> {
     let one = one_way_call("");
     let mut batch = OneWayBatch::default();
@@ -105,7 +105,7 @@ fn notes_at_once_wait_for_credit_and_for_those_before_them() {
     let mut pair = Pair::open_with(Config::default(), cheap());
     let cost = MESSAGE_COST_BYTES + 36;
     let count = (u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost) as usize;
-    // More than there is credit for, then some that there would be credit for.
+    // More than the credit allows, then some small ones that it would allow.
     assert_eq!(send_all(&mut pair, &vec![bytes(36); count + 5]), []);
     assert_eq!(send_all(&mut pair, &[bytes(1), bytes(2)]), []);
     pair.run();
@@ -121,7 +121,7 @@ fn notes_at_once_wait_for_credit_and_for_those_before_them() {
     assert_eq!(heard[count + 5..], [bytes(1), bytes(2)]);
 }
 
-/// Messages that the peer of [`cheap`] has credit for, of 36 bytes each.
+/// The number of messages of 36 bytes for which the peer of [`cheap`] has credit.
 fn affordable() -> usize {
     let cost = MESSAGE_COST_BYTES + 36;
     (u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost) as usize + 1
@@ -131,7 +131,7 @@ fn affordable() -> usize {
 fn notes_that_waited_together_say_how_much_time_they_have_left() {
     let millis = Duration::from_millis;
     let (count, timeout) = (affordable(), Config::default().default_timeout.unwrap());
-    // What is within the precision of deadlines is not worth bytes.
+    // A delay within the precision of deadlines is not worth bytes on the wire.
     for (waited, late) in [(millis(5), millis(5)), (millis(6), millis(0))] {
         let mut pair = Pair::open_with(Config::default(), cheap());
         assert_eq!(send_all(&mut pair, &vec![bytes(36); count + 1]), []);
@@ -156,7 +156,7 @@ fn notes_that_wait_together_are_given_up_at_their_deadline() {
     pair.run_for(timeout);
     assert_eq!(received(&mut pair).len(), affordable());
     assert_eq!(pair.client.connection.calls_waiting(), 0);
-    // Room for two more batches is there again.
+    // There is room for two more batches again.
     assert_eq!(send_all(&mut pair, &[bytes(1)]), []);
     assert_eq!(pair.client.connection.calls_waiting(), 1);
 }
@@ -191,7 +191,7 @@ fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
 #[test]
 fn no_notes_at_once_hold_up_nobody() {
     let mut pair = Pair::open_with(Config::default(), cheap());
-    // It takes all credit.
+    // This message takes all credit.
     send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
     assert_eq!(send_all(&mut pair, &[]), []);
     send(&mut pair, "behind");
@@ -212,7 +212,7 @@ fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
         let started = client.start_call(pair.now, nested(1), token);
         assert!(matches!(started, Ok(StartedCall::Sent(_))), "{started:?}");
     }
-    // It goes in chunks, and so needs a slot.
+    // It is sent in chunks, and so needs a slot.
     send(&mut pair, bytes(1_000_000));
     assert_eq!(send_all(&mut pair, &[bytes(1)]), []);
     assert_eq!(pair.client.connection.calls_waiting(), 2);
@@ -249,7 +249,7 @@ fn notes_before_the_hello_wait_for_it() {
         send_all(&mut pair, &[bytes(30_000), bytes(30_000), bytes(30_000)]),
         []
     );
-    // There is credit that every side gives for two of them.
+    // The minimum credit allows two of them.
     assert_eq!(pair.client.connection.calls_waiting(), 1);
     pair.run();
     let events = pair.server.heard();
@@ -264,7 +264,7 @@ fn a_note_longer_than_a_packet_goes_in_chunks() {
     send(&mut pair, long.clone());
     send(&mut pair, "short");
     pair.run();
-    // The short one overtakes: nothing orders calls.
+    // The short message overtakes: calls have no order.
     assert_eq!(received(&mut pair), [Bytes::from("short"), long]);
     assert_eq!(pair.client.connection.calls_started(), 0);
 }
@@ -273,13 +273,13 @@ fn a_note_longer_than_a_packet_goes_in_chunks() {
 fn notes_wait_for_credit_and_hold_up_no_call() {
     let mut pair = Pair::open_with(Config::default(), cheap());
     let cost = MESSAGE_COST_BYTES + 36;
-    // A quarter of the credit is kept for calls.
+    // A quarter of the credit is reserved for calls.
     let count = u64::from(MIN_CREDIT_BYTES / 4 * 3) / cost;
     for _ in 0..=count + 1 {
         send(&mut pair, bytes(36));
     }
     pair.run();
-    // The one that went into the reserve is there, the next one is not.
+    // The message that began in the reserve came, the next one did not.
     assert_eq!(received(&mut pair).len() as u64, count + 1);
     assert_eq!(pair.client.connection.calls_waiting(), 1);
     pair.start(1, b"a call");
@@ -328,7 +328,7 @@ fn a_note_without_credit_is_a_fault() {
         matches!(&events[..], [Event::Called(called)] if called.call.is_none()),
         "{events:?}"
     );
-    // That was all of it, to the last byte.
+    // The credit is used up to the last byte.
     let fault = raw.fault(&one_way(None, last("")));
     let text = "a message without credit for all calls together (request_credit_bytes)";
     assert_eq!(fault.to_string(), text);

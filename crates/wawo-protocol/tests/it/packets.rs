@@ -1,4 +1,5 @@
-//! Properties of packets: what is written is read, and whatever is read is a packet or an error.
+//! Properties of packets: an encoded packet is decoded, and any bytes decode to a packet or an
+//! error.
 
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*};
@@ -27,7 +28,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     })
 }
 
-/// A chunk as a call, a reply or a message that continues none can begin with.
+/// A chunk that can begin a call, a reply, or a message that continues none.
 fn chunk() -> impl Strategy<Value = Chunk> {
     (payload(), any::<bool>(), option::of(any::<u32>())).prop_map(|(bytes, end, total)| {
         let total = total.filter(|_| !bytes.is_empty());
@@ -164,7 +165,7 @@ proptest! {
 
     #[test]
     fn a_packet_that_was_read_is_written_back_to_mean_the_same(bytes in vec(any::<u8>(), 0..80)) {
-        // Lengths and kinds that lead somewhere, then anything.
+        // Plausible lengths and kinds, followed by any bytes.
         let mut input = BytesMut::new();
         input.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
         input.extend_from_slice(&bytes);

@@ -1,4 +1,4 @@
-//! Two machines, time that tests set, and a link that is slow, splits bytes, or is cut.
+//! Two machines, a clock that tests set, and a link that is slow, splits bytes, or is cut.
 
 use std::{
     collections::VecDeque,
@@ -17,21 +17,21 @@ pub(crate) struct Pair {
     pub(crate) now: Instant,
     pub(crate) client: Node,
     pub(crate) server: Node,
-    /// How long bytes are under way.
+    /// The time that bytes are on their way.
     pub(crate) delay: Duration,
-    /// The most bytes that arrive at once.
+    /// The maximum number of bytes that arrive at once.
     pub(crate) part: usize,
 }
 
-/// One machine, and what it said.
+/// One machine, and its events.
 pub(crate) struct Node {
     pub(crate) connection: Connection<u32>,
     pub(crate) events: Vec<Event<u32>>,
     pub(crate) error: Option<ConnectionError>,
     input: BytesMut,
-    /// How many bytes were read to where their message is assembled.
+    /// The number of bytes of direct reads.
     pub(crate) read_directly: usize,
-    /// What is under way to this machine, and when it arrives.
+    /// The bytes on their way to this machine, and the time of their arrival.
     arriving: VecDeque<(Instant, Bytes)>,
 }
 
@@ -47,12 +47,12 @@ impl Node {
         }
     }
 
-    /// The events since the last look.
+    /// The events since the last call of this.
     pub(crate) fn heard(&mut self) -> Vec<Event<u32>> {
         std::mem::take(&mut self.events)
     }
 
-    /// The only event since the last look, which is a call.
+    /// The only event since then, which must be a call.
     pub(crate) fn called(&mut self) -> InboundCall {
         let events = self.heard();
         let [Event::Called(called)] = &events[..] else {
@@ -61,7 +61,7 @@ impl Node {
         called.clone()
     }
 
-    /// The only event since the last look, which is the end of a call.
+    /// The only event since then, which must be the end of a call.
     pub(crate) fn ended(&mut self) -> CallOutcome<u32> {
         let mut events = self.heard();
         match (events.pop(), events.is_empty()) {
@@ -84,7 +84,7 @@ impl Node {
         }
     }
 
-    /// Takes what the machine has to say, in parts.
+    /// Takes the machine's output, in parts.
     fn say(&mut self, part: usize) -> Vec<Bytes> {
         let mut said = Vec::new();
         self.connection.fill_output();
@@ -119,7 +119,7 @@ impl Node {
         true
     }
 
-    /// When this machine has something to do, if nothing else happens.
+    /// The time at which this machine has something to do, if nothing else happens.
     fn next_time(&self) -> Option<Instant> {
         let arrives = self.arriving.front().map(|(at, _)| *at);
         let alive = self.error.is_none();
@@ -135,7 +135,7 @@ impl Node {
     }
 }
 
-/// A message as it may be handed over, in one part or in two.
+/// A message as it may be passed on: in one part or in two.
 pub(crate) fn in_pieces(mut message: Bytes) -> MessageBytes {
     match message.len() % 3 {
         0 => message.into(),
@@ -183,7 +183,7 @@ impl Pair {
         pair
     }
 
-    /// Carries bytes, and lets time pass only as they need it, until both sides are quiet.
+    /// Moves bytes until both sides are quiet. Time passes only as the bytes need it.
     pub(crate) fn run(&mut self) {
         loop {
             while self.carry() {}
@@ -197,7 +197,7 @@ impl Pair {
         }
     }
 
-    /// Lets time pass, with all that happens in it.
+    /// Lets time pass, with everything that happens in it.
     pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
@@ -213,7 +213,7 @@ impl Pair {
         self.now = end;
     }
 
-    /// Loses all that is under way.
+    /// Loses all bytes on their way.
     pub(crate) fn cut(&mut self) {
         for node in [&mut self.client, &mut self.server] {
             node.say(usize::MAX);
@@ -221,7 +221,7 @@ impl Pair {
         }
     }
 
-    /// Moves what can move now; `false` if that is nothing.
+    /// Moves everything that can move now; `false` if nothing can.
     fn carry(&mut self) -> bool {
         let arrives = self.now + self.delay;
         let arriving = |bytes| (arrives, bytes);
@@ -235,7 +235,7 @@ impl Pair {
         heard.contains(&true)
     }
 
-    /// Starts a call of the client, with nothing special about it.
+    /// Starts an ordinary call of the client.
     pub(crate) fn start(&mut self, token: u32, message: &'static [u8]) -> CallId {
         let call = unary(message);
         match self.client.connection.start_call(self.now, call, token) {
@@ -244,7 +244,7 @@ impl Pair {
         }
     }
 
-    /// Starts a call of the client whose message goes in chunks.
+    /// Starts a call of the client whose message is sent in chunks.
     pub(crate) fn start_large(&mut self, message: Bytes) {
         let started = self
             .client
@@ -265,7 +265,7 @@ impl Pair {
     }
 }
 
-/// Some time to start from: a machine has no clock, and an `Instant` cannot be made otherwise.
+/// A start time: a machine has no clock, and an `Instant` cannot be made in another way.
 #[allow(
     clippy::disallowed_methods,
     reason = "tests count from it and never ask again"
@@ -275,10 +275,10 @@ pub(crate) fn beginning() -> Instant {
     *BEGINNING.get_or_init(Instant::now)
 }
 
-/// Of the [`MIN_CALLS`](wawo_protocol::MIN_CALLS) that a peer takes, those that no handler makes.
+/// Of the [`MIN_CALLS`](wawo_protocol::MIN_CALLS) slots, those for calls that no handler makes.
 pub(crate) const OUTER_CALLS: u32 = 60;
 
-/// A call that a handler makes, with `depth` calls before it.
+/// A call that a handler makes, at this depth.
 pub(crate) fn nested(depth: u32) -> NewCall {
     NewCall { depth, ..unary("") }
 }
@@ -307,7 +307,7 @@ pub(crate) fn stream() -> NewCall {
     }
 }
 
-/// A message of so many bytes.
+/// A message of the given number of bytes.
 pub(crate) fn bytes(length: usize) -> Bytes {
     (0..length)
         .map(|index| index as u8)

@@ -11,7 +11,7 @@ use wawo_protocol::{
 
 use crate::pair::beginning;
 
-/// The machine of the accepting side; the test plays the connecting side.
+/// The machine of the accepting side; the test acts as the connecting side.
 pub(crate) struct Raw {
     pub(crate) now: Instant,
     pub(crate) machine: Connection<u32>,
@@ -20,7 +20,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Before anything was sent.
+    /// A machine before anything was sent.
     pub(crate) fn silent() -> Self {
         Self::with(Config::default())
     }
@@ -35,7 +35,7 @@ impl Raw {
         }
     }
 
-    /// After the hellos, with the minimum of each limit on the side of the test.
+    /// A machine after the hellos; the test's side has announced the minimum of each limit.
     pub(crate) fn open() -> Self {
         Self::open_with(Config::default())
     }
@@ -51,7 +51,7 @@ impl Raw {
         raw
     }
 
-    /// Sends bytes; returns what the machine makes of them.
+    /// Sends bytes; returns the machine's events.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Event<u32>>, ConnectionError> {
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -61,7 +61,7 @@ impl Raw {
         Ok(events)
     }
 
-    /// Sends bytes that are read where they land, as far as they do.
+    /// Sends bytes through direct reads, as far as they are possible.
     pub(crate) fn read_directly(
         &mut self,
         mut bytes: &[u8],
@@ -87,7 +87,7 @@ impl Raw {
         self.feed(&bytes)
     }
 
-    /// Sends packets that are all right.
+    /// Sends valid packets.
     pub(crate) fn send_all(&mut self, packets: &[Packet]) -> Vec<Event<u32>> {
         let events = packets.iter().flat_map(|packet| {
             let events = self.send(packet);
@@ -96,7 +96,7 @@ impl Raw {
         events.collect()
     }
 
-    /// Sends a packet that is not; returns which rule it breaks.
+    /// Sends an invalid packet; returns the violated rule.
     pub(crate) fn fault(&mut self, packet: &Packet) -> PeerMisbehaved {
         match self.send(packet) {
             Err(ConnectionError::PeerMisbehaved(fault)) => fault,
@@ -104,7 +104,7 @@ impl Raw {
         }
     }
 
-    /// The packets that the machine has to say.
+    /// The packets in the machine's output.
     pub(crate) fn said(&mut self) -> Vec<Packet> {
         let mut bytes = BytesMut::new();
         self.machine.fill_output();
@@ -127,7 +127,7 @@ impl Raw {
     }
 }
 
-/// No limits, for what the machine itself says.
+/// No limits, for reading the machine's output.
 const ANY: Limits = {
     let mut limits = Limits::MINIMUM;
     limits.max_packet_bytes = 1 << 30;
@@ -179,7 +179,7 @@ pub(crate) fn more(bytes: impl Into<Bytes>) -> Chunk {
     }
 }
 
-/// A call of the test's side, beginning with `chunk`.
+/// A call of the test's side that begins with `chunk`.
 pub(crate) fn call(index: u32, chunk: impl Into<Option<Chunk>>) -> Packet {
     call_as(theirs(index), chunk)
 }
@@ -196,7 +196,7 @@ pub(crate) fn call_as(id: CallId, chunk: impl Into<Option<Chunk>>) -> Packet {
     })
 }
 
-/// A one-way call; `id` if it goes in chunks.
+/// A one-way call; with an `id` if it is sent in chunks.
 pub(crate) fn one_way(id: Option<CallId>, chunk: Chunk) -> Packet {
     Packet::Call(Call {
         call: id,
@@ -233,7 +233,7 @@ pub(crate) fn continued(call: CallId, chunk: Chunk) -> Packet {
     }
 }
 
-/// The end of a direction, with nothing to say.
+/// The end of a direction, with nothing but its code.
 pub(crate) fn end(call: CallId, code: wawo_protocol::Code) -> Packet {
     Packet::End(End {
         call,

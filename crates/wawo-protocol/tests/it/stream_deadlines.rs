@@ -1,4 +1,4 @@
-//! Deadlines of streams: which bound holds when, and how a status tells of it.
+//! Deadlines of streams: which bound applies when, and how a status reports it.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn bounds(max_timeout: u32, max_stream_time: Option<u32>) -> Config {
     })
 }
 
-/// A machine that is called with a timeout, 0 for none; and what it hears.
+/// A machine that is called with a timeout, 0 for none, and its events.
 fn called(config: Config, timeout: Duration, chunk: Chunk) -> (Raw, Vec<Event<u32>>) {
     let mut raw = Raw::open_with(config);
     let Packet::Call(mut call) = call(0, chunk) else {
@@ -33,10 +33,10 @@ fn called(config: Config, timeout: Duration, chunk: Chunk) -> (Raw, Vec<Event<u3
     (raw, events)
 }
 
-/// The time after which a machine ends its call, less than that of keep-alive, and in which words.
+/// The time after which a machine ends its call, before keep-alive does, and its end packet.
 fn ends(raw: &mut Raw) -> (Duration, End) {
     let begin = raw.now;
-    // A look that finds nothing due may come first.
+    // The first timeout may find nothing due.
     for _ in 0..2 {
         raw.now = raw.machine.poll_timeout().expect("a deadline");
         raw.machine.handle_timeout(raw.now).expect("the peer lives");
@@ -67,7 +67,8 @@ fn a_callee_bounds_streams_as_it_does_other_calls_unless_told_otherwise() {
             "max_stream_time of the callee, 2s",
         ),
     ] {
-        // The first request may come in parts: only when it is whole is it known that others follow.
+        // The first request may come in parts. Only when it is whole does the machine know that
+        // others follow.
         for parts in [false, true] {
             let chunk = if parts {
                 first("re", 4)
@@ -96,7 +97,7 @@ fn a_callee_bounds_streams_as_it_does_other_calls_unless_told_otherwise() {
             let text = format!(
                 "the stream was under way for {ended:.1?} when its deadline passed ({setting})"
             );
-            // The caller knows what it asked for.
+            // The caller knows its own timeout.
             let text = if setting.is_empty() { "" } else { &*text };
             assert_eq!(end.text, text);
         }
@@ -146,7 +147,8 @@ fn until_its_reply_begins_a_call_with_one_request_has_the_time_of_one() {
     assert_eq!(end.text, text);
 }
 
-/// A call with 4 s that is ended after a while, first by the clock of its callee, or by its handler: the
+/// The code and text of a call with 4 s that ends after some time, first by the clock of its
+/// callee, or by its handler.
 /// code and the text.
 fn ended_there(
     new: NewCall,
@@ -169,7 +171,7 @@ fn ended_there(
     pair.server.called();
     pair.now += time;
     match by_handler {
-        // The clock of the callee is the first to be looked at.
+        // The callee's clock is checked first.
         None => pair.server.handle_time(pair.now),
         Some(text) => {
             pair.server.connection.end(End {
@@ -239,7 +241,7 @@ fn ended_here(source: DeadlineSource, call: NewCall, is_answered: bool) -> Strin
     }
     pair.run();
     pair.client.heard();
-    // The callee, which hears of it, would end the call too.
+    // Otherwise the callee, which is told of the deadline, would end the call too.
     pair.delay = SECOND;
     pair.run_for(4 * SECOND);
     let ended = pair.client.ended();

@@ -1,4 +1,4 @@
-//! The golden vectors of the repository, both ways: bytes to meaning, meaning to bytes.
+//! The golden vectors of the repository, in both directions: decoding and encoding.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -39,7 +39,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// What a packet says, as the vectors say it.
+/// The meaning of a packet, as the vectors write it.
 #[derive(Default)]
 struct Meaning(Vec<(String, String)>);
 

@@ -1,4 +1,4 @@
-//! Rules that a peer may break: each has its text and its close code, and the close packet says
+//! Rules that a peer may break: each has its text and its close code, and the close packet contains
 //! both.
 
 use wawo_protocol::{
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Calls of the machine are in flight: 2 is unary, 4 has a stream of requests.
+/// Two calls of the machine are in flight: 2 is unary, 4 has a stream of requests.
 fn raw_with_calls() -> Raw {
     let mut raw = Raw::open_with(config(|config| config.limits.max_calls = MIN_CALLS));
     for (token, new) in [(1, unary("")), (2, stream())] {
@@ -25,12 +25,12 @@ fn raw_with_calls() -> Raw {
     raw
 }
 
-/// Sends packets that are all right, then one that breaks a rule.
+/// Sends valid packets, then one that breaks a rule.
 fn violation(before: &[Packet], wrong: &Packet, text: &str) {
     closes(before, wrong, CloseCode::ProtocolViolation, text);
 }
 
-/// Sends packets that are all right, then one that is over a limit.
+/// Sends valid packets, then one that exceeds a limit.
 fn over_limit(before: &[Packet], wrong: &Packet, text: &str) {
     closes(before, wrong, CloseCode::LimitExceeded, text);
 }
@@ -116,7 +116,7 @@ fn rules_of_callees() {
     );
 }
 
-/// The end of a direction that says of the call that it was not served.
+/// The end of a direction that says that the call was not served.
 fn refused(call: CallId) -> Packet {
     match end(call, Code::Ok) {
         Packet::End(end) => Packet::End(End {

@@ -1,4 +1,4 @@
-//! Two honest machines with their users, and what may happen to them.
+//! Two honest machines with their users, and the events of their life.
 
 mod user;
 
@@ -11,11 +11,11 @@ use crate::{
     world::user::User,
 };
 
-/// Something that the user of one side does, if there is a call to do it with.
+/// An operation of one side's user, if there is a call for it.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
     Start(Requests, usize, Option<u64>),
-    /// More calls than the other side takes at once.
+    /// Starts more calls than the other side has slots.
     Burst,
     Note(usize),
     Cancel(usize),
@@ -27,7 +27,7 @@ pub(crate) enum Operation {
     Consume,
 }
 
-/// How the caller's direction of a call begins.
+/// The begin of the caller's direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Requests {
     One,
@@ -35,17 +35,17 @@ pub(crate) enum Requests {
     StreamWithFirst,
 }
 
-/// What happens: somebody does something, or time passes.
+/// A step: an operation, or time that passes.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Client(Operation),
     Server(Operation),
-    /// What can arrive by now, does.
+    /// Everything that can arrive by now arrives.
     Run,
     Pass(u64),
 }
 
-/// The least that a side may take, and few calls that may wait, so that limits are met often.
+/// The minimum of each limit, and few calls that may wait, so that limits are met often.
 fn least() -> Config {
     config(|config| {
         config.limits.max_calls = MIN_CALLS;
@@ -92,7 +92,7 @@ impl World {
         self.hear();
     }
 
-    /// The users hear what happened; `false` if that is nothing.
+    /// The users take their events; `false` if there are none.
     fn hear(&mut self) -> bool {
         let mut heard = false;
         for (user, node) in self.nodes() {
@@ -105,15 +105,15 @@ impl World {
         heard
     }
 
-    /// Sides that drain, then both users bring all that they have begun to its end.
+    /// Drains the given sides, then both users end everything that they have begun.
     pub(crate) fn wind_up(&mut self, drain: [bool; 2]) {
         for (node, drain) in self.nodes().into_iter().zip(drain) {
             if drain {
                 node.1.connection.drain();
             }
         }
-        // A round lets in only as many calls and messages as the limits allow, and users who have
-        // heard nothing have nothing more to do: what is left then would be left for ever.
+        // A round admits only as many calls and messages as the limits allow, and users without
+        // events have nothing more to do: anything left then would be left forever.
         loop {
             for (user, node) in self.nodes() {
                 user.wind_up(&mut node.connection);
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// The link is lost: what has not ended comes back now.
+    /// The link is lost: everything that has not ended is returned now.
     pub(crate) fn lose(&mut self) {
         self.pair.cut();
         for (user, node) in self.nodes() {

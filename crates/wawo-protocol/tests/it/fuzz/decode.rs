@@ -1,12 +1,12 @@
-//! Any bytes into the decoder: it never panics, its packets are written back as they came, and no
-//! split of the bytes changes what is read.
+//! Feeds any bytes into the decoder. It never panics, encoding a decoded packet gives the same
+//! bytes, and the result does not depend on how the bytes are split.
 //!
-//! A packet has one form on the wire, with these exceptions:
+//! A packet has exactly one form on the wire, with these exceptions:
 //!
-//! - a hello, whose entries have any order, and may be missing or unknown;
+//! - a hello, whose entries may have any order, be missing, or be unknown;
 //! - a metadata block without entries;
 //! - an end with an empty text and no details, or with a code that gRPC does not define;
-//! - a close with a text over 1,024 bytes, which is cut when it is written.
+//! - a close with a text over 1,024 bytes, which is cut when it is encoded.
 
 use bytes::BytesMut;
 use wawo_protocol::{
@@ -21,7 +21,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// What is not a preface is told at the same byte however the bytes come.
+/// An invalid preface is detected at the same byte, however the bytes are split.
 fn preface(data: &[u8]) {
     let at_once = decode_preface(&mut BytesMut::from(data));
     let mut input = BytesMut::new();
@@ -45,10 +45,10 @@ fn packets(data: &[u8], limits: &Limits) {
     assert_eq!(in_pieces, (packets, error));
 }
 
-/// Packets with their lengths, and what was wrong after them.
+/// Packets with their lengths, and the violation after them.
 type Read = (Vec<(Packet, usize)>, Option<PeerMisbehaved>);
 
-/// Reads bytes that come in parts.
+/// Decodes bytes that come in parts.
 fn read(data: &[u8], part: usize, limits: &Limits) -> Read {
     let mut input = BytesMut::new();
     let mut packets = Vec::new();
@@ -75,7 +75,7 @@ fn is_written_back(packet: &Packet, bytes: &[u8], limits: &Limits) {
     }
     let fits = match packet {
         Packet::Close { text, .. } => text.len() <= 1024,
-        // It is written with the entries that it may leave out.
+        // It is encoded with all entries, which the bytes may leave out.
         Packet::Hello(_) => written.len() <= HEADER_BYTES + MIN_PACKET_BYTES as usize,
         _ => true,
     };
@@ -85,7 +85,7 @@ fn is_written_back(packet: &Packet, bytes: &[u8], limits: &Limits) {
     }
 }
 
-/// Whether the bytes are those that the packet is written as.
+/// Whether encoding the packet gives these bytes.
 fn is_in_its_form(packet: &Packet, bytes: &[u8]) -> bool {
     match packet {
         Packet::Hello(_) => false,
@@ -97,14 +97,14 @@ fn is_in_its_form(packet: &Packet, bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a metadata block is there only if it has entries.
+/// Whether the metadata block has at least one entry.
 fn says_metadata(metadata: &Metadata, bytes: &[u8]) -> bool {
     const FLAGS: usize = 5;
     const METADATA: u8 = 0x04;
     (bytes[FLAGS] & METADATA != 0) != metadata.is_empty()
 }
 
-/// Whether text and details are there only if they say something, and the code is gRPC's.
+/// Whether text and details are present only if they are not empty, and the code is one of gRPC's.
 fn says_end(end: &End, bytes: &[u8]) -> bool {
     let number = u16::from_be_bytes([bytes[6], bytes[7]]);
     let metadata = match end.metadata.is_empty() {

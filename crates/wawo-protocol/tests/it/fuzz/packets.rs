@@ -1,8 +1,8 @@
-//! One machine, a peer that sends packets of any kind, and a user: whatever they do, the machine
-//! makes of it what the [`Rules`] say.
+//! One machine, a peer that sends packets of any kind, and a user. The machine must always follow
+//! the [`Rules`].
 //!
-//! Packets come one by one, so that it is known which of them an event follows from. From the first
-//! burst on that is not known, and only what the user hears is checked.
+//! Packets come one at a time, so each event has a known cause. After the first burst the cause is
+//! no longer known, and only the events that the user gets are checked.
 
 mod act;
 mod sent;
@@ -23,25 +23,25 @@ use crate::{
     pair::{beginning, copy_even},
 };
 
-/// How a run begins.
+/// The begin of a run.
 #[derive(Debug, Arbitrary)]
 struct Setting {
     accepting: bool,
-    /// Packets that can be larger than a message.
+    /// Whether packets can be larger than a message.
     large_packets: bool,
-    /// The hello is there before all else.
+    /// Whether the hello comes before everything else.
     has_peer_hello: bool,
 }
 
 #[derive(Debug)]
 enum Step {
-    /// A packet that keeps the rules; if it does not, it is not sent.
+    /// A packet that keeps the rules. If it does not, it is not sent.
     Peer(Sent),
-    /// A packet that may break them, or ends much.
+    /// A packet that may break the rules, or end many calls.
     Daring(Sent),
     User(Act),
     Pass(Duration),
-    /// The user starts more calls than the peer takes at once.
+    /// The user starts more calls than the peer has slots.
     Rush,
     Drain,
     Close,
@@ -51,7 +51,8 @@ enum Step {
 
 impl<'a> Arbitrary<'a> for Step {
     fn arbitrary(input: &mut Unstructured<'a>) -> Result<Self> {
-        // What ends a run, or much of it, is rare: most of the state lies behind long ones.
+        // Inputs that end a run, or many calls, are rare, because long runs reach most of the
+        // states.
         Ok(match u8::arbitrary(input)? {
             0..=109 => Self::Peer(Sent::arbitrary(input)?),
             110..=219 => Self::User(Act::arbitrary(input)?),
@@ -83,18 +84,18 @@ pub(crate) fn run(data: &[u8]) {
 
 struct World {
     now: Instant,
-    /// When a packet of the peer last came.
+    /// The time of the peer's last packet.
     heard: Instant,
     side: Side,
     machine: Connection<u32>,
     user: User,
-    /// `None` since packets came together.
+    /// `None` after packets came together.
     rules: Option<Rules>,
     input: BytesMut,
     prefaced: bool,
 }
 
-/// What the peer must take: anything.
+/// Limits of the peer that allow anything.
 const ANY: Limits = {
     let mut limits = Limits::MINIMUM;
     limits.max_packet_bytes = 1 << 30;
@@ -173,7 +174,7 @@ impl World {
         self.look();
     }
 
-    /// A packet that does no more than go on with what there is.
+    /// A packet that only continues existing calls.
     fn fine_packet(&self, sent: &Sent) -> Option<Packet> {
         let packet = sent.packet(self.side, self.rules.as_ref())?;
         let rules = self.rules.clone();
@@ -195,7 +196,7 @@ impl World {
         assert_eq!(error.is_none(), fine, "{}: {error:?}", packet.kind());
     }
 
-    /// Hears all that the machine has to tell, and the other way.
+    /// Exchanges everything in both directions: the machine's events, and its output.
     fn look(&mut self) {
         self.poll();
         self.listen();
@@ -237,19 +238,19 @@ impl World {
             .hear(&mut self.machine, self.rules.as_mut(), event);
     }
 
-    /// The connection is over: all calls come back, and nothing is heard any more.
+    /// The connection is over: all calls are returned to the user, and there are no more events.
     fn over(&mut self) {
         self.user.over(self.machine.take_calls());
         assert!(!self.machine.has_events());
         self.rules.iter_mut().for_each(Rules::ends);
     }
 
-    /// Takes what the machine has to say.
+    /// Takes the machine's output.
     fn listen(&mut self) {
         let mut said = BytesMut::new();
         loop {
             self.machine.fill_output();
-            // The user hears what began before the peer sees it.
+            // The user gets these events before the peer sees the output.
             self.poll();
             let output = self.machine.output();
             if output.is_empty() {
@@ -272,7 +273,7 @@ impl World {
         assert!(said.is_empty(), "half a packet");
     }
 
-    /// Lets time pass, with all that is due in it.
+    /// Lets time pass, and handles all timeouts within it.
     fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(at) = self.machine.poll_timeout().filter(|at| *at < end) {
@@ -294,7 +295,7 @@ impl World {
         }
     }
 
-    /// The end of a run: every token has come back.
+    /// The end of a run: every token was returned.
     fn close(mut self) {
         self.machine.close(CloseCode::Normal, "");
         self.look();

@@ -6,26 +6,26 @@ use crate::model::shared_credit::stated;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Direction {
-    /// What its sender may still send.
+    /// The credit that its sender has left.
     credit: u64,
     granted: u64,
     received: u64,
     consumed: u64,
-    /// The stated length of a message that is not whole, and what there is of it.
+    /// The stated length of an incomplete message, and the number of its bytes that have come.
     partial: Option<(usize, usize)>,
     pub(crate) ended: bool,
 }
 
-/// What a chunk made of a direction.
+/// The result of a chunk.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Partly,
     Message(usize),
-    /// The message that begins is over the limit.
+    /// The message that begins exceeds the limit.
     TooLarge,
 }
 
-/// A rule is broken.
+/// A violation of a rule.
 #[derive(Debug)]
 pub(crate) struct Fault;
 
@@ -41,7 +41,7 @@ impl Direction {
         }
     }
 
-    /// Takes message bytes. Which packets may carry them is up to the caller.
+    /// Takes message bytes. The caller checks that the packet may carry them.
     pub(crate) fn take(
         &mut self,
         chunk: &Chunk,
@@ -86,19 +86,19 @@ impl Direction {
             .ok_or(Fault)
     }
 
-    /// The user takes message bytes, of whole messages at most.
+    /// The user consumes message bytes, at most those of whole messages.
     pub(crate) fn consume(&mut self, bytes: usize) {
         let partly = self.partial.map_or(0, |(_, there)| there as u64);
         let consumed = self.consumed + bytes as u64;
         self.consumed = consumed.min(self.received - partly);
     }
 
-    /// All whole messages are taken.
+    /// The user consumes all whole messages.
     pub(crate) fn consume_all(&mut self) {
         self.consume(self.received as usize);
     }
 
-    /// What was granted and not consumed, and so may have to be held.
+    /// The credit that was granted and not consumed: the bytes that the machine may have to hold.
     pub(crate) fn unconsumed(&self) -> u64 {
         self.granted - self.consumed
     }

@@ -1,4 +1,4 @@
-//! What the machine may send.
+//! The packets that the machine may send.
 
 use wawo_protocol::{
     CallId, Code, Limits, Metadata,
@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 impl Rules {
-    /// Checks a packet of the machine. A panic here is a fault of the machine.
+    /// Checks a packet of the machine. A panic here is a bug of the machine.
     pub(crate) fn says(&mut self, packet: &Packet, payload_bytes: usize) {
         assert!(!self.closed, "{} after a close", packet.kind());
         assert!(payload_bytes <= self.peer.max_packet_bytes as usize);
@@ -53,7 +53,7 @@ impl Rules {
         keeps(&call.metadata, &self.peer);
         self.our_calls += 1;
         if call.one_way {
-            // The rest is left to calls that want an answer.
+            // The rest is reserved for calls with a reply.
             let least = i64::from(self.peer.request_credit_bytes / 4);
             assert!(self.our_requests.available() > least);
             let chunk = call.chunk.as_ref().expect("a one-way message");
@@ -176,7 +176,7 @@ impl Rules {
             ),
         };
         credit.grant(bytes).expect("a sum that fits");
-        // So what is held is never more than the limit and one message.
+        // So the machine never holds more than the limit and one message.
         assert!(
             credit.available() + held as i64 <= limit.into(),
             "more than was freed"

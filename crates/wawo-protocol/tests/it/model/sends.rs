@@ -1,4 +1,4 @@
-//! What the peer may send, and what the machine's user must then hear.
+//! The packets that the peer may send, and the events that the machine's user must then get.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::model::{
 };
 
 impl Rules {
-    /// The machine reads a packet: whether it must go on after it. A close is no fault, but the
-    /// end as well.
+    /// The machine reads a packet. Returns whether the connection must stay open after it. A close
+    /// is not a fault, but also an end.
     pub(crate) fn sends(&mut self, packet: &Packet, payload_bytes: usize) -> bool {
         payload_bytes <= self.limits.max_packet_bytes as usize && self.admit(packet).is_ok()
     }
@@ -124,19 +124,19 @@ impl Rules {
         }
     }
 
-    /// Whether the id of a new call is one that was never used.
+    /// Whether the id of a new call was never used before.
     fn new_slot(&self, id: CallId) -> Result<bool, Fault> {
         require(id.side() != self.side && id.index() < self.limits.max_calls as usize)?;
         require(id.index() <= self.their_slots && !self.theirs.contains_key(&id))?;
         Ok(id.index() == self.their_slots)
     }
 
-    /// What their calls in flight began with.
+    /// The sum of the first messages of the peer's calls in flight.
     fn begin_with(&self) -> u64 {
         self.theirs.values().map(|theirs| theirs.opening).sum()
     }
 
-    /// Takes the cost of a one-way message out of their credit.
+    /// Takes the cost of a one-way message from the peer's credit.
     fn pay_note(&mut self, call: &Call) -> Result<u64, Fault> {
         let Some(chunk) = call.chunk.as_ref().filter(|_| call.one_way) else {
             return Ok(0);
@@ -147,11 +147,11 @@ impl Rules {
         Ok(cost)
     }
 
-    /// What a call begins with, besides its cost as a message.
+    /// The bytes that a call begins with, beyond its cost as a message.
     fn opening(&self, call: &Call) -> u64 {
         let length = call.chunk.as_ref().map_or(0, stated);
         match call.one_way || length > self.limits.max_message_bytes as usize {
-            // Paid for, or refused for its length.
+            // It was paid for, or refused for its length.
             true => 0,
             false => length as u64 + metadata_cost(&call.metadata),
         }
@@ -207,8 +207,8 @@ impl Rules {
         });
     }
 
-    /// A call that a packet of its caller refers to. `None` if it is over, which the caller may
-    /// not have known.
+    /// The call that a packet of its caller refers to. `None` if the call is over, which the caller
+    /// may not have known.
     fn find_theirs(&mut self, id: CallId) -> Result<Option<&mut Theirs>, Fault> {
         require(id.index() < self.their_slots)?;
         Ok(self.theirs.get_mut(&id))
@@ -235,7 +235,7 @@ impl Rules {
             Taken::Partly => {}
             Taken::TooLarge => self.end_theirs(id, Code::ResourceExhausted),
             Taken::Message(_) if theirs.answered => {
-                // Nobody reads it, but its caller must come to its end.
+                // Nobody reads it, but its caller must be able to finish it.
                 theirs.requests.consume_all();
                 theirs.first_unread = 0;
                 theirs.held = 0;
@@ -250,7 +250,7 @@ impl Rules {
         Ok(())
     }
 
-    /// The machine must end a call of theirs for what the peer sent.
+    /// The machine must end a call of theirs because of the peer's packet.
     fn end_theirs(&mut self, id: CallId, code: Code) {
         let theirs = self.theirs.remove(&id).expect("a call in flight");
         self.owed.push((id, code));
@@ -320,7 +320,7 @@ impl Rules {
         self.take_ours(id, chunk, continues)
     }
 
-    /// Takes the cost of a reply that begins out of their credit.
+    /// Takes the cost of a reply that begins from the peer's credit.
     fn pay_reply(&mut self, id: CallId, cost: u64) -> Result<(), Fault> {
         self.their_replies.pay(cost)?;
         let ours = self.ours.get_mut(&id).ok_or(Fault)?;
@@ -388,7 +388,7 @@ fn require(rule: bool) -> Result<(), Fault> {
     rule.then_some(()).ok_or(Fault)
 }
 
-/// Whether an end says nothing besides its code.
+/// Whether an end has nothing but its code.
 pub(crate) fn is_silent(end: &End) -> bool {
     end.text.is_empty() && end.details.is_empty() && end.metadata.is_empty()
 }

@@ -20,7 +20,7 @@ impl SharedCredit {
         self.available
     }
 
-    /// A message begins.
+    /// Takes the cost of a message that begins.
     pub(crate) fn pay(&mut self, cost: u64) -> Result<(), Fault> {
         let may_begin = self.available > 0;
         self.available -= cost as i64;
@@ -35,12 +35,12 @@ impl SharedCredit {
     }
 }
 
-/// What a message costs that begins with a chunk.
+/// The cost of a message that begins with this chunk.
 pub(crate) fn cost(chunk: &Chunk) -> u64 {
     MESSAGE_COST_BYTES + stated(chunk) as u64
 }
 
-/// What it costs more as the first of a call or reply.
+/// The additional cost of the first message of a call or reply.
 pub(crate) fn metadata_cost(metadata: &Metadata) -> u64 {
     match metadata.is_empty() {
         true => 0,
@@ -48,7 +48,7 @@ pub(crate) fn metadata_cost(metadata: &Metadata) -> u64 {
     }
 }
 
-/// The length of a message that begins with a chunk.
+/// The length of a message that begins with this chunk.
 pub(crate) fn stated(chunk: &Chunk) -> usize {
     chunk
         .total

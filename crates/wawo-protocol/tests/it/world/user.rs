@@ -1,4 +1,4 @@
-//! What the user of one side knows, does and expects.
+//! The state, actions and expectations of one side's user.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -18,9 +18,9 @@ use crate::{
 
 #[derive(Default)]
 pub(crate) struct User {
-    /// The last token given out. The method id of a call says it, so the callee knows it too.
+    /// The last token given out. It is the method id of its call, so the callee knows it too.
     last_token: u32,
-    /// Calls that have not come back.
+    /// Calls that have not been returned.
     pending: HashSet<u32>,
     /// Those of them that have no id yet, in order.
     waiting: VecDeque<(u32, Requests)>,
@@ -37,7 +37,7 @@ struct Direction {
     open: bool,
     sent: u32,
     received: u32,
-    /// Whether the other side has said that it has no more requests.
+    /// Whether the other side has ended its requests.
     finished: bool,
 }
 
@@ -72,7 +72,7 @@ impl Direction {
     }
 }
 
-/// A message that says which it is: the token of its call, and its number in its direction.
+/// A message that contains the token of its call, and its number in its direction.
 fn numbered(token: u32, number: u32, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(8 + length);
     bytes.extend_from_slice(&token.to_be_bytes());
@@ -81,7 +81,7 @@ fn numbered(token: u32, number: u32, length: usize) -> Bytes {
     bytes.into()
 }
 
-/// The `which`-th call, counted round and round.
+/// The `which`-th call, modulo their number.
 fn nth(calls: &HashMap<CallId, Direction>, which: usize) -> Option<CallId> {
     let mut ids: Vec<_> = calls.keys().copied().collect();
     ids.sort_unstable();
@@ -210,7 +210,7 @@ impl User {
         }
     }
 
-    /// Ends a call of theirs; the text says how many messages there were.
+    /// Ends a call of theirs; the text contains the number of messages.
     fn end(&mut self, machine: &mut Machine, which: usize, code: Code) {
         if let Some(id) = nth(&self.theirs, which) {
             machine.end(End {
@@ -231,7 +231,7 @@ impl User {
         }
     }
 
-    /// Brings all that can be ended here to its end.
+    /// Ends everything that can be ended on this side.
     pub(crate) fn wind_up(&mut self, machine: &mut Machine) {
         self.consume(machine);
         while !self.theirs.is_empty() {
@@ -320,7 +320,7 @@ impl User {
         self.unread.retain(|(unread, _)| *unread != id);
     }
 
-    /// The connection is over, and gives back what has not ended.
+    /// The connection is over, and returns all calls that have not ended.
     pub(crate) fn lose(&mut self, calls: Vec<(u32, bool)>) {
         for (token, _) in calls {
             self.over(token);

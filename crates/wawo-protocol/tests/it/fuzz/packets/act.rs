@@ -1,10 +1,10 @@
-//! What a user may do, drawn from bytes.
+//! The actions of a user, drawn from bytes.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use wawo_protocol::{CallId, Code, MIN_CREDIT_BYTES, Metadata, packet::End};
 
-/// Something that the machine's user does, mostly in one of its calls.
+/// An action of the machine's user, mostly in one of its calls.
 #[derive(Debug, Arbitrary)]
 pub(crate) enum Act {
     Start {
@@ -25,11 +25,11 @@ pub(crate) enum Act {
     Served,
 }
 
-/// A call that the user knows, counted round and round, or any.
+/// An index of the user's calls, modulo their number, or any call.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(crate) struct Which(pub(crate) u8);
 
-/// A number of message bytes: small, some packets long, or about as long as the credit.
+/// A number of message bytes: small, several packets long, or about as long as the credit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Length(pub(crate) usize);
 
@@ -51,7 +51,7 @@ impl Length {
     }
 }
 
-/// An end; in two of three cases with the code of success.
+/// An end, with the code of success in two of three cases.
 pub(crate) fn end(call: CallId, code: u8, text: bool) -> End {
     let code = code.checked_sub(170).map_or(0, |code| code % 18);
     End {

@@ -1,4 +1,4 @@
-//! What a peer may send, drawn from bytes: mostly what fits the calls that there are.
+//! The packets of a peer, drawn from bytes. Most of them fit the existing calls.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::BytesMut;
@@ -49,7 +49,7 @@ pub(crate) enum Sent {
     Credit(For, Grant),
 }
 
-/// What a hello announces.
+/// The contents of a hello.
 #[derive(Debug, Arbitrary)]
 pub(crate) struct Announcement {
     more_than_minimum: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Announcement {
 pub(crate) enum Slot {
     Fitting(u8),
     Any(u8),
-    /// Of the side that the packet cannot be about.
+    /// A call of the other side, which the packet cannot be about.
     WrongSide(u8),
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Id {
     slot: Slot,
 }
 
-/// What credit is for.
+/// The kind of credit.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub(crate) enum For {
     Call(Id),
@@ -95,7 +95,7 @@ pub(crate) enum Body {
     Whole(Length, bool),
     First(Length, Length),
     More(Length),
-    /// What is missing of the message, unless it is something else.
+    /// The rest of the message, or another number of bytes.
     Last(Option<Length>, bool),
 }
 
@@ -146,7 +146,7 @@ impl<'a> Arbitrary<'a> for Slot {
 }
 
 impl Slot {
-    /// A call that there may be; a fitting one is the n-th of `calls`, counted round and round.
+    /// A possible call. A fitting one is the n-th of `calls`, modulo their number.
     fn call(self, side: Side, calls: &[CallId]) -> CallId {
         match self {
             Self::Fitting(number) => {
@@ -161,7 +161,7 @@ impl Slot {
 }
 
 impl Body {
-    /// The chunk, and whether it continues a message, of which so much is missing.
+    /// The chunk, and whether it continues a message of which `missing` bytes are missing.
     fn chunk(&self, missing: Option<usize>) -> Option<(Chunk, bool)> {
         let chunk = |length: Length| Chunk {
             bytes: length.bytes(),
@@ -210,7 +210,7 @@ impl Body {
         })
     }
 
-    /// The chunk that a call or a reply begins with.
+    /// The first chunk of a call or a reply.
     fn first(&self) -> Option<Chunk> {
         let chunk = self.chunk(None);
         chunk
@@ -220,7 +220,7 @@ impl Body {
 }
 
 impl Sent {
-    /// The hello that announces nothing.
+    /// A hello without entries.
     pub(crate) fn minimal_hello() -> Packet {
         hello(&Announcement {
             more_than_minimum: false,
@@ -228,7 +228,7 @@ impl Sent {
         })
     }
 
-    /// The packet, sent to the machine of a side; `None` if there is none like that.
+    /// The packet, sent to the machine of a side; `None` if there is no such packet.
     pub(crate) fn packet(&self, machine: Side, rules: Option<&Rules>) -> Option<Packet> {
         let call = |side: Side, slot: Slot| {
             let calls = rules.map(|rules| rules.in_flight(side));
@@ -328,15 +328,15 @@ impl Grant {
     }
 }
 
-/// The packet as the decoder reads it. One that cannot be written is none of ours: bytes that are
-/// no packet are for the decoder's own target.
+/// The packet as the decoder reads it. `None` if it cannot be encoded: the decoder's own target
+/// covers bytes that are no packet.
 fn as_read(packet: &Packet) -> Option<Packet> {
     let mut bytes = BytesMut::new();
     packet.encode(&mut bytes);
     decode(&mut bytes, &ANY).ok().flatten()
 }
 
-/// A hello is made by reading one.
+/// Makes a hello by decoding one.
 fn hello(announced: &Announcement) -> Packet {
     let mut payload = Vec::new();
     let mut entry = |kind: u16, value: u32| {

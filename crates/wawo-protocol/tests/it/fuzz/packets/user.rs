@@ -1,4 +1,4 @@
-//! The machine's user: does what its calls allow, and checks that what it hears fits them.
+//! The machine's user: acts in its calls, and checks that each event fits them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,7 +17,7 @@ use crate::{
 
 type Machine = Connection<u32>;
 
-/// The call that is meant: mostly one of these, if there are any.
+/// The selected call: mostly one of these, if there are any.
 fn pick<C>(calls: &BTreeMap<CallId, C>, which: Which, side: Side) -> CallId {
     let index = usize::from(which.0);
     let known = index.checked_rem(calls.len()).filter(|_| index < 240);
@@ -29,14 +29,14 @@ fn pick<C>(calls: &BTreeMap<CallId, C>, which: Which, side: Side) -> CallId {
 pub(crate) struct User {
     side: Side,
     last_token: u32,
-    /// Calls that have not come back.
+    /// Calls that have not been returned.
     pending: BTreeSet<u32>,
     waiting: VecDeque<WaitingCall>,
     ours: BTreeMap<CallId, Ours>,
     theirs: BTreeMap<CallId, Theirs>,
-    /// What one-way calls cost that are not served yet.
+    /// The costs of one-way calls that are not served yet.
     one_way_costs: Vec<u64>,
-    /// The connection is over.
+    /// Whether the connection is over.
     over: bool,
 }
 
@@ -51,17 +51,17 @@ struct WaitingCall {
 #[derive(Debug)]
 struct Ours {
     token: u32,
-    /// We may send messages.
+    /// Whether we may send messages.
     open: bool,
     replied: bool,
 }
 
-/// A call that the peer started and we have not ended.
+/// A call that the peer started and that we have not ended.
 #[derive(Debug)]
 struct Theirs {
-    /// We have begun the reply.
+    /// Whether we have begun the reply.
     open: bool,
-    /// There are no more requests.
+    /// Whether there are no more requests.
     finished: bool,
 }
 
@@ -119,7 +119,7 @@ impl User {
                     one_way: true,
                     ..unary(length.bytes())
                 };
-                // If it is refused, it is forgotten.
+                // If it is refused, it is dropped.
                 let _ = machine.send_one_way(now, call);
             }
             Act::CancelWaiting(which) => self.cancel_waiting(machine, which),
@@ -156,7 +156,7 @@ impl User {
         }
     }
 
-    /// Starts more calls than the peer takes at once, unless many wait already.
+    /// Starts more calls than the peer has slots, unless many already wait.
     pub(crate) fn rush(
         &mut self,
         now: Instant,
@@ -235,7 +235,7 @@ impl User {
         }
     }
 
-    /// Without a call of this id, nothing must happen.
+    /// If no call has this id, nothing must happen.
     fn cancel(&mut self, machine: &mut Machine, rules: Option<&mut Rules>, call: CallId) {
         let token = machine.cancel(call);
         let ours = self.ours.remove(&call);
@@ -275,7 +275,7 @@ impl User {
         theirs.open = machine.open_reply(call, Metadata::new());
         match theirs.open {
             true => rules.into_iter().for_each(|rules| rules.opens(call)),
-            // One stream too many.
+            // One stream over the limit.
             false => {
                 self.theirs.remove(&call);
                 rules.into_iter().for_each(|rules| rules.answers(call));
@@ -372,13 +372,13 @@ impl User {
         self.back(ended.token);
     }
 
-    /// A token has come back.
+    /// A token was returned.
     fn back(&mut self, token: u32) {
         assert!(self.pending.remove(&token), "call {token} ended twice");
         self.waiting.retain(|waiting| waiting.token != token);
     }
 
-    /// The connection is over, and gives back what had not ended.
+    /// The connection is over, and returns all calls that have not ended.
     pub(crate) fn over(&mut self, calls: Vec<(u32, bool)>) {
         for (token, _) in calls {
             self.back(token);
