@@ -1,4 +1,4 @@
-//! Streams and one-way messages over memory, both ends on one thread: the sum of what both cost.
+//! Streams and one-way messages over memory, both ends on one thread: the cost is the sum of both.
 
 use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
@@ -17,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-/// Messages of one run.
+/// The number of messages per run.
 const ITEMS: u32 = 20_000;
 
 struct Parrot;
@@ -104,7 +104,7 @@ fn one_way(bencher: Bencher<'_, '_>, bytes: usize) {
                 let note = Message { data: data(bytes) };
                 client.note(note).await.expect("room, in time");
             }
-            // Behind them all.
+            // This call comes after all of them.
             client.say(Message::default()).await.expect("a reply");
         });
     });

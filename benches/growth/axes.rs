@@ -1,4 +1,4 @@
-//! What can grow.
+//! The axes: quantities that grow.
 
 mod connections;
 mod crowd;
@@ -13,17 +13,17 @@ mod streams;
 
 use crate::{load::Pace, table::Table};
 
-/// Something that grows while all else stays as it is.
+/// A quantity that grows while everything else stays the same.
 pub(crate) struct Axis {
-    /// How it is picked.
+    /// The name that selects the axis.
     pub(crate) name: &'static str,
-    /// What grows, over which transport.
+    /// The growing quantity, and the transport.
     pub(crate) grows: &'static str,
     pub(crate) measure: fn(Pace) -> Table,
 }
 
-/// In the order in which they run. `idle` is the first, since memory that another axis had, and
-/// the allocator kept, would hide what it measures.
+/// All axes, in the order in which they run. `idle` is first: memory that the allocator kept from
+/// another axis would hide its result.
 pub(crate) const AXES: [Axis; 10] = [
     Axis {
         name: "idle",

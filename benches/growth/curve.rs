@@ -1,4 +1,4 @@
-//! How the cost of a call changes along an axis.
+//! The change of a call's cost along an axis.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ pub(crate) struct Curve {
 struct Point {
     at: usize,
     cost: Cost,
-    /// Cells of further columns.
+    /// The cells of additional columns.
     more: Vec<String>,
 }
 
-/// In the last row, a cost of more than so many times that of the cheapest row is called worse
-/// than linear. It says what to look at, not what is wrong: caches, writes and wake-ups that are
-/// shared by less work also bend a curve.
+/// The ratio of the last row's cost to the cheapest row's above which the axis is called worse than
+/// linear. It is a hint, not a fault: caches, writes and wake-ups that are shared by less work also
+/// bend a curve.
 const BEND: f64 = 1.5;
 
 impl Curve {
-    /// An axis, with the heads of further columns.
+    /// Creates an axis, with the heads of additional columns.
     pub(crate) fn new(axis: &'static str, more: &[&'static str]) -> Self {
         let mut heads = vec![axis, "calls/s", "CPU us a call", "to the first"];
         heads.extend(more);
@@ -39,12 +39,12 @@ impl Curve {
         self.push_with(at, cost, Vec::new());
     }
 
-    /// A point with cells of further columns.
+    /// Adds a point with cells of additional columns.
     pub(crate) fn push_with(&mut self, at: usize, cost: Cost, more: Vec<String>) {
         self.points.push(Point { at, cost, more });
     }
 
-    /// The table, with whether all calls together cost more than there are more of them.
+    /// The table, with the verdict whether the cost of all calls grows faster than their number.
     pub(crate) fn per_call(&self) -> Table {
         self.table(self.verdict("call", |_| 1.0))
     }
@@ -54,7 +54,7 @@ impl Curve {
         self.table(self.verdict("byte", |at| at as f64))
     }
 
-    /// The table of an axis that makes every call do more: what each step adds.
+    /// The table of an axis that makes every call do more, with the cost of each step.
     pub(crate) fn per_step(&self) -> Table {
         let (first, last) = (&self.points[0], &self.points[self.points.len() - 1]);
         let steps = (last.at - first.at) as f64;
@@ -97,7 +97,7 @@ fn nanos(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 
-/// Digits in groups of three.
+/// Formats a number in groups of three digits.
 pub(crate) fn with_commas(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();

@@ -1,4 +1,4 @@
-//! Callers, and what a call costs while they call.
+//! Callers, and the cost of their calls.
 
 use std::{
     sync::{
@@ -15,13 +15,13 @@ use wawo::Call;
 
 use crate::echo::{EchoClient, Message};
 
-/// Message bytes, if nothing else is said.
+/// The default number of message bytes.
 pub(crate) const BYTES: usize = 32;
 
-/// Calls in flight, if nothing else is said.
+/// The default number of calls in flight.
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// How long each point is measured.
+/// The time for which each point is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     warm_up: Duration,
@@ -30,36 +30,36 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Long enough for figures that mean something.
+    /// Long enough for meaningful figures.
     pub(crate) const FULL: Self = Self {
         warm_up: Duration::from_millis(300),
         slice: Duration::from_millis(400),
         slices: 3,
     };
 
-    /// Long enough to see that it works.
+    /// Long enough to show that it works.
     pub(crate) const TEST: Self = Self {
         warm_up: Duration::from_millis(1),
         slice: Duration::from_millis(20),
         slices: 1,
     };
 
-    /// The time of all slices.
+    /// The sum of all slices.
     pub(crate) fn measured(self) -> Duration {
         self.slice * self.slices as u32
     }
 }
 
-/// What calls cost.
+/// The cost of calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) calls_per_sec: f64,
-    /// CPU time of one call, both ends together.
+    /// The CPU time of one call, both ends together.
     pub(crate) cpu: Duration,
 }
 
-/// Callers in closed loops: each makes its next call when it has the reply to its last. They end
-/// when this is dropped.
+/// Callers in closed loops: each makes its next call when it has the reply to its last one. They
+/// end when this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     calls: Arc<AtomicU64>,
@@ -67,7 +67,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Callers of an echo service, `in_flight` of them.
+    /// Starts `in_flight` callers of an echo service.
     pub(crate) fn of(client: &EchoClient, in_flight: usize, bytes: usize) -> Self {
         let mut load = Self::default();
         for _ in 0..in_flight {
@@ -93,7 +93,7 @@ impl Load {
         });
     }
 
-    /// The median of some slices of time.
+    /// Measures several slices of time, and returns the median.
     pub(crate) async fn measure(&mut self, pace: Pace) -> Cost {
         self.wait(pace.warm_up).await;
         let mut costs = Vec::new();
@@ -110,16 +110,16 @@ impl Load {
         costs[costs.len() / 2]
     }
 
-    /// How many calls have ended.
+    /// The number of calls that have ended.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Lets the callers call for so long.
+    /// Lets the callers run for this time.
     async fn wait(&mut self, time: Duration) {
         tokio::select! {
             () = sleep(time) => {}
-            // They call for ever, if no call fails.
+            // The callers never end, unless a call fails.
             Some(ended) = self.callers.join_next() => ended.expect("callers that find no error"),
         }
     }

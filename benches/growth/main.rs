@@ -1,5 +1,5 @@
-//! What a call costs as the work around it grows: more connections, more calls in flight, larger
-//! messages. One axis grows at a time, and each gives a table.
+//! Measures the cost of a call as the work around it grows: more connections, more calls in flight,
+//! larger messages. One axis grows at a time, and each axis gives a table.
 //!
 //! ```sh
 //! cargo bench --bench growth                        # all axes, in about two minutes
@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Calls are unary echoes of 32 bytes, with 64 in flight on one connection, unless the axis says
-//! otherwise. Both ends are in this process and, but for `fairness`, on one thread: the CPU time of
-//! a call is the sum of what both ends, the runtime and the kernel's part of TCP take, and calls
-//! per second are about its inverse. The figures of a point are the median of some slices of time.
+//! otherwise. Both ends are in this process and, except for `fairness`, on one thread. So the CPU
+//! time of a call is the sum of both ends, the runtime and the kernel's part of TCP, and the rate
+//! of calls is about its inverse. The figures of a point are the median of several slices of time.
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 mod echo {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let mut names = Vec::new();
     for argument in env::args().skip(1) {
         match argument.as_str() {
-            // Cargo gives it to every bench.
+            // Cargo passes it to every bench.
             "--bench" => {}
             "--test" => {
                 println!("Each point for a moment: the figures mean nothing.\n");

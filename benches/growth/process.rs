@@ -1,27 +1,27 @@
-//! What this process may have and what it holds.
+//! The resources of this process: its limits and its memory.
 
 use std::fs;
 
-/// Lets the process open as many files as it may.
+/// Raises the limit of open files as far as the system allows.
 #[cfg(unix)]
 pub(crate) fn open_more_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If it may not, there are fewer connections, and the tables say so.
+    // If that fails, there are fewer connections, and the tables say so.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
 #[cfg(not(unix))]
 pub(crate) fn open_more_files() {}
 
-/// How many connections over TCP the process may have, each with both of its ends here.
+/// The maximum number of TCP connections of the process, which holds both ends of each.
 #[cfg(unix)]
 pub(crate) fn max_connections() -> usize {
     use rustix::process::{Resource, getrlimit};
 
-    /// Standard streams, listeners, what runtimes poll with.
+    /// Standard streams, listeners, and the files with which runtimes poll.
     const OTHER_FILES: u64 = 64;
 
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -33,7 +33,7 @@ pub(crate) fn max_connections() -> usize {
     usize::MAX
 }
 
-/// Memory that is resident, in bytes; `None` where there is no `/proc`.
+/// Resident memory in bytes; `None` where there is no `/proc`.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

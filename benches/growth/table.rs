@@ -18,7 +18,7 @@ impl Table {
         }
     }
 
-    /// Adds a row, with a cell below each head.
+    /// Adds a row, with a cell for each head.
     pub(crate) fn push(&mut self, cells: Vec<String>) {
         assert_eq!(cells.len(), self.heads.len(), "a cell for each column");
         self.rows.push(cells);

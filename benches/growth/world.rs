@@ -16,13 +16,13 @@ use crate::{
     table::Table,
 };
 
-/// A runtime on the thread that waits for it.
+/// A runtime on the calling thread.
 pub(crate) fn one_thread() -> Runtime {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime")
 }
 
-/// Gives back what comes.
+/// An echo service.
 #[derive(Debug)]
 pub(crate) struct Parrot;
 
@@ -55,7 +55,7 @@ pub(crate) fn parrot() -> ServerBuilder {
     Server::builder().add_service(EchoServer::new(Parrot))
 }
 
-/// One end of a connection in memory, and the server at the other.
+/// One end of a connection in memory, and the server at the other end.
 pub(crate) async fn over_memory<L>(server: ServerBuilder<L>) -> (Peer, Server)
 where
     L: Layer<Dispatch, Service: CallService>,
@@ -65,7 +65,7 @@ where
     (peer, server)
 }
 
-/// One more connection in memory to a server.
+/// Connects to a server over memory once more.
 pub(crate) async fn connect(server: &mut Server) -> Peer {
     let (here, there) = tokio::io::duplex(256 * 1024);
     server.accept_over(there).expect("valid settings");
@@ -73,7 +73,7 @@ pub(crate) async fn connect(server: &mut Server) -> Peer {
     peer.expect("a server")
 }
 
-/// A server at a port of this host, which runs until this is dropped.
+/// A server at a local port, which runs until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Listening {
     address: String,
@@ -82,7 +82,7 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// A server with one service. Its peers have the same settings.
+    /// Starts a server with one service. Its peers have the same settings.
     pub(crate) async fn start(config: Config) -> Self {
         let server = parrot().config(config.clone()).max_connections(usize::MAX);
         let server = server.bind("tcp://127.0.0.1:0").await.expect("a port");
@@ -105,7 +105,7 @@ impl Drop for Listening {
     }
 }
 
-/// The points of an axis of connections, as far as the limit of open files allows.
+/// The points of an axis of connections that the limit of open files allows.
 pub(crate) fn within_file_limit(points: &[usize]) -> Vec<usize> {
     let max = process::max_connections();
     let mut points: Vec<_> = points.iter().map(|&point| point.min(max)).collect();
@@ -113,7 +113,7 @@ pub(crate) fn within_file_limit(points: &[usize]) -> Vec<usize> {
     points
 }
 
-/// Tells of points that the limit of open files does not allow.
+/// Adds a note on the points that the limit of open files does not allow.
 pub(crate) fn note_file_limit(table: &mut Table, last: usize) {
     let max = process::max_connections();
     if last > max {

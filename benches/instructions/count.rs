@@ -1,4 +1,4 @@
-//! A server and a client process, and how many instructions valgrind counts in each.
+//! Runs a server and a client process, and counts the instructions of each with valgrind.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Result, load::Load};
 
-/// Instructions of one call or item.
+/// The instructions of one call or item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) server: f64,
@@ -20,7 +20,7 @@ pub(crate) fn has_valgrind() -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// Runs a load once, to see that it works.
+/// Runs a load once, without counting, to show that it works.
 pub(crate) fn natively(load: Load) -> Result<()> {
     let (server, address) = Process::server(Run::Natively)?;
     let calls = load.calls().0.to_string();
@@ -29,9 +29,9 @@ pub(crate) fn natively(load: Load) -> Result<()> {
     server.end().map(drop)
 }
 
-/// What a call of a load costs: the least of some runs, as chance only adds to it. How calls gather
-/// into reads and writes is the same each time; for what is not answered, that hangs on the speed of
-/// both sides. Ends early when it `is_enough`.
+/// The cost of a call of a load: the minimum of several runs, because chance only adds to it. Calls
+/// are gathered into reads and writes in the same way in each run; for one-way messages and items
+/// this depends on the speed of both sides. Ends early when the cost `is_enough`.
 pub(crate) fn under_valgrind(load: Load, is_enough: impl Fn(Cost) -> bool) -> Result<Cost> {
     let mut least = counted_once(load)?;
     for _ in 1..RUNS {
@@ -45,7 +45,7 @@ pub(crate) fn under_valgrind(load: Load, is_enough: impl Fn(Cost) -> bool) -> Re
     Ok(least)
 }
 
-/// A load is counted so often at most.
+/// The maximum number of runs per load.
 const RUNS: u32 = 10;
 
 fn counted_once(load: Load) -> Result<Cost> {
@@ -58,7 +58,7 @@ fn counted_once(load: Load) -> Result<Cost> {
     })
 }
 
-/// The instructions of a whole server and of a whole client.
+/// The total instructions of a server and of a client.
 fn collected(load: Load, calls: u64) -> Result<(i64, i64)> {
     let (server, address) = Process::server(Run::Counted)?;
     let calls = calls.to_string();
@@ -81,7 +81,7 @@ enum Run {
     Counted,
 }
 
-/// This program in another role; killed on drop.
+/// This program in another role, killed on drop.
 struct Process(Child);
 
 impl Process {
@@ -102,7 +102,7 @@ impl Process {
         Ok(Self(command.spawn()?))
     }
 
-    /// A server, and the address that it prints once it listens.
+    /// Starts a server; returns it and the address that it prints when it listens.
     fn server(run: Run) -> Result<(Self, String)> {
         let mut server = Self::start(run, &["server", "127.0.0.1:0"])?;
         let output = server.0.stdout.take().ok_or("no output")?;
@@ -111,7 +111,7 @@ impl Process {
         Ok((server, address.trim().to_owned()))
     }
 
-    /// What it said on its standard error, at its end.
+    /// Waits for the end of the process; returns its standard error.
     fn end(mut self) -> Result<String> {
         let mut said = String::new();
         if let Some(mut stderr) = self.0.stderr.take() {
@@ -126,7 +126,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; both fail then, as they should.
+        // The process may have ended by itself. Both calls then fail, as expected.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

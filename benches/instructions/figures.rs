@@ -1,4 +1,4 @@
-//! The figures, those checked in, and how the two compare.
+//! The measured figures, the checked-in ones, and their comparison.
 
 use std::{
     fmt::Write as _,
@@ -13,24 +13,24 @@ const FILE: &str = concat!(
     "/benches/instructions/figures.txt"
 );
 
-/// The figures from before resume, groups, identity and what else a user can switch on. They are
-/// never written again: a load that switches nothing on pays nothing for what others do.
+/// The figures from before optional features such as resume, groups and identity. They are never
+/// rewritten: a load that uses no optional feature must not pay for them.
 const BASELINE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/benches/instructions/baseline.txt"
 );
 
-/// A figure may be at most this factor of the one that was checked in.
+/// The maximum ratio of a figure to the checked-in one.
 const TOLERANCE: f64 = 1.05;
 
-/// And a figure of a unary call at most this factor of the baseline.
+/// The maximum ratio of a unary call's figure to the baseline.
 const UNARY_TOLERANCE: f64 = 1.02;
 
-/// The same for others: the number of messages that gather in a read differs from run to run, and
-/// with it the cost of each.
+/// The same for stream items and one-way messages. The number of messages per read differs between
+/// runs, and their cost with it.
 const GATHERED_TOLERANCE: f64 = 1.04;
 
-/// The figures that none may go above.
+/// The figures that must not be exceeded.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) checked_in: Figures,
@@ -62,14 +62,14 @@ impl Bounds {
         self.checked_in.allow(load, now, TOLERANCE) && self.baseline.allow(load, now, tolerance)
     }
 
-    /// The loads that cost more than they may.
+    /// The loads whose cost exceeds a bound.
     pub(crate) fn broken_by<'a>(&self, now: &'a Figures) -> Vec<&'a str> {
         let grown = now.0.iter().filter(|(load, now)| !self.allow(load, *now));
         grown.map(|(load, _)| load.as_str()).collect()
     }
 }
 
-/// What a call of each load costs.
+/// The cost of a call of each load.
 #[derive(Debug, Default)]
 pub(crate) struct Figures(Vec<(String, Cost)>);
 
@@ -98,8 +98,8 @@ impl Figures {
         Ok(fs::write(FILE, text)?)
     }
 
-    /// Whether a load costs no more than here, by a factor; a load that is not here may cost
-    /// anything.
+    /// Whether a load costs at most `factor` times its figure here. A load without a figure may
+    /// have any cost.
     fn allow(&self, load: &str, now: Cost, factor: f64) -> bool {
         self.of(load).is_none_or(|before| {
             now.server <= before.server * factor && now.client <= before.client * factor
@@ -112,7 +112,7 @@ impl Figures {
     }
 }
 
-/// A Markdown table.
+/// Prints a Markdown table.
 pub(crate) fn print(now: &Figures, bounds: &Bounds) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(

@@ -1,4 +1,4 @@
-//! What is counted: a server of one connection, and clients that load it.
+//! The counted programs: a server of one connection, and clients that load it.
 
 use std::{
     io::{self, Write as _},
@@ -18,15 +18,15 @@ use crate::{
     echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest},
 };
 
-/// Message bytes, as in most loads of `benches/peers`.
+/// The message bytes, as in most loads of `benches/peers`.
 const BYTES: usize = 32;
 
 /// A way to load a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Load {
-    /// Calls, so many at once.
+    /// Unary calls, with this many in flight.
     Unary(u64),
-    /// Calls with something that a user switches on, 64 at once.
+    /// Calls with an optional feature, 64 in flight.
     With(Extra),
     /// Items of a stream of replies.
     Items,
@@ -34,10 +34,10 @@ pub(crate) enum Load {
     OneWay,
 }
 
-/// A part of a call besides its message.
+/// An optional part of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Extra {
-    /// A timeout of its own.
+    /// Its own timeout.
     Timeout,
     /// Three entries of metadata.
     Metadata,
@@ -69,7 +69,7 @@ impl Load {
         found.ok_or_else(|| format!("unknown load `{name}`").into())
     }
 
-    /// Few calls and many.
+    /// The smaller and the larger number of calls.
     pub(crate) fn calls(self) -> (u64, u64) {
         match self {
             Self::Unary(1) => (1_000, 6_000),
@@ -79,7 +79,7 @@ impl Load {
         }
     }
 
-    /// Connects, makes so many calls, and leaves.
+    /// Connects, makes this many calls, and disconnects.
     pub(crate) fn run(self, address: &str, calls: u64) -> Result<()> {
         runtime()?.block_on(async {
             let peer = Peer::builder(address).connect().await?;
@@ -101,7 +101,7 @@ impl Load {
     }
 }
 
-/// Both processes have one thread, so that little hangs on chance.
+/// Both processes have one thread, so that chance has little effect.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
@@ -134,7 +134,7 @@ async fn call_with(client: EchoClient, extra: Extra, times: u64) -> wawo::Result
     Ok(())
 }
 
-/// Runs callers as tasks, to the end of the last.
+/// Runs callers as tasks, until the last one ends.
 async fn all(
     callers: impl Iterator<Item = impl Future<Output = wawo::Result<()>> + Send + 'static>,
 ) -> Result<()> {
@@ -162,12 +162,12 @@ async fn send(client: &EchoClient, notes: u64) -> wawo::Result<()> {
     for _ in 0..notes {
         client.note(message()).await?;
     }
-    // Behind them all.
+    // This call comes after all of them.
     client.say(message()).await?;
     Ok(())
 }
 
-/// Serves one connection, until it is over; says first where.
+/// Prints its address, and serves one connection until it is over.
 pub(crate) fn serve(address: &str) -> Result<()> {
     runtime()?.block_on(async {
         let listener = TcpListener::bind(address).await?;

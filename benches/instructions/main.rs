@@ -1,5 +1,5 @@
-//! User-mode instructions of a call and of a stream's item, client and server apart: a measure that
-//! does not care how busy the machine is.
+//! Counts the user-mode instructions of a call and of a stream's item, separately for client and
+//! server. The counts do not depend on the load of the machine.
 //!
 //! ```text
 //! cargo bench --bench instructions               prints the figures beside those checked in
@@ -9,8 +9,8 @@
 //! cargo bench --bench instructions -- --test     runs each load once, without counting
 //! ```
 //!
-//! Each load runs twice, with few and with many calls; the difference is free of what it takes to
-//! start and to end. It needs valgrind, and says so where there is none.
+//! Each load runs twice, with few and with many calls, and the difference excludes the cost of
+//! start and end. This needs valgrind, and prints a message if valgrind is missing.
 
 mod count;
 mod figures;
@@ -36,7 +36,7 @@ mod echo {
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    // What cargo says to every bench.
+    // Cargo passes it to every bench.
     let words: Vec<_> = env::args()
         .skip(1)
         .filter(|word| word != "--bench")
@@ -90,7 +90,7 @@ fn check() -> Result<()> {
     }
 }
 
-/// Counts until nothing costs more than it may, as far as that goes.
+/// Counts until no load exceeds its bounds, as far as that is possible.
 fn count_all(bounds: &Bounds) -> Result<Figures> {
     let mut figures = Figures::default();
     for load in Load::ALL {

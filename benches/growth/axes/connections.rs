@@ -1,5 +1,5 @@
-//! More connections, each with one caller. Nothing can be gathered in any row: each call is a
-//! write and a read on both sides.
+//! More connections, each with one caller. No calls can share a write: each call is a write and a
+//! read on both sides.
 
 use wawo::Config;
 
@@ -17,7 +17,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
     for connections in within_file_limit(&CONNECTIONS) {
         let cost = one_thread().block_on(async {
             let server = Listening::start(Config::default()).await;
-            // All connect before any calls, or most calls would be made meanwhile.
+            // All connect before any of them calls. Otherwise most calls would be made meanwhile.
             let mut clients = Vec::new();
             for _ in 0..connections {
                 clients.push(server.connect().await);

@@ -1,5 +1,5 @@
-//! More callers than the connection takes calls: first they wait for a slot of the other side, and
-//! then for room in this one.
+//! More callers than the connection has slots. First they wait for a slot of the other side, then
+//! for room on this side.
 
 use crate::{
     curve::Curve,

@@ -1,4 +1,4 @@
-//! A peer that calls once in a while, alone on the server and beside one at full load.
+//! A peer that calls from time to time, alone on the server and beside a peer at full load.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use crate::{
     world::Listening,
 };
 
-/// Calls of the other peer in flight.
+/// Calls in flight of the other peer.
 const FULL_LOAD: usize = 512;
 
-/// How often the measured peer calls.
+/// The interval between calls of the measured peer.
 const EVERY: Duration = Duration::from_millis(5);
 
 pub(crate) fn measure(pace: Pace) -> Table {
@@ -31,11 +31,11 @@ pub(crate) fn measure(pace: Pace) -> Table {
     let heads = vec!["it is", "p50 us", "p99 us", "worst us", "calls/s beside"];
     let mut table = Table::new(heads);
     for (is, callers) in [("alone", 0), ("beside", FULL_LOAD)] {
-        // Spawned, so that it runs where all else does.
+        // Spawned, so that it runs on the same threads as everything else.
         let measured = runtime.spawn(async move {
             let server = Listening::start(Config::default()).await;
             let load = Load::of(&server.connect().await, callers, BYTES);
-            // Few calls make many more rounds for the same certainty.
+            // With few calls, the same certainty needs more time.
             let time = 3 * pace.measured();
             let latency = latency(&server.connect().await, time).await;
             (latency, load.calls() as f64 / time.as_secs_f64())
@@ -53,7 +53,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
     table
 }
 
-/// How long calls take that are made every now and then, in nanoseconds.
+/// The latencies of calls that are made from time to time, in nanoseconds.
 async fn latency(client: &EchoClient, time: Duration) -> Histogram<u64> {
     let mut latency = Histogram::new(3).expect("three digits");
     let data = Bytes::from(vec![7; BYTES]);

@@ -1,4 +1,4 @@
-//! More calls in flight on one connection, which both sides have room for.
+//! More calls in flight on one connection, with enough slots on both sides.
 
 use wawo::Config;
 

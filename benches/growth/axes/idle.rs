@@ -1,4 +1,4 @@
-//! More peers that are connected and say nothing, beside the one whose calls are measured.
+//! More idle peers, beside the peer whose calls are measured.
 
 use wawo::Config;
 
@@ -19,7 +19,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
         let client = server.connect().await;
         let mut idle = Vec::new();
         let mut before = None;
-        // Room for the one that calls.
+        // One more connection for the peer that calls.
         for peers in within_file_limit(&PEERS.map(|peers| peers + 1)) {
             let peers = peers - 1;
             while idle.len() < peers {
@@ -39,7 +39,8 @@ pub(crate) fn measure(pace: Pace) -> Table {
     table
 }
 
-/// What each of so many peers has added; of few of them it cannot be told, as memory comes in pages.
+/// The memory per added peer. With few peers it is not measurable, because memory is allocated in
+/// pages.
 fn each(before: Option<u64>, after: Option<u64>, peers: usize) -> String {
     match (before, after) {
         (Some(before), Some(after)) if peers >= 100 => {

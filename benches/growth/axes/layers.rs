@@ -1,4 +1,4 @@
-//! More layers around the services of a server, each with a future of its own, which does nothing.
+//! More layers around the services of a server. Each has its own future, and does nothing.
 
 use tower::{Layer, util::MapResponseLayer};
 use wawo::{CallService, Dispatch, Response, ServerBuilder};

@@ -1,5 +1,5 @@
-//! More services on the server. They are one service under many ids, since ids are found, names
-//! are not.
+//! More services on the server. They are one service under many ids, because services are looked up
+//! by id, not by name.
 
 use std::task;
 
@@ -20,7 +20,7 @@ use crate::{
 
 const SERVICES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
-/// Connections whose cost is measured.
+/// The number of connections whose cost is measured.
 const CONNECTIONS: u32 = 10;
 
 pub(crate) fn measure(pace: Pace) -> Table {
@@ -48,7 +48,7 @@ fn serving(methods: &[&'static MethodDescriptor]) -> ServerBuilder {
     methods.iter().fold(Server::builder(), add)
 }
 
-/// Callers that go through all services, each from a place of its own.
+/// Callers that cycle through all services, each from a different start.
 fn load(peer: &Peer, methods: &'static [&'static MethodDescriptor]) -> Load {
     let mut load = Load::default();
     let data = Bytes::from(vec![7; BYTES]);
@@ -72,7 +72,7 @@ fn say(service: u32) -> &'static MethodDescriptor {
     Box::leak(Box::new(method))
 }
 
-/// An echo service under an id of its own.
+/// An echo service under its own id.
 #[derive(Debug, Clone)]
 struct Numbered {
     inner: EchoServer<Parrot>,

@@ -1,4 +1,4 @@
-//! Larger messages, which travel both ways.
+//! Larger messages, which travel in both directions.
 
 use wawo::Config;
 
@@ -17,7 +17,7 @@ const IN_FLIGHT: usize = 4;
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("bytes", &["MB/s each way", "CPU ns a byte"]);
     let mut config = Config::default();
-    // The message that has the bytes takes some more.
+    // The encoding adds some bytes to the data.
     config.limits.max_message_bytes = (17 << 20) as u32;
     config.max_opening_bytes = IN_FLIGHT * (17 << 20);
     for bytes in BYTES {

@@ -1,5 +1,5 @@
-//! The same callers on more connections. On one, many calls leave in each write; on as many as
-//! there are callers, one.
+//! The same number of callers on more connections. On one connection, a write carries many calls;
+//! with one connection per caller, it carries one.
 
 use wawo::Config;
 

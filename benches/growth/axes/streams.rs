@@ -1,5 +1,5 @@
-//! More open streams on the connection of the calls that are measured. Each has carried a message
-//! both ways, and then nothing.
+//! More open streams on the connection of the measured calls. Each has carried one message in each
+//! direction, and is idle.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const STREAMS: [usize; 5] = [0, 10, 100, 1_000, 10_000];
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("idle streams", &[]);
     let mut config = Config::default();
-    // A sixteenth of the slots is left to calls that handlers make, and there are none here.
+    // A sixteenth of the slots is reserved for calls that handlers make. Here there are none.
     config.limits.max_calls = (2 * (STREAMS[4] + IN_FLIGHT)) as u32;
     config.max_streams = STREAMS[4];
     for streams in STREAMS {
@@ -39,7 +39,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
 
 async fn idle_stream(client: &EchoClient) -> Streaming<Message> {
     let requests = stream::once(async { Message::default() }).chain(stream::pending());
-    // The time of a call covers its streams.
+    // The timeout of a call includes its streams.
     let call = client.talk(requests).timeout(Duration::from_secs(3600));
     let mut replies = call.await.expect("a stream");
     replies.message().await.expect("an echo");

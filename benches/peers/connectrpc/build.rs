@@ -1,5 +1,5 @@
-//! Generates the messages and stubs of the echo service. The descriptors come from protox, so
-//! that no `protoc` is needed.
+//! Generates the messages and stubs of the echo service. The descriptors come from protox, so no
+//! `protoc` is needed.
 
 use std::{env, fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! Generates the stubs of the echo service, as tonic does from a `.proto` file, but without
-//! `protoc`: the same generator, told the methods directly.
+//! Generates the stubs of the echo service, with the generator that tonic uses for `.proto` files.
+//! Here it gets the methods directly, so no `protoc` is needed.
 
 use tonic_build::manual::{Builder, Method, Service};
 

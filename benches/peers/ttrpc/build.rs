@@ -1,4 +1,4 @@
-//! Generates the messages and stubs of the echo service; ttrpc's generator needs no `protoc`.
+//! Generates the messages and stubs of the echo service. ttrpc's generator needs no `protoc`.
 
 use std::{env, fs, io};
 
@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
             ..Customize::default()
         })
         .run()?;
-    // What begins with `#![..]` cannot be included, but it can be a module of its own.
+    // A file that begins with `#![..]` cannot be included, but it can be a module.
     let modules = format!(
         "#[path = {:?}] pub mod echo;\n#[path = {:?}] pub mod echo_ttrpc;\n",
         format!("{out}/echo.rs"),

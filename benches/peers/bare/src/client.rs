@@ -21,7 +21,7 @@ use crate::{
     frame::{self, CallId, Method},
 };
 
-/// Opens a connection, whose driver lives until it fails.
+/// Opens a connection. Its driver lives until the connection fails.
 pub(crate) async fn connect(addr: SocketAddr) -> Result<Client> {
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
@@ -36,7 +36,7 @@ pub(crate) struct Client {
     shared: Arc<Mutex<Shared>>,
 }
 
-/// What callers and the driver share.
+/// The state that callers and the driver share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Frames to write.
@@ -47,13 +47,13 @@ pub(crate) struct Shared {
     pub(crate) reader: Option<Waker>,
     /// Wakes those who wait for room in the output.
     pub(crate) senders: Vec<Waker>,
-    /// The calls that wait, by id.
+    /// The calls in flight, by id.
     pub(crate) calls: Slab<Call>,
-    /// The connection is of no use any more.
+    /// Whether the connection has failed.
     pub(crate) is_closed: bool,
 }
 
-/// A call in flight, with the bodies that came for it.
+/// A call in flight, with the messages that came for it.
 #[derive(Debug)]
 pub(crate) enum Call {
     Waiting(Option<Waker>),
@@ -102,7 +102,7 @@ impl Client {
 }
 
 impl Shared {
-    /// Appends a frame. A driver that already writes, or is about to, finds it by itself.
+    /// Appends a frame. A driver that is writing, or about to write, finds it without being woken.
     fn put(&mut self, id: CallId, method: Method, message: &impl prost::Message) {
         frame::put(&mut self.output, id, method, message);
         if let Some(writer) = self.writer.take() {
@@ -139,7 +139,7 @@ impl Shared {
         }
     }
 
-    /// All items that have come, in exchange for `empty`.
+    /// Takes all items that have come, in exchange for `empty`.
     fn poll_items(
         &mut self,
         id: CallId,
@@ -191,5 +191,5 @@ fn closed<T>() -> Result<T> {
     bail!("the connection is closed")
 }
 
-/// One-way messages wait while this much is to be written.
+/// One-way messages wait while at least this much output waits.
 const MAX_OUTPUT_BYTES: usize = 64 << 10;

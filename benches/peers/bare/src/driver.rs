@@ -1,4 +1,4 @@
-//! The task of one connection on the client: it writes what callers leave, and wakes them.
+//! The task of one connection on the client: it writes the frames of callers, and wakes callers.
 
 use std::{
     convert::Infallible,
@@ -24,10 +24,11 @@ use crate::{
     frame::{self, CallId, Frame},
 };
 
-/// Reads and writes until the connection fails; then all calls do.
+/// Reads and writes until the connection fails; then all calls fail.
 pub(crate) async fn drive(mut stream: TcpStream, client: Client) {
     let (reader, writer) = stream.split();
-    // Callers learn only that it is over; why makes no difference to a measurement that failed.
+    // Callers only learn that the connection is over. The reason does not matter to a failed
+    // measurement.
     let _ = try_join!(read(reader, &client), write(writer, &client));
     client.shared().close();
 }
@@ -36,7 +37,8 @@ async fn write(mut writer: WriteHalf<'_>, client: &Client) -> Result<Infallible>
     let mut output = BytesMut::new();
     loop {
         poll_fn(|cx| client.shared().poll_output(cx)).await;
-        // Callers that are ready add their frames to the same write: several times the rate.
+        // Callers that are ready add their frames to the same write, which makes the rate several
+        // times higher.
         yield_now().await;
         client.shared().take_output(&mut output);
         writer.write_all(&output).await?;
@@ -76,13 +78,13 @@ impl Shared {
         Poll::Ready(())
     }
 
-    /// Takes what is to be written, in exchange for `empty`.
+    /// Takes the waiting output, in exchange for `empty`.
     fn take_output(&mut self, empty: &mut BytesMut) {
         mem::swap(&mut self.output, empty);
         self.senders.drain(..).for_each(Waker::wake);
     }
 
-    /// Hands a frame to its call. Returns the call if it is a stream with more than enough items.
+    /// Passes a frame to its call. Returns the call if it is a stream with too many unread items.
     fn deliver(&mut self, frame: Frame, wakers: &mut Vec<Waker>) -> Result<Option<CallId>> {
         let call = self.calls.get_mut(frame.id.0 as usize);
         let mut full = None;
@@ -126,5 +128,5 @@ impl Shared {
     }
 }
 
-/// A stream that has as many items unread holds up its connection: there is no credit.
+/// A stream with this many unread items holds up its connection, since there is no credit.
 const MAX_ITEMS: usize = 4096;

@@ -1,15 +1,15 @@
-//! Frames: a head of three numbers, and a message.
+//! Frames: a header of three numbers, and a message.
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use harness::MAX_MESSAGE_BYTES;
 use prost::Message;
 
-/// Finds the call that a reply belongs to.
+/// The id that assigns a reply to its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallId(pub(crate) u32);
 
-/// What a call asks for.
+/// The operation that a call requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Echo = 1,
@@ -37,12 +37,12 @@ pub(crate) fn put(output: &mut BytesMut, id: CallId, method: Method, message: &i
         .expect("room for the message was reserved");
 }
 
-/// Takes the first frame from `input`; `None` if it is not whole yet, and then makes room for the
+/// Takes the first frame from `input`. `None` if it is incomplete; then this makes room for the
 /// rest of it.
 ///
 /// # Errors
 ///
-/// The frame is longer than a message may be, or its method is unknown.
+/// The frame is longer than the largest message, or its method is unknown.
 pub(crate) fn take(input: &mut BytesMut) -> Result<Option<Frame>> {
     let Some(mut head) = input.get(..HEAD_BYTES) else {
         input.reserve(READ_BYTES);
@@ -73,7 +73,7 @@ pub(crate) fn take(input: &mut BytesMut) -> Result<Option<Frame>> {
 }
 
 const HEAD_BYTES: usize = 12;
-/// What a read has room for, at least.
+/// The minimum room for a read.
 const READ_BYTES: usize = 16 << 10;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A multiplexer with prost and nothing else: what RPC could cost at the least.
+//! A multiplexer with prost and nothing else: the minimum cost of RPC.
 //!
 //! Calls share a connection, and a reply finds its call by id. There are no names, deadlines,
 //! metadata, cancellation, limits or credit, and a method is a number:
@@ -72,14 +72,14 @@ impl Framework for Bare {
     }
 }
 
-/// What is echoed, and an item of a feed.
+/// The echoed message, and an item of a feed.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Message {
     #[prost(bytes = "bytes", tag = "1")]
     data: Bytes,
 }
 
-/// Asks for a stream without end.
+/// Requests an endless stream.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 struct FeedRequest {
     #[prost(uint64, tag = "1")]

@@ -45,7 +45,7 @@ pub(crate) async fn serve(mut stream: TcpStream) -> Result<()> {
     }
 }
 
-/// A feed keeps its connection to itself: what else is called there waits for ever.
+/// A feed occupies its connection: other calls on it wait forever.
 async fn feed(stream: &mut TcpStream, id: CallId, request: FeedRequest) -> Result<Infallible> {
     let size = usize::try_from(request.size).unwrap_or(usize::MAX);
     let data = Bytes::from(vec![b'w'; size.min(MAX_MESSAGE_BYTES / 2)]);
@@ -60,5 +60,5 @@ async fn feed(stream: &mut TcpStream, id: CallId, request: FeedRequest) -> Resul
     }
 }
 
-/// Items of a feed are written when they are as large as this together.
+/// Items of a feed are written when they have this size together.
 const WRITE_BYTES: usize = 64 << 10;

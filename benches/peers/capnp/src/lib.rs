@@ -33,7 +33,8 @@ impl Framework for Capnp {
         let listener = TcpListener::bind(addr).await?;
         loop {
             let (stream, _) = listener.accept().await?;
-            // Takes it off this runtime; otherwise each readiness would come from another thread.
+            // Takes the socket off this runtime. Otherwise each readiness would come from another
+            // thread.
             let stream = stream.into_std()?;
             THREADS.spawn_pinned(move || serve_connection(stream));
         }
@@ -47,7 +48,7 @@ impl Framework for Capnp {
     }
 }
 
-/// Nothing of a connection may leave its thread, so connections are spread over these.
+/// A connection must stay on its thread, so connections are spread over these threads.
 static THREADS: LazyLock<LocalPoolHandle> = LazyLock::new(|| LocalPoolHandle::new(WORKER_THREADS));
 
 async fn serve_connection(stream: std::net::TcpStream) -> Result<()> {
@@ -60,7 +61,7 @@ async fn load_connection(addr: SocketAddr, load: Load) -> Result<Infallible> {
     let network = network(TcpStream::connect(addr).await?, Side::Client)?;
     let mut system = RpcSystem::new(network, None);
     let client: Client = system.bootstrap(Side::Server);
-    // Should it end, calls fail, and say why.
+    // If it ends, calls fail with the reason.
     spawn_local(system);
     load.closed_loop_local(move |payload| echo(echo_request(&client), payload))
         .await
@@ -75,8 +76,8 @@ async fn echo(mut request: EchoRequest, data: Bytes) -> Result<usize> {
 
 type Network = VatNetwork<BufReader<Compat<OwnedReadHalf>>>;
 
-/// With buffers, as the documentation of [`VatNetwork`] advises. The one for writing only joins the
-/// pieces of a message, since each message is flushed.
+/// Uses buffers, as the documentation of [`VatNetwork`] advises. The write buffer only joins the
+/// segments of a message, because each message is flushed.
 fn network(stream: TcpStream, side: Side) -> Result<Box<Network>> {
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
@@ -90,7 +91,7 @@ fn network(stream: TcpStream, side: Side) -> Result<Box<Network>> {
     )))
 }
 
-/// Twice the largest message: what is read twice counts twice.
+/// Twice the largest message, because bytes that are read twice count twice.
 const READER_OPTIONS: ReaderOptions = ReaderOptions {
     traversal_limit_in_words: Some(2 * MAX_MESSAGE_BYTES / size_of::<Word>()),
     ..ReaderOptions::new()

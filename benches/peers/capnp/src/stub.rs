@@ -1,4 +1,4 @@
-//! The stub of the echo service, by hand.
+//! The hand-written stub of the echo service.
 //!
 //! ```capnp
 //! interface Echo {
@@ -6,9 +6,9 @@
 //! }
 //! ```
 //!
-//! The generator needs the `capnp` program. What it makes of a service this small comes to the
-//! same, but that parameters and results are structs there, and the data itself here: a message
-//! has one word less.
+//! The generator needs the `capnp` program. For a service this small, its code would be equivalent,
+//! except that parameters and results would be structs, while here they are the data itself: a
+//! message is one word shorter.
 
 use std::{ops::Deref, rc::Rc};
 
@@ -20,7 +20,7 @@ use capnp::{
     data,
 };
 
-/// A call of `echo` that is not sent yet.
+/// A call of `echo` that was not sent yet.
 pub(crate) type EchoRequest = Request<data::Owned, any_pointer::Owned>;
 
 /// Begins a call of `echo` on `client`.
@@ -82,6 +82,6 @@ impl Server for EchoDispatch {
     }
 }
 
-/// Any number with the highest bit set would do.
+/// An arbitrary number with the highest bit set.
 const INTERFACE_ID: u64 = 0xb1d2_4c0e_9a53_7f86;
 const ECHO: u16 = 0;

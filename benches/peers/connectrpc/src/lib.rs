@@ -125,8 +125,9 @@ fn message(data: Bytes) -> Message {
     }
 }
 
-/// Both windows hold all that W5b has in the air on a connection, so that none waits for credit.
+/// Both windows hold everything that W5b has in flight on a connection, so nothing waits for
+/// credit.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// Large messages travel in few DATA frames. The server has no such setting.
+/// Large messages need few DATA frames. The server has no such setting.
 const MAX_FRAME_BYTES: u32 = 1 << 20;

@@ -6,13 +6,13 @@ use anyhow::{Result, ensure};
 
 use crate::{Flags, MAX_MESSAGE_BYTES, Workload};
 
-/// What a server is told.
+/// The arguments of a server.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServerArguments {
-    /// Where to listen.
+    /// The address to listen at.
     pub addr: SocketAddr,
-    /// When to exit by itself, so that none is left behind. Ten minutes by default.
+    /// The time after which the server exits, so that none is left behind. Ten minutes by default.
     pub lifetime: Duration,
 }
 
@@ -33,25 +33,25 @@ impl ServerArguments {
     }
 }
 
-/// What a client is told.
+/// The arguments of a client.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ClientArguments {
-    /// Where the server listens.
+    /// The address of the server.
     pub addr: SocketAddr,
-    /// What each connection does.
+    /// The workload of each connection.
     pub workload: Workload,
-    /// How many connections.
+    /// The number of connections.
     pub conns: usize,
-    /// How many callers (or streams) a connection has.
+    /// The number of callers or streams per connection.
     pub inflight: usize,
-    /// Bytes in the payload of a message.
+    /// The number of bytes in the payload of a message.
     pub size: usize,
-    /// How long to measure.
+    /// The time of the measurement.
     pub measured: Duration,
-    /// How long to run before that. Half a second by default.
+    /// The time of the warm-up. Half a second by default.
     pub warm_up: Duration,
-    /// The server's process, for its CPU time.
+    /// The server's process id, for its CPU time.
     pub server_pid: Option<u32>,
 }
 

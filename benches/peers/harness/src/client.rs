@@ -1,4 +1,4 @@
-//! The client process under load: connections, warm-up, the interval measured.
+//! The client process under load: connections, warm-up, and the measured interval.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::{
     ClientArguments, Framework, Histogram, Report, connections::Connections, cpu, latency,
 };
 
-/// Puts the load on a server of `F` and measures.
+/// Loads a server of `F` and measures.
 pub(crate) fn run<F: Framework>(arguments: &ClientArguments) -> Result<Report> {
     let connections = Connections::new::<F>()?;
     connections.open::<F>(arguments, arguments.conns)?;

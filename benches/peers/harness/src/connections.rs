@@ -10,10 +10,10 @@ use tokio::runtime::Runtime;
 
 use crate::{ClientArguments, Framework, Load, WORKER_THREADS, load::Event, runtime};
 
-/// Connections and their load, on runtimes of their own, in turn.
+/// Connections and their load, on their own runtimes in turn.
 ///
-/// The thread that holds them stays outside of these and only waits, so that the ends of an
-/// interval do not depend on how busy the workers are.
+/// The owning thread stays outside of these runtimes and only waits, so the ends of an interval do
+/// not depend on the load of the workers.
 #[derive(Debug)]
 pub(crate) struct Connections {
     runtimes: Vec<Runtime>,
@@ -33,7 +33,7 @@ impl Connections {
         })
     }
 
-    /// Opens `count` more connections and waits until they stand.
+    /// Opens `count` more connections and waits until they are connected.
     pub(crate) fn open<F: Framework>(
         &self,
         arguments: &ClientArguments,
@@ -70,7 +70,7 @@ impl Connections {
         }
     }
 
-    /// Leaves the connections to the end of the process.
+    /// Leaves the connections open until the process ends.
     pub(crate) fn close(self) {
         let runtimes = self.runtimes.into_iter();
         runtimes.for_each(Runtime::shutdown_background);
@@ -94,5 +94,5 @@ impl Connections {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Fewer than a listener queues by default, so that no connection waits for a retransmission.
+/// Less than the default backlog of a listener, so that no connection waits for a retransmission.
 const MAX_CONNECTING: usize = 64;

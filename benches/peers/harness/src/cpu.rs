@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-/// User and system time of the process `pid`, all threads, in steps of 10 ms.
+/// User and system time of the process `pid`, all threads, with a resolution of 10 ms.
 ///
 /// # Errors
 ///
@@ -13,8 +13,8 @@ pub fn time_of(pid: u32) -> Result<Duration> {
     time(pid, OWN_TIMES)
 }
 
-/// User and system time of the children of this process that have ended and were waited for, and
-/// of theirs.
+/// User and system time of the children of this process that have ended and were waited for,
+/// including their own children.
 ///
 /// # Errors
 ///
@@ -31,8 +31,8 @@ fn time(pid: u32, field: usize) -> Result<Duration> {
         .with_context(|| format!("{path} is malformed"))
 }
 
-/// The sum of `field` of proc(5) `stat` and the one after it. The name, field 2, may hold spaces
-/// and parentheses, so counting starts behind its last one.
+/// The sum of `field` of proc(5) `stat` and the next one. The name, field 2, may contain spaces and
+/// parentheses, so counting starts after the last closing parenthesis.
 fn ticks(stat: &str, field: usize) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut times = rest.split_whitespace().skip(field - 3);
@@ -44,7 +44,7 @@ const OWN_TIMES: usize = 14;
 /// `cutime`, before `cstime`.
 const CHILDREN_TIMES: usize = 16;
 
-/// Linux reports in 1/100 s on every architecture we run on, whatever the kernel's own tick.
+/// Linux reports in 1/100 s on every architecture we use, whatever the kernel's own tick.
 const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

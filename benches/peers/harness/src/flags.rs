@@ -4,8 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-/// The pairs not taken yet. [`take`](Self::take) those that are known, then
-/// [`finish`](Self::finish).
+/// The remaining pairs. [`take`](Self::take) the known ones, then [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct Flags {
     pairs: Vec<(String, String)>,
@@ -16,7 +15,8 @@ impl Flags {
     ///
     /// # Errors
     ///
-    /// A word that is no `--name` where one must be, a name without a value, or one given twice.
+    /// A word is not a `--name` where one is required, a name has no value, or a name is given
+    /// twice.
     pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         let mut words = words.into_iter();
@@ -51,7 +51,7 @@ impl Flags {
         Ok(Some(parsed))
     }
 
-    /// [`take`](Self::take), or `default`.
+    /// [`take`](Self::take), with a default.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Flags {
         Ok(self.take(name)?.unwrap_or(default))
     }
 
-    /// [`take`](Self::take) of what must be there.
+    /// [`take`](Self::take) for a required name.
     ///
     /// # Errors
     ///
@@ -70,11 +70,11 @@ impl Flags {
             .with_context(|| format!("{name} is missing"))
     }
 
-    /// Ends the parse.
+    /// Checks that all names were taken.
     ///
     /// # Errors
     ///
-    /// A name that nothing took.
+    /// A name is unknown.
     pub fn finish(self) -> Result<()> {
         match self.pairs.first() {
             Some((name, _)) => bail!("unknown argument {name}"),

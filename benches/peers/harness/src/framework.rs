@@ -1,4 +1,4 @@
-//! What a framework under test implements.
+//! The trait of a framework under test.
 
 use std::{
     convert::Infallible,
@@ -17,32 +17,32 @@ pub trait Framework: 'static {
     /// Its name in the table.
     const NAME: &'static str;
 
-    /// The workloads it can do.
+    /// The workloads that it supports.
     const WORKLOADS: &'static [Workload];
 
-    /// How many runtimes share the connections of the client, and [`WORKER_THREADS`]; a divisor of
-    /// that.
+    /// The number of runtimes that share the client's connections and [`WORKER_THREADS`]; a divisor
+    /// of the latter.
     ///
     /// [`WORKER_THREADS`]: crate::WORKER_THREADS
     const CLIENT_RUNTIMES: usize = 1;
 
-    /// Listens at `addr` and serves echo, for ever.
+    /// Listens at `addr` and serves echo forever.
     fn serve(addr: SocketAddr) -> impl Future<Output = Result<()>> + Send;
 
-    /// Opens one connection to `addr` and puts `load` on it; returns only when it failed.
+    /// Opens one connection to `addr` and loads it; returns only after a failure.
     fn load(addr: SocketAddr, load: Load) -> impl Future<Output = Result<Infallible>> + Send;
 
-    /// Whether somebody listens at `addr`. Only a framework that is not on TCP overrides it.
+    /// Whether a server listens at `addr`. Only a framework that does not use TCP overrides it.
     #[must_use]
     fn is_listening(addr: SocketAddr) -> bool {
         TcpStream::connect_timeout(&addr, Duration::from_secs(1)).is_ok()
     }
 
-    /// Removes what a server at `addr` leaves behind when it is killed; nothing by default.
+    /// Removes everything that a killed server at `addr` left behind; nothing by default.
     fn clean_up(_addr: SocketAddr) {}
 }
 
-/// A [`Framework`] as a value, for a table of them.
+/// A [`Framework`] as a value, for a table of frameworks.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     name: &'static str,
@@ -75,7 +75,7 @@ impl Entry {
         self.name
     }
 
-    /// Whether it can do `workload`.
+    /// Whether it supports `workload`.
     #[must_use]
     pub fn supports(&self, workload: Workload) -> bool {
         self.workloads.contains(&workload)
@@ -85,37 +85,37 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// It cannot listen, or the framework gave up.
+    /// It cannot listen, or the framework failed.
     pub fn serve(&self, arguments: &ServerArguments) -> Result<()> {
         (self.serve)(arguments)
     }
 
-    /// Whether a server of it listens at `addr`.
+    /// Whether its server listens at `addr`.
     #[must_use]
     pub fn is_listening(&self, addr: SocketAddr) -> bool {
         (self.is_listening)(addr)
     }
 
-    /// Removes what a server at `addr` left behind.
+    /// Removes everything that a server at `addr` left behind.
     pub fn clean_up(&self, addr: SocketAddr) {
         (self.clean_up)(addr);
     }
 
-    /// Puts load on a server and measures.
+    /// Loads a server and measures.
     ///
     /// # Errors
     ///
-    /// The framework lacks the workload, a connection or a call failed, or nothing was answered.
+    /// The framework lacks the workload, a connection or a call failed, or no call was answered.
     pub fn measure(&self, arguments: &ClientArguments) -> Result<Report> {
         self.ensure_supported(arguments.workload)?;
         (self.measure)(arguments)
     }
 
-    /// Opens connections that do nothing, and measures what they cost the server.
+    /// Opens idle connections, and measures their memory in the server.
     ///
     /// # Errors
     ///
-    /// A connection or its only call failed, or the server's process was not named.
+    /// A connection or its only call failed, or the process id of the server is missing.
     pub fn measure_idle(&self, arguments: &ClientArguments) -> Result<IdleReport> {
         self.ensure_supported(arguments.workload)?;
         (self.measure_idle)(arguments)

@@ -1,16 +1,16 @@
-//! What connections cost a server while they do nothing.
+//! The memory of idle connections in a server.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{ClientArguments, Framework, connections::Connections, memory};
 
-/// The memory of a server before and after it got connections, as one JSON line.
+/// The memory of a server before and after connections were opened, as one JSON line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IdleReport {
-    /// Which framework.
+    /// The name of the framework.
     pub framework: String,
-    /// How many connections were opened in between.
+    /// The number of connections opened between the samples.
     pub conns: usize,
     /// Resident bytes of heap and stacks, before.
     pub before_bytes: u64,
@@ -19,7 +19,7 @@ pub struct IdleReport {
 }
 
 impl IdleReport {
-    /// What a connection costs.
+    /// The memory per connection.
     #[must_use]
     pub fn bytes_per_connection(&self) -> f64 {
         self.after_bytes.saturating_sub(self.before_bytes) as f64 / self.conns as f64
@@ -30,7 +30,7 @@ impl IdleReport {
 pub(crate) fn run<F: Framework>(arguments: &ClientArguments) -> Result<IdleReport> {
     let server = arguments.server_pid.context("--server-pid is missing")?;
     let connections = Connections::new::<F>()?;
-    // The first calls make a server set up what it needs only once.
+    // The first calls make a server initialise shared state.
     connections.open::<F>(arguments, FIRST_CONNECTIONS)?;
     connections.run_for(arguments.measured)?;
     let before_bytes = memory::anonymous_bytes_of(server)?;

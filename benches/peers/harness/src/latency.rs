@@ -1,8 +1,8 @@
-//! Latencies, counted where the calls end.
+//! Latencies, counted where calls end.
 //!
-//! Each worker thread has one histogram of its own, with nobody else writing to it: a call costs
-//! two plain adds and touches a few cache lines, however many callers there are. The interval
-//! measured is the difference of two [`snapshot`]s, so callers need not know when it begins.
+//! Each worker thread has its own histogram, which no other thread writes. A call costs two plain
+//! additions and touches a few cache lines, whatever the number of callers. The measured interval
+//! is the difference of two [`snapshot`]s, so callers need not know when it begins.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ pub fn count(messages: u64) {
     SHARD.with(|shard| add(&shard.untimed, messages));
 }
 
-/// All that was counted since the process started, by all threads.
+/// Everything that all threads have counted since the process started.
 #[must_use]
 pub fn snapshot() -> Histogram {
     let mut total = Histogram {
@@ -39,8 +39,8 @@ pub fn snapshot() -> Histogram {
     total
 }
 
-/// How many calls took how long. Buckets are 1/128 of a power of two wide, so a percentile is
-/// right within 0.8 %.
+/// A histogram of latencies. Buckets are 1/128 of a power of two wide, so percentiles are accurate
+/// to 0.8 %.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     buckets: Vec<u64>,
@@ -48,7 +48,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// What was counted between `earlier` and this.
+    /// The counts between `earlier` and this.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let pairs = self.buckets.iter().zip(&earlier.buckets);
@@ -64,7 +64,7 @@ impl Histogram {
         self.timed() + self.untimed
     }
 
-    /// The latency that `fraction` of the timed calls did not exceed; `None` if none was timed.
+    /// The latency that `fraction` of the timed calls did not exceed; `None` if no call was timed.
     #[must_use]
     pub fn percentile(&self, fraction: f64) -> Option<Duration> {
         let timed = self.timed();
@@ -107,7 +107,8 @@ fn shards() -> std::sync::MutexGuard<'static, Vec<Arc<Shard>>> {
     SHARDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Only the shard's own thread writes, so a load and a store do; a locked add costs far more.
+/// Only the shard's own thread writes, so a load and a store suffice; an atomic addition costs far
+/// more.
 fn add(counter: &AtomicU64, calls: u64) {
     counter.store(counter.load(Ordering::Relaxed) + calls, Ordering::Relaxed);
 }

@@ -1,8 +1,8 @@
-//! What every framework under load shares.
+//! The part of a benchmark that all frameworks share.
 //!
-//! A framework implements [`Framework`]: a server for the echo service, and the load of one
-//! client connection, for which [`Load`] has the closed loops. Everything else is here, once, so
-//! that all of them are measured alike:
+//! A framework implements [`Framework`]: a server for the echo service, and the load of one client
+//! connection, for which [`Load`] provides the closed loops. Everything else is here, so that all
+//! frameworks are measured in the same way:
 //!
 //! ```text
 //!  arguments ──▶ server / client ──▶ Framework::serve / Framework::load (one per connection)
@@ -11,7 +11,7 @@
 //!                      └── sample before, sample after (calls, CPU of both processes) ──▶ Report
 //! ```
 //!
-//! Connections that idle give an [`IdleReport`] instead: the server's memory before and after.
+//! Idle connections give an [`IdleReport`] instead: the server's memory before and after.
 
 mod arguments;
 mod client;
@@ -41,10 +41,10 @@ pub use self::{
 /// Worker threads of the runtime in the server, and of all runtimes in the client.
 pub const WORKER_THREADS: usize = 2;
 
-/// The largest message a framework must take, head and payload.
+/// The largest message that a framework must accept, header and payload.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// A runtime of a server or of a client, which may open as many files as the system allows.
+/// Creates a runtime of a server or of a client. It may open as many files as the system allows.
 fn runtime(worker_threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! The load of one client connection, and the loops that make it.
+//! The load of one client connection, and its loops.
 
 use std::{convert::Infallible, future::pending, pin::pin, sync::mpsc, time::Instant};
 
@@ -10,47 +10,47 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{Workload, latency};
 
-/// What one connection has to do, until the process ends.
+/// The load of one connection, until the process ends.
 ///
-/// Each loop starts [`inflight`](Self::inflight) tasks that share the connection, and returns
-/// only when one of them failed.
+/// Each loop starts [`inflight`](Self::inflight) tasks that share the connection, and returns only
+/// when one of them has failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Load {
-    /// What to do.
+    /// The kind of load.
     pub workload: Workload,
-    /// How many callers, senders or streams.
+    /// The number of callers, senders or streams.
     pub inflight: usize,
-    /// Bytes in the payload of a message.
+    /// The number of bytes in the payload of a message.
     pub size: usize,
     pub(crate) events: mpsc::Sender<Event>,
 }
 
-/// What a connection reports to the client.
+/// An event of a connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// It stands, and its load begins.
+    /// The connection is open, and its load begins.
     Connected,
-    /// It is of no use any more.
+    /// The connection has failed.
     Failed(anyhow::Error),
 }
 
 impl Load {
-    /// Says that the connection stands. The loops do so themselves; only a framework that drives
-    /// its connection without them needs this.
+    /// Reports that the connection is open. The loops do so themselves; only a framework that
+    /// drives its connection without them needs this.
     pub fn connected(&self) {
-        // The client drops the receiver when it has its figures; nobody cares then.
+        // The client drops the receiver when it has its figures; then the event is not needed.
         let _ = self.events.send(Event::Connected);
     }
 
-    /// Callers in closed loops: each makes its next call when it has the reply to its last.
-    /// `echo` makes one call and returns the number of payload bytes in the reply. A connection
-    /// that is to idle makes one call, and keeps `echo`.
+    /// Runs callers in closed loops: each makes its next call when it has the reply to its last
+    /// one. `echo` makes one call and returns the number of payload bytes in the reply. An idle
+    /// connection makes one call, and keeps `echo`.
     ///
     /// # Errors
     ///
-    /// A call failed, or a reply has another size than its request.
+    /// A call failed, or the size of a reply differs from its request.
     pub async fn closed_loop<E, R>(self, echo: E) -> Result<Infallible>
     where
         E: Fn(Bytes) -> R + Clone + Send + 'static,
@@ -64,15 +64,15 @@ impl Load {
     }
 
     /// [`closed_loop`](Self::closed_loop) for a connection that stays on one thread: the callers
-    /// are tasks of the `LocalSet` or `LocalRuntime` that this runs on.
+    /// are tasks of the current `LocalSet` or `LocalRuntime`.
     ///
     /// # Errors
     ///
-    /// A call failed, or a reply has another size than its request.
+    /// A call failed, or the size of a reply differs from its request.
     ///
     /// # Panics
     ///
-    /// It runs on neither.
+    /// If it runs on neither.
     pub async fn closed_loop_local<E, R>(self, echo: E) -> Result<Infallible>
     where
         E: Fn(Bytes) -> R + Clone + 'static,
@@ -85,8 +85,8 @@ impl Load {
         self.spawn_each(caller, JoinSet::spawn_local).await
     }
 
-    /// Senders of one-way messages, each sending the next when `send` returned. A message is
-    /// counted then, so `send` must wait when the connection is behind.
+    /// Runs senders of one-way messages. Each sends the next message when `send` has returned. A
+    /// message is counted then, so `send` must wait when the connection is behind.
     ///
     /// # Errors
     ///
@@ -100,12 +100,12 @@ impl Load {
         self.spawn_each(sender, JoinSet::spawn).await
     }
 
-    /// Readers of streams without end. `open` starts one, whose items are the number of payload
-    /// bytes in each message.
+    /// Runs readers of endless streams. `open` starts a stream, whose items are the number of
+    /// payload bytes in each message.
     ///
     /// # Errors
     ///
-    /// A stream failed or ended, or an item has another size than was asked for.
+    /// A stream failed or ended, or an item has another size than requested.
     pub async fn streams<E, R, S>(self, open: E) -> Result<Infallible>
     where
         E: Fn() -> R + Clone + Send + 'static,
@@ -116,7 +116,7 @@ impl Load {
         self.spawn_each(reader, JoinSet::spawn).await
     }
 
-    /// Makes one call, and keeps `echo` for ever.
+    /// Makes one call, and keeps `echo` forever.
     async fn idle<E, R>(self, echo: E) -> Result<Infallible>
     where
         E: Fn(Bytes) -> R,
@@ -127,7 +127,7 @@ impl Load {
         pending().await
     }
 
-    /// Runs `inflight` tasks of what `start` makes of a payload, until the first fails.
+    /// Runs `inflight` tasks that `start` makes from a payload, until the first one fails.
     async fn spawn_each<T>(
         self,
         start: impl Fn(Bytes) -> T,

@@ -4,8 +4,8 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// Bytes of heap and stacks of the process `pid` that are resident: pages of the binary, which
-/// come in as its code is run, are not among them.
+/// The resident bytes of heap and stacks of the process `pid`. Pages of the binary, which are
+/// loaded as its code runs, are not included.
 ///
 /// # Errors
 ///

@@ -1,26 +1,26 @@
-//! The JSON line a client prints.
+//! The JSON line that a client prints.
 
 use serde::{Deserialize, Serialize};
 
-/// What was measured, as one JSON line. What cannot be known is `null`: latencies of messages
-/// without a reply, CPU time of a server whose process was not named.
+/// The result of a measurement, as one JSON line. Unknown figures are `null`: the latency of
+/// messages without a reply, and the CPU time of a server whose process id is missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Which framework.
+    /// The name of the framework.
     pub framework: String,
-    /// Which workload.
+    /// The name of the workload.
     pub workload: String,
-    /// How many connections.
+    /// The number of connections.
     pub conns: usize,
-    /// How many callers on each.
+    /// The number of callers per connection.
     pub inflight: usize,
-    /// Bytes in the payload of a message.
+    /// The number of bytes in the payload of a message.
     pub size: usize,
-    /// Calls that ended in the interval; messages if they have no reply.
+    /// The calls that ended in the interval; messages if they have no reply.
     pub calls: u64,
     /// Length of the interval in seconds.
     pub secs: f64,
-    /// The rate.
+    /// The number of calls per second.
     pub calls_per_s: f64,
     /// Median latency in microseconds.
     pub p50_us: Option<f64>,

@@ -9,7 +9,7 @@ use crate::{Framework, ServerArguments, WORKER_THREADS, runtime};
 pub(crate) fn run<F: Framework>(arguments: &ServerArguments) -> Result<()> {
     let ServerArguments { addr, lifetime } = arguments.clone();
     let runtime = runtime(WORKER_THREADS)?;
-    // Spawned, so that the workers do all the work and the main thread none.
+    // Spawned, so that the workers do all of the work and the main thread none.
     let served = runtime.block_on(async { timeout(lifetime, tokio::spawn(F::serve(addr))).await });
     runtime.shutdown_background();
     match served {

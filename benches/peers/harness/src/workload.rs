@@ -1,4 +1,4 @@
-//! What a connection is asked to do.
+//! The workloads of a connection.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 pub enum Workload {
     /// A request and its reply, echoed.
     Unary,
-    /// A message that has no reply.
+    /// A message without a reply.
     OneWay,
     /// A stream of messages from the server.
     Stream,

@@ -26,7 +26,7 @@ use crate::frames::{
     block, frame_bytes, frames_per_block, make_room, whole_frames, write_greeting,
 };
 
-/// Connects and puts `load` on the connection.
+/// Connects and loads the connection.
 pub(crate) async fn run(addr: SocketAddr, load: Load) -> Result<Infallible> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
@@ -47,8 +47,8 @@ pub(crate) async fn run(addr: SocketAddr, load: Load) -> Result<Infallible> {
     }
 }
 
-/// Frames go out as fast as frames come back, `inflight` of them being under way. Reading and
-/// writing must not wait for each other: two ends that both only write would block for ever.
+/// Keeps `inflight` frames on their way: sends as many frames as come back. Reading and writing
+/// must not wait for each other, because two ends that both only write would block forever.
 async fn keep_in_the_air(
     mut stream: TcpStream,
     inflight: usize,
@@ -112,7 +112,7 @@ async fn call_once(mut stream: TcpStream, load: &Load) -> Result<Infallible> {
     pending().await
 }
 
-/// The frames under way, in order, and those that may start.
+/// The frames on their way, in order, and those that may start.
 struct Air {
     flight: Mutex<Flight>,
     may_launch: Notify,
@@ -135,7 +135,7 @@ impl Air {
         }
     }
 
-    /// Starts all frames that may start, at least one, and says how many.
+    /// Starts all frames that may start, at least one; returns their number.
     async fn launch(&self) -> usize {
         loop {
             if let Some(count) = self.flight().launch() {
@@ -145,7 +145,7 @@ impl Air {
         }
     }
 
-    /// The oldest `count` frames are back.
+    /// Records that the oldest `count` frames came back.
     fn land(&self, count: usize) {
         if count > 0 {
             self.flight().land(count);

@@ -1,4 +1,4 @@
-//! Frames, and the greeting before them.
+//! Frames, and the preamble before them.
 
 use anyhow::{Result, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -23,16 +23,16 @@ pub(crate) fn block(count: usize, size: usize) -> Bytes {
     block.freeze()
 }
 
-/// Frames of `size` bytes of payload in a block worth a write of its own.
+/// The number of frames of `size` bytes of payload in a block that is worth its own write.
 pub(crate) fn frames_per_block(size: usize) -> usize {
     (READ_BYTES / frame_bytes(size)).max(1)
 }
 
-/// The whole frames at the start of `buffer`.
+/// The complete frames at the start of `buffer`.
 ///
 /// # Errors
 ///
-/// A frame is longer than any message may be.
+/// A frame is longer than the largest message.
 pub(crate) fn whole_frames(buffer: &[u8]) -> Result<Whole> {
     let mut whole = Whole { count: 0, bytes: 0 };
     while let Some(head) = buffer[whole.bytes..].first_chunk() {
@@ -47,22 +47,22 @@ pub(crate) fn whole_frames(buffer: &[u8]) -> Result<Whole> {
     Ok(whole)
 }
 
-/// Frames and the bytes they take.
+/// Frames and their total number of bytes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Whole {
     pub(crate) count: usize,
     pub(crate) bytes: usize,
 }
 
-/// Makes room in `buffer` for a large read, and for one frame of `size` bytes of payload at least.
-/// Only when it is used up: each time moves what is left.
+/// Makes room in `buffer` for a large read, and for at least one frame of `size` bytes of payload.
+/// Only when the buffer is used up, because each time moves the remaining bytes.
 pub(crate) fn make_room(buffer: &mut BytesMut, size: usize) {
     if buffer.capacity() - buffer.len() < READ_BYTES / 2 {
         buffer.reserve(READ_BYTES.max(frame_bytes(size)));
     }
 }
 
-/// Says what a connection is for.
+/// Sends the purpose of the connection.
 pub(crate) async fn write_greeting(
     stream: &mut TcpStream,
     workload: Workload,
@@ -74,7 +74,7 @@ pub(crate) async fn write_greeting(
     Ok(stream.write_all(&greeting).await?)
 }
 
-/// What a connection is for, and the payload size; `None` if it ended before saying so.
+/// The purpose of a connection and the payload size; `None` if the connection ended before.
 pub(crate) async fn read_greeting(stream: &mut TcpStream) -> Result<Option<(Workload, usize)>> {
     let mut greeting = [0; 5];
     if stream.read_exact(&mut greeting).await.is_err() {
@@ -92,7 +92,7 @@ pub(crate) async fn read_greeting(stream: &mut TcpStream) -> Result<Option<(Work
     Ok(workload.map(|workload| (workload, size)))
 }
 
-/// Who is to idle makes one call before.
+/// An idle connection makes one call first.
 const fn mode(workload: Workload) -> u8 {
     match workload {
         Workload::Idle => Workload::Unary as u8,
@@ -101,7 +101,7 @@ const fn mode(workload: Workload) -> u8 {
 }
 
 const HEAD_BYTES: usize = 4;
-/// Bytes to read, and to write in blocks, at least.
+/// The minimum number of bytes to read, and to write in blocks.
 const READ_BYTES: usize = 256 << 10;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Length-prefixed echo without RPC: what sockets, tokio and this machine can do.
 //!
-//! A connection starts with a greeting: mode (1 byte) and payload size (4 bytes). A frame is a
-//! length (4 bytes) and a payload. No ids, no tasks per call, no codec:
+//! A connection starts with a preamble: mode (1 byte) and payload size (4 bytes). A frame is a
+//! length (4 bytes) and a payload. There are no ids, no tasks per call, no codec:
 //!
 //! | mode    | client                                       | server                          |
 //! |---------|----------------------------------------------|---------------------------------|

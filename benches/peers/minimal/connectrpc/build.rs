@@ -1,4 +1,4 @@
-//! Generates the service. The descriptors come from protox, so that no `protoc` is needed.
+//! Generates the service. The descriptors come from protox, so no `protoc` is needed.
 
 use std::{env, error::Error, fs, path::Path};
 

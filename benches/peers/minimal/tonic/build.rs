@@ -1,4 +1,4 @@
-//! Generates the service. The descriptors come from protox, so that no `protoc` is needed.
+//! Generates the service. The descriptors come from protox, so no `protoc` is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=../echo.proto");

@@ -1,4 +1,4 @@
-//! One workload on all frameworks.
+//! Runs one workload on all frameworks.
 
 use std::io::{self, Write as _};
 
@@ -17,7 +17,7 @@ use crate::{
     table,
 };
 
-/// Measures `case` as `plan` says.
+/// Measures `case` according to `plan`.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub(crate) fn run(case: &Case, plan: &Plan) -> Result<Section> {
     })
 }
 
-/// Rounds of frameworks, not frameworks of rounds: what else the machine does then meets all.
+/// Each round measures all frameworks, so that other load of the machine affects all of them.
 fn rounds<R: DeserializeOwned>(case: &Case, plan: &Plan) -> Result<(Vec<Row<R>>, Begun)> {
     let mut rows: Vec<_> = plan.frameworks.iter().copied().map(Row::new).collect();
     let mut begun = Begun::default();
@@ -69,7 +69,7 @@ fn rounds<R: DeserializeOwned>(case: &Case, plan: &Plan) -> Result<(Vec<Row<R>>,
     Ok((rows, begun))
 }
 
-/// Measurements, by what the machine did when they began.
+/// The number of measurements, by the state of the machine when they began.
 #[derive(Debug, Default)]
 struct Begun {
     quiet: usize,

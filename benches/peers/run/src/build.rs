@@ -1,4 +1,4 @@
-//! What a minimal server of each framework costs to build: `peers-run build`.
+//! Measures the build of a minimal server of each framework: `peers-run build`.
 
 use std::{
     collections::BTreeSet,
@@ -40,7 +40,7 @@ pub(crate) fn run(words: Vec<String>) -> Result<()> {
     publish(&section, report.as_deref())
 }
 
-/// What one build took and made.
+/// The result of one build.
 #[derive(Debug)]
 struct Build {
     crates: usize,
@@ -56,7 +56,7 @@ impl Build {
             .join("../minimal")
             .join(name);
         let manifest = server.join("Cargo.toml");
-        // Downloads are no part of a build.
+        // The build time excludes downloads.
         cargo("fetch", &manifest).run()?;
         let crates = count_crates(&manifest, "normal")?;
         let crates_with_build = count_crates(&manifest, "normal,build")?;
@@ -95,7 +95,7 @@ impl Build {
     }
 }
 
-/// The crates that the server comes to, itself among them.
+/// The number of crates of the server, including itself.
 fn count_crates(manifest: &Path, edges: &str) -> Result<usize> {
     let tree = cargo("tree", manifest)
         .args([
@@ -112,7 +112,7 @@ fn count_crates(manifest: &Path, edges: &str) -> Result<usize> {
     Ok(distinct(&String::from_utf8(tree.stdout)?))
 }
 
-/// Lines of `cargo tree` that name different crates.
+/// The number of different crates that `cargo tree` names.
 fn distinct(tree: &str) -> usize {
     let crates: BTreeSet<_> = tree
         .lines()
@@ -122,7 +122,8 @@ fn distinct(tree: &str) -> usize {
     crates.len()
 }
 
-/// Cargo with the versions of the lock file, as this process got it from cargo or from the path.
+/// A cargo command that keeps to the lock file. It uses the cargo that started this process, or
+/// else the one in the path.
 fn cargo(subcommand: &str, manifest: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -132,7 +133,7 @@ fn cargo(subcommand: &str, manifest: &Path) -> Command {
     command
 }
 
-/// Runs a command whose output nobody needs.
+/// Runs a command and drops its output.
 trait Run {
     fn run(&mut self) -> Result<()>;
 }
@@ -145,7 +146,7 @@ impl Run for Command {
     }
 }
 
-/// Those with a server in `minimal`.
+/// The frameworks with a server in `minimal`.
 const FRAMEWORKS: [&str; 5] = ["connectrpc", "tarpc", "tonic", "ttrpc", "wawo"];
 
 const HEAD: [&str; 6] = [

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use harness::Workload;
 
-/// A workload with its numbers.
+/// A workload with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -14,11 +14,11 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The case of that name.
+    /// The case with this name.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is no such case.
     pub(crate) fn named(name: &str) -> Result<Self> {
         let found = CASES.iter().find(|case| case.name == name).copied();
         found.with_context(|| {
@@ -27,7 +27,7 @@ impl Case {
         })
     }
 
-    /// The cases of names with commas between them; `all` is all.
+    /// The cases with these names, separated by commas; `all` selects all.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Case {
         names.split(',').map(Self::named).collect()
     }
 
-    /// What it does, for a heading.
+    /// A description for a heading.
     pub(crate) fn title(&self) -> String {
         let Self {
             name,

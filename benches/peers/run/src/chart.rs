@@ -1,21 +1,21 @@
-//! Bar charts as SVG: one bar a framework, of one part or of several.
+//! Bar charts as SVG: one bar per framework, with one part or several.
 //!
-//! Written by hand, since rectangles and texts are all that they have.
+//! The SVG is hand-written, because the charts only need rectangles and texts.
 
 use std::fmt::Write as _;
 
 use crate::numbers::significant;
 
-/// A chart of bars from left to right, one below the other.
+/// A chart of horizontal bars, one below the other.
 #[derive(Debug)]
 pub(crate) struct Chart {
     pub(crate) title: String,
-    /// What the parts of each bar are; a legend tells them apart if there are several.
+    /// The names of a bar's parts. If there are several, a legend shows them.
     pub(crate) parts: &'static [&'static str],
     pub(crate) bars: Vec<Bar>,
 }
 
-/// A bar; its parts add up to what it says.
+/// A bar. Its label shows the sum of its parts.
 #[derive(Debug)]
 pub(crate) struct Bar {
     pub(crate) label: String,
@@ -29,7 +29,7 @@ impl Bar {
 }
 
 impl Chart {
-    /// The whole file.
+    /// The whole SVG file.
     pub(crate) fn svg(&self) -> String {
         let has_legend = self.parts.len() > 1;
         let top = if has_legend { 2 * ROW } else { ROW } + MARGIN;
@@ -95,9 +95,9 @@ fn text(svg: &mut String, x: usize, y: usize, anchor: &str, text: &str) {
 const WIDTH: usize = 720;
 const MARGIN: usize = 8;
 const ROW: usize = 22;
-/// Room for the names of the frameworks.
+/// The width for the names of the frameworks.
 const LABELS: usize = 110;
-/// Room for the longest bar; the rest is for its number.
+/// The width of the longest bar; the rest is for its number.
 const BARS: usize = 530;
 const LEGEND: usize = 120;
 const COLOURS: [&str; 2] = ["#3b75af", "#ef8536"];

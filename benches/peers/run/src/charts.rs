@@ -1,6 +1,6 @@
 //! The charts of a workload.
 //!
-//! They leave out `limit`: at its scale nothing else could be told apart.
+//! They leave out `limit`, whose scale would make the others look alike.
 
 use harness::{IdleReport, Report};
 
@@ -30,7 +30,7 @@ pub(crate) fn load(case: &Case, rows: &[Row<Report>]) -> Vec<(&'static str, Char
     vec![("rate", rate), ("cpu", cpu)]
 }
 
-/// The memory of a connection.
+/// The memory per connection.
 pub(crate) fn idle(case: &Case, rows: &[Row<IdleReport>]) -> Vec<(&'static str, Chart)> {
     let memory = Chart {
         title: format!(
@@ -43,7 +43,7 @@ pub(crate) fn idle(case: &Case, rows: &[Row<IdleReport>]) -> Vec<(&'static str, 
     vec![("memory", memory)]
 }
 
-/// A bar for each row that has what `parts` asks for.
+/// A bar for each row in which `parts` finds its figures.
 fn bars<R>(rows: &[Row<R>], parts: impl Fn(&Row<R>) -> Option<Vec<f64>>) -> Vec<Bar> {
     let shown = rows.iter().filter(|row| row.framework.name() != "limit");
     let bar = |row: &Row<R>| {

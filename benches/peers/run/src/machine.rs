@@ -1,8 +1,8 @@
-//! What a run was made on.
+//! The machine of a run.
 
 use std::{fs, thread};
 
-/// Processors and system, in a sentence.
+/// The processors and the system, as a sentence.
 pub(crate) fn description() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -12,7 +12,7 @@ pub(crate) fn description() -> String {
     format!("Machine: {cores} cores of {model}, Linux {version}.")
 }
 
-/// The first two numbers of a release; what follows depends on who built it.
+/// The first two numbers of a release. The rest depends on the distribution.
 fn version(release: &str) -> String {
     let numbers: Vec<_> = release.trim().split('.').take(2).collect();
     numbers.join(".")

@@ -1,4 +1,4 @@
-//! Runs frameworks against each other on the same workloads, in turn, and prints a table.
+//! Runs frameworks in turn on the same workloads, and prints a table.
 //!
 //! ```text
 //! peers-run [--workloads all] [--frameworks tonic,tarpc] [--rounds 3] [--secs 2] [--warmup 0.5]
@@ -9,9 +9,9 @@
 //!                            --secs S [--warmup S] [--server-pid PID]
 //! ```
 //!
-//! The first form starts the last two, from this same binary, so that no framework can be one
-//! build behind; the client form prints one JSON line. Both can be run by hand, for a profile.
-//! The second form builds minimal servers.
+//! The first form starts the last two from this same binary, so that no framework can be out of
+//! date. The client form prints one JSON line. Both can be run by hand, for a profile. The second
+//! form builds minimal servers.
 
 mod bench;
 mod build;
@@ -40,7 +40,7 @@ use harness::{ClientArguments, Entry, ServerArguments, Workload};
 
 use self::{plan::Plan, section::Section};
 
-/// All frameworks; a new one is added here.
+/// All frameworks. Add new ones here.
 const FRAMEWORKS: &[Entry] = &[
     Entry::of::<limit_peer::Limit>(),
     Entry::of::<bare_peer::Bare>(),
@@ -91,7 +91,7 @@ fn run_peer(name: &str, side: &str, arguments: &[String]) -> Result<()> {
     }
 }
 
-/// Hands out each section when it is there, since a run can take an hour.
+/// Publishes each section when it is complete, since a run can take an hour.
 fn run_plan(plan: &Plan) -> Result<()> {
     for case in &plan.cases {
         publish(&bench::run(case, plan)?, plan.report.as_deref())?;
@@ -99,7 +99,7 @@ fn run_plan(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Prints `section`, and puts it into the report if there is one.
+/// Prints `section`, and writes it to the report if there is one.
 fn publish(section: &Section, report: Option<&Path>) -> Result<()> {
     writeln!(io::stdout(), "{}", section.markdown())?;
     report.map_or(Ok(()), |path| report::write(path, section))

@@ -1,6 +1,6 @@
-//! Numbers as they stand in tables.
+//! Formats numbers for tables.
 
-/// The middle of `values`, or between the two in the middle; `None` if there are none.
+/// The median of `values`, or the mean of the two in the middle; `None` if there are none.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len().checked_sub(1)? / 2;
@@ -11,7 +11,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     })
 }
 
-/// Three digits, in millions or thousands when large.
+/// Three digits, in millions or thousands if large.
 pub(crate) fn significant(value: f64) -> String {
     let (scaled, unit) = match value {
         1e6.. => (value / 1e6, " M"),
@@ -41,7 +41,7 @@ pub(crate) fn spread(values: &[f64]) -> String {
     })
 }
 
-/// What stands for a number that there is not.
+/// The text for a missing number.
 pub(crate) fn absent() -> String {
     "-".to_owned()
 }

@@ -1,4 +1,4 @@
-//! What to run: the command line of the runner.
+//! The command line of the runner.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,7 +7,7 @@ use harness::{Entry, Flags, Workload};
 
 use crate::{case::Case, framework};
 
-/// Which frameworks, on which workloads, how often and how long.
+/// The frameworks, the workloads, and the number and length of rounds.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) cases: Vec<Case>,
@@ -15,14 +15,14 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) measured: Duration,
     pub(crate) warm_up: Duration,
-    /// How long a measurement waits for a quiet machine, at most.
+    /// The maximum time that a measurement waits for a quiet machine.
     pub(crate) max_wait: Duration,
-    /// Where the report goes, besides the standard output.
+    /// The file of the report, in addition to the standard output.
     pub(crate) report: Option<PathBuf>,
 }
 
 impl Plan {
-    /// Parses the flags; without any, all of `known` on W3, three rounds of two seconds.
+    /// Parses the flags. The defaults are all of `known` on W3, with three rounds of two seconds.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Plan {
         })
     }
 
-    /// How it measures, in a sentence.
+    /// A description of the measurement, as a sentence.
     pub(crate) fn description(&self) -> String {
         let Self {
             rounds,

@@ -1,4 +1,4 @@
-//! One measurement: a server process, a client process, both ended in time.
+//! One measurement: a server process and a client process, both ended in time.
 
 use std::{
     env,
@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{case::Case, plan::Plan};
 
-/// Starts a server of `framework`, runs one client against it, and ends both. `R` is what a
-/// client of `case` prints.
+/// Starts a server of `framework`, runs one client against it, and ends both. `R` is the type that
+/// a client of `case` prints.
 ///
 /// # Errors
 ///
@@ -75,7 +75,8 @@ struct Process {
 
 impl Process {
     fn start(framework: Entry, side: &str, flags: &[(&str, String)]) -> Result<Self> {
-        // Nobody reads a server while it runs, so it must not print into a pipe that fills up.
+        // Nobody reads a server's output while it runs, so it must not print into a pipe that could
+        // fill up.
         let stdout = if side == "client" {
             Stdio::piped()
         } else {
@@ -106,7 +107,7 @@ impl Process {
         bail!("the server did not listen within {START_TIMEOUT:?}")
     }
 
-    /// What it prints, which must be less than a pipe holds.
+    /// Its output, which must fit into a pipe.
     fn output_within(mut self, limit: Duration) -> Result<String> {
         let status = self.exit_within(limit)?;
         ensure!(status.success(), "the client failed: {status}");
@@ -133,21 +134,21 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; both fail then, as they should.
+        // The process may have ended by itself. Both calls then fail, as expected.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A port nobody has now. Somebody may take it before the server does; that run then fails.
+/// A port that is free now. If it is taken before the server starts, that run fails.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the client's connections and its end; it gives up on the former after 30 s by itself, twice
-/// if they are to idle.
+/// The time for the client to connect and to end. Connecting times out after 30 s by itself, twice
+/// with idle connections.
 const CLIENT_GRACE: Duration = Duration::from_secs(70);
-/// How long idle connections are left alone before the memory of their server is looked at.
+/// The time for which idle connections rest before the memory of their server is measured.
 const SETTLE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! Waits until nobody else uses the machine.
+//! Waits until the machine is idle.
 
 use std::{
     fs, thread,
@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// How busy the machine was when a measurement began.
+/// The load of the machine when a measurement began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Machine {
     Quiet,
     Busy,
 }
 
-/// Waits until the processors were idle for a moment, for `limit` at most. A limit of zero looks
-/// only once.
+/// Waits until the processors were idle for a moment, for at most `limit`. With a limit of zero it
+/// checks only once.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub(crate) fn wait(limit: Duration) -> Result<Machine> {
     }
 }
 
-/// Time that the processors have spent since the start of the system, in ticks.
+/// The time that the processors have spent since the start of the system, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Times {
     busy: u64,
@@ -47,8 +47,8 @@ impl Times {
         Self::parse(&stat).context("/proc/stat is malformed")
     }
 
-    /// The first line of proc(5) `stat`: user, nice, system, idle, iowait, irq, softirq, steal.
-    /// What follows, the time of guests, is part of the first two.
+    /// Parses the first line of proc(5) `stat`: user, nice, system, idle, iowait, irq, softirq,
+    /// steal. The following times, those of guests, are included in the first two.
     fn parse(stat: &str) -> Option<Self> {
         let fields = stat.lines().next()?.strip_prefix("cpu ")?;
         let ticks: Vec<u64> = fields

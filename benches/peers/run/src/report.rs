@@ -1,7 +1,7 @@
-//! The report: sections between marks of a Markdown file, and charts beside it.
+//! The report: sections between marks in a Markdown file, and charts beside it.
 //!
-//! Each section has marks of its own, so that a run replaces what it measured, and leaves alone the
-//! rest and all that is written by hand.
+//! Each section has its own marks, so a run replaces its own sections, and leaves everything else
+//! unchanged.
 
 use std::{
     fmt::Write as _,
@@ -27,7 +27,7 @@ pub(crate) fn write(path: &Path, section: &Section) -> Result<()> {
     fs::write(path, after).with_context(named)
 }
 
-/// The directory of the charts, and how the file names it.
+/// The directory of the charts, and its name in links.
 struct Charts {
     directory: PathBuf,
     link: String,
@@ -57,7 +57,7 @@ impl Charts {
     }
 }
 
-/// `text` with `body` between the marks of `name`.
+/// Returns `text` with `body` between the marks of `name`.
 fn replace(text: &str, name: &str, body: &str) -> Result<String> {
     let begin = format!("<!-- {name}: begin -->\n");
     let end = format!("<!-- {name}: end -->");

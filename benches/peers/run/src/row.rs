@@ -1,10 +1,10 @@
-//! What the rounds of one framework gave.
+//! The results of one framework's rounds.
 
 use harness::{Entry, IdleReport, Report};
 
 use crate::numbers::median;
 
-/// A framework and its reports, one a round; none if it lacks the workload.
+/// A framework and its reports, one per round; none if it lacks the workload.
 #[derive(Debug)]
 pub(crate) struct Row<R> {
     pub(crate) framework: Entry,

@@ -21,7 +21,7 @@ pub(crate) fn load(case: &Case, rows: &[Row<Report>]) -> String {
     markdown(&head, rows.iter().map(|row| load_line(row, rows)))
 }
 
-/// The table of connections that do nothing.
+/// The table of idle connections.
 pub(crate) fn idle(rows: &[Row<IdleReport>]) -> String {
     let head = [
         "framework",
@@ -33,7 +33,7 @@ pub(crate) fn idle(rows: &[Row<IdleReport>]) -> String {
     markdown(&head, rows.iter().map(idle_line))
 }
 
-/// A table of `head` and `lines`, which have as many cells.
+/// A table of `head` and `lines`, which have the same number of cells.
 pub(crate) fn markdown(head: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = line(head);
     table.push_str(&line(&vec!["---".to_owned(); head.len()]));
@@ -94,7 +94,7 @@ fn ratio(ratio: f64) -> String {
     }
 }
 
-/// What a rate counts.
+/// The unit of a rate.
 pub(crate) const fn counted(workload: Workload) -> &'static str {
     match workload {
         Workload::Stream => "items",
@@ -103,7 +103,7 @@ pub(crate) const fn counted(workload: Workload) -> &'static str {
     }
 }
 
-/// What the others are compared with.
+/// The frameworks that the others are compared with.
 const REFERENCES: [&str; 2] = ["tonic", "limit"];
 
 #[cfg(test)]

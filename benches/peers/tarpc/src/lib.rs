@@ -41,7 +41,7 @@ impl Framework for Tarpc {
     }
 }
 
-/// The service, as tarpc wants it.
+/// The service, as tarpc defines it.
 #[allow(missing_docs, clippy::use_self)]
 mod service {
     use bytes::Bytes;
@@ -100,5 +100,5 @@ fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
 
 /// More than any workload has in flight on a connection.
 const PENDING_CALLS: usize = 1 << 14;
-/// No deadline is to pass in a run.
+/// No deadline must pass during a run.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);

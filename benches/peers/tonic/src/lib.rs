@@ -103,7 +103,7 @@ impl Echo for EchoService {
     }
 }
 
-/// What is echoed, and an item of a feed.
+/// The echoed message, and an item of a feed.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Message {
     /// The payload.
@@ -111,10 +111,10 @@ pub struct Message {
     pub data: Bytes,
 }
 
-/// Asks for a stream without end.
+/// Requests an endless stream.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FeedRequest {
-    /// Bytes in the payload of each item.
+    /// The number of bytes in the payload of each item.
     #[prost(uint64, tag = "1")]
     pub size: u64,
 }
@@ -130,8 +130,9 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/peers.Echo.rs"));
 }
 
-/// Both windows hold all that W5b has in the air on a connection, so that none waits for credit.
+/// Both windows hold everything that W5b has in flight on a connection, so nothing waits for
+/// credit.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// Large messages travel in few DATA frames; small ones do not notice.
+/// Large messages need few DATA frames; small ones are not affected.
 const MAX_FRAME_BYTES: u32 = 1 << 20;

@@ -42,7 +42,7 @@ impl Framework for VoloThrift {
             .multiplex(true)
             .address(addr)
             .build();
-        // The first call opens the connection, before many want one.
+        // The first call opens the connection, before many calls need it.
         echo(client.clone(), Bytes::new()).await?;
         match load.workload {
             Workload::OneWay => {
@@ -60,7 +60,7 @@ impl Framework for VoloThrift {
 type EchoClient =
     Client<BoxCloneService<ClientContext, Request, Option<Reply>, volo_thrift::ClientError>>;
 
-/// The builder wants to wrap its client in a stub; here the client is enough.
+/// The builder requires a type that wraps its client in a stub; here the client itself suffices.
 struct Build;
 
 impl MkClient<EchoClient> for Build {
@@ -81,7 +81,7 @@ async fn take(client: EchoClient, data: Bytes) -> Result<()> {
     Ok(())
 }
 
-/// As generated stubs do, with their cache of contexts.
+/// Makes a call like a generated stub, with its cache of contexts.
 async fn call(
     client: &EchoClient,
     method: &'static str,
@@ -107,7 +107,7 @@ impl Service<ServerContext, Request> for EchoService {
     type Error = ServerError;
 
     async fn call(&self, _cx: &mut ServerContext, request: Request) -> Result<Reply, ServerError> {
-        // volo sends no reply to a one-way call, whatever it is.
+        // volo sends no reply to a one-way call, whatever the handler returns.
         Ok(Reply(match request {
             Request::Echo(data) => data,
             Request::Take(_) => Bytes::new(),

@@ -1,4 +1,4 @@
-//! The messages of the echo service, by hand.
+//! The hand-written messages of the echo service.
 //!
 //! ```thrift
 //! service Echo {
@@ -7,8 +7,8 @@
 //! }
 //! ```
 //!
-//! The generator, `volo-build`, would bring git2, salsa and some hundred crates more into the
-//! build; what it makes of a service this small comes to the same calls of pilota.
+//! The generator, `volo-build`, would add git2, salsa and some hundred crates to the build. For a
+//! service this small, its code would make the same calls of pilota.
 
 use bytes::Bytes;
 use pilota::thrift::{
@@ -18,7 +18,7 @@ use pilota::thrift::{
 };
 use volo_thrift::EntryMessage;
 
-/// What a call asks for.
+/// The operation that a call requests.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Echo(Bytes),
@@ -100,7 +100,7 @@ impl EntryMessage for Reply {
 const STRUCT: TStructIdentifier = TStructIdentifier { name: "Echo" };
 /// The first argument of a method.
 const ARGUMENT: i16 = 1;
-/// What a method returns.
+/// The field of a method's result.
 const RESULT: i16 = 0;
 
 fn encode<T: TOutputProtocol>(

@@ -63,13 +63,13 @@ impl Framework for WawoUnix {
     }
 
     fn clean_up(addr: SocketAddr) {
-        // A server that did not come up has left nothing.
+        // A server that failed to start has left nothing behind.
         let _ = fs::remove_file(socket_path(addr));
     }
 }
 
-/// [`Wawo`] with a thread for each core: workers in the server, and in the client
-/// a runtime for each thread.
+/// [`Wawo`] with one thread per core: workers in the server, and one runtime per thread in the
+/// client.
 #[derive(Debug)]
 pub struct WawoWorkers;
 
@@ -87,16 +87,16 @@ impl Framework for WawoWorkers {
     }
 }
 
-/// [`Wawo`] in the memory of the client's process, which has both ends.
+/// [`Wawo`] over memory, with both ends in the client's process.
 #[derive(Debug)]
 pub struct WawoMemory;
 
 impl Framework for WawoMemory {
     const NAME: &'static str = "wawo-memory";
-    /// All but idle connections, whose memory is not in the server's process.
+    /// All except idle connections, whose memory would not be in the server's process.
     const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::OneWay];
 
-    /// Lets the server's process do nothing.
+    /// The server's process does nothing.
     async fn serve(_addr: SocketAddr) -> Result<()> {
         pending().await
     }
@@ -122,7 +122,8 @@ async fn serve_in_memory() -> Result<()> {
     Ok(())
 }
 
-/// A path that both processes know: the port, which nobody else has now, makes it unique.
+/// A path that both processes can compute. The port, which no other process uses now, makes it
+/// unique.
 fn socket_path(addr: SocketAddr) -> PathBuf {
     env::temp_dir().join(format!("wawo-peer-{}.sock", addr.port()))
 }
@@ -165,7 +166,7 @@ async fn feed(
     client: EchoClient,
     size: usize,
 ) -> Result<impl futures_util::Stream<Item = Result<usize>> + Send + 'static> {
-    // The stream is read for as long as the run lasts, not for as long as a call may.
+    // The stream is read for the whole run, which is longer than the default timeout.
     let items = client.feed(FeedRequest { size: size as u64 });
     let items = items.timeout(STREAM_TIMEOUT).await?;
     Ok(items
@@ -190,7 +191,8 @@ impl echo::Echo for EchoService {
     async fn take(&self, _cx: Context, _request: Message) {}
 }
 
-/// The defaults, but messages as large as the others allow; W5b has as much credit as tonic.
+/// The defaults, except for messages as large as the others allow, and W5b has as much credit as
+/// tonic.
 fn config() -> Config {
     let mut config = Config::default();
     config.limits.max_message_bytes = MAX_BYTES;
@@ -201,5 +203,5 @@ fn config() -> Config {
 #[allow(clippy::cast_possible_truncation)]
 const MAX_BYTES: u32 = MAX_MESSAGE_BYTES as u32;
 const STREAM_CREDIT_BYTES: u32 = 4 << 20;
-/// No deadline is to pass in a run.
+/// No deadline must pass during a run.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(600);

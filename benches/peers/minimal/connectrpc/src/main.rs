@@ -1,4 +1,4 @@
-//! The least server of connectrpc.
+//! A minimal server of connectrpc.
 
 use std::{error::Error, sync::Arc};
 

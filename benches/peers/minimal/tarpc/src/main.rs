@@ -1,4 +1,4 @@
-//! The least server of tarpc.
+//! A minimal server of tarpc.
 
 use std::{future::ready, io};
 
@@ -12,7 +12,7 @@ use tarpc::{
 
 #[tarpc::service]
 trait Echo {
-    /// Gives back what it is given.
+    /// Returns its argument.
     async fn echo(text: String) -> String;
 }
 

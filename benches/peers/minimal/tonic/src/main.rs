@@ -1,4 +1,4 @@
-//! The least server of tonic.
+//! A minimal server of tonic.
 
 use std::error::Error;
 

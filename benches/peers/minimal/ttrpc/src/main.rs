@@ -1,4 +1,4 @@
-//! The least server of ttrpc.
+//! A minimal server of ttrpc.
 
 use std::{future::pending, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The least server of wawo.
+//! A minimal server of wawo.
 
 use wawo::{Context, Result, ServeError, Server};
 
