@@ -96,7 +96,7 @@ const MULTIPLIED: [(&str, &[u8], f64); 24] = [
 
 /// A single test, because the allocator counts all threads.
 #[test]
-fn what_is_told_is_never_less_than_what_is_taken() {
+fn the_prediction_is_never_below_the_memory_taken() {
     multiplied_fields();
     packs_of_many_numbers();
     packs_of_late_fields();

@@ -286,7 +286,7 @@ fn a_drain_needs_no_runtime_and_ends_with_its_grace() {
 }
 
 #[test]
-fn what_needs_a_runtime_says_so() {
+fn errors_say_that_a_runtime_is_missing() {
     let error = block_on(Peer::connect("tcp://127.0.0.1:1")).unwrap_err();
     assert!(matches!(error, ConnectError::NoRuntime), "{error}");
     let mut wrong = Config::default();

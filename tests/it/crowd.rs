@@ -28,7 +28,7 @@ async fn caller(echo: EchoClient) -> Result<(), Status> {
 }
 
 #[tokio::test]
-async fn who_waits_for_room_and_is_not_polled_or_gives_up_holds_up_nobody() {
+async fn an_unpolled_or_cancelled_caller_in_the_queue_holds_up_nobody() {
     let (mut here, mut there) = (Config::default(), Config::default());
     here.max_waiting_calls = 2;
     there.limits.max_calls = 64;

@@ -187,7 +187,7 @@ fn debug_prints_all_causes_once() {
 }
 
 #[tokio::test]
-async fn what_a_program_prints_of_a_failed_connect_says_why() {
+async fn a_failed_connect_prints_its_reason() {
     let error = Peer::connect("tcp://127.0.0.1:1").await.unwrap_err();
     let ConnectError::Transport { source, .. } = &error else {
         panic!("{error}");

@@ -259,7 +259,7 @@ async fn closed(events: &mut Events) -> ConnectionLimit {
 }
 
 #[tokio::test]
-async fn one_that_is_silent_for_too_long_is_told_of_at_the_server() {
+async fn a_closed_silent_connection_is_reported() {
     let (log, _guard) = Log::begin();
     let name = "mem://one_that_is_silent_for_too_long";
     let mut server = Server::builder().max_handshakes(1).build().unwrap();

@@ -191,7 +191,7 @@ async fn a_panic_in_a_stream_ends_its_call_over_a_connection_and_in_process() {
 }
 
 #[tokio::test]
-async fn what_has_come_counts_when_a_write_fails() {
+async fn bytes_that_have_come_are_read_when_a_write_fails() {
     let (here, mut there): (DuplexStream, DuplexStream) = tokio::io::duplex(16 * 1024);
     there
         .write_all(b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0")

@@ -201,7 +201,7 @@ async fn a_one_way_message_that_is_not_sent_names_its_method() {
 }
 
 #[tokio::test]
-async fn what_a_handler_answers_on_purpose_is_not_logged() {
+async fn statuses_of_handlers_are_not_logged() {
     let (log, _guard) = Log::begin();
     let pair = pair().await;
     let status = EchoClient::new(&pair.to_server).act(message("fail")).await;

@@ -185,7 +185,7 @@ async fn a_second_drain_ends_the_first_one_earlier_and_never_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_drains_need_not_wait_for_it() {
+async fn a_drain_goes_on_when_its_future_is_dropped() {
     let (server, parrot) = server();
     let handle = server.handle();
     let running = tokio::spawn(server.run());

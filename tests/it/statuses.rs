@@ -234,7 +234,7 @@ impl Echo for Wordy {
 }
 
 #[tokio::test]
-async fn what_a_status_has_no_room_for_is_told_in_its_text() {
+async fn the_text_of_a_status_names_the_parts_left_out() {
     let server = Server::builder().add_service(EchoServer::new(Wordy));
     let mut server = server.build().unwrap();
     let echo = EchoClient::new(&client_of(&mut server).await);

@@ -61,7 +61,7 @@ async fn both_ends_call_over_any_stream_of_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_address_or_who_is_there_is_told() {
+async fn connect_errors_name_the_address() {
     for (address, text) in [
         (
             "localhost",
@@ -114,7 +114,7 @@ async fn two_services_with_one_id_are_an_error_at_start() {
 }
 
 #[tokio::test]
-async fn what_main_prints_of_an_error_says_what_where_and_why() {
+async fn an_error_of_main_prints_problem_place_and_reason() {
     let error = Peer::connect("tcp://127.0.0.1:1").await.unwrap_err();
     let text = format!("{error:?}");
     assert!(

@@ -105,7 +105,7 @@ async fn a_worker_whose_connections_have_gone_gets_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_is_served_over_an_open_transport_stays_where_it_was_opened() {
+async fn connections_of_accept_over_stay_on_their_thread() {
     let (server, threads) = noting_threads();
     let mut server = server.build().unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);

@@ -161,7 +161,7 @@ fn a_storm_of_peers_that_have_said_hello_is_served() {
 /// Attack 12: the server looks for received bytes before it takes a peer for silent, even if it had
 /// no time to read them. Half a hello counts.
 #[tokio::test]
-async fn one_that_has_spoken_is_not_taken_for_a_silent_one() {
+async fn a_peer_that_has_sent_bytes_is_not_taken_for_a_silent_one() {
     let (server, seen) = builder(Config::default());
     let mut target = Target::tcp_with(server.max_handshakes(1), seen).await;
     let mut first = target.raw().await;

@@ -29,7 +29,7 @@ pub(crate) async fn all_used(raw: &mut Raw) {
 /// Attack 17: quotes of bad metadata are cut, so the answer stays small. The limits themselves are
 /// in the table of cases.
 #[tokio::test]
-async fn what_is_said_of_bad_metadata_is_short() {
+async fn quotes_of_bad_metadata_are_short() {
     let mut target = Target::memory(Config::default()).await;
     let honest = target.honest().await;
     for key in ["\u{1}".repeat(255), "\u{85}".repeat(127), "K".repeat(255)] {

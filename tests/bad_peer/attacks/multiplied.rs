@@ -205,7 +205,7 @@ async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
 
 /// A handler that runs to completion continues and keeps its memory.
 #[tokio::test]
-async fn what_runs_to_completion_holds_its_memory_to_its_end() {
+async fn handlers_that_run_to_completion_hold_their_memory_to_their_end() {
     let (builder, seen) = builder(least());
     let mut target = Target::with(builder, seen).await;
     let mut raw = target.greeted().await;

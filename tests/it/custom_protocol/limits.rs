@@ -137,7 +137,7 @@ async fn an_end_that_asks_and_never_reads_is_not_read_and_goes_on_when_it_reads(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_transport_that_takes_nothing_is_bounded() {
+async fn output_for_a_stuck_transport_is_bounded() {
     const CALL_BYTES: usize = 12 + 8 + 10_000;
     let (_here, there) = tokio::io::duplex(1);
     // Sends much, as a driver would.

@@ -63,7 +63,7 @@ pub(crate) fn check(records: &Records<'_>, plan: &CallPlan) -> impl Iterator<Ite
     findings.extend(its_handler_runs_at_most_once(call));
     findings.extend(its_delivery_is_true(call));
     findings.extend(its_messages_are_its_own(plan, call));
-    findings.extend(what_is_complete_is_whole(plan, call));
+    findings.extend(its_complete_streams_are_whole(plan, call));
     findings.extend(its_handler_ends(records, plan, call));
     findings.extend(unexpected(records, plan, call));
     findings.into_iter()
@@ -128,7 +128,7 @@ fn its_messages_are_its_own(plan: &CallPlan, call: &CallRecord) -> Option<String
     (answered && call.begun.is_empty()).then(|| "was answered without a handler".to_owned())
 }
 
-fn what_is_complete_is_whole(plan: &CallPlan, call: &CallRecord) -> Option<String> {
+fn its_complete_streams_are_whole(plan: &CallPlan, call: &CallRecord) -> Option<String> {
     let (requests, replies) = (call.count(Way::Request), call.count(Way::Reply));
     if call.requests_ended && requests < plan.requests.len() {
         return Some(format!("lost requests: {requests} came, and then the end"));

@@ -85,7 +85,7 @@ mod tests {
     use crate::Message;
 
     #[test]
-    fn what_is_put_can_be_taken_when_it_is_whole() {
+    fn complete_frames_can_be_taken() {
         let data = Bytes::from_static(b"payload");
         let mut whole = BytesMut::new();
         put(&mut whole, CallId(7), Method::Take, &Message { data });
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bound_or_no_method_is_refused() {
+    fn oversized_frames_and_unknown_methods_are_refused() {
         assert!(take(&mut BytesMut::from(&[0xff; 12][..])).is_err());
         assert!(take(&mut BytesMut::from(&[0; 12][..])).is_err());
     }

@@ -63,7 +63,7 @@ mod tests {
     use crate::{FRAMEWORKS, case::Case, row::Row};
 
     #[test]
-    fn who_has_no_figures_and_the_limit_have_no_bar() {
+    fn frameworks_without_figures_and_the_limit_have_no_bar() {
         let mut rows: Vec<_> = FRAMEWORKS.iter().copied().map(Row::new).collect();
         let shown = ["limit", "tonic"];
         for row in rows

@@ -106,7 +106,7 @@ fn timeouts_that_are_zero() {
 }
 
 #[test]
-fn names_of_which_nothing_is_left() {
+fn names_of_underscores() {
     for (rest, name) in [
         ("service S {\nrpc _(M) returns (M);\n}", "a.S._"),
         ("service S {\nrpc __(M) returns (M);\n}", "a.S.__"),
@@ -130,7 +130,7 @@ fn types_and_modules_that_are_one_in_rust() {
 }
 
 #[test]
-fn what_the_parser_finds() {
+fn errors_of_the_parser() {
     told(
         "service S { rpc }",
         "test.proto:3:17: expected an identifier, but found '}'",

@@ -18,7 +18,7 @@ service Chat {
 
   // Enters a room.
   rpc Join(JoinRequest) returns (JoinReply);
-  // What was said, oldest first.
+  // The lines, oldest first.
   rpc History(JoinRequest) returns (stream Line) { option idempotency_level = NO_SIDE_EFFECTS; }
   // Says many things.
   rpc Upload(stream Line) returns (JoinReply);

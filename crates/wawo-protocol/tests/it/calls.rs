@@ -347,7 +347,7 @@ fn a_waiting_call_can_be_forgotten() {
 }
 
 #[test]
-fn what_comes_for_a_call_that_is_over_is_ignored_by_its_callee() {
+fn packets_of_an_ended_call_are_ignored_by_its_callee() {
     let mut raw = Raw::open();
     raw.send_all(&[call(0, None)]);
     raw.machine.end(wawo_protocol::packet::End {

@@ -408,7 +408,7 @@ fn a_call_that_was_given_up_grants_no_more_credit() {
 }
 
 #[test]
-fn what_stands_in_line_leaves_beside_what_does_not() {
+fn queued_messages_leave_beside_unqueued_ones() {
     let wide = || {
         config(|config| {
             config.limits.initial_credit_bytes = 1 << 29;

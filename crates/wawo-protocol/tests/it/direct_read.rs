@@ -141,7 +141,7 @@ fn a_chunk_over_the_credit_of_its_call_does_not_land() {
 }
 
 #[test]
-fn what_lands_for_a_call_that_is_over_is_dropped() {
+fn direct_reads_of_an_ended_call_are_dropped() {
     let mut raw = Raw::open();
     raw.send_all(&[
         call(0, None),

@@ -123,7 +123,7 @@ fn a_close_tells_the_other_side_why_and_nothing_follows() {
 }
 
 #[test]
-fn what_stood_before_a_close_is_heard_first() {
+fn events_before_a_close_come_first() {
     let mut pair = Pair::open();
     let call = pair.start(1, b"");
     pair.run();
@@ -192,7 +192,7 @@ fn a_cut_connection_says_of_each_call_whether_it_was_sent() {
 }
 
 #[test]
-fn what_is_written_before_a_close_packet_counts_as_sent() {
+fn calls_written_before_a_close_packet_count_as_sent() {
     let mut pair = Pair::open();
     pair.start(1, b"on its way");
     let client = &mut pair.client.connection;

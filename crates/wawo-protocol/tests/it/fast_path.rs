@@ -98,7 +98,7 @@ fn whatever_the_head_says_both_ways_agree() {
 }
 
 #[test]
-fn what_is_not_whole_yet_waits() {
+fn incomplete_packets_wait() {
     let whole = packet(6, 0x01, 0, 1, 20);
     for length in 0..whole.len() {
         assert_eq!(compare(&Config::default(), &[], &whole[..length]), 0);

@@ -109,7 +109,7 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
 
 /// Replies count while they wait for their turn or for room in the output, and so do statuses.
 #[test]
-fn what_waits_for_room_in_the_output_counts_as_well() {
+fn replies_that_wait_for_room_in_the_output_count() {
     const REPLIES: u32 = 17;
     let mut raw = Raw::open();
     let calls: Vec<_> = (0..=REPLIES).map(|index| call(index, last("x"))).collect();

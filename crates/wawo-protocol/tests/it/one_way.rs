@@ -189,7 +189,7 @@ fn notes_that_wait_together_count_as_the_bytes_that_they_are() {
 }
 
 #[test]
-fn no_notes_at_once_hold_up_nobody() {
+fn an_empty_batch_of_one_way_messages_holds_up_nobody() {
     let mut pair = Pair::open_with(Config::default(), cheap());
     // This message takes all credit.
     send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
@@ -383,7 +383,7 @@ fn a_note_is_over_with_its_last_chunk_whether_that_says_so_or_not() {
 }
 
 #[test]
-fn what_is_consumed_of_a_call_that_is_over_grants_nothing_to_a_note_in_its_slot() {
+fn consuming_an_ended_call_grants_nothing_to_a_one_way_message_in_its_slot() {
     let mut raw = Raw::open_with(config(|config| {
         config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
     }));

@@ -132,7 +132,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn what_is_written_is_read(packets in vec(packet(), 1..8)) {
+    fn encoded_packets_are_decoded(packets in vec(packet(), 1..8)) {
         let mut bytes = BytesMut::new();
         packets.iter().for_each(|packet| packet.encode(&mut bytes));
         for packet in packets {

@@ -211,7 +211,7 @@ fn a_caller_names_the_setting_also_when_the_clock_of_its_callee_is_first() {
 }
 
 #[test]
-fn what_a_handler_says_of_a_deadline_stays() {
+fn the_deadline_text_of_a_handler_is_kept() {
     let source = DeadlineSource::Call;
     for (time, said) in [(4, "mine"), (1, "mine"), (1, "")] {
         let text = ended_there(unary(""), source, time * SECOND, Some(said));
