@@ -22,6 +22,7 @@ mod clock;
 mod codec;
 #[doc(hidden)]
 pub mod codegen;
+mod connection;
 mod context;
 mod custom_protocol;
 mod decoding;

@@ -1,19 +1,9 @@
 //! The other end of a connection, as a handle: either side may call.
 
-mod activity;
-mod deadline_watch;
 mod drain;
-mod driver;
 mod events;
-mod incoming;
-mod input;
-mod mailbox;
-mod message_copier;
-mod outgoing;
 mod schemas;
 mod snapshot;
-mod start;
-mod stream;
 
 use std::{
     any::Any,
@@ -31,30 +21,31 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, Config, ConnectionError, Hello, Side};
 
-pub(crate) use crate::peer::{
+pub(crate) use crate::connection::{
     activity::{Activity, ActivityHandle},
-    drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
     driver::open,
-    events::EventSender,
 };
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{ConnectionLimit, Events, PeerEvent},
     snapshot::PeerSnapshot,
 };
+pub(crate) use crate::peer::{
+    drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
+    events::EventSender,
+};
 use crate::{
     backstop,
     call_target::{CallTarget, Start, TwoWay},
     clock::{self, Clock},
+    connection::{
+        activity::ActivityRecord,
+        mailbox::{Command, Mailbox, not_sent},
+    },
     context::Context,
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames},
-    peer::{
-        activity::ActivityRecord,
-        drain::Drain,
-        mailbox::{Command, Mailbox, not_sent},
-        schemas::Schemas,
-    },
+    peer::{drain::Drain, schemas::Schemas},
     request::{Caller, DefaultTimeouts, Request},
     response::Response,
     response_future::{Canceller, ResponseFuture},
@@ -69,7 +60,7 @@ use crate::{
 /// stub over it and the last call in flight are gone, the connection is closed. A handler has the
 /// peer that calls it from [`Context::peer`]; there the connection lasts until one side closes it.
 #[derive(Clone)]
-pub struct Peer(Arc<Handle>);
+pub struct Peer(pub(crate) Arc<Handle>);
 
 impl Peer {
     /// A number that no other peer in this process has or had.
@@ -210,7 +201,7 @@ pub struct WeakPeer {
 }
 
 impl WeakPeer {
-    fn new(shared: &PeerState, handle: Weak<Handle>) -> Self {
+    pub(crate) fn new(shared: &PeerState, handle: Weak<Handle>) -> Self {
         Self {
             id: shared.id,
             address: shared.address.clone(),
@@ -279,7 +270,7 @@ impl Context {
 /// What all clones of a peer share. Dropping it closes the connection, if this side connected.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    shared: Arc<PeerState>,
+    pub(crate) shared: Arc<PeerState>,
 }
 
 /// The peer of handlers that were called in the same process.
@@ -288,7 +279,7 @@ static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
 impl Handle {
     /// The connection is over, or never was.
     #[cold]
-    fn closed(self: &Arc<Self>, error: &ConnectionError) -> ResponseFuture {
+    pub(crate) fn closed(self: &Arc<Self>, error: &ConnectionError) -> ResponseFuture {
         let unconnected = UNCONNECTED.get();
         if unconnected.is_some_and(|unconnected| Arc::ptr_eq(&unconnected.0, self)) {
             let text = "a call in the same process has no peer that could be called back";
@@ -309,7 +300,7 @@ impl Handle {
 
     /// A call that fails before the driver sees it.
     #[cold]
-    fn failed(&self, status: Status) -> ResponseFuture {
+    pub(crate) fn failed(&self, status: Status) -> ResponseFuture {
         ResponseFuture::ready(Err(status.carried_by(self.carrier())))
     }
 }
@@ -338,7 +329,7 @@ impl Drop for Handle {
 /// What a driver shares with those who hold its peer.
 #[derive(Debug)]
 pub(crate) struct PeerState {
-    id: u64,
+    pub(crate) id: u64,
     pub(crate) mailbox: Mailbox,
     /// What all streams to the other side hold in their outboxes, in bytes.
     pub(crate) outboxes: AtomicUsize,
@@ -346,27 +337,27 @@ pub(crate) struct PeerState {
     pub(crate) drain: Drain,
     /// The memory of decoded messages of the other side.
     pub(crate) decoded: Arc<DecodedBytes>,
-    side: Side,
-    address: Option<Address>,
-    default_timeouts: DefaultTimeouts,
-    stall_timeout: Duration,
+    pub(crate) side: Side,
+    pub(crate) address: Option<Address>,
+    pub(crate) default_timeouts: DefaultTimeouts,
+    pub(crate) stall_timeout: Duration,
     /// Of the runtime in which the driver runs.
-    clock: Clock,
-    hello: OnceLock<Hello>,
-    state: watch::Sender<ConnectionState>,
+    pub(crate) clock: Clock,
+    pub(crate) hello: OnceLock<Hello>,
+    pub(crate) state: watch::Sender<ConnectionState>,
     /// Names of what this side serves.
-    names: MethodNames,
-    schemas: Schemas,
-    activity: ActivityRecord,
+    pub(crate) names: MethodNames,
+    pub(crate) schemas: Schemas,
+    pub(crate) activity: ActivityRecord,
     /// Something came when it was asked for, though not all of a hello.
-    has_spoken: AtomicBool,
+    pub(crate) has_spoken: AtomicBool,
     /// Closed because nothing came when it was asked for.
-    was_silent: AtomicBool,
+    pub(crate) was_silent: AtomicBool,
 }
 
 /// How far a connection has come.
 #[derive(Debug, Clone)]
-enum ConnectionState {
+pub(crate) enum ConnectionState {
     Handshaking,
     Open,
     /// One side takes no more calls.
@@ -375,7 +366,7 @@ enum ConnectionState {
 }
 
 impl PeerState {
-    fn new(
+    pub(crate) fn new(
         side: Side,
         address: Option<Address>,
         config: &Config,

@@ -12,7 +12,8 @@ use wawo_protocol::{CloseCode, ConnectionError, time::after};
 use crate::{
     backstop::timeout_at,
     clock,
-    peer::{ConnectionState, Peer, driver::Driver, mailbox::Command},
+    connection::{driver::Driver, mailbox::Command},
+    peer::{ConnectionState, Peer},
     transport::Address,
 };
 

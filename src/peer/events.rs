@@ -219,7 +219,7 @@ impl EventSender {
     }
 
     /// What is told of this peer from now on.
-    pub(super) fn events_of(
+    pub(crate) fn events_of(
         &self,
         peer: WeakPeer,
         state: watch::Receiver<ConnectionState>,

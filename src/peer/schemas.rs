@@ -44,7 +44,7 @@ impl Schemas {
     }
 
     /// The name of a method that this side calls, for the log.
-    pub(super) fn name(&self, ids: MethodIds) -> MethodName {
+    pub(crate) fn name(&self, ids: MethodIds) -> MethodName {
         MethodNames::new(self.lock().iter().copied()).name(ids)
     }
 
@@ -61,7 +61,7 @@ impl Schemas {
 
 impl Handle {
     /// A stub of this side calls a service. It is compared now, or when the hello comes.
-    pub(super) fn expect_schema(self: &Arc<Self>, service: &'static ServiceDescriptor) {
+    pub(crate) fn expect_schema(self: &Arc<Self>, service: &'static ServiceDescriptor) {
         let hello = self.shared.hello.get();
         let is_silent = hello.is_some_and(|hello| hello.services.is_empty());
         if !is_silent && self.shared.schemas.add(service) && hello.is_some() {
@@ -70,7 +70,7 @@ impl Handle {
     }
 
     /// The hello has come. A stub that is made meanwhile may compare its service once more.
-    pub(super) fn compare_schemas(self: &Arc<Self>) {
+    pub(crate) fn compare_schemas(self: &Arc<Self>) {
         let services = self.shared.schemas.lock().clone();
         services
             .into_iter()

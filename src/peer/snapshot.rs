@@ -2,7 +2,8 @@
 
 use tokio::sync::oneshot;
 
-use crate::peer::{Peer, driver::Driver, mailbox::Command};
+use crate::connection::{driver::Driver, mailbox::Command};
+use crate::peer::Peer;
 
 /// What a connection holds at a moment: how busy it is, and whether anything is left when nothing
 /// should be. From [`Peer::snapshot`].

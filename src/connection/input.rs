@@ -15,7 +15,7 @@ use wawo_protocol::{
     packet::{self, HEADER_BYTES},
 };
 
-use crate::{peer::message_copier::MessageCopier, transport::Transport};
+use crate::{connection::message_copier::MessageCopier, transport::Transport};
 
 /// The bytes that have come and are not handled yet: at most a packet that is not whole, after each
 /// round of the driver.

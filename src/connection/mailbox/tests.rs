@@ -18,7 +18,7 @@ use super::{
 use crate::{
     backstop::{SLACK, WatchTarget},
     body::Body,
-    peer::start::no_room,
+    connection::start::no_room,
     request::{DefaultTimeouts, Request},
     response_future::{Canceller, ResponseFuture},
 };

@@ -10,11 +10,9 @@ use crate::{
     body::Body,
     call_target::Start,
     clock,
+    connection::mailbox::{Command, PlainRequest, PushError},
     descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
-    peer::{
-        Handle,
-        mailbox::{Command, PlainRequest, PushError},
-    },
+    peer::Handle,
     request::Request,
     response::Response,
     response_future::{Canceller, ResponseFuture, ResponseSlot},
@@ -193,7 +191,7 @@ impl ResponseFuture {
     }
 }
 
-pub(super) fn sent() -> Response {
+pub(crate) fn sent() -> Response {
     Response::new(Metadata::new(), Body::One(MessageBytes::default()))
 }
 
@@ -219,7 +217,7 @@ fn message_bytes(request: &Request) -> usize {
 }
 
 /// The deadline, which is from this setting, has passed before there was room.
-pub(super) fn no_room(setting: &str) -> Status {
+pub(crate) fn no_room(setting: &str) -> Status {
     let text = format!(
         "the deadline passed while the call waited for the connection to take it ({setting})"
     );

@@ -12,11 +12,11 @@ use wawo_protocol::ConnectionError;
 
 use crate::{
     clock,
-    peer::{
-        PeerEvent,
+    connection::{
         driver::{Driver, lost},
         mailbox::Capacity,
     },
+    peer::PeerEvent,
 };
 
 /// With more waiting to be written, no more calls and messages are taken from this side.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{peer::mailbox::PlainRequest, request::Request, response_future::ResponseSlot};
+use crate::{connection::mailbox::PlainRequest, request::Request, response_future::ResponseSlot};
 
 /// Which requests wait for room behind each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,15 +21,15 @@ use wawo_protocol::{
 use crate::{
     body::{Body, MessageBatch},
     call_depth,
-    descriptor::MethodIds,
-    panic::{Catch, Part, catch},
-    peer::{
-        Handle,
+    connection::{
         driver::Driver,
+        driver::outgoing::StreamTask,
         mailbox::{Command, HandlerId},
-        outgoing::StreamTask,
         stream::{self, Inbox, Outbox, ReadCount, SMALL_BYTES},
     },
+    descriptor::MethodIds,
+    panic::{Catch, Part, catch},
+    peer::Handle,
     request::{Request, StreamDeadline},
     response::Response,
     response_future::ResponseFuture,

@@ -16,8 +16,9 @@ use wawo_protocol::{CallId, packet::BatchBuilder};
 
 use crate::{
     body::{Items, MessageBatch, SEND_BATCH_BYTES, Streaming},
+    connection::mailbox::Command,
     panic::{Part, catch_fill_batch},
-    peer::{Handle, PeerState, mailbox::Command},
+    peer::{Handle, PeerState},
     status::{Result, Status},
 };
 

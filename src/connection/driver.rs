@@ -1,5 +1,7 @@
 //! The task that owns a connection: the only place where the protocol meets I/O.
 
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
 mod output;
 
 use std::{
@@ -17,16 +19,14 @@ use wawo_protocol::{Config, ConfigError, Connection, ConnectionError, Event, Sid
 use crate::{
     clock,
     codec::buffer_pool,
-    decoding::DecodedTotal,
-    peer::{
-        ConnectionState, EventSender, Handle, Peer, PeerEvent, PeerState, WeakPeer,
+    connection::{
         deadline_watch::WatchedCall,
-        driver::output::WriteProgress,
-        incoming::IncomingCalls,
+        driver::{incoming::IncomingCalls, outgoing::OutgoingCall, output::WriteProgress},
         input::Input,
         mailbox::{Capacity, Command, not_sent},
-        outgoing::{self, OutgoingCall},
     },
+    decoding::DecodedTotal,
+    peer::{ConnectionState, EventSender, Handle, Peer, PeerEvent, PeerState, WeakPeer},
     serve::BoxService,
     transport::{Address, Transport},
 };
@@ -390,7 +390,7 @@ impl Driver {
         self.send_event(PeerEvent::Draining);
     }
 
-    pub(super) fn send_event(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
+    pub(crate) fn send_event(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
         let peer = || WeakPeer::new(&self.shared, self.handle.clone());
         self.shared.event_sender.send(|| event(peer()));
     }

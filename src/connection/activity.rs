@@ -13,10 +13,8 @@ use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
     clock,
-    peer::{
-        ConnectionLimit, ConnectionState, Peer, PeerEvent, PeerState, driver::Driver,
-        mailbox::Command,
-    },
+    connection::{driver::Driver, mailbox::Command},
+    peer::{ConnectionLimit, ConnectionState, Peer, PeerEvent, PeerState},
 };
 
 /// How exactly the time of the last call is known. A driver compares two times whenever it has done

@@ -12,14 +12,14 @@ use wawo_protocol::{
 use crate::{
     body::{Body, MessageBatch, Streaming},
     call_depth,
-    descriptor::MethodIds,
-    peer::{
-        PeerState,
+    connection::{
         deadline_watch::WatchedCall,
         driver::Driver,
         mailbox::{PlainRequest, not_sent},
         stream::{Inbox, Outbox, pump},
     },
+    descriptor::MethodIds,
+    peer::PeerState,
     request::Request,
     response::Response,
     response_future::ResponseSlot,

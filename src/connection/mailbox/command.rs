@@ -10,10 +10,8 @@ use wawo_protocol::{
 
 use crate::{
     body::Body,
-    peer::{
-        PeerSnapshot,
-        stream::{Inbox, Outbox, ReadCount},
-    },
+    connection::stream::{Inbox, Outbox, ReadCount},
+    peer::PeerSnapshot,
     request::Request,
     response::Response,
     response_future::ResponseSlot,

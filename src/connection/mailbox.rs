@@ -13,15 +13,15 @@ use std::{
 
 use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
 
-use crate::peer::mailbox::line::{Line, MailboxCall, WaitingRequest};
-pub(crate) use crate::peer::mailbox::{
+use crate::connection::mailbox::line::{Line, MailboxCall, WaitingRequest};
+pub(crate) use crate::connection::mailbox::{
     command::{Command, HandlerId, PlainRequest},
     line::Capacity,
 };
 
 use crate::{
     backstop,
-    peer::{
+    connection::{
         deadline_watch::{DeadlineWatch, WatchedCall, is_overdue},
         start::{no_room, sent},
         stream::Inbox,
