@@ -17,23 +17,22 @@ pub(crate) fn put(depth: u32, metadata: &mut Metadata) {
     }
 }
 
-/// Takes the depth out of the metadata of a call.
+/// Takes the depth out of the metadata of a call; `None` if it is not there.
 ///
 /// # Errors
 ///
-/// If it is above the limit, or no number.
-pub(crate) fn take(metadata: &mut Metadata, max: u32) -> Result<u32> {
+/// If it is no number.
+pub(crate) fn take(metadata: &mut Metadata) -> Result<Option<u32>> {
     let Some(value) = metadata.remove(KEY) else {
-        return Ok(0);
+        return Ok(None);
     };
     let text = String::from_utf8_lossy(&value);
-    let depth: u32 = text.parse().map_err(|_| {
+    let depth = text.parse().map_err(|_| {
         Status::invalid_argument(format!(
             "the metadata `{KEY}` is {text:?}, which is no number"
         ))
     })?;
-    check(depth, max)?;
-    Ok(depth)
+    Ok(Some(depth))
 }
 
 /// Whether a call may be made at this depth.
@@ -56,29 +55,29 @@ pub(crate) fn check(depth: u32, max: u32) -> Result<()> {
 mod tests {
     use wawo_protocol::{Code, Metadata};
 
-    use super::{KEY, put, take};
+    use super::{KEY, check, put, take};
 
     #[test]
     fn a_depth_comes_back_as_it_was_and_leaves_no_trace() {
         let mut metadata = Metadata::new();
         put(0, &mut metadata);
         assert!(metadata.is_empty());
-        assert_eq!(take(&mut metadata, 16).unwrap(), 0);
+        assert_eq!(take(&mut metadata).unwrap(), None);
         put(16, &mut metadata);
-        assert_eq!(take(&mut metadata, 16).unwrap(), 16);
+        assert_eq!(take(&mut metadata).unwrap(), Some(16));
         assert!(metadata.is_empty());
     }
 
     #[test]
     fn one_above_the_limit_and_what_is_no_number_are_refused() {
         let mut metadata = Metadata::new();
-        put(17, &mut metadata);
-        let status = take(&mut metadata, 16).unwrap_err();
+        assert!(check(16, 16).is_ok());
+        let status = check(17, 16).unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().contains("17 calls"), "{status}");
         for wrong in ["-1", "deep", "4294967296", ""] {
             metadata.insert(KEY, wrong).unwrap();
-            let status = take(&mut metadata, 16).unwrap_err();
+            let status = take(&mut metadata).unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument, "{wrong}");
         }
     }

@@ -9,6 +9,15 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Whether a time has passed, for use in `drop`: a thread that ends may have no clock any more, and
+/// then nothing has passed.
+pub(crate) fn has_passed(at: Instant) -> bool {
+    match Handle::try_current() {
+        Err(error) if error.is_thread_local_destroyed() => false,
+        _ => at <= now(),
+    }
+}
+
 /// The clock of a runtime, or the real one if there is none.
 ///
 /// Tests pause the clock of a runtime, and so stop its time or let it jump. Deadlines are in that

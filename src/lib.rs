@@ -29,6 +29,7 @@ mod decoding;
 mod descriptor;
 mod dispatch;
 mod error_chain;
+mod expiry;
 mod extensions;
 mod in_process;
 pub mod layer;

@@ -413,11 +413,7 @@ impl PeerState {
     /// Writes down how a one-way message failed, of which its sender does not hear.
     #[cold]
     pub(crate) fn log_one_way(&self, ids: MethodIds, status: &Status) {
-        if status.cause().is_some() {
-            return self.log(ids, status);
-        }
-        let (method, peer) = (self.names.name(ids), self);
-        tracing::debug!(%method, %peer, %status, "a one-way message was not served");
+        status.log_one_way(&self.names.name(ids), self);
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 use wawo_protocol::CallId;
 
 use crate::{
+    expiry,
     layer::recover,
     response::Response,
     status::{BoxError, Carrier, Result, Status},
@@ -87,7 +88,13 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
         match &mut self.0 {
-            Kind::Boxed(future) => future.as_mut().poll(cx),
+            Kind::Boxed(future) => match future.as_mut().poll(cx) {
+                Poll::Pending if expiry::is_expiring() => {
+                    self.0 = Kind::Ready(None);
+                    Poll::Ready(Err(expiry::status()))
+                }
+                polled => polled,
+            },
             Kind::Slot(promised) => promised.poll(cx),
             Kind::Ready(result) => match result.take() {
                 Some(result) => Poll::Ready(result),

@@ -1,5 +1,7 @@
 //! What can be served: a tower service that knows which service of the schema it is.
 
+pub(crate) mod inbound;
+
 use std::{
     mem,
     task::{self, Poll, Waker},

@@ -20,6 +20,7 @@ use crate::{
         items::{Items, MappedStream, Plain},
     },
     decoding::StreamMemory,
+    expiry,
     status::{Delivery, Result, Status},
 };
 
@@ -164,9 +165,19 @@ impl<T> Streaming<T> {
             Poll::Ready(Some(Ok(()))) => self.ended(StreamEnd::Completed),
             Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
             Poll::Ready(None) => {}
+            Poll::Pending if expiry::is_expiring() => {
+                return Poll::Ready(Some(Err(self.expire())));
+            }
             Poll::Pending => self.rest(),
         }
         polled
+    }
+
+    /// The call has passed its deadline, and nothing is ready.
+    #[cold]
+    fn expire(&mut self) -> Status {
+        self.ended(StreamEnd::Failed(Code::DeadlineExceeded));
+        expiry::status()
     }
 
     fn ended(&mut self, end: StreamEnd) {
@@ -193,6 +204,9 @@ impl<T> Streaming<T> {
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
             Poll::Ready(None) => self.ended(StreamEnd::Completed),
+            Poll::Pending if expiry::is_expiring() => {
+                return Poll::Ready(Some(Err(self.expire())));
+            }
             Poll::Pending => self.rest(),
         }
         polled

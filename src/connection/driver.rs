@@ -27,7 +27,7 @@ use crate::{
     },
     decoding::DecodedTotal,
     peer::{ConnectionState, EventSender, Handle, Peer, PeerEvent, PeerState, WeakPeer},
-    serve::BoxService,
+    serve::{BoxService, inbound::Inbound},
     transport::{Address, Transport},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Driver {
     pub(crate) input: Input,
     pub(crate) connection: Connection<OutgoingCall>,
     pub(crate) shared: Arc<PeerState>,
-    pub(crate) service: BoxService,
+    pub(crate) inbound: Inbound,
     pub(crate) incoming: IncomingCalls,
     /// The handle that requests carry. Weak, or a connection would keep itself open.
     pub(crate) handle: Weak<Handle>,
@@ -65,8 +65,6 @@ pub(crate) struct Driver {
     has_full_capacity: bool,
     /// This side takes no more calls.
     pub(crate) is_draining: bool,
-    /// Calls that came through more calls than this are refused.
-    pub(crate) max_call_depth: u32,
     /// Streams of the other side have another deadline than other calls.
     pub(crate) has_stream_time: bool,
     /// What each stream of the other side may send before it is granted more, or all of them
@@ -115,9 +113,9 @@ pub(crate) fn open(
     event_sender: EventSender,
     decoded: Option<Arc<DecodedTotal>>,
 ) -> Result<(Peer, impl Future<Output = ()>), ConfigError> {
-    let names = service.names().clone();
+    let inbound = Inbound::new(service, config.max_call_depth);
+    let names = inbound.names().clone();
     let shared = PeerState::new(side, address, &config, event_sender, names, decoded);
-    let max_call_depth = config.max_call_depth;
     let has_stream_time = config.max_stream_time.is_some();
     let limits = &config.limits;
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
@@ -132,7 +130,7 @@ pub(crate) fn open(
         input: Input::default(),
         connection,
         shared,
-        service,
+        inbound,
         incoming: IncomingCalls::default(),
         handle: Arc::downgrade(&handle),
         commands: Vec::new(),
@@ -144,7 +142,6 @@ pub(crate) fn open(
         capacity: Capacity::ANY,
         has_full_capacity: false,
         is_draining: false,
-        max_call_depth,
         has_stream_time,
         credit,
         asked: None,

@@ -17,8 +17,8 @@ use wawo_protocol::{CallId, packet::BatchBuilder};
 use crate::{
     body::{Items, MessageBatch, SEND_BATCH_BYTES, Streaming},
     connection::mailbox::Command,
-    panic::{Part, catch_fill_batch},
     peer::{Handle, PeerState},
+    serve::inbound::ExpiringStream,
     status::{Result, Status},
 };
 
@@ -368,16 +368,12 @@ impl Drop for Outbox {
 
 /// Carries a stream to the driver, as fast as it takes it. The driver aborts the task when the
 /// call is over. A stream that panics fails.
-pub(crate) async fn pump(mut messages: Streaming<Bytes>, outbox: Arc<Outbox>) {
+pub(crate) async fn pump(mut messages: ExpiringStream, outbox: Arc<Outbox>) {
     let mut packets = BatchBuilder::new(outbox.call());
-    let part = match outbox.call().side() == outbox.shared.side {
-        true => Part::Requests,
-        false => Part::Replies,
-    };
     let end = loop {
         poll_fn(|cx| outbox.poll_room(cx)).await;
         let polled = poll_fn(|cx| {
-            let polled = catch_fill_batch(part, &mut messages, cx, &mut packets);
+            let polled = messages.fill_batch(cx, &mut packets);
             // What is ready goes, whether more is or not.
             match polled.is_pending() && packets.messages() == 0 {
                 true => Poll::Pending,

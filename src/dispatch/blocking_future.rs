@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::{
     context::Context,
     decoding::{self, Reservation},
+    expiry,
     panic::{Part, catch},
     status::{Result, Status},
 };
@@ -93,6 +94,10 @@ impl<R, F> Future for BlockingFuture<R, F> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<R>> {
+        if expiry::is_expiring() {
+            // What the job would return comes too late.
+            return Poll::Pending;
+        }
         let result = ready!(Pin::new(&mut self.work).poll(cx));
         self.context = None;
         // Panics are caught there.

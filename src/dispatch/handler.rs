@@ -25,6 +25,7 @@ use crate::{
         handler_future::{HandlerFuture, failed},
         run_to_completion::RunToCompletion,
     },
+    expiry,
     request::Request,
     response_future::ResponseFuture,
     status::{BoxError, Delivery, Result, Status},
@@ -342,6 +343,10 @@ impl<C: Codec<R>, R> Replies<C, R> {
         cx: &mut task::Context<'_>,
         take: &mut dyn FnMut(&R) -> ControlFlow<()>,
     ) -> Poll<Option<Result<()>>> {
+        if expiry::is_expiring() {
+            // Its stream is dropped, and what it would yield comes too late.
+            return Poll::Pending;
+        }
         let replies = &mut self.replies;
         let polled = self.context.sync_scope(|| replies.poll_each(cx, take));
         if let Poll::Ready(Some(Ok(()))) = &polled {

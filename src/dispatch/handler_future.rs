@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use crate::{
     body::Body,
     context::{Context, ScopedFuture},
+    expiry,
     panic::{Part, catch},
     response::Response,
     status::{Result, Status},
@@ -81,6 +82,10 @@ where
     type Output = Result<Response>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<Response>> {
+        if expiry::is_expiring() {
+            // It is dropped, and what it would answer comes too late.
+            return Poll::Pending;
+        }
         let mut this = self.project();
         let Some(mut handler) = this.handler.as_mut().as_pin_mut() else {
             return Poll::Pending;

@@ -8,7 +8,7 @@ use std::{future::Future, pin::Pin, task::Poll};
 use tokio::runtime::Handle;
 
 use crate::{
-    context::Context, descriptor::MethodDescriptor, panic::Catch, response::Response,
+    context::Context, descriptor::MethodDescriptor, expiry, panic::Catch, response::Response,
     status::Result,
 };
 
@@ -44,6 +44,10 @@ impl Future for RunToCompletion {
     type Output = Result<Response>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<Response>> {
+        if expiry::is_expiring() {
+            // It goes on as a task, if it has begun.
+            return Poll::Pending;
+        }
         let Some(mut handler) = self.handler.take() else {
             return Poll::Pending;
         };

@@ -29,6 +29,17 @@ impl Status {
         }
     }
 
+    /// Writes down how a one-way message failed, since its sender does not hear of it.
+    #[cold]
+    pub(crate) fn log_one_way(&self, method: &dyn fmt::Display, peer: &dyn fmt::Display) {
+        match self.0.source {
+            Some(_) => self.log(method, peer),
+            None => {
+                tracing::debug!(%method, %peer, status = %self, "a one-way message was not served");
+            }
+        }
+    }
+
     /// Whether an error of the operating system is among the causes.
     fn is_of_the_system(&self) -> bool {
         let mut next = self.cause().map(|cause| cause as &(dyn Error + 'static));

@@ -1,17 +1,13 @@
 //! The calls that the other side starts, in the driver of this side.
 
 use std::{
-    pin::pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Instant,
 };
 
 use bytes::Bytes;
-use tokio::{
-    task::{AbortHandle, unconstrained},
-    time::timeout_at,
-};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use wawo_protocol::{
     CallId, Code, ConnectionError, InboundCall, Metadata,
@@ -19,8 +15,8 @@ use wawo_protocol::{
 };
 
 use crate::{
+    backstop::Timer,
     body::{Body, MessageBatch},
-    call_depth,
     connection::{
         driver::Driver,
         driver::outgoing::StreamTask,
@@ -28,11 +24,10 @@ use crate::{
         stream::{self, Inbox, Outbox, ReadCount, SMALL_BYTES},
     },
     descriptor::MethodIds,
-    panic::{Catch, Part, catch},
     peer::Handle,
     request::{Request, StreamDeadline},
     response::Response,
-    response_future::ResponseFuture,
+    serve::inbound::{ExpiringStream, InboundFuture, Outcome, Served},
     status::{Delivery, Result, Status},
 };
 
@@ -122,15 +117,10 @@ impl IncomingCalls {
     }
 }
 
-/// How far a handler came when it was first polled.
-enum FirstPoll {
-    Ended(Result<Response>),
-    Waits(ResponseFuture),
-}
-
 impl Driver {
-    /// Serves a call, whose message may be kept for long: its handler is polled once here, and becomes a task only if it waits.
-    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut called: InboundCall) {
+    /// Serves a call: its handler is polled once here, and becomes a task only if it waits. The message
+    /// of the call may be kept for long.
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
         let Some(handle) = self.handle.upgrade() else {
             // The last peer was dropped: the connection is about to be closed.
             return;
@@ -140,30 +130,12 @@ impl Driver {
             service: called.service,
             method: called.method,
         };
-        let depth = match called.metadata.is_empty() {
-            true => Ok(0),
-            false => call_depth::take(&mut called.metadata, self.max_call_depth),
-        };
-        let depth = match depth {
-            Ok(depth) => depth,
-            Err(status) => return self.refuse(call, cost, ids, &status),
-        };
-        let request = self.request(called, depth, handle);
-        let service = &mut self.service;
-        let polled = catch(Part::Service, || {
-            let mut reply = service.call(request);
-            // A budget is for tasks that could do something else; this is one piece of work.
-            match pin!(unconstrained(&mut reply)).poll(cx) {
-                Poll::Ready(result) => FirstPoll::Ended(result),
-                Poll::Pending => FirstPoll::Waits(reply),
-            }
-        });
-        let polled = polled.unwrap_or_else(|status| FirstPoll::Ended(Err(status)));
-        match (call, polled) {
-            (Some(call), FirstPoll::Ended(result)) => self.respond(call, ids, result),
-            (Some(call), FirstPoll::Waits(reply)) => self.spawn(call, ids, reply),
-            (None, FirstPoll::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
-            (None, FirstPoll::Ended(result)) => {
+        let request = self.request(called, handle);
+        match (call, self.inbound.serve(cx, request)) {
+            (Some(call), Served::Ended(result)) => self.respond(call, ids, result),
+            (Some(call), Served::Waits(reply)) => self.spawn(call, ids, reply),
+            (None, Served::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
+            (None, Served::Ended(result)) => {
                 if let Err(status) = result {
                     self.shared.log_one_way(ids, &status);
                 }
@@ -172,7 +144,7 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, called: InboundCall, depth: u32, handle: Arc<Handle>) -> Request {
+    fn request(&mut self, called: InboundCall, handle: Arc<Handle>) -> Request {
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
@@ -197,25 +169,12 @@ impl Driver {
             let deadline = self.connection.stream_deadline(call);
             head.extensions.insert(StreamDeadline(deadline));
         }
-        head.call_depth = depth;
         head.metadata = called.metadata;
         head.caller = Some(handle.as_caller());
         request
     }
 
-    /// Answers a call that no handler sees.
-    fn refuse(&mut self, call: Option<CallId>, cost: u64, ids: MethodIds, status: &Status) {
-        match call {
-            Some(call) => self.end_call(call, ids, status),
-            None => {
-                let (method, peer) = (self.shared.names.name(ids), &self.shared);
-                tracing::debug!(%method, %peer, %status, "a one-way message was refused");
-                self.connection.one_way_served(cost);
-            }
-        }
-    }
-
-    fn spawn(&mut self, call: CallId, ids: MethodIds, reply: ResponseFuture) {
+    fn spawn(&mut self, call: CallId, ids: MethodIds, reply: InboundFuture) {
         let running = match self.incoming.call_mut(call) {
             Some(running) => running,
             None => self.incoming.begin(call, ids),
@@ -226,7 +185,7 @@ impl Driver {
         };
         let shared = self.shared.clone();
         let task = tokio::spawn(async move {
-            let result = Catch(reply).await;
+            let result = reply.await;
             shared.mailbox.push_end(Command::HandlerEnd(id, result));
         });
         running.handler = Some(task.abort_handle());
@@ -235,7 +194,7 @@ impl Driver {
     fn spawn_one_way(
         &mut self,
         ids: MethodIds,
-        reply: ResponseFuture,
+        reply: InboundFuture,
         cost: u64,
         deadline: Option<Instant>,
     ) {
@@ -251,14 +210,15 @@ impl Driver {
         let Some(deadline) = deadline else {
             let end = self.incoming.end_of_one_way.get_or_insert_default().clone();
             tokio::spawn(end.run_until_cancelled_owned(async move {
-                served(Catch(reply).await);
+                served(reply.await);
             }));
             return;
         };
         // It runs to its end even if the connection does not: its sender has no part in it.
         tokio::spawn(async move {
-            let ended = timeout_at(deadline.into(), Catch(reply)).await;
-            served(ended.unwrap_or_else(|_| Err(too_late())));
+            let (Outcome::Ended(result) | Outcome::Expired(result)) =
+                reply.until(deadline, Timer::new).await;
+            served(result);
         });
     }
 
@@ -294,6 +254,8 @@ impl Driver {
                     None => self.incoming.begin(call, ids),
                 };
                 running.handler = None;
+                let deadline = self.connection.stream_deadline(call);
+                let replies = ExpiringStream::replies_of_connection(replies, deadline);
                 running.replies = Some(StreamTask::new(call, replies, self.shared.clone()));
             }
             Err(status) => self.end_call(call, ids, &status),
@@ -471,9 +433,4 @@ impl Driver {
     fn is_ours(&self, call: CallId) -> bool {
         call.side() == self.shared.side
     }
-}
-
-/// A one-way message was handled for too long; what is left of it was dropped.
-fn too_late() -> Status {
-    Status::deadline_exceeded("the deadline passed before the message was handled")
 }

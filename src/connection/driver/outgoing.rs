@@ -23,6 +23,7 @@ use crate::{
     request::Request,
     response::Response,
     response_future::ResponseSlot,
+    serve::inbound::ExpiringStream,
     status::{Delivery, Result, Status},
 };
 
@@ -52,7 +53,7 @@ pub(crate) struct StreamTask {
 }
 
 impl StreamTask {
-    pub(crate) fn new(call: CallId, messages: Streaming<Bytes>, shared: Arc<PeerState>) -> Self {
+    pub(crate) fn new(call: CallId, messages: ExpiringStream, shared: Arc<PeerState>) -> Self {
         let outbox = Outbox::new(call, shared);
         let task = tokio::spawn(pump(messages, outbox.clone()));
         Self {
@@ -237,6 +238,7 @@ impl Driver {
         if let Some(streams) = &mut outgoing.streams
             && let Some(requests) = streams.requests.take()
         {
+            let requests = ExpiringStream::requests(requests);
             streams.request_task = Some(StreamTask::new(id, requests, self.shared.clone()));
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{call::SendHalf, code::Code, config::Config, hello::timeout_from_wire, time::after};
 
-/// The setting that gave a call of ours its deadline: the status of a call that has passed it names it.
+/// The setting that gave a call its deadline: the status of a call that has passed it names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadlineSource {
@@ -19,6 +19,10 @@ pub enum DeadlineSource {
     Method,
     /// The deadline of the handler that makes the call.
     Handler,
+    /// [`Config::max_timeout`] of the callee.
+    MaxTimeout,
+    /// [`Config::max_stream_time`] of the callee.
+    MaxStreamTime,
 }
 
 impl DeadlineSource {
@@ -33,6 +37,8 @@ impl DeadlineSource {
         self.with_value(match self {
             Self::DefaultTimeout => config.default_timeout,
             Self::StreamTimeout => config.stream_timeout,
+            Self::MaxTimeout => config.max_timeout,
+            Self::MaxStreamTime => config.max_stream_time,
             Self::Call | Self::Method | Self::Handler => None,
         })
     }
@@ -45,6 +51,8 @@ impl DeadlineSource {
             Self::Call => "timeout of the call",
             Self::Method => "option (wawo.method).timeout_ms",
             Self::Handler => "deadline of the handler that made the call",
+            Self::MaxTimeout => "max_timeout of the callee",
+            Self::MaxStreamTime => "max_stream_time of the callee",
         };
         with_value(name, value)
     }
@@ -90,12 +98,12 @@ impl TheirDeadline {
 
     /// The setting of this side that gave it, if one did.
     fn own_setting(&self, is_stream: bool, config: &Config) -> Option<String> {
-        let (name, max) = match config.max_stream_time {
-            Some(max) if is_stream => ("max_stream_time of the callee", Some(max)),
-            _ => ("max_timeout of the callee", config.max_timeout),
+        let (source, max) = match config.max_stream_time {
+            Some(max) if is_stream => (DeadlineSource::MaxStreamTime, Some(max)),
+            _ => (DeadlineSource::MaxTimeout, config.max_timeout),
         };
         let gave_it = max.is_some_and(|max| self.at == Some(after(self.began, max)));
-        gave_it.then(|| with_value(name, max))
+        gave_it.then(|| source.describe(config))
     }
 }
 

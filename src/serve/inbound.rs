@@ -1,0 +1,124 @@
+//! The one place where a call is served, wherever it came from.
+//!
+//! Each medium (a connection, this process, a guest behind another protocol) makes a [`Request`] of
+//! what came, gives it to an [`Inbound`], and does with the result what its own protocol asks for.
+//! What serving means is here, and nowhere else:
+//!
+//! ```text
+//!               connection                          this process, guest
+//!                   │ Inbound::serve                     │ DirectInbound::serve
+//!                   ▼                                    ▼
+//!   call depth      from the metadata, or the request; too deep a call is refused
+//!   panic guard     a panic of the service becomes `Internal`                      panic.rs
+//!   service         layers, dispatch, handler: called, and polled once in place
+//!                   │                                    │
+//!   if it waits     an InboundFuture, for a task         the same, with a timer    inbound/future.rs
+//!   deadline        kept by the connection               kept by that timer        inbound/direct.rs
+//!   expired         the layers see it as a status                                  expiry.rs
+//!   stream          an ExpiringStream, in a task         the same, with a timer    inbound/replies.rs
+//! ```
+//!
+//! A connection keeps the deadlines and the count of its calls in flight itself, for all calls at once:
+//! it costs a call no timer. Where there is no connection, [`DirectInbound`] does that.
+
+mod direct;
+mod future;
+mod replies;
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll},
+};
+
+use tokio::task::unconstrained;
+
+pub(crate) use crate::serve::inbound::{
+    direct::{DirectInbound, Origin},
+    future::{InboundFuture, Outcome},
+    replies::ExpiringStream,
+};
+use crate::{
+    call_depth,
+    descriptor::MethodNames,
+    panic::{Part, catch},
+    request::Request,
+    response::Response,
+    serve::BoxService,
+    status::Result,
+};
+
+/// Serves the calls of one medium.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    service: BoxService,
+    /// Calls that came through more calls than this are refused.
+    max_call_depth: u32,
+}
+
+/// How far a call came when it was first polled.
+pub(crate) enum Served {
+    /// It has ended, with its response or a failure.
+    Ended(Result<Response>),
+    /// It waits: its medium polls it on, in a task or as part of a future of its own.
+    Waits(InboundFuture),
+}
+
+impl Inbound {
+    /// Serves calls by this service.
+    pub(crate) fn new(service: BoxService, max_call_depth: u32) -> Self {
+        Self {
+            service,
+            max_call_depth,
+        }
+    }
+
+    /// The names of the methods that are served, for the log.
+    pub(crate) fn names(&self) -> &MethodNames {
+        self.service.names()
+    }
+
+    /// Serves a call of a connection, as far as it goes without waiting. The connection keeps its
+    /// deadline, and drops the future when that has passed.
+    #[inline]
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut request: Request) -> Served {
+        if let Err(status) = self.take_depth(&mut request) {
+            return Served::Ended(Err(status));
+        }
+        let deadline = request.deadline();
+        let service = &mut self.service;
+        let polled = catch(Part::Service, || {
+            let mut reply = service.call(request);
+            // tokio's budget is for tasks that could do something else; this is one piece of work.
+            match pin!(unconstrained(&mut reply)).poll(cx) {
+                Poll::Ready(result) => Served::Ended(result),
+                Poll::Pending => Served::Waits(InboundFuture::of_connection(reply, deadline)),
+            }
+        });
+        polled.unwrap_or_else(|status| Served::Ended(Err(status)))
+    }
+
+    /// Begins a call whose deadline its owner keeps.
+    fn begin(&mut self, mut request: Request) -> Result<InboundFuture> {
+        self.take_depth(&mut request)?;
+        let deadline = request.deadline();
+        let reply = catch(Part::Service, || self.service.call(request))?;
+        Ok(InboundFuture::new(reply, deadline))
+    }
+
+    /// Takes the depth of a call out of its metadata, where another program has put it. A call from
+    /// this process carries its depth in the request.
+    ///
+    /// # Errors
+    ///
+    /// If it is above the limit, or no number.
+    fn take_depth(&self, request: &mut Request) -> Result<()> {
+        let head = request.head_mut();
+        if !head.metadata.is_empty()
+            && let Some(depth) = call_depth::take(&mut head.metadata)?
+        {
+            head.call_depth = depth;
+        }
+        call_depth::check(head.call_depth, self.max_call_depth)
+    }
+}

@@ -1,0 +1,316 @@
+//! Calls that come without a connection: from this process, or from a guest behind another protocol.
+//!
+//! Nothing watches over such a call but the future of its response, so that has a timer for the
+//! deadline, and so has the stream of replies that may follow. Both need no tokio runtime.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::runtime::Handle;
+use wawo_protocol::{Config, DeadlineSource, MessageBytes, Metadata, time::after};
+
+use crate::{
+    backstop::Timer,
+    body::{Body, Streaming},
+    clock,
+    descriptor::{MethodIds, MethodNames},
+    request::{Request, StreamDeadline},
+    response::Response,
+    response_future::ResponseFuture,
+    serve::{
+        BoxService,
+        inbound::{ExpiringStream, Inbound, Outcome},
+    },
+    status::{Delivery, Result, Status},
+};
+
+/// Serves calls that come without a connection, within the limits of a configuration:
+/// `max_call_depth`, `max_timeout` and `max_stream_time`.
+pub(crate) struct DirectInbound {
+    /// Locked while a call is begun, not while it is served.
+    inbound: Mutex<Inbound>,
+    names: MethodNames,
+    config: Arc<Config>,
+}
+
+/// Where a call comes from; displayed in the log.
+pub(crate) trait Origin: fmt::Display + Send + Sync + 'static {
+    /// Counts a call in; [`end_call`](Self::end_call) follows once for each that was counted.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many: the call is refused.
+    fn begin_call(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A call has ended, with its stream of replies if it has one, or was dropped.
+    fn end_call(&self) {}
+
+    /// A status, with what its caller may know of where it was made.
+    fn place(&self, status: Status) -> Status {
+        status
+    }
+}
+
+impl DirectInbound {
+    /// Serves calls by this service.
+    pub(crate) fn new(service: BoxService, config: Arc<Config>) -> Arc<Self> {
+        Arc::new(Self {
+            names: service.names().clone(),
+            inbound: Mutex::new(Inbound::new(service, config.max_call_depth)),
+            config,
+        })
+    }
+
+    /// The configuration.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Serves a call; it begins when the future is first polled. A one-way message is handled in a
+    /// task, and the future is ready.
+    ///
+    /// Dropping the future, or the stream of replies, cancels the call. A stream ends at the deadline
+    /// of its call.
+    pub(crate) fn serve(
+        self: Arc<Self>,
+        mut request: Request,
+        origin: Arc<dyn Origin>,
+    ) -> ResponseFuture {
+        let call = Call {
+            ids: MethodIds {
+                service: request.service(),
+                method: request.method(),
+            },
+            one_way: request.is_one_way(),
+            limits: TimeLimits::of(&mut request, &self.config),
+            inbound: self,
+            origin,
+            is_counted: false,
+        };
+        let one_way = call.one_way;
+        let reply = ResponseFuture::boxed(call.serve(request));
+        match one_way {
+            false => reply,
+            true => ResponseFuture::ready(spawn(reply)),
+        }
+    }
+}
+
+impl fmt::Debug for DirectInbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DirectInbound")
+    }
+}
+
+/// A call in flight. It counts until it is dropped.
+struct Call {
+    inbound: Arc<DirectInbound>,
+    origin: Arc<dyn Origin>,
+    ids: MethodIds,
+    one_way: bool,
+    limits: TimeLimits,
+    is_counted: bool,
+}
+
+impl Call {
+    async fn serve(mut self, request: Request) -> Result<Response> {
+        let result = self.result(request).await;
+        let response = result.map_err(|status| self.failed(status))?;
+        let (metadata, body) = response.into_parts();
+        Ok(Response::new(metadata, self.watch(body)))
+    }
+
+    async fn result(&mut self, request: Request) -> Result<Response> {
+        self.origin.begin_call()?;
+        self.is_counted = true;
+        let deadline = match request.body() {
+            Body::One(_) => self.limits.call,
+            Body::Many(_) => self.limits.stream,
+        };
+        let begun = {
+            let inbound = self.inbound.inbound.lock();
+            let mut inbound = inbound.unwrap_or_else(PoisonError::into_inner);
+            inbound.begin(request)?
+        };
+        let Some(deadline) = deadline else {
+            return begun.await;
+        };
+        match begun.until(deadline.at, Timer::surely).await {
+            Outcome::Ended(result) => result,
+            Outcome::Expired(seen_by_layers) => {
+                self.log(seen_by_layers);
+                Err(deadline.passed(None, self.inbound.config()))
+            }
+        }
+    }
+
+    /// A stream of replies ends with its call.
+    fn watch(self, body: Body) -> Body {
+        match body {
+            Body::One(message) => Body::One(message),
+            Body::Many(replies) => {
+                let deadline = self.limits.stream;
+                let at = deadline.map(|deadline| deadline.at);
+                Body::Many(Streaming::new(ReplyStream {
+                    replies: ExpiringStream::replies(replies, at),
+                    timer: at.map(Timer::surely),
+                    call: Some(self),
+                }))
+            }
+        }
+    }
+
+    /// The status of a call that failed, as its caller gets it.
+    #[cold]
+    fn failed(&self, status: Status) -> Status {
+        let name = self.inbound.names.name(self.ids);
+        match self.one_way {
+            false => status.log(&name, &self.origin),
+            true => status.log_one_way(&name, &self.origin),
+        }
+        self.origin.place(status)
+    }
+
+    /// Writes down why a call failed of which the caller hears otherwise.
+    #[cold]
+    fn log(&self, result: Result<Response>) {
+        if let Err(status) = result {
+            status.log(&self.inbound.names.name(self.ids), &self.origin);
+        }
+    }
+
+    /// The deadline has passed while the stream of replies was under way.
+    #[cold]
+    fn stream_expired(&self) -> Option<Status> {
+        let deadline = self.limits.stream?;
+        let under_way = deadline.at.saturating_duration_since(self.limits.began);
+        let status = deadline.passed(Some(under_way), self.inbound.config());
+        Some(self.failed(status))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.origin.end_call();
+        }
+    }
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+struct TimeLimits {
+    began: Instant,
+    /// Of a call with one message each way.
+    call: Option<Deadline>,
+    /// Of a call with a stream in either direction.
+    stream: Option<Deadline>,
+}
+
+/// When a call ends if it has not ended before, and the setting that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Deadline {
+    at: Instant,
+    source: DeadlineSource,
+}
+
+impl TimeLimits {
+    /// The deadline that the caller set, or that of the configuration if that is earlier. The handler
+    /// learns it by the request.
+    fn of(request: &mut Request, config: &Config) -> Self {
+        let began = clock::now();
+        let is_stream = matches!(request.body(), Body::Many(_));
+        let head = request.head_mut();
+        let asked = head.deadline.map(|at| Deadline {
+            at,
+            source: head.deadline_source,
+        });
+        let bound = |max: Option<Duration>, source| {
+            let own = max.map(|max| Deadline {
+                at: after(began, max),
+                source,
+            });
+            let both = [asked, own].into_iter().flatten();
+            both.min_by_key(|deadline| deadline.at)
+        };
+        let call = bound(config.max_timeout, DeadlineSource::MaxTimeout);
+        let stream = match config.max_stream_time {
+            None => call,
+            max => bound(max, DeadlineSource::MaxStreamTime),
+        };
+        let at = |deadline: Option<Deadline>| deadline.map(|deadline| deadline.at);
+        head.deadline = at(if is_stream { stream } else { call });
+        if config.max_stream_time.is_some() {
+            head.extensions.insert(StreamDeadline(at(stream)));
+        }
+        Self {
+            began,
+            call,
+            stream,
+        }
+    }
+}
+
+impl Deadline {
+    fn passed(&self, under_way: Option<Duration>, config: &Config) -> Status {
+        let text = self.source.passed(under_way, config);
+        Status::deadline_exceeded(text).with_delivery(Delivery::Unknown)
+    }
+}
+
+/// Handles a one-way message in a task.
+fn spawn(reply: ResponseFuture) -> Result<Response> {
+    let Ok(runtime) = Handle::try_current() else {
+        let text = "a one-way message in the same process is handled in a task, \
+                    which needs a tokio runtime: make the call in one";
+        return Err(Status::failed_precondition(text).with_delivery(Delivery::NotSent));
+    };
+    runtime.spawn(reply);
+    let nothing = Body::One(MessageBytes::default());
+    Ok(Response::new(Metadata::new(), nothing))
+}
+
+/// The replies of a call, until its deadline.
+struct ReplyStream {
+    // First, so that it is dropped before the call has ended.
+    replies: ExpiringStream,
+    timer: Option<Timer>,
+    /// `None` once the stream has ended.
+    call: Option<Call>,
+}
+
+impl Stream for ReplyStream {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let this = &mut *self;
+        let Some(call) = &this.call else {
+            return Poll::Ready(None);
+        };
+        let end = match this.replies.poll_next(cx) {
+            Poll::Ready(Some(Ok(message))) => return Poll::Ready(Some(Ok(message))),
+            Poll::Ready(end) => end.map(|end| end.map_err(|status| call.failed(status))),
+            Poll::Pending => {
+                let Some(timer) = &mut this.timer else {
+                    return Poll::Pending;
+                };
+                ready!(Pin::new(timer).poll(cx));
+                this.replies.expire();
+                call.stream_expired().map(Err)
+            }
+        };
+        // A reader that asks again hears that there is no more.
+        this.call = None;
+        Poll::Ready(end)
+    }
+}

@@ -1,0 +1,119 @@
+//! A call that is being served and waits.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    backstop::Timer,
+    clock, expiry,
+    panic::{Part, catch},
+    response::Response,
+    response_future::ResponseFuture,
+    status::Result,
+};
+
+/// The outcome of a call that is being served; a panic in it becomes a status.
+///
+/// Dropping it before its end stops the work on the call. If the deadline of the call has passed by
+/// then, its layers see `DeadlineExceeded` first; else they see a drop.
+#[derive(Debug)]
+pub(crate) struct InboundFuture {
+    /// `None` once it has ended.
+    reply: Option<ResponseFuture>,
+    /// From when on a drop means that the deadline has passed.
+    deadline: Option<Instant>,
+}
+
+/// How much earlier than its deadline a call of a connection may be dropped because of it, or a
+/// stream of replies. A caller
+/// that has waited in vain cancels the call; its clock began before ours by the time that the call
+/// took to come, and its cancel takes as long. What differs is the jitter of the network, the
+/// rounding to milliseconds, and the steps of 5 ms in which connections look at their deadlines.
+pub(super) const EARLY: Duration = Duration::from_millis(10);
+
+impl InboundFuture {
+    pub(crate) fn new(reply: ResponseFuture, deadline: Option<Instant>) -> Self {
+        Self {
+            reply: Some(reply),
+            deadline,
+        }
+    }
+
+    /// A call whose deadline counts on two sides of a connection.
+    pub(crate) fn of_connection(reply: ResponseFuture, deadline: Option<Instant>) -> Self {
+        Self::new(reply, deadline.and_then(|at| at.checked_sub(EARLY)))
+    }
+
+    /// Waits for the end, but no longer than until a deadline; `timer` makes the timer for it.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; if it has expired, that which its layers made of it.
+    pub(crate) async fn until(mut self, deadline: Instant, timer: fn(Instant) -> Timer) -> Outcome {
+        let mut timer_of_call = None;
+        let ended = std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = Pin::new(&mut self).poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            // Most calls end when they are first polled, and need no timer.
+            let timer = timer_of_call.get_or_insert_with(|| timer(deadline));
+            Pin::new(timer).poll(cx).map(|()| None)
+        });
+        match ended.await {
+            Some(result) => Outcome::Ended(result),
+            None => Outcome::Expired(self.expire()),
+        }
+    }
+
+    /// The deadline has passed: the call ends, as its layers want it to.
+    fn expire(&mut self) -> Result<Response> {
+        let reply = self.reply.take();
+        // It is dropped in there too: that is code of the application as well.
+        let last_poll = move || {
+            let mut cx = Context::from_waker(Waker::noop());
+            match reply.map(|mut reply| Pin::new(&mut reply).poll(&mut cx)) {
+                Some(Poll::Ready(result)) => result,
+                Some(Poll::Pending) | None => Err(expiry::status()),
+            }
+        };
+        expiry::scope(|| catch(Part::Service, last_poll)).and_then(|result| result)
+    }
+}
+
+/// How a call with a deadline has ended.
+pub(crate) enum Outcome {
+    Ended(Result<Response>),
+    /// The deadline has passed; what the layers of the call made of that.
+    Expired(Result<Response>),
+}
+
+impl Future for InboundFuture {
+    type Output = Result<Response>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
+        let Some(reply) = &mut self.reply else {
+            return Poll::Pending;
+        };
+        let polled = catch(Part::Service, || Pin::new(reply).poll(cx));
+        let polled = polled.unwrap_or_else(|status| Poll::Ready(Err(status)));
+        if polled.is_ready() {
+            let ended = self.reply.take();
+            // What is left of a future may panic when it goes, the more so if it has panicked before.
+            let _ = catch(Part::Service, || drop(ended));
+        }
+        polled
+    }
+}
+
+impl Drop for InboundFuture {
+    fn drop(&mut self) {
+        if self.reply.is_some() && self.deadline.is_some_and(clock::has_passed) {
+            // Nobody is left to be told.
+            drop(self.expire());
+        }
+    }
+}

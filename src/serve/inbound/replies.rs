@@ -1,0 +1,97 @@
+//! The stream of replies of a call that is being served.
+
+use std::{
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use wawo_protocol::packet::BatchBuilder;
+
+use crate::{
+    body::Streaming,
+    clock, expiry,
+    panic::{Part, catch_fill_batch, caught},
+    serve::inbound::future::EARLY,
+    status::Result,
+};
+
+/// A stream of messages that leaves this side; a panic in it ends it with a status.
+///
+/// Dropping it before its end stops it. If the deadline of its call has passed by then, its layers
+/// see `DeadlineExceeded` first; else they see a drop.
+#[derive(Debug)]
+pub(crate) struct ExpiringStream {
+    messages: Streaming<Bytes>,
+    /// Which code of the application it is.
+    part: Part,
+    /// From when on a drop means that the deadline has passed.
+    deadline: Option<Instant>,
+}
+
+/// At its deadline, a stream is asked for at most this many messages more, until it says that it
+/// ends: those that something on the way has ready. A stream of a handler is asked for none.
+const LAST_MESSAGES: usize = 64;
+
+impl ExpiringStream {
+    /// The replies of a call.
+    pub(crate) fn replies(messages: Streaming<Bytes>, deadline: Option<Instant>) -> Self {
+        Self {
+            messages,
+            part: Part::Replies,
+            deadline,
+        }
+    }
+
+    /// The replies of a call whose deadline counts on two sides of a connection.
+    pub(crate) fn replies_of_connection(
+        messages: Streaming<Bytes>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self::replies(messages, deadline.and_then(|at| at.checked_sub(EARLY)))
+    }
+
+    /// The requests of a call that this side makes. Its caller sees how it ends.
+    pub(crate) fn requests(messages: Streaming<Bytes>) -> Self {
+        Self {
+            messages,
+            part: Part::Requests,
+            deadline: None,
+        }
+    }
+
+    /// The next message.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        caught(self.part, &mut self.messages, cx)
+    }
+
+    /// The messages that are ready, as [`Streaming::fill_batch`] has them.
+    pub(crate) fn fill_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        packets: &mut BatchBuilder,
+    ) -> Poll<Option<Result<()>>> {
+        catch_fill_batch(self.part, &mut self.messages, cx, packets)
+    }
+
+    /// The deadline has passed: the stream ends, as its layers want it to.
+    pub(crate) fn expire(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        expiry::scope(|| {
+            for _ in 0..LAST_MESSAGES {
+                if !matches!(self.poll_next(&mut cx), Poll::Ready(Some(Ok(_)))) {
+                    break;
+                }
+            }
+        });
+        self.messages = Streaming::empty();
+    }
+}
+
+impl Drop for ExpiringStream {
+    fn drop(&mut self) {
+        if self.messages.end().is_none() && self.deadline.is_some_and(clock::has_passed) {
+            self.expire();
+        }
+    }
+}
