@@ -22,6 +22,7 @@ mod drain;
 mod errors;
 mod events;
 mod faults;
+mod features;
 mod flush;
 mod forever;
 mod gathering;
