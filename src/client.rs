@@ -24,12 +24,8 @@ pub struct PeerBuilder<L = Identity> {
     address: String,
     services: Services<L>,
     config: Config,
-    connect_timeout: Duration,
     socket_options: SocketOptions,
 }
-
-/// With less, no connection would ever come about.
-const MIN_CONNECT_TIMEOUT: Duration = Duration::from_millis(1);
 
 impl Peer {
     /// Begins a connection to an [`Address`], such as `tcp://127.0.0.1:4000`.
@@ -38,7 +34,6 @@ impl Peer {
             address: address.into(),
             services: Services::new(),
             config: Config::default(),
-            connect_timeout: Duration::from_secs(5),
             socket_options: SocketOptions::new(),
         }
     }
@@ -68,7 +63,6 @@ impl<L> PeerBuilder<L> {
             address: self.address,
             services: self.services.layer(layer),
             config: self.config,
-            connect_timeout: self.connect_timeout,
             socket_options: self.socket_options,
         }
     }
@@ -76,16 +70,6 @@ impl<L> PeerBuilder<L> {
     /// Sets limits and timeouts of the connection.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
-        self
-    }
-
-    /// How long connecting may take, with the exchange of hellos. Default 5 s, at
-    /// least 1 ms.
-    ///
-    /// If the host is a name with several addresses, they are tried one beside the other, the next
-    /// after 250 ms; and a Unix socket whose backlog is full is tried again until then.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
         self
     }
 
@@ -99,7 +83,9 @@ impl<L> PeerBuilder<L> {
     /// calls can be made from anywhere.
     ///
     /// A host name is looked up, and its addresses are tried in turn of IPv6 and IPv4 (RFC 8305), at
-    /// most 32 of them: the first that connects is taken. `localhost` is `[::1]` and `127.0.0.1`.
+    /// most 32 of them, the next after 250 ms beside those before it: the first that connects is taken.
+    /// `localhost` is `[::1]` and `127.0.0.1`. A Unix socket whose backlog is full is tried again. All of
+    /// it may take as long as [`connect_timeout`](crate::ConfigBuilder::connect_timeout) says.
     ///
     /// # Errors
     ///
@@ -120,9 +106,7 @@ impl<L> PeerBuilder<L> {
     {
         let address: Address = self.address.parse()?;
         self.socket_options.check()?;
-        let least = MIN_CONNECT_TIMEOUT;
-        ConfigError::check_time("connect_timeout", Some(self.connect_timeout), least)?;
-        let (options, timeout) = (self.socket_options.clone(), self.connect_timeout);
+        let (options, timeout) = (self.socket_options.clone(), self.config.connect_timeout());
         let end = self.into_end()?;
         check_runtime()?;
         let mut attempts = Attempts::default();
@@ -153,7 +137,7 @@ impl<L> PeerBuilder<L> {
     {
         let end = self.into_end()?;
         check_runtime()?;
-        handshake(end.open(Box::new(transport), None)?).await
+        handshake(end.open(Box::new(transport), None)).await
     }
 
     fn into_end(self) -> Result<End, ConnectError>
@@ -161,10 +145,7 @@ impl<L> PeerBuilder<L> {
         L: Layer<Dispatch, Service: CallService>,
     {
         let (service, table) = self.services.build()?;
-        let mut config = self.config;
-        config.services = table;
-        config.check()?;
-        let config = Arc::new(config);
+        let config = Arc::new(self.config.with_services(table)?);
         Ok(End { service, config })
     }
 }
@@ -195,7 +176,7 @@ impl End {
             })?;
             // Something has answered: if the hello does not come, it is not for these.
             *attempts = Attempts::connected();
-            let peer = self.open(transport, Some(address.clone()))?;
+            let peer = self.open(transport, Some(address.clone()));
             match handshake(peer).await {
                 Err(ConnectError::Hello { source, .. })
                     if reconnects < MAX_RECONNECTS && peer::ended_by_drain(&source) =>
@@ -208,11 +189,7 @@ impl End {
     }
 
     /// Opens the connection, and runs it.
-    fn open(
-        &self,
-        transport: Box<dyn Transport>,
-        address: Option<Address>,
-    ) -> Result<Peer, ConnectError> {
+    fn open(&self, transport: Box<dyn Transport>, address: Option<Address>) -> Peer {
         let (side, event_sender) = (Side::Connecting, EventSender::default());
         let (config, service) = (self.config.clone(), self.service.clone());
         let (peer, driver) = peer::open(
@@ -223,9 +200,9 @@ impl End {
             service,
             event_sender,
             None,
-        )?;
+        );
         tokio::spawn(driver);
-        Ok(peer)
+        peer
     }
 }
 

@@ -94,9 +94,9 @@ impl DecodedBytes {
     /// For a connection with this configuration, of a server if it has one.
     pub(crate) fn new(config: &Config, server: Option<Arc<DecodedTotal>>) -> Arc<Self> {
         Arc::new(Self {
-            max_message: config.max_decoded_bytes,
+            max_message: config.max_decoded_bytes(),
             sum: DecodedTotal::new(
-                config.max_connection_decoded_bytes,
+                config.max_connection_decoded_bytes(),
                 "max_connection_decoded_bytes",
             ),
             server,
@@ -321,9 +321,11 @@ mod tests {
     };
 
     fn limits(message: usize, connection: usize, server: usize) -> Arc<DecodedBytes> {
-        let mut config = Config::default();
-        config.max_decoded_bytes = message;
-        config.max_connection_decoded_bytes = connection;
+        let config = Config::builder()
+            .max_decoded_bytes(message)
+            .max_connection_decoded_bytes(connection)
+            .build()
+            .unwrap();
         DecodedBytes::new(
             &config,
             Some(Arc::new(DecodedTotal::new(server, "the server"))),
@@ -351,9 +353,8 @@ mod tests {
     #[test]
     fn every_limit_is_at_least_what_is_not_counted() {
         let check = |bytes| {
-            let mut config = Config::default();
-            config.max_decoded_bytes = bytes;
-            config.check().map_err(|error| error.to_string())
+            let config = Config::builder().max_decoded_bytes(bytes).build();
+            config.map(drop).map_err(|error| error.to_string())
         };
         assert_eq!(check(UNCOUNTED_BYTES), Ok(()));
         let text = "max_decoded_bytes is 16383; it must be at least 16384";

@@ -48,8 +48,8 @@ mod wake_io;
 mod wire;
 
 pub use wawo_protocol::{
-    CloseCode, Code, Config, ConfigError, ConnectionError, Limits, MessageBytes, Metadata,
-    MetadataError, MethodId, ServiceId,
+    CloseCode, Code, Config, ConfigBuilder, ConfigError, ConnectionError, Limits, MessageBytes,
+    Metadata, MetadataError, MethodId, ServiceId,
 };
 
 pub use crate::{

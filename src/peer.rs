@@ -377,7 +377,7 @@ impl PeerState {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
-            mailbox: Mailbox::new(config.max_waiting_calls, shared.clone()),
+            mailbox: Mailbox::new(config.max_waiting_calls(), shared.clone()),
             outboxes: AtomicUsize::new(0),
             event_sender,
             drain: Drain::default(),
@@ -385,7 +385,7 @@ impl PeerState {
             side,
             address,
             default_timeouts: DefaultTimeouts::new(config),
-            stall_timeout: config.stall_timeout,
+            stall_timeout: config.stall_timeout(),
             clock: Clock::current(),
             hello: OnceLock::new(),
             state: watch::Sender::new(ConnectionState::Handshaking),

@@ -255,8 +255,8 @@ impl DefaultTimeouts {
     pub(crate) fn new(config: &Config) -> Self {
         let clamped = |timeout: Option<Duration>| timeout.map(|timeout| timeout.min(MAX_TIMEOUT));
         Self {
-            call: clamped(config.default_timeout),
-            stream: clamped(config.stream_timeout),
+            call: clamped(config.default_timeout()),
+            stream: clamped(config.stream_timeout()),
         }
     }
 

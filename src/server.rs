@@ -307,9 +307,7 @@ impl<L> ServerBuilder<L> {
         let trusted = self.trusted_proxies.as_deref().map(TrustedProxies::parse);
         let trusted = trusted.unwrap_or_else(|| Ok(TrustedProxies::default()))?;
         let (service, table) = self.services.build()?;
-        let mut config = self.config;
-        config.services = table;
-        config.check()?;
+        let config = self.config.with_services(table)?;
         let decoded = self.max_decoded_bytes;
         check_decoded(&config, decoded)?;
         self.socket_options.check()?;
@@ -405,7 +403,7 @@ impl<L> ServerBuilder<L> {
 
 /// A message that takes as much memory as it may can be served, unless the machine has too little.
 fn check_decoded(config: &Config, server: Option<usize>) -> Result<(), ServeError> {
-    let message = config.max_decoded_bytes;
+    let message = config.max_decoded_bytes();
     match server {
         Some(server) if server < message => Err(ServeError::DecodedOverServer { message, server }),
         _ => Ok(()),

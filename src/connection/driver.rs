@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::time::{Sleep, timeout};
-use wawo_protocol::{Config, ConfigError, Connection, ConnectionError, Event, Side};
+use wawo_protocol::{Config, Connection, ConnectionError, Event, Side};
 
 use crate::{
     clock,
@@ -112,16 +112,16 @@ pub(crate) fn open(
     service: BoxService,
     event_sender: EventSender,
     decoded: Option<Arc<DecodedTotal>>,
-) -> Result<(Peer, impl Future<Output = ()>), ConfigError> {
-    let inbound = Inbound::new(service, config.max_call_depth);
+) -> (Peer, impl Future<Output = ()>) {
+    let inbound = Inbound::new(service, config.max_call_depth());
     let names = inbound.names().clone();
     let shared = PeerState::new(side, address, &config, event_sender, names, decoded);
-    let has_stream_time = config.max_stream_time.is_some();
-    let limits = &config.limits;
+    let has_stream_time = config.max_stream_time().is_some();
+    let limits = config.limits();
     let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
     let credit = limits.initial_credit_bytes.min(all);
     let now = clock::now();
-    let connection = Connection::new(side, config, now)?;
+    let connection = Connection::new(side, config, now);
     let handle = Arc::new(Handle {
         shared: shared.clone(),
     });
@@ -153,7 +153,7 @@ pub(crate) fn open(
         timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         timer_at: None,
     };
-    Ok((Peer(handle), driver.run()))
+    (Peer(handle), driver.run())
 }
 
 impl Driver {

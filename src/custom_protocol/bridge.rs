@@ -358,23 +358,27 @@ const NO_STREAMS: &str = "the method has a stream, which the protocol of this co
                           carry; call it over wawo's own protocol, or split it into calls";
 
 fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<u32> {
-    let mut config = Config::default();
+    let defaults = Config::default();
     let most = u32::try_from(max_message_bytes).unwrap_or(MAX_LIMIT);
-    config.limits.max_message_bytes = most.clamp(MIN_MESSAGE_BYTES, MAX_LIMIT);
+    let message = most.clamp(MIN_MESSAGE_BYTES, MAX_LIMIT);
     // The longest message of the driver has room with all that a call may carry besides.
-    let longest = config.limits.max_message_bytes + config.limits.max_metadata_bytes;
-    config.max_opening_bytes = config.max_opening_bytes.max(longest as usize);
-    config.max_waiting_calls = MAX_WAITING_CALLS;
-    config.handshake_timeout = NEVER;
-    config.keep_alive_interval = NEVER;
-    config.packet_timeout = NEVER;
-    // The driver of this side is trusted.
-    config.max_cancels_per_second = u32::MAX;
-    config.max_early_pings = u32::MAX;
-    config.max_idle_packets = u32::MAX;
-    // So that each call says its own.
-    config.default_timeout = None;
-    Connection::new(side, config, now).expect("limits are the defaults, or clamped to their range")
+    let longest = message + defaults.limits().max_metadata_bytes;
+    let config = Config::builder()
+        .max_message_bytes(message)
+        .max_opening_bytes(defaults.max_opening_bytes().max(longest as usize))
+        .max_waiting_calls(MAX_WAITING_CALLS)
+        .handshake_timeout(NEVER)
+        .keep_alive_interval(NEVER)
+        .packet_timeout(NEVER)
+        // The driver of this side is trusted.
+        .max_cancels_per_second(u32::MAX)
+        .max_early_pings(u32::MAX)
+        .max_idle_packets(u32::MAX)
+        // So that each call says its own.
+        .default_timeout(None)
+        .build()
+        .expect("settings are the defaults, constants in their ranges, or clamped to them");
+    Connection::new(side, config, now)
 }
 
 fn new_call(packet: CustomPacket, deadline: Option<Instant>) -> NewCall {

@@ -154,7 +154,7 @@ impl ServerState {
             service,
             event_sender,
             decoded,
-        )?;
+        );
         if !place.introduce(&peer) {
             return Err(ServeError::Draining);
         }

@@ -6,7 +6,7 @@ use std::{future::Future, time::Duration};
 
 use futures::future::BoxFuture;
 use peak_alloc::PeakAlloc;
-use wawo::{Config, Limits};
+use wawo::{Config, ConfigBuilder, Limits};
 
 use crate::{
     attacks::{
@@ -31,15 +31,15 @@ pub(crate) fn held() -> usize {
 
 /// The bytes that one connection may hold, without memory that handlers keep.
 pub(crate) fn bound(config: &Config) -> usize {
-    let limits = &config.limits;
+    let limits = &config.limits();
     let of = |limit: u32| limit as usize;
-    let messages = config.max_opening_bytes
+    let messages = config.max_opening_bytes()
         + of(limits.request_credit_bytes)
         + of(limits.reply_credit_bytes)
         + 2 * of(limits.max_message_bytes);
     let calls = of(limits.max_calls) * (of(limits.max_metadata_bytes) + 4 * KIB);
     let (outboxes, output_and_mailbox, spare_buffers) = (MIB, 8 * MIB, 8 * MIB);
-    let waiting_replies = 2 * config.max_waiting_reply_bytes;
+    let waiting_replies = 2 * config.max_waiting_reply_bytes();
     messages
         + calls
         + outboxes
@@ -52,16 +52,16 @@ pub(crate) fn bound(config: &Config) -> usize {
 
 /// The bytes that decoded messages may take: counted ones, and those below the counting threshold.
 fn decoded(config: &Config) -> usize {
-    let credit = config.limits.request_credit_bytes as usize;
-    let calls = config.limits.max_calls as usize * 16 * KIB;
+    let credit = config.limits().request_credit_bytes as usize;
+    let calls = config.limits().max_calls as usize * 16 * KIB;
     let one_way = credit / 64 * 256 + 2 * credit;
-    let streams = config.max_streams * 64 * KIB;
-    config.max_connection_decoded_bytes + calls + one_way + streams
+    let streams = config.max_streams() * 64 * KIB;
+    config.max_connection_decoded_bytes() + calls + one_way + streams
 }
 
 /// A packet that is being received, while its buffer doubles, and one read.
 fn read_buffers(config: &Config) -> usize {
-    2 * (config.limits.max_packet_bytes as usize + 128 * KIB)
+    2 * (config.limits().max_packet_bytes as usize + 128 * KIB)
 }
 
 /// The `max_opening_bytes` of [`least`].
@@ -73,12 +73,13 @@ pub(crate) const DECODED_BYTES: usize = MIB;
 /// A config with the minimum of every limit, so that the bound is close to the memory held.
 pub(crate) fn least() -> Config {
     config(|config| {
-        config.limits = Limits::MINIMUM;
-        config.max_opening_bytes = OPENING_BYTES;
-        config.max_decoded_bytes = DECODED_BYTES / 2;
-        config.max_connection_decoded_bytes = DECODED_BYTES;
-        config.max_waiting_reply_bytes = 256 * KIB;
-        config.max_streams = 64;
+        config
+            .limits(Limits::MINIMUM)
+            .max_opening_bytes(OPENING_BYTES)
+            .max_decoded_bytes(DECODED_BYTES / 2)
+            .max_connection_decoded_bytes(DECODED_BYTES)
+            .max_waiting_reply_bytes(256 * KIB)
+            .max_streams(64)
     })
 }
 
@@ -216,12 +217,12 @@ async fn no_attack_holds_more_than_the_bound() {
 /// Promise 4: kept bytes do not pin the buffer that they were read into.
 #[tokio::test(start_paused = true)]
 async fn small_things_hold_no_large_buffers() {
-    let settings = config(|config| {
-        *config = least();
-        config.limits.max_calls = 256;
-        config.limits.initial_credit_bytes = MIB as u32;
-        config.limits.request_credit_bytes = MIB as u32;
-    });
+    let settings = ConfigBuilder::from(least())
+        .max_calls(256)
+        .initial_credit_bytes(MIB as u32)
+        .request_credit_bytes(MIB as u32)
+        .build()
+        .unwrap();
     none_holds_more(settings, &PINS, 0).await;
 }
 

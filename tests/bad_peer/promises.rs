@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use wawo::{Code, Config, Delivery, Peer, Result};
+use wawo::{Code, Config, ConfigBuilder, Delivery, Peer, Result};
 use wawo_protocol::packet::Packet;
 
 use crate::{
     raw::Raw,
     service::{EchoClient, Message, message as text},
-    target::{Target, config},
+    target::Target,
     wire::{
         ACT, CALL, CLOSE, END, END_OF, NO_MESSAGE, REPLIES, REPLY, SAY, TALK, Wire, cancel,
         message, next, packet, stream_with, unary,
@@ -131,10 +131,8 @@ async fn a_call_has_one_outcome_by_its_deadline() {
 /// Promise 3: the handler, the slot and the credit are free, and nothing is sent after the end.
 #[tokio::test]
 async fn a_cancellation_arrives() {
-    let limits = config(|config| {
-        *config = crate::memory::least();
-        config.max_streams = 1;
-    });
+    let limits = ConfigBuilder::from(crate::memory::least()).max_streams(1);
+    let limits = limits.build().unwrap();
     let mut target = Target::memory(limits).await;
     let raw_only = target.greeted().await;
     let mut raw = raw_only;

@@ -7,7 +7,7 @@ use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
     task::JoinHandle,
 };
-use wawo::{Config, Peer, ServeError, Server, ServerBuilder, ServerHandle};
+use wawo::{Config, ConfigBuilder, Peer, ServeError, Server, ServerBuilder, ServerHandle};
 
 use crate::{
     honest::Honest,
@@ -64,10 +64,8 @@ pub(crate) fn builder(config: Config) -> (ServerBuilder, Arc<Seen>) {
 }
 
 /// A configuration changed by `change`.
-pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
-    let mut config = Config::default();
-    change(&mut config);
-    config
+pub(crate) fn config(change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Config {
+    change(Config::builder()).build().unwrap()
 }
 
 impl Target {

@@ -12,8 +12,8 @@ use std::{
 use futures::{StreamExt, executor::block_on, stream};
 use tokio::runtime::{Handle, Runtime};
 use wawo::{
-    Code, Config, ConnectError, Context, Delivery, InProcess, Peer, Result, ServeError, Server,
-    Status, Streaming,
+    Code, Config, ConfigBuilder, ConnectError, Context, Delivery, InProcess, Peer, Result,
+    ServeError, Server, Status, Streaming,
 };
 
 use crate::{
@@ -134,9 +134,8 @@ fn unpolled(config: Config) -> (Runtime, Pair) {
 }
 
 fn short() -> Config {
-    let mut config = Config::default();
-    config.default_timeout = Some(SHORT);
-    config
+    let config = Config::builder().default_timeout(Some(SHORT));
+    config.build().unwrap()
 }
 
 #[test]
@@ -200,9 +199,8 @@ fn a_stream_of_replies_ends_though_its_runtime_is_not_polled_any_more() {
 #[test]
 fn calls_that_wait_for_room_need_no_runtime_and_end_at_their_deadlines() {
     ends(|| {
-        let mut config = short();
-        config.max_waiting_calls = 2;
-        let (runtime, pair) = unpolled(config);
+        let config = ConfigBuilder::from(short()).max_waiting_calls(2).build();
+        let (runtime, pair) = unpolled(config.unwrap());
         let echo = EchoClient::new(&pair.to_server);
         // One call finds room in the mailbox, the others wait in the queue.
         let calls = (0..10).map(|_| {
@@ -225,8 +223,7 @@ fn calls_that_wait_for_room_need_no_runtime_and_end_at_their_deadlines() {
 #[test]
 fn calls_from_outside_of_runtimes_work_under_back_pressure() {
     ends(|| {
-        let mut config = Config::default();
-        config.max_waiting_calls = 2;
+        let config = Config::builder().max_waiting_calls(2).build().unwrap();
         let runtime = threads(2);
         let pair = runtime.block_on(pair_with(config.clone(), config));
         let echo = EchoClient::new(&pair.to_server);
@@ -289,9 +286,11 @@ fn a_drain_needs_no_runtime_and_ends_with_its_grace() {
 fn errors_say_that_a_runtime_is_missing() {
     let error = block_on(Peer::connect("tcp://127.0.0.1:1")).unwrap_err();
     assert!(matches!(error, ConnectError::NoRuntime), "{error}");
-    let mut wrong = Config::default();
-    wrong.packet_timeout = Duration::ZERO;
-    let connecting = Peer::builder("tcp://127.0.0.1:1").config(wrong).connect();
+    let large = Config::builder().credentials(vec![0; 15_872]).build();
+    let connecting = Peer::builder("tcp://127.0.0.1:1")
+        .add_service(EchoServer::new(Parrot::default()))
+        .config(large.unwrap())
+        .connect();
     let error = block_on(connecting).unwrap_err();
     assert!(matches!(error, ConnectError::Config(_)), "{error}");
     let (here, there) = tokio::io::duplex(64);

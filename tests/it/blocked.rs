@@ -157,7 +157,7 @@ async fn a_call_whose_deadline_is_the_end_of_the_connection_ends() {
     let begin = Instant::now();
     pair.reads.shut();
     let config = Config::default();
-    let silence = config.keep_alive_interval + config.keep_alive_timeout;
+    let silence = config.keep_alive_interval() + config.keep_alive_timeout();
     let call = EchoClient::new(&pair.to_server).say(message("hi"));
     let ended = timeout(2 * silence, call.timeout(silence)).await;
     let status = ended.expect("every call ends").unwrap_err();
@@ -208,7 +208,7 @@ async fn a_peer_that_reads_again_while_the_process_stood_still_is_not_too_slow()
     pair.writes.shut();
     let call = tokio::spawn(EchoClient::new(&pair.to_server).say(message("large")));
     sleep(Duration::from_millis(1)).await;
-    stand_still(&pair, &pair.writes, 2 * Config::default().write_timeout).await;
+    stand_still(&pair, &pair.writes, 2 * Config::default().write_timeout()).await;
     assert!(!pair.to_server.is_closed());
     // The call's own deadline has passed.
     assert_eq!(

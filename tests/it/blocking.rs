@@ -486,9 +486,11 @@ fn requests_that_wait_for_a_thread_are_dropped_with_their_calls_and_what_is_left
     let runtime = builder.enable_all().max_blocking_threads(1).build();
     runtime.unwrap().block_on(async {
         const JOBS: usize = 250;
-        let mut config = Config::default();
-        config.max_connection_decoded_bytes = 4 * 1024 * 1024;
-        config.max_decoded_bytes = 4 * 1024 * 1024;
+        let config = Config::builder()
+            .max_connection_decoded_bytes(4 * 1024 * 1024)
+            .max_decoded_bytes(4 * 1024 * 1024)
+            .build()
+            .unwrap();
         let spindle = Spindle::default();
         let state = spindle.0.clone();
         let server = Server::builder()
@@ -517,9 +519,11 @@ fn a_call_finds_no_thread_once_too_many_jobs_wait_for_one() {
     let runtime = builder.enable_all().max_blocking_threads(1).build();
     runtime.unwrap().block_on(async {
         const JOBS: usize = 64;
-        let mut config = Config::default();
-        config.max_connection_decoded_bytes = JOBS * JOB_BYTES;
-        config.max_decoded_bytes = JOBS * JOB_BYTES;
+        let config = Config::builder()
+            .max_connection_decoded_bytes(JOBS * JOB_BYTES)
+            .max_decoded_bytes(JOBS * JOB_BYTES)
+            .build()
+            .unwrap();
         let spindle = Spindle::default();
         let state = spindle.0.clone();
         let service = DiskServer::new(spindle);

@@ -72,8 +72,10 @@ impl Echo for Reads {
 
 /// Connects to a server that gives 64 KiB of request credit, for all calls together.
 async fn connected(reads: Reads) -> (Server, Peer) {
-    let mut config = Config::default();
-    config.limits.request_credit_bytes = 64 * 1024;
+    let config = Config::builder()
+        .request_credit_bytes(64 * 1024)
+        .build()
+        .unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().config(config);
     let mut server = server.add_service(EchoServer::new(reads)).build().unwrap();
@@ -166,8 +168,10 @@ impl Echo for LetsGo {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_ended_and_were_let_go_give_their_credit_back() {
-    let mut config = Config::default();
-    config.limits.request_credit_bytes = 64 * 1024;
+    let config = Config::builder()
+        .request_credit_bytes(64 * 1024)
+        .build()
+        .unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().config(config);
     let mut server = server.add_service(EchoServer::new(LetsGo)).build().unwrap();

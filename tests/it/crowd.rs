@@ -9,10 +9,9 @@ use crate::support::{EchoClient, message, pair_with};
 
 #[tokio::test]
 async fn callers_wait_while_half_of_the_calls_that_may_wait_do() {
-    let (mut here, mut there) = (Config::default(), Config::default());
-    here.max_waiting_calls = 200;
-    there.limits.max_calls = 64;
-    let pair = pair_with(here, there).await;
+    let here = Config::builder().max_waiting_calls(200).build();
+    let there = Config::builder().max_calls(64).build();
+    let pair = pair_with(here.unwrap(), there.unwrap()).await;
     let echo = EchoClient::new(&pair.to_server);
     let callers = (0..1_000).map(|_| tokio::spawn(caller(echo.clone())));
     for caller in join_all(callers).await {
@@ -29,10 +28,9 @@ async fn caller(echo: EchoClient) -> Result<(), Status> {
 
 #[tokio::test]
 async fn an_unpolled_or_cancelled_caller_in_the_queue_holds_up_nobody() {
-    let (mut here, mut there) = (Config::default(), Config::default());
-    here.max_waiting_calls = 2;
-    there.limits.max_calls = 64;
-    let pair = pair_with(here, there).await;
+    let here = Config::builder().max_waiting_calls(2).build();
+    let there = Config::builder().max_calls(64).build();
+    let pair = pair_with(here.unwrap(), there.unwrap()).await;
     let echo = EchoClient::new(&pair.to_server);
     // The last 4 slots are reserved for calls that handlers make.
     let held: Vec<_> = (0..60)

@@ -31,8 +31,10 @@ async fn a_call_ends_at_its_timeout_and_its_handler_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_without_a_timeout_has_the_default_on_both_sides() {
-    let mut config = Config::default();
-    config.default_timeout = Some(Duration::from_secs(2));
+    let config = Config::builder()
+        .default_timeout(Some(Duration::from_secs(2)))
+        .build()
+        .unwrap();
     let pair = pair_with(config, Config::default()).await;
     let echo = EchoClient::new(&pair.to_server);
     let left = echo.act(message("deadline")).await.unwrap();

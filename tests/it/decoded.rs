@@ -79,8 +79,10 @@ async fn connected() -> (MultiplyClient, Server) {
     let server = Server::builder().add_service(MultiplyServer::new(Giver));
     let mut server = server.build().unwrap();
     server.accept_over(there).unwrap();
-    let mut config = Config::default();
-    config.max_decoded_bytes = 64 * 1024;
+    let config = Config::builder()
+        .max_decoded_bytes(64 * 1024)
+        .build()
+        .unwrap();
     let peer = Peer::builder("").config(config).connect_over(here);
     (MultiplyClient::new(&peer.await.unwrap()), server)
 }

@@ -83,8 +83,10 @@ async fn a_stream_where_one_reply_was_expected_is_an_error() {
 
 #[tokio::test]
 async fn a_message_over_the_limit_of_the_peer_is_refused_before_it_is_sent() {
-    let mut config = Config::default();
-    config.limits.max_message_bytes = 100_000;
+    let config = Config::builder()
+        .max_message_bytes(100_000)
+        .build()
+        .unwrap();
     let pair = pair_with(Config::default(), config).await;
     let echo = EchoClient::new(&pair.to_server);
     let status = echo.say(message(vec![0; 100_001])).await.unwrap_err();
@@ -102,8 +104,10 @@ async fn a_message_over_the_limit_of_the_peer_is_refused_before_it_is_sent() {
 
 #[tokio::test]
 async fn a_reply_over_the_limit_of_the_caller_is_refused_by_its_handler_side() {
-    let mut config = Config::default();
-    config.limits.max_message_bytes = 100_000;
+    let config = Config::builder()
+        .max_message_bytes(100_000)
+        .build()
+        .unwrap();
     let pair = pair_with(config, Config::default()).await;
     let echo = EchoClient::new(&pair.to_server);
     let status = echo.say(message(vec![0; 100_001])).await.unwrap_err();

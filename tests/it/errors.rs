@@ -100,9 +100,8 @@ fn an_error_ends_with_its_cause_and_its_source_is_what_caused_that() {
 /// Errors whose cause has no cause, with the text of that cause.
 fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
     let config = || {
-        let mut config = wawo::Config::default();
-        config.max_waiting_calls = 0;
-        config.check().unwrap_err()
+        let config = wawo::Config::builder().max_waiting_calls(0);
+        config.build().unwrap_err()
     };
     let duplicate = || {
         let mut dispatch = Dispatch::default();

@@ -243,8 +243,7 @@ async fn the_handler_of_a_one_way_message_ends_at_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn the_handler_of_a_one_way_message_without_a_deadline_ends_with_its_connection() {
     let mut world = world().await;
-    let mut config = Config::default();
-    config.default_timeout = None;
+    let config = Config::builder().default_timeout(None).build().unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
     world.server.accept_over(there).unwrap();
     let patient = Peer::builder("").config(config).connect_over(here);
@@ -314,8 +313,10 @@ async fn a_failure_that_says_ok_arrives_as_a_failure() {
 
 #[tokio::test]
 async fn a_default_timeout_without_end_is_no_fault() {
-    let mut config = Config::default();
-    config.default_timeout = Some(Duration::MAX);
+    let config = Config::builder()
+        .default_timeout(Some(Duration::MAX))
+        .build()
+        .unwrap();
     let pair = pair_with(config, Config::default()).await;
     let echo = EchoClient::new(&pair.to_server);
     assert_eq!(echo.say(message("x")).await.unwrap().data, "x");

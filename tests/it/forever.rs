@@ -21,15 +21,17 @@ const LONG: Duration = Duration::from_secs(1_000);
 
 /// A config with every time at its maximum.
 fn forever() -> Config {
-    let mut config = Config::default();
-    config.default_timeout = Some(FOREVER);
-    config.max_timeout = Some(FOREVER);
-    config.handshake_timeout = FOREVER;
-    config.keep_alive_interval = FOREVER;
-    config.keep_alive_timeout = FOREVER;
-    config.packet_timeout = FOREVER;
-    config.write_timeout = FOREVER;
-    config.stall_timeout = FOREVER;
+    let config = Config::builder()
+        .default_timeout(Some(FOREVER))
+        .max_timeout(Some(FOREVER))
+        .handshake_timeout(FOREVER)
+        .keep_alive_interval(FOREVER)
+        .keep_alive_timeout(FOREVER)
+        .packet_timeout(FOREVER)
+        .write_timeout(FOREVER)
+        .stall_timeout(FOREVER)
+        .build()
+        .unwrap();
     config
 }
 
@@ -92,7 +94,8 @@ async fn a_server_that_runs_may_drain_forever() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let signal = async move { drop(stopped.await) };
     let running = tokio::spawn(server.run_until(signal, FOREVER));
-    let peer = Peer::builder(name).connect_timeout(FOREVER);
+    let config = Config::builder().connect_timeout(FOREVER).build();
+    let peer = Peer::builder(name).config(config.unwrap());
     let peer = peer.connect().await.unwrap();
     let echo = EchoClient::new(&peer);
     let held = tokio::spawn(echo.act(message("hold")).into_future());

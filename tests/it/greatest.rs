@@ -2,64 +2,66 @@
 
 use std::time::Duration;
 
-use wawo::{Code, Config, Peer, ServeError, Server};
+use wawo::{Code, Config, ConfigBuilder, Peer, ServeError, Server};
 use wawo_protocol::MAX_LIMIT;
 
 use crate::support::{EchoClient, EchoServer, Parrot, RepeatRequest, message, pair_with};
 
-type Set = fn(&mut Config);
+type Set = fn(ConfigBuilder) -> ConfigBuilder;
 
 /// Each count by itself; a count that another one bounds, together with that one.
 const COUNTS: [(&str, Set); 17] = [
     ("max_packet_bytes", |config| {
-        config.limits.max_packet_bytes = MAX_LIMIT
+        config.max_packet_bytes(MAX_LIMIT)
     }),
     ("max_message_bytes", |config| {
-        config.max_opening_bytes = usize::MAX;
-        config.limits.max_message_bytes = MAX_LIMIT;
+        config
+            .max_opening_bytes(usize::MAX)
+            .max_message_bytes(MAX_LIMIT)
     }),
     ("max_metadata_bytes", |config| {
-        config.max_opening_bytes = usize::MAX;
-        config.limits.max_packet_bytes = MAX_LIMIT;
-        config.limits.max_metadata_bytes = MAX_LIMIT - 64;
+        config
+            .max_opening_bytes(usize::MAX)
+            .max_packet_bytes(MAX_LIMIT)
+            .max_metadata_bytes(MAX_LIMIT - 64)
     }),
     ("max_metadata_entries", |config| {
-        config.limits.max_metadata_entries = u16::MAX.into()
+        config.max_metadata_entries(u16::MAX.into())
     }),
-    ("max_calls", |config| config.limits.max_calls = MAX_LIMIT),
+    ("max_calls", |config| config.max_calls(MAX_LIMIT)),
     ("initial_credit_bytes", |config| {
-        config.limits.initial_credit_bytes = MAX_LIMIT
+        config.initial_credit_bytes(MAX_LIMIT)
     }),
     ("request_credit_bytes", |config| {
-        config.limits.request_credit_bytes = MAX_LIMIT
+        config.request_credit_bytes(MAX_LIMIT)
     }),
     ("reply_credit_bytes", |config| {
-        config.limits.reply_credit_bytes = MAX_LIMIT
+        config.reply_credit_bytes(MAX_LIMIT)
     }),
-    ("max_streams", |config| config.max_streams = usize::MAX),
+    ("max_streams", |config| config.max_streams(usize::MAX)),
     ("max_opening_bytes", |config| {
-        config.max_opening_bytes = usize::MAX
+        config.max_opening_bytes(usize::MAX)
     }),
     ("max_decoded_bytes", |config| {
-        config.max_connection_decoded_bytes = usize::MAX;
-        config.max_decoded_bytes = usize::MAX;
+        config
+            .max_connection_decoded_bytes(usize::MAX)
+            .max_decoded_bytes(usize::MAX)
     }),
     ("max_waiting_reply_bytes", |config| {
-        config.max_waiting_reply_bytes = usize::MAX
+        config.max_waiting_reply_bytes(usize::MAX)
     }),
     ("max_cancels_per_second", |config| {
-        config.max_cancels_per_second = u32::MAX
+        config.max_cancels_per_second(u32::MAX)
     }),
     ("max_early_pings and max_idle_packets", |config| {
-        config.max_early_pings = u32::MAX;
-        config.max_idle_packets = u32::MAX;
+        config.max_early_pings(u32::MAX).max_idle_packets(u32::MAX)
     }),
     ("max_small_chunks", |config| {
-        config.max_small_chunks = u32::MAX
+        config.max_small_chunks(u32::MAX)
     }),
-    ("max_call_depth", |config| config.max_call_depth = u32::MAX),
+    ("max_call_depth", |config| config.max_call_depth(u32::MAX)),
     ("max_waiting_calls", |config| {
-        config.max_waiting_calls = usize::MAX
+        config.max_waiting_calls(usize::MAX)
     }),
 ];
 
@@ -89,10 +91,10 @@ async fn calls(echo: &EchoClient) {
 
 #[tokio::test]
 async fn calls_go_on_with_each_count_at_its_most_and_with_all_of_them() {
-    let check = |name: &'static str, config: Config| async move {
-        config
-            .check()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let check = |name: &'static str, config: ConfigBuilder| async move {
+        let config = config.build();
+        let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
+
         let pair = pair_with(config.clone(), config).await;
         let calls = async {
             calls(&EchoClient::new(&pair.to_server)).await;
@@ -101,12 +103,10 @@ async fn calls_go_on_with_each_count_at_its_most_and_with_all_of_them() {
         let within = tokio::time::timeout(Duration::from_secs(60), calls).await;
         assert!(within.is_ok(), "{name}");
     };
-    let mut all = Config::default();
+    let mut all = Config::builder();
     for (name, set) in COUNTS {
-        let mut config = Config::default();
-        set(&mut config);
-        set(&mut all);
-        check(name, config).await;
+        all = set(all);
+        check(name, set(Config::builder())).await;
     }
     check("all", all).await;
 }
@@ -134,8 +134,7 @@ async fn calls_go_on_with_each_count_of_a_server_at_its_most() {
 #[tokio::test]
 async fn a_message_must_not_take_more_than_the_server() {
     let build = |server| {
-        let mut config = Config::default();
-        config.max_decoded_bytes = 20_000;
+        let config = Config::builder().max_decoded_bytes(20_000).build().unwrap();
         let builder = Server::builder().config(config);
         builder.max_server_decoded_bytes(server).build()
     };

@@ -49,8 +49,7 @@ impl Echo for Node {
 }
 
 fn few() -> Config {
-    let mut config = Config::default();
-    config.limits.max_calls = 64;
+    let config = Config::builder().max_calls(64).build().unwrap();
     config
 }
 

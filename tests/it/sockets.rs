@@ -298,7 +298,8 @@ mod unix {
         let connecting = tokio::spawn(Peer::connect(address.clone()));
         // It has met the full backlog once a second attempt has met it too.
         let timeout = Duration::from_millis(50);
-        let another = Peer::builder(&*address).connect_timeout(timeout);
+        let config = wawo::Config::builder().connect_timeout(timeout).build();
+        let another = Peer::builder(&*address).config(config.unwrap());
         let error = another.connect().await.unwrap_err();
         assert!(matches!(error, ConnectError::TimedOut { .. }));
         let text =

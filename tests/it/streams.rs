@@ -36,9 +36,11 @@ async fn all_shapes_of_streams_arrive_whole_and_in_order() {
 
 #[tokio::test]
 async fn messages_larger_than_packets_and_credit_arrive() {
-    let mut config = Config::default();
-    config.limits.max_packet_bytes = 16 * 1024;
-    config.limits.initial_credit_bytes = 64 * 1024;
+    let config = Config::builder()
+        .max_packet_bytes(16 * 1024)
+        .initial_credit_bytes(64 * 1024)
+        .build()
+        .unwrap();
     let pair = pair_with(config.clone(), config).await;
     let echo = EchoClient::new(&pair.to_server);
     let data: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();

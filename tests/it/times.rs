@@ -294,8 +294,10 @@ async fn a_call_has_its_own_time_or_that_of_its_schema_or_the_default() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_have_the_default_that_is_set_for_them() {
-    let mut config = Config::default();
-    config.stream_timeout = Some(25 * SECOND);
+    let config = Config::builder()
+        .stream_timeout(Some(25 * SECOND))
+        .build()
+        .unwrap();
     let world = world_of(config, Config::default()).await;
     let begin = Instant::now();
     for call in [
@@ -364,8 +366,10 @@ async fn a_call_of_a_handler_ends_no_later_than_the_handler() {
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_time_of_a_call_bounds_streams_too() {
-    let mut config = Config::default();
-    config.max_timeout = Some(15 * SECOND);
+    let config = Config::builder()
+        .max_timeout(Some(15 * SECOND))
+        .build()
+        .unwrap();
     let world = world_of(Config::default(), config).await;
     let begin = Instant::now();
     let mut replies = world.times.watch(asked("")).await.unwrap();
@@ -384,9 +388,11 @@ async fn the_longest_time_of_a_call_bounds_streams_too() {
 /// Calls that a stream makes are not cut to the `max_timeout` of calls.
 #[tokio::test(start_paused = true)]
 async fn the_longest_time_of_a_stream_may_be_another() {
-    let mut config = Config::default();
-    config.max_timeout = Some(5 * SECOND);
-    config.max_stream_time = Some(36 * SECOND);
+    let config = Config::builder()
+        .max_timeout(Some(5 * SECOND))
+        .max_stream_time(Some(36 * SECOND))
+        .build()
+        .unwrap();
     let world = world_of(Config::default(), config).await;
     let begin = Instant::now();
     let mut replies = world.times.watch(asked("ask back")).await.unwrap();
@@ -434,8 +440,10 @@ async fn a_stream_ends_when_its_peer_falls_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_nobody_reads_ends_after_the_stall_timeout() {
-    let mut client = Config::default();
-    client.limits.initial_credit_bytes = 64 * 1024;
+    let client = Config::builder()
+        .initial_credit_bytes(64 * 1024)
+        .build()
+        .unwrap();
     let world = world_of(client, Config::default()).await;
     let large = stream::repeat_with(|| asked(&"x".repeat(1_000)));
     // The answers are small, and enough of them use up their credit.

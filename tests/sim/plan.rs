@@ -134,22 +134,26 @@ impl LimitsPlan {
     }
 
     pub(crate) fn config(&self) -> wawo::Config {
-        let mut config = wawo::Config::default();
+        let mut config = wawo::Config::builder();
         if self.least {
-            let max_message_bytes = config.limits.max_message_bytes;
-            config.limits = wawo::Limits::MINIMUM;
-            config.limits.max_message_bytes = max_message_bytes;
+            let max_message_bytes = wawo::Limits::default().max_message_bytes;
+            config = config
+                .limits(wawo::Limits::MINIMUM)
+                .max_message_bytes(max_message_bytes);
             if self.ample_requests {
-                config.limits.request_credit_bytes = AMPLE_CREDIT_BYTES;
+                config = config.request_credit_bytes(AMPLE_CREDIT_BYTES);
             }
         }
-        config.max_waiting_calls = self.max_waiting_calls;
-        config.keep_alive_interval = self.keep_alive_interval;
-        config.keep_alive_timeout = self.keep_alive_timeout;
-        // An unreachable peer is found by its silence, and a handler that does not read by its
-        // deadline, before `stall_timeout` ends calls for lack of credit.
-        config.stall_timeout = 2 * (self.silence() + AMPLE);
+        let config = config
+            .max_waiting_calls(self.max_waiting_calls)
+            .keep_alive_interval(self.keep_alive_interval)
+            .keep_alive_timeout(self.keep_alive_timeout)
+            // An unreachable peer is found by its silence, and a handler that does not read by its
+            // deadline, before `stall_timeout` ends calls for lack of credit.
+            .stall_timeout(2 * (self.silence() + AMPLE));
         config
+            .build()
+            .expect("settings of a plan are in their ranges")
     }
 
     /// The time without a byte after which a side closes the connection.

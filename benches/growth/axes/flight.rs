@@ -14,8 +14,7 @@ const IN_FLIGHT: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("in flight", &[]);
-    let mut config = Config::default();
-    config.limits.max_calls = 10_000;
+    let config = Config::builder().max_calls(10_000).build().unwrap();
     for in_flight in IN_FLIGHT {
         let cost = one_thread().block_on(async {
             let (peer, _server) = over_memory(parrot().config(config.clone())).await;

@@ -16,10 +16,12 @@ const IN_FLIGHT: usize = 4;
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("bytes", &["MB/s each way", "CPU ns a byte"]);
-    let mut config = Config::default();
-    // The encoding adds some bytes to the data.
-    config.limits.max_message_bytes = (17 << 20) as u32;
-    config.max_opening_bytes = IN_FLIGHT * (17 << 20);
+    let config = Config::builder()
+        // The encoding adds some bytes to the data.
+        .max_message_bytes((17 << 20) as u32)
+        .max_opening_bytes(IN_FLIGHT * (17 << 20))
+        .build()
+        .unwrap();
     for bytes in BYTES {
         let cost = one_thread().block_on(async {
             let server = Listening::start(config.clone()).await;

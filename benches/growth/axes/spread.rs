@@ -16,8 +16,7 @@ const CALLERS: usize = 2_000;
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("connections", &[]);
-    let mut config = Config::default();
-    config.limits.max_calls = CALLERS as u32;
+    let config = Config::builder().max_calls(CALLERS as u32).build().unwrap();
     for connections in within_file_limit(&CONNECTIONS) {
         let cost = one_thread().block_on(async {
             let server = Listening::start(config.clone()).await;

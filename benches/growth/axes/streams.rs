@@ -18,10 +18,12 @@ const STREAMS: [usize; 5] = [0, 10, 100, 1_000, 10_000];
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("idle streams", &[]);
-    let mut config = Config::default();
-    // A sixteenth of the slots is reserved for calls that handlers make. Here there are none.
-    config.limits.max_calls = (2 * (STREAMS[4] + IN_FLIGHT)) as u32;
-    config.max_streams = STREAMS[4];
+    let config = Config::builder()
+        // A sixteenth of the slots is reserved for calls that handlers make. Here there are none.
+        .max_calls((2 * (STREAMS[4] + IN_FLIGHT)) as u32)
+        .max_streams(STREAMS[4])
+        .build()
+        .unwrap();
     for streams in STREAMS {
         let cost = one_thread().block_on(async {
             let (peer, _server) = over_memory(parrot().config(config.clone())).await;

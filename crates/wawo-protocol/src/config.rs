@@ -1,211 +1,375 @@
-//! The limits of one end of a connection.
+//! The settings of one end of a connection.
+//!
+//! A [`Config`] that exists is right: only [`ConfigBuilder::build`] makes one, and checks each setting
+//! against its range and against those that it depends on. So no code behind it checks again.
+//!
+//! ```text
+//!   code ------ methods ------.
+//!   a file ---- Deserialize --+--> ConfigBuilder --build--> Config --> Connection, layers above
+//!   variables - read_env -----'         |
+//!                                  ConfigError
+//! ```
+//!
+//! Two tables hold names, defaults and ranges: [`Limits`] those that the other side must keep, the
+//! one below the rest.
 
-mod check;
+mod disagree;
 
-use std::time::Duration;
+use std::{ffi::OsStr, fmt, time::Duration};
 
 use bytes::Bytes;
 
-pub use crate::config::check::ConfigError;
+use crate::{
+    limits::{Limits, limits},
+    setting::{self, ConfigError, Row, Settable, Setting},
+    settings,
+};
 
-/// What every side must accept, and what may be sent before the other side's hello has come
-/// (docs/protocol.md, "Limits").
-pub const MIN_PACKET_BYTES: u32 = 16 * 1024;
-/// See [`MIN_PACKET_BYTES`].
-pub const MIN_MESSAGE_BYTES: u32 = 64 * 1024;
-/// See [`MIN_PACKET_BYTES`].
-pub const MIN_METADATA_BYTES: u32 = 8 * 1024;
-/// See [`MIN_PACKET_BYTES`].
-pub const MIN_METADATA_ENTRIES: u32 = 64;
-/// See [`MIN_PACKET_BYTES`].
-pub const MIN_CALLS: u32 = 64;
-/// See [`MIN_PACKET_BYTES`].
-pub const MIN_CREDIT_BYTES: u32 = 64 * 1024;
-
-/// The most that a length or count may be set to, so that sums of a few never overflow 32 bits.
-pub const MAX_LIMIT: u32 = 1 << 30;
-
-/// The limits that a side announces in its hello, and that the other side must keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Payload of one packet, in bytes. Default 128 KiB, at least 16 KiB, at most 1 GiB.
-    pub max_packet_bytes: u32,
-    /// One message, in bytes, whole. Default 4 MiB, at least 64 KiB, at most 1 GiB.
-    pub max_message_bytes: u32,
-    /// The metadata block of a call or reply, in bytes. Default and least 8 KiB; it must fit
-    /// into a packet, and the default of `max_packet_bytes` leaves ample room.
-    pub max_metadata_bytes: u32,
-    /// Entries in a metadata block. Default and least 64, at most 65,535.
-    pub max_metadata_entries: u32,
-    /// Calls in flight that the other side may have with us; one-way calls do not count. It leaves a
-    /// sixteenth of them to calls that its handlers make, and refuses deep ones for which none is left.
-    /// Default 1,024, at least 64, at most 2^30.
-    pub max_calls: u32,
-    /// Message bytes that the other side may send in one direction of a call before we grant
-    /// more. Default 256 KiB, at least 64 KiB, at most 1 GiB.
-    pub initial_credit_bytes: u32,
-    /// What the other side may have with us, over all of its calls, in one-way messages and in the
-    /// messages of streams after the first, before we grant more. Each costs its length and
-    /// [`MESSAGE_COST_BYTES`](crate::MESSAGE_COST_BYTES); one that begins while any of it is left
-    /// may go over it. Default 8 MiB, at least 64 KiB, at most 1 GiB.
-    pub request_credit_bytes: u32,
-    /// The same for streams of replies to our calls, apart from requests: neither can hold up the
-    /// other. Default 8 MiB, at least 64 KiB, at most 1 GiB.
-    pub reply_credit_bytes: u32,
+settings! {
+    Amounts, Config, ConfigBuilder;
+    /// The deadline of calls with one message each way, and of one-way messages, that set none,
+    /// counted from their start. The hello announces it, so that such calls carry no deadline of their
+    /// own.
+    Time default_timeout: Duration = "10 s", least "1 ms", none "calls without a deadline";
+    /// The same for calls of ours with a stream in either direction. Without a deadline, keep-alive,
+    /// `stall_timeout` and drain bound a stream.
+    Time stream_timeout: Duration = "none", least "1 ms", none "calls without a deadline";
+    /// The time in which a connection must be made, with the exchange of hellos; for the layers
+    /// above.
+    Time connect_timeout: Duration = "5 s", least "1 ms";
+    /// The time in which the other side must send its hello.
+    Time handshake_timeout: Duration = "5 s", least "1 ms";
+    /// The time without a received byte after which a ping is sent. A side pings no more often than
+    /// once in a second (docs/protocol.md, "Keep-alive").
+    Time keep_alive_interval: Duration = "20 s", least "1 s";
+    /// The time in which a ping must be answered, or the connection is closed.
+    Time keep_alive_timeout: Duration = "10 s", least "1 ms";
+    /// The time that a packet may take from its first byte to its last.
+    Time packet_timeout: Duration = "10 s", least "1 ms";
+    /// The time in which the other side must take 4 KiB of the output that waits for it, or the
+    /// connection is closed.
+    Time write_timeout: Duration = "10 s", least "1 ms";
+    /// The time for which a call may have something to send and no credit for it; and for which a call
+    /// without a deadline may wait for a slot of the other side. Then the call ends.
+    Time stall_timeout: Duration = "30 s", least "1 ms";
+    /// The longest time that a call of the other side may take, if its caller asks for more or for no
+    /// deadline. It has nothing to do with `default_timeout`, which is for calls of this side.
+    Time max_timeout: Duration = "none", least "1 ms", none "no limit";
+    /// The same for a call of the other side that is a stream, in place of `max_timeout`, and counted
+    /// from the start of the call too. A call with one request becomes a stream when its reply begins as
+    /// one; until then `max_timeout` holds. Without it, `max_timeout` bounds streams too.
+    Time max_stream_time: Duration = "none", least "1 ms", none "no limit";
+    /// Calls of the other side, among its `max_calls`, that may be streams in either direction; one
+    /// more is answered with `ResourceExhausted`, so with 0 there are no streams.
+    Count max_streams: usize = "256", least "0";
+    /// Bytes of the first messages and of the metadata of all calls of the other side that are in
+    /// flight. A call that exceeds it is answered with `ResourceExhausted`. At least
+    /// `max_message_bytes` and `max_metadata_bytes` together, or the largest call could never be served.
+    Bytes max_opening_bytes: usize = "64 MiB", least "0";
+    /// The memory that a message may take when it is decoded, in bytes; for the layers above, as the
+    /// next one. A call with a larger one ends with `ResourceExhausted`. At most
+    /// `max_connection_decoded_bytes`. A message that takes 16 KiB or less is not counted.
+    Bytes max_decoded_bytes: usize = "64 MiB", least "16 KiB";
+    /// The memory that all requests of the other side that are worked on may take when they are
+    /// decoded, in bytes. A call that exceeds it is answered with `ResourceExhausted`, unserved; a stream
+    /// ends with it. At least `max_decoded_bytes`.
+    Bytes max_connection_decoded_bytes: usize = "128 MiB", least "16 KiB";
+    /// Bytes of our replies that wait for the other side to read them. While there are more, its
+    /// calls are answered with `ResourceExhausted`, unserved. A reply that makes them more than twice
+    /// as much ends its call with that.
+    Bytes max_waiting_reply_bytes: usize = "64 MiB", least "16 KiB";
+    /// Calls of the other side that it may cancel within a second. A peer may rely on the least of
+    /// this and of the next three settings (docs/protocol.md, "Abuse", "Keep-alive", "Messages").
+    Count max_cancels_per_second: u32 = "10000", least "1000";
+    /// Pings of the other side in a row that may come less than half a second after the one before.
+    Count max_early_pings: u32 = "3", least "3";
+    /// Packets in a row that may carry nothing: for calls that are over, or credit of less than
+    /// 1 KiB.
+    Count max_idle_packets: u32 = "4096", least "1000";
+    /// Chunks of one message, besides its last, that may have less than 1 KiB.
+    Count max_small_chunks: u32 = "100", least "100";
+    /// Calls that may have led to a call, each made by the handler of the one before; for the layers
+    /// above. So peers that call each other in a circle stop; with 0, handlers cannot call.
+    Count max_call_depth: u32 = "16", least "0";
+    /// Calls and one-way messages of ours that may wait for the other side's limits. It bounds the
+    /// calls that handlers make, other calls, and one-way messages, each apart; half of each wait before
+    /// they come to the connection, so there must be room for two.
+    Count max_waiting_calls: usize = "16384", least "2";
 }
 
-impl Limits {
-    /// The least that a side may announce, and what holds until its hello is there.
-    pub const MINIMUM: Self = Self {
-        max_packet_bytes: MIN_PACKET_BYTES,
-        max_message_bytes: MIN_MESSAGE_BYTES,
-        max_metadata_bytes: MIN_METADATA_BYTES,
-        max_metadata_entries: MIN_METADATA_ENTRIES,
-        max_calls: MIN_CALLS,
-        initial_credit_bytes: MIN_CREDIT_BYTES,
-        request_credit_bytes: MIN_CREDIT_BYTES,
-        reply_credit_bytes: MIN_CREDIT_BYTES,
-    };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_packet_bytes: 128 * 1024,
-            max_message_bytes: 4 * 1024 * 1024,
-            max_metadata_bytes: MIN_METADATA_BYTES,
-            max_metadata_entries: MIN_METADATA_ENTRIES,
-            max_calls: 1024,
-            initial_credit_bytes: 256 * 1024,
-            request_credit_bytes: 8 * 1024 * 1024,
-            reply_credit_bytes: 8 * 1024 * 1024,
-        }
-    }
-}
-
-/// How one end of a connection behaves. Checked once, by [`Config::check`], which
-/// [`Connection::new`](crate::Connection::new) calls.
+/// The settings of one end of a connection, which are right: each is in its range, and they agree.
+///
+/// Connections can share one; a clone copies some hundred bytes. [`ConfigBuilder`] says what each
+/// setting means.
 ///
 /// ```
 /// # use std::time::Duration;
-/// let mut config = wawo_protocol::Config::default();
-/// config.default_timeout = Some(Duration::from_secs(2));
-/// config.limits.max_message_bytes = 64 * 1024;
+/// let config = wawo_protocol::Config::builder()
+///     .default_timeout(Some(Duration::from_secs(2)))
+///     .max_message_bytes(64 * 1024)
+///     .build()?;
+/// assert_eq!(config.limits().max_message_bytes, 65_536);
+///
+/// let error = wawo_protocol::Config::builder().max_calls(10).build().unwrap_err();
+/// assert_eq!(error.to_string(), "max_calls is 10; it must be from 64 to 1073741824");
+/// # Ok::<(), wawo_protocol::ConfigError>(())
 /// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
+#[derive(Clone, Default)]
 pub struct Config {
-    /// What the other side must keep.
-    pub limits: Limits,
-    /// The deadline of calls with one message each way, and of one-way messages, that set none,
-    /// counted from their start; `None` for no deadline. Announced in the hello, so that such calls
-    /// carry no deadline of their own. Default 10 s, at least 1 ms.
-    pub default_timeout: Option<Duration>,
-    /// The same for calls of ours with a stream in either direction; `None` for no deadline: keep-alive,
-    /// `stall_timeout` and drain bound a stream then. Default `None`, at least 1 ms.
-    pub stream_timeout: Option<Duration>,
-    /// How long the other side may take to send its hello. Default 5 s, at least 1 ms.
-    pub handshake_timeout: Duration,
-    /// A ping is sent when nothing was received for this long. Default 20 s, at least 1 s.
-    pub keep_alive_interval: Duration,
-    /// The connection is closed when a ping is not answered for this long. Default 10 s, at least
-    /// 1 ms.
-    pub keep_alive_timeout: Duration,
-    /// How long a packet may take from its first byte to its last. Default 10 s, at least 1 ms.
-    pub packet_timeout: Duration,
-    /// A peer that takes less than 4 KiB of what waits for it in so long is cut off. Default 10 s,
-    /// at least 1 ms.
-    pub write_timeout: Duration,
-    /// A call is ended when it has had something to send, and no credit for it, for this long; so is
-    /// a call without a deadline that the other side has had no slot for. Default 30 s, at least 1 ms.
-    pub stall_timeout: Duration,
-    /// The longest that a call of the other side may take, whatever its caller says; `None` for
-    /// no limit. Default `None`, at least 1 ms. It has nothing to do with `default_timeout`, which is
-    /// for calls of this side.
-    pub max_timeout: Option<Duration>,
-    /// The same for a call of the other side that is a stream, in place of `max_timeout`, and counted
-    /// from the start of the call too. A call with one request becomes a stream when its reply begins as
-    /// one; until then `max_timeout` holds. `None`: `max_timeout` bounds streams too. Default `None`, at least
-    /// 1 ms.
-    pub max_stream_time: Option<Duration>,
-    /// Calls of the other side, among its `max_calls`, that may be streams in either direction;
-    /// one more is answered with `ResourceExhausted`, so with 0 there are no streams. Default 256.
-    pub max_streams: usize,
-    /// What calls of the other side may begin with, all that are in flight together: their first
-    /// messages and metadata, in bytes. One that goes over it is answered with
-    /// `ResourceExhausted`. Default 64 MiB, at least `max_message_bytes` and `max_metadata_bytes`
-    /// together, or the largest call could never be served.
-    pub max_opening_bytes: usize,
-    /// The memory that a message may take when it is decoded, in bytes; for the layers above, as the
-    /// next one. A call with a larger one ends with `ResourceExhausted`. Default 64 MiB, at least
-    /// 16 KiB, at most `max_connection_decoded_bytes`.
-    pub max_decoded_bytes: usize,
-    /// The memory that the requests of the other side that are worked on may take when decoded, all
-    /// together, in bytes. A call that goes over it is answered with `ResourceExhausted`, unserved;
-    /// a stream ends with it. Default 128 MiB, at least 16 KiB and `max_decoded_bytes`.
-    pub max_connection_decoded_bytes: usize,
-    /// Replies of ours that wait for the other side to read them, in bytes: while there are more, its
-    /// calls are answered with `ResourceExhausted`, unserved. A reply that makes them more than twice
-    /// as much ends its call with that. Default 64 MiB, at least 16 KiB.
-    pub max_waiting_reply_bytes: usize,
-    /// Calls of the other side that it may cancel within a second. Default 10,000, at least
-    /// 1,000.
-    pub max_cancels_per_second: u32,
-    /// Pings of the other side in a row that may come less than half a second after the one
-    /// before. Default and least 3.
-    pub max_early_pings: u32,
-    /// Packets in a row that may carry nothing: for calls that are over, or credit of less than
-    /// 1 KiB. Default 4,096, at least 1,000.
-    pub max_idle_packets: u32,
-    /// Chunks of one message, besides its last, that may have less than 1 KiB. Default and least
-    /// 100.
-    pub max_small_chunks: u32,
-    /// How many calls may have led to a call, each made by the handler of the one before; for the
-    /// layers above. So peers that call each other in a circle stop; with 0, handlers cannot call.
-    /// Default 16.
-    pub max_call_depth: u32,
-    /// How many calls and one-way messages of ours may wait for the other side's limits. It bounds the
-    /// calls that handlers make, other calls, and one-way messages, each apart; half of each wait before
-    /// they come to the connection. Default 16,384, at least 2.
-    pub max_waiting_calls: usize,
-    /// Who we say that we are, at most 255 bytes of UTF-8. Default empty.
-    pub identity: String,
-    /// Proof of that, for the layers above. Default empty.
-    pub credentials: Bytes,
-    /// The services that we serve, for the layers above. Default empty. A `Server` or `PeerBuilder`
-    /// of wawo puts its own here.
-    pub services: Bytes,
+    limits: Limits,
+    amounts: Amounts,
+    identity: String,
+    credentials: Bytes,
+    services: Bytes,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            default_timeout: Some(Duration::from_secs(10)),
-            stream_timeout: None,
-            handshake_timeout: Duration::from_secs(5),
-            keep_alive_interval: Duration::from_secs(20),
-            keep_alive_timeout: Duration::from_secs(10),
-            packet_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(30),
-            max_timeout: None,
-            max_stream_time: None,
-            max_streams: 256,
-            max_opening_bytes: 64 * 1024 * 1024,
-            max_decoded_bytes: 64 * 1024 * 1024,
-            max_connection_decoded_bytes: 128 * 1024 * 1024,
-            max_waiting_reply_bytes: 64 * 1024 * 1024,
-            max_cancels_per_second: 10_000,
-            max_early_pings: 3,
-            max_idle_packets: 4096,
-            max_small_chunks: 100,
-            max_call_depth: 16,
-            max_waiting_calls: 16 * 1024,
-            identity: String::new(),
-            credentials: Bytes::new(),
-            services: Bytes::new(),
-        }
+/// Puts a [`Config`] together, from the defaults on.
+///
+/// Settings come from code, from text by their names, from variables of the environment, and with
+/// the feature `serde` from a file. A later one replaces an earlier one, so that variables can have the
+/// last word:
+///
+/// ```
+/// # fn main() -> Result<(), wawo_protocol::ConfigError> {
+/// let config = wawo_protocol::Config::builder()
+///     .max_calls(4096)
+///     .set("keep_alive_interval", "30s")?
+///     .read_env()?
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ConfigBuilder(Config);
+
+impl Config {
+    /// A builder with the defaults.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+
+    /// All settings that are numbers, sizes and times, with their defaults and ranges. Besides them
+    /// there are [`identity`](ConfigBuilder::identity) and [`credentials`](ConfigBuilder::credentials).
+    pub fn settings() -> impl Iterator<Item = Setting> {
+        let limits = Limits::rows().map(Row::describe);
+        limits.chain(Amounts::ROWS.iter().map(Row::describe))
+    }
+
+    /// The limits that the other side must keep.
+    #[inline]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// See [`ConfigBuilder::identity`].
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// See [`ConfigBuilder::credentials`].
+    pub fn credentials(&self) -> &Bytes {
+        &self.credentials
+    }
+
+    /// The table of the services that we serve, for the layers above. Default empty.
+    pub fn services(&self) -> &Bytes {
+        &self.services
+    }
+
+    /// The same settings with a table of services, which the hello tells the other side. A `Server` or
+    /// `PeerBuilder` of wawo puts its own here.
+    ///
+    /// # Errors
+    ///
+    /// If the table does not fit into a hello beside the credentials.
+    pub fn with_services(mut self, services: Bytes) -> Result<Self, ConfigError> {
+        self.services = services;
+        self.check_hello()?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn amounts(&self) -> &Amounts {
+        &self.amounts
     }
 }
+
+impl fmt::Debug for Config {
+    /// Without the credentials, as a program may log its settings.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("limits", &self.limits)
+            .field("amounts", &self.amounts)
+            .field("identity", &self.identity)
+            .field(
+                "credentials",
+                &format_args!("{} bytes", self.credentials.len()),
+            )
+            .field("services", &format_args!("{} bytes", self.services.len()))
+            .finish()
+    }
+}
+
+impl ConfigBuilder {
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// Names the first setting that is out of its range, and the range; or the settings that do not
+    /// agree.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.0;
+        config.limits.check()?;
+        let mut rows = Amounts::ROWS.iter();
+        rows.try_for_each(|row| row.check(&config.amounts))?;
+        config.check_agreement()?;
+        config.check_hello()?;
+        Ok(config)
+    }
+
+    /// Sets all limits that the other side must keep, such as [`Limits::MINIMUM`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// Our claimed name, at most 255 bytes of UTF-8. Default empty.
+    pub fn identity(mut self, identity: impl Into<String>) -> Self {
+        self.0.identity = identity.into();
+        self
+    }
+
+    /// The proof of our identity, for the layers above. Default empty. With the table of services it
+    /// must fit into 15,872 bytes of the hello.
+    pub fn credentials(mut self, credentials: impl Into<Bytes>) -> Self {
+        self.0.credentials = credentials.into();
+        self
+    }
+
+    /// Sets the setting of this name from a text, as a file or an option of a command has it.
+    ///
+    /// A count is a whole number. A size is a number of bytes, or has `KiB`, `MiB` or `GiB` behind it.
+    /// A time has `ms`, `s`, `m` or `h` behind it; `never` is the longest. Settings that can be absent
+    /// take `none`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such setting, the text is none of its values, or it is out of its range.
+    pub fn set(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
+        setting::set(&mut self, name, text)?;
+        Ok(self)
+    }
+
+    /// Sets each setting for which the environment has a variable: `WAWO_` and its name in capitals,
+    /// such as `WAWO_MAX_CALLS` or `WAWO_HANDSHAKE_TIMEOUT`, with the text of [`set`](Self::set).
+    /// Variables that begin with `WAWO_SERVER_` are for the server of the crate `wawo`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set). Another variable that begins with `WAWO_` is an error too, which names
+    /// the most similar one that there is.
+    pub fn read_env(self) -> Result<Self, ConfigError> {
+        self.read_variables(std::env::vars_os())
+    }
+
+    /// Does as [`read_env`](Self::read_env) with variables that are given.
+    ///
+    /// ```
+    /// # use wawo_protocol::Config;
+    /// let read = |variable| Config::builder().read_variables([variable]);
+    /// let config = read(("WAWO_MAX_MESSAGE_BYTES", "8MiB"))?.build()?;
+    /// assert_eq!(config.limits().max_message_bytes, 8 << 20);
+    ///
+    /// let error = read(("WAWO_MAX_CALL", "100")).unwrap_err();
+    /// let text = "WAWO_MAX_CALL is no setting; the nearest one is WAWO_MAX_CALLS";
+    /// assert_eq!(error.to_string(), text);
+    /// # Ok::<(), wawo_protocol::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read_env`](Self::read_env).
+    pub fn read_variables<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, ConfigError> {
+        setting::set_from_variables(&mut self, "WAWO_", &["WAWO_SERVER_"], variables)?;
+        Ok(self)
+    }
+
+    fn amounts_mut(&mut self) -> &mut Amounts {
+        &mut self.0.amounts
+    }
+}
+
+macro_rules! set_limits {
+    ($(
+        $(#[$doc:meta])*
+        $wire:literal $unit:ident $name:ident = $default:literal, least $least:literal, most $most:literal;
+    )*) => {
+        /// Limits that the hello announces, and that the other side must keep.
+        impl ConfigBuilder {
+            $(
+                $(#[$doc])*
+                ///
+                #[doc = settings!(@doc $default, least $least, most $most)]
+                pub fn $name(mut self, value: u32) -> Self {
+                    self.0.limits.$name = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+limits!(set_limits);
+
+impl From<Config> for ConfigBuilder {
+    /// To change some settings of a configuration.
+    fn from(config: Config) -> Self {
+        Self(config)
+    }
+}
+
+impl Settable for ConfigBuilder {
+    fn names() -> Vec<&'static str> {
+        let settings = Config::settings().map(|setting| setting.name);
+        settings.chain(["identity", "credentials"]).collect()
+    }
+
+    fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError> {
+        let config = &mut self.0;
+        if let Some(row) = Limits::rows().find(|row| row.name == name) {
+            return row.read(&mut config.limits, key, text);
+        }
+        if let Some(row) = Amounts::ROWS.iter().find(|row| row.name == name) {
+            return row.read(&mut config.amounts, key, text);
+        }
+        match name {
+            "identity" => config.identity = text.to_owned(),
+            _ => config.credentials = Bytes::copy_from_slice(text.as_bytes()),
+        }
+        Ok(())
+    }
+}
+
+/// From a map of names to whole numbers or texts as [`ConfigBuilder::set`] takes them. Other names
+/// are refused.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ConfigBuilder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        setting::deserialize(deserializer)
+    }
+}
+
+/// As of [`ConfigBuilder`], and checked as [`ConfigBuilder::build`] does.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Config {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let builder = ConfigBuilder::deserialize(deserializer)?;
+        builder.build().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub use crate::connection::{
 use crate::{
     call::{BufferPool, MESSAGE_COST_BYTES, RecvCredit, RecvHalf, SendCredit, Table, cost},
     code::{CloseCode, Code},
-    config::{Config, ConfigError, Limits},
+    config::Config,
     connection::{
         direct_read::DirectRead, flood::FloodGuard, health::Health, incoming::TheirCall,
         outgoing::OurCall, state::State, timeout_cause::earlier, waiting_calls::WaitingCalls,
@@ -39,6 +39,7 @@ use crate::{
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, Side},
+    limits::Limits,
     output::Output,
     packet::{self, Batch, CreditOf, HEADER_BYTES, PREFACE, Packet},
     time::{after, countable},
@@ -151,26 +152,17 @@ const SMALL_CREDIT_BYTES: u32 = 1024;
 impl<T> Connection<T> {
     /// Begins a connection: preface and hello are the first of its output. Connections can share a
     /// configuration.
-    ///
-    /// # Errors
-    ///
-    /// If a setting is out of its range.
-    pub fn new(
-        side: Side,
-        config: impl Into<Arc<Config>>,
-        now: Instant,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(side: Side, config: impl Into<Arc<Config>>, now: Instant) -> Self {
         let config = config.into();
-        config.check()?;
         let mut output = Output::default();
         output.tail().extend_from_slice(&PREFACE);
         Packet::Hello(Box::new(Hello::new(&config))).put(&mut output);
-        Ok(Self {
+        Self {
             side,
             state: State::ExpectPreface,
             peer: Limits::MINIMUM,
             peer_default_timeout: None,
-            usual_timeout: config.max_timeout.map(countable),
+            usual_timeout: config.max_timeout().map(countable),
             output,
             events: VecDeque::new(),
             ours: Table::default(),
@@ -185,8 +177,8 @@ impl<T> Connection<T> {
             blocked_replies: VecDeque::new(),
             request_send_credit: SendCredit::new(Limits::MINIMUM.request_credit_bytes),
             reply_send_credit: SendCredit::new(Limits::MINIMUM.reply_credit_bytes),
-            request_recv_credit: RecvCredit::new(config.limits.request_credit_bytes),
-            reply_recv_credit: RecvCredit::new(config.limits.reply_credit_bytes),
+            request_recv_credit: RecvCredit::new(config.limits().request_credit_bytes),
+            reply_recv_credit: RecvCredit::new(config.limits().reply_credit_bytes),
             calls_sent: 0,
             calls_accepted: 0,
             draining_here: false,
@@ -203,7 +195,7 @@ impl<T> Connection<T> {
             flush_blocked: false,
             now,
             config,
-        })
+        }
     }
 
     /// The next thing that happened, from packets in `input` or from a timeout. `None` when all
@@ -256,7 +248,7 @@ impl<T> Connection<T> {
         if self.state != State::Open || !self.events.is_empty() {
             return None;
         }
-        let limits = &self.config.limits;
+        let limits = self.config.limits();
         let (recv_half, held, recv_credit) = match call.side() == self.side {
             true => {
                 let (recv_half, held) = self.ours.get_mut(call.index())?.recv_half_for_batch()?;
@@ -313,7 +305,7 @@ impl<T> Connection<T> {
         loop {
             let packet = match self.direct_read.is_some() {
                 true => Ok(self.finish_direct_read(input)),
-                false => packet::decode(input, &self.config.limits),
+                false => packet::decode(input, self.config.limits()),
             };
             let Some(packet) = packet.map_err(ConnectionError::PeerMisbehaved)? else {
                 if !input.is_empty() || self.direct_read.is_some() {
@@ -358,7 +350,7 @@ impl<T> Connection<T> {
         match packet {
             Packet::Hello(hello) => self.handle_hello(now, hello).map(Some),
             Packet::Ping(data) => {
-                let max = self.config.max_early_pings;
+                let max = self.config.max_early_pings();
                 self.health.handle_ping(now, max)?;
                 Packet::Pong(data).put(&mut self.output);
                 Ok(None)
@@ -403,7 +395,7 @@ impl<T> Connection<T> {
         self.reply_send_credit.grant(replies)?;
         self.peer = hello.limits;
         self.peer_default_timeout = hello.default_timeout;
-        let usual = earlier(hello.default_timeout, self.config.max_timeout);
+        let usual = earlier(hello.default_timeout, self.config.max_timeout());
         self.usual_timeout = usual.map(countable);
         self.admit_waiting(now);
         self.refuse_deep();
@@ -453,9 +445,9 @@ impl<T> Connection<T> {
         let health = self.health.poll_timeout(&self.config, self.is_open());
         let packet = self
             .partial_since
-            .map(|at| after(at, self.config.packet_timeout));
+            .map(|at| after(at, self.config.packet_timeout()));
         let write = self.blocked_since;
-        let write = write.map(|(at, _)| after(at, self.config.write_timeout));
+        let write = write.map(|(at, _)| after(at, self.config.write_timeout()));
         let buffer_pool = self.buffer_pool.poll_timeout();
         // Asked twice for each read. A min over an array of these costs three times as much.
         let earlier = |next: Instant, other: Option<Instant>| match other {
@@ -497,7 +489,7 @@ impl<T> Connection<T> {
     /// Whether the other side still does its part.
     fn check_peer(&mut self, now: Instant) -> Result<(), ConnectionError> {
         self.check_progress(now)?;
-        let timeout = self.config.packet_timeout;
+        let timeout = self.config.packet_timeout();
         if self
             .partial_since
             .is_some_and(|at| after(at, timeout) <= now)

@@ -6,7 +6,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use thiserror::Error;
 
-use crate::{code::CloseCode, config::ConfigError, id::CallId, metadata::MetadataError};
+use crate::{code::CloseCode, id::CallId, metadata::MetadataError, setting::ConfigError};
 
 /// Why a connection is over, and by whose doing. Clonable, so that every call that it ends can
 /// carry it. `Display` ends with the cause, and [`source`](StdError::source) goes on behind that.
@@ -193,7 +193,7 @@ pub enum PeerMisbehaved {
     HelloIdentity,
     /// A limit out of its range.
     #[error("in the hello, {0}")]
-    HelloLimit(ConfigError),
+    HelloLimit(Box<ConfigError>),
     /// The first packet is not a hello.
     #[error("{0} packet before the hello")]
     HelloMissing(&'static str),
@@ -281,7 +281,7 @@ pub enum PeerMisbehaved {
         max: u32,
     },
     /// More credit than fits.
-    #[error("credit that adds up to more than {}", 2 * crate::config::MAX_LIMIT)]
+    #[error("credit that adds up to more than {}", 2 * crate::limits::MAX_LIMIT)]
     CreditOverflow,
     /// Chunks that do not add up to the length that the first one stated.
     #[error("a message for call {call} whose chunks do not add up to its stated {total} bytes")]

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::{
-    config::{Config, Limits},
-    error::PeerMisbehaved,
-};
+use crate::{config::Config, error::PeerMisbehaved, limits::Limits};
 
 /// What one side says of itself (docs/protocol.md, "Hello").
 ///
@@ -28,31 +25,25 @@ pub struct Hello {
     pub services: Bytes,
 }
 
-/// Room for credentials and services together: a hello must fit into the smallest packet.
-pub(crate) const MAX_OPAQUE_BYTES: usize = crate::config::MIN_PACKET_BYTES as usize - 512;
-
 const DEFAULT_TIMEOUT: u16 = 8;
 const IDENTITY: u16 = 9;
 const CREDENTIALS: u16 = 10;
 const SERVICES: u16 = 11;
 
-/// The entry types of the limits, in the order of [`Limits::named`].
-const LIMITS: [u16; 8] = [1, 2, 3, 4, 5, 6, 7, 12];
-
 impl Hello {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            limits: config.limits,
-            default_timeout: config.default_timeout,
-            identity: config.identity.clone(),
-            credentials: config.credentials.clone(),
-            services: config.services.clone(),
+            limits: *config.limits(),
+            default_timeout: config.default_timeout(),
+            identity: config.identity().to_owned(),
+            credentials: config.credentials().clone(),
+            services: config.services().clone(),
         }
     }
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         let millis = self.default_timeout.map_or(0, timeout_to_wire);
-        for (entry, (_, value, ..)) in LIMITS.into_iter().zip(self.limits.named()) {
+        for (entry, value) in self.limits.entries() {
             put_entry(out, entry, &value.to_be_bytes());
         }
         put_entry(out, DEFAULT_TIMEOUT, &millis.to_be_bytes());
@@ -81,26 +72,19 @@ impl Hello {
             seen |= 1 << entry;
             hello.set(entry, value)?;
         }
-        hello.limits.check().map_err(PeerMisbehaved::HelloLimit)?;
+        let checked = hello.limits.check();
+        checked.map_err(|error| PeerMisbehaved::HelloLimit(Box::new(error)))?;
         Ok(hello)
     }
 
     fn set(&mut self, entry: u16, value: Bytes) -> Result<(), PeerMisbehaved> {
-        let limits = &mut self.limits;
         match entry {
-            1 => limits.max_packet_bytes = number(entry, &value)?,
-            2 => limits.max_message_bytes = number(entry, &value)?,
-            3 => limits.max_metadata_bytes = number(entry, &value)?,
-            4 => limits.max_metadata_entries = number(entry, &value)?,
-            5 => limits.max_calls = number(entry, &value)?,
-            6 => limits.initial_credit_bytes = number(entry, &value)?,
-            7 => limits.request_credit_bytes = number(entry, &value)?,
-            12 => limits.reply_credit_bytes = number(entry, &value)?,
             DEFAULT_TIMEOUT => self.default_timeout = timeout_from_wire(number(entry, &value)?),
             IDENTITY => self.identity = identity(&value)?,
             // Copied, as a hello lasts: it must not hold the buffer that it was read into.
             CREDENTIALS => self.credentials = Bytes::copy_from_slice(&value),
-            _ => self.services = Bytes::copy_from_slice(&value),
+            SERVICES => self.services = Bytes::copy_from_slice(&value),
+            limit => drop(self.limits.set(limit, number(entry, &value)?)),
         }
         Ok(())
     }
@@ -125,7 +109,7 @@ fn put_optional(out: &mut BytesMut, entry: u16, value: &[u8]) {
 
 fn put_entry(out: &mut BytesMut, entry: u16, value: &[u8]) {
     out.put_u16(entry);
-    // The whole hello fits into 16 KiB: `Config::check` and `MAX_OPAQUE_BYTES`.
+    // The whole hello fits into 16 KiB: `ConfigBuilder::build` and `Config::with_services` see to it.
     out.put_u32(value.len() as u32);
     out.put_slice(value);
 }
@@ -175,11 +159,8 @@ mod tests {
 
     #[test]
     fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
-        let hello = Hello::new(&Config {
-            identity: "ada".into(),
-            credentials: Bytes::from_static(b"secret"),
-            ..Config::default()
-        });
+        let config = Config::builder().identity("ada").credentials("secret");
+        let hello = Hello::new(&config.build().unwrap());
         let mut bytes = encoded(&hello);
         bytes.put_slice(&[0x7f, 0xff, 0, 0, 0, 2, 1, 2]);
         assert_eq!(Hello::decode(bytes.freeze()), Ok(hello));
@@ -187,11 +168,8 @@ mod tests {
 
     #[test]
     fn a_hello_does_not_hold_what_it_was_read_into() {
-        let config = Config {
-            credentials: Bytes::from_static(b"secret"),
-            services: Bytes::from_static(b"a table"),
-            ..Config::default()
-        };
+        let config = Config::builder().credentials("secret").build().unwrap();
+        let config = config.with_services("a table".into()).unwrap();
         let read = encoded(&Hello::new(&config)).freeze();
         let _hello = Hello::decode(read.clone()).unwrap();
         assert!(read.is_unique());
@@ -200,7 +178,7 @@ mod tests {
     #[test]
     fn an_empty_hello_announces_the_minimum() {
         let hello = Hello::decode(Bytes::new()).unwrap();
-        assert_eq!(hello.limits, crate::config::Limits::MINIMUM);
+        assert_eq!(hello.limits, crate::limits::Limits::MINIMUM);
         assert_eq!(hello.default_timeout, None);
     }
 

@@ -17,8 +17,8 @@
 //! # use bytes::{Bytes, BytesMut};
 //! # use wawo_protocol::{Config, Connection, DeadlineSource, Event, MethodId, NewCall, ServiceId, Side, Metadata};
 //! # let now = Instant::now();
-//! let mut caller = Connection::new(Side::Connecting, Config::default(), now)?;
-//! let mut callee = Connection::<()>::new(Side::Accepting, Config::default(), now)?;
+//! let mut caller = Connection::new(Side::Connecting, Config::default(), now);
+//! let mut callee = Connection::<()>::new(Side::Accepting, Config::default(), now);
 //! let call = NewCall {
 //!     service: ServiceId(100),
 //!     method: MethodId(1),
@@ -68,19 +68,19 @@ mod connection;
 mod error;
 mod hello;
 mod id;
+mod limits;
 mod message;
 mod metadata;
 mod output;
 pub mod packet;
+#[doc(hidden)]
+pub mod setting;
 pub mod time;
 
 pub use crate::{
     call::{BufferPool, MESSAGE_COST_BYTES},
     code::{CloseCode, Code},
-    config::{
-        Config, ConfigError, Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
-        MIN_METADATA_BYTES, MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
-    },
+    config::{Config, ConfigBuilder},
     connection::{
         CallOutcome, Connection, DeadlineSource, Event, InboundCall, NewCall, Refusal, SentCount,
         StartedCall,
@@ -88,7 +88,12 @@ pub use crate::{
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::{CallId, MethodId, ServiceId, Side},
+    limits::{
+        Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,
+        MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
+    },
     message::MessageBytes,
     metadata::{Metadata, MetadataError},
     output::Output,
+    setting::{ConfigError, Setting},
 };

@@ -272,8 +272,10 @@ async fn overdue(mailbox: &Mailbox, slot: Arc<ResponseSlot>, setting: &str) {
 #[tokio::test]
 async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
     let mailbox = mailbox();
-    let mut config = Config::default();
-    config.default_timeout = Some(Duration::from_secs(1));
+    let config = Config::builder()
+        .default_timeout(Some(Duration::from_secs(1)))
+        .build()
+        .unwrap();
     let (now, timeouts) = (Instant::now(), &DefaultTimeouts::new(&config));
     let call = PlainRequest {
         service: ServiceId(1),

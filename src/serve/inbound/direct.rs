@@ -66,7 +66,7 @@ impl DirectInbound {
     pub(crate) fn new(service: BoxService, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             names: service.names().clone(),
-            inbound: Mutex::new(Inbound::new(service, config.max_call_depth)),
+            inbound: Mutex::new(Inbound::new(service, config.max_call_depth())),
             config,
         })
     }
@@ -243,14 +243,14 @@ impl TimeLimits {
             let both = [asked, own].into_iter().flatten();
             both.min_by_key(|deadline| deadline.at)
         };
-        let call = bound(config.max_timeout, DeadlineSource::MaxTimeout);
-        let stream = match config.max_stream_time {
+        let call = bound(config.max_timeout(), DeadlineSource::MaxTimeout);
+        let stream = match config.max_stream_time() {
             None => call,
             max => bound(max, DeadlineSource::MaxStreamTime),
         };
         let at = |deadline: Option<Deadline>| deadline.map(|deadline| deadline.at);
         head.deadline = at(if is_stream { stream } else { call });
-        if config.max_stream_time.is_some() {
+        if config.max_stream_time().is_some() {
             head.extensions.insert(StreamDeadline(at(stream)));
         }
         Self {

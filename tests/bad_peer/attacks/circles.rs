@@ -23,7 +23,7 @@ pub(crate) async fn hidden_depth(raw: &mut Raw, calls: u32) {
 async fn circle(max: u32) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let (at_server, at_client) = (Worker::default(), Worker::default());
-    let limits = config(|config| config.max_call_depth = max);
+    let limits = config(|config| config.max_call_depth(max));
     let mut server = Server::builder()
         .config(limits.clone())
         .add_service(EchoServer::new(at_server.clone()))

@@ -48,7 +48,7 @@ async fn deadlines_are_capped_and_none_overflows() {
         (Some(u64::MAX), Some(0), forever),
     ] {
         let max = max.map(Duration::from_millis);
-        let mut target = Target::memory(config(|config| config.max_timeout = max)).await;
+        let mut target = Target::memory(config(|config| config.max_timeout(max))).await;
         let honest = target.honest().await;
         let mut raw = target.greeted().await;
         let left = honest.beside(left(&mut raw, said)).await;

@@ -64,7 +64,7 @@ async fn one_stream_too_many_is_refused_and_no_other() {
 /// open.
 #[tokio::test(start_paused = true)]
 async fn calls_left_open_are_ended_by_the_longest_timeout() {
-    let limits = config(|config| config.max_timeout = Some(Duration::from_secs(5)));
+    let limits = config(|config| config.max_timeout(Some(Duration::from_secs(5))));
     let mut target = Target::memory(limits).await;
     let honest = target.honest().await;
     let mut raw = target.greeted().await;
@@ -104,7 +104,7 @@ async fn one_way_calls_that_are_not_done_end_at_the_credit_of_all_calls() {
 /// Attack 1, with all bytes sent: a message over the limit ends its call, even in one packet.
 #[tokio::test]
 async fn a_whole_message_over_the_limit_ends_its_call() {
-    let limits = config(|config| config.limits.max_message_bytes = 64 * 1024);
+    let limits = config(|config| config.max_message_bytes(64 * 1024));
     let mut target = Target::memory(limits).await;
     let honest = target.honest().await;
     let mut raw = target.greeted().await;

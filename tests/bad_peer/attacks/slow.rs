@@ -125,7 +125,7 @@ async fn a_peer_that_answers_no_ping_is_gone_after_thirty_seconds() {
 /// Attack 11 over a socket, with a shorter limit because it uses real time.
 #[tokio::test]
 async fn a_socket_that_says_nothing_is_closed() {
-    let limits = crate::target::config(|config| config.handshake_timeout = SECOND / 10);
+    let limits = crate::target::config(|config| config.handshake_timeout(SECOND / 10));
     let mut target = Target::tcp(limits).await;
     let honest = target.honest().await;
     let mut raw = target.raw().await;

@@ -100,7 +100,7 @@ async fn over(target: &Target) -> ConnectionError {
 /// Attack 5: failures wait with their calls, so a peer that reads none of them runs out of slots.
 #[tokio::test(start_paused = true)]
 async fn failures_that_are_not_read_use_up_the_calls() {
-    let limits = config(|config| config.limits.max_calls = 64);
+    let limits = config(|config| config.max_calls(64));
     let mut target = Target::memory(limits).await;
     let honest = target.honest().await;
     let mut raw = target.greeted().await;
@@ -147,7 +147,7 @@ async fn a_stream_without_credit_holds_a_quarter_of_a_mebibyte() {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_streams_without_credit_are_ended_after_thirty_seconds() {
     const STREAMS: u32 = 1_000;
-    let mut target = Target::memory(config(|config| config.max_streams = 1_000)).await;
+    let mut target = Target::memory(config(|config| config.max_streams(1_000))).await;
     let honest = target.honest().await;
     let mut raw = target.greeted().await;
     let began = Instant::now();
@@ -183,7 +183,7 @@ async fn replies_that_are_not_read_stop_at_their_limit() {
     const MAX: usize = 1024 * 1024;
     let turn = Alone::take().await;
     for what in ["large", "late"] {
-        let limits = config(|config| config.max_waiting_reply_bytes = MAX);
+        let limits = config(|config| config.max_waiting_reply_bytes(MAX));
         let mut target = Target::alone(limits, &turn);
         let honest = target.honest().await;
         // All calls fit into the pipe: some 28 KB.
@@ -230,7 +230,7 @@ async fn a_peer_that_reads_nothing_is_cut_off_after_ten_seconds() {
 /// Attack 10 over a socket, with a shorter limit because it uses real time.
 #[tokio::test]
 async fn a_socket_that_is_not_read_is_cut_off() {
-    let limits = config(|config| config.write_timeout = SECOND / 5);
+    let limits = config(|config| config.write_timeout(SECOND / 5));
     let mut target = Target::tcp(limits).await;
     let honest = target.honest().await;
     let mut raw = target.greeted().await;

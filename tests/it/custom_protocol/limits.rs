@@ -28,8 +28,7 @@ const MAX_CALLS: u32 = 64;
 const DONE: Duration = Duration::from_secs(1);
 
 fn with_few_calls() -> Raw {
-    let mut config = Config::default();
-    config.limits.max_calls = MAX_CALLS;
+    let config = Config::builder().max_calls(MAX_CALLS).build().unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
     let parrot = Parrot::default();
     let seen = parrot.0.clone();

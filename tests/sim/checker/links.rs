@@ -95,7 +95,7 @@ pub(crate) fn patience(plan: &Plan) -> Duration {
     let silence = plan
         .limits
         .silence()
-        .max(plan.limits.config().handshake_timeout);
+        .max(plan.limits.config().handshake_timeout());
     silence + MAX_STALL + delivery(plan.links)
 }
 

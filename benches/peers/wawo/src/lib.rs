@@ -194,10 +194,9 @@ impl echo::Echo for EchoService {
 /// The defaults, except for messages as large as the others allow, and W5b has as much credit as
 /// tonic.
 fn config() -> Config {
-    let mut config = Config::default();
-    config.limits.max_message_bytes = MAX_BYTES;
-    config.limits.initial_credit_bytes = STREAM_CREDIT_BYTES;
-    config
+    let config = Config::builder().max_message_bytes(MAX_BYTES);
+    let config = config.initial_credit_bytes(STREAM_CREDIT_BYTES).build();
+    config.expect("constants in their ranges")
 }
 
 #[allow(clippy::cast_possible_truncation)]

@@ -6,7 +6,7 @@
 //! that has begun never waits for another, and no set of half-sent messages can block all of
 //! them. What is held is at most the initial credit and one message.
 
-use crate::{config::MAX_LIMIT, error::PeerMisbehaved};
+use crate::{error::PeerMisbehaved, limits::MAX_LIMIT};
 
 /// What a message costs of a connection's credit besides its bytes: what it takes to keep it
 /// (docs/protocol.md, "Credit").
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn credit_has_a_greatest_sum() {
         let mut send_credit = SendCredit::new(0);
-        send_credit.grant(2 * crate::config::MAX_LIMIT).unwrap();
+        send_credit.grant(2 * crate::limits::MAX_LIMIT).unwrap();
         assert!(send_credit.grant(1).is_err());
     }
 }

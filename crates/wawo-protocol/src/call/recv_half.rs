@@ -127,8 +127,8 @@ pub(crate) struct MessageLimits {
 impl From<&Config> for MessageLimits {
     fn from(config: &Config) -> Self {
         Self {
-            max_message_bytes: config.limits.max_message_bytes,
-            max_small_chunks: config.max_small_chunks,
+            max_message_bytes: config.limits().max_message_bytes,
+            max_small_chunks: config.max_small_chunks(),
         }
     }
 }

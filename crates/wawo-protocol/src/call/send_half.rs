@@ -5,8 +5,8 @@ use std::{collections::VecDeque, time::Instant};
 
 use crate::{
     call::{SendCredit, cost},
-    config::MAX_LIMIT,
     error::PeerMisbehaved,
+    limits::MAX_LIMIT,
     message::MessageBytes,
     packet::{Batch, BodyFlags, End},
 };
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn credit_has_a_greatest_sum() {
         let mut send_half = SendHalf::new(0);
-        send_half.grant(2 * crate::config::MAX_LIMIT).unwrap();
+        send_half.grant(2 * crate::limits::MAX_LIMIT).unwrap();
         assert!(send_half.grant(1).is_err());
     }
 

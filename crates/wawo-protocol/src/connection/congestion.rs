@@ -31,7 +31,7 @@ impl<T> Connection<T> {
         if bytes >= CONGESTED_BYTES {
             return 0;
         }
-        let half = self.config.max_waiting_calls.div_ceil(2);
+        let half = self.config.max_waiting_calls().div_ceil(2);
         half.saturating_sub(waiting)
     }
 

@@ -59,7 +59,7 @@ impl<T> Connection<T> {
     }
 
     fn begin_direct_read(&mut self, input: &mut BytesMut) -> Option<DirectRead> {
-        let header = packet::partial_chunk(input, &self.config.limits)?;
+        let header = packet::partial_chunk(input, self.config.limits())?;
         if header.length < MIN_DIRECT_READ_BYTES {
             return None;
         }

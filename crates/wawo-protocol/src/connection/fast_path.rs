@@ -27,7 +27,7 @@ impl<T> Connection<T> {
         if self.state != State::Open || self.draining_here || !self.events.is_empty() {
             return None;
         }
-        let fast = packet::fast_call(input, &self.config.limits)?;
+        let fast = packet::fast_call(input, self.config.limits())?;
         let deadline = self.deadline_at(now, fast.timeout_ms);
         let cost = match fast.call {
             None => self.open_fast_one_way(&fast)?,
@@ -58,7 +58,7 @@ impl<T> Connection<T> {
         if self.state != State::Open || !self.events.is_empty() {
             return None;
         }
-        let limits = &self.config.limits;
+        let limits = self.config.limits();
         let (id, end) = packet::fast_reply(input, limits)?;
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes) as usize;
         let is_ours = id.side() == self.side && end - HEADER_BYTES <= most;
@@ -101,7 +101,7 @@ impl<T> Connection<T> {
 
     /// What it cost; `None` if it may not come.
     fn open_fast_one_way(&mut self, fast: &FastCall) -> Option<u64> {
-        let max = self.config.limits.max_message_bytes as usize;
+        let max = self.config.limits().max_message_bytes as usize;
         if fast.message_len() > max || self.request_recv_credit.available() <= 0 {
             return None;
         }
@@ -117,10 +117,11 @@ impl<T> Connection<T> {
         fast: &FastCall,
         deadline: Option<Instant>,
     ) -> Option<()> {
-        let (limits, bytes) = (&self.config.limits, fast.message_len() as u64);
+        let (limits, bytes) = (self.config.limits(), fast.message_len() as u64);
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
         let opening = self.opening_bytes + bytes;
-        let is_in_bounds = bytes <= most.into() && opening <= self.config.max_opening_bytes as u64;
+        let is_in_bounds =
+            bytes <= most.into() && opening <= self.config.max_opening_bytes() as u64;
         if !is_in_bounds || self.has_many_replies() || self.check_new_id(id).is_err() {
             return None;
         }

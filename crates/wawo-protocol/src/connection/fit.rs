@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use crate::{
-    config::Limits,
     connection::start::{check_metadata, metadata_bytes},
+    limits::Limits,
     metadata::Metadata,
     packet::{End, mark},
 };
@@ -48,8 +48,8 @@ mod tests {
     use super::{MAX_TEXT_BYTES, fit};
     use crate::{
         code::Code,
-        config::{Limits, MIN_PACKET_BYTES},
         id::{CallId, Side},
+        limits::{Limits, MIN_PACKET_BYTES},
         metadata::Metadata,
         packet::End,
     };

@@ -33,18 +33,18 @@ impl FloodGuard {
             (self.second, self.cancels) = (now, 0);
         }
         self.cancels += 1;
-        match self.cancels <= config.max_cancels_per_second {
+        match self.cancels <= config.max_cancels_per_second() {
             true => Ok(()),
-            false => Err(PeerMisbehaved::Cancels(config.max_cancels_per_second)),
+            false => Err(PeerMisbehaved::Cancels(config.max_cancels_per_second())),
         }
     }
 
     /// A packet carried nothing.
     pub(crate) fn count_idle(&mut self, config: &Config) -> Result<(), PeerMisbehaved> {
         self.idle += 1;
-        match self.idle <= config.max_idle_packets {
+        match self.idle <= config.max_idle_packets() {
             true => Ok(()),
-            false => Err(PeerMisbehaved::IdlePackets(config.max_idle_packets)),
+            false => Err(PeerMisbehaved::IdlePackets(config.max_idle_packets())),
         }
     }
 

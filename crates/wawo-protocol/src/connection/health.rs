@@ -64,9 +64,9 @@ impl Health {
     #[inline]
     pub(crate) fn poll_timeout(&self, config: &Config, open: bool) -> Instant {
         match self.ping_sent {
-            _ if !open => after(self.began, config.handshake_timeout),
-            Some((_, since)) => after(since.max(self.last_received), config.keep_alive_timeout),
-            None => after(self.last_received, config.keep_alive_interval),
+            _ if !open => after(self.began, config.handshake_timeout()),
+            Some((_, since)) => after(since.max(self.last_received), config.keep_alive_timeout()),
+            None => after(self.last_received, config.keep_alive_interval()),
         }
     }
 
@@ -81,11 +81,13 @@ impl Health {
             return Ok(None);
         }
         if !open {
-            return Err(ConnectionError::HandshakeTimedOut(config.handshake_timeout));
+            return Err(ConnectionError::HandshakeTimedOut(
+                config.handshake_timeout(),
+            ));
         }
         if self.ping_sent.is_some() {
             return Err(ConnectionError::KeepAliveTimedOut(
-                config.keep_alive_timeout,
+                config.keep_alive_timeout(),
             ));
         }
         self.pings += 1;

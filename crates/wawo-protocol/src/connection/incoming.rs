@@ -160,7 +160,7 @@ impl<T> Connection<T> {
     /// answered unserved, and is over: it must not wait, since what it waited for might wait for it.
     fn admit_opening(&mut self, id: CallId, called: &InboundCall, chunk: Option<&Chunk>) -> bool {
         let length = chunk.map_or(0, Chunk::message_len);
-        if length > self.config.limits.max_message_bytes as usize {
+        if length > self.config.limits().max_message_bytes as usize {
             // It is refused for that.
             return true;
         }
@@ -168,7 +168,7 @@ impl<T> Connection<T> {
             return false;
         }
         let bytes = (length + metadata_bytes(&called.metadata)) as u64;
-        let (before, max) = (self.opening_bytes, self.config.max_opening_bytes);
+        let (before, max) = (self.opening_bytes, self.config.max_opening_bytes());
         if before + bytes > max as u64 {
             let text = format!(
                 "a call that begins with {bytes} bytes, where those in flight have {before}; \
@@ -191,7 +191,7 @@ impl<T> Connection<T> {
 
     /// Counts a call as a stream; one too many is answered, and is over.
     pub(crate) fn admit_stream(&mut self, id: CallId) -> bool {
-        let max = self.config.max_streams;
+        let max = self.config.max_streams();
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return false;
         };
@@ -217,7 +217,7 @@ impl<T> Connection<T> {
 
     /// Whether a whole message needs no account of credit: the common case by far.
     fn is_plain(&self, chunk: &Chunk) -> bool {
-        let limits = &self.config.limits;
+        let limits = self.config.limits();
         let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
         chunk.bytes.len() <= most as usize
     }
@@ -229,7 +229,7 @@ impl<T> Connection<T> {
                 call: id,
             });
         }
-        let max = self.config.limits.max_calls;
+        let max = self.config.limits().max_calls;
         if id.index() >= max as usize {
             return Err(PeerMisbehaved::TooManyCalls { call: id, max });
         }
@@ -252,7 +252,7 @@ impl<T> Connection<T> {
     }
 
     fn check_one_way(&self, length: usize) -> Result<(), PeerMisbehaved> {
-        let max = self.config.limits.max_message_bytes;
+        let max = self.config.limits().max_message_bytes;
         match length <= max as usize {
             true => Ok(()),
             false => Err(PeerMisbehaved::OneWayTooLarge { length, max }),
@@ -270,7 +270,10 @@ impl<T> Connection<T> {
             // It is no longer than the clock can count.
             None => self.usual_timeout.map(|timeout| now + timeout),
             Some(_) => {
-                let timeout = earlier(requested_timeout(timeout_ms, None), self.config.max_timeout);
+                let timeout = earlier(
+                    requested_timeout(timeout_ms, None),
+                    self.config.max_timeout(),
+                );
                 timeout.map(|timeout| after(now, timeout))
             }
         }
@@ -321,7 +324,7 @@ impl<T> Connection<T> {
         chunk: Chunk,
         continues: bool,
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
-        let limits = self.config.limits;
+        let limits = *self.config.limits();
         let message_limits = MessageLimits::from(&*self.config);
         let Some(theirs) = self.theirs.get_mut(id.index()) else {
             return Ok(None);
@@ -566,7 +569,7 @@ impl<T> Connection<T> {
     pub(crate) fn expire_theirs(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut due = Vec::new();
-        let (other, stall_timeout) = (self.side.other(), self.config.stall_timeout);
+        let (other, stall_timeout) = (self.side.other(), self.config.stall_timeout());
         for (index, theirs) in self.theirs.iter_mut().filter(|(_, call)| !call.one_way) {
             match TimeoutCause::earliest(
                 theirs.deadline.at,

@@ -219,7 +219,7 @@ impl<T> Connection<T> {
     ) -> Result<Option<Event<T>>, PeerMisbehaved> {
         self.flood_guard.reset();
         let limits = MessageLimits::from(&*self.config);
-        let initial_credit = self.config.limits.initial_credit_bytes;
+        let initial_credit = self.config.limits().initial_credit_bytes;
         let ours = find(&mut self.ours, id, "message")?;
         if ours.token.is_none() {
             // Nobody wants it: only its end matters.
@@ -265,7 +265,7 @@ impl<T> Connection<T> {
         total: usize,
         last: bool,
     ) -> Option<Event<T>> {
-        let max = self.config.limits.max_message_bytes;
+        let max = self.config.limits().max_message_bytes;
         let text = format!(
             "the reply has a message of {total} bytes; \
              the caller takes at most {max} (max_message_bytes)"
@@ -369,7 +369,7 @@ impl<T> Connection<T> {
     pub(crate) fn expire_ours(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut due = Vec::new();
-        let stall_timeout = self.config.stall_timeout;
+        let stall_timeout = self.config.stall_timeout();
         for (index, ours) in self
             .ours
             .iter_mut()
@@ -464,7 +464,7 @@ impl<T> Connection<T> {
                 self.our_direction_ended(id);
             }
             next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
-                let until = after(send_half.stall(self.now), self.config.stall_timeout);
+                let until = after(send_half.stall(self.now), self.config.stall_timeout());
                 if matches!(next, Next::NeedsSharedCredit) {
                     send_half.is_queued = true;
                     self.blocked_requests.push_back(id);

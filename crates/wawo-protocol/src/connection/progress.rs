@@ -37,7 +37,7 @@ impl<T> Connection<T> {
 
     /// Whether the other side reads.
     pub(super) fn check_progress(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        let timeout = self.config.write_timeout;
+        let timeout = self.config.write_timeout();
         let Some((_, before)) = self
             .blocked_since
             .filter(|(at, _)| after(*at, timeout) <= now)

@@ -170,7 +170,7 @@ impl<T> Connection<T> {
                 drop(self.remove_theirs(id));
             }
             next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
-                let until = after(send_half.stall(self.now), self.config.stall_timeout);
+                let until = after(send_half.stall(self.now), self.config.stall_timeout());
                 if matches!(next, Next::NeedsSharedCredit) {
                     send_half.is_queued = true;
                     self.blocked_replies.push_back(id);

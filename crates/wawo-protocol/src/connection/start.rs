@@ -5,7 +5,6 @@ use std::time::Instant;
 use crate::{
     call::{SendHalf, cost},
     code::Code,
-    config::Limits,
     connection::{
         CallOutcome, Connection, DEADLINE_STEP, DeadlineSource, Event, NewCall, Refusal, State,
         outgoing::CallTerms,
@@ -13,6 +12,7 @@ use crate::{
     },
     hello,
     id::{CallId, MethodId, ServiceId},
+    limits::Limits,
     metadata::Metadata,
     packet::{CallHeader, OneWayBatch, put_call},
     time::after,
@@ -54,7 +54,7 @@ impl<T> Connection<T> {
         if call.depth > MAX_WAITING_DEPTH && self.state == State::Open {
             return Err((token, self.no_slot(&call)));
         }
-        let stall_timeout = self.config.stall_timeout;
+        let stall_timeout = self.config.stall_timeout();
         let ends = self.waiting.push(now, call, token, stall_timeout);
         self.watch_deadline(Some(ends));
         Ok(StartedCall::Waiting)
@@ -95,7 +95,7 @@ impl<T> Connection<T> {
         self.now = now;
         let deadline = self
             .config
-            .default_timeout
+            .default_timeout()
             .map(|timeout| after(now, timeout));
         if self.fits_as_packed(&batch) {
             if self.waiting.one_way_calls() == 0 && self.one_way_credit() > batch.cost() as i64 {
@@ -129,7 +129,7 @@ impl<T> Connection<T> {
         let is_open = self.state == State::Open && !self.draining_there;
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let waiting = self.waiting.one_way_calls() + batch.len();
-        is_open && batch.largest() <= room && waiting <= self.config.max_waiting_calls
+        is_open && batch.largest() <= room && waiting <= self.config.max_waiting_calls()
     }
 
     /// One-way calls may begin while this is above zero: a quarter of the credit is left to calls,
@@ -144,7 +144,7 @@ impl<T> Connection<T> {
         self.request_send_credit.spend(batch.cost());
         let default = self
             .config
-            .default_timeout
+            .default_timeout()
             .map(|timeout| after(now, timeout));
         // That much late is on time; beyond it, each has to say how much time it has left.
         let late = deadline.filter(|at| Some(after(*at, DEADLINE_STEP)) < default);
@@ -159,7 +159,7 @@ impl<T> Connection<T> {
         if self.draining_there {
             return Err(Refusal::Draining);
         }
-        if waiting >= self.config.max_waiting_calls {
+        if waiting >= self.config.max_waiting_calls() {
             return Err(Refusal::Full(waiting));
         }
         if self.state == State::Open {
@@ -248,12 +248,12 @@ impl<T> Connection<T> {
         if deadline
             == self
                 .config
-                .default_timeout
+                .default_timeout()
                 .map(|timeout| after(now, timeout))
         {
             return None;
         }
-        let default = self.config.default_timeout.map(hello::timeout_to_wire);
+        let default = self.config.default_timeout().map(hello::timeout_to_wire);
         let left = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
             hello::timeout_to_wire(left)
@@ -325,7 +325,7 @@ impl<T> Connection<T> {
     /// Ends what is due; returns the earliest time that is left.
     pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
         let (events, config) = (&mut self.events, &self.config);
-        let (stall_timeout, max_calls) = (config.stall_timeout, self.peer.max_calls);
+        let (stall_timeout, max_calls) = (config.stall_timeout(), self.peer.max_calls);
         self.waiting.expire(now, stall_timeout, |waiting| {
             let (code, text) = match waiting.call.deadline {
                 Some(_) => {

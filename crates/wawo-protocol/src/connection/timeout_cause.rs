@@ -35,10 +35,10 @@ impl DeadlineSource {
     /// The setting, with its value where the configuration has it.
     pub(crate) fn describe(self, config: &Config) -> String {
         self.with_value(match self {
-            Self::DefaultTimeout => config.default_timeout,
-            Self::StreamTimeout => config.stream_timeout,
-            Self::MaxTimeout => config.max_timeout,
-            Self::MaxStreamTime => config.max_stream_time,
+            Self::DefaultTimeout => config.default_timeout(),
+            Self::StreamTimeout => config.stream_timeout(),
+            Self::MaxTimeout => config.max_timeout(),
+            Self::MaxStreamTime => config.max_stream_time(),
             Self::Call | Self::Method | Self::Handler => None,
         })
     }
@@ -79,7 +79,7 @@ impl TheirDeadline {
 
     /// The deadline that it has as a stream.
     pub(crate) fn of_stream(self, default: Option<Duration>, config: &Config) -> Self {
-        let Some(max) = config.max_stream_time else {
+        let Some(max) = config.max_stream_time() else {
             return self;
         };
         let timeout = earlier(requested_timeout(self.timeout_ms, default), Some(max));
@@ -98,9 +98,9 @@ impl TheirDeadline {
 
     /// The setting of this side that gave it, if one did.
     fn own_setting(&self, is_stream: bool, config: &Config) -> Option<String> {
-        let (source, max) = match config.max_stream_time {
+        let (source, max) = match config.max_stream_time() {
             Some(max) if is_stream => (DeadlineSource::MaxStreamTime, Some(max)),
-            _ => (DeadlineSource::MaxTimeout, config.max_timeout),
+            _ => (DeadlineSource::MaxTimeout, config.max_timeout()),
         };
         let gave_it = max.is_some_and(|max| self.at == Some(after(self.began, max)));
         gave_it.then(|| source.describe(config))

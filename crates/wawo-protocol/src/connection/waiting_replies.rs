@@ -15,7 +15,7 @@ impl<T> Connection<T> {
     /// Whether more waits than the limit, so that calls are refused.
     #[inline]
     pub(crate) fn has_many_replies(&self) -> bool {
-        self.waiting_reply_bytes > self.config.max_waiting_reply_bytes as u64
+        self.waiting_reply_bytes > self.config.max_waiting_reply_bytes() as u64
     }
 
     /// Refuses a call if too much waits; returns whether it may go on.
@@ -25,7 +25,7 @@ impl<T> Connection<T> {
         }
         let (waiting, max) = (
             self.waiting_reply_bytes,
-            self.config.max_waiting_reply_bytes,
+            self.config.max_waiting_reply_bytes(),
         );
         let text = format!(
             "a call while replies of {waiting} bytes wait to be read; \
@@ -41,14 +41,14 @@ impl<T> Connection<T> {
 
     /// Whether one more reply is too much. One that no other waits before never is.
     pub(crate) fn is_over_replies(&self, length: usize) -> bool {
-        let most = (self.config.max_waiting_reply_bytes as u64).saturating_mul(2);
+        let most = (self.config.max_waiting_reply_bytes() as u64).saturating_mul(2);
         self.waiting_reply_bytes > 0 && self.waiting_reply_bytes + length as u64 > most
     }
 
     /// The end of a call whose reply is refused.
     pub(crate) fn too_many_replies(&self, id: CallId, length: usize) -> End {
         let waiting = self.waiting_reply_bytes;
-        let max = self.config.max_waiting_reply_bytes;
+        let max = self.config.max_waiting_reply_bytes();
         let text = format!(
             "a reply of {length} bytes, where others of {waiting} bytes wait to be read; \
              the callee keeps at most twice {max} (max_waiting_reply_bytes)"

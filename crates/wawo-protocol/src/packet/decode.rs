@@ -4,10 +4,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     code::{CloseCode, Code},
-    config::{Limits, MIN_PACKET_BYTES},
     error::PeerMisbehaved,
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
+    limits::{Limits, MIN_PACKET_BYTES},
     metadata::Metadata,
     packet::{
         Call, Chunk, CreditOf, End, Packet, Reply,

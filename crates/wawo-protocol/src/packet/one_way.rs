@@ -149,7 +149,7 @@ impl OneWayBatch {
 mod tests {
     use super::*;
     use crate::{
-        config::Limits,
+        limits::Limits,
         metadata::Metadata,
         packet::{Call, Chunk, Packet, decode},
     };

@@ -136,7 +136,7 @@ fn an_end_carries_code_text_details_and_metadata() {
 #[test]
 fn an_end_too_large_for_the_peer_loses_its_details_and_metadata_but_arrives() {
     let mut pair = Pair::open_with(
-        config(|config| config.limits.max_packet_bytes = 16 * 1024),
+        config(|config| config.max_packet_bytes(16 * 1024)),
         Config::default(),
     );
     let call = pair.start(1, b"");
@@ -180,7 +180,7 @@ fn ids_are_dense_and_used_again_after_the_end() {
 
 #[test]
 fn calls_over_the_peers_limit_wait_for_a_slot_in_order() {
-    let few = config(|config| config.limits.max_calls = MIN_CALLS);
+    let few = config(|config| config.max_calls(MIN_CALLS));
     let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");
@@ -205,8 +205,8 @@ fn calls_over_the_peers_limit_wait_for_a_slot_in_order() {
 
 #[test]
 fn one_call_too_many_is_not_queued() {
-    let least = config(|config| config.limits.max_calls = MIN_CALLS);
-    let patient = config(|config| config.max_waiting_calls = 2);
+    let least = config(|config| config.max_calls(MIN_CALLS));
+    let patient = config(|config| config.max_waiting_calls(2));
     let mut pair = Pair::open_with(patient, least);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");
@@ -242,7 +242,7 @@ fn before_the_hello_only_what_every_peer_takes_is_sent() {
 
 #[test]
 fn a_call_that_the_hello_shows_to_be_too_large_is_refused() {
-    let small = config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES);
+    let small = config(|config| config.max_message_bytes(MIN_MESSAGE_BYTES));
     let mut pair = Pair::with(Config::default(), small);
     let too_large = unary(bytes(MIN_MESSAGE_BYTES as usize + 1));
     pair.start_waiting(9, too_large.clone());

@@ -17,7 +17,7 @@ use crate::{
 const INITIAL_CREDIT: usize = MIN_CREDIT_BYTES as usize;
 
 fn narrow() -> Config {
-    config(|config| config.limits.initial_credit_bytes = MIN_CREDIT_BYTES)
+    config(|config| config.initial_credit_bytes(MIN_CREDIT_BYTES))
 }
 
 fn ok(call: CallId) -> End {
@@ -272,9 +272,7 @@ fn a_callee_may_end_a_call_whose_requests_go_on() {
 
 #[test]
 fn a_message_over_the_limit_ends_its_call_and_no_other() {
-    let mut raw = Raw::open_with(config(|config| {
-        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
-    }));
+    let mut raw = Raw::open_with(config(|config| config.max_message_bytes(MIN_MESSAGE_BYTES)));
     let total = MIN_MESSAGE_BYTES + 1;
     raw.send_all(&[call(0, None)]);
     let events = raw.send_all(&[
@@ -324,7 +322,7 @@ fn a_reply_over_the_limit_ends_its_call_on_both_sides() {
 #[test]
 fn a_reply_that_the_peer_cannot_take_becomes_an_error() {
     let mut pair = Pair::open_with(
-        config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES),
+        config(|config| config.max_message_bytes(MIN_MESSAGE_BYTES)),
         Config::default(),
     );
     let call = start(&mut pair, unary(""));
@@ -411,8 +409,9 @@ fn a_call_that_was_given_up_grants_no_more_credit() {
 fn queued_messages_leave_beside_unqueued_ones() {
     let wide = || {
         config(|config| {
-            config.limits.initial_credit_bytes = 1 << 29;
-            config.limits.reply_credit_bytes = 1 << 29;
+            config
+                .initial_credit_bytes(1 << 29)
+                .reply_credit_bytes(1 << 29)
         })
     };
     let mut pair = Pair::open_with(wide(), wide());

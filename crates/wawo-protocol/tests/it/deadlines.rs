@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_call_without_a_timeout_has_the_default_that_its_caller_announced() {
     let mut pair = Pair::open_with(
-        config(|config| config.default_timeout = Some(SECOND)),
+        config(|config| config.default_timeout(Some(SECOND))),
         Config::default(),
     );
     let mut new = unary("");
@@ -121,7 +121,7 @@ fn the_longest_timeout_is_taken_as_it_is() {
 
 #[test]
 fn a_call_whose_time_is_up_in_the_queue_is_never_sent() {
-    let few = config(|config| config.limits.max_calls = MIN_CALLS);
+    let few = config(|config| config.max_calls(MIN_CALLS));
     let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");

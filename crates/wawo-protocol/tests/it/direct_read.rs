@@ -121,7 +121,7 @@ fn small_chunks_and_those_that_break_a_rule_do_not_land() {
 #[test]
 fn a_chunk_over_the_credit_of_its_call_does_not_land() {
     let mut raw = Raw::open_with(config(|config| {
-        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+        config.initial_credit_bytes(MIN_CREDIT_BYTES)
     }));
     raw.send_all(&[call(0, None), call(1, None)]);
     let initial_credit = MIN_CREDIT_BYTES as usize;
@@ -206,7 +206,7 @@ fn a_chunk_that_lands_keeps_the_connection_alive_and_has_to_become_whole() {
     let chunk = wire(&continued(theirs(0), last(bytes(CHUNK))));
     let mut raw = begun(2 * CHUNK, &chunk);
     raw.said();
-    let timeout = Config::default().packet_timeout;
+    let timeout = Config::default().packet_timeout();
     for part in 1..10 {
         raw.now += timeout / 10;
         let at = START * part;

@@ -108,12 +108,13 @@ fn incomplete_packets_wait() {
 #[test]
 fn calls_behind_others_and_in_every_state() {
     let least = config(|config| {
-        config.limits.max_calls = 64;
-        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
-        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
-        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
-        config.max_opening_bytes = (MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize;
-        config.max_timeout = Some(std::time::Duration::from_secs(1));
+        config
+            .max_calls(64)
+            .initial_credit_bytes(MIN_CREDIT_BYTES)
+            .max_message_bytes(MIN_MESSAGE_BYTES)
+            .request_credit_bytes(MIN_CREDIT_BYTES)
+            .max_opening_bytes((MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize)
+            .max_timeout(Some(std::time::Duration::from_secs(1)))
     });
     let encoded = |packets: &[Packet]| {
         let mut bytes = BytesMut::new();
@@ -278,8 +279,9 @@ fn other_replies_are_left_to_the_others() {
 #[test]
 fn a_reply_over_the_limit_is_left_to_the_others() {
     let least = config(|config| {
-        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
-        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+        config
+            .max_message_bytes(MIN_MESSAGE_BYTES)
+            .initial_credit_bytes(MIN_CREDIT_BYTES)
     });
     let mut raw = Raw::open_with(least);
     let most = MIN_MESSAGE_BYTES.min(MIN_CREDIT_BYTES) as usize;

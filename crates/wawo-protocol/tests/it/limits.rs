@@ -32,8 +32,9 @@ fn closes(raw: &mut Raw, packet: &Packet, text: &str) {
 /// A machine with the minimum credit for requests and for replies.
 fn poor() -> Config {
     config(|config| {
-        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
-        config.limits.reply_credit_bytes = MIN_CREDIT_BYTES;
+        config
+            .request_credit_bytes(MIN_CREDIT_BYTES)
+            .reply_credit_bytes(MIN_CREDIT_BYTES)
     })
 }
 
@@ -60,7 +61,7 @@ fn streams_of_requests_that_are_not_consumed_stop_at_the_credit_of_all_calls() {
 #[test]
 fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
     const MAX: usize = 60_000;
-    let mut raw = Raw::open_with(config(|config| config.max_waiting_reply_bytes = MAX));
+    let mut raw = Raw::open_with(config(|config| config.max_waiting_reply_bytes(MAX)));
     let calls: Vec<_> = (0..3).map(|index| call(index, last("x"))).collect();
     assert_eq!(raw.send_all(&calls).len(), 3);
     let reply = |raw: &mut Raw, index, length| {
@@ -142,8 +143,9 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
     const MAX: usize = (MIN_MESSAGE_BYTES + MIN_METADATA_BYTES) as usize;
     const PART: usize = MAX / 2;
     let mut raw = Raw::open_with(config(|config| {
-        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
-        config.max_opening_bytes = MAX;
+        config
+            .max_message_bytes(MIN_MESSAGE_BYTES)
+            .max_opening_bytes(MAX)
     }));
     let events = raw.send_all(&[
         call(0, last(bytes(PART))),
@@ -242,7 +244,7 @@ fn a_call_that_is_over_gives_back_what_it_held() {
 
 #[test]
 fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
-    let mut raw = Raw::open_with(config(|config| config.max_streams = 2));
+    let mut raw = Raw::open_with(config(|config| config.max_streams(2)));
     let events = raw.send_all(&[call(0, None), call(1, whole("first")), call(2, None)]);
     assert_eq!(events.len(), 2, "{events:?}");
     let text = "2 streams are open already (max_streams)";
@@ -266,7 +268,7 @@ fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
 
 #[test]
 fn so_many_calls_may_be_cancelled_within_a_second() {
-    let mut raw = Raw::open_with(config(|config| config.max_cancels_per_second = 1_000));
+    let mut raw = Raw::open_with(config(|config| config.max_cancels_per_second(1_000)));
     for _ in 0..2 {
         for _ in 0..1_000 {
             raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
@@ -308,7 +310,7 @@ fn packets_that_carry_nothing_end_the_connection_after_many() {
         |_| credit(CreditOf::Call(theirs(0)), 2048),
     ];
     for packet in idle {
-        let mut raw = Raw::open_with(config(|config| config.max_idle_packets = 1_000));
+        let mut raw = Raw::open_with(config(|config| config.max_idle_packets(1_000)));
         raw.send_all(&[call(0, None), Packet::Cancel(theirs(0))]);
         for index in 0..1_000 {
             raw.send_all(&[packet(index)]);
@@ -325,7 +327,7 @@ fn packets_that_carry_nothing_end_the_connection_after_many() {
 
 #[test]
 fn a_drain_that_is_said_again_and_again_carries_nothing() {
-    let mut raw = Raw::open_with(config(|config| config.max_idle_packets = 1_000));
+    let mut raw = Raw::open_with(config(|config| config.max_idle_packets(1_000)));
     let drain = Packet::Drain { accepted: 0 };
     for _ in 0..1_001 {
         raw.send_all(std::slice::from_ref(&drain));
@@ -510,7 +512,7 @@ fn a_deadline_of_a_caller_is_capped() {
         (Some(60_000), 5_000),
         (Some(1_000), 1_000),
     ] {
-        let mut raw = Raw::open_with(config(|config| config.max_timeout = Some(5 * SECOND)));
+        let mut raw = Raw::open_with(config(|config| config.max_timeout(Some(5 * SECOND))));
         let mut packet = call(0, last(""));
         if let Packet::Call(call) = &mut packet {
             call.timeout_ms = said;
@@ -526,7 +528,7 @@ fn a_deadline_of_a_caller_is_capped() {
 
 #[test]
 fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
-    let mut raw = Raw::open_with(config(|config| config.limits.max_calls = 64));
+    let mut raw = Raw::open_with(config(|config| config.max_calls(64)));
     raw.send_all(&[credit(CreditOf::Replies, 1 << 24)]);
     // Nobody takes the output. It fills, and then calls keep their slots.
     let answer = bytes(10_000);
@@ -579,7 +581,7 @@ fn a_waiting_answer_leaves_when_the_peer_reads_and_a_cancelled_one_does_not() {
 #[test]
 fn a_caller_that_says_all_before_it_reads_comes_to_its_end() {
     let mut raw = Raw::open_with(config(|config| {
-        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+        config.initial_credit_bytes(MIN_CREDIT_BYTES)
     }));
     raw.send_all(&[call(0, None)]);
     // The reply is complete, and waits for credit that the caller has not given yet.
@@ -617,9 +619,10 @@ fn a_caller_that_says_all_before_it_reads_comes_to_its_end() {
 #[test]
 fn a_slot_that_a_chunked_one_way_message_frees_goes_to_a_call_that_waits() {
     let few = config(|config| {
-        config.limits.max_calls = 64;
-        config.limits.max_packet_bytes = 16 * 1024;
-        config.limits.request_credit_bytes = 64 << 20;
+        config
+            .max_calls(64)
+            .max_packet_bytes(16 * 1024)
+            .request_credit_bytes(64 << 20)
     });
     let mut pair = Pair::open_with(Config::default(), few);
     for _ in 0..64 {
@@ -644,9 +647,7 @@ fn a_slot_that_a_chunked_one_way_message_frees_goes_to_a_call_that_waits() {
 
 #[test]
 fn an_oversized_last_reply_frees_its_slot_and_nothing_is_said_after_it() {
-    let mut raw = Raw::open_with(config(|config| {
-        config.limits.max_message_bytes = MIN_MESSAGE_BYTES;
-    }));
+    let mut raw = Raw::open_with(config(|config| config.max_message_bytes(MIN_MESSAGE_BYTES)));
     let started = raw.machine.start_call(raw.now, unary(""), 5);
     assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
     raw.said();
@@ -665,8 +666,9 @@ fn an_oversized_last_reply_frees_its_slot_and_nothing_is_said_after_it() {
 #[test]
 fn an_end_fits_into_the_least_packet() {
     let least = config(|config| {
-        config.limits.max_packet_bytes = 16 * 1024;
-        config.limits.max_metadata_bytes = 16 * 1024 - 64;
+        config
+            .max_packet_bytes(16 * 1024)
+            .max_metadata_bytes(16 * 1024 - 64)
     });
     let mut pair = Pair::open_with(least, Config::default());
     let call = pair.start(1, b"");
@@ -689,7 +691,7 @@ fn an_end_fits_into_the_least_packet() {
 
 #[test]
 fn requests_that_nobody_reads_any_more_are_granted_also_in_the_middle_of_one() {
-    let narrow = config(|config| config.limits.initial_credit_bytes = MIN_CREDIT_BYTES);
+    let narrow = config(|config| config.initial_credit_bytes(MIN_CREDIT_BYTES));
     let mut pair = Pair::open_with(Config::default(), narrow);
     let started = pair.client.connection.start_call(pair.now, stream(), 1);
     let Ok(StartedCall::Sent(call)) = started else {
@@ -715,14 +717,15 @@ fn requests_that_nobody_reads_any_more_are_granted_also_in_the_middle_of_one() {
 #[test]
 fn times_without_end_are_no_fault() {
     let patient = config(|config| {
-        config.keep_alive_interval = Duration::MAX;
-        config.keep_alive_timeout = Duration::MAX;
-        config.handshake_timeout = Duration::MAX;
-        config.packet_timeout = Duration::MAX;
-        config.write_timeout = Duration::MAX;
-        config.stall_timeout = Duration::MAX;
-        config.default_timeout = Some(Duration::MAX);
-        config.max_timeout = Some(Duration::MAX);
+        config
+            .keep_alive_interval(Duration::MAX)
+            .keep_alive_timeout(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .packet_timeout(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .stall_timeout(Duration::MAX)
+            .default_timeout(Some(Duration::MAX))
+            .max_timeout(Some(Duration::MAX))
     });
     let mut pair = Pair::open_with(patient.clone(), patient);
     pair.start(1, b"");
@@ -733,10 +736,11 @@ fn times_without_end_are_no_fault() {
 #[test]
 fn a_large_packet_on_a_slow_link_is_no_silence() {
     let mut raw = Raw::open_with(config(|config| {
-        config.limits.max_packet_bytes = 8 << 20;
-        config.limits.max_message_bytes = 8 << 20;
-        config.limits.initial_credit_bytes = 8 << 20;
-        config.packet_timeout = 60 * SECOND;
+        config
+            .max_packet_bytes(8 << 20)
+            .max_message_bytes(8 << 20)
+            .initial_credit_bytes(8 << 20)
+            .packet_timeout(60 * SECOND)
     }));
     let mut packet = BytesMut::new();
     call(0, last(bytes(4 << 20))).encode(&mut packet);

@@ -78,8 +78,9 @@ fn a_dead_peer_is_noticed_after_the_interval_and_the_timeout() {
 #[test]
 fn any_packet_shows_that_the_peer_lives() {
     let mut raw = Raw::open_with(config(|config| {
-        config.keep_alive_interval = SECOND;
-        config.keep_alive_timeout = SECOND;
+        config
+            .keep_alive_interval(SECOND)
+            .keep_alive_timeout(SECOND)
     }));
     raw.now += SECOND;
     raw.machine.handle_timeout(raw.now).unwrap();

@@ -173,7 +173,7 @@ impl Heard {
 
 impl Rules {
     pub(crate) fn new(side: Side, config: &Config, now: Instant) -> Self {
-        let (limits, least) = (config.limits, Limits::MINIMUM);
+        let (limits, least) = (*config.limits(), Limits::MINIMUM);
         Self {
             now,
             side,
@@ -194,8 +194,8 @@ impl Rules {
             their_requests: SharedCredit::new(limits.request_credit_bytes),
             their_replies: SharedCredit::new(limits.reply_credit_bytes),
             notes_held: 0,
-            max_streams: config.max_streams,
-            max_opening_bytes: config.max_opening_bytes as u64,
+            max_streams: config.max_streams(),
+            max_opening_bytes: config.max_opening_bytes() as u64,
             our_calls: 0,
             their_calls: 0,
             draining_here: false,

@@ -7,7 +7,7 @@ use crate::pair::{OUTER_CALLS, Pair, config, nested, unary};
 
 /// A pair whose server has the minimum number of slots.
 fn few() -> Pair {
-    let few = config(|config| config.limits.max_calls = MIN_CALLS);
+    let few = config(|config| config.max_calls(MIN_CALLS));
     Pair::open_with(Config::default(), few)
 }
 
@@ -124,8 +124,8 @@ fn outer_calls_do_not_get_the_slots_that_are_left_to_others() {
 
 #[test]
 fn lines_are_bounded_apart() {
-    let least = config(|config| config.limits.max_calls = MIN_CALLS);
-    let patient = config(|config| config.max_waiting_calls = 2);
+    let least = config(|config| config.max_calls(MIN_CALLS));
+    let patient = config(|config| config.max_waiting_calls(2));
     let mut pair = Pair::open_with(patient, least);
     for token in 0..MIN_CALLS {
         start_nested(&mut pair, 1, token);
@@ -146,7 +146,7 @@ fn lines_are_bounded_apart() {
 
 #[test]
 fn a_deep_call_waits_for_the_hello_and_then_for_nothing() {
-    let least = config(|config| config.limits.max_calls = MIN_CALLS);
+    let least = config(|config| config.max_calls(MIN_CALLS));
     let mut pair = Pair::with(Config::default(), least);
     for token in 0..MIN_CALLS {
         start_nested(&mut pair, 1, token);

@@ -47,12 +47,12 @@ fn received(pair: &mut Pair) -> Vec<Bytes> {
 }
 
 fn cheap() -> Config {
-    config(|config| config.limits.request_credit_bytes = MIN_CREDIT_BYTES)
+    config(|config| config.request_credit_bytes(MIN_CREDIT_BYTES))
 }
 
 #[test]
 fn a_note_arrives_and_leaves_nothing_behind() {
-    let patient = config(|config| config.default_timeout = None);
+    let patient = config(|config| config.default_timeout(None));
     let mut pair = Pair::open_with(patient, Config::default());
     send(&mut pair, "a");
     assert_eq!(pair.client.connection.output().len(), 21);
@@ -85,7 +85,7 @@ fn notes_at_once_are_what_they_are_one_by_one() {
     let messages = [bytes(32), Bytes::new(), bytes(900)];
     let (mut together, mut apart) = (Pair::open(), Pair::open());
     assert_eq!(send_all(&mut together, &messages), []);
-    let timeout = Config::default().default_timeout;
+    let timeout = Config::default().default_timeout();
     for message in &messages {
         let call = NewCall {
             deadline: timeout.map(|timeout| apart.now + timeout),
@@ -130,7 +130,7 @@ fn affordable() -> usize {
 #[test]
 fn notes_that_waited_together_say_how_much_time_they_have_left() {
     let millis = Duration::from_millis;
-    let (count, timeout) = (affordable(), Config::default().default_timeout.unwrap());
+    let (count, timeout) = (affordable(), Config::default().default_timeout().unwrap());
     // A delay within the precision of deadlines is not worth bytes on the wire.
     for (waited, late) in [(millis(5), millis(5)), (millis(6), millis(0))] {
         let mut pair = Pair::open_with(Config::default(), cheap());
@@ -150,7 +150,7 @@ fn notes_that_waited_together_say_how_much_time_they_have_left() {
 #[test]
 fn notes_that_wait_together_are_given_up_at_their_deadline() {
     let mut pair = Pair::open_with(Config::default(), cheap());
-    let timeout = Config::default().default_timeout.unwrap();
+    let timeout = Config::default().default_timeout().unwrap();
     assert_eq!(send_all(&mut pair, &vec![bytes(36); affordable() + 2]), []);
     assert_eq!(pair.client.connection.calls_waiting(), 2);
     pair.run_for(timeout);
@@ -163,7 +163,7 @@ fn notes_that_wait_together_are_given_up_at_their_deadline() {
 
 #[test]
 fn too_many_notes_at_once_are_refused_from_the_limit_on() {
-    let client = config(|config| config.max_waiting_calls = 3);
+    let client = config(|config| config.max_waiting_calls(3));
     let mut pair = Pair::open_with(client, cheap());
     let refused = send_all(&mut pair, &vec![bytes(36); affordable()]);
     assert_eq!(refused, []);
@@ -205,7 +205,7 @@ fn an_empty_batch_of_one_way_messages_holds_up_nobody() {
 
 #[test]
 fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
-    let few = config(|config| config.limits.max_calls = MIN_CALLS);
+    let few = config(|config| config.max_calls(MIN_CALLS));
     let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..MIN_CALLS {
         let client = &mut pair.client.connection;
@@ -220,7 +220,7 @@ fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
 
 #[test]
 fn of_notes_at_once_those_that_cannot_be_served_are_refused() {
-    let small = config(|config| config.limits.max_message_bytes = MIN_MESSAGE_BYTES);
+    let small = config(|config| config.max_message_bytes(MIN_MESSAGE_BYTES));
     let mut pair = Pair::open_with(Config::default(), small);
     let most = MIN_MESSAGE_BYTES as usize;
     let messages = [bytes(most), bytes(most + 1), bytes(1)];
@@ -299,7 +299,7 @@ fn notes_wait_for_credit_and_hold_up_no_call() {
 
 #[test]
 fn too_many_waiting_notes_are_refused() {
-    let mut pair = Pair::open_with(config(|config| config.max_waiting_calls = 2), cheap());
+    let mut pair = Pair::open_with(config(|config| config.max_waiting_calls(2)), cheap());
     send(&mut pair, bytes(MIN_CREDIT_BYTES as usize));
     send(&mut pair, "waits");
     send(&mut pair, "waits");
@@ -385,7 +385,7 @@ fn a_note_is_over_with_its_last_chunk_whether_that_says_so_or_not() {
 #[test]
 fn consuming_an_ended_call_grants_nothing_to_a_one_way_message_in_its_slot() {
     let mut raw = Raw::open_with(config(|config| {
-        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
+        config.initial_credit_bytes(MIN_CREDIT_BYTES)
     }));
     let half = MIN_CREDIT_BYTES / 2;
     let one_way_call = first(bytes(half as usize), 2 * half);

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    CallId, CallOutcome, Config, Connection, ConnectionError, DeadlineSource, Event, InboundCall,
-    MessageBytes, Metadata, MethodId, NewCall, Refusal, ServiceId, Side, StartedCall,
+    CallId, CallOutcome, Config, ConfigBuilder, Connection, ConnectionError, DeadlineSource, Event,
+    InboundCall, MessageBytes, Metadata, MethodId, NewCall, Refusal, ServiceId, Side, StartedCall,
 };
 
 /// Both ends of a connection.
@@ -38,7 +38,7 @@ pub(crate) struct Node {
 impl Node {
     fn new(side: Side, config: Config, now: Instant) -> Self {
         Self {
-            connection: Connection::new(side, config, now).expect("a valid configuration"),
+            connection: Connection::new(side, config, now),
             events: Vec::new(),
             error: None,
             input: BytesMut::new(),
@@ -316,8 +316,6 @@ pub(crate) fn bytes(length: usize) -> Bytes {
 }
 
 /// A configuration changed by `change`.
-pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
-    let mut config = Config::default();
-    change(&mut config);
-    config
+pub(crate) fn config(change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Config {
+    change(Config::builder()).build().unwrap()
 }

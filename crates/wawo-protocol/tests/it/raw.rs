@@ -29,7 +29,7 @@ impl Raw {
         let now = beginning();
         Self {
             now,
-            machine: Connection::new(Side::Accepting, config, now).expect("a valid configuration"),
+            machine: Connection::new(Side::Accepting, config, now),
             input: BytesMut::new(),
             prefaced: false,
         }

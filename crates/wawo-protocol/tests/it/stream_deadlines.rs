@@ -17,8 +17,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn bounds(max_timeout: u32, max_stream_time: Option<u32>) -> Config {
     config(|config| {
-        config.max_timeout = Some(max_timeout * SECOND);
-        config.max_stream_time = max_stream_time.map(|seconds| seconds * SECOND);
+        config
+            .max_timeout(Some(max_timeout * SECOND))
+            .max_stream_time(max_stream_time.map(|seconds| seconds * SECOND))
     })
 }
 
@@ -156,7 +157,7 @@ fn ended_there(
     time: Duration,
     by_handler: Option<&str>,
 ) -> String {
-    let config = config(|config| config.default_timeout = Some(4 * SECOND));
+    let config = config(|config| config.default_timeout(Some(4 * SECOND)));
     let mut pair = Pair::open_with(config, Config::default());
     let call = NewCall {
         deadline: Some(pair.now + 4 * SECOND),
@@ -222,8 +223,9 @@ fn the_deadline_text_of_a_handler_is_kept() {
 /// The text of a call of ours that has passed its deadline, after 4 s.
 fn ended_here(source: DeadlineSource, call: NewCall, is_answered: bool) -> String {
     let config = config(|config| {
-        config.default_timeout = Some(4 * SECOND);
-        config.stream_timeout = Some(4 * SECOND);
+        config
+            .default_timeout(Some(4 * SECOND))
+            .stream_timeout(Some(4 * SECOND))
     });
     let mut pair = Pair::open_with(config, Config::default());
     let call = NewCall {
@@ -294,7 +296,7 @@ fn a_stream_without_a_deadline_lasts_while_its_peer_lives() {
 
 #[test]
 fn a_call_without_a_deadline_does_not_wait_for_a_slot_for_ever() {
-    let few = config(|config| config.limits.max_calls = MIN_CALLS);
+    let few = config(|config| config.max_calls(MIN_CALLS));
     let mut pair = Pair::open_with(Config::default(), few);
     for token in 0..OUTER_CALLS {
         pair.start(token, b"");

@@ -16,7 +16,7 @@ use crate::{
 
 /// Two calls of the machine are in flight: 2 is unary, 4 has a stream of requests.
 fn raw_with_calls() -> Raw {
-    let mut raw = Raw::open_with(config(|config| config.limits.max_calls = MIN_CALLS));
+    let mut raw = Raw::open_with(config(|config| config.max_calls(MIN_CALLS)));
     for (token, new) in [(1, unary("")), (2, stream())] {
         let started: Result<_, (u32, _)> = raw.machine.start_call(raw.now, new, token);
         assert_eq!(started, Ok(StartedCall::Sent(ours(token - 1))));

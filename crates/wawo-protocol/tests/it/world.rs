@@ -48,11 +48,12 @@ pub(crate) enum Step {
 /// The minimum of each limit, and few calls that may wait, so that limits are met often.
 fn least() -> Config {
     config(|config| {
-        config.limits.max_calls = MIN_CALLS;
-        config.limits.initial_credit_bytes = MIN_CREDIT_BYTES;
-        config.limits.request_credit_bytes = MIN_CREDIT_BYTES;
-        config.limits.reply_credit_bytes = MIN_CREDIT_BYTES;
-        config.max_waiting_calls = 2 * MIN_CALLS as usize;
+        config
+            .max_calls(MIN_CALLS)
+            .initial_credit_bytes(MIN_CREDIT_BYTES)
+            .request_credit_bytes(MIN_CREDIT_BYTES)
+            .reply_credit_bytes(MIN_CREDIT_BYTES)
+            .max_waiting_calls(2 * MIN_CALLS as usize)
     })
 }
 

@@ -109,15 +109,15 @@ impl World {
             true => Side::Accepting,
             false => Side::Connecting,
         };
-        let mut config = Config::default();
-        config.limits = Limits::MINIMUM;
+        let mut config = Config::builder().limits(Limits::MINIMUM).max_streams(5);
         if setting.large_packets {
-            config.limits.max_packet_bytes = Limits::default().max_packet_bytes;
-            config.limits.initial_credit_bytes = Limits::default().initial_credit_bytes;
+            config = config
+                .max_packet_bytes(Limits::default().max_packet_bytes)
+                .initial_credit_bytes(Limits::default().initial_credit_bytes);
         }
-        config.max_streams = 5;
+        let config = config.build().unwrap();
         let rules = Rules::new(side, &config, now);
-        let machine = Connection::new(side, config, now).expect("a valid configuration");
+        let machine = Connection::new(side, config, now);
         let mut world = Self {
             now,
             heard: now,

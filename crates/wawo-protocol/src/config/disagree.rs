@@ -1,0 +1,55 @@
+//! Settings that bound each other.
+
+use crate::{config::Config, limits::MIN_PACKET_BYTES, setting::ConfigError};
+
+/// The longest identity, in bytes: the hello counts it in one.
+const MAX_IDENTITY_BYTES: usize = 255;
+
+/// The room for credentials and the table of services together, in bytes: a hello must fit into the
+/// smallest packet beside its other entries, which take less than 512 bytes.
+pub(crate) const MAX_OPAQUE_BYTES: usize = MIN_PACKET_BYTES as usize - 512;
+
+impl Config {
+    /// The largest call that the limits let in can be served, and so can the message that takes the
+    /// most memory.
+    pub(crate) fn check_agreement(&self) -> Result<(), ConfigError> {
+        let (limits, opening) = (&self.limits, self.max_opening_bytes());
+        let (message, metadata) = (limits.max_message_bytes, limits.max_metadata_bytes);
+        let least = message as usize + metadata as usize;
+        if opening < least {
+            return Err(ConfigError::Disagreement {
+                setting: "max_opening_bytes",
+                value: opening.to_string(),
+                other: format!("max_message_bytes {message} and max_metadata_bytes {metadata}"),
+                range: format!("at least {least}"),
+            });
+        }
+        let (message, connection) = (
+            self.max_decoded_bytes(),
+            self.max_connection_decoded_bytes(),
+        );
+        match message <= connection {
+            true => Ok(()),
+            false => Err(ConfigError::Disagreement {
+                setting: "max_decoded_bytes",
+                value: message.to_string(),
+                other: format!("max_connection_decoded_bytes {connection}"),
+                range: format!("at most {connection}"),
+            }),
+        }
+    }
+
+    /// The hello has room for its contents.
+    pub(crate) fn check_hello(&self) -> Result<(), ConfigError> {
+        let (length, most) = (self.identity.len(), MAX_IDENTITY_BYTES);
+        if length > most {
+            return Err(ConfigError::Identity { length, most });
+        }
+        let length = self.credentials.len() + self.services.len();
+        let room = MAX_OPAQUE_BYTES;
+        match length <= room {
+            true => Ok(()),
+            false => Err(ConfigError::Opaque { length, room }),
+        }
+    }
+}

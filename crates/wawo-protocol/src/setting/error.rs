@@ -1,0 +1,73 @@
+//! A setting that is wrong.
+
+use thiserror::Error;
+
+/// Settings that make no configuration. Each error names the setting, or the variable or key that it
+/// was read from, its value, and the values that are right.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A setting is below its least or above its greatest value: less than a peer may rely on, a
+    /// time so short that each call or connection would end at once, or a size that does not fit.
+    #[error("{setting} is {value}; it must be {range}")]
+    OutOfRange {
+        /// The setting, or the variable that it was read from.
+        setting: String,
+        /// Its value.
+        value: String,
+        /// The values that it may have.
+        range: String,
+    },
+    /// A text is no value of its setting.
+    #[error("{setting} is `{value}`; write {expected}")]
+    Unreadable {
+        /// The setting, or the variable that it was read from.
+        setting: String,
+        /// The text.
+        value: String,
+        /// How a value is written.
+        expected: String,
+    },
+    /// The value of a variable is not in UTF-8. It is not shown, as it may be a secret.
+    #[error("{setting} is not in UTF-8")]
+    NotUtf8 {
+        /// The variable.
+        setting: String,
+    },
+    /// There is no setting of this name.
+    #[error("{setting} is no setting; the nearest one is {nearest}")]
+    Unknown {
+        /// The name, or the variable.
+        setting: String,
+        /// The most similar name that there is.
+        nearest: String,
+    },
+    /// Two settings do not agree: the one bounds the other.
+    #[error("{setting} is {value}; with {other} it must be {range}")]
+    Disagreement {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The other settings with their values.
+        other: String,
+        /// The values that it may have beside them.
+        range: String,
+    },
+    /// The identity is too long.
+    #[error("identity has {length} bytes; it must have at most {most}")]
+    Identity {
+        /// Its length.
+        length: usize,
+        /// The greatest length, in bytes.
+        most: usize,
+    },
+    /// Credentials and the table of services do not fit into a hello.
+    #[error("credentials and services have {length} bytes together; a hello has room for {room}")]
+    Opaque {
+        /// Their length.
+        length: usize,
+        /// Bytes that fit.
+        room: usize,
+    },
+}

@@ -1,0 +1,115 @@
+//! Settings by their names: set one from a text, or several from variables of the environment.
+
+use std::ffi::OsStr;
+
+use crate::setting::ConfigError;
+
+/// Settings that can be set by name.
+pub trait Settable {
+    /// The names of all settings, in the order of their table.
+    fn names() -> Vec<&'static str>;
+
+    /// Sets the setting `name`, which is one of [`names`](Self::names), from a text. An error names
+    /// `key`, by which the user knows the setting.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no value of the setting, or is out of its range.
+    fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError>;
+}
+
+/// Sets the setting `name` from a text.
+///
+/// # Errors
+///
+/// As [`Settable::read`], and if there is no such setting.
+pub fn set<S: Settable>(settings: &mut S, name: &str, text: &str) -> Result<(), ConfigError> {
+    let names = S::names();
+    match names.contains(&name) {
+        true => settings.read(name, name, text),
+        false => Err(unknown(name, names.into_iter().map(str::to_owned))),
+    }
+}
+
+/// Sets each setting that has a variable: `prefix` and its name in capitals. Variables that begin
+/// otherwise are not looked at, nor are those that begin with one of `others`, the prefixes of other
+/// settings.
+///
+/// # Errors
+///
+/// As [`Settable::read`]; if a variable with the prefix is no setting; and if it is not in UTF-8.
+pub fn set_from_variables<S: Settable, K: AsRef<OsStr>, V: AsRef<OsStr>>(
+    settings: &mut S,
+    prefix: &str,
+    others: &[&str],
+    variables: impl IntoIterator<Item = (K, V)>,
+) -> Result<(), ConfigError> {
+    let key_of = |name: &str| prefix.to_owned() + &name.to_ascii_uppercase();
+    let names = S::names();
+    for (key, value) in variables {
+        // A key that is not in UTF-8 becomes one that is no setting, if it has the prefix.
+        let key = key.as_ref().to_string_lossy();
+        if !key.starts_with(prefix) || others.iter().any(|other| key.starts_with(other)) {
+            continue;
+        }
+        let name = names.iter().find(|name| key_of(name) == key);
+        let name = name.ok_or_else(|| unknown(&key, names.iter().map(|name| key_of(name))))?;
+        settings.read(name, &key, text(&key, value.as_ref())?)?;
+    }
+    Ok(())
+}
+
+fn text<'a>(key: &str, value: &'a OsStr) -> Result<&'a str, ConfigError> {
+    value.to_str().ok_or_else(|| ConfigError::NotUtf8 {
+        setting: key.to_owned(),
+    })
+}
+
+fn unknown(key: &str, names: impl Iterator<Item = String>) -> ConfigError {
+    ConfigError::Unknown {
+        setting: key.to_owned(),
+        nearest: names
+            .min_by_key(|name| distance(key, name))
+            .unwrap_or_default(),
+    }
+}
+
+/// The most bytes of a key that are compared: names are shorter, and a key may have any length.
+const MAX_COMPARED_BYTES: usize = 64;
+
+/// How many bytes must be added, taken or changed to make one name of the other (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let from = &from.as_bytes()[..from.len().min(MAX_COMPARED_BYTES)];
+    let mut costs: Vec<usize> = (0..=to.len()).collect();
+    for (row, left) in from.iter().enumerate() {
+        let mut diagonal = costs[0];
+        costs[0] = row + 1;
+        for (column, right) in to.bytes().enumerate() {
+            let change = diagonal + usize::from(*left != right);
+            diagonal = costs[column + 1];
+            costs[column + 1] = change.min(diagonal + 1).min(costs[column] + 1);
+        }
+    }
+    costs[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn the_distance_of_names_counts_their_changes() {
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("max_cals", "max_calls", 1),
+            ("max_calls", "max_calls", 0),
+            ("min_calls", "max_calls", 2),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(from, to), expected, "{from} {to}");
+        }
+        assert_eq!(distance(&"é".repeat(1_000_000), ""), 64);
+    }
+}
