@@ -109,7 +109,7 @@ struct Limit {
 
 /// The bytes of a packet that are left when metadata has all of its own: ids, a timeout and the total
 /// length stand beside the metadata of a call.
-const CALL_HEAD_BYTES: u32 = 64;
+const CALL_HEADER_BYTES: u32 = 64;
 
 impl Limits {
     /// The numbers and values of the entries in a hello.
@@ -128,7 +128,7 @@ impl Limits {
     /// Checks each limit against its range, and metadata against the packet.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         Self::rows().try_for_each(|row| row.check(self))?;
-        let most = self.max_packet_bytes - CALL_HEAD_BYTES;
+        let most = self.max_packet_bytes - CALL_HEADER_BYTES;
         match self.max_metadata_bytes <= most {
             true => Ok(()),
             false => Err(ConfigError::Disagreement {

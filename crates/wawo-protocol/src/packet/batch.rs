@@ -6,7 +6,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::{
     call::{MESSAGE_COST_BYTES, cost},
     id::CallId,
-    packet::{HEADER_BYTES, encode::put_header, header::Kind},
+    packet::{
+        HEADER_BYTES,
+        encode::put_header,
+        header::{Kind, first_payload},
+    },
 };
 
 /// What waits to be sent holds a buffer of at most so many times its length.
@@ -128,8 +132,8 @@ impl Batch {
             return std::mem::take(self);
         }
         let (mut end, mut messages) = (0, 0);
-        while let Some(header) = self.packets[end..].first_chunk::<4>() {
-            let length = u32::from_be_bytes(*header) as usize;
+        while let Some(message) = first_payload(&self.packets[end..]) {
+            let length = message.len();
             if length > credit || shared_credit <= 0 {
                 break;
             }
@@ -148,17 +152,15 @@ impl Batch {
 
     /// The next message, which stays.
     pub fn peek(&self) -> Option<&[u8]> {
-        let header = self.packets.first_chunk::<4>()?;
-        let end = HEADER_BYTES + u32::from_be_bytes(*header) as usize;
-        self.packets.get(HEADER_BYTES..end)
+        first_payload(&self.packets)
     }
 
     /// Takes off the next message, for `read` to read where it is: it gets the message, and the
     /// buffer that it is a part of. `None` if there is none.
     pub fn read_next<R>(&mut self, read: impl FnOnce(&[u8], &Bytes) -> R) -> Option<R> {
-        let header = self.packets.first_chunk::<4>()?;
-        let end = HEADER_BYTES + u32::from_be_bytes(*header) as usize;
-        let result = read(&self.packets[HEADER_BYTES..end], &self.packets);
+        let message = first_payload(&self.packets)?;
+        let end = HEADER_BYTES + message.len();
+        let result = read(message, &self.packets);
         self.packets.advance(end);
         self.messages -= 1;
         Some(result)

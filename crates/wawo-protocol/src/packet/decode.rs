@@ -13,7 +13,7 @@ use crate::{
         Call, Chunk, CreditOf, End, Packet, Reply,
         header::{
             CONTINUES, END, HEADER_BYTES, Header, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY,
-            PayloadReader, REFUSED, REPLIES, TIMEOUT,
+            PayloadReader, REFUSED, REPLIES, RawHeader, TIMEOUT,
         },
     },
 };
@@ -54,11 +54,10 @@ pub fn decode_preface(input: &mut BytesMut) -> Result<bool, PeerMisbehaved> {
 /// If the packet breaks a rule that holds whatever the state of the connection, or a length in
 /// `limits`. A length over the limit is refused from the header, before its payload comes.
 pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, PeerMisbehaved> {
-    let Some(bytes) = input.first_chunk::<HEADER_BYTES>() else {
+    let Some(raw) = RawHeader::read(input) else {
         return Ok(None);
     };
-    let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let header = Header::parse(bytes)?;
+    let (length, header) = (raw.length, Header::check(raw)?);
     let max = match header.kind {
         Kind::Hello => limits.max_packet_bytes.min(MIN_PACKET_BYTES),
         _ => limits.max_packet_bytes,
@@ -66,11 +65,10 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     if length > max {
         return Err(PeerMisbehaved::PacketTooLarge { length, max });
     }
-    let whole = HEADER_BYTES + length as usize;
-    if input.len() < whole {
+    if input.len() < raw.packet_len() {
         return Ok(None);
     }
-    let mut packet = input.split_to(whole).freeze();
+    let mut packet = input.split_to(raw.packet_len()).freeze();
     packet.advance(HEADER_BYTES);
     decode_payload(header, PayloadReader::new(header.kind, packet), limits).map(Some)
 }
@@ -78,14 +76,10 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
 /// The length of the message in the first packet of `input`, if it is whole, of this call, and
 /// nothing but a message: no chunk, and not the last.
 pub(crate) fn fast_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
-    let header = input.first_chunk::<HEADER_BYTES>()?;
-    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *header;
-    let length = u32::from_be_bytes([l0, l1, l2, l3]);
-    let is_plain = kind == Kind::Message as u8 && [flags, c0, c1] == [0; 3];
-    let is_of_call = u32::from_be_bytes([i0, i1, i2, i3]) == call.to_wire();
-    let is_whole =
-        length <= limits.max_packet_bytes && input.len() >= HEADER_BYTES + length as usize;
-    (is_plain && is_of_call && is_whole).then_some(length as usize)
+    let header = RawHeader::read(input)?;
+    let is_plain = header.kind == Kind::Message as u8 && header.flags == 0 && header.code == 0;
+    let is_whole = header.length <= limits.max_packet_bytes && input.len() >= header.packet_len();
+    (is_plain && header.call == call.to_wire() && is_whole).then_some(header.length as usize)
 }
 
 /// A call in a whole packet: one message, and no metadata.
@@ -110,36 +104,32 @@ impl FastCall {
 
 /// The call in the first packet of `input`, if it is a plain one.
 pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
-    const FIXED_BYTES: usize = HEADER_BYTES + 8;
-    let header = input.first_chunk::<FIXED_BYTES>()?;
-    let number = |at: usize| {
-        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-    };
-    let (length, flags, call) = (number(0), header[5], CallId::from_wire(number(8)));
-    let is_plain = header[4] == Kind::Call as u8
+    let header = RawHeader::read(input)?;
+    let (flags, call) = (header.flags, CallId::from_wire(header.call));
+    let is_plain = header.kind == Kind::Call as u8
         && flags & !(ONE_WAY | TIMEOUT) == END
-        && [header[6], header[7]] == [0; 2]
+        && header.code == 0
         && call.is_none() == (flags & ONE_WAY != 0);
-    if !is_plain || length > limits.max_packet_bytes {
+    if !is_plain || header.length > limits.max_packet_bytes {
         return None;
     }
-    let end = HEADER_BYTES + length as usize;
-    if input.len() < end {
-        return None;
-    }
-    let (timeout_ms, message_at) = match flags & TIMEOUT {
-        0 => (None, FIXED_BYTES),
+    let end = header.packet_len();
+    let payload = input.get(HEADER_BYTES..end)?;
+    let (service, payload) = payload.split_first_chunk()?;
+    let (method, payload) = payload.split_first_chunk()?;
+    let (timeout_ms, message) = match flags & TIMEOUT {
+        0 => (None, payload),
         _ => {
-            let timeout = input[FIXED_BYTES..].first_chunk()?;
-            (Some(u32::from_be_bytes(*timeout)), FIXED_BYTES + 4)
+            let (timeout, message) = payload.split_first_chunk()?;
+            (Some(u32::from_be_bytes(*timeout)), message)
         }
     };
-    (message_at <= end).then_some(FastCall {
+    Some(FastCall {
         call,
-        service: ServiceId(number(HEADER_BYTES)),
-        method: MethodId(number(HEADER_BYTES + 4)),
+        service: ServiceId(u32::from_be_bytes(*service)),
+        method: MethodId(u32::from_be_bytes(*method)),
         timeout_ms,
-        message_at,
+        message_at: end - message.len(),
         end,
     })
 }
@@ -147,24 +137,20 @@ pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
 /// The call and the end of the first packet of `input`, if it is a reply as most are: whole, the
 /// only one, and without metadata. Its message is all that follows the header.
 pub(crate) fn fast_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize)> {
-    let header = input.first_chunk::<HEADER_BYTES>()?;
-    let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] = *header;
-    let length = u32::from_be_bytes([l0, l1, l2, l3]);
-    let is_plain = kind == Kind::Reply as u8 && flags == END && [c0, c1] == [0; 2];
-    if !is_plain || length > limits.max_packet_bytes {
+    let header = RawHeader::read(input)?;
+    let is_plain = header.kind == Kind::Reply as u8 && header.flags == END && header.code == 0;
+    if !is_plain || header.length > limits.max_packet_bytes {
         return None;
     }
-    let end = HEADER_BYTES + length as usize;
-    let call = CallId::from_wire(u32::from_be_bytes([i0, i1, i2, i3]))?;
+    let (call, end) = (CallId::from_wire(header.call)?, header.packet_len());
     (input.len() >= end).then_some((call, end))
 }
 
 /// How many bytes of the first packet of `input` are still to come, if its header is here; none if
 /// it is whole.
 pub fn missing(input: &[u8]) -> Option<usize> {
-    let (length, _) = input.split_first_chunk()?;
-    let whole = HEADER_BYTES.checked_add(u32::from_be_bytes(*length) as usize)?;
-    (input.len() >= HEADER_BYTES).then(|| whole.saturating_sub(input.len()))
+    let header = RawHeader::read(input)?;
+    Some(header.packet_len().saturating_sub(input.len()))
 }
 
 /// The header of a chunk that continues a message.
@@ -179,14 +165,13 @@ pub(crate) struct ChunkHeader {
 /// The header of the first packet of `input`, if that is such a chunk, is not whole, and breaks no
 /// rule by its header.
 pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHeader> {
-    let bytes = input.first_chunk::<HEADER_BYTES>()?;
-    let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let is_partial = length <= limits.max_packet_bytes && missing(input) > Some(0);
-    let header = Header::parse(bytes).ok().filter(|_| is_partial)?;
+    let raw = RawHeader::read(input)?;
+    let is_partial = raw.length <= limits.max_packet_bytes && input.len() < raw.packet_len();
+    let header = Header::check(raw).ok().filter(|_| is_partial)?;
     let continues = header.kind == Kind::Message && header.has(CONTINUES);
     Some(ChunkHeader {
         call: header.call.filter(|_| continues)?,
-        length: length as usize,
+        length: raw.length as usize,
         more: header.has(MORE),
         end: header.has(END),
     })

@@ -101,6 +101,47 @@ impl Kind {
     }
 }
 
+/// A header as it came: its numbers are read, and nothing is checked. Only here is a length read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawHeader {
+    /// Bytes of payload.
+    pub(crate) length: u32,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) code: u16,
+    pub(crate) call: u32,
+}
+
+impl RawHeader {
+    /// The header of the first packet of `input`, if all of it has come.
+    #[inline]
+    pub(crate) fn read(input: &[u8]) -> Option<Self> {
+        let [l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3] =
+            *input.first_chunk::<HEADER_BYTES>()?;
+        Some(Self {
+            length: u32::from_be_bytes([l0, l1, l2, l3]),
+            kind,
+            flags,
+            code: u16::from_be_bytes([c0, c1]),
+            call: u32::from_be_bytes([i0, i1, i2, i3]),
+        })
+    }
+
+    /// The length of the packet with its header, in bytes; the greatest number where a packet of its
+    /// length does not fit into memory.
+    #[inline]
+    pub(crate) fn packet_len(&self) -> usize {
+        HEADER_BYTES.saturating_add(self.length as usize)
+    }
+}
+
+/// The payload of the first packet of `packets`, if it is whole.
+#[inline]
+pub(crate) fn first_payload(packets: &[u8]) -> Option<&[u8]> {
+    let header = RawHeader::read(packets)?;
+    packets.get(HEADER_BYTES..header.packet_len())
+}
+
 /// A header that has passed every check that needs no payload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
@@ -111,16 +152,12 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, PeerMisbehaved> {
-        let kind = Kind::from_wire(bytes[4])?;
-        let flags = bytes[5];
-        let code = u16::from_be_bytes([bytes[6], bytes[7]]);
-        let call = u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+    pub(crate) fn check(raw: RawHeader) -> Result<Self, PeerMisbehaved> {
         let header = Self {
-            kind,
-            flags,
-            code,
-            call: CallId::from_wire(call),
+            kind: Kind::from_wire(raw.kind)?,
+            flags: raw.flags,
+            code: raw.code,
+            call: CallId::from_wire(raw.call),
         };
         header.check_flags()?;
         header.check_numbers()?;
@@ -230,5 +267,35 @@ impl PayloadReader {
             return Ok(());
         }
         Err(self.wrong_length())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RawHeader, first_payload};
+
+    #[test]
+    fn a_header_is_read_when_all_of_it_has_come() {
+        let mut packet = vec![0, 0, 0, 2, 6, 1, 0, 9, 0, 0, 1, 0, b'h', b'i'];
+        for cut in 0..packet.len() {
+            assert_eq!(RawHeader::read(&packet[..cut]).is_some(), cut >= 12);
+            assert_eq!(first_payload(&packet[..cut]), None);
+        }
+        let header = RawHeader::read(&packet).unwrap();
+        assert_eq!((header.length, header.packet_len()), (2, 14));
+        assert_eq!((header.kind, header.flags), (6, 1));
+        assert_eq!((header.code, header.call), (9, 256));
+        packet.push(7);
+        assert_eq!(first_payload(&packet), Some(&b"hi"[..]));
+    }
+
+    /// It would be past the end of memory where pointers have 32 bits.
+    #[test]
+    fn the_longest_length_is_no_overflow() {
+        let header = RawHeader::read(&[0xff; 12]).unwrap();
+        assert_eq!(
+            header.packet_len(),
+            12_usize.saturating_add(u32::MAX as usize)
+        );
     }
 }

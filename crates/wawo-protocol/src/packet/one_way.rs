@@ -9,7 +9,7 @@ use crate::{
     packet::{
         HEADER_BYTES,
         encode::put_header,
-        header::{END, Kind, ONE_WAY, TIMEOUT},
+        header::{END, Kind, ONE_WAY, TIMEOUT, first_payload},
     },
 };
 
@@ -31,10 +31,9 @@ const TIMEOUT_BYTES: usize = 4;
 
 /// Takes off the first packet: service and method, and the message.
 fn split_first<'a>(packets: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let length = u32::from_be_bytes(*packets.first_chunk()?) as usize;
-    let (packet, rest) = packets.split_at_checked(HEADER_BYTES + length)?;
-    *packets = rest;
-    packet[HEADER_BYTES..].split_at_checked(TARGET_BYTES)
+    let payload = first_payload(packets)?;
+    *packets = &packets[HEADER_BYTES + payload.len()..];
+    payload.split_at_checked(TARGET_BYTES)
 }
 
 impl OneWayBatch {
