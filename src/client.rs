@@ -259,7 +259,7 @@ pub enum ConnectError {
     NoRuntime,
     /// Two services of this side have one id.
     DuplicateService(DuplicateService),
-    /// A setting is out of its range.
+    /// The table of services does not fit into a hello.
     Config(ConfigError),
     /// An option of the socket is out of its range.
     SocketOptions(SocketOptionsError),

@@ -49,7 +49,7 @@ mod wire;
 
 pub use wawo_protocol::{
     CloseCode, Code, Config, ConfigBuilder, ConfigError, ConnectionError, Limits, MessageBytes,
-    Metadata, MetadataError, MethodId, ServiceId,
+    Metadata, MetadataError, MethodId, ServiceId, Setting,
 };
 
 pub use crate::{
@@ -73,7 +73,10 @@ pub use crate::{
     response::Response,
     response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},
-    server::{ServeError, Server, ServerBuilder, ServerHandle, TrustedProxyError, shutdown_signal},
+    server::{
+        ServeError, Server, ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle,
+        shutdown_signal,
+    },
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{
         Address, AddressError, OpenListener, SocketOptions, SocketOptionsError, Transport,

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admission;
+mod config;
 mod connection_task;
 mod drain;
 mod error;
@@ -20,21 +21,17 @@ mod workers;
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tower::{Layer, layer::util::Identity};
-use wawo_protocol::Config;
 
 pub use crate::server::{
+    config::{ServerConfig, ServerConfigBuilder},
     error::ServeError,
     handle::{ServerHandle, shutdown_signal},
-    host::TrustedProxyError,
 };
 use crate::{
-    decoding::DecodedTotal,
     dispatch::Dispatch,
     peer::{DrainReport, Peer},
     serve::{CallService, Serve},
-    server::{
-        admission::ConnectionLimits, host::TrustedProxies, state::ServerState, workers::Workers,
-    },
+    server::{state::ServerState, workers::Workers},
     services::Services,
     transport::{Address, SocketOptions, Transport},
 };
@@ -59,6 +56,7 @@ pub struct Server {
     /// Where it listens, in the order of `bind`.
     addresses: Vec<Address>,
     socket_options: SocketOptions,
+    drain_grace: Duration,
 }
 
 /// Puts a [`Server`] together.
@@ -66,14 +64,8 @@ pub struct Server {
 #[must_use = "a builder does nothing until `serve` or `bind`"]
 pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
-    config: Config,
-    max_connections: usize,
-    max_handshakes: usize,
-    max_connections_per_host: Option<usize>,
-    trusted_proxies: Option<Vec<String>>,
+    config: ServerConfig,
     socket_options: SocketOptions,
-    max_decoded_bytes: Option<usize>,
-    workers: Option<usize>,
 }
 
 impl Server {
@@ -81,14 +73,8 @@ impl Server {
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
             services: Services::new(),
-            config: Config::default(),
-            max_connections: 10_000,
-            max_handshakes: 1_000,
-            max_connections_per_host: None,
-            trusted_proxies: None,
+            config: ServerConfig::default(),
             socket_options: SocketOptions::new(),
-            max_decoded_bytes: None,
-            workers: None,
         }
     }
 
@@ -138,8 +124,8 @@ impl Server {
         Ok(())
     }
 
-    /// Accepts and serves connections until `signal` resolves; then drains, for `grace` at most.
-    /// See [`ServerHandle::drain`].
+    /// Accepts and serves connections until `signal` resolves; then drains, for the
+    /// [`drain_grace`](ServerConfigBuilder::drain_grace) at most. See [`ServerHandle::drain`].
     ///
     /// # Errors
     ///
@@ -155,10 +141,9 @@ impl Server {
     pub async fn run_until(
         self,
         signal: impl Future<Output = ()>,
-        grace: Duration,
     ) -> Result<DrainReport, ServeError> {
         check_runtime()?;
-        let handle = self.handle();
+        let (handle, grace) = (self.handle(), self.drain_grace);
         let mut running = pin!(self.run_until_drained());
         tokio::select! {
             report = &mut running => return Ok(report),
@@ -195,64 +180,16 @@ impl<L> ServerBuilder<L> {
         ServerBuilder {
             services: self.services.layer(layer),
             config: self.config,
-            max_connections: self.max_connections,
-            max_handshakes: self.max_handshakes,
-            max_connections_per_host: self.max_connections_per_host,
-            trusted_proxies: self.trusted_proxies,
             socket_options: self.socket_options,
-            max_decoded_bytes: self.max_decoded_bytes,
-            workers: self.workers,
         }
     }
 
-    /// Sets limits and timeouts of each connection.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// How many connections there may be, at least one. Default 10,000.
+    /// Sets the limits of the server, and those and the timeouts of each connection. A [`Config`] is
+    /// one of connections, beside the defaults of a server.
     ///
-    /// To take one more, one of the host that has the most is closed, if that host has more than
-    /// its share: the connections that there may be, divided by the hosts that are here. Of its
-    /// connections, those that never had a call go first, then the one that has been idle for the
-    /// longest time, and one that has calls only if there is no other. If no host has more than its share, the new connection is refused. Both hear
-    /// why, in a close packet that says `limit exceeded`.
-    pub fn max_connections(mut self, max: usize) -> Self {
-        self.max_connections = max;
-        self
-    }
-
-    /// How many connections there may be that have not sent their hello, at least one; to take
-    /// one more, the one that has been silent for the longest time is closed, unless something of it
-    /// has come by then. So those who connect and say nothing keep nobody out. Default 1,000.
-    ///
-    /// While all of these wait for their first turn, no more are accepted.
-    pub fn max_handshakes(mut self, max: usize) -> Self {
-        self.max_handshakes = max;
-        self
-    }
-
-    /// How many connections there may be from one host over TCP, at least one; further ones are
-    /// refused, and hear why. Default: a quarter of [`max_connections`](Self::max_connections).
-    /// `usize::MAX` for no limit.
-    ///
-    /// A host is an IPv4 address, or the /64 of an IPv6 address. Connections from this machine, over
-    /// Unix sockets and within the process are not counted; see
-    /// [`trusted_proxies`](Self::trusted_proxies).
-    pub fn max_connections_per_host(mut self, max: usize) -> Self {
-        self.max_connections_per_host = Some(max);
-        self
-    }
-
-    /// Addresses such as `10.0.0.7`, or prefixes such as `10.0.0.0/8` and `fd00::/8`, whose
-    /// connections are not counted by host, since they are those of many. Default: this machine,
-    /// `127.0.0.0/8` and `::1`. What is set here replaces the default.
-    pub fn trusted_proxies<P: Into<String>>(
-        mut self,
-        proxies: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.trusted_proxies = Some(proxies.into_iter().map(Into::into).collect());
+    /// [`Config`]: crate::Config
+    pub fn config(mut self, config: impl Into<ServerConfig>) -> Self {
+        self.config = config.into();
         self
     }
 
@@ -262,67 +199,29 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// How much memory the requests that are worked on may take when they are decoded, of all
-    /// connections together, in bytes. A call that goes over it ends with `ResourceExhausted`,
-    /// unserved; requests that take 16 KiB or less are not counted. Default: a quarter of the
-    /// memory of the machine, or of its control group, and at most 1 GiB; 1 GiB where that is not
-    /// known, elsewhere than on Linux. At least [`Config::max_decoded_bytes`], or `build` fails. For
-    /// each connection there is [`Config::max_connection_decoded_bytes`] besides.
-    pub fn max_server_decoded_bytes(mut self, max: usize) -> Self {
-        self.max_decoded_bytes = Some(max);
-        self
-    }
-
-    /// Serves connections by so many threads, each with a runtime of its own: 1 to 1,024. A
-    /// connection stays at the thread that had the fewest when it was accepted, and so do its
-    /// handlers and the tasks that they spawn. Default: no such threads, the runtime that runs the
-    /// server serves too, with as many threads as that has.
-    ///
-    /// With a thread for each core, calls that come over many connections wait less for others, as
-    /// nothing goes from thread to thread. But threads do not help each other: a handler that blocks
-    /// holds up all connections of its thread, and a single connection has one thread only. Declare such
-    /// handlers as blocking: see [`BlockingLayer`](crate::layer::BlockingLayer).
-    ///
-    /// The threads end with the server, once all tasks that handlers have left there have ended; a
-    /// program that ends waits for neither. What is served by [`Server::accept_over`] stays in the
-    /// runtime in which that was called.
-    ///
-    /// `tokio::task::block_in_place` panics in these threads, as in each runtime of one thread.
-    /// `spawn_blocking` works; each of them has its own pool for it.
-    pub fn workers(mut self, count: usize) -> Self {
-        self.workers = Some(count);
-        self
-    }
-
     /// A server that does not listen anywhere yet.
     ///
     /// # Errors
     ///
-    /// If two services have one id, a setting is out of its range, or a worker cannot be started.
+    /// If two services have one id, there are too many for a hello, an option of the sockets is out of
+    /// its range, or a worker cannot be started.
     pub fn build(self) -> Result<Server, ServeError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        let limits = self.limits()?;
-        let trusted = self.trusted_proxies.as_deref().map(TrustedProxies::parse);
-        let trusted = trusted.unwrap_or_else(|| Ok(TrustedProxies::default()))?;
         let (service, table) = self.services.build()?;
-        let config = self.config.with_services(table)?;
-        let decoded = self.max_decoded_bytes;
-        check_decoded(&config, decoded)?;
+        let mut config = self.config;
+        config.connection = config.connection.with_services(table)?;
         self.socket_options.check()?;
-        if self.workers == Some(0) {
-            return Err(ServeError::Zero("workers"));
-        }
-        let workers = self.workers.map_or(Ok(Workers::default()), Workers::start);
-        let workers = workers.map_err(ServeError::Workers)?;
-        let decoded = decoded.unwrap_or_else(memory::default_decoded_bytes);
-        let decoded = DecodedTotal::new(decoded, "max_server_decoded_bytes");
-        let shared = ServerState::new(service, config, limits, trusted, workers, decoded);
+        let workers = config.workers().map(Workers::start).transpose();
+        let workers = workers.map_err(ServeError::Workers)?.unwrap_or_default();
+        let drain_grace = config.drain_grace();
+        let shared = ServerState::new(service, config, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),
             socket_options: self.socket_options,
+            drain_grace,
         })
     }
 
@@ -360,8 +259,8 @@ impl<L> ServerBuilder<L> {
         self.bind(address).await?.run().await
     }
 
-    /// Listens at an [`Address`], and serves until `signal` resolves; then drains, for `grace` at
-    /// most. See [`ServerHandle::drain`].
+    /// Listens at an [`Address`], and serves until `signal` resolves; then drains, for the
+    /// [`drain_grace`](ServerConfigBuilder::drain_grace) at most. See [`ServerHandle::drain`].
     ///
     /// # Errors
     ///
@@ -374,39 +273,11 @@ impl<L> ServerBuilder<L> {
         self,
         address: &str,
         signal: impl Future<Output = ()>,
-        grace: Duration,
     ) -> Result<DrainReport, ServeError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        self.bind(address).await?.run_until(signal, grace).await
-    }
-
-    fn limits(&self) -> Result<ConnectionLimits, ServeError> {
-        let a_quarter = (self.max_connections / 4).max(1);
-        let limits = ConnectionLimits {
-            connections: self.max_connections,
-            handshakes: self.max_handshakes,
-            per_host: self.max_connections_per_host.unwrap_or(a_quarter),
-        };
-        let named = [
-            ("max_connections", limits.connections),
-            ("max_handshakes", limits.handshakes),
-            ("max_connections_per_host", limits.per_host),
-        ];
-        match named.into_iter().find(|(_, max)| *max == 0) {
-            Some((name, _)) => Err(ServeError::Zero(name)),
-            None => Ok(limits),
-        }
-    }
-}
-
-/// A message that takes as much memory as it may can be served, unless the machine has too little.
-fn check_decoded(config: &Config, server: Option<usize>) -> Result<(), ServeError> {
-    let message = config.max_decoded_bytes();
-    match server {
-        Some(server) if server < message => Err(ServeError::DecodedOverServer { message, server }),
-        _ => Ok(()),
+        self.bind(address).await?.run_until(signal).await
     }
 }
 

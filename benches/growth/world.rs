@@ -7,7 +7,7 @@ use tokio::{
 use tower::Layer;
 use wawo::{
     CallService, Config, Context, Dispatch, Peer, Result, ServeError, Server, ServerBuilder,
-    Status, Streaming,
+    ServerConfig, Status, Streaming,
 };
 
 use crate::{
@@ -84,7 +84,9 @@ pub(crate) struct Listening {
 impl Listening {
     /// Starts a server with one service. Its peers have the same settings.
     pub(crate) async fn start(config: Config) -> Self {
-        let server = parrot().config(config.clone()).max_connections(usize::MAX);
+        let of_server = ServerConfig::builder().max_connections(usize::MAX);
+        let of_server = of_server.connection(config.clone()).build();
+        let server = parrot().config(of_server.expect("settings in their ranges"));
         let server = server.bind("tcp://127.0.0.1:0").await.expect("a port");
         Self {
             address: server.addresses()[0].to_string(),

@@ -8,7 +8,7 @@ use std::{env, future::Future, time::Duration};
 
 use futures::StreamExt;
 use tokio::{sync::oneshot, time::interval};
-use wawo::{Context, Peer, Result, Server, Streaming, shutdown_signal};
+use wawo::{Context, Peer, Result, Server, ServerConfig, Streaming, shutdown_signal};
 
 use crate::jobs::{Done, Job, Jobs, JobsClient, JobsServer, Tick, WatchRequest};
 
@@ -47,13 +47,15 @@ impl Jobs for Worker {
 const GRACE: Duration = Duration::from_millis(500);
 
 async fn server(address: &str) -> Result<Server, Error> {
-    let server = Server::builder().add_service(JobsServer::new(Worker));
+    let config = ServerConfig::builder().drain_grace(GRACE).build()?;
+    let server = Server::builder().config(config);
+    let server = server.add_service(JobsServer::new(Worker));
     Ok(server.bind(address).await?)
 }
 
 /// Serves until the signal, drains, and prints the report.
 async fn run(server: Server, signal: impl Future<Output = ()>) -> Result<(), Error> {
-    let report = server.run_until(signal, GRACE).await?;
+    let report = server.run_until(signal).await?;
     println!(
         "drained {} peers: {} calls finished, {} peers were cut",
         report.peers,

@@ -7,7 +7,6 @@ use wawo_protocol::ConfigError;
 use crate::{
     dispatch::DuplicateService,
     error_chain::ErrorChain,
-    server::host::TrustedProxyError,
     transport::{Address, AddressError, SocketOptionsError},
 };
 
@@ -28,23 +27,12 @@ pub enum ServeError {
     OpenListener(io::Error),
     /// Two services have one id.
     DuplicateService(DuplicateService),
-    /// A setting is out of its range.
+    /// The table of services does not fit into a hello.
     Config(ConfigError),
     /// An option of the sockets is out of its range.
     SocketOptions(SocketOptionsError),
-    /// The workers cannot be started, or are too many.
+    /// The workers cannot be started.
     Workers(io::Error),
-    /// A limit of the server lets nobody in, or nobody would serve.
-    Zero(&'static str),
-    /// A message may take more than all messages of the server: it could never be served.
-    DecodedOverServer {
-        /// [`Config::max_decoded_bytes`](crate::Config::max_decoded_bytes).
-        message: usize,
-        /// [`ServerBuilder::max_server_decoded_bytes`](crate::ServerBuilder::max_server_decoded_bytes).
-        server: usize,
-    },
-    /// A trusted proxy is neither an address nor a prefix.
-    TrustedProxy(TrustedProxyError),
     /// The server drains or has ended.
     Draining,
     /// There is no runtime to serve in.
@@ -63,13 +51,6 @@ impl fmt::Display for ServeError {
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
             Self::SocketOptions(error) => error.fmt(f),
             Self::Workers(error) => write!(f, "cannot start the workers: {error}"),
-            Self::Zero(setting) => write!(f, "{setting} is 0; it must be at least 1"),
-            Self::DecodedOverServer { message, server } => write!(
-                f,
-                "max_server_decoded_bytes is {server}; \
-                 it must be at least max_decoded_bytes, which is {message}"
-            ),
-            Self::TrustedProxy(error) => write!(f, "trusted_proxies: {error}"),
             Self::Draining => {
                 f.write_str("the server drains or has ended, and takes no more connections")
             }
@@ -91,10 +72,7 @@ impl Error for ServeError {
             Self::OpenListener(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
-            Self::TrustedProxy(error) => error.source(),
-            Self::Zero(_) | Self::DecodedOverServer { .. } | Self::Draining | Self::NoRuntime => {
-                None
-            }
+            Self::Draining | Self::NoRuntime => None,
         }
     }
 }
@@ -114,12 +92,6 @@ impl From<DuplicateService> for ServeError {
 impl From<ConfigError> for ServeError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
-    }
-}
-
-impl From<TrustedProxyError> for ServeError {
-    fn from(error: TrustedProxyError) -> Self {
-        Self::TrustedProxy(error)
     }
 }
 

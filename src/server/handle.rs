@@ -73,16 +73,14 @@ impl ServerHandle {
 ///
 /// ```no_run
 /// # async fn serve(chat: impl wawo::Serve) -> Result<(), wawo::ServeError> {
-/// # use std::time::Duration;
-/// let grace = Duration::from_secs(10);
 /// let server = wawo::Server::builder().add_service(chat);
-/// let report = server.serve_until("tcp://127.0.0.1:4000", wawo::shutdown_signal(), grace).await?;
+/// let report = server.serve_until("tcp://127.0.0.1:4000", wawo::shutdown_signal()).await?;
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// Once it was awaited, the process no longer ends by these signals: later ones do nothing, and
-/// it is the grace that ends a drain.
+/// it is the `drain_grace` that ends a drain.
 ///
 /// # Panics
 ///

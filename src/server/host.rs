@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use thiserror::Error;
+use wawo_protocol::ConfigError;
 
 use crate::transport::Address;
 
@@ -41,9 +41,16 @@ impl Default for TrustedProxies {
 impl TrustedProxies {
     /// # Errors
     ///
-    /// Names the first text that is neither an address nor a prefix.
-    pub(crate) fn parse(texts: &[String]) -> Result<Self, TrustedProxyError> {
-        let prefixes = texts.iter().map(|text| Prefix::parse(text));
+    /// Names the setting by `key`, and the first text that is neither an address nor a prefix.
+    pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Self, ConfigError> {
+        let wrong = |text: &String| ConfigError::Unreadable {
+            setting: key.to_owned(),
+            value: text.clone(),
+            expected: "IP addresses or prefixes, such as 10.0.0.1, 10.0.0.0/8 or fd00::/8"
+                .to_owned(),
+        };
+        let prefixes = texts.iter();
+        let prefixes = prefixes.map(|text| Prefix::parse(text).ok_or_else(|| wrong(text)));
         Ok(Self(prefixes.collect::<Result<_, _>>()?))
     }
 
@@ -57,15 +64,6 @@ impl TrustedProxies {
         let is_trusted = self.0.iter().any(|prefix| prefix.contains(address));
         (!is_trusted).then(|| Host::of(address))
     }
-}
-
-/// A text that is no trusted proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is not an IP address or a prefix; write 10.0.0.1, 10.0.0.0/8 or fd00::/8")]
-#[non_exhaustive]
-pub struct TrustedProxyError {
-    /// The text.
-    pub text: String,
 }
 
 /// The addresses that begin with the same bits.
@@ -89,21 +87,15 @@ impl Prefix {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, TrustedProxyError> {
-        let wrong = || TrustedProxyError {
-            text: text.to_owned(),
-        };
+    fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
-        match bits <= most {
-            true => Ok(Self::new(address, bits)),
-            false => Err(wrong()),
-        }
+        let bits = bits.map_or(Ok(most), str::parse).ok()?;
+        (bits <= most).then(|| Self::new(address, bits))
     }
 
     fn contains(self, address: IpAddr) -> bool {
@@ -133,7 +125,7 @@ mod tests {
 
     fn trusted(texts: &[&str]) -> TrustedProxies {
         let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
-        TrustedProxies::parse(&texts).unwrap()
+        TrustedProxies::parse("trusted_proxies", &texts).unwrap()
     }
 
     #[test]
@@ -211,13 +203,9 @@ mod tests {
             "10.0.0.0/-1",
             "1/8",
         ] {
-            let error = TrustedProxies::parse(&[text.to_owned()]).unwrap_err();
-            assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("`{text}` is not an IP")),
-                "{error}"
-            );
+            let error = TrustedProxies::parse("key", &[text.to_owned()]).unwrap_err();
+            let start = format!("key is `{text}`; write IP addresses or prefixes");
+            assert!(error.to_string().starts_with(&start), "{error}");
         }
     }
 }

@@ -14,8 +14,7 @@ use crate::{
     peer::{self, EventSender, Peer},
     serve::BoxService,
     server::{
-        ServeError,
-        admission::ConnectionLimits,
+        ServeError, ServerConfig,
         connection_task::ConnectionTask,
         host::TrustedProxies,
         lifecycle::Lifecycle,
@@ -54,22 +53,16 @@ struct Open {
 }
 
 impl ServerState {
-    pub(crate) fn new(
-        service: BoxService,
-        config: Config,
-        limits: ConnectionLimits,
-        trusted: TrustedProxies,
-        workers: Workers,
-        decoded: DecodedTotal,
-    ) -> Self {
+    pub(crate) fn new(service: BoxService, config: ServerConfig, workers: Workers) -> Self {
+        let decoded = DecodedTotal::new(config.decoded_bytes(), "max_server_decoded_bytes");
         Self {
-            registry: Arc::new(Registry::new(limits)),
+            registry: Arc::new(Registry::new(config.connection_limits())),
             event_sender: EventSender::default(),
             lifecycle: watch::Sender::new(Lifecycle::Serving),
-            trusted,
+            trusted: config.trusted_proxies,
             refused: LogLimiter::default(),
             displaced: LogLimiter::default(),
-            config: Arc::new(config),
+            config: Arc::new(config.connection),
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(Open {
                 service,

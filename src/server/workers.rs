@@ -7,9 +7,6 @@ use tokio::{
     sync::oneshot,
 };
 
-/// More would be a mistake: each is a thread.
-const MAX_WORKERS: usize = 1024;
-
 /// How often a worker that is to end looks whether the last task has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -36,10 +33,6 @@ pub(crate) struct WorkerSlot {
 
 impl Workers {
     pub(crate) fn start(count: usize) -> io::Result<Self> {
-        if count > MAX_WORKERS {
-            let text = format!("{count} workers are too many; there may be {MAX_WORKERS}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
         let workers = (0..count).map(Worker::start);
         Ok(Self(workers.collect::<io::Result<_>>()?))
     }

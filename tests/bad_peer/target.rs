@@ -7,7 +7,10 @@ use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
     task::JoinHandle,
 };
-use wawo::{Config, ConfigBuilder, Peer, ServeError, Server, ServerBuilder, ServerHandle};
+use wawo::{
+    Config, ConfigBuilder, Peer, ServeError, Server, ServerBuilder, ServerConfig,
+    ServerConfigBuilder, ServerHandle,
+};
 
 use crate::{
     honest::Honest,
@@ -54,8 +57,8 @@ impl Shared {
 /// The capacity of a pipe in memory, per direction.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Builds the service under test, with the default limits of a server.
-pub(crate) fn builder(config: Config) -> (ServerBuilder, Arc<Seen>) {
+/// Builds the service under test.
+pub(crate) fn builder(config: impl Into<ServerConfig>) -> (ServerBuilder, Arc<Seen>) {
     let worker = Worker::default();
     let seen = worker.0.clone();
     let server = Server::builder().config(config);
@@ -66,6 +69,13 @@ pub(crate) fn builder(config: Config) -> (ServerBuilder, Arc<Seen>) {
 /// A configuration changed by `change`.
 pub(crate) fn config(change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Config {
     change(Config::builder()).build().unwrap()
+}
+
+/// A configuration of a server, changed by `change`.
+pub(crate) fn of_server(
+    change: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder,
+) -> ServerConfig {
+    change(ServerConfig::builder()).build().unwrap()
 }
 
 impl Target {

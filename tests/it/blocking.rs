@@ -25,6 +25,8 @@ use self::schema::{
 };
 use crate::real_time::{FOR_EVER, Gate, one_thread, threads};
 
+use crate::support::of_server;
+
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -170,7 +172,7 @@ async fn disk(address: &str, workers: usize) -> (DiskClient, Peer, Arc<State>) {
     let state = spindle.0.clone();
     let mut server = Server::builder().add_service(DiskServer::new(spindle));
     if workers > 0 {
-        server = server.workers(workers);
+        server = server.config(of_server(|config| config.workers(Some(workers))));
     }
     let (peer, _) = connect(server.bind(address).await.unwrap()).await;
     (DiskClient::new(&peer), peer, state)
@@ -489,13 +491,15 @@ fn requests_that_wait_for_a_thread_are_dropped_with_their_calls_and_what_is_left
         let config = Config::builder()
             .max_connection_decoded_bytes(4 * 1024 * 1024)
             .max_decoded_bytes(4 * 1024 * 1024)
-            .build()
-            .unwrap();
+            .build();
+        let config = of_server(|server| {
+            let server = server.connection(config.unwrap());
+            server.max_server_decoded_bytes(Some(4 * 1024 * 1024))
+        });
         let spindle = Spindle::default();
         let state = spindle.0.clone();
         let server = Server::builder()
             .config(config)
-            .max_server_decoded_bytes(4 * 1024 * 1024)
             .add_service(DiskServer::new(spindle));
         let (disk, _peer, counts) = disk_that_counts(server).await;
         let blocking = block_the_thread(&state).await;

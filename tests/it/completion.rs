@@ -22,7 +22,7 @@ pub(crate) use self::schema::ledger_service::method::{BOOK, LOOK};
 use self::schema::{Entry, Ledger, LedgerClient, LedgerServer};
 use crate::{
     logged::Log,
-    support::{EchoClient, EchoServer, Parrot, message},
+    support::{EchoClient, EchoServer, Parrot, message, of_server},
 };
 
 #[allow(
@@ -322,7 +322,11 @@ async fn a_drain_does_not_wait_for_it() {
 
 #[tokio::test]
 async fn it_outlives_a_server_with_workers() {
-    drain_beside_it("mem://completion-worker", Server::builder().workers(1)).await;
+    drain_beside_it(
+        "mem://completion-worker",
+        Server::builder().config(of_server(|config| config.workers(Some(1)))),
+    )
+    .await;
 }
 
 /// Drains a server while the handler of a cancelled call runs, and then releases the handler.

@@ -243,7 +243,7 @@ async fn a_server_serves_until_its_signal() {
     let name = "mem://a_server_serves_until_its_signal";
     let server = server.bind(name).await.unwrap();
     let signal = async { drop(stopped.await) };
-    let running = tokio::spawn(server.run_until(signal, SECOND));
+    let running = tokio::spawn(server.run_until(signal));
     let peer = Peer::connect(name).await.unwrap();
     EchoClient::new(&peer).say(message("")).await.unwrap();
     drop(stop);

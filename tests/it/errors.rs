@@ -119,13 +119,6 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         }
     };
     let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
-    let proxy = || {
-        let server = Server::builder().trusted_proxies(["here"]).build();
-        match server.unwrap_err() {
-            ServeError::TrustedProxy(error) => error,
-            error => panic!("{error}"),
-        }
-    };
     let metadata = || wawo::Metadata::new().insert("Key", "").unwrap_err();
     vec![
         (Box::new(config()), "max_waiting_calls"),
@@ -155,8 +148,6 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         (Box::new(address()), "no scheme"),
         (Box::new(ConnectError::Address(address())), "no scheme"),
         (Box::new(ServeError::Address(address())), "no scheme"),
-        (Box::new(ServeError::TrustedProxy(proxy())), "`here`"),
-        (Box::new(proxy()), "`here`"),
         (Box::new(metadata()), "\"Key\""),
         (Box::new(Status::from(metadata())), "\"Key\""),
     ]

@@ -19,7 +19,7 @@ use wawo::{ConnectionLimit, Events, Peer, PeerEvent, Request, Server};
 
 use crate::{
     logged::Log,
-    support::{EchoClient, EchoServer, Parrot, message, pair},
+    support::{EchoClient, EchoServer, Parrot, message, of_server, pair},
 };
 
 async fn next(events: &mut Events) -> PeerEvent {
@@ -156,7 +156,10 @@ async fn a_panic_while_a_connection_is_opened_ends_that_one_alone() {
     let name = "mem://a_panic_while_a_connection_is_opened";
     let opened = AtomicUsize::new(0);
     let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
-    let mut server = server.max_connections(2).build().unwrap();
+    let mut server = server
+        .config(of_server(|config| config.max_connections(2)))
+        .build()
+        .unwrap();
     let wrap = move |transport| match opened.fetch_add(1, Ordering::SeqCst) {
         1 => panic!("no second one"),
         _ => transport,
@@ -262,7 +265,10 @@ async fn closed(events: &mut Events) -> ConnectionLimit {
 async fn a_closed_silent_connection_is_reported() {
     let (log, _guard) = Log::begin();
     let name = "mem://one_that_is_silent_for_too_long";
-    let mut server = Server::builder().max_handshakes(1).build().unwrap();
+    let mut server = Server::builder()
+        .config(of_server(|config| config.max_handshakes(1)))
+        .build()
+        .unwrap();
     server.bind(name).await.unwrap();
     server.bind("tcp://127.0.0.1:0").await.unwrap();
     let address = server.addresses()[1].to_string();

@@ -321,21 +321,3 @@ async fn a_default_timeout_without_end_is_no_fault() {
     let echo = EchoClient::new(&pair.to_server);
     assert_eq!(echo.say(message("x")).await.unwrap().data, "x");
 }
-
-#[tokio::test]
-async fn a_server_that_would_let_nobody_in_is_not_built() {
-    for (builder, name) in [
-        (Server::builder().max_connections(0), "max_connections"),
-        (Server::builder().max_handshakes(0), "max_handshakes"),
-        (
-            Server::builder().max_connections_per_host(0),
-            "max_connections_per_host",
-        ),
-    ] {
-        let error = builder.build().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{name} is 0; it must be at least 1")
-        );
-    }
-}

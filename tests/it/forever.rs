@@ -10,7 +10,8 @@ use wawo::{Config, CustomProtocol, DrainReport, InProcess, Peer, Server, layer::
 use crate::{
     custom_protocol::plain::Plain,
     support::{
-        EchoClient, EchoServer, Pair, Parrot, RepeatRequest, Seen, message, pair, pair_with,
+        EchoClient, EchoServer, Pair, Parrot, RepeatRequest, Seen, message, of_server, pair,
+        pair_with,
     },
 };
 
@@ -90,10 +91,11 @@ async fn a_server_that_runs_may_drain_forever() {
     let name = "mem://a_server_that_runs_may_drain_forever";
     let parrot = Parrot::default();
     let server = Server::builder().add_service(EchoServer::new(parrot.clone()));
+    let server = server.config(of_server(|config| config.drain_grace(FOREVER)));
     let server = server.bind(name).await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let signal = async move { drop(stopped.await) };
-    let running = tokio::spawn(server.run_until(signal, FOREVER));
+    let running = tokio::spawn(server.run_until(signal));
     let config = Config::builder().connect_timeout(FOREVER).build();
     let peer = Peer::builder(name).config(config.unwrap());
     let peer = peer.connect().await.unwrap();

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use wawo::{Code, Config, ConfigBuilder, Peer, ServeError, Server};
+use wawo::{Code, Config, ConfigBuilder, Peer, Server};
 use wawo_protocol::MAX_LIMIT;
 
-use crate::support::{EchoClient, EchoServer, Parrot, RepeatRequest, message, pair_with};
+use crate::support::{
+    EchoClient, EchoServer, Parrot, RepeatRequest, message, of_server, pair_with,
+};
 
 type Set = fn(ConfigBuilder) -> ConfigBuilder;
 
@@ -114,10 +116,14 @@ async fn calls_go_on_with_each_count_at_its_most_and_with_all_of_them() {
 #[tokio::test]
 async fn calls_go_on_with_each_count_of_a_server_at_its_most() {
     let server = Server::builder()
-        .max_connections(usize::MAX)
-        .max_connections_per_host(usize::MAX)
-        .max_handshakes(usize::MAX)
-        .max_server_decoded_bytes(usize::MAX)
+        .config(of_server(|config| {
+            config
+                .max_connections(usize::MAX)
+                .max_connections_per_host(Some(usize::MAX))
+                .max_handshakes(usize::MAX)
+                .max_server_decoded_bytes(Some(usize::MAX))
+                .drain_grace(Duration::MAX)
+        }))
         .add_service(EchoServer::new(Parrot::default()))
         .bind("tcp://127.0.0.1:0")
         .await
@@ -129,23 +135,4 @@ async fn calls_go_on_with_each_count_of_a_server_at_its_most() {
     calls(&EchoClient::new(&peer)).await;
     handle.drain(Duration::ZERO).await;
     run.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_message_must_not_take_more_than_the_server() {
-    let build = |server| {
-        let config = Config::builder().max_decoded_bytes(20_000).build().unwrap();
-        let builder = Server::builder().config(config);
-        builder.max_server_decoded_bytes(server).build()
-    };
-    build(20_000).unwrap();
-    for wrong in [0, 19_999] {
-        let error = build(wrong).unwrap_err();
-        assert!(matches!(error, ServeError::DecodedOverServer { .. }));
-        let text = format!(
-            "max_server_decoded_bytes is {wrong}; \
-             it must be at least max_decoded_bytes, which is 20000"
-        );
-        assert_eq!(error.to_string(), text);
-    }
 }

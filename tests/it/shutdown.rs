@@ -160,7 +160,7 @@ async fn a_server_that_was_drained_tells_the_same_when_it_runs() {
     let peer = connect(&server.handle()).await;
     let stuck = begin(&peer, "wait", &parrot).await;
     let first = server.handle().drain(SECOND).await;
-    let again = server.run_until(std::future::pending(), SECOND).await;
+    let again = server.run_until(std::future::pending()).await;
     assert_eq!(counts(&first), counts(&again.unwrap()));
     assert_eq!(counts(&first), (1, 0, 1));
     assert!(stuck.await.unwrap().is_err());
@@ -320,7 +320,7 @@ async fn a_handler_may_drain_its_own_server() {
         let server = server.build().unwrap();
         let handle = server.handle();
         service.handle.set(handle.clone()).unwrap();
-        let running = tokio::spawn(server.run_until(std::future::pending(), SECOND));
+        let running = tokio::spawn(server.run_until(std::future::pending()));
         let peer = connect(&handle).await;
         let begin = Instant::now();
         let call = tokio::spawn(EchoClient::new(&peer).act(message(what)).into_future());

@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use futures::stream;
 use tokio::{io::DuplexStream, sync::Notify, task::JoinHandle};
-use wawo::{Config, Context, Peer, Result, Server, Status, Streaming};
+use wawo::{
+    Config, Context, Peer, Result, Server, ServerConfig, ServerConfigBuilder, Status, Streaming,
+};
 
 pub(crate) use crate::support::echo::{
     Echo, EchoClient, EchoServer, Message, RepeatRequest, echo_service,
@@ -204,6 +206,13 @@ pub(crate) struct Pair {
     /// The state of the connecting side's service.
     #[allow(dead_code, reason = "the other half of the pair")]
     pub(crate) at_client: Arc<Seen>,
+}
+
+/// A configuration of a server, changed by `change`.
+pub(crate) fn of_server(
+    change: impl FnOnce(ServerConfigBuilder) -> ServerConfigBuilder,
+) -> ServerConfig {
+    change(ServerConfig::builder()).build().unwrap()
 }
 
 pub(crate) async fn pair() -> Pair {

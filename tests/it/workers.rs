@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, time::timeout};
 use tower::{layer::util::Stack, util::MapRequestLayer};
 use wawo::{Peer, PeerEvent, Request, ServeError, Server, ServerBuilder};
 
-use crate::support::{EchoClient, EchoServer, Parrot, message};
+use crate::support::{EchoClient, EchoServer, Parrot, message, of_server};
 
 /// The names of the threads that began calls, in order.
 type Threads = Arc<Mutex<Vec<String>>>;
@@ -21,7 +21,7 @@ fn this_thread() -> String {
 }
 
 fn server(workers: usize, parrot: Parrot) -> ServerBuilder {
-    let server = Server::builder().workers(workers);
+    let server = Server::builder().config(of_server(|config| config.workers(Some(workers))));
     server.add_service(EchoServer::new(parrot))
 }
 

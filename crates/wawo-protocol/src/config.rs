@@ -65,7 +65,7 @@ settings! {
     /// Bytes of the first messages and of the metadata of all calls of the other side that are in
     /// flight. A call that exceeds it is answered with `ResourceExhausted`. At least
     /// `max_message_bytes` and `max_metadata_bytes` together, or the largest call could never be served.
-    Bytes max_opening_bytes: usize = "64 MiB", least "0";
+    Bytes max_opening_bytes: usize = "64 MiB", least "72 KiB";
     /// The memory that a message may take when it is decoded, in bytes; for the layers above, as the
     /// next one. A call with a larger one ends with `ResourceExhausted`. At most
     /// `max_connection_decoded_bytes`. A message that takes 16 KiB or less is not counted.

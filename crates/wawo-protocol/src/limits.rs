@@ -131,12 +131,12 @@ impl Limits {
         let most = self.max_packet_bytes - CALL_HEADER_BYTES;
         match self.max_metadata_bytes <= most {
             true => Ok(()),
-            false => Err(ConfigError::Disagreement {
-                setting: "max_metadata_bytes",
-                value: self.max_metadata_bytes.to_string(),
-                other: format!("max_packet_bytes {}", self.max_packet_bytes),
-                range: format!("at most {most}"),
-            }),
+            false => Err(ConfigError::disagreement(
+                "max_metadata_bytes",
+                self.max_metadata_bytes,
+                format!("max_packet_bytes {}", self.max_packet_bytes),
+                format!("at most {most}"),
+            )),
         }
     }
 

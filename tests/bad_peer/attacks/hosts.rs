@@ -3,26 +3,32 @@
 
 use std::future::IntoFuture;
 
-use wawo::{CloseCode, Config, ConnectionLimit, Peer, PeerEvent};
+use wawo::{CloseCode, ConnectionLimit, Peer, PeerEvent, ServerConfig};
 use wawo_protocol::packet::Packet;
 
 use crate::{
     attacks::crowds::NOBODY,
     service::{EchoClient, message as text},
-    target::{Target, builder},
+    target::{Target, builder, of_server},
     wire::{ACT, END, REPLY, TALK, packet, stream_with, unary},
 };
+
+/// A server that counts this machine too, for these many connections, and from one host.
+fn counted(max: usize, per_host: usize) -> ServerConfig {
+    of_server(|config| {
+        let config = config.max_connections(max);
+        let config = config.max_connections_per_host(Some(per_host));
+        config.trusted_proxies(NOBODY)
+    })
+}
 
 /// Attack 12: one host takes all connections, says hello on each and answers pings, and shuts
 /// nobody out.
 #[tokio::test]
 async fn a_host_that_takes_all_connections_makes_room_for_others() {
     const MAX: usize = 100;
-    let (server, seen) = builder(Config::default());
-    let server = server
-        .max_connections(MAX)
-        .max_connections_per_host(usize::MAX);
-    let mut target = Target::tcp_with(server.trusted_proxies(NOBODY), seen).await;
+    let (server, seen) = builder(counted(MAX, usize::MAX));
+    let mut target = Target::tcp_with(server, seen).await;
     // This peer connects from 127.0.0.1 and has made a call, so it is not among the first to be
     // closed.
     let honest = target.honest().await;
@@ -62,9 +68,8 @@ async fn a_host_that_takes_all_connections_makes_room_for_others() {
 /// Attack 12: when a host must make room, its used connections stay.
 #[tokio::test]
 async fn a_connection_that_had_a_call_in_either_direction_stays() {
-    let (server, seen) = builder(Config::default());
-    let server = server.max_connections(4).max_connections_per_host(4);
-    let target = Target::tcp_with(server.trusted_proxies(NOBODY), seen).await;
+    let (server, seen) = builder(counted(4, 4));
+    let target = Target::tcp_with(server, seen).await;
     let mut crowd = Vec::new();
     for _ in 0..4 {
         let mut raw = target.raw_from("127.0.0.66").await;
@@ -99,9 +104,8 @@ async fn a_connection_that_had_a_call_in_either_direction_stays() {
 /// any other, however old the call is.
 #[tokio::test]
 async fn a_connection_that_has_a_call_goes_after_those_that_had_one() {
-    let (server, seen) = builder(Config::default());
-    let server = server.max_connections(5).max_connections_per_host(5);
-    let target = Target::tcp_with(server.trusted_proxies(NOBODY), seen.clone()).await;
+    let (server, seen) = builder(counted(5, 5));
+    let target = Target::tcp_with(server, seen.clone()).await;
     let mut crowd = Vec::new();
     for _ in 0..5 {
         let mut raw = target.raw_from("127.0.0.66").await;

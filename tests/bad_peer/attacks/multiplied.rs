@@ -9,7 +9,7 @@ use wawo_protocol::packet::Packet;
 use crate::{
     memory::{DECODED_BYTES, bound, least, peak},
     raw::Raw,
-    target::{Alone, Target, builder},
+    target::{Alone, Target, builder, of_server},
     wire::{CALL, END, NO_MESSAGE, ONE_WAY, Wire, next, packet},
 };
 
@@ -112,8 +112,11 @@ async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() 
     const PEERS: usize = 10;
     const SERVER_BYTES: usize = 3 * DECODED_BYTES;
     let turn = Alone::take().await;
-    let (builder, seen) = builder(least());
-    let builder = builder.max_server_decoded_bytes(SERVER_BYTES);
+    let config = of_server(|config| {
+        let config = config.connection(least());
+        config.max_server_decoded_bytes(Some(SERVER_BYTES))
+    });
+    let (builder, seen) = builder(config);
     let mut target = Target::of(builder, seen, &turn);
     let honest = target.honest().await;
     let mut raws = Vec::new();
@@ -151,8 +154,11 @@ async fn ten_peers_hold_no_more_than_the_server_allows_and_honest_calls_go_on() 
 /// safe to retry.
 #[tokio::test]
 async fn a_message_over_a_limit_is_told_which_and_only_sums_refuse_unserved() {
-    let (builder, seen) = builder(least());
-    let builder = builder.max_server_decoded_bytes(3 * DECODED_BYTES / 2);
+    let config = of_server(|config| {
+        let config = config.connection(least());
+        config.max_server_decoded_bytes(Some(3 * DECODED_BYTES / 2))
+    });
+    let (builder, seen) = builder(config);
     let mut target = Target::with(builder, seen).await;
     let (mut first, mut second) = (target.greeted().await, target.greeted().await);
     let wides = |count: usize| [0x22, 0].repeat(count);

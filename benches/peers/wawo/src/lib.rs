@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 use harness::{Framework, Load, MAX_MESSAGE_BYTES, WORKER_THREADS, Workload};
 use tokio::sync::OnceCell;
-use wawo::{Config, Context, Peer, Server, ServerBuilder, Streaming};
+use wawo::{ServerConfig, Config, Context, Peer, Server, ServerBuilder, Streaming};
 
 use self::echo::{EchoClient, EchoServer, FeedRequest, Message};
 
@@ -79,7 +79,9 @@ impl Framework for WawoWorkers {
     const CLIENT_RUNTIMES: usize = WORKER_THREADS;
 
     async fn serve(addr: SocketAddr) -> Result<()> {
-        serve(server().workers(WORKER_THREADS), &format!("tcp://{addr}")).await
+        let config = ServerConfig::builder().connection(config());
+        let config = config.workers(Some(WORKER_THREADS)).build()?;
+        serve(server().config(config), &format!("tcp://{addr}")).await
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {

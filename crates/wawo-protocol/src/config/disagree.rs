@@ -17,12 +17,12 @@ impl Config {
         let (message, metadata) = (limits.max_message_bytes, limits.max_metadata_bytes);
         let least = message as usize + metadata as usize;
         if opening < least {
-            return Err(ConfigError::Disagreement {
-                setting: "max_opening_bytes",
-                value: opening.to_string(),
-                other: format!("max_message_bytes {message} and max_metadata_bytes {metadata}"),
-                range: format!("at least {least}"),
-            });
+            return Err(ConfigError::disagreement(
+                "max_opening_bytes",
+                opening,
+                format!("max_message_bytes {message} and max_metadata_bytes {metadata}"),
+                format!("at least {least}"),
+            ));
         }
         let (message, connection) = (
             self.max_decoded_bytes(),
@@ -30,12 +30,12 @@ impl Config {
         );
         match message <= connection {
             true => Ok(()),
-            false => Err(ConfigError::Disagreement {
-                setting: "max_decoded_bytes",
-                value: message.to_string(),
-                other: format!("max_connection_decoded_bytes {connection}"),
-                range: format!("at most {connection}"),
-            }),
+            false => Err(ConfigError::disagreement(
+                "max_decoded_bytes",
+                message,
+                format!("max_connection_decoded_bytes {connection}"),
+                format!("at most {connection}"),
+            )),
         }
     }
 

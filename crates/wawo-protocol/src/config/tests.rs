@@ -59,7 +59,7 @@ const RANGES: [(&str, [&str; 4], &str); 30] = [
     ("max_timeout", ["0ms", "1ms", "never", CENTURIES], "at least 1ms, or none for no limit"),
     ("max_stream_time", ["0ms", "1ms", "never", CENTURIES], "at least 1ms, or none for no limit"),
     ("max_streams", ["", "0", MAX_USIZE, LARGE], "at least 0"),
-    ("max_opening_bytes", ["", "72KiB", MAX_USIZE, LARGE], "at least 0"),
+    ("max_opening_bytes", ["73727", "72KiB", MAX_USIZE, LARGE], "at least 73728"),
     ("max_decoded_bytes", ["16383", "16KiB", MAX_USIZE, LARGE], "at least 16384"),
     ("max_connection_decoded_bytes", ["16383", "16KiB", MAX_USIZE, LARGE], "at least 16384"),
     ("max_waiting_reply_bytes", ["16383", "16KiB", MAX_USIZE, LARGE], "at least 16384"),
@@ -156,7 +156,7 @@ fn the_largest_call_must_fit_into_what_calls_may_begin_with() {
         builder.build().err().map(|error| error.to_string())
     };
     assert_eq!(at(1_010_000), None);
-    for wrong in [0, 1_009_999] {
+    for wrong in [73_728, 1_009_999] {
         let text = format!(
             "max_opening_bytes is {wrong}; with max_message_bytes 1000000 and max_metadata_bytes \
              10000 it must be at least 1010000"
@@ -410,8 +410,8 @@ mod file {
                 "max_streams is 99999999999999999999; it",
             ),
             (
-                "max_opening_bytes = 1",
-                "max_opening_bytes is 1; with max_message_bytes 4194304",
+                "max_opening_bytes = 80000",
+                "max_opening_bytes is 80000; with max_message_bytes 4194304",
             ),
         ] {
             let error = error(text);

@@ -71,3 +71,21 @@ pub enum ConfigError {
         room: usize,
     },
 }
+
+impl ConfigError {
+    /// Two settings that do not agree.
+    #[doc(hidden)]
+    pub fn disagreement(
+        setting: &'static str,
+        value: impl ToString,
+        other: String,
+        range: String,
+    ) -> Self {
+        Self::Disagreement {
+            setting,
+            value: value.to_string(),
+            other,
+            range,
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The settings of a server: of all connections together, and of each of them.
+//!
+//! A [`ServerConfig`] that exists is right, as a [`Config`] is: only [`ServerConfigBuilder::build`]
+//! makes one, and checks its settings against their ranges and against those of a connection.
+
+use std::{ffi::OsStr, time::Duration};
+
+use wawo_protocol::{
+    Config, ConfigBuilder, ConfigError, Setting,
+    setting::{self, Row, Settable},
+    settings,
+};
+
+use crate::server::{admission::ConnectionLimits, host::TrustedProxies, memory};
+
+settings! {
+    Amounts, ServerConfig, ServerConfigBuilder;
+    /// Connections that there may be.
+    ///
+    /// To take one more, one of the host that has the most is closed, if that host has more than its
+    /// share: the connections that there may be, divided by the hosts that are here. Of its connections,
+    /// those that never had a call go first, then the one that has been idle for the longest time, and
+    /// one that has calls only if there is no other. If no host has more than its share, the new
+    /// connection is refused. Both hear why, in a close packet that says `limit exceeded`.
+    Count max_connections: usize = "10000", least "1";
+    /// Connections that there may be that have not sent their hello; to take one more, the one that
+    /// has been silent for the longest time is closed, unless something of it has come by then. So
+    /// those that connect and say nothing keep nobody out. While all of these wait for their first turn,
+    /// no more are accepted.
+    Count max_handshakes: usize = "1000", least "1";
+    /// Connections that there may be from one host over TCP; further ones are refused, and hear why.
+    ///
+    /// A host is an IPv4 address, or the /64 of an IPv6 address. Connections from this machine, over
+    /// Unix sockets and within the process are not counted; see
+    /// [`trusted_proxies`](Self::trusted_proxies).
+    Count max_connections_per_host: usize = "none", least "1", none "a quarter of max_connections";
+    /// The memory that all requests that are worked on may take when they are decoded, of all
+    /// connections together, in bytes. A call that exceeds it ends with `ResourceExhausted`, unserved;
+    /// requests that take 16 KiB or less are not counted. At least
+    /// [`max_decoded_bytes`](ConfigBuilder::max_decoded_bytes); for each connection there is
+    /// [`max_connection_decoded_bytes`](ConfigBuilder::max_connection_decoded_bytes) besides.
+    ///
+    /// Where it is not set, a quarter of the memory of the machine or of its control group holds, and
+    /// at most 1 GiB; 1 GiB where that is not known, elsewhere than on Linux.
+    Bytes max_server_decoded_bytes: usize = "none", least "16 KiB", none "a quarter of the memory";
+    /// Threads that serve connections, each with a runtime of its own. A connection stays at the thread
+    /// that had the fewest when it was accepted, and so do its handlers and the tasks that they spawn.
+    /// Without any, the runtime that runs the server serves too, with as many threads as that has.
+    ///
+    /// With a thread for each core, calls that come over many connections wait less for others, as
+    /// nothing goes from thread to thread. But threads do not help each other: a handler that blocks
+    /// holds up all connections of its thread, and a single connection has one thread only. Declare such
+    /// handlers as blocking: see [`BlockingLayer`](crate::layer::BlockingLayer).
+    ///
+    /// The threads end with the server, once all tasks that handlers have left there have ended; a
+    /// program that ends waits for neither. What is served by
+    /// [`Server::accept_over`](crate::Server::accept_over) stays in the runtime in which that was
+    /// called.
+    ///
+    /// `tokio::task::block_in_place` panics in these threads, as in each runtime of one thread.
+    /// `spawn_blocking` works; each of them has its own pool for it.
+    Count workers: usize = "none", least "1", most "1024", none "the runtime of the server";
+    /// The time in which calls in flight may end when the server is drained by the signal of
+    /// [`Server::run_until`](crate::Server::run_until); those that last longer are cut.
+    Time drain_grace: Duration = "10 s", least "0 s";
+}
+
+/// The settings of a server, which are right: each is in its range, and they agree.
+///
+/// ```
+/// let config = wawo::ServerConfig::builder()
+///     .max_connections(100_000)
+///     .connection(wawo::Config::builder().max_calls(4096).build()?)
+///     .build()?;
+/// let server = wawo::Server::builder().config(config);
+/// # Ok::<(), wawo::ConfigError>(())
+/// ```
+///
+/// One that is made of a [`Config`] has the defaults of a server.
+#[derive(Debug, Clone, Default)]
+pub struct ServerConfig {
+    pub(crate) connection: Config,
+    pub(crate) trusted_proxies: TrustedProxies,
+    amounts: Amounts,
+}
+
+/// Puts a [`ServerConfig`] together, from the defaults on: from code, from text, from variables of the
+/// environment, and with the feature `serde` from a file. A later setting replaces an earlier one.
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ServerConfigBuilder {
+    connection: ConfigBuilder,
+    own: OwnSettings,
+}
+
+/// The settings of the server alone.
+#[derive(Debug, Clone, Default)]
+struct OwnSettings {
+    amounts: Amounts,
+    trusted_proxies: Option<Vec<String>>,
+}
+
+/// The setting that is a list of addresses.
+const TRUSTED_PROXIES: &str = "trusted_proxies";
+
+impl ServerConfig {
+    /// A builder with the defaults.
+    pub fn builder() -> ServerConfigBuilder {
+        ServerConfigBuilder::default()
+    }
+
+    /// All settings of the server that are numbers, sizes and times, with their defaults and ranges.
+    /// Besides them there are [`trusted_proxies`](ServerConfigBuilder::trusted_proxies) and the
+    /// [settings of connections](Config::settings).
+    pub fn settings() -> impl Iterator<Item = Setting> {
+        Amounts::ROWS.iter().map(Row::describe)
+    }
+
+    /// The settings of each connection.
+    pub fn connection(&self) -> &Config {
+        &self.connection
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        let a_quarter = (self.max_connections() / 4).max(1);
+        ConnectionLimits {
+            connections: self.max_connections(),
+            handshakes: self.max_handshakes(),
+            per_host: self.max_connections_per_host().unwrap_or(a_quarter),
+        }
+    }
+
+    /// The memory of decoded requests, also where it is not set.
+    pub(crate) fn decoded_bytes(&self) -> usize {
+        let set = self.max_server_decoded_bytes();
+        set.unwrap_or_else(memory::default_decoded_bytes)
+    }
+
+    /// A message that takes as much memory as it may can be served, unless the machine has too little.
+    fn check_agreement(&self) -> Result<(), ConfigError> {
+        let message = self.connection.max_decoded_bytes();
+        match self.max_server_decoded_bytes() {
+            Some(server) if server < message => Err(ConfigError::disagreement(
+                "max_server_decoded_bytes",
+                server,
+                format!("max_decoded_bytes {message}"),
+                format!("at least {message}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn amounts(&self) -> &Amounts {
+        &self.amounts
+    }
+}
+
+impl From<Config> for ServerConfig {
+    fn from(connection: Config) -> Self {
+        Self {
+            connection,
+            ..Self::default()
+        }
+    }
+}
+
+impl ServerConfigBuilder {
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// Names the first setting of the server or of connections that is out of its range, and the range;
+    /// the settings that do not agree; or a trusted proxy that is neither an address nor a prefix.
+    pub fn build(self) -> Result<ServerConfig, ConfigError> {
+        let OwnSettings {
+            amounts,
+            trusted_proxies,
+        } = self.own;
+        let mut rows = Amounts::ROWS.iter();
+        rows.try_for_each(|row| row.check(&amounts))?;
+        let trusted = trusted_proxies.map(|texts| TrustedProxies::parse(TRUSTED_PROXIES, &texts));
+        let config = ServerConfig {
+            connection: self.connection.build()?,
+            trusted_proxies: trusted.transpose()?.unwrap_or_default(),
+            amounts,
+        };
+        config.check_agreement()?;
+        Ok(config)
+    }
+
+    /// Sets limits and timeouts of each connection.
+    pub fn connection(mut self, config: Config) -> Self {
+        self.connection = config.into();
+        self
+    }
+
+    /// Addresses such as `10.0.0.7`, or prefixes such as `10.0.0.0/8` and `fd00::/8`, whose
+    /// connections are not counted by host, since they are those of many. As a text they have commas
+    /// between them, and `none` is no address. Default: this machine, `127.0.0.0/8` and `::1`; addresses
+    /// that are set replace the default.
+    pub fn trusted_proxies<P: Into<String>>(
+        mut self,
+        proxies: impl IntoIterator<Item = P>,
+    ) -> Self {
+        let texts = proxies.into_iter().map(Into::into);
+        self.own.trusted_proxies = Some(texts.collect());
+        self
+    }
+
+    /// Sets the setting of this name from a text: one of a server, or one of its connections. See
+    /// [`ConfigBuilder::set`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no such setting, the text is none of its values, or it is out of its range.
+    pub fn set(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
+        setting::set(&mut self, name, text)?;
+        Ok(self)
+    }
+
+    /// Sets each setting for which the environment has a variable: of the server `WAWO_SERVER_` and
+    /// its name in capitals, such as `WAWO_SERVER_MAX_CONNECTIONS`; of connections as
+    /// [`ConfigBuilder::read_env`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set). Another variable that begins with `WAWO_` is an error too, which names
+    /// the most similar one that there is.
+    pub fn read_env(self) -> Result<Self, ConfigError> {
+        self.read_variables(std::env::vars_os())
+    }
+
+    /// Does as [`read_env`](Self::read_env) with variables that are given.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_env`](Self::read_env).
+    pub fn read_variables<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, ConfigError> {
+        let all: Vec<_> = variables.into_iter().collect();
+        let variables = || all.iter().map(|(key, value)| (key, value));
+        setting::set_from_variables(&mut self.own, "WAWO_SERVER_", &[], variables())?;
+        self.connection = self.connection.read_variables(variables())?;
+        Ok(self)
+    }
+
+    fn amounts_mut(&mut self) -> &mut Amounts {
+        &mut self.own.amounts
+    }
+}
+
+impl Settable for OwnSettings {
+    fn names() -> Vec<&'static str> {
+        let rows = Amounts::ROWS.iter().map(|row| row.name);
+        rows.chain([TRUSTED_PROXIES]).collect()
+    }
+
+    fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError> {
+        if let Some(row) = Amounts::ROWS.iter().find(|row| row.name == name) {
+            return row.read(&mut self.amounts, key, text);
+        }
+        let texts = text.split(',').map(|text| text.trim().to_owned());
+        let texts = match text.trim() {
+            "none" => Vec::new(),
+            _ => texts.collect(),
+        };
+        TrustedProxies::parse(key, &texts)?;
+        self.trusted_proxies = Some(texts);
+        Ok(())
+    }
+}
+
+impl Settable for ServerConfigBuilder {
+    fn names() -> Vec<&'static str> {
+        [OwnSettings::names(), ConfigBuilder::names()].concat()
+    }
+
+    fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError> {
+        match OwnSettings::names().contains(&name) {
+            true => self.own.read(name, key, text),
+            false => self.connection.read(name, key, text),
+        }
+    }
+}
+
+/// From a map of names, of settings of the server and of its connections, to whole numbers or texts
+/// as [`ServerConfigBuilder::set`] takes them. Other names are refused.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ServerConfigBuilder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        setting::deserialize(deserializer)
+    }
+}
+
+/// As of [`ServerConfigBuilder`], and checked as [`ServerConfigBuilder::build`] does.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ServerConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let builder = ServerConfigBuilder::deserialize(deserializer)?;
+        builder.build().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

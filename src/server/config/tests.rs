@@ -1,0 +1,195 @@
+//! Each setting of a server at its bounds and beyond them, settings that do not agree, settings from
+//! variables.
+
+use std::time::Duration;
+
+use wawo_protocol::{Config, ConfigError};
+
+use crate::{
+    server::config::{ServerConfig, ServerConfigBuilder},
+    transport::Address,
+};
+
+/// The text of the error of setting and building.
+fn error(name: &str, text: &str) -> Option<String> {
+    let builder = ServerConfig::builder().set(name, text);
+    let config = builder.and_then(ServerConfigBuilder::build);
+    config.err().map(|error| error.to_string())
+}
+
+/// The greatest value below the range, the least and the greatest value in it, the least above it,
+/// and the range in the error.
+#[rustfmt::skip]
+const RANGES: [(&str, [&str; 4], &str); 6] = [
+    ("max_connections", ["0", "1", MAX_USIZE, LARGE], "at least 1"),
+    ("max_handshakes", ["0", "1", MAX_USIZE, LARGE], "at least 1"),
+    ("max_connections_per_host", ["0", "1", MAX_USIZE, LARGE], "at least 1, or none for a quarter of max_connections"),
+    ("max_server_decoded_bytes", ["16383", "64MiB", MAX_USIZE, LARGE], "at least 16384, or none for a quarter of the memory"),
+    ("workers", ["0", "1", "1024", "1025"], "from 1 to 1024, or none for the runtime of the server"),
+    ("drain_grace", ["", "0s", "never", "18446744073709551616s"], "at least 0ns"),
+];
+
+/// More than 64 bits hold.
+const LARGE: &str = "18446744073709551616";
+/// A size that each machine has.
+const MAX_USIZE: &str = match usize::BITS {
+    32 => "4294967295",
+    _ => "18446744073709551615",
+};
+
+#[test]
+fn each_setting_is_held_to_its_range() {
+    for (name, [below, least, most, above], range) in RANGES {
+        for right in [least, most] {
+            assert_eq!(error(name, right), None, "{name} {right}");
+        }
+        for wrong in [below, above].into_iter().filter(|wrong| !wrong.is_empty()) {
+            let text = format!("{name} is {wrong}; it must be {range}");
+            assert_eq!(error(name, wrong), Some(text));
+        }
+        assert_eq!(
+            error(name, "none").is_none(),
+            range.contains("or none"),
+            "{name}"
+        );
+    }
+    let names = RANGES.map(|(name, ..)| name);
+    let settings: Vec<_> = ServerConfig::settings()
+        .map(|setting| setting.name)
+        .collect();
+    assert_eq!(settings, names);
+}
+
+#[test]
+fn settings_of_code_are_held_to_their_ranges_too() {
+    let text = |builder: ServerConfigBuilder| builder.build().unwrap_err().to_string();
+    let none = text(ServerConfig::builder().max_connections(0));
+    assert_eq!(none, "max_connections is 0; it must be at least 1");
+    let workers = text(ServerConfig::builder().workers(Some(1025)));
+    assert!(
+        workers.starts_with("workers is 1025; it must be from 1 to 1024"),
+        "{workers}"
+    );
+}
+
+#[test]
+fn a_message_must_not_take_more_than_the_server() {
+    let build = |server| {
+        let connection = Config::builder().max_decoded_bytes(20_000).build()?;
+        let builder = ServerConfig::builder().connection(connection);
+        builder.max_server_decoded_bytes(Some(server)).build()
+    };
+    assert!(build(20_000).is_ok());
+    for wrong in [16_384, 19_999] {
+        let text = format!(
+            "max_server_decoded_bytes is {wrong}; with max_decoded_bytes 20000 it must be at least \
+             20000"
+        );
+        assert_eq!(build(wrong).unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn a_host_has_a_quarter_of_the_connections_and_at_least_one() {
+    for (max, per_host) in [(10_000, 2_500), (5, 1), (1, 1)] {
+        let config = ServerConfig::builder().max_connections(max).build();
+        assert_eq!(config.unwrap().connection_limits().per_host, per_host);
+    }
+    let config = ServerConfig::builder()
+        .max_connections_per_host(Some(7))
+        .build();
+    assert_eq!(config.unwrap().connection_limits().per_host, 7);
+}
+
+#[test]
+fn trusted_proxies_are_a_list_with_commas() {
+    let counts = |text, from: &str| {
+        let builder = ServerConfig::builder().set("trusted_proxies", text)?;
+        let proxies = builder.build()?.trusted_proxies;
+        Ok::<_, ConfigError>(proxies.host_of(&Address::Tcp(from.to_owned())).is_some())
+    };
+    let list = "10.0.0.0/8, fd00::/8";
+    assert_eq!(counts(list, "10.1.2.3:1"), Ok(false));
+    assert_eq!(counts(list, "[fd00::1]:1"), Ok(false));
+    assert_eq!(counts(list, "127.0.0.1:1"), Ok(true));
+    assert_eq!(counts("none", "127.0.0.1:1"), Ok(true));
+    let text = "trusted_proxies is `here`; write IP addresses or prefixes, such as 10.0.0.1, \
+                10.0.0.0/8 or fd00::/8";
+    assert_eq!(
+        error("trusted_proxies", "10.0.0.1,here").as_deref(),
+        Some(text)
+    );
+    let code = ServerConfig::builder().trusted_proxies(["here"]).build();
+    assert_eq!(code.unwrap_err().to_string(), text);
+}
+
+fn read(variables: &[(&str, &str)]) -> Result<ServerConfig, ConfigError> {
+    let builder = ServerConfig::builder().read_variables(variables.iter().copied());
+    builder.and_then(ServerConfigBuilder::build)
+}
+
+#[test]
+fn variables_are_of_the_server_or_of_its_connections() {
+    let config = read(&[
+        ("HOME", "/root"),
+        ("WAWO_SERVER_MAX_CONNECTIONS", "20000"),
+        ("WAWO_SERVER_DRAIN_GRACE", "1m"),
+        ("WAWO_SERVER_WORKERS", "4"),
+        ("WAWO_MAX_CALLS", "2000"),
+    ]);
+    let config = config.unwrap();
+    assert_eq!(config.max_connections(), 20_000);
+    assert_eq!(config.drain_grace(), Duration::from_secs(60));
+    assert_eq!(config.workers(), Some(4));
+    assert_eq!(config.connection().limits().max_calls, 2000);
+}
+
+#[test]
+fn a_wrong_variable_is_named_with_its_value() {
+    for (key, value, text) in [
+        (
+            "WAWO_SERVER_WORKER",
+            "4",
+            "WAWO_SERVER_WORKER is no setting; the nearest one is WAWO_SERVER_WORKERS",
+        ),
+        (
+            "WAWO_MAX_CALL",
+            "4",
+            "WAWO_MAX_CALL is no setting; the nearest one is WAWO_MAX_CALLS",
+        ),
+        (
+            "WAWO_SERVER_TRUSTED_PROXIES",
+            "me",
+            "WAWO_SERVER_TRUSTED_PROXIES is `me`; write IP addresses or prefixes, such as 10.0.0.1, \
+             10.0.0.0/8 or fd00::/8",
+        ),
+        (
+            "WAWO_SERVER_MAX_HANDSHAKES",
+            "0",
+            "WAWO_SERVER_MAX_HANDSHAKES is 0; it must be at least 1",
+        ),
+    ] {
+        assert_eq!(read(&[(key, value)]).unwrap_err().to_string(), text);
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_file_has_settings_of_the_server_and_of_its_connections() {
+    let config: ServerConfig =
+        toml::from_str("max_connections = 20000\nmax_calls = 2000\ntrusted_proxies = \"::1\"")
+            .unwrap();
+    assert_eq!(config.max_connections(), 20_000);
+    assert_eq!(config.connection().limits().max_calls, 2000);
+    let error = toml::from_str::<ServerConfig>("max_server_decoded_bytes = 16384").unwrap_err();
+    let text =
+        "max_server_decoded_bytes is 16384; with max_decoded_bytes 67108864 it must be at least";
+    assert!(error.to_string().contains(text), "{error}");
+    let error = toml::from_str::<ServerConfig>("max_conections = 1").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the nearest one is max_connections"),
+        "{error}"
+    );
+}
