@@ -20,7 +20,7 @@ use crate::request::Request;
 /// ```
 ///
 /// It works in any runtime, also on one thread and with
-/// [`workers`](crate::ServerBuilder::workers). In such a handler, code may block; and it may wait
+/// [`workers`](crate::ServerConfigBuilder::workers). In such a handler, code may block; and it may wait
 /// as any other, make calls, and block on futures. Layers and their limits apply as ever.
 ///
 /// - A call that is cancelled, or whose deadline passes, ends for its caller. Its handler is dropped

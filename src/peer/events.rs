@@ -57,11 +57,11 @@ pub enum PeerEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionLimit {
-    /// See [`ServerBuilder::max_connections`](crate::ServerBuilder::max_connections).
+    /// See [`ServerConfigBuilder::max_connections`](crate::ServerConfigBuilder::max_connections).
     MaxConnections,
-    /// See [`ServerBuilder::max_connections_per_host`](crate::ServerBuilder::max_connections_per_host).
+    /// See [`ServerConfigBuilder::max_connections_per_host`](crate::ServerConfigBuilder::max_connections_per_host).
     MaxConnectionsPerHost,
-    /// See [`ServerBuilder::max_handshakes`](crate::ServerBuilder::max_handshakes).
+    /// See [`ServerConfigBuilder::max_handshakes`](crate::ServerConfigBuilder::max_handshakes).
     MaxHandshakes,
 }
 

@@ -140,16 +140,23 @@ fn modules_import_only_what_is_below_them() {
 #[test]
 fn the_protocol_crate_depends_on_bytes_and_thiserror_only_and_the_generator_not_on_wawo() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dependencies = |name: &str| {
+    // Those that a build with the default features has, or those that a feature adds.
+    let dependencies = |name: &str, optional: bool| {
         let manifest = root.join("crates").join(name).join("Cargo.toml");
         let manifest = fs::read_to_string(manifest).unwrap();
         let section = manifest.split("[dependencies]").nth(1).unwrap();
         let lines = section.lines().take_while(|line| !line.starts_with('['));
+        let lines = lines.filter(|line| line.contains("optional = true") == optional);
         let name = |line: &str| word(&line.replace('-', "_"));
         let names: BTreeSet<String> = lines.map(name).filter(|name| !name.is_empty()).collect();
         names
     };
     let expected = ["bytes", "thiserror"].map(str::to_owned);
-    assert_eq!(dependencies("wawo-protocol"), BTreeSet::from(expected));
-    assert!(!dependencies("wawo-build").contains("wawo"));
+    assert_eq!(
+        dependencies("wawo-protocol", false),
+        BTreeSet::from(expected)
+    );
+    let added = BTreeSet::from(["serde".to_owned()]);
+    assert_eq!(dependencies("wawo-protocol", true), added);
+    assert!(!dependencies("wawo-build", false).contains("wawo"));
 }

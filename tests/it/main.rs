@@ -30,6 +30,7 @@ mod greatest;
 mod in_process;
 mod large;
 mod layers;
+mod limits;
 mod logged;
 mod logs;
 mod mixed;

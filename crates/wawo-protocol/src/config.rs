@@ -370,6 +370,3 @@ impl<'de> serde::Deserialize<'de> for Config {
         builder.build().map_err(serde::de::Error::custom)
     }
 }
-
-#[cfg(test)]
-mod tests;

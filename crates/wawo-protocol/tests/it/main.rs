@@ -2,6 +2,7 @@
 //! that may send anything, golden vectors, and properties.
 
 mod calls;
+mod config;
 mod credit;
 mod deadlines;
 mod direct_read;
