@@ -145,7 +145,7 @@ impl ServerConfig {
                 "max_server_decoded_bytes",
                 server,
                 format!("max_decoded_bytes {message}"),
-                format!("at least {message}"),
+                format!("must be at least {message}"),
             )),
             _ => Ok(()),
         }

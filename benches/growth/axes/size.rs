@@ -21,7 +21,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
         .max_message_bytes((17 << 20) as u32)
         .max_opening_bytes(IN_FLIGHT * (17 << 20))
         .build()
-        .unwrap();
+        .expect("settings in their ranges");
     for bytes in BYTES {
         let cost = one_thread().block_on(async {
             let server = Listening::start(config.clone()).await;

@@ -16,7 +16,10 @@ const CALLERS: usize = 2_000;
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("connections", &[]);
-    let config = Config::builder().max_calls(CALLERS as u32).build().unwrap();
+    let config = Config::builder()
+        .max_calls(CALLERS as u32)
+        .build()
+        .expect("settings in their ranges");
     for connections in within_file_limit(&CONNECTIONS) {
         let cost = one_thread().block_on(async {
             let server = Listening::start(config.clone()).await;

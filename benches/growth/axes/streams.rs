@@ -23,7 +23,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
         .max_calls((2 * (STREAMS[4] + IN_FLIGHT)) as u32)
         .max_streams(STREAMS[4])
         .build()
-        .unwrap();
+        .expect("settings in their ranges");
     for streams in STREAMS {
         let cost = one_thread().block_on(async {
             let (peer, _server) = over_memory(parrot().config(config.clone())).await;

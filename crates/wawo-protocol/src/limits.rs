@@ -135,7 +135,7 @@ impl Limits {
                 "max_metadata_bytes",
                 self.max_metadata_bytes,
                 format!("max_packet_bytes {}", self.max_packet_bytes),
-                format!("at most {most}"),
+                format!("may be at most {most}"),
             )),
         }
     }

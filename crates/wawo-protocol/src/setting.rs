@@ -43,6 +43,10 @@ pub struct Setting {
 }
 
 /// One setting of `S`: a number, a size or a time, which may be able to be absent.
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "tables of crates above are made of it"
+)]
 pub struct Row<S> {
     /// The name of the setting, of its field and of its methods.
     pub name: &'static str,

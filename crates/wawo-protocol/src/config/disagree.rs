@@ -21,7 +21,7 @@ impl Config {
                 "max_opening_bytes",
                 opening,
                 format!("max_message_bytes {message} and max_metadata_bytes {metadata}"),
-                format!("at least {least}"),
+                format!("must be at least {least}"),
             ));
         }
         let (message, connection) = (
@@ -34,7 +34,7 @@ impl Config {
                 "max_decoded_bytes",
                 message,
                 format!("max_connection_decoded_bytes {connection}"),
-                format!("at most {connection}"),
+                format!("may be at most {connection}"),
             )),
         }
     }

@@ -43,7 +43,7 @@ pub enum ConfigError {
         nearest: String,
     },
     /// Two settings do not agree: the one bounds the other.
-    #[error("{setting} is {value}; with {other} it must be {range}")]
+    #[error("{setting} is {value}; with {other} it {range}")]
     Disagreement {
         /// The setting.
         setting: &'static str,
@@ -51,7 +51,7 @@ pub enum ConfigError {
         value: String,
         /// The other settings with their values.
         other: String,
-        /// The values that it may have beside them.
+        /// The values that it may have beside them, such as `may be at most 1024`.
         range: String,
     },
     /// The identity is too long.

@@ -157,7 +157,7 @@ fn the_largest_call_must_fit_into_what_calls_may_begin_with() {
 fn metadata_must_fit_into_a_packet() {
     let builder = || Config::builder().max_packet_bytes(100_000);
     assert_eq!(error(builder(), "max_metadata_bytes", "99936"), None);
-    let text = "max_metadata_bytes is 99937; with max_packet_bytes 100000 it must be at most 99936";
+    let text = "max_metadata_bytes is 99937; with max_packet_bytes 100000 it may be at most 99936";
     let error = error(builder(), "max_metadata_bytes", "99937");
     assert_eq!(error.as_deref(), Some(text));
 }
@@ -169,7 +169,7 @@ fn a_message_must_not_take_more_than_its_connection() {
         error(builder, "max_connection_decoded_bytes", connection)
     };
     assert_eq!(with("20000"), None);
-    let text = "max_decoded_bytes is 20000; with max_connection_decoded_bytes 19999 it must be at \
+    let text = "max_decoded_bytes is 20000; with max_connection_decoded_bytes 19999 it may be at \
                 most 19999";
     assert_eq!(with("19999").as_deref(), Some(text));
 }
