@@ -75,6 +75,7 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
 
 /// The length of the message in the first packet of `input`, if it is whole, of this call, and
 /// nothing but a message: no chunk, and not the last.
+#[inline]
 pub(crate) fn fast_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
     let header = RawHeader::read(input)?;
     let is_plain = header.kind == Kind::Message as u8 && header.flags == 0 && header.code == 0;

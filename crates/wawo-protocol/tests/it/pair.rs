@@ -317,5 +317,7 @@ pub(crate) fn bytes(length: usize) -> Bytes {
 
 /// A configuration changed by `change`.
 pub(crate) fn config(change: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Config {
-    change(Config::builder()).build().unwrap()
+    change(Config::builder())
+        .build()
+        .expect("settings in their ranges")
 }

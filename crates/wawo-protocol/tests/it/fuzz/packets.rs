@@ -115,7 +115,7 @@ impl World {
                 .max_packet_bytes(Limits::default().max_packet_bytes)
                 .initial_credit_bytes(Limits::default().initial_credit_bytes);
         }
-        let config = config.build().unwrap();
+        let config = config.build().expect("settings in their ranges");
         let rules = Rules::new(side, &config, now);
         let machine = Connection::new(side, config, now);
         let mut world = Self {
