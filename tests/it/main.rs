@@ -37,6 +37,7 @@ mod mixed;
 mod nested;
 mod peers;
 mod real_time;
+mod reused;
 mod schemas;
 mod shutdown;
 mod sockets;

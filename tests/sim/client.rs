@@ -3,6 +3,7 @@
 use std::{
     pin::{Pin, pin},
     sync::Arc,
+    task::{self, Waker},
     time::Duration,
 };
 
@@ -23,16 +24,14 @@ use crate::{
     world::World,
 };
 
-/// Makes a call over a link, and records its outcome.
+/// A call that is made, until its end.
+pub(crate) type Made = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes a call over a link, and records its outcome; then awaits the call that replaces it, if one does.
 ///
 /// The future is boxed, because a handler that calls back contains such a future, which contains
 /// further ones.
-pub(crate) fn make(
-    world: Arc<World>,
-    number: u32,
-    link: u32,
-    peer: Peer,
-) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+pub(crate) fn make(world: Arc<World>, number: u32, link: u32, peer: Peer) -> Made {
     Box::pin(async move {
         world.made(number, link);
         let mut caller = Caller {
@@ -40,8 +39,12 @@ pub(crate) fn make(
             number,
             outcome: Outcome::GivenUp,
         };
-        let outcome = caller.call_or_drop(EchoClient::new(&peer)).await;
+        let (outcome, replacement) = caller.call_or_drop(link, &peer).await;
         caller.outcome = outcome;
+        drop(caller);
+        if let Some(replacement) = replacement {
+            replacement.await;
+        }
     })
 }
 
@@ -50,6 +53,13 @@ pub(crate) async fn pause(time: Duration) {
     if !time.is_zero() {
         sleep(time).await;
     }
+}
+
+/// Begins a call, so that its driver receives it before anything that its caller does next.
+fn begun(call: Option<Made>) -> Option<Made> {
+    let mut call = call?;
+    let mut nobody = task::Context::from_waker(Waker::noop());
+    call.as_mut().poll(&mut nobody).is_pending().then_some(call)
 }
 
 /// Yields the given number of times.
@@ -84,18 +94,20 @@ impl Caller {
         self.world.call(self.number)
     }
 
-    async fn call_or_drop(&self, echo: EchoClient) -> Outcome {
-        let mut call = pin!(self.call(echo));
+    /// The outcome, and the call that replaces one that is dropped.
+    async fn call_or_drop(&self, link: u32, peer: &Peer) -> (Outcome, Option<Made>) {
+        let mut call = pin!(self.call(EchoClient::new(peer)));
         let Some(patience) = self.plan().dropped_after else {
-            return call.await;
+            return (call.await, None);
         };
-        match timeout(patience, &mut call).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                give_way(self.plan().turns).await;
-                Outcome::GivenUp
-            }
+        if let Ok(outcome) = timeout(patience, &mut call).await {
+            return (outcome, None);
         }
+        give_way(self.plan().turns).await;
+        let replacement = self.plan().replaced_by;
+        let replacement =
+            replacement.map(|number| make(self.world.clone(), number, link, peer.clone()));
+        (Outcome::GivenUp, begun(replacement))
     }
 
     async fn call(&self, echo: EchoClient) -> Outcome {

@@ -133,8 +133,8 @@ impl Hosts {
         let (at, connected) = match self.world.call(number).caller {
             Caller::Client { client, at } => (at, &self.clients[client].to_server),
             Caller::Server { client, at } => (at, &self.clients[client].to_client),
-            // The handler of that call makes it.
-            Caller::Handler(_) => return,
+            // The handler, or the caller, of that call makes it.
+            Caller::Handler(_) | Caller::Replaces(_) => return,
         };
         sleep(at).await;
         client::give_way(self.world.call(number).turns).await;

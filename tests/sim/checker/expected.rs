@@ -45,7 +45,7 @@ fn may_be_cut_short(records: &Records<'_>, plan: &CallPlan) -> bool {
     let is_impatient = plan.dropped_after.is_some() || plan.timeout != Some(AMPLE);
     let outer = match plan.caller {
         Caller::Handler(outer) => Some(records.run.world.call(outer)),
-        Caller::Client { .. } | Caller::Server { .. } => None,
+        Caller::Client { .. } | Caller::Server { .. } | Caller::Replaces(_) => None,
     };
     is_impatient || outer.is_some_and(|outer| may_be_cut_short(records, outer))
 }

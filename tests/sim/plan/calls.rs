@@ -20,6 +20,8 @@ pub(crate) struct CallPlan {
     pub(crate) timeout: Option<Duration>,
     /// The time after which the caller drops the call, whatever its state.
     pub(crate) dropped_after: Option<Duration>,
+    /// The call that its caller makes when it drops this one.
+    pub(crate) replaced_by: Option<u32>,
     /// The number of replies after which the caller drops the stream.
     pub(crate) dropped_at: Option<usize>,
     /// The pause of the caller before it reads each reply.
@@ -41,6 +43,8 @@ pub(crate) enum Caller {
     Server { client: usize, at: Duration },
     /// The handler of this call calls its caller.
     Handler(u32),
+    /// The caller of this call makes another one, without a yield before it drops this one.
+    Replaces(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +148,10 @@ impl Planner<'_> {
         if depth < MAX_DEPTH && self.random.percent(10) {
             plan.handler.calls_back = Some(self.call(Caller::Handler(number), depth + 1));
         }
+        let is_outer = !matches!(caller, Caller::Handler(_));
+        if is_outer && plan.dropped_after.is_some() && self.random.percent(50) {
+            plan.replaced_by = Some(self.call(Caller::Replaces(number), depth));
+        }
         self.calls[number as usize] = plan;
         number
     }
@@ -174,6 +182,7 @@ impl Planner<'_> {
             replies,
             timeout: Some(AMPLE),
             dropped_after: None,
+            replaced_by: None,
             dropped_at: None,
             read_pause: self.times.pause(self.random),
             turns: self.random.within(0..=4) as u32,
@@ -250,7 +259,7 @@ impl CallPlan {
     pub(crate) fn depth(&self, calls: &[Self]) -> u32 {
         match self.caller {
             Caller::Handler(outer) => calls[outer as usize].depth(calls) + 1,
-            Caller::Client { .. } | Caller::Server { .. } => 0,
+            Caller::Client { .. } | Caller::Server { .. } | Caller::Replaces(_) => 0,
         }
     }
 

@@ -54,6 +54,7 @@ fn call(random: &mut Random, number: u32, caller: Caller, calls_back: Option<u32
         replies: vec![item()],
         timeout: Some(AMPLE),
         dropped_after: None,
+        replaced_by: None,
         dropped_at: None,
         read_pause: Duration::ZERO,
         turns: random.within(0..=4) as u32,
