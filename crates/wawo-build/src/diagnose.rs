@@ -12,8 +12,8 @@ use protox::file::File;
 
 use crate::{
     error::{Error, list},
+    options,
     position::{position, position_after},
-    source::{OPTIONS, find, options},
 };
 
 /// Converts the error of reading a given file or one of its imports.
@@ -102,7 +102,8 @@ fn remedy(problem: &str, includes: &[PathBuf]) -> Option<String> {
     let name = undefined(problem)?.trim_start_matches('.');
     if name.starts_with("wawo.") {
         return Some(format!(
-            "add `import \"{OPTIONS}\";`, which has `(wawo.service)` and `(wawo.method)`"
+            "add `import \"{}\";`, which has `(wawo.service)` and `(wawo.method)`",
+            options::NAME
         ));
     }
     let (top, pool) = (name.splitn(4, '.').take(3), DescriptorPool::global());
@@ -122,7 +123,7 @@ fn option_remedy(problem: &str) -> Option<String> {
     ] {
         let field = undefined(problem).is_some_and(|name| name.starts_with(option));
         if field || problem.ends_with(&format!("for option '{option}'")) {
-            let file = options().ok()?;
+            let file = options::file().ok()?;
             let mut messages = file.file_descriptor_proto().message_type.iter();
             let fields = &messages.find(|found| found.name() == message)?.field;
             let fields = fields.iter().map(|field| {
@@ -141,4 +142,10 @@ fn undefined(problem: &str) -> Option<&str> {
     ["' is not defined", "', which is not defined"]
         .iter()
         .find_map(|end| Some(problem.strip_suffix(end)?.rsplit_once('\'')?.1))
+}
+
+/// The file on disk that is imported by a name.
+fn find(name: &str, includes: &[PathBuf]) -> Option<PathBuf> {
+    let mut paths = includes.iter().map(|folder| folder.join(name));
+    paths.find(|path| path.is_file())
 }

@@ -3,13 +3,15 @@
 mod client;
 mod descriptor;
 mod server;
+mod view;
 
 use std::collections::BTreeMap;
 
 use crate::{
+    generate::view::{MethodView, View},
     layouts::{self, Layouts},
     names,
-    schema::{Method, Service, Shape},
+    schema::Service,
     source::Source,
 };
 
@@ -110,97 +112,4 @@ impl prost_build::ServiceGenerator for Generator {
              }}\n"
         );
     }
-}
-
-/// A service that is being generated: its schema and prost's names for it.
-pub(crate) struct View<'a> {
-    schema: &'a Service,
-    name: &'a str,
-    prost: &'a prost_build::Service,
-    methods: Vec<MethodView<'a>>,
-}
-
-/// A method that is being generated.
-pub(crate) struct MethodView<'a> {
-    schema: &'a Method,
-    prost: &'a prost_build::Method,
-    /// The name on the trait and on the stub.
-    name: String,
-    /// The name of the static that describes the method.
-    statik: String,
-    request: String,
-    reply: String,
-    /// The names of the statics that describe the memory of request and reply.
-    request_layout: Option<String>,
-    reply_layout: Option<String>,
-}
-
-impl<'a> MethodView<'a> {
-    fn new(
-        service: &'a Service,
-        package: &str,
-        prost: &'a prost_build::Method,
-        layouts: &Layouts,
-    ) -> Self {
-        Self {
-            request_layout: layouts.of(package, &prost.input_proto_type),
-            reply_layout: layouts.of(package, &prost.output_proto_type),
-            schema: &service.methods[&prost.proto_name],
-            prost,
-            name: names::method(&prost.name),
-            statik: names::method_static(&prost.name),
-            request: names::from_inner_module(&prost.input_type),
-            reply: names::from_inner_module(&prost.output_type),
-        }
-    }
-
-    /// The comments of the schema, as Rust docs.
-    fn docs(&self) -> String {
-        docs(&self.prost.comments)
-    }
-
-    /// The parameter of a handler: one message, or a stream of them.
-    fn handler_parameter(&self) -> String {
-        match self.streams_requests() {
-            false => format!("request: {}", self.request),
-            true => format!("requests: codegen::Streaming<{}>", self.request),
-        }
-    }
-
-    /// The output of a handler's future.
-    fn handler_output(&self) -> String {
-        match self.schema.shape {
-            Shape::OneWay => "()".to_owned(),
-            _ => format!("codegen::Result<{}>", self.call_output()),
-        }
-    }
-
-    /// The output of a successful call.
-    fn call_output(&self) -> String {
-        match self.schema.shape {
-            Shape::OneWay => "()".to_owned(),
-            Shape::ServerStreaming | Shape::BidiStreaming => {
-                format!("codegen::Streaming<{}>", self.reply)
-            }
-            Shape::Unary | Shape::ClientStreaming => self.reply.clone(),
-        }
-    }
-
-    fn streams_requests(&self) -> bool {
-        matches!(
-            self.schema.shape,
-            Shape::ClientStreaming | Shape::BidiStreaming
-        )
-    }
-}
-
-fn docs(comments: &prost_build::Comments) -> String {
-    let mut docs = String::new();
-    let comments = prost_build::Comments {
-        // A detached comment is not about the item.
-        leading_detached: Vec::new(),
-        ..comments.clone()
-    };
-    comments.append_with_indent(0, &mut docs);
-    docs
 }

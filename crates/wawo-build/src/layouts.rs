@@ -6,6 +6,7 @@
 //! schema on its way to prost.
 
 mod fields;
+mod type_names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,10 @@ use prost_types::{
 };
 
 use crate::{
-    layouts::fields::{Fields, kept_fields},
+    layouts::{
+        fields::{Fields, kept_fields},
+        type_names::TypeNames,
+    },
     names,
     source::Source,
 };
@@ -121,10 +125,7 @@ impl Layouts {
         };
         let paths = service.methods.iter();
         let paths = paths.map(|method| names::from_inner_module(&method.input_type));
-        let names = Names {
-            paths: paths.collect(),
-            places: &package.places,
-        };
+        let names = TypeNames::new(paths.collect(), &package.places);
         let mut statics = String::new();
         for (message, place) in package.messages.iter().zip(0..) {
             let is_root = package.roots.contains(message.full_name());
@@ -144,7 +145,7 @@ impl Layouts {
     }
 
     /// Generates the statics of a message and of the entries of its maps.
-    fn statics(&self, message: &MessageDescriptor, place: usize, names: &Names<'_>) -> String {
+    fn statics(&self, message: &MessageDescriptor, place: usize, names: &TypeNames<'_>) -> String {
         let mut entries = String::new();
         let mut fields = String::new();
         let mut descriptors: Vec<_> = kept_fields(message).collect();
@@ -196,26 +197,5 @@ impl Package {
             self.places.insert(full_name, self.messages.len());
             self.messages.push(message);
         }
-    }
-}
-
-/// The Rust names of the messages of a package.
-pub(crate) struct Names<'a> {
-    /// The paths, by the index of the message.
-    paths: Vec<String>,
-    places: &'a BTreeMap<String, usize>,
-}
-
-impl Names<'_> {
-    fn place(&self, message: &MessageDescriptor) -> usize {
-        self.places[message.full_name()]
-    }
-
-    fn path(&self, message: &MessageDescriptor) -> &str {
-        &self.paths[self.place(message)]
-    }
-
-    fn size_of(&self, message: &MessageDescriptor) -> String {
-        format!("codegen::size_of::<{}>()", self.path(message))
     }
 }

@@ -67,6 +67,7 @@ mod generate;
 mod ids;
 mod layouts;
 mod names;
+mod options;
 mod packages;
 mod panics;
 mod position;

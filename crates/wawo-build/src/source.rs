@@ -8,10 +8,15 @@ use std::{
 use prost_reflect::{DescriptorPool, FileDescriptor};
 use protox::{
     Compiler,
-    file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver},
+    file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver},
 };
 
-use crate::{diagnose::diagnose, error::Error, position::position};
+use crate::{
+    diagnose::diagnose,
+    error::Error,
+    options::{self, OptionsResolver},
+    position::position,
+};
 
 /// A schema that has been read and linked.
 #[derive(Debug)]
@@ -21,9 +26,6 @@ pub(crate) struct Source {
     /// The files on disk that were read, by their import names.
     pub(crate) read: BTreeMap<String, PathBuf>,
 }
-
-/// The import name of the file with wawo's options.
-pub(crate) const OPTIONS: &str = "wawo/options.proto";
 
 /// The package whose messages prost-types contains.
 pub(crate) const WELL_KNOWN: &str = "google.protobuf";
@@ -76,7 +78,9 @@ impl Source {
 
     /// The files that prost must know: all except the options.
     pub(crate) fn known(&self) -> impl Iterator<Item = FileDescriptor> {
-        self.pool.files().filter(|file| file.name() != OPTIONS)
+        self.pool
+            .files()
+            .filter(|file| file.name() != options::NAME)
     }
 
     /// The files for which code is generated: all except the options and the files of prost-types.
@@ -96,32 +100,8 @@ impl Source {
     }
 }
 
-/// The file on disk that is imported by a name.
-pub(crate) fn find(name: &str, includes: &[PathBuf]) -> Option<PathBuf> {
-    let mut paths = includes.iter().map(|folder| folder.join(name));
-    paths.find(|path| path.is_file())
-}
-
-/// The file with wawo's options.
-pub(crate) fn options() -> Result<File, protox::Error> {
-    File::from_source(OPTIONS, include_str!("../proto/wawo/options.proto"))
-}
-
 fn decode(bytes: &[u8]) -> Result<DescriptorPool, Error> {
     DescriptorPool::decode(bytes).map_err(|error| Error::DescriptorSet(error.into()))
-}
-
-/// Supplies the file with wawo's options.
-#[derive(Debug)]
-struct OptionsResolver;
-
-impl FileResolver for OptionsResolver {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        match name {
-            OPTIONS => options(),
-            _ => Err(protox::Error::file_not_found(name)),
-        }
-    }
 }
 
 #[cfg(test)]

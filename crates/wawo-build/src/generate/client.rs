@@ -1,7 +1,7 @@
 //! Generates the stub.
 
 use crate::{
-    generate::{MethodView, View},
+    generate::view::{MethodView, View},
     schema::Shape,
 };
 

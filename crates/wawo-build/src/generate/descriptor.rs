@@ -2,7 +2,7 @@
 
 use prost_types::method_options::IdempotencyLevel;
 
-use crate::{generate::View, ids};
+use crate::{generate::view::View, ids};
 
 pub(crate) fn statics(service: &View<'_>) -> String {
     let View { name, schema, .. } = service;

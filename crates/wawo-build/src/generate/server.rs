@@ -1,7 +1,7 @@
 //! Generates the trait to implement, and the tower service around it.
 
 use crate::{
-    generate::{View, docs},
+    generate::view::{View, docs},
     ids, names,
     schema::Shape,
 };

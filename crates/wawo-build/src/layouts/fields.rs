@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 
-use crate::{layouts::Names, names, source::WELL_KNOWN};
+use crate::{layouts::type_names::TypeNames, names, source::WELL_KNOWN};
 
 /// The settings that decide the Rust types of fields.
 pub(super) struct Fields {
@@ -39,7 +39,7 @@ impl Fields {
         &self,
         field: &FieldDescriptor,
         place: usize,
-        names: &Names<'_>,
+        names: &TypeNames<'_>,
     ) -> Option<String> {
         let number = field.number();
         if field.is_map() {
@@ -70,7 +70,7 @@ impl Fields {
         &self,
         field: &FieldDescriptor,
         inner: &MessageDescriptor,
-        names: &Names<'_>,
+        names: &TypeNames<'_>,
     ) -> Option<String> {
         let (number, size) = (field.number(), names.size_of(inner));
         let layout = self.have_memory(inner);
@@ -92,7 +92,7 @@ impl Fields {
         Some(constructor)
     }
 
-    fn map(&self, map: &FieldDescriptor, place: usize, names: &Names<'_>) -> String {
+    fn map(&self, map: &FieldDescriptor, place: usize, names: &TypeNames<'_>) -> String {
         let kind = map.kind();
         let entry = kind.as_message();
         let parts = entry.map(|entry| entry.fields().collect::<Vec<_>>());
@@ -137,7 +137,7 @@ impl Fields {
     pub(super) fn default_bytes(
         &self,
         message: &MessageDescriptor,
-        names: &Names<'_>,
+        names: &TypeNames<'_>,
     ) -> Option<String> {
         let mut terms = Vec::new();
         self.add_default(message, names, &mut BTreeSet::new(), &mut terms);
@@ -147,7 +147,7 @@ impl Fields {
     fn add_default(
         &self,
         message: &MessageDescriptor,
-        names: &Names<'_>,
+        names: &TypeNames<'_>,
         above: &mut BTreeSet<String>,
         terms: &mut Vec<String>,
     ) {
@@ -232,7 +232,7 @@ fn is_in(outer: &MessageDescriptor, inner: &MessageDescriptor) -> bool {
     false
 }
 
-fn rust_type(kind: &Kind, names: &Names<'_>) -> String {
+fn rust_type(kind: &Kind, names: &TypeNames<'_>) -> String {
     match kind {
         Kind::Double => "f64",
         Kind::Float => "f32",
