@@ -17,6 +17,7 @@
 //! (see [`Clock`](crate::clock::Clock)).
 
 mod alarm;
+mod bell;
 
 use std::{
     collections::BTreeMap,
@@ -28,8 +29,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::backstop::alarm::Bell;
 pub(crate) use crate::backstop::alarm::{Timer, timeout_at};
+use crate::backstop::bell::Bell;
 
 /// How long a connection waits for its look after a call was made. Many calls share one look; the
 /// thread wakes at most 50 times a second for them.

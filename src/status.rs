@@ -1,5 +1,6 @@
 //! How a call ends: a code, a text, details, and for the log a source.
 
+mod call_outcome;
 mod details;
 mod log;
 mod site;

@@ -3,8 +3,8 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll},
     time::Instant,
 };
 
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    backstop::{BACKSTOP, Due},
+    backstop::{BACKSTOP, Due, bell::Bell},
     clock::Clock,
 };
 
@@ -84,20 +84,6 @@ struct Set {
     bell: Arc<Bell>,
 }
 
-/// Where the thread finds whom to wake.
-#[derive(Debug)]
-pub(crate) struct Bell(Mutex<Option<Waker>>);
-
-impl Bell {
-    pub(crate) fn ring(&self) -> Option<Waker> {
-        self.lock().take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Alarm {
     fn new(at: Instant) -> Self {
         Self { at, set: None }
@@ -110,10 +96,10 @@ impl Future for Alarm {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // The waker is there before the time is looked at, or the bell could ring in between.
         match &self.set {
-            Some(set) => *set.bell.lock() = Some(cx.waker().clone()),
+            Some(set) => set.bell.set(cx.waker().clone()),
             None if self.at <= Instant::now() => {}
             None => {
-                let bell = Arc::new(Bell(Mutex::new(Some(cx.waker().clone()))));
+                let bell = Arc::new(Bell::new(cx.waker().clone()));
                 let key = BACKSTOP.add(self.at, Due::Ring(bell.clone()));
                 self.set = Some(Set { key, bell });
             }

@@ -10,10 +10,7 @@ use bytes::Bytes;
 use wawo_protocol::packet::Batch;
 
 use crate::{
-    body::{
-        items::{Items, MessageBatch},
-        streaming::Source,
-    },
+    body::items::{Items, MessageBatch, Source},
     decoding::StreamMemory,
     status::{Result, Status},
     wake_io,

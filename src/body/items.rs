@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use wawo_protocol::packet::{Batch, BatchBuilder};
 
-use crate::{body::Streaming, status::Result};
+use crate::status::Result;
 
 /// Where the messages of a [`Streaming`] come from. What is done around a message costs more than
 /// a small message, so many are handled at once wherever many are there.
@@ -96,6 +96,13 @@ pub(crate) trait Items<T>: Send {
     }
 }
 
+/// Where messages come from, and those that have come.
+pub(crate) struct Source<T> {
+    pub(crate) items: Pin<Box<dyn Items<T>>>,
+    /// Messages that came out of `items` with the one before them. Has no buffer while it waits.
+    pub(crate) batch: VecDeque<T>,
+}
+
 /// Messages that came at once.
 #[derive(Debug)]
 pub(crate) enum MessageBatch {
@@ -155,25 +162,5 @@ impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {
         _: &mut VecDeque<T>,
     ) -> Poll<Option<Result<T>>> {
         self.project().stream.poll_next(cx)
-    }
-}
-
-/// Each message through a function.
-pub(crate) struct MappedStream<T, F> {
-    pub(crate) stream: Streaming<T>,
-    pub(crate) function: F,
-}
-
-// Nothing in it is pinned in place: the stream has a box of its own.
-impl<T, F> Unpin for MappedStream<T, F> {}
-
-impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for MappedStream<T, F> {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<R>,
-    ) -> Poll<Option<Result<R>>> {
-        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
-        Poll::Ready(item.map(|item| (self.function)(item)))
     }
 }

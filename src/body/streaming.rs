@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     ops::ControlFlow,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use wawo_protocol::{Code, packet::BatchBuilder};
 use crate::{
     body::{
         decoded::DecodedStream,
-        items::{Items, MappedStream, Plain},
+        items::{Items, Plain, Source},
     },
     decoding::StreamMemory,
     expiry,
@@ -36,13 +36,6 @@ pub struct Streaming<T> {
     /// `None` once it has ended. In a box, since a call that may have a stream is moved often.
     source: Option<Box<Source<T>>>,
     end: Option<StreamEnd>,
-}
-
-/// Where messages come from, and those that have come.
-pub(crate) struct Source<T> {
-    pub(crate) items: Pin<Box<dyn Items<T>>>,
-    /// Messages that came out of `items` with the one before them. Has no buffer while it waits.
-    pub(crate) batch: VecDeque<T>,
 }
 
 /// How a stream ended.
@@ -357,6 +350,26 @@ impl<T> Stream for ChannelStream<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         self.receiver.poll_recv(cx)
+    }
+}
+
+/// Each message through a function.
+struct MappedStream<T, F> {
+    stream: Streaming<T>,
+    function: F,
+}
+
+// Nothing in it is pinned in place: the stream has a box of its own.
+impl<T, F> Unpin for MappedStream<T, F> {}
+
+impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for MappedStream<T, F> {
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<R>,
+    ) -> Poll<Option<Result<R>>> {
+        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
+        Poll::Ready(item.map(|item| (self.function)(item)))
     }
 }
 

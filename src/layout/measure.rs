@@ -4,7 +4,7 @@
 //! follows is not decoded. Where only it is in doubt, it goes on, and counts.
 
 use crate::layout::{
-    Field, Kind, Layout,
+    description::{Field, Kind, Layout},
     growth::{self, StepBytes},
 };
 

@@ -4,7 +4,7 @@
 //! message is the worst of any field that can stand in it, at any depth.
 
 use crate::layout::{
-    Field, Kind, Layout,
+    description::{Field, Kind, Layout},
     growth::{self, OVERHEAD, least_capacity},
 };
 

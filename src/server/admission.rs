@@ -16,6 +16,7 @@
 //! lock that every connection shares. Once a second at most, all of a host are looked at.
 
 mod hosts;
+mod place_id;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,6 +30,8 @@ use crate::{
         host::Host,
     },
 };
+
+pub(crate) use crate::server::admission::place_id::PlaceId;
 
 /// How many connections a server takes.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +48,6 @@ pub(crate) struct ConnectionLimits {
 /// last for a second at most. While there are this many, who is refused is not told why, and nobody
 /// makes room.
 pub(crate) const MAX_LEAVING: usize = 256;
-
-/// The place of a connection among those that a server takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct PlaceId(u64);
 
 /// A connection that may come in, and who has to be told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,25 +1,19 @@
-//! Which call a status ended, and where that went: on the side that made the call.
+//! Which call a status ended, and where that call went.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use wawo_protocol::{Code, ServiceId};
-
-use crate::{
-    descriptor::MethodDescriptor,
-    status::{Delivery, Status},
-    transport::Address,
-};
+use crate::{descriptor::MethodDescriptor, transport::Address};
 
 /// The call that ended with a status. Empty in a status that a handler made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
-    method: Option<&'static MethodDescriptor>,
-    place: CallPlace,
+    pub(super) method: Option<&'static MethodDescriptor>,
+    pub(super) place: CallPlace,
 }
 
 /// Where a call went.
 #[derive(Debug, Clone, Default)]
-enum CallPlace {
+pub(super) enum CallPlace {
     #[default]
     Unknown,
     Process,
@@ -44,7 +38,7 @@ pub(crate) trait Carrier: fmt::Debug + Send + Sync {
 }
 
 impl Site {
-    fn address(&self) -> Option<&Address> {
+    pub(super) fn address(&self) -> Option<&Address> {
         match &self.place {
             CallPlace::Address(address) => Some(address),
             CallPlace::Carrier(carrier) => carrier.address(),
@@ -77,117 +71,5 @@ impl fmt::Display for CallPlace {
                 None => write!(f, " at peer {}", carrier.id()),
             },
         }
-    }
-}
-
-/// How a callee says that it does not have a service.
-fn no_service(id: ServiceId) -> String {
-    format!("no service with id {id} is served by the callee")
-}
-
-/// Why a peer may have refused a call, as far as this side can tell.
-#[derive(Debug)]
-struct Explanation(String);
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Explanation {}
-
-impl Status {
-    /// The method whose call ended with this status; `None` for a status that no call of this side
-    /// returned.
-    pub fn method(&self) -> Option<&'static MethodDescriptor> {
-        self.0.site.method
-    }
-
-    /// The address of the peer whose call ended with this status; `None` for a call in the same
-    /// process, for a peer without an address, and for a status that no call of this side
-    /// returned.
-    pub fn address(&self) -> Option<&Address> {
-        self.0.site.address()
-    }
-
-    /// The call went over a connection.
-    #[cold]
-    pub(crate) fn carried_by(mut self, carrier: Option<Arc<dyn Carrier>>) -> Self {
-        if let Some(carrier) = carrier {
-            self.0.site.place = CallPlace::Carrier(carrier);
-        }
-        self
-    }
-
-    /// The call was not sent, and would have gone there.
-    #[cold]
-    pub(crate) fn at(mut self, address: Option<&Address>) -> Self {
-        if let Some(address) = address {
-            self.0.site.place = CallPlace::Address(address.clone());
-        }
-        self
-    }
-
-    /// The call was one in this process.
-    #[cold]
-    pub(crate) fn in_process(mut self) -> Self {
-        self.0.site.place = CallPlace::Process;
-        self
-    }
-
-    /// The status of a callee that does not have a service. It knows the service by its id only; the
-    /// caller puts the name in its place.
-    #[cold]
-    pub(crate) fn not_served(service: ServiceId, served: &str) -> Self {
-        let text = format!("{}; served: {served}", no_service(service));
-        Self::unimplemented(text).with_delivery(Delivery::NotSent)
-    }
-
-    /// Puts the name of the service that was called in the place of its id.
-    fn naming_the_service(&mut self, method: &MethodDescriptor) {
-        let named = self.0.message.strip_prefix(&*no_service(method.service()));
-        if let Some(rest) = named {
-            self.0.message =
-                format!("`{}` is not served there{rest}", method.service_name()).into();
-        }
-    }
-
-    /// Ends a call of this method. `carrier` is what carried it, if the status does not know.
-    #[cold]
-    pub(crate) fn of_call(
-        mut self,
-        method: &'static MethodDescriptor,
-        carrier: Option<Arc<dyn Carrier>>,
-    ) -> Self {
-        let mut fits = matches!(self.0.code, Code::Unimplemented | Code::InvalidArgument);
-        if let (CallPlace::Unknown, Some(carrier)) = (&self.0.site.place, carrier) {
-            // Made on this side, so an internal fault is a reply that cannot be decoded.
-            fits |= self.0.code == Code::Internal;
-            self.0.site.place = CallPlace::Carrier(carrier);
-        }
-        self.0.site.method = Some(method);
-        if self.0.code == Code::Unimplemented {
-            self.naming_the_service(method);
-        }
-        self.0.is_returned = true;
-        if let CallPlace::Carrier(carrier) = &self.0.site.place {
-            let carrier = carrier.clone();
-            if fits && let Some(text) = carrier.explain(method, &self.0.message) {
-                self.0.source = Some(Arc::new(Explanation(text)));
-            }
-            // A status may be kept for long, and must not keep the connection's state with it.
-            self.0.site.place = match carrier.address() {
-                Some(address) => CallPlace::Address(address.clone()),
-                None => CallPlace::Peer(carrier.id()),
-            };
-        }
-        self
-    }
-
-    /// Tells nothing of the call that it ended: it answers another.
-    pub(crate) fn without_site(mut self) -> Self {
-        self.0.site = Site::default();
-        self
     }
 }

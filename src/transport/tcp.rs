@@ -149,16 +149,8 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     address.ok_or_else(|| invalid_input("the socket has no IP address"))
 }
 
-/// An IPv4 address stays one when it came to an IPv6 socket (as `::ffff:192.0.2.1`).
 fn address_of(address: SocketAddr) -> Address {
-    Address::Tcp(canonical(address).to_string())
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
-    }
+    Address::Tcp(resolve::canonical(address).to_string())
 }
 
 fn invalid_input(text: &'static str) -> io::Error {

@@ -78,8 +78,6 @@ const NOT_CUT_YET: (&str, &str) = ("connection", "peer");
 /// Loops that are still to go, by the crate, the room, and who is in it. This list only gets shorter.
 const TO_GO: &[(&str, &str, &[&str])] = &[
     ("wawo", "", &["connection", "peer"]),
-    ("wawo", "backstop", &["self", "alarm"]),
-    ("wawo", "body", &["decoded", "items", "streaming"]),
     (
         "wawo",
         "connection",
@@ -90,19 +88,8 @@ const TO_GO: &[(&str, &str, &[&str])] = &[
         "connection::driver",
         &["self", "incoming", "outgoing", "output"],
     ),
-    ("wawo", "layout", &["self", "measure", "worst"]),
     ("wawo", "peer", &["self", "drain", "events", "schemas"]),
-    ("wawo", "server::admission", &["self", "hosts"]),
-    ("wawo", "status", &["self", "site"]),
-    ("wawo", "transport::tcp", &["self", "resolve"]),
     ("wawo", "transport::unix", &["self", "file", "lock"]),
-    ("wawo-build", "", &["diagnose", "source"]),
-    (
-        "wawo-build",
-        "generate",
-        &["self", "client", "descriptor", "server"],
-    ),
-    ("wawo-build", "layouts", &["self", "fields"]),
     ("wawo-protocol", "", &["call", "packet"]),
     ("wawo-protocol", "", &["config", "error", "hello"]),
     (

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use crate::transport::{address::HostPort, tcp::canonical};
+use crate::transport::address::HostPort;
 
 /// Addresses of one name that are used; a resolver may know any number, and each may cost a socket.
 const MAX_ADDRESSES: usize = 32;
@@ -26,6 +26,14 @@ pub(super) async fn addresses(host: HostPort<'_>) -> io::Result<Vec<SocketAddr>>
     match addresses.is_empty() {
         true => Err(not_found(host.host, &"it has no address")),
         false => Ok(addresses),
+    }
+}
+
+/// An IPv4 address stays one when it comes as an IPv6 address (`::ffff:192.0.2.1`).
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
     }
 }
 

@@ -1,0 +1,29 @@
+//! What an alarm leaves with the thread.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+/// Holds the waker of the task that waits for an alarm, for the thread to find.
+#[derive(Debug)]
+pub(super) struct Bell(Mutex<Option<Waker>>);
+
+impl Bell {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self(Mutex::new(Some(waker)))
+    }
+
+    pub(super) fn set(&self, waker: Waker) {
+        *self.lock() = Some(waker);
+    }
+
+    /// Gives the waker away, which is woken without the lock.
+    pub(super) fn ring(&self) -> Option<Waker> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,127 @@
+//! A status as the outcome of a call, on the side that made the call: it learns which call that was, where
+//! it went, and why the peer may have refused it.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use wawo_protocol::{Code, ServiceId};
+
+use crate::{
+    descriptor::MethodDescriptor,
+    status::{
+        Delivery, Status,
+        site::{CallPlace, Carrier, Site},
+    },
+    transport::Address,
+};
+
+/// How a callee says that it does not have a service.
+fn no_service(id: ServiceId) -> String {
+    format!("no service with id {id} is served by the callee")
+}
+
+/// Why a peer may have refused a call, as far as this side can tell.
+#[derive(Debug)]
+struct Explanation(String);
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Explanation {}
+
+impl Status {
+    /// The method whose call ended with this status; `None` for a status that no call of this side
+    /// returned.
+    pub fn method(&self) -> Option<&'static MethodDescriptor> {
+        self.0.site.method
+    }
+
+    /// The address of the peer whose call ended with this status; `None` for a call in the same
+    /// process, for a peer without an address, and for a status that no call of this side
+    /// returned.
+    pub fn address(&self) -> Option<&Address> {
+        self.0.site.address()
+    }
+
+    /// The call went over a connection.
+    #[cold]
+    pub(crate) fn carried_by(mut self, carrier: Option<Arc<dyn Carrier>>) -> Self {
+        if let Some(carrier) = carrier {
+            self.0.site.place = CallPlace::Carrier(carrier);
+        }
+        self
+    }
+
+    /// The call was not sent, and would have gone there.
+    #[cold]
+    pub(crate) fn at(mut self, address: Option<&Address>) -> Self {
+        if let Some(address) = address {
+            self.0.site.place = CallPlace::Address(address.clone());
+        }
+        self
+    }
+
+    /// The call was one in this process.
+    #[cold]
+    pub(crate) fn in_process(mut self) -> Self {
+        self.0.site.place = CallPlace::Process;
+        self
+    }
+
+    /// The status of a callee that does not have a service. It knows the service by its id only; the
+    /// caller puts the name in its place.
+    #[cold]
+    pub(crate) fn not_served(service: ServiceId, served: &str) -> Self {
+        let text = format!("{}; served: {served}", no_service(service));
+        Self::unimplemented(text).with_delivery(Delivery::NotSent)
+    }
+
+    /// Puts the name of the service that was called in the place of its id.
+    fn naming_the_service(&mut self, method: &MethodDescriptor) {
+        let named = self.0.message.strip_prefix(&*no_service(method.service()));
+        if let Some(rest) = named {
+            self.0.message =
+                format!("`{}` is not served there{rest}", method.service_name()).into();
+        }
+    }
+
+    /// Ends a call of this method. `carrier` is what carried it, if the status does not know.
+    #[cold]
+    pub(crate) fn of_call(
+        mut self,
+        method: &'static MethodDescriptor,
+        carrier: Option<Arc<dyn Carrier>>,
+    ) -> Self {
+        let mut fits = matches!(self.0.code, Code::Unimplemented | Code::InvalidArgument);
+        if let (CallPlace::Unknown, Some(carrier)) = (&self.0.site.place, carrier) {
+            // Made on this side, so an internal fault is a reply that cannot be decoded.
+            fits |= self.0.code == Code::Internal;
+            self.0.site.place = CallPlace::Carrier(carrier);
+        }
+        self.0.site.method = Some(method);
+        if self.0.code == Code::Unimplemented {
+            self.naming_the_service(method);
+        }
+        self.0.is_returned = true;
+        if let CallPlace::Carrier(carrier) = &self.0.site.place {
+            let carrier = carrier.clone();
+            if fits && let Some(text) = carrier.explain(method, &self.0.message) {
+                self.0.source = Some(Arc::new(Explanation(text)));
+            }
+            // A status may be kept for long, and must not keep the connection's state with it.
+            self.0.site.place = match carrier.address() {
+                Some(address) => CallPlace::Address(address.clone()),
+                None => CallPlace::Peer(carrier.id()),
+            };
+        }
+        self
+    }
+
+    /// Tells nothing of the call that it ended: it answers another.
+    pub(crate) fn without_site(mut self) -> Self {
+        self.0.site = Site::default();
+        self
+    }
+}
