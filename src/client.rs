@@ -7,6 +7,7 @@ use tower::{Layer, layer::util::Identity};
 use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
 use crate::{
+    connection,
     dispatch::{Dispatch, DuplicateService},
     error_chain::ErrorChain,
     peer::{self, EventSender, Peer},
@@ -179,7 +180,7 @@ impl End {
             let peer = self.open(transport, Some(address.clone()));
             match handshake(peer).await {
                 Err(ConnectError::Hello { source, .. })
-                    if reconnects < MAX_RECONNECTS && peer::ended_by_drain(&source) =>
+                    if reconnects < MAX_RECONNECTS && connection::ended_by_drain(&source) =>
                 {
                     reconnects += 1;
                 }

@@ -1,13 +1,46 @@
-//! One connection: the task that drives its socket, and what others leave for it.
+//! One connection: the task that drives its socket, and the state that others share with it.
 //!
-//! A [`Driver`](driver::Driver) owns the transport and the state machine of the protocol. All others hold a
-//! handle, and leave [commands](mailbox::Command) in its [mailbox](mailbox::Mailbox).
+//! A [`Driver`] owns the transport and the state machine of the protocol. It is one task, and has no lock
+//! on either. All others hold a [`ConnectionHandle`], and leave [commands](mailbox::Command) in its
+//! [mailbox](mailbox::Mailbox).
+//!
+//! ```text
+//!   peer ──► start ─────────► mailbox ──► driver ──► transport
+//!            reader ◄─ inbox ◄──────────────┤
+//!            stream_task ─► outbox ─────────┤
+//!   peer ◄── owner ◄────────────────────────┘
+//! ```
+//!
+//! A connection does not know what a peer is: it tells its [`Owner`] what happens, and hands the
+//! [`Caller`](crate::request::Caller) that it was given to the requests of the other side. So a peer may have
+//! several connections, and other peers have none.
 
-pub(crate) mod activity;
-pub(crate) mod deadline_watch;
-pub(crate) mod driver;
-pub(crate) mod input;
-pub(crate) mod mailbox;
-pub(crate) mod message_copier;
-pub(crate) mod start;
-pub(crate) mod stream;
+mod activity;
+mod announced;
+mod deadline_watch;
+mod drain;
+mod driver;
+mod handle;
+mod inbox;
+mod input;
+mod mailbox;
+mod message_copier;
+mod outbox;
+mod owner;
+mod reader;
+mod schemas;
+mod snapshot;
+mod start;
+mod state;
+mod stream_task;
+
+pub use crate::connection::snapshot::PeerSnapshot;
+pub(crate) use crate::connection::{
+    activity::{Activity, ActivityRecord},
+    drain::{DRAINED, Drain, DrainOutcome, GRACE_IS_OVER, TELL_TIMEOUT, ended_by_drain},
+    driver::{Driver, Protocol},
+    handle::ConnectionHandle,
+    owner::{ConnectionEvent, Owner},
+    start::StartError,
+    state::ConnectionState,
+};

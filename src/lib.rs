@@ -36,6 +36,7 @@ pub mod layer;
 mod layout;
 mod panic;
 mod peer;
+mod peer_id;
 mod request;
 mod response;
 mod response_future;
@@ -59,6 +60,7 @@ pub use crate::{
     channel::Channel,
     client::{ConnectError, PeerBuilder},
     codec::{Codec, Prost},
+    connection::PeerSnapshot,
     context::{Context, spawn},
     custom_protocol::{CustomPacket, CustomProtocol, PacketCodec, PacketKind},
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
@@ -67,8 +69,9 @@ pub use crate::{
     in_process::InProcess,
     layout::Layout,
     peer::{
-        ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerSnapshot, WeakPeer,
+        ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerExtensions, WeakPeer,
     },
+    peer_id::PeerId,
     request::Request,
     response::Response,
     response_future::ResponseFuture,

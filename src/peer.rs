@@ -1,107 +1,143 @@
-//! The other end of a connection, as a handle: either side may call.
+//! Who is at the other end, as a handle: either side may call.
+//!
+//! A [`Peer`] has a number, an address, the application's own [state](PeerExtensions), events and an end. It is
+//! reached over a [connection](crate::connection), of which it knows how far it has come and nothing of its
+//! packets. A *guest* is a peer without one: it calls over something that carries no calls back.
+//!
+//! ```text
+//!   Peer, stubs, calls ──► Handle ──► Link ──► ConnectionHandle ──► (its driver)
+//!                            │          └────► GuestState       ──► (the machinery of a guest)
+//!                            └► PeerState: number, address, events ◄── what the connection reports
+//! ```
+//!
+//! The last clone of the handle that goes closes the connection, so a driver only holds the state.
 
+mod caller;
 mod drain;
 mod events;
-mod schemas;
-mod snapshot;
+mod extensions;
+#[allow(dead_code, reason = "protocols beside the native one are built on it")]
+mod guest;
+mod handle;
+mod open;
+mod start;
+mod state;
 
 use std::{
-    any::Any,
     fmt,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    task::{self, Poll, Waker},
-    time::{Duration, Instant},
+    sync::{Arc, Weak},
+    task::{self, Poll},
 };
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
-use wawo_protocol::{CloseCode, Config, ConnectionError, Hello, Side};
+use wawo_protocol::{CloseCode, ConnectionError};
 
-pub(crate) use crate::connection::{
-    activity::{Activity, ActivityHandle},
-    driver::open,
-};
+#[allow(
+    unused_imports,
+    reason = "protocols beside the native one are built on it"
+)]
+pub(crate) use crate::peer::guest::{GuestControl, GuestInfo, GuestLink};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     events::{ConnectionLimit, Events, PeerEvent},
-    snapshot::PeerSnapshot,
+    extensions::PeerExtensions,
 };
-pub(crate) use crate::peer::{
-    drain::{DRAINED, TELL_TIMEOUT, ended_by_drain},
-    events::EventSender,
-};
+pub(crate) use crate::peer::{events::EventSender, handle::ActivityHandle, open::open};
 use crate::{
-    backstop,
     call_target::{CallTarget, Start, TwoWay},
-    clock::{self, Clock},
-    connection::{
-        activity::ActivityRecord,
-        mailbox::{Command, Mailbox, not_sent},
+    connection::{ConnectionState, Owner, PeerSnapshot},
+    peer::{
+        handle::{Handle, Link},
+        state::PeerState,
     },
-    context::Context,
-    decoding::{DecodedBytes, DecodedTotal},
-    descriptor::{MethodIds, MethodNames},
-    peer::{drain::Drain, schemas::Schemas},
-    request::{Caller, DefaultTimeouts, Request},
+    peer_id::PeerId,
+    request::Request,
     response::Response,
-    response_future::{Canceller, ResponseFuture},
-    status::{Delivery, Result, Status},
+    response_future::ResponseFuture,
+    status::{Result, Status},
     transport::Address,
 };
 
-/// The other end of a connection. It clones cheaply, and can be called: make a generated client
-/// over it, or use it as a [`tower::Service`].
+/// Who is at the other end. It clones cheaply, and can be called: make a generated client over it, or
+/// use it as a [`tower::Service`].
 ///
 /// A program that connects has one from [`Peer::builder`]; when the last clone of it, the last
 /// stub over it and the last call in flight are gone, the connection is closed. A handler has the
-/// peer that calls it from [`Context::peer`]; there the connection lasts until one side closes it.
+/// peer that calls it from [`Context::peer`](crate::Context::peer); there the connection lasts until one
+/// side closes it.
+///
+/// A peer that calls over something that carries no calls back is a *guest*: see
+/// [`is_callable`](Self::is_callable).
 #[derive(Clone)]
-pub struct Peer(pub(crate) Arc<Handle>);
+pub struct Peer(Arc<Handle>);
 
 impl Peer {
-    /// A number that no other peer in this process has or had.
-    pub fn id(&self) -> u64 {
-        self.0.shared.id
+    /// The number of this peer.
+    pub fn id(&self) -> PeerId {
+        self.0.state().id()
     }
 
     /// The address of the other side: of its listener if we connected, else where it came from.
-    /// `None` for a transport that was opened by other means.
+    /// `None` for a transport that was opened by other means, and for callers in this process.
     pub fn address(&self) -> Option<&Address> {
-        self.0.shared.address.as_ref()
+        self.0.state().address()
     }
 
     /// Who the other side says that it is, in its hello; not proven. Empty before the hello.
-    pub fn identity(&self) -> &str {
-        let hello = self.0.shared.hello.get();
-        hello.map_or("", |hello| &hello.identity)
+    pub fn claimed_name(&self) -> &str {
+        match self.0.link() {
+            Link::Home(home) => home.hello().map_or("", |hello| &hello.identity),
+            Link::Guest(guest) => guest.claimed_name(),
+        }
     }
 
     /// The proof of its identity that the other side gave in its hello, for the application to
-    /// check. Empty before the hello.
+    /// check. Empty before the hello, and for a guest.
     pub fn credentials(&self) -> Bytes {
-        let hello = self.0.shared.hello.get();
-        hello.map_or_else(Bytes::new, |hello| hello.credentials.clone())
+        match self.0.link() {
+            Link::Home(home) => {
+                let hello = home.hello();
+                hello.map_or_else(Bytes::new, |hello| hello.credentials.clone())
+            }
+            Link::Guest(_) => Bytes::new(),
+        }
     }
 
-    /// What happens to this peer from now on. The last event is that the connection is over.
+    /// Whether the peer can be called. A guest cannot: a call to it fails at once with `Unimplemented`,
+    /// and is not sent.
+    pub fn is_callable(&self) -> bool {
+        matches!(self.0.link(), Link::Home(_))
+    }
+
+    /// The protocol that the peer speaks: `"wawo"`, the name of the protocol of a guest, or
+    /// `"in-process"` for callers in this process.
+    pub fn protocol(&self) -> &str {
+        match self.0.link() {
+            Link::Home(_) => NATIVE_PROTOCOL,
+            Link::Guest(guest) => guest.protocol(),
+        }
+    }
+
+    /// Values that the application keeps for this peer, one of each type.
+    pub fn extensions(&self) -> &PeerExtensions {
+        self.0.extensions()
+    }
+
+    /// The events of this peer from now on. The last one is that its connection is over.
     pub fn events(&self) -> Events {
-        let shared = &self.0.shared;
-        shared
-            .event_sender
-            .events_of(self.downgrade(), shared.state.subscribe())
+        let sender = self.0.state().event_sender();
+        sender.events_of(self.downgrade(), self.state())
     }
 
     /// This peer, without keeping its connection open.
     pub fn downgrade(&self) -> WeakPeer {
-        WeakPeer::new(&self.0.shared, Arc::downgrade(&self.0))
+        self.0.state().weak()
     }
 
     /// Waits until either side takes no more calls, or the connection is over. A handler whose
-    /// stream would go on for ever ends it then, with [`Context::peer`].
+    /// stream would go on for ever ends it then, with [`Context::peer`](crate::Context::peer).
     ///
     /// # Cancel safety
     ///
@@ -114,16 +150,16 @@ impl Peer {
             )
         };
         // The sender lives as long as this peer.
-        let _ = self.0.shared.state.subscribe().wait_for(is_over).await;
+        let _ = self.state().wait_for(is_over).await;
     }
 
-    /// Waits until the connection is over, and tells why.
+    /// Waits until the connection is over, and returns why.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn closed(&self) -> ConnectionError {
-        let mut state = self.0.shared.state.subscribe();
+        let mut state = self.state();
         loop {
             if let ConnectionState::Closed(error) = &*state.borrow_and_update() {
                 return error.clone();
@@ -136,7 +172,7 @@ impl Peer {
 
     /// Whether the connection is over.
     pub fn is_closed(&self) -> bool {
-        self.0.shared.mailbox.closed().is_some()
+        self.0.link().is_closed()
     }
 
     /// Closes the connection, and tells the other side why. Calls in flight, both ways, end with
@@ -148,19 +184,37 @@ impl Peer {
         self.close_with(CloseCode::Normal, reason);
     }
 
+    /// How much the connection holds now. All is zero when nothing is in flight; also when the
+    /// connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn snapshot(&self) -> PeerSnapshot {
+        match self.0.link() {
+            Link::Home(home) => home.snapshot().await,
+            Link::Guest(guest) => guest.snapshot(),
+        }
+    }
+}
+
+/// For servers and clients.
+impl Peer {
     pub(crate) fn close_with(&self, code: CloseCode, reason: &str) {
-        let command = Command::Close(code, reason.to_owned());
-        self.0.shared.mailbox.push_end(command);
+        self.0.link().close(code, reason);
     }
 
     /// Whether the hello of the other side has not come yet.
     pub(crate) fn is_handshaking(&self) -> bool {
-        matches!(&*self.0.shared.state.borrow(), ConnectionState::Handshaking)
+        match self.0.link() {
+            Link::Home(home) => home.is_handshaking(),
+            Link::Guest(_) => false,
+        }
     }
 
     /// Waits until the hellos are exchanged.
     pub(crate) async fn handshake_done(&self) -> Result<(), ConnectionError> {
-        let mut state = self.0.shared.state.subscribe();
+        let mut state = self.state();
         loop {
             match &*state.borrow_and_update() {
                 ConnectionState::Handshaking => {}
@@ -173,44 +227,49 @@ impl Peer {
         }
     }
 
-    /// A peer that was never connected.
-    fn unconnected() -> Self {
-        UNCONNECTED
-            .get_or_init(|| {
-                let (side, names) = (Side::Accepting, MethodNames::default());
-                let config = Config::default();
-                let shared =
-                    PeerState::new(side, None, &config, EventSender::default(), names, None);
-                let closed = ConnectionError::ClosedHere;
-                shared.mailbox.close(&closed, &mut Vec::new());
-                shared
-                    .state
-                    .send_replace(ConnectionState::Closed(ConnectionError::ClosedHere));
-                Self(Arc::new(Handle { shared }))
-            })
-            .clone()
+    /// How much the peer calls, without a hold on it.
+    pub(crate) fn activity_handle(&self) -> ActivityHandle {
+        ActivityHandle::new(self.0.link().clone())
+    }
+
+    /// Closes the connection if its hello has not come, and nothing else has since the last time
+    /// that this was asked.
+    pub(crate) fn close_if_silent(&self, reason: &str) {
+        if let Link::Home(home) = self.0.link() {
+            home.close_if_silent(reason);
+        }
+    }
+
+    /// Whether a connection that was to be closed if it was silent has said something, but not yet
+    /// all of its hello. Asked again, it has not.
+    pub(crate) fn has_spoken(&self) -> bool {
+        matches!(self.0.link(), Link::Home(home) if home.has_spoken())
+    }
+
+    /// Whether it was closed because it was silent.
+    pub(crate) fn was_closed_as_silent(&self) -> bool {
+        matches!(self.0.link(), Link::Home(home) if home.was_closed_as_silent())
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.0.link().state()
     }
 }
+
+/// The name of the protocol of this crate.
+const NATIVE_PROTOCOL: &str = "wawo";
 
 /// A [`Peer`] that does not keep its connection open.
 #[derive(Debug, Clone)]
 pub struct WeakPeer {
-    id: u64,
+    id: PeerId,
     address: Option<Address>,
     handle: Weak<Handle>,
 }
 
 impl WeakPeer {
-    pub(crate) fn new(shared: &PeerState, handle: Weak<Handle>) -> Self {
-        Self {
-            id: shared.id,
-            address: shared.address.clone(),
-            handle,
-        }
-    }
-
     /// See [`Peer::id`].
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> PeerId {
         self.id
     }
 
@@ -225,11 +284,23 @@ impl WeakPeer {
     }
 }
 
+impl PeerState {
+    /// The peer, without a hold on it.
+    fn weak(&self) -> WeakPeer {
+        WeakPeer {
+            id: self.id(),
+            address: self.address().cloned(),
+            handle: self.handle().clone(),
+        }
+    }
+}
+
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer")
+            .field("id", &self.id())
             .field("address", &self.address())
-            .field("identity", &self.identity())
+            .field("claimed_name", &self.claimed_name())
             .finish_non_exhaustive()
     }
 }
@@ -254,221 +325,5 @@ impl Service<Request> for Peer {
 
     fn call(&mut self, request: Request) -> ResponseFuture {
         self.0.clone().start(request)
-    }
-}
-
-impl Context {
-    /// The peer that calls; a handler may call it back. For a call in the same process it is one
-    /// whose connection is over.
-    pub fn peer(&self) -> Peer {
-        let caller = self.caller().cloned();
-        let handle = caller.and_then(|caller| caller.into_any().downcast::<Handle>().ok());
-        handle.map_or_else(Peer::unconnected, Peer)
-    }
-}
-
-/// What all clones of a peer share. Dropping it closes the connection, if this side connected.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<PeerState>,
-}
-
-/// The peer of handlers that were called in the same process.
-static UNCONNECTED: OnceLock<Peer> = OnceLock::new();
-
-impl Handle {
-    /// The connection is over, or never was.
-    #[cold]
-    pub(crate) fn closed(self: &Arc<Self>, error: &ConnectionError) -> ResponseFuture {
-        let unconnected = UNCONNECTED.get();
-        if unconnected.is_some_and(|unconnected| Arc::ptr_eq(&unconnected.0, self)) {
-            let text = "a call in the same process has no peer that could be called back";
-            let status = Status::unavailable(text).with_delivery(Delivery::NotSent);
-            return ResponseFuture::ready(Err(status.in_process()));
-        }
-        self.failed(not_sent(error))
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<PeerState> {
-        &self.shared
-    }
-
-    /// What a request carries to tell where it comes from.
-    pub(crate) fn as_caller(self: Arc<Self>) -> Arc<dyn Caller> {
-        self
-    }
-
-    /// A call that fails before the driver sees it.
-    #[cold]
-    pub(crate) fn failed(&self, status: Status) -> ResponseFuture {
-        ResponseFuture::ready(Err(status.carried_by(self.carrier())))
-    }
-}
-
-impl Caller for Handle {
-    fn label(&self) -> String {
-        self.shared.to_string()
-    }
-
-    fn decoded_bytes(&self) -> &Arc<DecodedBytes> {
-        &self.shared.decoded
-    }
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        let command = Command::Close(CloseCode::Normal, String::new());
-        self.shared.mailbox.push_end(command);
-    }
-}
-
-/// What a driver shares with those who hold its peer.
-#[derive(Debug)]
-pub(crate) struct PeerState {
-    pub(crate) id: u64,
-    pub(crate) mailbox: Mailbox,
-    /// What all streams to the other side hold in their outboxes, in bytes.
-    pub(crate) outboxes: AtomicUsize,
-    pub(crate) event_sender: EventSender,
-    pub(crate) drain: Drain,
-    /// The memory of decoded messages of the other side.
-    pub(crate) decoded: Arc<DecodedBytes>,
-    pub(crate) side: Side,
-    pub(crate) address: Option<Address>,
-    pub(crate) default_timeouts: DefaultTimeouts,
-    pub(crate) stall_timeout: Duration,
-    /// Of the runtime in which the driver runs.
-    pub(crate) clock: Clock,
-    pub(crate) hello: OnceLock<Hello>,
-    pub(crate) state: watch::Sender<ConnectionState>,
-    /// Names of what this side serves.
-    pub(crate) names: MethodNames,
-    pub(crate) schemas: Schemas,
-    pub(crate) activity: ActivityRecord,
-    /// Something came when it was asked for, though not all of a hello.
-    pub(crate) has_spoken: AtomicBool,
-    /// Closed because nothing came when it was asked for.
-    pub(crate) was_silent: AtomicBool,
-}
-
-/// How far a connection has come.
-#[derive(Debug, Clone)]
-pub(crate) enum ConnectionState {
-    Handshaking,
-    Open,
-    /// One side takes no more calls.
-    Draining,
-    Closed(ConnectionError),
-}
-
-impl PeerState {
-    pub(crate) fn new(
-        side: Side,
-        address: Option<Address>,
-        config: &Config,
-        event_sender: EventSender,
-        names: MethodNames,
-        server: Option<Arc<DecodedTotal>>,
-    ) -> Arc<Self> {
-        static LAST_ID: AtomicU64 = AtomicU64::new(0);
-        Arc::new_cyclic(|shared: &Weak<Self>| Self {
-            id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
-            mailbox: Mailbox::new(config.max_waiting_calls(), shared.clone()),
-            outboxes: AtomicUsize::new(0),
-            event_sender,
-            drain: Drain::default(),
-            decoded: DecodedBytes::new(config, server),
-            side,
-            address,
-            default_timeouts: DefaultTimeouts::new(config),
-            stall_timeout: config.stall_timeout(),
-            clock: Clock::current(),
-            hello: OnceLock::new(),
-            state: watch::Sender::new(ConnectionState::Handshaking),
-            names,
-            schemas: Schemas::default(),
-            activity: ActivityRecord::new(clock::now()),
-            has_spoken: AtomicBool::new(false),
-            was_silent: AtomicBool::new(false),
-        })
-    }
-}
-
-impl PeerState {
-    /// What all streams to the other side hold in their outboxes, in bytes.
-    pub(crate) fn outbox_bytes(&self) -> usize {
-        self.outboxes.load(Ordering::Relaxed)
-    }
-
-    /// Writes down how a call of the other side failed.
-    #[cold]
-    pub(crate) fn log(&self, ids: MethodIds, status: &Status) {
-        status.log(&self.names.name(ids), self);
-    }
-
-    /// Writes down how a one-way message failed, of which its sender does not hear.
-    #[cold]
-    pub(crate) fn log_one_way(&self, ids: MethodIds, status: &Status) {
-        status.log_one_way(&self.names.name(ids), self);
-    }
-}
-
-/// Where the peer is, for the log.
-impl fmt::Display for PeerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.address {
-            Some(address) => address.fmt(f),
-            None => write!(f, "peer {}", self.id),
-        }
-    }
-}
-
-impl backstop::WatchTarget for PeerState {
-    fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant> {
-        let now = self.clock.real_now();
-        self.mailbox.look(now, &self.default_timeouts, wakers)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use wawo_protocol::{Config, MethodId, ServiceId, Side};
-
-    use super::{Command, EventSender, MethodNames, PeerState};
-    use crate::{backstop::WatchTarget, body::Body, request::Request};
-
-    /// Whether a call whose deadline is long past is ended by the backstop.
-    fn ends_late_calls() -> bool {
-        let shared = PeerState::new(
-            Side::Connecting,
-            None,
-            &Config::default(),
-            EventSender::default(),
-            MethodNames::default(),
-            None,
-        );
-        let (service, method) = (ServiceId(1), MethodId(1));
-        let mut request = Request::by_id(service, method, false, Body::One(Default::default()));
-        let past = Instant::now().checked_sub(Duration::from_secs(1));
-        request.set_deadline(Some(past.unwrap()));
-        let slot = shared.mailbox.push_call(request, 0, Command::Call).unwrap();
-        shared.look(&mut Vec::new());
-        slot.is_over()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_backstop_ends_no_call_where_time_is_paused() {
-        assert!(!ends_late_calls());
-    }
-
-    #[tokio::test]
-    async fn the_backstop_ends_calls_in_real_time() {
-        assert!(ends_late_calls());
     }
 }

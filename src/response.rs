@@ -1,6 +1,6 @@
 //! The answer to a call, as layers see it.
 
-use wawo_protocol::Metadata;
+use wawo_protocol::{MessageBytes, Metadata};
 
 use crate::body::Body;
 
@@ -16,6 +16,11 @@ impl Response {
     /// An answer.
     pub fn new(metadata: Metadata, body: Body) -> Self {
         Self { metadata, body }
+    }
+
+    /// The response to a one-way message that is on its way: nothing.
+    pub(crate) fn empty() -> Self {
+        Self::new(Metadata::new(), Body::One(MessageBytes::default()))
     }
 
     /// What travels beside the messages.

@@ -10,7 +10,7 @@ use wawo_protocol::CallId;
 
 use crate::{
     backstop::SLACK,
-    connection::stream::Inbox,
+    connection::inbox::Inbox,
     response_future::ResponseSlot,
     status::{Delivery, Status},
 };
@@ -231,7 +231,7 @@ mod tests {
         DeadlineWatch, FEW, MAX_ENDED_WAITING, MAX_FREE_SLOTS, SCAN_INTERVAL, SLACK, WatchedCall,
     };
     use crate::{
-        connection::stream::Inbox,
+        connection::inbox::Inbox,
         response_future::{Canceller, ResponseFuture, ResponseSlot},
         status::{Delivery, Status},
     };

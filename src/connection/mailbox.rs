@@ -16,17 +16,17 @@ use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::OneWay
 use crate::connection::mailbox::line::{Line, MailboxCall, WaitingRequest};
 pub(crate) use crate::connection::mailbox::{
     command::{Command, HandlerId, PlainRequest},
-    line::Capacity,
+    line::{Capacity, no_room, no_room_within},
 };
 
 use crate::{
     backstop,
     connection::{
         deadline_watch::{DeadlineWatch, WatchedCall, is_overdue},
-        start::{no_room, sent},
-        stream::Inbox,
+        inbox::Inbox,
     },
     request::{DefaultTimeouts, Request},
+    response::Response,
     response_future::ResponseSlot,
     status::Status,
 };
@@ -435,7 +435,7 @@ impl State {
             self.commands.push(match request.is_one_way() {
                 false => Command::Call(request, slot),
                 true => {
-                    wakers.extend(slot.complete(Ok(sent())));
+                    wakers.extend(slot.complete(Ok(Response::empty())));
                     Command::OneWay(request)
                 }
             });

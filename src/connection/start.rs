@@ -1,74 +1,53 @@
-//! How calls to a peer begin: in its mailbox, or in the line before it.
+//! How calls over a connection begin: in its mailbox, or in the line before it.
+//!
+//! Calls and messages go to the mailbox as they are. A caller that finds no room there
+//! [waits](ConnectionHandle::wait_for_room), and a call that cannot be made fails here, before the driver
+//! sees it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use wawo_protocol::{MessageBytes, Metadata, MethodId, ServiceId, time::after};
+use wawo_protocol::{MessageBytes, MethodId, ServiceId, time::after};
 
 use crate::{
     backstop::timeout_at,
     body::Body,
-    call_target::Start,
     clock,
-    connection::mailbox::{Command, PlainRequest, PushError},
-    descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
-    peer::Handle,
+    connection::{
+        handle::ConnectionHandle,
+        mailbox::{Command, PlainRequest, PushError, no_room, no_room_within, not_sent},
+    },
+    descriptor::MethodDescriptor,
     request::Request,
-    response::Response,
     response_future::{Canceller, ResponseFuture, ResponseSlot},
-    status::{Carrier, Delivery, Status},
-    transport::Address,
+    status::{Delivery, Status},
 };
 
-impl Start for Handle {
-    fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
-        match request.is_one_way() {
-            true => self.send(request),
-            false => self.call(request),
-        }
-    }
-
-    fn max_decoded_bytes(&self) -> usize {
-        self.shared.decoded.max_message()
-    }
-
-    fn start_plain(
-        self: Arc<Self>,
-        method: &MethodDescriptor,
-        message: MessageBytes,
-    ) -> ResponseFuture {
-        match method.shape() {
-            Shape::OneWay if message.len() <= MAX_SHORT_BYTES => {
-                self.send_short_one_way(method.service(), method.id(), message.into_bytes())
-            }
-            Shape::OneWay => self.send(Request::new(method, Body::One(message))),
-            _ => self.call_plain(method, message),
-        }
-    }
-
-    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
-        self.expect_schema(service);
-    }
-
-    fn address(&self) -> Option<&Address> {
-        self.shared.address.as_ref()
-    }
+/// Why a call has not begun.
+pub(crate) enum StartError {
+    /// The mailbox is full: [wait for room](ConnectionHandle::wait_for_room).
+    NoRoom(Request),
+    /// It has failed.
+    Failed(Status),
 }
 
-impl Handle {
-    fn call(self: Arc<Self>, request: Request) -> ResponseFuture {
+/// A longer one-way message is not copied while it waits for the driver.
+const MAX_SHORT_BYTES: usize = 1024;
+
+impl ConnectionHandle {
+    /// Starts a call that is answered.
+    pub(crate) fn call(&self, request: Request) -> Result<Arc<ResponseSlot>, StartError> {
         let bytes = message_bytes(&request);
-        match self.shared.mailbox.push_call(request, bytes, Command::Call) {
-            Ok(slot) => ResponseFuture::from_slot(slot, self),
-            Err(reason) => self.push_failed(reason),
-        }
+        let pushed = self.mailbox().push_call(request, bytes, Command::Call);
+        pushed.map_err(push_failed)
     }
 
-    fn call_plain(
-        self: Arc<Self>,
+    /// Starts a call that is answered, with nothing but a message.
+    pub(crate) fn call_plain(
+        &self,
         method: &MethodDescriptor,
         message: MessageBytes,
-    ) -> ResponseFuture {
+    ) -> Result<Arc<ResponseSlot>, StartError> {
         let bytes = message.len();
         let call = PlainRequest {
             service: method.service(),
@@ -76,83 +55,88 @@ impl Handle {
             message,
             is_stream: method.shape().is_stream(),
         };
-        match self
-            .shared
-            .mailbox
-            .push_call(call, bytes, Command::PlainCall)
-        {
-            Ok(slot) => ResponseFuture::from_slot(slot, self),
-            Err(reason) => self.push_failed(reason),
+        let pushed = self.mailbox().push_call(call, bytes, Command::PlainCall);
+        pushed.map_err(push_failed)
+    }
+
+    /// Sends a one-way message.
+    pub(crate) fn send(&self, request: Request) -> Result<(), StartError> {
+        if let Some(message) = short_message(&request) {
+            let message = message.clone().into_bytes();
+            return self.send_short(request.service(), request.method(), message);
+        }
+        let bytes = message_bytes(&request);
+        self.check_length(bytes)?;
+        match self.mailbox().push(Command::OneWay(request), bytes) {
+            Ok(()) => Ok(()),
+            Err(PushError::Full(Command::OneWay(request))) => Err(StartError::NoRoom(request)),
+            Err(PushError::Closed(error)) => Err(StartError::Failed(not_sent(&error))),
+            // `push` gives back the command that it was given.
+            Err(PushError::Full(_)) => Err(StartError::Failed(no_room("default_timeout"))),
         }
     }
 
-    fn send(self: Arc<Self>, request: Request) -> ResponseFuture {
-        if let Some(message) = short_message(&request) {
-            let message = message.clone().into_bytes();
-            return self.send_short_one_way(request.service(), request.method(), message);
-        }
-        let bytes = message_bytes(&request);
-        if let Some(status) = self.refuses(bytes) {
-            return self.failed(status);
-        }
-        match self.shared.mailbox.push(Command::OneWay(request), bytes) {
-            Ok(()) => ResponseFuture::sent(),
-            Err(PushError::Full(Command::OneWay(request))) => self.wait_for_room(request),
-            Err(PushError::Closed(error)) => self.closed(&error),
-            // `push` gives back what it was given.
-            Err(PushError::Full(_)) => self.failed(no_room("default_timeout")),
+    /// Sends a one-way message with nothing else.
+    pub(crate) fn send_plain(
+        &self,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> Result<(), StartError> {
+        match message.len() <= MAX_SHORT_BYTES {
+            true => self.send_short(method.service(), method.id(), message.into_bytes()),
+            false => self.send(Request::new(method, Body::One(message))),
         }
     }
 
     /// Sends a short one-way message that has nothing else, and need not be kept as a request.
-    fn send_short_one_way(
-        self: Arc<Self>,
+    fn send_short(
+        &self,
         service: ServiceId,
         method: MethodId,
         message: Bytes,
-    ) -> ResponseFuture {
-        if let Some(status) = self.refuses(message.len()) {
-            return self.failed(status);
-        }
-        match self.shared.mailbox.push_one_way(service, method, &message) {
-            Ok(()) => ResponseFuture::sent(),
-            Err(PushError::Closed(error)) => self.closed(&error),
-            Err(PushError::Full(())) => {
+    ) -> Result<(), StartError> {
+        self.check_length(message.len())?;
+        let pushed = self.mailbox().push_one_way(service, method, &message);
+        pushed.map_err(|error| match error {
+            PushError::Closed(error) => StartError::Failed(not_sent(&error)),
+            PushError::Full(()) => {
                 let body = Body::One(message.into());
-                self.wait_for_room(Request::by_id(service, method, true, body))
+                StartError::NoRoom(Request::by_id(service, method, true, body))
             }
-        }
-    }
-
-    fn push_failed(self: Arc<Self>, reason: PushError<impl Into<Request>>) -> ResponseFuture {
-        match reason {
-            PushError::Closed(error) => self.closed(&error),
-            PushError::Full(call) => self.wait_for_room(call.into()),
-        }
-    }
-
-    /// A one-way message that the peer would not take: its sender hears of it here or never.
-    fn refuses(&self, bytes: usize) -> Option<Status> {
-        let max = self.shared.hello.get()?.limits.max_message_bytes;
-        (bytes > max as usize).then(|| {
-            let text = format!(
-                "the call was not sent: a message of {bytes} bytes; \
-                 the peer takes at most {max} (its max_message_bytes)"
-            );
-            Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
         })
     }
 
+    /// Fails a one-way message that the peer would not take, as its sender hears of it now or never.
+    fn check_length(&self, bytes: usize) -> Result<(), StartError> {
+        let Some(hello) = self.hello() else {
+            return Ok(());
+        };
+        let max = hello.limits.max_message_bytes;
+        if bytes <= max as usize {
+            return Ok(());
+        }
+        let text = format!(
+            "the call was not sent: a message of {bytes} bytes; \
+             the peer takes at most {max} (its max_message_bytes)"
+        );
+        let status = Status::resource_exhausted(text).with_delivery(Delivery::NotSent);
+        Err(StartError::Failed(status))
+    }
+
     /// Starts a call once the driver has room for it, if that comes before the deadline, or, without
-    /// one, within `stall_timeout`.
-    fn wait_for_room(self: Arc<Self>, mut request: Request) -> ResponseFuture {
+    /// one, within `stall_timeout`. `canceller` is told when the caller no longer wants the reply.
+    pub(crate) fn wait_for_room(
+        self: Arc<Self>,
+        mut request: Request,
+        canceller: Arc<dyn Canceller>,
+    ) -> ResponseFuture {
         let bytes = message_bytes(&request);
         // The driver gives a call its default deadline when it takes it, so the wait before that
         // has to be counted here.
-        let defaults = &self.shared.default_timeouts;
+        let defaults = self.default_timeouts();
         let now = clock::now();
         request.head_mut().take_default(now, defaults);
-        let stall_timeout = self.shared.stall_timeout;
+        let stall_timeout = self.stall_timeout();
         let (end, late) = match request.deadline() {
             Some(deadline) => {
                 let source = request.head().deadline_source;
@@ -162,9 +146,9 @@ impl Handle {
         };
         let slot = Arc::new(ResponseSlot::default());
         ResponseFuture::boxed(async move {
-            let mut reply = ResponseFuture::from_slot(slot.clone(), self.clone());
+            let mut reply = ResponseFuture::from_slot(slot.clone(), canceller);
             // Dropped before the reply is, which then has nothing to cancel.
-            let place = self.shared.mailbox.line_up(request, bytes, slot);
+            let place = self.mailbox().line_up(request, bytes, slot);
             match timeout_at(end, &mut reply).await {
                 Some(result) => return result,
                 None => place.leave(late),
@@ -172,33 +156,26 @@ impl Handle {
             reply.await
         })
     }
-}
 
-impl Canceller for Handle {
-    fn cancel(&self, slot: &Arc<ResponseSlot>) {
-        self.shared.mailbox.push_end(Command::Cancel(slot.clone()));
+    /// The reply to this call is no longer wanted.
+    pub(crate) fn cancel(&self, slot: &Arc<ResponseSlot>) {
+        self.mailbox().push_end(Command::Cancel(slot.clone()));
     }
 
-    fn carrier(&self) -> Option<Arc<dyn Carrier>> {
-        Some(self.shared.clone())
-    }
-}
-
-impl ResponseFuture {
-    /// The answer to a one-way message that was given to the driver.
-    fn sent() -> Self {
-        Self::ready(Ok(sent()))
+    /// The most memory that a reply may take when it is decoded.
+    pub(crate) fn max_decoded_bytes(&self) -> usize {
+        self.decoded().max_message()
     }
 }
 
-pub(crate) fn sent() -> Response {
-    Response::new(Metadata::new(), Body::One(MessageBytes::default()))
+fn push_failed(error: PushError<impl Into<Request>>) -> StartError {
+    match error {
+        PushError::Closed(error) => StartError::Failed(not_sent(&error)),
+        PushError::Full(call) => StartError::NoRoom(call.into()),
+    }
 }
 
-/// A longer one-way message is not copied while it waits for the driver.
-const MAX_SHORT_BYTES: usize = 1024;
-
-/// The message of a one-way call that can be sent as a note.
+/// The message of a one-way call that has nothing else, and is short.
 fn short_message(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();
@@ -214,21 +191,4 @@ fn message_bytes(request: &Request) -> usize {
         Body::One(bytes) => bytes.len(),
         Body::Many(_) => 0,
     }
-}
-
-/// The deadline, which is from this setting, has passed before there was room.
-pub(crate) fn no_room(setting: &str) -> Status {
-    let text = format!(
-        "the deadline passed while the call waited for the connection to take it ({setting})"
-    );
-    Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
-}
-
-/// A call without a deadline has waited for room for this long.
-fn no_room_within(stall_timeout: Duration) -> Status {
-    let text = format!(
-        "the connection took no more calls within {stall_timeout:?} (stall_timeout): others wait for \
-         the limits of the peer"
-    );
-    Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
 }

@@ -1,19 +1,11 @@
-//! Draining a connection: no more calls, and an end when those in flight are done.
+//! Draining a peer, and the report of how that went.
 
-use std::{
-    io,
-    pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
-use wawo_protocol::{CloseCode, ConnectionError, time::after};
+use wawo_protocol::{ConnectionError, time::after};
 
 use crate::{
-    backstop::timeout_at,
-    clock,
-    connection::{driver::Driver, mailbox::Command},
-    peer::{ConnectionState, Peer},
+    backstop::timeout_at, clock, connection::TELL_TIMEOUT, peer::Peer, peer_id::PeerId,
     transport::Address,
 };
 
@@ -35,35 +27,17 @@ pub struct DrainReport {
 #[non_exhaustive]
 pub struct CutPeer {
     /// See [`Peer::id`].
-    pub id: u64,
+    pub id: PeerId,
     /// See [`Peer::address`].
     pub address: Option<Address>,
-    /// See [`Peer::identity`].
-    pub identity: String,
+    /// See [`Peer::claimed_name`].
+    pub claimed_name: String,
     /// How many of its calls were cut, both ways.
     pub calls: usize,
     /// `None` if this side cut them, as the grace was over or its server was dropped; else why the
     /// connection ended before.
     pub by_peer: Option<ConnectionError>,
 }
-
-/// The words with which a connection closes whose drain is over.
-pub(crate) const DRAINED: &str = "drained";
-
-/// Whether the other side ended a connection since it drains. The system may throw its words away with
-/// the bytes that it has not read; then the connection is reset.
-pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
-    match error {
-        ConnectionError::ClosedByPeer { code, text } => {
-            *code == CloseCode::Normal && text == DRAINED
-        }
-        ConnectionError::Lost(error) => error.kind() == io::ErrorKind::ConnectionReset,
-        _ => false,
-    }
-}
-
-/// How long a peer that was cut has to be told.
-pub(crate) const TELL_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Peer {
     /// Takes no more calls from the peer, and waits until all calls in flight, both ways, have
@@ -90,7 +64,7 @@ impl Peer {
 
     /// Takes no more calls, and closes when those in flight have ended.
     pub(crate) fn begin_drain(&self) {
-        self.0.shared.mailbox.push_end(Command::Drain);
+        self.0.link().begin_drain();
     }
 
     /// Ends a drain whose grace, which was so long, is over.
@@ -98,8 +72,7 @@ impl Peer {
         if self.is_closed() {
             return;
         }
-        self.0.shared.drain.lock().cut_after = Some(grace);
-        self.close("the grace for draining is over");
+        self.0.link().cut(grace);
     }
 }
 
@@ -121,92 +94,24 @@ impl DrainReport {
 
     /// Counts a peer whose drain is over.
     pub(crate) fn add(&mut self, peer: &Peer) {
-        let shared = &peer.0.shared;
-        let drain = shared.drain.lock();
+        let outcome = peer.0.link().drain_outcome();
         self.peers += 1;
-        self.finished += drain.began_with.saturating_sub(drain.still_in_flight);
-        if drain.still_in_flight > 0 {
-            let by_peer = match &*shared.state.borrow() {
-                // Closed here without a cut: the server was dropped, or a limit made it.
-                ConnectionState::Closed(ConnectionError::ClosedHere) => None,
-                ConnectionState::Closed(error) if drain.cut_after.is_none() => Some(error.clone()),
-                _ => None,
-            };
-            self.cut.push(CutPeer {
-                id: peer.id(),
-                address: peer.address().cloned(),
-                identity: peer.identity().to_owned(),
-                calls: drain.still_in_flight,
-                by_peer,
-            });
-        }
-    }
-}
-
-/// The drain of one connection, as its driver tells it.
-#[derive(Debug, Default)]
-pub(crate) struct Drain(Mutex<DrainProgress>);
-
-#[derive(Debug, Default)]
-struct DrainProgress {
-    /// Calls in flight when it began.
-    began_with: usize,
-    /// Of those, and of calls that they made, still in flight.
-    still_in_flight: usize,
-    /// The grace, once it is over.
-    cut_after: Option<Duration>,
-}
-
-impl Drain {
-    /// Why this side has cut what was in flight, if it has.
-    pub(crate) fn why_cut(&self) -> Option<String> {
-        let grace = self.lock().cut_after?;
-        Some(format!(
-            "the grace of this side's drain, {grace:?}, was over"
-        ))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, DrainProgress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Driver {
-    pub(crate) fn drain(&mut self) {
-        if self.is_draining {
+        self.finished += outcome.finished;
+        if outcome.cut == 0 {
             return;
         }
-        self.is_draining = true;
-        self.connection.drain();
-        let in_flight = self.in_flight();
-        let mut drain = self.shared.drain.lock();
-        (drain.began_with, drain.still_in_flight) = (in_flight, in_flight);
-        drop(drain);
-        self.announce_drain();
-    }
-
-    /// Ends the connection when nothing is in flight any more and all is written.
-    pub(crate) fn check_drained(&mut self) -> Result<(), ConnectionError> {
-        if !self.is_draining {
-            return Ok(());
-        }
-        self.count_drained();
-        if self.in_flight() > 0 || !self.is_written() {
-            return Ok(());
-        }
-        self.connection.close(CloseCode::Normal, DRAINED);
-        Err(ConnectionError::ClosedHere)
-    }
-
-    /// Notes what is left in flight, for the report.
-    pub(crate) fn count_drained(&self) {
-        if self.is_draining {
-            self.shared.drain.lock().still_in_flight = self.in_flight();
-        }
-    }
-
-    fn in_flight(&self) -> usize {
-        let calls = self.connection.calls_served() + self.connection.calls_started();
-        calls + self.incoming.one_way_messages()
+        let by_peer = match peer.0.link().end() {
+            // Closed here without a cut: the server was dropped, or a limit made it.
+            Some(ConnectionError::ClosedHere) => None,
+            Some(error) if !outcome.is_cut_here => Some(error),
+            _ => None,
+        };
+        self.cut.push(CutPeer {
+            id: peer.id(),
+            address: peer.address().cloned(),
+            claimed_name: peer.claimed_name().to_owned(),
+            calls: outcome.cut,
+            by_peer,
+        });
     }
 }

@@ -16,9 +16,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use wawo_protocol::ConnectionError;
 
 use crate::{
-    descriptor::ServiceDescriptor,
-    peer::{ConnectionState, WeakPeer},
-    transport::Address,
+    connection::ConnectionState, descriptor::ServiceDescriptor, peer::WeakPeer, transport::Address,
 };
 
 /// Something that happened to a peer.
@@ -219,7 +217,7 @@ impl EventSender {
     }
 
     /// What is told of this peer from now on.
-    pub(crate) fn events_of(
+    pub(super) fn events_of(
         &self,
         peer: WeakPeer,
         state: watch::Receiver<ConnectionState>,

@@ -12,8 +12,9 @@ use std::{
 use wawo_protocol::CloseCode;
 
 use crate::{
+    connection::DRAINED,
     panic,
-    peer::{ConnectionLimit, DRAINED, PeerEvent},
+    peer::{ConnectionLimit, PeerEvent},
     server::{
         ServeError,
         listeners::Arrival,

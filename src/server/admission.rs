@@ -24,7 +24,8 @@ use std::{
 };
 
 use crate::{
-    peer::{Activity, ConnectionLimit},
+    connection::Activity,
+    peer::ConnectionLimit,
     server::{
         admission::hosts::{Hosts, Rank},
         host::Host,

@@ -13,7 +13,8 @@ use wawo_protocol::time::after;
 
 use crate::{
     clock,
-    peer::{DrainReport, Peer, TELL_TIMEOUT},
+    connection::TELL_TIMEOUT,
+    peer::{DrainReport, Peer},
     server::{
         lifecycle::{DrainRequest, Lifecycle},
         state::ServerState,

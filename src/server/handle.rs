@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     peer::{DrainReport, Events, Peer},
+    peer_id::PeerId,
     server::{ServeError, check_runtime, registry::AdmissionError, state::ServerState},
     transport::Transport,
 };
@@ -19,6 +20,11 @@ impl ServerHandle {
     /// Everyone who is connected now, in no order.
     pub fn peers(&self) -> Vec<Peer> {
         self.shared.registry.peers()
+    }
+
+    /// The peer with this number, if it is connected now. It is looked up, however many there are.
+    pub fn peer(&self, id: PeerId) -> Option<Peer> {
+        self.shared.registry.peer(id)
     }
 
     /// What happens to all peers from now on.

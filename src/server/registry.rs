@@ -1,7 +1,7 @@
 //! The connections of a server now, and how to reach their tasks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -12,7 +12,9 @@ use wawo_protocol::CloseCode;
 
 use crate::{
     clock,
-    peer::{Activity, ActivityHandle, ConnectionLimit, Peer, WeakPeer},
+    connection::Activity,
+    peer::{ActivityHandle, ConnectionLimit, Peer, WeakPeer},
+    peer_id::PeerId,
     server::{
         admission::{Admission, AdmissionResult, ConnectionLimits, PlaceId},
         host::Host,
@@ -38,6 +40,8 @@ struct State {
     is_aborted: bool,
     /// In the order in which they came, so that they end in the same order each time.
     entries: BTreeMap<PlaceId, Entry>,
+    /// The place of each peer that was made known.
+    places: HashMap<PeerId, PlaceId>,
     admission: Admission,
 }
 
@@ -90,6 +94,7 @@ impl Registry {
                 is_closed: false,
                 is_aborted: false,
                 entries: BTreeMap::new(),
+                places: HashMap::new(),
                 admission: Admission::new(limits),
             }),
             changed: Notify::new(),
@@ -144,6 +149,13 @@ impl Registry {
     /// All peers, in the order in which they came.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.lock().peers()
+    }
+
+    /// The peer with this number, if its connection has a place.
+    pub(crate) fn peer(&self, id: PeerId) -> Option<Peer> {
+        let state = self.lock();
+        let place = state.places.get(&id).copied();
+        state.peer_at(place)
     }
 
     /// Takes no more connections from now on. Returns all peers.
@@ -250,8 +262,10 @@ impl ConnectionPlace {
         if state.is_closed || state.admission.is_leaving(self.id) {
             return false;
         }
+        let state = &mut *state;
         if let Some(entry) = state.entries.get_mut(&self.id) {
             entry.peer = Some((peer.downgrade(), peer.activity_handle()));
+            state.places.insert(peer.id(), self.id);
         }
         true
     }
@@ -301,6 +315,9 @@ impl Drop for ConnectionPlace {
         let mut state = self.registry.lock();
         state.admission.remove(self.id);
         let entry = state.entries.remove(&self.id);
+        if let Some((peer, _)) = entry.as_ref().and_then(|entry| entry.peer.as_ref()) {
+            state.places.remove(&peer.id());
+        }
         // The state behind a handle may be dropped with it.
         drop(state);
         drop(entry);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{descriptor::MethodDescriptor, transport::Address};
+use crate::{descriptor::MethodDescriptor, peer_id::PeerId, transport::Address};
 
 /// The call that ended with a status. Empty in a status that a handler made.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,7 @@ pub(super) enum CallPlace {
     Process,
     Address(Address),
     /// A peer without an address, by its number.
-    Peer(u64),
+    Peer(PeerId),
     /// A connection, until the status reaches a call, which may ask it for an explanation.
     Carrier(Arc<dyn Carrier>),
 }
@@ -27,7 +27,7 @@ pub(super) enum CallPlace {
 /// A connection, as far as a status tells of it.
 pub(crate) trait Carrier: fmt::Debug + Send + Sync {
     /// The number of the peer.
-    fn id(&self) -> u64;
+    fn id(&self) -> PeerId;
 
     /// The address of the peer.
     fn address(&self) -> Option<&Address>;

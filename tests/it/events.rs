@@ -44,14 +44,21 @@ async fn listeners_of_a_server_hear_of_all_its_peers() {
         // The server can call the peer at once.
         let connected = connected.upgrade().unwrap();
         assert_eq!(handle.peers().len(), 1);
-        assert_eq!(handle.peers()[0].id(), connected.id());
+        let id = connected.id();
+        assert_eq!(handle.peers()[0].id(), id);
+        assert_eq!(handle.peer(id).unwrap().address(), connected.address());
+        assert!(handle.peer(peer.id()).is_none(), "not one of the server's");
     }
+    let id = handle.peers()[0].id();
     peer.close("bye");
     let event = next(&mut one).await;
     assert!(
         matches!(&event, PeerEvent::Disconnected(_, reason) if reason.to_string().contains("bye")),
         "{event:?}"
     );
+    while handle.peer(id).is_some() {
+        tokio::task::yield_now().await;
+    }
     running.abort();
 }
 

@@ -102,15 +102,40 @@ async fn a_panic_answers_internal_and_hurts_nobody_else() {
 }
 
 #[tokio::test]
-async fn the_identity_of_a_peer_is_what_it_says() {
+async fn values_of_the_application_last_as_long_as_the_peer() {
+    let pair = pair().await;
+    let peer = pair.to_client.clone();
+    let value = peer.extensions().get_or_insert_with(|| "logged in");
+    let same = pair.to_client.extensions().get::<&str>().unwrap();
+    assert!(std::sync::Arc::ptr_eq(&value, &same));
+    drop(same);
+    assert!(pair.to_server.extensions().get::<&str>().is_none());
+    assert!(peer.is_callable() && pair.to_server.is_callable());
+    assert_eq!(
+        (peer.protocol(), pair.to_server.protocol()),
+        ("wawo", "wawo")
+    );
+    let held = std::sync::Arc::downgrade(&value);
+    drop((value, peer));
+    assert!(held.upgrade().is_some());
+    pair.to_server.close("bye");
+    pair.to_client.closed().await;
+    drop(pair);
+    while held.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_claimed_name_of_a_peer_is_what_it_says() {
     let config = Config::builder().identity("ada").build().unwrap();
     let pair = crate::support::pair_with(config, Config::default()).await;
     EchoClient::new(&pair.to_server)
         .say(message("hi"))
         .await
         .unwrap();
-    assert_eq!(pair.to_client.identity(), "ada");
-    assert_eq!(pair.to_server.identity(), "");
+    assert_eq!(pair.to_client.claimed_name(), "ada");
+    assert_eq!(pair.to_server.claimed_name(), "");
     drop(pair.server);
 }
 

@@ -1,4 +1,4 @@
-//! The calls that the other side starts, in the driver of this side.
+//! The calls that the other side starts: a driver serves them, and ends their work.
 
 use std::{
     sync::Arc,
@@ -6,26 +6,22 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use wawo_protocol::{
-    CallId, Code, ConnectionError, InboundCall, Metadata,
-    packet::{Batch, End},
-};
+use wawo_protocol::{CallId, ConnectionError, InboundCall, packet::End};
 
 use crate::{
     backstop::Timer,
     body::{Body, MessageBatch},
     connection::{
         driver::Driver,
-        driver::outgoing::StreamTask,
+        inbox::Inbox,
         mailbox::{Command, HandlerId},
-        stream::{self, Inbox, Outbox, ReadCount, SMALL_BYTES},
+        reader::InboxReader,
+        stream_task::StreamTask,
     },
     descriptor::MethodIds,
-    peer::Handle,
-    request::{Request, StreamDeadline},
+    request::{Caller, Request, StreamDeadline},
     response::Response,
     serve::inbound::{ExpiringStream, InboundFuture, Outcome, Served},
     status::{Delivery, Result, Status},
@@ -33,28 +29,29 @@ use crate::{
 
 /// The calls of the other side that are not answered yet.
 #[derive(Debug, Default)]
-pub(crate) struct IncomingCalls {
+pub(super) struct IncomingCalls {
     /// By the index of the call.
     calls: Vec<Option<IncomingCall>>,
-    /// Given to each, so that what comes late is not taken for another call with the same id.
+    /// The number of the last call. Each has one, so that a handler that ends late is not taken for
+    /// that of another call with the same id.
     serial: u64,
     /// How many one-way messages are being handled.
     one_way_messages: usize,
-    /// Ends those of them without a deadline, with the connection. Nothing is kept of those that are
-    /// over.
+    /// Ends one-way messages without a deadline when the connection ends. It keeps nothing of those
+    /// that are over.
     end_of_one_way: Option<CancellationToken>,
 }
 
 /// A call that is being answered. Dropping it ends the work on it, also that of a task which still
 /// reads requests.
 #[derive(Debug)]
-struct IncomingCall {
+pub(super) struct IncomingCall {
     serial: u64,
     /// The method that is called, for the log.
     ids: MethodIds,
     handler: Option<AbortHandle>,
     requests: Option<Arc<Inbox>>,
-    /// Requests of which no more come: what is read of them is still counted.
+    /// Requests of which no more come. Reads of them are still counted.
     finished: Option<Arc<Inbox>>,
     replies: Option<StreamTask>,
 }
@@ -92,18 +89,54 @@ impl IncomingCalls {
         self.calls.get_mut(call.index())?.as_mut()
     }
 
-    fn remove(&mut self, call: CallId) -> Option<IncomingCall> {
+    pub(super) fn remove(&mut self, call: CallId) -> Option<IncomingCall> {
         self.calls.get_mut(call.index())?.take()
     }
 
+    /// The method of a call, for the log.
+    pub(super) fn method(&mut self, call: CallId) -> Option<MethodIds> {
+        self.call_mut(call).map(|running| running.ids)
+    }
+
+    /// The inbox of a call whose requests still come.
+    pub(super) fn open_requests(&mut self, call: CallId) -> Option<&Arc<Inbox>> {
+        self.call_mut(call)?.requests.as_ref()
+    }
+
+    /// The inbox of a call whose requests are read, whether more come or not.
+    pub(super) fn requests(&mut self, call: CallId) -> Option<&Arc<Inbox>> {
+        let running = self.call_mut(call)?;
+        running.requests.as_ref().or(running.finished.as_ref())
+    }
+
+    /// No more requests come; returns their inbox.
+    pub(super) fn finish_requests(&mut self, call: CallId) -> Option<Arc<Inbox>> {
+        let running = self.call_mut(call)?;
+        running.finished = Some(running.requests.take()?);
+        running.finished.clone()
+    }
+
+    /// The requests of a call are no longer read.
+    pub(super) fn drop_requests(&mut self, call: CallId) {
+        if let Some(running) = self.call_mut(call) {
+            running.requests = None;
+            running.finished = None;
+        }
+    }
+
+    /// The stream of replies of a call.
+    pub(super) fn replies(&mut self, call: CallId) -> Option<&StreamTask> {
+        self.call_mut(call)?.replies.as_ref()
+    }
+
     /// How many one-way messages are being handled.
-    pub(crate) fn one_way_messages(&self) -> usize {
+    pub(super) fn one_way_messages(&self) -> usize {
         self.one_way_messages
     }
 
     /// The connection is over: handlers are dropped, and those that read requests in tasks of
     /// their own hear of it.
-    pub(crate) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
+    pub(super) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
         if let Some(end) = self.end_of_one_way.take() {
             end.cancel();
         }
@@ -120,8 +153,8 @@ impl IncomingCalls {
 impl Driver {
     /// Serves a call: its handler is polled once here, and becomes a task only if it waits. The message
     /// of the call may be kept for long.
-    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
-        let Some(handle) = self.handle.upgrade() else {
+    pub(super) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
+        let Some(peer) = self.peer.upgrade() else {
             // The last peer was dropped: the connection is about to be closed.
             return;
         };
@@ -130,21 +163,21 @@ impl Driver {
             service: called.service,
             method: called.method,
         };
-        let request = self.request(called, handle);
+        let request = self.request(called, peer);
         match (call, self.inbound.serve(cx, request)) {
             (Some(call), Served::Ended(result)) => self.respond(call, ids, result),
             (Some(call), Served::Waits(reply)) => self.spawn(call, ids, reply),
             (None, Served::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
             (None, Served::Ended(result)) => {
                 if let Err(status) = result {
-                    self.shared.log_one_way(ids, &status);
+                    self.handle.log_one_way(ids, &status);
                 }
                 self.connection.one_way_served(cost);
             }
         }
     }
 
-    fn request(&mut self, called: InboundCall, handle: Arc<Handle>) -> Request {
+    fn request(&mut self, called: InboundCall, peer: Arc<dyn Caller>) -> Request {
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
@@ -158,7 +191,8 @@ impl Driver {
                     requests.push(MessageBatch::One(message));
                 }
                 self.incoming.begin(call, ids).requests = Some(requests.clone());
-                Body::Many(requests.reader(handle.clone()))
+                let handle = self.handle.clone();
+                Body::Many(InboxReader::stream(requests, handle, peer.clone()))
             }
         };
         let one_way = called.call.is_none();
@@ -170,7 +204,7 @@ impl Driver {
             head.extensions.insert(StreamDeadline(deadline));
         }
         head.metadata = called.metadata;
-        head.caller = Some(handle.as_caller());
+        head.caller = Some(peer);
         request
     }
 
@@ -183,10 +217,10 @@ impl Driver {
             call,
             serial: running.serial,
         };
-        let shared = self.shared.clone();
+        let handle = self.handle.clone();
         let task = tokio::spawn(async move {
             let result = reply.await;
-            shared.mailbox.push_end(Command::HandlerEnd(id, result));
+            handle.mailbox().push_end(Command::HandlerEnd(id, result));
         });
         running.handler = Some(task.abort_handle());
     }
@@ -199,13 +233,13 @@ impl Driver {
         deadline: Option<Instant>,
     ) {
         self.incoming.one_way_messages += 1;
-        let shared = self.shared.clone();
+        let handle = self.handle.clone();
         let served = move |result| {
             // There is nobody to be told of a status.
             if let Err(status) = result {
-                shared.log_one_way(ids, &status);
+                handle.log_one_way(ids, &status);
             }
-            shared.mailbox.push_end(Command::OneWayHandled(cost));
+            handle.mailbox().push_end(Command::OneWayHandled(cost));
         };
         let Some(deadline) = deadline else {
             let end = self.incoming.end_of_one_way.get_or_insert_default().clone();
@@ -223,13 +257,13 @@ impl Driver {
     }
 
     /// A one-way message that waited has been handled.
-    pub(crate) fn one_way_handled(&mut self, cost: u64) {
+    pub(super) fn one_way_handled(&mut self, cost: u64) {
         self.incoming.one_way_messages -= 1;
         self.connection.one_way_served(cost);
     }
 
     /// A handler that was spawned has ended.
-    pub(crate) fn handler_ended(&mut self, handler: HandlerId, result: Result<Response>) {
+    pub(super) fn handler_ended(&mut self, handler: HandlerId, result: Result<Response>) {
         if let Some(running) = self.incoming.call_mut(handler.call)
             && running.serial == handler.serial
         {
@@ -256,14 +290,14 @@ impl Driver {
                 running.handler = None;
                 let deadline = self.connection.stream_deadline(call);
                 let replies = ExpiringStream::replies_of_connection(replies, deadline);
-                running.replies = Some(StreamTask::new(call, replies, self.shared.clone()));
+                running.replies = Some(StreamTask::new(call, replies, self.handle.clone()));
             }
             Err(status) => self.end_call(call, ids, &status),
         }
     }
 
-    fn end_call(&mut self, call: CallId, ids: MethodIds, status: &Status) {
-        self.shared.log(ids, status);
+    pub(super) fn end_call(&mut self, call: CallId, ids: MethodIds, status: &Status) {
+        self.handle.log(ids, status);
         self.incoming.remove(call);
         self.connection.end(End {
             call,
@@ -276,161 +310,12 @@ impl Driver {
     }
 
     /// The caller gave up, or the deadline passed: the work on the call ends.
-    pub(crate) fn stop_handler(&mut self, call: CallId) {
+    pub(super) fn stop_handler(&mut self, call: CallId) {
         if let Some(running) = self.incoming.remove(call)
             && let Some(requests) = &running.requests
         {
             let status = Status::cancelled("the call was given up");
             self.wakers.extend(requests.cancel(status));
         }
-    }
-
-    /// A message of a stream has come; those of the same stream that come right after it are
-    /// taken along.
-    pub(crate) fn received(&mut self, call: CallId, message: Bytes) {
-        let bytes = message.len();
-        let message = match bytes < SMALL_BYTES {
-            // An inbox copies such messages by itself.
-            true => message,
-            false => self.input.kept(message),
-        };
-        let inbox = match self.is_ours(call) {
-            true => self.replies_of(call).cloned(),
-            false => {
-                let running = self.incoming.call_mut(call);
-                running.and_then(|running| running.requests.clone())
-            }
-        };
-        let Some(inbox) = inbox else {
-            // The handler let its requests go, and still works: the caller may go on sending.
-            return self.connection.consume(call, 1, bytes);
-        };
-        let more = self.connection.poll_batch(call, &mut self.input.bytes);
-        self.wakers.extend(inbox.push(MessageBatch::One(message)));
-        if let Some(messages) = more {
-            self.wakers.extend(inbox.push(MessageBatch::Many(messages)));
-        }
-    }
-
-    /// The caller sends no more requests.
-    pub(crate) fn requests_finished(&mut self, call: CallId) {
-        let running = self.incoming.call_mut(call);
-        if let Some(running) = running
-            && let Some(requests) = running.requests.take()
-        {
-            running.finished = Some(requests.clone());
-            self.wakers.extend(requests.end(Ok(())));
-        }
-    }
-
-    pub(crate) fn consumed(&mut self, inbox: &Arc<Inbox>, read: ReadCount) {
-        if self.is_current(inbox) {
-            let ReadCount { messages, bytes } = read;
-            self.connection.consume(inbox.call(), messages, bytes);
-        }
-    }
-
-    /// A stream is no longer read: our call is cancelled; requests to us are thrown away, for the
-    /// handler may still answer.
-    pub(crate) fn stop_reading(&mut self, inbox: &Arc<Inbox>) {
-        let call = inbox.call();
-        if self.is_ours(call) {
-            return self.cancel_replies(inbox);
-        }
-        if self.is_current(inbox)
-            && let Some(running) = self.incoming.call_mut(call)
-        {
-            running.requests = None;
-            running.finished = None;
-            // Nobody counts what was not read: all of it is granted again.
-            self.connection.consume(call, usize::MAX, usize::MAX);
-        }
-    }
-
-    fn is_current(&mut self, inbox: &Arc<Inbox>) -> bool {
-        let call = inbox.call();
-        let current = match self.is_ours(call) {
-            true => self.replies_of(call),
-            false => {
-                let running = self.incoming.call_mut(call);
-                running.and_then(|running| running.requests.as_ref().or(running.finished.as_ref()))
-            }
-        };
-        current.is_some_and(|current| Arc::ptr_eq(current, inbox))
-    }
-
-    /// The next messages of a stream of ours.
-    pub(crate) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Batch) {
-        let call = outbox.call();
-        if !self.is_current_outbox(outbox) {
-            return;
-        }
-        let all = stream::cost(messages.len(), messages.message_bytes());
-        match self.connection.send_batch(call, messages) {
-            Ok(left) => {
-                let left = stream::cost(left.messages, left.bytes);
-                self.wakers.extend(outbox.handled(left, all - left));
-            }
-            Err(reason) => {
-                let text = format!("a message of the stream is too large: {reason}");
-                let status = Status::resource_exhausted(text);
-                self.end_stream(call, Err(status));
-            }
-        }
-    }
-
-    pub(crate) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {
-        if self.is_current_outbox(outbox) {
-            self.end_stream(outbox.call(), result);
-        }
-    }
-
-    fn end_stream(&mut self, call: CallId, result: Result<()>) {
-        if self.is_ours(call) {
-            return self.requests_ended(call, result);
-        }
-        match result {
-            Ok(()) => {
-                self.incoming.remove(call);
-                let end = End {
-                    call,
-                    code: Code::Ok,
-                    refused: false,
-                    metadata: Metadata::new(),
-                    text: String::new(),
-                    details: Bytes::new(),
-                };
-                self.connection.end(end);
-            }
-            Err(status) => {
-                if let Some(running) = self.incoming.call_mut(call) {
-                    let ids = running.ids;
-                    self.end_call(call, ids, &status);
-                }
-            }
-        }
-    }
-
-    /// What waited for credit has left.
-    pub(crate) fn writable(&mut self, call: CallId) {
-        let sending = self.stream_task(call);
-        let waker = sending.and_then(|sending| sending.outbox.unblock());
-        self.wakers.extend(waker);
-    }
-
-    fn is_current_outbox(&mut self, outbox: &Arc<Outbox>) -> bool {
-        let sending = self.stream_task(outbox.call());
-        sending.is_some_and(|sending| Arc::ptr_eq(&sending.outbox, outbox))
-    }
-
-    fn stream_task(&mut self, call: CallId) -> Option<&StreamTask> {
-        match self.is_ours(call) {
-            true => self.requests_of(call),
-            false => self.incoming.call_mut(call)?.replies.as_ref(),
-        }
-    }
-
-    fn is_ours(&self, call: CallId) -> bool {
-        call.side() == self.shared.side
     }
 }

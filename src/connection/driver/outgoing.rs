@@ -3,7 +3,6 @@
 use std::{sync::Arc, task::Waker, time::Instant};
 
 use bytes::Bytes;
-use tokio::task::AbortHandle;
 use wawo_protocol::{
     CallId, CallOutcome, Code, ConnectionError, Metadata, MethodId, NewCall, Refusal, ServiceId,
     StartedCall, packet::OneWayBatch,
@@ -15,11 +14,13 @@ use crate::{
     connection::{
         deadline_watch::WatchedCall,
         driver::Driver,
+        handle::ConnectionHandle,
+        inbox::Inbox,
         mailbox::{PlainRequest, not_sent},
-        stream::{Inbox, Outbox, pump},
+        reader::InboxReader,
+        stream_task::StreamTask,
     },
     descriptor::MethodIds,
-    peer::PeerState,
     request::Request,
     response::Response,
     response_future::ResponseSlot,
@@ -45,33 +46,9 @@ struct Streams {
     replies: Option<Arc<Inbox>>,
 }
 
-/// A stream that a task carries to the driver. Dropping it ends the task.
-#[derive(Debug)]
-pub(crate) struct StreamTask {
-    pub(crate) outbox: Arc<Outbox>,
-    task: AbortHandle,
-}
-
-impl StreamTask {
-    pub(crate) fn new(call: CallId, messages: ExpiringStream, shared: Arc<PeerState>) -> Self {
-        let outbox = Outbox::new(call, shared);
-        let task = tokio::spawn(pump(messages, outbox.clone()));
-        Self {
-            outbox,
-            task: task.abort_handle(),
-        }
-    }
-}
-
-impl Drop for StreamTask {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl OutgoingCall {
     /// The call was not started, or surely not served.
-    pub(crate) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
+    pub(super) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
         let code = match reason {
             Refusal::MessageTooLarge { .. }
             | Refusal::MetadataTooLarge { .. }
@@ -84,7 +61,7 @@ impl OutgoingCall {
     }
 
     /// The connection ended before the call did; `cut` says why, if this side has cut it.
-    pub(crate) fn lose(
+    pub(super) fn lose(
         self,
         error: &ConnectionError,
         cut: Option<&str>,
@@ -110,7 +87,7 @@ impl OutgoingCall {
     }
 
     /// The call was answered with a single message.
-    pub(crate) fn complete(self, reply: Bytes, wakers: &mut Vec<Waker>) {
+    pub(super) fn complete(self, reply: Bytes, wakers: &mut Vec<Waker>) {
         let response = Response::new(Metadata::new(), Body::One(reply.into()));
         self.end(Ok(response), wakers);
     }
@@ -128,7 +105,7 @@ impl OutgoingCall {
 }
 
 /// A call has ended.
-pub(crate) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
+pub(super) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
     let CallOutcome {
         token,
         message,
@@ -164,7 +141,7 @@ pub(crate) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
 }
 
 impl Driver {
-    pub(crate) fn start_call(
+    pub(super) fn start_call(
         &mut self,
         now: Instant,
         mut request: Request,
@@ -184,7 +161,7 @@ impl Driver {
         self.start(now, call, OutgoingCall { slot, streams });
     }
 
-    pub(crate) fn start_plain_call(
+    pub(super) fn start_plain_call(
         &mut self,
         now: Instant,
         call: PlainRequest,
@@ -193,7 +170,7 @@ impl Driver {
         if slot.is_over() {
             return;
         }
-        let (timeout, deadline_source) = self.shared.default_timeouts.of(call.is_stream);
+        let (timeout, deadline_source) = self.handle.default_timeouts().of(call.is_stream);
         let call = NewCall {
             service: call.service,
             method: call.method,
@@ -230,7 +207,7 @@ impl Driver {
     }
 
     /// A call has its id: it can be cancelled by it, and its stream of requests begins.
-    pub(crate) fn started(&mut self, id: CallId) {
+    pub(super) fn started(&mut self, id: CallId) {
         let Some(outgoing) = self.connection.token(id) else {
             return;
         };
@@ -239,35 +216,35 @@ impl Driver {
             && let Some(requests) = streams.requests.take()
         {
             let requests = ExpiringStream::requests(requests);
-            streams.request_task = Some(StreamTask::new(id, requests, self.shared.clone()));
+            streams.request_task = Some(StreamTask::new(id, requests, self.handle.clone()));
         }
     }
 
-    pub(crate) fn send_one_way(&mut self, now: Instant, mut request: Request) {
+    pub(super) fn send_one_way(&mut self, now: Instant, mut request: Request) {
         self.take_default(now, &mut request);
         let (service, method) = (request.service(), request.method());
         let (call, _) = new_call(request);
         if let Err(reason) = self.connection.send_one_way(now, call) {
-            log_not_sent(&self.shared, service, method, &reason);
+            log_not_sent(&self.handle, service, method, &reason);
         }
     }
 
-    pub(crate) fn send_one_way_batch(&mut self, now: Instant, messages: OneWayBatch) {
-        let shared = &self.shared;
+    pub(super) fn send_one_way_batch(&mut self, now: Instant, messages: OneWayBatch) {
+        let handle = &self.handle;
         self.connection
             .send_one_way_batch(now, messages, |service, method, reason| {
-                log_not_sent(shared, service, method, &reason);
+                log_not_sent(handle, service, method, &reason);
             });
     }
 
     /// A call that sets no timeout gets the default, from now on: it has only just been made.
     fn take_default(&self, now: Instant, request: &mut Request) {
-        let defaults = &self.shared.default_timeouts;
+        let defaults = self.handle.default_timeouts();
         request.head_mut().take_default(now, defaults);
     }
 
     /// Nobody waits for the answer any more.
-    pub(crate) fn cancel(&mut self, slot: &Arc<ResponseSlot>) {
+    pub(super) fn cancel(&mut self, slot: &Arc<ResponseSlot>) {
         let same = |outgoing: &OutgoingCall| Arc::ptr_eq(&outgoing.slot, slot);
         let Some(id) = slot.call() else {
             return self.connection.cancel_waiting(same);
@@ -282,9 +259,9 @@ impl Driver {
     }
 
     /// The reply to a call of ours is a stream, and has begun.
-    pub(crate) fn replied(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>) {
-        let handle = self.handle.upgrade();
-        let (Some(handle), Some(outgoing)) = (handle, self.connection.token(id)) else {
+    pub(super) fn replied(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>) {
+        let peer = self.peer.upgrade();
+        let (Some(peer), Some(outgoing)) = (peer, self.connection.token(id)) else {
             return;
         };
         let replies = Inbox::new(id, self.credit);
@@ -292,15 +269,16 @@ impl Driver {
             replies.push(MessageBatch::One(message));
         }
         outgoing.streams.get_or_insert_default().replies = Some(replies.clone());
-        let mailbox = &self.shared.mailbox;
+        let mailbox = self.handle.mailbox();
         mailbox.watch_replies(id, &outgoing.slot, &replies);
-        let body = Body::Many(replies.reader(handle));
+        let handle = self.handle.clone();
+        let body = Body::Many(InboxReader::stream(replies, handle, peer));
         let waker = outgoing.slot.complete(Ok(Response::new(metadata, body)));
         self.wakers.extend(waker);
     }
 
     /// The replies to a call of ours are no longer read.
-    pub(crate) fn cancel_replies(&mut self, inbox: &Arc<Inbox>) {
+    pub(super) fn cancel_replies(&mut self, inbox: &Arc<Inbox>) {
         let id = inbox.call();
         if self
             .replies_of(id)
@@ -310,17 +288,17 @@ impl Driver {
         }
     }
 
-    pub(crate) fn replies_of(&mut self, id: CallId) -> Option<&Arc<Inbox>> {
+    pub(super) fn replies_of(&mut self, id: CallId) -> Option<&Arc<Inbox>> {
         self.connection.token(id)?.replies()
     }
 
-    pub(crate) fn requests_of(&mut self, id: CallId) -> Option<&StreamTask> {
+    pub(super) fn requests_of(&mut self, id: CallId) -> Option<&StreamTask> {
         let streams = self.connection.token(id)?.streams.as_ref()?;
         streams.request_task.as_ref()
     }
 
     /// The stream of requests of a call of ours has ended.
-    pub(crate) fn requests_ended(&mut self, id: CallId, result: Result<()>) {
+    pub(super) fn requests_ended(&mut self, id: CallId, result: Result<()>) {
         match result {
             Ok(()) => self.connection.finish(id),
             // A caller has no status to give: it gives the call up, and keeps the reason.
@@ -336,9 +314,9 @@ impl Driver {
 
 /// Nobody waits for the outcome of a one-way call, but it should be seen.
 #[cold]
-fn log_not_sent(shared: &PeerState, service: ServiceId, method: MethodId, reason: &Refusal) {
-    let method = shared.schemas.name(MethodIds { service, method });
-    tracing::warn!(%method, peer = %shared, %reason, "a one-way message was not sent");
+fn log_not_sent(handle: &ConnectionHandle, service: ServiceId, method: MethodId, reason: &Refusal) {
+    let method = handle.schemas().name(MethodIds { service, method });
+    tracing::warn!(%method, peer = %handle, %reason, "a one-way message was not sent");
 }
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {

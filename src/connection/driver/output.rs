@@ -13,10 +13,10 @@ use wawo_protocol::ConnectionError;
 use crate::{
     clock,
     connection::{
-        driver::{Driver, lost},
+        driver::{Driver, end::lost},
         mailbox::Capacity,
+        owner::ConnectionEvent,
     },
-    peer::PeerEvent,
 };
 
 /// With more waiting to be written, no more calls and messages are taken from this side.
@@ -117,12 +117,20 @@ impl Driver {
         if before == capacity {
             return;
         }
-        self.shared.mailbox.set_capacity(capacity, &mut self.wakers);
+        self.handle
+            .mailbox()
+            .set_capacity(capacity, &mut self.wakers);
         self.wake_all();
         match (before.outer, capacity.outer) {
             (0, 0) => {}
-            (_, 0) => self.send_event(PeerEvent::Blocked),
-            (0, _) => self.send_event(PeerEvent::Writable),
+            (_, 0) => self
+                .handle
+                .owner()
+                .connection_changed(ConnectionEvent::Blocked),
+            (0, _) => self
+                .handle
+                .owner()
+                .connection_changed(ConnectionEvent::Writable),
             _ => {}
         }
     }
@@ -138,7 +146,7 @@ impl Driver {
     }
 
     /// Whether all that was to be written has left the transport.
-    pub(crate) fn is_written(&mut self) -> bool {
+    pub(super) fn is_written(&mut self) -> bool {
         self.connection.output().is_empty() && !self.needs_flush
     }
 

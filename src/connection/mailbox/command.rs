@@ -10,8 +10,11 @@ use wawo_protocol::{
 
 use crate::{
     body::Body,
-    connection::stream::{Inbox, Outbox, ReadCount},
-    peer::PeerSnapshot,
+    connection::{
+        inbox::{Inbox, ReadCount},
+        outbox::Outbox,
+        snapshot::PeerSnapshot,
+    },
     request::Request,
     response::Response,
     response_future::ResponseSlot,

@@ -1,8 +1,13 @@
 //! The lines of those who wait for room in a mailbox.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::{connection::mailbox::PlainRequest, request::Request, response_future::ResponseSlot};
+use crate::{
+    connection::mailbox::command::PlainRequest,
+    request::Request,
+    response_future::ResponseSlot,
+    status::{Delivery, Status},
+};
 
 /// Which requests wait for room behind each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,4 +98,21 @@ pub(super) struct WaitingRequest {
     pub(super) bytes: usize,
     /// For the answer to a call. A one-way message is answered when there is room for it.
     pub(super) slot: Arc<ResponseSlot>,
+}
+
+/// The deadline, which is from this setting, has passed before there was room.
+pub(crate) fn no_room(setting: &str) -> Status {
+    let text = format!(
+        "the deadline passed while the call waited for the connection to take it ({setting})"
+    );
+    Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
+}
+
+/// A call without a deadline has waited for room for this long.
+pub(crate) fn no_room_within(stall_timeout: Duration) -> Status {
+    let text = format!(
+        "the connection took no more calls within {stall_timeout:?} (stall_timeout): others wait for \
+         the limits of the peer"
+    );
+    Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
 }

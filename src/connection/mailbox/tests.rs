@@ -18,7 +18,7 @@ use super::{
 use crate::{
     backstop::{SLACK, WatchTarget},
     body::Body,
-    connection::start::no_room,
+    connection::mailbox::no_room,
     request::{DefaultTimeouts, Request},
     response_future::{Canceller, ResponseFuture},
 };

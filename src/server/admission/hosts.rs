@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    peer::Activity,
+    connection::Activity,
     server::{admission::PlaceId, host::Host},
 };
 

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::{Admission, AdmissionResult, ConnectionLimits, MAX_LEAVING, PlaceId};
-use crate::{
-    peer::{Activity, ConnectionLimit},
-    server::host::Host,
-};
+use crate::{connection::Activity, peer::ConnectionLimit, server::host::Host};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,10 +1,7 @@
 //! The services that the other side announced in its hello, beside those that stubs of this side
 //! call. They explain why a call failed, and refuse none: services come and go, and schemas grow.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 use prost::{
@@ -14,8 +11,6 @@ use prost::{
 
 use crate::{
     descriptor::{MethodDescriptor, MethodIds, MethodName, MethodNames, ServiceDescriptor, list},
-    peer::{Handle, PeerEvent, PeerState, WeakPeer},
-    status::Carrier,
     wire::ServiceEntry,
 };
 
@@ -32,7 +27,7 @@ const MAX_ENTRIES: usize = 1024;
 
 impl Schemas {
     /// Remembers a service. `false` if it was there already, or there are too many.
-    fn add(&self, service: &'static ServiceDescriptor) -> bool {
+    pub(super) fn add(&self, service: &'static ServiceDescriptor) -> bool {
         let mut services = self.lock();
         let key = |service: &ServiceDescriptor| (service.id(), service.fingerprint());
         let is_new = services.iter().all(|other| key(other) != key(service));
@@ -43,12 +38,19 @@ impl Schemas {
         is_new && has_room
     }
 
+    pub(super) fn all(&self) -> Vec<&'static ServiceDescriptor> {
+        self.lock().clone()
+    }
+
     /// The name of a method that this side calls, for the log.
     pub(crate) fn name(&self, ids: MethodIds) -> MethodName {
         MethodNames::new(self.lock().iter().copied()).name(ids)
     }
 
-    fn of_method(&self, method: &MethodDescriptor) -> Option<&'static ServiceDescriptor> {
+    pub(super) fn of_method(
+        &self,
+        method: &MethodDescriptor,
+    ) -> Option<&'static ServiceDescriptor> {
         let services = self.lock();
         let found = services.iter().find(|other| other.id() == method.service());
         found.copied()
@@ -59,81 +61,16 @@ impl Schemas {
     }
 }
 
-impl Handle {
-    /// A stub of this side calls a service. It is compared now, or when the hello comes.
-    pub(crate) fn expect_schema(self: &Arc<Self>, service: &'static ServiceDescriptor) {
-        let hello = self.shared.hello.get();
-        let is_silent = hello.is_some_and(|hello| hello.services.is_empty());
-        if !is_silent && self.shared.schemas.add(service) && hello.is_some() {
-            self.compare(service);
-        }
-    }
-
-    /// The hello has come. A stub that is made meanwhile may compare its service once more.
-    pub(crate) fn compare_schemas(self: &Arc<Self>) {
-        let services = self.shared.schemas.lock().clone();
-        services
-            .into_iter()
-            .for_each(|service| self.compare(service));
-    }
-
-    /// Tells of a service that the other side has by another schema.
-    fn compare(self: &Arc<Self>, service: &'static ServiceDescriptor) {
-        let announced = self.shared.announced();
-        let Some(entry) = announced.iter().find(|entry| differs(entry, service)) else {
-            return;
-        };
-        tracing::warn!(
-            service = service.name(),
-            peer = %self.shared,
-            here = %Fingerprint(service.fingerprint()),
-            there = %Fingerprint(entry.fingerprint),
-            "the peer announced another schema of a service; calls of it may fail"
-        );
-        let peer = WeakPeer::new(&self.shared, Arc::downgrade(self));
-        let event = || PeerEvent::SchemaDiffers(peer, service);
-        self.shared.event_sender.send(event);
-    }
-}
-
 /// Whether this is the service, by another schema. A side may leave fingerprints out.
-fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool {
+pub(super) fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool {
     entry.id == service.id().0
         && entry.fingerprint != 0
         && entry.fingerprint != service.fingerprint()
 }
 
-impl PeerState {
-    /// The services that the other side announced; none before its hello.
-    fn announced(&self) -> Vec<ServiceEntry> {
-        let table = self.hello.get().map(|hello| hello.services.clone());
-        let (entries, fault) = read_table(table.unwrap_or_default());
-        if let Some(error) = fault {
-            tracing::debug!(peer = %self, %error, "the table of services in a hello is broken");
-        }
-        entries
-    }
-}
-
-impl Carrier for PeerState {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn address(&self) -> Option<&crate::transport::Address> {
-        self.address.as_ref()
-    }
-
-    fn explain(&self, method: &'static MethodDescriptor, said: &str) -> Option<String> {
-        self.hello.get()?;
-        let own = self.schemas.of_method(method);
-        explain(method, own, &self.announced(), said)
-    }
-}
-
 /// Why a call of the method may have failed, by what the other side announced. `own` is the
 /// service as this side knows it.
-fn explain(
+pub(super) fn explain(
     method: &MethodDescriptor,
     own: Option<&ServiceDescriptor>,
     announced: &[ServiceEntry],
@@ -173,7 +110,7 @@ fn not_announced(name: &str, id: u32, announced: &[ServiceEntry], said: &str) ->
 }
 
 /// The entries of a table, up to the first that is broken.
-fn read_table(mut table: Bytes) -> (Vec<ServiceEntry>, Option<DecodeError>) {
+pub(super) fn read_table(mut table: Bytes) -> (Vec<ServiceEntry>, Option<DecodeError>) {
     let mut entries = Vec::new();
     while !table.is_empty() && entries.len() < MAX_ENTRIES {
         match read_entry(&mut table) {
@@ -203,15 +140,6 @@ fn read_entry(table: &mut Bytes) -> Result<Option<ServiceEntry>, DecodeError> {
 
 /// A message that ends within a field.
 const CUT_OFF: &[u8] = &[0x08];
-
-/// A fingerprint as it is compared by people.
-struct Fingerprint(u64);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
 
 #[cfg(test)]
 mod tests {

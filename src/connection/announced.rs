@@ -1,0 +1,87 @@
+//! Compares the services that stubs of this side call with those that the other side announced.
+
+use std::fmt;
+
+use crate::{
+    connection::{
+        handle::ConnectionHandle,
+        owner::ConnectionEvent,
+        schemas::{differs, explain, read_table},
+    },
+    descriptor::{MethodDescriptor, ServiceDescriptor},
+    peer_id::PeerId,
+    status::Carrier,
+    transport::Address,
+    wire::ServiceEntry,
+};
+
+impl ConnectionHandle {
+    /// A stub of this side calls a service. It is compared now, or when the hello comes.
+    pub(crate) fn expect_schema(&self, service: &'static ServiceDescriptor) {
+        let hello = self.hello();
+        let is_silent = hello.is_some_and(|hello| hello.services.is_empty());
+        if !is_silent && self.schemas().add(service) && hello.is_some() {
+            self.compare(service);
+        }
+    }
+
+    /// The hello has come. A stub that is made meanwhile may compare its service once more.
+    pub(super) fn compare_schemas(&self) {
+        let services = self.schemas().all();
+        services
+            .into_iter()
+            .for_each(|service| self.compare(service));
+    }
+
+    /// Reports a service that the other side has by another schema.
+    fn compare(&self, service: &'static ServiceDescriptor) {
+        let announced = self.announced();
+        let Some(entry) = announced.iter().find(|entry| differs(entry, service)) else {
+            return;
+        };
+        tracing::warn!(
+            service = service.name(),
+            peer = %self,
+            here = %Fingerprint(service.fingerprint()),
+            there = %Fingerprint(entry.fingerprint),
+            "the peer announced another schema of a service; calls of it may fail"
+        );
+        let event = ConnectionEvent::SchemaDiffers(service);
+        self.owner().connection_changed(event);
+    }
+
+    /// The services that the other side announced; none before its hello.
+    fn announced(&self) -> Vec<ServiceEntry> {
+        let table = self.hello().map(|hello| hello.services.clone());
+        let (entries, fault) = read_table(table.unwrap_or_default());
+        if let Some(error) = fault {
+            tracing::debug!(peer = %self, %error, "the table of services in a hello is broken");
+        }
+        entries
+    }
+}
+
+impl Carrier for ConnectionHandle {
+    fn id(&self) -> PeerId {
+        self.owner().id()
+    }
+
+    fn address(&self) -> Option<&Address> {
+        self.owner().address()
+    }
+
+    fn explain(&self, method: &'static MethodDescriptor, said: &str) -> Option<String> {
+        self.hello()?;
+        let own = self.schemas().of_method(method);
+        explain(method, own, &self.announced(), said)
+    }
+}
+
+/// A fingerprint as people compare them.
+struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

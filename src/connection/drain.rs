@@ -1,0 +1,137 @@
+//! How far the drain of a connection has come.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use wawo_protocol::{CloseCode, ConnectionError};
+
+/// The words with which a connection closes whose drain is over.
+pub(crate) const DRAINED: &str = "drained";
+
+/// The words with which a connection closes whose drain was too long.
+pub(crate) const GRACE_IS_OVER: &str = "the grace for draining is over";
+
+/// How long a peer that was cut has to be told. The end of a drain is late by as much.
+pub(crate) const TELL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Whether the other side ended a connection since it drains. The system may throw its words away with
+/// the bytes that it has not read; then the connection is reset.
+pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::ClosedByPeer { code, text } => {
+            *code == CloseCode::Normal && text == DRAINED
+        }
+        ConnectionError::Lost(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        _ => false,
+    }
+}
+
+/// The drain of one connection: whoever serves its calls counts them here, and reports read it.
+#[derive(Debug, Default)]
+pub(crate) struct Drain(Mutex<Progress>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// Calls in flight when it began.
+    began_with: usize,
+    /// Of those, and of calls that they made, still in flight.
+    still_in_flight: usize,
+    /// The grace, once it is over.
+    cut_after: Option<Duration>,
+}
+
+/// What became of the calls that were in flight when a drain began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DrainOutcome {
+    /// Calls that ended by themselves.
+    pub(crate) finished: usize,
+    /// Calls that did not.
+    pub(crate) cut: usize,
+    /// The grace was over, and this side cut them.
+    pub(crate) is_cut_here: bool,
+}
+
+impl Drain {
+    /// Begins with this many calls in flight.
+    pub(crate) fn begin(&self, in_flight: usize) {
+        let mut progress = self.lock();
+        (progress.began_with, progress.still_in_flight) = (in_flight, in_flight);
+    }
+
+    /// This many calls are left in flight.
+    pub(crate) fn count(&self, in_flight: usize) {
+        self.lock().still_in_flight = in_flight;
+    }
+
+    /// The grace, which was this long, is over.
+    pub(crate) fn cut(&self, grace: Duration) {
+        self.lock().cut_after = Some(grace);
+    }
+
+    /// Why this side has cut what was in flight, if it has.
+    pub(crate) fn why_cut(&self) -> Option<String> {
+        let grace = self.lock().cut_after?;
+        Some(format!(
+            "the grace of this side's drain, {grace:?}, was over"
+        ))
+    }
+
+    pub(crate) fn outcome(&self) -> DrainOutcome {
+        let progress = *self.lock();
+        DrainOutcome {
+            finished: progress.began_with.saturating_sub(progress.still_in_flight),
+            cut: progress.still_in_flight,
+            is_cut_here: progress.cut_after.is_some(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc, time::Duration};
+
+    use wawo_protocol::{CloseCode, ConnectionError};
+
+    use super::{DRAINED, Drain, DrainOutcome, ended_by_drain};
+
+    #[test]
+    fn calls_that_end_count_as_finished_and_the_rest_as_cut() {
+        let drain = Drain::default();
+        drain.begin(3);
+        drain.count(1);
+        let outcome = |is_cut_here| DrainOutcome {
+            finished: 2,
+            cut: 1,
+            is_cut_here,
+        };
+        assert_eq!((drain.outcome(), drain.why_cut()), (outcome(false), None));
+        drain.cut(Duration::from_secs(5));
+        assert_eq!(drain.outcome(), outcome(true));
+        assert!(drain.why_cut().is_some_and(|why| why.contains("5s")));
+        // Calls that those in flight made may outnumber them.
+        drain.count(4);
+        assert_eq!(drain.outcome().finished, 0);
+    }
+
+    #[test]
+    fn a_drain_of_the_other_side_is_told_from_other_ends() {
+        let closed = |code, text: &str| ConnectionError::ClosedByPeer {
+            code,
+            text: text.to_owned(),
+        };
+        let lost = |kind: io::ErrorKind| ConnectionError::Lost(Arc::new(kind.into()));
+        assert!(ended_by_drain(&closed(CloseCode::Normal, DRAINED)));
+        assert!(ended_by_drain(&lost(io::ErrorKind::ConnectionReset)));
+        assert!(!ended_by_drain(&closed(CloseCode::Normal, "other")));
+        assert!(!ended_by_drain(&closed(CloseCode::LimitExceeded, DRAINED)));
+        assert!(!ended_by_drain(&lost(io::ErrorKind::BrokenPipe)));
+        assert!(!ended_by_drain(&ConnectionError::ClosedHere));
+    }
+}

@@ -1,0 +1,157 @@
+//! Carries the messages of streams, of calls of both sides, between inboxes, outboxes and the protocol.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wawo_protocol::{
+    CallId, Code, Metadata,
+    packet::{Batch, End},
+};
+
+use crate::{
+    body::MessageBatch,
+    connection::{
+        driver::Driver,
+        inbox::{Inbox, ReadCount, SMALL_BYTES},
+        outbox::{Outbox, cost},
+        stream_task::StreamTask,
+    },
+    status::{Result, Status},
+};
+
+impl Driver {
+    /// A message of a stream has come; those of the same stream that come right after it are
+    /// taken along.
+    pub(super) fn received(&mut self, call: CallId, message: Bytes) {
+        let bytes = message.len();
+        let message = match bytes < SMALL_BYTES {
+            // An inbox copies such messages by itself.
+            true => message,
+            false => self.input.kept(message),
+        };
+        let inbox = match self.is_ours(call) {
+            true => self.replies_of(call).cloned(),
+            false => self.incoming.open_requests(call).cloned(),
+        };
+        let Some(inbox) = inbox else {
+            // The handler has dropped its requests, and still works: the caller may go on sending.
+            return self.connection.consume(call, 1, bytes);
+        };
+        let more = self.connection.poll_batch(call, &mut self.input.bytes);
+        self.wakers.extend(inbox.push(MessageBatch::One(message)));
+        if let Some(messages) = more {
+            self.wakers.extend(inbox.push(MessageBatch::Many(messages)));
+        }
+    }
+
+    /// The caller sends no more requests.
+    pub(super) fn requests_finished(&mut self, call: CallId) {
+        if let Some(requests) = self.incoming.finish_requests(call) {
+            self.wakers.extend(requests.end(Ok(())));
+        }
+    }
+
+    pub(super) fn consumed(&mut self, inbox: &Arc<Inbox>, read: ReadCount) {
+        if self.is_current(inbox) {
+            let ReadCount { messages, bytes } = read;
+            self.connection.consume(inbox.call(), messages, bytes);
+        }
+    }
+
+    /// A stream is no longer read. A call of ours is cancelled. Requests of a call to us are thrown
+    /// away, as the handler may still reply.
+    pub(super) fn stop_reading(&mut self, inbox: &Arc<Inbox>) {
+        let call = inbox.call();
+        if self.is_ours(call) {
+            return self.cancel_replies(inbox);
+        }
+        if self.is_current(inbox) {
+            self.incoming.drop_requests(call);
+            // Nobody counts messages that were not read: all of their credit is granted again.
+            self.connection.consume(call, usize::MAX, usize::MAX);
+        }
+    }
+
+    fn is_current(&mut self, inbox: &Arc<Inbox>) -> bool {
+        let call = inbox.call();
+        let current = match self.is_ours(call) {
+            true => self.replies_of(call),
+            false => self.incoming.requests(call),
+        };
+        current.is_some_and(|current| Arc::ptr_eq(current, inbox))
+    }
+
+    /// The next messages of a stream of ours.
+    pub(super) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Batch) {
+        let call = outbox.call();
+        if !self.is_current_outbox(outbox) {
+            return;
+        }
+        let all = cost(messages.len(), messages.message_bytes());
+        match self.connection.send_batch(call, messages) {
+            Ok(left) => {
+                let left = cost(left.messages, left.bytes);
+                self.wakers.extend(outbox.handled(left, all - left));
+            }
+            Err(reason) => {
+                let text = format!("a message of the stream is too large: {reason}");
+                let status = Status::resource_exhausted(text);
+                self.end_stream(call, Err(status));
+            }
+        }
+    }
+
+    pub(super) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {
+        if self.is_current_outbox(outbox) {
+            self.end_stream(outbox.call(), result);
+        }
+    }
+
+    fn end_stream(&mut self, call: CallId, result: Result<()>) {
+        if self.is_ours(call) {
+            return self.requests_ended(call, result);
+        }
+        match result {
+            Ok(()) => {
+                self.incoming.remove(call);
+                let end = End {
+                    call,
+                    code: Code::Ok,
+                    refused: false,
+                    metadata: Metadata::new(),
+                    text: String::new(),
+                    details: Bytes::new(),
+                };
+                self.connection.end(end);
+            }
+            Err(status) => {
+                if let Some(ids) = self.incoming.method(call) {
+                    self.end_call(call, ids, &status);
+                }
+            }
+        }
+    }
+
+    /// All messages of a stream that waited for credit have left.
+    pub(super) fn writable(&mut self, call: CallId) {
+        let sending = self.stream_task(call);
+        let waker = sending.and_then(|sending| sending.outbox.unblock());
+        self.wakers.extend(waker);
+    }
+
+    fn is_current_outbox(&mut self, outbox: &Arc<Outbox>) -> bool {
+        let sending = self.stream_task(outbox.call());
+        sending.is_some_and(|sending| Arc::ptr_eq(&sending.outbox, outbox))
+    }
+
+    fn stream_task(&mut self, call: CallId) -> Option<&StreamTask> {
+        match self.is_ours(call) {
+            true => self.requests_of(call),
+            false => self.incoming.replies(call),
+        }
+    }
+
+    fn is_ours(&self, call: CallId) -> bool {
+        self.handle.is_ours(call)
+    }
+}

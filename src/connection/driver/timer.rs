@@ -1,0 +1,44 @@
+//! The timer of a driver.
+
+use std::{
+    pin::Pin,
+    task::Context,
+    time::{Duration, Instant},
+};
+
+use tokio::time::Sleep;
+
+/// Wakes a driver at the next timeout of its connection. It is only ever set to an earlier time, since
+/// most timeouts move on before they come: if it fires too early, it is set anew.
+#[derive(Debug)]
+pub(super) struct DriverTimer {
+    sleep: Pin<Box<Sleep>>,
+    /// When it fires, if it is set.
+    at: Option<Instant>,
+}
+
+impl DriverTimer {
+    /// A timer of the current runtime, which is not set.
+    pub(super) fn new() -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            at: None,
+        }
+    }
+
+    /// Whether the timer has fired, after it is set to fire by `next` at the latest.
+    pub(super) fn is_due(&mut self, next: Option<Instant>, cx: &mut Context<'_>) -> bool {
+        let Some(next) = next else {
+            return false;
+        };
+        if self.at.is_none_or(|at| next < at) {
+            self.sleep.as_mut().reset(next.into());
+            self.at = Some(next);
+        }
+        let fired = self.sleep.as_mut().poll(cx).is_ready();
+        if fired {
+            self.at = None;
+        }
+        fired
+    }
+}

@@ -1,0 +1,355 @@
+//! The state of a connection that its driver shares with others: its peer, its calls, its streams.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+use wawo_protocol::{CallId, CloseCode, Config, ConnectionError, Hello, Side};
+
+use crate::{
+    backstop,
+    clock::{self, Clock},
+    connection::{
+        activity::{Activity, ActivityRecord},
+        drain::{Drain, DrainOutcome, GRACE_IS_OVER},
+        mailbox::{Command, Mailbox},
+        outbox::OutboxTotal,
+        owner::{ConnectionEvent, Owner},
+        schemas::Schemas,
+        snapshot::PeerSnapshot,
+        state::ConnectionState,
+    },
+    decoding::{DecodedBytes, DecodedTotal},
+    descriptor::{MethodIds, MethodNames},
+    request::DefaultTimeouts,
+    status::Status,
+};
+
+/// A connection as others know it: they leave commands for its driver, and read how far it has come.
+///
+/// Dropping it ends nothing: the connection lasts until it is [closed](Self::close).
+#[derive(Debug)]
+pub(crate) struct ConnectionHandle {
+    mailbox: Mailbox,
+    outbox_total: Arc<OutboxTotal>,
+    drain: Drain,
+    /// The memory of decoded messages of the other side.
+    decoded: Arc<DecodedBytes>,
+    side: Side,
+    default_timeouts: DefaultTimeouts,
+    stall_timeout: Duration,
+    /// The clock of the runtime in which the driver runs.
+    clock: Clock,
+    hello: OnceLock<Hello>,
+    state: watch::Sender<ConnectionState>,
+    /// Names of the methods that this side serves.
+    names: MethodNames,
+    schemas: Schemas,
+    activity: ActivityRecord,
+    /// Something came after it was asked for, though not a whole hello.
+    has_spoken: AtomicBool,
+    /// The connection was closed because nothing came after it was asked for.
+    was_silent: AtomicBool,
+    owner: Arc<dyn Owner>,
+}
+
+impl ConnectionHandle {
+    /// The state of a connection that begins. `names` are those of the methods that this side serves,
+    /// and `server` is the memory for decoded messages of all connections of a server.
+    pub(crate) fn new(
+        side: Side,
+        config: &Config,
+        names: MethodNames,
+        server: Option<Arc<DecodedTotal>>,
+        owner: Arc<dyn Owner>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|own: &Weak<Self>| Self {
+            mailbox: Mailbox::new(config.max_waiting_calls(), own.clone()),
+            outbox_total: Arc::default(),
+            drain: Drain::default(),
+            decoded: DecodedBytes::new(config, server),
+            side,
+            default_timeouts: DefaultTimeouts::new(config),
+            stall_timeout: config.stall_timeout(),
+            clock: Clock::current(),
+            hello: OnceLock::new(),
+            state: watch::Sender::new(ConnectionState::Handshaking),
+            names,
+            schemas: Schemas::default(),
+            activity: ActivityRecord::new(clock::now()),
+            has_spoken: AtomicBool::new(false),
+            was_silent: AtomicBool::new(false),
+            owner,
+        })
+    }
+}
+
+/// For the peer.
+impl ConnectionHandle {
+    /// The hello of the other side, once it has come.
+    pub(crate) fn hello(&self) -> Option<&Hello> {
+        self.hello.get()
+    }
+
+    /// How far the connection has come, now and later.
+    pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.state.subscribe()
+    }
+
+    /// Whether the hello of the other side has not come yet.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(&*self.state.borrow(), ConnectionState::Handshaking)
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mailbox.closed().is_some()
+    }
+
+    /// Closes it, and tells the other side why.
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        self.mailbox
+            .push_end(Command::Close(code, reason.to_owned()));
+    }
+
+    /// Takes no more calls, and closes when those in flight have ended.
+    pub(crate) fn begin_drain(&self) {
+        self.mailbox.push_end(Command::Drain);
+    }
+
+    /// Closes it at the end of a drain whose grace was this long.
+    pub(crate) fn cut(&self, grace: Duration) {
+        self.drain.cut(grace);
+        self.close(CloseCode::Normal, GRACE_IS_OVER);
+    }
+
+    pub(crate) fn drain_outcome(&self) -> DrainOutcome {
+        self.drain.outcome()
+    }
+
+    /// How much the connection holds now; nothing if it is over.
+    pub(crate) async fn snapshot(&self) -> PeerSnapshot {
+        let (sender, receiver) = oneshot::channel();
+        self.mailbox.push_end(Command::Snapshot(sender));
+        receiver.await.unwrap_or_default()
+    }
+
+    pub(crate) fn activity(&self) -> Activity {
+        self.activity.activity()
+    }
+
+    /// Closes the connection if its hello has not come, and nothing else has since the last time
+    /// that this was asked.
+    pub(crate) fn close_if_silent(&self, reason: &str) {
+        let command = Command::CloseIfSilent(reason.to_owned());
+        self.mailbox.push_end(command);
+    }
+
+    /// Whether something came after [`close_if_silent`](Self::close_if_silent), though not a whole
+    /// hello. Asked again, it has not.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.has_spoken.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it was closed by [`close_if_silent`](Self::close_if_silent).
+    pub(crate) fn was_closed_as_silent(&self) -> bool {
+        self.was_silent.load(Ordering::Relaxed)
+    }
+
+    /// The memory of decoded messages of the other side.
+    pub(crate) fn decoded(&self) -> &Arc<DecodedBytes> {
+        &self.decoded
+    }
+}
+
+/// For the driver, and for the calls and streams that it carries.
+impl ConnectionHandle {
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// How much all streams to the other side hold in their outboxes.
+    pub(super) fn outbox_total(&self) -> &Arc<OutboxTotal> {
+        &self.outbox_total
+    }
+
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    pub(super) fn activity_record(&self) -> &ActivityRecord {
+        &self.activity
+    }
+
+    pub(super) fn default_timeouts(&self) -> &DefaultTimeouts {
+        &self.default_timeouts
+    }
+
+    pub(super) fn stall_timeout(&self) -> Duration {
+        self.stall_timeout
+    }
+
+    pub(super) fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
+    pub(super) fn owner(&self) -> &dyn Owner {
+        &*self.owner
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Whether this side has started the call.
+    pub(super) fn is_ours(&self, call: CallId) -> bool {
+        call.side() == self.side
+    }
+
+    /// The hellos are exchanged.
+    pub(super) fn open(&self, hello: Hello, is_draining: bool) {
+        // The protocol yields it once.
+        let _ = self.hello.set(hello);
+        self.state.send_replace(match is_draining {
+            true => ConnectionState::Draining,
+            false => ConnectionState::Open,
+        });
+        self.owner.connection_changed(ConnectionEvent::Opened);
+    }
+
+    /// One side takes no more calls.
+    pub(super) fn announce_drain(&self) {
+        self.state.send_if_modified(|state| {
+            let was_open = matches!(state, ConnectionState::Open);
+            if was_open {
+                *state = ConnectionState::Draining;
+            }
+            was_open
+        });
+        self.owner.connection_changed(ConnectionEvent::Draining);
+    }
+
+    /// It is over. Returns the state before.
+    pub(super) fn end(&self, error: &ConnectionError) -> ConnectionState {
+        self.state
+            .send_replace(ConnectionState::Closed(error.clone()))
+    }
+
+    /// Something came after it was asked for.
+    pub(super) fn set_spoken(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
+    }
+
+    /// Nothing came after it was asked for, so that it is closed.
+    pub(super) fn set_silent(&self) {
+        self.was_silent.store(true, Ordering::Relaxed);
+        self.owner.connection_changed(ConnectionEvent::WasSilent);
+    }
+}
+
+/// For the log.
+impl ConnectionHandle {
+    /// Logs how a call of the other side failed.
+    #[cold]
+    pub(super) fn log(&self, ids: MethodIds, status: &Status) {
+        status.log(&self.names.name(ids), self);
+    }
+
+    /// Logs how a one-way message failed, as nobody else is told of it.
+    #[cold]
+    pub(super) fn log_one_way(&self, ids: MethodIds, status: &Status) {
+        status.log_one_way(&self.names.name(ids), self);
+    }
+}
+
+/// The place of the peer, for the log.
+impl fmt::Display for ConnectionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.owner.fmt(f)
+    }
+}
+
+impl backstop::WatchTarget for ConnectionHandle {
+    fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant> {
+        let now = self.clock.real_now();
+        self.mailbox.look(now, &self.default_timeouts, wakers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fmt,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
+
+    use wawo_protocol::{Config, MethodId, ServiceId, Side};
+
+    use super::{Command, ConnectionEvent, ConnectionHandle, MethodNames, Owner};
+    use crate::{
+        backstop::WatchTarget, body::Body, peer_id::PeerId, request::Request, transport::Address,
+    };
+
+    /// A peer that is told of nothing.
+    #[derive(Debug)]
+    struct Nobody(PeerId);
+
+    impl Owner for Nobody {
+        fn id(&self) -> PeerId {
+            self.0
+        }
+
+        fn address(&self) -> Option<&Address> {
+            None
+        }
+
+        fn connection_changed(&self, _: ConnectionEvent) {}
+    }
+
+    impl fmt::Display for Nobody {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("nobody")
+        }
+    }
+
+    fn connection() -> Arc<ConnectionHandle> {
+        ConnectionHandle::new(
+            Side::Connecting,
+            &Config::default(),
+            MethodNames::default(),
+            None,
+            Arc::new(Nobody(PeerId::next())),
+        )
+    }
+
+    /// Whether a call whose deadline is long past is ended by the backstop.
+    fn ends_late_calls() -> bool {
+        let connection = connection();
+        let (service, method) = (ServiceId(1), MethodId(1));
+        let mut request = Request::by_id(service, method, false, Body::One(Default::default()));
+        let past = Instant::now().checked_sub(Duration::from_secs(1));
+        request.set_deadline(Some(past.unwrap()));
+        let mailbox = connection.mailbox();
+        let slot = mailbox.push_call(request, 0, Command::Call).unwrap();
+        connection.look(&mut Vec::new());
+        slot.is_over()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_backstop_ends_no_call_where_time_is_paused() {
+        assert!(!ends_late_calls());
+    }
+
+    #[tokio::test]
+    async fn the_backstop_ends_calls_in_real_time() {
+        assert!(ends_late_calls());
+    }
+}

@@ -1,0 +1,353 @@
+//! Guests: peers that call over something that carries no calls back, as HTTP does.
+//!
+//! The machinery of a guest holds a [`GuestLink`], serves its calls as those of its
+//! [origin](GuestLink::origin), which counts them, and is told by [`GuestControl`] when the application
+//! drains or closes the peer.
+//!
+//! ```text
+//!   open ──drain──► draining ──no call is left, or close──► closed
+//!     └───────────────────────close, end──────────────────────▲
+//! ```
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use wawo_protocol::{CloseCode, Config, ConnectionError};
+
+use crate::{
+    clock,
+    connection::{
+        Activity, ActivityRecord, ConnectionEvent, ConnectionState, DRAINED, Drain, DrainOutcome,
+        GRACE_IS_OVER, Owner, PeerSnapshot,
+    },
+    decoding::{DecodedBytes, DecodedTotal},
+    peer::{
+        Peer,
+        events::EventSender,
+        handle::{Handle, Link},
+        state::PeerState,
+    },
+    request::Caller,
+    serve::inbound::Origin,
+    status::{Delivery, Result, Status},
+    transport::Address,
+};
+
+/// The name of the protocol of callers in this process.
+const IN_PROCESS: &str = "in-process";
+
+/// Who a guest is.
+#[derive(Debug)]
+pub(crate) struct GuestInfo {
+    /// The name of its protocol, for logs and statuses.
+    pub(crate) protocol: Cow<'static, str>,
+    pub(crate) address: Option<Address>,
+    /// See [`Peer::claimed_name`].
+    pub(crate) claimed_name: String,
+}
+
+/// The machinery of a guest, which serves its connection.
+pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
+    /// The guest gets no more calls served; those in flight go on. Called at most once.
+    fn drain(&self);
+
+    /// The peer is closed: calls in flight end, and the guest is told why, if its protocol can.
+    /// Called at most once.
+    fn close(&self, code: CloseCode, reason: &str);
+}
+
+/// A guest, as its machinery holds it. Dropping it ends the peer.
+#[derive(Debug)]
+pub(crate) struct GuestLink {
+    handle: Arc<Handle>,
+    guest: Arc<GuestState>,
+}
+
+/// A guest, as its peer knows it.
+#[derive(Debug)]
+pub(crate) struct GuestState {
+    protocol: Cow<'static, str>,
+    claimed_name: String,
+    max_calls: usize,
+    decoded: Arc<DecodedBytes>,
+    progress: Mutex<Progress>,
+    state: watch::Sender<ConnectionState>,
+    drain: Drain,
+    activity: ActivityRecord,
+    owner: Arc<dyn Owner>,
+    /// Weak, since the machinery holds the peer.
+    control: Weak<dyn GuestControl>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    calls_in_flight: usize,
+    is_draining: bool,
+    is_over: bool,
+}
+
+impl GuestLink {
+    /// A guest that has come. Nobody is told of it before [`announce`](Self::announce).
+    ///
+    /// Of `config`, the limits on calls in flight and on decoded messages apply; `server` is the memory for
+    /// decoded messages of all connections of a server.
+    pub(crate) fn new(
+        info: GuestInfo,
+        config: &Config,
+        server: Option<Arc<DecodedTotal>>,
+        event_sender: EventSender,
+        control: Weak<dyn GuestControl>,
+    ) -> Self {
+        let mut made = None;
+        let handle = Arc::new_cyclic(|handle| {
+            let state = PeerState::new(info.address, event_sender, handle.clone());
+            let state = Arc::new(state);
+            let guest = Arc::new(GuestState {
+                protocol: info.protocol,
+                claimed_name: info.claimed_name,
+                max_calls: config.limits().max_calls as usize,
+                decoded: DecodedBytes::new(config, server),
+                progress: Mutex::default(),
+                state: watch::Sender::new(ConnectionState::Open),
+                drain: Drain::default(),
+                activity: ActivityRecord::new(clock::now()),
+                owner: state.clone(),
+                control,
+            });
+            made = Some(guest.clone());
+            Handle::new(state, Link::Guest(guest))
+        });
+        let guest = made.expect("it was made with the handle");
+        Self { handle, guest }
+    }
+
+    /// Sends the event that the peer is connected.
+    pub(crate) fn announce(&self) {
+        self.guest.owner.connection_changed(ConnectionEvent::Opened);
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        Peer(self.handle.clone())
+    }
+
+    /// The peer, as requests of the guest carry it.
+    pub(crate) fn caller(&self) -> Arc<dyn Caller> {
+        self.handle.clone()
+    }
+
+    /// The guest, as the place that its calls come from. It refuses calls while the peer drains or is
+    /// closed, and those above `max_calls`.
+    pub(crate) fn origin(&self) -> Arc<dyn Origin> {
+        self.guest.clone()
+    }
+
+    /// The connection of the guest is over. The machinery is not told; nothing happens if the peer is
+    /// closed already.
+    pub(crate) fn end(&self, error: &ConnectionError) {
+        self.guest.end(error);
+    }
+}
+
+impl Drop for GuestLink {
+    fn drop(&mut self) {
+        self.guest.end(&ConnectionError::ClosedHere);
+    }
+}
+
+/// The peer of callers in this process: its connection is over from the beginning.
+pub(super) fn in_process() -> Peer {
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl GuestControl for Nobody {
+        fn drain(&self) {}
+
+        fn close(&self, _: CloseCode, _: &str) {}
+    }
+
+    let info = GuestInfo {
+        protocol: IN_PROCESS.into(),
+        address: None,
+        claimed_name: String::new(),
+    };
+    let control = Weak::<Nobody>::new();
+    let config = Config::default();
+    GuestLink::new(info, &config, None, EventSender::default(), control).peer()
+}
+
+/// For the peer.
+impl GuestState {
+    pub(super) fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
+    pub(super) fn is_in_process(&self) -> bool {
+        self.protocol == IN_PROCESS
+    }
+
+    pub(super) fn claimed_name(&self) -> &str {
+        &self.claimed_name
+    }
+
+    pub(super) fn decoded(&self) -> &Arc<DecodedBytes> {
+        &self.decoded
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_over
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        self.activity.activity()
+    }
+
+    pub(super) fn drain_outcome(&self) -> DrainOutcome {
+        self.drain.outcome()
+    }
+
+    pub(super) fn snapshot(&self) -> PeerSnapshot {
+        let progress = self.lock();
+        let calls_in = match progress.is_over {
+            true => 0,
+            false => progress.calls_in_flight,
+        };
+        PeerSnapshot {
+            calls_in,
+            decoded_bytes: self.decoded.held(),
+            ..PeerSnapshot::default()
+        }
+    }
+
+    /// The status of a call to it.
+    pub(super) fn not_callable(&self) -> Status {
+        let text = match self.is_in_process() {
+            true => "a call in the same process has no peer that could be called back".to_owned(),
+            false => format!(
+                "the peer cannot be called: it came over {}, which carries no calls to it",
+                self.protocol
+            ),
+        };
+        Status::unimplemented(text).with_delivery(Delivery::NotSent)
+    }
+
+    /// Takes no more calls, and closes when those in flight have ended.
+    pub(super) fn drain(&self) {
+        let mut progress = self.lock();
+        if progress.is_draining || progress.is_over {
+            return;
+        }
+        progress.is_draining = true;
+        let in_flight = progress.calls_in_flight;
+        self.drain.begin(in_flight);
+        drop(progress);
+        self.state.send_if_modified(|state| {
+            let was_open = matches!(state, ConnectionState::Open);
+            if was_open {
+                *state = ConnectionState::Draining;
+            }
+            was_open
+        });
+        self.owner.connection_changed(ConnectionEvent::Draining);
+        if let Some(control) = self.control.upgrade() {
+            control.drain();
+        }
+        if in_flight == 0 {
+            self.close(CloseCode::Normal, DRAINED);
+        }
+    }
+
+    /// Closes it at the end of a drain whose grace was this long.
+    pub(super) fn cut(&self, grace: Duration) {
+        self.drain.cut(grace);
+        self.close(CloseCode::Normal, GRACE_IS_OVER);
+    }
+
+    pub(super) fn close(&self, code: CloseCode, reason: &str) {
+        if self.end(&ConnectionError::ClosedHere)
+            && let Some(control) = self.control.upgrade()
+        {
+            control.close(code, reason);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is over. `false` if it was before.
+    fn end(&self, error: &ConnectionError) -> bool {
+        let mut progress = self.lock();
+        if std::mem::replace(&mut progress.is_over, true) {
+            return false;
+        }
+        if progress.is_draining {
+            self.drain.count(progress.calls_in_flight);
+        }
+        drop(progress);
+        self.activity.set_has_calls(false);
+        self.state
+            .send_replace(ConnectionState::Closed(error.clone()));
+        let event = ConnectionEvent::Ended(error.clone());
+        self.owner.connection_changed(event);
+        true
+    }
+}
+
+impl Origin for GuestState {
+    fn begin_call(&self) -> Result<()> {
+        let mut progress = self.lock();
+        if progress.is_draining || progress.is_over {
+            let text = "the call was not served: this side takes no more calls of the guest";
+            return Err(Status::unavailable(text).with_delivery(Delivery::NotSent));
+        }
+        if progress.calls_in_flight >= self.max_calls {
+            let max = self.max_calls;
+            let text =
+                format!("the call was not served: {max} calls are in flight already (max_calls)");
+            return Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent));
+        }
+        progress.calls_in_flight += 1;
+        self.activity.set_has_calls(true);
+        self.activity.set_last_call(clock::now());
+        Ok(())
+    }
+
+    fn end_call(&self) {
+        let mut progress = self.lock();
+        progress.calls_in_flight -= 1;
+        let in_flight = progress.calls_in_flight;
+        if progress.is_over {
+            return;
+        }
+        if in_flight == 0 {
+            self.activity.set_has_calls(false);
+        }
+        let is_draining = progress.is_draining;
+        if is_draining {
+            self.drain.count(in_flight);
+        }
+        drop(progress);
+        if is_draining && in_flight == 0 {
+            self.close(CloseCode::Normal, DRAINED);
+        }
+    }
+}
+
+/// The place of the guest, for the log.
+impl fmt::Display for GuestState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.owner.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Calls to a peer: they go over its connection, or fail if it has none.
+
+use std::sync::Arc;
+
+use wawo_protocol::MessageBytes;
+
+use crate::{
+    call_target::Start,
+    connection::{Owner, StartError},
+    decoding::DEFAULT_MAX_BYTES,
+    descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
+    peer::{
+        guest::GuestState,
+        handle::{Handle, Link},
+    },
+    request::Request,
+    response::Response,
+    response_future::{Canceller, ResponseFuture, ResponseSlot},
+    status::Carrier,
+    transport::Address,
+};
+
+impl Start for Handle {
+    fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
+        let home = match self.link() {
+            Link::Home(home) => home,
+            Link::Guest(guest) => return self.not_callable(guest),
+        };
+        match request.is_one_way() {
+            true => home
+                .send(request)
+                .map_or_else(|error| self.not_started(error), |()| sent()),
+            false => match home.call(request) {
+                Ok(slot) => ResponseFuture::from_slot(slot, self),
+                Err(error) => self.not_started(error),
+            },
+        }
+    }
+
+    fn start_plain(
+        self: Arc<Self>,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> ResponseFuture {
+        let home = match self.link() {
+            Link::Home(home) => home,
+            Link::Guest(guest) => return self.not_callable(guest),
+        };
+        match method.shape() {
+            Shape::OneWay => match home.send_plain(method, message) {
+                Ok(()) => sent(),
+                Err(error) => self.not_started(error),
+            },
+            _ => match home.call_plain(method, message) {
+                Ok(slot) => ResponseFuture::from_slot(slot, self),
+                Err(error) => self.not_started(error),
+            },
+        }
+    }
+
+    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
+        if let Link::Home(home) = self.link() {
+            home.expect_schema(service);
+        }
+    }
+
+    fn address(&self) -> Option<&Address> {
+        self.state().address()
+    }
+
+    fn max_decoded_bytes(&self) -> usize {
+        match self.link() {
+            Link::Home(home) => home.max_decoded_bytes(),
+            Link::Guest(_) => DEFAULT_MAX_BYTES,
+        }
+    }
+}
+
+impl Handle {
+    /// A call that has not begun.
+    #[cold]
+    fn not_started(self: &Arc<Self>, error: StartError) -> ResponseFuture {
+        match (error, self.link()) {
+            (StartError::NoRoom(request), Link::Home(home)) => {
+                home.clone().wait_for_room(request, self.clone())
+            }
+            (StartError::Failed(status), _) => {
+                ResponseFuture::ready(Err(status.carried_by(self.carrier())))
+            }
+            // Only a connection lets calls wait.
+            (StartError::NoRoom(_), Link::Guest(guest)) => self.not_callable(guest),
+        }
+    }
+
+    /// A call to a guest.
+    #[cold]
+    fn not_callable(&self, guest: &GuestState) -> ResponseFuture {
+        let status = guest.not_callable();
+        ResponseFuture::ready(Err(match self.state().address() {
+            Some(address) => status.at(Some(address)),
+            None if guest.is_in_process() => status.in_process(),
+            None => status,
+        }))
+    }
+}
+
+impl Canceller for Handle {
+    fn cancel(&self, slot: &Arc<ResponseSlot>) {
+        if let Link::Home(home) = self.link() {
+            home.cancel(slot);
+        }
+    }
+
+    fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        match self.link() {
+            Link::Home(home) => Some(home.clone()),
+            Link::Guest(_) => None,
+        }
+    }
+}
+
+/// A one-way message was given to the driver.
+fn sent() -> ResponseFuture {
+    ResponseFuture::ready(Ok(Response::empty()))
+}

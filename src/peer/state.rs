@@ -1,0 +1,84 @@
+//! A peer as its connection knows it: its names, and who listens to its events.
+
+use std::{fmt, sync::Weak};
+
+use crate::{
+    connection::{ConnectionEvent, Owner},
+    peer::{
+        events::{ConnectionLimit, EventSender, PeerEvent},
+        handle::Handle,
+    },
+    peer_id::PeerId,
+    transport::Address,
+};
+
+/// The part of a peer that lasts as long as anything of it, as its driver, which still reports the end
+/// when the last [`Handle`] has gone.
+#[derive(Debug)]
+pub(crate) struct PeerState {
+    id: PeerId,
+    address: Option<Address>,
+    event_sender: EventSender,
+    handle: Weak<Handle>,
+}
+
+impl PeerState {
+    pub(super) fn new(
+        address: Option<Address>,
+        event_sender: EventSender,
+        handle: Weak<Handle>,
+    ) -> Self {
+        Self {
+            id: PeerId::next(),
+            address,
+            event_sender,
+            handle,
+        }
+    }
+
+    pub(super) fn event_sender(&self) -> &EventSender {
+        &self.event_sender
+    }
+
+    pub(super) fn handle(&self) -> &Weak<Handle> {
+        &self.handle
+    }
+}
+
+impl Owner for PeerState {
+    fn id(&self) -> PeerId {
+        self.id
+    }
+
+    fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    fn connection_changed(&self, event: ConnectionEvent) {
+        self.event_sender.send(|| {
+            let peer = self.weak();
+            match event {
+                ConnectionEvent::Opened => PeerEvent::Connected(peer),
+                ConnectionEvent::Draining => PeerEvent::Draining(peer),
+                ConnectionEvent::Blocked => PeerEvent::Blocked(peer),
+                ConnectionEvent::Writable => PeerEvent::Writable(peer),
+                ConnectionEvent::SchemaDiffers(service) => PeerEvent::SchemaDiffers(peer, service),
+                ConnectionEvent::WasSilent => {
+                    PeerEvent::Closed(peer, ConnectionLimit::MaxHandshakes)
+                }
+                ConnectionEvent::Ended(error) => PeerEvent::Disconnected(peer, error),
+                ConnectionEvent::NotOpened(error) => PeerEvent::NotConnected(peer, error),
+            }
+        });
+    }
+}
+
+/// The place of the peer, for the log.
+impl fmt::Display for PeerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some(address) => address.fmt(f),
+            None => write!(f, "peer {}", self.id),
+        }
+    }
+}

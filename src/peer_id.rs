@@ -1,0 +1,50 @@
+//! The number by which one process tells its peers apart.
+
+use std::{
+    fmt,
+    num::NonZeroU64,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// The number of a [`Peer`](crate::Peer), which no other peer in this process has or had.
+///
+/// Numbers rise in the order in which peers come, from 1. They mean nothing to other processes, and
+/// begin again when the process does. `Display` prints the number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(NonZeroU64);
+
+impl PeerId {
+    /// The number of the next peer.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        // A process that makes a billion peers a second would run for 500 years.
+        let before = LAST.fetch_add(1, Ordering::Relaxed);
+        Self(NonZeroU64::MIN.saturating_add(before))
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerId({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PeerId;
+
+    #[test]
+    fn numbers_differ_and_rise() {
+        let (first, second) = (PeerId::next(), PeerId::next());
+        assert!(first < second);
+        let number = first.to_string();
+        assert!(number.parse::<u64>().is_ok_and(|number| number > 0));
+        assert_eq!(format!("{first:?}"), format!("PeerId({number})"));
+    }
+}
