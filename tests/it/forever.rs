@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(1_000);
 
 /// A config with every time at its maximum.
 fn forever() -> Config {
-    let config = Config::builder()
+    Config::builder()
         .default_timeout(Some(FOREVER))
         .max_timeout(Some(FOREVER))
         .handshake_timeout(FOREVER)
@@ -32,8 +32,7 @@ fn forever() -> Config {
         .write_timeout(FOREVER)
         .stall_timeout(FOREVER)
         .build()
-        .unwrap();
-    config
+        .unwrap()
 }
 
 /// Makes a call of each shape, with the default timeout and with its own.

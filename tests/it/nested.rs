@@ -49,8 +49,7 @@ impl Echo for Node {
 }
 
 fn few() -> Config {
-    let config = Config::builder().max_calls(64).build().unwrap();
-    config
+    Config::builder().max_calls(64).build().unwrap()
 }
 
 /// Three servers, each of which is a client of the next.
