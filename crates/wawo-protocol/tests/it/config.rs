@@ -331,7 +331,9 @@ mod file {
     use wawo_protocol::{Config, ConfigBuilder};
 
     fn error(text: &str) -> String {
-        toml::from_str::<Config>(text).unwrap_err().to_string()
+        toml::from_str::<Config>(text)
+            .expect_err("a fault")
+            .to_string()
     }
 
     #[test]
