@@ -14,7 +14,8 @@ use crate::{
     serve::{BoxService, CallService, Serve},
     services::Services,
     transport::{
-        self, Address, AddressError, Attempts, SocketOptions, SocketOptionsError, Transport,
+        Address, AddressError, Attempts, Connect, Connectors, IntoTransport, SocketOptions,
+        SocketOptionsError, Transport,
     },
 };
 
@@ -22,17 +23,24 @@ use crate::{
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `connect`"]
 pub struct PeerBuilder<L = Identity> {
-    address: String,
+    /// An error is told when the address is needed.
+    address: Result<Address, AddressError>,
+    connectors: Connectors,
     services: Services<L>,
     config: Config,
     socket_options: SocketOptions,
 }
 
 impl Peer {
-    /// Begins a connection to an [`Address`], such as `tcp://127.0.0.1:4000`.
-    pub fn builder(address: impl Into<String>) -> PeerBuilder {
+    /// Begins a connection to an [`Address`], or to its text, such as `tcp://127.0.0.1:4000`, or to
+    /// a [`SocketAddr`](std::net::SocketAddr).
+    pub fn builder<A>(address: A) -> PeerBuilder
+    where
+        A: TryInto<Address, Error: Into<AddressError>>,
+    {
         PeerBuilder {
-            address: address.into(),
+            address: address.try_into().map_err(Into::into),
+            connectors: Connectors::default(),
             services: Services::new(),
             config: Config::default(),
             socket_options: SocketOptions::new(),
@@ -44,7 +52,10 @@ impl Peer {
     /// # Errors
     ///
     /// See [`PeerBuilder::connect`].
-    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+    pub async fn connect<A>(address: A) -> Result<Self, ConnectError>
+    where
+        A: TryInto<Address, Error: Into<AddressError>>,
+    {
         Self::builder(address).connect().await
     }
 }
@@ -62,6 +73,7 @@ impl<L> PeerBuilder<L> {
     pub fn layer<M>(self, layer: M) -> PeerBuilder<tower::layer::util::Stack<M, L>> {
         PeerBuilder {
             address: self.address,
+            connectors: self.connectors,
             services: self.services.layer(layer),
             config: self.config,
             socket_options: self.socket_options,
@@ -71,6 +83,13 @@ impl<L> PeerBuilder<L> {
     /// Sets limits and timeouts of the connection.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Connects to addresses of the connector's scheme by it, in place of an earlier one for that
+    /// scheme, or of the built-in `tcp`, `unix` and `mem`.
+    pub fn connector(mut self, connector: impl Connect) -> Self {
+        self.connectors.add(connector);
         self
     }
 
@@ -105,13 +124,18 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        let address: Address = self.address.parse()?;
+        let address = self.address.clone()?;
+        let connector = self.connectors.find(&address);
+        let connector = connector.map_err(|advice| ConnectError::NoConnector {
+            address: address.clone(),
+            advice,
+        })?;
         self.socket_options.check()?;
         let (options, timeout) = (self.socket_options.clone(), self.config.connect_timeout());
         let end = self.into_end()?;
         check_runtime()?;
         let mut attempts = Attempts::default();
-        let connecting = end.connect(&address, &options, &mut attempts);
+        let connecting = end.connect(&*connector, &address, &options, &mut attempts);
         match tokio::time::timeout(timeout, connecting).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::TimedOut {
@@ -122,23 +146,29 @@ impl<L> PeerBuilder<L> {
         }
     }
 
-    /// Takes a transport that is open already to be the connection. The address of the builder
-    /// is not used.
+    /// Takes a transport that is open already to be the connection: any [`Transport`], or a socket of
+    /// the standard library. The address and the socket options of the builder are not used.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), without those of the address.
+    /// As [`connect`](Self::connect), without those of the address; and if a socket of the standard
+    /// library cannot be given to the runtime.
     ///
     /// # Panics
     ///
-    /// If the runtime has no timers.
-    pub async fn connect_over(self, transport: impl Transport) -> Result<Peer, ConnectError>
+    /// If the runtime has no timers; for a socket of the standard library, also if it has no I/O.
+    pub async fn connect_over<K>(
+        self,
+        transport: impl IntoTransport<K>,
+    ) -> Result<Peer, ConnectError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
         let end = self.into_end()?;
         check_runtime()?;
-        handshake(end.open(Box::new(transport), None)).await
+        let transport = transport.into_transport();
+        let transport = transport.map_err(ConnectError::OpenSocket)?;
+        handshake(end.open(transport, None)).await
     }
 
     fn into_end(self) -> Result<End, ConnectError>
@@ -164,13 +194,14 @@ const MAX_RECONNECTS: usize = 3;
 impl End {
     async fn connect(
         self,
+        connector: &dyn Connect,
         address: &Address,
         options: &SocketOptions,
         attempts: &mut Attempts,
     ) -> Result<Peer, ConnectError> {
         let mut reconnects = 0;
         loop {
-            let transport = transport::connect(address, options, attempts).await;
+            let transport = connector.connect(address, options, attempts).await;
             let transport = transport.map_err(|source| ConnectError::Transport {
                 address: address.clone(),
                 source,
@@ -231,6 +262,15 @@ async fn handshake(peer: Peer) -> Result<Peer, ConnectError> {
 pub enum ConnectError {
     /// The address is not one.
     Address(AddressError),
+    /// The builder has no connector for the scheme of the address.
+    NoConnector {
+        /// The address.
+        address: Address,
+        /// Where one is found.
+        advice: String,
+    },
+    /// The socket of [`PeerBuilder::connect_over`] cannot be used.
+    OpenSocket(io::Error),
     /// The address cannot be reached.
     Transport {
         /// The address.
@@ -270,6 +310,10 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => error.fmt(f),
+            Self::NoConnector { address, advice } => {
+                write!(f, "cannot connect to {address}: {advice}")
+            }
+            Self::OpenSocket(error) => write!(f, "cannot use the socket that was given: {error}"),
             Self::Transport { address, source } => {
                 write!(f, "cannot connect to {address}: {source}")
             }
@@ -312,7 +356,8 @@ impl Error for ConnectError {
             Self::DuplicateService(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
-            Self::TimedOut { .. } | Self::NoRuntime => None,
+            Self::OpenSocket(error) => error.source(),
+            Self::NoConnector { .. } | Self::TimedOut { .. } | Self::NoRuntime => None,
         }
     }
 }

@@ -44,7 +44,7 @@ mod serve;
 mod server;
 mod services;
 mod status;
-mod transport;
+pub mod transport;
 mod wake_io;
 mod wire;
 

@@ -33,7 +33,7 @@ use crate::{
     serve::{CallService, Serve},
     server::{state::ServerState, workers::Workers},
     services::Services,
-    transport::{Address, SocketOptions, Transport},
+    transport::{Address, AddressError, IntoTransport, Listen, Listens, SocketOptions},
 };
 
 /// Serves services to all who connect.
@@ -55,6 +55,7 @@ pub struct Server {
     shared: Arc<ServerState>,
     /// Where it listens, in the order of `bind`.
     addresses: Vec<Address>,
+    listens: Listens,
     socket_options: SocketOptions,
     drain_grace: Duration,
 }
@@ -65,6 +66,7 @@ pub struct Server {
 pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: ServerConfig,
+    listens: Listens,
     socket_options: SocketOptions,
 }
 
@@ -74,6 +76,7 @@ impl Server {
         ServerBuilder {
             services: Services::new(),
             config: ServerConfig::default(),
+            listens: Listens::default(),
             socket_options: SocketOptions::new(),
         }
     }
@@ -85,8 +88,8 @@ impl Server {
         }
     }
 
-    /// Serves over a transport that is open already; the peer is at the other end of it. It is
-    /// served at once, whether the server runs or not, until it closes or the server is dropped.
+    /// Serves over a transport that is open already, any [`Transport`](crate::Transport) or a socket
+    /// of the standard library; the peer is at the other end of it. It is served at once, whether the server runs or not, until it closes or the server is dropped.
     /// While the server runs, use [`ServerHandle::accept_over`].
     ///
     /// No limit on connections refuses it. It is not counted by host, as it has no address, but as
@@ -94,12 +97,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the server drains already; and outside of a tokio runtime.
+    /// If the server drains already, or a socket of the standard library cannot be given to the
+    /// runtime; and outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// If the runtime has no timers.
-    pub fn accept_over(&mut self, transport: impl Transport) -> Result<Peer, ServeError> {
+    /// If the runtime has no timers; for a socket of the standard library, also if it has no I/O.
+    pub fn accept_over<K>(&mut self, transport: impl IntoTransport<K>) -> Result<Peer, ServeError> {
         self.handle().accept_over(transport)
     }
 
@@ -180,6 +184,7 @@ impl<L> ServerBuilder<L> {
         ServerBuilder {
             services: self.services.layer(layer),
             config: self.config,
+            listens: self.listens,
             socket_options: self.socket_options,
         }
     }
@@ -190,6 +195,13 @@ impl<L> ServerBuilder<L> {
     /// [`Config`]: crate::Config
     pub fn config(mut self, config: impl Into<ServerConfig>) -> Self {
         self.config = config.into();
+        self
+    }
+
+    /// Listens at addresses of a scheme by `listen`, in place of an earlier one for that scheme, or
+    /// of the built-in `tcp`, `unix` and `mem`.
+    pub fn listener(mut self, listen: impl Listen) -> Self {
+        self.listens.add(listen);
         self
     }
 
@@ -220,6 +232,7 @@ impl<L> ServerBuilder<L> {
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),
+            listens: self.listens,
             socket_options: self.socket_options,
             drain_grace,
         })
@@ -234,8 +247,9 @@ impl<L> ServerBuilder<L> {
     /// # Panics
     ///
     /// As [`Server::bind`].
-    pub async fn bind(self, address: &str) -> Result<Server, ServeError>
+    pub async fn bind<A>(self, address: A) -> Result<Server, ServeError>
     where
+        A: TryInto<Address, Error: Into<AddressError>>,
         L: Layer<Dispatch, Service: CallService>,
     {
         let mut server = self.build()?;
@@ -252,8 +266,9 @@ impl<L> ServerBuilder<L> {
     /// # Panics
     ///
     /// As [`Server::bind`] and [`Server::run`].
-    pub async fn serve(self, address: &str) -> Result<(), ServeError>
+    pub async fn serve<A>(self, address: A) -> Result<(), ServeError>
     where
+        A: TryInto<Address, Error: Into<AddressError>>,
         L: Layer<Dispatch, Service: CallService>,
     {
         self.bind(address).await?.run().await
@@ -269,12 +284,13 @@ impl<L> ServerBuilder<L> {
     /// # Panics
     ///
     /// As [`Server::bind`] and [`Server::run`].
-    pub async fn serve_until(
+    pub async fn serve_until<A>(
         self,
-        address: &str,
+        address: A,
         signal: impl Future<Output = ()>,
     ) -> Result<DrainReport, ServeError>
     where
+        A: TryInto<Address, Error: Into<AddressError>>,
         L: Layer<Dispatch, Service: CallService>,
     {
         self.bind(address).await?.run_until(signal).await

@@ -1,28 +1,46 @@
-//! What carries the bytes of a connection.
+//! What carries the bytes of a connection, and where it comes from.
+//!
+//! A [`Transport`] is anything that carries bytes both ways. One is had in three ways: a [`Connect`]
+//! opens it to an [`Address`], a [`Listener`] accepts it, or a program has it already.
+//!
+//! ```text
+//!  PeerBuilder ── address ──► Connect ──────────► Transport
+//!       Server ── address ──► Listen ─► Listener ─► Transport
+//! ```
+//!
+//! Each scheme of addresses belongs to one [`Connect`] and one [`Listen`]. [`Tcp`], [`Unix`] and
+//! [`Memory`] are there already; others are given to a builder, by
+//! [`PeerBuilder::connector`](crate::PeerBuilder::connector) and
+//! [`ServerBuilder::listener`](crate::ServerBuilder::listener), and hold for what it builds: nothing is
+//! registered for the whole process.
 
 mod address;
 mod attempts;
-mod listener;
+mod connect;
+mod listen;
 mod memory;
+mod open;
 mod options;
 mod socket;
 mod tcp;
-#[cfg(unix)]
 mod unix;
 
-use std::io;
+use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::transport::{
     address::{Address, AddressError},
-    listener::OpenListener,
-    options::{SocketOptions, SocketOptionsError},
-};
-pub(crate) use crate::transport::{
     attempts::Attempts,
-    listener::{AcceptedSocket, Listener},
+    connect::Connect,
+    listen::{AcceptedSocket, Listen, Listener},
+    memory::Memory,
+    open::{IntoTransport, OpenListener, StdSocket, TokioTransport},
+    options::{SocketOptions, SocketOptionsError},
+    tcp::Tcp,
+    unix::Unix,
 };
+pub(crate) use crate::transport::{connect::Connectors, listen::Listens};
 
 /// Anything that carries bytes both ways, in order: a socket, a pipe, a TLS stream.
 ///
@@ -35,29 +53,5 @@ pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
 
-/// Opens a transport to an address; takes as long as it needs. When the future is dropped before its
-/// end, `attempts` tells how far it came.
-pub(crate) async fn connect(
-    address: &Address,
-    options: &SocketOptions,
-    attempts: &mut Attempts,
-) -> io::Result<Box<dyn Transport>> {
-    match address {
-        Address::Tcp(host) => Ok(Box::new(tcp::connect(host, options, attempts).await?)),
-        #[cfg(unix)]
-        Address::Unix(_) | Address::Abstract(_) => {
-            Ok(Box::new(unix::connect(address, options, attempts).await?))
-        }
-        #[cfg(not(unix))]
-        Address::Unix(_) | Address::Abstract(_) => Err(no_unix_sockets()),
-        Address::Memory(name) => Ok(Box::new(memory::connect(name).await?)),
-    }
-}
-
-#[cfg(not(unix))]
-fn no_unix_sockets() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        "unix:// addresses need a Unix system; use tcp:// or mem://",
-    )
-}
+/// A future of a trait that is used as `dyn`: `Box::pin(async move { .. })` makes one.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -63,7 +63,7 @@ impl ServerState {
 
     /// Serves a connection, if the limits let it in.
     fn admit(&self, arrival: Arrival) {
-        let host = self.trusted.host_of(&arrival.from);
+        let host = self.trusted.host_of(arrival.socket.from());
         match self.registry.admit(host) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
@@ -76,17 +76,18 @@ impl ServerState {
     }
 
     fn begin(&self, place: ConnectionPlace, arrival: Arrival) {
-        let from = arrival.from.clone();
+        let from = arrival.socket.from().clone();
         let seat = self.seat();
         let begun = caught(|| {
             let there = seat.as_ref().map(|seat| seat.runtime().enter());
-            let accepted = match there.is_some() {
-                true => arrival.accepted.moved_here()?,
-                false => arrival.accepted,
+            let socket = match there.is_some() {
+                true => arrival.socket.moved_here()?,
+                false => arrival.socket,
             };
-            let transport = (arrival.wrap)(accepted.into_transport());
+            let from = socket.from().clone();
+            let transport = (arrival.wrap)(socket.into_transport());
             drop(there);
-            match self.serve(place, transport, Some(arrival.from), seat) {
+            match self.serve(place, transport, Some(from), seat) {
                 Ok(_) | Err(ServeError::Draining) => Ok(()),
                 Err(error) => Err(io::Error::other(error)),
             }
@@ -100,11 +101,11 @@ impl ServerState {
     /// Turns a connection away, and tells it why.
     fn refuse(&self, arrival: Arrival, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
-        let (from, why) = (arrival.from.clone(), text.clone());
+        let (from, why) = (arrival.socket.from().clone(), text.clone());
         self.refused.add(move |count| {
             tracing::warn!(%from, count, "connections were refused: {why}");
         });
-        let from = arrival.from.clone();
+        let from = arrival.socket.from().clone();
         self.event_sender.send(|| PeerEvent::Refused(from, limit));
         self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(arrival));
     }
@@ -152,7 +153,7 @@ impl ServerState {
 }
 
 fn wrapped(arrival: Arrival) -> Box<dyn Transport> {
-    (arrival.wrap)(arrival.accepted.into_transport())
+    (arrival.wrap)(arrival.socket.into_transport())
 }
 
 /// Runs what opens one connection: the closure of `bind_with` and the clone of a service are the
@@ -185,7 +186,7 @@ mod tests {
     use super::{DRAINED, MAX_PAUSE, MIN_PAUSE, ServerState, longer};
     use crate::{
         server::Server,
-        transport::{self, Attempts, SocketOptions},
+        transport::{Attempts, Connect, Memory, SocketOptions},
     };
 
     /// One that was accepted just before the server stopped to accept, or closed its registry.
@@ -201,7 +202,7 @@ mod tests {
             server.bind(address).await.unwrap();
             let (options, mut attempts) = (SocketOptions::new(), Attempts::default());
             let address = address.parse().unwrap();
-            let client = transport::connect(&address, &options, &mut attempts).await;
+            let client = Memory.connect(&address, &options, &mut attempts).await;
             let arrival = poll_fn(|cx| server.shared.poll_accept(cx)).await;
             begin(&server.shared);
             server.shared.admit(arrival.unwrap());

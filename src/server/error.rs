@@ -16,6 +16,15 @@ use crate::{
 pub enum ServeError {
     /// The address is not one.
     Address(AddressError),
+    /// The server has no listener for the scheme of the address.
+    NoListener {
+        /// The address.
+        address: Address,
+        /// Where one is found.
+        advice: String,
+    },
+    /// The socket of [`ServerHandle::accept_over`](crate::ServerHandle::accept_over) cannot be used.
+    OpenSocket(io::Error),
     /// The address cannot be listened at.
     Bind {
         /// The address.
@@ -43,6 +52,10 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => error.fmt(f),
+            Self::NoListener { address, advice } => {
+                write!(f, "cannot listen at {address}: {advice}")
+            }
+            Self::OpenSocket(error) => write!(f, "cannot use the socket that was given: {error}"),
             Self::Bind { address, source } => write!(f, "cannot listen at {address}: {source}"),
             Self::DuplicateService(error) => error.fmt(f),
             Self::OpenListener(error) => {
@@ -66,13 +79,14 @@ impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Bind { source, .. } => source.source(),
+            Self::OpenSocket(error) => error.source(),
             Self::Workers(error) => error.source(),
             Self::Address(error) => error.source(),
             Self::DuplicateService(error) => error.source(),
             Self::OpenListener(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
-            Self::Draining | Self::NoRuntime => None,
+            Self::NoListener { .. } | Self::Draining | Self::NoRuntime => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     peer::{DrainReport, Events, Peer},
     peer_id::PeerId,
     server::{ServeError, check_runtime, registry::AdmissionError, state::ServerState},
-    transport::Transport,
+    transport::IntoTransport,
 };
 
 /// A [`Server`](crate::Server) that may run elsewhere: who is connected, what happens, and its end.
@@ -37,18 +37,21 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// If the server drains or has ended; and outside of a tokio runtime.
+    /// If the server drains or has ended, or a socket of the standard library cannot be given to the
+    /// runtime; and outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// If the runtime has no timers.
+    /// If the runtime has no timers; for a socket of the standard library, also if it has no I/O.
     ///
     /// [`Server::accept_over`]: crate::Server::accept_over
-    pub fn accept_over(&self, transport: impl Transport) -> Result<Peer, ServeError> {
+    pub fn accept_over<K>(&self, transport: impl IntoTransport<K>) -> Result<Peer, ServeError> {
         check_runtime()?;
+        let transport = transport.into_transport();
+        let transport = transport.map_err(ServeError::OpenSocket)?;
         let place = self.shared.registry.admit_own();
         let place = place.map_err(|_: AdmissionError| ServeError::Draining)?;
-        self.shared.serve(place, Box::new(transport), None, None)
+        self.shared.serve(place, transport, None, None)
     }
 
     /// Ends the server in good order: it stops listening, tells all peers that it takes no more

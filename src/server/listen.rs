@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     server::{ServeError, Server, check_runtime, listeners::Wrap},
-    transport::{Address, Listener, OpenListener, Transport},
+    transport::{Address, AddressError, Listener, OpenListener, Transport},
 };
 
 impl Server {
-    /// Listens at one more address.
+    /// Listens at one more [`Address`]: its text, such as `tcp://127.0.0.1:0`, or a
+    /// [`SocketAddr`](std::net::SocketAddr).
     ///
     /// At a name it listens at each of the name's addresses that this machine has, all at one port;
     /// `localhost` is `127.0.0.1` and `[::1]`. `tcp://[::]:port` takes connections over IPv4 too, whose
@@ -30,7 +31,11 @@ impl Server {
     /// # Cancel safety
     ///
     /// If the future is dropped, the server does not listen there.
-    pub async fn bind(&mut self, address: &str) -> Result<(), ServeError> {
+    pub async fn bind<A>(&mut self, address: A) -> Result<(), ServeError>
+    where
+        A: TryInto<Address, Error: Into<AddressError>>,
+    {
+        let address = address.try_into().map_err(Into::into)?;
         self.listen(address, Arc::new(|transport| transport)).await
     }
 
@@ -52,17 +57,21 @@ impl Server {
     /// # Cancel safety
     ///
     /// As [`bind`](Self::bind).
-    pub async fn bind_with<T: Transport>(
+    pub async fn bind_with<A, T: Transport>(
         &mut self,
-        address: &str,
+        address: A,
         wrap: impl Fn(Box<dyn Transport>) -> T + Send + Sync + 'static,
-    ) -> Result<(), ServeError> {
+    ) -> Result<(), ServeError>
+    where
+        A: TryInto<Address, Error: Into<AddressError>>,
+    {
+        let address = address.try_into().map_err(Into::into)?;
         let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
         self.listen(address, Arc::new(wrap)).await
     }
 
     /// Listens at a socket that is open already: a `TcpListener` or, on Unix, a `UnixListener`, of the
-    /// standard library or of tokio. Other processes that have the socket may go on to accept there.
+    /// standard library or of tokio; or at a [`Listener`] of your own, by [`OpenListener::new`]. Other processes that have the socket may go on to accept there.
     ///
     /// So systemd or another process may open the socket (*socket activation*), and a new process may
     /// take over while the old one [drains](crate::ServerHandle::drain): as long as one of them has the
@@ -130,10 +139,13 @@ impl Server {
         self.addresses.clone()
     }
 
-    async fn listen(&mut self, address: &str, wrap: Wrap) -> Result<(), ServeError> {
+    async fn listen(&mut self, address: Address, wrap: Wrap) -> Result<(), ServeError> {
         check_runtime()?;
-        let address: Address = address.parse()?;
-        let listeners = Listener::bind(&address, &self.socket_options).await;
+        let listen = match self.listens.find(&address) {
+            Ok(listen) => listen,
+            Err(advice) => return Err(ServeError::NoListener { address, advice }),
+        };
+        let listeners = listen.listen(&address, &self.socket_options).await;
         let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
         listeners
             .into_iter()
@@ -142,12 +154,12 @@ impl Server {
 
     fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
         check_runtime()?;
-        let listener = Listener::open(listener, &self.socket_options);
+        let listener = listener.into_listener(&self.socket_options);
         let listener = listener.map_err(ServeError::OpenListener)?;
         self.add(listener, wrap)
     }
 
-    fn add(&mut self, listener: Listener, wrap: Wrap) -> Result<(), ServeError> {
+    fn add(&mut self, listener: Box<dyn Listener>, wrap: Wrap) -> Result<(), ServeError> {
         let address = listener.address().ok();
         self.shared.listen(listener, wrap)?;
         self.addresses.extend(address);

@@ -78,7 +78,7 @@ impl ServerState {
     /// # Errors
     ///
     /// If the server takes no more connections.
-    pub(crate) fn listen(&self, listener: Listener, wrap: Wrap) -> Result<(), ServeError> {
+    pub(crate) fn listen(&self, listener: Box<dyn Listener>, wrap: Wrap) -> Result<(), ServeError> {
         let mut open = self.open();
         let open = open.as_mut().ok_or(ServeError::Draining)?;
         open.listeners.add(listener, wrap);

@@ -1,5 +1,6 @@
 //! Addresses, in one syntax for all transports.
 
+mod convert;
 mod host;
 
 use std::{
@@ -20,11 +21,18 @@ pub(crate) use crate::transport::address::host::HostPort;
 /// | `unix:///run/app.sock` | a Unix socket, by path |
 /// | `unix://@name` | an abstract Unix socket, by name; Linux only |
 /// | `mem://name` | within this process, by name |
+/// | `scheme://rest` | of another scheme: a [`Connect`] or [`Listen`] that a builder was given |
 ///
 /// A host is a name, an IPv4 address such as `127.0.0.1`, or an IPv6 address in brackets such as
 /// `[::1]`. A port is a number from 0 to 65535 without a sign or leading zeros. The path of a socket
 /// has at most 107 bytes on Linux and 103 on macOS and the BSDs; a file whose name begins with `@`
-/// is written `unix://./@name`.
+/// is written `unix://./@name`. A scheme has lower-case letters, digits, `+`, `-` and `.`, and begins
+/// with a letter.
+///
+/// Where an address is wanted, its text will do, and so will a [`SocketAddr`](std::net::SocketAddr).
+///
+/// [`Connect`]: crate::transport::Connect
+/// [`Listen`]: crate::transport::Listen
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
@@ -36,6 +44,25 @@ pub enum Address {
     Abstract(String),
     /// A name within this process.
     Memory(String),
+    /// An address of a scheme that is not built in.
+    Other {
+        /// The scheme, such as `vsock`.
+        scheme: String,
+        /// All that follows `://`, at least one byte. Only the transport knows its form.
+        rest: String,
+    },
+}
+
+impl Address {
+    /// The scheme, such as `tcp`: the text before `://`.
+    pub fn scheme(&self) -> &str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Unix(_) | Self::Abstract(_) => "unix",
+            Self::Memory(_) => "mem",
+            Self::Other { scheme, .. } => scheme,
+        }
+    }
 }
 
 /// A text that is no address.
@@ -81,8 +108,25 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         "unix" => parse_unix(rest),
         "mem" if rest.is_empty() => Err("it has no name"),
         "mem" => Ok(Address::Memory(rest.to_owned())),
-        _ => Err("its scheme is not known"),
+        _ if !is_scheme(scheme) => Err(NOT_A_SCHEME),
+        _ if rest.is_empty() => Err("nothing follows its scheme"),
+        _ => Ok(Address::Other {
+            scheme: scheme.to_owned(),
+            rest: rest.to_owned(),
+        }),
     }
+}
+
+const NOT_A_SCHEME: &str =
+    "its scheme is not lower-case letters, digits, `+`, `-` and `.` that begin with a letter";
+
+/// Whether a text is a scheme as of RFC 3986, section 3.1, in lower case.
+fn is_scheme(text: &str) -> bool {
+    let may_follow = |byte: &u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.')
+    };
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.as_bytes().iter().all(may_follow)
 }
 
 fn parse_unix(rest: &str) -> Result<Address, &'static str> {
@@ -125,6 +169,7 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix://{}{}", file_prefix(path), path.display()),
             Self::Abstract(name) => write!(f, "unix://@{name}"),
             Self::Memory(name) => write!(f, "mem://{name}"),
+            Self::Other { scheme, rest } => write!(f, "{scheme}://{rest}"),
         }
     }
 }
@@ -157,6 +202,8 @@ mod tests {
             "unix://./@a",
             "unix://@a",
             "mem://a",
+            "vsock://3:1024",
+            "git+ssh2.x-y://a/b?c",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -194,7 +241,11 @@ mod tests {
             ("unix://@", "no name"),
             ("mem://", "no name"),
             (" mem://a", "white space"),
-            ("http://a:1", "scheme is not known"),
+            ("http://", "nothing follows"),
+            ("://a", "its scheme is not"),
+            ("TCP://a:1", "its scheme is not lower-case"),
+            ("9p://a", "begin with a letter"),
+            ("a b://c", "its scheme is not"),
             ("tcp://127.0.0.1:+80", "port is not a number"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();

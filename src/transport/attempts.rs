@@ -2,9 +2,10 @@
 
 use std::{fmt, io};
 
-/// The places that were tried, in order, and how each attempt failed.
+/// The places that one connect has tried, in order, and how each attempt failed: the text of the error
+/// when the connect timeout passes.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     list: Vec<Attempt>,
     /// One has succeeded.
     is_connected: bool,
@@ -29,23 +30,25 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn begin(&mut self, place: &impl ToString) {
+    /// An attempt at a place, such as one of the IP addresses of a name, is under way.
+    pub fn begin(&mut self, place: &impl ToString) {
         self.list.push(Attempt {
             place: place.to_string(),
             error: None,
         });
     }
 
-    /// Records how an attempt failed, in the place of how it failed before.
-    pub(crate) fn fail(&mut self, place: &impl ToString, error: io::Error) {
+    /// Records how the attempt at a place failed, instead of how it failed before. A place that was not
+    /// [begun](Self::begin) is ignored.
+    pub fn fail(&mut self, place: &impl ToString, error: io::Error) {
         let place = place.to_string();
         if let Some(attempt) = self.list.iter_mut().find(|attempt| attempt.place == place) {
             attempt.error = Some(error);
         }
     }
 
-    /// The error of all attempts, of the kind of the last one.
-    pub(crate) fn into_error(mut self) -> io::Error {
+    /// Takes the attempts, and makes one error of them, of the kind of the last one.
+    pub fn into_error(mut self) -> io::Error {
         if let [attempt] = &mut self.list[..]
             && let Some(error) = attempt.error.take()
         {

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -11,13 +12,28 @@ use tokio::{
     sync::mpsc,
 };
 
+use crate::transport::{
+    AcceptedSocket, Address, Attempts, BoxFuture, Connect, Listen, Listener, SocketOptions,
+    Transport,
+};
+
+/// Connects to and listens at names within this process, `mem://`. Built in.
+#[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "it is its name, and has nothing to set"
+)]
+pub struct Memory;
+
+const SCHEME: &str = "mem";
+
 /// Bytes that a pipe holds in each direction.
 const PIPE_BYTES: usize = 256 * 1024;
 
 /// Connections that wait to be accepted; more wait in `connect`.
 const BACKLOG: usize = 128;
 
-/// Who listens, by name.
+/// The listeners, by name.
 static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::Sender<DuplexStream>>>> =
     LazyLock::new(Mutex::default);
 
@@ -25,7 +41,49 @@ fn listeners() -> MutexGuard<'static, HashMap<String, mpsc::Sender<DuplexStream>
     LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) async fn connect(name: &str) -> io::Result<DuplexStream> {
+impl Connect for Memory {
+    fn scheme(&self) -> &str {
+        SCHEME
+    }
+
+    fn connect<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a SocketOptions,
+        _: &'a mut Attempts,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
+        Box::pin(async move {
+            let stream = connect(name_of(address)?).await?;
+            Ok(Box::new(stream) as Box<dyn Transport>)
+        })
+    }
+}
+
+impl Listen for Memory {
+    fn scheme(&self) -> &str {
+        SCHEME
+    }
+
+    fn listen<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a SocketOptions,
+    ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
+        Box::pin(async move {
+            let listener = PipeListener::bind(name_of(address)?)?;
+            Ok(vec![Box::new(listener) as Box<dyn Listener>])
+        })
+    }
+}
+
+fn name_of(address: &Address) -> io::Result<&str> {
+    match address {
+        Address::Memory(name) => Ok(name),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+async fn connect(name: &str) -> io::Result<DuplexStream> {
     let refused = || {
         let text = "nothing listens there";
         io::Error::new(io::ErrorKind::ConnectionRefused, text)
@@ -37,14 +95,15 @@ pub(crate) async fn connect(name: &str) -> io::Result<DuplexStream> {
     Ok(here)
 }
 
+/// Accepts pipes under one name.
 #[derive(Debug)]
-pub(crate) struct Listener {
+struct PipeListener {
     name: String,
     incoming: mpsc::Receiver<DuplexStream>,
 }
 
-impl Listener {
-    pub(crate) fn bind(name: &str) -> io::Result<Self> {
+impl PipeListener {
+    fn bind(name: &str) -> io::Result<Self> {
         let mut listeners = listeners();
         if listeners.contains_key(name) {
             let text = "something listens there already";
@@ -57,19 +116,23 @@ impl Listener {
             incoming,
         })
     }
+}
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+impl Listener for PipeListener {
+    fn address(&self) -> io::Result<Address> {
+        Ok(Address::Memory(self.name.clone()))
     }
 
-    pub(crate) async fn accept(&mut self) -> io::Result<DuplexStream> {
-        let stream = self.incoming.recv().await;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>> {
+        let stream = ready!(self.incoming.poll_recv(cx));
         // The table holds a sender for as long as this listener lives.
-        stream.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+        let stream = stream.ok_or(io::ErrorKind::BrokenPipe)?;
+        let from = Address::Memory(self.name.clone());
+        Poll::Ready(Ok(AcceptedSocket::memory(stream, from)))
     }
 }
 
-impl Drop for Listener {
+impl Drop for PipeListener {
     fn drop(&mut self) {
         listeners().remove(&self.name);
     }
@@ -81,7 +144,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::{Listener, connect};
+    use super::{PipeListener, connect};
 
     #[tokio::test]
     async fn a_pipe_is_found_by_name_while_its_listener_lives() {
@@ -89,13 +152,13 @@ mod tests {
         let error = connect(name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 
-        let mut listener = Listener::bind(name).unwrap();
+        let mut listener = PipeListener::bind(name).unwrap();
         assert_eq!(
-            Listener::bind(name).unwrap_err().kind(),
+            PipeListener::bind(name).unwrap_err().kind(),
             ErrorKind::AddrInUse
         );
         let mut here = connect(name).await.unwrap();
-        let mut there = listener.accept().await.unwrap();
+        let mut there = listener.incoming.recv().await.unwrap();
         here.write_all(b"hi").await.unwrap();
         let mut bytes = [0; 2];
         there.read_exact(&mut bytes).await.unwrap();
@@ -103,6 +166,6 @@ mod tests {
 
         drop(listener);
         assert!(connect(name).await.is_err());
-        Listener::bind(name).unwrap();
+        PipeListener::bind(name).unwrap();
     }
 }

@@ -4,28 +4,89 @@ mod happy_eyeballs;
 mod listen;
 mod resolve;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::transport::{
+    BoxFuture, Connect, Listen, Listener, Transport,
     address::{Address, HostPort},
     attempts::Attempts,
+    listen::AcceptedSocket,
     options::SocketOptions,
     socket::{backlog, check_listens},
 };
 
-/// Takes connections at one TCP socket.
+/// Connects and listens over TCP, `tcp://`. Built in; a connector whose transport runs over TCP may
+/// ask it for a socket.
+#[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "it is its name, and has nothing to set"
+)]
+pub struct Tcp;
+
+const SCHEME: &str = "tcp";
+
+impl Connect for Tcp {
+    fn scheme(&self) -> &str {
+        SCHEME
+    }
+
+    fn connect<'a>(
+        &'a self,
+        address: &'a Address,
+        options: &'a SocketOptions,
+        attempts: &'a mut Attempts,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
+        Box::pin(async move {
+            let stream = connect(host_of(address)?, options, attempts).await?;
+            Ok(Box::new(stream) as Box<dyn Transport>)
+        })
+    }
+}
+
+impl Listen for Tcp {
+    fn scheme(&self) -> &str {
+        SCHEME
+    }
+
+    fn listen<'a>(
+        &'a self,
+        address: &'a Address,
+        options: &'a SocketOptions,
+    ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
+        Box::pin(async move {
+            let listeners = PortListener::bind(host_of(address)?, options).await?;
+            let boxed = |listener| Box::new(listener) as Box<dyn Listener>;
+            Ok(listeners.into_iter().map(boxed).collect())
+        })
+    }
+}
+
+fn host_of(address: &Address) -> io::Result<&str> {
+    match address {
+        Address::Tcp(host) => Ok(host),
+        _ => Err(invalid_input("its scheme is not tcp")),
+    }
+}
+
+/// Accepts connections at one TCP socket.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct PortListener {
     listener: TcpListener,
     options: SocketOptions,
 }
 
-impl Listener {
+impl PortListener {
     /// Listens at a host and port: at one socket for each address of the host that this machine has.
-    pub(crate) async fn bind(host: &str, options: &SocketOptions) -> io::Result<Vec<Self>> {
+    async fn bind(host: &str, options: &SocketOptions) -> io::Result<Vec<Self>> {
         let host = HostPort::parse(host).map_err(invalid_input)?;
         let addresses = resolve::addresses(host).await?;
         let open = |address| open_listener(address, options);
@@ -48,26 +109,27 @@ impl Listener {
         let options = options.clone();
         Ok(Self { listener, options })
     }
+}
 
-    pub(crate) fn address(&self) -> io::Result<Address> {
+impl Listener for PortListener {
+    fn address(&self) -> io::Result<Address> {
         Ok(address_of(self.listener.local_addr()?))
     }
 
-    /// The next connection, and the address it comes from.
-    pub(crate) async fn accept(&self) -> io::Result<(TcpStream, Address)> {
-        let (stream, from) = self.listener.accept().await?;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>> {
+        let (stream, from) = ready!(self.listener.poll_accept(cx))?;
         // Some systems refuse settings of a socket whose peer has gone already; that is no error of
         // the listener.
         set_options(&stream, &self.options).map_err(|error| {
             let text = format!("cannot set the options of a connection from {from}: {error}");
             io::Error::new(io::ErrorKind::ConnectionAborted, text)
         })?;
-        Ok((stream, address_of(from)))
+        Poll::Ready(Ok(AcceptedSocket::tcp(stream, address_of(from))))
     }
 }
 
 /// Connects to a host and port: to the first of the host's addresses that answers.
-pub(crate) async fn connect(
+async fn connect(
     host: &str,
     options: &SocketOptions,
     attempts: &mut Attempts,
@@ -164,11 +226,11 @@ mod tests {
     use socket2::SockRef;
     use tokio::net::{TcpSocket, TcpStream};
 
-    use super::{Listener, connect, refuse_itself};
-    use crate::transport::{attempts::Attempts, options::SocketOptions};
+    use super::{PortListener, connect, refuse_itself};
+    use crate::transport::{Listener, attempts::Attempts, listen::accept, options::SocketOptions};
 
-    async fn listen(host: &str, options: &SocketOptions) -> (Listener, SocketAddr) {
-        let listener = Listener::bind(host, options).await.unwrap().remove(0);
+    async fn listen(host: &str, options: &SocketOptions) -> (PortListener, SocketAddr) {
+        let listener = PortListener::bind(host, options).await.unwrap().remove(0);
         let address = listener.listener.local_addr().unwrap();
         (listener, address)
     }
@@ -203,11 +265,11 @@ mod tests {
     async fn both_ends_have_the_options() {
         for (nodelay, idle) in [(true, None), (false, Some(Duration::from_secs(7)))] {
             let options = SocketOptions::new().nodelay(nodelay).tcp_keep_alive(idle);
-            let (listener, address) = listen("127.0.0.1:0", &options).await;
+            let (mut listener, address) = listen("127.0.0.1:0", &options).await;
             let host = address.to_string();
             let mut attempts = Attempts::default();
             let here = connect(&host, &options, &mut attempts).await.unwrap();
-            let (there, _) = listener.accept().await.unwrap();
+            let there = accept(&mut listener).await.unwrap().into_tcp();
             for stream in [&here, &there] {
                 assert_eq!(stream.nodelay().unwrap(), nodelay);
                 let socket = SockRef::from(stream);
@@ -239,15 +301,15 @@ mod tests {
     #[tokio::test]
     async fn an_ipv4_peer_of_an_ipv6_socket_shows_as_ipv4() {
         let options = SocketOptions::new();
-        let Ok(mut listeners) = Listener::bind("[::]:0", &options).await else {
+        let Ok(mut listeners) = PortListener::bind("[::]:0", &options).await else {
             return; // this machine has no IPv6
         };
-        let listener = listeners.remove(0);
+        let mut listener = listeners.remove(0);
         let port = listener.listener.local_addr().unwrap().port();
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let (_, from) = listener.accept().await.unwrap();
+        let from = accept(&mut listener).await.unwrap().from().to_string();
         let expected = format!("tcp://{}", stream.local_addr().unwrap());
-        assert_eq!(from.to_string(), expected);
+        assert_eq!(from, expected);
         assert!(expected.starts_with("tcp://127.0.0.1:"), "{expected}");
     }
 

@@ -39,6 +39,7 @@ mod peers;
 mod real_time;
 mod reused;
 mod schemas;
+mod schemes;
 mod shutdown;
 mod sockets;
 mod statuses;

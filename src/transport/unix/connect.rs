@@ -8,7 +8,7 @@ use crate::transport::{
     address::Address,
     attempts::{Attempts, ITSELF},
     options::SocketOptions,
-    unix::{abstract_path, user},
+    unix::{socket::abstract_path, user},
 };
 
 /// The pause before another try at a backlog that is full; doubled each time.

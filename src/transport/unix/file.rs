@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::transport::unix::{SocketPlace, new_socket};
+use crate::transport::unix::socket::{SocketPlace, new_socket};
 
 /// The file that this process made by binding a socket. Its drop removes it, unless something else
 /// lies at its path by now.

@@ -17,8 +17,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::Listener;
-use crate::transport::options::SocketOptions;
+use super::SocketListener;
+use crate::transport::{Listener, options::SocketOptions};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -50,8 +50,8 @@ impl Drop for Folder {
     }
 }
 
-fn bind(path: &Path) -> std::io::Result<Listener> {
-    Listener::bind(path, &SocketOptions::new())
+fn bind(path: &Path) -> std::io::Result<SocketListener> {
+    SocketListener::bind(path, &SocketOptions::new())
 }
 
 #[track_caller]
@@ -86,7 +86,7 @@ async fn the_mode_is_0600_or_as_set() {
         (SocketOptions::new().unix_mode(0o666), 0o666),
         (SocketOptions::new().unix_mode(0), 0),
     ] {
-        let listener = Listener::bind(&folder.socket(), &options).unwrap();
+        let listener = SocketListener::bind(&folder.socket(), &options).unwrap();
         let mode = fs::metadata(folder.socket()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, expected);
         let lock = fs::metadata(folder.lock()).unwrap().permissions().mode();
@@ -123,7 +123,7 @@ async fn a_path_is_made_absolute_so_that_it_stays_the_same_file() {
     let listener = bind(&relative).unwrap();
     let absolute = here.join(&relative);
     let expected = format!("unix://{}", absolute.display());
-    assert_eq!(listener.address().to_string(), expected);
+    assert_eq!(listener.address().unwrap().to_string(), expected);
     drop(listener);
     assert!(folder.is_empty());
 }
@@ -284,10 +284,12 @@ mod abstract_names {
     use rustix::process::geteuid;
 
     use crate::transport::{
+        Listener,
         address::Address,
         attempts::Attempts,
+        listen::accept,
         options::SocketOptions,
-        unix::{Listener, connect},
+        unix::{connect::connect, listener::SocketListener},
     };
 
     fn name(test: &str) -> String {
@@ -303,12 +305,15 @@ mod abstract_names {
     #[tokio::test]
     async fn an_abstract_name_is_listened_at_while_its_listener_lives() {
         let (name, options) = (name("lives"), SocketOptions::new());
-        let listener = Listener::bind_abstract(&name, &options).unwrap();
-        assert_eq!(listener.address().to_string(), format!("unix://@{name}"));
-        let error = Listener::bind_abstract(&name, &options).unwrap_err();
+        let mut listener = SocketListener::bind_abstract(&name, &options).unwrap();
+        assert_eq!(
+            listener.address().unwrap().to_string(),
+            format!("unix://@{name}")
+        );
+        let error = SocketListener::bind_abstract(&name, &options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         connect_to(&name, &options).await.unwrap();
-        listener.accept().await.unwrap();
+        accept(&mut listener).await.unwrap();
         drop(listener);
         let error = connect_to(&name, &options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -318,9 +323,9 @@ mod abstract_names {
     async fn users_who_are_not_allowed_are_refused_at_both_ends() {
         let (name, own) = (name("users"), SocketOptions::new());
         let others = SocketOptions::new().abstract_uids([geteuid().as_raw() + 1]);
-        let listener = Listener::bind_abstract(&name, &others).unwrap();
+        let mut listener = SocketListener::bind_abstract(&name, &others).unwrap();
         connect_to(&name, &own).await.unwrap();
-        let error = listener.accept().await.unwrap_err();
+        let error = accept(&mut listener).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         let expected = format!(
             "user {} is not allowed at unix://@{name} (abstract_uids)",
