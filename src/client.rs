@@ -226,7 +226,7 @@ impl End {
         let (config, service) = (self.config.clone(), self.service.clone());
         let (peer, driver) = peer::open(
             side,
-            transport,
+            transport.into(),
             address,
             config,
             service,

@@ -25,6 +25,7 @@ mod inbox;
 mod input;
 mod mailbox;
 mod message_copier;
+mod new_transport;
 mod outbox;
 mod owner;
 mod reader;
@@ -40,6 +41,7 @@ pub(crate) use crate::connection::{
     drain::{DRAINED, Drain, DrainOutcome, GRACE_IS_OVER, TELL_TIMEOUT, ended_by_drain},
     driver::{Driver, Protocol},
     handle::ConnectionHandle,
+    new_transport::NewTransport,
     owner::{ConnectionEvent, Owner},
     start::StartError,
     state::ConnectionState,

@@ -16,6 +16,7 @@ mod bridge;
 mod call_numbers;
 mod fault;
 mod packet;
+mod shared_port;
 mod timer;
 
 use std::{
@@ -30,7 +31,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 use wawo_protocol::{ConnectionError, Side};
 
-pub use crate::custom_protocol::packet::{CustomPacket, PacketCodec, PacketKind};
+pub use crate::custom_protocol::{
+    packet::{CustomPacket, PacketCodec, PacketKind},
+    shared_port::PacketProtocol,
+};
 use crate::{
     clock,
     custom_protocol::{bridge::Bridge, fault::ProtocolFault, timer::Timer},
@@ -41,7 +45,7 @@ use crate::{
 /// it. Hand [`CustomProtocol::accepting`] to [`Server::bind_with`](crate::Server::bind_with) or
 /// [`Server::accept_over`](crate::Server::accept_over), and [`CustomProtocol::connecting`] to
 /// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). Both ends may call; the other
-/// end need not know wawo.
+/// end need not know wawo. A [`PacketProtocol`] shares a port with wawo's own protocol.
 ///
 /// ```no_run
 /// # async fn serve(

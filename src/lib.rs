@@ -62,7 +62,7 @@ pub use crate::{
     codec::{Codec, Prost},
     connection::PeerSnapshot,
     context::{Context, spawn},
-    custom_protocol::{CustomPacket, CustomProtocol, PacketCodec, PacketKind},
+    custom_protocol::{CustomPacket, CustomProtocol, PacketCodec, PacketKind, PacketProtocol},
     descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
     dispatch::{Dispatch, DuplicateService},
     extensions::Extensions,
@@ -77,8 +77,8 @@ pub use crate::{
     response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},
     server::{
-        ServeError, Server, ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle,
-        shutdown_signal,
+        Arrival, Gateway, Protocol, Recognition, ServeError, Server, ServerBuilder, ServerConfig,
+        ServerConfigBuilder, ServerHandle, shutdown_signal,
     },
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{

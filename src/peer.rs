@@ -34,10 +34,7 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
 
-#[allow(
-    unused_imports,
-    reason = "protocols beside the native one are built on it"
-)]
+pub(crate) use crate::connection::NewTransport;
 pub(crate) use crate::peer::guest::{GuestControl, GuestInfo, GuestLink};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},

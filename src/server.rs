@@ -2,19 +2,26 @@
 
 mod accept;
 mod admission;
+mod arrival;
 mod config;
 mod connection_task;
 mod drain;
 mod error;
+mod gateway;
 mod handle;
+mod handshake;
+mod handshake_request;
 mod host;
 mod lifecycle;
 mod listen;
 mod listeners;
 mod log_limiter;
 mod memory;
+mod protocol;
 mod refuse;
 mod registry;
+mod replay;
+mod socket;
 mod state;
 mod workers;
 
@@ -23,15 +30,22 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use tower::{Layer, layer::util::Identity};
 
 pub use crate::server::{
+    arrival::Arrival,
     config::{ServerConfig, ServerConfigBuilder},
     error::ServeError,
+    gateway::Gateway,
     handle::{ServerHandle, shutdown_signal},
+    protocol::{Protocol, Recognition},
 };
 use crate::{
     dispatch::Dispatch,
     peer::{DrainReport, Peer},
     serve::{CallService, Serve},
-    server::{state::ServerState, workers::Workers},
+    server::{
+        protocol::Protocols,
+        state::{FindProtocol, ServerState},
+        workers::Workers,
+    },
     services::Services,
     transport::{Address, AddressError, IntoTransport, Listen, Listens, SocketOptions},
 };
@@ -68,6 +82,7 @@ pub struct ServerBuilder<L = Identity> {
     config: ServerConfig,
     listens: Listens,
     socket_options: SocketOptions,
+    protocols: Protocols,
 }
 
 impl Server {
@@ -78,6 +93,7 @@ impl Server {
             config: ServerConfig::default(),
             listens: Listens::default(),
             socket_options: SocketOptions::new(),
+            protocols: Protocols::default(),
         }
     }
 
@@ -186,6 +202,7 @@ impl<L> ServerBuilder<L> {
             config: self.config,
             listens: self.listens,
             socket_options: self.socket_options,
+            protocols: self.protocols,
         }
     }
 
@@ -202,6 +219,18 @@ impl<L> ServerBuilder<L> {
     /// of the built-in `tcp`, `unix` and `mem`.
     pub fn listener(mut self, listen: impl Listen) -> Self {
         self.listens.add(listen);
+        self
+    }
+
+    /// Serves another protocol on the ports of the server, beside wawo's own and the protocols that were
+    /// added before. The first bytes of a socket tell which of them it speaks, within
+    /// [`Config::handshake_timeout`].
+    ///
+    /// Sockets whose protocol is not known yet count as connections and as
+    /// [handshakes](Self::max_handshakes), and take at most 16 KiB each. Transports that are given to
+    /// [`Server::accept_over`] speak wawo's own protocol.
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        self.protocols.add(protocol);
         self
     }
 
@@ -228,7 +257,8 @@ impl<L> ServerBuilder<L> {
         let workers = config.workers().map(Workers::start).transpose();
         let workers = workers.map_err(ServeError::Workers)?.unwrap_or_default();
         let drain_grace = config.drain_grace();
-        let shared = ServerState::new(service, config, workers);
+        let protocols = self.protocols.some().map(|it| it as Arc<dyn FindProtocol>);
+        let shared = ServerState::new(service, config, protocols, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),

@@ -21,6 +21,7 @@ mod listen;
 mod memory;
 mod open;
 mod options;
+mod schemes;
 mod socket;
 mod tcp;
 mod unix;
@@ -29,6 +30,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use crate::transport::schemes::{Connectors, Listens};
 pub use crate::transport::{
     address::{Address, AddressError},
     attempts::Attempts,
@@ -40,7 +42,6 @@ pub use crate::transport::{
     tcp::Tcp,
     unix::Unix,
 };
-pub(crate) use crate::transport::{connect::Connectors, listen::Listens};
 
 /// Anything that carries bytes both ways, in order: a socket, a pipe, a TLS stream.
 ///

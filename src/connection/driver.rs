@@ -49,6 +49,7 @@ use crate::{
         handle::ConnectionHandle,
         input::Input,
         mailbox::{Capacity, Command},
+        new_transport::NewTransport,
     },
     request::Caller,
     serve::inbound::Inbound,
@@ -115,11 +116,11 @@ const LARGE_READS: usize = 4;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// The driver of a connection over this transport, which serves the calls of the other side with
+    /// The driver of a connection over a new transport, which serves the calls of the other side with
     /// `inbound`. Its future is to be spawned in the runtime of the transport; dropping it ends the
     /// connection.
     pub(crate) fn new(
-        transport: Box<dyn Transport>,
+        new: NewTransport,
         connection: Protocol,
         config: &Config,
         inbound: Inbound,
@@ -129,8 +130,8 @@ impl Driver {
         let limits = config.limits();
         let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
         Self {
-            transport: TransportBox(transport),
-            input: Input::default(),
+            transport: TransportBox(new.transport),
+            input: Input::beginning_with(new.start),
             connection,
             handle,
             inbound,
@@ -162,12 +163,23 @@ impl Driver {
     )]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> {
         async move {
-            let error = poll_fn(|cx| self.poll(cx)).await;
+            let error = match poll_fn(|cx| Poll::Ready(self.begin(cx))).await {
+                Ok(()) => poll_fn(|cx| self.poll(cx)).await,
+                Err(error) => error,
+            };
             let (peer, side) = (&self.handle, self.handle.side());
             tracing::debug!(%error, %peer, ?side, "connection over");
             self.end(&error);
             // The other side should hear why; if it cannot, its own timers tell it.
             let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
+        }
+    }
+
+    /// Handles what was read before there was a driver.
+    fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        match self.input.bytes.is_empty() {
+            true => Ok(()),
+            false => self.handle_events(cx, clock::now()),
         }
     }
 

@@ -84,6 +84,15 @@ impl Default for Input {
 }
 
 impl Input {
+    /// An input that begins with bytes that were read before.
+    pub(crate) fn beginning_with(bytes: BytesMut) -> Self {
+        Self {
+            buffer_bytes: bytes.capacity(),
+            bytes,
+            ..Self::default()
+        }
+    }
+
     /// Reads once, to where the connection wants it.
     pub(crate) fn read<T>(
         &mut self,

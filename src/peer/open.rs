@@ -5,8 +5,7 @@ use std::sync::Arc;
 use wawo_protocol::{Config, Side};
 
 use crate::{
-    clock,
-    connection::{ConnectionHandle, Driver, Protocol},
+    connection::{ConnectionHandle, Driver, NewTransport, Protocol},
     decoding::DecodedTotal,
     peer::{
         Peer,
@@ -16,7 +15,7 @@ use crate::{
     },
     request::Caller,
     serve::{BoxService, inbound::Inbound},
-    transport::{Address, Transport},
+    transport::Address,
 };
 
 /// The peer at the other end of a transport, and the driver of the connection to it, to be spawned
@@ -25,14 +24,14 @@ use crate::{
 /// server.
 pub(crate) fn open(
     side: Side,
-    transport: Box<dyn Transport>,
+    new: NewTransport,
     address: Option<Address>,
     config: Arc<Config>,
     service: BoxService,
     event_sender: EventSender,
     decoded: Option<Arc<DecodedTotal>>,
 ) -> (Peer, impl Future<Output = ()>) {
-    let protocol = Protocol::new(side, config.clone(), clock::now());
+    let protocol = Protocol::new(side, config.clone(), new.since);
     let inbound = Inbound::new(service, config.max_call_depth());
     let names = inbound.names().clone();
     let handle = Arc::new_cyclic(|handle| {
@@ -45,6 +44,6 @@ pub(crate) fn open(
     };
     let caller: Arc<dyn Caller> = handle.clone();
     let peer = Arc::downgrade(&caller);
-    let driver = Driver::new(transport, protocol, &config, inbound, home.clone(), peer);
+    let driver = Driver::new(new, protocol, &config, inbound, home.clone(), peer);
     (Peer(handle), driver.run())
 }

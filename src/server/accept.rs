@@ -12,17 +12,19 @@ use std::{
 use wawo_protocol::CloseCode;
 
 use crate::{
+    clock,
     connection::DRAINED,
     panic,
     peer::{ConnectionLimit, PeerEvent},
     server::{
         ServeError,
-        listeners::Arrival,
+        listeners::NewSocket,
         refuse,
         registry::{AdmissionError, ConnectionPlace, Displacement},
-        state::ServerState,
+        state::{ServerState, SocketOrigin},
+        workers::WorkerSlot,
     },
-    transport::Transport,
+    transport::{Address, Transport},
 };
 
 /// After an error that more connections would meet too, such as too many open files, accepting
@@ -39,16 +41,16 @@ fn longer(pause: Duration) -> Duration {
 
 impl ServerState {
     /// Accepts connections for ever. An error, or a panic, of one connection never ends it.
-    pub(crate) async fn accept_all(&self) -> Infallible {
+    pub(crate) async fn accept_all(self: &Arc<Self>) -> Infallible {
         let mut pause = MIN_PAUSE;
         loop {
             // The next ones wait in the backlog, rather than keep those that are here from their
             // first turn.
             self.registry.wait_for_first_polls().await;
             match poll_fn(|cx| self.poll_accept(cx)).await {
-                Ok(arrival) => {
+                Ok(new) => {
                     pause = MIN_PAUSE;
-                    self.admit(arrival);
+                    self.admit(new);
                 }
                 Err(error) if ends_one_connection(&error) => self.report_failure(error),
                 Err(error) => {
@@ -62,33 +64,33 @@ impl ServerState {
     }
 
     /// Serves a connection, if the limits let it in.
-    fn admit(&self, arrival: Arrival) {
-        let host = self.trusted.host_of(arrival.socket.from());
+    fn admit(self: &Arc<Self>, new: NewSocket) {
+        let host = self.trusted.host_of(new.socket.from());
         match self.registry.admit(host) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
-                self.begin(place, arrival);
+                self.begin(place, new);
             }
-            Err(AdmissionError::Full(limit)) => self.refuse(arrival, limit),
+            Err(AdmissionError::Full(limit)) => self.refuse(new, limit),
             // The server drains, and this loop is about to end.
-            Err(AdmissionError::Closed) => self.refuse_draining(|| wrapped(arrival)),
+            Err(AdmissionError::Closed) => self.refuse_draining(|| wrapped(new)),
         }
     }
 
-    fn begin(&self, place: ConnectionPlace, arrival: Arrival) {
-        let from = arrival.socket.from().clone();
+    fn begin(self: &Arc<Self>, place: ConnectionPlace, new: NewSocket) {
+        let from = new.socket.from().clone();
         let seat = self.seat();
         let begun = caught(|| {
             let there = seat.as_ref().map(|seat| seat.runtime().enter());
             let socket = match there.is_some() {
-                true => arrival.socket.moved_here()?,
-                false => arrival.socket,
+                true => new.socket.moved_here()?,
+                false => new.socket,
             };
             let from = socket.from().clone();
-            let transport = (arrival.wrap)(socket.into_transport());
+            let transport = (new.wrap)(socket.into_transport());
             drop(there);
-            match self.serve(place, transport, Some(from), seat) {
-                Ok(_) | Err(ServeError::Draining) => Ok(()),
+            match self.serve_accepted(place, transport, from, seat) {
+                Ok(()) | Err(ServeError::Draining) => Ok(()),
                 Err(error) => Err(io::Error::other(error)),
             }
         });
@@ -98,16 +100,68 @@ impl ServerState {
         }
     }
 
-    /// Turns a connection away, and tells it why.
-    fn refuse(&self, arrival: Arrival, limit: ConnectionLimit) {
-        let text = refuse::text(limit, &self.registry.limits());
-        let (from, why) = (arrival.socket.from().clone(), text.clone());
-        self.refused.add(move |count| {
-            tracing::warn!(%from, count, "connections were refused: {why}");
+    /// Serves a transport that somebody else has accepted, in the current runtime, if the limits let it
+    /// in.
+    ///
+    /// # Errors
+    ///
+    /// If they do not, or the server takes no more connections.
+    pub(super) fn accept_from(
+        self: &Arc<Self>,
+        transport: Box<dyn Transport>,
+        from: Address,
+    ) -> Result<(), ServeError> {
+        match self.registry.admit(self.trusted.host_of(&from)) {
+            Ok((place, displaced)) => {
+                self.report_displacement(displaced);
+                self.serve_accepted(place, transport, from, None)
+            }
+            Err(AdmissionError::Full(limit)) => {
+                self.report_refusal(&from, limit);
+                let text = refuse::text(limit, &self.registry.limits());
+                self.refuse_with(CloseCode::LimitExceeded, text, || transport);
+                Err(ServeError::Refused(limit))
+            }
+            Err(AdmissionError::Closed) => {
+                self.refuse_draining(|| transport);
+                Err(ServeError::Draining)
+            }
+        }
+    }
+
+    fn serve_accepted(
+        self: &Arc<Self>,
+        place: ConnectionPlace,
+        transport: Box<dyn Transport>,
+        from: Address,
+        seat: Option<WorkerSlot>,
+    ) -> Result<(), ServeError> {
+        if self.protocols().is_none() {
+            return self.serve(place, transport, Some(from), seat).map(drop);
+        }
+        let there = self.runtime_of(seat.as_ref());
+        let place = Arc::new(place);
+        let slot = place.task();
+        let origin = SocketOrigin {
+            state: self.clone(),
+            place,
+            from,
+            since: clock::now(),
+            is_inside: false,
+        };
+        let task = there.spawn(async move {
+            origin.find_protocol(transport).await;
+            drop(seat);
         });
-        let from = arrival.socket.from().clone();
-        self.event_sender.send(|| PeerEvent::Refused(from, limit));
-        self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(arrival));
+        slot.fill(task.abort_handle());
+        Ok(())
+    }
+
+    /// Turns a connection away, and tells it why.
+    fn refuse(&self, new: NewSocket, limit: ConnectionLimit) {
+        let text = refuse::text(limit, &self.registry.limits());
+        self.report_refusal(new.socket.from(), limit);
+        self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(new));
     }
 
     /// Tells one that came just when the server began to drain, so that it connects elsewhere.
@@ -115,7 +169,17 @@ impl ServerState {
         self.refuse_with(CloseCode::Normal, DRAINED.to_owned(), open);
     }
 
-    fn refuse_with(
+    pub(super) fn report_refusal(&self, from: &Address, limit: ConnectionLimit) {
+        let why = refuse::text(limit, &self.registry.limits());
+        let address = from.clone();
+        self.refused.add(move |count| {
+            tracing::warn!(from = %address, count, "connections were refused: {why}");
+        });
+        let from = from.clone();
+        self.event_sender.send(|| PeerEvent::Refused(from, limit));
+    }
+
+    pub(super) fn refuse_with(
         &self,
         code: CloseCode,
         text: String,
@@ -146,14 +210,14 @@ impl ServerState {
         self.event_sender.send(|| PeerEvent::Closed(peer, limit));
     }
 
-    fn report_failure(&self, error: io::Error) {
+    pub(super) fn report_failure(&self, error: io::Error) {
         let event = || PeerEvent::AcceptFailed(Arc::new(error));
         self.event_sender.send(event);
     }
 }
 
-fn wrapped(arrival: Arrival) -> Box<dyn Transport> {
-    (arrival.wrap)(arrival.socket.into_transport())
+fn wrapped(new: NewSocket) -> Box<dyn Transport> {
+    (new.wrap)(new.socket.into_transport())
 }
 
 /// Runs what opens one connection: the closure of `bind_with` and the clone of a service are the
@@ -203,9 +267,9 @@ mod tests {
             let (options, mut attempts) = (SocketOptions::new(), Attempts::default());
             let address = address.parse().unwrap();
             let client = Memory.connect(&address, &options, &mut attempts).await;
-            let arrival = poll_fn(|cx| server.shared.poll_accept(cx)).await;
+            let new = poll_fn(|cx| server.shared.poll_accept(cx)).await;
             begin(&server.shared);
-            server.shared.admit(arrival.unwrap());
+            server.shared.admit(new.unwrap());
             let mut heard = vec![0; 24];
             client.unwrap().read_exact(&mut heard).await.unwrap();
             assert!(heard.starts_with(b"WAWO"), "{heard:?}");

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,7 +24,7 @@ pin_project! {
         #[pin]
         driver: D,
         peer: Peer,
-        place: ConnectionPlace,
+        place: Arc<ConnectionPlace>,
         seat: Option<WorkerSlot>,
         handshake: Handshake,
     }
@@ -41,7 +42,7 @@ impl<D> ConnectionTask<D> {
     pub(crate) fn new(
         driver: D,
         peer: Peer,
-        place: ConnectionPlace,
+        place: Arc<ConnectionPlace>,
         seat: Option<WorkerSlot>,
     ) -> Self {
         Self {

@@ -7,6 +7,7 @@ use wawo_protocol::ConfigError;
 use crate::{
     dispatch::DuplicateService,
     error_chain::ErrorChain,
+    peer::ConnectionLimit,
     transport::{Address, AddressError, SocketOptionsError},
 };
 
@@ -42,6 +43,9 @@ pub enum ServeError {
     SocketOptions(SocketOptionsError),
     /// The workers cannot be started.
     Workers(io::Error),
+    /// A limit keeps the transport of
+    /// [`ServerHandle::accept_from`](crate::ServerHandle::accept_from) out.
+    Refused(ConnectionLimit),
     /// The server drains or has ended.
     Draining,
     /// There is no runtime to serve in.
@@ -64,6 +68,12 @@ impl fmt::Display for ServeError {
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
             Self::SocketOptions(error) => error.fmt(f),
             Self::Workers(error) => write!(f, "cannot start the workers: {error}"),
+            Self::Refused(limit) => {
+                write!(
+                    f,
+                    "the server takes no more connections of this kind ({limit})"
+                )
+            }
             Self::Draining => {
                 f.write_str("the server drains or has ended, and takes no more connections")
             }
@@ -86,7 +96,7 @@ impl Error for ServeError {
             Self::OpenListener(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
-            Self::NoListener { .. } | Self::Draining | Self::NoRuntime => None,
+            Self::NoListener { .. } | Self::Refused(_) | Self::Draining | Self::NoRuntime => None,
         }
     }
 }

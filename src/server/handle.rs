@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     peer::{DrainReport, Events, Peer},
     peer_id::PeerId,
-    server::{ServeError, check_runtime, registry::AdmissionError, state::ServerState},
-    transport::IntoTransport,
+    server::{Gateway, ServeError, check_runtime, registry::AdmissionError, state::ServerState},
+    transport::{Address, AddressError, IntoTransport},
 };
 
 /// A [`Server`](crate::Server) that may run elsewhere: who is connected, what happens, and its end.
@@ -52,6 +52,39 @@ impl ServerHandle {
         let place = self.shared.registry.admit_own();
         let place = place.map_err(|_: AdmissionError| ServeError::Draining)?;
         self.shared.serve(place, transport, None, None)
+    }
+
+    /// Serves over a transport that somebody else has accepted from an address, as if a listener of the
+    /// server had: its [protocol](crate::ServerBuilder::protocol) is found, and the limits of the server
+    /// hold. It is served in the current runtime. Who comes is told by [`events`](Self::events).
+    ///
+    /// # Errors
+    ///
+    /// If a limit keeps it out, of which the other side is told too; and as
+    /// [`accept_over`](Self::accept_over), or if the address is wrong.
+    ///
+    /// # Panics
+    ///
+    /// As [`accept_over`](Self::accept_over).
+    pub fn accept_from<K, A>(
+        &self,
+        transport: impl IntoTransport<K>,
+        address: A,
+    ) -> Result<(), ServeError>
+    where
+        A: TryInto<Address, Error: Into<AddressError>>,
+    {
+        check_runtime()?;
+        let address = address.try_into().map_err(Into::into)?;
+        let transport = transport.into_transport();
+        let transport = transport.map_err(ServeError::OpenSocket)?;
+        self.shared.accept_from(transport, address)
+    }
+
+    /// The way to what the server serves, for calls that come by another protocol from a socket that the
+    /// server does not know, such as that of a web server of which this one is a part.
+    pub fn gateway(&self) -> Gateway {
+        Gateway::new(&self.shared)
     }
 
     /// Ends the server in good order: it stops listening, tells all peers that it takes no more

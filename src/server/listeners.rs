@@ -12,7 +12,7 @@ use crate::transport::{AcceptedSocket, Listener, Transport};
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
 
 /// A connection that was accepted.
-pub(crate) struct Arrival {
+pub(crate) struct NewSocket {
     pub(crate) socket: AcceptedSocket,
     pub(crate) wrap: Wrap,
 }
@@ -39,7 +39,7 @@ impl Listeners {
     }
 
     /// The next connection at any listener.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<NewSocket>> {
         let count = self.places.len();
         for offset in 0..count {
             let index = (self.first + offset) % count;
@@ -47,7 +47,7 @@ impl Listeners {
             if let Poll::Ready(accepted) = place.listener.poll_accept(cx) {
                 self.first = index + 1;
                 let wrap = place.wrap.clone();
-                return Poll::Ready(accepted.map(|socket| Arrival { socket, wrap }));
+                return Poll::Ready(accepted.map(|socket| NewSocket { socket, wrap }));
             }
         }
         Poll::Pending
@@ -94,8 +94,8 @@ mod tests {
         }
         let mut order = Vec::new();
         for _ in 0..clients.len() {
-            let arrival = poll_fn(|cx| listeners.poll_accept(cx)).await.unwrap();
-            order.push(arrival.socket.from().to_string());
+            let new = poll_fn(|cx| listeners.poll_accept(cx)).await.unwrap();
+            order.push(new.socket.from().to_string());
         }
         assert_eq!(order, [FLOODED, OTHER, FLOODED, OTHER, FLOODED]);
     }

@@ -17,6 +17,7 @@ use crate::{
     peer_id::PeerId,
     server::{
         admission::{Admission, AdmissionResult, ConnectionLimits, PlaceId},
+        handshake_request::{Ask, HandshakeRequest},
         host::Host,
         log_limiter::LogLimiter,
     },
@@ -47,6 +48,8 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Entry {
+    /// While its protocol is not known.
+    handshake: Option<Arc<HandshakeRequest>>,
     /// Once its driver is made.
     peer: Option<(WeakPeer, ActivityHandle)>,
     /// Once its driver runs.
@@ -58,11 +61,11 @@ struct Entry {
 const MAX_FIRST_POLL_WAIT: Duration = Duration::from_secs(1);
 
 /// The reason for one that makes room for another.
-const MADE_ROOM: &str =
+pub(crate) const MADE_ROOM: &str =
     "closed to make room: this host has more connections than its share (max_connections)";
 
 /// The reason for a silent one.
-const SILENT: &str = "no hello, and others wait (max_handshakes)";
+pub(crate) const SILENT: &str = "no hello, and others wait (max_handshakes)";
 
 /// The place of a connection, which is free when this is dropped.
 #[derive(Debug)]
@@ -113,18 +116,15 @@ impl Registry {
         }
         let admitted = state.admit(host).map_err(AdmissionError::Full)?;
         let (makes_room, asked) = (admitted.makes_room, admitted.asked);
-        let (closes, is_asked) = (state.peer_at(makes_room), state.peer_at(asked));
+        let (closes, is_asked) = (state.occupant(makes_room), state.occupant(asked));
         // The last handle of a peer may drop what its calls hold.
         drop(state);
-        if let Some(peer) = &closes {
-            peer.close_with(CloseCode::LimitExceeded, MADE_ROOM);
-        }
-        if let Some(peer) = is_asked {
-            peer.close_if_silent(SILENT);
-        }
         let displaced = Displacement {
-            makes_room: closes.as_ref().map(Peer::downgrade),
+            makes_room: closes.and_then(Occupant::make_room),
         };
+        if let Some(occupant) = is_asked {
+            occupant.close_if_silent();
+        }
         Ok((self.place(admitted.place), displaced))
     }
 
@@ -155,14 +155,26 @@ impl Registry {
     pub(crate) fn peer(&self, id: PeerId) -> Option<Peer> {
         let state = self.lock();
         let place = state.places.get(&id).copied();
-        state.peer_at(place)
+        let peer = state.entries.get(&place?).and_then(Entry::peer);
+        drop(state);
+        peer
     }
 
-    /// Takes no more connections from now on. Returns all peers.
+    /// Takes no more connections from now on. Returns all peers; sockets that have not come so far are
+    /// told to go.
     pub(crate) fn close(&self) -> Vec<Peer> {
         let mut state = self.lock();
         state.is_closed = true;
-        state.peers()
+        let handshakes = state.entries.values_mut();
+        let handshakes: Vec<_> = handshakes
+            .filter_map(|entry| entry.handshake.take())
+            .collect();
+        let peers = state.peers();
+        drop(state);
+        handshakes
+            .iter()
+            .for_each(|request| request.ask(Ask::Drain));
+        peers
     }
 
     /// Ends the tasks of all connections that are left, wherever they are. They are over when the
@@ -204,11 +216,11 @@ impl Registry {
     fn ask(&self, find: impl FnOnce(&mut Admission) -> Option<PlaceId>) {
         let mut state = self.lock();
         let asked = find(&mut state.admission);
-        let asked = state.peer_at(asked);
+        let asked = state.occupant(asked);
         // The last handle of a peer may drop what its calls hold.
         drop(state);
-        if let Some(peer) = asked {
-            peer.close_if_silent(SILENT);
+        if let Some(occupant) = asked {
+            occupant.close_if_silent();
         }
     }
 
@@ -243,14 +255,62 @@ impl State {
         self.entries.values().filter_map(Entry::peer).collect()
     }
 
-    fn peer_at(&self, place: Option<PlaceId>) -> Option<Peer> {
-        self.entries.get(&place?)?.peer()
+    fn occupant(&self, place: Option<PlaceId>) -> Option<Occupant> {
+        self.entries.get(&place?)?.occupant()
     }
 }
 
 impl Entry {
     fn peer(&self) -> Option<Peer> {
         self.peer.as_ref()?.0.upgrade()
+    }
+
+    fn occupant(&self) -> Option<Occupant> {
+        if let Some(request) = &self.handshake {
+            return Some(Occupant::Handshake(request.clone()));
+        }
+        match self.peer() {
+            Some(peer) => Some(Occupant::Peer(peer)),
+            None => self.task.clone().map(Occupant::Task),
+        }
+    }
+}
+
+/// How to reach the one who has a place.
+enum Occupant {
+    Peer(Peer),
+    /// A socket whose protocol is not known yet.
+    Handshake(Arc<HandshakeRequest>),
+    /// A socket of another protocol, that has no peer.
+    Task(AbortHandle),
+}
+
+impl Occupant {
+    /// Closes a connection whose place another takes. Returns its peer, if it has one.
+    fn make_room(self) -> Option<WeakPeer> {
+        match self {
+            Self::Peer(peer) => {
+                peer.close_with(CloseCode::LimitExceeded, MADE_ROOM);
+                Some(peer.downgrade())
+            }
+            Self::Handshake(request) => {
+                request.ask(Ask::MakeRoom);
+                None
+            }
+            Self::Task(task) => {
+                task.abort();
+                None
+            }
+        }
+    }
+
+    fn close_if_silent(self) {
+        match self {
+            Self::Peer(peer) => peer.close_if_silent(SILENT),
+            Self::Handshake(request) => request.ask(Ask::CloseIfSilent),
+            // Only what is in its handshake is asked.
+            Self::Task(_) => {}
+        }
     }
 }
 
@@ -264,8 +324,35 @@ impl ConnectionPlace {
         }
         let state = &mut *state;
         if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.handshake = None;
             entry.peer = Some((peer.downgrade(), peer.activity_handle()));
             state.places.insert(peer.id(), self.id);
+        }
+        true
+    }
+
+    /// Its protocol is being found, and it can be asked to go by `request`. `false` if the server takes
+    /// no more connections since, or this one has already made room for another.
+    pub(crate) fn begin_handshake(&self, request: &Arc<HandshakeRequest>) -> bool {
+        self.set_handshake(Some(request.clone()))
+    }
+
+    /// It speaks another protocol. `false` as above.
+    pub(crate) fn end_handshake(&self) -> bool {
+        let goes_on = self.set_handshake(None);
+        if goes_on {
+            self.handshake_done();
+        }
+        goes_on
+    }
+
+    fn set_handshake(&self, request: Option<Arc<HandshakeRequest>>) -> bool {
+        let mut state = self.registry.lock();
+        if state.is_closed || state.admission.is_leaving(self.id) {
+            return false;
+        }
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.handshake = request;
         }
         true
     }

@@ -1,29 +1,33 @@
 //! The state that a server shares with its handles, and with the loop that accepts.
 
 use std::{
+    fmt,
+    future::Future,
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll},
+    time::Instant,
 };
 
+use bytes::BytesMut;
 use tokio::{runtime::Handle, sync::watch};
 use wawo_protocol::{Config, Side};
 
 use crate::{
     decoding::DecodedTotal,
-    peer::{self, EventSender, Peer},
+    peer::{self, EventSender, NewTransport, Peer},
     serve::BoxService,
     server::{
         ServeError, ServerConfig,
         connection_task::ConnectionTask,
         host::TrustedProxies,
         lifecycle::Lifecycle,
-        listeners::{Arrival, Listeners, Wrap},
+        listeners::{Listeners, NewSocket, Wrap},
         log_limiter::LogLimiter,
-        registry::{ConnectionPlace, Registry},
+        registry::{ConnectionPlace, Registry, SILENT},
         workers::{WorkerSlot, Workers},
     },
-    transport::{Address, Listener, Transport},
+    transport::{Address, BoxFuture, Listener, Transport},
 };
 
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(crate) struct ServerState {
     /// Of connections that made room.
     pub(crate) displaced: LogLimiter,
     config: Arc<Config>,
+    /// `None` if there is wawo's own protocol only.
+    protocols: Option<Arc<dyn FindProtocol>>,
     /// The memory of decoded messages of all connections.
     decoded: Arc<DecodedTotal>,
     open: Mutex<Option<Open>>,
@@ -53,7 +59,12 @@ struct Open {
 }
 
 impl ServerState {
-    pub(crate) fn new(service: BoxService, config: ServerConfig, workers: Workers) -> Self {
+    pub(crate) fn new(
+        service: BoxService,
+        config: ServerConfig,
+        protocols: Option<Arc<dyn FindProtocol>>,
+        workers: Workers,
+    ) -> Self {
         let decoded = DecodedTotal::new(config.decoded_bytes(), "max_server_decoded_bytes");
         Self {
             registry: Arc::new(Registry::new(config.connection_limits())),
@@ -63,6 +74,7 @@ impl ServerState {
             refused: LogLimiter::default(),
             displaced: LogLimiter::default(),
             config: Arc::new(config.connection),
+            protocols,
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(Open {
                 service,
@@ -86,7 +98,7 @@ impl ServerState {
     }
 
     /// The next connection at any listener; none where there are no listeners any more.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<NewSocket>> {
         match &mut *self.open() {
             Some(open) => open.listeners.poll_accept(cx),
             None => Poll::Pending,
@@ -112,7 +124,7 @@ impl ServerState {
         self.lifecycle.send_if_modified(Lifecycle::dropped);
     }
 
-    /// Serves a connection, at a worker or in the current runtime.
+    /// Serves a connection of wawo's own protocol, at a worker or in the current runtime.
     ///
     /// # Errors
     ///
@@ -128,33 +140,64 @@ impl ServerState {
         from: Option<Address>,
         seat: Option<WorkerSlot>,
     ) -> Result<Peer, ServeError> {
-        let here = Handle::current();
-        let there = seat.as_ref().map_or(&here, WorkerSlot::runtime).clone();
-        self.runtime.get_or_init(|| here);
-        let service = self.open().as_ref().map(|open| open.service.clone());
-        let Some(service) = service else {
-            self.refuse_draining(|| transport);
-            return Err(ServeError::Draining);
-        };
-        let (config, event_sender) = (self.config.clone(), self.event_sender.clone());
-        let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
+        let there = self.runtime_of(seat.as_ref());
         let _there = there.enter();
-        let (peer, driver) = peer::open(
-            side,
-            transport,
-            from,
-            config,
-            service,
-            event_sender,
-            decoded,
-        );
-        if !place.introduce(&peer) {
-            return Err(ServeError::Draining);
-        }
+        let place = Arc::new(place);
+        let (peer, driver) = self.open_connection(&place, transport.into(), from)?;
         let slot = place.task();
         let served = ConnectionTask::new(driver, peer.clone(), place, seat);
         slot.fill(tokio::spawn(served).abort_handle());
         Ok(peer)
+    }
+
+    /// Makes the driver of a connection, and makes its peer known.
+    ///
+    /// # Errors
+    ///
+    /// If the server takes no more connections.
+    pub(crate) fn open_connection(
+        &self,
+        place: &ConnectionPlace,
+        new: NewTransport,
+        from: Option<Address>,
+    ) -> Result<(Peer, impl Future<Output = ()> + use<>), ServeError> {
+        let service = self.open().as_ref().map(|open| open.service.clone());
+        let Some(service) = service else {
+            self.refuse_draining(|| new.into_transport());
+            return Err(ServeError::Draining);
+        };
+        let (config, event_sender) = (self.config.clone(), self.event_sender.clone());
+        let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
+        let (peer, driver) = peer::open(side, new, from, config, service, event_sender, decoded);
+        match place.introduce(&peer) {
+            true => Ok((peer, driver)),
+            false => Err(ServeError::Draining),
+        }
+    }
+
+    /// The runtime in which a connection is served.
+    pub(crate) fn runtime_of(&self, seat: Option<&WorkerSlot>) -> Handle {
+        let here = Handle::current();
+        let there = seat.map_or(&here, WorkerSlot::runtime).clone();
+        self.runtime.get_or_init(|| here);
+        there
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The way to find the protocol of a socket, if there are others than wawo's own.
+    pub(crate) fn protocols(&self) -> Option<&Arc<dyn FindProtocol>> {
+        self.protocols.as_ref()
+    }
+
+    /// Waits until the server takes no more connections and calls.
+    pub(crate) async fn until_draining(&self) {
+        let mut lifecycle = self.lifecycle.subscribe();
+        let is_over = |lifecycle: &Lifecycle| !matches!(lifecycle, Lifecycle::Serving);
+        // The sender is in `self`.
+        let _ = lifecycle.wait_for(is_over).await;
     }
 
     /// A runtime that the server was used in.
@@ -164,5 +207,54 @@ impl ServerState {
 
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All that a server knows of a socket that it has accepted, but for its transport.
+pub(crate) struct SocketOrigin {
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) place: Arc<ConnectionPlace>,
+    pub(crate) from: Address,
+    /// When it was accepted: the time for its handshake begins there.
+    pub(crate) since: Instant,
+    /// It is the inside of another protocol.
+    pub(crate) is_inside: bool,
+}
+
+/// The protocols of a server.
+pub(crate) trait FindProtocol: fmt::Debug + Send + Sync {
+    /// Finds the protocol of a socket, and serves it to its end.
+    fn serve(
+        self: Arc<Self>,
+        origin: SocketOrigin,
+        transport: Box<dyn Transport>,
+    ) -> BoxFuture<'static, ()>;
+}
+
+impl SocketOrigin {
+    /// Serves the protocol that a transport speaks, to its end.
+    pub(crate) fn find_protocol(self, transport: Box<dyn Transport>) -> BoxFuture<'static, ()> {
+        match self.state.protocols.clone() {
+            Some(protocols) => protocols.serve(self, transport),
+            None => Box::pin(async move {
+                let new = NewTransport::with_start(transport, BytesMut::new(), self.since);
+                self.serve_native(new, false).await;
+            }),
+        }
+    }
+
+    /// Serves wawo's own protocol, to the end of the connection.
+    pub(crate) async fn serve_native(self, new: NewTransport, is_asked: bool) {
+        let Self { state, place, .. } = self;
+        let opened = state.open_connection(&place, new, Some(self.from));
+        drop(state);
+        let Ok((peer, driver)) = opened else {
+            return;
+        };
+        // It was asked before there was a peer to ask.
+        if is_asked {
+            peer.close_if_silent(SILENT);
+        }
+        ConnectionTask::new(driver, peer, place, None).await;
     }
 }

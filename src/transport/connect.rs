@@ -1,8 +1,8 @@
 //! Opening transports, by the scheme of an address.
 
-use std::{fmt, io, sync::Arc};
+use std::io;
 
-use crate::transport::{Address, Attempts, BoxFuture, Memory, SocketOptions, Tcp, Transport, Unix};
+use crate::transport::{Address, Attempts, BoxFuture, SocketOptions, Transport};
 
 /// Opens transports to addresses of one scheme. See
 /// [`PeerBuilder::connector`](crate::PeerBuilder::connector).
@@ -58,61 +58,4 @@ pub trait Connect: Send + Sync + 'static {
         options: &'a SocketOptions,
         attempts: &'a mut Attempts,
     ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>>;
-}
-
-/// The connectors of one builder: its own before those that are built in.
-#[derive(Clone, Default)]
-pub(crate) struct Connectors(Vec<Arc<dyn Connect>>);
-
-impl Connectors {
-    /// Adds a connector, in place of one of the same scheme.
-    pub(crate) fn add(&mut self, connector: impl Connect) {
-        self.0.retain(|other| other.scheme() != connector.scheme());
-        self.0.push(Arc::new(connector));
-    }
-
-    /// The connector for an address.
-    ///
-    /// # Errors
-    ///
-    /// If there is none; tells where one is found.
-    pub(crate) fn find(&self, address: &Address) -> Result<Arc<dyn Connect>, String> {
-        let scheme = address.scheme();
-        if let Some(own) = self.0.iter().find(|own| own.scheme() == scheme) {
-            return Ok(own.clone());
-        }
-        match address {
-            Address::Tcp(_) => Ok(Arc::new(Tcp)),
-            Address::Unix(_) | Address::Abstract(_) => Ok(Arc::new(Unix)),
-            Address::Memory(_) => Ok(Arc::new(Memory)),
-            Address::Other { .. } => Err(missing("connector", scheme)),
-        }
-    }
-}
-
-impl fmt::Debug for Connectors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let schemes = self.0.iter().map(|connector| connector.scheme());
-        f.debug_list().entries(schemes).finish()
-    }
-}
-
-/// Schemes that have a crate: scheme, crate, and what it has for the builders.
-const KNOWN: [(&str, &str, &str); 3] = [
-    ("ws", "wawo-http", "WebSocket"),
-    ("wss", "wawo-http", "WebSocket"),
-    ("nats", "wawo-nats", "Nats"),
-];
-
-/// Tells that a builder was given no connector or listener for a scheme, and where one is found.
-/// `role` is the name of the builder's method.
-pub(super) fn missing(role: &str, scheme: &str) -> String {
-    let advice = match KNOWN.iter().find(|(known, ..)| *known == scheme) {
-        Some((_, package, value)) => {
-            format!("add the crate {package} and `.{role}({value}::new())`")
-        }
-        None if role == "connector" => "pass one for it by `PeerBuilder::connector`".to_owned(),
-        None => "pass one for it by `ServerBuilder::listener`".to_owned(),
-    };
-    format!("no {role} for `{scheme}://`: {advice}")
 }

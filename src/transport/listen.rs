@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -10,9 +9,7 @@ use std::{
 use tokio::net::UnixStream;
 use tokio::{io::DuplexStream, net::TcpStream};
 
-use crate::transport::{
-    Address, BoxFuture, Memory, SocketOptions, Tcp, Transport, Unix, connect::missing,
-};
+use crate::transport::{Address, BoxFuture, SocketOptions, Transport};
 
 /// Listens at addresses of one scheme. See
 /// [`ServerBuilder::listener`](crate::ServerBuilder::listener).
@@ -161,42 +158,5 @@ impl fmt::Debug for SocketKind {
             Self::Memory(_) => "DuplexStream",
             Self::Other(_) => "Transport",
         })
-    }
-}
-
-/// The ways to listen of one server: its own before those that are built in.
-#[derive(Clone, Default)]
-pub(crate) struct Listens(Vec<Arc<dyn Listen>>);
-
-impl Listens {
-    /// Adds a way to listen, in place of one of the same scheme.
-    pub(crate) fn add(&mut self, listen: impl Listen) {
-        self.0.retain(|other| other.scheme() != listen.scheme());
-        self.0.push(Arc::new(listen));
-    }
-
-    /// The one for an address.
-    ///
-    /// # Errors
-    ///
-    /// If there is none; tells where one is found.
-    pub(crate) fn find(&self, address: &Address) -> Result<Arc<dyn Listen>, String> {
-        let scheme = address.scheme();
-        if let Some(own) = self.0.iter().find(|own| own.scheme() == scheme) {
-            return Ok(own.clone());
-        }
-        match address {
-            Address::Tcp(_) => Ok(Arc::new(Tcp)),
-            Address::Unix(_) | Address::Abstract(_) => Ok(Arc::new(Unix)),
-            Address::Memory(_) => Ok(Arc::new(Memory)),
-            Address::Other { .. } => Err(missing("listener", scheme)),
-        }
-    }
-}
-
-impl fmt::Debug for Listens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let schemes = self.0.iter().map(|listen| listen.scheme());
-        f.debug_list().entries(schemes).finish()
     }
 }

@@ -51,11 +51,11 @@ const ORDER: [&str; 36] = [
     "services",
     "channel",
     "in_process",
-    "custom_protocol",
     "connection",
     "peer",
     "client",
     "server",
+    "custom_protocol",
     "codegen",
     "lib",
 ];

@@ -36,6 +36,7 @@ mod logs;
 mod mixed;
 mod nested;
 mod peers;
+mod protocols;
 mod real_time;
 mod reused;
 mod schemas;

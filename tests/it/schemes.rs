@@ -11,7 +11,8 @@ use tokio::{
     sync::{Mutex, mpsc},
 };
 use wawo::{
-    Address, ConnectError, OpenListener, Peer, ServeError, Server, SocketOptions, Transport,
+    Address, ConnectError, OpenListener, Peer, ServeError, Server, ServerConfig, SocketOptions,
+    Transport,
     transport::{AcceptedSocket, Attempts, BoxFuture, Connect, Listen, Listener, Memory, Tcp},
 };
 
@@ -112,7 +113,8 @@ async fn a_scheme_of_its_own_is_connected_to_and_listened_at() {
         let (connector, pipes) = pipes();
         let mut server = Server::builder().add_service(echo()).listener(pipes);
         if let Some(count) = workers {
-            server = server.workers(count);
+            let config = ServerConfig::builder().workers(count).build();
+            server = server.config(config.unwrap());
         }
         let mut server = server.bind("pipe://here").await.unwrap();
         assert_eq!(server.addresses()[0].to_string(), "pipe://here");
