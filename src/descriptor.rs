@@ -4,6 +4,7 @@ mod names;
 
 use std::{fmt, time::Duration};
 
+pub use wawo_protocol::Shape;
 use wawo_protocol::{MethodId, ServiceId};
 
 pub(crate) use crate::descriptor::names::{MethodIds, MethodName, MethodNames, list};
@@ -218,42 +219,6 @@ impl MethodDescriptor {
 impl fmt::Display for MethodDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path)
-    }
-}
-
-/// How many messages go each way in a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(
-    clippy::exhaustive_enums,
-    reason = "a schema can say no more than these"
-)]
-pub enum Shape {
-    /// One request, one reply.
-    Unary,
-    /// One request, a stream of replies.
-    ServerStreaming,
-    /// A stream of requests, one reply.
-    ClientStreaming,
-    /// A stream each way.
-    BidiStreaming,
-    /// One request and nothing back, not even a status.
-    OneWay,
-}
-
-impl Shape {
-    /// Whether the caller sends a stream.
-    pub const fn streams_requests(self) -> bool {
-        matches!(self, Self::ClientStreaming | Self::BidiStreaming)
-    }
-
-    /// Whether the callee answers with a stream.
-    pub const fn streams_replies(self) -> bool {
-        matches!(self, Self::ServerStreaming | Self::BidiStreaming)
-    }
-
-    /// Whether there is a stream in either direction, so that a call may last.
-    pub const fn is_stream(self) -> bool {
-        self.streams_requests() || self.streams_replies()
     }
 }
 

@@ -76,11 +76,7 @@ mod source;
 
 use std::path::Path;
 
-pub use crate::{
-    builder::Builder,
-    error::Error,
-    ids::{method_id, service_id},
-};
+pub use crate::{builder::Builder, error::Error};
 
 /// Compiles `.proto` files with the defaults. `includes` are the folders that contain the files and
 /// their imports. The name of a file is its path below one of these folders.

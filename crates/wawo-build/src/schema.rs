@@ -6,11 +6,9 @@ use heck::ToSnakeCase;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ServiceDescriptor, Value};
 use prost_types::method_options::IdempotencyLevel;
 
-use crate::{
-    error::Error,
-    ids::{self, DERIVED, fnv1a_64, method_id, service_id},
-    source::Source,
-};
+use wawo_protocol::{DERIVED_ID, Fingerprint, MethodId, ServiceId, Shape};
+
+use crate::{error::Error, ids, source::Source};
 
 /// The field number of both wawo options: `(wawo.service)` and `(wawo.method)`.
 const OPTION: i32 = 50_730;
@@ -40,29 +38,6 @@ pub(crate) struct Method {
     /// The default timeout of the method's calls.
     pub(crate) timeout_ms: Option<u32>,
     position: String,
-}
-
-/// The number of messages in each direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    Unary,
-    ServerStreaming,
-    ClientStreaming,
-    BidiStreaming,
-    OneWay,
-}
-
-impl Shape {
-    /// The name of the variant of `wawo::Shape`, which fingerprints also contain.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Unary => "Unary",
-            Self::ServerStreaming => "ServerStreaming",
-            Self::ClientStreaming => "ClientStreaming",
-            Self::BidiStreaming => "BidiStreaming",
-            Self::OneWay => "OneWay",
-        }
-    }
 }
 
 /// Collects all services of the files for which code is generated, by full name.
@@ -95,7 +70,7 @@ fn service(source: &Source, descriptor: &ServiceDescriptor) -> Result<Service, E
     let options = option(&source.pool, &descriptor.options(), "wawo.service");
     let full_name = descriptor.full_name().to_owned();
     let id = match set_id(options.as_ref()) {
-        None => service_id(&full_name),
+        None => ServiceId::of(&full_name).0,
         Some(id) => check_id(id, || at(&[SERVICE_OPTIONS, OPTION, 1]))?,
     };
     let mut methods = BTreeMap::new();
@@ -121,7 +96,7 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
     let at = |tail: &[i32]| source.position(&file, &[descriptor.path(), tail].concat());
     let options = option(&source.pool, &descriptor.options(), "wawo.method");
     let id = match set_id(options.as_ref()) {
-        None => method_id(descriptor.name()),
+        None => MethodId::of(descriptor.name()).0,
         Some(id) => check_id(id, || at(&[METHOD_OPTIONS, OPTION, 1]))?,
     };
     let is_set = |name| {
@@ -149,16 +124,12 @@ fn method(source: &Source, descriptor: &MethodDescriptor) -> Result<Method, Erro
         let position = at(&[METHOD_OPTIONS, OPTION, 4]);
         return Err(Error::schema(position, problem, remedy));
     }
-    let shape = match (
-        one_way,
-        descriptor.is_client_streaming(),
-        descriptor.is_server_streaming(),
-    ) {
-        (true, ..) => Shape::OneWay,
-        (_, false, false) => Shape::Unary,
-        (_, false, true) => Shape::ServerStreaming,
-        (_, true, false) => Shape::ClientStreaming,
-        (_, true, true) => Shape::BidiStreaming,
+    let shape = match one_way {
+        true => Shape::OneWay,
+        false => Shape::of_streams(
+            descriptor.is_client_streaming(),
+            descriptor.is_server_streaming(),
+        ),
     };
     let options = &descriptor.method_descriptor_proto().options;
     let level = options.as_ref().map(|options| options.idempotency_level());
@@ -196,11 +167,11 @@ fn set_number(options: Option<&DynamicMessage>, name: &str) -> Option<u32> {
 }
 
 fn check_id(id: u32, position: impl Fn() -> String) -> Result<u32, Error> {
-    if (1..DERIVED).contains(&id) {
+    if (1..DERIVED_ID).contains(&id) {
         return Ok(id);
     }
     let problem = format!("the id {id} is out of its range");
-    let remedy = format!("use a number from 1 to {}", DERIVED - 1);
+    let remedy = format!("use a number from 1 to {}", DERIVED_ID - 1);
     Err(Error::schema(position(), problem, remedy))
 }
 
@@ -259,20 +230,18 @@ fn check_method(
     Ok(())
 }
 
-/// A hash of the service's name and, for each method in the order of the schema, its name, id,
-/// shape and types (docs/protocol.md, "Service table").
 fn fingerprint(service: &ServiceDescriptor, methods: &BTreeMap<String, Method>) -> u64 {
-    let mut text = format!("{}\n", service.full_name());
+    let mut fingerprint = Fingerprint::new(service.full_name());
     for descriptor in service.methods() {
-        let method = &methods[descriptor.name()];
-        text += &format!(
-            "{}|{}|{}|{}|{}\n",
-            descriptor.name(),
-            method.id,
-            method.shape.name(),
-            descriptor.input().full_name(),
-            descriptor.output().full_name()
+        let (name, method) = (descriptor.name(), &methods[descriptor.name()]);
+        let (input, output) = (descriptor.input(), descriptor.output());
+        fingerprint.add_method(
+            name,
+            MethodId(method.id),
+            method.shape,
+            input.full_name(),
+            output.full_name(),
         );
     }
-    fnv1a_64(&text)
+    fingerprint.value()
 }

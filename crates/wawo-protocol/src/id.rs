@@ -1,4 +1,4 @@
-//! The numbers by which the wire names things.
+//! The numbers by which the wire names things, and how they follow from names.
 
 use std::fmt;
 
@@ -84,6 +84,10 @@ impl fmt::Display for CallId {
     }
 }
 
+/// The highest bit of an id. It is set in ids that are derived from names and not in ids that a
+/// schema sets, so the two kinds never meet (docs/protocol.md, "Service and method ids").
+pub const DERIVED_ID: u32 = 1 << 31;
+
 /// A service: set in the schema, or derived from its full name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(
@@ -91,6 +95,14 @@ impl fmt::Display for CallId {
     reason = "a number with a name; generated code matches on it"
 )]
 pub struct ServiceId(pub u32);
+
+impl ServiceId {
+    /// The id of a service whose schema sets none: FNV-1a with 32 bits over its full name, such as
+    /// `chat.v1.Chat`, with the highest bit set.
+    pub const fn of(full_name: &str) -> Self {
+        Self(fnv1a_32(full_name) | DERIVED_ID)
+    }
+}
 
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,15 +118,49 @@ impl fmt::Display for ServiceId {
 )]
 pub struct MethodId(pub u32);
 
+impl MethodId {
+    /// The id of a method whose schema sets none: FNV-1a with 32 bits over its name within the
+    /// service, such as `Join`, with the highest bit set.
+    pub const fn of(name: &str) -> Self {
+        Self(fnv1a_32(name) | DERIVED_ID)
+    }
+}
+
 impl fmt::Display for MethodId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
+const fn fnv1a_32(text: &str) -> u32 {
+    let bytes = text.as_bytes();
+    let (mut hash, mut at) = (0x811c_9dc5_u32, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    hash
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{CallId, Side};
+    use super::{CallId, MethodId, ServiceId, Side, fnv1a_32};
+
+    #[test]
+    fn the_hash_of_ids_is_fnv_1a() {
+        // Values published with the hash.
+        assert_eq!(fnv1a_32(""), 0x811c_9dc5);
+        assert_eq!(fnv1a_32("a"), 0xe40c_292c);
+        assert_eq!(fnv1a_32("foobar"), 0xbf9c_f968);
+    }
+
+    #[test]
+    fn derived_ids_have_the_highest_bit() {
+        const FOOBAR: ServiceId = ServiceId::of("foobar");
+        assert_eq!(FOOBAR.0, 0xbf9c_f968);
+        assert_eq!(MethodId::of("").0, 0x811c_9dc5);
+        assert!(ServiceId::of("chat.v1.Chat").0 > i32::MAX as u32);
+    }
 
     #[test]
     fn call_ids_are_split_by_side_and_name_their_slot() {

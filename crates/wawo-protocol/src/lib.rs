@@ -73,6 +73,7 @@ mod message;
 mod metadata;
 mod output;
 pub mod packet;
+mod schema;
 #[doc(hidden)]
 pub mod setting;
 pub mod time;
@@ -87,7 +88,7 @@ pub use crate::{
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
-    id::{CallId, MethodId, ServiceId, Side},
+    id::{CallId, DERIVED_ID, MethodId, ServiceId, Side},
     limits::{
         Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,
         MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
@@ -95,5 +96,6 @@ pub use crate::{
     message::MessageBytes,
     metadata::{Metadata, MetadataError},
     output::Output,
+    schema::{Fingerprint, Shape},
     setting::{ConfigError, Setting},
 };

@@ -1,9 +1,8 @@
 //! Generates the stub.
 
-use crate::{
-    generate::view::{MethodView, View},
-    schema::Shape,
-};
+use wawo_protocol::Shape;
+
+use crate::generate::view::{MethodView, View};
 
 pub(crate) fn client(service: &View<'_>) -> String {
     let name = service.name;

@@ -1,9 +1,10 @@
 //! Generates the trait to implement, and the tower service around it.
 
+use wawo_protocol::Shape;
+
 use crate::{
     generate::view::{View, docs},
     ids, names,
-    schema::Shape,
 };
 
 pub(crate) fn service_trait(service: &View<'_>) -> String {

@@ -1,9 +1,11 @@
 //! What is generated: a service and its methods, with the names that prost gave them and ours.
 
+use wawo_protocol::Shape;
+
 use crate::{
     layouts::Layouts,
     names,
-    schema::{Method, Service, Shape},
+    schema::{Method, Service},
 };
 
 /// A service that is being generated: its schema and prost's names for it.
@@ -81,10 +83,7 @@ impl<'a> MethodView<'a> {
     }
 
     pub(super) fn streams_requests(&self) -> bool {
-        matches!(
-            self.schema.shape,
-            Shape::ClientStreaming | Shape::BidiStreaming
-        )
+        self.schema.shape.streams_requests()
     }
 }
 

@@ -78,8 +78,8 @@ fn ids_that_are_not_set_are_hashes_as_the_protocol_has_them() {
     let code = Schema::new(CHAT).generate(Builder::new(), "chat.v1");
     // The example of docs/protocol.md.
     assert!(code.contains("0xb0025399 =>"), "{code}");
-    assert_eq!(wawo_build::method_id("Join"), 0xb002_5399);
-    assert_eq!(wawo_build::service_id("chat.v1.Chat"), 0xa927_46d6);
+    assert_eq!(wawo_protocol::MethodId::of("Join").0, 0xb002_5399);
+    assert_eq!(wawo_protocol::ServiceId::of("chat.v1.Chat").0, 0xa927_46d6);
 }
 
 /// Generates code for two schemas that differ in an option; returns both without white space.
