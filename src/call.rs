@@ -67,7 +67,7 @@ use crate::{
 /// [`Peer::drain`](crate::Peer::drain) for a way to see that all have left before a program ends.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<R> {
-    method: &'static MethodDescriptor,
+    method: MethodDescriptor,
     state: State,
     metadata: Metadata,
     timeout: Timeout,
@@ -84,7 +84,7 @@ pub struct Call<R> {
 
 /// Reads the reply to a call of a method. The number bounds what it takes when it is decoded, in
 /// bytes.
-type Read<R> = fn(&'static MethodDescriptor, Body, usize) -> Result<R>;
+type Read<R> = fn(&MethodDescriptor, Body, usize) -> Result<R>;
 
 /// The time that a caller gives a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,14 +113,9 @@ impl State {
 }
 
 impl<R> Call<R> {
-    fn new(
-        to: &Arc<dyn Start>,
-        method: &'static MethodDescriptor,
-        body: Body,
-        read: Read<R>,
-    ) -> Self {
+    fn new(to: &Arc<dyn Start>, method: &MethodDescriptor, body: Body, read: Read<R>) -> Self {
         Self {
-            method,
+            method: method.clone(),
             state: State::New(to.clone(), body),
             metadata: Metadata::new(),
             timeout: Timeout::Default,
@@ -194,11 +189,16 @@ impl<R> Call<R> {
     /// The status with which the call ended.
     pub async fn with_metadata(mut self) -> Result<(R, Metadata)> {
         let response = poll_fn(|cx| self.poll_response(cx)).await;
-        let (method, read, max) = (self.method, self.read, self.max_decoded_bytes);
-        self.end(response.and_then(|response| {
+        let result = response.and_then(|response| {
             let (metadata, body) = response.into_parts();
-            Ok((read(method, body, max)?, metadata))
-        }))
+            Ok((self.read(body)?, metadata))
+        });
+        self.end(result)
+    }
+
+    #[inline]
+    fn read(&self, body: Body) -> Result<R> {
+        (self.read)(&self.method, body, self.max_decoded_bytes)
     }
 
     /// The call is over; a status says which call it was.
@@ -215,7 +215,7 @@ impl<R> Call<R> {
 
     #[cold]
     fn failed(&mut self, status: Status) -> Status {
-        let status = status.of_call(self.method, self.state.carrier());
+        let status = status.of_call(&self.method, self.state.carrier());
         self.state = State::Ended;
         status
     }
@@ -243,7 +243,7 @@ impl<R> Call<R> {
         let refused = self.refused.take().or_else(|| self.refusal());
         let reply = match (refused, body) {
             (Some(status), _) => ResponseFuture::ready(Err(status.at(to.address()))),
-            (None, Body::One(message)) if self.is_plain() => to.start_plain(self.method, message),
+            (None, Body::One(message)) if self.is_plain() => to.start_plain(&self.method, message),
             (None, body) => to.start(self.request(body)),
         };
         self.state = State::Started(reply);
@@ -258,7 +258,7 @@ impl<R> Call<R> {
     }
 
     fn request(&mut self, body: Body) -> Request {
-        let mut request = Request::new(self.method, body);
+        let mut request = Request::new(&self.method, body);
         if self.timeout == Timeout::Never {
             request.set_no_deadline();
         }
@@ -419,8 +419,7 @@ impl<R> Future for Call<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<R>> {
         let response = ready!(self.poll_response(cx));
-        let (read, method, max) = (self.read, self.method, self.max_decoded_bytes);
-        let reply = response.and_then(|response| read(method, response.into_parts().1, max));
+        let reply = response.and_then(|response| self.read(response.into_parts().1));
         Poll::Ready(self.end(reply))
     }
 }

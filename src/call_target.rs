@@ -45,7 +45,7 @@ pub trait Start: Send + Sync + 'static {
 
     /// A stub of this service calls over this: if the other side announced another schema of it,
     /// that can be told. It never refuses a call. Does nothing by default.
-    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
+    fn expect(self: Arc<Self>, service: &ServiceDescriptor) {
         let _ = service;
     }
 
@@ -64,7 +64,7 @@ pub trait Start: Send + Sync + 'static {
 /// The handle by which a stub of a service starts its calls.
 pub fn start<A>(
     over: &impl CallTarget<Ability = A>,
-    service: &'static ServiceDescriptor,
+    service: &ServiceDescriptor,
 ) -> Arc<dyn Start> {
     let start = over.handle();
     start.clone().expect(service);

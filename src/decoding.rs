@@ -315,7 +315,7 @@ mod tests {
     use super::{DecodedBytes, DecodedTotal, UNCOUNTED_BYTES, UNCOUNTED_ONE_WAY_BYTES, reserve};
     use crate::{
         codec::Prost,
-        descriptor::{Idempotency, MethodDescriptor, Shape},
+        descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape},
         layout::{Field, Layout},
         status::{Delivery, Status},
     };
@@ -336,7 +336,8 @@ mod tests {
     static FLAGS: Layout = Layout::new(0, &[Field::varints(1, 1)]);
 
     fn method(shape: Shape) -> MethodDescriptor {
-        MethodDescriptor::new("a.A/B", 1, 2, shape, Idempotency::Unknown).with_request(&FLAGS)
+        const TEXTS: &MethodTexts<&str> = &MethodTexts::new("a.A/B", "", "");
+        MethodDescriptor::new(TEXTS, 1, 2, shape, Idempotency::Unknown).with_request(&FLAGS)
     }
 
     /// Reserves for as many flags.

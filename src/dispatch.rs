@@ -41,7 +41,7 @@ pub struct Dispatch {
 /// A service of the table, from which others are cloned.
 struct DispatchEntry {
     id: ServiceId,
-    descriptor: &'static ServiceDescriptor,
+    descriptor: ServiceDescriptor,
     /// Locked to clone it only: a service need not be `Sync`.
     service: Mutex<BoxService>,
 }
@@ -50,29 +50,42 @@ struct DispatchEntry {
 #[derive(Default)]
 struct Own(Vec<(ServiceId, BoxService)>);
 
-/// Two services that would answer to one id.
+/// Two services with one id, or with one name. Calls are told apart by the id, and people, logs and
+/// reflection tell services apart by the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DuplicateService {
-    /// The name of the one added first.
-    pub first: &'static str,
-    /// The name of the one added then.
-    pub second: &'static str,
-    /// Their id.
-    pub id: ServiceId,
+    /// The name of the one that was added first.
+    pub first: String,
+    /// Its id.
+    pub first_id: ServiceId,
+    /// The name of the one that was added then.
+    pub second: String,
+    /// Its id.
+    pub second_id: ServiceId,
 }
 
 impl fmt::Display for DuplicateService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { first, second, id } = self;
-        if first == second {
-            return write!(f, "the service `{first}` was added twice");
+        let Self {
+            first,
+            first_id,
+            second,
+            second_id,
+        } = self;
+        match (first == second, first_id == second_id) {
+            (true, true) => write!(f, "the service `{first}` was added twice"),
+            (true, false) => write!(
+                f,
+                "two services are named `{first}`, one with the id {first_id} and one with the id {second_id}; \
+                 rename one of them"
+            ),
+            (false, _) => write!(
+                f,
+                "the services `{first}` and `{second}` have the same id {first_id}; \
+                 give one of them another by `option (wawo.service).id` in its schema"
+            ),
         }
-        write!(
-            f,
-            "the services `{first}` and `{second}` have the same id {id}; \
-             give one of them another by `option (wawo.service).id` in its schema"
-        )
     }
 }
 
@@ -83,32 +96,33 @@ impl Dispatch {
     ///
     /// # Errors
     ///
-    /// If a service with its id is there already.
+    /// If a service with its id or its name is there already.
     pub fn add(&mut self, service: impl Serve) -> Result<(), DuplicateService> {
-        let descriptor = service.descriptor();
+        let descriptor = service.descriptor().clone();
         let id = descriptor.id();
-        match self.find(id) {
-            Ok(index) => Err(DuplicateService {
-                first: self.table[index].descriptor.name(),
-                second: descriptor.name(),
-                id,
-            }),
-            Err(index) => {
-                let service = Mutex::new(BoxService::new(service));
-                let served = DispatchEntry {
-                    id,
-                    descriptor,
-                    service,
-                };
-                Arc::make_mut(&mut self.table).insert(index, served);
-                Ok(())
-            }
+        let same =
+            |other: &&ServiceDescriptor| other.id() == id || other.name() == descriptor.name();
+        if let Some(first) = self.descriptors().find(same) {
+            return Err(DuplicateService {
+                first: first.name().to_owned(),
+                first_id: first.id(),
+                second: descriptor.name().to_owned(),
+                second_id: id,
+            });
         }
+        let served = DispatchEntry {
+            id,
+            descriptor,
+            service: Mutex::new(BoxService::new(service)),
+        };
+        let index = self.table.partition_point(|other| other.id < id);
+        Arc::make_mut(&mut self.table).insert(index, served);
+        Ok(())
     }
 
     /// What is served, by id.
-    pub fn descriptors(&self) -> impl Iterator<Item = &'static ServiceDescriptor> {
-        self.table.iter().map(|served| served.descriptor)
+    pub fn descriptors(&self) -> impl Iterator<Item = &ServiceDescriptor> {
+        self.table.iter().map(|served| &served.descriptor)
     }
 
     fn find(&self, id: ServiceId) -> Result<usize, usize> {
@@ -141,7 +155,7 @@ impl Clone for DispatchEntry {
     fn clone(&self) -> Self {
         Self {
             id: self.id,
-            descriptor: self.descriptor,
+            descriptor: self.descriptor.clone(),
             service: Mutex::new(self.fresh()),
         }
     }

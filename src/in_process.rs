@@ -29,7 +29,7 @@ pub struct InProcess(Arc<InProcessService>);
 
 #[derive(Debug)]
 struct InProcessService {
-    descriptor: &'static ServiceDescriptor,
+    descriptor: ServiceDescriptor,
     inbound: Arc<DirectInbound>,
     default_timeouts: DefaultTimeouts,
 }
@@ -37,8 +37,8 @@ struct InProcessService {
 impl InProcess {
     /// Calls go to this service.
     pub fn new(service: impl Serve) -> Self {
-        let descriptor = service.descriptor();
-        let names = MethodNames::new([descriptor].into_iter());
+        let descriptor = service.descriptor().clone();
+        let names = MethodNames::new([&descriptor].into_iter());
         let service = BoxService::new(service).naming(names);
         let config = Config::default();
         Self(Arc::new(InProcessService {

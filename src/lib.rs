@@ -63,7 +63,10 @@ pub use crate::{
     connection::PeerSnapshot,
     context::{Context, spawn},
     custom_protocol::{CustomPacket, CustomProtocol, PacketCodec, PacketKind, PacketProtocol},
-    descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
+    descriptor::{
+        DescriptorError, Idempotency, MethodBuilder, MethodDescriptor, ServiceBuilder,
+        ServiceDescriptor, Shape,
+    },
     dispatch::{Dispatch, DuplicateService},
     extensions::Extensions,
     in_process::InProcess,

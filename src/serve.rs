@@ -32,7 +32,7 @@ pub trait Serve:
     + 'static
 {
     /// Which service it is.
-    fn descriptor(&self) -> &'static ServiceDescriptor;
+    fn descriptor(&self) -> &ServiceDescriptor;
 }
 
 /// A served service with a layer around all of its methods, or around one.
@@ -123,7 +123,7 @@ impl<S: Serve, L: CallService> Service<Request> for Layered<S, L> {
 }
 
 impl<S: Serve, L: CallService> Serve for Layered<S, L> {
-    fn descriptor(&self) -> &'static ServiceDescriptor {
+    fn descriptor(&self) -> &ServiceDescriptor {
         self.inner.descriptor()
     }
 }

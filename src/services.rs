@@ -8,7 +8,7 @@ use tower::{
 };
 
 use crate::{
-    descriptor::MethodNames,
+    descriptor::{MethodNames, ServiceDescriptor},
     dispatch::{Dispatch, DuplicateService},
     serve::{BoxService, CallService, Serve},
     wire,
@@ -69,7 +69,7 @@ impl<L> Services<L> {
 /// out: it helps the other side to give better errors, and is not needed to call.
 fn table(dispatch: &Dispatch) -> Bytes {
     const MAX_TABLE_BYTES: usize = 12 * 1024;
-    let entry = |descriptor: &crate::descriptor::ServiceDescriptor| wire::ServiceEntry {
+    let entry = |descriptor: &ServiceDescriptor| wire::ServiceEntry {
         id: descriptor.id().0,
         name: descriptor.name().to_owned(),
         fingerprint: descriptor.fingerprint(),

@@ -343,10 +343,15 @@ mod tests {
     use wawo_protocol::{Code, Metadata};
 
     use super::{Delivery, OrStatus, Result, Status};
-    use crate::descriptor::{Idempotency, MethodDescriptor, Shape};
+    use crate::descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape};
 
-    static JOIN: MethodDescriptor =
-        MethodDescriptor::new("chat.Chat/Join", 7, 1, Shape::Unary, Idempotency::Unknown);
+    static JOIN: MethodDescriptor = MethodDescriptor::new(
+        &MethodTexts::new("chat.Chat/Join", "", ""),
+        7,
+        1,
+        Shape::Unary,
+        Idempotency::Unknown,
+    );
 
     /// The status of a call.
     fn returned(status: Status) -> Status {

@@ -162,7 +162,7 @@ mod tests {
         body::Streaming,
         codec::Prost,
         decoding::StreamMemory,
-        descriptor::{Idempotency, MethodDescriptor, Shape},
+        descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape},
         layout::Layout,
         status::{Result, Status},
     };
@@ -221,8 +221,10 @@ mod tests {
         }
     }
 
-    static METHOD: MethodDescriptor =
-        MethodDescriptor::new("a.A/B", 1, 2, Shape::BidiStreaming, Idempotency::Unknown);
+    fn method() -> MethodDescriptor {
+        const TEXTS: &MethodTexts<&str> = &MethodTexts::new("a.A/B", "", "");
+        MethodDescriptor::new(TEXTS, 1, 2, Shape::BidiStreaming, Idempotency::Unknown)
+    }
 
     /// Each byte of it is a message of 40,000 bytes.
     static HEAVY: Layout = Layout::new(40_000, &[]);
@@ -230,15 +232,14 @@ mod tests {
     #[tokio::test]
     async fn messages_that_take_much_memory_are_decoded_one_at_a_time() {
         let (items, read) = OneBatch::of(&["7"; 3]);
-        let method = Box::leak(Box::new(METHOD.with_reply(&HEAVY)));
-        let memory = StreamMemory::replies::<Prost, ()>(method, 40_000);
+        let memory = StreamMemory::replies::<Prost, ()>(&method().with_reply(&HEAVY), 40_000);
         let mut numbers = Streaming::of_items(items).decoded(number, memory, |status| status);
         for taken in 1..=3 {
             assert_eq!(numbers.message().await.unwrap(), Some(7));
             assert_eq!(read.lock().unwrap().0, taken);
         }
         let (items, _) = OneBatch::of(&["7"; 3]);
-        let memory = StreamMemory::replies::<Prost, ()>(method, 39_999);
+        let memory = StreamMemory::replies::<Prost, ()>(&method().with_reply(&HEAVY), 39_999);
         let mut numbers = Streaming::of_items(items).decoded(number, memory, |status| status);
         let status = numbers.message().await.unwrap_err();
         assert_eq!(status.code(), wawo_protocol::Code::ResourceExhausted);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     fn memory() -> StreamMemory {
-        StreamMemory::replies::<Prost, ()>(&METHOD, 1_000_000)
+        StreamMemory::replies::<Prost, ()>(&method(), 1_000_000)
     }
 
     fn number(bytes: &[u8], _: &Bytes, numbers: &mut VecDeque<u32>) -> Result<()> {

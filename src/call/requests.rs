@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) fn encode_all<C, Q>(
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     codec: C,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Body
@@ -30,7 +30,7 @@ where
 {
     let requests = Some(requests);
     Body::Many(Streaming::of_items(EncodedStream {
-        method,
+        method: method.clone(),
         requests,
         codec,
     }))
@@ -40,7 +40,7 @@ pin_project! {
     /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
     /// wherever it is polled.
     struct EncodedStream<C, S> {
-        method: &'static MethodDescriptor,
+        method: MethodDescriptor,
         // `None` once it has panicked.
         #[pin]
         requests: Option<S>,

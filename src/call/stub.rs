@@ -19,7 +19,7 @@ use crate::{
 /// One request, one reply.
 pub fn call<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     codec: C,
     request: Q,
 ) -> Call<R>
@@ -31,12 +31,7 @@ where
 }
 
 /// One request, nothing back.
-pub fn send<C, Q>(
-    to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
-    codec: C,
-    request: Q,
-) -> Call<()>
+pub fn send<C, Q>(to: &Arc<dyn Start>, method: &MethodDescriptor, codec: C, request: Q) -> Call<()>
 where
     C: Codec<Q>,
 {
@@ -47,7 +42,7 @@ where
 /// One request, a stream of replies.
 pub fn call_server_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     codec: C,
     request: Q,
 ) -> Call<Streaming<R>>
@@ -62,7 +57,7 @@ where
 /// A stream of requests, one reply.
 pub fn call_client_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     codec: C,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Call<R>
@@ -81,7 +76,7 @@ where
 /// A stream of requests, a stream of replies.
 pub fn call_bidi_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     codec: C,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Call<Streaming<R>>
@@ -99,7 +94,7 @@ where
 }
 
 fn read_one<C: Codec<R>, R>(
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     body: Body,
     max_decoded_bytes: usize,
 ) -> Result<R> {
@@ -118,7 +113,7 @@ fn read_one<C: Codec<R>, R>(
 }
 
 fn read_many<C, R>(
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     body: Body,
     max_decoded_bytes: usize,
 ) -> Result<Streaming<R>>
@@ -128,13 +123,15 @@ where
 {
     match body {
         Body::Many(replies) => {
+            let memory = StreamMemory::replies::<C, R>(method, max_decoded_bytes);
+            let (method, failed) = (method.clone(), method.clone());
             let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
                 let decoded = C::default().decode_to(bytes, whole, replies);
-                decoded
-                    .map_err(|error| undecodable(method, bytes.len(), error).of_call(method, None))
+                decoded.map_err(|error| {
+                    undecodable(&method, bytes.len(), error).of_call(&method, None)
+                })
             };
-            let memory = StreamMemory::replies::<C, R>(method, max_decoded_bytes);
-            Ok(replies.decoded(decode, memory, move |status| status.of_call(method, None)))
+            Ok(replies.decoded(decode, memory, move |status| status.of_call(&failed, None)))
         }
         Body::One(message) => {
             let bytes = message.into_bytes();
@@ -146,7 +143,7 @@ where
 #[inline]
 fn decode<C: Codec<R>, R>(
     codec: C,
-    method: &'static MethodDescriptor,
+    method: &MethodDescriptor,
     bytes: Bytes,
     max_decoded_bytes: usize,
 ) -> Result<R> {

@@ -17,7 +17,7 @@ use crate::{
 
 impl ConnectionHandle {
     /// A stub of this side calls a service. It is compared now, or when the hello comes.
-    pub(crate) fn expect_schema(&self, service: &'static ServiceDescriptor) {
+    pub(crate) fn expect_schema(&self, service: &ServiceDescriptor) {
         let hello = self.hello();
         let is_silent = hello.is_some_and(|hello| hello.services.is_empty());
         if !is_silent && self.schemas().add(service) && hello.is_some() {
@@ -28,13 +28,11 @@ impl ConnectionHandle {
     /// The hello has come. A stub that is made meanwhile may compare its service once more.
     pub(super) fn compare_schemas(&self) {
         let services = self.schemas().all();
-        services
-            .into_iter()
-            .for_each(|service| self.compare(service));
+        services.iter().for_each(|service| self.compare(service));
     }
 
     /// Reports a service that the other side has by another schema.
-    fn compare(&self, service: &'static ServiceDescriptor) {
+    fn compare(&self, service: &ServiceDescriptor) {
         let announced = self.announced();
         let Some(entry) = announced.iter().find(|entry| differs(entry, service)) else {
             return;
@@ -46,7 +44,7 @@ impl ConnectionHandle {
             there = %Fingerprint(entry.fingerprint),
             "the peer announced another schema of a service; calls of it may fail"
         );
-        let event = ConnectionEvent::SchemaDiffers(service);
+        let event = ConnectionEvent::SchemaDiffers(service.clone());
         self.owner().connection_changed(event);
     }
 
@@ -70,10 +68,10 @@ impl Carrier for ConnectionHandle {
         self.owner().address()
     }
 
-    fn explain(&self, method: &'static MethodDescriptor, said: &str) -> Option<String> {
+    fn explain(&self, method: &MethodDescriptor, said: &str) -> Option<String> {
         self.hello()?;
         let own = self.schemas().of_method(method);
-        explain(method, own, &self.announced(), said)
+        explain(method, own.as_ref(), &self.announced(), said)
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum ConnectionEvent {
     /// It does again.
     Writable,
     /// The other side announced this service by another schema.
-    SchemaDiffers(&'static ServiceDescriptor),
+    SchemaDiffers(ServiceDescriptor),
     /// It is closed since nothing came when the server asked whether it says anything.
     WasSilent,
     /// It is over, and its hello had come.

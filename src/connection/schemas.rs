@@ -16,7 +16,7 @@ use crate::{
 
 /// The services that stubs over a connection call.
 #[derive(Debug, Default)]
-pub(crate) struct Schemas(Mutex<Vec<&'static ServiceDescriptor>>);
+pub(crate) struct Schemas(Mutex<Vec<ServiceDescriptor>>);
 
 /// Of more services than this, a connection does not compare the schemas. It bounds what a program
 /// with many services keeps for each connection.
@@ -27,36 +27,33 @@ const MAX_ENTRIES: usize = 1024;
 
 impl Schemas {
     /// Remembers a service. `false` if it was there already, or there are too many.
-    pub(super) fn add(&self, service: &'static ServiceDescriptor) -> bool {
+    pub(super) fn add(&self, service: &ServiceDescriptor) -> bool {
         let mut services = self.lock();
         let key = |service: &ServiceDescriptor| (service.id(), service.fingerprint());
         let is_new = services.iter().all(|other| key(other) != key(service));
         let has_room = services.len() < MAX_EXPECTED;
         if is_new && has_room {
-            services.push(service);
+            services.push(service.clone());
         }
         is_new && has_room
     }
 
-    pub(super) fn all(&self) -> Vec<&'static ServiceDescriptor> {
+    pub(super) fn all(&self) -> Vec<ServiceDescriptor> {
         self.lock().clone()
     }
 
     /// The name of a method that this side calls, for the log.
     pub(crate) fn name(&self, ids: MethodIds) -> MethodName {
-        MethodNames::new(self.lock().iter().copied()).name(ids)
+        MethodNames::new(self.lock().iter()).name(ids)
     }
 
-    pub(super) fn of_method(
-        &self,
-        method: &MethodDescriptor,
-    ) -> Option<&'static ServiceDescriptor> {
+    pub(super) fn of_method(&self, method: &MethodDescriptor) -> Option<ServiceDescriptor> {
         let services = self.lock();
         let found = services.iter().find(|other| other.id() == method.service());
-        found.copied()
+        found.cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<&'static ServiceDescriptor>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ServiceDescriptor>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,13 +145,18 @@ mod tests {
 
     use super::{MAX_ENTRIES, MAX_EXPECTED, Schemas, explain, read_table};
     use crate::{
-        descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape},
+        descriptor::{Idempotency, MethodDescriptor, MethodTexts, ServiceDescriptor, Shape},
         wire::{ServiceEntry, ServiceTable},
     };
 
-    static JOIN: MethodDescriptor =
-        MethodDescriptor::new("chat.Chat/Join", 7, 1, Shape::Unary, Idempotency::Unknown);
-    static CHAT: ServiceDescriptor = ServiceDescriptor::new("chat.Chat", 7, 1, &[&JOIN]);
+    static JOIN: MethodDescriptor = MethodDescriptor::new(
+        &MethodTexts::new("chat.Chat/Join", "", ""),
+        7,
+        1,
+        Shape::Unary,
+        Idempotency::Unknown,
+    );
+    static CHAT: ServiceDescriptor = ServiceDescriptor::new("chat.Chat", 7, 1, &[&JOIN], &[]);
 
     fn entry(id: u32, name: &str, fingerprint: u64) -> ServiceEntry {
         ServiceEntry {
@@ -233,8 +235,7 @@ mod tests {
         assert!(schemas.add(&CHAT));
         assert!(!schemas.add(&CHAT));
         for id in 100..200 {
-            let service = ServiceDescriptor::new("other", id, 1, &[]);
-            schemas.add(Box::leak(Box::new(service)));
+            schemas.add(&ServiceDescriptor::new("other", id, 1, &[], &[]));
         }
         assert_eq!(schemas.lock().len(), MAX_EXPECTED);
     }

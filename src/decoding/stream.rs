@@ -18,7 +18,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// The memory of the messages of one stream, from when they are decoded until the next batch.
 #[derive(Debug)]
 pub(crate) struct StreamMemory {
-    method: &'static MethodDescriptor,
+    method: MethodDescriptor,
     what: &'static str,
     layout: Option<&'static Layout>,
     measure: fn(&[u8], Option<&'static Layout>) -> usize,
@@ -32,7 +32,7 @@ pub(crate) struct StreamMemory {
 
 impl StreamMemory {
     pub(crate) fn requests<C: Codec<Q>, Q>(
-        method: &'static MethodDescriptor,
+        method: &MethodDescriptor,
         limits: Option<&Arc<DecodedBytes>>,
     ) -> Self {
         let max = limits.map_or(super::DEFAULT_MAX_BYTES, |limits| limits.max_message());
@@ -44,10 +44,7 @@ impl StreamMemory {
         }
     }
 
-    pub(crate) fn replies<C: Codec<R>, R>(
-        method: &'static MethodDescriptor,
-        max_message: usize,
-    ) -> Self {
+    pub(crate) fn replies<C: Codec<R>, R>(method: &MethodDescriptor, max_message: usize) -> Self {
         Self {
             what: "reply",
             layout: method.reply_layout(),
@@ -55,9 +52,9 @@ impl StreamMemory {
         }
     }
 
-    fn new<C: Codec<T>, T>(method: &'static MethodDescriptor, max_message: usize) -> Self {
+    fn new<C: Codec<T>, T>(method: &MethodDescriptor, max_message: usize) -> Self {
         Self {
-            method,
+            method: method.clone(),
             what: "message",
             layout: None,
             measure: |bytes, layout| C::default().decoded_bytes(bytes, layout),
@@ -95,7 +92,7 @@ impl StreamMemory {
         if self.batch > 0 && self.batch + taken > BATCH_BYTES {
             return Ok(false);
         }
-        check(self.method, self.what, taken, self.max_message)?;
+        check(&self.method, self.what, taken, self.max_message)?;
         if taken > BATCH_BYTES {
             self.reserve(taken)?;
         }

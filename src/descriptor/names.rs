@@ -1,4 +1,4 @@
-//! Names of methods for logs, where only ids travel.
+//! Descriptors by id, since only ids travel: for logs, and for layers that ask.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,14 @@ use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 
 /// The services of which this side has the schema, to name a method by.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MethodNames(Option<Arc<[&'static ServiceDescriptor]>>);
+pub(crate) struct MethodNames(Option<Arc<MethodTable>>);
+
+/// Both parts are sorted by id.
+#[derive(Debug)]
+struct MethodTable {
+    services: Vec<ServiceDescriptor>,
+    methods: Vec<MethodDescriptor>,
+}
 
 /// The ids of a method, as a connection has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,27 +25,44 @@ pub(crate) struct MethodIds {
 }
 
 /// A method in a log: its path if that is known, else what is known of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum MethodName {
-    Known(&'static MethodDescriptor),
-    OfService(&'static ServiceDescriptor, MethodId),
+    Known(MethodDescriptor),
+    OfService(ServiceDescriptor, MethodId),
     Ids(MethodIds),
 }
 
 impl MethodNames {
-    pub(crate) fn new(services: impl Iterator<Item = &'static ServiceDescriptor>) -> Self {
-        Self(Some(services.collect()))
+    pub(crate) fn new<'a>(services: impl Iterator<Item = &'a ServiceDescriptor>) -> Self {
+        let mut services: Vec<_> = services.cloned().collect();
+        services.sort_by_key(ServiceDescriptor::id);
+        let methods = services.iter().flat_map(ServiceDescriptor::methods);
+        let mut methods: Vec<_> = methods.cloned().collect();
+        methods.sort_by_key(|method| (method.service(), method.id()));
+        Self(Some(Arc::new(MethodTable { services, methods })))
+    }
+
+    /// The schema of a method, if this side has it.
+    pub(crate) fn method(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+        let methods = &self.0.as_ref()?.methods;
+        let key = |method: &MethodDescriptor| (method.service(), method.id());
+        let found = methods.binary_search_by_key(&(ids.service, ids.method), key);
+        found.ok().map(|index| &methods[index])
+    }
+
+    fn service(&self, id: ServiceId) -> Option<&ServiceDescriptor> {
+        let services = &self.0.as_ref()?.services;
+        let found = services.binary_search_by_key(&id, ServiceDescriptor::id);
+        found.ok().map(|index| &services[index])
     }
 
     /// The name of a method.
+    #[cold]
     pub(crate) fn name(&self, ids: MethodIds) -> MethodName {
-        let mut services = self.0.iter().flat_map(|services| services.iter());
-        match services.find(|service| service.id() == ids.service) {
-            None => MethodName::Ids(ids),
-            Some(service) => match service.method(ids.method) {
-                Some(method) => MethodName::Known(method),
-                None => MethodName::OfService(service, ids.method),
-            },
+        match (self.method(ids), self.service(ids.service)) {
+            (Some(method), _) => MethodName::Known(method.clone()),
+            (None, Some(service)) => MethodName::OfService(service.clone(), ids.method),
+            (None, None) => MethodName::Ids(ids),
         }
     }
 }
@@ -72,17 +96,39 @@ mod tests {
     use wawo_protocol::{MethodId, ServiceId};
 
     use super::{MAX_LISTED, MethodIds, MethodNames, list};
-    use crate::descriptor::{Idempotency, MethodDescriptor, ServiceDescriptor, Shape};
+    use crate::descriptor::{MethodDescriptor, ServiceDescriptor, Shape};
 
-    static JOIN: MethodDescriptor =
-        MethodDescriptor::new("chat.Chat/Join", 7, 1, Shape::Unary, Idempotency::Unknown);
-    static CHAT: ServiceDescriptor = ServiceDescriptor::new("chat.Chat", 7, 1, &[&JOIN]);
+    /// A service with this id, and methods with these.
+    fn service(name: &str, id: u32, methods: &[u32]) -> ServiceDescriptor {
+        let mut service = ServiceDescriptor::builder(name).id(ServiceId(id));
+        for id in methods {
+            let name = format!("Join{id}");
+            let method = MethodDescriptor::builder(name, Shape::Unary).id(MethodId(*id));
+            service = service.method(method);
+        }
+        service.build().expect("it is right")
+    }
+
+    #[test]
+    fn a_method_is_found_among_many_and_only_where_it_belongs() {
+        let (chat, mail) = (service("a.Chat", 9, &[3, 1]), service("a.Mail", 7, &[2]));
+        let names = MethodNames::new([&chat, &mail].into_iter());
+        let path = |service, method| {
+            let (service, method) = (ServiceId(service), MethodId(method));
+            let found = names.method(MethodIds { service, method });
+            found.map(MethodDescriptor::path)
+        };
+        assert_eq!(path(9, 1), Some("a.Chat/Join1"));
+        assert_eq!(path(9, 3), Some("a.Chat/Join3"));
+        assert_eq!(path(7, 2), Some("a.Mail/Join2"));
+        assert_eq!((path(7, 1), path(9, 2), path(8, 1)), (None, None, None));
+    }
 
     #[test]
     fn a_method_is_named_by_as_much_as_is_known_of_it() {
-        let names = MethodNames::new([&CHAT].into_iter());
+        let names = MethodNames::new([&service("chat.Chat", 7, &[1])].into_iter());
         for (service, method, name) in [
-            (7, 1, "chat.Chat/Join"),
+            (7, 1, "chat.Chat/Join1"),
             (7, 2, "method 2 of chat.Chat"),
             (8, 1, "method 1 of service 8"),
         ] {

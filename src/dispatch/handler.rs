@@ -128,9 +128,9 @@ where
 }
 
 /// A method that the service does not have.
-pub fn unimplemented(service: &'static ServiceDescriptor, request: Request) -> ResponseFuture {
+pub fn unimplemented(service: &ServiceDescriptor, request: Request) -> ResponseFuture {
     let (name, id) = (service.name(), request.method());
-    let methods = list(service.methods().iter().map(|method| method.name()));
+    let methods = list(service.methods().map(MethodDescriptor::name));
     let text = format!("`{name}` has no method with id {id}; it has {methods}");
     let status = Status::unimplemented(text).with_delivery(Delivery::NotSent);
     ResponseFuture::ready(Err(status))

@@ -38,7 +38,7 @@ pub enum PeerEvent {
     /// The peer announced a service that this side calls, by another schema: calls may fail, and
     /// none is refused for it. Told once for each service of a connection, when the first stub of
     /// it is made, or when the hello comes.
-    SchemaDiffers(WeakPeer, &'static ServiceDescriptor),
+    SchemaDiffers(WeakPeer, ServiceDescriptor),
     /// A listener could not accept a connection; it goes on, after a pause if need be.
     AcceptFailed(Arc<io::Error>),
     /// A connection from this address was not taken, because of this limit. It was told so.

@@ -58,7 +58,7 @@ impl Start for Handle {
         }
     }
 
-    fn expect(self: Arc<Self>, service: &'static ServiceDescriptor) {
+    fn expect(self: Arc<Self>, service: &ServiceDescriptor) {
         if let Link::Home(home) = self.link() {
             home.expect_schema(service);
         }

@@ -34,8 +34,8 @@ impl Error for Explanation {}
 impl Status {
     /// The method whose call ended with this status; `None` for a status that no call of this side
     /// returned.
-    pub fn method(&self) -> Option<&'static MethodDescriptor> {
-        self.0.site.method
+    pub fn method(&self) -> Option<&MethodDescriptor> {
+        self.0.site.method.as_ref()
     }
 
     /// The address of the peer whose call ended with this status; `None` for a call in the same
@@ -91,7 +91,7 @@ impl Status {
     #[cold]
     pub(crate) fn of_call(
         mut self,
-        method: &'static MethodDescriptor,
+        method: &MethodDescriptor,
         carrier: Option<Arc<dyn Carrier>>,
     ) -> Self {
         let mut fits = matches!(self.0.code, Code::Unimplemented | Code::InvalidArgument);
@@ -100,7 +100,7 @@ impl Status {
             fits |= self.0.code == Code::Internal;
             self.0.site.place = CallPlace::Carrier(carrier);
         }
-        self.0.site.method = Some(method);
+        self.0.site.method = Some(method.clone());
         if self.0.code == Code::Unimplemented {
             self.naming_the_service(method);
         }

@@ -7,7 +7,7 @@ use crate::{descriptor::MethodDescriptor, peer_id::PeerId, transport::Address};
 /// The call that ended with a status. Empty in a status that a handler made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
-    pub(super) method: Option<&'static MethodDescriptor>,
+    pub(super) method: Option<MethodDescriptor>,
     pub(super) place: CallPlace,
 }
 
@@ -34,7 +34,7 @@ pub(crate) trait Carrier: fmt::Debug + Send + Sync {
 
     /// Why the peer may have refused a call of this method, as far as its hello tells. `said` is
     /// the text of its status, which the explanation does not repeat.
-    fn explain(&self, method: &'static MethodDescriptor, said: &str) -> Option<String>;
+    fn explain(&self, method: &MethodDescriptor, said: &str) -> Option<String>;
 }
 
 impl Site {
@@ -50,7 +50,7 @@ impl Site {
 /// Empty, or what stands before the status, with the colon.
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.method, &self.place) {
+        match (&self.method, &self.place) {
             (None, CallPlace::Unknown | CallPlace::Process) => return Ok(()),
             (None, place) => write!(f, "a call{place}")?,
             (Some(method), place) => write!(f, "{method}{place}")?,

@@ -1,6 +1,9 @@
 //! The services that a peer announces in its hello explain why a call fails, and never refuse one.
 
-use wawo::{Code, Context, Peer, PeerEvent, Prost, Result, Server, ServiceDescriptor, codegen};
+use wawo::{
+    Code, Context, MethodDescriptor, MethodId, Peer, PeerEvent, Prost, Result, Server,
+    ServiceDescriptor, ServiceId, Shape, codegen,
+};
 
 use crate::{
     logged::Log,
@@ -22,19 +25,19 @@ mod other {
 }
 
 /// The test service in another version of its schema.
-static LATER: ServiceDescriptor = ServiceDescriptor::new("tests.echo.Echo", 7, 99, &[]);
+fn later() -> ServiceDescriptor {
+    let shout = MethodDescriptor::builder("Shout", Shape::Unary).id(MethodId(70));
+    let echo = ServiceDescriptor::builder("tests.echo.Echo").id(ServiceId(7));
+    echo.method(shout).build().unwrap()
+}
 
 /// A method that only that version has.
-static SHOUT: wawo::MethodDescriptor = wawo::MethodDescriptor::new(
-    "tests.echo.Echo/Shout",
-    7,
-    70,
-    wawo::Shape::Unary,
-    wawo::Idempotency::Unknown,
-);
+fn shout() -> MethodDescriptor {
+    later().method_by_name("Shout").unwrap().clone()
+}
 
-async fn call(peer: &Peer, method: &'static wawo::MethodDescriptor) -> Result<Message> {
-    let start = codegen::start(peer, &LATER);
+async fn call(peer: &Peer, method: &MethodDescriptor) -> Result<Message> {
+    let start = codegen::start(peer, &later());
     codegen::call(&start, method, Prost, message("hi")).await
 }
 
@@ -64,7 +67,7 @@ async fn a_peer_that_serves_nothing_is_known_to_have_announced_nothing() {
 #[tokio::test]
 async fn another_schema_explains_a_method_that_is_not_there_and_refuses_none_that_is() {
     let pair = pair().await;
-    let status = call(&pair.to_server, &SHOUT).await.unwrap_err();
+    let status = call(&pair.to_server, &shout()).await.unwrap_err();
     let text = "it has Say, Act, Note, Repeat, Join, Talk: \
                 the peer announced another schema of `tests.echo.Echo`";
     assert!(status.to_string().ends_with(text), "{status}");
@@ -78,7 +81,7 @@ async fn another_schema_is_told_once_for_a_connection() {
     let pair = pair().await;
     let mut events = pair.to_server.events();
     for _ in 0..3 {
-        codegen::start(&pair.to_server, &LATER);
+        codegen::start(&pair.to_server, &later());
     }
     // A peer with the same schema causes no event.
     EchoClient::new(&pair.to_client)
@@ -89,15 +92,16 @@ async fn another_schema_is_told_once_for_a_connection() {
     assert_eq!(lines.len(), 1, "{log:?}");
     let line = format!(
         "WARN the peer announced another schema of a service; calls of it may fail \
-         service=\"tests.echo.Echo\" peer=peer {} here=0000000000000063 there=",
-        pair.to_server.id()
+         service=\"tests.echo.Echo\" peer=peer {} here={:016x} there=",
+        pair.to_server.id(),
+        later().fingerprint()
     );
     assert!(lines[0].starts_with(&line), "{lines:?}");
     pair.to_server.close("");
     let mut told = 0;
     while let Some(event) = events.next().await {
         if let PeerEvent::SchemaDiffers(peer, service) = event {
-            assert_eq!((peer.id(), service), (pair.to_server.id(), &LATER));
+            assert_eq!((peer.id(), service), (pair.to_server.id(), later()));
             told += 1;
         }
     }
@@ -111,7 +115,7 @@ async fn a_stub_that_is_made_before_the_hello_is_compared_when_that_comes() {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let to_client = server.accept_over(there).unwrap();
     let mut events = to_client.events();
-    codegen::start(&to_client, &LATER);
+    codegen::start(&to_client, &later());
     assert!(log.lines("another schema").is_empty());
     let client = Peer::builder("").add_service(EchoServer::new(Parrot::default()));
     let _client = client.connect_over(here).await.unwrap();
@@ -168,7 +172,7 @@ async fn another_schema_explains_arguments_and_replies_that_one_side_does_not_un
     let text = format!("InvalidArgument: no such field: {explained}");
     assert!(status.to_string().ends_with(&text), "{status}");
 
-    let start = codegen::start(&peer, &LATER);
+    let start = codegen::start(&peer, &later());
     let method = &echo_service::method::ACT;
     let reply: codegen::Call<bool> = codegen::call(&start, method, Prost, message("hi"));
     let status = reply.await.unwrap_err();

@@ -151,7 +151,7 @@ type Clones = Arc<Mutex<Vec<(u32, usize)>>>;
 /// A service that records its clones.
 struct Counted {
     inner: EchoServer<Parrot>,
-    descriptor: &'static ServiceDescriptor,
+    descriptor: ServiceDescriptor,
     clones: Clones,
     /// The index of this clone in `clones`.
     index: Option<usize>,
@@ -159,11 +159,10 @@ struct Counted {
 
 impl Counted {
     fn new(id: u32, clones: &Clones) -> Self {
-        let name = format!("tests.Counted{id}").leak();
-        let methods = echo_service::SERVICE.methods();
+        let descriptor = ServiceDescriptor::builder(format!("tests.Counted{id}"));
         Self {
             inner: EchoServer::new(Parrot::default()),
-            descriptor: Box::leak(Box::new(ServiceDescriptor::new(name, id, 0, methods))),
+            descriptor: descriptor.id(ServiceId(id)).build().unwrap(),
             clones: clones.clone(),
             index: None,
         }
@@ -176,7 +175,7 @@ impl Clone for Counted {
         clones.push((self.descriptor.id().0, 0));
         Self {
             inner: self.inner.clone(),
-            descriptor: self.descriptor,
+            descriptor: self.descriptor.clone(),
             clones: self.clones.clone(),
             index: Some(clones.len() - 1),
         }
@@ -200,7 +199,7 @@ impl Service<Request> for Counted {
 }
 
 impl Serve for Counted {
-    fn descriptor(&self) -> &'static ServiceDescriptor {
-        self.descriptor
+    fn descriptor(&self) -> &ServiceDescriptor {
+        &self.descriptor
     }
 }

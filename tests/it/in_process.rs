@@ -4,29 +4,27 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt;
 use wawo::{
-    Body, Code, Delivery, InProcess, MessageBytes, MethodId, Prost, Request, ServiceId, codegen,
+    Body, Code, Delivery, InProcess, MessageBytes, MethodDescriptor, MethodId, Prost, Request,
+    ServiceDescriptor, ServiceId, Shape, codegen,
 };
 
 use crate::support::{EchoClient, EchoServer, Message, Parrot, RepeatRequest, message};
 
-/// A method of another service, with the id of `Say`.
-static OTHER: wawo::MethodDescriptor = wawo::MethodDescriptor::new(
-    "tests.other.Other/Say",
-    99,
-    1,
-    wawo::Shape::Unary,
-    wawo::Idempotency::Unknown,
-);
-
-static OTHER_SERVICE: wawo::ServiceDescriptor =
-    wawo::ServiceDescriptor::new("tests.other.Other", 99, 1, &[&OTHER]);
+/// A service with a method that has the id of `Say`.
+fn other_service() -> ServiceDescriptor {
+    let say = MethodDescriptor::builder("Say", Shape::Unary).id(MethodId(1));
+    let other = ServiceDescriptor::builder("tests.other.Other").id(ServiceId(99));
+    other.method(say).build().unwrap()
+}
 
 #[tokio::test]
 async fn a_call_of_another_service_does_not_reach_the_one_that_is_there() {
     let (_, parrot) = echo();
     let in_process = InProcess::new(EchoServer::new(parrot.clone()));
-    let start = codegen::start(&in_process, &OTHER_SERVICE);
-    let call: wawo::Call<Message> = codegen::call(&start, &OTHER, Prost, message("fail"));
+    let other = other_service();
+    let say = other.method_by_name("Say").unwrap();
+    let start = codegen::start(&in_process, &other);
+    let call: wawo::Call<Message> = codegen::call(&start, say, Prost, message("fail"));
     let status = call.await.unwrap_err();
     assert_eq!(
         status.to_string(),

@@ -16,7 +16,9 @@ mod credit;
 mod crowd;
 mod custom_protocol;
 mod deadlines;
+
 mod decoded;
+mod descriptors;
 mod dispatch;
 mod drain;
 mod errors;

@@ -1,13 +1,13 @@
 //! More services on the server. They are one service under many ids, because services are looked up
 //! by id, not by name.
 
-use std::task;
+use std::{sync::Arc, task};
 
 use bytes::Bytes;
 use cpu_time::ProcessTime;
 use wawo::{
-    CallTarget, Idempotency, MethodDescriptor, Peer, Prost, Request, Response, ResponseFuture,
-    Result, Serve, Server, ServerBuilder, ServiceDescriptor, Shape, Status, codegen,
+    CallTarget, MethodDescriptor, Peer, Prost, Request, Response, ResponseFuture, Result, Serve,
+    Server, ServerBuilder, ServiceDescriptor, ServiceId, Shape, Status, codegen,
 };
 
 use crate::{
@@ -25,13 +25,12 @@ const CONNECTIONS: u32 = 10;
 
 pub(crate) fn measure(pace: Pace) -> Table {
     let mut curve = Curve::new("services", &["CPU us a new connection"]);
-    let methods: Vec<_> = (1..=SERVICES[4]).map(|id| say(id as u32)).collect();
-    let methods: &'static [_] = methods.leak();
+    let all: Vec<_> = (1..=SERVICES[4]).map(|id| echo(id as u32)).collect();
     for services in SERVICES {
-        let methods = &methods[..services];
+        let few = &all[..services];
         let (cost, connecting) = one_thread().block_on(async {
-            let (peer, mut server) = over_memory(serving(methods)).await;
-            let cost = load(&peer, methods).measure(pace).await;
+            let (peer, mut server) = over_memory(serving(few)).await;
+            let cost = load(&peer, few).measure(pace).await;
             let before = ProcessTime::now();
             for _ in 0..CONNECTIONS {
                 connect(&mut server).await;
@@ -43,50 +42,51 @@ pub(crate) fn measure(pace: Pace) -> Table {
     curve.per_call()
 }
 
-fn serving(methods: &[&'static MethodDescriptor]) -> ServerBuilder {
-    let add = |server: ServerBuilder, &method| server.add_service(Numbered::new(method));
-    methods.iter().fold(Server::builder(), add)
+fn serving(services: &[ServiceDescriptor]) -> ServerBuilder {
+    let add = |server: ServerBuilder, service| server.add_service(Numbered::new(service));
+    services.iter().fold(Server::builder(), add)
 }
 
 /// Callers that cycle through all services, each from a different start.
-fn load(peer: &Peer, methods: &'static [&'static MethodDescriptor]) -> Load {
+fn load(peer: &Peer, services: &[ServiceDescriptor]) -> Load {
     let mut load = Load::default();
     let data = Bytes::from(vec![7; BYTES]);
+    let methods: Arc<[_]> = services
+        .iter()
+        .flat_map(ServiceDescriptor::methods)
+        .cloned()
+        .collect();
     for caller in 0..IN_FLIGHT {
-        let (peer, data) = (peer.handle(), data.clone());
-        let from = caller * methods.len() / IN_FLIGHT;
-        let mut methods = methods.iter().cycle().skip(from);
+        let (peer, data, methods) = (peer.handle(), data.clone(), methods.clone());
+        let mut next = caller * methods.len() / IN_FLIGHT;
         load.add(move || {
-            let method = methods.next().expect("a cycle has no end");
+            let method = &methods[next];
+            next = (next + 1) % methods.len();
             codegen::call(&peer, method, Prost, Message { data: data.clone() })
         });
     }
     load
 }
 
-/// The method `Say` of the service with this id. Descriptors are `'static`, so it is never freed.
-fn say(service: u32) -> &'static MethodDescriptor {
-    let (shape, idempotency) = (Shape::Unary, Idempotency::Unknown);
-    let path = format!("growth.Echo{service}/Say").leak();
-    let method = MethodDescriptor::new(path, service, SAY.id().0, shape, idempotency);
-    Box::leak(Box::new(method))
+/// An echo service under its own id.
+fn echo(id: u32) -> ServiceDescriptor {
+    let say = MethodDescriptor::builder("Say", Shape::Unary).id(SAY.id());
+    let echo = ServiceDescriptor::builder(format!("growth.Echo{id}")).id(ServiceId(id));
+    echo.method(say).build().expect("a service with one method")
 }
 
-/// An echo service under its own id.
+/// Serves an echo service under its own id.
 #[derive(Debug, Clone)]
 struct Numbered {
     inner: EchoServer<Parrot>,
-    descriptor: &'static ServiceDescriptor,
+    descriptor: ServiceDescriptor,
 }
 
 impl Numbered {
-    fn new(method: &'static MethodDescriptor) -> Self {
-        let methods = Box::leak(Box::new([method]));
-        let name = method.path().trim_end_matches("/Say");
-        let descriptor = ServiceDescriptor::new(name, method.service().0, 0, methods);
+    fn new(descriptor: &ServiceDescriptor) -> Self {
         Self {
             inner: EchoServer::new(Parrot),
-            descriptor: Box::leak(Box::new(descriptor)),
+            descriptor: descriptor.clone(),
         }
     }
 }
@@ -106,7 +106,7 @@ impl tower::Service<Request> for Numbered {
 }
 
 impl Serve for Numbered {
-    fn descriptor(&self) -> &'static ServiceDescriptor {
-        self.descriptor
+    fn descriptor(&self) -> &ServiceDescriptor {
+        &self.descriptor
     }
 }

@@ -51,12 +51,17 @@ impl Packages {
         for (module, files) in &self.0 {
             let name = file_name(files);
             let code = code.get(module).map_or("", String::as_str);
+            // A static by value, for one copy in a program: what a reference in a constant points to may be
+            // copied wherever the constant is used.
             let code = format!(
                 "{code}\
                  /// The descriptors of this package's files and their imports: an encoded\n\
                  /// `google.protobuf.FileDescriptorSet`.\n\
                  #[allow(dead_code)]\n\
-                 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(\"{name}.fds\");\n"
+                 pub const FILE_DESCRIPTOR_SET: &[u8] = {{\n\
+                 static BYTES: [u8; include_bytes!(\"{name}.fds\").len()] = *include_bytes!(\"{name}.fds\");\n\
+                 &BYTES\n\
+                 }};\n"
             );
             fs::write(folder.join(format!("{name}.fds")), encode(files))?;
             fs::write(folder.join(format!("{name}.rs")), code)?;

@@ -11,7 +11,7 @@ use super::{DRAINED, GRACE_IS_OVER, GuestControl, GuestInfo, GuestLink};
 use crate::{
     body::Body,
     call_target::CallTarget,
-    descriptor::{Idempotency, MethodDescriptor, Shape},
+    descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape},
     peer::{EventSender, Peer, PeerEvent},
     request::Request,
     serve::inbound::Origin,
@@ -98,8 +98,9 @@ async fn a_guest_has_names_and_extensions_and_cannot_be_called() {
         *peer.clone().extensions().get_or_insert_with(|| 7_u8),
         *peer.extensions().get::<u8>().unwrap()
     );
+    const TEXTS: &MethodTexts<&str> = &MethodTexts::new("chat.Chat/Say", "chat.Line", "chat.Line");
     static SAY: MethodDescriptor =
-        MethodDescriptor::new("chat.Chat/Say", 7, 1, Shape::Unary, Idempotency::Unknown);
+        MethodDescriptor::new(TEXTS, 7, 1, Shape::Unary, Idempotency::Unknown);
     let handle = peer.handle();
     for one_way in [false, true] {
         let body = Body::One(MessageBytes::default());

@@ -32,17 +32,22 @@ pub(crate) fn statics(service: &View<'_>) -> String {
             Some(layout) => format!(".{function}(&super::super::{layout})"),
             None => String::new(),
         };
+        let [input, output] = [
+            &method.prost.input_proto_type,
+            &method.prost.output_proto_type,
+        ]
+        .map(|name| name.trim_start_matches('.'));
         let request = layout("with_request", &method.request_layout);
         let reply = layout("with_reply", &method.reply_layout);
         statics += &format!(
             "/// `{full_name}/{proto_name}`\n\
-             pub static {statik}: MethodDescriptor = MethodDescriptor::new(\"{full_name}/{proto_name}\", {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{timeout}{blocking}{request}{reply};\n"
+             pub static {statik}: MethodDescriptor = MethodDescriptor::new(&MethodTexts::new(\"{full_name}/{proto_name}\", \"{input}\", \"{output}\"), {id}, {method_id}, Shape::{shape}, Idempotency::{idempotency}){completion}{timeout}{blocking}{request}{reply};\n"
         );
         table += &format!("&method::{statik}, ");
     }
     let imports = match service.methods.is_empty() {
         true => "",
-        false => "use super::codegen::{Idempotency, MethodDescriptor, Shape};\n",
+        false => "use super::codegen::{Idempotency, MethodDescriptor, MethodTexts, Shape};\n",
     };
     format!(
         "/// The methods of `{name}`.\n\
@@ -51,6 +56,6 @@ pub(crate) fn statics(service: &View<'_>) -> String {
          {statics}\
          }}\n\
          /// The descriptor of `{name}`.\n\
-         pub static SERVICE: codegen::ServiceDescriptor = codegen::ServiceDescriptor::new(\"{full_name}\", {id}, {fingerprint:#x}, &[{table}]);\n"
+         pub static SERVICE: codegen::ServiceDescriptor = codegen::ServiceDescriptor::new(\"{full_name}\", {id}, {fingerprint:#x}, &[{table}], super::FILE_DESCRIPTOR_SET);\n"
     )
 }

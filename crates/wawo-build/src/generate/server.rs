@@ -76,7 +76,7 @@ pub(crate) fn server(service: &View<'_>) -> String {
          fn fmt(&self, f: &mut codegen::fmt::Formatter<'_>) -> codegen::fmt::Result {{ f.write_str(\"{name}Server\") }}\n\
          }}\n\
          impl<{parameter}: {name}> codegen::Serve for {name}Server<{parameter}> {{\n\
-         fn descriptor(&self) -> &'static codegen::ServiceDescriptor {{ &SERVICE }}\n\
+         fn descriptor(&self) -> &codegen::ServiceDescriptor {{ &SERVICE }}\n\
          }}\n\
          impl<{parameter}: {name}> codegen::Service<codegen::Request> for {name}Server<{parameter}> {{\n\
          type Response = codegen::Response;\n\

@@ -1,6 +1,6 @@
 //! Errors of a wrong schema: file, line, column, problem and correction.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use wawo_build::{Builder, Error};
 
@@ -384,6 +384,24 @@ fn descriptor_sets_that_are_none() {
     assert!(
         bad.starts_with("the descriptor set cannot be read: "),
         "{bad}"
+    );
+}
+
+#[test]
+fn a_descriptor_set_with_two_different_files_of_one_name() {
+    let set = |text: &str| {
+        let schema = Schema::new(text);
+        schema.generate(Builder::new(), "a");
+        fs::read(schema.path().join("a.fds")).expect("a descriptor set")
+    };
+    let first = set(r#"syntax = "proto3"; package a; message M {}"#);
+    let second = set(r#"syntax = "proto3"; package a; message N {}"#);
+    let here = Schema::of(&[("differ.fds", [first, second].concat())]);
+    let builder = Builder::new().out_dir(here.path());
+    assert_eq!(
+        here.told(builder.compile_descriptor_set(here.path().join("differ.fds"))),
+        "the descriptor set cannot be read: a different file named 'test.proto' has already been \
+         added"
     );
 }
 

@@ -1,0 +1,149 @@
+//! The parts of a descriptor: statics in generated code, shared by a count of references at run
+//! time. Either way a clone copies a few words.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use crate::descriptor::MethodDescriptor;
+
+/// A value that lives as long as the program, or as long as somebody holds it.
+pub(crate) enum Shared<T: ?Sized + 'static> {
+    Static(&'static T),
+    Counted(Arc<T>),
+}
+
+impl<T: ?Sized> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Static(value) => value,
+            Self::Counted(value) => value,
+        }
+    }
+}
+
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Static(value) => Self::Static(value),
+            Self::Counted(value) => Self::Counted(value.clone()),
+        }
+    }
+}
+
+impl<T: ?Sized + PartialEq> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: ?Sized + Eq> Eq for Shared<T> {}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// The texts of a method.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct MethodTexts<S> {
+    /// `package.Service/Method`.
+    pub(crate) path: S,
+    pub(crate) input: S,
+    pub(crate) output: S,
+}
+
+impl MethodTexts<&'static str> {
+    /// For generated code. `path` is `package.Service/Method`; the types have full names.
+    pub const fn new(path: &'static str, input: &'static str, output: &'static str) -> Self {
+        Self {
+            path,
+            input,
+            output,
+        }
+    }
+}
+
+/// The texts of a method, behind one pointer: a call carries its method along.
+#[derive(Debug, Clone)]
+pub(crate) enum Texts {
+    Static(&'static MethodTexts<&'static str>),
+    Counted(Arc<MethodTexts<String>>),
+}
+
+impl Texts {
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::Static(texts) => texts.path,
+            Self::Counted(texts) => &texts.path,
+        }
+    }
+
+    pub(crate) fn input(&self) -> &str {
+        match self {
+            Self::Static(texts) => texts.input,
+            Self::Counted(texts) => &texts.input,
+        }
+    }
+
+    pub(crate) fn output(&self) -> &str {
+        match self {
+            Self::Static(texts) => texts.output,
+            Self::Counted(texts) => &texts.output,
+        }
+    }
+}
+
+impl PartialEq for Texts {
+    fn eq(&self, other: &Self) -> bool {
+        self.path() == other.path()
+            && self.input() == other.input()
+            && self.output() == other.output()
+    }
+}
+
+impl Eq for Texts {}
+
+/// The methods of a service. Generated code has a static for each, by which stubs call it.
+#[derive(Clone)]
+pub(crate) enum Methods {
+    Static(&'static [&'static MethodDescriptor]),
+    Counted(Arc<[MethodDescriptor]>),
+}
+
+impl Methods {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Static(methods) => methods.len(),
+            Self::Counted(methods) => methods.len(),
+        }
+    }
+
+    /// The method at an index below [`len`](Self::len).
+    pub(crate) fn at(&self, index: usize) -> &MethodDescriptor {
+        match self {
+            Self::Static(methods) => methods[index],
+            Self::Counted(methods) => &methods[index],
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &MethodDescriptor> {
+        (0..self.len()).map(|index| self.at(index))
+    }
+}
+
+impl PartialEq for Methods {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Methods {}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
