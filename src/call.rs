@@ -268,7 +268,7 @@ impl<R> Call<R> {
             head.set_timeout(timeout, DeadlineSource::Call);
         }
         if let Some(parent) = &self.parent {
-            head.call_depth = parent.call_depth() + 1;
+            head.call_depth = parent.call_depth();
             if let Some(deadline) = parent.inherited_deadline() {
                 head.inherit_deadline(deadline);
             }

@@ -47,9 +47,10 @@ pub(crate) type ScopedFuture<F> = TaskLocalFuture<Context, F>;
 impl Context {
     /// The context of a call, and its messages.
     pub(crate) fn of(method: &MethodDescriptor, request: Request) -> (Self, Body) {
-        let (mut head, body) = request.into_parts();
+        let (mut head, body) = request.into_head();
         head.runs_to_completion = method.runs_to_completion();
         head.is_blocking |= method.is_blocking();
+        head.descriptor = Some(method.clone());
         if method.shape().streams_replies() {
             head.become_stream();
         }
@@ -68,6 +69,16 @@ impl Context {
 
     pub(crate) fn into_scope<F: Future>(self, future: F) -> ScopedFuture<F> {
         CURRENT.scope(self, future)
+    }
+
+    /// The method that is called.
+    ///
+    /// # Panics
+    ///
+    /// Never: a context is made by the service that has the method, which tells it.
+    pub fn method(&self) -> &MethodDescriptor {
+        let method = self.0.descriptor.as_ref();
+        method.expect("`of`, which makes all contexts, puts it in")
     }
 
     /// The first text value of this metadata key.
@@ -152,7 +163,7 @@ impl Context {
         self.0.is_blocking
     }
 
-    /// How many calls led to this one.
+    /// How many calls led to one that the handler makes.
     pub(crate) fn call_depth(&self) -> u32 {
         self.0.call_depth
     }
@@ -241,6 +252,7 @@ impl Drop for CancelOnDrop {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
+            .field("method", &self.method().path())
             .field("metadata", &self.0.metadata)
             .field("deadline", &self.0.deadline)
             .finish_non_exhaustive()

@@ -75,7 +75,7 @@ pub use crate::{
         ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerExtensions, WeakPeer,
     },
     peer_id::PeerId,
-    request::Request,
+    request::{Request, RequestParts},
     response::Response,
     response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},

@@ -1,5 +1,7 @@
 //! A call on its way to its handler, as layers see it.
 
+mod parts;
+
 use std::{
     any::Any,
     fmt,
@@ -11,8 +13,12 @@ use tokio_util::sync::CancellationToken;
 use triomphe::UniqueArc;
 use wawo_protocol::{Config, DeadlineSource, Metadata, MethodId, ServiceId, time::after};
 
+pub use crate::request::parts::RequestParts;
 use crate::{
-    body::Body, decoding::DecodedBytes, descriptor::MethodDescriptor, extensions::Extensions,
+    body::Body,
+    decoding::DecodedBytes,
+    descriptor::{MethodDescriptor, MethodIds},
+    extensions::Extensions,
 };
 
 /// What travels through the tower stack: which method is called, with what.
@@ -29,6 +35,9 @@ pub struct Request {
 pub(crate) struct RequestHead {
     service: ServiceId,
     method: MethodId,
+    /// The schema of the method, where the call was made by it or has reached its service. Elsewhere
+    /// the caller knows it by its ids: see [`RequestHead::descriptor`].
+    pub(crate) descriptor: Option<MethodDescriptor>,
     one_way: bool,
     /// A stream in either direction, as far as the caller knows.
     pub(crate) is_stream: bool,
@@ -39,7 +48,8 @@ pub(crate) struct RequestHead {
     /// The default timeout of the connection bounds the call too.
     pub(crate) takes_default: bool,
     pub(crate) extensions: Extensions,
-    /// How many calls led to this one.
+    /// How many calls led to this one, until it is served; from then on this one counts too. So a call
+    /// that its handler makes, or that it becomes when it is sent on, has its depth from here.
     pub(crate) call_depth: u32,
     /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type belongs to a
     /// module above this one.
@@ -61,6 +71,9 @@ pub(crate) trait Caller: Send + Sync {
     /// The memory that its decoded messages take.
     fn decoded_bytes(&self) -> &Arc<DecodedBytes>;
 
+    /// The schema of a method that this side serves to it.
+    fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor>;
+
     /// The peer itself.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -73,6 +86,7 @@ impl Request {
         let mut request = Self::by_id(method.service(), method.id(), one_way, body);
         let head = &mut *request.head;
         head.is_stream = method.shape().is_stream();
+        head.descriptor = Some(method.clone());
         if let Some(timeout) = method.timeout() {
             head.set_timeout(timeout, DeadlineSource::Method);
         }
@@ -88,6 +102,7 @@ impl Request {
         let head = UniqueArc::new(RequestHead {
             service,
             method,
+            descriptor: None,
             one_way,
             is_stream: matches!(body, Body::Many(_)),
             metadata: Metadata::new(),
@@ -113,6 +128,18 @@ impl Request {
     /// The method that is called.
     pub fn method(&self) -> MethodId {
         self.head.method
+    }
+
+    /// The method as its schema declares it: name, types, shape. Layers measure, authorise and trace by
+    /// it.
+    ///
+    /// On the calling side it is that of the stub; on the called side that of the service which is
+    /// served, for layers around all services too. `None` where no schema is known: of a call
+    /// [by id](Self::by_id) before it is sent, and of a service that this side does not have.
+    ///
+    /// It is looked up when it is asked for, by a search among the methods that are served.
+    pub fn descriptor(&self) -> Option<&MethodDescriptor> {
+        self.head.descriptor()
     }
 
     /// Whether nothing, not even a status, goes back.
@@ -191,12 +218,27 @@ impl Request {
         &mut self.head
     }
 
-    pub(crate) fn into_parts(self) -> (UniqueArc<RequestHead>, Body) {
+    pub(crate) fn into_head(self) -> (UniqueArc<RequestHead>, Body) {
         (self.head, self.body)
     }
 }
 
 impl RequestHead {
+    /// The schema of the method, as far as it is known here.
+    pub(crate) fn descriptor(&self) -> Option<&MethodDescriptor> {
+        let looked_up = || {
+            let (service, method) = (self.service, self.method);
+            let caller = self.caller.as_ref()?;
+            caller.descriptor(MethodIds { service, method })
+        };
+        self.descriptor.as_ref().or_else(looked_up)
+    }
+
+    /// The call is served from here on, and counts in the depth of those that follow from it.
+    pub(crate) fn count_depth(&mut self) {
+        self.call_depth = self.call_depth.saturating_add(1);
+    }
+
     /// The time runs from now.
     pub(crate) fn set_timeout(&mut self, timeout: Duration, source: DeadlineSource) {
         let now = tokio::time::Instant::now().into_std();
@@ -224,6 +266,17 @@ impl RequestHead {
                 self.deadline = Some(default);
                 self.deadline_source = source;
             }
+        }
+    }
+
+    /// A call that came over a connection is sent on over another one. The first one ends it at the
+    /// deadline of the reply that it gets, so the later deadline holds for the second.
+    pub(crate) fn send_on(&mut self) {
+        if let Some(StreamDeadline(of_stream)) = self.extensions.remove() {
+            self.deadline = self
+                .deadline
+                .zip(of_stream)
+                .map(|(one, other)| one.max(other));
         }
     }
 
@@ -284,6 +337,7 @@ impl fmt::Debug for Request {
         f.debug_struct("Request")
             .field("service", &self.head.service)
             .field("method", &self.head.method)
+            .field("descriptor", &self.descriptor().map(MethodDescriptor::path))
             .field("one_way", &self.head.one_way)
             .field("metadata", &self.head.metadata)
             .field("deadline", &self.head.deadline)

@@ -27,7 +27,7 @@ use crate::{
         state::ConnectionState,
     },
     decoding::{DecodedBytes, DecodedTotal},
-    descriptor::{MethodIds, MethodNames},
+    descriptor::{MethodDescriptor, MethodIds, MethodNames},
     request::DefaultTimeouts,
     status::Status,
 };
@@ -251,6 +251,13 @@ impl ConnectionHandle {
     pub(super) fn set_silent(&self) {
         self.was_silent.store(true, Ordering::Relaxed);
         self.owner.connection_changed(ConnectionEvent::WasSilent);
+    }
+}
+
+impl ConnectionHandle {
+    /// The schema of a method that this side serves.
+    pub(crate) fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+        self.names.method(ids)
     }
 }
 

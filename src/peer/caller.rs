@@ -1,11 +1,27 @@
 //! The peer that a handler finds in its context.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     context::Context,
     peer::{Peer, guest, handle::Handle},
+    request::{Caller, Request, RequestParts},
 };
+
+impl Request {
+    /// The peer that calls, on the called side: layers authorise and limit by it. `None` on the calling
+    /// side, and for a call in the same process.
+    pub fn peer(&self) -> Option<Peer> {
+        self.head().caller.clone().and_then(peer_of)
+    }
+}
+
+impl RequestParts {
+    /// See [`Request::peer`].
+    pub fn peer(&self) -> Option<Peer> {
+        self.head().caller.clone().and_then(peer_of)
+    }
+}
 
 impl Context {
     /// The peer that calls; a handler may call it back, if it [can be
@@ -16,9 +32,12 @@ impl Context {
     /// [`extensions`](Peer::extensions) as long as the process.
     pub fn peer(&self) -> Peer {
         let caller = self.caller().cloned();
-        let handle = caller.and_then(|caller| caller.into_any().downcast::<Handle>().ok());
-        handle.map_or_else(this_process, Peer)
+        caller.and_then(peer_of).unwrap_or_else(this_process)
     }
+}
+
+fn peer_of(caller: Arc<dyn Caller>) -> Option<Peer> {
+    caller.into_any().downcast::<Handle>().ok().map(Peer)
 }
 
 /// The peer of handlers that were called in the same process.

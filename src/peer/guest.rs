@@ -26,6 +26,7 @@ use crate::{
         GRACE_IS_OVER, Owner, PeerSnapshot,
     },
     decoding::{DecodedBytes, DecodedTotal},
+    descriptor::{MethodDescriptor, MethodIds, MethodNames},
     peer::{
         Peer,
         events::EventSender,
@@ -49,6 +50,8 @@ pub(crate) struct GuestInfo {
     pub(crate) address: Option<Address>,
     /// See [`Peer::claimed_name`].
     pub(crate) claimed_name: String,
+    /// The methods that it may call.
+    pub(crate) names: MethodNames,
 }
 
 /// The machinery of a guest, which serves its connection.
@@ -73,6 +76,7 @@ pub(crate) struct GuestLink {
 pub(crate) struct GuestState {
     protocol: Cow<'static, str>,
     claimed_name: String,
+    names: MethodNames,
     max_calls: usize,
     decoded: Arc<DecodedBytes>,
     progress: Mutex<Progress>,
@@ -110,6 +114,7 @@ impl GuestLink {
             let guest = Arc::new(GuestState {
                 protocol: info.protocol,
                 claimed_name: info.claimed_name,
+                names: info.names,
                 max_calls: config.limits().max_calls as usize,
                 decoded: DecodedBytes::new(config, server),
                 progress: Mutex::default(),
@@ -174,6 +179,7 @@ pub(super) fn in_process() -> Peer {
         protocol: IN_PROCESS.into(),
         address: None,
         claimed_name: String::new(),
+        names: MethodNames::default(),
     };
     let control = Weak::<Nobody>::new();
     let config = Config::default();
@@ -188,6 +194,11 @@ impl GuestState {
 
     pub(super) fn is_in_process(&self) -> bool {
         self.protocol == IN_PROCESS
+    }
+
+    /// The schema of a method that it may call.
+    pub(super) fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+        self.names.method(ids)
     }
 
     pub(super) fn claimed_name(&self) -> &str {

@@ -8,6 +8,7 @@ use wawo_protocol::{CloseCode, ConnectionError};
 use crate::{
     connection::{Activity, ConnectionHandle, ConnectionState, DrainOutcome},
     decoding::DecodedBytes,
+    descriptor::{MethodDescriptor, MethodIds},
     peer::{extensions::PeerExtensions, guest::GuestState, state::PeerState},
     request::Caller,
 };
@@ -62,6 +63,13 @@ impl Caller for Handle {
         match &self.link {
             Link::Home(home) => home.decoded(),
             Link::Guest(guest) => guest.decoded(),
+        }
+    }
+
+    fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+        match &self.link {
+            Link::Home(home) => home.descriptor(ids),
+            Link::Guest(guest) => guest.descriptor(ids),
         }
     }
 

@@ -21,7 +21,8 @@ use crate::{
 };
 
 impl Start for Handle {
-    fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
+    fn start(self: Arc<Self>, mut request: Request) -> ResponseFuture {
+        request.head_mut().send_on();
         let home = match self.link() {
             Link::Home(home) => home,
             Link::Guest(guest) => return self.not_callable(guest),

@@ -107,7 +107,7 @@ impl Inbound {
     }
 
     /// Takes the depth of a call out of its metadata, where another program has put it. A call from
-    /// this process carries its depth in the request.
+    /// this process carries its depth in the request. From here on the call itself counts too.
     ///
     /// # Errors
     ///
@@ -119,6 +119,8 @@ impl Inbound {
         {
             head.call_depth = depth;
         }
-        call_depth::check(head.call_depth, self.max_call_depth)
+        call_depth::check(head.call_depth, self.max_call_depth)?;
+        head.count_depth();
+        Ok(())
     }
 }

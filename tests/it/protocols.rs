@@ -154,7 +154,7 @@ async fn two_protocols_share_a_port_of_each_kind() {
         let lines = Lines::default();
         let server = match workers {
             None => builder(&lines),
-            Some(count) => limited(&lines, |config| config.workers(count)),
+            Some(count) => limited(&lines, |config| config.workers(Some(count))),
         };
         let server = server.bind(address).await.unwrap();
         let address = server.addresses()[0].to_string();
@@ -263,7 +263,7 @@ async fn limits_hold_for_sockets_of_any_protocol() {
     let none: [&str; 0] = [];
     let limits = |config: ServerConfigBuilder| {
         let config = config.trusted_proxies(none);
-        config.max_connections(3).max_connections_per_host(2)
+        config.max_connections(3).max_connections_per_host(Some(2))
     };
     let host = Host::of(limited(&lines, limits));
     let mut events = host.handle.events();

@@ -113,7 +113,7 @@ async fn a_scheme_of_its_own_is_connected_to_and_listened_at() {
         let (connector, pipes) = pipes();
         let mut server = Server::builder().add_service(echo()).listener(pipes);
         if let Some(count) = workers {
-            let config = ServerConfig::builder().workers(count).build();
+            let config = ServerConfig::builder().workers(Some(count)).build();
             server = server.config(config.unwrap());
         }
         let mut server = server.bind("pipe://here").await.unwrap();

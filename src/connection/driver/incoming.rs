@@ -203,6 +203,8 @@ impl Driver {
             let deadline = self.connection.stream_deadline(call);
             head.extensions.insert(StreamDeadline(deadline));
         }
+        // Its caller has given it all the time that it has. Sent on, it gets no default.
+        head.takes_default = false;
         head.metadata = called.metadata;
         head.caller = Some(peer);
         request

@@ -321,7 +321,7 @@ fn log_not_sent(handle: &ConnectionHandle, service: ServiceId, method: MethodId,
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {
     let (service, method, one_way) = (request.service(), request.method(), request.is_one_way());
-    let (mut head, body) = request.into_parts();
+    let (mut head, body) = request.into_head();
     call_depth::put(head.call_depth, &mut head.metadata);
     let (message, requests) = match body {
         Body::One(message) => (Some(message), None),

@@ -51,6 +51,7 @@ fn guest(max_calls: u32) -> Guest {
         protocol: "http".into(),
         address: Some("tcp://192.0.2.7:80".parse::<Address>().unwrap()),
         claimed_name: "ada".to_owned(),
+        names: Default::default(),
     };
     let config = Config::builder().max_calls(max_calls).build().unwrap();
     let (sender, control) = (EventSender::default(), Arc::downgrade(&machinery));

@@ -97,6 +97,10 @@ impl DirectInbound {
             origin,
             is_counted: false,
         };
+        let descriptor = &mut request.head_mut().descriptor;
+        if descriptor.is_none() {
+            *descriptor = call.inbound.names.method(call.ids).cloned();
+        }
         let one_way = call.one_way;
         let reply = ResponseFuture::boxed(call.serve(request));
         match one_way {
