@@ -1,10 +1,12 @@
 //! A call that a stub makes: a lazy future.
 
+mod raw;
 mod requests;
 mod stub;
 
 use std::{
     borrow::Cow,
+    collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -18,12 +20,13 @@ use futures_core::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wawo_protocol::{DeadlineSource, Metadata};
 
+pub use crate::call::raw::RawClient;
 pub use crate::call::stub::{
     call, call_bidi_streaming, call_client_streaming, call_server_streaming, send,
 };
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Body, Items, Streaming},
     call_target::Start,
     context::Context,
     descriptor::{MethodDescriptor, Shape},
@@ -335,7 +338,7 @@ impl<R> Call<R> {
         match response.into_parts() {
             (metadata, Body::Many(items)) => {
                 let cancelled = self.cancelled.take();
-                let watched = Streaming::new(CancellableStream { items, cancelled });
+                let watched = CancellableStream::new(items, cancelled);
                 Response::new(metadata, Body::Many(watched))
             }
             (metadata, body) => Response::new(metadata, body),
@@ -368,21 +371,21 @@ pub(crate) struct CancellableStream {
 }
 
 impl CancellableStream {
+    fn new(items: Streaming<Bytes>, cancelled: Option<CancelSignal>) -> Streaming<Bytes> {
+        Streaming::of_items(Self { items, cancelled })
+    }
+
     /// The requests of a call, for a handler that may outlive it.
-    pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Self {
-        Self {
-            items,
-            cancelled: Some(Box::pin(context.cancellation())),
-        }
+    pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Streaming<Bytes> {
+        Self::new(items, Some(Box::pin(context.cancellation())))
     }
 }
 
-impl Stream for CancellableStream {
-    type Item = Result<Bytes>;
-
-    fn poll_next(
+impl Items<Bytes> for CancellableStream {
+    fn poll_item(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
+        _: &mut VecDeque<Bytes>,
     ) -> Poll<Option<Result<Bytes>>> {
         if let Poll::Ready(item) = Pin::new(&mut self.items).poll_next(cx) {
             return Poll::Ready(item);

@@ -67,6 +67,13 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Has this service serve the calls of the peer to all services that were not added. See
+    /// [`ServerBuilder::fallback`](crate::ServerBuilder::fallback).
+    pub fn fallback(mut self, service: impl CallService) -> Self {
+        self.services.set_fallback(service);
+        self
+    }
+
     /// Puts a tower layer around all services that this side serves to the peer. The first one
     /// added sees a call first. For a layer before calls to the peer, see
     /// [`Channel`](crate::Channel).

@@ -128,6 +128,24 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
     }
 }
 
+/// Takes encoded messages as they are, where no type of them is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RawBytes;
+
+impl Codec<Bytes> for RawBytes {
+    fn encode(self, message: &Bytes) -> Bytes {
+        message.clone()
+    }
+
+    fn encode_to(self, message: &Bytes, buffer: &mut BytesMut) {
+        buffer.extend_from_slice(message);
+    }
+
+    fn decode(self, bytes: Bytes) -> Result<Bytes, BoxError> {
+        Ok(bytes)
+    }
+}
+
 #[inline]
 fn small(message: &impl prost::Message, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(length);

@@ -158,6 +158,11 @@ impl Context {
             .is_some_and(CancellationToken::is_cancelled)
     }
 
+    /// Whether the handler may outlive its call.
+    pub(crate) fn runs_to_completion(&self) -> bool {
+        self.0.runs_to_completion
+    }
+
     /// Whether the handler blocks its thread.
     pub(crate) fn is_blocking(&self) -> bool {
         self.0.is_blocking

@@ -4,6 +4,7 @@ mod blocking;
 mod blocking_future;
 pub(crate) mod handler;
 mod handler_future;
+mod raw;
 mod run_to_completion;
 
 use std::{
@@ -16,39 +17,55 @@ use std::{
 use tower::Service;
 use wawo_protocol::ServiceId;
 
+pub use crate::dispatch::raw::RawService;
 use crate::{
     descriptor::{ServiceDescriptor, list},
     request::Request,
     response::Response,
     response_future::ResponseFuture,
-    serve::{BoxService, Serve},
+    serve::{BoxService, CallService, Serve},
     status::{Result, Status},
 };
 
 /// The services of one side, found by id. It is itself a tower service; a call for an id that is
-/// not there answers `Unimplemented`.
+/// not there goes to the [fallback](Self::set_fallback), or ends with `Unimplemented`.
 ///
 /// Clones share one table, and cost next to nothing. A service is cloned when a clone of the
 /// dispatcher is first called for it, so that each connection has its own, of those that are called.
 #[derive(Clone, Default)]
 pub struct Dispatch {
-    /// Sorted by id.
-    table: Arc<Vec<DispatchEntry>>,
+    table: Arc<Table>,
     /// Clones of those that were called.
     own: Own,
 }
 
-/// A service of the table, from which others are cloned.
+/// The services that all clones of a dispatcher share.
+#[derive(Clone, Default)]
+struct Table {
+    /// Sorted by id.
+    services: Vec<DispatchEntry>,
+    /// Serves the calls of services that are not among them.
+    fallback: Option<Template>,
+}
+
+/// A service that is cloned and never called. Locked to clone it only: a service need not be `Sync`.
+struct Template(Mutex<BoxService>);
+
+/// A service of the table.
+#[derive(Clone)]
 struct DispatchEntry {
     id: ServiceId,
     descriptor: ServiceDescriptor,
-    /// Locked to clone it only: a service need not be `Sync`.
-    service: Mutex<BoxService>,
+    service: Template,
 }
 
-/// The services of one clone of a dispatcher, sorted by id.
+/// The services of one clone of a dispatcher.
 #[derive(Default)]
-struct Own(Vec<(ServiceId, BoxService)>);
+struct Own {
+    /// Sorted by id.
+    services: Vec<(ServiceId, BoxService)>,
+    fallback: Option<BoxService>,
+}
 
 /// Two services with one id, or with one name. Calls are told apart by the id, and people, logs and
 /// reflection tell services apart by the name.
@@ -113,51 +130,70 @@ impl Dispatch {
         let served = DispatchEntry {
             id,
             descriptor,
-            service: Mutex::new(BoxService::new(service)),
+            service: Template::new(service),
         };
-        let index = self.table.partition_point(|other| other.id < id);
-        Arc::make_mut(&mut self.table).insert(index, served);
+        let index = self.table.services.partition_point(|other| other.id < id);
+        let table = Arc::make_mut(&mut self.table);
+        table.services.insert(index, served);
         Ok(())
+    }
+
+    /// Has this service serve the calls of all services that are not there, instead of one that was set
+    /// before. It gets requests as they came, with encoded messages: a [`Peer`](crate::Peer) sends
+    /// them on.
+    pub fn set_fallback(&mut self, service: impl CallService) {
+        Arc::make_mut(&mut self.table).fallback = Some(Template::new(service));
     }
 
     /// What is served, by id.
     pub fn descriptors(&self) -> impl Iterator<Item = &ServiceDescriptor> {
-        self.table.iter().map(|served| &served.descriptor)
+        let services = self.table.services.iter();
+        services.map(|served| &served.descriptor)
     }
 
     fn find(&self, id: ServiceId) -> Result<usize, usize> {
-        self.table.binary_search_by_key(&id, |served| served.id)
+        let services = &self.table.services;
+        services.binary_search_by_key(&id, |served| served.id)
     }
 
     /// The service for a call, cloned if this is the first one.
     fn service(&mut self, id: ServiceId) -> Option<&mut BoxService> {
-        let own = &self.own.0;
+        let own = &self.own.services;
         let index = match own.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(index) => index,
             Err(index) => {
-                let service = self.table[self.find(id).ok()?].fresh();
-                self.own.0.insert(index, (id, service));
+                let service = match self.find(id) {
+                    Ok(found) => self.table.services[found].service.fresh(),
+                    Err(_) => return self.fallback(),
+                };
+                self.own.services.insert(index, (id, service));
                 index
             }
         };
-        Some(&mut self.own.0[index].1)
+        Some(&mut self.own.services[index].1)
+    }
+
+    /// The service for all other calls, cloned if this is the first one.
+    fn fallback(&mut self) -> Option<&mut BoxService> {
+        let template = self.table.fallback.as_ref()?;
+        Some(self.own.fallback.get_or_insert_with(|| template.fresh()))
     }
 }
 
-impl DispatchEntry {
+impl Template {
+    fn new(service: impl CallService) -> Self {
+        Self(Mutex::new(BoxService::new(service)))
+    }
+
     fn fresh(&self) -> BoxService {
-        let service = self.service.lock();
+        let service = self.0.lock();
         service.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Clone for DispatchEntry {
+impl Clone for Template {
     fn clone(&self) -> Self {
-        Self {
-            id: self.id,
-            descriptor: self.descriptor.clone(),
-            service: Mutex::new(self.fresh()),
-        }
+        Self(Mutex::new(self.fresh()))
     }
 }
 
@@ -190,7 +226,8 @@ impl Service<Request> for Dispatch {
             Some(service) => service.call(request),
             None => {
                 let id = request.service();
-                let served = list(self.table.iter().map(|served| served.descriptor.name()));
+                let services = self.table.services.iter();
+                let served = list(services.map(|served| served.descriptor.name()));
                 ResponseFuture::ready(Err(Status::not_served(id, &served)))
             }
         }

@@ -55,7 +55,7 @@ pub use wawo_protocol::{
 
 pub use crate::{
     body::{Body, Sender, StreamEnd, Streaming},
-    call::{Call, CancelGuard},
+    call::{Call, CancelGuard, RawClient},
     call_target::{CallTarget, OneWayOnly, ReplyAbility, Start, TwoWay},
     channel::Channel,
     client::{ConnectError, PeerBuilder},
@@ -67,7 +67,7 @@ pub use crate::{
         DescriptorError, Idempotency, MethodBuilder, MethodDescriptor, ServiceBuilder,
         ServiceDescriptor, Shape,
     },
-    dispatch::{Dispatch, DuplicateService},
+    dispatch::{Dispatch, DuplicateService, RawService},
     extensions::Extensions,
     in_process::InProcess,
     layout::Layout,

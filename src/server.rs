@@ -195,6 +195,24 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Has this service serve the calls of all services that were not added, behind the same layers.
+    /// Without it they end with `Unimplemented`. A later one replaces an earlier one.
+    ///
+    /// It gets requests as they came, with encoded messages. A [`Peer`] is such a service: it sends them
+    /// on, so this is a proxy for any service, without a schema:
+    ///
+    /// ```no_run
+    /// # async fn proxy() -> Result<(), Box<dyn std::error::Error>> {
+    /// let backend = wawo::Peer::connect("tcp://127.0.0.1:4001").await?;
+    /// wawo::Server::builder().fallback(backend).serve("tcp://127.0.0.1:4000").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fallback(mut self, service: impl CallService) -> Self {
+        self.services.set_fallback(service);
+        self
+    }
+
     /// Puts a tower layer around all services. The first one added sees a call first.
     pub fn layer<M>(self, layer: M) -> ServerBuilder<tower::layer::util::Stack<M, L>> {
         ServerBuilder {

@@ -41,6 +41,11 @@ impl<L> Services<L> {
         }
     }
 
+    /// Serves the calls of services that are not added.
+    pub(crate) fn set_fallback(&mut self, service: impl CallService) {
+        self.dispatch.set_fallback(service);
+    }
+
     /// Puts a layer around all services; the first one added sees a call first.
     pub(crate) fn layer<M>(self, layer: M) -> Services<Stack<M, L>> {
         Services {

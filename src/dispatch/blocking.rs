@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 
 use crate::{
     context::Context,
-    descriptor::MethodDescriptor,
     dispatch::blocking_future::{BlockingFuture, cancelled_status},
     panic::{Part, catch},
     response::Response,
@@ -27,7 +26,6 @@ use crate::{
 /// Dropping the reply cancels the call. A handler that was not begun is not; one that was is
 /// dropped when it next waits, unless it runs to completion.
 pub(crate) fn run(
-    method: &'static MethodDescriptor,
     context: Context,
     bytes: usize,
     begin: impl FnOnce() -> ResponseFuture + Send + 'static,
@@ -37,17 +35,13 @@ pub(crate) fn run(
     }
     ResponseFuture::boxed(async move {
         let of_call = context.clone();
-        let work = move || work(method, &of_call, begin);
+        let work = move || work(&of_call, begin);
         BlockingFuture::begin(context, bytes, work)?.await
     })
 }
 
 /// The work of the other thread.
-fn work(
-    method: &MethodDescriptor,
-    context: &Context,
-    begin: impl FnOnce() -> ResponseFuture,
-) -> Result<Response> {
+fn work(context: &Context, begin: impl FnOnce() -> ResponseFuture) -> Result<Response> {
     let mut cancelled = context.inherited_cancellation().map(Box::pin);
     let result = catch(Part::Service, || {
         let mut reply = begin();
@@ -67,7 +61,7 @@ fn work(
     if cancelled.is_none() && context.is_cancelled() {
         // Nobody else hears of it.
         if let Err(status) = &result {
-            status.log(method, &context.caller_label());
+            status.log(context.method(), &context.caller_label());
         }
     }
     result

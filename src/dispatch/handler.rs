@@ -136,6 +136,14 @@ pub fn unimplemented(service: &ServiceDescriptor, request: Request) -> ResponseF
     ResponseFuture::ready(Err(status))
 }
 
+/// A caller sent a stream to a method that takes one message.
+#[cold]
+pub(crate) fn takes_one_request(method: &MethodDescriptor) -> Status {
+    Status::unimplemented(format!(
+        "`{method}` takes one request, not a stream of requests"
+    ))
+}
+
 fn one_request<C, Q, F>(
     method: &'static MethodDescriptor,
     codec: C,
@@ -150,8 +158,7 @@ where
 {
     let (context, body) = Context::of(method, request);
     let Body::One(message) = body else {
-        let text = format!("`{method}` takes one request, not a stream of requests");
-        return ResponseFuture::ready(Err(Status::unimplemented(text)));
+        return ResponseFuture::ready(Err(takes_one_request(method)));
     };
     let bytes = message.into_bytes();
     let is_little = decoding::is_little(method, bytes.len()) && bytes.len() <= LARGE_BYTES;
@@ -161,7 +168,7 @@ where
     match decode(method, codec, bytes) {
         Ok(message) => {
             let reply = handler(context.clone(), message);
-            run(method, context, reply, into_body)
+            run(context, reply, into_body)
         }
         Err(status) => ResponseFuture::ready(Err(status)),
     }
@@ -192,13 +199,13 @@ where
     let serve = move |context: Context, message, reserved| {
         let reply = handler(context.clone(), message);
         match reserved {
-            None => run(method, context, reply, into_body),
-            Some(reserved) => run_counted(method, context, reply, into_body, reserved),
+            None => run(context, reply, into_body),
+            Some(reserved) => run_counted(context, reply, into_body, reserved),
         }
     };
     if context.is_blocking() {
         let of_call = context.clone();
-        return blocking::run(method, of_call, length, move || match decode() {
+        return blocking::run(of_call, length, move || match decode() {
             Ok(message) => serve(context, message, reserved),
             Err(status) => ResponseFuture::ready(Err(status)),
         });
@@ -234,17 +241,16 @@ where
     let begin = move |context: Context| {
         let requests = decode_all(method, codec, body, &context);
         let reply = handler(context.clone(), requests);
-        run(method, context, reply, into_body)
+        run(context, reply, into_body)
     };
     match context.is_blocking() {
-        true => blocking::run(method, context.clone(), 0, || begin(context)),
+        true => blocking::run(context.clone(), 0, || begin(context)),
         false => begin(context),
     }
 }
 
 /// Runs a handler as [`run`] does, and holds the memory of its request until it has ended.
 fn run_counted<F: Future + Send + 'static>(
-    method: &'static MethodDescriptor,
     context: Context,
     handler: F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
@@ -252,26 +258,25 @@ fn run_counted<F: Future + Send + 'static>(
 ) -> ResponseFuture {
     let reply = ResponseFuture::boxed(HandlerFuture::new(context.clone(), handler, body));
     let reply = reserved.hold_for(reply);
-    match method.runs_to_completion() {
+    match context.runs_to_completion() {
         false => ResponseFuture::boxed(reply),
-        true => ResponseFuture::boxed(RunToCompletion::new(method, context, reply)),
+        true => ResponseFuture::boxed(RunToCompletion::new(context, reply)),
     }
 }
 
 /// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent. Always
 /// inlined, so that its future is put where it runs at once: moved once more, it costs each call.
 #[inline(always)]
-fn run<F: Future + Send + 'static>(
-    method: &'static MethodDescriptor,
+pub(super) fn run<F: Future + Send + 'static>(
     context: Context,
     handler: F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ResponseFuture {
-    if !method.runs_to_completion() {
+    if !context.runs_to_completion() {
         return ResponseFuture::boxed(HandlerFuture::new(context, handler, body));
     }
     let reply = HandlerFuture::new(context.clone(), handler, body);
-    ResponseFuture::boxed(RunToCompletion::new(method, context, reply))
+    ResponseFuture::boxed(RunToCompletion::new(context, reply))
 }
 
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
@@ -303,7 +308,7 @@ where
     let requests = match method.runs_to_completion() {
         false => requests,
         // In process, requests are the caller's own stream, and would go on.
-        true => Streaming::new(CancellableStream::requests(requests, context)),
+        true => CancellableStream::requests(requests, context),
     };
     let decode = move |bytes: &[u8], whole: &Bytes, requests: &mut VecDeque<Q>| {
         let decoded = codec.decode_to(bytes, whole, requests);
@@ -313,7 +318,7 @@ where
     requests.decoded(decode, memory, |status| status)
 }
 
-fn encode_all<C, R>(codec: C, context: &Context, replies: Streaming<R>) -> Body
+pub(super) fn encode_all<C, R>(codec: C, context: &Context, replies: Streaming<R>) -> Body
 where
     C: Codec<R>,
     R: Send + 'static,

@@ -7,17 +7,13 @@ use std::{future::Future, pin::Pin, task::Poll};
 
 use tokio::runtime::Handle;
 
-use crate::{
-    context::Context, descriptor::MethodDescriptor, expiry, panic::Catch, response::Response,
-    status::Result,
-};
+use crate::{context::Context, expiry, panic::Catch, response::Response, status::Result};
 
 type Handler = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 
 /// The reply of a handler. Dropping it cancels the call, and gives what is left of the handler, if
 /// it has begun, to a task.
 pub(crate) struct RunToCompletion {
-    method: &'static MethodDescriptor,
     context: Context,
     /// `None` once it has ended, also by a panic.
     handler: Option<Handler>,
@@ -27,12 +23,10 @@ pub(crate) struct RunToCompletion {
 
 impl RunToCompletion {
     pub(crate) fn new(
-        method: &'static MethodDescriptor,
         context: Context,
         handler: impl Future<Output = Result<Response>> + Send + 'static,
     ) -> Self {
         Self {
-            method,
             context,
             handler: Some(Box::pin(handler)),
             runtime: None,
@@ -67,10 +61,10 @@ impl Drop for RunToCompletion {
     fn drop(&mut self) {
         if let (Some(handler), Some(runtime)) = (self.handler.take(), self.runtime.take()) {
             self.context.cancel();
-            let (method, context) = (self.method, self.context.clone());
+            let context = self.context.clone();
             runtime.spawn(async move {
                 if let Err(status) = Catch(handler).await {
-                    status.log(method, &context.caller_label());
+                    status.log(context.method(), &context.caller_label());
                 }
             });
         }

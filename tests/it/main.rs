@@ -39,6 +39,8 @@ mod mixed;
 mod nested;
 mod peers;
 mod protocols;
+mod proxy;
+mod raw;
 mod real_time;
 mod reused;
 mod schemas;

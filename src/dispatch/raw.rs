@@ -1,0 +1,175 @@
+//! A service that exists only at run time: of a script, a plug-in, a proxy.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+use bytes::Bytes;
+use tower::Service;
+use wawo_protocol::MessageBytes;
+
+use crate::{
+    body::{Body, Streaming},
+    call::CancellableStream,
+    codec::RawBytes,
+    context::Context,
+    descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
+    dispatch::{
+        blocking,
+        handler::{encode_all, run, takes_one_request, unimplemented},
+    },
+    request::Request,
+    response::Response,
+    response_future::ResponseFuture,
+    serve::Serve,
+    status::{Result, Status},
+};
+
+/// Serves a service that a descriptor tells, by one handler for all of its methods. The handler gets
+/// encoded messages and returns such; [`Context::method`] says which method is called. Clones share it.
+///
+/// It is a service as any generated one: it has layers, a context, limits, and it is found by
+/// its id. The handler gets [`Body::Many`] of methods that take a stream, and else [`Body::One`]. It
+/// returns `Body::Many` for a method whose reply is a stream, or `Body::One` for a stream of one message.
+/// Of one-way methods, what it returns is not sent.
+///
+/// ```
+/// use wawo::{Body, Context, MethodDescriptor, RawService, Result, ServiceDescriptor, Shape};
+///
+/// let twice = MethodDescriptor::builder("Echo", Shape::Unary);
+/// let service = ServiceDescriptor::builder("scripts.Echo").method(twice).build()?;
+/// let service = RawService::new(service, |_cx: Context, request: Body| async { Ok(request) });
+/// let server = wawo::Server::builder().add_service(service);
+/// # Ok::<(), wawo::DescriptorError>(())
+/// ```
+pub struct RawService<H>(Arc<RawParts<H>>);
+
+struct RawParts<H> {
+    descriptor: ServiceDescriptor,
+    handler: H,
+}
+
+impl<H, F> RawService<H>
+where
+    H: Fn(Context, Body) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Body>> + Send + 'static,
+{
+    /// Serves the methods of this descriptor.
+    pub fn new(descriptor: ServiceDescriptor, handler: H) -> Self {
+        Self(Arc::new(RawParts {
+            descriptor,
+            handler,
+        }))
+    }
+}
+
+impl<H> Clone for RawService<H> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<H> fmt::Debug for RawService<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawService({})", self.0.descriptor.name())
+    }
+}
+
+impl<H, F> Serve for RawService<H>
+where
+    H: Fn(Context, Body) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Body>> + Send + 'static,
+{
+    fn descriptor(&self) -> &ServiceDescriptor {
+        &self.0.descriptor
+    }
+}
+
+impl<H, F> Service<Request> for RawService<H>
+where
+    H: Fn(Context, Body) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Body>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> ResponseFuture {
+        let parts = self.0.clone();
+        let Some(method) = parts.descriptor.method(request.method()) else {
+            return unimplemented(&parts.descriptor, request);
+        };
+        let method = method.clone();
+        handle(&method, request, move |context, body| {
+            (parts.handler)(context, body)
+        })
+    }
+}
+
+/// Has a handler work on a call, where its method wants it to run.
+fn handle<F>(
+    method: &MethodDescriptor,
+    request: Request,
+    handler: impl FnOnce(Context, Body) -> F + Send + 'static,
+) -> ResponseFuture
+where
+    F: Future<Output = Result<Body>> + Send + 'static,
+{
+    let (context, body) = Context::of(method, request);
+    if let (Body::Many(_), false) = (&body, method.shape().streams_requests()) {
+        return ResponseFuture::ready(Err(takes_one_request(method)));
+    }
+    let bytes = match &body {
+        Body::One(message) => message.len(),
+        Body::Many(_) => 0,
+    };
+    let begin = move |context: Context| {
+        let requests = requests(body, &context);
+        let reply = handler(context.clone(), requests);
+        run(context, reply, replies)
+    };
+    match context.is_blocking() {
+        true => blocking::run(context.clone(), bytes, || begin(context)),
+        false => begin(context),
+    }
+}
+
+/// The messages of a call in the form that its method has.
+fn requests(body: Body, context: &Context) -> Body {
+    let method = context.method();
+    match body {
+        Body::One(message) if method.shape().streams_requests() => {
+            Body::Many(Streaming::once(message.into_bytes()))
+        }
+        // In process, requests are the caller's own stream, and would go on.
+        Body::Many(requests) if method.runs_to_completion() => {
+            Body::Many(CancellableStream::requests(requests, context))
+        }
+        body => body,
+    }
+}
+
+/// What a handler returned, in the form that its method has.
+fn replies(context: &Context, body: Result<Body>) -> Result<Body> {
+    let method = context.method();
+    let one = |message: Bytes| encode_all(RawBytes, context, Streaming::once(message));
+    match (body?, method.shape()) {
+        (_, Shape::OneWay) => Ok(Body::One(MessageBytes::default())),
+        (Body::One(message), shape) if shape.streams_replies() => Ok(one(message.into_bytes())),
+        (Body::One(message), _) => Ok(Body::One(message)),
+        (Body::Many(replies), shape) if shape.streams_replies() => {
+            Ok(encode_all(RawBytes, context, replies))
+        }
+        (Body::Many(_), _) => {
+            let text = format!("the handler of `{method}` returned a stream, not one reply");
+            Err(Status::internal(text))
+        }
+    }
+}
