@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::RwLock;
 use tower::{BoxError, ServiceBuilder, filter::AsyncFilterLayer, timeout::TimeoutLayer};
 use wawo::{
-    Channel, Code, Context, Peer, Request, Result, Server, Status, Streaming, layer::LimitLayer,
+    Channel, Code, Context, Peer, Request, Result, Server, Status, Streaming, layer::InFlightLayer,
 };
 
 use crate::jobs::{
@@ -57,8 +57,7 @@ async fn main() -> Result<(), BoxError> {
     users.0.write().await.insert("secret".into(), "ada".into());
 
     // At most two jobs run at a time; a third one is refused.
-    let worker =
-        JobsServer::new(Worker).layer_method(&method::WORK, LimitLayer::new().max_in_flight(2));
+    let worker = JobsServer::new(Worker).layer_method(&method::WORK, InFlightLayer::new(2));
     let check = AsyncFilterLayer::new(move |request| users.clone().check(request));
     let server = Server::builder().layer(check).add_service(worker);
     let server = server.bind("mem://layers").await?;

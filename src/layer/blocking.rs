@@ -30,7 +30,7 @@ use crate::request::Request;
 /// - tokio has 512 such threads for a runtime (`max_blocking_threads`), which also look up host
 ///   names and read files. Further handlers wait for one, within their deadlines; a connection
 ///   lets `max_calls` of them wait. Bound those of a method by
-///   [`LimitLayer::max_in_flight`](crate::layer::LimitLayer::max_in_flight).
+///   [`InFlightLayer`](crate::layer::InFlightLayer).
 /// - A stream of replies that it returns is polled as any other, where nothing may block: fill a
 ///   [`Streaming::channel`](crate::Streaming::channel) from a thread instead.
 /// - Going to another thread and back costs some ten microseconds for a call.

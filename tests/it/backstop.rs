@@ -263,7 +263,7 @@ fn calls_in_process_need_no_runtime_and_end_at_their_deadlines() {
 #[test]
 fn calls_through_a_limit_of_time_need_no_runtime() {
     ends(|| {
-        let limit = wawo::layer::LimitLayer::new().max_time(SHORT);
+        let limit = wawo::layer::MaxTimeLayer::new(SHORT);
         let server = EchoServer::new(Blocker::default()).layer(limit);
         let echo = EchoClient::new(&InProcess::new(server));
         is_late(&block_on(echo.join(stream::empty()).timeout(FOR_EVER)).unwrap_err());

@@ -16,7 +16,7 @@ use futures::{StreamExt, executor::block_on, stream};
 use tokio::runtime::{Builder, Handle};
 use wawo::{
     Code, Config, Context, InProcess, Peer, Result, Server, ServerBuilder, Status, Streaming,
-    layer::{BlockingLayer, LimitLayer},
+    layer::{BlockingLayer, InFlightLayer},
 };
 
 use self::schema::{
@@ -329,7 +329,7 @@ fn limits_count_blocking_handlers() {
     one_thread().block_on(async {
         let spindle = Spindle::default();
         let state = spindle.0.clone();
-        let limit = LimitLayer::new().max_in_flight(1);
+        let limit = InFlightLayer::new(1);
         let server = DiskServer::new(spindle).layer_method(&READ, limit);
         let server = Server::builder().add_service(server);
         let (peer, _) = connect(server.bind("mem://blocking-limit").await.unwrap()).await;

@@ -5,7 +5,7 @@ use std::{future::IntoFuture, sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::timeout;
-use wawo::{Config, CustomProtocol, DrainReport, InProcess, Peer, Server, layer::LimitLayer};
+use wawo::{Config, CustomProtocol, DrainReport, InProcess, Peer, Server, layer::MaxTimeLayer};
 
 use crate::{
     custom_protocol::plain::Plain,
@@ -112,7 +112,7 @@ async fn a_server_that_runs_may_drain_forever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_may_give_calls_forever() {
-    let layer = LimitLayer::new().max_time(FOREVER);
+    let layer = MaxTimeLayer::new(FOREVER);
     let server = EchoServer::new(Parrot::default()).layer(layer);
     call_in_every_shape(&EchoClient::new(&InProcess::new(server))).await;
 }

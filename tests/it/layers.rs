@@ -11,7 +11,10 @@ use tower::{
     timeout::TimeoutLayer,
     util::MapRequestLayer,
 };
-use wawo::{Channel, Code, InProcess, Request, Server, layer::LimitLayer};
+use wawo::{
+    Channel, Code, InProcess, Request, Server,
+    layer::{InFlightLayer, MaxTimeLayer, RequestBytesLayer},
+};
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service::method, message, pair};
 
@@ -149,19 +152,22 @@ async fn layers_of_a_server_see_a_call_in_the_order_in_which_they_were_added() {
     assert_eq!(metadata.text("answered"), Some("abcd"));
 }
 
-/// A client of a parrot with limits.
-fn limited(limits: LimitLayer) -> (EchoClient, Parrot) {
+/// A client of a parrot with a layer.
+fn layered<L>(layer: L) -> (EchoClient, Parrot)
+where
+    L: tower::Layer<EchoServer<Parrot>, Service: wawo::CallService>,
+{
     let parrot = Parrot::default();
-    let server = EchoServer::new(parrot.clone()).layer(limits);
+    let server = EchoServer::new(parrot.clone()).layer(layer);
     (EchoClient::new(&InProcess::new(server)), parrot)
 }
 
 #[tokio::test]
 async fn a_request_is_as_long_as_its_limit_and_no_longer() {
     // A message of 8 bytes has two more on the wire.
-    let (echo, _) = limited(LimitLayer::new().max_request_bytes(10));
+    let (echo, _) = layered(RequestBytesLayer::new(10));
     assert!(echo.say(message("8 bytes!")).await.is_ok());
-    let text = "a request of 11 bytes; at most 10 may come (max_request_bytes)";
+    let text = "a request of 11 bytes; at most 10 may come (RequestBytesLayer)";
     let status = echo.say(message("9 bytes!!")).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
@@ -174,26 +180,15 @@ async fn a_request_is_as_long_as_its_limit_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_limit_of_no_calls_at_all_lets_none_through_and_says_so() {
-    let (echo, _) = limited(LimitLayer::new().max_in_flight(0));
-    let status = echo.say(message("")).await.unwrap_err();
-    let text = "no call is let through (max_in_flight is 0)";
-    assert_eq!(
-        (status.message(), status.code()),
-        (text, Code::ResourceExhausted)
-    );
-}
-
-#[tokio::test]
-async fn so_many_calls_are_in_flight_and_one_more_is_refused_unserved() {
-    let (echo, parrot) = limited(LimitLayer::new().max_in_flight(2));
+async fn calls_and_their_streams_are_in_flight_up_to_the_bound_and_one_more_is_refused() {
+    let (echo, parrot) = layered(InFlightLayer::new(2));
     let hold = tokio::spawn(echo.act(message("hold")).into_future());
     let begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 1;
     parrot.0.until(begun).await;
     // A stream keeps its slot until it ends.
     let replies = echo.talk(stream::pending()).await.unwrap();
     let status = echo.say(message("")).await.unwrap_err();
-    let text = "2 calls are in flight already (max_in_flight)";
+    let text = "2 calls are in flight already (InFlightLayer)";
     assert_eq!(status.message(), text);
     assert!(status.is_safe_to_retry());
     drop(replies);
@@ -203,12 +198,12 @@ async fn so_many_calls_are_in_flight_and_one_more_is_refused_unserved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_and_its_stream_take_so_long_and_no_longer() {
+async fn a_call_and_its_stream_end_with_their_time() {
     let second = Duration::from_secs(1);
-    let (echo, _) = limited(LimitLayer::new().max_time(second));
+    let (echo, _) = layered(MaxTimeLayer::new(second));
     let begin = tokio::time::Instant::now();
     let status = echo.act(message("wait")).await.unwrap_err();
-    let text = "the call took too long (max_time)";
+    let text = "the call took longer than 1s (MaxTimeLayer)";
     assert_eq!(
         (status.code(), status.message()),
         (Code::DeadlineExceeded, text)
@@ -224,10 +219,10 @@ async fn a_call_and_its_stream_take_so_long_and_no_longer() {
 #[tokio::test]
 async fn limits_of_a_server_a_service_and_a_method_hold_at_once() {
     let parrot = EchoServer::new(Parrot::default())
-        .layer_method(&method::SAY, LimitLayer::new().max_request_bytes(10))
-        .layer(LimitLayer::new().max_request_bytes(20));
+        .layer_method(&method::SAY, RequestBytesLayer::new(10))
+        .layer(RequestBytesLayer::new(20));
     let mut server = Server::builder()
-        .layer(LimitLayer::new().max_request_bytes(30))
+        .layer(RequestBytesLayer::new(30))
         .add_service(parrot)
         .build()
         .unwrap();
