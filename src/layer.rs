@@ -28,6 +28,7 @@
 
 mod blocking;
 mod in_flight;
+mod intercept;
 mod max_time;
 pub(crate) mod recover;
 mod request_bytes;
@@ -35,6 +36,7 @@ mod request_bytes;
 pub use crate::layer::{
     blocking::{BlockingLayer, BlockingService},
     in_flight::{InFlight, InFlightFuture, InFlightLayer},
+    intercept::{Intercept, InterceptFuture, InterceptLayer, InterceptService, Next, intercept},
     max_time::{MaxTime, MaxTimeFuture, MaxTimeLayer},
     request_bytes::{RequestBytes, RequestBytesFuture, RequestBytesLayer},
 };

@@ -1,13 +1,18 @@
-//! tower layers: limits on one method, and an asynchronous check of the caller on the whole server.
+//! Layers: a limit on one method, and interceptors on the whole server, which authorise the caller
+//! and measure its calls.
 //!
 //! `cargo run --example layers`
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::RwLock;
-use tower::{BoxError, ServiceBuilder, filter::AsyncFilterLayer, timeout::TimeoutLayer};
+use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
 use wawo::{
-    Channel, Code, Context, Peer, Request, Result, Server, Status, Streaming, layer::InFlightLayer,
+    Channel, Code, Context, Peer, Request, Response, Result, Server, Status, Streaming,
+    layer::{InFlightLayer, Intercept, Next, intercept},
 };
 
 use crate::jobs::{
@@ -19,21 +24,32 @@ mod jobs {
     wawo::include_proto!("jobs");
 }
 
-/// The caller. The check inserts it, and the handler reads it.
+/// The caller. `Users` inserts it, and the handler reads it.
 struct User(String);
 
-/// Maps tokens to users. A real one would query a database, so the check awaits.
-#[derive(Clone, Default)]
-struct Users(Arc<RwLock<HashMap<String, String>>>);
+/// Authorises calls by a token in their metadata. A real one would query a database, so the check
+/// awaits.
+struct Users(RwLock<HashMap<String, String>>);
 
-impl Users {
-    async fn check(self, mut request: Request) -> Result<Request, BoxError> {
+impl Intercept for Users {
+    async fn call(&self, mut request: Request, next: Next) -> Result<Response> {
         let token = request.metadata().text("token").unwrap_or_default();
         let user = self.0.read().await.get(token).cloned();
         let user = user.ok_or_else(|| Status::unauthenticated("the token is not known"))?;
         request.extensions_mut().insert(User(user));
-        Ok(request)
+        next.call(request).await
     }
+}
+
+/// Measures how long each call takes, and tells how it ended.
+async fn measure(request: Request, next: Next) -> Result<Response> {
+    let (method, begin) = (request.method(), Instant::now());
+    let result = next.call(request).await;
+    let code = result
+        .as_ref()
+        .map_or_else(|status| status.code(), |_| Code::Ok);
+    println!("method {method}: {code:?} after {:?}", begin.elapsed());
+    result
 }
 
 struct Worker;
@@ -53,14 +69,13 @@ impl Jobs for Worker {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let users = Users::default();
-    users.0.write().await.insert("secret".into(), "ada".into());
+    let users = HashMap::from([("secret".into(), "ada".into())]);
+    let users = intercept(Users(RwLock::new(users)));
 
     // At most two jobs run at a time; a third one is refused.
     let worker = JobsServer::new(Worker).layer_method(&method::WORK, InFlightLayer::new(2));
-    let check = AsyncFilterLayer::new(move |request| users.clone().check(request));
-    let server = Server::builder().layer(check).add_service(worker);
-    let server = server.bind("mem://layers").await?;
+    let server = Server::builder().layer(intercept(measure)).layer(users);
+    let server = server.add_service(worker).bind("mem://layers").await?;
     tokio::spawn(server.run());
 
     let peer = Peer::connect("mem://layers").await?;
@@ -84,10 +99,7 @@ async fn main() -> Result<(), BoxError> {
     // Layers on the caller's side: this timeout is shorter than the job.
     let hasty = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_millis(10)));
     let jobs = JobsClient::new(&Channel::new(hasty.service(peer)));
-    let late = jobs
-        .work(Job { millis: 50 })
-        .metadata("token", "secret")
-        .await;
-    println!("in a hurry: {}", late.expect_err("too late"));
+    let late = jobs.work(Job { millis: 50 }).metadata("token", "secret");
+    println!("in a hurry: {}", late.await.expect_err("too late"));
     Ok(())
 }
