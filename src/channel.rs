@@ -1,12 +1,23 @@
 //! Layers before a caller.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{self, Poll},
+    time::Instant,
+};
+
+use tower::{Service, ServiceExt};
+use wawo_protocol::{DeadlineSource, time::after};
 
 use crate::{
+    backstop::{SLACK, timeout_at},
     call_target::{CallTarget, Start, TwoWay},
+    clock,
     request::Request,
+    response::Response,
     response_future::ResponseFuture,
-    serve::{BoxService, CallService},
+    serve::{BoxService, CallService, call_or_wait},
+    status::{BoxError, Delivery, Result, Status},
 };
 
 /// The way of calls through any tower service, such as a [`Peer`](crate::Peer) under layers.
@@ -21,6 +32,11 @@ use crate::{
 /// # }
 /// ```
 ///
+/// The deadline of a call covers all of its way: the wait until the service is ready, queues in layers,
+/// and the call itself. Where neither the call nor its schema sets a timeout, the
+/// [`Config`](crate::Config) of the peer does, and layers that keep a call in a queue of their own, such
+/// as tower's `buffer`, begin to count when they pass it on.
+///
 /// Layers with timers, such as tower's `timeout` and `rate_limit`, panic outside of a tokio runtime;
 /// wawo's own do not.
 ///
@@ -34,9 +50,8 @@ struct ChannelService(Mutex<BoxService>);
 impl Channel {
     /// A channel to a service.
     pub fn new(service: impl CallService) -> Self {
-        Self(Arc::new(ChannelService(Mutex::new(BoxService::new(
-            service,
-        )))))
+        let service = BoxService::new(PunctualService(service));
+        Self(Arc::new(ChannelService(Mutex::new(service))))
     }
 }
 
@@ -53,5 +68,86 @@ impl Start for ChannelService {
         // Held while the call is begun, not while it is answered.
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         service.call(request)
+    }
+}
+
+/// A service whose calls end at their deadlines, wherever they are on their way. It is always ready, as
+/// the wait for the service in it is a part of the call.
+#[derive(Debug, Clone)]
+struct PunctualService<S>(S);
+
+impl<S: CallService> Service<Request> for PunctualService<S> {
+    type Response = Response;
+    type Error = Status;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> ResponseFuture {
+        let deadline = Deadline::of(&request);
+        let reply = call_or_wait(&mut self.0, request, |service, request| {
+            ResponseFuture::new(call_when_ready(service, request))
+        });
+        match deadline {
+            Some(deadline) if !reply.keeps_deadline() => {
+                ResponseFuture::boxed(deadline.end_late(reply))
+            }
+            _ => reply,
+        }
+    }
+}
+
+/// Waits for the service within the deadline of the call.
+async fn call_when_ready<S: CallService>(
+    mut service: S,
+    mut request: Request,
+) -> Result<Response, BoxError> {
+    request.head_mut().waits_since = Some(clock::now());
+    match Deadline::of(&request) {
+        None => drop(service.ready().await.map_err(Into::into)?),
+        Some(deadline) => match timeout_at(deadline.at, service.ready()).await {
+            Some(ready) => drop(ready.map_err(Into::into)?),
+            None => return Err(deadline.not_ready().into()),
+        },
+    }
+    let reply = service.call(request);
+    drop(service);
+    reply.await.map_err(Into::into)
+}
+
+/// The deadline of a call, and the setting that it is from.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    source: DeadlineSource,
+}
+
+impl Deadline {
+    fn of(request: &Request) -> Option<Self> {
+        let source = request.head().deadline_source;
+        request.deadline().map(|at| Self { at, source })
+    }
+
+    /// Ends a call that nobody has ended at its deadline. A connection does that by itself, somewhat
+    /// later, and knows more: whether the call was sent, and to whom.
+    async fn end_late(self, reply: ResponseFuture) -> Result<Response> {
+        let result = timeout_at(after(self.at, SLACK), reply).await;
+        result.unwrap_or_else(|| {
+            let text = format!(
+                "the deadline passed while the call was in a layer ({})",
+                self.source.with_value(None)
+            );
+            Err(Status::deadline_exceeded(text))
+        })
+    }
+
+    fn not_ready(self) -> Status {
+        let text = format!(
+            "the deadline passed while the call waited for a service to be ready ({})",
+            self.source.with_value(None)
+        );
+        Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
     }
 }

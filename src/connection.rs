@@ -5,10 +5,10 @@
 //! [mailbox](mailbox::Mailbox).
 //!
 //! ```text
-//!   peer ──► start ─────────► mailbox ──► driver ──► transport
-//!            reader ◄─ inbox ◄──────────────┤
-//!            stream_task ─► outbox ─────────┤
-//!   peer ◄── owner ◄────────────────────────┘
+//!   peer ──► start, readiness ──► mailbox ──► driver ──► transport
+//!            reader ◄─ inbox ◄───────────────────┤
+//!            stream_task ─► outbox ──────────────┤
+//!   peer ◄── owner ◄─────────────────────────────┘
 //! ```
 //!
 //! A connection does not know what a peer is: it tells its [`Owner`] what happens, and hands the
@@ -29,6 +29,7 @@ mod new_transport;
 mod outbox;
 mod owner;
 mod reader;
+mod readiness;
 mod schemas;
 mod snapshot;
 mod start;
@@ -43,6 +44,7 @@ pub(crate) use crate::connection::{
     handle::ConnectionHandle,
     new_transport::NewTransport,
     owner::{ConnectionEvent, Owner},
+    readiness::Readiness,
     start::StartError,
     state::ConnectionState,
 };

@@ -1,22 +1,17 @@
-//! tower layers around wawo services.
+//! tower layers around wawo services, and layers of wawo's own.
 //!
 //! Every service here is a [`tower::Service`] from [`Request`](crate::Request) to
-//! [`Response`](crate::Response), so that layers made by anyone fit: on a whole server
-//! ([`ServerBuilder::layer`](crate::ServerBuilder::layer)), on one service or one method (`layer`
-//! and `layer_method` on a generated server), or before a caller
-//! ([`Channel`](crate::Channel)). Their errors become statuses in one place:
+//! [`Response`](crate::Response), so layers made by anyone fit: around a whole server
+//! ([`ServerBuilder::layer`](crate::ServerBuilder::layer)), around one service or one method (`layer` and
+//! `layer_method` of a generated server), and before a caller ([`Channel`](crate::Channel)).
 //!
-//! | error of | becomes |
-//! |---|---|
-//! | a layer that returns a [`Status`](crate::Status) | that status |
-//! | tower's `timeout`, tokio's `timeout` | `DeadlineExceeded` |
-//! | tower's `load_shed` | `ResourceExhausted` |
-//! | tower's `buffer`, when its worker has ended | `Unavailable` |
-//! | anything else | `Internal`, with the error as the source, which is not sent |
+//! ```text
+//!  stub ─► Channel ─► layers ─► Peer ─ ─ ─► layers of the server ─► Dispatch ─► layers of the service,
+//!                                                                               of the method ─► handler
+//! ```
 //!
-//! tower's concurrency and rate limits let calls wait, and return no errors of their own; put
-//! `load_shed` above them to refuse instead. tower's rate limit cannot be cloned, and a service
-//! must be: put `buffer` above it.
+//! # Layers of wawo
+//!
 //! One behaviour each:
 //!
 //! | layer | behaviour | a call beyond it |
@@ -25,6 +20,53 @@
 //! | [`RequestBytesLayer`] | bounds the length of each request message | is refused unserved: `ResourceExhausted` |
 //! | [`MaxTimeLayer`] | bounds the time that a call takes | ends: `DeadlineExceeded` |
 //! | [`BlockingLayer`] | lets handlers block their thread | |
+//! | [`intercept`] | an asynchronous function around a call: authorise, measure, change | as the function says |
+//!
+//! The first three see a stream of replies as a part of its call, to its end. Layers of tower see a call
+//! end with its response, before the stream.
+//!
+//! # Layers of tower
+//!
+//! | layer | on a server, a service, a method | before a caller |
+//! |---|---|---|
+//! | `timeout` | fits; [`MaxTimeLayer`] also shortens the deadline that the handler sees | fits; [`Call::timeout`](crate::Call::timeout) also tells the callee |
+//! | `limit::concurrency` | fits: calls wait | fits: calls wait, within their deadlines |
+//! | `limit::rate` | with `buffer` above it, since it cannot be cloned, and a service must be | the same |
+//! | `load_shed` | fits above a layer that lets calls wait; alone it sheds nothing | fits: refuses calls of a full peer |
+//! | `buffer` | fits | fits: keeps calls until the peer takes them |
+//! | `filter`, `map_request`, `map_response`, `and_then` | fit | fit |
+//! | `steer` | | fits: ready when all of its peers are |
+//! | `balance` | | with `buffer` above it, since it cannot be cloned: leaves out peers that are full, drops those that are over |
+//! | `retry`, `hedge` | | with a policy that makes each request anew: a [`Request`](crate::Request) cannot be cloned, as its messages may be a stream |
+//!
+//! A layer is applied once, and the service that it makes is cloned for each connection: a limit holds for
+//! all of them together.
+//!
+//! # Readiness
+//!
+//! tower asks a service whether it is ready before it calls it.
+//!
+//! - A [`Peer`](crate::Peer) is pending while its connection has no room for a call, and an error once the
+//!   connection is over. So `load_shed` refuses, and a balancer looks elsewhere. It reserves nothing: a call that
+//!   finds no room after all waits for it, within its deadline. It is pending for no longer than
+//!   `default_timeout`, or `stall_timeout`, of its [`Config`](crate::Config).
+//! - A stub over a peer does not ask. Its call waits for room within its deadline.
+//! - A [`Channel`](crate::Channel) asks with each call, and waits within the deadline of the call.
+//! - What is served is asked with each call too: which service is meant is known with the request only.
+//!   So a generated server, a [`Layered`](crate::Layered) one and a [`Dispatch`](crate::Dispatch) are always ready,
+//!   and a layer around all of them, such as `load_shed` on a server, sees nothing of limits inside.
+//!
+//! # Errors
+//!
+//! Errors of layers become statuses in one place:
+//!
+//! | error of | becomes |
+//! |---|---|
+//! | a layer that returns a [`Status`](crate::Status) | that status |
+//! | tower's `timeout`, tokio's `timeout` | `DeadlineExceeded` |
+//! | tower's `load_shed` | `ResourceExhausted` |
+//! | tower's `buffer`, when its worker has ended | `Unavailable` |
+//! | anything else | `Internal`, with the error as the source, which is not sent |
 
 mod blocking;
 mod in_flight;

@@ -26,7 +26,7 @@ mod state;
 use std::{
     fmt,
     sync::{Arc, Weak},
-    task::{self, Poll},
+    task::{self, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub use crate::peer::{
 pub(crate) use crate::peer::{events::EventSender, handle::ActivityHandle, open::open};
 use crate::{
     call_target::{CallTarget, Start, TwoWay},
-    connection::{ConnectionState, Owner, PeerSnapshot},
+    connection::{ConnectionState, Owner, PeerSnapshot, Readiness},
     peer::{
         handle::{Handle, Link},
         state::PeerState,
@@ -52,7 +52,7 @@ use crate::{
     peer_id::PeerId,
     request::Request,
     response::Response,
-    response_future::ResponseFuture,
+    response_future::{Canceller, ResponseFuture},
     status::{Result, Status},
     transport::Address,
 };
@@ -68,9 +68,13 @@ use crate::{
 /// A peer that calls over something that carries no calls back is a *guest*: see
 /// [`is_callable`](Self::is_callable).
 #[derive(Clone)]
-pub struct Peer(Arc<Handle>);
+pub struct Peer(Arc<Handle>, Readiness);
 
 impl Peer {
+    fn of(handle: Arc<Handle>) -> Self {
+        Self(handle, Readiness::default())
+    }
+
     /// The number of this peer.
     pub fn id(&self) -> PeerId {
         self.0.state().id()
@@ -277,7 +281,7 @@ impl WeakPeer {
 
     /// The peer, unless its connection is over and nobody holds it any more.
     pub fn upgrade(&self) -> Option<Peer> {
-        self.handle.upgrade().map(Peer)
+        self.handle.upgrade().map(Peer::of)
     }
 }
 
@@ -315,9 +319,19 @@ impl Service<Request> for Peer {
     type Error = Status;
     type Future = ResponseFuture;
 
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
-        // A call waits for room by itself, within its deadline.
-        Poll::Ready(Ok(()))
+    /// Pending while the connection has no room for a call. It is a hint and reserves nothing: a call that
+    /// finds no room waits for it, within its deadline. A stub does not ask.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over, or the peer cannot be called.
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
+        let Self(handle, readiness) = self;
+        let polled = match handle.link() {
+            Link::Home(home) => ready!(readiness.poll(home, cx)),
+            Link::Guest(guest) => return Poll::Ready(Err(handle.not_callable(guest))),
+        };
+        Poll::Ready(polled.map_err(|status| status.carried_by(handle.carrier())))
     }
 
     fn call(&mut self, request: Request) -> ResponseFuture {

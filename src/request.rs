@@ -47,6 +47,9 @@ pub(crate) struct RequestHead {
     pub(crate) deadline_source: DeadlineSource,
     /// The default timeout of the connection bounds the call too.
     pub(crate) takes_default: bool,
+    /// When the call began to wait for a service to be ready, if it did: its default timeout runs from
+    /// there.
+    pub(crate) waits_since: Option<Instant>,
     pub(crate) extensions: Extensions,
     /// How many calls led to this one, until it is served; from then on this one counts too. So a call
     /// that its handler makes, or that it becomes when it is sent on, has its depth from here.
@@ -109,6 +112,7 @@ impl Request {
             deadline: None,
             deadline_source: DeadlineSource::Call,
             takes_default: true,
+            waits_since: None,
             extensions: Extensions::default(),
             call_depth: 0,
             caller: None,
@@ -259,7 +263,8 @@ impl RequestHead {
     pub(crate) fn take_default(&mut self, now: Instant, defaults: &DefaultTimeouts) {
         if std::mem::take(&mut self.takes_default) {
             let (timeout, source) = defaults.of(self.is_stream);
-            let default = timeout.map(|timeout| after(now, timeout));
+            let begin = self.waits_since.unwrap_or(now);
+            let default = timeout.map(|timeout| after(begin, timeout));
             if let Some(default) = default
                 && self.deadline.is_none_or(|own| default < own)
             {

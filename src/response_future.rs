@@ -73,6 +73,11 @@ impl ResponseFuture {
         Self(Kind::Slot(SlotFuture { slot, canceller }))
     }
 
+    /// Whether the call is a connection's, which ends it at its deadline, or has ended.
+    pub(crate) fn keeps_deadline(&self) -> bool {
+        matches!(self.0, Kind::Slot(_) | Kind::Ready(_))
+    }
+
     /// The connection that carries the call, if it is known here.
     #[cold]
     pub(crate) fn carrier(&self) -> Option<Arc<dyn Carrier>> {

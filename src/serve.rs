@@ -151,14 +151,24 @@ impl<S> CallService for S where
 /// future, with its place, and a fresh clone stays here. Were it left here, the place would be
 /// given to a service that nobody polls, and all others would wait behind it for ever.
 pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ResponseFuture {
+    call_or_wait(service, request, |waiting, request| {
+        ResponseFuture::new(waiting.oneshot(request))
+    })
+}
+
+/// The same with another way to wait, for the service that is not ready and moves.
+pub(crate) fn call_or_wait<S: CallService>(
+    service: &mut S,
+    request: Request,
+    wait: impl FnOnce(S, Request) -> ResponseFuture,
+) -> ResponseFuture {
     let mut cx = task::Context::from_waker(Waker::noop());
     match service.poll_ready(&mut cx) {
         Poll::Ready(Ok(())) => ResponseFuture::new(service.call(request)),
         Poll::Ready(Err(error)) => ResponseFuture::ready(Err(recover::status(error.into()))),
         Poll::Pending => {
             let fresh = service.clone();
-            let waiting = mem::replace(service, fresh);
-            ResponseFuture::new(waiting.oneshot(request))
+            wait(mem::replace(service, fresh), request)
         }
     }
 }

@@ -2,9 +2,9 @@
 
 mod command;
 mod line;
+mod room;
 
 use std::{
-    collections::BTreeMap,
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Waker},
@@ -13,7 +13,7 @@ use std::{
 
 use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
 
-use crate::connection::mailbox::line::{Line, MailboxCall, WaitingRequest};
+use crate::connection::mailbox::line::{Line, LineEntry, Lines, MailboxCall, WaitingRequest};
 pub(crate) use crate::connection::mailbox::{
     command::{Command, HandlerId, PlainRequest},
     line::{Capacity, no_room, no_room_within},
@@ -38,10 +38,14 @@ use crate::{
 /// tells what was read, always has room: calls bound the former, and credit the latter, since what
 /// was read is granted again only when the driver has heard of it.
 ///
-/// Who finds no room lines up, and leaves the request in the line. When there is room again, as
-/// many requests as fit become commands, in the order in which they came; nobody has to be woken
-/// for that, and nobody who comes later is served before. There is a [`Line`] for each kind of
+/// A caller that finds no room [lines up](Mailbox::line_up), and leaves the request in the line. When there is
+/// room again, as many requests as fit become commands, in the order in which they came; no caller has to be woken
+/// for that, and none that comes later is served before. There is a [`Line`] for each kind of
 /// request, so that none waits behind others that may have to wait for it.
+///
+/// A caller that waits to be ready, as tower asks for, stands in the line without a request. When its turn
+/// comes and there is room, it is woken. Nothing is reserved for it: if it never calls, nobody waits for
+/// it, and if others are faster, its call lines up.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// The owner of this mailbox, for the backstop to look at.
@@ -59,12 +63,8 @@ struct State {
     capacity: Capacity,
     /// Commands that may wait, whatever the driver would take.
     max_commands: usize,
-    /// Requests that wait for room, by [`Line`] and by the order in which they came.
-    lines: [BTreeMap<u64, Box<WaitingRequest>>; 4],
-    /// How many they are.
-    waiting: usize,
-    /// How many have ever stood in the line.
-    lined_up: u64,
+    /// Those who wait for room.
+    lines: Lines,
     driver: Option<Waker>,
     /// The deadlines of calls that the driver has taken.
     watch: DeadlineWatch,
@@ -101,9 +101,7 @@ impl Mailbox {
                 one_way_messages: 0,
                 capacity: Capacity::ANY,
                 max_commands,
-                lines: Default::default(),
-                waiting: 0,
-                lined_up: 0,
+                lines: Lines::default(),
                 driver: None,
                 watch: DeadlineWatch::default(),
                 closed: None,
@@ -205,48 +203,6 @@ impl Mailbox {
         wake(driver);
     }
 
-    /// Puts a request at the end of the line of those that wait for room, or takes it if there is
-    /// room now. The slot hears of it when the connection ends before.
-    pub(crate) fn line_up(
-        &self,
-        request: Request,
-        bytes: usize,
-        slot: Arc<ResponseSlot>,
-    ) -> LinePlace<'_> {
-        let mut state = self.lock();
-        state.lined_up += 1;
-        let (number, line) = (state.lined_up, Line::of(&request));
-        let mut wakers = Vec::new();
-        let driver = match &state.closed {
-            Some(error) => {
-                wakers.extend(slot.complete(Err(not_sent(error))));
-                None
-            }
-            None => {
-                let waiting = WaitingRequest {
-                    request,
-                    bytes,
-                    slot,
-                };
-                state.lines[line as usize].insert(number, Box::new(waiting));
-                state.waiting += 1;
-                state.admit(&mut wakers)
-            }
-        };
-        let is_watched = mem::replace(&mut state.watch.is_asked, true);
-        drop(state);
-        wakers.into_iter().chain(driver).for_each(Waker::wake);
-        if !is_watched {
-            self.ask_backstop();
-        }
-        LinePlace {
-            mailbox: self,
-            line,
-            number,
-            late: None,
-        }
-    }
-
     /// Takes all commands, into an empty list. Those who wait for room get it from
     /// [`set_capacity`](Self::set_capacity).
     pub(crate) fn take(&self, commands: &mut Vec<Command>) {
@@ -324,13 +280,15 @@ impl Mailbox {
         state.closed = Some(error.clone());
         state.driver = None;
         let (commands, lines) = (mem::take(&mut state.commands), mem::take(&mut state.lines));
-        state.waiting = 0;
         let watch = mem::take(&mut state.watch);
         // What a request holds may leave commands when it is dropped.
         drop(state);
         drop(watch);
-        for waiting in lines.into_iter().flat_map(BTreeMap::into_values) {
-            wakers.extend(waiting.slot.complete(Err(not_sent(error))));
+        for entry in lines.into_entries() {
+            wakers.extend(match entry {
+                LineEntry::Request(waiting) => waiting.slot.complete(Err(not_sent(error))),
+                LineEntry::Caller(waker) => Some(waker),
+            });
         }
         commands
     }
@@ -348,8 +306,7 @@ impl Mailbox {
 impl State {
     /// Whether there is room for so many bytes, and nobody waits for it already.
     fn takes(&self, line: Line, bytes: usize) -> bool {
-        let is_first = self.waiting == 0 || self.lines[line as usize].is_empty();
-        is_first && self.has_room(line, bytes)
+        self.lines.is_free(line) && self.has_room(line, bytes)
     }
 
     fn has_room(&self, line: Line, bytes: usize) -> bool {
@@ -386,7 +343,7 @@ impl State {
     ) -> Option<Instant> {
         let commands = self.commands.iter_mut();
         let calls = commands.filter_map(|command| call_of(command, now, defaults));
-        let lines = self.lines.iter().flat_map(BTreeMap::values);
+        let lines = self.lines.requests();
         let lines = lines.map(|waiting| (&waiting.request, &waiting.slot));
         let mut earliest = None;
         for (request, slot) in calls.chain(lines) {
@@ -406,78 +363,41 @@ impl State {
         earliest
     }
 
-    /// The next request that there is room for.
-    fn next_admitted(&mut self) -> Option<Box<WaitingRequest>> {
-        // Most often nobody waits.
-        if self.waiting == 0 {
-            return None;
-        }
-        let has_room = |line: &Line| {
-            let first = self.lines[*line as usize].first_key_value();
-            first.is_some_and(|(_, first)| self.has_room(*line, first.bytes))
-        };
-        let line = Line::ALL.into_iter().find(has_room)?;
-        let (_, first) = self.lines[line as usize].pop_first()?;
-        self.waiting -= 1;
-        Some(first)
+    /// Takes the next one for whom there is room out of its line.
+    fn next_admitted(&mut self) -> Option<LineEntry> {
+        let line = self.lines.first(|line, bytes| self.has_room(line, bytes))?;
+        self.lines.pop(line)
     }
 
-    /// Lets in as many as there is room for; returns the driver if there were any.
+    /// Admits as many as there is room for; returns the driver if there are new commands.
     fn admit(&mut self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         let mut driver = None;
         while let Some(first) = self.next_admitted() {
-            let WaitingRequest {
-                request,
-                bytes,
-                slot,
-            } = *first;
-            self.bytes += bytes;
-            self.commands.push(match request.is_one_way() {
-                false => Command::Call(request, slot),
-                true => {
-                    wakers.extend(slot.complete(Ok(Response::empty())));
-                    Command::OneWay(request)
+            match first {
+                LineEntry::Caller(waker) => wakers.push(waker),
+                LineEntry::Request(waiting) => {
+                    self.add_waiting(*waiting, wakers);
+                    driver = driver.or_else(|| self.driver.take());
                 }
-            });
-            driver = driver.or_else(|| self.driver.take());
+            }
         }
         driver
     }
-}
 
-/// A place in the line of those who wait for room. Dropping it leaves the line.
-#[derive(Debug)]
-#[must_use = "dropping it leaves the line"]
-pub(crate) struct LinePlace<'a> {
-    mailbox: &'a Mailbox,
-    line: Line,
-    number: u64,
-    /// For the slot, if there was no room in time.
-    late: Option<Status>,
-}
-
-impl LinePlace<'_> {
-    /// It has waited too long. If there was no room until now, the slot hears of it.
-    pub(crate) fn leave(mut self, late: Status) {
-        self.late = Some(late);
-    }
-}
-
-impl Drop for LinePlace<'_> {
-    fn drop(&mut self) {
-        let mut state = self.mailbox.lock();
-        let Some(waiting) = state.lines[self.line as usize].remove(&self.number) else {
-            return;
-        };
-        state.waiting -= 1;
-        // What stood behind it may be smaller.
-        let mut wakers = Vec::new();
-        let driver = state.admit(&mut wakers);
-        drop(state);
-        // Else nobody waits for the answer any more.
-        let late = self.late.take();
-        wakers.extend(late.and_then(|late| waiting.slot.complete(Err(late))));
-        wakers.into_iter().chain(driver).for_each(Waker::wake);
+    fn add_waiting(&mut self, waiting: WaitingRequest, wakers: &mut Vec<Waker>) {
+        let WaitingRequest {
+            request,
+            bytes,
+            slot,
+        } = waiting;
+        self.bytes += bytes;
+        self.commands.push(match request.is_one_way() {
+            false => Command::Call(request, slot),
+            true => {
+                wakers.extend(slot.complete(Ok(Response::empty())));
+                Command::OneWay(request)
+            }
+        });
     }
 }
 

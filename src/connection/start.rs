@@ -179,7 +179,10 @@ fn push_failed(error: PushError<impl Into<Request>>) -> StartError {
 fn short_message(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();
-    let is_plain = has_default && head.metadata.is_empty() && head.call_depth == 0;
+    let is_plain = has_default
+        && head.waits_since.is_none()
+        && head.metadata.is_empty()
+        && head.call_depth == 0;
     match request.body() {
         Body::One(message) if is_plain && message.len() <= MAX_SHORT_BYTES => Some(message),
         _ => None,

@@ -37,7 +37,7 @@ impl Context {
 }
 
 fn peer_of(caller: Arc<dyn Caller>) -> Option<Peer> {
-    caller.into_any().downcast::<Handle>().ok().map(Peer)
+    caller.into_any().downcast::<Handle>().ok().map(Peer::of)
 }
 
 /// The peer of handlers that were called in the same process.

@@ -137,7 +137,7 @@ impl GuestLink {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        Peer(self.handle.clone())
+        Peer::of(self.handle.clone())
     }
 
     /// The peer, as requests of the guest carry it.

@@ -45,5 +45,5 @@ pub(crate) fn open(
     let caller: Arc<dyn Caller> = handle.clone();
     let peer = Arc::downgrade(&caller);
     let driver = Driver::new(new, protocol, &config, inbound, home.clone(), peer);
-    (Peer(handle), driver.run())
+    (Peer::of(handle), driver.run())
 }

@@ -16,7 +16,7 @@ use crate::{
     request::Request,
     response::Response,
     response_future::{Canceller, ResponseFuture, ResponseSlot},
-    status::Carrier,
+    status::{Carrier, Status},
     transport::Address,
 };
 
@@ -25,7 +25,7 @@ impl Start for Handle {
         request.head_mut().send_on();
         let home = match self.link() {
             Link::Home(home) => home,
-            Link::Guest(guest) => return self.not_callable(guest),
+            Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
         };
         match request.is_one_way() {
             true => home
@@ -45,7 +45,7 @@ impl Start for Handle {
     ) -> ResponseFuture {
         let home = match self.link() {
             Link::Home(home) => home,
-            Link::Guest(guest) => return self.not_callable(guest),
+            Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
         };
         match method.shape() {
             Shape::OneWay => match home.send_plain(method, message) {
@@ -89,19 +89,21 @@ impl Handle {
                 ResponseFuture::ready(Err(status.carried_by(self.carrier())))
             }
             // Only a connection lets calls wait.
-            (StartError::NoRoom(_), Link::Guest(guest)) => self.not_callable(guest),
+            (StartError::NoRoom(_), Link::Guest(guest)) => {
+                ResponseFuture::ready(Err(self.not_callable(guest)))
+            }
         }
     }
 
-    /// A call to a guest.
+    /// The status of a call to a guest.
     #[cold]
-    fn not_callable(&self, guest: &GuestState) -> ResponseFuture {
+    pub(super) fn not_callable(&self, guest: &GuestState) -> Status {
         let status = guest.not_callable();
-        ResponseFuture::ready(Err(match self.state().address() {
+        match self.state().address() {
             Some(address) => status.at(Some(address)),
             None if guest.is_in_process() => status.in_process(),
             None => status,
-        }))
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod peers;
 mod protocols;
 mod proxy;
 mod raw;
+mod readiness;
 mod real_time;
 mod reused;
 mod schemas;

@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::join_all;
 use tokio::time::Instant;
-use wawo::{Config, Context, Peer, Result, Server, Streaming};
+use wawo::{Channel, Config, Context, Peer, Result, Server, Streaming};
 
 use crate::support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message};
 
@@ -54,6 +54,10 @@ fn few() -> Config {
 
 /// Three servers, each of which is a client of the next.
 async fn ring(name: &str) -> Vec<EchoClient> {
+    ring_of(name, Config::default(), |peer| EchoClient::new(&peer)).await
+}
+
+async fn ring_of(name: &str, config: Config, client_of: fn(Peer) -> EchoClient) -> Vec<EchoClient> {
     let nodes: Vec<_> = (0..3).map(|_| Node::default()).collect();
     let mut clients = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
@@ -62,7 +66,8 @@ async fn ring(name: &str) -> Vec<EchoClient> {
         let server = Server::builder().config(few()).add_service(service);
         let server = server.bind(&address).await.unwrap();
         tokio::spawn(server.run());
-        let client = EchoClient::new(&Peer::connect(&address).await.unwrap());
+        let peer = Peer::builder(&address).config(config.clone());
+        let client = client_of(peer.connect().await.unwrap());
         node.0.set(client.clone()).unwrap();
         clients.push(client);
     }
@@ -96,6 +101,18 @@ async fn calls_through(clients: Vec<EchoClient>, handlers: usize) -> Vec<String>
 #[tokio::test(start_paused = true)]
 async fn calls_around_a_ring_of_peers_wait_for_slots_and_never_for_each_other() {
     let answers = calls_through(ring("ring_of_calls").await, 1).await;
+    assert_eq!(answers, vec![""; 600]);
+}
+
+/// The same through channels, where calls wait until their peer is ready. Its mailbox is full of calls
+/// that no handler makes, which must not keep those of handlers from being ready.
+#[tokio::test(start_paused = true)]
+async fn calls_around_a_ring_of_channels_wait_for_slots_and_never_for_each_other() {
+    let mut config = Config::default();
+    config.max_waiting_calls = 2;
+    let client_of = |peer| EchoClient::new(&Channel::new(peer));
+    let clients = ring_of("ring_of_channels", config, client_of).await;
+    let answers = calls_through(clients, 1).await;
     assert_eq!(answers, vec![""; 600]);
 }
 

@@ -1,6 +1,6 @@
 //! The lines of those who wait for room in a mailbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, task::Waker, time::Duration};
 
 use crate::{
     connection::mailbox::command::PlainRequest,
@@ -32,6 +32,16 @@ impl Line {
             (true, _) => Self::NestedMessage,
             (false, 1) => Self::Nested,
             (false, _) => Self::Deep,
+        }
+    }
+
+    /// The lines of the requests that a handler at this call depth makes, or of those that no
+    /// handler makes.
+    pub(super) fn of_depth(call_depth: u32) -> &'static [Self] {
+        match call_depth {
+            0 => &[Self::Outer],
+            1 => &[Self::Nested, Self::NestedMessage],
+            _ => &[Self::Deep, Self::NestedMessage],
         }
     }
 }
@@ -89,6 +99,149 @@ impl Capacity {
         }
     }
 }
+
+/// The lines before a mailbox. Those who came first stand first.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// By [`Line`], and by the number of a place.
+    places: [BTreeMap<u64, LineEntry>; 4],
+    /// The number of places that are taken.
+    len: usize,
+    /// The number of the last place that was given.
+    last: u64,
+}
+
+/// Who stands at a place in a line.
+#[derive(Debug)]
+pub(super) enum LineEntry {
+    /// A request, which becomes a command.
+    Request(Box<WaitingRequest>),
+    /// A caller that will make a request, and is woken.
+    Caller(Waker),
+}
+
+impl Lines {
+    /// Takes the last place of a line; returns its number.
+    pub(super) fn push(&mut self, line: Line, request: WaitingRequest) -> u64 {
+        self.last += 1;
+        self.insert(line, LineEntry::Request(Box::new(request)));
+        self.last
+    }
+
+    /// Takes the last place of each of these lines for one caller; returns their number.
+    pub(super) fn push_caller(&mut self, lines: &[Line], waker: &Waker) -> u64 {
+        self.last += 1;
+        for line in lines {
+            self.insert(*line, LineEntry::Caller(waker.clone()));
+        }
+        self.last
+    }
+
+    fn insert(&mut self, line: Line, entry: LineEntry) {
+        self.places[line as usize].insert(self.last, entry);
+        self.len += 1;
+    }
+
+    /// Leaves a place; returns the request that stood there, unless it had its turn.
+    pub(super) fn remove(&mut self, line: Line, number: u64) -> Option<LineEntry> {
+        let entry = self.places[line as usize].remove(&number)?;
+        self.len -= 1;
+        Some(entry)
+    }
+
+    /// Leaves the places of a caller; returns what stood there, to be dropped without locks, as
+    /// wakers are foreign code.
+    pub(super) fn remove_caller(&mut self, number: u64) -> [Option<LineEntry>; 4] {
+        Line::ALL.map(|line| self.remove(line, number))
+    }
+
+    /// Whether a caller stands in a line.
+    pub(super) fn has_caller(&self, number: u64) -> bool {
+        self.places.iter().any(|line| line.contains_key(&number))
+    }
+
+    /// Puts another waker at the places of a caller that stands there; returns those before it, to
+    /// be dropped without locks.
+    pub(super) fn replace_waker(&mut self, number: u64, waker: &Waker) -> [Option<Waker>; 4] {
+        self.places
+            .each_mut()
+            .map(|line| match line.get_mut(&number) {
+                Some(LineEntry::Caller(old)) if !old.will_wake(waker) => {
+                    Some(mem::replace(old, waker.clone()))
+                }
+                _ => None,
+            })
+    }
+
+    /// The first line whose first one has room.
+    pub(super) fn first(&self, has_room: impl Fn(Line, usize) -> bool) -> Option<Line> {
+        // Most often nobody waits.
+        if self.len == 0 {
+            return None;
+        }
+        let first_has_room = |line: &Line| {
+            let first = self.places[*line as usize].first_key_value();
+            first.is_some_and(|(_, entry)| has_room(*line, entry.bytes()))
+        };
+        Line::ALL.into_iter().find(first_has_room)
+    }
+
+    /// Takes the first one of a line. A caller leaves its other lines too.
+    pub(super) fn pop(&mut self, line: Line) -> Option<LineEntry> {
+        let (number, entry) = self.places[line as usize].pop_first()?;
+        self.len -= 1;
+        if matches!(entry, LineEntry::Caller(_)) {
+            // These wakers are clones of the one in `entry`, so that dropping them runs no foreign code.
+            self.remove_caller(number);
+        }
+        Some(entry)
+    }
+
+    /// Whether nobody stands in this line.
+    pub(super) fn is_free(&self, line: Line) -> bool {
+        self.len == 0 || self.places[line as usize].is_empty()
+    }
+
+    /// All requests that wait.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &WaitingRequest> {
+        let entries = self.places.iter().flat_map(BTreeMap::values);
+        entries.filter_map(|entry| match entry {
+            LineEntry::Request(waiting) => Some(&**waiting),
+            LineEntry::Caller(_) => None,
+        })
+    }
+
+    /// Everyone who waits.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = LineEntry> {
+        self.places.into_iter().flat_map(BTreeMap::into_values)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn request_mut(&mut self, line: Line, number: u64) -> &mut Request {
+        match self.places[line as usize].get_mut(&number) {
+            Some(LineEntry::Request(waiting)) => &mut waiting.request,
+            other => panic!("no request stands there: {other:?}"),
+        }
+    }
+}
+
+impl LineEntry {
+    /// The room that it needs, in message bytes. A caller needs room for the shortest message.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request(waiting) => waiting.bytes,
+            Self::Caller(_) => MIN_ROOM_BYTES,
+        }
+    }
+}
+
+/// Message bytes for which there is room if there is any.
+pub(super) const MIN_ROOM_BYTES: usize = 1;
 
 /// A request that waits for room.
 #[derive(Debug)]

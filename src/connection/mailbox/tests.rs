@@ -12,13 +12,13 @@ use std::{
 use wawo_protocol::{Code, Config, ConnectionError, MessageBytes, MethodId, ServiceId};
 
 use super::{
-    Capacity, Command, LinePlace, MAX_BYTES, MAX_COMMANDS, Mailbox, ONE_WAY_BATCH_BYTES,
-    PlainRequest, PushError, ResponseSlot,
+    Capacity, Command, MAX_BYTES, MAX_COMMANDS, Mailbox, ONE_WAY_BATCH_BYTES, PlainRequest,
+    PushError, ResponseSlot,
 };
 use crate::{
     backstop::{SLACK, WatchTarget},
     body::Body,
-    connection::mailbox::no_room,
+    connection::mailbox::{no_room, room::LinePlace},
     request::{DefaultTimeouts, Request},
     response_future::{Canceller, ResponseFuture},
 };
@@ -106,16 +106,6 @@ fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
         mailbox.push(command(), 1),
         Err(PushError::Full(_))
     ));
-}
-
-impl LinePlace<'_> {
-    fn set_deadline(&self, deadline: Instant) {
-        let mut state = self.mailbox.lock();
-        let waiting = state.lines[self.line as usize]
-            .get_mut(&self.number)
-            .unwrap();
-        waiting.request.set_deadline(Some(deadline));
-    }
 }
 
 /// A call of a service whose id tells it from others, and its answer.
@@ -256,6 +246,123 @@ fn a_driver_that_sleeps_is_woken_by_what_is_let_in() {
     assert!(!flag.0.load(Ordering::Relaxed));
     drop(large);
     assert!(flag.0.load(Ordering::Relaxed));
+}
+
+/// Takes a place for a caller that will make a call at a depth.
+fn await_room(mailbox: &Mailbox, call_depth: u32) -> (u64, Arc<Flag>) {
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
+    (mailbox.line_up_for_room(call_depth, &waker), flag)
+}
+
+fn is_woken(flag: &Arc<Flag>) -> bool {
+    flag.0.swap(false, Ordering::Relaxed)
+}
+
+#[test]
+fn a_caller_is_woken_in_its_turn_and_reserves_nothing() {
+    let mailbox = mailbox();
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
+    let first = line_up(&mailbox, 1, 0);
+    let (number, caller) = await_room(&mailbox, 0);
+    let second = line_up(&mailbox, 2, 0);
+    assert!(!mailbox.has_room(0).unwrap());
+    let allow = |calls| {
+        let mut wakers = Vec::new();
+        mailbox.set_capacity(Capacity::all(calls), &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    };
+    allow(1);
+    assert_eq!(taken(&mailbox), [1]);
+    assert!(!is_woken(&caller), "there is no room behind the first");
+    allow(1);
+    assert_eq!(taken(&mailbox), [2], "the caller took no room");
+    assert!(is_woken(&caller));
+    assert!(!mailbox.waits_for_room(number, Waker::noop()));
+    mailbox.leave_room_line(number);
+    assert!(mailbox.has_room(0).unwrap());
+    drop((first, second));
+}
+
+#[test]
+fn a_caller_that_finds_room_or_the_end_is_woken_at_once() {
+    let mailbox = mailbox();
+    let (number, caller) = await_room(&mailbox, 0);
+    assert!(is_woken(&caller) && !mailbox.waits_for_room(number, Waker::noop()));
+    mailbox.push(command(), MAX_BYTES).unwrap();
+    let (number, caller) = await_room(&mailbox, 0);
+    assert!(!is_woken(&caller) && mailbox.waits_for_room(number, &caller.clone().into()));
+    let mut wakers = Vec::new();
+    mailbox.close(&ConnectionError::ClosedHere, &mut wakers);
+    wakers.into_iter().for_each(Waker::wake);
+    assert!(is_woken(&caller) && !mailbox.waits_for_room(number, Waker::noop()));
+    assert!(mailbox.has_room(0).is_err());
+    let (number, caller) = await_room(&mailbox, 0);
+    assert!(is_woken(&caller));
+    mailbox.leave_room_line(number);
+}
+
+#[test]
+fn the_last_waker_of_a_caller_is_woken_and_one_that_left_is_not() {
+    let mailbox = mailbox();
+    mailbox.push(command(), MAX_BYTES).unwrap();
+    let (number, before) = await_room(&mailbox, 0);
+    let (gone, other) = await_room(&mailbox, 0);
+    let after = Arc::new(Flag::default());
+    assert!(mailbox.waits_for_room(number, &after.clone().into()));
+    mailbox.leave_room_line(gone);
+    let mut wakers = Vec::new();
+    mailbox.take(&mut Vec::new());
+    mailbox.set_capacity(Capacity::ANY, &mut wakers);
+    wakers.into_iter().for_each(Waker::wake);
+    assert_eq!(
+        [&before, &other, &after].map(is_woken),
+        [false, false, true]
+    );
+    assert_eq!(
+        (Arc::strong_count(&before), Arc::strong_count(&other)),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_caller_in_a_handler_waits_for_room_of_its_depth() {
+    let mailbox = mailbox();
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
+    let callers = [0, 1, 2].map(|depth| await_room(&mailbox, depth));
+    let woken = || callers.each_ref().map(|(_, flag)| is_woken(flag));
+    for (capacity, expected) in [
+        (
+            Capacity {
+                deep: 1,
+                ..Capacity::NONE
+            },
+            [false, false, true],
+        ),
+        (
+            Capacity {
+                nested_messages: 1,
+                ..Capacity::NONE
+            },
+            [false, true, false],
+        ),
+        (
+            Capacity {
+                outer: 1,
+                ..Capacity::NONE
+            },
+            [true, false, false],
+        ),
+    ] {
+        let mut wakers = Vec::new();
+        mailbox.set_capacity(capacity, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        assert_eq!(woken(), expected);
+    }
+    // The one in two lines left both.
+    mailbox.set_capacity(Capacity::ANY, &mut Vec::new());
+    assert_eq!(woken(), [false; 3]);
+    assert!(mailbox.lock().lines.is_empty());
 }
 
 /// What a call that the driver did not take hears when it is looked at.
