@@ -139,7 +139,7 @@ impl Deadline {
                 "the deadline passed while the call was in a layer ({})",
                 self.source.with_value(None)
             );
-            Err(Status::deadline_exceeded(text))
+            Err(Status::deadline_exceeded(text).with_delivery(Delivery::Unknown))
         })
     }
 

@@ -108,8 +108,7 @@ async fn calls_around_a_ring_of_peers_wait_for_slots_and_never_for_each_other() 
 /// that no handler makes, which must not keep those of handlers from being ready.
 #[tokio::test(start_paused = true)]
 async fn calls_around_a_ring_of_channels_wait_for_slots_and_never_for_each_other() {
-    let mut config = Config::default();
-    config.max_waiting_calls = 2;
+    let config = Config::builder().max_waiting_calls(2).build().unwrap();
     let client_of = |peer| EchoClient::new(&Channel::new(peer));
     let clients = ring_of("ring_of_channels", config, client_of).await;
     let answers = calls_through(clients, 1).await;

@@ -21,14 +21,11 @@ struct Full {
 
 /// The settings of a client of which few calls may wait.
 fn few_wait() -> Config {
-    let mut config = Config::default();
-    config.max_waiting_calls = 2;
-    config
+    Config::builder().max_waiting_calls(2).build().unwrap()
 }
 
 async fn full(config: Config) -> Full {
-    let mut there = Config::default();
-    there.limits.max_calls = 64;
+    let there = Config::builder().max_calls(64).build().unwrap();
     let pair = pair_with(config, there).await;
     let echo = EchoClient::new(&pair.to_server);
     let hold = |_| tokio::spawn(echo.act(message("hold")).no_timeout().into_future());
@@ -209,10 +206,11 @@ async fn a_call_that_waits_until_its_peer_is_ready_ends_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn the_default_timeout_of_a_call_runs_while_its_peer_is_not_ready() {
-    let mut config = few_wait();
-    config.default_timeout = Some(Duration::from_secs(2));
-    config.stall_timeout = Duration::from_secs(3);
-    let full = full(config).await;
+    let config = Config::builder()
+        .max_waiting_calls(2)
+        .default_timeout(Some(Duration::from_secs(2)))
+        .stall_timeout(Duration::from_secs(3));
+    let full = full(config.build().unwrap()).await;
     let echo = EchoClient::new(&Channel::new(full.peer()));
     let (status, time) = outcome(echo.say(message(""))).await;
     assert_eq!(status.code(), Code::DeadlineExceeded);
