@@ -106,9 +106,11 @@ async fn a_deadline_passes_a_proxy_and_none_stays_none() {
 
 #[tokio::test]
 async fn a_stream_may_take_longer_than_other_calls_behind_a_proxy_too() {
-    let mut config = Config::default();
-    config.max_timeout = Some(Duration::from_millis(50));
-    config.max_stream_time = Some(Duration::from_secs(60));
+    let config = Config::builder()
+        .max_timeout(Some(Duration::from_millis(50)))
+        .max_stream_time(Some(Duration::from_secs(60)))
+        .build()
+        .unwrap();
     let Proxied {
         behind,
         echo,
@@ -213,8 +215,7 @@ async fn a_circle_of_proxies_ends() {
             next.oneshot(request)
         })
     };
-    let mut config = Config::default();
-    config.max_call_depth = 3;
+    let config = Config::builder().max_call_depth(3).build().unwrap();
     let proxy = Server::builder().config(config).fallback(fallback);
     let mut proxy = proxy.build().unwrap();
     let peer = client_of(&mut proxy).await;
