@@ -1,4 +1,4 @@
-//! What ends a connection.
+//! The causes that end a connection.
 
 mod foreign;
 
@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::{code::CloseCode, id::CallId, metadata::MetadataError, setting::ConfigError};
 
-/// Why a connection is over, and by whose doing. Clonable, so that every call that it ends can
-/// carry it. `Display` ends with the cause, and [`source`](StdError::source) goes on behind that.
+/// Why a connection is over, and which side ended it. Clonable, so that every call that it ends can carry
+/// it. `Display` ends with the direct cause, and [`source`](StdError::source) begins after that.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -32,7 +32,7 @@ pub enum ConnectionError {
     PacketTimedOut(std::time::Duration),
     /// The other side does not read what is written.
     SlowReader {
-        /// How much waited.
+        /// The bytes that waited.
         waiting: usize,
         /// The limit.
         timeout: std::time::Duration,
@@ -122,7 +122,7 @@ pub enum PeerMisbehaved {
         "a packet with {length} bytes of payload; this side takes at most {max} (max_packet_bytes)"
     )]
     PacketTooLarge {
-        /// What its header claims.
+        /// The length in its header.
         length: u32,
         /// The limit.
         max: u32,
@@ -145,7 +145,7 @@ pub enum PeerMisbehaved {
         kind: &'static str,
         /// The field of the header.
         field: &'static str,
-        /// What it holds.
+        /// The value of the field.
         value: u32,
     },
     /// A payload that is too short or too long for its kind.
@@ -162,9 +162,9 @@ pub enum PeerMisbehaved {
     /// A metadata block over a limit.
     #[error("metadata with {size} {unit}; this side takes at most {max} ({setting})")]
     MetadataTooLarge {
-        /// How much there is.
+        /// The size that was sent.
         size: usize,
-        /// Of what.
+        /// The unit of `size`.
         unit: &'static str,
         /// The limit.
         max: u32,
@@ -237,7 +237,7 @@ pub enum PeerMisbehaved {
         kind: &'static str,
         /// The call.
         call: CallId,
-        /// What is wrong with it now.
+        /// The state of the call.
         state: &'static str,
     },
     /// More message bytes than were granted.
@@ -247,7 +247,7 @@ pub enum PeerMisbehaved {
         call: CallId,
         /// The bytes of the packet.
         length: usize,
-        /// What was left.
+        /// The bytes that were left of the grant.
         credit: u32,
     },
     /// A message that began while no credit of all calls together was left.
@@ -297,6 +297,11 @@ pub enum PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
+    /// A packet of this kind that the state of the call does not allow.
+    pub(crate) fn call_state(kind: &'static str, call: CallId, state: &'static str) -> Self {
+        Self::CallState { kind, call, state }
+    }
+
     /// The reason under which the connection is closed.
     pub fn close_code(&self) -> CloseCode {
         match self {

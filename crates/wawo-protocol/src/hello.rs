@@ -1,4 +1,4 @@
-//! The hello: what each side tells the other before anything else.
+//! The hello: the first packet of each side, with its limits and its identity.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{config::Config, error::PeerMisbehaved, limits::Limits};
 
-/// What one side says of itself (docs/protocol.md, "Hello").
+/// The hello of one side (docs/protocol.md, "Hello").
 ///
 /// On the wire it is a list of entries of type, length and value. A type that this version does
 /// not know is skipped, so that later versions can add some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {
-    /// What this side must not be sent.
+    /// The limits that the receiver of the hello must keep.
     pub limits: Limits,
     /// The deadline of its calls that carry none.
     pub default_timeout: Option<Duration>,
-    /// Who it says that it is; not checked here.
+    /// The name that it claims; not checked here.
     pub identity: String,
     /// Proof of that, for the layers above.
     pub credentials: Bytes,

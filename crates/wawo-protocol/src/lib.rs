@@ -1,9 +1,9 @@
 //! The wire protocol of wawo: packets, and the state of a connection, as values.
 //!
-//! Two *sides* share a connection, and either may call the other. This crate says what travels
-//! between them, and what each side must do about it. It has no sockets, no clock and no
-//! runtime: bytes and time come in as arguments; bytes, events and the next timeout come out.
-//! So the whole protocol can be tested by two values and a loop, and fuzzed.
+//! Two *sides* share a connection, and either may call the other. This crate defines the packets that
+//! travel between them, and how each side acts on them. It has no sockets, no clock and no runtime: bytes
+//! and time come in as arguments; bytes, events and the next timeout come out. So the whole protocol can
+//! be tested by two values and a loop, and fuzzed.
 //!
 //! ```text
 //!    transport ──bytes──► input ──► Connection::poll_event ──► events ──► driver
@@ -32,7 +32,7 @@
 //! };
 //! caller.start_call(now, call, "my token").unwrap();
 //!
-//! // What one side has to say is what the other side reads.
+//! // The output of one side is the input of the other.
 //! # fn carry<T>(from: &mut Connection<T>) -> BytesMut {
 //! #     let mut wire = BytesMut::new();
 //! #     from.fill_output();
@@ -61,11 +61,14 @@
 //! The normative text of the protocol is `docs/protocol.md` in the repository; this crate is its
 //! reference.
 
+mod buffer_pool;
 mod call;
 mod code;
 mod config;
 mod connection;
 mod error;
+#[cfg(test)]
+mod graph;
 mod hello;
 mod id;
 mod limits;
@@ -79,7 +82,7 @@ pub mod setting;
 pub mod time;
 
 pub use crate::{
-    call::{BufferPool, MESSAGE_COST_BYTES},
+    buffer_pool::BufferPool,
     code::{CloseCode, Code},
     config::{Config, ConfigBuilder},
     connection::{
@@ -93,7 +96,7 @@ pub use crate::{
         Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,
         MIN_METADATA_ENTRIES, MIN_PACKET_BYTES,
     },
-    message::MessageBytes,
+    message::{MESSAGE_COST_BYTES, MessageBytes},
     metadata::{Metadata, MetadataError},
     output::Output,
     schema::{Fingerprint, Shape},

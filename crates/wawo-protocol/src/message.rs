@@ -4,6 +4,15 @@ use std::{collections::VecDeque, mem};
 
 use bytes::{Bytes, BytesMut};
 
+/// The cost of a message besides its bytes, which it takes out of a connection's credit: the memory that
+/// keeps it (docs/protocol.md, "Credit").
+pub const MESSAGE_COST_BYTES: u64 = 64;
+
+/// The cost of a message of this length. The length of a one-way message includes its metadata.
+pub(crate) fn cost(length: usize) -> u64 {
+    MESSAGE_COST_BYTES + length as u64
+}
+
 /// The bytes of a message: in one segment, as nearly always, or in several, where putting them
 /// together would cost a copy.
 #[derive(Debug, Clone)]
@@ -37,14 +46,6 @@ impl MessageBytes {
         self.len() == 0
     }
 
-    /// The bytes, if they are one segment.
-    pub fn as_contiguous(&self) -> Option<&Bytes> {
-        match &self.0 {
-            Segments::One(bytes) => Some(bytes),
-            Segments::Many(_) => None,
-        }
-    }
-
     /// The bytes in one segment; copied if they were in several.
     #[inline]
     pub fn into_bytes(self) -> Bytes {
@@ -54,7 +55,7 @@ impl MessageBytes {
         }
     }
 
-    /// Takes off the first bytes, of which there are at least so many.
+    /// Takes off the first `length` bytes; the message has at least as many.
     pub(crate) fn split_to(&mut self, length: usize) -> Self {
         match &mut self.0 {
             Segments::One(bytes) => bytes.split_to(length).into(),
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn segments_stay_where_they_are_until_one_is_asked_for() {
         let message = message();
-        assert_eq!((message.len(), message.as_contiguous()), (9, None));
+        assert_eq!(message.len(), 9);
         let segments = message.clone().into_segments().unwrap_err();
         assert_eq!(segments, TEXTS);
         assert!(
@@ -162,13 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn a_single_segment_is_contiguous() {
+    fn a_single_segment_is_kept_as_it_is() {
         for segments in [vec![], vec![Bytes::from("one")]] {
             let message: MessageBytes = segments.clone().into_iter().collect();
-            assert_eq!(
-                message.as_contiguous(),
-                Some(&Bytes::from(segments.concat()))
-            );
+            assert_eq!(message.into_segments(), Ok(Bytes::from(segments.concat())));
         }
         assert!(MessageBytes::default().is_empty());
     }

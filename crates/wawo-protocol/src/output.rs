@@ -1,4 +1,4 @@
-//! What a connection has to say, until the transport takes it.
+//! The bytes that a connection has written, until the transport takes them.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -6,15 +6,15 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::message::MessageBytes;
 
-/// Message bytes from this length on are linked into the output where they lie; shorter ones are
-/// copied, so that many packets leave as one segment.
+/// Messages of at least this length are linked into the output where they lie; shorter ones are copied,
+/// so that many packets leave as one segment. A copy of 8 KiB costs about as much as one more segment.
 const LINK_BYTES: usize = 8 * 1024;
 
-/// So much of small things is a segment, and what follows gathers anew: a single buffer would double
-/// as it grows, and be copied, while it waits for a peer that does not read.
+/// At this length, gathered packets become a segment, and the next ones gather anew: a single buffer
+/// would double as it grows, and be copied, while it waits for a peer that does not read.
 const SEGMENT_BYTES: usize = 64 * 1024;
 
-/// An empty buffer with more room than this is given back: it was made by a burst.
+/// An empty buffer with more room than this is given back: a burst made it so large.
 const KEEP_BYTES: usize = 256 * 1024;
 
 /// The bytes that a connection has written and the transport has not yet taken, in order.
@@ -26,13 +26,13 @@ const KEEP_BYTES: usize = 256 * 1024;
 pub struct Output {
     /// Whole segments, before `tail`.
     segments: VecDeque<Bytes>,
-    /// What is still gathered.
+    /// Small packets that are still gathered.
     tail: BytesMut,
     /// Bytes in `segments`.
     linked: usize,
-    /// Bytes taken by the transport since the connection began.
+    /// Bytes that the transport has taken since the connection began.
     written: u64,
-    /// Of these, bytes that it does not hold back any more.
+    /// Those of `written` that the transport has passed on.
     flushed: u64,
 }
 
@@ -99,7 +99,7 @@ impl Output {
         self.tail = BytesMut::new();
     }
 
-    /// Where the next byte will stand in all that this connection sends.
+    /// The position of the next byte in all that this connection sends.
     pub(crate) fn position(&self) -> u64 {
         self.written + self.len() as u64
     }

@@ -11,7 +11,7 @@
 //! | 8 | [`Message`](Packet::Message) | one more message of a stream, or more of a message | both |
 //! | 9 | [`End`](Packet::End) | status, or no more requests | both |
 //! | 10 | [`Cancel`](Packet::Cancel) | the reply is no longer wanted | caller |
-//! | 11 | [`Credit`](Packet::Credit) | so many bytes more may be sent | both |
+//! | 11 | [`Credit`](Packet::Credit) | more bytes may be sent | both |
 
 mod batch;
 mod cut;
@@ -23,7 +23,7 @@ mod one_way;
 use bytes::Bytes;
 
 pub(crate) use crate::packet::decode::{
-    ChunkHeader, FastCall, fast_call, fast_message, fast_reply, partial_chunk,
+    ChunkHeader, fast_call, fast_message, fast_reply, partial_chunk,
 };
 pub use crate::packet::{
     batch::{Batch, BatchBuilder},
@@ -55,7 +55,7 @@ pub enum Packet {
     Ping(u64),
     /// Answers a [`Packet::Ping`].
     Pong(u64),
-    /// No call after the first so many, counted over the connection, will be served.
+    /// No call after the first `accepted`, counted over the connection, will be served.
     Drain {
         /// How many calls were accepted, from the first on.
         accepted: u64,
@@ -84,7 +84,7 @@ pub enum Packet {
     End(End),
     /// The caller no longer wants the reply.
     Cancel(CallId),
-    /// The other side may send so many more bytes.
+    /// The other side may send more bytes.
     Credit {
         /// In which messages.
         of: CreditOf,
@@ -93,7 +93,7 @@ pub enum Packet {
     },
 }
 
-/// What a [`Packet::Credit`] is for.
+/// The messages that a [`Packet::Credit`] is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the credits of version 1")]
 pub enum CreditOf {

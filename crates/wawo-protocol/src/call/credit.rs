@@ -1,23 +1,14 @@
-//! Credit for what all calls together keep, in one role: requests or replies. It is for one-way
-//! messages, and for the messages of streams after the first; a call and its reply may always
-//! begin, or calls that wait for each other could wait for ever.
+//! Credit for the messages that all calls of one role keep together: requests or replies. One-way
+//! messages take it, and the messages of streams after the first. A call and its reply may always begin,
+//! or calls that wait for each other could wait for ever.
 //!
 //! A message pays its whole cost when it begins, and may begin while any credit is left; so one
 //! that has begun never waits for another, and no set of half-sent messages can block all of
-//! them. What is held is at most the initial credit and one message.
+//! them. Messages hold at most the initial credit and one message.
 
 use crate::{error::PeerMisbehaved, limits::MAX_LIMIT};
 
-/// What a message costs of a connection's credit besides its bytes: what it takes to keep it
-/// (docs/protocol.md, "Credit").
-pub const MESSAGE_COST_BYTES: u64 = 64;
-
-/// What a message of this length costs; a one-way message brings its metadata along.
-pub(crate) fn cost(length: usize) -> u64 {
-    MESSAGE_COST_BYTES + length as u64
-}
-
-/// The send side: what may still be sent.
+/// The send side: the credit that is left for our messages.
 #[derive(Debug)]
 pub(crate) struct SendCredit(i64);
 
@@ -26,12 +17,12 @@ impl SendCredit {
         Self(initial_credit.into())
     }
 
-    /// Whether more than so much is left. A message may begin while more than nothing is.
+    /// Whether more than `bytes` are left. A message may begin while more than none are.
     pub(crate) fn has_over(&self, bytes: u32) -> bool {
         self.0 > i64::from(bytes)
     }
 
-    /// What is left; a message may begin while it is above zero.
+    /// The credit that is left. A message may begin while it is above zero.
     pub(crate) fn available(&self) -> i64 {
         self.0
     }
@@ -49,7 +40,7 @@ impl SendCredit {
     }
 }
 
-/// The receive side: what the other side may still send, and what was freed since.
+/// The receive side: the credit that is left for their messages, and the freed part of it.
 #[derive(Debug)]
 pub(crate) struct RecvCredit {
     initial_credit: u32,
@@ -67,15 +58,17 @@ impl RecvCredit {
         }
     }
 
-    /// A message of theirs begins; `false` if it may not.
+    /// A message of theirs begins and pays its whole cost; `false` if it may not begin.
     pub(crate) fn pay(&mut self, cost: u64) -> bool {
         let may_begin = self.available > 0;
-        // A length has 32 bits, so sums of them are far from 63.
-        self.available -= cost as i64;
+        if may_begin {
+            // A length has 32 bits, so sums of them are far from 63.
+            self.available -= cost as i64;
+        }
         may_begin
     }
 
-    /// What may still be paid; a message may begin while it is above zero.
+    /// The credit that is left. A message may begin while it is above zero.
     pub(crate) fn available(&self) -> i64 {
         self.available
     }
@@ -85,7 +78,7 @@ impl RecvCredit {
         self.freed += cost;
     }
 
-    /// What to grant now, if it is worth a packet.
+    /// The credit to grant now, if it is worth a packet: half of the initial credit.
     pub(crate) fn grant(&mut self) -> Option<u32> {
         if self.freed < u64::from(self.initial_credit / 2) {
             return None;
@@ -96,7 +89,7 @@ impl RecvCredit {
         Some(bytes as u32)
     }
 
-    /// What is held: paid and not freed.
+    /// The cost that is paid and not freed.
     pub(crate) fn held(&self) -> u64 {
         let paid = i64::from(self.initial_credit) - self.available;
         paid as u64 - self.freed
@@ -105,7 +98,8 @@ impl RecvCredit {
 
 #[cfg(test)]
 mod tests {
-    use super::{RecvCredit, SendCredit, cost};
+    use super::{RecvCredit, SendCredit};
+    use crate::message::cost;
 
     #[test]
     fn a_message_may_begin_while_anything_is_left_and_pays_all_of_it() {
@@ -118,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_freed_is_granted_again_when_it_is_half_of_the_window() {
+    fn freed_credit_is_granted_again_when_it_is_half_of_the_initial_credit() {
         let mut recv_credit = RecvCredit::new(256);
         assert!(recv_credit.pay(cost(1000)));
         recv_credit.free(127);

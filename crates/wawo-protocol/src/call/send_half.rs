@@ -1,13 +1,13 @@
-//! What is still to be sent in one direction of a call: messages wait for credit, and leave in
-//! chunks.
+//! The sent direction of a call: messages wait for credit, and leave in chunks.
 
 use std::{collections::VecDeque, time::Instant};
 
 use crate::{
-    call::{SendCredit, cost},
+    call::SendCredit,
     error::PeerMisbehaved,
     limits::MAX_LIMIT,
-    message::MessageBytes,
+    message::{MessageBytes, cost},
+    metadata::Metadata,
     packet::{Batch, BodyFlags, End},
 };
 
@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SendHalf {
     credit: u32,
+    /// Metadata of a reply that has not begun.
+    opening: Option<Box<Metadata>>,
     queue: VecDeque<SendItem>,
     end: Option<End>,
     /// Whether the call stands in a queue of the connection: of those that have something to
@@ -24,14 +26,15 @@ pub(crate) struct SendHalf {
     pub(crate) stalled: Option<Instant>,
 }
 
-/// No chunk but the last of a message is smaller: the other side may refuse many that are.
+/// No chunk but the last of a message is smaller than 1 KiB: the other side refuses a message with many
+/// small ones (docs/protocol.md, "Chunks").
 const MIN_CHUNK_BYTES: usize = 1024;
 
-/// What waits.
+/// Messages that wait.
 #[derive(Debug)]
 enum SendItem {
     Message(OutgoingMessage),
-    /// Messages that fit into a packet each, and cost what all do.
+    /// Messages of which each fits into a packet.
     Batch(Batch),
 }
 
@@ -40,14 +43,14 @@ enum SendItem {
 struct OutgoingMessage {
     bytes: MessageBytes,
     begun: bool,
-    /// The first of its direction, which comes with the call or the reply, costs no credit of all
+    /// It is the first of its direction: it comes with the call or the reply, and takes no credit of all
     /// calls together.
     first: bool,
     /// Whether the direction ends with it.
     end: bool,
 }
 
-/// What leaves next.
+/// The next thing that leaves.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Message bytes, and whether the direction has ended with them.
@@ -64,10 +67,23 @@ pub(crate) enum Next {
     Idle,
 }
 
+impl OutgoingMessage {
+    fn new(bytes: MessageBytes, end: bool) -> Self {
+        let (begun, first) = (false, false);
+        Self {
+            bytes,
+            begun,
+            first,
+            end,
+        }
+    }
+}
+
 impl SendHalf {
     pub(crate) fn new(credit: u32) -> Self {
         Self {
             credit,
+            opening: None,
             queue: VecDeque::new(),
             end: None,
             is_queued: false,
@@ -75,8 +91,8 @@ impl SendHalf {
         }
     }
 
-    /// Begins a direction with its first message: what goes into the packet that opens it, and
-    /// what is left to do, which is `None` if the direction has ended with that packet.
+    /// Begins a direction with its first message. Returns the part that goes into the packet that opens the
+    /// direction, and the send half, which is `None` if the direction has ended with that packet.
     pub(crate) fn open(
         message: Option<MessageBytes>,
         end: bool,
@@ -97,13 +113,36 @@ impl SendHalf {
         (first, (!ended).then(|| Box::new(send_half)))
     }
 
-    /// More may be sent.
+    /// A reply that waits, as a whole, for its turn.
+    pub(crate) fn unopened(
+        metadata: Metadata,
+        message: MessageBytes,
+        end: bool,
+        credit: u32,
+    ) -> Box<Self> {
+        let mut send_half = Self::new(credit);
+        send_half.opening = Some(Box::new(metadata));
+        send_half.push_first(message, end);
+        Box::new(send_half)
+    }
+
+    /// Metadata of a reply that has not begun.
+    pub(crate) fn opening(&self) -> Option<&Metadata> {
+        self.opening.as_deref()
+    }
+
+    /// Takes the metadata of a reply that begins now.
+    pub(crate) fn take_opening(&mut self) -> Option<Box<Metadata>> {
+        self.opening.take()
+    }
+
+    /// The other side grants more credit.
     pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
         self.credit = add_credit(self.credit, bytes)?;
         Ok(())
     }
 
-    /// Nothing can leave now; returns since when that is so.
+    /// Nothing can leave now. Returns since when.
     pub(crate) fn stall(&mut self, now: Instant) -> Instant {
         *self.stalled.get_or_insert(now)
     }
@@ -129,46 +168,34 @@ impl SendHalf {
         true
     }
 
-    /// Pays for messages that can all leave at once; `false` if they have to be sent one by one.
-    pub(crate) fn spend_for_batch(
+    /// Takes off the first messages, as many as may leave at once, and pays for them; none if others
+    /// wait before them.
+    pub(crate) fn spend_for_first(
         &mut self,
-        messages: &Batch,
+        messages: &mut Batch,
         shared_credit: &mut SendCredit,
-    ) -> bool {
-        let bytes = messages.message_bytes();
-        let cost = messages.cost();
-        let in_credit = bytes <= self.credit as usize;
-        let in_shared_credit = u32::try_from(cost).is_ok_and(|cost| shared_credit.has_over(cost));
-        if !self.is_idle() || !in_credit || !in_shared_credit {
-            return false;
+    ) -> Batch {
+        match self.is_idle() {
+            true => self.take_first(messages, shared_credit),
+            false => Batch::default(),
         }
-        self.credit -= bytes as u32;
-        shared_credit.spend(cost);
-        true
     }
 
     pub(crate) fn push(&mut self, bytes: MessageBytes, end: bool) {
-        self.queue.push_back(SendItem::Message(OutgoingMessage {
-            bytes,
-            begun: false,
-            first: false,
-            end,
-        }));
+        let message = OutgoingMessage::new(bytes, end);
+        self.queue.push_back(SendItem::Message(message));
+    }
+
+    /// The message that opens the direction.
+    fn push_first(&mut self, bytes: MessageBytes, end: bool) {
+        let mut message = OutgoingMessage::new(bytes, end);
+        message.first = true;
+        self.queue.push_back(SendItem::Message(message));
     }
 
     /// Messages of which each fits into a packet.
     pub(crate) fn push_batch(&mut self, messages: Batch) {
         self.queue.push_back(SendItem::Batch(messages));
-    }
-
-    /// The message that opens the direction.
-    pub(crate) fn push_first(&mut self, bytes: MessageBytes, end: bool) {
-        self.queue.push_back(SendItem::Message(OutgoingMessage {
-            bytes,
-            begun: false,
-            first: true,
-            end,
-        }));
     }
 
     /// The end follows what is queued.
@@ -204,33 +231,37 @@ impl SendHalf {
 
     /// As many of the first messages as there is credit for.
     fn next_batch(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
-        let Some(SendItem::Batch(messages)) = self.queue.front_mut() else {
+        let Some(SendItem::Batch(mut messages)) = self.queue.pop_front() else {
             return Next::Idle;
         };
-        let few = messages.take_within(self.credit as usize, shared_credit.available());
+        let few = self.take_first(&mut messages, shared_credit);
         let long = match few.len() {
             0 => messages.next(),
             _ => None,
         };
-        if messages.len() == 0 {
-            self.queue.pop_front();
+        if messages.len() > 0 {
+            self.queue.push_front(SendItem::Batch(messages));
         }
         if few.len() > 0 {
-            self.credit -= few.message_bytes() as u32;
-            self.stalled = None;
-            shared_credit.spend(few.cost());
             return Next::Batch(few);
         }
         // The first has to leave in chunks, as credit comes.
         if let Some(bytes) = long {
-            self.queue.push_front(SendItem::Message(OutgoingMessage {
-                bytes: bytes.into(),
-                begun: false,
-                first: false,
-                end: false,
-            }));
+            let message = OutgoingMessage::new(bytes.into(), false);
+            self.queue.push_front(SendItem::Message(message));
         }
         self.next(room, shared_credit)
+    }
+
+    /// Takes off the first messages of a batch, as many as there is credit for, and pays for them.
+    fn take_first(&mut self, messages: &mut Batch, shared_credit: &mut SendCredit) -> Batch {
+        let few = messages.take_within(self.credit as usize, shared_credit.available());
+        if few.len() > 0 {
+            self.credit -= few.message_bytes() as u32;
+            self.stalled = None;
+            shared_credit.spend(few.cost());
+        }
+        few
     }
 
     /// The next chunk of the first message, if the call has credit for it.
@@ -285,98 +316,86 @@ mod tests {
 
     use super::{Next, SendHalf};
     use crate::{
-        call::{MESSAGE_COST_BYTES, SendCredit},
+        call::SendCredit,
         code::Code,
         id::{CallId, Side},
-        message::MessageBytes,
+        message::MESSAGE_COST_BYTES,
         metadata::Metadata,
         packet::{BatchBuilder, End},
     };
 
+    /// The next packets in a few words.
+    fn next(half: &mut SendHalf, room: usize, shared_credit: &mut SendCredit) -> String {
+        match half.next(room, shared_credit) {
+            Next::Chunk(bytes, flags) => {
+                let continues = if flags.continues { ".." } else { "" };
+                let total = flags
+                    .total
+                    .map_or_else(String::new, |total| format!(" of {total}"));
+                let more = if flags.more { " more" } else { "" };
+                let end = if flags.end { " end" } else { "" };
+                format!("{continues}{}{total}{more}{end}", bytes.len())
+            }
+            Next::Batch(batch) => format!("batch of {}", batch.len()),
+            Next::End(end) => format!("{:?}", end.code),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn push(half: &mut SendHalf, length: usize, end: bool) {
+        half.push(Bytes::from(vec![0; length]).into(), end);
+    }
+
     #[test]
     fn a_message_leaves_in_chunks_as_credit_allows() {
-        let mut shared_credit = SendCredit::new(u32::MAX);
-        let mut send_half = SendHalf::new(5_000);
-        send_half.push(Bytes::from(vec![0; 10_000]).into(), true);
-        let mut seen = Vec::new();
+        let (mut shared_credit, mut half) = (SendCredit::new(u32::MAX), SendHalf::new(5_000));
+        push(&mut half, 10_000, true);
         // A chunk of less than 1 KiB is not worth a packet, unless it is the last.
-        for grant in [0, 23, 1, 4_000, 100_000, 0] {
-            if grant > 0 {
-                send_half.grant(grant).unwrap();
-            }
-            match send_half.next(4_000, &mut shared_credit) {
-                Next::Chunk(bytes, flags) => {
-                    seen.push((
-                        bytes.len(),
-                        flags.total,
-                        flags.more,
-                        flags.end,
-                        flags.continues,
-                    ));
-                }
-                Next::NeedsCallCredit => seen.push((0, None, false, false, false)),
-                Next::Idle => {}
-                other => panic!("{other:?}"),
-            }
+        for (grant, expected) in [
+            (0, "4000 of 10000 more"),
+            (23, "NeedsCallCredit"),
+            (1, "..1024 more"),
+            (4_000, "..4000 more"),
+            (100_000, "..976 end"),
+            (0, "Idle"),
+        ] {
+            half.grant(grant).unwrap();
+            assert_eq!(next(&mut half, 4_000, &mut shared_credit), expected);
         }
-        assert_eq!(
-            seen,
-            [
-                (4_000, Some(10_000), true, false, false),
-                (0, None, false, false, false),
-                (1_024, None, true, false, true),
-                (4_000, None, true, false, true),
-                (976, None, false, true, true),
-            ]
-        );
     }
 
     #[test]
     fn an_empty_message_needs_no_credit_of_its_call() {
-        let mut send_half = SendHalf::new(0);
-        send_half.push(MessageBytes::default(), false);
-        let mut shared_credit = SendCredit::new(1);
-        let next = send_half.next(8, &mut shared_credit);
-        assert!(matches!(next, Next::Chunk(bytes, _) if bytes.is_empty()));
-        send_half.push(MessageBytes::default(), false);
-        assert!(matches!(
-            send_half.next(8, &mut shared_credit),
-            Next::NeedsSharedCredit
-        ));
+        let (mut shared_credit, mut half) = (SendCredit::new(1), SendHalf::new(0));
+        for expected in ["0", "NeedsSharedCredit"] {
+            push(&mut half, 0, false);
+            assert_eq!(next(&mut half, 8, &mut shared_credit), expected);
+        }
     }
 
     #[test]
     fn a_message_pays_for_all_of_its_bytes_when_it_begins() {
-        let mut shared_credit = SendCredit::new(1);
-        let mut send_half = SendHalf::new(u32::MAX);
-        send_half.push(Bytes::from(vec![0; 3_000]).into(), false);
-        send_half.push(Bytes::from(vec![0; 3_000]).into(), false);
-        for _ in 0..2 {
-            let next = send_half.next(1_500, &mut shared_credit);
-            assert!(matches!(next, Next::Chunk(..)));
+        let (mut shared_credit, mut half) = (SendCredit::new(1), SendHalf::new(u32::MAX));
+        push(&mut half, 3_000, false);
+        push(&mut half, 3_000, false);
+        for (grant, expected) in [
+            (0, "1500 of 3000 more"),
+            (0, "..1500"),
+            (0, "NeedsSharedCredit"),
+            (3_063, "NeedsSharedCredit"),
+            (1, "1500 of 3000 more"),
+        ] {
+            shared_credit.grant(grant).unwrap();
+            assert_eq!(next(&mut half, 1_500, &mut shared_credit), expected);
         }
-        assert!(matches!(
-            send_half.next(1_500, &mut shared_credit),
-            Next::NeedsSharedCredit
-        ));
-        shared_credit.grant(3_063).unwrap();
-        assert!(matches!(
-            send_half.next(1_500, &mut shared_credit),
-            Next::NeedsSharedCredit
-        ));
-        shared_credit.grant(1).unwrap();
-        assert!(matches!(
-            send_half.next(1_500, &mut shared_credit),
-            Next::Chunk(..)
-        ));
     }
 
     #[test]
-    fn a_bad_end_takes_the_place_of_what_waits_and_stays() {
-        let mut send_half = SendHalf::new(0);
-        send_half.push(Bytes::from_static(b"unsent").into(), false);
+    fn a_bad_end_takes_the_place_of_waiting_messages_and_stays() {
+        let mut half = SendHalf::new(0);
+        push(&mut half, 1, false);
         for code in [Code::Aborted, Code::Cancelled] {
-            send_half.end_now(End {
+            half.end_now(End {
                 call: CallId::new(Side::Accepting, 0),
                 code,
                 refused: false,
@@ -385,15 +404,14 @@ mod tests {
                 details: Bytes::new(),
             });
         }
-        let next = send_half.next(8, &mut SendCredit::new(1));
-        assert!(matches!(next, Next::End(end) if end.code == Code::Aborted));
+        assert_eq!(next(&mut half, 8, &mut SendCredit::new(1)), "Aborted");
     }
 
     #[test]
     fn credit_has_a_greatest_sum() {
-        let mut send_half = SendHalf::new(0);
-        send_half.grant(2 * crate::limits::MAX_LIMIT).unwrap();
-        assert!(send_half.grant(1).is_err());
+        let mut half = SendHalf::new(0);
+        half.grant(2 * crate::limits::MAX_LIMIT).unwrap();
+        assert!(half.grant(1).is_err());
     }
 
     #[test]
@@ -402,39 +420,24 @@ mod tests {
         for length in [3, 0, 3_000, 1] {
             builder.push(|buffer| buffer.extend_from_slice(&vec![7; length]));
         }
-        let mut send_half = SendHalf::new(2_000);
-        send_half.push_batch(builder.take());
-        let mut shared_credit = SendCredit::new(0);
-        let next = send_half.next(4_000, &mut shared_credit);
-        assert!(matches!(next, Next::NeedsSharedCredit), "{next:?}");
-        shared_credit.grant(1_000).unwrap();
-        let next = send_half.next(4_000, &mut shared_credit);
-        assert!(matches!(next, Next::Batch(two) if two.len() == 2));
-        assert_eq!(
-            shared_credit.available(),
-            1_000 - 2 * MESSAGE_COST_BYTES as i64 - 3
-        );
-        let next = send_half.next(4_000, &mut shared_credit);
-        assert!(matches!(next, Next::Chunk(first, _) if first.len() == 1_997));
-        assert!(matches!(
-            send_half.next(4_000, &mut shared_credit),
-            Next::NeedsCallCredit
-        ));
-        send_half.grant(2_000).unwrap();
-        let next = send_half.next(4_000, &mut shared_credit);
-        assert!(matches!(next, Next::Chunk(rest, flags) if rest.len() == 1_003 && !flags.more));
-        // The long one has cost more than was left, and the last one may not begin.
-        assert!(matches!(
-            send_half.next(4_000, &mut shared_credit),
-            Next::NeedsSharedCredit
-        ));
-        shared_credit.grant(5_000).unwrap();
-        let next = send_half.next(4_000, &mut shared_credit);
-        assert!(matches!(next, Next::Batch(last) if last.len() == 1));
-        assert!(matches!(
-            send_half.next(4_000, &mut shared_credit),
-            Next::Idle
-        ));
-        assert!(send_half.is_idle());
+        let (mut shared_credit, mut half) = (SendCredit::new(0), SendHalf::new(2_000));
+        half.push_batch(builder.take());
+        for (grant, shared_grant, expected) in [
+            (0, 0, "NeedsSharedCredit"),
+            (0, 1_000, "batch of 2"),
+            (0, 0, "1997 of 3000 more"),
+            (0, 0, "NeedsCallCredit"),
+            (2_000, 0, "..1003"),
+            // The long one has cost more than was left, and the last one may not begin.
+            (0, 0, "NeedsSharedCredit"),
+            (0, 5_000, "batch of 1"),
+            (0, 0, "Idle"),
+        ] {
+            half.grant(grant).unwrap();
+            shared_credit.grant(shared_grant).unwrap();
+            assert_eq!(next(&mut half, 4_000, &mut shared_credit), expected);
+        }
+        let cost = 4 * MESSAGE_COST_BYTES as i64 + 3_004;
+        assert_eq!(shared_credit.available(), 6_000 - cost);
     }
 }

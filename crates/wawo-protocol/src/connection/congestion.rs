@@ -1,13 +1,14 @@
-//! How many more calls this side should start, by what waits for the limits of the other side.
+//! The number of calls that this side should start, by how many wait for the limits of the other side.
 
 use crate::connection::{Connection, waiting_calls::CallOrigin};
 
-/// With more message bytes in calls that wait, no more should be started.
+/// While this many message bytes wait in calls, no more should be started: enough to fill any link for a
+/// few milliseconds.
 const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
 
 impl<T> Connection<T> {
-    /// How many more calls and one-way messages that no handler makes a driver should start for now:
-    /// fewer the more of them wait for room under the limits of the other side.
+    /// The number of calls and one-way messages, of those that no handler makes, that a driver should start
+    /// for now: fewer the more of them wait for room under the limits of the other side.
     pub fn call_capacity(&self) -> usize {
         let (outer, one_way) = (CallOrigin::Outer, self.waiting.one_way_calls());
         let bytes = self.waiting.bytes_in(outer) + self.waiting.one_way_bytes();
@@ -35,8 +36,8 @@ impl<T> Connection<T> {
         half.saturating_sub(waiting)
     }
 
-    /// Whether so much waits for room under the limits of the other side that a driver should
-    /// start no more calls for now.
+    /// Whether too many calls wait for room under the limits of the other side, so that a driver should
+    /// start no more for now.
     pub fn is_congested(&self) -> bool {
         self.call_capacity() == 0 || self.nested_call_capacity() == 0
     }

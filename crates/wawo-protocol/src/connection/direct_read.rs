@@ -11,9 +11,9 @@
 use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
 
 use crate::{
-    call::{AssemblyBuffer, BufferPool, RecvHalf},
-    connection::{Connection, State},
-    id::CallId,
+    buffer_pool::BufferPool,
+    call::AssemblyBuffer,
+    connection::Connection,
     packet::{self, Chunk, ChunkHeader, HEADER_BYTES, Packet},
 };
 
@@ -28,15 +28,15 @@ pub(crate) struct DirectRead {
     seen_bytes: usize,
 }
 
-/// Shorter chunks are copied, many at a time, out of what was read.
+/// Shorter chunks are copied out of the input, which one read fills with many of them.
 const MIN_DIRECT_READ_BYTES: usize = 8 * 1024;
 
 impl<T> Connection<T> {
-    /// Where the next bytes of the transport go if they belong to a chunk of a large message; else
-    /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for
-    /// any other bytes. What a driver does not ask for is copied instead.
+    /// The buffer for the next bytes of the transport, if they belong to a chunk of a large message; else
+    /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for any
+    /// other bytes. Chunks of a driver that does not call this are copied.
     pub fn direct_read(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
-        if self.direct_read.is_none() && self.state == State::Open {
+        if self.direct_read.is_none() && self.is_open() {
             self.direct_read = self.begin_direct_read(input).map(Box::new);
         }
         let buffer_pool = self.buffer_pool.at(self.now);
@@ -45,15 +45,14 @@ impl<T> Connection<T> {
             .map(|direct_read| direct_read.room(buffer_pool))
     }
 
-    /// An empty buffer with room for `room` bytes, and its size: one that a message came in which
-    /// nobody has any more. `None` if there is none.
+    /// An empty buffer with room for `room` bytes, and its size: a message came in it that is no longer
+    /// used. `None` if there is none.
     pub fn reuse_buffer(&mut self, room: usize) -> Option<(BytesMut, usize)> {
         self.buffer_pool.at(self.now).reuse(room)
     }
 
-    /// Keeps a buffer of `size` bytes, of which others may have parts, to be
-    /// [used again](Self::reuse_buffer) when they do not any more. What is not used for a second
-    /// is given back.
+    /// Keeps a buffer of `size` bytes, which messages may share, to be [used again](Self::reuse_buffer)
+    /// when none does any more. Buffers that are not used for a second are given back.
     pub fn keep_buffer(&mut self, buffer: BytesMut, size: usize) {
         self.buffer_pool.at(self.now).keep(buffer, size);
     }
@@ -63,11 +62,11 @@ impl<T> Connection<T> {
         if header.length < MIN_DIRECT_READ_BYTES {
             return None;
         }
-        let mut buffer = self.recv_half_of(header.call)?.lend(header.length)?;
+        let mut buffer = self.calls.recv_half(header.call)?.lend(header.length)?;
         let until = buffer.bytes.len() + header.length;
         buffer.append(&input[HEADER_BYTES..], self.buffer_pool.at(self.now));
         input.clear();
-        self.unread = 0;
+        self.input.set_left(0);
         let seen_bytes = buffer.bytes.len();
         Some(DirectRead {
             header,
@@ -87,8 +86,8 @@ impl<T> Connection<T> {
         } = *direct_read;
         input.extend_from_slice(&buffer.bytes[direct_read.until..]);
         buffer.bytes.truncate(direct_read.until);
-        // If the call is over, nobody wants it.
-        if let Some(recv_half) = self.recv_half_of(header.call) {
+        // If the call is over, the chunk is dropped.
+        if let Some(recv_half) = self.calls.recv_half(header.call) {
             recv_half.take_back(buffer, header.length);
         }
         Some(Packet::Message {
@@ -101,14 +100,6 @@ impl<T> Connection<T> {
             },
             continues: true,
         })
-    }
-
-    fn recv_half_of(&mut self, call: CallId) -> Option<&mut RecvHalf> {
-        let index = call.index();
-        match call.side() == self.side {
-            true => self.ours.get_mut(index)?.recv_half.as_deref_mut(),
-            false => self.theirs.get_mut(index)?.recv_half.as_deref_mut(),
-        }
     }
 }
 

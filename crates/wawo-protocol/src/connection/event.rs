@@ -1,4 +1,4 @@
-//! What a driver tells a connection, and what it hears from it.
+//! The calls that a driver starts, and the events that it gets from a connection.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{
     code::Code,
-    connection::{DeadlineSource, outgoing::CallTerms},
+    connection::timeout_cause::DeadlineSource,
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
     message::MessageBytes,
@@ -29,7 +29,7 @@ pub struct NewCall {
     pub deadline: Option<Instant>,
     /// The setting that the deadline is from.
     pub deadline_source: DeadlineSource,
-    /// How many calls led to it, each made by the handler of the one before. One of depth 2 or more
+    /// The number of calls that led to it, each made by the handler of the one before. One of depth 2 or more
     /// does not wait for a slot, and calls of depth 0 leave some slots to the others.
     pub depth: u32,
     /// Metadata of the call.
@@ -43,22 +43,13 @@ pub struct NewCall {
 }
 
 impl NewCall {
-    pub(crate) fn terms(&self) -> CallTerms {
-        CallTerms {
-            deadline: self.deadline,
-            deadline_source: self.deadline_source,
-            streams_requests: !self.end,
-            is_outer: self.depth == 0 && !self.one_way,
-        }
-    }
-
     /// The length of the first message.
     pub(crate) fn message_len(&self) -> usize {
         self.message.as_ref().map_or(0, MessageBytes::len)
     }
 }
 
-/// What happened on a connection.
+/// An event on a connection.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<T> {
@@ -123,11 +114,11 @@ pub struct InboundCall {
     pub cost: u64,
 }
 
-/// How a call of ours ended.
+/// The end of a call of ours.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallOutcome<T> {
-    /// What the driver gave when it started the call.
+    /// The token that the driver gave when it started the call.
     pub token: T,
     /// The call, unless it never got an id.
     pub call: Option<CallId>,
@@ -149,6 +140,30 @@ pub struct CallOutcome<T> {
     pub refused: bool,
 }
 
+impl<T> CallOutcome<T> {
+    /// A call that this side has ended.
+    pub(crate) fn here(
+        token: T,
+        call: Option<CallId>,
+        code: Code,
+        text: String,
+        sent: bool,
+    ) -> Self {
+        Self {
+            token,
+            call,
+            message: None,
+            code,
+            metadata: Metadata::new(),
+            text,
+            details: Bytes::new(),
+            sent,
+            ended_by_peer: false,
+            refused: false,
+        }
+    }
+}
+
 /// Why a call was not started, or was certainly not served.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -165,9 +180,9 @@ pub enum Refusal {
          that {depth} calls led to may not wait for one of them to end: that one might wait for it"
     )]
     NoSlot {
-        /// How many calls the other side takes at a time.
+        /// The number of calls that the other side takes at a time.
         max_calls: u32,
-        /// How many calls led to this one.
+        /// The number of calls that led to this one.
         depth: u32,
     },
     /// Too many calls wait already.
@@ -187,7 +202,7 @@ pub enum Refusal {
          {max_entries} and {max_bytes} (its max_metadata_entries, max_metadata_bytes)"
     )]
     MetadataTooLarge {
-        /// How many entries.
+        /// The number of entries.
         entries: usize,
         /// Their length on the wire.
         bytes: usize,

@@ -1,44 +1,46 @@
-//! Calls and replies as most of them are: one packet with one message and no metadata. They are
-//! read without the steps, and the copies, that all other packets need.
+//! Calls, replies and messages as most of them are: whole packets with one message and no metadata.
+//! They are read without the steps, and the copies, that all other packets need.
+//!
+//! Each function here recognises its packets, and keeps its accounts by the functions that all other
+//! packets go through. Anything else, and anything that breaks a rule, it leaves to
+//! [`Connection::poll_event`].
 
 use std::{ops::Range, time::Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    call::cost,
-    connection::{
-        Connection, InboundCall, State, incoming::TheirCall, timeout_cause::TheirDeadline,
-    },
+    connection::{Connection, event::InboundCall},
     id::CallId,
-    packet::{self, FastCall, HEADER_BYTES},
+    message::cost,
+    packet::{self, Batch, HEADER_BYTES},
 };
 
 impl<T> Connection<T> {
-    /// The next call, if it comes right now and is a plain one. Anything else, and whatever breaks
-    /// a rule, is left to [`poll_event`](Self::poll_event). If `copy` does not copy the message, it
-    /// shares the buffer of the input.
+    /// The next call, if it is whole and a plain one. Any other packet, also one that breaks a rule, is
+    /// left to [`poll_event`](Self::poll_event). If `copy` does not copy the message, it shares the
+    /// buffer of the input.
     pub fn poll_call(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
         copy: impl FnOnce(&[u8]) -> Option<Bytes>,
     ) -> Option<InboundCall> {
-        if self.state != State::Open || self.draining_here || !self.events.is_empty() {
+        if self.state.is_draining_here() || !self.reads_packets() {
             return None;
         }
         let fast = packet::fast_call(input, self.config.limits())?;
-        let deadline = self.deadline_at(now, fast.timeout_ms);
+        let (length, timeout_ms) = (fast.message_len(), fast.timeout_ms);
+        let deadline = self.their_timeouts.deadline(now, timeout_ms, &self.config);
         let cost = match fast.call {
-            None => self.open_fast_one_way(&fast)?,
+            None => self.pay_one_way(length, 0).ok()?,
             Some(id) => {
-                self.open_fast(now, id, &fast, deadline)?;
+                self.open_whole(now, id, length, timeout_ms, deadline)?;
                 0
             }
         };
-        self.calls_accepted += 1;
-        let message = fast.message_at..fast.end;
-        let message = self.take_fast(now, input, message, copy);
+        self.calls.theirs.count_begun(1);
+        let message = self.take_message(now, input, fast.message_at..fast.end, copy);
         Some(InboundCall {
             call: fast.call,
             service: fast.service,
@@ -51,29 +53,67 @@ impl<T> Connection<T> {
         })
     }
 
-    /// The next reply that ends a call of ours, if it comes right now and is a plain one: the
-    /// token of the call, and the message. Anything else, and whatever breaks a rule, is left to
-    /// [`poll_event`](Self::poll_event).
+    /// The next reply that ends a call of ours, if it is whole and a plain one: the token of the call, and
+    /// the message. Any other packet is left to [`poll_event`](Self::poll_event).
     pub fn poll_reply(&mut self, now: Instant, input: &mut BytesMut) -> Option<(T, Bytes)> {
-        if self.state != State::Open || !self.events.is_empty() {
+        if !self.reads_packets() {
+            return None;
+        }
+        let (id, end) = packet::fast_reply(input, self.config.limits())?;
+        if !self.calls.is_ours(id) || !self.needs_no_credit(end - HEADER_BYTES) {
+            return None;
+        }
+        let token = self.end_with_reply(now, id)?;
+        let message = self.take_message(now, input, HEADER_BYTES..end, |_| None);
+        Some((token, message))
+    }
+
+    /// The next messages of a stream, each whole and in one packet: a message of a stream is most often
+    /// followed by another one. Any other packet is left to [`poll_event`](Self::poll_event), which need
+    /// not be called in between.
+    pub fn poll_batch(&mut self, call: CallId, input: &mut BytesMut) -> Option<Batch> {
+        if !self.reads_packets() {
             return None;
         }
         let limits = self.config.limits();
-        let (id, end) = packet::fast_reply(input, limits)?;
-        let most = limits.initial_credit_bytes.min(limits.max_message_bytes) as usize;
-        let is_ours = id.side() == self.side && end - HEADER_BYTES <= most;
-        if !is_ours || !self.ours.get(id.index())?.expects_fast_reply() {
+        let (in_flight, credit) = self.calls.get(call);
+        let in_flight = in_flight?;
+        let recv_half = in_flight.recv_half_for_batch()?;
+        let (mut length, mut messages, mut largest) = (0, 0, 0);
+        let (mut credit_left, mut shared_left) = (recv_half.credit(), credit.recv.available());
+        // As one at a time: a message that breaks a rule is left for `poll_event` to find.
+        while let Some(bytes) = packet::fast_message(&input[length..], call, limits) {
+            let is_large = bytes > limits.max_message_bytes as usize;
+            if bytes as u64 > credit_left || shared_left <= 0 || is_large {
+                break;
+            }
+            credit_left -= bytes as u64;
+            shared_left -= cost(bytes) as i64;
+            length += HEADER_BYTES + bytes;
+            messages += 1;
+            largest = largest.max(bytes);
+        }
+        if messages == 0 {
             return None;
         }
-        let token = self.remove_ours(now, id)?.token?;
-        Some((
-            token,
-            self.take_fast(now, input, HEADER_BYTES..end, |_| None),
-        ))
+        let batch = Batch::from_packets(input.split_to(length).freeze(), messages, largest);
+        recv_half.add_received(batch.message_bytes());
+        in_flight.hold(batch.cost());
+        credit.recv.pay(batch.cost());
+        self.grant_call(call);
+        self.packets_taken(input.len());
+        Some(batch)
+    }
+
+    /// Whether the next packet may be read: the driver has got all events of those before.
+    #[inline]
+    fn reads_packets(&self) -> bool {
+        self.is_open() && self.events.is_empty()
     }
 
     /// Takes the first packet off, which ends with its message, and gives the message.
-    fn take_fast(
+    #[inline]
+    fn take_message(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
@@ -82,11 +122,8 @@ impl<T> Connection<T> {
     ) -> Bytes {
         self.now = now;
         self.health.record_input(now);
-        self.flood_guard.reset();
-        self.partial_since = None;
-        let copied = copy(&input[message.clone()]);
-        self.unread = input.len() - message.end;
-        match copied {
+        self.packets_taken(input.len() - message.end);
+        match copy(&input[message.clone()]) {
             Some(copied) => {
                 input.advance(message.end);
                 copied
@@ -99,37 +136,11 @@ impl<T> Connection<T> {
         }
     }
 
-    /// What it cost; `None` if it may not come.
-    fn open_fast_one_way(&mut self, fast: &FastCall) -> Option<u64> {
-        let max = self.config.limits().max_message_bytes as usize;
-        if fast.message_len() > max || self.request_recv_credit.available() <= 0 {
-            return None;
-        }
-        let cost = cost(fast.message_len());
-        self.request_recv_credit.pay(cost);
-        Some(cost)
-    }
-
-    fn open_fast(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        fast: &FastCall,
-        deadline: Option<Instant>,
-    ) -> Option<()> {
-        let (limits, bytes) = (self.config.limits(), fast.message_len() as u64);
-        let most = limits.initial_credit_bytes.min(limits.max_message_bytes);
-        let opening = self.opening_bytes + bytes;
-        let is_in_bounds =
-            bytes <= most.into() && opening <= self.config.max_opening_bytes() as u64;
-        if !is_in_bounds || self.has_many_replies() || self.check_new_id(id).is_err() {
-            return None;
-        }
-        self.watch_deadline(deadline);
-        self.opening_bytes = opening;
-        let deadline = TheirDeadline::new(now, deadline, fast.timeout_ms);
-        let call = TheirCall::fast(deadline, bytes, self.peer.initial_credit_bytes);
-        self.theirs.insert_at(id.index(), call);
-        Some(())
+    /// Packets that carried something were taken off the input, of which `left` bytes are left.
+    #[inline]
+    fn packets_taken(&mut self, left: usize) {
+        self.flood_guard.reset();
+        self.input.packet_done();
+        self.input.set_left(left);
     }
 }

@@ -1,10 +1,12 @@
-//! A status must always arrive, so what does not fit is cut off; and never in silence, so its text
-//! says what is missing.
+//! Messages, metadata and statuses must fit into the limits of the other side.
+//!
+//! A message that does not is refused. A status must always arrive, so the parts that do not fit are
+//! left out, and its text says so.
 
 use bytes::Bytes;
 
 use crate::{
-    connection::start::{check_metadata, metadata_bytes},
+    connection::event::Refusal,
     limits::Limits,
     metadata::Metadata,
     packet::{End, mark},
@@ -13,14 +15,37 @@ use crate::{
 /// The longest text of a status, with its mark: the least packet has room for it.
 const MAX_TEXT_BYTES: usize = 4096;
 
+/// Checks that a message with its metadata keeps the limits of the other side.
+pub(crate) fn check(length: usize, metadata: &Metadata, limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.max_message_bytes;
+    if length > max as usize {
+        return Err(Refusal::MessageTooLarge { length, max });
+    }
+    check_metadata(metadata, limits)
+}
+
+fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), Refusal> {
+    let (entries, bytes) = (metadata.len(), metadata.block_bytes());
+    let (max_entries, max_bytes) = (limits.max_metadata_entries, limits.max_metadata_bytes);
+    if entries > max_entries as usize || bytes > max_bytes as usize {
+        return Err(Refusal::MetadataTooLarge {
+            entries,
+            bytes,
+            max_entries,
+            max_bytes,
+        });
+    }
+    Ok(())
+}
+
 /// Cuts an end to the limits of the other side. `room` is what a packet has room for, besides
 /// metadata of a length.
 pub(crate) fn fit(end: &mut End, limits: &Limits, room: impl Fn(usize) -> usize) {
-    let room_beside = |metadata: &Metadata| room(metadata_bytes(metadata));
+    let room_beside = |metadata: &Metadata| room(metadata.block_bytes());
     let mut lost = Vec::new();
     let metadata = &end.metadata;
     if check_metadata(metadata, limits).is_err() || room_beside(metadata) < MAX_TEXT_BYTES {
-        let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
+        let (entries, bytes) = (metadata.len(), metadata.block_bytes());
         let entries = match entries {
             1 => "1 entry".to_owned(),
             entries => format!("{entries} entries"),

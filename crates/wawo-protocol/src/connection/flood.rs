@@ -1,4 +1,5 @@
-//! What a peer may do, but not too often: things that cost this side work and bring nothing.
+//! Rate limits: a peer that cancels too often, or sends too many packets that carry nothing, is
+//! disconnected. Such packets cost this side work and bring nothing.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::{config::Config, error::PeerMisbehaved};
 pub(crate) struct FloodGuard {
     /// Cancels since `second`.
     cancels: u32,
-    /// When the second that is counted began.
+    /// The beginning of the second that is counted.
     second: Instant,
     /// Packets in a row that carried nothing.
     idle: u32,
@@ -48,7 +49,7 @@ impl FloodGuard {
         }
     }
 
-    /// A packet was worth its while.
+    /// A packet carried something.
     pub(crate) fn reset(&mut self) {
         self.idle = 0;
     }

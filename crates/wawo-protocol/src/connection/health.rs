@@ -1,4 +1,4 @@
-//! Is the other side still there? A deadline for its hello, then pings when it is silent.
+//! Whether the other side is still there: a deadline for its hello, then pings when it is silent.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,12 @@ pub(crate) struct Health {
     pings: u64,
     /// When the other side last pinged.
     last_ping: Option<Instant>,
-    /// How many of its pings in a row came too early.
+    /// The number of its pings in a row that came too early.
     early_pings: u32,
 }
 
-/// A ping that comes sooner after the one before is early: a side sends one a second at most, and
-/// the way may bring two closer together (docs/protocol.md, "Keep-alive").
+/// A ping that comes sooner after the one before is early: a side sends at most one a second, and the
+/// network may bring two closer together (docs/protocol.md, "Keep-alive").
 const EARLY: Duration = Duration::from_millis(500);
 
 impl Health {

@@ -1,51 +1,67 @@
 //! Whether the other side reads, as far as the transport tells.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::{connection::Connection, error::ConnectionError, time::after};
+use crate::{error::ConnectionError, output::Output, time::after};
 
-/// Bytes that a peer must read within `write_timeout`, if at least as many wait for it.
+/// Bytes that a peer must read within `write_timeout`, if at least as many wait for it: even a slow
+/// line carries a packet of 4 KiB in that time.
 const MIN_PROGRESS_BYTES: u64 = 4 * 1024;
 
-impl<T> Connection<T> {
-    /// Says that the transport takes nothing of the output for now, or, if the output is empty,
-    /// that it holds back what it took. If that goes on for `write_timeout`,
-    /// [`handle_timeout`](Self::handle_timeout) ends the connection.
-    pub fn output_blocked(&mut self, now: Instant) {
-        self.now = now;
-        let written = self.output.written();
-        self.flush_blocked |= self.output.is_empty();
+#[derive(Debug, Default)]
+pub(crate) struct WriteProgress {
+    /// Since when the transport has taken too little, and the bytes that it had taken then.
+    blocked_since: Option<(Instant, u64)>,
+    /// The transport took all of the output, and does not pass it on.
+    is_unflushed: bool,
+}
+
+impl WriteProgress {
+    /// The transport takes nothing for now, or holds back what it took.
+    pub(crate) fn block(&mut self, now: Instant, output: &Output) {
+        self.is_unflushed |= output.is_empty();
+        let written = output.written();
         self.blocked_since.get_or_insert((now, written));
     }
 
-    /// Says that the transport has passed on all that it took: its flush has ended.
-    pub fn output_flushed(&mut self) {
-        self.output.flushed();
-        self.flush_blocked = false;
-        if self.output.is_empty() {
+    /// The transport has passed on all that it took.
+    pub(crate) fn flush(&mut self, output: &mut Output) {
+        output.flushed();
+        self.is_unflushed = false;
+        self.update(output);
+    }
+
+    /// Nothing is late if nothing waits.
+    pub(crate) fn update(&mut self, output: &Output) {
+        if output.is_empty() && !self.is_unflushed {
             self.blocked_since = None;
         }
     }
 
-    /// Bytes that the transport took and does not pass on.
-    fn unflushed(&self) -> usize {
-        match self.flush_blocked {
-            true => self.output.unflushed(),
-            false => 0,
-        }
+    /// When to [`check`](Self::check).
+    #[inline]
+    pub(crate) fn poll_timeout(&self, write_timeout: Duration) -> Option<Instant> {
+        self.blocked_since.map(|(at, _)| after(at, write_timeout))
     }
 
-    /// Whether the other side reads.
-    pub(super) fn check_progress(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        let timeout = self.config.write_timeout();
-        let Some((_, before)) = self
-            .blocked_since
-            .filter(|(at, _)| after(*at, timeout) <= now)
-        else {
+    /// Checks that the other side reads.
+    pub(crate) fn check(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        output: &Output,
+    ) -> Result<(), ConnectionError> {
+        let Some((at, before)) = self.blocked_since else {
             return Ok(());
         };
-        let written = self.output.written();
-        let waiting = self.output.len() + self.unflushed();
+        if now < after(at, timeout) {
+            return Ok(());
+        }
+        let unflushed = match self.is_unflushed {
+            true => output.unflushed(),
+            false => 0,
+        };
+        let (written, waiting) = (output.written(), output.len() + unflushed);
         if waiting > 0 && written - before < MIN_PROGRESS_BYTES {
             return Err(ConnectionError::SlowReader { waiting, timeout });
         }

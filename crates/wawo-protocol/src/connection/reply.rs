@@ -1,14 +1,17 @@
-//! What this side answers to the calls of the other side.
+//! A callee replies to a call, and ends it.
 
 use crate::{
-    call::{Next, SendHalf},
+    call::{SendHalf, Step},
     code::Code,
-    connection::{Connection, Event, fit::fit, start::metadata_bytes, waiting_replies::end_bytes},
+    connection::{
+        Connection,
+        calls::Entry,
+        fit::{self, fit},
+    },
     id::CallId,
     message::MessageBytes,
     metadata::Metadata,
-    packet::{End, Packet, put_chunk, put_reply},
-    time::after,
+    packet::{End, Packet, put_reply},
 };
 
 impl<T> Connection<T> {
@@ -31,153 +34,98 @@ impl<T> Connection<T> {
         message: Option<MessageBytes>,
         end: bool,
     ) -> bool {
-        let theirs = self.theirs.get(id.index());
-        let Some(theirs) = theirs.filter(|theirs| !theirs.ended && !self.is_closed()) else {
+        let theirs = self.calls.theirs.get(id);
+        let theirs = theirs.filter(|theirs| !theirs.call.state.is_ended_here());
+        let Some(theirs) = theirs.filter(|_| !self.is_closed()) else {
             return false;
         };
-        let credit = theirs.credit;
+        let credit = theirs.role.reply_credit;
         let length = message.as_ref().map_or(0, MessageBytes::len);
-        if let Err(reason) = self.check_reply(&metadata, length) {
+        if let Err(reason) = fit::check(length, &metadata, &self.peer) {
             let text = format!("the reply has {reason}");
             self.end(Self::end_packet(id, Code::ResourceExhausted, text));
             return false;
         }
-        if self.is_over_replies(length) {
-            self.end(self.too_many_replies(id, length));
+        if let Err(overload) = self.load.check_reply(length, &self.config) {
+            self.end_overloaded(id, &overload, false);
             return false;
         }
         let message = match message {
             Some(message) if self.is_full() => {
-                self.enqueue_reply(id, metadata, message, end);
+                let bytes = message.len() + metadata.block_bytes();
+                let send_half = SendHalf::unopened(metadata, message, end, credit);
+                self.wait_to_reply(id, send_half, bytes, end);
                 return true;
             }
             message => message,
         };
-        let room = self.chunk_room(metadata.encoded_len());
+        let room = self.chunk_room(metadata.block_bytes());
         let (first, send_half) = SendHalf::open(message, end, credit, room);
         put_reply(&mut self.output, id, &metadata, first);
-        match (self.theirs.get_mut(id.index()), send_half) {
-            (Some(theirs), Some(send_half)) => {
-                theirs.send_half = Some(send_half);
-                theirs.ended = end;
-                self.set_waiting_reply(id, length);
-                self.enqueue(id);
-            }
-            _ => drop(self.remove_theirs(id)),
+        match send_half {
+            Some(send_half) => self.wait_to_reply(id, send_half, length, end),
+            None => self.remove_theirs(id),
         }
         true
     }
 
-    /// Lets a reply wait, as a whole, until there is room for it.
-    fn enqueue_reply(&mut self, id: CallId, metadata: Metadata, message: MessageBytes, end: bool) {
-        self.set_waiting_reply(id, message.len() + metadata_bytes(&metadata));
-        if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let mut send_half = Box::new(SendHalf::new(theirs.credit));
-            send_half.push_first(message, end);
-            theirs.unopened = Some(Box::new(metadata));
-            theirs.send_half = Some(send_half);
+    /// A reply, of which `bytes` are counted, has more to send; `end` if no more is said.
+    fn wait_to_reply(&mut self, id: CallId, send_half: Box<SendHalf>, bytes: usize, end: bool) {
+        if let Some(Entry { call, role }) = self.calls.theirs.get_mut(id) {
+            call.send_half = Some(send_half);
+            self.load.set_reply(&mut role.share, bytes);
         }
-        self.queued_theirs(id, end);
+        self.enqueue_theirs(id, end);
     }
 
-    /// Ends a call of theirs with a status, after what is still to be sent. Does nothing if the
-    /// call is over.
+    /// Ends a call of theirs with a status, after the messages that are still to be sent. Does nothing if
+    /// the call is over.
     pub fn end(&mut self, mut end: End) {
         let id = end.call;
         fit(&mut end, &self.peer, |metadata| self.chunk_room(metadata));
-        match self
-            .their_send_half(id)
-            .filter(|send_half| !send_half.is_idle())
-        {
-            Some(send_half) => {
-                let bytes = end_bytes(&end);
-                send_half.finish(end);
-                self.add_waiting_reply(id, bytes);
-                self.queued_theirs(id, true);
-            }
-            None => self.end_now(end),
-        }
+        let theirs = self.calls.theirs.get_mut(id);
+        let waiting = theirs.and_then(|Entry { call, role }| {
+            let send_half = call.send_half.as_mut();
+            Some((send_half.filter(|send_half| !send_half.is_idle())?, role))
+        });
+        let Some((send_half, role)) = waiting else {
+            return self.end_now(end);
+        };
+        self.load.add_reply(&mut role.share, end_bytes(&end));
+        send_half.finish(end);
+        self.enqueue_theirs(id, true);
     }
 
-    /// Ends a call of theirs with a status, in place of what is still to be sent.
-    pub(crate) fn end_now(&mut self, end: End) {
+    /// Ends a call of theirs with a status, in place of the messages that are still to be sent.
+    pub(super) fn end_now(&mut self, end: End) {
         let id = end.call;
-        if self.is_closed() || self.theirs.get(id.index()).is_none() {
+        let (is_full, is_closed) = (self.is_full(), self.is_closed());
+        let theirs = self.calls.theirs.get_mut(id).filter(|_| !is_closed);
+        let Some(Entry { call, role }) = theirs else {
             return;
-        }
-        if !self.is_full() {
-            Packet::End(end).put(&mut self.output);
-            drop(self.remove_theirs(id));
-            return;
-        }
-        self.set_waiting_reply(id, end_bytes(&end));
-        if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            let send_half = &mut theirs.send_half;
+        };
+        if is_full {
+            self.load.set_reply(&mut role.share, end_bytes(&end));
+            let send_half = &mut call.send_half;
             let send_half = send_half.get_or_insert_with(|| Box::new(SendHalf::new(0)));
             send_half.end_now(end);
+            return self.enqueue_theirs(id, true);
         }
-        self.queued_theirs(id, true);
+        Packet::End(end).put(&mut self.output);
+        self.remove_theirs(id);
     }
 
-    pub(crate) fn their_send_half(&mut self, id: CallId) -> Option<&mut SendHalf> {
-        self.theirs.get_mut(id.index())?.send_half.as_deref_mut()
-    }
-
-    /// Something of the driver's waits to be sent in a call of theirs.
-    pub(crate) fn queued_theirs(&mut self, id: CallId, last: bool) {
-        if let Some(theirs) = self.theirs.get_mut(id.index()) {
-            theirs.ended |= last;
+    /// The driver has said something in a call of theirs that waits to be sent; `last` if it says no
+    /// more.
+    pub(super) fn enqueue_theirs(&mut self, id: CallId, last: bool) {
+        if let Some(theirs) = self.calls.theirs.get_mut(id).filter(|_| last) {
+            theirs.call.state.advance(Step::EndHere);
         }
-        self.enqueue(id);
+        self.calls.enqueue(id);
     }
+}
 
-    /// Sends the next chunk of a call of theirs.
-    pub(crate) fn send_theirs(&mut self, id: CallId) {
-        let Some(theirs) = self.theirs.get_mut(id.index()) else {
-            return;
-        };
-        let metadata = theirs.unopened.as_ref();
-        let metadata = metadata.map_or(0, |metadata| metadata_bytes(metadata));
-        let room = self.chunk_room(metadata);
-        let Some(theirs) = self.theirs.get_mut(id.index()) else {
-            return;
-        };
-        let Some(send_half) = &mut theirs.send_half else {
-            return;
-        };
-        send_half.is_queued = false;
-        match send_half.next(room, &mut self.reply_send_credit) {
-            Next::Chunk(bytes, flags) => {
-                send_half.is_queued = !flags.end;
-                match theirs.unopened.take() {
-                    Some(opening) => {
-                        put_reply(&mut self.output, id, &opening, Some((bytes, flags)));
-                    }
-                    None => put_chunk(&mut self.output, id, bytes, flags),
-                }
-                match flags.end {
-                    true => drop(self.remove_theirs(id)),
-                    false => self.send_queue.push_back(id),
-                }
-            }
-            Next::Batch(messages) => {
-                send_half.is_queued = true;
-                self.output.link_or_copy(messages.into_packets());
-                self.send_queue.push_back(id);
-            }
-            Next::End(end) => {
-                Packet::End(end).put(&mut self.output);
-                drop(self.remove_theirs(id));
-            }
-            next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
-                let until = after(send_half.stall(self.now), self.config.stall_timeout());
-                if matches!(next, Next::NeedsSharedCredit) {
-                    send_half.is_queued = true;
-                    self.blocked_replies.push_back(id);
-                }
-                self.watch_deadline(Some(until));
-            }
-            Next::Idle => self.events.push_back(Event::Writable(id)),
-        }
-    }
+/// Bytes that a status takes until it is sent.
+fn end_bytes(end: &End) -> usize {
+    end.text.len() + end.details.len() + end.metadata.block_bytes()
 }

@@ -1,27 +1,22 @@
-//! The messages of a stream of this side, in a call of either side.
+//! The messages of this side, in a call of either role.
 
 use bytes::Bytes;
 
 use crate::{
-    call::{SendCredit, SendHalf},
+    call::Next,
     code::Code,
-    connection::{Connection, Refusal, start::check_metadata},
+    connection::{
+        Connection, FILLED_BYTES,
+        event::{Event, Refusal},
+        fit,
+    },
     id::CallId,
     metadata::Metadata,
-    packet::{Batch, BodyFlags, Packet, put_chunk},
+    packet::{Batch, BodyFlags, Packet, put_chunk, put_reply},
+    time::after,
 };
 
 impl<T> Connection<T> {
-    pub(crate) fn check_reply(&self, metadata: &Metadata, length: usize) -> Result<(), Refusal> {
-        if length > self.peer.max_message_bytes as usize {
-            return Err(Refusal::MessageTooLarge {
-                length,
-                max: self.peer.max_message_bytes,
-            });
-        }
-        check_metadata(metadata, &self.peer)
-    }
-
     /// Sends the next messages of a stream, in a call of either side. Does nothing if the
     /// direction is over. Returns how many of them, with how many bytes, have left; the others
     /// wait, and [`Event::Writable`](crate::Event::Writable) follows when they have left too.
@@ -29,24 +24,26 @@ impl<T> Connection<T> {
     /// # Errors
     ///
     /// If a message is larger than the other side takes; those before it are sent.
-    pub fn send_batch(&mut self, call: CallId, messages: Batch) -> Result<SentCount, Refusal> {
+    pub fn send_batch(&mut self, call: CallId, mut messages: Batch) -> Result<SentCount, Refusal> {
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let is_full = self.is_full();
         if self.is_closed() || messages.largest() > room {
             return self.send_each(call, messages);
         }
-        let (send_half, shared_credit) = self.send_half_of(call);
-        let Some(send_half) = send_half else {
-            return Ok(SentCount::all(&messages));
+        let Some((send_half, credit)) = self.calls.send_half(call) else {
+            return Ok(SentCount::of(&messages));
         };
-        if !is_full && send_half.spend_for_batch(&messages, shared_credit) {
-            let sent = SentCount::all(&messages);
-            self.output.link_or_copy(messages.into_packets());
-            return Ok(sent);
+        let mut sent = SentCount::default();
+        if !is_full {
+            let first = send_half.spend_for_first(&mut messages, &mut credit.send);
+            sent = SentCount::of(&first);
+            self.output.link_or_copy(first.into_packets());
         }
-        send_half.push_batch(messages);
-        self.enqueue(call);
-        Ok(SentCount::default())
+        if messages.len() > 0 {
+            send_half.push_batch(messages);
+            self.calls.enqueue(call);
+        }
+        Ok(sent)
     }
 
     /// Sends messages of which some have to leave in chunks.
@@ -60,36 +57,6 @@ impl<T> Connection<T> {
             }
         }
         Ok(sent)
-    }
-
-    /// The send half of a direction of ours, and the credit of all calls that it needs.
-    pub(crate) fn send_half_of(
-        &mut self,
-        call: CallId,
-    ) -> (Option<&mut SendHalf>, &mut SendCredit) {
-        match call.side() == self.side {
-            true => {
-                let ours = self.ours.get_mut(call.index());
-                let send_half = ours.and_then(|ours| ours.send_half.as_deref_mut());
-                (send_half, &mut self.request_send_credit)
-            }
-            false => {
-                let theirs = self.theirs.get_mut(call.index());
-                let send_half = theirs.and_then(|theirs| theirs.send_half.as_deref_mut());
-                (send_half, &mut self.reply_send_credit)
-            }
-        }
-    }
-
-    /// Lets a call stand in the queue of those that have something to send, if it has.
-    pub(crate) fn enqueue(&mut self, call: CallId) {
-        if let (Some(send_half), _) = self.send_half_of(call)
-            && !send_half.is_idle()
-            && !send_half.is_queued
-        {
-            send_half.is_queued = true;
-            self.send_queue.push_back(call);
-        }
     }
 
     /// Sends the next message of a stream, in a call of either side; `end` if it is the last
@@ -109,70 +76,153 @@ impl<T> Connection<T> {
         if self.is_closed() {
             return Ok(true);
         }
-        self.check_reply(&Metadata::new(), message.len())?;
-        let (room, full) = (self.chunk_room(0), self.is_full());
-        let ours = call.side() == self.side;
-        let (send_half, shared_credit) = self.send_half_of(call);
-        let Some(send_half) = send_half else {
+        fit::check(message.len(), &Metadata::new(), &self.peer)?;
+        let (room, is_full) = (self.chunk_room(0), self.is_full());
+        let Some((send_half, credit)) = self.calls.send_half(call) else {
             return Ok(true);
         };
-        if full || !send_half.spend(message.len(), room, shared_credit) {
+        if is_full || !send_half.spend(message.len(), room, &mut credit.send) {
             send_half.push(message.into(), end);
-            match ours {
-                true => self.enqueue(call),
-                false => self.queued_theirs(call, end),
+            match self.calls.is_ours(call) {
+                true => self.calls.enqueue(call),
+                false => self.enqueue_theirs(call, end),
             }
             return Ok(false);
         }
-        put_chunk(
-            &mut self.output,
-            call,
-            message.into(),
-            BodyFlags::whole(end),
-        );
+        let flags = BodyFlags::whole(end);
+        put_chunk(&mut self.output, call, message.into(), flags);
         if end {
             self.direction_ended(call);
         }
         Ok(true)
     }
 
-    /// Ends the requests of a call of ours, after what is still to be sent. Does nothing if they
-    /// have ended.
+    /// Ends the requests of a call of ours, after those that are still to be sent. Does nothing if they have
+    /// ended.
     pub fn finish(&mut self, call: CallId) {
         if self.is_closed() {
             return;
         }
         let end = Self::end_packet(call, Code::Ok, "");
-        match self.our_send_half(call) {
+        let ours = self.calls.ours.get_mut(call);
+        match ours.and_then(|ours| ours.call.send_half.as_deref_mut()) {
             None => {}
             Some(send_half) if send_half.is_idle() => {
                 Packet::End(end).put(&mut self.output);
-                self.our_direction_ended(call);
+                self.direction_ended(call);
             }
             Some(send_half) => send_half.finish(end),
         }
     }
 
-    fn direction_ended(&mut self, call: CallId) {
-        match call.side() == self.side {
-            true => self.our_direction_ended(call),
-            false => drop(self.remove_theirs(call)),
+    /// The direction of this side has ended: that of a callee ends the call.
+    fn direction_ended(&mut self, id: CallId) {
+        if !self.calls.is_ours(id) {
+            return self.remove_theirs(id);
         }
+        if let Some(ours) = self.calls.ours.get_mut(id) {
+            ours.call.send_half = None;
+            if ours.call.is_one_way {
+                self.take_ours(id);
+            }
+        }
+    }
+
+    /// Moves message bytes that wait for their turn into the output, a chunk of each call after
+    /// the other, until the output is worth a write. Call it before writing.
+    pub fn fill_output(&mut self) {
+        // A close is the last packet.
+        if self.is_closed() {
+            return;
+        }
+        self.write_progress.update(&self.output);
+        if !self.is_full() {
+            self.grant_shared_credit();
+            self.grant_withheld();
+        }
+        // A chunk may be small, and a write costs the same for few bytes, so there are many. One at least
+        // leaves, or packets that do not go through the queue could hold it up for ever.
+        let mut is_first = !self.is_full();
+        while std::mem::take(&mut is_first) || self.output.len() < FILLED_BYTES {
+            let Some(call) = self.calls.dequeue() else {
+                break;
+            };
+            self.send_next(call);
+        }
+        // One-way messages that have left in chunks have freed their slots.
+        if self.calls_waiting() > 0 {
+            self.admit_waiting(self.now);
+        }
+    }
+
+    /// Sends the next chunk of a call, or the next messages that need no chunks.
+    fn send_next(&mut self, id: CallId) {
+        let room = self.chunk_room(0);
+        let Some((send_half, credit)) = self.calls.send_half(id) else {
+            return;
+        };
+        let room = room.saturating_sub(send_half.opening().map_or(0, Metadata::block_bytes));
+        send_half.is_queued = false;
+        match send_half.next(room, &mut credit.send) {
+            Next::Chunk(bytes, flags) => {
+                send_half.is_queued = !flags.end;
+                match send_half.take_opening() {
+                    Some(metadata) => {
+                        put_reply(&mut self.output, id, &metadata, Some((bytes, flags)));
+                    }
+                    None => put_chunk(&mut self.output, id, bytes, flags),
+                }
+                match flags.end {
+                    true => self.direction_ended(id),
+                    false => self.calls.requeue(id),
+                }
+            }
+            Next::Batch(messages) => {
+                send_half.is_queued = true;
+                self.output.link_or_copy(messages.into_packets());
+                self.calls.requeue(id);
+            }
+            Next::End(end) => {
+                Packet::End(end).put(&mut self.output);
+                self.direction_ended(id);
+            }
+            next @ (Next::NeedsCallCredit | Next::NeedsSharedCredit) => {
+                let until = after(send_half.stall(self.now), self.config.stall_timeout());
+                if matches!(next, Next::NeedsSharedCredit) {
+                    send_half.is_queued = true;
+                    credit.blocked.push_back(id);
+                }
+                self.watch_deadline(Some(until));
+            }
+            Next::Idle => self.events.push_back(Event::Writable(id)),
+        }
+    }
+
+    /// Whether [`fill_output`](Self::fill_output) would move something.
+    pub fn wants_output(&self) -> bool {
+        !self.is_closed() && self.calls.has_queued() && !self.is_full()
+    }
+
+    /// Message bytes that fit beside the largest fixed part of a packet.
+    pub(super) fn chunk_room(&self, metadata_bytes: usize) -> usize {
+        // Service, method, timeout and total: 16 bytes. The minimum of `max_packet_bytes` and
+        // the limit on metadata leave room.
+        (self.peer.max_packet_bytes as usize).saturating_sub(16 + metadata_bytes)
     }
 }
 
-/// What of messages that were to be sent has left.
+/// The part of a batch that has left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SentCount {
-    /// How many of them.
+    /// Messages that have left.
     pub messages: usize,
-    /// Their bytes.
+    /// The bytes of those messages.
     pub bytes: usize,
 }
 
 impl SentCount {
-    fn all(messages: &Batch) -> Self {
+    fn of(messages: &Batch) -> Self {
         Self {
             messages: messages.len(),
             bytes: messages.message_bytes(),

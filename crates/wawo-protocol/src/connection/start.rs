@@ -1,24 +1,29 @@
-//! How calls of ours begin: at once, or when the limits of the other side have room.
+//! Calls of ours begin: at once, or when the limits of the other side have room.
 
 use std::time::Instant;
 
 use crate::{
-    call::{SendHalf, cost},
+    call::{Call, SendHalf, State},
     code::Code,
     connection::{
-        CallOutcome, Connection, DEADLINE_STEP, DeadlineSource, Event, NewCall, Refusal, State,
-        outgoing::CallTerms,
+        Connection,
+        caller::Caller,
+        event::{CallOutcome, Event, NewCall, Refusal},
+        fit,
+        timeout_cause::DeadlineSource,
+        timers::DEADLINE_STEP,
         waiting_calls::{CallOrigin, MAX_WAITING_DEPTH, OneWayItem},
     },
     hello,
     id::{CallId, MethodId, ServiceId},
     limits::Limits,
+    message::cost,
     metadata::Metadata,
     packet::{CallHeader, OneWayBatch, put_call},
     time::after,
 };
 
-/// What became of a call that was started.
+/// The state of a call that was just started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third possibility")]
 pub enum StartedCall {
@@ -48,10 +53,12 @@ impl<T> Connection<T> {
         }
         if waiting == 0 && self.has_room_for(&call) {
             self.watch_deadline(call.deadline);
-            return Ok(StartedCall::Sent(self.send_call(now, call, token)));
+            let id = self.send_now(now, call, Some(token));
+            // It always has an id, since it has a token.
+            return Ok(id.map_or(StartedCall::Waiting, StartedCall::Sent));
         }
         // Before the hello it does not wait for other calls.
-        if call.depth > MAX_WAITING_DEPTH && self.state == State::Open {
+        if call.depth > MAX_WAITING_DEPTH && self.state.is_open() {
             return Err((token, self.no_slot(&call)));
         }
         let stall_timeout = self.config.stall_timeout();
@@ -67,7 +74,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Sends a one-way message, or lets it wait for credit. Nothing tells whether it arrives.
+    /// Sends a one-way message, or lets it wait for credit. No event says whether it arrives.
     ///
     /// # Errors
     ///
@@ -76,7 +83,7 @@ impl<T> Connection<T> {
         self.now = now;
         self.check_new(&call, self.waiting.one_way_calls())?;
         if self.waiting.one_way_calls() == 0 && self.has_room_for(&call) {
-            self.send_one_way_now(now, call);
+            self.send_now(now, call, None);
             return Ok(());
         }
         self.watch_deadline(call.deadline);
@@ -85,7 +92,7 @@ impl<T> Connection<T> {
     }
 
     /// Sends one-way calls, each as [`send_one_way`](Self::send_one_way) would with the default
-    /// timeout from now on. Tells `refused` of those that certainly cannot be served.
+    /// timeout from now on. Calls `refused` for those that certainly cannot be served.
     pub fn send_one_way_batch(
         &mut self,
         now: Instant,
@@ -98,13 +105,13 @@ impl<T> Connection<T> {
             .default_timeout()
             .map(|timeout| after(now, timeout));
         if self.fits_as_packed(&batch) {
-            if self.waiting.one_way_calls() == 0 && self.one_way_credit() > batch.cost() as i64 {
-                return self.put_one_way_batch(now, batch, deadline);
-            }
-            self.watch_deadline(deadline);
             self.waiting
                 .push_one_way(OneWayItem::Batch(batch, deadline));
-            return self.admit_one_way(now);
+            self.admit_one_way(now);
+            if self.waiting.one_way_calls() > 0 {
+                self.watch_deadline(deadline);
+            }
+            return;
         }
         for (service, method, message) in batch.into_calls() {
             let call = NewCall {
@@ -126,7 +133,7 @@ impl<T> Connection<T> {
 
     /// Whether all of them may leave in the packets that they are, now or when there is credit.
     fn fits_as_packed(&self, batch: &OneWayBatch) -> bool {
-        let is_open = self.state == State::Open && !self.draining_there;
+        let is_open = self.state.is_open() && !self.state.is_draining_there();
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let waiting = self.waiting.one_way_calls() + batch.len();
         is_open && batch.largest() <= room && waiting <= self.config.max_waiting_calls()
@@ -135,13 +142,13 @@ impl<T> Connection<T> {
     /// One-way calls may begin while this is above zero: a quarter of the credit is left to calls,
     /// which somebody waits for.
     fn one_way_credit(&self) -> i64 {
-        self.request_send_credit.available() - i64::from(self.peer.request_credit_bytes / 4)
+        self.calls.ours.credit.send.available() - i64::from(self.peer.request_credit_bytes / 4)
     }
 
     /// Sends a batch as the packets that they are.
     fn put_one_way_batch(&mut self, now: Instant, batch: OneWayBatch, deadline: Option<Instant>) {
-        self.calls_sent += batch.len() as u64;
-        self.request_send_credit.spend(batch.cost());
+        self.calls.ours.count_begun(batch.len());
+        self.calls.ours.credit.send.spend(batch.cost());
         let default = self
             .config
             .default_timeout()
@@ -156,13 +163,13 @@ impl<T> Connection<T> {
         if self.is_closed() {
             return Err(Refusal::Closed);
         }
-        if self.draining_there {
+        if self.state.is_draining_there() {
             return Err(Refusal::Draining);
         }
         if waiting >= self.config.max_waiting_calls() {
             return Err(Refusal::Full(waiting));
         }
-        if self.state == State::Open {
+        if self.state.is_open() {
             check_sizes(call, &self.peer)?;
         }
         Ok(())
@@ -171,75 +178,62 @@ impl<T> Connection<T> {
     /// Whether the other side's limits let this call begin now.
     fn has_room_for(&self, call: &NewCall) -> bool {
         let length = call.message_len();
-        // Before their hello, only what every side must accept may go out. What a stream goes on
-        // with is not known yet.
-        let early = self.state != State::Open;
-        if early && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
+        // Before their hello, only calls that every side must accept may go out. The further messages of
+        // a stream are not known yet.
+        if !self.state.is_open() && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
             return false;
         }
-        let slot = self.ours.len() < self.peer.max_calls as usize;
+        let slot = self.calls.ours.len() < self.peer.max_calls as usize;
         if call.one_way {
-            let room = self.chunk_room(metadata_bytes(&call.metadata));
+            let room = self.chunk_room(call.metadata.block_bytes());
             return self.one_way_credit() > 0 && (slot || length <= room);
         }
         slot && (call.depth > 0 || self.outer_calls < self.outer_slots())
     }
 
-    /// How many calls that no handler makes may be in flight. They leave some slots to the calls of
-    /// handlers: these may be what they wait for, on whatever way around.
+    /// The number of calls that may be in flight and that no handler makes. They leave some slots to the
+    /// calls of handlers, since they may wait for those.
     fn outer_slots(&self) -> usize {
         let max = self.peer.max_calls as usize;
         max - max / NESTED_SHARE
     }
 
-    fn send_call(&mut self, now: Instant, call: NewCall, token: T) -> CallId {
-        self.calls_sent += 1;
-        let room = self.chunk_room(metadata_bytes(&call.metadata));
-        let credit = self.peer.initial_credit_bytes;
-        let terms = call.terms();
-        let (first, send_half) = SendHalf::open(call.message, call.end, credit, room);
-        let id = self.take_id(Some(token), terms, send_half);
-        let header = CallHeader {
-            call: Some(id),
-            service: call.service,
-            method: call.method,
-            timeout_ms: self.timeout_on_wire(now, call.deadline),
-            one_way: false,
-        };
-        put_call(&mut self.output, header, &call.metadata, first);
-        self.enqueue(id);
-        id
-    }
-
-    fn send_one_way_now(&mut self, now: Instant, call: NewCall) {
-        self.calls_sent += 1;
-        let terms = call.terms();
-        let bytes = call.message.unwrap_or_default();
-        let metadata = metadata_bytes(&call.metadata);
-        self.request_send_credit.spend(cost(bytes.len() + metadata));
+    /// Sends a call; without a token it is one-way. Returns its id, which a one-way call has only if it
+    /// leaves in chunks.
+    fn send_now(&mut self, now: Instant, mut call: NewCall, token: Option<T>) -> Option<CallId> {
+        self.calls.ours.count_begun(1);
+        let (is_one_way, metadata) = (token.is_none(), call.metadata.block_bytes());
+        let (mut credit, mut deadline) = (self.peer.initial_credit_bytes, call.deadline);
+        if is_one_way {
+            let cost = cost(call.message_len() + metadata);
+            self.calls.ours.credit.send.spend(cost);
+            call.message.get_or_insert_default();
+            // It has paid as a whole, and leaves as a whole or not at all.
+            (credit, deadline) = (u32::MAX, None);
+        }
+        let (position, ordinal) = (self.output.position(), self.calls.ours.begun());
+        let caller = Caller::new(&call, token, position, ordinal);
         let room = self.chunk_room(metadata);
-        let mut header = CallHeader {
-            call: None,
+        let (first, send_half) = SendHalf::open(call.message, call.end, credit, room);
+        let has_more = send_half.is_some();
+        let id = (has_more || !is_one_way).then(|| {
+            let mut in_flight = Call::new(State::STARTED, self.now, deadline);
+            (in_flight.is_one_way, in_flight.send_half) = (is_one_way, send_half);
+            self.outer_calls += usize::from(caller.is_outer);
+            self.calls.ours.insert(in_flight, caller)
+        });
+        let header = CallHeader {
+            call: id,
             service: call.service,
             method: call.method,
             timeout_ms: self.timeout_on_wire(now, call.deadline),
-            one_way: true,
+            one_way: is_one_way,
         };
-        // It leaves as a whole, or not at all.
-        let terms = CallTerms {
-            deadline: None,
-            ..terms
-        };
-        // It has paid as a whole, and needs no credit of its call.
-        let (first, send_half) = SendHalf::open(Some(bytes), true, u32::MAX, room);
-        if send_half.is_some() {
-            let id = self.take_id(None, terms, send_half);
-            header.call = Some(id);
-        }
         put_call(&mut self.output, header, &call.metadata, first);
-        if let Some(id) = header.call {
-            self.enqueue(id);
+        if let Some(id) = id.filter(|_| has_more) {
+            self.calls.enqueue(id);
         }
+        id
     }
 
     /// The timeout for the wire: nothing if it is the default that our hello announced.
@@ -262,18 +256,18 @@ impl<T> Connection<T> {
         (left != default).then(|| left.unwrap_or(0))
     }
 
-    /// Sends what waits, as far as the limits of the other side allow.
+    /// Sends calls that wait, as far as the limits of the other side allow.
     pub(crate) fn admit_waiting(&mut self, now: Instant) {
-        if self.state != State::Open {
+        if !self.state.is_open() {
             return;
         }
         let mut waiting = std::mem::take(&mut self.waiting);
         while let Some((call, token)) = waiting.pop_if(|call| self.may_leave(call)) {
             let event = match check_sizes(&call, &self.peer) {
-                Ok(()) => Event::Started(self.send_call(now, call, token)),
-                Err(reason) => Event::Refused(token, reason),
+                Ok(()) => self.send_now(now, call, Some(token)).map(Event::Started),
+                Err(reason) => Some(Event::Refused(token, reason)),
             };
-            self.events.push_back(event);
+            self.events.extend(event);
         }
         self.waiting = waiting;
         self.admit_one_way(now);
@@ -303,7 +297,7 @@ impl<T> Connection<T> {
                     self.put_one_way_batch(now, batch, deadline)
                 }
                 Some(OneWayItem::Message(call)) if check_sizes(&call, &self.peer).is_ok() => {
-                    self.send_one_way_now(now, call);
+                    self.send_now(now, call, None);
                 }
                 // Nobody waits to hear that it cannot be served.
                 Some(OneWayItem::Message(_)) => {}
@@ -322,7 +316,7 @@ impl<T> Connection<T> {
         self.waiting.cancel(is);
     }
 
-    /// Ends what is due; returns the earliest time that is left.
+    /// Ends the calls that have waited too long; returns the next time to look.
     pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
         let (events, config) = (&mut self.events, &self.config);
         let (stall_timeout, max_calls) = (config.stall_timeout(), self.peer.max_calls);
@@ -347,40 +341,10 @@ impl<T> Connection<T> {
     }
 }
 
-/// One slot in 16 is left to the calls that handlers make. Few slots hold up other calls little; of the
-/// 64 that every side takes, these are 4.
+/// One slot in 16 is left to the calls that handlers make. So few hold up other calls little; of the 64
+/// that every side takes, these are 4.
 const NESTED_SHARE: usize = 16;
 
-/// The length of the metadata block of a packet, which has none if there is no metadata.
-pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
-    match metadata.is_empty() {
-        true => 0,
-        false => metadata.encoded_len(),
-    }
-}
-
 fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), Refusal> {
-    let length = call.message_len();
-    if length > limits.max_message_bytes as usize {
-        return Err(Refusal::MessageTooLarge {
-            length,
-            max: limits.max_message_bytes,
-        });
-    }
-    check_metadata(&call.metadata, limits)
-}
-
-/// Whether metadata keeps the limits of the other side.
-pub(crate) fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), Refusal> {
-    let (entries, bytes) = (metadata.len(), metadata_bytes(metadata));
-    if entries > limits.max_metadata_entries as usize || bytes > limits.max_metadata_bytes as usize
-    {
-        return Err(Refusal::MetadataTooLarge {
-            entries,
-            bytes,
-            max_entries: limits.max_metadata_entries,
-            max_bytes: limits.max_metadata_bytes,
-        });
-    }
-    Ok(())
+    fit::check(call.message_len(), &call.metadata, limits)
 }

@@ -1,8 +1,26 @@
 //! Where a connection is in its life, from its preface to its close.
+//!
+//! ```text
+//!        Handshaking                                               Draining, by a drain of
+//!  ┌────────────┴──────────────────────────────────┐               this side, theirs, or both
+//!  ExpectPreface ── their preface ──► ExpectHello ── their hello ──► Open ──────────┘
+//!        └─────────────────────────────────┴── close, loss, fault ────┴──► Closed
+//! ```
+//!
+//! This side may say that it drains at any time before the close, also while it waits for the hello.
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) struct State {
+    stage: Stage,
+    /// This side takes no new calls.
+    drains_here: bool,
+    /// The other side takes no new calls.
+    drains_there: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
     /// Their preface is not here yet.
     ExpectPreface,
     /// Their preface is here, their hello is not.
@@ -11,4 +29,120 @@ pub(crate) enum State {
     Open,
     /// Nothing more is sent or expected.
     Closed,
+}
+
+/// A step in the life of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Their preface has come.
+    Preface,
+    /// Their hello has come.
+    Hello,
+    /// This side takes no new calls.
+    DrainHere,
+    /// The other side takes no new calls.
+    DrainThere,
+    /// A side has closed the connection, or lost it.
+    Close,
+}
+
+impl State {
+    pub(crate) const NEW: Self = Self::at(Stage::ExpectPreface);
+
+    const fn at(stage: Stage) -> Self {
+        Self {
+            stage,
+            drains_here: false,
+            drains_there: false,
+        }
+    }
+
+    /// Takes a step. Returns whether it changes anything.
+    pub(crate) fn take(&mut self, step: Step) -> bool {
+        let before = std::mem::replace(self, self.after(step));
+        *self != before
+    }
+
+    fn after(mut self, step: Step) -> Self {
+        match (self.stage, step) {
+            (_, Step::Close) => self = Self::at(Stage::Closed),
+            (Stage::ExpectPreface, Step::Preface) => self.stage = Stage::ExpectHello,
+            (Stage::ExpectHello, Step::Hello) => self.stage = Stage::Open,
+            (Stage::Open, Step::DrainThere) => self.drains_there = true,
+            (Stage::Closed, _) => {}
+            (_, Step::DrainHere) => self.drains_here = true,
+            _ => {}
+        }
+        self
+    }
+
+    pub(crate) fn expects_preface(self) -> bool {
+        self.stage == Stage::ExpectPreface
+    }
+
+    pub(crate) fn expects_hello(self) -> bool {
+        self.stage == Stage::ExpectHello
+    }
+
+    /// Whether the hello of the other side is here and the connection is not over.
+    pub(crate) fn is_open(self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    pub(crate) fn is_closed(self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// Whether this side takes no new calls.
+    pub(crate) fn is_draining_here(self) -> bool {
+        self.drains_here
+    }
+
+    /// Whether the other side takes no new calls.
+    pub(crate) fn is_draining_there(self) -> bool {
+        self.drains_there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, Step};
+    use crate::graph::graph;
+
+    #[test]
+    fn the_graph_of_a_connection_is_this() {
+        let steps = [
+            Step::Preface,
+            Step::Hello,
+            Step::DrainHere,
+            Step::DrainThere,
+            Step::Close,
+        ];
+        let name = |state: State| {
+            let here = if state.drains_here { "+here" } else { "" };
+            let there = if state.drains_there { "+there" } else { "" };
+            format!("{:?}{here}{there}", state.stage)
+        };
+        let expected = "\
+ExpectPreface --Preface--> ExpectHello
+ExpectPreface --DrainHere--> ExpectPreface+here
+ExpectPreface --Close--> Closed
+ExpectHello --Hello--> Open
+ExpectHello --DrainHere--> ExpectHello+here
+ExpectHello --Close--> Closed
+ExpectPreface+here --Preface--> ExpectHello+here
+ExpectPreface+here --Close--> Closed
+Open --DrainHere--> Open+here
+Open --DrainThere--> Open+there
+Open --Close--> Closed
+ExpectHello+here --Hello--> Open+here
+ExpectHello+here --Close--> Closed
+Open+here --DrainThere--> Open+here+there
+Open+here --Close--> Closed
+Open+there --DrainHere--> Open+here+there
+Open+there --Close--> Closed
+Open+here+there --Close--> Closed
+";
+        assert_eq!(graph(&[State::NEW], &steps, State::after, name), expected);
+    }
 }

@@ -2,7 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{call::SendHalf, code::Code, config::Config, hello::timeout_from_wire, time::after};
+use crate::{
+    call::{Call, SendHalf},
+    code::Code,
+    config::Config,
+    hello::timeout_from_wire,
+    time::{after, countable},
+};
 
 /// The setting that gave a call its deadline: the status of a call that has passed it names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,64 +64,72 @@ impl DeadlineSource {
     }
 }
 
-/// When a call of theirs ends, if it has not ended before.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TheirDeadline {
-    began: Instant,
-    pub(crate) at: Option<Instant>,
-    /// The timeout that came with it.
-    timeout_ms: Option<u32>,
+/// How long the calls of the other side may take.
+#[derive(Debug)]
+pub(crate) struct TheirTimeouts {
+    /// Announced by its hello, for calls that carry no timeout.
+    default: Option<Duration>,
+    /// The timeout of calls that carry none, as nearly all do: at most
+    /// [`FOREVER`](crate::time::FOREVER).
+    usual: Option<Duration>,
 }
 
-impl TheirDeadline {
-    /// The deadline of a call that begins now, with the timeout that came with it.
-    pub(crate) fn new(now: Instant, at: Option<Instant>, timeout_ms: Option<u32>) -> Self {
-        Self {
-            began: now,
-            at,
-            timeout_ms,
+impl TheirTimeouts {
+    pub(crate) fn new(default: Option<Duration>, config: &Config) -> Self {
+        let usual = earlier(default, config.max_timeout()).map(countable);
+        Self { default, usual }
+    }
+
+    /// When a call that begins now ends, as long as nothing shows that it is a stream.
+    #[inline]
+    pub(crate) fn deadline(
+        &self,
+        now: Instant,
+        timeout_ms: Option<u32>,
+        config: &Config,
+    ) -> Option<Instant> {
+        match timeout_ms {
+            // It is no longer than the clock can count.
+            None => self.usual.map(|timeout| now + timeout),
+            Some(millis) => {
+                let timeout = earlier(timeout_from_wire(millis), config.max_timeout());
+                timeout.map(|timeout| after(now, timeout))
+            }
         }
     }
 
-    /// The deadline that it has as a stream.
-    pub(crate) fn of_stream(self, default: Option<Duration>, config: &Config) -> Self {
+    /// When a call ends if it is a stream.
+    pub(crate) fn stream_deadline(
+        &self,
+        call: &Call,
+        timeout_ms: Option<u32>,
+        config: &Config,
+    ) -> Option<Instant> {
         let Some(max) = config.max_stream_time() else {
-            return self;
+            return call.deadline;
         };
-        let timeout = earlier(requested_timeout(self.timeout_ms, default), Some(max));
-        let at = timeout.map(|timeout| after(self.began, timeout));
-        Self { at, ..self }
-    }
-
-    /// The text for a caller when the deadline of its call has passed at its callee. Empty if the caller
-    /// gave the deadline itself: it knows by which setting.
-    pub(crate) fn text(&self, is_stream: bool, config: &Config) -> String {
-        let at = self.at.filter(|_| is_stream);
-        let under_way = at.map(|at| at.saturating_duration_since(self.began));
-        let setting = self.own_setting(is_stream, config);
-        setting.map_or_else(String::new, |setting| deadline_text(under_way, &setting))
-    }
-
-    /// The setting of this side that gave it, if one did.
-    fn own_setting(&self, is_stream: bool, config: &Config) -> Option<String> {
-        let (source, max) = match config.max_stream_time() {
-            Some(max) if is_stream => (DeadlineSource::MaxStreamTime, Some(max)),
-            _ => (DeadlineSource::MaxTimeout, config.max_timeout()),
-        };
-        let gave_it = max.is_some_and(|max| self.at == Some(after(self.began, max)));
-        gave_it.then(|| source.describe(config))
+        let requested = timeout_ms.map_or(self.default, timeout_from_wire);
+        let timeout = earlier(requested, Some(max));
+        timeout.map(|timeout| after(call.began, timeout))
     }
 }
 
-/// The time that a caller asks for.
-pub(crate) fn requested_timeout(
-    timeout_ms: Option<u32>,
-    default: Option<Duration>,
-) -> Option<Duration> {
-    timeout_ms.map_or(default, timeout_from_wire)
+/// The text for a caller when the deadline of its call has passed at its callee. Empty if the caller
+/// gave the deadline itself: it knows by which setting.
+pub(crate) fn callee_text(call: &Call, is_stream: bool, config: &Config) -> String {
+    let (source, max) = match config.max_stream_time() {
+        Some(max) if is_stream => (DeadlineSource::MaxStreamTime, Some(max)),
+        _ => (DeadlineSource::MaxTimeout, config.max_timeout()),
+    };
+    if max.is_none_or(|max| call.deadline != Some(after(call.began, max))) {
+        return String::new();
+    }
+    let at = call.deadline.filter(|_| is_stream);
+    let under_way = at.map(|at| at.saturating_duration_since(call.began));
+    source.passed(under_way, config)
 }
 
-pub(crate) fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
@@ -144,7 +158,7 @@ fn deadline_text(under_way: Option<Duration>, setting: &str) -> String {
 pub(crate) enum TimeoutCause {
     /// Its deadline has passed.
     Deadline,
-    /// It had something to send, and for so long no credit for it.
+    /// It had something to send, and no credit for it, for this long.
     Stalled(Duration),
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::NewCall, packet::OneWayBatch, time::after};
+use crate::{connection::event::NewCall, packet::OneWayBatch, time::after};
 
 /// The greatest depth of a call that may wait for a slot. A deeper one may be what the calls in the
 /// slots wait for, so it is refused.
@@ -16,15 +16,12 @@ pub(crate) const MAX_WAITING_DEPTH: u32 = 1;
 pub(crate) struct WaitingCalls<T> {
     /// Calls that wait for a slot, or for the hello to tell the limits, by their [`CallOrigin`].
     queues: [CallQueue<T>; 2],
-    /// How many calls wait, and one-way calls.
-    len: usize,
-    /// How many calls have ever waited.
+    /// Calls that have ever waited.
     enqueued: u64,
-    /// Those that wait for credit; apart, so that they hold up no call.
+    /// One-way calls that wait for credit; apart, so that they hold up no call.
     one_way: VecDeque<OneWayItem>,
-    /// How many one-way calls those are.
     one_way_calls: usize,
-    /// Their message bytes.
+    /// Message bytes of the one-way calls.
     one_way_bytes: usize,
 }
 
@@ -71,7 +68,7 @@ impl<T> WaitingCall<T> {
 }
 
 impl<T> CallQueue<T> {
-    /// Takes out the calls that `is_out` tells.
+    /// Takes out the calls that `is_out` selects.
     fn take_if(
         &mut self,
         mut is_out: impl FnMut(&WaitingCall<T>) -> bool,
@@ -98,7 +95,7 @@ impl<T> CallQueue<T> {
 pub(crate) enum OneWayItem {
     /// A single one.
     Message(NewCall),
-    /// Some that have been packets from the start, and the deadline of all.
+    /// Several that have been packets from the start, and the deadline of all.
     Batch(OneWayBatch, Option<Instant>),
 }
 
@@ -138,7 +135,6 @@ impl<T> Default for WaitingCalls<T> {
     fn default() -> Self {
         Self {
             queues: Default::default(),
-            len: 0,
             enqueued: 0,
             one_way: VecDeque::new(),
             one_way_calls: 0,
@@ -148,17 +144,18 @@ impl<T> Default for WaitingCalls<T> {
 }
 
 impl<T> WaitingCalls<T> {
-    /// How many calls and one-way calls wait.
+    /// Calls and one-way calls that wait.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        let [outer, nested] = &self.queues;
+        outer.calls.len() + nested.calls.len() + self.one_way_calls
     }
 
-    /// How many calls wait in this queue that somebody wants to hear of.
+    /// Calls that wait in this queue.
     pub(crate) fn calls_in(&self, queue: CallOrigin) -> usize {
         self.queues[queue as usize].calls.len()
     }
 
-    /// How many one-way calls wait.
+    /// One-way calls that wait.
     pub(crate) fn one_way_calls(&self) -> usize {
         self.one_way_calls
     }
@@ -182,7 +179,6 @@ impl<T> WaitingCalls<T> {
         stall_timeout: Duration,
     ) -> Instant {
         self.enqueued += 1;
-        self.len += 1;
         let queue = &mut self.queues[CallOrigin::of(call.depth) as usize];
         queue.message_bytes += call.message_len();
         let waiting = WaitingCall {
@@ -199,7 +195,6 @@ impl<T> WaitingCalls<T> {
     pub(crate) fn push_one_way(&mut self, one_way: OneWayItem) {
         self.one_way_bytes += one_way.message_bytes();
         self.one_way_calls += one_way.len();
-        self.len += one_way.len();
         self.one_way.push_back(one_way);
     }
 
@@ -212,16 +207,15 @@ impl<T> WaitingCalls<T> {
         let queue = firsts.min_by_key(|queue| queue.calls.front().map(|first| first.number))?;
         let WaitingCall { call, token, .. } = queue.calls.pop_front()?;
         queue.message_bytes -= call.message_len();
-        self.len -= 1;
         Some((call, token))
     }
 
-    /// What is next of the one-way calls.
+    /// The one-way calls that are next.
     pub(crate) fn first_one_way(&self) -> Option<&OneWayItem> {
         self.one_way.front()
     }
 
-    /// Takes what is next of the one-way calls: of a batch, as many as may begin with `shared_credit` left,
+    /// Takes the one-way calls that are next: of a batch, as many as may begin with `shared_credit` left,
     /// which is above zero.
     pub(crate) fn pop_one_way(&mut self, shared_credit: i64) -> Option<OneWayItem> {
         let popped = match self.one_way.front_mut()? {
@@ -236,7 +230,6 @@ impl<T> WaitingCalls<T> {
         };
         self.one_way_bytes -= popped.message_bytes();
         self.one_way_calls -= popped.len();
-        self.len -= popped.len();
         Some(popped)
     }
 
@@ -245,19 +238,12 @@ impl<T> WaitingCalls<T> {
         for queue in &mut self.queues {
             queue.take_if(|waiting| is(&waiting.token), drop);
         }
-        self.recount();
     }
 
     /// Takes the calls that may not wait for a slot: they came before the hello, and have found none.
     pub(crate) fn take_deep(&mut self, out: impl FnMut(WaitingCall<T>)) {
         let queue = &mut self.queues[CallOrigin::Nested as usize];
         queue.take_if(|waiting| waiting.call.depth > MAX_WAITING_DEPTH, out);
-        self.recount();
-    }
-
-    fn recount(&mut self) {
-        let calls = self.queues.iter().map(|queue| queue.calls.len());
-        self.len = calls.sum::<usize>() + self.one_way_calls;
     }
 
     /// Ends what has waited too long, and tells `late` of the calls. Returns the next time.
@@ -279,7 +265,6 @@ impl<T> WaitingCalls<T> {
             }
             keep
         });
-        self.recount();
         let calls = self.queues.iter().flat_map(|queue| &queue.calls);
         let calls = calls.map(|waiting| waiting.ends(stall_timeout));
         let one_way = self.one_way.iter().filter_map(OneWayItem::deadline);

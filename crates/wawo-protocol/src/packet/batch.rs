@@ -1,11 +1,11 @@
-//! Many messages of one stream, one after the other as the packets that carry them: what a busy
-//! stream is made of, sent and read at once.
+//! Many messages of one stream, one after the other as the packets that carry them: they are sent, and
+//! read, at once.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    call::{MESSAGE_COST_BYTES, cost},
     id::CallId,
+    message::{MESSAGE_COST_BYTES, cost},
     packet::{
         HEADER_BYTES,
         encode::put_header,
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What waits to be sent holds a buffer of at most so many times its length.
+/// A batch that waits to be sent holds a buffer of at most twice its length.
 const MAX_CAPACITY_RATIO: usize = 2;
 
 /// Puts messages of a stream into packets, each into one of its own.
@@ -45,7 +45,7 @@ impl BatchBuilder {
     /// Adds the message that `write` appends to the buffer.
     pub fn push(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let header = self.whole;
-        // What is behind it was left by a `write` that panicked.
+        // Bytes behind it were left by a `write` that panicked.
         self.packets.truncate(header);
         if header == 0 {
             self.packets.reserve(self.last);
@@ -120,7 +120,7 @@ impl Batch {
         self.packets
     }
 
-    /// What they cost of the credit of all calls.
+    /// The cost of all messages, which they take out of the credit of all calls.
     pub(crate) fn cost(&self) -> u64 {
         self.message_bytes() as u64 + self.messages as u64 * MESSAGE_COST_BYTES
     }

@@ -317,7 +317,7 @@ fn rest_chunk(
     total: Option<u32>,
     payload: PayloadReader,
 ) -> Result<Chunk, PeerMisbehaved> {
-    // A chunk with nothing in it would cost us work for nothing.
+    // An empty chunk would cost us work for nothing.
     if payload.rest.is_empty() && (header.has(MORE) || header.has(CONTINUES)) {
         return Err(payload.wrong_length());
     }

@@ -20,7 +20,7 @@ use crate::{
 /// The longest text of a close packet, with its mark: a reason in a few sentences.
 const MAX_CLOSE_TEXT_BYTES: usize = 1024;
 
-/// What the flags say of the message bytes in a packet.
+/// The flags of a packet that describe its message bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BodyFlags {
     /// On the first of several chunks: the length of the whole message.
@@ -198,7 +198,7 @@ pub(crate) fn put_header(
     code: u16,
     call: Option<CallId>,
 ) {
-    // Whoever calls has kept the payload below `max_packet_bytes`, which fits into 31 bits.
+    // The caller has kept the payload below `max_packet_bytes`, which fits into 31 bits.
     debug_assert!(u32::try_from(length).is_ok());
     let [l0, l1, l2, l3] = (length as u32).to_be_bytes();
     let [c0, c1] = code.to_be_bytes();

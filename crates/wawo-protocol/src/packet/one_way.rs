@@ -4,8 +4,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
-    call::cost,
     id::{MethodId, ServiceId},
+    message::cost,
     packet::{
         HEADER_BYTES,
         encode::put_header,
@@ -37,7 +37,7 @@ fn split_first<'a>(packets: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 impl OneWayBatch {
-    /// None yet, with room for so many bytes of packets.
+    /// None yet, with room for this many bytes of packets.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             packets: BytesMut::with_capacity(bytes),
@@ -78,7 +78,7 @@ impl OneWayBatch {
         self.packets.len() - self.calls * (HEADER_BYTES + TARGET_BYTES)
     }
 
-    /// What they cost of the credit of all calls.
+    /// The cost of all messages, which they take out of the credit of all calls.
     pub(crate) fn cost(&self) -> u64 {
         self.cost
     }

@@ -2,6 +2,7 @@
 //! that may send anything, golden vectors, and properties.
 
 mod calls;
+mod code;
 mod config;
 mod credit;
 mod deadlines;
@@ -12,6 +13,7 @@ mod fuzz;
 mod honest;
 mod limits;
 mod liveness;
+mod metadata;
 mod model;
 mod nested;
 mod one_way;
@@ -19,6 +21,7 @@ mod packets;
 mod pair;
 mod raw;
 mod stream_deadlines;
+mod time;
 mod vectors;
 mod violations;
 mod world;

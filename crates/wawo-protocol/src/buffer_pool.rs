@@ -1,5 +1,5 @@
-//! Buffers that large messages came in, for the next ones: memory that is given back for each
-//! message is mapped, cleared and faulted in anew for the next, which costs more than the message.
+//! Buffers that large messages came in, for the next ones. Memory that is freed after each message is
+//! mapped, cleared and faulted in anew for the next, which costs more than to receive it.
 
 use std::{
     collections::VecDeque,
@@ -8,16 +8,16 @@ use std::{
 
 use bytes::BytesMut;
 
-/// A few buffers, each with a handle of ours on it. One can be used again when nobody else has
-/// a part of it.
+/// A few buffers, each with a handle of ours on it. A buffer can be used again when no message shares it
+/// any more.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     kept: VecDeque<PooledBuffer>,
     /// The size of all of them.
     bytes: usize,
-    /// When one was last kept or used again.
+    /// When a buffer was last kept or used again.
     used: Option<Instant>,
-    /// The time, as last told.
+    /// The latest time that was given.
     now: Option<Instant>,
 }
 
@@ -27,17 +27,17 @@ struct PooledBuffer {
     size: usize,
 }
 
-/// So much is kept at most; the oldest goes first.
+/// The most that the pool keeps: two messages of the default limit. The oldest buffer goes first.
 const MAX_POOL_BYTES: usize = 8 * 1024 * 1024;
 
-/// Smaller ones are made as cheaply as found.
+/// The smallest buffer that is kept: a smaller one is allocated as cheaply as it is found.
 const MIN_POOLED_BYTES: usize = 16 * 1024;
 
-/// What is kept may be longer than what it is used for by this part of it: a message must not hold
-/// much more than its length.
+/// A kept buffer is used for a message that fills at least four fifths of it: a message must not hold
+/// much more memory than its length.
 const MAX_EXCESS: usize = 4;
 
-/// What has not been used for so long is given back.
+/// Buffers that have not been used for this long are given back.
 const KEEP_FOR: Duration = Duration::from_secs(1);
 
 impl BufferPool {
@@ -51,14 +51,13 @@ impl BufferPool {
         }
     }
 
-    /// Tells the time.
+    /// Sets the time.
     pub fn at(&mut self, now: Instant) -> &mut Self {
         self.now = Some(now);
         self
     }
 
-    /// Keeps a handle on a buffer of so many bytes. What it holds is lost; others may have parts
-    /// of the buffer.
+    /// Keeps a handle on a buffer of `size` bytes. Its contents are lost; messages may still share it.
     pub fn keep(&mut self, mut buffer: BytesMut, size: usize) {
         if !(MIN_POOLED_BYTES..=MAX_POOL_BYTES).contains(&size) {
             return;
@@ -74,8 +73,8 @@ impl BufferPool {
         }
     }
 
-    /// An empty buffer with room for so many bytes, and its size, if there is one that fits and
-    /// that nobody uses.
+    /// An empty buffer with room for `room` bytes, and its size, if there is one that fits and that no
+    /// message shares.
     pub fn reuse(&mut self, room: usize) -> Option<(BytesMut, usize)> {
         let fits = room..=room.saturating_add(room / MAX_EXCESS);
         let mut pool = self.kept.iter_mut();
@@ -87,13 +86,13 @@ impl BufferPool {
         Some((buffer, size))
     }
 
-    /// When to [`release`](Self::release), if nothing is used until then.
+    /// When to [`release`](Self::release), if no buffer is used until then.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let used = self.used.filter(|_| !self.kept.is_empty());
         used.map(|used| used + KEEP_FOR)
     }
 
-    /// Gives back what has not been used for a while.
+    /// Gives back the buffers, if none has been used for a second.
     pub fn release(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             *self = Self::default();
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn so_much_is_kept_and_no_more() {
+    fn at_most_8_mib_are_kept() {
         let mut pool = BufferPool::default();
         pool.keep(BytesMut::new(), MIN_POOLED_BYTES - 1);
         pool.keep(BytesMut::new(), MAX_POOL_BYTES + 1);
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_given_back() {
+    fn unused_buffers_are_given_back() {
         let mut pool = BufferPool::default();
         let now = beginning();
         assert_eq!(pool.poll_timeout(), None);

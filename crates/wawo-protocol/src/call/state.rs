@@ -1,0 +1,220 @@
+//! Where a call is: how far the received direction has come, and whether this side has ended it.
+//!
+//! The received direction is the replies for the caller and the requests for the callee. The direction
+//! that is sent needs no state here: it is over when its send half is gone.
+//!
+//! ```text
+//!                    a first message          it is whole
+//!  Nothing ────────────────────────► Opening ─────────────► Streaming ──────────► Ended
+//!  (caller)                          (callee)                ▲        last message,
+//!     └──────────────────────────────────────────────────────┘        or end packet
+//!               the reply begins without a message
+//!
+//!  Live ──► Cancelled    the caller wants no reply; the callee's end is awaited
+//!       └─► Ended        the callee has said its last word; some of it is still to be sent
+//! ```
+//!
+//! A caller takes a call out of its table when the callee ends it, so that it never comes to `Ended`.
+
+/// How far the received direction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// The reply has not begun.
+    Nothing,
+    /// The first message is not whole.
+    Opening,
+    /// Any number of messages may follow.
+    Streaming,
+    /// Nothing may follow.
+    Ended,
+}
+
+/// Whether this side has ended the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Local {
+    Live,
+    Cancelled,
+    Ended,
+}
+
+/// Where a call is, seen from one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    received: Received,
+    local: Local,
+}
+
+/// A step in the life of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A reply begins with a message, or a part of one.
+    Begin,
+    /// A reply begins without a message.
+    BeginEmpty,
+    /// A message comes, or a part of one.
+    Message,
+    /// A message is whole, and others may follow.
+    Whole,
+    /// The last message is whole.
+    Last,
+    /// The direction ends without a message.
+    End,
+    /// This side cancels its call.
+    Cancel,
+    /// This side has said its last word on the other side's call.
+    EndHere,
+}
+
+impl State {
+    /// A call that this side starts.
+    pub(crate) const STARTED: Self = Self::live(Received::Nothing);
+    /// A call of the other side that begins with a message, or a part of one.
+    pub(crate) const OPENING: Self = Self::live(Received::Opening);
+    /// A call of the other side that begins without a message.
+    pub(crate) const STREAMING: Self = Self::live(Received::Streaming);
+    /// A call of the other side that came in one packet.
+    pub(crate) const WHOLE: Self = Self::live(Received::Ended);
+
+    const fn live(received: Received) -> Self {
+        let local = Local::Live;
+        Self { received, local }
+    }
+
+    /// Takes the step that a packet asks for.
+    ///
+    /// # Errors
+    ///
+    /// If the other side broke a rule by it: the state of the call, in words.
+    pub(crate) fn take(&mut self, step: Step) -> Result<(), &'static str> {
+        *self = self.after(step)?;
+        Ok(())
+    }
+
+    /// Takes a step that breaks no rule: one of this side, or one whose packet was checked before.
+    pub(crate) fn advance(&mut self, step: Step) {
+        *self = self.after(step).unwrap_or(*self);
+    }
+
+    fn after(self, step: Step) -> Result<Self, &'static str> {
+        let received = match (self.received, step) {
+            (_, Step::Cancel) => return Ok(self.with(Local::Cancelled)),
+            (_, Step::EndHere) => return Ok(self.with(Local::Ended)),
+            (Received::Nothing, Step::Begin) => Received::Opening,
+            (Received::Nothing, Step::BeginEmpty) => Received::Streaming,
+            (_, Step::Begin | Step::BeginEmpty) => return Err("whose reply has begun already"),
+            (Received::Nothing, _) => return Err("whose reply has not begun"),
+            (Received::Ended, _) => return Err("whose requests have ended"),
+            (received, Step::Message) => received,
+            (_, Step::Whole) => Received::Streaming,
+            (Received::Opening, Step::End) => return Err("whose message is not complete"),
+            (_, Step::Last | Step::End) => Received::Ended,
+        };
+        Ok(Self { received, ..self })
+    }
+
+    fn with(self, local: Local) -> Self {
+        Self { local, ..self }
+    }
+
+    /// Whether nothing of the reply has come to a caller that wants it.
+    #[inline]
+    pub(crate) fn is_awaiting(self) -> bool {
+        self == Self::STARTED
+    }
+
+    /// Whether the received direction has begun.
+    pub(crate) fn has_begun(self) -> bool {
+        self.received != Received::Nothing
+    }
+
+    /// Whether the first message is not whole.
+    pub(crate) fn is_opening(self) -> bool {
+        self.received == Received::Opening
+    }
+
+    /// Whether the driver may get further messages.
+    pub(crate) fn is_streaming(self) -> bool {
+        self == Self::STREAMING
+    }
+
+    /// Whether nothing more may come.
+    pub(crate) fn has_ended(self) -> bool {
+        self.received == Received::Ended
+    }
+
+    /// Whether the caller wants no reply any more.
+    pub(crate) fn is_cancelled(self) -> bool {
+        self.local == Local::Cancelled
+    }
+
+    /// Whether the callee has said its last word.
+    pub(crate) fn is_ended_here(self) -> bool {
+        self.local == Local::Ended
+    }
+
+    /// Whether the callee's driver knows the call, and has not ended it.
+    pub(crate) fn is_served(self) -> bool {
+        self.local == Local::Live && !self.is_opening()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, Step};
+
+    fn graph(start: &[State], steps: &[Step]) -> String {
+        let after = |state: State, step| state.after(step).unwrap_or(state);
+        let name = |state: State| format!("{:?}/{:?}", state.received, state.local);
+        crate::graph::graph(start, steps, after, name)
+    }
+
+    #[test]
+    fn the_graph_of_a_caller_is_this() {
+        // The last message, and the end, take the call out of the table.
+        let steps = [Step::Begin, Step::BeginEmpty, Step::Whole, Step::Cancel];
+        let expected = "\
+Nothing/Live --Begin--> Opening/Live
+Nothing/Live --BeginEmpty--> Streaming/Live
+Nothing/Live --Cancel--> Nothing/Cancelled
+Opening/Live --Whole--> Streaming/Live
+Opening/Live --Cancel--> Opening/Cancelled
+Streaming/Live --Cancel--> Streaming/Cancelled
+Nothing/Cancelled --Begin--> Opening/Cancelled
+Nothing/Cancelled --BeginEmpty--> Streaming/Cancelled
+Opening/Cancelled --Whole--> Streaming/Cancelled
+";
+        assert_eq!(graph(&[State::STARTED], &steps), expected);
+    }
+
+    #[test]
+    fn the_graph_of_a_callee_is_this() {
+        let steps = [Step::Whole, Step::Last, Step::End, Step::EndHere];
+        let expected = "\
+Opening/Live --Whole--> Streaming/Live
+Opening/Live --Last--> Ended/Live
+Opening/Live --EndHere--> Opening/Ended
+Streaming/Live --Last--> Ended/Live
+Streaming/Live --End--> Ended/Live
+Streaming/Live --EndHere--> Streaming/Ended
+Ended/Live --EndHere--> Ended/Ended
+Opening/Ended --Whole--> Streaming/Ended
+Opening/Ended --Last--> Ended/Ended
+Streaming/Ended --Last--> Ended/Ended
+Streaming/Ended --End--> Ended/Ended
+";
+        let start = [State::OPENING, State::STREAMING, State::WHOLE];
+        assert_eq!(graph(&start, &steps), expected);
+    }
+
+    #[test]
+    fn a_step_that_breaks_a_rule_says_what_the_call_is_like() {
+        for (state, step, text) in [
+            (State::STARTED, Step::Message, "whose reply has not begun"),
+            (State::OPENING, Step::Begin, "whose reply has begun already"),
+            (State::OPENING, Step::End, "whose message is not complete"),
+            (State::WHOLE, Step::Message, "whose requests have ended"),
+        ] {
+            assert_eq!(state.after(step), Err(text));
+        }
+    }
+}

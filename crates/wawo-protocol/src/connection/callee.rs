@@ -1,0 +1,410 @@
+//! The calls of theirs, from their first packet to their end.
+//!
+//! ```text
+//!  call packet ──► Opening ─────► In flight ─────► over: packets that still come for the id are
+//!                    first message    our end             ignored until it is used again
+//!                    is whole
+//! ```
+//!
+//! A call ends with our end packet, or our last message, whatever the state of the caller's
+//! direction: it stops sending when it hears of it. While the other side does not read what we
+//! write, ends wait with their calls, which so keep their slots.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::{
+    call::{Call, State, Step, add_credit},
+    code::Code,
+    connection::{
+        Connection,
+        calls::Entry,
+        event::{Event, InboundCall},
+        load::{Overload, Share},
+        timeout_cause::callee_text,
+    },
+    error::PeerMisbehaved,
+    id::CallId,
+    message::cost,
+    packet::{self, Chunk, End},
+};
+
+/// The part of a call that only a callee keeps.
+#[derive(Debug)]
+pub(crate) struct Callee {
+    /// The event that tells the driver, until the first message is whole.
+    opening: Option<Box<InboundCall>>,
+    /// The timeout that came with it.
+    timeout_ms: Option<u32>,
+    /// The credit that our reply begins with: its caller may have granted more before it.
+    pub(super) reply_credit: u32,
+    /// The memory of this side that the call takes.
+    pub(super) share: Share,
+}
+
+impl<T> Connection<T> {
+    pub(super) fn handle_call(
+        &mut self,
+        now: Instant,
+        call: packet::Call,
+    ) -> Result<Option<Event<T>>, PeerMisbehaved> {
+        if let Some(id) = call.call {
+            self.check_new_id(id)?;
+        }
+        self.flood_guard.reset();
+        let cost = match &call.chunk {
+            Some(chunk) if call.one_way => {
+                self.pay_one_way(chunk.message_len(), call.metadata.block_bytes())?
+            }
+            _ => 0,
+        };
+        if self.state.is_draining_here() {
+            // Its sender counts calls, so it knows from our drain packet that this one is
+            // refused. The slot counts as used.
+            self.calls.theirs.credit.recv.free(cost);
+            if let Some(id) = call.call {
+                self.calls.theirs.use_slot(id);
+            }
+            return Ok(None);
+        }
+        self.calls.theirs.count_begun(1);
+        let (timeouts, timeout_ms) = (&self.their_timeouts, call.timeout_ms);
+        let mut called = InboundCall {
+            call: call.call.filter(|_| !call.one_way),
+            service: call.service,
+            method: call.method,
+            deadline: timeouts.deadline(now, timeout_ms, &self.config),
+            metadata: call.metadata,
+            message: None,
+            end: false,
+            cost,
+        };
+        if let Some(id) = call.call {
+            return self.open_theirs(now, id, called, timeout_ms, call.chunk);
+        }
+        // A whole one-way message.
+        let message = call.chunk.map_or_else(Bytes::new, |chunk| chunk.bytes);
+        (called.message, called.end) = (Some(message), true);
+        Ok(Some(Event::Called(called)))
+    }
+
+    /// Begins a call that has an id, with the message that came in its first packet.
+    fn open_theirs(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        mut called: InboundCall,
+        timeout_ms: Option<u32>,
+        chunk: Option<Chunk>,
+    ) -> Result<Option<Event<T>>, PeerMisbehaved> {
+        let length = chunk.as_ref().map(Chunk::message_len);
+        let state = match &chunk {
+            None => State::STREAMING,
+            Some(chunk) if chunk.end && self.needs_no_credit(chunk.bytes.len()) => State::WHOLE,
+            Some(_) => State::OPENING,
+        };
+        let mut call = Call::new(state, now, called.deadline);
+        call.is_one_way = called.call.is_none();
+        if call.is_one_way {
+            call.deadline = None;
+        }
+        let admitted = self.admit_opening(&called, length.unwrap_or(0));
+        let share = admitted.as_ref().copied().unwrap_or_default();
+        self.insert_theirs(id, call, length, timeout_ms, share);
+        if let Err(overload) = admitted {
+            // It must not wait: the calls in flight may wait for it.
+            self.end_overloaded(id, &overload, true);
+            return Ok(None);
+        }
+        let Some(chunk) = chunk else {
+            return Ok(self.called_by_stream(id, called));
+        };
+        if state == State::WHOLE {
+            (called.message, called.end) = (Some(chunk.bytes), true);
+            return Ok(Some(Event::Called(called)));
+        }
+        if let Some(theirs) = self.calls.theirs.get_mut(id) {
+            theirs.role.opening = Some(Box::new(called));
+        }
+        self.receive(now, id, chunk, false)
+    }
+
+    /// Counts the bytes that a call begins with, which it keeps.
+    fn admit_opening(&mut self, called: &InboundCall, length: usize) -> Result<Share, Overload> {
+        let max = self.config.limits().max_message_bytes as usize;
+        // One-way messages have paid, and a message over the limit is refused for that.
+        if called.call.is_none() || length > max {
+            return Ok(Share::default());
+        }
+        let bytes = (length + called.metadata.block_bytes()) as u64;
+        self.load.add_call(bytes, &self.config)
+    }
+
+    /// Begins a call that came in one packet, with a message and no metadata. `None` if it breaks a
+    /// rule or a limit; then nothing has changed.
+    #[inline]
+    pub(super) fn open_whole(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        length: usize,
+        timeout_ms: Option<u32>,
+        deadline: Option<Instant>,
+    ) -> Option<()> {
+        if !self.needs_no_credit(length) || self.check_new_id(id).is_err() {
+            return None;
+        }
+        let share = self.load.add_call(length as u64, &self.config).ok()?;
+        let call = Call::new(State::WHOLE, now, deadline);
+        self.insert_theirs(id, call, Some(length), timeout_ms, share);
+        Some(())
+    }
+
+    /// Puts a call into its slot, with the length of its first message, if one has begun.
+    #[inline]
+    fn insert_theirs(
+        &mut self,
+        id: CallId,
+        mut call: Call,
+        length: Option<usize>,
+        timeout_ms: Option<u32>,
+        share: Share,
+    ) {
+        if let Some(length) = length {
+            call.hold_first(length);
+        }
+        self.watch_deadline(call.deadline);
+        let callee = Callee {
+            opening: None,
+            timeout_ms,
+            reply_credit: self.peer.initial_credit_bytes,
+            share,
+        };
+        self.calls.theirs.insert_at(id, call, callee);
+    }
+
+    /// Counts a call as a stream; one too many is answered, and is over.
+    pub(super) fn admit_stream(&mut self, id: CallId) -> bool {
+        let Some(Entry { call, role }) = self.calls.theirs.get_mut(id) else {
+            return false;
+        };
+        match self.load.add_stream(&mut role.share, &self.config) {
+            Ok(false) => {}
+            Ok(true) => {
+                let timeouts = &self.their_timeouts;
+                call.deadline = timeouts.stream_deadline(call, role.timeout_ms, &self.config);
+                let deadline = call.deadline;
+                self.watch_deadline(deadline);
+            }
+            Err(overload) => {
+                // One whose requests are a stream has not been served; one whose reply is, has.
+                let refused = !call.state.has_ended();
+                self.end_overloaded(id, &overload, refused);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends a call that exceeds a limit of this side.
+    pub(super) fn end_overloaded(&mut self, id: CallId, overload: &Overload, refused: bool) {
+        let end = Self::end_packet(id, Code::ResourceExhausted, overload.to_string());
+        self.end(End { refused, ..end });
+    }
+
+    /// Whether a whole first message of this length is within all limits: the common case by far.
+    #[inline]
+    pub(super) fn needs_no_credit(&self, length: usize) -> bool {
+        let limits = self.config.limits();
+        length <= limits.initial_credit_bytes.min(limits.max_message_bytes) as usize
+    }
+
+    #[inline]
+    fn check_new_id(&self, id: CallId) -> Result<(), PeerMisbehaved> {
+        let (kind, max) = ("call", self.config.limits().max_calls);
+        if self.calls.is_ours(id) {
+            return Err(PeerMisbehaved::WrongSide { kind, call: id });
+        }
+        if id.index() >= max as usize {
+            return Err(PeerMisbehaved::TooManyCalls { call: id, max });
+        }
+        if id.index() > self.calls.theirs.slots() {
+            return Err(PeerMisbehaved::CallIdSkipped(id));
+        }
+        if self.calls.theirs.get(id).is_some() {
+            return Err(PeerMisbehaved::CallInFlight(id));
+        }
+        Ok(())
+    }
+
+    /// Takes the cost of a one-way message, which is returned, out of the credit of all requests.
+    #[inline]
+    pub(super) fn pay_one_way(
+        &mut self,
+        length: usize,
+        metadata_bytes: usize,
+    ) -> Result<u64, PeerMisbehaved> {
+        let max = self.config.limits().max_message_bytes;
+        if length > max as usize {
+            return Err(PeerMisbehaved::OneWayTooLarge { length, max });
+        }
+        let cost = cost(length + metadata_bytes);
+        self.calls.theirs.credit.pay(cost)?;
+        Ok(cost)
+    }
+
+    /// A one-way message was served: its [cost](InboundCall::cost) is granted again in time.
+    pub fn one_way_served(&mut self, cost: u64) {
+        self.calls.theirs.credit.recv.free(cost);
+    }
+
+    /// When a call of theirs ends if its reply is a stream: perhaps another time than
+    /// [`InboundCall::deadline`], if [`Config::max_stream_time`](crate::Config::max_stream_time) is set.
+    /// `None` if it then has no deadline, or if it is over.
+    pub fn stream_deadline(&self, call: CallId) -> Option<Instant> {
+        let Entry { call, role } = self.calls.theirs.get(call)?;
+        let timeouts = &self.their_timeouts;
+        timeouts.stream_deadline(call, role.timeout_ms, &self.config)
+    }
+
+    /// A message of theirs is whole.
+    pub(super) fn take_request(
+        &mut self,
+        id: CallId,
+        message: Bytes,
+        end: bool,
+    ) -> Option<Event<T>> {
+        let Entry { call, role } = self.calls.theirs.get_mut(id)?;
+        if call.state.is_ended_here() {
+            // The reply waits for its turn, and nobody reads on: a caller that says all that it
+            // has before it reads must come to its end.
+            self.consume(id, usize::MAX, usize::MAX);
+            return None;
+        }
+        let (opening, is_one_way) = (role.opening.take(), call.is_one_way);
+        if is_one_way {
+            self.remove_theirs(id);
+        }
+        let Some(called) = opening else {
+            if end {
+                self.events.push_back(Event::Finished(id));
+            }
+            return Some(Event::Message { call: id, message });
+        };
+        let mut called = *called;
+        // A one-way call is over with its message, whether that says so or not.
+        (called.message, called.end) = (Some(message), end || is_one_way);
+        match called.end {
+            true => Some(Event::Called(called)),
+            false => self.called_by_stream(id, called),
+        }
+    }
+
+    /// A call whose requests are a stream, which may have another deadline than others.
+    fn called_by_stream(&mut self, id: CallId, mut called: InboundCall) -> Option<Event<T>> {
+        if !self.admit_stream(id) {
+            return None;
+        }
+        called.deadline = self.stream_deadline(id);
+        Some(Event::Called(called))
+    }
+
+    /// A message over our limit: the call ends here.
+    pub(super) fn refuse_request(&mut self, id: CallId, total: usize) -> Option<Event<T>> {
+        let max = self.config.limits().max_message_bytes;
+        let text = format!(
+            "a message of {total} bytes; the callee takes at most {max} (max_message_bytes)"
+        );
+        let is_served = self.is_served(id);
+        self.end_now(Self::end_packet(id, Code::ResourceExhausted, text));
+        is_served.then_some(Event::Cancelled(id))
+    }
+
+    /// Whether the driver knows the call, and has not ended it.
+    fn is_served(&self, id: CallId) -> bool {
+        let theirs = self.calls.theirs.get(id);
+        theirs.is_some_and(|theirs| theirs.call.state.is_served())
+    }
+
+    /// The caller has no more requests.
+    pub(super) fn handle_their_end(
+        &mut self,
+        end: &End,
+    ) -> Result<Option<Event<T>>, PeerMisbehaved> {
+        let (kind, id) = ("end", end.call);
+        let (call, _) = self.calls.find(id, kind)?;
+        let Some(call) = call.filter(|call| !call.state.is_ended_here()) else {
+            self.flood_guard.count_idle(&self.config)?;
+            return Ok(None);
+        };
+        let wrong = |state| PeerMisbehaved::call_state(kind, id, state);
+        call.state.take(Step::End).map_err(wrong)?;
+        if call.is_partly_received() {
+            return Err(wrong("whose message is not complete"));
+        }
+        let is_silent = end.text.is_empty() && end.details.is_empty() && end.metadata.is_empty();
+        if end.code != Code::Ok || end.refused || !is_silent {
+            return Err(wrong("from its caller, who has no status to give"));
+        }
+        self.flood_guard.reset();
+        Ok(Some(Event::Finished(id)))
+    }
+
+    pub(super) fn handle_cancel(
+        &mut self,
+        now: Instant,
+        id: CallId,
+    ) -> Result<Option<Event<T>>, PeerMisbehaved> {
+        let kind = "cancel";
+        if self.calls.is_ours(id) {
+            return Err(PeerMisbehaved::WrongSide { kind, call: id });
+        }
+        if self.calls.find(id, kind)?.0.is_none() {
+            self.flood_guard.count_idle(&self.config)?;
+            return Ok(None);
+        }
+        let is_served = self.is_served(id);
+        self.flood_guard.count_cancel(now, &self.config)?;
+        self.end_now(Self::end_packet(id, Code::Cancelled, ""));
+        Ok(is_served.then_some(Event::Cancelled(id)))
+    }
+
+    /// Our reply, which has not begun, may begin with more.
+    pub(super) fn grant_reply(&mut self, id: CallId, bytes: u32) -> Result<(), PeerMisbehaved> {
+        if let Some(theirs) = self.calls.theirs.get_mut(id) {
+            let role = &mut theirs.role;
+            role.reply_credit = add_credit(role.reply_credit, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// A call of theirs is over: its slot is free, and what it held.
+    #[inline]
+    pub(super) fn remove_theirs(&mut self, id: CallId) {
+        let Some(Entry { call, role }) = self.calls.theirs.get(id) else {
+            return;
+        };
+        self.load.remove(&role.share);
+        let is_queued = call.is_queued();
+        self.calls.theirs.remove(id);
+        if is_queued {
+            self.calls.leave_queue(id);
+        }
+    }
+
+    /// Ends the calls of theirs that have taken too long; returns the next time to look.
+    pub(super) fn expire_theirs(&mut self, now: Instant) -> Option<Instant> {
+        let (due, next) = self.calls.theirs.overdue(now, self.config.stall_timeout());
+        for (id, cause) in due {
+            let Some(Entry { call, role }) = self.calls.theirs.get(id) else {
+                continue;
+            };
+            let text = cause.text(|| callee_text(call, role.share.is_stream(), &self.config));
+            let is_served = call.state.is_served();
+            self.end_now(Self::end_packet(id, cause.code(), text));
+            self.events.extend(is_served.then_some(Event::Expired(id)));
+        }
+        next
+    }
+}

@@ -1,0 +1,142 @@
+//! The memory of this side that the calls of the other side take: streams, first messages, and replies
+//! that wait to be read.
+//!
+//! A call is small and its reply may be large, so that a peer which calls and does not read could make
+//! this side hold much. Its calls are refused while more than `max_waiting_reply_bytes` wait. Handlers
+//! that are at work then may still reply, until twice as many bytes wait.
+
+use thiserror::Error;
+
+use crate::config::Config;
+
+/// The memory that all calls of the other side take.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Calls that are streams, in either direction.
+    streams: usize,
+    /// First messages with their metadata, in bytes.
+    opening_bytes: u64,
+    /// Replies and statuses that wait to be sent, streams aside, in bytes.
+    reply_bytes: u64,
+}
+
+/// The memory that one call takes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Share {
+    is_stream: bool,
+    opening_bytes: u64,
+    reply_bytes: u64,
+}
+
+/// A limit that a call, or its reply, would exceed.
+#[derive(Debug, Error)]
+pub(crate) enum Overload {
+    #[error("{max} streams are open already (max_streams)")]
+    Streams { max: usize },
+    #[error(
+        "a call that begins with {bytes} bytes, where those in flight have {before}; \
+         the callee takes at most {max} (max_opening_bytes)"
+    )]
+    Opening { bytes: u64, before: u64, max: usize },
+    #[error(
+        "a call while replies of {waiting} bytes wait to be read; \
+         the callee takes none over {max} (max_waiting_reply_bytes)"
+    )]
+    WaitingReplies { waiting: u64, max: usize },
+    #[error(
+        "a reply of {length} bytes, where others of {waiting} bytes wait to be read; \
+         the callee keeps at most twice {max} (max_waiting_reply_bytes)"
+    )]
+    Reply {
+        length: usize,
+        waiting: u64,
+        max: usize,
+    },
+}
+
+impl Load {
+    /// Counts what a call begins with, which it keeps while it lasts.
+    #[inline]
+    pub(crate) fn add_call(&mut self, bytes: u64, config: &Config) -> Result<Share, Overload> {
+        let (waiting, max) = (self.reply_bytes, config.max_waiting_reply_bytes());
+        if waiting > max as u64 {
+            return Err(Overload::WaitingReplies { waiting, max });
+        }
+        let (before, max) = (self.opening_bytes, config.max_opening_bytes());
+        if before + bytes > max as u64 {
+            return Err(Overload::Opening { bytes, before, max });
+        }
+        self.opening_bytes += bytes;
+        Ok(Share {
+            opening_bytes: bytes,
+            ..Share::default()
+        })
+    }
+
+    /// Counts a call as a stream. Returns whether it was none before.
+    pub(crate) fn add_stream(
+        &mut self,
+        share: &mut Share,
+        config: &Config,
+    ) -> Result<bool, Overload> {
+        let max = config.max_streams();
+        if share.is_stream {
+            return Ok(false);
+        }
+        if self.streams >= max {
+            return Err(Overload::Streams { max });
+        }
+        self.streams += 1;
+        share.is_stream = true;
+        Ok(true)
+    }
+
+    /// Whether a reply may wait, or be sent. One that no other waits before always may.
+    #[inline]
+    pub(crate) fn check_reply(&self, length: usize, config: &Config) -> Result<(), Overload> {
+        let (waiting, max) = (self.reply_bytes, config.max_waiting_reply_bytes());
+        let most = (max as u64).saturating_mul(2);
+        match waiting > 0 && waiting + length as u64 > most {
+            true => Err(Overload::Reply {
+                length,
+                waiting,
+                max,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// The reply of a call waits, in place of what waited before.
+    pub(crate) fn set_reply(&mut self, share: &mut Share, bytes: usize) {
+        self.reply_bytes -= std::mem::take(&mut share.reply_bytes);
+        self.add_reply(share, bytes);
+    }
+
+    /// More of the reply of a call waits.
+    pub(crate) fn add_reply(&mut self, share: &mut Share, bytes: usize) {
+        share.reply_bytes += bytes as u64;
+        self.reply_bytes += bytes as u64;
+    }
+
+    /// A call is over.
+    #[inline]
+    pub(crate) fn remove(&mut self, share: &Share) {
+        self.streams -= usize::from(share.is_stream);
+        self.opening_bytes -= share.opening_bytes;
+        self.reply_bytes -= share.reply_bytes;
+    }
+
+    pub(crate) fn opening_bytes(&self) -> u64 {
+        self.opening_bytes
+    }
+
+    pub(crate) fn reply_bytes(&self) -> u64 {
+        self.reply_bytes
+    }
+}
+
+impl Share {
+    pub(crate) fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+}

@@ -1,0 +1,87 @@
+//! Times at which a connection has something to do without any input.
+
+use std::time::{Duration, Instant};
+
+use crate::{connection::Connection, error::ConnectionError, packet::Packet};
+
+/// Deadlines of calls are looked at in steps of at least this, so that many calls with many
+/// deadlines cost one look at the table a step. A call ends up to this much late.
+pub(crate) const DEADLINE_STEP: Duration = Duration::from_millis(5);
+
+impl<T> Connection<T> {
+    /// The next time at which [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_closed() {
+            return None;
+        }
+        let health = self.health.poll_timeout(&self.config, self.is_open());
+        let packet = self.input.poll_timeout(self.config.packet_timeout());
+        let write = self
+            .write_progress
+            .poll_timeout(self.config.write_timeout());
+        let buffer_pool = self.buffer_pool.poll_timeout();
+        // Asked twice for each read. A min over an array of these costs three times as much.
+        let earlier = |next: Instant, other: Option<Instant>| match other {
+            Some(other) if other < next => other,
+            _ => next,
+        };
+        let others = [self.next_deadline, packet, write, buffer_pool];
+        Some(others.into_iter().fold(health, earlier))
+    }
+
+    /// Sends a ping if one is due, and ends calls whose time is up. Events follow from
+    /// [`poll_event`](Self::poll_event).
+    ///
+    /// # Errors
+    ///
+    /// When the other side has been silent, or has not read, for too long, and so the connection
+    /// is over.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.now = now;
+        if self.is_closed() {
+            return Ok(());
+        }
+        self.buffer_pool.release(now);
+        if self.next_deadline.is_some_and(|deadline| deadline <= now) {
+            self.expire_calls(now);
+        }
+        let result = self.check_peer(now);
+        if let Err(error) = &result {
+            self.end_with(error);
+        }
+        result
+    }
+
+    /// Whether the other side still does its part.
+    fn check_peer(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let timeout = self.config.write_timeout();
+        self.write_progress.check(now, timeout, &self.output)?;
+        let timeout = self.config.packet_timeout();
+        if self.input.poll_timeout(timeout).is_some_and(|at| at <= now) {
+            return Err(ConnectionError::PacketTimedOut(timeout));
+        }
+        let open = self.is_open();
+        if let Some(ping) = self.health.handle_timeout(now, &self.config, open)? {
+            Packet::Ping(ping).put(&mut self.output);
+        }
+        Ok(())
+    }
+
+    /// Ends the calls whose deadline has come, and finds the next one.
+    fn expire_calls(&mut self, now: Instant) {
+        let ours = self.expire_ours(now);
+        let theirs = self.expire_theirs(now);
+        let waiting = self.expire_waiting(now);
+        let next = [ours, theirs, waiting].into_iter().flatten().min();
+        self.next_deadline = next.map(|deadline| deadline.max(now + DEADLINE_STEP));
+        self.admit_waiting(now);
+    }
+
+    #[inline]
+    pub(super) fn watch_deadline(&mut self, deadline: Option<Instant>) {
+        let earlier = |&deadline: &Instant| self.next_deadline.is_none_or(|next| deadline < next);
+        if let Some(deadline) = deadline.filter(earlier) {
+            self.next_deadline = Some(deadline);
+        }
+    }
+}
