@@ -85,21 +85,6 @@ const TO_GO: &[(&str, &str, &[&str])] = &[
     ),
     ("wawo", "peer", &["self", "drain", "events", "schemas"]),
     ("wawo", "transport::unix", &["self", "file", "lock"]),
-    ("wawo-protocol", "", &["call", "packet"]),
-    ("wawo-protocol", "", &["config", "error", "hello"]),
-    (
-        "wawo-protocol",
-        "connection",
-        &[
-            "self",
-            "direct_read",
-            "event",
-            "incoming",
-            "outgoing",
-            "start",
-            "waiting_calls",
-        ],
-    ),
 ];
 
 /// The folders of the sources of all crates.

@@ -18,10 +18,11 @@ use crate::{
     call::{Call, State, Step, add_credit},
     code::Code,
     connection::{
-        Connection,
         calls::Entry,
         event::{Event, InboundCall},
         load::{Overload, Share},
+        machine::Connection,
+        role::Callee,
         timeout_cause::callee_text,
     },
     error::PeerMisbehaved,
@@ -29,19 +30,6 @@ use crate::{
     message::cost,
     packet::{self, Chunk, End},
 };
-
-/// The part of a call that only a callee keeps.
-#[derive(Debug)]
-pub(crate) struct Callee {
-    /// The event that tells the driver, until the first message is whole.
-    opening: Option<Box<InboundCall>>,
-    /// The timeout that came with it.
-    timeout_ms: Option<u32>,
-    /// The credit that our reply begins with: its caller may have granted more before it.
-    pub(super) reply_credit: u32,
-    /// The memory of this side that the call takes.
-    pub(super) share: Share,
-}
 
 impl<T> Connection<T> {
     pub(super) fn handle_call(

@@ -20,63 +20,17 @@ use bytes::Bytes;
 use crate::{
     call::{Call, Step},
     code::Code,
-    config::Config,
     connection::{
-        Connection,
         calls::Entry,
-        event::{CallOutcome, Event, NewCall, Refusal},
-        timeout_cause::DeadlineSource,
+        event::{CallOutcome, Event, Refusal},
+        machine::Connection,
         timers::DEADLINE_STEP,
     },
     error::PeerMisbehaved,
     id::CallId,
-    metadata::Metadata,
     packet::{End, Packet, Reply},
     time::after,
 };
-
-/// The part of a call that only a caller keeps.
-#[derive(Debug)]
-pub(crate) struct Caller<T> {
-    /// `None` once the call was cancelled, and if it is one-way.
-    token: Option<T>,
-    deadline_source: DeadlineSource,
-    /// More than one request may go out.
-    streams_requests: bool,
-    /// No handler makes it, and somebody waits for it.
-    pub(super) is_outer: bool,
-    /// Where the call begins in all that this connection has sent, in bytes.
-    position: u64,
-    /// The number of calls that were sent before it, and itself.
-    ordinal: u64,
-    /// Metadata of a reply whose first message is not whole yet.
-    opening: Option<Metadata>,
-}
-
-impl<T> Caller<T> {
-    /// A call that begins at `position` of the output, as the `ordinal`th.
-    #[inline]
-    pub(super) fn new(call: &NewCall, token: Option<T>, position: u64, ordinal: u64) -> Self {
-        Self {
-            is_outer: call.depth == 0 && token.is_some(),
-            token,
-            deadline_source: call.deadline_source,
-            streams_requests: !call.end,
-            position,
-            ordinal,
-            opening: None,
-        }
-    }
-
-    /// The deadline that it has passed, in words.
-    fn deadline_text(&self, call: &Call, config: &Config) -> String {
-        let is_sending = self.streams_requests && call.send_half.is_some();
-        let is_under_way = call.state.has_begun() || is_sending;
-        let deadline = call.deadline.filter(|_| is_under_way);
-        let under_way = deadline.map(|at| at.saturating_duration_since(call.began));
-        self.deadline_source.passed(under_way, config)
-    }
-}
 
 impl<T> Connection<T> {
     /// Cancels a call: the other side is told, and its token comes back now instead of at the

@@ -1,6 +1,6 @@
 //! The number of calls that this side should start, by how many wait for the limits of the other side.
 
-use crate::connection::{Connection, waiting_calls::CallOrigin};
+use crate::connection::{machine::Connection, waiting_calls::CallOrigin};
 
 /// While this many message bytes wait in calls, no more should be started: enough to fill any link for a
 /// few milliseconds.

@@ -8,13 +8,12 @@
 //!                                  └──────────┴─► the chunk is received, the next header is input
 //! ```
 
-use bytes::{BufMut, Bytes, BytesMut, buf::Limit};
+use bytes::{BufMut, BytesMut, buf::Limit};
 
 use crate::{
     buffer_pool::BufferPool,
     call::AssemblyBuffer,
-    connection::Connection,
-    packet::{self, Chunk, ChunkHeader, HEADER_BYTES, Packet},
+    packet::{ChunkHeader, HEADER_BYTES},
 };
 
 /// A chunk that is read to where its message is assembled.
@@ -29,83 +28,36 @@ pub(crate) struct DirectRead {
 }
 
 /// Shorter chunks are copied out of the input, which one read fills with many of them.
-const MIN_DIRECT_READ_BYTES: usize = 8 * 1024;
+pub(crate) const MIN_DIRECT_READ_BYTES: usize = 8 * 1024;
 
-impl<T> Connection<T> {
-    /// The buffer for the next bytes of the transport, if they belong to a chunk of a large message; else
-    /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for any
-    /// other bytes. Chunks of a driver that does not call this are copied.
-    pub fn direct_read(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
-        if self.direct_read.is_none() && self.is_open() {
-            self.direct_read = self.begin_direct_read(input).map(Box::new);
-        }
-        let buffer_pool = self.buffer_pool.at(self.now);
-        self.direct_read
-            .as_mut()
-            .map(|direct_read| direct_read.room(buffer_pool))
-    }
-
-    /// An empty buffer with room for `room` bytes, and its size: a message came in it that is no longer
-    /// used. `None` if there is none.
-    pub fn reuse_buffer(&mut self, room: usize) -> Option<(BytesMut, usize)> {
-        self.buffer_pool.at(self.now).reuse(room)
-    }
-
-    /// Keeps a buffer of `size` bytes, which messages may share, to be [used again](Self::reuse_buffer)
-    /// when none does any more. Buffers that are not used for a second are given back.
-    pub fn keep_buffer(&mut self, buffer: BytesMut, size: usize) {
-        self.buffer_pool.at(self.now).keep(buffer, size);
-    }
-
-    fn begin_direct_read(&mut self, input: &mut BytesMut) -> Option<DirectRead> {
-        let header = packet::partial_chunk(input, self.config.limits())?;
-        if header.length < MIN_DIRECT_READ_BYTES {
-            return None;
-        }
-        let mut buffer = self.calls.recv_half(header.call)?.lend(header.length)?;
+impl DirectRead {
+    /// Reads a chunk to the end of `buffer`; `start` is the part of it that is here.
+    pub(crate) fn new(
+        header: ChunkHeader,
+        mut buffer: AssemblyBuffer,
+        start: &[u8],
+        buffer_pool: &mut BufferPool,
+    ) -> Self {
         let until = buffer.bytes.len() + header.length;
-        buffer.append(&input[HEADER_BYTES..], self.buffer_pool.at(self.now));
-        input.clear();
-        self.input.set_left(0);
+        buffer.append(start, buffer_pool);
         let seen_bytes = buffer.bytes.len();
-        Some(DirectRead {
+        Self {
             header,
             buffer,
             until,
             seen_bytes,
-        })
-    }
-
-    /// The chunk that was read directly, if it is whole.
-    pub(crate) fn finish_direct_read(&mut self, input: &mut BytesMut) -> Option<Packet> {
-        let direct_read = self
-            .direct_read
-            .take_if(|direct_read| direct_read.is_whole())?;
-        let DirectRead {
-            header, mut buffer, ..
-        } = *direct_read;
-        input.extend_from_slice(&buffer.bytes[direct_read.until..]);
-        buffer.bytes.truncate(direct_read.until);
-        // If the call is over, the chunk is dropped.
-        if let Some(recv_half) = self.calls.recv_half(header.call) {
-            recv_half.take_back(buffer, header.length);
         }
-        Some(Packet::Message {
-            call: header.call,
-            chunk: Chunk {
-                bytes: Bytes::new(),
-                total: None,
-                more: header.more,
-                end: header.end,
-            },
-            continues: true,
-        })
     }
-}
 
-impl DirectRead {
-    /// For the rest of the chunk, and the header behind it.
-    fn room(&mut self, buffer_pool: &mut BufferPool) -> Limit<&mut BytesMut> {
+    /// Gives back the buffer with the chunk at its end. Bytes behind the chunk go to `input`.
+    pub(crate) fn finish(mut self, input: &mut BytesMut) -> (ChunkHeader, AssemblyBuffer) {
+        input.extend_from_slice(&self.buffer.bytes[self.until..]);
+        self.buffer.bytes.truncate(self.until);
+        (self.header, self.buffer)
+    }
+
+    /// Room for the rest of the chunk, and the header behind it.
+    pub(crate) fn room(&mut self, buffer_pool: &mut BufferPool) -> Limit<&mut BytesMut> {
         let bytes = &self.buffer.bytes;
         let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
         let wanted = self.until + HEADER_BYTES - here;
@@ -117,7 +69,7 @@ impl DirectRead {
         bytes.limit(wanted.min(spare))
     }
 
-    fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.buffer.bytes.len() >= self.until
     }
 

@@ -10,7 +10,7 @@ use std::{ops::Range, time::Instant};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    connection::{Connection, event::InboundCall},
+    connection::{event::InboundCall, machine::Connection},
     id::CallId,
     message::cost,
     packet::{self, Batch, HEADER_BYTES},

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     call::{MessageLimits, RecvHalf, RecvOutcome, Step},
-    connection::{Connection, event::Event, state, timeout_cause::TheirTimeouts},
+    connection::{event::Event, machine::Connection, state, timeout_cause::TheirTimeouts},
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
     id::CallId,

@@ -4,9 +4,9 @@ use crate::{
     call::{SendHalf, Step},
     code::Code,
     connection::{
-        Connection,
         calls::Entry,
         fit::{self, fit},
+        machine::Connection,
     },
     id::CallId,
     message::MessageBytes,

@@ -6,15 +6,19 @@ use crate::{
     call::Next,
     code::Code,
     connection::{
-        Connection, FILLED_BYTES,
         event::{Event, Refusal},
         fit,
+        machine::Connection,
     },
     id::CallId,
     metadata::Metadata,
     packet::{Batch, BodyFlags, Packet, put_chunk, put_reply},
     time::after,
 };
+
+/// With this many bytes in it, the output is worth a write. More would only wait there, and hold up
+/// packets that are written later.
+const FILLED_BYTES: usize = 64 * 1024;
 
 impl<T> Connection<T> {
     /// Sends the next messages of a stream, in a call of either side. Does nothing if the

@@ -6,10 +6,10 @@ use crate::{
     call::{Call, SendHalf, State},
     code::Code,
     connection::{
-        Connection,
-        caller::Caller,
         event::{CallOutcome, Event, NewCall, Refusal},
         fit,
+        machine::Connection,
+        role::Caller,
         timeout_cause::DeadlineSource,
         timers::DEADLINE_STEP,
         waiting_calls::{CallOrigin, MAX_WAITING_DEPTH, OneWayItem},

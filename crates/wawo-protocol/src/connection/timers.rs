@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{connection::Connection, error::ConnectionError, packet::Packet};
+use crate::{connection::machine::Connection, error::ConnectionError, packet::Packet};
 
 /// Deadlines of calls are looked at in steps of at least this, so that many calls with many
 /// deadlines cost one look at the table a step. A call ends up to this much late.

@@ -1,0 +1,235 @@
+//! The connection itself: its parts, and where it is in its life.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use crate::{
+    buffer_pool::BufferPool,
+    code::{CloseCode, Code},
+    config::Config,
+    connection::{
+        calls::Calls,
+        direct_read::DirectRead,
+        event::Event,
+        flood::FloodGuard,
+        health::Health,
+        input::InputProgress,
+        load::Load,
+        progress::WriteProgress,
+        role::{Callee, Caller},
+        state::{State, Step},
+        timeout_cause::TheirTimeouts,
+        waiting_calls::WaitingCalls,
+    },
+    error::ConnectionError,
+    hello::Hello,
+    id::{CallId, Side},
+    limits::Limits,
+    output::Output,
+    packet::{self, PREFACE, Packet},
+};
+
+/// The protocol state of one connection, seen from one side.
+///
+/// It does no I/O and has no clock. Whoever owns it, a *driver*:
+///
+/// 1. appends what the transport received to a buffer, and calls [`poll_event`](Self::poll_event)
+///    with it until that returns `None`;
+/// 2. acts on each event, and calls methods like [`start_call`](Self::start_call) and
+///    [`reply`](Self::reply);
+/// 3. calls [`fill_output`](Self::fill_output), and gives the transport what
+///    [`output`](Self::output) holds;
+/// 4. comes back when bytes arrive or leave, or at [`poll_timeout`](Self::poll_timeout), then
+///    with [`handle_timeout`](Self::handle_timeout).
+///
+/// `T` is the driver's token for a call that this side starts; it comes back, once, with the
+/// event that ends the call.
+///
+/// ```text
+///            preface, hello sent         hello received         drain()            close packet
+///  new() ──► Handshake ────────────────► Open ────────────────► (draining) ──────► Closed
+///                │ calls may be sent, within the limits that every side must accept  ▲
+///                └────────────── violation, timeout, close() ────────────────────────┘
+/// ```
+#[derive(Debug)]
+pub struct Connection<T> {
+    pub(super) config: Arc<Config>,
+    pub(super) state: State,
+    /// The limits of the other side: the minimum until its hello is here.
+    pub(super) peer: Limits,
+    pub(super) their_timeouts: TheirTimeouts,
+    pub(super) output: Output,
+    pub(super) events: VecDeque<Event<T>>,
+    pub(super) calls: Calls<Caller<T>, Callee>,
+    /// Calls of ours in flight that no handler makes.
+    pub(super) outer_calls: usize,
+    /// Calls of ours that have no id yet.
+    pub(super) waiting: WaitingCalls<T>,
+    /// The memory of ours that the calls of theirs take.
+    pub(super) load: Load,
+    pub(super) health: Health,
+    pub(super) flood_guard: FloodGuard,
+    /// Grants of calls were withheld while the output was full.
+    pub(super) has_withheld: bool,
+    /// No deadline of a call is before this time.
+    pub(super) next_deadline: Option<Instant>,
+    pub(super) input: InputProgress,
+    pub(super) write_progress: WriteProgress,
+    /// The packet that is read past the input.
+    pub(super) direct_read: Option<Box<DirectRead>>,
+    pub(super) buffer_pool: BufferPool,
+    /// The latest time that the driver told.
+    pub(super) now: Instant,
+}
+
+/// The output is full with this many bytes, which a fast link writes in a millisecond. Then messages of
+/// streams wait, credit or not; replies wait with their calls, so that a peer that does not read runs out
+/// of calls; and credit waits to be granted.
+const FULL_OUTPUT_BYTES: usize = 256 * 1024;
+
+impl<T> Connection<T> {
+    /// Begins a connection: preface and hello are the first of its output. Connections can share a
+    /// configuration.
+    pub fn new(side: Side, config: impl Into<Arc<Config>>, now: Instant) -> Self {
+        let config = config.into();
+        let mut output = Output::default();
+        output.tail().extend_from_slice(&PREFACE);
+        Packet::Hello(Box::new(Hello::new(&config))).put(&mut output);
+        Self {
+            state: State::NEW,
+            peer: Limits::MINIMUM,
+            their_timeouts: TheirTimeouts::new(None, &config),
+            output,
+            events: VecDeque::new(),
+            calls: Calls::new(side, config.limits()),
+            outer_calls: 0,
+            waiting: WaitingCalls::default(),
+            load: Load::default(),
+            health: Health::new(now),
+            flood_guard: FloodGuard::new(now),
+            has_withheld: false,
+            next_deadline: None,
+            input: InputProgress::default(),
+            write_progress: WriteProgress::default(),
+            direct_read: None,
+            buffer_pool: BufferPool::default(),
+            now,
+            config,
+        }
+    }
+
+    /// Calls and one-way messages since the connection began, in both directions.
+    pub fn calls(&self) -> u64 {
+        self.calls.ours.begun() + self.calls.theirs.begun()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.output.len() >= FULL_OUTPUT_BYTES
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has something without any more input.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The bytes for the transport.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Says that no more calls of the other side will be served. Calls that it has started end as they
+    /// would; the drain packet says which those are.
+    pub fn drain(&mut self) {
+        if self.state.take(Step::DrainHere) {
+            let accepted = self.calls.theirs.begun();
+            Packet::Drain { accepted }.put(&mut self.output);
+        }
+    }
+
+    /// Ends the connection, and tells the other side why. The output that waits leaves before that.
+    pub fn close(&mut self, code: CloseCode, text: &str) {
+        if self.state.take(Step::Close) {
+            let text = text.to_owned();
+            Packet::Close { code, text }.put(&mut self.output);
+        }
+    }
+
+    /// Says that the transport takes nothing of the output for now, or, if the output is empty,
+    /// that it holds back what it took. If that goes on for `write_timeout`,
+    /// [`handle_timeout`](Self::handle_timeout) ends the connection.
+    pub fn output_blocked(&mut self, now: Instant) {
+        self.now = now;
+        self.write_progress.block(now, &self.output);
+    }
+
+    /// Says that the transport has passed on all that it took: its flush has ended.
+    pub fn output_flushed(&mut self) {
+        self.write_progress.flush(&mut self.output);
+    }
+
+    pub(super) fn end_with(&mut self, error: &ConnectionError) {
+        match error.close_packet() {
+            Some((code, text)) => self.close(code, &text),
+            None => self.lose(),
+        }
+    }
+
+    /// Says that the transport is gone: the connection is over, and nothing more is written.
+    pub fn lose(&mut self) {
+        self.state.take(Step::Close);
+        self.output.clear();
+    }
+
+    /// Whether the other side's hello is here and the connection is not over.
+    pub fn is_open(&self) -> bool {
+        self.state.is_open()
+    }
+
+    /// Whether the connection is over. Its output may still be written.
+    pub fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+
+    /// Calls of ours that are in flight or wait to be sent.
+    pub fn calls_started(&self) -> usize {
+        self.calls.ours.len() + self.calls_waiting()
+    }
+
+    /// Whether calls are in flight in either direction, one-way messages in one packet aside.
+    pub fn has_calls(&self) -> bool {
+        self.calls.ours.len() + self.calls.theirs.len() > 0
+    }
+
+    /// Calls of the other side in flight, one-way messages in one packet aside.
+    pub fn calls_served(&self) -> usize {
+        self.calls.theirs.len()
+    }
+
+    /// Message bytes of the other side that are held here, of requests and of replies. Messages that take
+    /// credit of all calls count with their whole cost.
+    pub fn held_bytes(&self) -> (u64, u64) {
+        let calls = &self.calls;
+        let requests = self.load.opening_bytes() + calls.theirs.credit.recv.held();
+        (requests, calls.ours.credit.recv.held())
+    }
+
+    /// Bytes of replies and statuses, streams aside, that wait for the other side to read them.
+    pub fn waiting_reply_bytes(&self) -> u64 {
+        self.load.reply_bytes()
+    }
+
+    /// Calls of ours that wait for room under the limits of the other side.
+    pub fn calls_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn end_packet(call: CallId, code: Code, text: impl Into<String>) -> packet::End {
+        packet::End {
+            call,
+            code,
+            refused: false,
+            metadata: crate::metadata::Metadata::new(),
+            text: text.into(),
+            details: bytes::Bytes::new(),
+        }
+    }
+}

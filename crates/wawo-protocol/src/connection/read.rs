@@ -1,0 +1,154 @@
+//! The input of a connection: packets, and chunks that are read past it.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut, buf::Limit};
+
+use crate::{
+    connection::{
+        direct_read::{DirectRead, MIN_DIRECT_READ_BYTES},
+        event::Event,
+        machine::Connection,
+        state::Step,
+    },
+    error::ConnectionError,
+    packet::{self, Chunk, HEADER_BYTES, Packet},
+};
+
+impl<T> Connection<T> {
+    /// The next thing that happened, from packets in `input` or from a timeout. `None` when all
+    /// whole packets in `input` have been read; the bytes that are left there are the start of a packet.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is over: by a close packet, or because the other side broke a rule.
+    /// Then the close packet that tells it is in the output, and
+    /// [`take_calls`](Self::take_calls) has the calls that end with the connection.
+    pub fn poll_event(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+    ) -> Result<Option<Event<T>>, ConnectionError> {
+        self.now = now;
+        // Any byte shows that the other side lives, also one of a large packet on its way.
+        let direct_read = self.direct_read.as_mut();
+        if self.input.has_grown(input.len())
+            || direct_read.is_some_and(|direct_read| direct_read.has_grown())
+        {
+            self.health.record_input(now);
+        }
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                self.input.set_left(input.len());
+                return Ok(Some(event));
+            }
+            if self.is_closed() {
+                return Ok(None);
+            }
+            let read = self.read(now, input);
+            self.input.set_left(input.len());
+            match read {
+                Ok(Some(event)) => return Ok(Some(event)),
+                Ok(None) if self.events.is_empty() => return Ok(None),
+                Ok(None) => {}
+                Err(error) => {
+                    self.end_with(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Reads packets until one means something to the driver.
+    fn read(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+    ) -> Result<Option<Event<T>>, ConnectionError> {
+        if self.state.expects_preface() {
+            if !packet::decode_preface(input).map_err(ConnectionError::PeerMisbehaved)? {
+                return Ok(None);
+            }
+            self.state.take(Step::Preface);
+        }
+        loop {
+            let packet = match self.direct_read.is_some() {
+                true => Ok(self.finish_direct_read(input)),
+                false => packet::decode(input, self.config.limits()),
+            };
+            let Some(packet) = packet.map_err(ConnectionError::PeerMisbehaved)? else {
+                if !input.is_empty() || self.direct_read.is_some() {
+                    self.input.wait_for_packet(now);
+                }
+                return Ok(None);
+            };
+            self.input.packet_done();
+            if let Some(event) = self.handle_packet(now, packet)? {
+                return Ok(Some(event));
+            }
+            // The driver gets the events of a packet before the next one is read, which may refer to a
+            // call that has only just started.
+            if !self.events.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The buffer for the next bytes of the transport, if they belong to a chunk of a large message; else
+    /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for any
+    /// other bytes. Chunks of a driver that does not call this are copied.
+    pub fn direct_read(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
+        if self.direct_read.is_none() && self.is_open() {
+            self.direct_read = self.begin_direct_read(input).map(Box::new);
+        }
+        let buffer_pool = self.buffer_pool.at(self.now);
+        self.direct_read
+            .as_mut()
+            .map(|direct_read| direct_read.room(buffer_pool))
+    }
+
+    /// An empty buffer with room for `room` bytes, and its size: a message came in it that is no longer
+    /// used. `None` if there is none.
+    pub fn reuse_buffer(&mut self, room: usize) -> Option<(BytesMut, usize)> {
+        self.buffer_pool.at(self.now).reuse(room)
+    }
+
+    /// Keeps a buffer of `size` bytes, which messages may share, to be [used again](Self::reuse_buffer)
+    /// when none does any more. Buffers that are not used for a second are given back.
+    pub fn keep_buffer(&mut self, buffer: BytesMut, size: usize) {
+        self.buffer_pool.at(self.now).keep(buffer, size);
+    }
+
+    fn begin_direct_read(&mut self, input: &mut BytesMut) -> Option<DirectRead> {
+        let header = packet::partial_chunk(input, self.config.limits())?;
+        if header.length < MIN_DIRECT_READ_BYTES {
+            return None;
+        }
+        let buffer = self.calls.recv_half(header.call)?.lend(header.length)?;
+        let pool = self.buffer_pool.at(self.now);
+        let direct_read = DirectRead::new(header, buffer, &input[HEADER_BYTES..], pool);
+        input.clear();
+        self.input.set_left(0);
+        Some(direct_read)
+    }
+
+    /// The chunk that was read directly, if it is whole.
+    fn finish_direct_read(&mut self, input: &mut BytesMut) -> Option<Packet> {
+        let direct_read = self.direct_read.take_if(|read| read.is_whole())?;
+        let (header, buffer) = direct_read.finish(input);
+        // If the call is over, the chunk is dropped.
+        if let Some(recv_half) = self.calls.recv_half(header.call) {
+            recv_half.take_back(buffer, header.length);
+        }
+        Some(Packet::Message {
+            call: header.call,
+            chunk: Chunk {
+                bytes: Bytes::new(),
+                total: None,
+                more: header.more,
+                end: header.end,
+            },
+            continues: true,
+        })
+    }
+}
