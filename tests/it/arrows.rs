@@ -81,10 +81,18 @@ const TO_GO: &[(&str, &str, &[&str])] = &[
     (
         "wawo",
         "connection::driver",
-        &["self", "incoming", "outgoing", "output"],
+        &["self", "activity", "end", "incoming", "outgoing", "output"],
     ),
-    ("wawo", "peer", &["self", "drain", "events", "schemas"]),
-    ("wawo", "transport::unix", &["self", "file", "lock"]),
+    (
+        "wawo",
+        "descriptor",
+        &["self", "builder", "files", "shared"],
+    ),
+    (
+        "wawo",
+        "peer",
+        &["self", "events", "guest", "handle", "state"],
+    ),
 ];
 
 /// The folders of the sources of all crates.

@@ -115,6 +115,7 @@ const PARTICIPLES: &[(&str, &str)] = &[
     ("Sealed", "the usual name of a trait that seals another"),
     ("Malformed", "an error, which reads as a finding"),
     ("PeerMisbehaved", "an error, which reads as a finding"),
+    ("Setting", "a noun: one entry of a configuration"),
 ];
 
 /// A type, function, module, field or variant, and where it is.

@@ -19,13 +19,13 @@ where
     S: Settable + Default,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_map(Named(PhantomData))
+    deserializer.deserialize_map(MapVisitor(PhantomData))
 }
 
 /// Visits a map of names and values.
-struct Named<S>(PhantomData<S>);
+struct MapVisitor<S>(PhantomData<S>);
 
-impl<'de, S: Settable + Default> Visitor<'de> for Named<S> {
+impl<'de, S: Settable + Default> Visitor<'de> for MapVisitor<S> {
     type Value = S;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
