@@ -3,11 +3,37 @@
 //! It travels as metadata, under a key that applications do not see: only a call that a handler
 //! makes carries it.
 
+use std::cell::Cell;
+
 use wawo_protocol::Metadata;
 
 use crate::status::{Delivery, Result, Status};
 
 const KEY: &str = "wawo-depth";
+
+thread_local! {
+    static AWAITED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs a function that asks a service whether it is ready for a call at this depth. tower's
+/// `poll_ready` does not see the call, and calls of different depths wait for different things.
+pub(crate) fn scope<R>(depth: u32, ask: impl FnOnce() -> R) -> R {
+    let _reset = Reset(AWAITED.replace(depth));
+    ask()
+}
+
+/// The depth of the call for which a service is asked; 0 if that is not known.
+pub(crate) fn awaited() -> u32 {
+    AWAITED.get()
+}
+
+struct Reset(u32);
+
+impl Drop for Reset {
+    fn drop(&mut self) {
+        AWAITED.set(self.0);
+    }
+}
 
 /// Adds the depth to the metadata of a call, if there is any.
 pub(crate) fn put(depth: u32, metadata: &mut Metadata) {
@@ -55,7 +81,7 @@ pub(crate) fn check(depth: u32, max: u32) -> Result<()> {
 mod tests {
     use wawo_protocol::{Code, Metadata};
 
-    use super::{KEY, check, put, take};
+    use super::{KEY, awaited, check, put, scope, take};
 
     #[test]
     fn a_depth_comes_back_as_it_was_and_leaves_no_trace() {
@@ -66,6 +92,13 @@ mod tests {
         put(16, &mut metadata);
         assert_eq!(take(&mut metadata).unwrap(), Some(16));
         assert!(metadata.is_empty());
+    }
+
+    #[test]
+    fn a_depth_is_known_while_a_service_is_asked() {
+        let asked = || (awaited(), scope(3, awaited), awaited());
+        assert_eq!(scope(2, asked), (2, 3, 2));
+        assert_eq!(awaited(), 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use tower::{Service, ServiceExt};
+use tower::Service;
 use wawo_protocol::{DeadlineSource, time::after};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     request::Request,
     response::Response,
     response_future::ResponseFuture,
-    serve::{BoxService, CallService, call_or_wait},
+    serve::{BoxService, CallService, call_or_wait, ready_for},
     status::{BoxError, Delivery, Result, Status},
 };
 
@@ -106,11 +106,16 @@ async fn call_when_ready<S: CallService>(
 ) -> Result<Response, BoxError> {
     request.head_mut().waits_since = Some(clock::now());
     match Deadline::of(&request) {
-        None => drop(service.ready().await.map_err(Into::into)?),
-        Some(deadline) => match timeout_at(deadline.at, service.ready()).await {
-            Some(ready) => drop(ready.map_err(Into::into)?),
-            None => return Err(deadline.not_ready().into()),
-        },
+        None => ready_for(&mut service, &request)
+            .await
+            .map_err(Into::into)?,
+        Some(deadline) => {
+            let ready = ready_for(&mut service, &request);
+            match timeout_at(deadline.at, ready).await {
+                Some(ready) => ready.map_err(Into::into)?,
+                None => return Err(deadline.not_ready().into()),
+            }
+        }
     }
     let reply = service.call(request);
     drop(service);

@@ -3,14 +3,16 @@
 pub(crate) mod inbound;
 
 use std::{
+    future::poll_fn,
     mem,
     task::{self, Poll, Waker},
 };
 
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 use wawo_protocol::MethodId;
 
 use crate::{
+    call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
     layer::recover,
     request::Request,
@@ -152,8 +154,27 @@ impl<S> CallService for S where
 /// given to a service that nobody polls, and all others would wait behind it for ever.
 pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ResponseFuture {
     call_or_wait(service, request, |waiting, request| {
-        ResponseFuture::new(waiting.oneshot(request))
+        ResponseFuture::new(call_when_ready(waiting, request))
     })
+}
+
+async fn call_when_ready<S: CallService>(
+    mut service: S,
+    request: Request,
+) -> Result<Response, S::Error> {
+    ready_for(&mut service, &request).await?;
+    let reply = service.call(request);
+    drop(service);
+    reply.await
+}
+
+/// Waits until a service is ready for a call.
+pub(crate) fn ready_for<S: CallService>(
+    service: &mut S,
+    request: &Request,
+) -> impl Future<Output = Result<(), S::Error>> {
+    let depth = request.head().call_depth;
+    poll_fn(move |cx| call_depth::scope(depth, || service.poll_ready(cx)))
 }
 
 /// The same with another way to wait, for the service that is not ready and moves.

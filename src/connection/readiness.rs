@@ -20,7 +20,7 @@ use wawo_protocol::time::after;
 
 use crate::{
     backstop::Timer,
-    clock,
+    call_depth, clock,
     connection::{handle::ConnectionHandle, mailbox::not_sent},
     context,
     status::Result,
@@ -34,7 +34,8 @@ impl Readiness {
     /// Resolves when there is room for a call, and no later than a call could wait that sets no timeout:
     /// the connection may be stuck, and those who wait for it must not be.
     ///
-    /// Calls of handlers have lines of their own, so it matters in which task this is polled.
+    /// Calls of handlers have lines of their own. The call is not known here, but its depth is, in the task
+    /// of a handler and in the scope of [`call_depth`].
     ///
     /// # Errors
     ///
@@ -46,7 +47,8 @@ impl Readiness {
     ) -> Poll<Result<()>> {
         if self.0.is_none() {
             let handler = context::Context::current();
-            let call_depth = handler.map_or(0, |handler| handler.call_depth() + 1);
+            let call_depth = handler.map_or(0, |handler| handler.call_depth());
+            let call_depth = call_depth.max(call_depth::awaited());
             let has_room = connection.mailbox().has_room(call_depth);
             if has_room.map_err(|error| not_sent(&error))? {
                 return Poll::Ready(Ok(()));

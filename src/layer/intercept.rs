@@ -32,9 +32,10 @@ use crate::{
 ///
 /// // A closure, on a server: `Server::builder().layer(measure)`.
 /// let measure = layer::intercept(async |request: Request, next: Next| {
-///     let (method, begin) = (request.method(), Instant::now());
+///     let method = request.descriptor().map(ToString::to_string);
+///     let begin = Instant::now();
 ///     let result = next.call(request).await;
-///     println!("{method}: {:?}, {}", begin.elapsed(), result.is_ok());
+///     println!("{method:?}: {:?}, {}", begin.elapsed(), result.is_ok());
 ///     result
 /// });
 ///

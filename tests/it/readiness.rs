@@ -8,9 +8,9 @@ use tower::{
     ServiceBuilder, ServiceExt, balance::p2c::Balance, buffer::BufferLayer, discover::ServiceList,
     load::Constant, load_shed::LoadShedLayer,
 };
-use wawo::{Channel, Code, Config, Delivery, Peer, Request, Result};
+use wawo::{Channel, Code, Config, Delivery, Peer, Request, Result, Server};
 
-use crate::support::{EchoClient, Message, Pair, Seen, message, pair, pair_with};
+use crate::support::{EchoClient, Message, Pair, Seen, client_of, message, pair, pair_with};
 
 /// A connection that takes no more calls: its slots are taken by calls whose handlers hold, and others
 /// wait for them.
@@ -90,6 +90,22 @@ async fn a_full_peer_is_ready_when_calls_have_ended() {
     ready.unwrap();
     let echo = EchoClient::new(&Channel::new(full.peer()));
     assert_eq!(echo.say(message("after")).await.unwrap().data, "after");
+}
+
+#[tokio::test]
+async fn a_peer_that_waits_and_is_never_polled_again_holds_up_nobody() {
+    let mut full = full(few_wait()).await;
+    let [mut kept, mut dropped] = [full.peer(), full.peer()];
+    for peer in [&mut kept, &mut dropped] {
+        assert!(peer.ready().now_or_never().is_none());
+    }
+    let mut clone = kept.clone();
+    drop(dropped);
+    let (ready, ()) = tokio::join!(clone.ready(), full.release());
+    ready.unwrap();
+    clone.ready().await.unwrap();
+    // Its turn has come long ago.
+    kept.ready().await.unwrap();
 }
 
 #[tokio::test]
@@ -232,4 +248,16 @@ async fn stubs_do_not_ask_and_wait_for_room_within_their_deadlines() {
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let text = "waited for the connection to take it (timeout of the call)";
     assert!(status.message().contains(text), "{status}");
+}
+
+/// Calls of handlers have slots of their own, and what is sent on counts as one.
+#[tokio::test]
+async fn a_call_that_is_sent_on_does_not_wait_behind_calls_that_no_handler_makes() {
+    let full = full(few_wait()).await;
+    let proxy = Server::builder().fallback(full.peer());
+    let mut proxy = proxy.build().unwrap();
+    let echo = EchoClient::new(&client_of(&mut proxy).await);
+    assert_eq!(echo.say(message("sent on")).await.unwrap().data, "sent on");
+    let mut peer = full.peer();
+    assert!(peer.ready().now_or_never().is_none());
 }
