@@ -80,8 +80,8 @@ pub use crate::{
     response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},
     server::{
-        Arrival, Gateway, Protocol, Recognition, ServeError, Server, ServerBuilder, ServerConfig,
-        ServerConfigBuilder, ServerHandle, shutdown_signal,
+        Arrival, Gateway, Guest, Protocol, Recognition, ServeError, Server, ServerBuilder,
+        ServerConfig, ServerConfigBuilder, ServerHandle, shutdown_signal,
     },
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{

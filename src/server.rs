@@ -8,6 +8,7 @@ mod connection_task;
 mod drain;
 mod error;
 mod gateway;
+mod guest;
 mod handle;
 mod handshake;
 mod handshake_request;
@@ -34,6 +35,7 @@ pub use crate::server::{
     config::{ServerConfig, ServerConfigBuilder},
     error::ServeError,
     gateway::Gateway,
+    guest::Guest,
     handle::{ServerHandle, shutdown_signal},
     protocol::{Protocol, Recognition},
 };

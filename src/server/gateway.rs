@@ -1,33 +1,58 @@
 //! What another protocol gets of a server.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use wawo_protocol::Config;
 
-use crate::server::{registry::ConnectionPlace, state::ServerState};
+use crate::{
+    server::{ServeError, guest::Guest, registry::ConnectionPlace, state::ServerState},
+    transport::Address,
+};
 
 /// The way of another protocol to what a server serves. Cheap to clone; it does not keep the server
 /// running.
 #[derive(Clone)]
 pub struct Gateway {
     state: Arc<ServerState>,
+    /// The name of the protocol.
+    protocol: Cow<'static, str>,
     /// Of the socket whose calls come this way, if it is one of the server's.
     place: Option<Arc<ConnectionPlace>>,
 }
 
 impl Gateway {
-    pub(super) fn new(state: &Arc<ServerState>) -> Self {
+    pub(super) fn new(state: &Arc<ServerState>, protocol: Cow<'static, str>) -> Self {
         Self {
             state: state.clone(),
+            protocol,
             place: None,
         }
     }
 
-    pub(super) fn of_socket(state: &Arc<ServerState>, place: &Arc<ConnectionPlace>) -> Self {
+    pub(super) fn of_socket(
+        state: &Arc<ServerState>,
+        protocol: Cow<'static, str>,
+        place: &Arc<ConnectionPlace>,
+    ) -> Self {
         Self {
             state: state.clone(),
+            protocol,
             place: Some(place.clone()),
         }
+    }
+
+    /// A guest that has come from an address: a peer whose calls come by this protocol. Everyone who
+    /// listens to events hears that it is connected.
+    ///
+    /// Make one for each connection of the protocol, at its first call, so that those who only look
+    /// whether the server is there are no peers that come and go.
+    ///
+    /// # Errors
+    ///
+    /// If the server takes no more connections.
+    pub fn welcome(&self, address: Option<Address>) -> Result<Guest, ServeError> {
+        let place = self.place.as_deref();
+        Guest::new(&self.state, place, self.protocol.clone(), address)
     }
 
     /// The limits and timeouts of each connection of the server.
@@ -48,6 +73,7 @@ impl Gateway {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
+            .field("protocol", &self.protocol)
             .field("is_of_socket", &self.place.is_some())
             .finish_non_exhaustive()
     }

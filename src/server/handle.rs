@@ -82,9 +82,10 @@ impl ServerHandle {
     }
 
     /// The way to what the server serves, for calls that come by another protocol from a socket that the
-    /// server does not know, such as that of a web server of which this one is a part.
-    pub fn gateway(&self) -> Gateway {
-        Gateway::new(&self.shared)
+    /// server does not know, such as that of a web server of which this one is a part. `protocol` is the
+    /// name of the protocol. The limits on connections do not hold for guests that come by it.
+    pub fn gateway(&self, protocol: impl Into<String>) -> Gateway {
+        Gateway::new(&self.shared, protocol.into().into())
     }
 
     /// Ends the server in good order: it stops listening, tells all peers that it takes no more

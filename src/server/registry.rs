@@ -1,5 +1,8 @@
 //! The connections of a server now, and how to reach their tasks.
 
+mod guests;
+mod occupant;
+
 use std::{
     collections::{BTreeMap, HashMap},
     pin::pin,
@@ -8,7 +11,6 @@ use std::{
 };
 
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
-use wawo_protocol::CloseCode;
 
 use crate::{
     clock,
@@ -20,7 +22,13 @@ use crate::{
         handshake_request::{Ask, HandshakeRequest},
         host::Host,
         log_limiter::LogLimiter,
+        registry::occupant::Occupant,
     },
+};
+
+pub(crate) use crate::server::registry::{
+    guests::GuestPlace,
+    occupant::{MADE_ROOM, SILENT},
 };
 
 /// The connections of a server. Each has a [`ConnectionPlace`] here for as long as its task lasts.
@@ -43,6 +51,8 @@ struct State {
     entries: BTreeMap<PlaceId, Entry>,
     /// The place of each peer that was made known.
     places: HashMap<PeerId, PlaceId>,
+    /// Guests that are not the peer of a place.
+    guests: BTreeMap<PeerId, WeakPeer>,
     admission: Admission,
 }
 
@@ -59,13 +69,6 @@ struct Entry {
 /// How long accepting pauses for connections that wait for their first turn. Longer than this, they
 /// may wait for a thread that somebody blocks, for whom the others should not wait.
 const MAX_FIRST_POLL_WAIT: Duration = Duration::from_secs(1);
-
-/// The reason for one that makes room for another.
-pub(crate) const MADE_ROOM: &str =
-    "closed to make room: this host has more connections than its share (max_connections)";
-
-/// The reason for a silent one.
-pub(crate) const SILENT: &str = "no hello, and others wait (max_handshakes)";
 
 /// The place of a connection, which is free when this is dropped.
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Registry {
                 is_aborted: false,
                 entries: BTreeMap::new(),
                 places: HashMap::new(),
+                guests: BTreeMap::new(),
                 admission: Admission::new(limits),
             }),
             changed: Notify::new(),
@@ -189,9 +193,10 @@ impl Registry {
         tasks.iter().for_each(AbortHandle::abort);
     }
 
-    /// Waits until no connection is left.
+    /// Waits until no connection and no guest is left.
     pub(crate) async fn emptied(&self) {
-        self.until(|state| state.entries.is_empty()).await;
+        let is_empty = |state: &State| state.entries.is_empty() && state.guests.is_empty();
+        self.until(is_empty).await;
     }
 
     /// Waits while all connections that may be accepted wait for their first turn.
@@ -252,7 +257,9 @@ impl State {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        self.entries.values().filter_map(Entry::peer).collect()
+        let guests = self.guests.values().filter_map(WeakPeer::upgrade);
+        let peers = self.entries.values().filter_map(Entry::peer);
+        peers.chain(guests).collect()
     }
 
     fn occupant(&self, place: Option<PlaceId>) -> Option<Occupant> {
@@ -272,44 +279,6 @@ impl Entry {
         match self.peer() {
             Some(peer) => Some(Occupant::Peer(peer)),
             None => self.task.clone().map(Occupant::Task),
-        }
-    }
-}
-
-/// How to reach the one who has a place.
-enum Occupant {
-    Peer(Peer),
-    /// A socket whose protocol is not known yet.
-    Handshake(Arc<HandshakeRequest>),
-    /// A socket of another protocol, that has no peer.
-    Task(AbortHandle),
-}
-
-impl Occupant {
-    /// Closes a connection whose place another takes. Returns its peer, if it has one.
-    fn make_room(self) -> Option<WeakPeer> {
-        match self {
-            Self::Peer(peer) => {
-                peer.close_with(CloseCode::LimitExceeded, MADE_ROOM);
-                Some(peer.downgrade())
-            }
-            Self::Handshake(request) => {
-                request.ask(Ask::MakeRoom);
-                None
-            }
-            Self::Task(task) => {
-                task.abort();
-                None
-            }
-        }
-    }
-
-    fn close_if_silent(self) {
-        match self {
-            Self::Peer(peer) => peer.close_if_silent(SILENT),
-            Self::Handshake(request) => request.ask(Ask::CloseIfSilent),
-            // Only what is in its handshake is asked.
-            Self::Task(_) => {}
         }
     }
 }

@@ -105,7 +105,7 @@ async fn serve_other(
     // The socket counts until the protocol is done, whatever that does with the arrival.
     let _place: Arc<ConnectionPlace> = origin.place.clone();
     let transport = Box::new(Replay::new(start, transport));
-    let begin = || protocol.serve(transport, Arrival::new(origin));
+    let begin = || protocol.serve(transport, Arrival::new(origin, protocol.name()));
     let result = match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(serving) => caught(serving).await,
         Err(panic) => Err(panic),

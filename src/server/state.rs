@@ -161,8 +161,7 @@ impl ServerState {
         new: NewTransport,
         from: Option<Address>,
     ) -> Result<(Peer, impl Future<Output = ()> + use<>), ServeError> {
-        let service = self.open().as_ref().map(|open| open.service.clone());
-        let Some(service) = service else {
+        let Some(service) = self.service() else {
             self.refuse_draining(|| new.into_transport());
             return Err(ServeError::Draining);
         };
@@ -181,6 +180,19 @@ impl ServerState {
         let there = seat.map_or(&here, WorkerSlot::runtime).clone();
         self.runtime.get_or_init(|| here);
         there
+    }
+
+    /// A clone of the service, for one connection; `None` if the server takes no more connections.
+    pub(crate) fn service(&self) -> Option<BoxService> {
+        self.open().as_ref().map(|open| open.service.clone())
+    }
+
+    pub(crate) fn decoded(&self) -> Arc<DecodedTotal> {
+        self.decoded.clone()
+    }
+
+    pub(crate) fn shared_config(&self) -> Arc<Config> {
+        self.config.clone()
     }
 
     pub(crate) fn config(&self) -> &Config {

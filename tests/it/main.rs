@@ -29,6 +29,7 @@ mod flush;
 mod forever;
 mod gathering;
 mod greatest;
+mod guests;
 mod in_process;
 mod large;
 mod layers;

@@ -1,0 +1,228 @@
+//! Guests: peers that call by another protocol.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use wawo_protocol::{CloseCode, ConnectionError};
+
+use crate::{
+    body::{Body, Streaming},
+    clock,
+    peer::{GuestControl, GuestInfo, GuestLink, Peer},
+    request::{DefaultTimeouts, Request},
+    response::Response,
+    response_future::ResponseFuture,
+    serve::inbound::DirectInbound,
+    server::{
+        ServeError,
+        registry::{ConnectionPlace, GuestPlace},
+        state::ServerState,
+    },
+    status::{Delivery, Result, Status},
+    transport::Address,
+};
+
+/// A connection of another protocol that calls what a server serves: made by
+/// [`Gateway::welcome`](crate::Gateway::welcome), one for each such connection. Clones are the same guest.
+///
+/// To the rest of the program it is a [`Peer`] that cannot be called: it is in
+/// [`ServerHandle::peers`](crate::ServerHandle::peers) and in events, and can be drained and closed. Its
+/// calls are served as those of any peer, with the limits on deadlines, call depth and decoded messages,
+/// and at most [`max_calls`](crate::Limits::max_calls) of them at a time.
+///
+/// When the last clone is dropped, the peer is over. Calls in flight go on with their futures.
+#[derive(Clone)]
+pub struct Guest(Arc<GuestConnection>);
+
+struct GuestConnection {
+    link: GuestLink,
+    inbound: Arc<DirectInbound>,
+    control: Arc<Control>,
+    default_timeouts: DefaultTimeouts,
+    /// Dropped last: a server that drains waits for it.
+    _place: GuestPlace,
+}
+
+/// The part of a guest that its peer knows.
+#[derive(Debug, Default)]
+struct Control {
+    closed: CancellationToken,
+    reason: Mutex<String>,
+}
+
+impl GuestControl for Control {
+    /// A protocol learns of it by the state of the peer.
+    fn drain(&self) {}
+
+    fn close(&self, _: CloseCode, reason: &str) {
+        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        reason.clone_into(&mut kept);
+        drop(kept);
+        self.closed.cancel();
+    }
+}
+
+impl Guest {
+    pub(super) fn new(
+        state: &ServerState,
+        place: Option<&ConnectionPlace>,
+        protocol: Cow<'static, str>,
+        address: Option<Address>,
+    ) -> Result<Self, ServeError> {
+        let service = state.service().ok_or(ServeError::Draining)?;
+        let control = Arc::new(Control::default());
+        let (decoded, events) = (Some(state.decoded()), state.event_sender.clone());
+        let info = GuestInfo {
+            protocol,
+            address,
+            claimed_name: String::new(),
+            names: service.names().clone(),
+        };
+        let config = state.shared_config();
+        let weak = Arc::downgrade(&control) as Weak<dyn GuestControl>;
+        let link = GuestLink::new(info, &config, decoded, events, weak);
+        let place = state.registry.add_guest(&link.peer(), place);
+        let place = place.ok_or(ServeError::Draining)?;
+        link.announce();
+        Ok(Self(Arc::new(GuestConnection {
+            link,
+            default_timeouts: DefaultTimeouts::new(&config),
+            inbound: DirectInbound::new(service, config),
+            control,
+            _place: place,
+        })))
+    }
+
+    /// The guest as a peer, which handlers and layers see as the one who calls.
+    pub fn peer(&self) -> Peer {
+        self.0.link.peer()
+    }
+
+    /// Serves a call of the guest. It begins when the future is first polled; a one-way message is
+    /// handled in a task, and the future is ready. A call without a deadline has the default of the
+    /// server's [`Config`](crate::Config).
+    ///
+    /// Dropping the future, or the stream of replies that it gave, cancels the call.
+    ///
+    /// # Errors
+    ///
+    /// The status that the service gave. Calls are refused with `Unavailable`, not sent, while the peer
+    /// drains or is closed, and with `ResourceExhausted` if `max_calls` are in flight. Those in flight
+    /// when the peer is closed end with `Unavailable`.
+    pub fn call(&self, mut request: Request) -> ResponseFuture {
+        let head = request.head_mut();
+        head.take_default(clock::now(), &self.0.default_timeouts);
+        head.caller = Some(self.0.link.caller());
+        let one_way = request.is_one_way();
+        let reply = self.0.inbound.clone().serve(request, self.0.link.origin());
+        match one_way {
+            true => reply,
+            false => ResponseFuture::boxed(until_closed(reply, self.0.control.clone())),
+        }
+    }
+
+    /// Waits until no more calls of the guest are served: the server drains, or the application has
+    /// [drained](Peer::drain) or closed the peer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn draining(&self) {
+        self.peer().draining().await;
+    }
+
+    /// Waits until the application has closed the peer, or its drain has ended, and gives the reason for
+    /// the other side. The protocol should end the connection then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> String {
+        let control = &self.0.control;
+        control.closed.cancelled().await;
+        let reason = control.reason.lock();
+        reason.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the peer, as [`Peer::close`] does: calls in flight end with `Unavailable`.
+    pub fn close(&self, reason: &str) {
+        self.peer().close(reason);
+    }
+
+    /// The connection is over for a reason that the other side or the network gave, which
+    /// [`PeerEvent::Disconnected`](crate::PeerEvent::Disconnected) and [`Peer::closed`] tell. Without it
+    /// the peer ends, with the last clone, as one that was closed here.
+    pub fn end(&self, reason: &ConnectionError) {
+        self.0.link.end(reason);
+        self.0.control.closed.cancel();
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest")
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call, until its peer is closed.
+async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Response> {
+    let closed = control.closed.clone();
+    let response = tokio::select! {
+        biased;
+        result = reply => result?,
+        () = closed.cancelled() => return Err(cut()),
+    };
+    let (metadata, body) = response.into_parts();
+    let body = match body {
+        Body::One(message) => Body::One(message),
+        Body::Many(replies) => Body::Many(Streaming::new(RepliesUntilClosed {
+            replies: Some(replies),
+            closed: closed.cancelled_owned(),
+        })),
+    };
+    Ok(Response::new(metadata, body))
+}
+
+fn cut() -> Status {
+    let text = "the call was cut: the connection of its caller was closed";
+    Status::unavailable(text).with_delivery(Delivery::Unknown)
+}
+
+pin_project! {
+    /// Replies, until the peer is closed.
+    struct RepliesUntilClosed {
+        replies: Option<Streaming<Bytes>>,
+        #[pin]
+        closed: WaitForCancellationFutureOwned,
+    }
+}
+
+impl Stream for RepliesUntilClosed {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let this = self.project();
+        let Some(replies) = this.replies else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(item) = Pin::new(replies).poll_next(cx) {
+            return Poll::Ready(item);
+        }
+        if this.closed.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        *this.replies = None;
+        Poll::Ready(Some(Err(cut())))
+    }
+}

@@ -1,0 +1,67 @@
+//! Guests of a server: peers that come by another protocol.
+
+use std::sync::Arc;
+
+use crate::{
+    peer::Peer,
+    peer_id::PeerId,
+    server::registry::{ConnectionPlace, PlaceId, Registry},
+};
+
+/// A guest, as the registry knows it until this is dropped.
+#[derive(Debug)]
+pub(crate) struct GuestPlace {
+    registry: Arc<Registry>,
+    id: PeerId,
+    /// Of the socket that it came by.
+    place: Option<PlaceId>,
+}
+
+impl Registry {
+    /// Makes a guest known. The first one of a socket is the peer of its place, which shares its
+    /// fate when another connection needs room. `None` if the server takes no more connections.
+    pub(crate) fn add_guest(
+        self: &Arc<Self>,
+        peer: &Peer,
+        place: Option<&ConnectionPlace>,
+    ) -> Option<GuestPlace> {
+        let id = peer.id();
+        let mut state = self.lock();
+        if state.is_closed {
+            return None;
+        }
+        let state = &mut *state;
+        let entry = place.and_then(|place| state.entries.get_mut(&place.id));
+        let place = match (entry, place) {
+            (Some(entry), Some(place)) if entry.peer.is_none() => {
+                entry.peer = Some((peer.downgrade(), peer.activity_handle()));
+                state.places.insert(id, place.id);
+                Some(place.id)
+            }
+            _ => {
+                state.guests.insert(id, peer.downgrade());
+                None
+            }
+        };
+        let registry = self.clone();
+        Some(GuestPlace {
+            registry,
+            id,
+            place,
+        })
+    }
+}
+
+impl Drop for GuestPlace {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        let guest = state.guests.remove(&self.id);
+        let entry = self.place.and_then(|place| state.entries.get_mut(&place));
+        let peer = entry.and_then(|entry| entry.peer.take());
+        state.places.remove(&self.id);
+        // The state behind a handle may be dropped with it.
+        drop(state);
+        drop((guest, peer));
+        self.registry.changed.notify_waiters();
+    }
+}
