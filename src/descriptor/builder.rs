@@ -5,8 +5,10 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use wawo_protocol::{Fingerprint, MethodId, ServiceId, Shape};
 
 use crate::descriptor::{
-    DescriptorError, Idempotency, MethodDescriptor, ServiceDescriptor,
-    shared::{MethodTexts, Methods, Shared, Texts},
+    error::DescriptorError,
+    method::{Idempotency, MethodDescriptor},
+    service::{Methods, ServiceDescriptor},
+    shared::{MethodTexts, StaticOrArc, Texts},
 };
 
 /// Describes a service by hand. See [`ServiceDescriptor::builder`].
@@ -16,7 +18,7 @@ pub struct ServiceBuilder {
     full_name: String,
     id: Option<ServiceId>,
     methods: Vec<MethodBuilder>,
-    files: Shared<[u8]>,
+    files: StaticOrArc<[u8]>,
 }
 
 /// Describes a method by hand. See [`MethodDescriptor::builder`].
@@ -34,13 +36,28 @@ pub struct MethodBuilder {
     is_blocking: bool,
 }
 
+impl ServiceDescriptor {
+    /// Begins the descriptor of a service with this full name, such as `chat.v1.Chat`.
+    pub fn builder(full_name: impl Into<String>) -> ServiceBuilder {
+        ServiceBuilder::new(full_name.into())
+    }
+}
+
+impl MethodDescriptor {
+    /// Begins the descriptor of a method with this name within its service, such as `Join`. It is
+    /// added by [`ServiceBuilder::method`].
+    pub fn builder(name: impl Into<String>, shape: Shape) -> MethodBuilder {
+        MethodBuilder::new(name.into(), shape)
+    }
+}
+
 impl ServiceBuilder {
-    pub(super) fn new(full_name: String) -> Self {
+    fn new(full_name: String) -> Self {
         Self {
             full_name,
             id: None,
             methods: Vec::new(),
-            files: Shared::Static(&[]),
+            files: StaticOrArc::Static(&[]),
         }
     }
 
@@ -59,7 +76,7 @@ impl ServiceBuilder {
 
     /// The files that declare the service, shared with other services.
     pub(super) fn files(mut self, files: Arc<[u8]>) -> Self {
-        self.files = Shared::Counted(files);
+        self.files = StaticOrArc::Counted(files);
         self
     }
 
@@ -83,7 +100,7 @@ impl ServiceBuilder {
             methods.push(method);
         }
         Ok(ServiceDescriptor {
-            name: Shared::Counted(self.full_name.into()),
+            name: StaticOrArc::Counted(self.full_name.into()),
             id,
             fingerprint: fingerprint.value(),
             methods: Methods::Counted(methods.into()),
@@ -93,7 +110,7 @@ impl ServiceBuilder {
 }
 
 impl MethodBuilder {
-    pub(super) fn new(name: String, shape: Shape) -> Self {
+    fn new(name: String, shape: Shape) -> Self {
         Self {
             name,
             id: None,

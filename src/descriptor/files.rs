@@ -14,11 +14,31 @@ use prost::Message;
 use wawo_protocol::{DERIVED_ID, MethodId, ServiceId, Shape};
 
 use crate::descriptor::{
-    DescriptorError, Idempotency, MethodBuilder, MethodDescriptor, ServiceDescriptor,
+    builder::MethodBuilder,
+    error::DescriptorError,
+    method::{Idempotency, MethodDescriptor},
+    service::ServiceDescriptor,
 };
 
-/// All services of a set. See [`ServiceDescriptor::all_in`].
-pub(super) fn services(set: &[u8]) -> Result<Vec<ServiceDescriptor>, DescriptorError> {
+impl ServiceDescriptor {
+    /// All services of an encoded `google.protobuf.FileDescriptorSet`, in the order of its files.
+    /// Each of them keeps the set as its [`file_descriptor_set`](Self::file_descriptor_set); they
+    /// share one copy of it.
+    ///
+    /// Names, types, shapes and idempotency are read, and the options `(wawo.service)` and
+    /// `(wawo.method)`, as `wawo_build` reads them. So a service has the same ids and the same
+    /// fingerprint as in generated code.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such set, if it has two different files of one name, or if an option
+    /// breaks a rule of `wawo/options.proto`.
+    pub fn all_in(set: &[u8]) -> Result<Vec<Self>, DescriptorError> {
+        services(set)
+    }
+}
+
+fn services(set: &[u8]) -> Result<Vec<ServiceDescriptor>, DescriptorError> {
     let files = FileSet::decode(set).map_err(DescriptorError::Unreadable)?;
     let shared: Arc<[u8]> = set.into();
     let mut seen = BTreeMap::new();

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use wawo_protocol::{MethodId, ServiceId};
 
-use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
+use crate::descriptor::{method::MethodDescriptor, service::ServiceDescriptor};
 
 /// The services of which this side has the schema, to name a method by.
 #[derive(Debug, Clone, Default)]

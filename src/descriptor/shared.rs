@@ -3,15 +3,13 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use crate::descriptor::MethodDescriptor;
-
 /// A value that lives as long as the program, or as long as somebody holds it.
-pub(crate) enum Shared<T: ?Sized + 'static> {
+pub(crate) enum StaticOrArc<T: ?Sized + 'static> {
     Static(&'static T),
     Counted(Arc<T>),
 }
 
-impl<T: ?Sized> Deref for Shared<T> {
+impl<T: ?Sized> Deref for StaticOrArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -22,7 +20,7 @@ impl<T: ?Sized> Deref for Shared<T> {
     }
 }
 
-impl<T: ?Sized> Clone for Shared<T> {
+impl<T: ?Sized> Clone for StaticOrArc<T> {
     fn clone(&self) -> Self {
         match self {
             Self::Static(value) => Self::Static(value),
@@ -31,15 +29,15 @@ impl<T: ?Sized> Clone for Shared<T> {
     }
 }
 
-impl<T: ?Sized + PartialEq> PartialEq for Shared<T> {
+impl<T: ?Sized + PartialEq> PartialEq for StaticOrArc<T> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl<T: ?Sized + Eq> Eq for Shared<T> {}
+impl<T: ?Sized + Eq> Eq for StaticOrArc<T> {}
 
-impl<T: ?Sized + fmt::Debug> fmt::Debug for Shared<T> {
+impl<T: ?Sized + fmt::Debug> fmt::Debug for StaticOrArc<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }
@@ -105,45 +103,3 @@ impl PartialEq for Texts {
 }
 
 impl Eq for Texts {}
-
-/// The methods of a service. Generated code has a static for each, by which stubs call it.
-#[derive(Clone)]
-pub(crate) enum Methods {
-    Static(&'static [&'static MethodDescriptor]),
-    Counted(Arc<[MethodDescriptor]>),
-}
-
-impl Methods {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Static(methods) => methods.len(),
-            Self::Counted(methods) => methods.len(),
-        }
-    }
-
-    /// The method at an index below [`len`](Self::len).
-    pub(crate) fn at(&self, index: usize) -> &MethodDescriptor {
-        match self {
-            Self::Static(methods) => methods[index],
-            Self::Counted(methods) => &methods[index],
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &MethodDescriptor> {
-        (0..self.len()).map(|index| self.at(index))
-    }
-}
-
-impl PartialEq for Methods {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Methods {}
-
-impl fmt::Debug for Methods {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
