@@ -14,18 +14,22 @@
 
 mod caller;
 mod drain;
+mod event;
 mod events;
 mod extensions;
-#[allow(dead_code, reason = "protocols beside the native one are built on it")]
 mod guest;
+#[allow(dead_code, reason = "protocols beside the native one are built on it")]
+mod guest_link;
 mod handle;
+mod link;
 mod open;
 mod start;
 mod state;
+mod weak;
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{self, Poll, ready},
 };
 
@@ -35,20 +39,26 @@ use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
 
 pub(crate) use crate::connection::NewTransport;
-pub(crate) use crate::peer::guest::{GuestControl, GuestInfo, GuestLink};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
-    events::{ConnectionLimit, Events, PeerEvent},
+    event::{ConnectionLimit, PeerEvent},
+    events::Events,
     extensions::PeerExtensions,
+    weak::WeakPeer,
 };
-pub(crate) use crate::peer::{events::EventSender, handle::ActivityHandle, open::open};
+pub(crate) use crate::peer::{events::EventSender, link::ActivityHandle, open::open};
+#[allow(
+    unused_imports,
+    reason = "protocols beside the native one are built on it"
+)]
+pub(crate) use crate::peer::{
+    guest::{GuestControl, GuestInfo},
+    guest_link::GuestLink,
+};
 use crate::{
     call_target::{CallTarget, Start, TwoWay},
     connection::{ConnectionState, Owner, PeerSnapshot, Readiness},
-    peer::{
-        handle::{Handle, Link},
-        state::PeerState,
-    },
+    peer::{handle::Handle, link::Link},
     peer_id::PeerId,
     request::Request,
     response::Response,
@@ -260,39 +270,11 @@ impl Peer {
 /// The name of the protocol of this crate.
 const NATIVE_PROTOCOL: &str = "wawo";
 
-/// A [`Peer`] that does not keep its connection open.
-#[derive(Debug, Clone)]
-pub struct WeakPeer {
-    id: PeerId,
-    address: Option<Address>,
-    handle: Weak<Handle>,
-}
-
 impl WeakPeer {
-    /// See [`Peer::id`].
-    pub fn id(&self) -> PeerId {
-        self.id
-    }
-
-    /// See [`Peer::address`].
-    pub fn address(&self) -> Option<&Address> {
-        self.address.as_ref()
-    }
-
     /// The peer, unless its connection is over and nobody holds it any more.
     pub fn upgrade(&self) -> Option<Peer> {
-        self.handle.upgrade().map(Peer::of)
-    }
-}
-
-impl PeerState {
-    /// The peer, without a hold on it.
-    fn weak(&self) -> WeakPeer {
-        WeakPeer {
-            id: self.id(),
-            address: self.address().cloned(),
-            handle: self.handle().clone(),
-        }
+        let handle = self.handle().upgrade()?;
+        handle.downcast().ok().map(Peer::of)
     }
 }
 

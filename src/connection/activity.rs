@@ -47,6 +47,61 @@ impl ActivityRecord {
     }
 }
 
+/// The last call of a connection is known to this precision. A driver compares two times whenever it
+/// has done something, and writes a new time this often at most.
+const STEP: Duration = Duration::from_secs(1);
+
+/// The part of an [`ActivityRecord`] that its driver has written, so that it seldom writes to memory that
+/// others read.
+#[derive(Debug)]
+pub(super) struct ActivityReport {
+    /// Calls before this time need not be recorded.
+    due: Instant,
+    /// How many calls there had been when they were last recorded.
+    calls: u64,
+    /// The connection had calls when the driver last waited.
+    has_calls: bool,
+}
+
+impl ActivityReport {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            due: now,
+            calls: 0,
+            has_calls: false,
+        }
+    }
+
+    /// The connection has had this many calls, some of which are in flight or have just ended.
+    pub(super) fn record_calls(&mut self, now: Instant, calls: u64, record: &ActivityRecord) {
+        self.calls = calls;
+        if calls > 0 {
+            record.last_call.set(now);
+            self.due = now + STEP;
+        }
+    }
+
+    /// Calls are in flight, or none is.
+    #[inline]
+    pub(super) fn record_has_calls(&mut self, has_calls: bool, record: &ActivityRecord) {
+        if has_calls != self.has_calls {
+            self.has_calls = has_calls;
+            record.set_has_calls(has_calls);
+        }
+    }
+
+    /// How many calls there had been when they were last recorded.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Whether calls at this time are to be recorded, if there may be any.
+    #[inline]
+    pub(super) fn is_due(&self, now: Instant, may_have_calls: bool) -> bool {
+        (may_have_calls || self.has_calls) && now >= self.due
+    }
+}
+
 /// When a connection last had to do with a call.
 #[derive(Debug)]
 struct LastCall {

@@ -1,26 +1,26 @@
 //! The task that owns a connection: the only place where the protocol meets I/O.
 //!
-//! The driver and its parts are one module. Each file is one thing that the driver does; tables and records that
-//! have rules of their own are types with private fields:
+//! Each file is one thing that the driver does. The tables and records that it keeps are types of their own,
+//! beside it: [`IncomingCalls`], [`OutgoingCall`], [`Input`], [`ActivityReport`].
 //!
 //! ```text
 //!   driver        the loop: in which order it writes, reads, takes commands, looks at the clock
 //!   output        writes, and sets how much the mailbox takes meanwhile
 //!   commands      takes commands from the mailbox
 //!   events        acts on the events of the protocol
-//!   incoming      the calls of the other side        outgoing   the calls of this side
+//!   serve         serves the calls of the other side      calls   starts those of this side
 //!   streams       the messages of both, between inboxes, outboxes and the protocol
-//!   drain silence activity snapshot timer end        what their names say
+//!   drain silence activity snapshot timer end             what their names say
 //! ```
 
 mod activity;
+mod calls;
 mod commands;
 mod drain;
 mod end;
 mod events;
-mod incoming;
-mod outgoing;
 mod output;
+mod serve;
 mod silence;
 mod snapshot;
 mod streams;
@@ -41,15 +41,15 @@ use wawo_protocol::{Config, Connection, ConnectionError};
 use crate::{
     clock,
     connection::{
+        activity::ActivityReport,
         deadline_watch::WatchedCall,
-        driver::{
-            activity::ActivityReport, incoming::IncomingCalls, outgoing::OutgoingCall,
-            output::WriteProgress, timer::DriverTimer,
-        },
+        driver::timer::DriverTimer,
         handle::ConnectionHandle,
+        incoming::IncomingCalls,
         input::Input,
         mailbox::{Capacity, Command},
         new_transport::NewTransport,
+        outgoing::OutgoingCall,
     },
     request::Caller,
     serve::inbound::Inbound,
@@ -285,6 +285,14 @@ impl Driver {
     fn wake_all(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
+}
+
+/// How far a write came.
+enum WriteProgress {
+    /// All has left the transport.
+    All,
+    /// The transport takes no more.
+    Blocked,
 }
 
 /// Whether there is more to do at once.

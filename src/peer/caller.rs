@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::{
     context::Context,
-    peer::{Peer, guest, handle::Handle},
+    peer::{Peer, guest_link, handle::Handle},
     request::{Caller, Request, RequestParts},
 };
 
@@ -43,5 +43,5 @@ fn peer_of(caller: Arc<dyn Caller>) -> Option<Peer> {
 /// The peer of handlers that were called in the same process.
 fn this_process() -> Peer {
     static THIS_PROCESS: OnceLock<Peer> = OnceLock::new();
-    THIS_PROCESS.get_or_init(guest::in_process).clone()
+    THIS_PROCESS.get_or_init(guest_link::in_process).clone()
 }

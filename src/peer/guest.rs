@@ -1,7 +1,7 @@
 //! Guests: peers that call over something that carries no calls back, as HTTP does.
 //!
-//! The machinery of a guest holds a [`GuestLink`], serves its calls as those of its
-//! [origin](GuestLink::origin), which counts them, and is told by [`GuestControl`] when the application
+//! The machinery of a guest holds a [`GuestLink`](super::guest_link::GuestLink), serves its calls as those of its
+//! [origin](Origin), which counts them, and is told by [`GuestControl`] when the application
 //! drains or closes the peer.
 //!
 //! ```text
@@ -27,20 +27,13 @@ use crate::{
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodDescriptor, MethodIds, MethodNames},
-    peer::{
-        Peer,
-        events::EventSender,
-        handle::{Handle, Link},
-        state::PeerState,
-    },
-    request::Caller,
     serve::inbound::Origin,
     status::{Delivery, Result, Status},
     transport::Address,
 };
 
 /// The name of the protocol of callers in this process.
-const IN_PROCESS: &str = "in-process";
+pub(super) const IN_PROCESS: &str = "in-process";
 
 /// Who a guest is.
 #[derive(Debug)]
@@ -48,7 +41,7 @@ pub(crate) struct GuestInfo {
     /// The name of its protocol, for logs and statuses.
     pub(crate) protocol: Cow<'static, str>,
     pub(crate) address: Option<Address>,
-    /// See [`Peer::claimed_name`].
+    /// See [`Peer::claimed_name`](crate::Peer::claimed_name).
     pub(crate) claimed_name: String,
     /// The methods that it may call.
     pub(crate) names: MethodNames,
@@ -62,13 +55,6 @@ pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
     /// The peer is closed: calls in flight end, and the guest is told why, if its protocol can.
     /// Called at most once.
     fn close(&self, code: CloseCode, reason: &str);
-}
-
-/// A guest, as its machinery holds it. Dropping it ends the peer.
-#[derive(Debug)]
-pub(crate) struct GuestLink {
-    handle: Arc<Handle>,
-    guest: Arc<GuestState>,
 }
 
 /// A guest, as its peer knows it.
@@ -95,95 +81,28 @@ struct Progress {
     is_over: bool,
 }
 
-impl GuestLink {
-    /// A guest that has come. Nobody is told of it before [`announce`](Self::announce).
-    ///
-    /// Of `config`, the limits on calls in flight and on decoded messages apply; `server` is the memory for
-    /// decoded messages of all connections of a server.
-    pub(crate) fn new(
+impl GuestState {
+    pub(super) fn new(
         info: GuestInfo,
         config: &Config,
         server: Option<Arc<DecodedTotal>>,
-        event_sender: EventSender,
+        owner: Arc<dyn Owner>,
         control: Weak<dyn GuestControl>,
     ) -> Self {
-        let mut made = None;
-        let handle = Arc::new_cyclic(|handle| {
-            let state = PeerState::new(info.address, event_sender, handle.clone());
-            let state = Arc::new(state);
-            let guest = Arc::new(GuestState {
-                protocol: info.protocol,
-                claimed_name: info.claimed_name,
-                names: info.names,
-                max_calls: config.limits().max_calls as usize,
-                decoded: DecodedBytes::new(config, server),
-                progress: Mutex::default(),
-                state: watch::Sender::new(ConnectionState::Open),
-                drain: Drain::default(),
-                activity: ActivityRecord::new(clock::now()),
-                owner: state.clone(),
-                control,
-            });
-            made = Some(guest.clone());
-            Handle::new(state, Link::Guest(guest))
-        });
-        let guest = made.expect("it was made with the handle");
-        Self { handle, guest }
+        Self {
+            protocol: info.protocol,
+            claimed_name: info.claimed_name,
+            names: info.names,
+            max_calls: config.limits().max_calls as usize,
+            decoded: DecodedBytes::new(config, server),
+            progress: Mutex::default(),
+            state: watch::Sender::new(ConnectionState::Open),
+            drain: Drain::default(),
+            activity: ActivityRecord::new(clock::now()),
+            owner,
+            control,
+        }
     }
-
-    /// Sends the event that the peer is connected.
-    pub(crate) fn announce(&self) {
-        self.guest.owner.connection_changed(ConnectionEvent::Opened);
-    }
-
-    pub(crate) fn peer(&self) -> Peer {
-        Peer::of(self.handle.clone())
-    }
-
-    /// The peer, as requests of the guest carry it.
-    pub(crate) fn caller(&self) -> Arc<dyn Caller> {
-        self.handle.clone()
-    }
-
-    /// The guest, as the place that its calls come from. It refuses calls while the peer drains or is
-    /// closed, and those above `max_calls`.
-    pub(crate) fn origin(&self) -> Arc<dyn Origin> {
-        self.guest.clone()
-    }
-
-    /// The connection of the guest is over. The machinery is not told; nothing happens if the peer is
-    /// closed already.
-    pub(crate) fn end(&self, error: &ConnectionError) {
-        self.guest.end(error);
-    }
-}
-
-impl Drop for GuestLink {
-    fn drop(&mut self) {
-        self.guest.end(&ConnectionError::ClosedHere);
-    }
-}
-
-/// The peer of callers in this process: its connection is over from the beginning.
-pub(super) fn in_process() -> Peer {
-    #[derive(Debug)]
-    struct Nobody;
-
-    impl GuestControl for Nobody {
-        fn drain(&self) {}
-
-        fn close(&self, _: CloseCode, _: &str) {}
-    }
-
-    let info = GuestInfo {
-        protocol: IN_PROCESS.into(),
-        address: None,
-        claimed_name: String::new(),
-        names: MethodNames::default(),
-    };
-    let control = Weak::<Nobody>::new();
-    let config = Config::default();
-    GuestLink::new(info, &config, None, EventSender::default(), control).peer()
 }
 
 /// For the peer.
@@ -295,7 +214,7 @@ impl GuestState {
     }
 
     /// It is over. `false` if it was before.
-    fn end(&self, error: &ConnectionError) -> bool {
+    pub(super) fn end(&self, error: &ConnectionError) -> bool {
         let mut progress = self.lock();
         if std::mem::replace(&mut progress.is_over, true) {
             return false;
@@ -359,6 +278,3 @@ impl fmt::Display for GuestState {
         self.owner.fmt(f)
     }
 }
-
-#[cfg(test)]
-mod tests;

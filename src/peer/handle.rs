@@ -1,16 +1,19 @@
-//! The handle that all clones of a peer share, and the way to the other end.
+//! The handle that all clones of a peer share.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
 
-use tokio::sync::watch;
-use wawo_protocol::{CloseCode, ConnectionError};
+use wawo_protocol::CloseCode;
 
 use crate::{
-    connection::{Activity, ConnectionHandle, ConnectionState, DrainOutcome},
+    connection::Owner,
     decoding::DecodedBytes,
     descriptor::{MethodDescriptor, MethodIds},
-    peer::{extensions::PeerExtensions, guest::GuestState, state::PeerState},
+    peer::{events::EventSender, extensions::PeerExtensions, link::Link, state::PeerState},
     request::Caller,
+    transport::Address,
 };
 
 /// The part of a peer that all clones of it, stubs over it and calls in flight share. Dropping it closes the
@@ -22,22 +25,26 @@ pub(crate) struct Handle {
     extensions: PeerExtensions,
 }
 
-/// How the other end is reached.
-#[derive(Debug, Clone)]
-pub(super) enum Link {
-    /// Over its home connection, which is the one that it came by.
-    Home(Arc<ConnectionHandle>),
-    /// Not at all: it only calls.
-    Guest(Arc<GuestState>),
-}
-
 impl Handle {
-    pub(super) fn new(state: Arc<PeerState>, link: Link) -> Self {
-        Self {
-            state,
-            link,
-            extensions: PeerExtensions::default(),
-        }
+    /// The handle of a new peer. `link` makes the way to it, and returns the part of that which its maker
+    /// keeps.
+    pub(super) fn new_linked<L>(
+        address: Option<Address>,
+        event_sender: EventSender,
+        link: impl FnOnce(Arc<dyn Owner>) -> (Link, L),
+    ) -> (Arc<Self>, L) {
+        let mut kept = None;
+        let handle = Arc::new_cyclic(|own: &Weak<Self>| {
+            let state = Arc::new(PeerState::new(address, event_sender, own.clone()));
+            let (link, part) = link(state.clone());
+            kept = Some(part);
+            Self {
+                state,
+                link,
+                extensions: PeerExtensions::default(),
+            }
+        });
+        (handle, kept.expect("the closure has run"))
     }
 
     pub(super) fn state(&self) -> &PeerState {
@@ -83,77 +90,6 @@ impl Drop for Handle {
         // A guest ends with its machinery, which holds its peer.
         if let Link::Home(home) = &self.link {
             home.close(CloseCode::Normal, "");
-        }
-    }
-}
-
-impl Link {
-    pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
-        match self {
-            Self::Home(home) => home.state(),
-            Self::Guest(guest) => guest.state(),
-        }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        match self {
-            Self::Home(home) => home.is_closed(),
-            Self::Guest(guest) => guest.is_closed(),
-        }
-    }
-
-    /// Why it is over, if it is.
-    pub(super) fn end(&self) -> Option<ConnectionError> {
-        match &*self.state().borrow() {
-            ConnectionState::Closed(error) => Some(error.clone()),
-            _ => None,
-        }
-    }
-
-    pub(super) fn close(&self, code: CloseCode, reason: &str) {
-        match self {
-            Self::Home(home) => home.close(code, reason),
-            Self::Guest(guest) => guest.close(code, reason),
-        }
-    }
-
-    /// Takes no more calls, and closes when those in flight have ended.
-    pub(super) fn begin_drain(&self) {
-        match self {
-            Self::Home(home) => home.begin_drain(),
-            Self::Guest(guest) => guest.drain(),
-        }
-    }
-
-    /// Ends a drain whose grace, which was this long, is over.
-    pub(super) fn cut(&self, grace: Duration) {
-        match self {
-            Self::Home(home) => home.cut(grace),
-            Self::Guest(guest) => guest.cut(grace),
-        }
-    }
-
-    pub(super) fn drain_outcome(&self) -> DrainOutcome {
-        match self {
-            Self::Home(home) => home.drain_outcome(),
-            Self::Guest(guest) => guest.drain_outcome(),
-        }
-    }
-}
-
-/// How much a peer calls, without a hold on it.
-#[derive(Debug)]
-pub(crate) struct ActivityHandle(Link);
-
-impl ActivityHandle {
-    pub(super) fn new(link: Link) -> Self {
-        Self(link)
-    }
-
-    pub(crate) fn activity(&self) -> Activity {
-        match &self.0 {
-            Link::Home(home) => home.activity(),
-            Link::Guest(guest) => guest.activity(),
         }
     }
 }

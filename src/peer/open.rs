@@ -7,12 +7,7 @@ use wawo_protocol::{Config, Side};
 use crate::{
     connection::{ConnectionHandle, Driver, NewTransport, Protocol},
     decoding::DecodedTotal,
-    peer::{
-        Peer,
-        events::EventSender,
-        handle::{Handle, Link},
-        state::PeerState,
-    },
+    peer::{Peer, events::EventSender, handle::Handle, link::Link},
     request::Caller,
     serve::{BoxService, inbound::Inbound},
     transport::Address,
@@ -34,16 +29,12 @@ pub(crate) fn open(
     let protocol = Protocol::new(side, config.clone(), new.since);
     let inbound = Inbound::new(service, config.max_call_depth());
     let names = inbound.names().clone();
-    let handle = Arc::new_cyclic(|handle| {
-        let state = Arc::new(PeerState::new(address, event_sender, handle.clone()));
-        let home = ConnectionHandle::new(side, &config, names, decoded, state.clone());
-        Handle::new(state, Link::Home(home))
+    let (handle, home) = Handle::new_linked(address, event_sender, |owner| {
+        let home = ConnectionHandle::new(side, &config, names, decoded, owner);
+        (Link::Home(home.clone()), home)
     });
-    let Link::Home(home) = handle.link() else {
-        unreachable!("it was made so");
-    };
     let caller: Arc<dyn Caller> = handle.clone();
     let peer = Arc::downgrade(&caller);
-    let driver = Driver::new(new, protocol, &config, inbound, home.clone(), peer);
+    let driver = Driver::new(new, protocol, &config, inbound, home, peer);
     (Peer::of(handle), driver.run())
 }

@@ -9,10 +9,7 @@ use crate::{
     connection::{Owner, StartError},
     decoding::DEFAULT_MAX_BYTES,
     descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
-    peer::{
-        guest::GuestState,
-        handle::{Handle, Link},
-    },
+    peer::{guest::GuestState, handle::Handle, link::Link},
     request::Request,
     response::Response,
     response_future::{Canceller, ResponseFuture, ResponseSlot},

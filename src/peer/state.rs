@@ -1,32 +1,33 @@
 //! A peer as its connection knows it: its names, and who listens to its events.
 
-use std::{fmt, sync::Weak};
+use std::{any::Any, fmt, sync::Weak};
 
 use crate::{
     connection::{ConnectionEvent, Owner},
     peer::{
-        events::{ConnectionLimit, EventSender, PeerEvent},
-        handle::Handle,
+        event::{ConnectionLimit, PeerEvent},
+        events::EventSender,
+        weak::WeakPeer,
     },
     peer_id::PeerId,
     transport::Address,
 };
 
 /// The part of a peer that lasts as long as anything of it, as its driver, which still reports the end
-/// when the last [`Handle`] has gone.
+/// when the last handle has gone.
 #[derive(Debug)]
 pub(crate) struct PeerState {
     id: PeerId,
     address: Option<Address>,
     event_sender: EventSender,
-    handle: Weak<Handle>,
+    handle: Weak<dyn Any + Send + Sync>,
 }
 
 impl PeerState {
     pub(super) fn new(
         address: Option<Address>,
         event_sender: EventSender,
-        handle: Weak<Handle>,
+        handle: Weak<dyn Any + Send + Sync>,
     ) -> Self {
         Self {
             id: PeerId::next(),
@@ -40,8 +41,9 @@ impl PeerState {
         &self.event_sender
     }
 
-    pub(super) fn handle(&self) -> &Weak<Handle> {
-        &self.handle
+    /// The peer, without a hold on it.
+    pub(super) fn weak(&self) -> WeakPeer {
+        WeakPeer::new(self.id, self.address.clone(), self.handle.clone())
     }
 }
 

@@ -7,8 +7,8 @@ use wawo_protocol::{ConnectionError, Event};
 use crate::{
     clock,
     codec::buffer_pool,
-    connection::driver::{
-        Driver,
+    connection::{
+        driver::Driver,
         outgoing::{self, OutgoingCall},
     },
 };

@@ -13,7 +13,7 @@ use wawo_protocol::ConnectionError;
 use crate::{
     clock,
     connection::{
-        driver::{Driver, end::lost},
+        driver::{Driver, WriteProgress, end::lost},
         mailbox::Capacity,
         owner::ConnectionEvent,
     },
@@ -24,11 +24,6 @@ const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
 /// How many pieces one write may have.
 const MAX_SLICES: usize = 32;
-
-pub(super) enum WriteProgress {
-    All,
-    Blocked,
-}
 
 impl Driver {
     /// Writes and flushes until all has left or the transport takes no more.

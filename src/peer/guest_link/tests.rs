@@ -7,10 +7,11 @@ use std::{
 
 use wawo_protocol::{CloseCode, Code, Config, ConnectionError, MessageBytes, MethodId, ServiceId};
 
-use super::{DRAINED, GRACE_IS_OVER, GuestControl, GuestInfo, GuestLink};
+use super::{GuestControl, GuestInfo, GuestLink};
 use crate::{
     body::Body,
     call_target::CallTarget,
+    connection::{DRAINED, GRACE_IS_OVER},
     descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape},
     peer::{EventSender, Peer, PeerEvent},
     request::Request,
@@ -39,13 +40,16 @@ impl Machinery {
     }
 }
 
+/// The least that a configuration may allow.
+const MAX_CALLS: usize = 64;
+
 struct Guest {
     link: GuestLink,
     machinery: Arc<Machinery>,
     sender: EventSender,
 }
 
-fn guest(max_calls: u32) -> Guest {
+fn guest() -> Guest {
     let machinery = Arc::new(Machinery::default());
     let info = GuestInfo {
         protocol: "http".into(),
@@ -53,7 +57,10 @@ fn guest(max_calls: u32) -> Guest {
         claimed_name: "ada".to_owned(),
         names: Default::default(),
     };
-    let config = Config::builder().max_calls(max_calls).build().unwrap();
+    let config = Config::builder()
+        .max_calls(MAX_CALLS as u32)
+        .build()
+        .unwrap();
     let (sender, control) = (EventSender::default(), Arc::downgrade(&machinery));
     let link = GuestLink::new(info, &config, None, sender.clone(), control);
     Guest {
@@ -90,7 +97,7 @@ impl Drop for GuestCall {
 
 #[tokio::test]
 async fn a_guest_has_names_and_extensions_and_cannot_be_called() {
-    let guest = guest(1);
+    let guest = guest();
     let peer = guest.peer();
     assert!(!peer.is_callable());
     assert_eq!((peer.protocol(), peer.claimed_name()), ("http", "ada"));
@@ -119,20 +126,19 @@ async fn a_guest_has_names_and_extensions_and_cannot_be_called() {
 
 #[tokio::test]
 async fn calls_in_flight_are_counted_and_bounded() {
-    let guest = guest(2);
+    let guest = guest();
     let peer = guest.peer();
     let activity = peer.activity_handle();
     assert!(activity.activity().last_call.is_none());
-    let first = guest.call();
-    let second = guest.call();
-    assert_eq!(peer.snapshot().await.calls_in, 2);
+    let mut calls: Vec<_> = (0..MAX_CALLS).map(|_| guest.call()).collect();
+    assert_eq!(peer.snapshot().await.calls_in, MAX_CALLS);
     assert!(activity.activity().has_calls);
     let status = guest.begin_call().err().unwrap();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().contains("2 calls"), "{status}");
-    drop(first);
-    let third = guest.call();
-    drop((second, third));
+    assert!(status.message().contains("64 calls"), "{status}");
+    calls.pop();
+    calls.push(guest.call());
+    drop(calls);
     assert_eq!(peer.snapshot().await, Default::default());
     let activity = activity.activity();
     assert!(!activity.has_calls && activity.last_call.is_some());
@@ -140,7 +146,7 @@ async fn calls_in_flight_are_counted_and_bounded() {
 
 #[tokio::test]
 async fn a_drain_refuses_calls_and_ends_with_the_last_one_in_flight() {
-    let guest = guest(10);
+    let guest = guest();
     let peer = guest.peer();
     let mut events = peer.events();
     guest.link.announce();
@@ -172,7 +178,7 @@ async fn a_drain_refuses_calls_and_ends_with_the_last_one_in_flight() {
 
 #[tokio::test]
 async fn an_idle_guest_is_drained_at_once() {
-    let guest = guest(10);
+    let guest = guest();
     let report = guest.peer().drain(Duration::MAX).await;
     assert_eq!((report.peers, report.finished, report.cut.len()), (1, 0, 0));
     let drained = format!("normal: {DRAINED}");
@@ -181,7 +187,7 @@ async fn an_idle_guest_is_drained_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_outlast_the_grace_are_cut_and_reported() {
-    let guest = guest(10);
+    let guest = guest();
     let (peer, calls) = (guest.peer(), [guest.call(), guest.call()]);
     let report = peer.drain(Duration::from_secs(5)).await;
     let [cut] = &report.cut[..] else {
@@ -201,7 +207,7 @@ async fn calls_that_outlast_the_grace_are_cut_and_reported() {
 
 #[tokio::test]
 async fn closing_the_peer_tells_the_machinery_once() {
-    let guest = guest(10);
+    let guest = guest();
     let (peer, mut events) = (guest.peer(), guest.sender.events());
     peer.close("go away");
     peer.close("again");
@@ -218,7 +224,7 @@ async fn closing_the_peer_tells_the_machinery_once() {
 
 #[tokio::test]
 async fn a_guest_that_goes_ends_the_peer_without_asking_its_machinery() {
-    let guest = guest(10);
+    let guest = guest();
     let (peer, call) = (guest.peer(), guest.call());
     let lost = ConnectionError::KeepAliveTimedOut(Duration::from_secs(1));
     guest.link.end(&lost);
@@ -231,7 +237,7 @@ async fn a_guest_that_goes_ends_the_peer_without_asking_its_machinery() {
 
 #[tokio::test]
 async fn dropping_the_link_ends_the_peer_and_dropping_the_peer_does_not() {
-    let guest = guest(10);
+    let guest = guest();
     drop(guest.peer());
     let weak = guest.peer().downgrade();
     let peer = weak.upgrade().unwrap();

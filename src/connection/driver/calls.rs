@@ -1,23 +1,18 @@
-//! The calls that this side starts, in its driver.
+//! Starts the calls of this side, and cancels them.
 
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CallId, CallOutcome, Code, ConnectionError, Metadata, MethodId, NewCall, Refusal, ServiceId,
-    StartedCall, packet::OneWayBatch,
+    CallId, Metadata, MethodId, NewCall, Refusal, ServiceId, StartedCall, packet::OneWayBatch,
 };
 
 use crate::{
     body::{Body, MessageBatch, Streaming},
     call_depth,
     connection::{
-        deadline_watch::WatchedCall,
-        driver::Driver,
-        handle::ConnectionHandle,
-        inbox::Inbox,
-        mailbox::{PlainRequest, not_sent},
-        reader::InboxReader,
+        deadline_watch::WatchedCall, driver::Driver, handle::ConnectionHandle, inbox::Inbox,
+        mailbox::PlainRequest, outgoing::OutgoingCall, reader::InboxReader,
         stream_task::StreamTask,
     },
     descriptor::MethodIds,
@@ -25,120 +20,8 @@ use crate::{
     response::Response,
     response_future::ResponseSlot,
     serve::inbound::ExpiringStream,
-    status::{Delivery, Result, Status},
+    status::{Delivery, Result},
 };
-
-/// What the driver keeps of a call that it started.
-#[derive(Debug)]
-pub(crate) struct OutgoingCall {
-    slot: Arc<ResponseSlot>,
-    /// Most calls have none and are moved often, so what belongs to streams has a place of its own.
-    streams: Option<Box<Streams>>,
-}
-
-/// The streams of a call.
-#[derive(Debug, Default)]
-struct Streams {
-    /// The requests, until the call is sent.
-    requests: Option<Streaming<Bytes>>,
-    /// The requests on their way.
-    request_task: Option<StreamTask>,
-    replies: Option<Arc<Inbox>>,
-}
-
-impl OutgoingCall {
-    /// The call was not started, or surely not served.
-    pub(super) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
-        let code = match reason {
-            Refusal::MessageTooLarge { .. }
-            | Refusal::MetadataTooLarge { .. }
-            | Refusal::NoSlot { .. }
-            | Refusal::Full(_) => Code::ResourceExhausted,
-            _ => Code::Unavailable,
-        };
-        let status = Status::new(code, format!("the call was not sent: {reason}"));
-        self.end(Err(status.with_delivery(Delivery::NotSent)), wakers);
-    }
-
-    /// The connection ended before the call did; `cut` says why, if this side has cut it.
-    pub(super) fn lose(
-        self,
-        error: &ConnectionError,
-        cut: Option<&str>,
-        sent: bool,
-        wakers: &mut Vec<Waker>,
-    ) {
-        let status = match sent {
-            false => not_sent(error),
-            true => {
-                let so_far = match self.streams.is_some() {
-                    true => "the stream was under way",
-                    false => "the call was sent and may have been served",
-                };
-                let text = match cut {
-                    Some(cut) => format!("{so_far}: {cut}: {error}"),
-                    None => format!("{so_far}: {error}"),
-                };
-                let status = Status::unavailable(text).with_source(error.clone());
-                status.with_delivery(Delivery::Unknown)
-            }
-        };
-        self.end(Err(status), wakers);
-    }
-
-    /// The call was answered with a single message.
-    pub(super) fn complete(self, reply: Bytes, wakers: &mut Vec<Waker>) {
-        let response = Response::new(Metadata::new(), Body::One(reply.into()));
-        self.end(Ok(response), wakers);
-    }
-
-    fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
-        match self.replies() {
-            Some(replies) => wakers.extend(replies.end(result.map(drop))),
-            None => wakers.extend(self.slot.complete(result)),
-        }
-    }
-
-    fn replies(&self) -> Option<&Arc<Inbox>> {
-        self.streams.as_ref()?.replies.as_ref()
-    }
-}
-
-/// A call has ended.
-pub(super) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
-    let CallOutcome {
-        token,
-        message,
-        code,
-        metadata,
-        text,
-        details,
-        ..
-    } = ended;
-    let result = match code {
-        Code::Ok => {
-            if let (Some(replies), Some(message)) = (token.replies(), &message) {
-                wakers.extend(replies.push(MessageBatch::One(message.clone())));
-            }
-            let body = message.map_or_else(
-                || Body::Many(Streaming::empty()),
-                |message| Body::One(message.into()),
-            );
-            Ok(Response::new(metadata, body))
-        }
-        code => {
-            let delivery = match (ended.ended_by_peer, ended.sent) {
-                _ if ended.refused => Delivery::NotSent,
-                (true, _) => Delivery::Responded,
-                (false, true) => Delivery::Unknown,
-                (false, false) => Delivery::NotSent,
-            };
-            let status = Status::received(code, text, metadata, details);
-            Err(status.with_delivery(delivery))
-        }
-    };
-    token.end(result, wakers);
-}
 
 impl Driver {
     pub(super) fn start_call(
@@ -152,13 +35,7 @@ impl Driver {
         }
         self.take_default(now, &mut request);
         let (call, requests) = new_call(request);
-        let streams = requests.map(|requests| {
-            Box::new(Streams {
-                requests: Some(requests),
-                ..Streams::default()
-            })
-        });
-        self.start(now, call, OutgoingCall { slot, streams });
+        self.start(now, call, OutgoingCall::new(slot, requests));
     }
 
     pub(super) fn start_plain_call(
@@ -183,12 +60,11 @@ impl Driver {
             end: true,
             one_way: false,
         };
-        let streams = None;
-        self.start(now, call, OutgoingCall { slot, streams });
+        self.start(now, call, OutgoingCall::new(slot, None));
     }
 
     fn start(&mut self, now: Instant, call: NewCall, outgoing: OutgoingCall) {
-        let slot = call.deadline.map(|at| (at, outgoing.slot.clone()));
+        let slot = call.deadline.map(|at| (at, outgoing.slot().clone()));
         let id = match self.connection.start_call(now, call, outgoing) {
             Ok(StartedCall::Sent(id)) => Some(id),
             Ok(StartedCall::Waiting) => None,
@@ -211,12 +87,11 @@ impl Driver {
         let Some(outgoing) = self.connection.token(id) else {
             return;
         };
-        outgoing.slot.set_call(id);
-        if let Some(streams) = &mut outgoing.streams
-            && let Some(requests) = streams.requests.take()
-        {
+        outgoing.slot().set_call(id);
+        if let Some(requests) = outgoing.take_requests() {
             let requests = ExpiringStream::requests(requests);
-            streams.request_task = Some(StreamTask::new(id, requests, self.handle.clone()));
+            let task = StreamTask::new(id, requests, self.handle.clone());
+            outgoing.set_request_task(task);
         }
     }
 
@@ -243,9 +118,9 @@ impl Driver {
         request.head_mut().take_default(now, defaults);
     }
 
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the reply any more.
     pub(super) fn cancel(&mut self, slot: &Arc<ResponseSlot>) {
-        let same = |outgoing: &OutgoingCall| Arc::ptr_eq(&outgoing.slot, slot);
+        let same = |outgoing: &OutgoingCall| Arc::ptr_eq(outgoing.slot(), slot);
         let Some(id) = slot.call() else {
             return self.connection.cancel_waiting(same);
         };
@@ -268,12 +143,12 @@ impl Driver {
         if let Some(message) = message {
             replies.push(MessageBatch::One(message));
         }
-        outgoing.streams.get_or_insert_default().replies = Some(replies.clone());
+        outgoing.begin_replies(replies.clone());
         let mailbox = self.handle.mailbox();
-        mailbox.watch_replies(id, &outgoing.slot, &replies);
+        mailbox.watch_replies(id, outgoing.slot(), &replies);
         let handle = self.handle.clone();
         let body = Body::Many(InboxReader::stream(replies, handle, peer));
-        let waker = outgoing.slot.complete(Ok(Response::new(metadata, body)));
+        let waker = outgoing.slot().complete(Ok(Response::new(metadata, body)));
         self.wakers.extend(waker);
     }
 
@@ -293,15 +168,14 @@ impl Driver {
     }
 
     pub(super) fn requests_of(&mut self, id: CallId) -> Option<&StreamTask> {
-        let streams = self.connection.token(id)?.streams.as_ref()?;
-        streams.request_task.as_ref()
+        self.connection.token(id)?.request_task()
     }
 
     /// The stream of requests of a call of ours has ended.
     pub(super) fn requests_ended(&mut self, id: CallId, result: Result<()>) {
         match result {
             Ok(()) => self.connection.finish(id),
-            // A caller has no status to give: it gives the call up, and keeps the reason.
+            // A caller has no status to send: it cancels the call, and its own side gets the reason.
             Err(status) => {
                 if let Some(outgoing) = self.connection.cancel(id) {
                     let status = status.with_delivery(Delivery::Unknown);
@@ -312,7 +186,7 @@ impl Driver {
     }
 }
 
-/// Nobody waits for the outcome of a one-way call, but it should be seen.
+/// Nobody waits for the outcome of a one-way call, so it is logged.
 #[cold]
 fn log_not_sent(handle: &ConnectionHandle, service: ServiceId, method: MethodId, reason: &Refusal) {
     let method = handle.schemas().name(MethodIds { service, method });

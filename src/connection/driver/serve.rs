@@ -1,0 +1,176 @@
+//! Serves the calls that the other side starts.
+
+use std::{sync::Arc, task::Context, time::Instant};
+
+use wawo_protocol::{CallId, InboundCall, packet::End};
+
+use crate::{
+    backstop::Timer,
+    body::{Body, MessageBatch},
+    connection::{
+        driver::Driver,
+        inbox::Inbox,
+        mailbox::{Command, HandlerId},
+        reader::InboxReader,
+        stream_task::StreamTask,
+    },
+    descriptor::MethodIds,
+    request::{Caller, Request, StreamDeadline},
+    response::Response,
+    serve::inbound::{ExpiringStream, InboundFuture, Outcome, Served},
+    status::{Result, Status},
+};
+
+impl Driver {
+    /// Serves a call: its handler is polled once here, and becomes a task only if it waits. The message
+    /// of the call may be kept for long.
+    pub(super) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
+        let Some(peer) = self.peer.upgrade() else {
+            // The last peer was dropped: the connection is about to be closed.
+            return;
+        };
+        let (call, cost, deadline) = (called.call, called.cost, called.deadline);
+        let ids = MethodIds {
+            service: called.service,
+            method: called.method,
+        };
+        let request = self.request(called, peer);
+        match (call, self.inbound.serve(cx, request)) {
+            (Some(call), Served::Ended(result)) => self.respond(call, ids, result),
+            (Some(call), Served::Waits(reply)) => self.spawn(call, ids, reply),
+            (None, Served::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
+            (None, Served::Ended(result)) => {
+                if let Err(status) = result {
+                    self.handle.log_one_way(ids, &status);
+                }
+                self.connection.one_way_served(cost);
+            }
+        }
+    }
+
+    fn request(&mut self, called: InboundCall, peer: Arc<dyn Caller>) -> Request {
+        let body = match (called.call, called.message, called.end) {
+            (_, Some(message), true) => Body::One(message.into()),
+            (None, message, _) => Body::One(message.unwrap_or_default().into()),
+            (Some(call), message, _) => {
+                let ids = MethodIds {
+                    service: called.service,
+                    method: called.method,
+                };
+                let requests = Inbox::new(call, self.credit);
+                if let Some(message) = message {
+                    requests.push(MessageBatch::One(message));
+                }
+                self.incoming.begin_requests(call, ids, requests.clone());
+                let handle = self.handle.clone();
+                Body::Many(InboxReader::stream(requests, handle, peer.clone()))
+            }
+        };
+        let one_way = called.call.is_none();
+        let mut request = Request::by_id(called.service, called.method, one_way, body);
+        let head = request.head_mut();
+        head.deadline = called.deadline;
+        if let (true, Some(call)) = (self.has_stream_time, called.call) {
+            let deadline = self.connection.stream_deadline(call);
+            head.extensions.insert(StreamDeadline(deadline));
+        }
+        // Its caller has given it all the time that it has. Sent on, it gets no default.
+        head.takes_default = false;
+        head.metadata = called.metadata;
+        head.caller = Some(peer);
+        request
+    }
+
+    fn spawn(&mut self, call: CallId, ids: MethodIds, reply: InboundFuture) {
+        let id = self.incoming.begin_handler(call, ids);
+        let handle = self.handle.clone();
+        let task = tokio::spawn(async move {
+            let result = reply.await;
+            handle.mailbox().push_end(Command::HandlerEnd(id, result));
+        });
+        self.incoming.set_handler(call, task.abort_handle());
+    }
+
+    fn spawn_one_way(
+        &mut self,
+        ids: MethodIds,
+        reply: InboundFuture,
+        cost: u64,
+        deadline: Option<Instant>,
+    ) {
+        self.incoming.begin_one_way();
+        let handle = self.handle.clone();
+        let served = move |result| {
+            // There is nobody to be told of a status.
+            if let Err(status) = result {
+                handle.log_one_way(ids, &status);
+            }
+            handle.mailbox().push_end(Command::OneWayHandled(cost));
+        };
+        let Some(deadline) = deadline else {
+            let end = self.incoming.end_of_one_way();
+            tokio::spawn(end.run_until_cancelled_owned(async move {
+                served(reply.await);
+            }));
+            return;
+        };
+        // It runs to its end even if the connection does not: its sender has no part in it.
+        tokio::spawn(async move {
+            let (Outcome::Ended(result) | Outcome::Expired(result)) =
+                reply.until(deadline, Timer::new).await;
+            served(result);
+        });
+    }
+
+    /// A one-way message that waited has been handled.
+    pub(super) fn one_way_handled(&mut self, cost: u64) {
+        self.incoming.end_one_way();
+        self.connection.one_way_served(cost);
+    }
+
+    /// A handler that was spawned has ended.
+    pub(super) fn handler_ended(&mut self, handler: HandlerId, result: Result<Response>) {
+        if let Some(ids) = self.incoming.method_of(handler) {
+            self.respond(handler.call, ids, result);
+        }
+    }
+
+    fn respond(&mut self, call: CallId, ids: MethodIds, result: Result<Response>) {
+        match result.map(Response::into_parts) {
+            Ok((metadata, Body::One(message))) => {
+                self.incoming.remove(call);
+                self.connection.reply(call, metadata, message);
+            }
+            Ok((metadata, Body::Many(replies))) => {
+                if !self.connection.open_reply(call, metadata) {
+                    self.incoming.remove(call);
+                    return;
+                }
+                let deadline = self.connection.stream_deadline(call);
+                let replies = ExpiringStream::replies_of_connection(replies, deadline);
+                let task = StreamTask::new(call, replies, self.handle.clone());
+                self.incoming.begin_replies(call, ids, task);
+            }
+            Err(status) => self.end_call(call, ids, &status),
+        }
+    }
+
+    pub(super) fn end_call(&mut self, call: CallId, ids: MethodIds, status: &Status) {
+        self.handle.log(ids, status);
+        self.incoming.remove(call);
+        self.connection.end(End {
+            call,
+            code: status.code(),
+            refused: status.is_refusal(),
+            metadata: status.metadata().clone(),
+            text: status.message().to_owned(),
+            details: status.encoded_details(),
+        });
+    }
+
+    /// The caller has cancelled the call, or the deadline has passed: the work on it ends.
+    pub(super) fn stop_handler(&mut self, call: CallId) {
+        let status = Status::cancelled("the call was given up");
+        self.wakers.extend(self.incoming.cancel(call, status));
+    }
+}

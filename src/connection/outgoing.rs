@@ -1,0 +1,161 @@
+//! The calls of this side, as a driver keeps them in the protocol.
+
+use std::{sync::Arc, task::Waker};
+
+use bytes::Bytes;
+use wawo_protocol::{CallOutcome, Code, ConnectionError, Metadata, Refusal};
+
+use crate::{
+    body::{Body, MessageBatch, Streaming},
+    connection::{inbox::Inbox, mailbox::not_sent, stream_task::StreamTask},
+    response::Response,
+    response_future::ResponseSlot,
+    status::{Delivery, Result, Status},
+};
+
+/// A call of this side, until it ends.
+#[derive(Debug)]
+pub(crate) struct OutgoingCall {
+    slot: Arc<ResponseSlot>,
+    /// Most calls have none and are moved often, so what belongs to streams has a place of its own.
+    streams: Option<Box<Streams>>,
+}
+
+/// The streams of a call.
+#[derive(Debug, Default)]
+struct Streams {
+    /// The requests, until the call is sent.
+    requests: Option<Streaming<Bytes>>,
+    /// The requests on their way.
+    request_task: Option<StreamTask>,
+    replies: Option<Arc<Inbox>>,
+}
+
+impl OutgoingCall {
+    /// A call whose caller waits for the slot; with a stream of requests, if it has one.
+    pub(super) fn new(slot: Arc<ResponseSlot>, requests: Option<Streaming<Bytes>>) -> Self {
+        let streams = requests.map(|requests| {
+            Box::new(Streams {
+                requests: Some(requests),
+                ..Streams::default()
+            })
+        });
+        Self { slot, streams }
+    }
+
+    pub(super) fn slot(&self) -> &Arc<ResponseSlot> {
+        &self.slot
+    }
+
+    /// The stream of requests, which begins now.
+    pub(super) fn take_requests(&mut self) -> Option<Streaming<Bytes>> {
+        self.streams.as_mut()?.requests.take()
+    }
+
+    /// The stream of requests is carried by this task.
+    pub(super) fn set_request_task(&mut self, task: StreamTask) {
+        self.streams.get_or_insert_default().request_task = Some(task);
+    }
+
+    pub(super) fn request_task(&self) -> Option<&StreamTask> {
+        self.streams.as_ref()?.request_task.as_ref()
+    }
+
+    /// The reply is a stream, and has begun.
+    pub(super) fn begin_replies(&mut self, replies: Arc<Inbox>) {
+        self.streams.get_or_insert_default().replies = Some(replies);
+    }
+
+    /// The inbox of the replies, if they are a stream.
+    pub(super) fn replies(&self) -> Option<&Arc<Inbox>> {
+        self.streams.as_ref()?.replies.as_ref()
+    }
+
+    /// The call was not started, or surely not served.
+    pub(super) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
+        let code = match reason {
+            Refusal::MessageTooLarge { .. }
+            | Refusal::MetadataTooLarge { .. }
+            | Refusal::NoSlot { .. }
+            | Refusal::Full(_) => Code::ResourceExhausted,
+            _ => Code::Unavailable,
+        };
+        let status = Status::new(code, format!("the call was not sent: {reason}"));
+        self.end(Err(status.with_delivery(Delivery::NotSent)), wakers);
+    }
+
+    /// The connection ended before the call did; `cut` says why, if this side has cut it.
+    pub(super) fn lose(
+        self,
+        error: &ConnectionError,
+        cut: Option<&str>,
+        sent: bool,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let status = match sent {
+            false => not_sent(error),
+            true => {
+                let so_far = match self.streams.is_some() {
+                    true => "the stream was under way",
+                    false => "the call was sent and may have been served",
+                };
+                let text = match cut {
+                    Some(cut) => format!("{so_far}: {cut}: {error}"),
+                    None => format!("{so_far}: {error}"),
+                };
+                let status = Status::unavailable(text).with_source(error.clone());
+                status.with_delivery(Delivery::Unknown)
+            }
+        };
+        self.end(Err(status), wakers);
+    }
+
+    /// The call has ended with a single message.
+    pub(super) fn complete(self, reply: Bytes, wakers: &mut Vec<Waker>) {
+        let response = Response::new(Metadata::new(), Body::One(reply.into()));
+        self.end(Ok(response), wakers);
+    }
+
+    pub(super) fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
+        match self.replies() {
+            Some(replies) => wakers.extend(replies.end(result.map(drop))),
+            None => wakers.extend(self.slot.complete(result)),
+        }
+    }
+}
+
+/// A call has ended.
+pub(super) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
+    let CallOutcome {
+        token,
+        message,
+        code,
+        metadata,
+        text,
+        details,
+        ..
+    } = ended;
+    let result = match code {
+        Code::Ok => {
+            if let (Some(replies), Some(message)) = (token.replies(), &message) {
+                wakers.extend(replies.push(MessageBatch::One(message.clone())));
+            }
+            let body = message.map_or_else(
+                || Body::Many(Streaming::empty()),
+                |message| Body::One(message.into()),
+            );
+            Ok(Response::new(metadata, body))
+        }
+        code => {
+            let delivery = match (ended.ended_by_peer, ended.sent) {
+                _ if ended.refused => Delivery::NotSent,
+                (true, _) => Delivery::Responded,
+                (false, true) => Delivery::Unknown,
+                (false, false) => Delivery::NotSent,
+            };
+            let status = Status::received(code, text, metadata, details);
+            Err(status.with_delivery(delivery))
+        }
+    };
+    token.end(result, wakers);
+}

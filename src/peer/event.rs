@@ -1,0 +1,83 @@
+//! An event of a peer, or of a server's listeners.
+
+use std::{fmt, io, sync::Arc};
+
+use wawo_protocol::ConnectionError;
+
+use crate::{descriptor::ServiceDescriptor, peer::weak::WeakPeer, transport::Address};
+
+/// Something that happened to a peer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The hellos are exchanged: the peer can be called.
+    Connected(WeakPeer),
+    /// The connection is over, and why.
+    Disconnected(WeakPeer, ConnectionError),
+    /// A connection ended before its hello came: another protocol, another version, or nothing.
+    NotConnected(WeakPeer, ConnectionError),
+    /// The peer, or this side, takes no more calls; what is in flight goes on.
+    Draining(WeakPeer),
+    /// The peer does not take what waits for it: calls and streams to it wait.
+    Blocked(WeakPeer),
+    /// It does again.
+    Writable(WeakPeer),
+    /// The peer announced a service that this side calls, by another schema: calls may fail, and
+    /// none is refused for it. Told once for each service of a connection, when the first stub of
+    /// it is made, or when the hello comes.
+    SchemaDiffers(WeakPeer, ServiceDescriptor),
+    /// A listener could not accept a connection; it goes on, after a pause if need be.
+    AcceptFailed(Arc<io::Error>),
+    /// A connection from this address was not taken, because of this limit. It was told so.
+    Refused(Address, ConnectionLimit),
+    /// The server closes this connection, because of this limit: it has been silent for too long
+    /// (`MaxHandshakes`), or makes room for that of another host (`MaxConnections`). It is told so.
+    /// `NotConnected` or `Disconnected` follows.
+    Closed(WeakPeer, ConnectionLimit),
+    /// This listener was slow, and so many events were thrown away.
+    Missed(u64),
+}
+
+/// A limit on the connections of a server, which kept one out. `Display` names the setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionLimit {
+    /// See [`ServerConfigBuilder::max_connections`](crate::ServerConfigBuilder::max_connections).
+    MaxConnections,
+    /// See [`ServerConfigBuilder::max_connections_per_host`](crate::ServerConfigBuilder::max_connections_per_host).
+    MaxConnectionsPerHost,
+    /// See [`ServerConfigBuilder::max_handshakes`](crate::ServerConfigBuilder::max_handshakes).
+    MaxHandshakes,
+}
+
+impl fmt::Display for ConnectionLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxConnections => "max_connections",
+            Self::MaxConnectionsPerHost => "max_connections_per_host",
+            Self::MaxHandshakes => "max_handshakes",
+        })
+    }
+}
+
+impl PeerEvent {
+    /// The peer that it happened to, if it is about one.
+    pub fn peer(&self) -> Option<&WeakPeer> {
+        match self {
+            Self::Connected(peer)
+            | Self::Disconnected(peer, _)
+            | Self::NotConnected(peer, _)
+            | Self::Draining(peer)
+            | Self::Blocked(peer)
+            | Self::Writable(peer)
+            | Self::SchemaDiffers(peer, _)
+            | Self::Closed(peer, _) => Some(peer),
+            Self::AcceptFailed(_) | Self::Refused(..) | Self::Missed(_) => None,
+        }
+    }
+
+    /// Whether no event of its peer follows.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::Disconnected(..) | Self::NotConnected(..))
+    }
+}

@@ -1,0 +1,107 @@
+//! The end of a guest's peer that the machinery of the guest holds.
+
+use std::sync::{Arc, Weak};
+
+use wawo_protocol::{CloseCode, Config, ConnectionError};
+
+use crate::{
+    connection::{ConnectionEvent, Owner},
+    decoding::DecodedTotal,
+    descriptor::MethodNames,
+    peer::{
+        Peer,
+        events::EventSender,
+        guest::{GuestControl, GuestInfo, GuestState, IN_PROCESS},
+        handle::Handle,
+        link::Link,
+    },
+    request::Caller,
+    serve::inbound::Origin,
+};
+
+/// A guest, as its machinery holds it. Dropping it ends the peer.
+#[derive(Debug)]
+pub(crate) struct GuestLink {
+    handle: Arc<Handle>,
+    guest: Arc<GuestState>,
+}
+
+impl GuestLink {
+    /// A guest that has come. Nobody is told of it before [`announce`](Self::announce).
+    ///
+    /// Of `config`, the limits on calls in flight and on decoded messages apply; `server` is the memory for
+    /// decoded messages of all connections of a server.
+    pub(crate) fn new(
+        info: GuestInfo,
+        config: &Config,
+        server: Option<Arc<DecodedTotal>>,
+        event_sender: EventSender,
+        control: Weak<dyn GuestControl>,
+    ) -> Self {
+        let address = info.address.clone();
+        let (handle, guest) = Handle::new_linked(address, event_sender, |owner| {
+            let guest = GuestState::new(info, config, server, owner, control);
+            let guest = Arc::new(guest);
+            (Link::Guest(guest.clone()), guest)
+        });
+        Self { handle, guest }
+    }
+
+    /// Sends the event that the peer is connected.
+    pub(crate) fn announce(&self) {
+        let owner = self.handle.state();
+        owner.connection_changed(ConnectionEvent::Opened);
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        Peer::of(self.handle.clone())
+    }
+
+    /// The peer, as requests of the guest carry it.
+    pub(crate) fn caller(&self) -> Arc<dyn Caller> {
+        self.handle.clone()
+    }
+
+    /// The guest, as the place that its calls come from. It refuses calls while the peer drains or is
+    /// closed, and those above `max_calls`.
+    pub(crate) fn origin(&self) -> Arc<dyn Origin> {
+        self.guest.clone()
+    }
+
+    /// The connection of the guest is over. The machinery is not told; nothing happens if the peer is
+    /// closed already.
+    pub(crate) fn end(&self, error: &ConnectionError) {
+        self.guest.end(error);
+    }
+}
+
+impl Drop for GuestLink {
+    fn drop(&mut self) {
+        self.guest.end(&ConnectionError::ClosedHere);
+    }
+}
+
+/// The peer of callers in this process: its connection is over from the beginning.
+pub(super) fn in_process() -> Peer {
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl GuestControl for Nobody {
+        fn drain(&self) {}
+
+        fn close(&self, _: CloseCode, _: &str) {}
+    }
+
+    let info = GuestInfo {
+        protocol: IN_PROCESS.into(),
+        address: None,
+        claimed_name: String::new(),
+        names: MethodNames::default(),
+    };
+    let control = Weak::<Nobody>::new();
+    let config = Config::default();
+    GuestLink::new(info, &config, None, EventSender::default(), control).peer()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! The way to the other end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use wawo_protocol::{CloseCode, ConnectionError};
+
+use crate::{
+    connection::{Activity, ConnectionHandle, ConnectionState, DrainOutcome},
+    peer::guest::GuestState,
+};
+
+/// How the other end is reached.
+#[derive(Debug, Clone)]
+pub(super) enum Link {
+    /// Over its home connection, which is the one that it came by.
+    Home(Arc<ConnectionHandle>),
+    /// Not at all: it only calls.
+    Guest(Arc<GuestState>),
+}
+
+impl Link {
+    pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
+        match self {
+            Self::Home(home) => home.state(),
+            Self::Guest(guest) => guest.state(),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Home(home) => home.is_closed(),
+            Self::Guest(guest) => guest.is_closed(),
+        }
+    }
+
+    /// Why it is over, if it is.
+    pub(super) fn end(&self) -> Option<ConnectionError> {
+        match &*self.state().borrow() {
+            ConnectionState::Closed(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn close(&self, code: CloseCode, reason: &str) {
+        match self {
+            Self::Home(home) => home.close(code, reason),
+            Self::Guest(guest) => guest.close(code, reason),
+        }
+    }
+
+    /// Takes no more calls, and closes when those in flight have ended.
+    pub(super) fn begin_drain(&self) {
+        match self {
+            Self::Home(home) => home.begin_drain(),
+            Self::Guest(guest) => guest.drain(),
+        }
+    }
+
+    /// Ends a drain whose grace, which was this long, is over.
+    pub(super) fn cut(&self, grace: Duration) {
+        match self {
+            Self::Home(home) => home.cut(grace),
+            Self::Guest(guest) => guest.cut(grace),
+        }
+    }
+
+    pub(super) fn drain_outcome(&self) -> DrainOutcome {
+        match self {
+            Self::Home(home) => home.drain_outcome(),
+            Self::Guest(guest) => guest.drain_outcome(),
+        }
+    }
+}
+
+/// How much a peer calls, without a hold on it.
+#[derive(Debug)]
+pub(crate) struct ActivityHandle(Link);
+
+impl ActivityHandle {
+    pub(super) fn new(link: Link) -> Self {
+        Self(link)
+    }
+
+    pub(crate) fn activity(&self) -> Activity {
+        match &self.0 {
+            Link::Home(home) => home.activity(),
+            Link::Guest(guest) => guest.activity(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A peer without a hold on it.
+
+use std::{any::Any, sync::Weak};
+
+use crate::{peer_id::PeerId, transport::Address};
+
+/// A [`Peer`](crate::Peer) that does not keep its connection open.
+#[derive(Debug, Clone)]
+pub struct WeakPeer {
+    id: PeerId,
+    address: Option<Address>,
+    /// The handle, whose type belongs to a module above this one: events name peers, and peers send events.
+    handle: Weak<dyn Any + Send + Sync>,
+}
+
+impl WeakPeer {
+    pub(super) fn new(
+        id: PeerId,
+        address: Option<Address>,
+        handle: Weak<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self {
+            id,
+            address,
+            handle,
+        }
+    }
+
+    /// See [`Peer::id`](crate::Peer::id).
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// See [`Peer::address`](crate::Peer::address).
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    pub(super) fn handle(&self) -> &Weak<dyn Any + Send + Sync> {
+        &self.handle
+    }
+}
