@@ -321,7 +321,7 @@ mod tests {
         id::{CallId, Side},
         message::MESSAGE_COST_BYTES,
         metadata::Metadata,
-        packet::{BatchBuilder, End},
+        packet::{Batch, BatchBuilder, End},
     };
 
     /// The next packets in a few words.
@@ -414,14 +414,31 @@ mod tests {
         assert!(half.grant(1).is_err());
     }
 
-    #[test]
-    fn messages_leave_together_as_far_as_credit_goes_and_a_long_one_in_chunks() {
+    fn batch(lengths: &[usize]) -> Batch {
         let mut builder = BatchBuilder::new(CallId::new(Side::Connecting, 0));
-        for length in [3, 0, 3_000, 1] {
+        for &length in lengths {
             builder.push(|buffer| buffer.extend_from_slice(&vec![7; length]));
         }
+        builder.take()
+    }
+
+    #[test]
+    fn a_batch_leaves_at_once_as_far_as_credit_goes_unless_others_wait() {
+        let (mut shared_credit, mut half) = (SendCredit::new(1_000), SendHalf::new(4));
+        let mut messages = batch(&[3, 0, 5]);
+        let first = half.spend_for_first(&mut messages, &mut shared_credit);
+        assert_eq!((first.len(), messages.len()), (2, 1));
+        half.push_batch(messages);
+        half.grant(100).unwrap();
+        let mut next = batch(&[1]);
+        let first = half.spend_for_first(&mut next, &mut shared_credit);
+        assert_eq!((first.len(), next.len()), (0, 1));
+    }
+
+    #[test]
+    fn messages_leave_together_as_far_as_credit_goes_and_a_long_one_in_chunks() {
         let (mut shared_credit, mut half) = (SendCredit::new(0), SendHalf::new(2_000));
-        half.push_batch(builder.take());
+        half.push_batch(batch(&[3, 0, 3_000, 1]));
         for (grant, shared_grant, expected) in [
             (0, 0, "NeedsSharedCredit"),
             (0, 1_000, "batch of 2"),

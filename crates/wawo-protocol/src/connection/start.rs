@@ -153,7 +153,7 @@ impl<T> Connection<T> {
             .config
             .default_timeout()
             .map(|timeout| after(now, timeout));
-        // That much late is on time; beyond it, each has to say how much time it has left.
+        // A batch that is no later than one step is on time. A later one says the time that is left.
         let late = deadline.filter(|at| Some(after(*at, DEADLINE_STEP)) < default);
         let timeout = late.and_then(|at| self.timeout_on_wire(now, Some(at)));
         self.output.link_or_copy(batch.into_packets(timeout));
