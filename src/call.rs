@@ -193,7 +193,7 @@ impl<R> Call<R> {
     pub async fn with_metadata(mut self) -> Result<(R, Metadata)> {
         let response = poll_fn(|cx| self.poll_response(cx)).await;
         let result = response.and_then(|response| {
-            let (metadata, body) = response.into_parts();
+            let (metadata, body) = response.into_wire_parts();
             Ok((self.read(body)?, metadata))
         });
         self.end(result)
@@ -335,14 +335,7 @@ impl<R> Call<R> {
         if !matches!(response.body(), Body::Many(_)) || self.cancelled().is_none() {
             return response;
         }
-        match response.into_parts() {
-            (metadata, Body::Many(items)) => {
-                let cancelled = self.cancelled.take();
-                let watched = CancellableStream::new(items, cancelled);
-                Response::new(metadata, Body::Many(watched))
-            }
-            (metadata, body) => Response::new(metadata, body),
-        }
+        response.map_stream(|items| CancellableStream::new(items, self.cancelled.take()))
     }
 }
 
@@ -398,6 +391,10 @@ impl Items<Bytes> for CancellableStream {
             return Poll::Ready(Some(Err(cancelled_status())));
         }
         Poll::Pending
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        self.items.take_trailing_metadata()
     }
 }
 

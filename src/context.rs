@@ -18,7 +18,7 @@ use crate::{
     body::Body,
     clock, decoding,
     descriptor::MethodDescriptor,
-    request::{Caller, Request, RequestHead},
+    request::{Caller, ReplyMetadata, Request, RequestHead},
     status::Result,
 };
 
@@ -107,7 +107,27 @@ impl Context {
     ) -> Result<()> {
         let metadata = self.0.reply_metadata.get_or_init(Mutex::default);
         let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
-        metadata.insert(key, value).map_err(Into::into)
+        metadata.leading.insert(key, value).map_err(Into::into)
+    }
+
+    /// Adds to the metadata that is sent at the end: behind a stream of replies, where
+    /// [`Streaming::trailing_metadata`](crate::Streaming::trailing_metadata) has it, or with the status
+    /// if the call fails, as reply metadata is. A single reply travels with its end, so that its caller
+    /// gets both kinds together.
+    ///
+    /// Metadata may be added until the stream has ended, and is lost after that.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the key or the value may not stand in [`Metadata`].
+    pub fn set_trailing_metadata(
+        &self,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Into<Bytes>,
+    ) -> Result<()> {
+        let metadata = self.0.reply_metadata.get_or_init(Mutex::default);
+        let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        metadata.trailing.insert(key, value).map_err(Into::into)
     }
 
     /// When the call fails if it has not ended.
@@ -213,11 +233,21 @@ impl Context {
         self.0.caller.as_ref().map(|caller| caller.decoded_bytes())
     }
 
+    /// Takes the metadata for before the replies.
     pub(crate) fn take_reply_metadata(&self) -> Metadata {
+        self.take_metadata(|metadata| std::mem::take(&mut metadata.leading))
+    }
+
+    /// Takes the metadata for behind the replies.
+    pub(crate) fn take_trailing_metadata(&self) -> Metadata {
+        self.take_metadata(|metadata| std::mem::take(&mut metadata.trailing))
+    }
+
+    fn take_metadata(&self, take: impl FnOnce(&mut ReplyMetadata) -> Metadata) -> Metadata {
         let Some(metadata) = self.0.reply_metadata.get() else {
             return Metadata::new();
         };
-        std::mem::take(&mut *metadata.lock().unwrap_or_else(PoisonError::into_inner))
+        take(&mut metadata.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs a function so that this is its current context.

@@ -76,7 +76,7 @@ pub use crate::{
     },
     peer_id::PeerId,
     request::{Request, RequestParts},
-    response::Response,
+    response::{EndOfCall, Response, ResponseParts},
     response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},
     server::{

@@ -62,8 +62,17 @@ pub(crate) struct RequestHead {
     /// Its handler blocks its thread.
     pub(crate) is_blocking: bool,
     /// Made when first asked for, as is what follows: most handlers never ask.
-    pub(crate) reply_metadata: OnceLock<Mutex<Metadata>>,
+    pub(crate) reply_metadata: OnceLock<Mutex<ReplyMetadata>>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
+}
+
+/// The metadata that a handler sets for its replies.
+#[derive(Debug, Default)]
+pub(crate) struct ReplyMetadata {
+    /// For before them.
+    pub(crate) leading: Metadata,
+    /// For behind them.
+    pub(crate) trailing: Metadata,
 }
 
 /// The peer that calls, as far as modules below it know it.

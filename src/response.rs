@@ -1,21 +1,41 @@
 //! The answer to a call, as layers see it.
 
+mod end;
+
+use bytes::Bytes;
 use wawo_protocol::{MessageBytes, Metadata};
 
-use crate::body::Body;
+use crate::body::{Body, Streaming};
+pub use crate::response::end::EndOfCall;
 
-/// What comes back through the tower stack when a call succeeds; a [`Status`](crate::Status)
-/// does when it fails.
+/// The result of a call that succeeds, as it comes back through the tower stack: metadata and messages.
+/// A [`Status`](crate::Status) is the result of one that fails.
 #[derive(Debug)]
 pub struct Response {
-    metadata: Metadata,
+    parts: ResponseParts,
     body: Body,
 }
 
+/// All of a [`Response`] but its messages.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ResponseParts {
+    /// The metadata that is sent before the messages.
+    pub metadata: Metadata,
+    /// The metadata that is sent behind a single reply. That of a stream of replies is in the stream:
+    /// see [`Streaming::trailing_metadata`].
+    pub trailing_metadata: Metadata,
+}
+
 impl Response {
-    /// An answer.
+    /// A response with this metadata before its messages.
     pub fn new(metadata: Metadata, body: Body) -> Self {
-        Self { metadata, body }
+        let trailing_metadata = Metadata::new();
+        let parts = ResponseParts {
+            metadata,
+            trailing_metadata,
+        };
+        Self { parts, body }
     }
 
     /// The response to a one-way message that is on its way: nothing.
@@ -23,23 +43,73 @@ impl Response {
         Self::new(Metadata::new(), Body::One(MessageBytes::default()))
     }
 
-    /// What travels beside the messages.
+    /// A response of all its parts.
+    pub fn from_parts(parts: ResponseParts, body: Body) -> Self {
+        Self { parts, body }
+    }
+
+    /// All but the messages, and the messages.
+    pub fn into_parts(self) -> (ResponseParts, Body) {
+        (self.parts, self.body)
+    }
+
+    /// The metadata that is sent before the messages.
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.parts.metadata
     }
 
-    /// What travels beside the messages, to be changed.
+    /// The metadata that is sent before the messages, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.metadata
+        &mut self.parts.metadata
     }
 
-    /// The messages of the answer.
+    /// The metadata that is sent behind the messages: behind a single reply as its handler set it, behind
+    /// a stream once that has ended well, and empty until then.
+    ///
+    /// A connection sends a single reply in one packet: there, its trailing metadata arrives as
+    /// [`metadata`](Self::metadata), behind the other. A gateway to a protocol that has both tells them
+    /// apart here.
+    pub fn trailing_metadata(&self) -> &Metadata {
+        match &self.body {
+            Body::One(_) => &self.parts.trailing_metadata,
+            Body::Many(replies) => replies.trailing_metadata(),
+        }
+    }
+
+    /// The messages of the response.
     pub fn body(&self) -> &Body {
         &self.body
     }
 
-    /// Metadata and messages.
-    pub fn into_parts(self) -> (Metadata, Body) {
-        (self.metadata, self.body)
+    /// The messages of the response, to be changed.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// The response of a single reply with this metadata behind it.
+    pub(crate) fn with_trailing_metadata(mut self, metadata: Metadata) -> Self {
+        self.parts.trailing_metadata = metadata;
+        self
+    }
+
+    /// The response with another stream in the place of its stream of replies, if it has one.
+    pub(crate) fn map_stream(self, map: impl FnOnce(Streaming<Bytes>) -> Streaming<Bytes>) -> Self {
+        let body = match self.body {
+            Body::One(message) => Body::One(message),
+            Body::Many(replies) => Body::Many(map(replies)),
+        };
+        Self { body, ..self }
+    }
+
+    /// Metadata and messages as they travel: a single reply has one set of metadata.
+    pub(crate) fn into_wire_parts(self) -> (Metadata, Body) {
+        let ResponseParts {
+            mut metadata,
+            trailing_metadata,
+        } = self.parts;
+        if !trailing_metadata.is_empty() {
+            metadata.append(trailing_metadata);
+        }
+        (metadata, self.body)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::packet::Batch;
+use wawo_protocol::{Metadata, packet::Batch};
 
 use crate::{
     body::items::{Items, MessageBatch, Source},
@@ -138,6 +138,10 @@ where
                 None => return Poll::Ready(None),
             }
         }
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        self.encoded.items.as_mut().take_trailing_metadata()
     }
 }
 

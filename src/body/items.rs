@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use wawo_protocol::packet::{Batch, BatchBuilder};
+use wawo_protocol::{
+    Metadata,
+    packet::{Batch, BatchBuilder},
+};
 
 use crate::status::Result;
 
@@ -83,6 +86,11 @@ pub(crate) trait Items<T>: Send {
     {
         let one = |item: Result<T>| item.map(|item| MessageBatch::One(item.into()));
         self.poll_item(cx, batch).map(|item| item.map(one))
+    }
+
+    /// The metadata that came, or will go, at the end. Asked once, when the stream has ended well.
+    fn take_trailing_metadata(self: Pin<&mut Self>) -> Metadata {
+        Metadata::new()
     }
 
     /// Whether what was given away in pieces, and not read, is to be let go.

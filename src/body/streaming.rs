@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc;
-use wawo_protocol::{Code, packet::BatchBuilder};
+use wawo_protocol::{Code, Metadata, packet::BatchBuilder};
 
 use crate::{
     body::{
@@ -36,6 +36,8 @@ pub struct Streaming<T> {
     /// `None` once it has ended. In a box, since a call that may have a stream is moved often.
     source: Option<Box<Source<T>>>,
     end: Option<StreamEnd>,
+    /// Empty until the stream has ended well.
+    trailing_metadata: Metadata,
 }
 
 /// How a stream ended.
@@ -65,6 +67,7 @@ impl<T> Streaming<T> {
                 batch: VecDeque::new(),
             })),
             end: None,
+            trailing_metadata: Metadata::new(),
         }
     }
 
@@ -73,6 +76,7 @@ impl<T> Streaming<T> {
         Self {
             source: None,
             end: Some(StreamEnd::Completed),
+            trailing_metadata: Metadata::new(),
         }
     }
 
@@ -174,8 +178,10 @@ impl<T> Streaming<T> {
     }
 
     fn ended(&mut self, end: StreamEnd) {
-        self.source = None;
         self.end = Some(end);
+        if let (Some(mut source), StreamEnd::Completed) = (self.source.take(), end) {
+            self.trailing_metadata = source.items.as_mut().take_trailing_metadata();
+        }
     }
 
     /// Nothing comes for now.
@@ -208,6 +214,34 @@ impl<T> Streaming<T> {
     /// How the stream ended; `None` while it goes on.
     pub fn end(&self) -> Option<StreamEnd> {
         self.end
+    }
+
+    /// The metadata that the other side sent at the end of a stream of replies, as its handler has set
+    /// it by [`Context::set_trailing_metadata`](crate::Context::set_trailing_metadata). Empty until the
+    /// stream has ended well; if it fails, all metadata is with its status.
+    pub fn trailing_metadata(&self) -> &Metadata {
+        &self.trailing_metadata
+    }
+
+    /// The stream with this metadata at its end, beside what it has: for a gateway, or a layer that puts
+    /// another stream in the place of one. The function is called when the stream has ended well, and
+    /// not if it fails or is dropped.
+    pub fn with_trailing_metadata(
+        self,
+        metadata: impl FnOnce() -> Metadata + Send + 'static,
+    ) -> Self
+    where
+        T: Send + 'static,
+    {
+        let metadata = Some(metadata);
+        Self::of_items(TrailedStream {
+            stream: self,
+            metadata,
+        })
+    }
+
+    pub(crate) fn take_trailing_metadata(&mut self) -> Metadata {
+        std::mem::take(&mut self.trailing_metadata)
     }
 
     /// Each item through a function.
@@ -370,6 +404,37 @@ impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for MappedStr
     ) -> Poll<Option<Result<R>>> {
         let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
         Poll::Ready(item.map(|item| (self.function)(item)))
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        self.stream.take_trailing_metadata()
+    }
+}
+
+/// A stream with metadata at its end.
+struct TrailedStream<T, F> {
+    stream: Streaming<T>,
+    metadata: Option<F>,
+}
+
+// Nothing in it is pinned in place: the stream has a box of its own.
+impl<T, F> Unpin for TrailedStream<T, F> {}
+
+impl<T: Send, F: FnOnce() -> Metadata + Send> Items<T> for TrailedStream<T, F> {
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<T>,
+    ) -> Poll<Option<Result<T>>> {
+        Pin::new(&mut self.stream).poll_next(cx)
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        let mut metadata = self.stream.take_trailing_metadata();
+        if let Some(own) = self.metadata.take() {
+            metadata.append(own());
+        }
+        metadata
     }
 }
 

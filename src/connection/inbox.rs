@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::CallId;
+use wawo_protocol::{CallId, Metadata};
 
 use crate::{
     body::MessageBatch,
@@ -40,7 +40,9 @@ pub(crate) struct ReadCount {
 struct InboxState {
     messages: VecDeque<MessageBatch>,
     /// How the stream ended, until the reader has heard it.
-    end: Option<Result<()>>,
+    end: Option<Result<Metadata>>,
+    /// The metadata that came with the end, once the reader has heard of that.
+    trailing_metadata: Metadata,
     /// Nothing more comes.
     is_ended: bool,
     reader: Option<Waker>,
@@ -89,7 +91,7 @@ impl Inbox {
     }
 
     /// Nothing follows; returns the waker of the reader.
-    pub(crate) fn end(&self, result: Result<()>) -> Option<Waker> {
+    pub(crate) fn end(&self, result: Result<Metadata>) -> Option<Waker> {
         let mut state = self.lock();
         if !state.is_ended {
             state.is_ended = true;
@@ -123,10 +125,22 @@ impl Inbox {
             return Poll::Ready(Ok(()));
         }
         if state.is_ended {
-            return Poll::Ready(state.end.take().unwrap_or(Ok(())));
+            return Poll::Ready(match state.end.take() {
+                Some(Err(status)) => Err(status),
+                Some(Ok(metadata)) => {
+                    state.trailing_metadata = metadata;
+                    Ok(())
+                }
+                None => Ok(()),
+            });
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// The metadata at the end of the stream, for the reader that has come there.
+    pub(super) fn take_trailing_metadata(&self) -> Metadata {
+        std::mem::take(&mut self.lock().trailing_metadata)
     }
 
     /// Whether the stream has ended, and all of it was taken.

@@ -118,10 +118,15 @@ impl OutgoingCall {
 
     pub(super) fn end(self, result: Result<Response>, wakers: &mut Vec<Waker>) {
         match self.replies() {
-            Some(replies) => wakers.extend(replies.end(result.map(drop))),
+            Some(replies) => wakers.extend(replies.end(result.map(trailing_metadata))),
             None => wakers.extend(self.slot.complete(result)),
         }
     }
+}
+
+/// The metadata that came with the end of a stream of replies.
+fn trailing_metadata(end: Response) -> Metadata {
+    end.into_wire_parts().0
 }
 
 /// A call has ended.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use wawo_protocol::Metadata;
 
 use crate::{
     body::{Items, MessageBatch, Streaming},
@@ -141,6 +142,10 @@ impl Items<Bytes> for InboxReader {
         _: &mut VecDeque<Bytes>,
     ) -> Poll<Option<Result<MessageBatch>>> {
         self.get_mut().poll(cx, Self::take_batch)
+    }
+
+    fn take_trailing_metadata(self: Pin<&mut Self>) -> Metadata {
+        self.inbox.take_trailing_metadata()
     }
 
     fn is_cancelled(&self) -> bool {

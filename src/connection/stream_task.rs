@@ -78,5 +78,6 @@ async fn pump(
             tokio::task::yield_now().await;
         }
     };
+    let end = end.map(|()| messages.take_trailing_metadata());
     connection.mailbox().push_end(Command::Finish(outbox, end));
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::{MessageBytes, packet::BatchBuilder};
+use wawo_protocol::{MessageBytes, Metadata, packet::BatchBuilder};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
@@ -389,5 +389,11 @@ impl<C: Codec<R>, R: Send> Items<Bytes> for Replies<C, R> {
             packets.push(|buffer| codec.encode_to(reply, buffer));
             pace.after_one(packets)
         })
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        let mut metadata = self.replies.take_trailing_metadata();
+        metadata.append(self.context.take_trailing_metadata());
+        metadata
     }
 }

@@ -105,9 +105,19 @@ where
             return Poll::Pending;
         };
         Poll::Ready(match (this.body)(&context, output) {
-            Ok(body) => Ok(Response::new(context.take_reply_metadata(), body)),
+            Ok(body) => Ok(response(&context, body)),
             Err(status) => Err(failed(&context, status)),
         })
+    }
+}
+
+/// The response of a handler. A stream takes the trailing metadata when it ends.
+fn response(context: &Context, body: Body) -> Response {
+    let is_whole = matches!(body, Body::One(_));
+    let response = Response::new(context.take_reply_metadata(), body);
+    match is_whole {
+        true => response.with_trailing_metadata(context.take_trailing_metadata()),
+        false => response,
     }
 }
 
@@ -115,7 +125,7 @@ where
 /// that was set for the reply.
 #[cold]
 pub(crate) fn failed(context: &Context, status: Status) -> Status {
-    status
-        .into_handler_status()
-        .with_reply_metadata(context.take_reply_metadata())
+    let mut metadata = context.take_reply_metadata();
+    metadata.append(context.take_trailing_metadata());
+    status.into_handler_status().with_reply_metadata(metadata)
 }

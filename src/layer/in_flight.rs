@@ -1,6 +1,7 @@
 //! A bound on the calls in flight.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     pin::Pin,
@@ -13,9 +14,10 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
+use wawo_protocol::Metadata;
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Items, Streaming},
     request::Request,
     response::Response,
     status::{BoxError, Delivery, Result, Status},
@@ -157,15 +159,15 @@ impl<F> fmt::Debug for InFlightFuture<F> {
 
 /// A stream of replies counts on; a single reply is the end of its call.
 fn keep_slot(response: Response, slot: Option<OwnedSemaphorePermit>) -> Response {
-    let (metadata, body) = response.into_parts();
-    let body = match (body, slot) {
-        (Body::Many(replies), Some(slot)) => Body::Many(Streaming::new(InFlightReplies {
-            replies,
-            _slot: slot,
-        })),
-        (body, _) => body,
-    };
-    Response::new(metadata, body)
+    match slot {
+        None => response,
+        Some(slot) => response.map_stream(|replies| {
+            Streaming::of_items(InFlightReplies {
+                replies,
+                _slot: slot,
+            })
+        }),
+    }
 }
 
 /// A stream of replies that counts as a call in flight.
@@ -174,11 +176,17 @@ struct InFlightReplies {
     _slot: OwnedSemaphorePermit,
 }
 
-impl Stream for InFlightReplies {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+impl Items<Bytes> for InFlightReplies {
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
         Pin::new(&mut self.replies).poll_next(cx)
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        self.replies.take_trailing_metadata()
     }
 }
 

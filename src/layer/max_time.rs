@@ -1,6 +1,7 @@
 //! A bound on the time that a call may take.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     pin::Pin,
@@ -12,11 +13,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
-use wawo_protocol::time::after;
+use wawo_protocol::{Metadata, time::after};
 
 use crate::{
     backstop::Timer,
-    body::{Body, Streaming},
+    body::{Items, Streaming},
     clock,
     request::Request,
     response::Response,
@@ -155,14 +156,12 @@ impl<F> fmt::Debug for MaxTimeFuture<F> {
 
 /// The time of a stream of replies runs on.
 fn keep_limit(response: Response, limit: Option<TimeLimit>) -> Response {
-    let (metadata, body) = response.into_parts();
-    let body = match (body, limit) {
-        (Body::Many(replies), Some(limit)) => {
-            Body::Many(Streaming::new(MaxTimeReplies { replies, limit }))
+    match limit {
+        None => response,
+        Some(limit) => {
+            response.map_stream(|replies| Streaming::of_items(MaxTimeReplies { replies, limit }))
         }
-        (body, _) => body,
-    };
-    Response::new(metadata, body)
+    }
 }
 
 /// A stream of replies that ends with its time.
@@ -171,16 +170,22 @@ struct MaxTimeReplies {
     limit: TimeLimit,
 }
 
-impl Stream for MaxTimeReplies {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+impl Items<Bytes> for MaxTimeReplies {
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
         // The time comes first, or a stream that always has an item would never end.
         if let Poll::Ready(status) = self.limit.poll_over(cx) {
             self.replies = Streaming::empty();
             return Poll::Ready(Some(Err(status)));
         }
         Pin::new(&mut self.replies).poll_next(cx)
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        self.replies.take_trailing_metadata()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::VecDeque,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -12,10 +13,10 @@ use bytes::Bytes;
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use wawo_protocol::{CloseCode, ConnectionError};
+use wawo_protocol::{CloseCode, ConnectionError, Metadata};
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Items, Streaming},
     clock,
     peer::{GuestControl, GuestInfo, GuestLink, Peer},
     request::{DefaultTimeouts, Request},
@@ -183,15 +184,12 @@ async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Re
         result = reply => result?,
         () = closed.cancelled() => return Err(cut()),
     };
-    let (metadata, body) = response.into_parts();
-    let body = match body {
-        Body::One(message) => Body::One(message),
-        Body::Many(replies) => Body::Many(Streaming::new(RepliesUntilClosed {
+    Ok(response.map_stream(|replies| {
+        Streaming::of_items(RepliesUntilClosed {
             replies: Some(replies),
             closed: closed.cancelled_owned(),
-        })),
-    };
-    Ok(Response::new(metadata, body))
+        })
+    }))
 }
 
 fn cut() -> Status {
@@ -208,10 +206,12 @@ pin_project! {
     }
 }
 
-impl Stream for RepliesUntilClosed {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+impl Items<Bytes> for RepliesUntilClosed {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
         let this = self.project();
         let Some(replies) = this.replies else {
             return Poll::Ready(None);
@@ -224,5 +224,10 @@ impl Stream for RepliesUntilClosed {
         }
         *this.replies = None;
         Poll::Ready(Some(Err(cut())))
+    }
+
+    fn take_trailing_metadata(self: Pin<&mut Self>) -> Metadata {
+        let replies = self.project().replies.as_mut();
+        replies.map_or_else(Metadata::new, Streaming::take_trailing_metadata)
     }
 }

@@ -21,6 +21,7 @@ mod decoded;
 mod descriptors;
 mod dispatch;
 mod drain;
+mod ends;
 mod errors;
 mod events;
 mod faults;

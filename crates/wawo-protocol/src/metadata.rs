@@ -41,6 +41,15 @@ impl Metadata {
         Ok(())
     }
 
+    /// Adds all entries of another one, behind those that are there.
+    pub fn append(&mut self, other: Self) {
+        match (&mut self.entries, other.entries) {
+            (_, None) => {}
+            (Some(entries), Some(mut others)) => entries.append(&mut others),
+            (entries @ None, others) => *entries = others,
+        }
+    }
+
     /// Takes all entries of a key out, and returns the first value.
     pub fn remove(&mut self, key: &str) -> Option<Bytes> {
         let entries = self.entries.as_mut()?;

@@ -136,7 +136,7 @@ impl Driver {
     }
 
     fn respond(&mut self, call: CallId, ids: MethodIds, result: Result<Response>) {
-        match result.map(Response::into_parts) {
+        match result.map(Response::into_wire_parts) {
             Ok((metadata, Body::One(message))) => {
                 self.incoming.remove(call);
                 self.connection.reply(call, metadata, message);

@@ -47,7 +47,7 @@ impl Driver {
     /// The caller sends no more requests.
     pub(super) fn requests_finished(&mut self, call: CallId) {
         if let Some(requests) = self.incoming.finish_requests(call) {
-            self.wakers.extend(requests.end(Ok(())));
+            self.wakers.extend(requests.end(Ok(Metadata::new())));
         }
     }
 
@@ -101,24 +101,24 @@ impl Driver {
         }
     }
 
-    pub(super) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<()>) {
+    pub(super) fn finish_stream(&mut self, outbox: &Arc<Outbox>, result: Result<Metadata>) {
         if self.is_current_outbox(outbox) {
             self.end_stream(outbox.call(), result);
         }
     }
 
-    fn end_stream(&mut self, call: CallId, result: Result<()>) {
+    fn end_stream(&mut self, call: CallId, result: Result<Metadata>) {
         if self.is_ours(call) {
-            return self.requests_ended(call, result);
+            return self.requests_ended(call, result.map(drop));
         }
         match result {
-            Ok(()) => {
+            Ok(metadata) => {
                 self.incoming.remove(call);
                 let end = End {
                     call,
                     code: Code::Ok,
                     refused: false,
-                    metadata: Metadata::new(),
+                    metadata,
                     text: String::new(),
                     details: Bytes::new(),
                 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wawo_protocol::{
-    CallId, CloseCode, MessageBytes, MethodId, ServiceId,
+    CallId, CloseCode, MessageBytes, Metadata, MethodId, ServiceId,
     packet::{Batch, OneWayBatch},
 };
 
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// The next messages of a stream.
     Messages(Arc<Outbox>, Batch),
     /// A stream has ended.
-    Finish(Arc<Outbox>, Result<()>),
+    Finish(Arc<Outbox>, Result<Metadata>),
     /// Messages of a stream were read.
     Consumed(Arc<Inbox>, ReadCount),
     /// A stream is no longer read.

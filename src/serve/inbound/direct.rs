@@ -4,6 +4,7 @@
 //! deadline, and so has the stream of replies that may follow. Both need no tokio runtime.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     pin::Pin,
@@ -13,13 +14,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
+
 use tokio::runtime::Handle;
 use wawo_protocol::{Config, DeadlineSource, MessageBytes, Metadata, time::after};
 
 use crate::{
     backstop::Timer,
-    body::{Body, Streaming},
+    body::{Body, Items, Streaming},
     clock,
     descriptor::{MethodIds, MethodNames},
     request::{Request, StreamDeadline},
@@ -130,8 +131,7 @@ impl Call {
     async fn serve(mut self, request: Request) -> Result<Response> {
         let result = self.result(request).await;
         let response = result.map_err(|status| self.failed(status))?;
-        let (metadata, body) = response.into_parts();
-        Ok(Response::new(metadata, self.watch(body)))
+        Ok(response.map_stream(|replies| self.watch(replies)))
     }
 
     async fn result(&mut self, request: Request) -> Result<Response> {
@@ -159,19 +159,14 @@ impl Call {
     }
 
     /// A stream of replies ends with its call.
-    fn watch(self, body: Body) -> Body {
-        match body {
-            Body::One(message) => Body::One(message),
-            Body::Many(replies) => {
-                let deadline = self.limits.stream;
-                let at = deadline.map(|deadline| deadline.at);
-                Body::Many(Streaming::new(ReplyStream {
-                    replies: ExpiringStream::replies(replies, at),
-                    timer: at.map(Timer::surely),
-                    call: Some(self),
-                }))
-            }
-        }
+    fn watch(self, replies: Streaming<Bytes>) -> Streaming<Bytes> {
+        let deadline = self.limits.stream;
+        let at = deadline.map(|deadline| deadline.at);
+        Streaming::of_items(ReplyStream {
+            replies: ExpiringStream::replies(replies, at),
+            timer: at.map(Timer::surely),
+            call: Some(self),
+        })
     }
 
     /// The status of a call that failed, as its caller gets it.
@@ -293,10 +288,12 @@ struct ReplyStream {
     call: Option<Call>,
 }
 
-impl Stream for ReplyStream {
-    type Item = Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+impl Items<Bytes> for ReplyStream {
+    fn poll_item(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Result<Bytes>>> {
         let this = &mut *self;
         let Some(call) = &this.call else {
             return Poll::Ready(None);
@@ -316,5 +313,9 @@ impl Stream for ReplyStream {
         // A reader that asks again hears that there is no more.
         this.call = None;
         Poll::Ready(end)
+    }
+
+    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
+        self.replies.take_trailing_metadata()
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use wawo_protocol::packet::BatchBuilder;
+use wawo_protocol::{Metadata, packet::BatchBuilder};
 
 use crate::{
     body::Streaming,
@@ -72,6 +72,11 @@ impl ExpiringStream {
         packets: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>> {
         catch_fill_batch(self.part, &mut self.messages, cx, packets)
+    }
+
+    /// The metadata at the end, once the stream has ended well.
+    pub(crate) fn take_trailing_metadata(&mut self) -> Metadata {
+        self.messages.take_trailing_metadata()
     }
 
     /// The deadline has passed: the stream ends, as its layers want it to.

@@ -65,6 +65,11 @@ impl BatchBuilder {
         self.messages
     }
 
+    /// The length of all messages together, without the headers of their packets.
+    pub fn message_bytes(&self) -> usize {
+        self.whole - self.messages * HEADER_BYTES
+    }
+
     /// The length of all packets.
     pub fn packet_bytes(&self) -> usize {
         self.packets.len()
