@@ -335,7 +335,7 @@ impl<R> Call<R> {
         if !matches!(response.body(), Body::Many(_)) || self.cancelled().is_none() {
             return response;
         }
-        response.map_stream(|items| CancellableStream::new(items, self.cancelled.take()))
+        response.map_stream(|items| CancellableStream::over(items, self.cancelled.take()))
     }
 }
 
@@ -364,13 +364,13 @@ pub(crate) struct CancellableStream {
 }
 
 impl CancellableStream {
-    fn new(items: Streaming<Bytes>, cancelled: Option<CancelSignal>) -> Streaming<Bytes> {
+    fn over(items: Streaming<Bytes>, cancelled: Option<CancelSignal>) -> Streaming<Bytes> {
         Streaming::of_items(Self { items, cancelled })
     }
 
     /// The requests of a call, for a handler that may outlive it.
     pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Streaming<Bytes> {
-        Self::new(items, Some(Box::pin(context.cancellation())))
+        Self::over(items, Some(Box::pin(context.cancellation())))
     }
 }
 
