@@ -1,16 +1,19 @@
 //! The state of one connection: packets and time in, bytes and events out.
 //!
 //! ```text
-//!   input ──► fast_path, direct_read                  start ──► caller ─┐
-//!         └─► receive ──► caller, callee              reply ──► callee ─┼─► send ──► output
-//!                             │      │                                  │
-//!                             └──► calls (a table and the credit of each role) ◄───────────┘
+//!   input ──► read ──► fast_path                      start ──► caller ─┐
+//!               └────► receive ──► caller, callee     reply ──► callee ─┴─► send ──► output
+//!                         └───────────────┴──► calls ◄──────────┴────────────┘
 //! ```
 //!
-//! A call is one [`Call`](crate::call::Call) for both roles. `receive` and `send` move its messages in
-//! either role; `start` and `caller` do what only a caller does, `reply` and `callee` what only a callee
-//! does. The other files each own a part of the state, and hide its fields: `state` (the life of the
-//! connection), `waiting_calls`, `load`, `health`, `flood`, `input`, `progress`, `timeout_cause`.
+//! `machine` has the parts of a connection; the other modules with functions of [`Connection`] are above
+//! it. A call is one [`Call`](crate::call::Call) for both roles, in `calls`, with the credit of its role.
+//! `receive` and `send` move its messages in either role; `start` and `caller` do what only a caller does,
+//! `callee` and `reply` what only a callee does; `role` has the facts that only one of them keeps.
+//!
+//! Below `machine`, each module owns a part of the state, and hides its fields: `state` (the life of the
+//! connection), `waiting_calls`, `load`, `health`, `flood`, `input`, `progress`, `direct_read`,
+//! `timeout_cause`.
 
 mod callee;
 mod caller;
