@@ -1,6 +1,7 @@
 //! Tests of the protocol from outside: two machines over a simulated link, one machine and a peer
 //! that may send anything, golden vectors, and properties.
 
+mod buffer_pool;
 mod calls;
 mod code;
 mod config;
