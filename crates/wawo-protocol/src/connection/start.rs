@@ -59,19 +59,13 @@ impl<T> Connection<T> {
         }
         // Before the hello it does not wait for other calls.
         if call.depth > MAX_WAITING_DEPTH && self.state.is_open() {
-            return Err((token, self.no_slot(&call)));
+            let (max_calls, depth) = (self.peer.max_calls, call.depth);
+            return Err((token, Refusal::NoSlot { max_calls, depth }));
         }
         let stall_timeout = self.config.stall_timeout();
         let ends = self.waiting.push(now, call, token, stall_timeout);
         self.watch_deadline(Some(ends));
         Ok(StartedCall::Waiting)
-    }
-
-    fn no_slot(&self, call: &NewCall) -> Refusal {
-        Refusal::NoSlot {
-            max_calls: self.peer.max_calls,
-            depth: call.depth,
-        }
     }
 
     /// Sends a one-way message, or lets it wait for credit. No event says whether it arrives.
@@ -320,7 +314,7 @@ impl<T> Connection<T> {
     pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
         let (events, config) = (&mut self.events, &self.config);
         let (stall_timeout, max_calls) = (config.stall_timeout(), self.peer.max_calls);
-        self.waiting.expire(now, stall_timeout, |waiting| {
+        self.waiting.expire(now, |waiting| {
             let (code, text) = match waiting.call.deadline {
                 Some(_) => {
                     let setting = waiting.call.deadline_source.describe(config);

@@ -56,15 +56,8 @@ pub(crate) struct WaitingCall<T> {
     pub(crate) token: T,
     /// Its place among all that have ever waited.
     number: u64,
-    since: Instant,
-}
-
-impl<T> WaitingCall<T> {
     /// When it has waited too long: at its deadline, or, if it has none, after `stall_timeout`.
-    fn ends(&self, stall_timeout: Duration) -> Instant {
-        let deadline = self.call.deadline;
-        deadline.unwrap_or_else(|| after(self.since, stall_timeout))
-    }
+    ends: Instant,
 }
 
 impl<T> CallQueue<T> {
@@ -181,14 +174,13 @@ impl<T> WaitingCalls<T> {
         self.enqueued += 1;
         let queue = &mut self.queues[CallOrigin::of(call.depth) as usize];
         queue.message_bytes += call.message_len();
-        let waiting = WaitingCall {
+        let ends = call.deadline.unwrap_or_else(|| after(now, stall_timeout));
+        queue.calls.push_back(WaitingCall {
             call,
             token,
             number: self.enqueued,
-            since: now,
-        };
-        let ends = waiting.ends(stall_timeout);
-        queue.calls.push_back(waiting);
+            ends,
+        });
         ends
     }
 
@@ -250,11 +242,10 @@ impl<T> WaitingCalls<T> {
     pub(crate) fn expire(
         &mut self,
         now: Instant,
-        stall_timeout: Duration,
         mut late: impl FnMut(WaitingCall<T>),
     ) -> Option<Instant> {
         for queue in &mut self.queues {
-            queue.take_if(|waiting| waiting.ends(stall_timeout) <= now, &mut late);
+            queue.take_if(|waiting| waiting.ends <= now, &mut late);
         }
         let (calls, bytes) = (&mut self.one_way_calls, &mut self.one_way_bytes);
         self.one_way.retain(|one_way| {
@@ -266,7 +257,7 @@ impl<T> WaitingCalls<T> {
             keep
         });
         let calls = self.queues.iter().flat_map(|queue| &queue.calls);
-        let calls = calls.map(|waiting| waiting.ends(stall_timeout));
+        let calls = calls.map(|waiting| waiting.ends);
         let one_way = self.one_way.iter().filter_map(OneWayItem::deadline);
         calls.chain(one_way).min()
     }
