@@ -58,21 +58,14 @@
 //!
 //! # Errors
 //!
-//! Errors of layers become statuses in one place:
-//!
-//! | error of | becomes |
-//! |---|---|
-//! | a layer that returns a [`Status`](crate::Status) | that status |
-//! | tower's `timeout`, tokio's `timeout` | `DeadlineExceeded` |
-//! | tower's `load_shed` | `ResourceExhausted` |
-//! | tower's `buffer`, when its worker has ended | `Unavailable` |
-//! | anything else | `Internal`, with the error as the source, which is not sent |
+//! Errors of layers become statuses as [`Status::from_error`](crate::Status::from_error) says: a status stays
+//! what it is, tower's `timeout`, `load_shed` and `buffer` have codes of their own, and all else is
+//! `Internal`.
 
 mod blocking;
 mod in_flight;
 mod intercept;
 mod max_time;
-pub(crate) mod recover;
 mod request_bytes;
 
 pub use crate::layer::{

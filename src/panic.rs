@@ -2,8 +2,6 @@
 
 use std::{
     any::Any,
-    error::Error,
-    fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -101,17 +99,5 @@ fn status(part: Part, panic: &(dyn Any + Send)) -> Status {
         Part::Replies => "the stream of replies panicked",
         Part::Requests => "the stream of requests, which the caller sends, panicked",
     };
-    Status::internal(said).with_source(Panic(text(panic).to_owned()))
+    Status::from_panic(said, text(panic))
 }
-
-/// The text of a panic.
-#[derive(Debug)]
-struct Panic(String);
-
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Panic {}

@@ -16,7 +16,6 @@ use wawo_protocol::CallId;
 
 use crate::{
     expiry,
-    layer::recover,
     response::Response,
     status::{BoxError, Carrier, Result, Status},
 };
@@ -51,7 +50,7 @@ impl ResponseFuture {
         }
         match slot {
             Some(future) => Self(Kind::Boxed(Box::pin(async move {
-                future.await.map_err(|error| recover::status(error.into()))
+                future.await.map_err(Status::from_error)
             }))),
             // Not reached: the slot is only emptied where a reply was found in it.
             None => Self::ready(Err(Status::internal("no reply"))),

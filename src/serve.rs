@@ -14,7 +14,6 @@ use wawo_protocol::MethodId;
 use crate::{
     call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
-    layer::recover,
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -186,7 +185,7 @@ pub(crate) fn call_or_wait<S: CallService>(
     let mut cx = task::Context::from_waker(Waker::noop());
     match service.poll_ready(&mut cx) {
         Poll::Ready(Ok(())) => ResponseFuture::new(service.call(request)),
-        Poll::Ready(Err(error)) => ResponseFuture::ready(Err(recover::status(error.into()))),
+        Poll::Ready(Err(error)) => ResponseFuture::ready(Err(Status::from_error(error))),
         Poll::Pending => {
             let fresh = service.clone();
             wait(mem::replace(service, fresh), request)

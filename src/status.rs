@@ -1,6 +1,7 @@
 //! How a call ends: a code, a text, details, and for the log a source.
 
 mod call_outcome;
+mod convert;
 mod details;
 mod log;
 mod site;
@@ -10,8 +11,8 @@ use std::{borrow::Cow, collections::BTreeSet, error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use wawo_protocol::{Code, Metadata, MetadataError};
 
-pub use crate::status::details::Detail;
 pub(crate) use crate::status::site::Carrier;
+pub use crate::status::{convert::OrStatus, details::Detail};
 use crate::{
     error_chain::ErrorChain,
     status::{details::Details, site::Site},
@@ -25,7 +26,7 @@ pub type Result<T, E = Status> = std::result::Result<T, E>;
 
 /// How a call failed. To turn another error into one, use
 /// [`or_status`](crate::OrStatus::or_status) on the result, or implement `From<YourError> for
-/// Status` and use `?`.
+/// Status` and use `?`; for the error of a layer, there is [`from_error`](Self::from_error).
 ///
 /// A handler returns it, and the caller receives code, message, details and metadata. The
 /// *source* stays on this side, for the log. A status is a single pointer wide.
@@ -195,7 +196,14 @@ impl Status {
         self
     }
 
-    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
+    /// Sets how far the call had come, `Responded` if it is not set. Who carries calls over a medium
+    /// of its own knows it, and a layer that refuses a call before its handler sees it: with
+    /// [`NotSent`](Delivery::NotSent), the caller learns that it may make the call again.
+    ///
+    /// It says nothing in a status that a handler returns: its handler has run, so the call was
+    /// responded to.
+    #[must_use = "returns the status with the delivery"]
+    pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = delivery;
         self
     }
@@ -301,48 +309,11 @@ impl Error for Status {
     }
 }
 
-impl From<MetadataError> for Status {
-    fn from(error: MetadataError) -> Self {
-        Self::invalid_argument(error.to_string()).with_source(error)
-    }
-}
-
-/// Turns the failure of a `Result`, or the `None` of an `Option`, into a [`Status`].
-///
-/// ```
-/// use wawo::{Code, OrStatus, Result};
-///
-/// fn parse(number: &str) -> Result<u32> {
-///     number.parse().or_status(Code::InvalidArgument, "bad number")
-/// }
-/// assert_eq!(parse("x").unwrap_err().code(), Code::InvalidArgument);
-/// ```
-pub trait OrStatus<T> {
-    /// The value, or a status with this code and text; an error becomes its source.
-    ///
-    /// # Errors
-    ///
-    /// If there is no value.
-    fn or_status(self, code: Code, message: impl Into<Cow<'static, str>>) -> Result<T>;
-}
-
-impl<T, E: Into<BoxError>> OrStatus<T> for std::result::Result<T, E> {
-    fn or_status(self, code: Code, message: impl Into<Cow<'static, str>>) -> Result<T> {
-        self.map_err(|error| Status::new(code, message).with_source(error))
-    }
-}
-
-impl<T> OrStatus<T> for Option<T> {
-    fn or_status(self, code: Code, message: impl Into<Cow<'static, str>>) -> Result<T> {
-        self.ok_or_else(|| Status::new(code, message))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use wawo_protocol::{Code, Metadata};
 
-    use super::{Delivery, OrStatus, Result, Status};
+    use super::{Delivery, Result, Status};
     use crate::descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape};
 
     static JOIN: MethodDescriptor = MethodDescriptor::new(
@@ -464,18 +435,5 @@ mod tests {
         let status = returned(Status::invalid_argument("for all to see"));
         let outer = status.forward().into_handler_status();
         assert_eq!(outer.message(), "for all to see");
-    }
-
-    #[test]
-    fn results_and_options_become_statuses() {
-        let status = "x"
-            .parse::<u8>()
-            .or_status(Code::InvalidArgument, "bad number");
-        let status = status.unwrap_err();
-        assert!(status.cause().unwrap().to_string().contains("digit"));
-        let status = None::<()>
-            .or_status(Code::NotFound, "no such room")
-            .unwrap_err();
-        assert_eq!(status.to_string(), "NotFound: no such room");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     codec::Codec,
     decoding::{self, StreamMemory},
     descriptor::MethodDescriptor,
-    status::{BoxError, Result, Status},
+    status::{Result, Status},
     wake_io,
 };
 
@@ -128,7 +128,7 @@ where
             let decode = move |bytes: &[u8], whole: &Bytes, replies: &mut VecDeque<R>| {
                 let decoded = C::default().decode_to(bytes, whole, replies);
                 decoded.map_err(|error| {
-                    undecodable(&method, bytes.len(), error).of_call(&method, None)
+                    Status::from_bad_reply(&method, bytes.len(), error).of_call(&method, None)
                 })
             };
             Ok(replies.decoded(decode, memory, move |status| status.of_call(&failed, None)))
@@ -152,7 +152,7 @@ fn decode<C: Codec<R>, R>(
         before_heavy_reply(codec, method, &bytes, max_decoded_bytes)?;
     }
     let reply = codec.decode(bytes);
-    reply.map_err(|error| undecodable(method, length, error))
+    reply.map_err(|error| Status::from_bad_reply(method, length, error))
 }
 
 /// Checks a reply that takes long to decode, or perhaps much memory, and wakes another thread. It is
@@ -167,10 +167,4 @@ fn before_heavy_reply<C: Codec<R>, R>(
     decoding::check_reply(method, codec, bytes, max_decoded_bytes)?;
     wake_io::before_decoding(bytes.len());
     Ok(())
-}
-
-#[cold]
-fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
-    let text = format!("the reply of {length} bytes to `{method}` cannot be decoded: {error}");
-    Status::internal(text).with_source(error)
 }

@@ -9,7 +9,7 @@ use wawo_protocol::{CallId, ConnectionError};
 use crate::{
     connection::{inbox::Inbox, mailbox::HandlerId, stream_task::StreamTask},
     descriptor::MethodIds,
-    status::{Delivery, Status},
+    status::Status,
 };
 
 /// The calls of the other side that have not ended.
@@ -190,9 +190,7 @@ impl IncomingCalls {
         }
         for running in std::mem::take(&mut self.calls).into_iter().flatten() {
             if let Some(requests) = &running.requests {
-                let status = Status::unavailable(format!("no more requests: {error}"));
-                let status = status.with_delivery(Delivery::Unknown);
-                wakers.extend(requests.cancel(status));
+                wakers.extend(requests.cancel(Status::from_lost_requests(error)));
             }
         }
     }

@@ -286,7 +286,9 @@ impl Mailbox {
         drop(watch);
         for entry in lines.into_entries() {
             wakers.extend(match entry {
-                LineEntry::Request(waiting) => waiting.slot.complete(Err(not_sent(error))),
+                LineEntry::Request(waiting) => {
+                    waiting.slot.complete(Err(Status::from_closed(error)))
+                }
                 LineEntry::Caller(waker) => Some(waker),
             });
         }
@@ -431,13 +433,6 @@ impl fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.fmt(f)
     }
-}
-
-/// The status of a call that could not be given to the driver.
-pub(crate) fn not_sent(error: &ConnectionError) -> Status {
-    Status::unavailable(format!("the call was not sent: {error}"))
-        .with_source(error.clone())
-        .with_delivery(crate::status::Delivery::NotSent)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use wawo_protocol::{CallOutcome, Code, ConnectionError, Metadata, Refusal};
 
 use crate::{
     body::{Body, MessageBatch, Streaming},
-    connection::{inbox::Inbox, mailbox::not_sent, stream_task::StreamTask},
+    connection::{inbox::Inbox, stream_task::StreamTask},
     response::Response,
     response_future::ResponseSlot,
     status::{Delivery, Result, Status},
@@ -73,15 +73,7 @@ impl OutgoingCall {
 
     /// The call was not started, or surely not served.
     pub(super) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
-        let code = match reason {
-            Refusal::MessageTooLarge { .. }
-            | Refusal::MetadataTooLarge { .. }
-            | Refusal::NoSlot { .. }
-            | Refusal::Full(_) => Code::ResourceExhausted,
-            _ => Code::Unavailable,
-        };
-        let status = Status::new(code, format!("the call was not sent: {reason}"));
-        self.end(Err(status.with_delivery(Delivery::NotSent)), wakers);
+        self.end(Err(Status::from_refusal(reason)), wakers);
     }
 
     /// The connection ended before the call did; `cut` says why, if this side has cut it.
@@ -92,20 +84,14 @@ impl OutgoingCall {
         sent: bool,
         wakers: &mut Vec<Waker>,
     ) {
-        let status = match sent {
-            false => not_sent(error),
-            true => {
-                let so_far = match self.streams.is_some() {
-                    true => "the stream was under way",
-                    false => "the call was sent and may have been served",
-                };
-                let text = match cut {
-                    Some(cut) => format!("{so_far}: {cut}: {error}"),
-                    None => format!("{so_far}: {error}"),
-                };
-                let status = Status::unavailable(text).with_source(error.clone());
-                status.with_delivery(Delivery::Unknown)
-            }
+        let so_far = match self.streams.is_some() {
+            true => "the stream was under way",
+            false => "the call was sent and may have been served",
+        };
+        let status = match (sent, cut) {
+            (false, _) => Status::from_closed(error),
+            (true, None) => Status::from_lost(so_far, error),
+            (true, Some(cut)) => Status::from_lost(format_args!("{so_far}: {cut}"), error),
         };
         self.end(Err(status), wakers);
     }

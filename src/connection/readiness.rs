@@ -21,9 +21,9 @@ use wawo_protocol::time::after;
 use crate::{
     backstop::Timer,
     call_depth, clock,
-    connection::{handle::ConnectionHandle, mailbox::not_sent},
+    connection::handle::ConnectionHandle,
     context,
-    status::Result,
+    status::{Result, Status},
 };
 
 /// The wait of one caller for room, if it waits. Its clones, and dropping it, leave nothing behind.
@@ -50,7 +50,7 @@ impl Readiness {
             let call_depth = handler.map_or(0, |handler| handler.call_depth());
             let call_depth = call_depth.max(call_depth::awaited());
             let has_room = connection.mailbox().has_room(call_depth);
-            if has_room.map_err(|error| not_sent(&error))? {
+            if has_room.map_err(|error| Status::from_closed(&error))? {
                 return Poll::Ready(Ok(()));
             }
             // A caller that only looks is never woken, and needs no place.
@@ -103,7 +103,7 @@ impl RoomWait {
             return Pin::new(&mut self.timer).poll(cx).map(Ok);
         }
         Poll::Ready(match mailbox.closed() {
-            Some(error) => Err(not_sent(&error)),
+            Some(error) => Err(Status::from_closed(&error)),
             None => Ok(()),
         })
     }

@@ -15,7 +15,7 @@ use crate::{
     clock,
     connection::{
         handle::ConnectionHandle,
-        mailbox::{Command, PlainRequest, PushError, no_room, no_room_within, not_sent},
+        mailbox::{Command, PlainRequest, PushError, no_room, no_room_within},
     },
     descriptor::MethodDescriptor,
     request::Request,
@@ -70,7 +70,7 @@ impl ConnectionHandle {
         match self.mailbox().push(Command::OneWay(request), bytes) {
             Ok(()) => Ok(()),
             Err(PushError::Full(Command::OneWay(request))) => Err(StartError::NoRoom(request)),
-            Err(PushError::Closed(error)) => Err(StartError::Failed(not_sent(&error))),
+            Err(PushError::Closed(error)) => Err(StartError::Failed(Status::from_closed(&error))),
             // `push` gives back the command that it was given.
             Err(PushError::Full(_)) => Err(StartError::Failed(no_room("default_timeout"))),
         }
@@ -98,7 +98,7 @@ impl ConnectionHandle {
         self.check_length(message.len())?;
         let pushed = self.mailbox().push_one_way(service, method, &message);
         pushed.map_err(|error| match error {
-            PushError::Closed(error) => StartError::Failed(not_sent(&error)),
+            PushError::Closed(error) => StartError::Failed(Status::from_closed(&error)),
             PushError::Full(()) => {
                 let body = Body::One(message.into());
                 StartError::NoRoom(Request::by_id(service, method, true, body))
@@ -170,7 +170,7 @@ impl ConnectionHandle {
 
 fn push_failed(error: PushError<impl Into<Request>>) -> StartError {
     match error {
-        PushError::Closed(error) => StartError::Failed(not_sent(&error)),
+        PushError::Closed(error) => StartError::Failed(Status::from_closed(&error)),
         PushError::Full(call) => StartError::NoRoom(call.into()),
     }
 }

@@ -101,7 +101,7 @@ impl<R, F> Future for BlockingFuture<R, F> {
         let result = ready!(Pin::new(&mut self.work).poll(cx));
         self.context = None;
         // Panics are caught there.
-        Poll::Ready(result.unwrap_or_else(|_| Err(shut_down())))
+        Poll::Ready(result.unwrap_or_else(|error| Err(Status::from_shutdown(&error))))
     }
 }
 
@@ -120,8 +120,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) fn cancelled_status() -> Status {
     Status::cancelled("the call was given up")
-}
-
-fn shut_down() -> Status {
-    Status::unavailable("the runtime of the handler shuts down")
 }

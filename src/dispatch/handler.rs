@@ -28,7 +28,7 @@ use crate::{
     expiry,
     request::Request,
     response_future::ResponseFuture,
-    status::{BoxError, Delivery, Result, Status},
+    status::{Delivery, Result, Status},
     wake_io::{LARGE_BYTES, wake_io},
 };
 
@@ -282,13 +282,7 @@ pub(super) fn run<F: Future + Send + 'static>(
 fn decode<C: Codec<Q>, Q>(method: &'static MethodDescriptor, codec: C, bytes: Bytes) -> Result<Q> {
     let length = bytes.len();
     let request = codec.decode(bytes);
-    request.map_err(|error| undecodable(method, length, error))
-}
-
-#[cold]
-fn undecodable(method: &MethodDescriptor, length: usize, error: BoxError) -> Status {
-    let text = format!("the request of {length} bytes for `{method}` cannot be decoded: {error}");
-    Status::invalid_argument(text).with_source(error)
+    request.map_err(|error| Status::from_bad_request(method, length, error))
 }
 
 fn decode_all<C, Q>(
@@ -312,7 +306,7 @@ where
     };
     let decode = move |bytes: &[u8], whole: &Bytes, requests: &mut VecDeque<Q>| {
         let decoded = codec.decode_to(bytes, whole, requests);
-        decoded.map_err(|error| undecodable(method, bytes.len(), error))
+        decoded.map_err(|error| Status::from_bad_request(method, bytes.len(), error))
     };
     let memory = StreamMemory::requests::<C, Q>(method, context.decoding_limits());
     requests.decoded(decode, memory, |status| status)

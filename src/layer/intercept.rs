@@ -18,7 +18,6 @@ use std::{
 use tower::{Layer, Service};
 
 use crate::{
-    layer::recover,
     request::Request,
     response::Response,
     status::{BoxError, Result, Status},
@@ -147,7 +146,7 @@ where
 {
     fn call(mut self: Box<Self>, request: Request) -> BoxFuture {
         let reply = Service::call(&mut *self, request);
-        Box::pin(async move { reply.await.map_err(|error| recover::status(error.into())) })
+        Box::pin(async move { reply.await.map_err(Status::from_error) })
     }
 }
 
@@ -199,7 +198,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| recover::status(error.into()))
+        ready.map_err(Status::from_error)
     }
 
     fn call(&mut self, request: Request) -> InterceptFuture {

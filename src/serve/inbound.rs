@@ -57,7 +57,7 @@ pub(crate) struct Inbound {
 }
 
 /// How far a call came when it was first polled.
-pub(crate) enum Served {
+pub(crate) enum FirstPoll {
     /// It has ended, with its response or a failure.
     Ended(Result<Response>),
     /// It waits: its medium polls it on, in a task or as part of a future of its own.
@@ -81,9 +81,9 @@ impl Inbound {
     /// Serves a call of a connection, as far as it goes without waiting. The connection keeps its
     /// deadline, and drops the future when that has passed.
     #[inline]
-    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut request: Request) -> Served {
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut request: Request) -> FirstPoll {
         if let Err(status) = self.take_depth(&mut request) {
-            return Served::Ended(Err(status));
+            return FirstPoll::Ended(Err(status));
         }
         let deadline = request.deadline();
         let service = &mut self.service;
@@ -91,11 +91,11 @@ impl Inbound {
             let mut reply = service.call(request);
             // tokio's budget is for tasks that could do something else; this is one piece of work.
             match pin!(unconstrained(&mut reply)).poll(cx) {
-                Poll::Ready(result) => Served::Ended(result),
-                Poll::Pending => Served::Waits(InboundFuture::of_connection(reply, deadline)),
+                Poll::Ready(result) => FirstPoll::Ended(result),
+                Poll::Pending => FirstPoll::Waits(InboundFuture::of_connection(reply, deadline)),
             }
         });
-        polled.unwrap_or_else(|status| Served::Ended(Err(status)))
+        polled.unwrap_or_else(|status| FirstPoll::Ended(Err(status)))
     }
 
     /// Begins a call whose deadline its owner keeps.

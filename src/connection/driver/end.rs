@@ -7,11 +7,9 @@ use wawo_protocol::ConnectionError;
 use crate::{
     codec::buffer_pool,
     connection::{
-        driver::Driver,
-        mailbox::{Command, not_sent},
-        owner::ConnectionEvent,
-        state::ConnectionState,
+        driver::Driver, mailbox::Command, owner::ConnectionEvent, state::ConnectionState,
     },
+    status::Status,
 };
 
 impl Driver {
@@ -29,7 +27,8 @@ impl Driver {
         }
         for command in commands {
             if let Command::Call(_, slot) | Command::PlainCall(_, slot) = command {
-                self.wakers.extend(slot.complete(Err(not_sent(error))));
+                self.wakers
+                    .extend(slot.complete(Err(Status::from_closed(error))));
             }
         }
         self.incoming.end(error, &mut self.wakers);

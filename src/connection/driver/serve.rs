@@ -17,7 +17,7 @@ use crate::{
     descriptor::MethodIds,
     request::{Caller, Request, StreamDeadline},
     response::Response,
-    serve::inbound::{ExpiringStream, InboundFuture, Outcome, Served},
+    serve::inbound::{ExpiringStream, FirstPoll, InboundFuture, Outcome},
     status::{Result, Status},
 };
 
@@ -36,10 +36,10 @@ impl Driver {
         };
         let request = self.request(called, peer);
         match (call, self.inbound.serve(cx, request)) {
-            (Some(call), Served::Ended(result)) => self.respond(call, ids, result),
-            (Some(call), Served::Waits(reply)) => self.spawn(call, ids, reply),
-            (None, Served::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
-            (None, Served::Ended(result)) => {
+            (Some(call), FirstPoll::Ended(result)) => self.respond(call, ids, result),
+            (Some(call), FirstPoll::Waits(reply)) => self.spawn(call, ids, reply),
+            (None, FirstPoll::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
+            (None, FirstPoll::Ended(result)) => {
                 if let Err(status) = result {
                     self.handle.log_one_way(ids, &status);
                 }

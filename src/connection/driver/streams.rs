@@ -94,9 +94,7 @@ impl Driver {
                 self.wakers.extend(outbox.handled(left, all - left));
             }
             Err(reason) => {
-                let text = format!("a message of the stream is too large: {reason}");
-                let status = Status::resource_exhausted(text);
-                self.end_stream(call, Err(status));
+                self.end_stream(call, Err(Status::from_refused_message(&reason)));
             }
         }
     }

@@ -11,7 +11,6 @@ use crate::{
     connection::mailbox::{
         Mailbox,
         line::{Line, LineEntry, MIN_ROOM_BYTES, WaitingRequest},
-        not_sent,
     },
     request::Request,
     response_future::ResponseSlot,
@@ -32,7 +31,7 @@ impl Mailbox {
         let mut wakers = Vec::new();
         let (number, driver) = match &state.closed {
             Some(error) => {
-                wakers.extend(slot.complete(Err(not_sent(error))));
+                wakers.extend(slot.complete(Err(Status::from_closed(error))));
                 (0, None)
             }
             None => {
