@@ -3,13 +3,17 @@
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
-use tower::{Layer, layer::util::Identity};
+use tower::{
+    Layer,
+    layer::util::{Identity, Stack},
+};
 use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
 
 use crate::{
     connection,
     dispatch::{Dispatch, DuplicateService},
     error_chain::ErrorChain,
+    layer::PanicGuardLayer,
     peer::{self, EventSender, Peer},
     serve::{BoxService, CallService, Serve},
     services::Services,
@@ -77,7 +81,7 @@ impl<L> PeerBuilder<L> {
     /// Puts a tower layer around all services that this side serves to the peer. The first one
     /// added sees a call first. For a layer before calls to the peer, see
     /// [`Channel`](crate::Channel).
-    pub fn layer<M>(self, layer: M) -> PeerBuilder<tower::layer::util::Stack<M, L>> {
+    pub fn layer<M>(self, layer: M) -> PeerBuilder<Stack<Stack<PanicGuardLayer, M>, L>> {
         PeerBuilder {
             address: self.address,
             connectors: self.connectors,

@@ -28,6 +28,7 @@ pub use crate::{
     dispatch::handler::{
         bidi_streaming, client_streaming, one_way, server_streaming, unary, unimplemented,
     },
+    layer::PanicGuard,
     layout::{Field, Layout},
     request::Request,
     response::Response,

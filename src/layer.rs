@@ -20,6 +20,7 @@
 //! | [`RequestBytesLayer`] | bounds the length of each request message | is refused unserved: `ResourceExhausted` |
 //! | [`MaxTimeLayer`] | bounds the time that a call takes | ends: `DeadlineExceeded` |
 //! | [`BlockingLayer`] | lets handlers block their thread | |
+//! | [`PanicGuardLayer`] | turns a panic of what is inside into a status; there is one inside of each layer | ends: `Internal` |
 //! | [`intercept`] | an asynchronous function around a call: authorise, measure, change | as the function says |
 //!
 //! The first three see a stream of replies as a part of its call, to its end. Layers of tower see a call
@@ -56,6 +57,21 @@
 //!   So a generated server, a [`Layered`](crate::Layered) one and a [`Dispatch`](crate::Dispatch) are always ready,
 //!   and a layer around all of them, such as `load_shed` on a server, sees nothing of limits inside.
 //!
+//! # How a call ends
+//!
+//! A layer around what is served sees the end of each call, and of its stream of replies, by what the
+//! service inside of it returns:
+//!
+//! | the call | the layer sees |
+//! |---|---|
+//! | ends, or fails | the response, or the status |
+//! | panics, in the handler, the codec, or a layer inside | `Internal`; see [`PanicGuard`] |
+//! | passes its deadline | `DeadlineExceeded`: its future is polled once more, and then dropped |
+//! | is cancelled by its caller, or its connection is lost | a drop of its future, or of its stream |
+//!
+//! A caller whose call has passed its deadline cancels it. So a cancel that comes less than 10 ms before the
+//! deadline is taken for that. A layer that does not end when the service inside of it has ended is dropped.
+//!
 //! # Errors
 //!
 //! Errors of layers become statuses as [`Status::from_error`](crate::Status::from_error) says: a status stays
@@ -66,6 +82,7 @@ mod blocking;
 mod in_flight;
 mod intercept;
 mod max_time;
+mod panic_guard;
 mod request_bytes;
 
 pub use crate::layer::{
@@ -73,6 +90,7 @@ pub use crate::layer::{
     in_flight::{InFlight, InFlightFuture, InFlightLayer},
     intercept::{Intercept, InterceptFuture, InterceptLayer, InterceptService, Next, intercept},
     max_time::{MaxTime, MaxTimeFuture, MaxTimeLayer},
+    panic_guard::{PanicGuard, PanicGuardLayer},
     request_bytes::{RequestBytes, RequestBytesFuture, RequestBytesLayer},
 };
 

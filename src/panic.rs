@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -10,12 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
+use pin_project_lite::pin_project;
 use wawo_protocol::packet::BatchBuilder;
 
 use crate::{
     body::Streaming,
     response::Response,
-    status::{Result, Status},
+    status::{BoxError, Result, Status},
 };
 
 /// Code of the application that may panic.
@@ -30,10 +32,15 @@ pub(crate) enum Part {
     Requests,
 }
 
-/// Runs a function; a panic becomes a status. What the function leaves behind is dropped by
-/// whoever called it, so that nothing broken is used again.
+/// Runs a function; a panic becomes a status. The caller drops what the function leaves behind, so
+/// that nothing broken is used again.
 pub(crate) fn catch<R>(part: Part, function: impl FnOnce() -> R) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(part, panic.as_ref()))
+    catch_in(&Cell::new(part), function)
+}
+
+/// The same for a function that runs code of several parts, and sets which it is at.
+pub(crate) fn catch_in<R>(part: &Cell<Part>, function: impl FnOnce() -> R) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(part.get(), panic.as_ref()))
 }
 
 /// The next item of a stream, which may panic: it fails then.
@@ -68,15 +75,30 @@ pub(crate) fn catch_fill_batch(
     }
 }
 
-/// The answer of a handler, which may panic whenever it is polled.
-pub(crate) struct Catch<F>(pub(crate) F);
+pin_project! {
+    /// The reply of a service, which may panic whenever it is polled, and fail with any error.
+    pub(crate) struct Catch<F> {
+        #[pin]
+        reply: F,
+    }
+}
 
-impl<F: Future<Output = Result<Response>> + Unpin> Future for Catch<F> {
+impl<F> Catch<F> {
+    pub(crate) fn new(reply: F) -> Self {
+        Self { reply }
+    }
+}
+
+impl<F, E> Future for Catch<F>
+where
+    F: Future<Output = Result<Response, E>>,
+    E: Into<BoxError>,
+{
     type Output = Result<Response>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
-        match catch(Part::Service, || Pin::new(&mut self.0).poll(cx)) {
-            Ok(poll) => poll,
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
+        match catch(Part::Service, || self.project().reply.poll(cx)) {
+            Ok(poll) => poll.map_err(Status::from_error),
             Err(status) => Poll::Ready(Err(status)),
         }
     }

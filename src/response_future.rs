@@ -16,6 +16,7 @@ use wawo_protocol::CallId;
 
 use crate::{
     expiry,
+    panic::Catch,
     response::Response,
     status::{BoxError, Carrier, Result, Status},
 };
@@ -27,7 +28,11 @@ use crate::{
 pub struct ResponseFuture(Kind);
 
 enum Kind {
-    Boxed(Pin<Box<dyn Future<Output = Result<Response>> + Send>>),
+    Boxed {
+        future: Pin<Box<dyn Future<Output = Result<Response>> + Send>>,
+        /// Its panics become statuses inside of it.
+        is_guarded: bool,
+    },
     Slot(SlotFuture),
     Ready(Option<Result<Response>>),
 }
@@ -41,25 +46,53 @@ impl ResponseFuture {
         F: Future<Output = std::result::Result<Response, E>> + Send + 'static,
         E: Into<BoxError>,
     {
+        match Self::unboxed(future) {
+            Ok(reply) => reply,
+            Err(future) => Self(Kind::Boxed {
+                future: Box::pin(async move { future.await.map_err(Status::from_error) }),
+                is_guarded: false,
+            }),
+        }
+    }
+
+    /// As [`new`](Self::new), and a panic of the future becomes a status too.
+    pub(crate) fn guarded<F, E>(future: F) -> Self
+    where
+        F: Future<Output = std::result::Result<Response, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        match Self::unboxed(future).map(|reply| reply.0) {
+            Err(future) => Self::boxed(Catch::new(future)),
+            Ok(Kind::Boxed {
+                future,
+                is_guarded: false,
+            }) => Self::boxed(Catch::new(future)),
+            Ok(kind) => Self(kind),
+        }
+    }
+
+    /// A future that is one of these already, or as it is.
+    fn unboxed<F: 'static>(future: F) -> std::result::Result<Self, F> {
         let mut slot = Some(future);
         let any: &mut dyn Any = &mut slot;
         if let Some(reply) = any.downcast_mut::<Option<Self>>()
             && let Some(reply) = reply.take()
         {
-            return reply;
+            return Ok(reply);
         }
         match slot {
-            Some(future) => Self(Kind::Boxed(Box::pin(async move {
-                future.await.map_err(Status::from_error)
-            }))),
+            Some(future) => Err(future),
             // Not reached: the slot is only emptied where a reply was found in it.
-            None => Self::ready(Err(Status::internal("no reply"))),
+            None => Ok(Self::ready(Err(Status::internal("no reply")))),
         }
     }
 
-    /// Boxes the future of a handler, whose errors are statuses.
+    /// Boxes a future of this crate, whose panics and errors are statuses.
     pub(crate) fn boxed(future: impl Future<Output = Result<Response>> + Send + 'static) -> Self {
-        Self(Kind::Boxed(Box::pin(future)))
+        Self(Kind::Boxed {
+            future: Box::pin(future),
+            is_guarded: true,
+        })
     }
 
     /// An answer that is known already.
@@ -82,7 +115,7 @@ impl ResponseFuture {
     pub(crate) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
         match &self.0 {
             Kind::Slot(promised) => promised.canceller.carrier(),
-            Kind::Boxed(_) | Kind::Ready(_) => None,
+            Kind::Boxed { .. } | Kind::Ready(_) => None,
         }
     }
 }
@@ -92,7 +125,7 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
         match &mut self.0 {
-            Kind::Boxed(future) => match future.as_mut().poll(cx) {
+            Kind::Boxed { future, .. } => match future.as_mut().poll(cx) {
                 Poll::Pending if expiry::is_expiring() => {
                     self.0 = Kind::Ready(None);
                     Poll::Ready(Err(expiry::status()))

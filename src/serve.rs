@@ -14,6 +14,7 @@ use wawo_protocol::MethodId;
 use crate::{
     call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
+    layer::PanicGuard,
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -55,21 +56,21 @@ impl<S: Serve, L> Layered<S, L> {
     #[track_caller]
     pub fn new(
         inner: S,
-        layer: impl Layer<S, Service = L>,
+        layer: impl Layer<PanicGuard<S>, Service = L>,
         only: Option<&MethodDescriptor>,
     ) -> Self {
         if let Some(method) = only {
             check_method(inner.descriptor(), method);
         }
         Self {
-            layered: layer.layer(inner.clone()),
+            layered: layer.layer(PanicGuard::new(inner.clone())),
             inner,
             only: only.map(MethodDescriptor::id),
         }
     }
 
     /// Puts another layer around all methods, outside of those that are there.
-    pub fn layer<M: Layer<Self>>(self, layer: M) -> Layered<Self, M::Service>
+    pub fn layer<M: Layer<PanicGuard<Self>>>(self, layer: M) -> Layered<Self, M::Service>
     where
         Self: Serve,
     {
@@ -82,7 +83,7 @@ impl<S: Serve, L> Layered<S, L> {
     ///
     /// If the method is one of another service: the layer would never be called.
     #[track_caller]
-    pub fn layer_method<M: Layer<Self>>(
+    pub fn layer_method<M: Layer<PanicGuard<Self>>>(
         self,
         method: &MethodDescriptor,
         layer: M,

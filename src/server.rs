@@ -28,7 +28,10 @@ mod workers;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tower::{Layer, layer::util::Identity};
+use tower::{
+    Layer,
+    layer::util::{Identity, Stack},
+};
 
 pub use crate::server::{
     arrival::Arrival,
@@ -41,6 +44,7 @@ pub use crate::server::{
 };
 use crate::{
     dispatch::Dispatch,
+    layer::PanicGuardLayer,
     peer::{DrainReport, Peer},
     serve::{CallService, Serve},
     server::{
@@ -216,7 +220,7 @@ impl<L> ServerBuilder<L> {
     }
 
     /// Puts a tower layer around all services. The first one added sees a call first.
-    pub fn layer<M>(self, layer: M) -> ServerBuilder<tower::layer::util::Stack<M, L>> {
+    pub fn layer<M>(self, layer: M) -> ServerBuilder<Stack<Stack<PanicGuardLayer, M>, L>> {
         ServerBuilder {
             services: self.services.layer(layer),
             config: self.config,

@@ -10,6 +10,7 @@ use tower::{
 use crate::{
     descriptor::{MethodNames, ServiceDescriptor},
     dispatch::{Dispatch, DuplicateService},
+    layer::PanicGuardLayer,
     serve::{BoxService, CallService, Serve},
     wire,
 };
@@ -46,10 +47,11 @@ impl<L> Services<L> {
         self.dispatch.set_fallback(service);
     }
 
-    /// Puts a layer around all services; the first one added sees a call first.
-    pub(crate) fn layer<M>(self, layer: M) -> Services<Stack<M, L>> {
+    /// Puts a layer around all services; the first one added sees a call first. It also sees the panics
+    /// of those that are added later.
+    pub(crate) fn layer<M>(self, layer: M) -> Services<Stack<Stack<PanicGuardLayer, M>, L>> {
         Services {
-            layers: Stack::new(layer, self.layers),
+            layers: Stack::new(Stack::new(PanicGuardLayer::new(), layer), self.layers),
             dispatch: self.dispatch,
             duplicate: self.duplicate,
         }

@@ -26,6 +26,7 @@ use crate::{
         run_to_completion::RunToCompletion,
     },
     expiry,
+    panic::{Part, catch},
     request::Request,
     response_future::ResponseFuture,
     status::{Delivery, Result, Status},
@@ -347,7 +348,11 @@ impl<C: Codec<R>, R> Replies<C, R> {
             return Poll::Pending;
         }
         let replies = &mut self.replies;
-        let polled = self.context.sync_scope(|| replies.poll_each(cx, take));
+        let poll = || self.context.sync_scope(|| replies.poll_each(cx, take));
+        let polled = catch(Part::Replies, poll).unwrap_or_else(|status| {
+            self.replies = Streaming::empty();
+            Poll::Ready(Some(Err(status)))
+        });
         if let Poll::Ready(Some(Ok(()))) = &polled {
             self.cancel.disarm();
         }

@@ -1,6 +1,7 @@
 //! The future of a handler at work on a call.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     task::{self, Poll, ready},
@@ -12,7 +13,7 @@ use crate::{
     body::Body,
     context::{Context, ScopedFuture},
     expiry,
-    panic::{Part, catch},
+    panic::{Part, catch_in},
     response::Response,
     status::{Result, Status},
 };
@@ -90,24 +91,27 @@ where
         let Some(mut handler) = this.handler.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let output = match catch(Part::Handler, || handler.as_mut().poll(cx)) {
+        let part = Cell::new(Part::Handler);
+        let polled = catch_in(&part, || {
+            let output = ready!(handler.as_mut().poll(cx));
+            // The codec is next.
+            part.set(Part::Service);
+            let Some(context) = handler.as_mut().take_value() else {
+                // It has one for as long as it runs.
+                return Poll::Pending;
+            };
+            Poll::Ready(match (this.body)(&context, output) {
+                Ok(body) => Ok(response(&context, body)),
+                Err(status) => Err(failed(&context, status)),
+            })
+        });
+        let result = match polled {
             Ok(poll) => ready!(poll),
-            Err(status) => {
-                // It is in no state to be polled again.
-                this.handler.set(None);
-                return Poll::Ready(Err(status));
-            }
+            // It is in no state to be polled again.
+            Err(status) => Err(status),
         };
-        let context = handler.take_value();
         this.handler.set(None);
-        // It had one for as long as it ran.
-        let Some(context) = context else {
-            return Poll::Pending;
-        };
-        Poll::Ready(match (this.body)(&context, output) {
-            Ok(body) => Ok(response(&context, body)),
-            Err(status) => Err(failed(&context, status)),
-        })
+        Poll::Ready(result)
     }
 }
 

@@ -63,7 +63,7 @@ impl Drop for RunToCompletion {
             self.context.cancel();
             let context = self.context.clone();
             runtime.spawn(async move {
-                if let Err(status) = Catch(handler).await {
+                if let Err(status) = Catch::new(handler).await {
                     status.log(context.method(), &context.caller_label());
                 }
             });

@@ -11,7 +11,7 @@ use crate::request::Request;
 /// are decoded there. The schema says the same by `option (wawo.method).blocking = true`.
 ///
 /// ```
-/// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::BlockingService<S>> {
+/// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::BlockingService<wawo::layer::PanicGuard<S>>> {
 /// use wawo::layer::BlockingLayer;
 ///
 /// let layer = BlockingLayer::new();

@@ -13,7 +13,7 @@ use tower::{
 };
 use wawo::{
     Channel, Code, InProcess, Request, Server,
-    layer::{InFlightLayer, MaxTimeLayer, RequestBytesLayer},
+    layer::{InFlightLayer, MaxTimeLayer, PanicGuard, RequestBytesLayer},
 };
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service::method, message, pair};
@@ -155,7 +155,7 @@ async fn layers_of_a_server_see_a_call_in_the_order_in_which_they_were_added() {
 /// A client of a parrot with a layer.
 fn layered<L>(layer: L) -> (EchoClient, Parrot)
 where
-    L: tower::Layer<EchoServer<Parrot>, Service: wawo::CallService>,
+    L: tower::Layer<PanicGuard<EchoServer<Parrot>>, Service: wawo::CallService>,
 {
     let parrot = Parrot::default();
     let server = EchoServer::new(parrot.clone()).layer(layer);

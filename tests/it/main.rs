@@ -33,6 +33,7 @@ mod greatest;
 mod guests;
 mod in_process;
 mod large;
+mod layer_ends;
 mod layers;
 mod limits;
 mod logged;

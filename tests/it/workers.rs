@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 use tower::{layer::util::Stack, util::MapRequestLayer};
-use wawo::{Peer, PeerEvent, Request, ServeError, Server, ServerBuilder};
+use wawo::{Peer, PeerEvent, Request, ServeError, Server, ServerBuilder, layer::PanicGuardLayer};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message, of_server};
 
@@ -25,7 +25,8 @@ fn server(workers: usize, parrot: Parrot) -> ServerBuilder {
     server.add_service(EchoServer::new(parrot))
 }
 
-type Noting<F> = ServerBuilder<Stack<MapRequestLayer<F>, tower::layer::util::Identity>>;
+type Noting<F> =
+    ServerBuilder<Stack<Stack<PanicGuardLayer, MapRequestLayer<F>>, tower::layer::util::Identity>>;
 
 /// A server of two workers, and the threads on which it began calls.
 fn noting_threads() -> (Noting<impl Fn(Request) -> Request + Clone>, Threads) {

@@ -60,14 +60,14 @@ pub(crate) fn server(service: &View<'_>) -> String {
          /// Serves an implementation that is shared.\n\
          pub fn from_arc(service: codegen::Arc<{parameter}>) -> Self {{ Self(service) }}\n\
          /// Adds a tower layer around all methods.\n\
-         pub fn layer<L: codegen::Layer<Self>>(self, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, None) }}\n\
+         pub fn layer<L: codegen::Layer<codegen::PanicGuard<Self>>>(self, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, None) }}\n\
          /// Adds a tower layer around one method of the module [`method`].\n\
          ///\n\
          /// # Panics\n\
          ///\n\
          /// If the method belongs to another service, because the layer would never be called.\n\
          #[track_caller]\n\
-         pub fn layer_method<L: codegen::Layer<Self>>(self, method: &codegen::MethodDescriptor, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, Some(method)) }}\n\
+         pub fn layer_method<L: codegen::Layer<codegen::PanicGuard<Self>>>(self, method: &codegen::MethodDescriptor, layer: L) -> codegen::Layered<Self, L::Service> {{ codegen::Layered::new(self, layer, Some(method)) }}\n\
          }}\n\
          impl<{parameter}> codegen::Clone for {name}Server<{parameter}> {{\n\
          fn clone(&self) -> Self {{ Self(codegen::Clone::clone(&self.0)) }}\n\
