@@ -185,7 +185,7 @@ async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Re
         () = closed.cancelled() => return Err(cut()),
     };
     Ok(response.map_stream(|replies| {
-        Streaming::of_items(RepliesUntilClosed {
+        Streaming::of_items(GuestReplies {
             replies: Some(replies),
             closed: closed.cancelled_owned(),
         })
@@ -199,14 +199,14 @@ fn cut() -> Status {
 
 pin_project! {
     /// Replies, until the peer is closed.
-    struct RepliesUntilClosed {
+    struct GuestReplies {
         replies: Option<Streaming<Bytes>>,
         #[pin]
         closed: WaitForCancellationFutureOwned,
     }
 }
 
-impl Items<Bytes> for RepliesUntilClosed {
+impl Items<Bytes> for GuestReplies {
     fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

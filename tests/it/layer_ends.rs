@@ -121,7 +121,10 @@ where
             match result.map(Response::into_parts) {
                 Ok((parts, Body::Many(replies))) => {
                     let replies = ReplyRecording { replies, report };
-                    Ok(Response::from_parts(parts, Body::Many(Streaming::new(replies))))
+                    Ok(Response::from_parts(
+                        parts,
+                        Body::Many(Streaming::new(replies)),
+                    ))
                 }
                 Ok((parts, body)) => {
                     report.end(Code::Ok);

@@ -18,7 +18,7 @@
 
 /// How far the received direction has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Received {
+enum Receipt {
     /// The reply has not begun.
     Nothing,
     /// The first message is not whole.
@@ -40,7 +40,7 @@ enum Local {
 /// Where a call is, seen from one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
-    received: Received,
+    receipt: Receipt,
     local: Local,
 }
 
@@ -67,17 +67,17 @@ pub(crate) enum Step {
 
 impl State {
     /// A call that this side starts.
-    pub(crate) const STARTED: Self = Self::live(Received::Nothing);
+    pub(crate) const STARTED: Self = Self::live(Receipt::Nothing);
     /// A call of the other side that begins with a message, or a part of one.
-    pub(crate) const OPENING: Self = Self::live(Received::Opening);
+    pub(crate) const OPENING: Self = Self::live(Receipt::Opening);
     /// A call of the other side that begins without a message.
-    pub(crate) const STREAMING: Self = Self::live(Received::Streaming);
+    pub(crate) const STREAMING: Self = Self::live(Receipt::Streaming);
     /// A call of the other side that came in one packet.
-    pub(crate) const WHOLE: Self = Self::live(Received::Ended);
+    pub(crate) const WHOLE: Self = Self::live(Receipt::Ended);
 
-    const fn live(received: Received) -> Self {
+    const fn live(receipt: Receipt) -> Self {
         let local = Local::Live;
-        Self { received, local }
+        Self { receipt, local }
     }
 
     /// Takes the step that a packet asks for.
@@ -96,20 +96,20 @@ impl State {
     }
 
     fn after(self, step: Step) -> Result<Self, &'static str> {
-        let received = match (self.received, step) {
+        let receipt = match (self.receipt, step) {
             (_, Step::Cancel) => return Ok(self.with(Local::Cancelled)),
             (_, Step::EndHere) => return Ok(self.with(Local::Ended)),
-            (Received::Nothing, Step::Begin) => Received::Opening,
-            (Received::Nothing, Step::BeginEmpty) => Received::Streaming,
+            (Receipt::Nothing, Step::Begin) => Receipt::Opening,
+            (Receipt::Nothing, Step::BeginEmpty) => Receipt::Streaming,
             (_, Step::Begin | Step::BeginEmpty) => return Err("whose reply has begun already"),
-            (Received::Nothing, _) => return Err("whose reply has not begun"),
-            (Received::Ended, _) => return Err("whose requests have ended"),
-            (received, Step::Message) => received,
-            (_, Step::Whole) => Received::Streaming,
-            (Received::Opening, Step::End) => return Err("whose message is not complete"),
-            (_, Step::Last | Step::End) => Received::Ended,
+            (Receipt::Nothing, _) => return Err("whose reply has not begun"),
+            (Receipt::Ended, _) => return Err("whose requests have ended"),
+            (receipt, Step::Message) => receipt,
+            (_, Step::Whole) => Receipt::Streaming,
+            (Receipt::Opening, Step::End) => return Err("whose message is not complete"),
+            (_, Step::Last | Step::End) => Receipt::Ended,
         };
-        Ok(Self { received, ..self })
+        Ok(Self { receipt, ..self })
     }
 
     fn with(self, local: Local) -> Self {
@@ -124,12 +124,12 @@ impl State {
 
     /// Whether the received direction has begun.
     pub(crate) fn has_begun(self) -> bool {
-        self.received != Received::Nothing
+        self.receipt != Receipt::Nothing
     }
 
     /// Whether the first message is not whole.
     pub(crate) fn is_opening(self) -> bool {
-        self.received == Received::Opening
+        self.receipt == Receipt::Opening
     }
 
     /// Whether the driver may get further messages.
@@ -139,7 +139,7 @@ impl State {
 
     /// Whether nothing more may come.
     pub(crate) fn has_ended(self) -> bool {
-        self.received == Received::Ended
+        self.receipt == Receipt::Ended
     }
 
     /// Whether the caller wants no reply any more.
@@ -164,7 +164,7 @@ mod tests {
 
     fn graph(start: &[State], steps: &[Step]) -> String {
         let after = |state: State, step| state.after(step).unwrap_or(state);
-        let name = |state: State| format!("{:?}/{:?}", state.received, state.local);
+        let name = |state: State| format!("{:?}/{:?}", state.receipt, state.local);
         crate::graph::graph(start, steps, after, name)
     }
 

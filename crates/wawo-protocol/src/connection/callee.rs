@@ -383,7 +383,7 @@ impl<T> Connection<T> {
 
     /// Ends the calls of theirs that have taken too long; returns the next time to look.
     pub(super) fn expire_theirs(&mut self, now: Instant) -> Option<Instant> {
-        let (due, next) = self.calls.theirs.overdue(now, self.config.stall_timeout());
+        let (due, next) = self.calls.theirs.due(now, self.config.stall_timeout());
         for (id, cause) in due {
             let Some(Entry { call, role }) = self.calls.theirs.get(id) else {
                 continue;

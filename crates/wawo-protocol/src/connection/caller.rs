@@ -248,7 +248,7 @@ impl<T> Connection<T> {
 
     /// Ends the calls of ours that have taken too long; returns the next time to look.
     pub(super) fn expire_ours(&mut self, now: Instant) -> Option<Instant> {
-        let (due, next) = self.calls.ours.overdue(now, self.config.stall_timeout());
+        let (due, next) = self.calls.ours.due(now, self.config.stall_timeout());
         for (id, cause) in due {
             let Some(Entry { call, role }) = self.calls.ours.get(id) else {
                 continue;

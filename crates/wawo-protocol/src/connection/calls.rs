@@ -19,7 +19,7 @@ use crate::{
 
 /// All calls in flight. `A` is the part of a call that only a caller keeps, `B` that of a callee.
 #[derive(Debug)]
-pub(crate) struct Calls<A, B> {
+pub(crate) struct CallSlots<A, B> {
     side: Side,
     pub(crate) ours: RoleCalls<A>,
     pub(crate) theirs: RoleCalls<B>,
@@ -61,7 +61,7 @@ pub(crate) struct SharedCredit {
     pub(crate) blocked: VecDeque<CallId>,
 }
 
-impl<A, B> Calls<A, B> {
+impl<A, B> CallSlots<A, B> {
     pub(crate) fn new(side: Side, limits: &Limits) -> Self {
         let (least, requests) = (Limits::MINIMUM, limits.request_credit_bytes);
         let replies = limits.reply_credit_bytes;
@@ -285,7 +285,7 @@ impl<R> RoleCalls<R> {
 
     /// The calls that have taken too long, with the cause; and the earliest time at which another one
     /// will have.
-    pub(crate) fn overdue(
+    pub(crate) fn due(
         &self,
         now: Instant,
         stall_timeout: Duration,

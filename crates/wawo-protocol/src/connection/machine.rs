@@ -7,7 +7,7 @@ use crate::{
     code::{CloseCode, Code},
     config::Config,
     connection::{
-        calls::Calls,
+        calls::CallSlots,
         direct_read::DirectRead,
         event::Event,
         flood::FloodGuard,
@@ -59,7 +59,7 @@ pub struct Connection<T> {
     pub(super) their_timeouts: TheirTimeouts,
     pub(super) output: Output,
     pub(super) events: VecDeque<Event<T>>,
-    pub(super) calls: Calls<Caller<T>, Callee>,
+    pub(super) calls: CallSlots<Caller<T>, Callee>,
     /// Calls of ours in flight that no handler makes.
     pub(super) outer_calls: usize,
     /// Calls of ours that have no id yet.
@@ -100,7 +100,7 @@ impl<T> Connection<T> {
             their_timeouts: TheirTimeouts::new(None, &config),
             output,
             events: VecDeque::new(),
-            calls: Calls::new(side, config.limits()),
+            calls: CallSlots::new(side, config.limits()),
             outer_calls: 0,
             waiting: WaitingCalls::default(),
             load: Load::default(),

@@ -12,7 +12,7 @@
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
-    stage: Stage,
+    life: Life,
     /// This side takes no new calls.
     drains_here: bool,
     /// The other side takes no new calls.
@@ -20,7 +20,7 @@ pub(crate) struct State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Life {
     /// Their preface is not here yet.
     ExpectPreface,
     /// Their preface is here, their hello is not.
@@ -47,11 +47,11 @@ pub(crate) enum Step {
 }
 
 impl State {
-    pub(crate) const NEW: Self = Self::at(Stage::ExpectPreface);
+    pub(crate) const NEW: Self = Self::at(Life::ExpectPreface);
 
-    const fn at(stage: Stage) -> Self {
+    const fn at(life: Life) -> Self {
         Self {
-            stage,
+            life,
             drains_here: false,
             drains_there: false,
         }
@@ -64,12 +64,12 @@ impl State {
     }
 
     fn after(mut self, step: Step) -> Self {
-        match (self.stage, step) {
-            (_, Step::Close) => self = Self::at(Stage::Closed),
-            (Stage::ExpectPreface, Step::Preface) => self.stage = Stage::ExpectHello,
-            (Stage::ExpectHello, Step::Hello) => self.stage = Stage::Open,
-            (Stage::Open, Step::DrainThere) => self.drains_there = true,
-            (Stage::Closed, _) => {}
+        match (self.life, step) {
+            (_, Step::Close) => self = Self::at(Life::Closed),
+            (Life::ExpectPreface, Step::Preface) => self.life = Life::ExpectHello,
+            (Life::ExpectHello, Step::Hello) => self.life = Life::Open,
+            (Life::Open, Step::DrainThere) => self.drains_there = true,
+            (Life::Closed, _) => {}
             (_, Step::DrainHere) => self.drains_here = true,
             _ => {}
         }
@@ -77,20 +77,20 @@ impl State {
     }
 
     pub(crate) fn expects_preface(self) -> bool {
-        self.stage == Stage::ExpectPreface
+        self.life == Life::ExpectPreface
     }
 
     pub(crate) fn expects_hello(self) -> bool {
-        self.stage == Stage::ExpectHello
+        self.life == Life::ExpectHello
     }
 
     /// Whether the hello of the other side is here and the connection is not over.
     pub(crate) fn is_open(self) -> bool {
-        self.stage == Stage::Open
+        self.life == Life::Open
     }
 
     pub(crate) fn is_closed(self) -> bool {
-        self.stage == Stage::Closed
+        self.life == Life::Closed
     }
 
     /// Whether this side takes no new calls.
@@ -121,7 +121,7 @@ mod tests {
         let name = |state: State| {
             let here = if state.drains_here { "+here" } else { "" };
             let there = if state.drains_there { "+there" } else { "" };
-            format!("{:?}{here}{there}", state.stage)
+            format!("{:?}{here}{there}", state.life)
         };
         let expected = "\
 ExpectPreface --Preface--> ExpectHello
