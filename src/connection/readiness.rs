@@ -6,7 +6,8 @@
 //!
 //! Readiness is a hint and reserves nothing. Reserved room would be lost to all others as long as its
 //! caller, or one of its clones, does not call. If others fill the mailbox between `poll_ready` and `call`,
-//! the call waits for room as that of a stub does.
+//! the call waits for room as that of a stub does. A caller whose turn has come is ready when it asks
+//! the next time, whatever has happened since: it does not wait twice.
 
 use std::{
     future::Future,
@@ -45,17 +46,21 @@ impl Readiness {
         connection: &Arc<ConnectionHandle>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
+        let handler = context::Context::current();
+        let call_depth = handler.map_or(0, |handler| handler.call_depth());
+        let call_depth = call_depth.max(call_depth::awaited());
+        // Asked for a call that waits in other lines, as it is when the depth becomes known.
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|wait| wait.call_depth != call_depth)
+        {
+            self.0 = None;
+        }
         if self.0.is_none() {
-            let handler = context::Context::current();
-            let call_depth = handler.map_or(0, |handler| handler.call_depth());
-            let call_depth = call_depth.max(call_depth::awaited());
             let has_room = connection.mailbox().has_room(call_depth);
             if has_room.map_err(|error| Status::from_closed(&error))? {
                 return Poll::Ready(Ok(()));
-            }
-            // A caller that only looks is never woken, and needs no place.
-            if cx.waker().will_wake(Waker::noop()) {
-                return Poll::Pending;
             }
             let wait = RoomWait::begin(connection.clone(), call_depth, cx.waker());
             self.0 = Some(Box::new(wait));
@@ -80,6 +85,8 @@ impl Clone for Readiness {
 #[derive(Debug)]
 struct RoomWait {
     connection: Arc<ConnectionHandle>,
+    /// The depth of the call, which tells the lines.
+    call_depth: u32,
     /// The number of the place.
     number: u64,
     /// Ends the wait if there is no room in time.
@@ -92,6 +99,7 @@ impl RoomWait {
         let number = connection.mailbox().line_up_for_room(call_depth, waker);
         Self {
             connection,
+            call_depth,
             number,
             timer,
         }
