@@ -2,24 +2,27 @@
 
 mod blocking;
 mod blocking_future;
+mod duplicate;
 pub(crate) mod handler;
 mod handler_future;
 mod raw;
 mod run_to_completion;
+mod table;
 
 use std::{
-    error::Error,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{self, Poll},
 };
 
 use tower::Service;
 use wawo_protocol::ServiceId;
 
-pub use crate::dispatch::raw::RawService;
+pub(crate) use crate::dispatch::table::LiveTable;
+pub use crate::dispatch::{duplicate::DuplicateService, raw::RawService};
 use crate::{
     descriptor::{ServiceDescriptor, list},
+    dispatch::table::{Table, Template},
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -34,166 +37,127 @@ use crate::{
 /// dispatcher is first called for it, so that each connection has its own, of those that are called.
 #[derive(Clone, Default)]
 pub struct Dispatch {
+    /// As this clone last saw it.
     table: Arc<Table>,
+    /// Set once the table may change by another hand.
+    live: Option<LiveView>,
     /// Clones of those that were called.
     own: Own,
 }
 
-/// The services that all clones of a dispatcher share.
-#[derive(Clone, Default)]
-struct Table {
-    /// Sorted by id.
-    services: Vec<DispatchEntry>,
-    /// Serves the calls of services that are not among them.
-    fallback: Option<Template>,
-}
-
-/// A service that is cloned and never called. Locked to clone it only: a service need not be `Sync`.
-struct Template(Mutex<BoxService>);
-
-/// A service of the table.
+/// A table that others may change, as one clone of a dispatcher sees it.
 #[derive(Clone)]
-struct DispatchEntry {
-    id: ServiceId,
-    descriptor: ServiceDescriptor,
-    service: Template,
+struct LiveView {
+    table: Arc<LiveTable>,
+    generation: u64,
 }
 
 /// The services of one clone of a dispatcher.
 #[derive(Default)]
 struct Own {
     /// Sorted by id.
-    services: Vec<(ServiceId, BoxService)>,
+    services: Vec<OwnService>,
     fallback: Option<BoxService>,
 }
 
-/// Two services with one id, or with one name. Calls are told apart by the id, and people, logs and
-/// reflection tell services apart by the name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DuplicateService {
-    /// The name of the one that was added first.
-    pub first: String,
-    /// Its id.
-    pub first_id: ServiceId,
-    /// The name of the one that was added then.
-    pub second: String,
-    /// Its id.
-    pub second_id: ServiceId,
+struct OwnService {
+    id: ServiceId,
+    /// The service of the table that this is a clone of.
+    template: Arc<Template>,
+    service: BoxService,
 }
-
-impl fmt::Display for DuplicateService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            first,
-            first_id,
-            second,
-            second_id,
-        } = self;
-        match (first == second, first_id == second_id) {
-            (true, true) => write!(f, "the service `{first}` was added twice"),
-            (true, false) => write!(
-                f,
-                "two services are named `{first}`, one with the id {first_id} and one with the id {second_id}; \
-                 rename one of them"
-            ),
-            (false, _) => write!(
-                f,
-                "the services `{first}` and `{second}` have the same id {first_id}; \
-                 give one of them another by `option (wawo.service).id` in its schema"
-            ),
-        }
-    }
-}
-
-impl Error for DuplicateService {}
 
 impl Dispatch {
-    /// Adds a service.
+    /// Adds a service. Clones that were made before do not have it.
     ///
     /// # Errors
     ///
     /// If a service with its id or its name is there already.
     pub fn add(&mut self, service: impl Serve) -> Result<(), DuplicateService> {
-        let descriptor = service.descriptor().clone();
-        let id = descriptor.id();
-        let same =
-            |other: &&ServiceDescriptor| other.id() == id || other.name() == descriptor.name();
-        if let Some(first) = self.descriptors().find(same) {
-            return Err(DuplicateService {
-                first: first.name().to_owned(),
-                first_id: first.id(),
-                second: descriptor.name().to_owned(),
-                second_id: id,
-            });
-        }
-        let served = DispatchEntry {
-            id,
-            descriptor,
-            service: Template::new(service),
-        };
-        let index = self.table.services.partition_point(|other| other.id < id);
-        let table = Arc::make_mut(&mut self.table);
-        table.services.insert(index, served);
-        Ok(())
+        let added = self.table_mut().add(service);
+        added.map_err(|(_, duplicate)| duplicate)
     }
 
     /// Has this service serve the calls of all services that are not there, instead of one that was set
     /// before. It gets requests as they came, with encoded messages: a [`Peer`](crate::Peer) sends
     /// them on.
     pub fn set_fallback(&mut self, service: impl CallService) {
-        Arc::make_mut(&mut self.table).fallback = Some(Template::new(service));
+        self.table_mut().set_fallback(service);
     }
 
-    /// What is served, by id.
+    /// The services that are served, by id.
     pub fn descriptors(&self) -> impl Iterator<Item = &ServiceDescriptor> {
-        let services = self.table.services.iter();
-        services.map(|served| &served.descriptor)
+        self.table.descriptors()
     }
 
-    fn find(&self, id: ServiceId) -> Result<usize, usize> {
-        let services = &self.table.services;
-        services.binary_search_by_key(&id, |served| served.id)
+    /// The table that this dispatcher and all clones of it from now on share, to change it while they
+    /// are called.
+    pub(crate) fn live(&mut self) -> Arc<LiveTable> {
+        let table = Arc::new(LiveTable::new(self.table.clone()));
+        let generation = table.generation();
+        self.live = Some(LiveView {
+            table: table.clone(),
+            generation,
+        });
+        table
+    }
+
+    /// The table for this dispatcher alone.
+    fn table_mut(&mut self) -> &mut Table {
+        self.update();
+        self.live = None;
+        Arc::make_mut(&mut self.table)
+    }
+
+    /// Looks whether the table was changed. Clones of services that have stayed are kept.
+    #[inline]
+    fn update(&mut self) {
+        if let Some(live) = &mut self.live {
+            let generation = live.table.generation();
+            if generation != live.generation {
+                live.generation = generation;
+                let table = live.table.table();
+                self.see(table);
+            }
+        }
+    }
+
+    #[cold]
+    fn see(&mut self, table: Arc<Table>) {
+        let has_stayed = |own: &OwnService| {
+            let now = table.find(own.id);
+            now.is_some_and(|now| Arc::ptr_eq(now, &own.template))
+        };
+        self.own.services.retain(has_stayed);
+        self.table = table;
     }
 
     /// The service for a call, cloned if this is the first one.
     fn service(&mut self, id: ServiceId) -> Option<&mut BoxService> {
+        self.update();
         let own = &self.own.services;
-        let index = match own.binary_search_by_key(&id, |(id, _)| *id) {
+        let index = match own.binary_search_by_key(&id, |own| own.id) {
             Ok(index) => index,
             Err(index) => {
-                let service = match self.find(id) {
-                    Ok(found) => self.table.services[found].service.fresh(),
-                    Err(_) => return self.fallback(),
+                let Some(template) = self.table.find(id) else {
+                    return self.fallback();
                 };
-                self.own.services.insert(index, (id, service));
+                let own = OwnService {
+                    id,
+                    service: template.fresh(),
+                    template: template.clone(),
+                };
+                self.own.services.insert(index, own);
                 index
             }
         };
-        Some(&mut self.own.services[index].1)
+        Some(&mut self.own.services[index].service)
     }
 
     /// The service for all other calls, cloned if this is the first one.
     fn fallback(&mut self) -> Option<&mut BoxService> {
-        let template = self.table.fallback.as_ref()?;
+        let template = self.table.fallback()?;
         Some(self.own.fallback.get_or_insert_with(|| template.fresh()))
-    }
-}
-
-impl Template {
-    fn new(service: impl CallService) -> Self {
-        Self(Mutex::new(BoxService::new(service)))
-    }
-
-    fn fresh(&self) -> BoxService {
-        let service = self.0.lock();
-        service.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Clone for Template {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(self.fresh()))
     }
 }
 
@@ -226,8 +190,7 @@ impl Service<Request> for Dispatch {
             Some(service) => service.call(request),
             None => {
                 let id = request.service();
-                let services = self.table.services.iter();
-                let served = list(services.map(|served| served.descriptor.name()));
+                let served = list(self.table.descriptors().map(ServiceDescriptor::name));
                 ResponseFuture::ready(Err(Status::not_served(id, &served)))
             }
         }

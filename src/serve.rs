@@ -229,6 +229,11 @@ impl BoxService {
         self
     }
 
+    /// Replaces the names, for clones that are made from now on.
+    pub(crate) fn set_names(&mut self, names: MethodNames) {
+        self.names = names;
+    }
+
     pub(crate) fn names(&self) -> &MethodNames {
         &self.names
     }

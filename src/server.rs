@@ -274,7 +274,7 @@ impl<L> ServerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        let (service, table) = self.services.build()?;
+        let (service, table, live) = self.services.build_live()?;
         let mut config = self.config;
         config.connection = config.connection.with_services(table)?;
         self.socket_options.check()?;
@@ -282,7 +282,7 @@ impl<L> ServerBuilder<L> {
         let workers = workers.map_err(ServeError::Workers)?.unwrap_or_default();
         let drain_grace = config.drain_grace();
         let protocols = self.protocols.some().map(|it| it as Arc<dyn FindProtocol>);
-        let shared = ServerState::new(service, config, protocols, workers);
+        let shared = ServerState::new(service, live, config, protocols, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),

@@ -1,5 +1,7 @@
 //! The services and layers of one side while they are put together.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use tower::{
@@ -9,7 +11,7 @@ use tower::{
 
 use crate::{
     descriptor::{MethodNames, ServiceDescriptor},
-    dispatch::{Dispatch, DuplicateService},
+    dispatch::{Dispatch, DuplicateService, LiveTable},
     layer::PanicGuardLayer,
     serve::{BoxService, CallService, Serve},
     wire,
@@ -65,23 +67,35 @@ impl<L> Services<L> {
         if let Some(duplicate) = self.duplicate {
             return Err(duplicate);
         }
-        let table = table(&self.dispatch);
+        let table = table(self.dispatch.descriptors());
         let names = MethodNames::new(self.dispatch.descriptors());
         let service = BoxService::new(self.layers.layer(self.dispatch));
         Ok((service.naming(names), table))
+    }
+
+    /// As [`build`](Self::build), with the table by which services come and go.
+    pub(crate) fn build_live(
+        mut self,
+    ) -> Result<(BoxService, Bytes, Arc<LiveTable>), DuplicateService>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let live = self.dispatch.live();
+        let (service, table) = self.build()?;
+        Ok((service, table, live))
     }
 }
 
 /// The services for the hello, which has room for some 300. A table that does not fit is left
 /// out: it helps the other side to give better errors, and is not needed to call.
-fn table(dispatch: &Dispatch) -> Bytes {
+pub(crate) fn table<'a>(descriptors: impl Iterator<Item = &'a ServiceDescriptor>) -> Bytes {
     const MAX_TABLE_BYTES: usize = 12 * 1024;
     let entry = |descriptor: &ServiceDescriptor| wire::ServiceEntry {
         id: descriptor.id().0,
         name: descriptor.name().to_owned(),
         fingerprint: descriptor.fingerprint(),
     };
-    let services = dispatch.descriptors().map(entry).collect();
+    let services = descriptors.map(entry).collect();
     let table = wire::ServiceTable { services }.encode_to_vec();
     match table.len() <= MAX_TABLE_BYTES {
         true => table.into(),

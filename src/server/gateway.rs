@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use wawo_protocol::Config;
 
 use crate::{
+    descriptor::ServiceDescriptor,
     server::{ServeError, guest::Guest, registry::ConnectionPlace, state::ServerState},
     transport::Address,
 };
@@ -53,6 +54,11 @@ impl Gateway {
     pub fn welcome(&self, address: Option<Address>) -> Result<Guest, ServeError> {
         let place = self.place.as_deref();
         Guest::new(&self.state, place, self.protocol.clone(), address)
+    }
+
+    /// The services that the server serves now, by id.
+    pub fn descriptors(&self) -> Vec<ServiceDescriptor> {
+        self.state.services.descriptors()
     }
 
     /// The limits and timeouts of each connection of the server.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     peer::{DrainReport, Events, Peer},
     peer_id::PeerId,
+    serve::Serve,
     server::{Gateway, ServeError, check_runtime, registry::AdmissionError, state::ServerState},
     transport::{Address, AddressError, IntoTransport},
 };
@@ -86,6 +87,36 @@ impl ServerHandle {
     /// name of the protocol. The limits on connections do not hold for guests that come by it.
     pub fn gateway(&self, protocol: impl Into<String>) -> Gateway {
         Gateway::new(&self.shared, protocol.into().into())
+    }
+
+    /// Serves one more service from now on, on connections that are there too, in the place of its layers
+    /// that [`ServerBuilder::layer`](crate::ServerBuilder::layer) has put around all services.
+    ///
+    /// New connections are told of it in the hello. On those that were there before, logs and
+    /// [`Request::descriptor`](crate::Request::descriptor) know its methods by their ids only.
+    ///
+    /// # Errors
+    ///
+    /// If a service with its id or its name is there already, if the services do not fit into a hello, or
+    /// if the server drains or has ended.
+    pub fn add_service(&self, service: impl Serve) -> Result<(), ServeError> {
+        let name = service.descriptor().name().to_owned();
+        self.shared.services.add(service)?;
+        let announced = self.shared.announce_services();
+        if announced.is_err() {
+            self.shared.services.remove(&name);
+        }
+        announced
+    }
+
+    /// Takes a service away, by its full name such as `chat.v1.Chat`. Calls in flight go on to their end;
+    /// new ones end with `Unimplemented`, or go to the [fallback](crate::ServerBuilder::fallback). Returns
+    /// `false` if there is no such service.
+    pub fn remove_service(&self, name: &str) -> bool {
+        let was_there = self.shared.services.remove(name);
+        // A server that takes no more connections has nobody to tell, and fewer services always fit.
+        let _ = self.shared.announce_services();
+        was_there
     }
 
     /// Ends the server in good order: it stops listening, tells all peers that it takes no more

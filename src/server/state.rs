@@ -15,6 +15,8 @@ use wawo_protocol::{Config, Side};
 
 use crate::{
     decoding::DecodedTotal,
+    descriptor::MethodNames,
+    dispatch::LiveTable,
     peer::{self, EventSender, NewTransport, Peer},
     serve::BoxService,
     server::{
@@ -27,6 +29,7 @@ use crate::{
         registry::{ConnectionPlace, Registry, SILENT},
         workers::{WorkerSlot, Workers},
     },
+    services,
     transport::{Address, BoxFuture, Listener, Transport},
 };
 
@@ -41,6 +44,8 @@ pub(crate) struct ServerState {
     /// Of connections that made room.
     pub(crate) displaced: LogLimiter,
     config: Arc<Config>,
+    /// The services that are served now.
+    pub(crate) services: Arc<LiveTable>,
     /// `None` if there is wawo's own protocol only.
     protocols: Option<Arc<dyn FindProtocol>>,
     /// The memory of decoded messages of all connections.
@@ -54,18 +59,28 @@ pub(crate) struct ServerState {
 #[derive(Debug)]
 struct Open {
     service: BoxService,
+    /// With the services for the hello.
+    config: Arc<Config>,
     listeners: Listeners,
     workers: Workers,
+}
+
+impl Open {
+    fn for_connection(&self) -> (BoxService, Arc<Config>) {
+        (self.service.clone(), self.config.clone())
+    }
 }
 
 impl ServerState {
     pub(crate) fn new(
         service: BoxService,
+        services: Arc<LiveTable>,
         config: ServerConfig,
         protocols: Option<Arc<dyn FindProtocol>>,
         workers: Workers,
     ) -> Self {
         let decoded = DecodedTotal::new(config.decoded_bytes(), "max_server_decoded_bytes");
+        let connection = Arc::new(config.connection.clone());
         Self {
             registry: Arc::new(Registry::new(config.connection_limits())),
             event_sender: EventSender::default(),
@@ -73,11 +88,13 @@ impl ServerState {
             trusted: config.trusted_proxies,
             refused: LogLimiter::default(),
             displaced: LogLimiter::default(),
-            config: Arc::new(config.connection),
+            config: connection.clone(),
+            services,
             protocols,
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(Open {
                 service,
+                config: connection,
                 listeners: Listeners::default(),
                 workers,
             })),
@@ -161,11 +178,12 @@ impl ServerState {
         new: NewTransport,
         from: Option<Address>,
     ) -> Result<(Peer, impl Future<Output = ()> + use<>), ServeError> {
-        let Some(service) = self.service() else {
+        let parts = self.open().as_ref().map(Open::for_connection);
+        let Some((service, config)) = parts else {
             self.refuse_draining(|| new.into_transport());
             return Err(ServeError::Draining);
         };
-        let (config, event_sender) = (self.config.clone(), self.event_sender.clone());
+        let event_sender = self.event_sender.clone();
         let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
         let (peer, driver) = peer::open(side, new, from, config, service, event_sender, decoded);
         match place.introduce(&peer) {
@@ -180,6 +198,21 @@ impl ServerState {
         let there = seat.map_or(&here, WorkerSlot::runtime).clone();
         self.runtime.get_or_init(|| here);
         there
+    }
+
+    /// New connections tell in their hello which services there are now, and name their methods.
+    ///
+    /// # Errors
+    ///
+    /// If the services do not fit into a hello, or the server takes no more connections.
+    pub(crate) fn announce_services(&self) -> Result<(), ServeError> {
+        let mut open = self.open();
+        let open = open.as_mut().ok_or(ServeError::Draining)?;
+        let services = self.services.descriptors();
+        let table = services::table(services.iter());
+        open.config = Arc::new(Config::clone(&open.config).with_services(table)?);
+        open.service.set_names(MethodNames::new(services.iter()));
+        Ok(())
     }
 
     /// A clone of the service, for one connection; `None` if the server takes no more connections.

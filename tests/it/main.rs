@@ -10,6 +10,7 @@ mod bad_bytes;
 mod blocked;
 mod blocking;
 mod cancel;
+mod changing;
 mod completion;
 mod context;
 mod credit;

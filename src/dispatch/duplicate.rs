@@ -1,0 +1,46 @@
+//! Two services that cannot stand in one table.
+
+use std::{error::Error, fmt};
+
+use wawo_protocol::ServiceId;
+
+/// Two services with one id, or with one name. Calls are told apart by the id, and people, logs and
+/// reflection tell services apart by the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DuplicateService {
+    /// The name of the one that was added first.
+    pub first: String,
+    /// Its id.
+    pub first_id: ServiceId,
+    /// The name of the one that was added then.
+    pub second: String,
+    /// Its id.
+    pub second_id: ServiceId,
+}
+
+impl fmt::Display for DuplicateService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            first,
+            first_id,
+            second,
+            second_id,
+        } = self;
+        match (first == second, first_id == second_id) {
+            (true, true) => write!(f, "the service `{first}` was added twice"),
+            (true, false) => write!(
+                f,
+                "two services are named `{first}`, one with the id {first_id} and one with the id {second_id}; \
+                 rename one of them"
+            ),
+            (false, _) => write!(
+                f,
+                "the services `{first}` and `{second}` have the same id {first_id}; \
+                 give one of them another by `option (wawo.service).id` in its schema"
+            ),
+        }
+    }
+}
+
+impl Error for DuplicateService {}

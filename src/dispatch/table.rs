@@ -1,0 +1,172 @@
+//! The services of a dispatcher, which a server may change while they are called.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use wawo_protocol::ServiceId;
+
+use crate::{
+    descriptor::ServiceDescriptor,
+    dispatch::duplicate::DuplicateService,
+    serve::{BoxService, CallService, Serve},
+};
+
+/// The services that clones of a dispatcher share.
+#[derive(Clone, Default)]
+pub(super) struct Table {
+    /// Sorted by id.
+    services: Vec<DispatchEntry>,
+    /// Serves the calls of services that are not among them.
+    fallback: Option<Arc<Template>>,
+}
+
+/// A service that is cloned and never called. Locked to clone it only: a service need not be `Sync`.
+pub(super) struct Template(Mutex<BoxService>);
+
+/// A service of the table.
+#[derive(Clone)]
+struct DispatchEntry {
+    id: ServiceId,
+    descriptor: ServiceDescriptor,
+    service: Arc<Template>,
+}
+
+impl Table {
+    /// # Errors
+    ///
+    /// If a service with its id or its name is there already. Gives the service back: it is the user's,
+    /// and must not be dropped under a lock.
+    pub(super) fn add<S: Serve>(&mut self, service: S) -> Result<(), (S, DuplicateService)> {
+        let descriptor = service.descriptor().clone();
+        let id = descriptor.id();
+        let same =
+            |other: &&ServiceDescriptor| other.id() == id || other.name() == descriptor.name();
+        if let Some(first) = self.descriptors().find(same) {
+            let duplicate = DuplicateService {
+                first: first.name().to_owned(),
+                first_id: first.id(),
+                second: descriptor.name().to_owned(),
+                second_id: id,
+            };
+            return Err((service, duplicate));
+        }
+        let served = DispatchEntry {
+            id,
+            descriptor,
+            service: Template::new(service),
+        };
+        let index = self.services.partition_point(|other| other.id < id);
+        self.services.insert(index, served);
+        Ok(())
+    }
+
+    /// `false` if no service has that name.
+    fn remove(&mut self, name: &str) -> bool {
+        let before = self.services.len();
+        self.services
+            .retain(|other| other.descriptor.name() != name);
+        self.services.len() < before
+    }
+
+    pub(super) fn set_fallback(&mut self, service: impl CallService) {
+        self.fallback = Some(Template::new(service));
+    }
+
+    pub(super) fn descriptors(&self) -> impl ExactSizeIterator<Item = &ServiceDescriptor> {
+        self.services.iter().map(|served| &served.descriptor)
+    }
+
+    pub(super) fn find(&self, id: ServiceId) -> Option<&Arc<Template>> {
+        let found = self.services.binary_search_by_key(&id, |served| served.id);
+        found.ok().map(|index| &self.services[index].service)
+    }
+
+    pub(super) fn fallback(&self) -> Option<&Arc<Template>> {
+        self.fallback.as_ref()
+    }
+}
+
+impl Template {
+    fn new(service: impl CallService) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(BoxService::new(service))))
+    }
+
+    /// A clone to be called.
+    pub(super) fn fresh(&self) -> BoxService {
+        let service = self.0.lock();
+        service.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A table that changes while clones of its dispatcher are called. Each of them looks at the generation
+/// before each call, and at the table only if that has changed.
+pub(crate) struct LiveTable {
+    generation: AtomicU64,
+    table: Mutex<Arc<Table>>,
+}
+
+impl LiveTable {
+    pub(super) fn new(table: Arc<Table>) -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            table: Mutex::new(table),
+        }
+    }
+
+    /// Counts the changes. Whoever sees a new generation finds at least that table by
+    /// [`table`](Self::table); it may be seen a little late.
+    #[inline]
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn table(&self) -> Arc<Table> {
+        self.lock().clone()
+    }
+
+    /// Adds a service.
+    ///
+    /// # Errors
+    ///
+    /// If a service with its id or its name is there already.
+    pub(crate) fn add(&self, service: impl Serve) -> Result<(), DuplicateService> {
+        let added = self.change(|table| table.add(service));
+        added.map_err(|(_, duplicate)| duplicate)
+    }
+
+    /// Removes a service; `false` if there is none with that name.
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        self.change(|table| table.remove(name))
+    }
+
+    /// The services that are served now, by id.
+    pub(crate) fn descriptors(&self) -> Vec<ServiceDescriptor> {
+        self.lock().descriptors().cloned().collect()
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        let mut current = self.lock();
+        let mut table = Table::clone(&current);
+        let result = change(&mut table);
+        let before = std::mem::replace(&mut *current, Arc::new(table));
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        drop(current);
+        // Services are the user's, and must not be dropped under a lock.
+        drop(before);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Table>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for LiveTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let table = self.table();
+        let names = table.descriptors().map(ServiceDescriptor::name);
+        f.debug_list().entries(names).finish()
+    }
+}

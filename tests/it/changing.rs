@@ -1,0 +1,172 @@
+//! Services that come and go while a server runs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tower::{Service, ServiceExt, util::MapRequestLayer};
+use wawo::{
+    Body, Code, Config, Context, MethodDescriptor, Peer, RawService, Request, ServeError, Server,
+    ServiceDescriptor, Shape, Status,
+};
+
+use crate::support::{EchoClient, EchoServer, Parrot, client_of, message};
+
+/// A service of one method, which exists only at run time.
+fn descriptor(name: &str) -> ServiceDescriptor {
+    let say = MethodDescriptor::builder("Say", Shape::Unary);
+    ServiceDescriptor::builder(name)
+        .method(say)
+        .build()
+        .unwrap()
+}
+
+fn script(name: &str, reply: &'static str) -> impl wawo::Serve {
+    let handler = move |_: Context, _: Body| async move {
+        Ok(Body::One(Bytes::from_static(reply.as_bytes()).into()))
+    };
+    RawService::new(descriptor(name), handler)
+}
+
+async fn say(peer: &Peer, name: &str) -> Result<String, Status> {
+    let descriptor = descriptor(name);
+    let request = Request::new(
+        descriptor.methods().next().unwrap(),
+        Body::One(Bytes::new().into()),
+    );
+    let mut peer = peer.clone();
+    let (_, body) = peer.ready().await?.call(request).await?.into_parts();
+    let Body::One(bytes) = body else {
+        panic!("a stream");
+    };
+    Ok(String::from_utf8(bytes.into_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn connections_that_are_there_see_services_come_and_go() {
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let mut server = server.build().unwrap();
+    let handle = server.handle();
+    let (early, echo) = (client_of(&mut server).await, client_of(&mut server).await);
+    let echo = EchoClient::new(&echo);
+    let unknown = say(&early, "scripts.A").await.unwrap_err();
+    assert_eq!(unknown.code(), Code::Unimplemented);
+
+    handle.add_service(script("scripts.A", "one")).unwrap();
+    handle.add_service(script("scripts.B", "other")).unwrap();
+    let late = client_of(&mut server).await;
+    for peer in [&early, &late] {
+        assert_eq!(say(peer, "scripts.A").await.unwrap(), "one");
+        assert_eq!(say(peer, "scripts.B").await.unwrap(), "other");
+    }
+    let served = handle.gateway("test").descriptors();
+    let served: Vec<_> = served.iter().map(ServiceDescriptor::name).collect();
+    assert_eq!(served.len(), 3, "{served:?}");
+
+    assert!(handle.remove_service("scripts.A"));
+    assert!(!handle.remove_service("scripts.A"));
+    for peer in [&early, &late] {
+        let status = say(peer, "scripts.A").await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(say(peer, "scripts.B").await.unwrap(), "other");
+    }
+    // In its place comes another of the same name.
+    handle.add_service(script("scripts.A", "two")).unwrap();
+    assert_eq!(say(&early, "scripts.A").await.unwrap(), "two");
+    assert_eq!(echo.say(message("a")).await.unwrap().data, "a");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_refused_and_a_server_that_drains_takes_none() {
+    let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+    let mut server = server.build().unwrap();
+    let handle = server.handle();
+    handle.add_service(script("scripts.A", "one")).unwrap();
+    let error = handle.add_service(script("scripts.A", "two")).unwrap_err();
+    assert!(matches!(error, ServeError::DuplicateService(_)));
+    let text = "the service `scripts.A` was added twice";
+    assert_eq!(error.to_string(), text);
+    let peer = client_of(&mut server).await;
+    assert_eq!(say(&peer, "scripts.A").await.unwrap(), "one");
+    handle.drain(std::time::Duration::ZERO).await;
+    let error = handle
+        .add_service(script("scripts.B", "other"))
+        .unwrap_err();
+    assert!(matches!(error, ServeError::Draining), "{error}");
+    assert_eq!(handle.gateway("test").descriptors().len(), 2);
+}
+
+#[tokio::test]
+async fn calls_in_flight_of_a_service_that_is_removed_go_on_to_their_end() {
+    let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (begun, release) = (begun.clone(), release.clone());
+        move |_: Context, request: Body| {
+            let (begun, release) = (begun.clone(), release.clone());
+            async move {
+                begun.notify_one();
+                release.notified().await;
+                Ok(request)
+            }
+        }
+    };
+    let mut server = Server::builder().build().unwrap();
+    let handle = server.handle();
+    let service = RawService::new(descriptor("scripts.A"), handler);
+    handle.add_service(service).unwrap();
+    let peer = client_of(&mut server).await;
+    let call = tokio::spawn({
+        let peer = peer.clone();
+        async move { say(&peer, "scripts.A").await }
+    });
+    begun.notified().await;
+    assert!(handle.remove_service("scripts.A"));
+    let status = say(&peer, "scripts.A").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    release.notify_one();
+    assert_eq!(call.await.unwrap().unwrap(), "");
+}
+
+#[tokio::test]
+async fn layers_of_the_server_are_around_services_that_come_later() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let layer = {
+        let seen = seen.clone();
+        MapRequestLayer::new(move |request: Request| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            request
+        })
+    };
+    let mut server = Server::builder().layer(layer).build().unwrap();
+    let peer = client_of(&mut server).await;
+    let handle = server.handle();
+    handle.add_service(script("scripts.A", "one")).unwrap();
+    say(&peer, "scripts.A").await.unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+}
+
+/// The hello has the services, beside what else it has, and they have to fit.
+#[tokio::test]
+async fn services_that_do_not_fit_into_a_hello_are_not_added() {
+    let credentials = vec![7; 15_000];
+    let config = Config::builder().credentials(Bytes::from(credentials));
+    let server = Server::builder().config(config.build().unwrap());
+    let mut server = server.build().unwrap();
+    let handle = server.handle();
+    let mut added = 0;
+    let error = loop {
+        let name = format!("scripts.ALongNameForAService{added}");
+        match handle.add_service(script(&name, "one")) {
+            Ok(()) => added += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, ServeError::Config(_)), "{error}");
+    assert_eq!(handle.gateway("test").descriptors().len(), added);
+    let peer = client_of(&mut server).await;
+    let last = format!("scripts.ALongNameForAService{}", added - 1);
+    assert_eq!(say(&peer, &last).await.unwrap(), "one");
+}
