@@ -155,11 +155,14 @@ impl Registry {
         self.lock().peers()
     }
 
-    /// The peer with this number, if its connection has a place.
+    /// The peer with this number, if its connection has a place or it is a guest.
     pub(crate) fn peer(&self, id: PeerId) -> Option<Peer> {
         let state = self.lock();
-        let place = state.places.get(&id).copied();
-        let peer = state.entries.get(&place?).and_then(Entry::peer);
+        let peer = match state.places.get(&id) {
+            Some(place) => state.entries.get(place).and_then(Entry::peer),
+            None => state.guests.get(&id).and_then(WeakPeer::upgrade),
+        };
+        // The last handle of a peer may drop what its calls hold.
         drop(state);
         peer
     }

@@ -142,10 +142,11 @@ async fn a_guest_that_is_dropped_is_over() {
 
 #[tokio::test]
 async fn a_guest_has_no_more_calls_in_flight_than_max_calls() {
-    let host = host(Config::builder().max_calls(2).build().unwrap());
+    const MAX: u32 = 64;
+    let host = host(Config::builder().max_calls(MAX).build().unwrap());
     let guest = welcome(&host);
-    let hold = || tokio::spawn(guest.call(request(&method::ACT, "hold")));
-    let held = [hold(), hold()];
+    let hold = |_| tokio::spawn(guest.call(request(&method::ACT, "hold")));
+    let held: Vec<_> = (0..MAX).map(hold).collect();
     tokio::task::yield_now().await;
     let status = act(&guest, "hello").await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
