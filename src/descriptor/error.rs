@@ -8,7 +8,7 @@ use thiserror::Error;
 pub enum DescriptorError {
     /// The bytes are no encoded `google.protobuf.FileDescriptorSet`.
     #[error("the bytes are no FileDescriptorSet: {0}")]
-    Unreadable(#[source] prost::DecodeError),
+    Unreadable(prost::DecodeError),
     /// A set has two different files of one name, so it is not clear which one is meant.
     #[error("the set has two different files named `{0}`; leave one of them out, or rename it")]
     FileDiffers(String),

@@ -39,7 +39,7 @@ impl Echo for Trailing {
 
     async fn repeat(&self, cx: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
         cx.set_reply_metadata("at", "first")?;
-        let context = cx.clone();
+        let context = cx;
         let replies = stream::iter(0..=request.times).map(move |index| {
             if index < request.times {
                 return Some(Ok(message(request.data.clone())));
