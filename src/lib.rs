@@ -1,11 +1,99 @@
-//! Messages and RPC from `.proto` files: typed services over framed connections, callable from
-//! both ends.
+//! Messages and RPC from `.proto` files, over connections whose two ends may call each other.
 //!
-//! What goes wrong beside the calls of a program goes to [`tracing`](https://docs.rs/tracing), under the
-//! targets `wawo` and `wawo_protocol`: it is seen once a subscriber is set, as by
-//! `tracing_subscriber::fmt().init()`. Errors of handlers that the caller does not see whole are logged with
-//! method and peer; connections that a limit keeps out, calls that a drain cuts and one-way messages that
-//! cannot be sent are warnings; bad requests and refused one-way messages are at the level `DEBUG`.
+//! You write a schema, implement the trait that is generated for each service, and serve it or call it.
+//! Back-end services, chat, games, fleets of devices, editors and agents need the same few things, and wawo
+//! has them in one place: calls that always end, streams with credit, one-way messages, calls from the server
+//! to its clients, limits on all that a peer can ask for, and an orderly end.
+//!
+//! # Example
+//!
+//! The schema:
+//!
+//! ```proto
+//! syntax = "proto3";
+//! package ping_pong;
+//!
+//! service PingPong {
+//!   rpc Play(Ping) returns (Pong);
+//! }
+//!
+//! message Ping { bytes ball = 1; }
+//! message Pong { bytes ball = 1; }
+//! ```
+//!
+//! The program; `build.rs` calls `wawo_build::compile` for the schema:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use ping_pong::{Ping, PingPong, PingPongClient, PingPongServer, Pong};
+//! use wawo::{Context, Peer, Result, Server};
+//!
+//! mod ping_pong {
+//!     wawo::include_proto!("ping_pong");
+//! }
+//!
+//! struct Table;
+//!
+//! impl PingPong for Table {
+//!     async fn play(&self, _cx: Context, ping: Ping) -> Result<Pong> {
+//!         Ok(Pong { ball: ping.ball })
+//!     }
+//! #   async fn usage(&self, _cx: Context, (): ()) -> Result<ping_pong::UsageReply> { unimplemented!() }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//! // One side:
+//! let server = Server::builder().add_service(PingPongServer::new(Table));
+//! let server = server.bind("tcp://127.0.0.1:4000").await?;
+//! tokio::spawn(server.run());
+//!
+//! // The other side:
+//! let peer = Peer::connect("tcp://127.0.0.1:4000").await?;
+//! let ping = Ping { ball: "hello".into() };
+//! let call = PingPongClient::new(&peer).play(ping);
+//! let pong = call.timeout(Duration::from_secs(1)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The picture
+//!
+//! ```text
+//!   stub ──► Call ──► Peer ═══════ connection, over any Transport ═══════ Peer ──► layers ──► Dispatch
+//!    ▲                                                                                          │
+//!    │ generated from the schema                                    generated from the schema   ▼
+//!  your code                                                                               your handler
+//! ```
+//!
+//! A [`Peer`] is who is at the other end, and both ends have one: a handler calls back by
+//! [`Context::peer`]. Layers are tower layers, on either side.
+//!
+//! # Map
+//!
+//! | to | see |
+//! |---|---|
+//! | serve | [`Server`], [`ServerBuilder`], [`ServerConfig`], [`ServerHandle`] (drain, peers, events) |
+//! | connect | [`Peer::builder`], [`PeerBuilder`], [`Config`], [`ConnectError`] |
+//! | call | [`Call`], [`Channel`] (layers before a peer), [`InProcess`], [`CallTarget`] |
+//! | write a handler | [`Context`], [`Status`], [`Streaming`], [`spawn`] |
+//! | write a layer | [`layer`], [`Request`], [`Response`], [`EndOfCall`] |
+//! | know who is connected | [`Peer`], [`PeerId`], [`PeerEvent`], [`PeerExtensions`], [`PeerSnapshot`] |
+//! | carry bytes another way | [`transport`], [`Transport`], [`Address`] |
+//! | speak another protocol | [`Protocol`], [`Arrival`], [`Gateway`], [`Guest`]; [`CustomProtocol`] for packets of your own |
+//! | work without a schema at build time | [`ServiceDescriptor`], [`RawService`], [`RawClient`] |
+//!
+//! `ARCHITECTURE.md` in the repository says how the modules behind
+//! these names fit.
+//!
+//! # Log
+//!
+//! Events beside the calls of a program go to [`tracing`](https://docs.rs/tracing), under the targets `wawo`
+//! and `wawo_protocol`: a subscriber shows them, as `tracing_subscriber::fmt().init()` does. Errors of handlers
+//! that the caller does not see whole are logged with method and peer. Connections that a limit keeps out, calls
+//! that a drain cuts and one-way messages that cannot be sent are warnings. Bad requests and refused one-way
+//! messages are at the level `DEBUG`.
 
 #![warn(clippy::print_stdout)]
 
