@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::timeout};
 use tower::{layer::util::Stack, util::MapRequestLayer};
-use wawo::{Peer, PeerEvent, Request, ServeError, Server, ServerBuilder, layer::PanicGuardLayer};
+use wawo::{Peer, PeerEvent, Request, Server, ServerBuilder, layer::PanicGuardLayer};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message, of_server};
 
@@ -219,17 +219,4 @@ async fn a_server_with_workers_drains() {
     let report = drain.await.unwrap();
     assert!(report.cut.is_empty(), "{report:?}");
     running.await.unwrap().unwrap();
-}
-
-#[test]
-fn no_workers_or_too_many_are_an_error() {
-    let none = server(0, Parrot::default()).build().unwrap_err();
-    assert_eq!(none.to_string(), "workers is 0; it must be at least 1");
-    let many = server(1025, Parrot::default()).build().unwrap_err();
-    assert!(matches!(many, ServeError::Workers(_)));
-    let text = format!("{many:?}");
-    assert!(
-        text.ends_with("1025 workers are too many; there may be 1024"),
-        "{text}"
-    );
 }
