@@ -21,6 +21,7 @@ use wawo::{
 pub(crate) use self::schema::ledger_service::method::{BOOK, LOOK};
 use self::schema::{Entry, Ledger, LedgerClient, LedgerServer};
 use crate::{
+    layer_ends::{Ending, recorder},
     logged::Log,
     support::{EchoClient, EchoServer, Parrot, message, of_server},
 };
@@ -204,6 +205,18 @@ async fn outlives_its_deadline(ledger: &LedgerClient, books: &Books) {
     let call = ledger.book(entry("")).timeout(Duration::from_millis(300));
     let status = call.await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
+    books.finish_one().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_sees_the_deadline_of_a_handler_that_goes_on() {
+    let books = Arc::new(Books::default());
+    let (recorder, mut seen) = recorder();
+    let service = LedgerServer::from_arc(books.clone()).layer(recorder);
+    let ledger = LedgerClient::new(&InProcess::new(service));
+    let call = ledger.book(entry("")).timeout(Duration::from_millis(300));
+    assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(seen.next().await, Ending::Of(Code::DeadlineExceeded));
     books.finish_one().await;
 }
 

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tower::{Layer, Service, ServiceBuilder, limit::ConcurrencyLimitLayer};
 use wawo::{
     Body, BoxError, Code, Codec, InProcess, Peer, Request, Response, ResponseFuture, Result, Serve,
-    Server, Status, Streaming, codegen, layer::PanicGuardLayer,
+    Server, Status, Streaming, codegen,
+    layer::{BlockingLayer, PanicGuardLayer},
 };
 
 use crate::support::{
@@ -560,4 +561,17 @@ async fn a_layer_sees_a_cancel_and_a_lost_connection_as_a_drop() {
     drop(connected._server);
     assert_eq!(seen.next().await, Ending::Drop);
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_layer_sees_the_deadline_of_a_handler_that_blocks() {
+    let (recorder, mut seen) = recorder();
+    let echo = EchoServer::new(Parrot::default());
+    for way in both_ways(echo.layer(BlockingLayer::new()).layer(recorder)).await {
+        // In real time, since the clock of a test does not go on by itself while threads block.
+        let timeout = Duration::from_millis(50);
+        let call = way.echo.act(message("wait")).timeout(timeout);
+        assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(seen.next().await, Ending::Of(Code::DeadlineExceeded));
+    }
 }

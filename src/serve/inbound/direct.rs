@@ -319,3 +319,6 @@ impl Items<Bytes> for ReplyStream {
         self.replies.take_trailing_metadata()
     }
 }
+
+#[cfg(test)]
+mod tests;
