@@ -138,6 +138,10 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         ),
         (Box::new(duplicate()), "added twice"),
         (
+            Box::new(wawo::ServiceDescriptor::all_in(b"no set").unwrap_err()),
+            "the bytes are no FileDescriptorSet",
+        ),
+        (
             Box::new(ConnectError::DuplicateService(duplicate())),
             "added twice",
         ),
@@ -194,11 +198,12 @@ async fn a_failed_connect_prints_its_reason() {
 
 /// The public errors that are tested above or in their own crate. A new public error needs a test
 /// and a line here.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
     "ConnectionError",
+    "DescriptorError",
     "DuplicateService",
     "Error",
     "Explanation",
