@@ -29,7 +29,7 @@ use crate::{
     body::{Body, Items, Streaming},
     call_target::Start,
     context::Context,
-    descriptor::{MethodDescriptor, Shape},
+    descriptor::{MethodDescriptor, MethodRef, Shape},
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -70,7 +70,7 @@ use crate::{
 /// [`Peer::drain`](crate::Peer::drain) for a way to see that all have left before a program ends.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<R> {
-    method: MethodDescriptor,
+    method: MethodRef,
     state: State,
     metadata: Metadata,
     timeout: Timeout,
@@ -116,9 +116,9 @@ impl State {
 }
 
 impl<R> Call<R> {
-    fn new(to: &Arc<dyn Start>, method: &MethodDescriptor, body: Body, read: Read<R>) -> Self {
+    fn new(to: &Arc<dyn Start>, method: MethodRef, body: Body, read: Read<R>) -> Self {
         Self {
-            method: method.clone(),
+            method,
             state: State::New(to.clone(), body),
             metadata: Metadata::new(),
             timeout: Timeout::Default,
@@ -261,7 +261,7 @@ impl<R> Call<R> {
     }
 
     fn request(&mut self, body: Body) -> Request {
-        let mut request = Request::new(&self.method, body);
+        let mut request = Request::of(self.method.clone(), body);
         if self.timeout == Timeout::Never {
             request.set_no_deadline();
         }
@@ -431,6 +431,6 @@ impl<R> fmt::Debug for Call<R> {
             State::Started(_) => "started",
             State::Ended => "ended",
         };
-        write!(f, "Call({}, {state})", self.method)
+        write!(f, "Call({}, {state})", self.method.path())
     }
 }

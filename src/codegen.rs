@@ -24,7 +24,7 @@ pub use crate::{
     call_target::{CallTarget, ReplyAbility, Start, TwoWay, start},
     codec::Prost,
     context::Context,
-    descriptor::{Idempotency, MethodDescriptor, MethodTexts, ServiceDescriptor, Shape},
+    descriptor::{Idempotency, MethodDescriptor, MethodRef, MethodTexts, ServiceDescriptor, Shape},
     dispatch::handler::{
         bidi_streaming, client_streaming, one_way, server_streaming, unary, unimplemented,
     },

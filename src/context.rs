@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     future::Future,
-    sync::{self, Mutex, PoisonError},
+    sync::{self, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use wawo_protocol::Metadata;
 use crate::{
     body::Body,
     clock, decoding,
-    descriptor::MethodDescriptor,
+    descriptor::{MethodDescriptor, MethodRef},
     request::{Caller, ReplyMetadata, Request, RequestHead},
     status::Result,
 };
@@ -46,14 +46,15 @@ pub(crate) type ScopedFuture<F> = TaskLocalFuture<Context, F>;
 
 impl Context {
     /// The context of a call, and its messages.
-    pub(crate) fn of(method: &MethodDescriptor, request: Request) -> (Self, Body) {
+    #[inline]
+    pub(crate) fn of(method: MethodRef, request: Request) -> (Self, Body) {
         let (mut head, body) = request.into_head();
         head.runs_to_completion = method.runs_to_completion();
         head.is_blocking |= method.is_blocking();
-        head.descriptor = Some(method.clone());
         if method.shape().streams_replies() {
             head.become_stream();
         }
+        head.descriptor = Some(method);
         (Self(head.shareable()), body)
     }
 
@@ -77,7 +78,7 @@ impl Context {
     ///
     /// Never: a context is made by the service that has the method, which tells it.
     pub fn method(&self) -> &MethodDescriptor {
-        let method = self.0.descriptor.as_ref();
+        let method = self.0.descriptor.as_deref();
         method.expect("`of`, which makes all contexts, puts it in")
     }
 
@@ -105,7 +106,7 @@ impl Context {
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
     ) -> Result<()> {
-        let metadata = self.0.reply_metadata.get_or_init(Mutex::default);
+        let metadata = self.0.reply_metadata.get_or_init(Box::default);
         let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
         metadata.leading.insert(key, value).map_err(Into::into)
     }
@@ -125,7 +126,7 @@ impl Context {
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
     ) -> Result<()> {
-        let metadata = self.0.reply_metadata.get_or_init(Mutex::default);
+        let metadata = self.0.reply_metadata.get_or_init(Box::default);
         let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
         metadata.trailing.insert(key, value).map_err(Into::into)
     }
@@ -231,6 +232,12 @@ impl Context {
     /// How much memory decoded messages of the caller may take.
     pub(crate) fn decoding_limits(&self) -> decoding::Limits<'_> {
         self.0.caller.as_ref().map(|caller| caller.decoded_bytes())
+    }
+
+    /// Whether the handler has set metadata for its replies.
+    #[inline]
+    pub(crate) fn has_reply_metadata(&self) -> bool {
+        self.0.reply_metadata.get().is_some()
     }
 
     /// Takes the metadata for before the replies.

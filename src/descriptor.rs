@@ -27,7 +27,7 @@ pub(crate) use crate::descriptor::names::{MethodIds, MethodName, MethodNames, li
 pub use crate::descriptor::{
     builder::{MethodBuilder, ServiceBuilder},
     error::DescriptorError,
-    method::{Idempotency, MethodDescriptor},
+    method::{Idempotency, MethodDescriptor, MethodRef},
     service::ServiceDescriptor,
     shared::MethodTexts,
 };

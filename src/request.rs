@@ -17,7 +17,7 @@ pub use crate::request::parts::RequestParts;
 use crate::{
     body::Body,
     decoding::DecodedBytes,
-    descriptor::{MethodDescriptor, MethodIds},
+    descriptor::{MethodDescriptor, MethodIds, MethodRef},
     extensions::Extensions,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct RequestHead {
     method: MethodId,
     /// The schema of the method, where the call was made by it or has reached its service. Elsewhere
     /// the caller knows it by its ids: see [`RequestHead::descriptor`].
-    pub(crate) descriptor: Option<MethodDescriptor>,
+    pub(crate) descriptor: Option<MethodRef>,
     one_way: bool,
     /// A stream in either direction, as far as the caller knows.
     pub(crate) is_stream: bool,
@@ -62,7 +62,7 @@ pub(crate) struct RequestHead {
     /// Its handler blocks its thread.
     pub(crate) is_blocking: bool,
     /// Made when first asked for, as is what follows: most handlers never ask.
-    pub(crate) reply_metadata: OnceLock<Mutex<ReplyMetadata>>,
+    pub(crate) reply_metadata: OnceLock<Box<Mutex<ReplyMetadata>>>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
 }
 
@@ -94,14 +94,19 @@ impl Request {
     /// A call of a method, with the messages in `body`. If its schema gives it a timeout, that runs
     /// from here.
     pub fn new(method: &MethodDescriptor, body: Body) -> Self {
+        Self::of(method.clone().into(), body)
+    }
+
+    /// See [`new`](Self::new).
+    pub(crate) fn of(method: MethodRef, body: Body) -> Self {
         let one_way = method.shape() == crate::descriptor::Shape::OneWay;
         let mut request = Self::by_id(method.service(), method.id(), one_way, body);
         let head = &mut *request.head;
         head.is_stream = method.shape().is_stream();
-        head.descriptor = Some(method.clone());
         if let Some(timeout) = method.timeout() {
             head.set_timeout(timeout, DeadlineSource::Method);
         }
+        request.head.descriptor = Some(method);
         request
     }
 
@@ -244,7 +249,7 @@ impl RequestHead {
             let caller = self.caller.as_ref()?;
             caller.descriptor(MethodIds { service, method })
         };
-        self.descriptor.as_ref().or_else(looked_up)
+        self.descriptor.as_deref().or_else(looked_up)
     }
 
     /// The call is served from here on, and counts in the depth of those that follow from it.

@@ -49,13 +49,13 @@ impl<A> RawClient<A> {
     where
         A: ReplyAbility,
     {
-        let call = call(&self.start, method, RawBytes, request.into());
+        let call = call(&self.start, method.clone(), RawBytes, request.into());
         fit(call, method, Shape::Unary)
     }
 
     /// One request and nothing back: a method of the shape [`Shape::OneWay`].
     pub fn send(&self, method: &MethodDescriptor, request: impl Into<Bytes>) -> Call<()> {
-        let call = send(&self.start, method, RawBytes, request.into());
+        let call = send(&self.start, method.clone(), RawBytes, request.into());
         fit(call, method, Shape::OneWay)
     }
 
@@ -68,7 +68,7 @@ impl<A> RawClient<A> {
     where
         A: ReplyAbility,
     {
-        let call = call_server_streaming(&self.start, method, RawBytes, request.into());
+        let call = call_server_streaming(&self.start, method.clone(), RawBytes, request.into());
         fit(call, method, Shape::ServerStreaming)
     }
 
@@ -81,7 +81,7 @@ impl<A> RawClient<A> {
     where
         A: ReplyAbility,
     {
-        let call = call_client_streaming(&self.start, method, RawBytes, requests);
+        let call = call_client_streaming(&self.start, method.clone(), RawBytes, requests);
         fit(call, method, Shape::ClientStreaming)
     }
 
@@ -94,7 +94,7 @@ impl<A> RawClient<A> {
     where
         A: ReplyAbility,
     {
-        let call = call_bidi_streaming(&self.start, method, RawBytes, requests);
+        let call = call_bidi_streaming(&self.start, method.clone(), RawBytes, requests);
         fit(call, method, Shape::BidiStreaming)
     }
 }

@@ -14,13 +14,13 @@ use wawo_protocol::packet::BatchBuilder;
 use crate::{
     body::{Body, Items, Pace, Streaming},
     codec::Codec,
-    descriptor::MethodDescriptor,
+    descriptor::MethodRef,
     panic::{Part, catch},
     status::Result,
 };
 
 pub(super) fn encode_all<C, Q>(
-    method: &MethodDescriptor,
+    method: MethodRef,
     codec: C,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Body
@@ -30,7 +30,7 @@ where
 {
     let requests = Some(requests);
     Body::Many(Streaming::of_items(EncodedStream {
-        method: method.clone(),
+        method,
         requests,
         codec,
     }))
@@ -40,7 +40,7 @@ pin_project! {
     /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
     /// wherever it is polled.
     struct EncodedStream<C, S> {
-        method: MethodDescriptor,
+        method: MethodRef,
         // `None` once it has panicked.
         #[pin]
         requests: Option<S>,
@@ -59,7 +59,7 @@ impl<C, S> EncodedStream<C, S> {
             return Poll::Ready(None);
         };
         catch(Part::Requests, || poll(requests, this.codec)).unwrap_or_else(|status| {
-            status.log(this.method, &"this process, which calls");
+            status.log(&**this.method, &"this process, which calls");
             this.requests.set(None);
             // It is logged, and those who get it need not log it again.
             Poll::Ready(Some(Err(status.saying_its_cause())))

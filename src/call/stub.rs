@@ -11,7 +11,7 @@ use crate::{
     call_target::Start,
     codec::Codec,
     decoding::{self, StreamMemory},
-    descriptor::MethodDescriptor,
+    descriptor::{MethodDescriptor, MethodRef},
     status::{Result, Status},
     wake_io,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// One request, one reply.
 pub fn call<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &MethodDescriptor,
+    method: impl Into<MethodRef>,
     codec: C,
     request: Q,
 ) -> Call<R>
@@ -27,22 +27,27 @@ where
     C: Codec<Q> + Codec<R>,
 {
     let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, read_one::<C, R>)
+    Call::new(to, method.into(), body, read_one::<C, R>)
 }
 
 /// One request, nothing back.
-pub fn send<C, Q>(to: &Arc<dyn Start>, method: &MethodDescriptor, codec: C, request: Q) -> Call<()>
+pub fn send<C, Q>(
+    to: &Arc<dyn Start>,
+    method: impl Into<MethodRef>,
+    codec: C,
+    request: Q,
+) -> Call<()>
 where
     C: Codec<Q>,
 {
     let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, |_, _, _| Ok(()))
+    Call::new(to, method.into(), body, |_, _, _| Ok(()))
 }
 
 /// One request, a stream of replies.
 pub fn call_server_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &MethodDescriptor,
+    method: impl Into<MethodRef>,
     codec: C,
     request: Q,
 ) -> Call<Streaming<R>>
@@ -51,13 +56,13 @@ where
     R: Send + 'static,
 {
     let body = Body::One(codec.encode_linked(&request));
-    Call::new(to, method, body, read_many::<C, R>)
+    Call::new(to, method.into(), body, read_many::<C, R>)
 }
 
 /// A stream of requests, one reply.
 pub fn call_client_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &MethodDescriptor,
+    method: impl Into<MethodRef>,
     codec: C,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Call<R>
@@ -65,18 +70,15 @@ where
     C: Codec<Q> + Codec<R>,
     Q: 'static,
 {
-    Call::new(
-        to,
-        method,
-        encode_all(method, codec, requests),
-        read_one::<C, R>,
-    )
+    let method = method.into();
+    let body = encode_all(method.clone(), codec, requests);
+    Call::new(to, method, body, read_one::<C, R>)
 }
 
 /// A stream of requests, a stream of replies.
 pub fn call_bidi_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
-    method: &MethodDescriptor,
+    method: impl Into<MethodRef>,
     codec: C,
     requests: impl Stream<Item = Q> + Send + 'static,
 ) -> Call<Streaming<R>>
@@ -85,12 +87,9 @@ where
     Q: 'static,
     R: Send + 'static,
 {
-    Call::new(
-        to,
-        method,
-        encode_all(method, codec, requests),
-        read_many::<C, R>,
-    )
+    let method = method.into();
+    let body = encode_all(method.clone(), codec, requests);
+    Call::new(to, method, body, read_many::<C, R>)
 }
 
 fn read_one<C: Codec<R>, R>(

@@ -1,11 +1,11 @@
 //! Methods as their schemas declare them.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, ops::Deref, sync::Arc, time::Duration};
 
 use wawo_protocol::{MethodId, ServiceId, Shape};
 
 use crate::{
-    descriptor::shared::{MethodTexts, Texts},
+    descriptor::shared::{MethodTexts, StaticOrArc, Texts},
     layout::Layout,
 };
 
@@ -184,6 +184,34 @@ impl Eq for MethodDescriptor {}
 impl fmt::Display for MethodDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path())
+    }
+}
+
+/// A method as a call and its request hold it, in two words: a static of generated code, which costs
+/// nothing to hold, or a descriptor that was made at run time.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct MethodRef(StaticOrArc<MethodDescriptor>);
+
+impl From<&'static MethodDescriptor> for MethodRef {
+    #[inline]
+    fn from(method: &'static MethodDescriptor) -> Self {
+        Self(StaticOrArc::Static(method))
+    }
+}
+
+impl From<MethodDescriptor> for MethodRef {
+    fn from(method: MethodDescriptor) -> Self {
+        Self(StaticOrArc::Counted(Arc::new(method)))
+    }
+}
+
+impl Deref for MethodRef {
+    type Target = MethodDescriptor;
+
+    #[inline]
+    fn deref(&self) -> &MethodDescriptor {
+        &self.0
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) enum StaticOrArc<T: ?Sized + 'static> {
 impl<T: ?Sized> Deref for StaticOrArc<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         match self {
             Self::Static(value) => value,
@@ -21,6 +22,7 @@ impl<T: ?Sized> Deref for StaticOrArc<T> {
 }
 
 impl<T: ?Sized> Clone for StaticOrArc<T> {
+    #[inline]
     fn clone(&self) -> Self {
         match self {
             Self::Static(value) => Self::Static(value),

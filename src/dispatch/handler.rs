@@ -157,7 +157,7 @@ where
     Q: Send + 'static,
     F: Future + Send + 'static,
 {
-    let (context, body) = Context::of(method, request);
+    let (context, body) = Context::of(method.into(), request);
     let Body::One(message) = body else {
         return ResponseFuture::ready(Err(takes_one_request(method)));
     };
@@ -238,7 +238,7 @@ where
     Q: Send + 'static,
     F: Future + Send + 'static,
 {
-    let (context, body) = Context::of(method, request);
+    let (context, body) = Context::of(method.into(), request);
     let begin = move |context: Context| {
         let requests = decode_all(method, codec, body, &context);
         let reply = handler(context.clone(), requests);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use wawo_protocol::Metadata;
 
 use crate::{
     body::Body,
@@ -101,7 +102,10 @@ where
                 return Poll::Pending;
             };
             Poll::Ready(match (this.body)(&context, output) {
-                Ok(body) => Ok(response(&context, body)),
+                Ok(body) if !context.has_reply_metadata() => {
+                    Ok(Response::new(Metadata::new(), body))
+                }
+                Ok(body) => Ok(with_metadata(&context, body)),
                 Err(status) => Err(failed(&context, status)),
             })
         });
@@ -115,8 +119,9 @@ where
     }
 }
 
-/// The response of a handler. A stream takes the trailing metadata when it ends.
-fn response(context: &Context, body: Body) -> Response {
+/// The response of a handler that has set metadata. A stream takes the trailing one when it ends.
+#[cold]
+fn with_metadata(context: &Context, body: Body) -> Response {
     let is_whole = matches!(body, Body::One(_));
     let response = Response::new(context.take_reply_metadata(), body);
     match is_whole {

@@ -16,7 +16,7 @@ use crate::{
     call::CancellableStream,
     codec::RawBytes,
     context::Context,
-    descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
+    descriptor::{MethodRef, ServiceDescriptor, Shape},
     dispatch::{
         blocking,
         handler::{encode_all, run, takes_one_request, unimplemented},
@@ -49,6 +49,8 @@ pub struct RawService<H>(Arc<RawParts<H>>);
 
 struct RawParts<H> {
     descriptor: ServiceDescriptor,
+    /// As calls hold them.
+    methods: Vec<MethodRef>,
     handler: H,
 }
 
@@ -59,7 +61,9 @@ where
 {
     /// Serves the methods of this descriptor.
     pub fn new(descriptor: ServiceDescriptor, handler: H) -> Self {
+        let methods = descriptor.methods().cloned().map(MethodRef::from);
         Self(Arc::new(RawParts {
+            methods: methods.collect(),
             descriptor,
             handler,
         }))
@@ -103,11 +107,12 @@ where
 
     fn call(&mut self, request: Request) -> ResponseFuture {
         let parts = self.0.clone();
-        let Some(method) = parts.descriptor.method(request.method()) else {
+        let mut methods = parts.methods.iter();
+        let Some(method) = methods.find(|method| method.id() == request.method()) else {
             return unimplemented(&parts.descriptor, request);
         };
         let method = method.clone();
-        handle(&method, request, move |context, body| {
+        handle(method, request, move |context, body| {
             (parts.handler)(context, body)
         })
     }
@@ -115,7 +120,7 @@ where
 
 /// Has a handler work on a call, where its method wants it to run.
 fn handle<F>(
-    method: &MethodDescriptor,
+    method: MethodRef,
     request: Request,
     handler: impl FnOnce(Context, Body) -> F + Send + 'static,
 ) -> ResponseFuture
@@ -123,6 +128,7 @@ where
     F: Future<Output = Result<Body>> + Send + 'static,
 {
     let (context, body) = Context::of(method, request);
+    let method = context.method();
     if let (Body::Many(_), false) = (&body, method.shape().streams_requests()) {
         return ResponseFuture::ready(Err(takes_one_request(method)));
     }

@@ -36,7 +36,7 @@ fn shout() -> MethodDescriptor {
     later().method_by_name("Shout").unwrap().clone()
 }
 
-async fn call(peer: &Peer, method: &MethodDescriptor) -> Result<Message> {
+async fn call(peer: &Peer, method: impl Into<codegen::MethodRef>) -> Result<Message> {
     let start = codegen::start(peer, &later());
     codegen::call(&start, method, Prost, message("hi")).await
 }
@@ -67,7 +67,7 @@ async fn a_peer_that_serves_nothing_is_known_to_have_announced_nothing() {
 #[tokio::test]
 async fn another_schema_explains_a_method_that_is_not_there_and_refuses_none_that_is() {
     let pair = pair().await;
-    let status = call(&pair.to_server, &shout()).await.unwrap_err();
+    let status = call(&pair.to_server, shout()).await.unwrap_err();
     let text = "it has Say, Act, Note, Repeat, Join, Talk: \
                 the peer announced another schema of `tests.echo.Echo`";
     assert!(status.to_string().ends_with(text), "{status}");

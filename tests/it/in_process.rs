@@ -24,7 +24,7 @@ async fn a_call_of_another_service_does_not_reach_the_one_that_is_there() {
     let other = other_service();
     let say = other.method_by_name("Say").unwrap();
     let start = codegen::start(&in_process, &other);
-    let call: wawo::Call<Message> = codegen::call(&start, say, Prost, message("fail"));
+    let call: wawo::Call<Message> = codegen::call(&start, say.clone(), Prost, message("fail"));
     let status = call.await.unwrap_err();
     assert_eq!(
         status.to_string(),

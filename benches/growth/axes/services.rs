@@ -55,14 +55,15 @@ fn load(peer: &Peer, services: &[ServiceDescriptor]) -> Load {
         .iter()
         .flat_map(ServiceDescriptor::methods)
         .cloned()
+        .map(codegen::MethodRef::from)
         .collect();
     for caller in 0..IN_FLIGHT {
         let (peer, data, methods) = (peer.handle(), data.clone(), methods.clone());
         let mut next = caller * methods.len() / IN_FLIGHT;
         load.add(move || {
-            let method = &methods[next];
+            let method: &codegen::MethodRef = &methods[next];
             next = (next + 1) % methods.len();
-            codegen::call(&peer, method, Prost, Message { data: data.clone() })
+            codegen::call(&peer, method.clone(), Prost, Message { data: data.clone() })
         });
     }
     load

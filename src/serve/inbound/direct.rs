@@ -22,7 +22,7 @@ use crate::{
     backstop::Timer,
     body::{Body, Items, Streaming},
     clock,
-    descriptor::{MethodIds, MethodNames},
+    descriptor::{MethodIds, MethodNames, MethodRef},
     request::{Request, StreamDeadline},
     response::Response,
     response_future::ResponseFuture,
@@ -100,7 +100,8 @@ impl DirectInbound {
         };
         let descriptor = &mut request.head_mut().descriptor;
         if descriptor.is_none() {
-            *descriptor = call.inbound.names.method(call.ids).cloned();
+            let method = call.inbound.names.method(call.ids);
+            *descriptor = method.cloned().map(MethodRef::from);
         }
         let one_way = call.one_way;
         let reply = ResponseFuture::boxed(call.serve(request));
