@@ -13,7 +13,7 @@ use crate::{
     backstop::{SLACK, timeout_at},
     call_target::{CallTarget, Start, TwoWay},
     clock,
-    request::Request,
+    request::{Request, WaitsSince},
     response::Response,
     response_future::ResponseFuture,
     serve::{BoxService, CallService, call_or_wait, ready_for},
@@ -104,7 +104,8 @@ async fn call_when_ready<S: CallService>(
     mut service: S,
     mut request: Request,
 ) -> Result<Response, BoxError> {
-    request.head_mut().waits_since = Some(clock::now());
+    let since = WaitsSince(clock::now());
+    request.extensions_mut().insert(since);
     match Deadline::of(&request) {
         None => ready_for(&mut service, &request)
             .await

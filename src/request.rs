@@ -47,9 +47,6 @@ pub(crate) struct RequestHead {
     pub(crate) deadline_source: DeadlineSource,
     /// The default timeout of the connection bounds the call too.
     pub(crate) takes_default: bool,
-    /// When the call began to wait for a service to be ready, if it did: its default timeout runs from
-    /// there.
-    pub(crate) waits_since: Option<Instant>,
     pub(crate) extensions: Extensions,
     /// How many calls led to this one, until it is served; from then on this one counts too. So a call
     /// that its handler makes, or that it becomes when it is sent on, has its depth from here.
@@ -126,7 +123,6 @@ impl Request {
             deadline: None,
             deadline_source: DeadlineSource::Call,
             takes_default: true,
-            waits_since: None,
             extensions: Extensions::default(),
             call_depth: 0,
             caller: None,
@@ -277,7 +273,8 @@ impl RequestHead {
     pub(crate) fn take_default(&mut self, now: Instant, defaults: &DefaultTimeouts) {
         if std::mem::take(&mut self.takes_default) {
             let (timeout, source) = defaults.of(self.is_stream);
-            let begin = self.waits_since.unwrap_or(now);
+            let waited = self.extensions.value();
+            let begin = waited.map_or(now, |&WaitsSince(begin)| begin);
             let default = timeout.map(|timeout| after(begin, timeout));
             if let Some(default) = default
                 && self.deadline.is_none_or(|own| default < own)
@@ -311,6 +308,11 @@ impl RequestHead {
 /// extension, as it is another one only where `max_stream_time` is set.
 #[derive(Debug)]
 pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
+
+/// When a call began to wait for a service to be ready: its default timeout runs from there. It is an
+/// extension, as few calls wait.
+#[derive(Debug)]
+pub(crate) struct WaitsSince(pub(crate) Instant);
 
 /// The longest timeout that can be asked for: 49 days, what fits the wire.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);

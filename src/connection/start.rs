@@ -18,7 +18,7 @@ use crate::{
         mailbox::{Command, PlainRequest, PushError, no_room, no_room_within},
     },
     descriptor::MethodDescriptor,
-    request::Request,
+    request::{Request, WaitsSince},
     response_future::{Canceller, ResponseFuture, ResponseSlot},
     status::{Delivery, Status},
 };
@@ -180,7 +180,7 @@ fn short_message(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();
     let is_plain = has_default
-        && head.waits_since.is_none()
+        && head.extensions.value::<WaitsSince>().is_none()
         && head.metadata.is_empty()
         && head.call_depth == 0;
     match request.body() {
