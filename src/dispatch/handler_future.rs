@@ -97,25 +97,28 @@ where
             let output = ready!(handler.as_mut().poll(cx));
             // The codec is next.
             part.set(Part::Service);
-            let Some(context) = handler.as_mut().take_value() else {
-                // It has one for as long as it runs.
-                return Poll::Pending;
-            };
-            Poll::Ready(match (this.body)(&context, output) {
-                Ok(body) if !context.has_reply_metadata() => {
-                    Ok(Response::new(Metadata::new(), body))
-                }
-                Ok(body) => Ok(with_metadata(&context, body)),
-                Err(status) => Err(failed(&context, status)),
-            })
+            // The handler has a context for as long as it runs.
+            let context = handler.as_mut().take_value();
+            // Only the body leaves the guard: a response is larger, and moving it costs each call.
+            Poll::Ready(context.map(|context| ((this.body)(&context, output), context)))
         });
-        let result = match polled {
+        let polled = match polled {
             Ok(poll) => ready!(poll),
-            // It is in no state to be polled again.
-            Err(status) => Err(status),
+            Err(status) => {
+                // It is in no state to be polled again.
+                this.handler.set(None);
+                return Poll::Ready(Err(status));
+            }
         };
         this.handler.set(None);
-        Poll::Ready(result)
+        match polled {
+            None => Poll::Pending,
+            Some((Ok(body), context)) if !context.has_reply_metadata() => {
+                Poll::Ready(Ok(Response::new(Metadata::new(), body)))
+            }
+            Some((Ok(body), context)) => Poll::Ready(Ok(with_metadata(&context, body))),
+            Some((Err(status), context)) => Poll::Ready(Err(failed(&context, status))),
+        }
     }
 }
 

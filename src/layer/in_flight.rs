@@ -27,7 +27,7 @@ use crate::{
 /// refused at once; it does not wait.
 ///
 /// ```
-/// # fn bounded<S: wawo::Serve>(chat: S) -> wawo::Layered<S, wawo::layer::InFlight<S>> {
+/// # fn bounded<S: wawo::Serve>(chat: S) -> impl wawo::Serve {
 /// use wawo::layer::InFlightLayer;
 ///
 /// let layer = InFlightLayer::new(100);

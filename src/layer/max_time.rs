@@ -27,7 +27,7 @@ use crate::{
 /// Bounds the time that a call takes: of a server, of a service, or of a method.
 ///
 /// ```
-/// # fn bounded<S: wawo::Serve>(chat: S) -> wawo::Layered<S, wawo::layer::MaxTime<S>> {
+/// # fn bounded<S: wawo::Serve>(chat: S) -> impl wawo::Serve {
 /// use std::time::Duration;
 /// use wawo::layer::MaxTimeLayer;
 ///

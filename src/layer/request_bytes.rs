@@ -21,7 +21,7 @@ use crate::{
 /// Bounds the length of each request message of a server, of a service, or of a method.
 ///
 /// ```
-/// # fn bounded<S: wawo::Serve>(chat: S) -> wawo::Layered<S, wawo::layer::RequestBytes<S>> {
+/// # fn bounded<S: wawo::Serve>(chat: S) -> impl wawo::Serve {
 /// use wawo::layer::RequestBytesLayer;
 ///
 /// let layer = RequestBytesLayer::new(64 * 1024);
