@@ -198,7 +198,7 @@ async fn a_failed_connect_prints_its_reason() {
 
 /// The public errors that are tested above or in their own crate. A new public error needs a test
 /// and a line here.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
@@ -209,6 +209,7 @@ const KNOWN: [&str; 16] = [
     "Explanation",
     "ProtocolFault",
     "MetadataError",
+    "Overload",
     "Panic",
     "PeerMisbehaved",
     "Refusal",
