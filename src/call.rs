@@ -419,7 +419,7 @@ impl<R> Future for Call<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<R>> {
         let response = ready!(self.poll_response(cx));
-        let reply = response.and_then(|response| self.read(response.into_parts().1));
+        let reply = response.and_then(|response| self.read(response.into_body()));
         Poll::Ready(self.end(reply))
     }
 }

@@ -12,9 +12,13 @@ pub use crate::response::end::EndOfCall;
 /// A [`Status`](crate::Status) is the result of one that fails.
 #[derive(Debug)]
 pub struct Response {
-    parts: ResponseParts,
+    /// `None` without metadata. Most responses have none and are moved often, so it is small.
+    parts: Option<Box<ResponseParts>>,
     body: Body,
 }
+
+/// The metadata of a response that has none.
+static NONE: Metadata = Metadata::new();
 
 /// All of a [`Response`] but its messages.
 #[derive(Debug, Default)]
@@ -27,15 +31,25 @@ pub struct ResponseParts {
     pub trailing_metadata: Metadata,
 }
 
+impl ResponseParts {
+    /// Both kinds of metadata, one behind the other.
+    #[cold]
+    fn into_one(self: Box<Self>) -> Metadata {
+        let mut metadata = self.metadata;
+        metadata.append(self.trailing_metadata);
+        metadata
+    }
+}
+
 impl Response {
     /// A response with this metadata before its messages.
+    #[inline]
     pub fn new(metadata: Metadata, body: Body) -> Self {
-        let trailing_metadata = Metadata::new();
-        let parts = ResponseParts {
-            metadata,
-            trailing_metadata,
-        };
-        Self { parts, body }
+        let mut response = Self { parts: None, body };
+        if !metadata.is_empty() {
+            *response.metadata_mut() = metadata;
+        }
+        response
     }
 
     /// The response to a one-way message that is on its way: nothing.
@@ -45,22 +59,29 @@ impl Response {
 
     /// A response of all its parts.
     pub fn from_parts(parts: ResponseParts, body: Body) -> Self {
+        let parts = Some(Box::new(parts));
         Self { parts, body }
     }
 
     /// All but the messages, and the messages.
     pub fn into_parts(self) -> (ResponseParts, Body) {
-        (self.parts, self.body)
+        let parts = self.parts.map(|parts| *parts);
+        (parts.unwrap_or_default(), self.body)
+    }
+
+    /// The messages, without the metadata.
+    pub(crate) fn into_body(self) -> Body {
+        self.body
     }
 
     /// The metadata that is sent before the messages.
     pub fn metadata(&self) -> &Metadata {
-        &self.parts.metadata
+        self.parts.as_ref().map_or(&NONE, |parts| &parts.metadata)
     }
 
     /// The metadata that is sent before the messages, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.parts.metadata
+        &mut self.parts.get_or_insert_default().metadata
     }
 
     /// The metadata that is sent behind the messages: behind a single reply as its handler set it, behind
@@ -71,8 +92,11 @@ impl Response {
     /// apart here.
     pub fn trailing_metadata(&self) -> &Metadata {
         match &self.body {
-            Body::One(_) => &self.parts.trailing_metadata,
             Body::Many(replies) => replies.trailing_metadata(),
+            Body::One(_) => {
+                let parts = self.parts.as_ref();
+                parts.map_or(&NONE, |parts| &parts.trailing_metadata)
+            }
         }
     }
 
@@ -88,7 +112,9 @@ impl Response {
 
     /// The response of a single reply with this metadata behind it.
     pub(crate) fn with_trailing_metadata(mut self, metadata: Metadata) -> Self {
-        self.parts.trailing_metadata = metadata;
+        if !metadata.is_empty() {
+            self.parts.get_or_insert_default().trailing_metadata = metadata;
+        }
         self
     }
 
@@ -103,13 +129,9 @@ impl Response {
 
     /// Metadata and messages as they travel: a single reply has one set of metadata.
     pub(crate) fn into_wire_parts(self) -> (Metadata, Body) {
-        let ResponseParts {
-            mut metadata,
-            trailing_metadata,
-        } = self.parts;
-        if !trailing_metadata.is_empty() {
-            metadata.append(trailing_metadata);
+        match self.parts {
+            None => (Metadata::new(), self.body),
+            Some(parts) => (parts.into_one(), self.body),
         }
-        (metadata, self.body)
     }
 }
