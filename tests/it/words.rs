@@ -1,4 +1,5 @@
-//! The words of names: one for each idea, and nouns for types, in `src/` and in the crates.
+//! The words of names and comments, in `src/` and in the crates: one word for each idea, nouns for types, and
+//! comments that open with what they are about.
 
 use std::{fs, path::Path};
 
@@ -301,6 +302,51 @@ fn all_names() -> Vec<Name> {
         names(file, text, &mut found);
     });
     found
+}
+
+/// The text of a line of a comment.
+fn comment(line: &str) -> Option<&str> {
+    let text = line.trim_start().strip_prefix("//")?;
+    Some(text.trim_start_matches(['/', '!']).trim_start())
+}
+
+/// The comments of a file that open with a word that names nothing, or count by "so many"; each with the
+/// number of its line.
+fn riddles(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut opens = true;
+    for (number, line) in text.lines().enumerate() {
+        let Some(text) = comment(line) else {
+            opens = true;
+            continue;
+        };
+        let first = identifier(text);
+        let is_riddle = opens && ["What", "Who", "Whoever"].contains(&first);
+        if is_riddle || text.to_lowercase().contains("so many") {
+            found.push((number + 1, text));
+        }
+        // An empty line of a comment ends a paragraph, and each paragraph opens anew.
+        opens = text.is_empty();
+    }
+    found
+}
+
+#[test]
+fn no_comment_is_a_riddle() {
+    let mut wrong = Vec::new();
+    each_source(|file, text| {
+        let print = |(line, text): (usize, &str)| format!("{file}:{line}: {text}");
+        wrong.extend(riddles(text).into_iter().map(print));
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_riddle_is_found_where_it_opens_a_comment() {
+    let text = "/// What it is.\n/// What follows it is no opening.\n///\n/// Who reads this.\nfn it() {}\n\
+                // A comment\n// of so many lines.\n//! Whoever\n";
+    let lines: Vec<_> = riddles(text).iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [1, 4, 7]);
 }
 
 #[test]
