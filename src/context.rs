@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     future::Future,
-    sync::{self, PoisonError},
+    sync::{self, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     body::Body,
     clock, decoding,
     descriptor::{MethodDescriptor, MethodRef},
-    request::{Caller, ReplyMetadata, Request, RequestHead},
+    request::{Caller, HandlerState, ReplyMetadata, Request, RequestHead},
     status::Result,
 };
 
@@ -106,8 +106,7 @@ impl Context {
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
     ) -> Result<()> {
-        let metadata = self.0.reply_metadata.get_or_init(Box::default);
-        let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut metadata = self.reply_metadata();
         metadata.leading.insert(key, value).map_err(Into::into)
     }
 
@@ -126,8 +125,7 @@ impl Context {
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
     ) -> Result<()> {
-        let metadata = self.0.reply_metadata.get_or_init(Box::default);
-        let mut metadata = metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut metadata = self.reply_metadata();
         metadata.trailing.insert(key, value).map_err(Into::into)
     }
 
@@ -173,10 +171,9 @@ impl Context {
 
     /// Whether the call was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.0
-            .cancelled
-            .get()
-            .is_some_and(CancellationToken::is_cancelled)
+        let state = self.0.handler_state.get();
+        let token = state.and_then(|state| state.cancelled.get());
+        token.is_some_and(CancellationToken::is_cancelled)
     }
 
     /// Whether the handler may outlive its call.
@@ -234,10 +231,10 @@ impl Context {
         self.0.caller.as_ref().map(|caller| caller.decoded_bytes())
     }
 
-    /// Whether the handler has set metadata for its replies.
+    /// Whether the handler may have set metadata for its replies.
     #[inline]
-    pub(crate) fn has_reply_metadata(&self) -> bool {
-        self.0.reply_metadata.get().is_some()
+    pub(crate) fn may_have_reply_metadata(&self) -> bool {
+        self.0.handler_state.get().is_some()
     }
 
     /// Takes the metadata for before the replies.
@@ -251,10 +248,19 @@ impl Context {
     }
 
     fn take_metadata(&self, take: impl FnOnce(&mut ReplyMetadata) -> Metadata) -> Metadata {
-        let Some(metadata) = self.0.reply_metadata.get() else {
-            return Metadata::new();
-        };
-        take(&mut metadata.lock().unwrap_or_else(PoisonError::into_inner))
+        match self.may_have_reply_metadata() {
+            false => Metadata::new(),
+            true => take(&mut self.reply_metadata()),
+        }
+    }
+
+    fn reply_metadata(&self) -> MutexGuard<'_, ReplyMetadata> {
+        let metadata = &self.handler_state().reply_metadata;
+        metadata.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handler_state(&self) -> &HandlerState {
+        self.0.handler_state.get_or_init(Box::default)
     }
 
     /// Runs a function so that this is its current context.
@@ -268,7 +274,8 @@ impl Context {
     }
 
     fn token(&self) -> &CancellationToken {
-        self.0.cancelled.get_or_init(CancellationToken::new)
+        let token = &self.handler_state().cancelled;
+        token.get_or_init(CancellationToken::new)
     }
 }
 

@@ -58,8 +58,22 @@ pub(crate) struct RequestHead {
     pub(crate) runs_to_completion: bool,
     /// Its handler blocks its thread.
     pub(crate) is_blocking: bool,
-    /// Made when first asked for, as is what follows: most handlers never ask.
-    pub(crate) reply_metadata: OnceLock<Box<Mutex<ReplyMetadata>>>,
+    /// Made when a handler first asks for any of it: most never do.
+    pub(crate) handler_state: OnceLock<Box<HandlerState>>,
+}
+
+/// The parts of a [`RequestHead`] that a connection receives.
+pub(crate) struct ReceivedHead {
+    pub(crate) caller: Arc<dyn Caller>,
+    pub(crate) one_way: bool,
+    pub(crate) metadata: Metadata,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The parts of a call that its handler, and tasks of that, share and change.
+#[derive(Debug, Default)]
+pub(crate) struct HandlerState {
+    pub(crate) reply_metadata: Mutex<ReplyMetadata>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
 }
 
@@ -113,24 +127,27 @@ impl Request {
     /// single message is not, since nothing tells that its reply will be a stream: give it a deadline,
     /// or [none](Self::set_no_deadline).
     pub fn by_id(service: ServiceId, method: MethodId, one_way: bool, body: Body) -> Self {
-        let head = UniqueArc::new(RequestHead {
-            service,
-            method,
-            descriptor: None,
-            one_way,
-            is_stream: matches!(body, Body::Many(_)),
-            metadata: Metadata::new(),
-            deadline: None,
-            deadline_source: DeadlineSource::Call,
-            takes_default: true,
-            extensions: Extensions::default(),
-            call_depth: 0,
-            caller: None,
-            runs_to_completion: false,
-            is_blocking: false,
-            reply_metadata: OnceLock::new(),
-            cancelled: OnceLock::new(),
-        });
+        let head = RequestHead::new(MethodIds { service, method }, one_way, &body);
+        Self::of_head(head, body)
+    }
+
+    /// A call that came over a connection.
+    #[inline]
+    pub(crate) fn of_connection(ids: MethodIds, received: ReceivedHead, body: Body) -> Self {
+        let head = RequestHead {
+            metadata: received.metadata,
+            deadline: received.deadline,
+            // Its caller has given it all the time that it has. Sent on, it gets no default.
+            takes_default: false,
+            caller: Some(received.caller),
+            ..RequestHead::new(ids, received.one_way, &body)
+        };
+        Self::of_head(head, body)
+    }
+
+    #[inline]
+    fn of_head(head: RequestHead, body: Body) -> Self {
+        let head = UniqueArc::new(head);
         Self { head, body }
     }
 
@@ -238,6 +255,27 @@ impl Request {
 }
 
 impl RequestHead {
+    #[inline]
+    fn new(ids: MethodIds, one_way: bool, body: &Body) -> Self {
+        Self {
+            service: ids.service,
+            method: ids.method,
+            descriptor: None,
+            one_way,
+            is_stream: matches!(body, Body::Many(_)),
+            metadata: Metadata::new(),
+            deadline: None,
+            deadline_source: DeadlineSource::Call,
+            takes_default: true,
+            extensions: Extensions::default(),
+            call_depth: 0,
+            caller: None,
+            runs_to_completion: false,
+            is_blocking: false,
+            handler_state: OnceLock::new(),
+        }
+    }
+
     /// The schema of the method, as far as it is known here.
     pub(crate) fn descriptor(&self) -> Option<&MethodDescriptor> {
         let looked_up = || {

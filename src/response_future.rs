@@ -95,6 +95,21 @@ impl ResponseFuture {
         })
     }
 
+    /// As [`boxed`](Self::boxed), with the future made where it stays: a large one that is made elsewhere
+    /// is copied there, which costs each call.
+    #[inline(always)]
+    pub(crate) fn boxed_in_place<F>(make: impl FnOnce() -> F) -> Self
+    where
+        F: Future<Output = Result<Response>> + Send + 'static,
+    {
+        let place = Box::new_uninit();
+        let future = Box::into_pin(Box::write(place, make()));
+        Self(Kind::Boxed {
+            future,
+            is_guarded: true,
+        })
+    }
+
     /// An answer that is known already.
     pub fn ready(result: Result<Response>) -> Self {
         Self(Kind::Ready(Some(result)))

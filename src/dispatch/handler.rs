@@ -167,10 +167,7 @@ where
         return heavy_request(method, codec, (context, bytes), handler, into_body);
     }
     match decode(method, codec, bytes) {
-        Ok(message) => {
-            let reply = handler(context.clone(), message);
-            run(context, reply, into_body)
-        }
+        Ok(message) => run(context, |context| handler(context, message), into_body),
         Err(status) => ResponseFuture::ready(Err(status)),
     }
 }
@@ -198,10 +195,10 @@ where
     let length = bytes.len();
     let decode = move || decode(method, codec, bytes);
     let serve = move |context: Context, message, reserved| {
-        let reply = handler(context.clone(), message);
+        let begin = |context| handler(context, message);
         match reserved {
-            None => run(context, reply, into_body),
-            Some(reserved) => run_counted(context, reply, into_body, reserved),
+            None => run(context, begin, into_body),
+            Some(reserved) => run_counted(context, begin, into_body, reserved),
         }
     };
     if context.is_blocking() {
@@ -241,8 +238,7 @@ where
     let (context, body) = Context::of(method.into(), request);
     let begin = move |context: Context| {
         let requests = decode_all(method, codec, body, &context);
-        let reply = handler(context.clone(), requests);
-        run(context, reply, into_body)
+        run(context, |context| handler(context, requests), into_body)
     };
     match context.is_blocking() {
         true => blocking::run(context.clone(), 0, || begin(context)),
@@ -253,10 +249,11 @@ where
 /// Runs a handler as [`run`] does, and holds the memory of its request until it has ended.
 fn run_counted<F: Future + Send + 'static>(
     context: Context,
-    handler: F,
+    begin: impl FnOnce(Context) -> F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
     reserved: Reservation,
 ) -> ResponseFuture {
+    let handler = begin(context.clone());
     let reply = ResponseFuture::boxed(HandlerFuture::new(context.clone(), handler, body));
     let reply = reserved.hold_for(reply);
     match context.runs_to_completion() {
@@ -265,17 +262,21 @@ fn run_counted<F: Future + Send + 'static>(
     }
 }
 
-/// Runs a handler: in its context, cancelled if dropped, its status made fit to be sent. Always
-/// inlined, so that its future is put where it runs at once: moved once more, it costs each call.
+/// Begins a handler, and runs it: in its context, cancelled if dropped, its status made fit to be sent.
+/// Always inlined, so that its future is made where it runs: moved, it costs each call.
 #[inline(always)]
 pub(super) fn run<F: Future + Send + 'static>(
     context: Context,
-    handler: F,
+    begin: impl FnOnce(Context) -> F,
     body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
 ) -> ResponseFuture {
     if !context.runs_to_completion() {
-        return ResponseFuture::boxed(HandlerFuture::new(context, handler, body));
+        return ResponseFuture::boxed_in_place(|| {
+            let handler = begin(context.clone());
+            HandlerFuture::new(context, handler, body)
+        });
     }
+    let handler = begin(context.clone());
     let reply = HandlerFuture::new(context.clone(), handler, body);
     ResponseFuture::boxed(RunToCompletion::new(context, reply))
 }

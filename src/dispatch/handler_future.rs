@@ -113,7 +113,7 @@ where
         this.handler.set(None);
         match polled {
             None => Poll::Pending,
-            Some((Ok(body), context)) if !context.has_reply_metadata() => {
+            Some((Ok(body), context)) if !context.may_have_reply_metadata() => {
                 Poll::Ready(Ok(Response::new(Metadata::new(), body)))
             }
             Some((Ok(body), context)) => Poll::Ready(Ok(with_metadata(&context, body))),

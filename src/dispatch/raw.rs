@@ -138,8 +138,7 @@ where
     };
     let begin = move |context: Context| {
         let requests = requests(body, &context);
-        let reply = handler(context.clone(), requests);
-        run(context, reply, replies)
+        run(context, |context| handler(context, requests), replies)
     };
     match context.is_blocking() {
         true => blocking::run(context.clone(), bytes, || begin(context)),

@@ -15,7 +15,7 @@ use crate::{
         stream_task::StreamTask,
     },
     descriptor::MethodIds,
-    request::{Caller, Request, StreamDeadline},
+    request::{Caller, ReceivedHead, Request, StreamDeadline},
     response::Response,
     serve::inbound::{ExpiringStream, FirstPoll, InboundFuture, Outcome},
     status::{Result, Status},
@@ -34,7 +34,7 @@ impl Driver {
             service: called.service,
             method: called.method,
         };
-        let request = self.request(called, peer);
+        let request = self.request(called, ids, peer);
         match (call, self.inbound.serve(cx, request)) {
             (Some(call), FirstPoll::Ended(result)) => self.respond(call, ids, result),
             (Some(call), FirstPoll::Waits(reply)) => self.spawn(call, ids, reply),
@@ -48,36 +48,31 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, called: InboundCall, peer: Arc<dyn Caller>) -> Request {
+    fn request(&mut self, called: InboundCall, ids: MethodIds, caller: Arc<dyn Caller>) -> Request {
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
             (Some(call), message, _) => {
-                let ids = MethodIds {
-                    service: called.service,
-                    method: called.method,
-                };
                 let requests = Inbox::new(call, self.credit);
                 if let Some(message) = message {
                     requests.push(MessageBatch::One(message));
                 }
                 self.incoming.begin_requests(call, ids, requests.clone());
                 let handle = self.handle.clone();
-                Body::Many(InboxReader::stream(requests, handle, peer.clone()))
+                Body::Many(InboxReader::stream(requests, handle, caller.clone()))
             }
         };
-        let one_way = called.call.is_none();
-        let mut request = Request::by_id(called.service, called.method, one_way, body);
-        let head = request.head_mut();
-        head.deadline = called.deadline;
+        let received = ReceivedHead {
+            caller,
+            one_way: called.call.is_none(),
+            metadata: called.metadata,
+            deadline: called.deadline,
+        };
+        let mut request = Request::of_connection(ids, received, body);
         if let (true, Some(call)) = (self.has_stream_time, called.call) {
             let deadline = self.connection.stream_deadline(call);
-            head.extensions.insert(StreamDeadline(deadline));
+            request.extensions_mut().insert(StreamDeadline(deadline));
         }
-        // Its caller has given it all the time that it has. Sent on, it gets no default.
-        head.takes_default = false;
-        head.metadata = called.metadata;
-        head.caller = Some(peer);
         request
     }
 
