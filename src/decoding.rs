@@ -50,24 +50,32 @@ pub(crate) struct DecodedBytes {
 pub(crate) struct DecodedTotal {
     held: AtomicUsize,
     max: usize,
-    /// The setting that names `max`.
-    setting: &'static str,
 }
 
+/// The setting that bounds the total of a connection.
+const CONNECTION: &str = "max_connection_decoded_bytes";
+
+/// The setting that bounds the total of a server.
+const SERVER: &str = "max_server_decoded_bytes";
+
 impl DecodedTotal {
-    pub(crate) fn new(max: usize, setting: &'static str) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             held: AtomicUsize::new(0),
             max,
-            setting,
         }
     }
 
-    fn take(&self, bytes: usize) -> Result<()> {
+    /// # Errors
+    ///
+    /// If that is more than fits; names the setting.
+    fn take(&self, bytes: usize, setting: &str) -> Result<()> {
         let more = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.max);
         let ordering = Ordering::Relaxed;
         let taken = self.held.fetch_update(ordering, ordering, more);
-        taken.map(drop).map_err(|held| self.full(held, bytes))
+        taken
+            .map(drop)
+            .map_err(|held| self.full(held, bytes, setting))
     }
 
     /// Takes what is there already, also if that is more than fits.
@@ -80,8 +88,8 @@ impl DecodedTotal {
     }
 
     #[cold]
-    fn full(&self, held: usize, bytes: usize) -> Status {
-        let (max, setting) = (self.max, self.setting);
+    fn full(&self, held: usize, bytes: usize, setting: &str) -> Status {
+        let max = self.max;
         let text = format!(
             "a message of {bytes} bytes when decoded, beside {held} of requests that are worked on; \
              the callee takes at most {max} in all ({setting})"
@@ -95,10 +103,7 @@ impl DecodedBytes {
     pub(crate) fn new(config: &Config, server: Option<Arc<DecodedTotal>>) -> Arc<Self> {
         Arc::new(Self {
             max_message: config.max_decoded_bytes(),
-            sum: DecodedTotal::new(
-                config.max_connection_decoded_bytes(),
-                "max_connection_decoded_bytes",
-            ),
+            sum: DecodedTotal::new(config.max_connection_decoded_bytes()),
             server,
         })
     }
@@ -120,9 +125,9 @@ impl DecodedBytes {
     }
 
     fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation> {
-        self.sum.take(bytes)?;
+        self.sum.take(bytes, CONNECTION)?;
         if let Some(server) = &self.server
-            && let Err(status) = server.take(bytes)
+            && let Err(status) = server.take(bytes, SERVER)
         {
             self.sum.give_back(bytes);
             return Err(status);
@@ -326,10 +331,7 @@ mod tests {
             .max_connection_decoded_bytes(connection)
             .build()
             .unwrap();
-        DecodedBytes::new(
-            &config,
-            Some(Arc::new(DecodedTotal::new(server, "the server"))),
-        )
+        DecodedBytes::new(&config, Some(Arc::new(DecodedTotal::new(server))))
     }
 
     /// A message that takes a byte more than it is long: flags, packed.
@@ -398,7 +400,7 @@ mod tests {
         assert_eq!(ok.held(), 2 * MESSAGE);
         let server = of(MESSAGE, 2 * MESSAGE, 2 * MESSAGE - 1);
         take(&server, Shape::Unary, 65_536).unwrap();
-        let expected = (Delivery::NotSent, "the server)".to_owned());
+        let expected = (Delivery::NotSent, "max_server_decoded_bytes)".to_owned());
         assert_eq!(
             refused(take(&server, Shape::Unary, 65_536).unwrap_err()),
             expected
@@ -409,7 +411,7 @@ mod tests {
             "what was taken of the connection goes back"
         );
         let never = of(MESSAGE, MESSAGE, MESSAGE - 1);
-        let expected = (Delivery::Responded, "the server)".to_owned());
+        let expected = (Delivery::Responded, "max_server_decoded_bytes)".to_owned());
         assert_eq!(
             refused(take(&never, Shape::Unary, 65_536).unwrap_err()),
             expected

@@ -170,8 +170,9 @@ impl Driver {
             let (peer, side) = (&self.handle, self.handle.side());
             tracing::debug!(%error, %peer, ?side, "connection over");
             self.end(&error);
-            // The other side should hear why; if it cannot, its own timers tell it.
-            let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
+            // The other side should hear why; if it cannot, its own timers tell it. Boxed, so that the
+            // tasks of connections that go on have no room for it.
+            let _ = Box::pin(timeout(CLOSE_TIMEOUT, self.close())).await;
         }
     }
 

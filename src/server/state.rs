@@ -79,7 +79,7 @@ impl ServerState {
         protocols: Option<Arc<dyn FindProtocol>>,
         workers: Workers,
     ) -> Self {
-        let decoded = DecodedTotal::new(config.decoded_bytes(), "max_server_decoded_bytes");
+        let decoded = DecodedTotal::new(config.decoded_bytes());
         let connection = Arc::new(config.connection.clone());
         Self {
             registry: Arc::new(Registry::new(config.connection_limits())),
