@@ -1,5 +1,6 @@
-//! Buffers that large messages came in, for the next ones. Memory that is freed after each message is
-//! mapped, cleared and faulted in anew for the next, which costs more than to receive it.
+//! Keeps the buffers of large messages, to use them again for later ones. Memory that is freed after
+//! each message is mapped, cleared and faulted in anew for the next, which costs more than receiving the
+//! message.
 
 use std::{
     collections::VecDeque,
@@ -8,16 +9,16 @@ use std::{
 
 use bytes::BytesMut;
 
-/// A few buffers, each with a handle of ours on it. A buffer can be used again when no message shares it
-/// any more.
+/// A few buffers. The pool has a handle on each, beside those of the messages in it; a buffer can be
+/// used again once no message shares it.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     kept: VecDeque<PooledBuffer>,
-    /// The size of all of them.
+    /// The size of all kept buffers together.
     bytes: usize,
     /// When a buffer was last kept or used again.
     used: Option<Instant>,
-    /// The latest time that was given.
+    /// The latest time that [`at`](Self::at) was given.
     now: Option<Instant>,
 }
 
@@ -27,21 +28,23 @@ struct PooledBuffer {
     size: usize,
 }
 
-/// The most that the pool keeps: two messages of the default limit. The oldest buffer goes first.
+/// The most bytes that the pool keeps: two messages of the default limit. Above it, the oldest buffer is
+/// dropped first.
 const MAX_POOL_BYTES: usize = 8 * 1024 * 1024;
 
-/// The smallest buffer that is kept: a smaller one is allocated as cheaply as it is found.
+/// The smallest buffer that the pool keeps, in bytes: a smaller one is allocated as cheaply as it is
+/// found.
 const MIN_POOLED_BYTES: usize = 16 * 1024;
 
-/// A kept buffer is used for a message that fills at least four fifths of it: a message must not hold
-/// much more memory than its length.
+/// A buffer may be larger than the message that reuses it by a quarter of the message: a message must
+/// not hold much more memory than its length.
 const MAX_EXCESS: usize = 4;
 
-/// Buffers that have not been used for this long are given back.
+/// All buffers are freed when none has been used for this long.
 const KEEP_FOR: Duration = Duration::from_secs(1);
 
 impl BufferPool {
-    /// None yet.
+    /// An empty pool.
     pub const fn new() -> Self {
         Self {
             kept: VecDeque::new(),
@@ -73,8 +76,8 @@ impl BufferPool {
         }
     }
 
-    /// An empty buffer with room for `room` bytes, and its size, if there is one that fits and that no
-    /// message shares.
+    /// Takes a buffer out of the pool that has room for `room` bytes and that no message shares; returns
+    /// it, emptied, with its size. `None` if there is no such buffer.
     pub fn reuse(&mut self, room: usize) -> Option<(BytesMut, usize)> {
         let fits = room..=room.saturating_add(room / MAX_EXCESS);
         let mut pool = self.kept.iter_mut();
@@ -92,7 +95,7 @@ impl BufferPool {
         used.map(|used| used + KEEP_FOR)
     }
 
-    /// Gives back the buffers, if none has been used for a second.
+    /// Frees all buffers, if none has been used for a second.
     pub fn release(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             *self = Self::default();

@@ -24,12 +24,14 @@ pub(crate) struct Call {
     pub(crate) state: State,
     /// A one-way message in chunks: nothing comes back, and it is over with its last chunk.
     pub(crate) is_one_way: bool,
-    /// When its first packet was sent or came.
+    /// When its first packet was sent or received.
     pub(crate) began: Instant,
     pub(crate) deadline: Option<Instant>,
-    /// The part of the first message's cost that was not consumed. It takes no credit of all calls.
+    /// The part of the first message's cost that was not consumed. It does not count against the
+    /// shared credit.
     first_unread: u64,
-    /// The part of the further messages' cost that is not freed. It takes credit of all calls.
+    /// The part of the further messages' cost that is not freed. It counts against the shared
+    /// credit.
     held: u64,
     /// `None` once the direction has ended, for a caller; before it begins, for a callee.
     pub(crate) send_half: Option<Box<SendHalf>>,
@@ -51,18 +53,18 @@ impl Call {
         }
     }
 
-    /// The first message of the received direction has come, or begun.
+    /// Counts the first message of the received direction, which has come or begun.
     pub(crate) fn hold_first(&mut self, length: usize) {
         self.first_unread = cost(length);
     }
 
-    /// A further message has come, or begun, and has paid its cost.
+    /// Counts a further message, which has come or begun and has paid its cost.
     pub(crate) fn hold(&mut self, cost: u64) {
         self.held += cost;
     }
 
-    /// The application has taken messages of this cost. Returns what goes back to the credit of all
-    /// calls.
+    /// Counts messages of this cost as consumed by the application. Returns the part of it that goes
+    /// back to the shared credit.
     pub(crate) fn free(&mut self, cost: u64) -> u64 {
         let first = cost.min(self.first_unread);
         self.first_unread -= first;
@@ -71,7 +73,7 @@ impl Call {
         freed
     }
 
-    /// All that goes back to the credit of all calls when the call is over.
+    /// Takes all the cost that goes back to the shared credit when the call is over.
     pub(crate) fn free_all(&mut self) -> u64 {
         std::mem::take(&mut self.held)
     }
@@ -82,13 +84,14 @@ impl Call {
         send_half.is_some_and(|send_half| send_half.is_queued)
     }
 
-    /// Whether the beginning of a message is here and its end is not.
+    /// Whether a message has begun to come and is not whole.
     pub(crate) fn is_partly_received(&self) -> bool {
         let recv_half = self.recv_half.as_ref();
         recv_half.is_some_and(|recv_half| recv_half.is_partly_received())
     }
 
-    /// The receive half, if the driver may get further messages now, each in a packet of its own.
+    /// The receive half, if the driver may now read further messages that come whole, each in one
+    /// packet.
     pub(crate) fn recv_half_for_batch(&mut self) -> Option<&mut RecvHalf> {
         let recv_half = self.recv_half.as_deref_mut();
         let recv_half = recv_half.filter(|recv_half| !recv_half.is_partly_received())?;

@@ -9,13 +9,13 @@ use std::fmt;
     reason = "gRPC fixed this set; unknown numbers read as Unknown"
 )]
 pub enum Code {
-    /// It worked.
+    /// The call succeeded.
     Ok = 0,
     /// The caller no longer wanted the reply.
     Cancelled = 1,
     /// An error that has no better code here.
     Unknown = 2,
-    /// The request is wrong whatever the state of the system.
+    /// The request is wrong, whatever the state of the system.
     InvalidArgument = 3,
     /// The time for the call was up.
     DeadlineExceeded = 4,
@@ -35,7 +35,7 @@ pub enum Code {
     OutOfRange = 11,
     /// No such service or method here, or not with this shape.
     Unimplemented = 12,
-    /// A fault on the side that answered.
+    /// A fault on the side that served the call.
     Internal = 13,
     /// The other side cannot be reached or takes no calls now.
     Unavailable = 14,
@@ -91,9 +91,9 @@ pub enum CloseCode {
     ProtocolViolation,
     /// The other side went over an announced limit; the text names it.
     LimitExceeded,
-    /// The other side speaks no version that this side knows.
+    /// The other side speaks no version of the protocol that this side knows.
     VersionUnsupported,
-    /// No hello, or no answer to a ping, in time.
+    /// No hello, or no pong, came in time.
     TimedOut,
     /// A fault on the side that closed.
     Internal,

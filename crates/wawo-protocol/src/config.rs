@@ -1,7 +1,7 @@
 //! The settings of one end of a connection.
 //!
-//! A [`Config`] that exists is right: only [`ConfigBuilder::build`] makes one, and checks each setting
-//! against its range and against those that it depends on. So no code behind it checks again.
+//! A [`Config`] that exists is valid: only [`ConfigBuilder::build`] makes one, and it checks each setting
+//! against its range and against the settings that it depends on. So no other code checks again.
 //!
 //! ```text
 //!   code ------ methods ------.
@@ -10,8 +10,8 @@
 //!                                  ConfigError
 //! ```
 //!
-//! Two tables hold names, defaults and ranges: [`Limits`] those that the other side must keep, the
-//! one below the rest.
+//! Two tables hold names, defaults and ranges: [`Limits`] has the settings that the other side must keep,
+//! the table below has the rest.
 
 mod disagree;
 
@@ -31,8 +31,8 @@ settings! {
     /// counted from their start. The hello announces it, so that such calls carry no deadline of their
     /// own.
     Time default_timeout: Duration = "10 s", least "1 ms", none "calls without a deadline";
-    /// The same for calls of ours with a stream in either direction. Without a deadline, keep-alive,
-    /// `stall_timeout` and drain bound a stream.
+    /// The deadline of our calls with a stream in either direction that set none, counted from their
+    /// start. Without a deadline, keep-alive, `stall_timeout` and drain bound a stream.
     Time stream_timeout: Duration = "none", least "1 ms", none "calls without a deadline";
     /// The time in which a connection must be made, with the exchange of hellos; for the layers
     /// above.
@@ -66,40 +66,42 @@ settings! {
     /// flight. A call that exceeds it is answered with `ResourceExhausted`. At least
     /// `max_message_bytes` and `max_metadata_bytes` together, or the largest call could never be served.
     Bytes max_opening_bytes: usize = "64 MiB", least "72 KiB";
-    /// The memory that a message may take when it is decoded, in bytes; for the layers above, as the
-    /// next one. A call with a larger one ends with `ResourceExhausted`. At most
+    /// The memory that a message may take when it is decoded, in bytes. The layers above this crate apply
+    /// this setting and the next one. A call with a larger one ends with `ResourceExhausted`. At most
     /// `max_connection_decoded_bytes`. A message that takes 16 KiB or less is not counted.
     Bytes max_decoded_bytes: usize = "64 MiB", least "16 KiB";
-    /// The memory that all requests of the other side that are worked on may take when they are
-    /// decoded, in bytes. A call that exceeds it is answered with `ResourceExhausted`, unserved; a stream
-    /// ends with it. At least `max_decoded_bytes`.
+    /// The memory that all requests of the other side that are being served may take when they are
+    /// decoded, in bytes. A call that exceeds it ends with `ResourceExhausted` and is not served; a
+    /// stream that exceeds it ends with that status. At least `max_decoded_bytes`.
     Bytes max_connection_decoded_bytes: usize = "128 MiB", least "16 KiB";
-    /// Bytes of our replies that wait for the other side to read them. While there are more, its
-    /// calls are answered with `ResourceExhausted`, unserved. A reply that makes them more than twice
-    /// as much ends its call with that.
+    /// Bytes of our replies that wait for the other side to read them. While more wait, its calls end
+    /// with `ResourceExhausted` and are not served. A reply that would bring them to more than twice this
+    /// limit ends its call with `ResourceExhausted` too.
     Bytes max_waiting_reply_bytes: usize = "64 MiB", least "16 KiB";
-    /// Calls of the other side that it may cancel within a second. A peer may rely on the least of
-    /// this and of the next three settings (docs/protocol.md, "Abuse", "Keep-alive", "Messages").
+    /// Calls of the other side that it may cancel within a second. A peer may rely on the least values of
+    /// this setting and the next three (docs/protocol.md, "Abuse", "Keep-alive", "Messages").
     Count max_cancels_per_second: u32 = "10000", least "1000";
     /// Pings of the other side in a row that may come less than half a second after the one before.
     Count max_early_pings: u32 = "3", least "3";
-    /// Packets in a row that may carry nothing: for calls that are over, or credit of less than
-    /// 1 KiB.
+    /// Packets in a row from the other side that may carry nothing: packets for calls that are over, or
+    /// credit of less than 1 KiB.
     Count max_idle_packets: u32 = "4096", least "1000";
     /// Chunks of one message, besides its last, that may have less than 1 KiB.
     Count max_small_chunks: u32 = "100", least "100";
-    /// Calls that may have led to a call, each made by the handler of the one before; for the layers
-    /// above. So peers that call each other in a circle stop; with 0, handlers cannot call.
+    /// The greatest depth of a call: the number of calls that led to it, each made by the handler of the
+    /// one before. The layers above this crate apply it. It stops peers that call each other in a circle;
+    /// with 0, handlers cannot call.
     Count max_call_depth: u32 = "16", least "0";
-    /// Calls and one-way messages of ours that may wait for the other side's limits. It bounds the
-    /// calls that handlers make, other calls, and one-way messages, each apart; half of each wait before
-    /// they come to the connection, so there must be room for two.
+    /// Calls and one-way messages of ours that may wait for the other side's limits. It bounds three
+    /// kinds separately: calls that handlers make, other calls, and one-way messages. Half of each kind
+    /// wait before they come to the connection, so the least is two.
     Count max_waiting_calls: usize = "16384", least "2";
 }
 
-/// The settings of one end of a connection, which are right: each is in its range, and they agree.
+/// The settings of one end of a connection. They are valid: each is in its range, and they agree with
+/// each other.
 ///
-/// Connections can share one; a clone copies some hundred bytes. [`ConfigBuilder`] says what each
+/// Connections can share one; a clone copies a few hundred bytes. [`ConfigBuilder`] says what each
 /// setting means.
 ///
 /// ```
@@ -123,7 +125,7 @@ pub struct Config {
     services: Bytes,
 }
 
-/// Puts a [`Config`] together, from the defaults on.
+/// Builds a [`Config`], beginning with the defaults.
 ///
 /// Settings come from code, from text by their names, from variables of the environment, and with
 /// the feature `serde` from a file. A later one replaces an earlier one, so that variables can have the
@@ -177,8 +179,8 @@ impl Config {
         &self.services
     }
 
-    /// The same settings with a table of services, which the hello tells the other side. A `Server` or
-    /// `PeerBuilder` of wawo puts its own here.
+    /// Returns the same settings with a table of services, which the hello sends to the other side. A
+    /// `Server` or `PeerBuilder` of wawo puts its own here.
     ///
     /// # Errors
     ///
@@ -196,7 +198,7 @@ impl Config {
 }
 
 impl fmt::Debug for Config {
-    /// Without the credentials, as a program may log its settings.
+    /// Leaves out the credentials, since a program may log its settings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("limits", &self.limits)
@@ -216,8 +218,8 @@ impl ConfigBuilder {
     ///
     /// # Errors
     ///
-    /// Names the first setting that is out of its range, and the range; or the settings that do not
-    /// agree.
+    /// If a setting is out of its range, or two settings do not agree. The error names them, and the
+    /// range.
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.0;
         config.limits.check()?;
@@ -273,7 +275,7 @@ impl ConfigBuilder {
         self.read_variables(std::env::vars_os())
     }
 
-    /// Does as [`read_env`](Self::read_env) with variables that are given.
+    /// Does the same as [`read_env`](Self::read_env) with the variables that the caller gives.
     ///
     /// ```
     /// # use wawo_protocol::Config;
@@ -325,7 +327,7 @@ macro_rules! set_limits {
 limits!(set_limits);
 
 impl From<Config> for ConfigBuilder {
-    /// To change some settings of a configuration.
+    /// Makes a builder that changes some settings of a configuration.
     fn from(config: Config) -> Self {
         Self(config)
     }
@@ -353,7 +355,7 @@ impl Settable for ConfigBuilder {
     }
 }
 
-/// From a map of names to whole numbers or texts as [`ConfigBuilder::set`] takes them. Other names
+/// Reads a map of names to whole numbers, or to texts as [`ConfigBuilder::set`] takes them. Unknown names
 /// are refused.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ConfigBuilder {
@@ -362,7 +364,7 @@ impl<'de> serde::Deserialize<'de> for ConfigBuilder {
     }
 }
 
-/// As of [`ConfigBuilder`], and checked as [`ConfigBuilder::build`] does.
+/// Reads a [`ConfigBuilder`], and checks it as [`ConfigBuilder::build`] does.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Config {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -17,9 +17,9 @@ pub enum ConnectionError {
     PeerMisbehaved(PeerMisbehaved),
     /// The other side closed the connection and said why.
     ClosedByPeer {
-        /// Its reason.
+        /// The reason that it gave.
         code: CloseCode,
-        /// Its reason in words; may be empty.
+        /// The reason in words; may be empty.
         text: String,
     },
     /// We closed the connection.
@@ -37,7 +37,7 @@ pub enum ConnectionError {
         /// The limit.
         timeout: std::time::Duration,
     },
-    /// The bytes stopped: end of file without a close packet, or an I/O error.
+    /// The transport failed: its end came without a close packet, or an I/O error.
     Lost(Arc<std::io::Error>),
 }
 
@@ -78,7 +78,7 @@ impl fmt::Display for ConnectionError {
 }
 
 impl StdError for ConnectionError {
-    /// Begins behind the cause that `Display` ends with.
+    /// Begins after the cause with which `Display` ends.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::PeerMisbehaved(fault) => fault.source(),
@@ -89,7 +89,8 @@ impl StdError for ConnectionError {
 }
 
 impl ConnectionError {
-    /// The code and the text of the close packet that tells the other side, if it should be told.
+    /// The code and the text of the close packet with which to tell the other side; `None` if it should
+    /// not be told, or cannot be.
     pub fn close_packet(&self) -> Option<(CloseCode, String)> {
         match self {
             Self::PeerMisbehaved(fault) => Some((fault.close_code(), fault.to_string())),
@@ -103,12 +104,12 @@ impl ConnectionError {
     }
 }
 
-/// A rule of docs/protocol.md that the other side broke. Each is the end of the connection.
+/// A rule of docs/protocol.md that the other side broke. Each ends the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
-    /// The first bytes are not a wawo preface; here they are, escaped. The text names the protocol
-    /// that they are of, if it is TLS, HTTP or SSH.
+    /// The first bytes are not a wawo preface. The field has them, escaped; the text names their protocol
+    /// if it is a known one, such as TLS, HTTP or SSH.
     #[error(
         "not a wawo connection: it begins with \"{0}\", not with \"WAWO/1\\r\\n\"{hint}",
         hint = foreign::hint(.0)
@@ -138,7 +139,7 @@ pub enum PeerMisbehaved {
         /// All of its flags.
         flags: u8,
     },
-    /// A call id or code in a packet that has none, or none where one must be.
+    /// A call id or code in a packet that must have none, or none in a packet that must have one.
     #[error("{kind} packet with {field} {value}")]
     Header {
         /// The kind, by name.
@@ -177,7 +178,7 @@ pub enum PeerMisbehaved {
     /// A hello that ends within an entry.
     #[error("a hello that ends within an entry")]
     HelloCutOff,
-    /// A hello entry that stands twice.
+    /// A hello entry that comes twice.
     #[error("entry {0} stands twice in the hello")]
     HelloEntryTwice(u16),
     /// A hello entry with a length that its type does not have.
@@ -222,7 +223,8 @@ pub enum PeerMisbehaved {
     /// A call id that leaves out one that was never used.
     #[error("call {0} was started before the ids below it were used")]
     CallIdSkipped(CallId),
-    /// A packet for a call that is not in flight, where no crossing explains it.
+    /// A packet for a call that is not in flight, and that cannot have ended while the packet was under
+    /// way.
     #[error("{kind} packet for call {call}, which is not in flight")]
     NoSuchCall {
         /// The kind, by name.
@@ -240,7 +242,7 @@ pub enum PeerMisbehaved {
         /// The state of the call.
         state: &'static str,
     },
-    /// More message bytes than were granted.
+    /// More message bytes than the call was granted.
     #[error("{length} message bytes for call {call}, where {credit} were granted")]
     OverCredit {
         /// The call.
@@ -250,10 +252,10 @@ pub enum PeerMisbehaved {
         /// The bytes that were left of the grant.
         credit: u32,
     },
-    /// A message that began while no credit of all calls together was left.
+    /// A message that began while no shared credit was left.
     #[error("a message without credit for all calls together ({0})")]
     OverSharedCredit(&'static str),
-    /// Too many chunks that are hardly worth a packet.
+    /// Too many chunks of one message that are too small to be worth a packet.
     #[error("a message for call {call} with more than {max} chunks under 1 KiB (max_small_chunks)")]
     SmallChunks {
         /// The call.
@@ -261,16 +263,16 @@ pub enum PeerMisbehaved {
         /// The limit.
         max: u32,
     },
-    /// More calls cancelled than this side has time for.
+    /// More calls cancelled within a second than the limit.
     #[error("more than {0} cancels within a second (max_cancels_per_second)")]
     Cancels(u32),
-    /// Pings that come too often.
+    /// Too many pings in a row that came too early.
     #[error("more than {0} pings in a row, each too soon after the one before (max_early_pings)")]
     EarlyPings(u32),
-    /// Packets that carry nothing.
+    /// Too many packets in a row that carry nothing.
     #[error("more than {0} packets in a row that carry nothing (max_idle_packets)")]
     IdlePackets(u32),
-    /// A one-way message over the limit, to which no status can answer.
+    /// A one-way message over the limit. The call has no reply, so no status can say so.
     #[error(
         "a one-way message of {length} bytes; this side takes at most {max} (max_message_bytes)"
     )]
@@ -280,7 +282,7 @@ pub enum PeerMisbehaved {
         /// The limit.
         max: u32,
     },
-    /// More credit than fits.
+    /// More credit than the protocol allows.
     #[error("credit that adds up to more than {}", 2 * crate::limits::MAX_LIMIT)]
     CreditOverflow,
     /// Chunks that do not add up to the length that the first one stated.
@@ -291,7 +293,7 @@ pub enum PeerMisbehaved {
         /// The stated length.
         total: u32,
     },
-    /// A pong that answers no ping.
+    /// A pong for a ping that was not sent.
     #[error("a pong that answers no ping")]
     PongUnasked,
 }

@@ -1,9 +1,9 @@
-//! The graph of a state machine as text, for the tests that hold it.
+//! Writes the graph of a state machine as text, for the tests that compare it.
 
 use std::fmt::{Debug, Write as _};
 
-/// Every way out of the states that `start` leads to, one a line; steps that change nothing are left
-/// out.
+/// Every step out of every state that can be reached from `start`, one a line. Steps that change
+/// nothing are left out.
 pub(crate) fn graph<S: Copy + PartialEq, T: Copy + Debug>(
     start: &[S],
     steps: &[T],

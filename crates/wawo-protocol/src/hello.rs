@@ -15,13 +15,13 @@ use crate::{config::Config, error::PeerMisbehaved, limits::Limits};
 pub struct Hello {
     /// The limits that the receiver of the hello must keep.
     pub limits: Limits,
-    /// The deadline of its calls that carry none.
+    /// The timeout of its calls that carry none; `None` for no deadline.
     pub default_timeout: Option<Duration>,
-    /// The name that it claims; not checked here.
+    /// The claimed name of its side; not checked here.
     pub identity: String,
-    /// Proof of that, for the layers above.
+    /// The proof of that name, for the layers above.
     pub credentials: Bytes,
-    /// The services it serves, for the layers above.
+    /// The table of the services that its side serves, for the layers above.
     pub services: Bytes,
 }
 
@@ -81,7 +81,8 @@ impl Hello {
         match entry {
             DEFAULT_TIMEOUT => self.default_timeout = timeout_from_wire(number(entry, &value)?),
             IDENTITY => self.identity = identity(&value)?,
-            // Copied, as a hello lasts: it must not hold the buffer that it was read into.
+            // The value is copied: a hello is kept as long as its connection, and must not keep the
+            // buffer that it was read into.
             CREDENTIALS => self.credentials = Bytes::copy_from_slice(&value),
             SERVICES => self.services = Bytes::copy_from_slice(&value),
             limit => drop(self.limits.set(limit, number(entry, &value)?)),
@@ -90,8 +91,8 @@ impl Hello {
     }
 }
 
-/// A timeout as it travels: whole milliseconds, rounded up so that it is never shorter than what
-/// was set, and at least one since zero means "none".
+/// A timeout in the form of the wire: whole milliseconds, rounded up so that it is never shorter than
+/// the setting, and at least one, since zero means "none".
 pub(crate) fn timeout_to_wire(timeout: Duration) -> u32 {
     let millis = timeout.as_nanos().div_ceil(1_000_000);
     u32::try_from(millis).unwrap_or(u32::MAX).max(1)

@@ -1,9 +1,9 @@
-//! The numbers by which the wire names things, and how they follow from names.
+//! The ids of calls, services and methods on the wire, and how ids follow from names.
 
 use std::fmt;
 
-/// Which end of a connection this is. Only call ids and the preface order depend on it: either
-/// side may call.
+/// The end of a connection that a peer has. Only call ids and the order of the prefaces depend on
+/// it: either side may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_enums,

@@ -1,17 +1,17 @@
 //! The limits that a side announces, in one table with their numbers on the wire.
 //!
-//! Each is a setting of the [`Config`](crate::Config), and an entry of the
-//! [`Hello`](crate::Hello). Its least is what each side must accept, and what holds until the hello of
-//! the other side is there (docs/protocol.md, "Limits"). Its most keeps sums of a few limits within 32
-//! bits.
+//! Each is a setting of the [`Config`](crate::Config), and an entry of the [`Hello`](crate::Hello). The
+//! least value of a limit is the value that each side must accept, and the one that holds until the
+//! hello of the other side has come (docs/protocol.md, "Limits"). The greatest value keeps sums of a
+//! few limits within 32 bits.
 
 use crate::{
     setting::{ConfigError, Row, Unit, u32_of},
     settings,
 };
 
-/// Hands the table to a macro. A row says the number of the hello's entry, the unit, the name, the
-/// default, the least and the most.
+/// Passes the table to a macro. A row has the number of the hello's entry, the unit, the name, the
+/// default, the least and the greatest value.
 macro_rules! limits {
     ($then:ident) => {
         $then! {
@@ -19,25 +19,25 @@ macro_rules! limits {
             1 Bytes max_packet_bytes = "128 KiB", least "16 KiB", most "1 GiB";
             /// One whole message, in bytes.
             2 Bytes max_message_bytes = "4 MiB", least "64 KiB", most "1 GiB";
-            /// The metadata block of a call or reply, in bytes. It must fit into a packet beside 64
-            /// bytes, for which the default of `max_packet_bytes` has ample room.
+            /// The metadata block of a call or reply, in bytes. It must leave 64 bytes of a packet to
+            /// other fields; with the default of `max_packet_bytes` that is ample.
             3 Bytes max_metadata_bytes = "8 KiB", least "8 KiB", most "1 GiB";
             /// Entries in a metadata block; the wire counts them in two bytes.
             4 Count max_metadata_entries = "64", least "64", most "65535";
             /// Calls in flight that the other side may have with us; one-way calls do not count. The
-            /// other side leaves a sixteenth of them to calls that its handlers make, and refuses deep
-            /// ones for which none is left.
+            /// other side leaves a sixteenth of these slots to calls that its handlers make, and
+            /// refuses calls of depth 2 or more for which no slot is free.
             5 Count max_calls = "1024", least "64", most "1073741824";
             /// Message bytes that the other side may send in one direction of a call before we grant
             /// more.
             6 Bytes initial_credit_bytes = "256 KiB", least "64 KiB", most "1 GiB";
-            /// Bytes that the other side may have with us, over all of its calls, in one-way messages
-            /// and in the messages of streams after the first, before we grant more. Each message costs
-            /// its length and [`MESSAGE_COST_BYTES`](crate::MESSAGE_COST_BYTES); one that begins while
-            /// some credit is left may exceed it.
+            /// Bytes of one-way messages, and of the messages of streams after the first, that the
+            /// other side may send in all of its calls together before we grant more. Each message
+            /// costs its length and [`MESSAGE_COST_BYTES`](crate::MESSAGE_COST_BYTES); one that begins
+            /// while some credit is left may exceed it.
             7 Bytes request_credit_bytes = "8 MiB", least "64 KiB", most "1 GiB";
-            /// The same as `request_credit_bytes` for streams of replies to our calls, apart from
-            /// requests: neither can hold up the other.
+            /// The same as `request_credit_bytes`, for streams of replies to our calls. It is separate,
+            /// so that requests and replies cannot hold up each other.
             12 Bytes reply_credit_bytes = "8 MiB", least "64 KiB", most "1 GiB";
         }
     };
@@ -62,7 +62,7 @@ macro_rules! define {
         }
 
         impl Limits {
-            /// The least that a side may announce, and what holds until its hello is there.
+            /// The least values that a side may announce, which hold until its hello has come.
             pub const MINIMUM: Self = Self { $($name: u32_of(Unit::$unit.amount($least)),)* };
 
             /// The table.
@@ -82,9 +82,10 @@ macro_rules! define {
 }
 limits!(define);
 
-/// The least packet that each side must accept, in bytes; until the hello has come, the most.
+/// The packet size that each side must accept at least, in bytes of payload; until its hello has come,
+/// no packet may be larger.
 pub const MIN_PACKET_BYTES: u32 = Limits::MINIMUM.max_packet_bytes;
-/// The least message that each side must accept, in bytes.
+/// The message size that each side must accept at least, in bytes.
 pub const MIN_MESSAGE_BYTES: u32 = Limits::MINIMUM.max_message_bytes;
 /// The least metadata that each side must accept with a call, in bytes.
 pub const MIN_METADATA_BYTES: u32 = Limits::MINIMUM.max_metadata_bytes;
@@ -95,7 +96,7 @@ pub const MIN_CALLS: u32 = Limits::MINIMUM.max_calls;
 /// The least credit that each side must give, in bytes.
 pub const MIN_CREDIT_BYTES: u32 = Limits::MINIMUM.initial_credit_bytes;
 
-/// No length or count may be set to more, so that sums of a few fit into 32 bits.
+/// The greatest value of any length or count, so that sums of a few fit into 32 bits.
 pub const MAX_LIMIT: u32 = 1 << 30;
 
 /// A row of the table.
@@ -107,8 +108,8 @@ struct Limit {
     get: fn(&Limits) -> u32,
 }
 
-/// The bytes of a packet that are left when metadata has all of its own: ids, a timeout and the total
-/// length stand beside the metadata of a call.
+/// The bytes of a packet that the largest metadata must leave to other fields: the ids, the timeout and
+/// the total length of a call.
 const CALL_HEADER_BYTES: u32 = 64;
 
 impl Limits {
@@ -125,7 +126,7 @@ impl Limits {
         limit.is_some_and(|limit| (limit.row.set)(self, Some(value.into())))
     }
 
-    /// Checks each limit against its range, and metadata against the packet.
+    /// Checks each limit against its range, and the largest metadata against the largest packet.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         Self::rows().try_for_each(|row| row.check(self))?;
         let most = self.max_packet_bytes - CALL_HEADER_BYTES;

@@ -1,11 +1,12 @@
-//! The bytes of a message on its way out.
+//! The bytes of a message that is to be sent.
 
 use std::{collections::VecDeque, mem};
 
 use bytes::{Bytes, BytesMut};
 
-/// The cost of a message besides its bytes, which it takes out of a connection's credit: the memory that
-/// keeps it (docs/protocol.md, "Credit").
+/// The bytes of shared credit that a message costs in addition to its length: an allowance for the
+/// memory that manages it, without which many empty messages would cost nothing (docs/protocol.md,
+/// "Credit").
 pub const MESSAGE_COST_BYTES: u64 = 64;
 
 /// The cost of a message of this length. The length of a one-way message includes its metadata.
@@ -13,15 +14,15 @@ pub(crate) fn cost(length: usize) -> u64 {
     MESSAGE_COST_BYTES + length as u64
 }
 
-/// The bytes of a message: in one segment, as nearly always, or in several, where putting them
-/// together would cost a copy.
+/// The bytes of a message: in one segment, as nearly always, or in several, where joining them
+/// would cost a copy.
 #[derive(Debug, Clone)]
 pub struct MessageBytes(Segments);
 
 #[derive(Debug, Clone)]
 enum Segments {
     One(Bytes),
-    // In a box, so that a message is no larger than its one segment.
+    // In a box, so that a `MessageBytes` is no larger than its common case of one segment.
     Many(Box<Many>),
 }
 
@@ -46,7 +47,7 @@ impl MessageBytes {
         self.len() == 0
     }
 
-    /// The bytes in one segment; copied if they were in several.
+    /// Returns the bytes in one segment; copies them if they are in several.
     #[inline]
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
@@ -63,7 +64,7 @@ impl MessageBytes {
         }
     }
 
-    /// The one segment, or else all segments in order.
+    /// Returns the only segment; if there are several, they are the error, in order.
     #[inline]
     pub(crate) fn into_segments(self) -> Result<Bytes, VecDeque<Bytes>> {
         match self.0 {
@@ -96,7 +97,7 @@ impl Many {
 }
 
 impl Default for MessageBytes {
-    /// No bytes.
+    /// A message without bytes.
     fn default() -> Self {
         Bytes::new().into()
     }
@@ -110,7 +111,7 @@ impl From<Bytes> for MessageBytes {
 }
 
 impl FromIterator<Bytes> for MessageBytes {
-    /// The segments one after the other.
+    /// Joins the segments in order, without a copy.
     fn from_iter<I: IntoIterator<Item = Bytes>>(segments: I) -> Self {
         let mut segments: VecDeque<Bytes> = segments.into_iter().collect();
         if segments.len() <= 1 {

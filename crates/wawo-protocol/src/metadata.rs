@@ -8,11 +8,12 @@ use thiserror::Error;
 /// Key/value pairs beside the message of a call, in the order in which they were added.
 ///
 /// As in gRPC, a key is made of lower-case letters, digits, `-`, `_` and `.`; a value is printable
-/// ASCII, or any bytes if the key ends in `-bin`. A key may stand more than once. An empty
+/// ASCII, or any bytes if the key ends in `-bin`. A key may occur more than once. An empty
 /// `Metadata` allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// `None` if there are none. Most calls have none and are moved often, so it is small.
+    /// `None` if there are no entries. Most calls have none and are moved often, so this field is
+    /// only a pointer.
     #[allow(clippy::box_collection, reason = "a vector is three times as large")]
     entries: Option<Box<Vec<Entry>>>,
 }
@@ -41,7 +42,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// Adds all entries of another one, behind those that are there.
+    /// Adds all entries of `other` behind those of this one.
     pub fn append(&mut self, other: Self) {
         match (&mut self.entries, other.entries) {
             (_, None) => {}
@@ -50,7 +51,7 @@ impl Metadata {
         }
     }
 
-    /// Takes all entries of a key out, and returns the first value.
+    /// Removes all entries of a key, and returns the value of the first.
     pub fn remove(&mut self, key: &str) -> Option<Bytes> {
         let entries = self.entries.as_mut()?;
         let mut first = None;
@@ -103,7 +104,8 @@ impl Metadata {
             .sum::<usize>()
     }
 
-    /// The size of the metadata block in a packet, which has none if there are no entries.
+    /// The size of the metadata block in a packet; 0 if there are no entries, since such a packet
+    /// has no block.
     pub(crate) fn block_bytes(&self) -> usize {
         match self.is_empty() {
             true => 0,

@@ -6,22 +6,25 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::message::MessageBytes;
 
-/// Messages of at least this length are linked into the output where they lie; shorter ones are copied,
-/// so that many packets leave as one segment. A copy of 8 KiB costs about as much as one more segment.
+/// The least length, in bytes, of a message that is linked into the output without a copy. Shorter ones
+/// are copied, so that many packets leave as one segment. A copy of 8 KiB costs about as much as one
+/// more segment.
 const LINK_BYTES: usize = 8 * 1024;
 
-/// At this length, gathered packets become a segment, and the next ones gather anew: a single buffer
-/// would double as it grows, and be copied, while it waits for a peer that does not read.
+/// The length, in bytes, at which gathered packets become a segment, and later ones go into a new
+/// buffer. A single buffer would grow without end for a peer that does not read, and be copied each
+/// time that it doubles.
 const SEGMENT_BYTES: usize = 64 * 1024;
 
-/// An empty buffer with more room than this is given back: a burst made it so large.
+/// The most bytes of room that an empty buffer keeps. A larger one is freed, since only a burst needed
+/// it.
 const KEEP_BYTES: usize = 256 * 1024;
 
 /// The bytes that a connection has written and the transport has not yet taken, in order.
 ///
-/// Small packets gather in one buffer; large messages are linked without being copied. Take the
-/// bytes by [`slices`](Self::slices) or [`first`](Self::first), and give back how many were
-/// written by [`advance`](Self::advance).
+/// Small packets gather in one buffer; large messages are linked without being copied. A driver gets
+/// the bytes from [`slices`](Self::slices) or [`first`](Self::first), and says how many it has written
+/// by [`advance`](Self::advance).
 #[derive(Debug, Default)]
 pub struct Output {
     /// Whole segments, before `tail`.
@@ -32,7 +35,7 @@ pub struct Output {
     linked: usize,
     /// Bytes that the transport has taken since the connection began.
     written: u64,
-    /// Those of `written` that the transport has passed on.
+    /// The part of `written` that the transport has passed on.
     flushed: u64,
 }
 
@@ -92,7 +95,7 @@ impl Output {
         }
     }
 
-    /// Lets go of all that the transport has not taken.
+    /// Drops all that the transport has not taken.
     pub(crate) fn clear(&mut self) {
         self.segments.clear();
         self.linked = 0;
@@ -109,12 +112,12 @@ impl Output {
         self.written
     }
 
-    /// Bytes that the transport took, and has not said that it passed on.
+    /// Bytes that the transport has taken, but may not have passed on yet.
     pub(crate) fn unflushed(&self) -> usize {
         (self.written - self.flushed) as usize
     }
 
-    /// The transport has passed on all that it took.
+    /// Records that the transport has passed on all that it took.
     pub(crate) fn flushed(&mut self) {
         self.flushed = self.written;
     }
@@ -124,7 +127,7 @@ impl Output {
         self.written > position
     }
 
-    /// The buffer that small things are appended to.
+    /// The buffer to which small packets are appended.
     pub(crate) fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }

@@ -55,9 +55,9 @@ pub enum Packet {
     Ping(u64),
     /// Answers a [`Packet::Ping`].
     Pong(u64),
-    /// No call after the first `accepted`, counted over the connection, will be served.
+    /// Only the first `accepted` calls of the connection will be served.
     Drain {
-        /// How many calls were accepted, from the first on.
+        /// The number of calls that were accepted since the connection began.
         accepted: u64,
     },
     /// The last packet: the connection is over.
@@ -86,9 +86,9 @@ pub enum Packet {
     Cancel(CallId),
     /// The other side may send more bytes.
     Credit {
-        /// In which messages.
+        /// The messages for which the credit is.
         of: CreditOf,
-        /// How many more, at least one.
+        /// The number of further bytes, at least one.
         bytes: u32,
     },
 }
@@ -97,7 +97,7 @@ pub enum Packet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the credits of version 1")]
 pub enum CreditOf {
-    /// The messages of this call that come to the sender of the packet.
+    /// The messages of this call that the sender of the packet receives.
     Call(CallId),
     /// Requests of all calls, one-way messages included.
     Requests,
@@ -109,7 +109,7 @@ pub enum CreditOf {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
 pub struct Call {
-    /// `None` for a one-way call in a single packet, which nothing will refer to.
+    /// The id; `None` for a one-way call in a single packet, since no later packet refers to it.
     pub call: Option<CallId>,
     /// The service called.
     pub service: ServiceId,
@@ -117,7 +117,7 @@ pub struct Call {
     pub method: MethodId,
     /// Milliseconds left for the call; `None` for the default that the caller announced.
     pub timeout_ms: Option<u32>,
-    /// No reply is wanted, not even a status.
+    /// Whether no reply is wanted, not even a status.
     pub one_way: bool,
     /// Metadata of the call.
     pub metadata: Metadata,
@@ -147,12 +147,12 @@ pub struct Chunk {
     pub total: Option<u32>,
     /// Whether the next [`Packet::Message`] of this direction continues the message.
     pub more: bool,
-    /// Whether the direction ends, well, with this message.
+    /// Whether the direction ends successfully with this message.
     pub end: bool,
 }
 
 impl Chunk {
-    /// The length of the whole message, if this is its beginning.
+    /// The length of the whole message, if this is its first chunk.
     pub(crate) fn message_len(&self) -> usize {
         self.total.map_or(self.bytes.len(), |total| total as usize)
     }
@@ -166,7 +166,7 @@ pub struct End {
     pub call: CallId,
     /// The outcome; [`Code::Ok`] from a caller.
     pub code: Code,
-    /// The call was certainly not served, and may be made again.
+    /// Whether the call was certainly not served, and may be made again.
     pub refused: bool,
     /// Metadata that follows the last message.
     pub metadata: Metadata,

@@ -1,4 +1,4 @@
-//! What a schema says of a method that both sides must agree on, and the hash that tells whether
+//! The facts of a method on which both sides must agree, and a hash by which they find out whether
 //! they do.
 //!
 //! A service is described in three places: by the generator, at build time; by a program that makes
@@ -7,7 +7,7 @@
 
 use crate::MethodId;
 
-/// How many messages go each way in a call.
+/// The number of messages that go each way in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_enums,
@@ -42,12 +42,12 @@ impl Shape {
         matches!(self, Self::ClientStreaming | Self::BidiStreaming)
     }
 
-    /// Whether the callee answers with a stream.
+    /// Whether the callee replies with a stream.
     pub const fn streams_replies(self) -> bool {
         matches!(self, Self::ServerStreaming | Self::BidiStreaming)
     }
 
-    /// Whether there is a stream in either direction, so that a call may last.
+    /// Whether there is a stream in either direction, so that a call may last long.
     pub const fn is_stream(self) -> bool {
         self.streams_requests() || self.streams_replies()
     }
@@ -110,7 +110,7 @@ impl Fingerprint {
         ]);
     }
 
-    /// The hash of all that was added.
+    /// The hash of the name and of all methods that were added.
     pub const fn value(&self) -> u64 {
         self.0
     }

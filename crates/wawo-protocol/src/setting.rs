@@ -1,10 +1,10 @@
-//! Settings as rows of a table: name, unit, default and range of each stand once.
+//! Settings as rows of a table, in which the name, unit, default and range of each stand once.
 //!
-//! [`settings!`](crate::settings) makes of such a table the fields, the methods of a builder that
-//! set them, the methods that read them, and a [`Row`] for each. With the rows, one code checks
-//! ranges, reads settings from text by their names, and lists them for documents. Tables of this
-//! crate are the [`Limits`](crate::Limits) and the [`Config`](crate::Config); crates above have
-//! tables of their own, so all of this is public to them, and hidden from users.
+//! From such a table, [`settings!`](crate::settings) makes the fields, the methods of a builder that
+//! set them, the methods that read them, and a [`Row`] for each. The same code checks the ranges of
+//! all rows, reads settings from text by their names, and lists them for documents. This crate has
+//! two tables, the [`Limits`](crate::Limits) and the [`Config`](crate::Config). Crates above have
+//! tables of their own, so this module is public to them, and hidden from users.
 //!
 //! ```text
 //!   table --settings!--> fields, builder, readers
@@ -42,7 +42,7 @@ pub struct Setting {
     pub range: &'static str,
 }
 
-/// One setting of `S`: a number, a size or a time, which may be able to be absent.
+/// One setting of `S`: a number, a size or a time. Some settings may be absent.
 #[allow(
     clippy::exhaustive_structs,
     reason = "tables of crates above are made of it"
@@ -152,9 +152,9 @@ impl<S> fmt::Debug for Row<S> {
     }
 }
 
-/// Makes settings of a table. A row says the unit, the name, the type, the default, the least and
-/// perhaps the most, and of a setting that may be absent, the effect of that. Amounts are written as
-/// users write them, and read by the compiler:
+/// Makes settings from a table. A row has the unit, the name, the type, the default and the least
+/// value; it may have a greatest value, and, for a setting that may be absent, the effect of that.
+/// Amounts are written as users write them, and parsed at compile time:
 ///
 /// ```text
 /// settings! {

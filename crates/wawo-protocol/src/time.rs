@@ -1,9 +1,9 @@
-//! Times that are counted from an instant, without a limit on the duration.
+//! Adds durations of any length to an instant, without a panic.
 
 use std::time::{Duration, Instant};
 
-/// No duration is longer than this when it is counted from an instant: thirty years. Any clock and
-/// any timer can count so far, and no process lives to see the end of it.
+/// The longest duration that is added to an instant, thirty years. Any clock and any timer can
+/// count that far, and no process lives to see the end of it.
 pub const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The instant that comes `duration` after another.
@@ -23,14 +23,14 @@ pub const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 /// ```
 #[inline]
 pub fn after(instant: Instant, duration: Duration) -> Instant {
-    // Only an instant at the end of the clock has none after it.
+    // The sum fails only at the end of the clock; then the instant itself is returned.
     instant.checked_add(countable(duration)).unwrap_or(instant)
 }
 
 /// A duration, or [`FOREVER`] if that is shorter.
 #[inline]
 pub(crate) fn countable(duration: Duration) -> Duration {
-    // Every call comes by here several times, and whole seconds are compared at once.
+    // Every call runs this several times, and whole seconds are cheaper to compare than durations.
     match duration.as_secs() < FOREVER.as_secs() {
         true => duration,
         false => FOREVER,

@@ -1,4 +1,4 @@
-//! What is generated: a service and its methods, with the names that prost gave them and ours.
+//! A service and its methods as the generator sees them, with prost's names and ours.
 
 use wawo_protocol::Shape;
 

@@ -1,4 +1,4 @@
-//! A message that comes in chunks, and the buffer that it is put together in.
+//! Puts a message together that comes in chunks.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,8 +10,8 @@ use crate::{
     packet::{Chunk, HEADER_BYTES},
 };
 
-/// A chunk with less, that is not the last of its message, is a small one
-/// (docs/protocol.md, "Chunks").
+/// A chunk with fewer bytes counts as small, unless it is the last of its message (docs/protocol.md,
+/// "Chunks").
 const SMALL_CHUNK_BYTES: usize = 1024;
 
 /// A buffer for a message in chunks has room for at most 16 times the bytes that have come, whatever
@@ -34,15 +34,16 @@ impl From<&Config> for MessageLimits {
     }
 }
 
-/// A message of which the first chunks are here.
+/// A message whose first chunks have come.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     /// The stated length of the message, in bytes.
     total: u32,
-    /// Bytes in whole chunks.
+    /// Bytes of the chunks that have come whole.
     arrived: usize,
     buffer: AssemblyBuffer,
-    /// The length of a chunk that was read to the end of `buffer`, and is received next.
+    /// The length of a chunk whose bytes were read directly to the end of `buffer` and that
+    /// [`join`](Self::join) counts next; else 0.
     direct_bytes: usize,
     small_chunks: u32,
 }
@@ -73,7 +74,7 @@ impl Assembler {
             return Err(PeerMisbehaved::SmallChunks { call, max });
         }
         let (arrived, total) = (self.arrived + length, self.total);
-        // It ends when, and only when, the stated length is there.
+        // The last chunk must complete the stated length, and no other chunk may.
         if arrived > total as usize || (arrived == total as usize) == chunk.more {
             return Err(PeerMisbehaved::ChunkTotal { call, total });
         }
@@ -82,7 +83,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// The message, which is whole.
+    /// Returns the message, which must be whole.
     pub(crate) fn take(self, buffer_pool: &mut BufferPool) -> Bytes {
         let AssemblyBuffer {
             mut bytes, size, ..
@@ -92,15 +93,15 @@ impl Assembler {
         message
     }
 
-    /// Lends the buffer, if the next chunk may have `length` bytes. It comes back by
-    /// [`take_back`](Self::take_back).
+    /// Lends the buffer for a direct read, if the rules allow a next chunk of `length` bytes. The
+    /// reader returns it by [`take_back`](Self::take_back).
     pub(crate) fn lend(&mut self, length: usize) -> Option<AssemblyBuffer> {
         let fits = self.arrived + length <= self.total as usize;
         let none = AssemblyBuffer::new(0);
         fits.then(|| std::mem::replace(&mut self.buffer, none))
     }
 
-    /// Takes the buffer back, with a chunk of `length` bytes at its end.
+    /// Takes the lent buffer back; the reader has put a chunk of `length` bytes at its end.
     pub(crate) fn take_back(&mut self, buffer: AssemblyBuffer, length: usize) {
         self.buffer = buffer;
         self.direct_bytes = length;
@@ -119,13 +120,15 @@ impl Assembler {
     }
 }
 
-/// The chunks of a message, one after the other in the buffer that the message is to have.
+/// The buffer in which the chunks of a message are put one after the other, and which becomes the
+/// message.
 #[derive(Debug)]
 pub(crate) struct AssemblyBuffer {
     pub(crate) bytes: BytesMut,
-    /// The size of the allocation that `bytes` is.
+    /// The size of the allocation of `bytes`.
     size: usize,
-    /// The most room that it may need: for the message, and for the header that is read behind it.
+    /// The most room that it may need: for the message, and for the header of the next packet, which
+    /// a direct read puts behind it.
     most: usize,
 }
 
@@ -146,19 +149,20 @@ impl AssemblyBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The room that `arrived` bytes allow.
+    /// The room that the buffer may have when `arrived` bytes have come.
     fn room_for(&self, arrived: usize) -> usize {
         self.most.min(arrived.saturating_mul(MAX_ROOM))
     }
 
-    /// Whether there would be enough more room to be worth a move of the bytes that are here. Bytes
-    /// that come one by one must not each move all before them.
+    /// Whether growing gains enough room to be worth copying the bytes that have come. Without this,
+    /// each of many small chunks would copy all chunks before it.
     pub(crate) fn is_worth_growing(&self, arrived: usize) -> bool {
         let room = self.room_for(arrived);
         room > self.size && (room == self.most || room >= 2 * self.size)
     }
 
-    /// Makes room for all that may come, or for as much as `arrived` bytes allow.
+    /// Makes room for the whole message with a pooled buffer, or for as much as `arrived` bytes
+    /// allow.
     pub(crate) fn grow(&mut self, arrived: usize, buffer_pool: &mut BufferPool) {
         let (mut grown, size) = buffer_pool.reuse(self.most).unwrap_or_else(|| {
             let room = self.room_for(arrived);

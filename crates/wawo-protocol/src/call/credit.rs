@@ -1,6 +1,6 @@
-//! Credit for the messages that all calls of one role keep together: requests or replies. One-way
-//! messages take it, and the messages of streams after the first. A call and its reply may always begin,
-//! or calls that wait for each other could wait for ever.
+//! The credit that all calls of one role share: one for requests, one for replies. One-way messages take
+//! it, and the messages of streams after the first. The first message of a call and of its reply takes
+//! none, so that they can always begin; else calls that wait for each other could wait for ever.
 //!
 //! A message pays its whole cost when it begins, and may begin while any credit is left; so one
 //! that has begun never waits for another, and no set of half-sent messages can block all of
@@ -8,7 +8,8 @@
 
 use crate::{error::PeerMisbehaved, limits::MAX_LIMIT};
 
-/// The send side: the credit that is left for our messages.
+/// The send side: the credit, in bytes, that is left for our messages. It is negative when the last
+/// message cost more than was left.
 #[derive(Debug)]
 pub(crate) struct SendCredit(i64);
 
@@ -17,7 +18,7 @@ impl SendCredit {
         Self(initial_credit.into())
     }
 
-    /// Whether more than `bytes` are left. A message may begin while more than none are.
+    /// Whether more than `bytes` are left. A message may begin while more than zero are.
     pub(crate) fn has_over(&self, bytes: u32) -> bool {
         self.0 > i64::from(bytes)
     }
@@ -40,12 +41,13 @@ impl SendCredit {
     }
 }
 
-/// The receive side: the credit that is left for their messages, and the freed part of it.
+/// The receive side: the credit that is left for their messages, and the bytes that were freed and can
+/// be granted again.
 #[derive(Debug)]
 pub(crate) struct RecvCredit {
     initial_credit: u32,
     available: i64,
-    /// Freed, and not yet granted again.
+    /// Bytes that were freed, and are not yet granted again.
     freed: u64,
 }
 
@@ -58,11 +60,11 @@ impl RecvCredit {
         }
     }
 
-    /// A message of theirs begins and pays its whole cost; `false` if it may not begin.
+    /// Takes the whole cost of a message of theirs that begins; `false` if it may not begin.
     pub(crate) fn pay(&mut self, cost: u64) -> bool {
         let may_begin = self.available > 0;
         if may_begin {
-            // A length has 32 bits, so sums of them are far from 63.
+            // A length has 32 bits, so a sum of a few is far below the 2^63 that fit.
             self.available -= cost as i64;
         }
         may_begin
@@ -73,12 +75,13 @@ impl RecvCredit {
         self.available
     }
 
-    /// A message, or a part of its cost, is no longer held.
+    /// Counts the cost of a message, or a part of it, as no longer held.
     pub(crate) fn free(&mut self, cost: u64) {
         self.freed += cost;
     }
 
-    /// The credit to grant now, if it is worth a packet: half of the initial credit.
+    /// Takes the credit to grant now; `None` if that is less than half of the initial credit, which is
+    /// not worth a packet.
     pub(crate) fn grant(&mut self) -> Option<u32> {
         if self.freed < u64::from(self.initial_credit / 2) {
             return None;

@@ -1,4 +1,4 @@
-//! The received direction of a call: messages become whole, and credit is granted for more.
+//! The received direction of a call: it puts messages together, and grants credit for more.
 
 use bytes::Bytes;
 
@@ -12,11 +12,11 @@ use crate::{
 
 /// The receive half of a direction.
 ///
-/// Credit works by three sums over the life of the call: bytes *received*, bytes *consumed* by
-/// the application, and bytes *granted* to the sender. The sender may send `granted - received`.
-/// We grant up to `consumed + initial_credit`, and while nothing waits to be consumed, as much more as
-/// the message that is coming in needs to become whole. So we never hold more than one message and the
-/// initial credit, and a message larger than that still arrives.
+/// Credit works by three sums over the life of the call: bytes *received*, bytes *consumed* by the
+/// application, and bytes *granted* to the sender. The sender may send `granted - received`. We grant
+/// up to `consumed + initial_credit`; while no whole message waits to be consumed, we grant the length
+/// of the message that is coming in on top. So we never hold more than one message and the initial
+/// credit, and a message larger than the initial credit still arrives.
 #[derive(Debug)]
 pub(crate) struct RecvHalf {
     initial_credit: u64,
@@ -34,10 +34,10 @@ pub(crate) enum RecvOutcome {
     /// A message is whole.
     Message {
         message: Bytes,
-        /// Whether it was the last one.
+        /// Whether it is the last message of the direction.
         end: bool,
     },
-    /// The message that begins is over the limit; nothing of it is kept.
+    /// A message begins that is over the limit; none of its bytes are kept.
     TooLarge { total: usize },
 }
 
@@ -117,14 +117,15 @@ impl RecvHalf {
         RecvOutcome::Message { message, end }
     }
 
-    /// Lends the buffer that chunks are assembled in, if the next one may have `length` bytes: then
-    /// they are read to its end, and it comes back by [`take_back`](Self::take_back).
+    /// Lends the buffer that chunks are assembled in, if the next chunk may have `length` bytes. The
+    /// reader puts them at its end, and returns it by [`take_back`](Self::take_back).
     pub(crate) fn lend(&mut self, length: usize) -> Option<AssemblyBuffer> {
         let has_credit = length as u64 <= self.credit();
         self.assembler.as_mut().filter(|_| has_credit)?.lend(length)
     }
 
-    /// Takes the buffer back, with a chunk of `length` bytes at its end, which is received next.
+    /// Takes the lent buffer back. The reader has put a chunk of `length` bytes at its end, which
+    /// [`receive`](Self::receive) counts next.
     pub(crate) fn take_back(&mut self, buffer: AssemblyBuffer, length: usize) {
         if let Some(assembler) = self.assembler.as_mut() {
             assembler.take_back(buffer, length);
@@ -136,29 +137,30 @@ impl RecvHalf {
         self.granted - self.received
     }
 
-    /// Whole messages have come, within the credit.
+    /// Counts `bytes` of whole messages that have come within the credit.
     pub(crate) fn add_received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
 
-    /// Whether the beginning of a message is here and its end is not.
+    /// Whether a message has begun to come and is not whole.
     pub(crate) fn is_partly_received(&self) -> bool {
         self.assembler.is_some()
     }
 
-    /// Bytes of the message that is not whole.
+    /// Bytes that have come of the message that is not whole.
     fn arrived(&self) -> u64 {
         let assembler = self.assembler.as_ref();
         assembler.map_or(0, |assembler| assembler.arrived() as u64)
     }
 
-    /// The application has taken `bytes` of whole messages.
+    /// Counts `bytes` of whole messages as consumed by the application.
     pub(crate) fn consume(&mut self, bytes: usize) {
         let consumed = self.consumed.saturating_add(bytes as u64);
         self.consumed = consumed.min(self.received - self.arrived());
     }
 
-    /// The bytes to grant the sender now, if they are worth a packet.
+    /// Returns the bytes to grant the sender now, if they are worth a packet: half of the initial
+    /// credit, or any number that the message that is coming in needs.
     pub(crate) fn grant(&mut self) -> Option<u32> {
         let mut target = self.consumed + self.initial_credit;
         let mut least = self.initial_credit / 2;
@@ -173,7 +175,7 @@ impl RecvHalf {
             return None;
         }
         self.granted += missing;
-        // Both the initial credit and a message have at most 2^30 bytes.
+        // The initial credit and a message have at most 2^30 bytes each, so the sum fits.
         Some(missing as u32)
     }
 }
@@ -266,7 +268,7 @@ mod tests {
         assert_eq!(half.grant(), Some(300));
         let last = go_on(&mut half, 200, false);
         assert!(matches!(last, Ok(RecvOutcome::Message { message, .. }) if message.len() == 300));
-        // The next one gets no more until this one is consumed.
+        // The next message is granted no more until this one is consumed.
         assert_eq!(begin(&mut half, 100, 300), Ok(RecvOutcome::Partly));
         assert_eq!(half.grant(), None);
         half.consume(300);

@@ -19,18 +19,18 @@ pub(crate) struct SendHalf {
     opening: Option<Box<Metadata>>,
     queue: VecDeque<SendItem>,
     end: Option<End>,
-    /// Whether the call stands in a queue of the connection: of those that have something to
-    /// send, or of those that wait for the credit of all calls.
+    /// Whether the call stands in a queue of the connection: in that of the calls that have something to
+    /// send, or in that of the calls that wait for shared credit.
     pub(crate) is_queued: bool,
-    /// Since when it has had something to send, and no credit for it.
+    /// Since when the half has had something to send and no credit for it.
     pub(crate) stalled: Option<Instant>,
 }
 
-/// No chunk but the last of a message is smaller than 1 KiB: the other side refuses a message with many
-/// small ones (docs/protocol.md, "Chunks").
+/// The least size of a chunk that is not the last of its message, in bytes: the other side refuses a
+/// message with many smaller ones (docs/protocol.md, "Chunks").
 const MIN_CHUNK_BYTES: usize = 1024;
 
-/// Messages that wait.
+/// Messages that wait to be sent.
 #[derive(Debug)]
 enum SendItem {
     Message(OutgoingMessage),
@@ -38,32 +38,32 @@ enum SendItem {
     Batch(Batch),
 }
 
-/// A message, or what is left of one.
+/// A message, or the part of it that has not left.
 #[derive(Debug)]
 struct OutgoingMessage {
     bytes: MessageBytes,
     begun: bool,
-    /// It is the first of its direction: it comes with the call or the reply, and takes no credit of all
-    /// calls together.
+    /// Whether it is the first message of its direction: it travels with the call or the reply, and takes
+    /// no shared credit.
     first: bool,
     /// Whether the direction ends with it.
     end: bool,
 }
 
-/// The next thing that leaves.
+/// The packets that leave next, or the reason why none can.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Message bytes, and whether the direction has ended with them.
     Chunk(MessageBytes, BodyFlags),
-    /// Whole messages in packets of their own, after which others may follow.
+    /// Whole messages, each in its own packet; others may follow them.
     Batch(Batch),
     /// The end, after all messages.
     End(End),
-    /// Nothing until credit of the call comes.
+    /// Nothing can leave until credit of the call comes.
     NeedsCallCredit,
-    /// Nothing until credit of all calls together comes.
+    /// Nothing can leave until shared credit comes.
     NeedsSharedCredit,
-    /// Nothing until the application sends.
+    /// Nothing waits: the application has to send first.
     Idle,
 }
 
@@ -113,7 +113,7 @@ impl SendHalf {
         (first, (!ended).then(|| Box::new(send_half)))
     }
 
-    /// A reply that waits, as a whole, for its turn.
+    /// A reply of which nothing has left: it waits for its turn as a whole.
     pub(crate) fn unopened(
         metadata: Metadata,
         message: MessageBytes,
@@ -136,18 +136,18 @@ impl SendHalf {
         self.opening.take()
     }
 
-    /// The other side grants more credit.
+    /// Adds credit that the other side grants.
     pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
         self.credit = add_credit(self.credit, bytes)?;
         Ok(())
     }
 
-    /// Nothing can leave now. Returns since when.
+    /// Records that nothing can leave at `now` for want of credit. Returns since when that has been so.
     pub(crate) fn stall(&mut self, now: Instant) -> Instant {
         *self.stalled.get_or_insert(now)
     }
 
-    /// Whether all messages have left and no end waits.
+    /// Whether no message and no end waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.end.is_none()
     }
@@ -168,8 +168,8 @@ impl SendHalf {
         true
     }
 
-    /// Takes off the first messages, as many as may leave at once, and pays for them; none if others
-    /// wait before them.
+    /// Takes off the first messages, as many as may leave at once, and pays for them. Takes none if earlier
+    /// messages still wait.
     pub(crate) fn spend_for_first(
         &mut self,
         messages: &mut Batch,
@@ -186,7 +186,7 @@ impl SendHalf {
         self.queue.push_back(SendItem::Message(message));
     }
 
-    /// The message that opens the direction.
+    /// Queues the message that opens the direction.
     fn push_first(&mut self, bytes: MessageBytes, end: bool) {
         let mut message = OutgoingMessage::new(bytes, end);
         message.first = true;
@@ -198,13 +198,13 @@ impl SendHalf {
         self.queue.push_back(SendItem::Batch(messages));
     }
 
-    /// The end follows what is queued.
+    /// Queues the end, which leaves after all queued messages.
     pub(crate) fn finish(&mut self, end: End) {
         self.end = Some(end);
     }
 
-    /// The next packet of this direction, with at most `room` message bytes, or the next ones. A
-    /// message pays `shared_credit` for all of its bytes when it begins.
+    /// Takes what leaves next: one packet with at most `room` message bytes, or a batch of whole packets. A
+    /// message pays its whole cost from `shared_credit` when it begins.
     pub(crate) fn next(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
         let (pays, length) = match self.queue.front() {
             None => return self.end.take().map_or(Next::Idle, Next::End),
@@ -229,7 +229,7 @@ impl SendHalf {
         Next::Chunk(bytes, flags)
     }
 
-    /// As many of the first messages as there is credit for.
+    /// Takes as many messages of the first batch as there is credit for.
     fn next_batch(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
         let Some(SendItem::Batch(mut messages)) = self.queue.pop_front() else {
             return Next::Idle;
@@ -245,7 +245,7 @@ impl SendHalf {
         if few.len() > 0 {
             return Next::Batch(few);
         }
-        // The first has to leave in chunks, as credit comes.
+        // There is too little credit for the whole first message, so it leaves in chunks, as credit comes.
         if let Some(bytes) = long {
             let message = OutgoingMessage::new(bytes.into(), false);
             self.queue.push_front(SendItem::Message(message));
@@ -264,7 +264,7 @@ impl SendHalf {
         few
     }
 
-    /// The next chunk of the first message, if the call has credit for it.
+    /// Takes the next chunk of the first message, if the call has credit for it.
     fn chunk(&mut self, room: usize) -> Option<(MessageBytes, BodyFlags)> {
         let SendItem::Message(unsent) = self.queue.front_mut()? else {
             return None;
@@ -291,11 +291,11 @@ impl SendHalf {
         Some((bytes, flags))
     }
 
-    /// Lets a bad end take the place of all that is still to be sent, unless one is there
-    /// already.
+    /// Puts an end in the place of all that is still to be sent. An end that waits alone stays.
     pub(crate) fn end_now(&mut self, end: End) {
         self.stalled = None;
-        // The end of a call that has failed already stays.
+        // An end without messages before it is that of a call that has failed already: the first failure
+        // counts.
         if !self.queue.is_empty() || self.end.is_none() {
             self.queue.clear();
             self.end = Some(end);
@@ -303,7 +303,7 @@ impl SendHalf {
     }
 }
 
-/// Credit with what was granted on top.
+/// Adds granted bytes to a credit; an error if the sum is more than the other side may grant.
 pub(crate) fn add_credit(credit: u32, bytes: u32) -> Result<u32, PeerMisbehaved> {
     let sum = credit.checked_add(bytes);
     let credit = sum.filter(|&sum| sum <= 2 * MAX_LIMIT);
@@ -324,7 +324,7 @@ mod tests {
         packet::{Batch, BatchBuilder, End},
     };
 
-    /// The next packets in a few words.
+    /// Names what leaves next in a few words.
     fn next(half: &mut SendHalf, room: usize, shared_credit: &mut SendCredit) -> String {
         match half.next(room, shared_credit) {
             Next::Chunk(bytes, flags) => {
@@ -445,7 +445,7 @@ mod tests {
             (0, 0, "1997 of 3000 more"),
             (0, 0, "NeedsCallCredit"),
             (2_000, 0, "..1003"),
-            // The long one has cost more than was left, and the last one may not begin.
+            // The long message has cost more than was left, so the last one may not begin.
             (0, 0, "NeedsSharedCredit"),
             (0, 5_000, "batch of 1"),
             (0, 0, "Idle"),

@@ -11,12 +11,13 @@
 //!               the reply begins without a message
 //!
 //!  Live ──► Cancelled    the caller wants no reply; the callee's end is awaited
-//!       └─► Ended        the callee has said its last word; some of it is still to be sent
+//!       └─► Ended        the callee has ended it; some of its reply is still to be sent
 //! ```
 //!
-//! A caller takes a call out of its table when the callee ends it, so that it never comes to `Ended`.
+//! A caller removes a call from its table when the callee ends it, so a caller's call never reaches
+//! `Ended`.
 
-/// How far the received direction has come.
+/// How far the messages of the received direction have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Receipt {
     /// The reply has not begun.
@@ -61,7 +62,7 @@ pub(crate) enum Step {
     End,
     /// This side cancels its call.
     Cancel,
-    /// This side has said its last word on the other side's call.
+    /// This side has ended the other side's call: it adds no more messages and no other status.
     EndHere,
 }
 
@@ -84,13 +85,14 @@ impl State {
     ///
     /// # Errors
     ///
-    /// If the other side broke a rule by it: the state of the call, in words.
+    /// If the packet breaks a rule in this state. The error is the state of the call, in words.
     pub(crate) fn take(&mut self, step: Step) -> Result<(), &'static str> {
         *self = self.after(step)?;
         Ok(())
     }
 
-    /// Takes a step that breaks no rule: one of this side, or one whose packet was checked before.
+    /// Takes a step that cannot break a rule: one of this side, or one whose packet was checked
+    /// before.
     pub(crate) fn advance(&mut self, step: Step) {
         *self = self.after(step).unwrap_or(*self);
     }
@@ -116,7 +118,7 @@ impl State {
         Self { local, ..self }
     }
 
-    /// Whether nothing of the reply has come to a caller that wants it.
+    /// Whether the caller still wants the reply and nothing of it has come.
     #[inline]
     pub(crate) fn is_awaiting(self) -> bool {
         self == Self::STARTED
@@ -132,7 +134,7 @@ impl State {
         self.receipt == Receipt::Opening
     }
 
-    /// Whether the driver may get further messages.
+    /// Whether the driver may be given further messages.
     pub(crate) fn is_streaming(self) -> bool {
         self == Self::STREAMING
     }
@@ -142,12 +144,12 @@ impl State {
         self.receipt == Receipt::Ended
     }
 
-    /// Whether the caller wants no reply any more.
+    /// Whether the caller has cancelled the call.
     pub(crate) fn is_cancelled(self) -> bool {
         self.local == Local::Cancelled
     }
 
-    /// Whether the callee has said its last word.
+    /// Whether the callee has ended the call; some of its reply may still wait to be sent.
     pub(crate) fn is_ended_here(self) -> bool {
         self.local == Local::Ended
     }
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_graph_of_a_caller_is_this() {
-        // The last message, and the end, take the call out of the table.
+        // `Last` and `End` are left out: they remove a caller's call from the table.
         let steps = [Step::Begin, Step::BeginEmpty, Step::Whole, Step::Cancel];
         let expected = "\
 Nothing/Live --Begin--> Opening/Live

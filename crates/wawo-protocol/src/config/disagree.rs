@@ -1,4 +1,4 @@
-//! Settings that bound each other.
+//! Checks of the settings that bound each other.
 
 use crate::{config::Config, limits::MIN_PACKET_BYTES, setting::ConfigError};
 
@@ -10,8 +10,8 @@ const MAX_IDENTITY_BYTES: usize = 255;
 pub(crate) const MAX_OPAQUE_BYTES: usize = MIN_PACKET_BYTES as usize - 512;
 
 impl Config {
-    /// The largest call that the limits let in can be served, and so can the message that takes the
-    /// most memory.
+    /// Checks that the largest call that the limits admit can be served, and so can the message
+    /// that takes the most memory when decoded.
     pub(crate) fn check_agreement(&self) -> Result<(), ConfigError> {
         let (limits, opening) = (&self.limits, self.max_opening_bytes());
         let (message, metadata) = (limits.max_message_bytes, limits.max_metadata_bytes);
@@ -39,7 +39,7 @@ impl Config {
         }
     }
 
-    /// The hello has room for its contents.
+    /// Checks that the hello has room for its contents.
     pub(crate) fn check_hello(&self) -> Result<(), ConfigError> {
         let (length, most) = (self.identity.len(), MAX_IDENTITY_BYTES);
         if length > most {

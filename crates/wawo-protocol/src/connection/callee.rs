@@ -1,4 +1,4 @@
-//! The calls of theirs, from their first packet to their end.
+//! The callee's part: the calls of the other side, from their first packet to their end.
 //!
 //! ```text
 //!  call packet ──► Opening ─────► In flight ─────► over: packets that still come for the id are
@@ -6,9 +6,9 @@
 //!                    is whole
 //! ```
 //!
-//! A call ends with our end packet, or our last message, whatever the state of the caller's
-//! direction: it stops sending when it hears of it. While the other side does not read what we
-//! write, ends wait with their calls, which so keep their slots.
+//! A call ends with our end packet, or our last message, whatever the state of the caller's direction:
+//! the caller stops sending when it receives that. While the other side does not read, our end packets
+//! wait, and their calls keep their slots.
 
 use std::time::Instant;
 
@@ -48,8 +48,8 @@ impl<T> Connection<T> {
             _ => 0,
         };
         if self.state.is_draining_here() {
-            // Its sender counts calls, so it knows from our drain packet that this one is
-            // refused. The slot counts as used.
+            // The caller counts its calls, so it knows from our drain packet that this one is refused:
+            // no packet has to say so. The slot counts as used, as the caller has used it.
             self.calls.theirs.credit.recv.free(cost);
             if let Some(id) = call.call {
                 self.calls.theirs.use_slot(id);
@@ -101,7 +101,7 @@ impl<T> Connection<T> {
         let share = admitted.as_ref().copied().unwrap_or_default();
         self.insert_theirs(id, call, length, timeout_ms, share);
         if let Err(overload) = admitted {
-            // It must not wait: the calls in flight may wait for it.
+            // The refused call must end at once: calls in flight may wait for it, and would never end.
             self.end_overloaded(id, &overload, true);
             return Ok(None);
         }
@@ -118,10 +118,11 @@ impl<T> Connection<T> {
         self.receive(now, id, chunk, false)
     }
 
-    /// Counts the bytes that a call begins with, which it keeps.
+    /// Counts the bytes that a call begins with against the limit; they are held until the call is over.
     fn admit_opening(&mut self, called: &InboundCall, length: usize) -> Result<Share, Overload> {
         let max = self.config.limits().max_message_bytes as usize;
-        // One-way messages have paid, and a message over the limit is refused for that.
+        // One-way messages have paid with credit, and a message over the limit is refused elsewhere for
+        // its length.
         if called.call.is_none() || length > max {
             return Ok(Share::default());
         }
@@ -129,8 +130,8 @@ impl<T> Connection<T> {
         self.load.add_call(bytes, &self.config)
     }
 
-    /// Begins a call that came in one packet, with a message and no metadata. `None` if it breaks a
-    /// rule or a limit; then nothing has changed.
+    /// Begins a call that came in one packet, with a message and no metadata. `None` if the call breaks
+    /// a rule or a limit; then no state has changed, and the caller can treat the packet as any other.
     #[inline]
     pub(super) fn open_whole(
         &mut self,
@@ -172,7 +173,8 @@ impl<T> Connection<T> {
         self.calls.theirs.insert_at(id, call, callee);
     }
 
-    /// Counts a call as a stream; one too many is answered, and is over.
+    /// Counts a call as a stream. If that is one more than the limit, ends the call with a status and
+    /// returns `false`.
     pub(super) fn admit_stream(&mut self, id: CallId) -> bool {
         let Some(Entry { call, role }) = self.calls.theirs.get_mut(id) else {
             return false;
@@ -186,7 +188,8 @@ impl<T> Connection<T> {
                 self.watch_deadline(deadline);
             }
             Err(overload) => {
-                // One whose requests are a stream has not been served; one whose reply is, has.
+                // A call whose requests are a stream has not been served yet; one whose reply is a
+                // stream has.
                 let refused = !call.state.has_ended();
                 self.end_overloaded(id, &overload, refused);
                 return false;
@@ -226,7 +229,7 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Takes the cost of a one-way message, which is returned, out of the credit of all requests.
+    /// Takes the cost of a one-way message out of the shared credit of requests, and returns it.
     #[inline]
     pub(super) fn pay_one_way(
         &mut self,
@@ -242,21 +245,22 @@ impl<T> Connection<T> {
         Ok(cost)
     }
 
-    /// A one-way message was served: its [cost](InboundCall::cost) is granted again in time.
+    /// Says that a one-way message was served: its [cost](InboundCall::cost) will be granted to the
+    /// other side again.
     pub fn one_way_served(&mut self, cost: u64) {
         self.calls.theirs.credit.recv.free(cost);
     }
 
-    /// When a call of theirs ends if its reply is a stream: perhaps another time than
-    /// [`InboundCall::deadline`], if [`Config::max_stream_time`](crate::Config::max_stream_time) is set.
-    /// `None` if it then has no deadline, or if it is over.
+    /// The deadline of a call of theirs if its reply is a stream. It differs from
+    /// [`InboundCall::deadline`] if [`Config::max_stream_time`](crate::Config::max_stream_time) is set.
+    /// `None` if the call has no deadline as a stream, or if it is over.
     pub fn stream_deadline(&self, call: CallId) -> Option<Instant> {
         let Entry { call, role } = self.calls.theirs.get(call)?;
         let timeouts = &self.their_timeouts;
         timeouts.stream_deadline(call, role.timeout_ms, &self.config)
     }
 
-    /// A message of theirs is whole.
+    /// Handles a request message that is whole.
     pub(super) fn take_request(
         &mut self,
         id: CallId,
@@ -265,8 +269,9 @@ impl<T> Connection<T> {
     ) -> Option<Event<T>> {
         let Entry { call, role } = self.calls.theirs.get_mut(id)?;
         if call.state.is_ended_here() {
-            // The reply waits for its turn, and nobody reads on: a caller that says all that it
-            // has before it reads must come to its end.
+            // This side has ended the call, its reply waits to be sent, and nobody reads the requests.
+            // They still free their credit, so that a caller that sends all its requests before it reads
+            // can finish, and then read the reply.
             self.consume(id, usize::MAX, usize::MAX);
             return None;
         }
@@ -281,7 +286,7 @@ impl<T> Connection<T> {
             return Some(Event::Message { call: id, message });
         };
         let mut called = *called;
-        // A one-way call is over with its message, whether that says so or not.
+        // A one-way call is over with its message, with or without the `END` flag.
         (called.message, called.end) = (Some(message), end || is_one_way);
         match called.end {
             true => Some(Event::Called(called)),
@@ -289,7 +294,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// A call whose requests are a stream, which may have another deadline than others.
+    /// The event for a call whose requests are a stream, with the deadline that streams have. `None` if
+    /// there are too many streams.
     fn called_by_stream(&mut self, id: CallId, mut called: InboundCall) -> Option<Event<T>> {
         if !self.admit_stream(id) {
             return None;
@@ -298,7 +304,8 @@ impl<T> Connection<T> {
         Some(Event::Called(called))
     }
 
-    /// A message over our limit: the call ends here.
+    /// Ends a call of theirs because a request is over our limit. The driver gets an event if it serves
+    /// the call.
     pub(super) fn refuse_request(&mut self, id: CallId, total: usize) -> Option<Event<T>> {
         let max = self.config.limits().max_message_bytes;
         let text = format!(
@@ -315,7 +322,7 @@ impl<T> Connection<T> {
         theirs.is_some_and(|theirs| theirs.call.state.is_served())
     }
 
-    /// The caller has no more requests.
+    /// Handles the packet that says that the caller sends no more requests.
     pub(super) fn handle_their_end(
         &mut self,
         end: &End,
@@ -358,7 +365,7 @@ impl<T> Connection<T> {
         Ok(is_served.then_some(Event::Cancelled(id)))
     }
 
-    /// Our reply, which has not begun, may begin with more.
+    /// Adds to the credit with which our reply, which has not begun, will begin.
     pub(super) fn grant_reply(&mut self, id: CallId, bytes: u32) -> Result<(), PeerMisbehaved> {
         if let Some(theirs) = self.calls.theirs.get_mut(id) {
             let role = &mut theirs.role;
@@ -367,7 +374,7 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// A call of theirs is over: its slot is free, and what it held.
+    /// Removes a call of theirs that is over: frees its slot, and the memory and credit that it held.
     #[inline]
     pub(super) fn remove_theirs(&mut self, id: CallId) {
         let Some(Entry { call, role }) = self.calls.theirs.get(id) else {
@@ -381,7 +388,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Ends the calls of theirs that have taken too long; returns the next time to look.
+    /// Ends the calls of theirs whose time is up; returns the earliest time at which another one's will
+    /// be.
     pub(super) fn expire_theirs(&mut self, now: Instant) -> Option<Instant> {
         let (due, next) = self.calls.theirs.due(now, self.config.stall_timeout());
         for (id, cause) in due {

@@ -1,4 +1,4 @@
-//! The calls of ours, from their first packet to their end.
+//! The caller's part: the calls of this side, from their first packet to their end.
 //!
 //! ```text
 //!  start_call ──► Waiting ──────────► In flight ──────────────► over (the id is free)
@@ -10,8 +10,8 @@
 //!
 //! How a call begins, and why it waits before that, is in `start.rs` and `waiting_calls.rs`.
 //!
-//! A call that was cancelled keeps its id until the other side's end has come, so that nothing
-//! that is still under way can be taken for a later call.
+//! A call that was cancelled keeps its id until the other side's end packet has come; else packets
+//! that are still under way would be taken for those of a later call with the same id.
 
 use std::time::Instant;
 
@@ -33,8 +33,8 @@ use crate::{
 };
 
 impl<T> Connection<T> {
-    /// Cancels a call: the other side is told, and its token comes back now instead of at the
-    /// end. `None` if the call is over already.
+    /// Cancels a call: tells the other side, and returns the token now instead of when the call
+    /// ends. `None` if the call is over already.
     pub fn cancel(&mut self, call: CallId) -> Option<T> {
         let closed = self.is_closed();
         let ours = self.calls.ours.get_mut(call)?;
@@ -42,7 +42,7 @@ impl<T> Connection<T> {
         let in_flight = &mut ours.call;
         in_flight.state.advance(Step::Cancel);
         in_flight.deadline = None;
-        // Nothing follows the cancel, not even credit.
+        // No packet of the call may follow the cancel packet, not even credit.
         in_flight.recv_half = None;
         let freed = in_flight.free_all();
         let is_queued = in_flight.is_queued();
@@ -62,17 +62,18 @@ impl<T> Connection<T> {
         self.calls.ours.get_mut(call)?.role.token.as_mut()
     }
 
-    /// Takes all calls that have not ended, for when the connection is over: each token, and
-    /// whether any byte of its call was given to the transport, or still will be.
+    /// Takes all calls that have not ended, when the connection is over: each token, and whether
+    /// any byte of its call was given to the transport, or still will be.
     pub fn take_calls(&mut self) -> Vec<(T, bool)> {
         let output = &self.output;
         let sent = self.calls.ours.drain().filter_map(|Entry { role, .. }| {
-            // Of the bytes that still wait in the output, all or none will be written.
+            // Output that still waits is written as a whole or not at all. So while any waits, each
+            // call may yet be sent, and counts as sent.
             let sent = !output.is_empty() || output.has_written_past(role.position);
             role.token.map(|token| (token, sent))
         });
         let mut calls: Vec<_> = sent.collect();
-        // Calls that ended when the connection did, before the driver heard of it.
+        // Calls that ended together with the connection, and whose events the driver has not got.
         calls.extend(self.events.drain(..).filter_map(|event| match event {
             Event::Ended(ended) => Some((ended.token, ended.sent)),
             Event::Refused(token, _) => Some((token, false)),
@@ -82,7 +83,7 @@ impl<T> Connection<T> {
         calls
     }
 
-    /// The reply to a call of ours begins.
+    /// Handles the packet that begins the reply to a call of ours.
     pub(super) fn handle_reply(
         &mut self,
         now: Instant,
@@ -115,7 +116,8 @@ impl<T> Connection<T> {
         self.receive(now, id, chunk, false)
     }
 
-    /// A message of a reply is whole. The driver hears of the reply with its first message.
+    /// Handles a reply message that is whole. The driver gets the event for the reply with its
+    /// first message.
     pub(super) fn take_reply(
         &mut self,
         now: Instant,
@@ -140,7 +142,8 @@ impl<T> Connection<T> {
         })
     }
 
-    /// A reply with a message over our limit: the call ends here, and there if it has not.
+    /// Ends a call of ours because a reply message is over our limit, and cancels it at the other
+    /// side unless that has ended it.
     pub(super) fn refuse_reply(
         &mut self,
         now: Instant,
@@ -201,7 +204,8 @@ impl<T> Connection<T> {
         }))
     }
 
-    /// The call of ours whose only packet of a reply has come.
+    /// Ends a call of ours whose whole reply came in one packet, and returns its token. `None`, and
+    /// no change, if the call does not expect such a reply.
     #[inline]
     pub(super) fn end_with_reply(&mut self, now: Instant, id: CallId) -> Option<T> {
         let call = &self.calls.ours.get(id)?.call;
@@ -212,7 +216,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// A call of ours is over: its token comes back, and its slot is free for those that wait.
+    /// Removes a call of ours that is over, returns its token, and gives its slot to a call that
+    /// waits.
     pub(super) fn remove_ours(&mut self, now: Instant, id: CallId) -> Option<T> {
         let token = self.take_ours(id);
         if self.calls_waiting() > 0 {
@@ -221,7 +226,7 @@ impl<T> Connection<T> {
         token
     }
 
-    /// Drops a call of ours, which is over. Returns the token, if it still had it.
+    /// Drops a call of ours that is over. Returns its token, unless that was taken before.
     pub(super) fn take_ours(&mut self, id: CallId) -> Option<T> {
         let Entry { call, role } = self.calls.ours.get_mut(id)?;
         let (token, is_queued) = (role.token.take(), call.is_queued());
@@ -234,7 +239,8 @@ impl<T> Connection<T> {
         token
     }
 
-    /// The other side serves only its first `accepted` calls: the others may go elsewhere.
+    /// Refuses our calls after the first `accepted`, which the other side will not serve: they may
+    /// be sent elsewhere.
     pub(super) fn refuse_after(&mut self, accepted: u64) {
         let ours = self.calls.ours.iter();
         let late = ours.filter(|(_, entry)| entry.role.ordinal > accepted);
@@ -246,7 +252,8 @@ impl<T> Connection<T> {
         self.events.extend(tokens.into_iter().map(refused));
     }
 
-    /// Ends the calls of ours that have taken too long; returns the next time to look.
+    /// Ends the calls of ours whose time is up; returns the earliest time at which another one's
+    /// will be.
     pub(super) fn expire_ours(&mut self, now: Instant) -> Option<Instant> {
         let (due, next) = self.calls.ours.due(now, self.config.stall_timeout());
         for (id, cause) in due {
@@ -255,7 +262,7 @@ impl<T> Connection<T> {
             };
             let text = cause.text(|| role.deadline_text(call, &self.config));
             let token = self.cancel(id);
-            // It is in the output at least, and will be written.
+            // The call counts as sent: it is in the output at least, and will be written.
             let ended =
                 token.map(|token| CallOutcome::here(token, Some(id), cause.code(), text, true));
             self.events.extend(ended.map(Event::Ended));
@@ -264,9 +271,10 @@ impl<T> Connection<T> {
     }
 }
 
-/// Whether this end comes from the callee's clock, for the deadline that this side gave the call:
-/// the callee leaves the text to us. A handler may end a call with the same code and no text long
-/// before that; clocks differ by less than a thousandth.
+/// Whether the callee ended the call because the deadline that this side gave it has passed. Then
+/// the end has no text, which this side adds, as it knows the setting. A handler may end a call
+/// with the same code and no text long before the deadline, so the time is checked too; clocks of
+/// two machines run at rates that differ by less than a thousandth.
 #[inline]
 fn is_own_deadline(call: &Call, now: Instant, end: &End) -> bool {
     end.code == Code::DeadlineExceeded && has_reached_deadline(call, now, end)

@@ -1,8 +1,8 @@
 //! The calls in flight of both roles: ours, whose caller this side is, and theirs, whose callee it is.
 //!
-//! Each role has its slots, which the ids of calls name, and the credit that all of its calls share: for
-//! the direction that is sent (our requests, our replies), and for the direction that is received (their
-//! replies, their requests).
+//! Each role has its slots, which the ids of calls name, and the credit that all of its calls share: one
+//! for the direction that is sent (our requests, our replies), and one for the direction that is
+//! received (their replies, their requests).
 
 use std::{
     collections::VecDeque,
@@ -23,13 +23,14 @@ pub(crate) struct CallSlots<A, B> {
     side: Side,
     pub(crate) ours: RoleCalls<A>,
     pub(crate) theirs: RoleCalls<B>,
-    /// Calls with message bytes, or an end, that did not go out at once. A call stands at most once,
-    /// here or among the blocked ones of its role.
+    /// Calls with message bytes, or an end, that wait to be sent. A call stands in one queue at most,
+    /// and once: here, or among the blocked calls of its role.
     queue: VecDeque<CallId>,
 }
 
-/// The calls in which this side has one role, by slot. A caller uses its slots again, lowest last freed
-/// first, and adds one at a time, so that both sides agree on the ids that can have been used.
+/// The calls in which this side has one role, by slot. A caller uses free slots again, the one that was
+/// freed last first, and adds a slot only when none is free. So ids leave no gaps, and both sides agree
+/// on the ids that have ever been used.
 #[derive(Debug)]
 pub(crate) struct RoleCalls<R> {
     side: Side,
@@ -57,7 +58,7 @@ pub(crate) struct SharedCredit {
     pub(crate) recv: RecvCredit,
     /// The setting that `recv` began with.
     setting: &'static str,
-    /// Calls whose next message waits for `send`. They keep their mark of being in a queue.
+    /// Calls whose next message waits for `send`. Their `is_queued` stays set.
     pub(crate) blocked: VecDeque<CallId>,
 }
 
@@ -112,7 +113,8 @@ impl<A, B> CallSlots<A, B> {
         let (call, credit) = self.get(id);
         let is_one_way = call.as_ref().is_some_and(|call| call.is_one_way);
         let has_none = match is_ours {
-            // A callee knows when a call of ours is over, and that one-way calls have no reply.
+            // The callee itself ends our calls, so it sends nothing for one that is over, nor for a
+            // one-way call, which has no reply.
             true => call.is_none() || is_one_way,
             false => id.index() >= slots,
         };
@@ -147,7 +149,7 @@ impl<A, B> CallSlots<A, B> {
         self.queue.pop_front()
     }
 
-    /// A call has more to send, and waits for its next turn.
+    /// Puts a call that has more to send at the end of the queue.
     pub(crate) fn requeue(&mut self, id: CallId) {
         self.queue.push_back(id);
     }
@@ -162,13 +164,13 @@ impl<A, B> CallSlots<A, B> {
         !self.queue.is_empty()
     }
 
-    /// Our requests may have `bytes` more: those that were blocked have their turn again.
+    /// Adds `bytes` to the shared credit of our requests, and queues the calls that waited for it.
     pub(crate) fn grant_requests(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
         self.queue.append(&mut self.ours.credit.blocked);
         self.ours.credit.send.grant(bytes)
     }
 
-    /// Our replies may have `bytes` more: those that were blocked have their turn again.
+    /// Adds `bytes` to the shared credit of our replies, and queues the calls that waited for it.
     pub(crate) fn grant_replies(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
         self.queue.append(&mut self.theirs.credit.blocked);
         self.theirs.credit.send.grant(bytes)
@@ -187,7 +189,7 @@ impl<R> RoleCalls<R> {
         }
     }
 
-    /// Calls, or one-way messages, have begun.
+    /// Counts calls, or one-way messages, that begin.
     #[inline]
     pub(crate) fn count_begun(&mut self, calls: usize) {
         self.begun += calls as u64;
@@ -203,7 +205,7 @@ impl<R> RoleCalls<R> {
         self.in_flight
     }
 
-    /// Ids that have ever been used.
+    /// The number of ids that have ever been used.
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }
@@ -251,8 +253,8 @@ impl<R> RoleCalls<R> {
         }
     }
 
-    /// Drops a call that is over, and frees the credit that it holds. A slot of our choice is then to be
-    /// [released](Self::release).
+    /// Drops a call that is over, and frees the credit that it holds. If this side chose the slot,
+    /// [`release`](Self::release) must follow.
     #[inline]
     pub(crate) fn remove(&mut self, id: CallId) {
         // The call is dropped where it is: moving it out first would cost more.
@@ -265,7 +267,7 @@ impl<R> RoleCalls<R> {
         }
     }
 
-    /// Lets [`insert`](Self::insert) choose a slot again, whose call was removed.
+    /// Makes the slot of a removed call free for [`insert`](Self::insert) again.
     pub(crate) fn release(&mut self, id: CallId) {
         self.free.push(id.index() as u32);
     }
@@ -283,8 +285,8 @@ impl<R> RoleCalls<R> {
         std::mem::take(&mut self.slots).into_iter().flatten()
     }
 
-    /// The calls that have taken too long, with the cause; and the earliest time at which another one
-    /// will have.
+    /// Returns the calls whose time is up, with the cause, and the earliest time at which another one's
+    /// will be.
     pub(crate) fn due(
         &self,
         now: Instant,
@@ -313,7 +315,7 @@ impl SharedCredit {
         }
     }
 
-    /// Takes the cost of a received message that begins.
+    /// Takes the cost of a received message that begins out of the receive credit.
     pub(crate) fn pay(&mut self, cost: u64) -> Result<(), PeerMisbehaved> {
         let paid = self.recv.pay(cost).then_some(());
         paid.ok_or(PeerMisbehaved::OverSharedCredit(self.setting))

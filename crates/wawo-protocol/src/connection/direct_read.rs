@@ -1,5 +1,5 @@
-//! Large messages are read to where they stay: a chunk that continues one is read right to the end of
-//! the chunks before it, and so is not copied.
+//! Reads large messages into the buffer in which they stay: the bytes of a chunk that continues a
+//! message are read directly behind the chunks before it, and so are not copied.
 //!
 //! ```text
 //!  input:     | header |                      the next packet continues a message
@@ -16,22 +16,24 @@ use crate::{
     packet::{ChunkHeader, HEADER_BYTES},
 };
 
-/// A chunk that is read to where its message is assembled.
+/// A chunk that is read into the buffer in which its message is assembled.
 #[derive(Debug)]
 pub(crate) struct DirectRead {
     header: ChunkHeader,
     buffer: AssemblyBuffer,
-    /// The length of `buffer` with all of the chunk.
+    /// The length that `buffer` has when the whole chunk has been read.
     until: usize,
     /// The length of `buffer` when it was last looked at.
     seen_bytes: usize,
 }
 
-/// Shorter chunks are copied out of the input, which one read fills with many of them.
+/// The shortest chunk, in bytes, that is read directly. Shorter ones are copied out of the input,
+/// since one read into the input brings many of them.
 pub(crate) const MIN_DIRECT_READ_BYTES: usize = 8 * 1024;
 
 impl DirectRead {
-    /// Reads a chunk to the end of `buffer`; `start` is the part of it that is here.
+    /// Begins to read a chunk to the end of `buffer`; `start` is the part of the chunk that has
+    /// come already.
     pub(crate) fn new(
         header: ChunkHeader,
         mut buffer: AssemblyBuffer,
@@ -49,14 +51,15 @@ impl DirectRead {
         }
     }
 
-    /// Gives back the buffer with the chunk at its end. Bytes behind the chunk go to `input`.
+    /// Returns the buffer with the chunk at its end. Moves bytes that were read behind the chunk to
+    /// `input`.
     pub(crate) fn finish(mut self, input: &mut BytesMut) -> (ChunkHeader, AssemblyBuffer) {
         input.extend_from_slice(&self.buffer.bytes[self.until..]);
         self.buffer.bytes.truncate(self.until);
         (self.header, self.buffer)
     }
 
-    /// Room for the rest of the chunk, and the header behind it.
+    /// The room to read into: for the rest of the chunk, and for the header of the next packet.
     pub(crate) fn room(&mut self, buffer_pool: &mut BufferPool) -> Limit<&mut BytesMut> {
         let bytes = &self.buffer.bytes;
         let (here, spare) = (bytes.len(), bytes.capacity() - bytes.len());
@@ -73,7 +76,7 @@ impl DirectRead {
         self.buffer.bytes.len() >= self.until
     }
 
-    /// Whether anything has come since the last look.
+    /// Whether bytes have come since the last call of this function.
     pub(crate) fn has_grown(&mut self) -> bool {
         let length = self.buffer.bytes.len();
         std::mem::replace(&mut self.seen_bytes, length) < length

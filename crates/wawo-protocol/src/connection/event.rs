@@ -25,12 +25,13 @@ pub struct NewCall {
     pub service: ServiceId,
     /// Its method.
     pub method: MethodId,
-    /// When the call fails if it has not ended; `None` for never.
+    /// When the call fails if it has not ended; `None` for no deadline.
     pub deadline: Option<Instant>,
-    /// The setting that the deadline is from.
+    /// The setting that the deadline comes from.
     pub deadline_source: DeadlineSource,
-    /// The number of calls that led to it, each made by the handler of the one before. One of depth 2 or more
-    /// does not wait for a slot, and calls of depth 0 leave some slots to the others.
+    /// The number of calls that led to this one, each made by the handler of the one before. A call of depth
+    /// 2 or more does not wait for a slot, and calls of depth 0 leave a sixteenth of the slots to the
+    /// others.
     pub depth: u32,
     /// Metadata of the call.
     pub metadata: Metadata,
@@ -38,7 +39,7 @@ pub struct NewCall {
     pub message: Option<MessageBytes>,
     /// Whether no message follows it.
     pub end: bool,
-    /// Whether nothing, not even a status, shall come back. Needs a message and `end`.
+    /// Whether nothing shall come back, not even a status. Such a call needs a message, and `end`.
     pub one_way: bool,
 }
 
@@ -53,7 +54,7 @@ impl NewCall {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<T> {
-    /// The other side's hello is here. Comes once, before anything else.
+    /// The other side's hello has come. This is the first event, and comes once.
     Opened(Box<Hello>),
     /// The other side calls.
     Called(InboundCall),
@@ -68,7 +69,7 @@ pub enum Event<T> {
     Finished(CallId),
     /// The other side no longer wants the reply to its call, which is over.
     Cancelled(CallId),
-    /// The time for a call of the other side is up; it has been answered, and is over.
+    /// The time for a call of the other side is up. The call is over: its caller was sent a status.
     Expired(CallId),
     /// The reply to our call, which is a stream, has begun.
     Replied {
@@ -79,13 +80,13 @@ pub enum Event<T> {
         /// The first message, if one came with it.
         message: Option<Bytes>,
     },
-    /// Our call, which had waited, has been sent.
+    /// A call of ours that waited has been sent.
     Started(CallId),
     /// Our call is over.
     Ended(CallOutcome<T>),
     /// Our call was not started, or certainly not served: it may be sent elsewhere.
     Refused(T, Refusal),
-    /// All that was sent in this call has left, so there is room for more.
+    /// All messages that waited in this call have left, so there is room for more.
     Writable(CallId),
     /// The other side takes no more calls.
     Draining,
@@ -95,13 +96,14 @@ pub enum Event<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InboundCall {
-    /// Its id; `None` if it is one-way, so that nothing can be answered.
+    /// Its id; `None` if it is one-way, and so gets no reply.
     pub call: Option<CallId>,
     /// The service called.
     pub service: ServiceId,
     /// Its method.
     pub method: MethodId,
-    /// When it is over if it has not been answered; for a stream of requests, if it has not ended.
+    /// When the call ends if its reply has not come before; for a stream of requests, if the call has not
+    /// ended before.
     pub deadline: Option<Instant>,
     /// Metadata of the call.
     pub metadata: Metadata,
@@ -109,8 +111,8 @@ pub struct InboundCall {
     pub message: Option<Bytes>,
     /// Whether no message follows.
     pub end: bool,
-    /// If it is one-way: what to give back by
-    /// [`one_way_served`](crate::Connection::one_way_served) when it was served.
+    /// The cost of a one-way message, to be given back by
+    /// [`one_way_served`](crate::Connection::one_way_served) when it was served; else 0.
     pub cost: u64,
 }
 
@@ -126,7 +128,8 @@ pub struct CallOutcome<T> {
     pub message: Option<Bytes>,
     /// The outcome.
     pub code: Code,
-    /// Metadata of the reply, if it ended with its first packet; else what followed it.
+    /// Metadata of the reply, if the reply ended with its first packet; else the metadata after its last
+    /// message.
     pub metadata: Metadata,
     /// The outcome in words.
     pub text: String,
@@ -141,7 +144,7 @@ pub struct CallOutcome<T> {
 }
 
 impl<T> CallOutcome<T> {
-    /// A call that this side has ended.
+    /// The outcome of a call that this side has ended.
     pub(crate) fn here(
         token: T,
         call: Option<CallId>,
@@ -188,7 +191,7 @@ pub enum Refusal {
     /// Too many calls wait already.
     #[error("{0} calls wait already for the limits of the peer (max_waiting_calls)")]
     Full(usize),
-    /// The message is more than the other side takes.
+    /// The message is larger than the other side takes.
     #[error("a message of {length} bytes; the peer takes at most {max} (its max_message_bytes)")]
     MessageTooLarge {
         /// Its length.
@@ -196,7 +199,7 @@ pub enum Refusal {
         /// The limit.
         max: u32,
     },
-    /// The metadata is more than the other side takes.
+    /// The metadata is larger than the other side takes.
     #[error(
         "metadata of {entries} entries and {bytes} bytes; the peer takes at most \
          {max_entries} and {max_bytes} (its max_metadata_entries, max_metadata_bytes)"

@@ -1,8 +1,8 @@
-//! Calls, replies and messages as most of them are: whole packets with one message and no metadata.
-//! They are read without the steps, and the copies, that all other packets need.
+//! Reads the most common packets fast: calls, replies and messages that are whole in one packet and have
+//! no metadata. They skip the steps, and the copies, that all other packets need.
 //!
-//! Each function here recognises its packets, and keeps its accounts by the functions that all other
-//! packets go through. Anything else, and anything that breaks a rule, it leaves to
+//! Each function here recognises one kind of packet, and counts it with the functions that all other
+//! packets go through. It leaves any other packet, and any that breaks a rule, to
 //! [`Connection::poll_event`].
 
 use std::{ops::Range, time::Instant};
@@ -17,9 +17,9 @@ use crate::{
 };
 
 impl<T> Connection<T> {
-    /// The next call, if it is whole and a plain one. Any other packet, also one that breaks a rule, is
-    /// left to [`poll_event`](Self::poll_event). If `copy` does not copy the message, it shares the
-    /// buffer of the input.
+    /// The next call, if it is whole in one packet and has one message and no metadata. Any other packet,
+    /// also one that breaks a rule, is left to [`poll_event`](Self::poll_event). If `copy` returns
+    /// `None`, the message is not copied: it shares the buffer of the input.
     pub fn poll_call(
         &mut self,
         now: Instant,
@@ -53,8 +53,8 @@ impl<T> Connection<T> {
         })
     }
 
-    /// The next reply that ends a call of ours, if it is whole and a plain one: the token of the call, and
-    /// the message. Any other packet is left to [`poll_event`](Self::poll_event).
+    /// The next reply that ends a call of ours, if it is whole in one packet and has no metadata: the
+    /// token of the call, and the message. Any other packet is left to [`poll_event`](Self::poll_event).
     pub fn poll_reply(&mut self, now: Instant, input: &mut BytesMut) -> Option<(T, Bytes)> {
         if !self.reads_packets() {
             return None;
@@ -68,8 +68,8 @@ impl<T> Connection<T> {
         Some((token, message))
     }
 
-    /// The next messages of a stream, each whole and in one packet: a message of a stream is most often
-    /// followed by another one. Any other packet is left to [`poll_event`](Self::poll_event), which need
+    /// The next messages of a stream, each whole in one packet, read at once: most messages of a stream
+    /// are followed by another. Any other packet is left to [`poll_event`](Self::poll_event), which need
     /// not be called in between.
     pub fn poll_batch(&mut self, call: CallId, input: &mut BytesMut) -> Option<Batch> {
         if !self.reads_packets() {
@@ -81,7 +81,8 @@ impl<T> Connection<T> {
         let recv_half = in_flight.recv_half_for_batch()?;
         let (mut length, mut messages, mut largest) = (0, 0, 0);
         let (mut credit_left, mut shared_left) = (recv_half.credit(), credit.recv.available());
-        // As one at a time: a message that breaks a rule is left for `poll_event` to find.
+        // The same checks as for one message at a time. A message that breaks a rule is left to
+        // `poll_event`, which reports it.
         while let Some(bytes) = packet::fast_message(&input[length..], call, limits) {
             let is_large = bytes > limits.max_message_bytes as usize;
             if bytes as u64 > credit_left || shared_left <= 0 || is_large {
@@ -105,13 +106,14 @@ impl<T> Connection<T> {
         Some(batch)
     }
 
-    /// Whether the next packet may be read: the driver has got all events of those before.
+    /// Whether the next packet may be read: the driver must first have got all events of the packets
+    /// before it, or events would change their order.
     #[inline]
     fn reads_packets(&self) -> bool {
         self.is_open() && self.events.is_empty()
     }
 
-    /// Takes the first packet off, which ends with its message, and gives the message.
+    /// Takes the first packet, which ends with its message, off the input, and returns the message.
     #[inline]
     fn take_message(
         &mut self,
@@ -136,7 +138,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Packets that carried something were taken off the input, of which `left` bytes are left.
+    /// Records that useful packets were taken off the input, and that `left` bytes of it are left.
     #[inline]
     fn packets_taken(&mut self, left: usize) {
         self.flood_guard.reset();

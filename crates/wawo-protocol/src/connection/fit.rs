@@ -1,7 +1,7 @@
-//! Messages, metadata and statuses must fit into the limits of the other side.
+//! Keeps messages, metadata and statuses within the limits of the other side.
 //!
-//! A message that does not is refused. A status must always arrive, so the parts that do not fit are
-//! left out, and its text says so.
+//! A message that does not fit is refused. A status must always arrive, so those of its parts that
+//! do not fit are left out, and its text says so.
 
 use bytes::Bytes;
 
@@ -12,7 +12,8 @@ use crate::{
     packet::{End, mark},
 };
 
-/// The longest text of a status, with its mark: the least packet has room for it.
+/// The longest text of a status, in bytes, with the mark that it was cut: the smallest packet that
+/// a side may allow (16 KiB) has ample room for it.
 const MAX_TEXT_BYTES: usize = 4096;
 
 /// Checks that a message with its metadata keeps the limits of the other side.
@@ -38,8 +39,8 @@ fn check_metadata(metadata: &Metadata, limits: &Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Cuts an end to the limits of the other side. `room` is what a packet has room for, besides
-/// metadata of a length.
+/// Cuts an end to the limits of the other side. `room` returns the bytes that a packet has room for
+/// beside metadata of a given length.
 pub(crate) fn fit(end: &mut End, limits: &Limits, room: impl Fn(usize) -> usize) {
     let room_beside = |metadata: &Metadata| room(metadata.block_bytes());
     let mut lost = Vec::new();
@@ -53,7 +54,8 @@ pub(crate) fn fit(end: &mut End, limits: &Limits, room: impl Fn(usize) -> usize)
         lost.push(format!("{entries} of metadata with {bytes} bytes"));
         end.metadata = Metadata::new();
     }
-    // The details give way to the text that has to say so, which is no longer than the most.
+    // Details that do not fit beside the longest text are left out, so that the text has room to
+    // say so.
     let text = end.text.len().min(MAX_TEXT_BYTES);
     let needs = match lost.is_empty() {
         true => text,

@@ -1,5 +1,5 @@
-//! Rate limits: a peer that cancels too often, or sends too many packets that carry nothing, is
-//! disconnected. Such packets cost this side work and bring nothing.
+//! Rate limits: the connection is closed if its peer cancels too often, or sends too many packets
+//! that carry nothing. Such packets cost this side work and bring nothing.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::{config::Config, error::PeerMisbehaved};
 pub(crate) struct FloodGuard {
     /// Cancels since `second`.
     cancels: u32,
-    /// The beginning of the second that is counted.
+    /// When the second began in which `cancels` are counted.
     second: Instant,
     /// Packets in a row that carried nothing.
     idle: u32,
@@ -24,7 +24,7 @@ impl FloodGuard {
         }
     }
 
-    /// A call in flight was cancelled.
+    /// Counts a cancelled call. An error if that is one too many within a second.
     pub(crate) fn count_cancel(
         &mut self,
         now: Instant,
@@ -40,7 +40,7 @@ impl FloodGuard {
         }
     }
 
-    /// A packet carried nothing.
+    /// Counts a packet that carried nothing. An error if too many came in a row.
     pub(crate) fn count_idle(&mut self, config: &Config) -> Result<(), PeerMisbehaved> {
         self.idle += 1;
         match self.idle <= config.max_idle_packets() {
@@ -49,7 +49,7 @@ impl FloodGuard {
         }
     }
 
-    /// A packet carried something.
+    /// Ends the row of packets that carry nothing, since one has carried something.
     pub(crate) fn reset(&mut self) {
         self.idle = 0;
     }

@@ -1,4 +1,4 @@
-//! Whether the other side is still there: a deadline for its hello, then pings when it is silent.
+//! Checks that the other side is still there: a deadline for its hello, then pings when it is silent.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,18 @@ pub(crate) struct Health {
     began: Instant,
     /// When something last came.
     last_received: Instant,
-    /// The ping that is out, and since when.
+    /// The ping that has no pong yet, and when it was sent.
     ping_sent: Option<(u64, Instant)>,
     pings: u64,
     /// When the other side last pinged.
     last_ping: Option<Instant>,
-    /// The number of its pings in a row that came too early.
+    /// The number of the other side's pings in a row that came too early.
     early_pings: u32,
 }
 
-/// A ping that comes sooner after the one before is early: a side sends at most one a second, and the
-/// network may bring two closer together (docs/protocol.md, "Keep-alive").
+/// A ping that comes sooner than this after the one before counts as early. A side sends at most one
+/// ping a second; half of that leaves room for a network that brings two closer together
+/// (docs/protocol.md, "Keep-alive").
 const EARLY: Duration = Duration::from_millis(500);
 
 impl Health {
@@ -39,7 +40,7 @@ impl Health {
         }
     }
 
-    /// Something has come.
+    /// Records that bytes have come.
     pub(crate) fn record_input(&mut self, now: Instant) {
         self.last_received = now;
     }

@@ -1,5 +1,5 @@
-//! How far the input has been read: what is left of it is the start of a packet, which has to become
-//! whole in time.
+//! How far the input has been read. The bytes that are left are the start of a packet, which must
+//! become whole within `packet_timeout`.
 
 use std::time::{Duration, Instant};
 
@@ -14,24 +14,25 @@ pub(crate) struct InputProgress {
 }
 
 impl InputProgress {
-    /// Whether bytes have come since the last look.
+    /// Whether bytes have come since [`set_left`](Self::set_left), if the input now has `length`
+    /// bytes.
     pub(crate) fn has_grown(&self, length: usize) -> bool {
         length > self.left
     }
 
-    /// `left` bytes of the input are left.
+    /// Records that `left` bytes of the input were not read.
     #[inline]
     pub(crate) fn set_left(&mut self, left: usize) {
         self.left = left;
     }
 
-    /// A packet was whole.
+    /// Records that a packet was whole: no packet is late.
     #[inline]
     pub(crate) fn packet_done(&mut self) {
         self.partial_since = None;
     }
 
-    /// The next packet is not whole.
+    /// Records that the next packet is not whole.
     pub(crate) fn wait_for_packet(&mut self, now: Instant) {
         self.partial_since.get_or_insert(now);
     }

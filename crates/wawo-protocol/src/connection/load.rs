@@ -1,9 +1,9 @@
-//! The memory of this side that the calls of the other side take: streams, first messages, and replies
-//! that wait to be read.
+//! The memory of this side that the calls of the other side take, and its limits: streams, first
+//! messages, and replies that wait to be read.
 //!
-//! A call is small and its reply may be large, so that a peer which calls and does not read could make
-//! this side hold much. Its calls are refused while more than `max_waiting_reply_bytes` wait. Handlers
-//! that are at work then may still reply, until twice as many bytes wait.
+//! A call may be small and its reply large, so a peer that calls and does not read could make this
+//! side hold much memory. Its calls are refused while more than `max_waiting_reply_bytes` of replies
+//! wait. Handlers that are already running may still reply, until twice as many bytes wait.
 
 use thiserror::Error;
 
@@ -55,7 +55,7 @@ pub(crate) enum Overload {
 }
 
 impl Load {
-    /// Counts what a call begins with, which it keeps while it lasts.
+    /// Counts the bytes that a call begins with, which it holds until it is over.
     #[inline]
     pub(crate) fn add_call(&mut self, bytes: u64, config: &Config) -> Result<Share, Overload> {
         let (waiting, max) = (self.reply_bytes, config.max_waiting_reply_bytes());
@@ -73,7 +73,7 @@ impl Load {
         })
     }
 
-    /// Counts a call as a stream. Returns whether it was none before.
+    /// Counts a call as a stream. Returns `true` if it was not counted as one before.
     pub(crate) fn add_stream(
         &mut self,
         share: &mut Share,
@@ -91,7 +91,8 @@ impl Load {
         Ok(true)
     }
 
-    /// Whether a reply may wait, or be sent. One that no other waits before always may.
+    /// Checks that a reply of `length` bytes may be sent, or wait for that. If no other reply waits,
+    /// it always may, so that the largest reply can leave.
     #[inline]
     pub(crate) fn check_reply(&self, length: usize, config: &Config) -> Result<(), Overload> {
         let (waiting, max) = (self.reply_bytes, config.max_waiting_reply_bytes());
@@ -106,19 +107,19 @@ impl Load {
         }
     }
 
-    /// The reply of a call waits, in place of what waited before.
+    /// Counts the reply of a call as waiting, in place of what waited before.
     pub(crate) fn set_reply(&mut self, share: &mut Share, bytes: usize) {
         self.reply_bytes -= std::mem::take(&mut share.reply_bytes);
         self.add_reply(share, bytes);
     }
 
-    /// More of the reply of a call waits.
+    /// Counts further bytes of the reply of a call as waiting.
     pub(crate) fn add_reply(&mut self, share: &mut Share, bytes: usize) {
         share.reply_bytes += bytes as u64;
         self.reply_bytes += bytes as u64;
     }
 
-    /// A call is over.
+    /// Takes off all that a call held, which is over.
     #[inline]
     pub(crate) fn remove(&mut self, share: &Share) {
         self.streams -= usize::from(share.is_stream);

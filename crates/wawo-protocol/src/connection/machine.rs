@@ -1,4 +1,4 @@
-//! The connection itself: its parts, and where it is in its life.
+//! The connection itself: its parts, its beginning and end, and what a driver may ask of it.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -30,7 +30,7 @@ use crate::{
 
 /// The protocol state of one connection, seen from one side.
 ///
-/// It does no I/O and has no clock. Whoever owns it, a *driver*:
+/// It does no I/O and has no clock. Its owner, a *driver*:
 ///
 /// 1. appends what the transport received to a buffer, and calls [`poll_event`](Self::poll_event)
 ///    with it until that returns `None`;
@@ -54,7 +54,7 @@ use crate::{
 pub struct Connection<T> {
     pub(super) config: Arc<Config>,
     pub(super) state: State,
-    /// The limits of the other side: the minimum until its hello is here.
+    /// The limits of the other side: the least that every side must accept, until its hello has come.
     pub(super) peer: Limits,
     pub(super) their_timeouts: TheirTimeouts,
     pub(super) output: Output,
@@ -68,26 +68,26 @@ pub struct Connection<T> {
     pub(super) load: Load,
     pub(super) health: Health,
     pub(super) flood_guard: FloodGuard,
-    /// Grants of calls were withheld while the output was full.
+    /// Whether calls were not granted credit that was due, because the output was full.
     pub(super) has_withheld: bool,
-    /// No deadline of a call is before this time.
+    /// A time before which no call's time is up; `None` if no call has a limit.
     pub(super) next_deadline: Option<Instant>,
     pub(super) input: InputProgress,
     pub(super) write_progress: WriteProgress,
-    /// The packet that is read past the input.
+    /// The chunk that is being read directly, without passing through the input.
     pub(super) direct_read: Option<Box<DirectRead>>,
     pub(super) buffer_pool: BufferPool,
-    /// The latest time that the driver told.
+    /// The latest time that the driver passed in.
     pub(super) now: Instant,
 }
 
-/// The output is full with this many bytes, which a fast link writes in a millisecond. Then messages of
-/// streams wait, credit or not; replies wait with their calls, so that a peer that does not read runs out
-/// of calls; and credit waits to be granted.
+/// The bytes with which the output counts as full; a fast link writes them in about a millisecond. While
+/// it is full, messages of streams wait even if they have credit; replies wait and keep their calls in
+/// flight, so that a peer that does not read runs out of calls; and no credit is granted.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 
 impl<T> Connection<T> {
-    /// Begins a connection: preface and hello are the first of its output. Connections can share a
+    /// Begins a connection. Its output begins with the preface and the hello. Connections can share a
     /// configuration.
     pub fn new(side: Side, config: impl Into<Arc<Config>>, now: Instant) -> Self {
         let config = config.into();
@@ -126,7 +126,7 @@ impl<T> Connection<T> {
         self.output.len() >= FULL_OUTPUT_BYTES
     }
 
-    /// Whether [`poll_event`](Self::poll_event) has something without any more input.
+    /// Whether [`poll_event`](Self::poll_event) would return an event without further input.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
@@ -136,8 +136,8 @@ impl<T> Connection<T> {
         &mut self.output
     }
 
-    /// Says that no more calls of the other side will be served. Calls that it has started end as they
-    /// would; the drain packet says which those are.
+    /// Takes no new calls of the other side, and tells it so. Calls that have come run to their end; the
+    /// drain packet says how many those are.
     pub fn drain(&mut self) {
         if self.state.take(Step::DrainHere) {
             let accepted = self.calls.theirs.begun();
@@ -145,7 +145,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Ends the connection, and tells the other side why. The output that waits leaves before that.
+    /// Ends the connection, and tells the other side why. The output that waits leaves before the close
+    /// packet.
     pub fn close(&mut self, code: CloseCode, text: &str) {
         if self.state.take(Step::Close) {
             let text = text.to_owned();
@@ -153,9 +154,9 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Says that the transport takes nothing of the output for now, or, if the output is empty,
-    /// that it holds back what it took. If that goes on for `write_timeout`,
-    /// [`handle_timeout`](Self::handle_timeout) ends the connection.
+    /// Says that the transport takes no output for now; or, if the output is empty, that the transport
+    /// has not passed on all that it took. If the other side takes less than 4 KiB in `write_timeout`
+    /// from then on, [`handle_timeout`](Self::handle_timeout) ends the connection.
     pub fn output_blocked(&mut self, now: Instant) {
         self.now = now;
         self.write_progress.block(now, &self.output);
@@ -204,8 +205,8 @@ impl<T> Connection<T> {
         self.calls.theirs.len()
     }
 
-    /// Message bytes of the other side that are held here, of requests and of replies. Messages that take
-    /// credit of all calls count with their whole cost.
+    /// Message bytes of the other side that this side holds: of requests, and of replies. Messages that
+    /// take shared credit count with their whole cost.
     pub fn held_bytes(&self) -> (u64, u64) {
         let calls = &self.calls;
         let requests = self.load.opening_bytes() + calls.theirs.credit.recv.held();

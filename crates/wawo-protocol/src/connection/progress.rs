@@ -1,4 +1,4 @@
-//! Whether the other side reads, as far as the transport tells.
+//! Checks that the other side reads, as far as the transport shows it.
 
 use std::time::{Duration, Instant};
 
@@ -10,41 +10,42 @@ const MIN_PROGRESS_BYTES: u64 = 4 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct WriteProgress {
-    /// Since when the transport has taken too little, and the bytes that it had taken then.
+    /// When the transport last stopped taking bytes, or was last checked, and the bytes that it had
+    /// taken by then.
     blocked_since: Option<(Instant, u64)>,
-    /// The transport took all of the output, and does not pass it on.
+    /// The transport took all of the output, but has not passed it on.
     is_unflushed: bool,
 }
 
 impl WriteProgress {
-    /// The transport takes nothing for now, or holds back what it took.
+    /// Records that the transport takes nothing for now, or has not passed on all that it took.
     pub(crate) fn block(&mut self, now: Instant, output: &Output) {
         self.is_unflushed |= output.is_empty();
         let written = output.written();
         self.blocked_since.get_or_insert((now, written));
     }
 
-    /// The transport has passed on all that it took.
+    /// Records that the transport has passed on all that it took.
     pub(crate) fn flush(&mut self, output: &mut Output) {
         output.flushed();
         self.is_unflushed = false;
         self.update(output);
     }
 
-    /// Nothing is late if nothing waits.
+    /// Stops the time that runs if no bytes wait any more.
     pub(crate) fn update(&mut self, output: &Output) {
         if output.is_empty() && !self.is_unflushed {
             self.blocked_since = None;
         }
     }
 
-    /// When to [`check`](Self::check).
+    /// When to call [`check`](Self::check).
     #[inline]
     pub(crate) fn poll_timeout(&self, write_timeout: Duration) -> Option<Instant> {
         self.blocked_since.map(|(at, _)| after(at, write_timeout))
     }
 
-    /// Checks that the other side reads.
+    /// Checks that the other side has taken enough bytes since the last check.
     pub(crate) fn check(
         &mut self,
         now: Instant,

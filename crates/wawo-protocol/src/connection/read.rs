@@ -1,4 +1,4 @@
-//! The input of a connection: packets, and chunks that are read past it.
+//! Reads the input of a connection: packets from the buffer, and large chunks that are read directly.
 
 use std::time::Instant;
 
@@ -16,21 +16,21 @@ use crate::{
 };
 
 impl<T> Connection<T> {
-    /// The next thing that happened, from packets in `input` or from a timeout. `None` when all
-    /// whole packets in `input` have been read; the bytes that are left there are the start of a packet.
+    /// The next event, from packets in `input` or from a timeout. `None` when all whole packets in
+    /// `input` have been read; the bytes that are left there are the start of a packet.
     ///
     /// # Errors
     ///
-    /// When the connection is over: by a close packet, or because the other side broke a rule.
-    /// Then the close packet that tells it is in the output, and
-    /// [`take_calls`](Self::take_calls) has the calls that end with the connection.
+    /// When the connection is over: by a close packet, or because the other side broke a rule. Then the
+    /// output has the close packet that tells the other side of it, and
+    /// [`take_calls`](Self::take_calls) returns the calls that end with the connection.
     pub fn poll_event(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
     ) -> Result<Option<Event<T>>, ConnectionError> {
         self.now = now;
-        // Any byte shows that the other side lives, also one of a large packet on its way.
+        // Any byte shows that the other side is alive, even if its packet is not whole.
         let direct_read = self.direct_read.as_mut();
         if self.input.has_grown(input.len())
             || direct_read.is_some_and(|direct_read| direct_read.has_grown())
@@ -59,7 +59,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Reads packets until one means something to the driver.
+    /// Reads packets until one leads to an event for the driver.
     fn read(
         &mut self,
         now: Instant,
@@ -86,17 +86,17 @@ impl<T> Connection<T> {
             if let Some(event) = self.handle_packet(now, packet)? {
                 return Ok(Some(event));
             }
-            // The driver gets the events of a packet before the next one is read, which may refer to a
-            // call that has only just started.
+            // The driver gets the events of a packet before the next packet is read. That one may refer
+            // to a call that has only just started, which the driver has to know first.
             if !self.events.is_empty() {
                 return Ok(None);
             }
         }
     }
 
-    /// The buffer for the next bytes of the transport, if they belong to a chunk of a large message; else
-    /// they go to the end of `input`. Call [`poll_event`](Self::poll_event) after reading, as for any
-    /// other bytes. Chunks of a driver that does not call this are copied.
+    /// The buffer to read the next bytes of the transport into, if they belong to a chunk of a large
+    /// message; `None` if they go to the end of `input`. Call [`poll_event`](Self::poll_event) after
+    /// reading, as for any other bytes. A driver need not call this; then all chunks are copied.
     pub fn direct_read(&mut self, input: &mut BytesMut) -> Option<Limit<&mut BytesMut>> {
         if self.direct_read.is_none() && self.is_open() {
             self.direct_read = self.begin_direct_read(input).map(Box::new);
@@ -107,14 +107,14 @@ impl<T> Connection<T> {
             .map(|direct_read| direct_read.room(buffer_pool))
     }
 
-    /// An empty buffer with room for `room` bytes, and its size: a message came in it that is no longer
-    /// used. `None` if there is none.
+    /// An empty buffer with room for `room` bytes, and its size. It held a message that is no longer
+    /// used. `None` if there is no such buffer.
     pub fn reuse_buffer(&mut self, room: usize) -> Option<(BytesMut, usize)> {
         self.buffer_pool.at(self.now).reuse(room)
     }
 
-    /// Keeps a buffer of `size` bytes, which messages may share, to be [used again](Self::reuse_buffer)
-    /// when none does any more. Buffers that are not used for a second are given back.
+    /// Keeps a buffer of `size` bytes, to be [used again](Self::reuse_buffer) once no message shares
+    /// it. All kept buffers are freed when none has been used for a second.
     pub fn keep_buffer(&mut self, buffer: BytesMut, size: usize) {
         self.buffer_pool.at(self.now).keep(buffer, size);
     }

@@ -1,4 +1,4 @@
-//! The packets of the other side, and its messages in a call of either role.
+//! Handles the packets of the other side, and its messages in a call of either role.
 
 use std::time::Instant;
 
@@ -13,7 +13,8 @@ use crate::{
     packet::{Chunk, CreditOf, Packet},
 };
 
-/// Credit for less is hardly worth a packet (docs/protocol.md, "Credit").
+/// The least credit, in bytes, that is worth a packet; a packet with less counts as one that carries
+/// nothing (docs/protocol.md, "Credit").
 const SMALL_CREDIT_BYTES: u32 = 1024;
 
 impl<T> Connection<T> {
@@ -61,7 +62,7 @@ impl<T> Connection<T> {
             },
             Packet::Cancel(call) => self.handle_cancel(now, call),
             Packet::Credit { of, bytes } => self.handle_credit(now, of, bytes).map(|()| None),
-            // Dealt with before any other.
+            // A close packet was handled above, before all others.
             Packet::Close { .. } => Ok(None),
         }
     }
@@ -74,7 +75,8 @@ impl<T> Connection<T> {
         if !self.state.take(state::Step::Hello) {
             return Err(PeerMisbehaved::HelloTwice);
         }
-        // No side may announce less than the minimum, which was there before.
+        // The minimum was granted from the start, and no side may announce less, so the difference is not
+        // negative.
         let (least, takes) = (Limits::MINIMUM, &hello.limits);
         let requests = takes.request_credit_bytes - least.request_credit_bytes;
         self.calls.grant_requests(requests)?;
@@ -122,7 +124,7 @@ impl<T> Connection<T> {
         };
         match &mut call.send_half {
             Some(send_half) => send_half.grant(bytes)?,
-            // A caller whose requests have ended needs none.
+            // A caller whose requests have ended needs no credit.
             None if is_ours => {}
             None => self.grant_reply(id, bytes)?,
         }
@@ -154,7 +156,7 @@ impl<T> Connection<T> {
         let is_over = call.is_none();
         match call {
             Some(call) if !call.state.is_cancelled() => call.hold(cost),
-            // Nobody will read it.
+            // Nobody will read the message, so it costs nothing.
             _ => credit.recv.free(cost),
         }
         if is_over {
@@ -164,7 +166,7 @@ impl<T> Connection<T> {
         self.receive(now, id, chunk, continues)
     }
 
-    /// Takes message bytes of a call.
+    /// Takes the message bytes of a packet of a call.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -179,13 +181,13 @@ impl<T> Connection<T> {
             return Ok(None);
         };
         if call.state.is_cancelled() {
-            // Nobody wants it: only its end matters.
+            // The call was cancelled, so nobody wants the message: only the end of the direction matters.
             if last {
                 self.remove_ours(now, id);
             }
             return Ok(None);
         }
-        // A one-way message has paid for all of its chunks.
+        // A one-way message has paid for all of its chunks when it began, so its call needs no credit.
         let initial_credit = match call.is_one_way {
             true => limits.max_message_bytes,
             false => limits.initial_credit_bytes,
@@ -209,12 +211,14 @@ impl<T> Connection<T> {
         })
     }
 
-    /// The application has taken `messages` of a stream, with `bytes` in all: the other side may send more.
+    /// Says that the application has taken `messages` messages of a stream, with `bytes` bytes in all, so
+    /// that the other side is granted more.
     pub fn consume(&mut self, call: CallId, messages: usize, bytes: usize) {
         let costs = (messages as u64).saturating_mul(MESSAGE_COST_BYTES);
         let cost = costs.saturating_add(bytes as u64);
         let (in_flight, credit) = self.calls.get(call);
-        // The id of a one-way call is known to nobody: it is meant for a call before it.
+        // No driver knows the id of a one-way call, so the driver means an earlier call with this id,
+        // which is over.
         if let Some(in_flight) = in_flight.filter(|in_flight| !in_flight.is_one_way) {
             credit.recv.free(in_flight.free(cost));
             if let Some(recv_half) = &mut in_flight.recv_half {
@@ -226,8 +230,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Grants a direction of a call what is due, or lets that wait for room in the output: a peer
-    /// that does not read must not make us write.
+    /// Grants a direction of a call the credit that is due. While the output is full, the grant waits: a
+    /// peer that does not read must not make us write more.
     pub(super) fn grant_call(&mut self, id: CallId) {
         if self.is_full() {
             self.has_withheld = true;
@@ -242,7 +246,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Grants calls what they were not granted while the output was full.
+    /// Grants calls the credit that was withheld while the output was full.
     pub(super) fn grant_withheld(&mut self) {
         if std::mem::take(&mut self.has_withheld) {
             for id in self.calls.ids() {
@@ -251,7 +255,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Grants again what was freed of the credit of all calls.
+    /// Grants the shared credit that was freed, in both roles.
     pub(super) fn grant_shared_credit(&mut self) {
         let (ours, theirs) = (&mut self.calls.ours.credit, &mut self.calls.theirs.credit);
         for (of, credit) in [(CreditOf::Requests, theirs), (CreditOf::Replies, ours)] {

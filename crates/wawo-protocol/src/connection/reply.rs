@@ -1,4 +1,4 @@
-//! A callee replies to a call, and ends it.
+//! How a callee replies to a call, and ends it.
 
 use crate::{
     call::{SendHalf, Step},
@@ -15,14 +15,13 @@ use crate::{
 };
 
 impl<T> Connection<T> {
-    /// Answers a call of theirs with one message, and so ends it. Does nothing if the call is
-    /// over.
+    /// Replies to a call of theirs with one message, and so ends it. Does nothing if the call is over.
     pub fn reply(&mut self, call: CallId, metadata: Metadata, message: impl Into<MessageBytes>) {
         self.begin_reply(call, metadata, Some(message.into()), true);
     }
 
-    /// Begins the reply to a call of theirs, which is a stream. Returns whether it may go on; if
-    /// not, the call is over.
+    /// Begins a reply that is a stream. Returns `false` if the call is over, now or already, and takes no
+    /// messages.
     pub fn open_reply(&mut self, call: CallId, metadata: Metadata) -> bool {
         self.admit_stream(call) && self.begin_reply(call, metadata, None, false)
     }
@@ -69,7 +68,8 @@ impl<T> Connection<T> {
         true
     }
 
-    /// A reply, of which `bytes` are counted, has more to send; `end` if no more is said.
+    /// Queues a reply that has more to send, and counts `bytes` of it as waiting; `end` if the driver
+    /// adds nothing to it.
     fn wait_to_reply(&mut self, id: CallId, send_half: Box<SendHalf>, bytes: usize, end: bool) {
         if let Some(Entry { call, role }) = self.calls.theirs.get_mut(id) {
             call.send_half = Some(send_half);
@@ -115,8 +115,8 @@ impl<T> Connection<T> {
         self.remove_theirs(id);
     }
 
-    /// The driver has said something in a call of theirs that waits to be sent; `last` if it says no
-    /// more.
+    /// Queues a call of theirs in which the driver has sent something that has to wait; `last` if that
+    /// ends the call.
     pub(super) fn enqueue_theirs(&mut self, id: CallId, last: bool) {
         if let Some(theirs) = self.calls.theirs.get_mut(id).filter(|_| last) {
             theirs.call.state.advance(Step::EndHere);
@@ -125,7 +125,7 @@ impl<T> Connection<T> {
     }
 }
 
-/// Bytes that a status takes until it is sent.
+/// The memory that a status takes until it is sent, in bytes.
 fn end_bytes(end: &End) -> usize {
     end.text.len() + end.details.len() + end.metadata.block_bytes()
 }

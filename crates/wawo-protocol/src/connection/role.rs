@@ -17,20 +17,22 @@ pub(crate) struct Caller<T> {
     /// `None` once the call was cancelled, and if it is one-way.
     pub(crate) token: Option<T>,
     pub(crate) deadline_source: DeadlineSource,
-    /// More than one request may go out.
+    /// Whether more than one request may be sent.
     pub(crate) streams_requests: bool,
-    /// No handler makes it, and somebody waits for it.
+    /// Whether the call is made by no handler and is not one-way: such calls leave some slots to
+    /// the calls of handlers.
     pub(crate) is_outer: bool,
-    /// Where the call begins in all that this connection has sent, in bytes.
+    /// The position of the call's first byte in the output of the connection, counted from its
+    /// beginning.
     pub(crate) position: u64,
-    /// The number of calls that were sent before it, and itself.
+    /// The number of calls that this side has sent, this one included; a drain packet refers to it.
     pub(crate) ordinal: u64,
     /// Metadata of a reply whose first message is not whole yet.
     pub(crate) opening: Option<Metadata>,
 }
 
 impl<T> Caller<T> {
-    /// A call that begins at `position` of the output, as the `ordinal`th.
+    /// A call that begins at `position` of the output and is the `ordinal`th of this side.
     #[inline]
     pub(crate) fn new(call: &NewCall, token: Option<T>, position: u64, ordinal: u64) -> Self {
         Self {
@@ -44,7 +46,7 @@ impl<T> Caller<T> {
         }
     }
 
-    /// The deadline that it has passed, in words.
+    /// The words that say which deadline the call has passed.
     pub(crate) fn deadline_text(&self, call: &Call, config: &Config) -> String {
         let is_sending = self.streams_requests && call.send_half.is_some();
         let is_under_way = call.state.has_begun() || is_sending;
@@ -57,11 +59,12 @@ impl<T> Caller<T> {
 /// The part of a call that only a callee keeps.
 #[derive(Debug)]
 pub(crate) struct Callee {
-    /// The event that tells the driver, until the first message is whole.
+    /// The event for the driver, kept until the first message is whole.
     pub(crate) opening: Option<Box<InboundCall>>,
     /// The timeout that came with it.
     pub(crate) timeout_ms: Option<u32>,
-    /// The credit that our reply begins with: its caller may have granted more before it.
+    /// The credit that our reply begins with: the initial credit, and what the caller has granted
+    /// since.
     pub(crate) reply_credit: u32,
     /// The memory of this side that the call takes.
     pub(crate) share: Share,

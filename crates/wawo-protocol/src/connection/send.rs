@@ -1,4 +1,4 @@
-//! The messages of this side, in a call of either role.
+//! Sends the messages of this side, in a call of either role.
 
 use bytes::Bytes;
 
@@ -16,18 +16,18 @@ use crate::{
     time::after,
 };
 
-/// With this many bytes in it, the output is worth a write. More would only wait there, and hold up
-/// packets that are written later.
+/// The bytes with which [`Connection::fill_output`] counts the output as worth a write. More would only wait
+/// there, and delay packets that are put behind them.
 const FILLED_BYTES: usize = 64 * 1024;
 
 impl<T> Connection<T> {
-    /// Sends the next messages of a stream, in a call of either side. Does nothing if the
-    /// direction is over. Returns how many of them, with how many bytes, have left; the others
-    /// wait, and [`Event::Writable`](crate::Event::Writable) follows when they have left too.
+    /// Sends the next messages of a stream, in a call of either side. Does nothing if the direction is over.
+    /// Returns how many messages have left, and their bytes; the others wait, and
+    /// [`Event::Writable`](crate::Event::Writable) follows when they have left too.
     ///
     /// # Errors
     ///
-    /// If a message is larger than the other side takes; those before it are sent.
+    /// If a message is larger than the other side takes. The messages before it are sent.
     pub fn send_batch(&mut self, call: CallId, mut messages: Batch) -> Result<SentCount, Refusal> {
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
         let is_full = self.is_full();
@@ -50,7 +50,7 @@ impl<T> Connection<T> {
         Ok(sent)
     }
 
-    /// Sends messages of which some have to leave in chunks.
+    /// Sends messages one by one, since some have to leave in chunks.
     fn send_each(&mut self, call: CallId, messages: Batch) -> Result<SentCount, Refusal> {
         let mut sent = SentCount::default();
         for message in messages {
@@ -119,7 +119,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The direction of this side has ended: that of a callee ends the call.
+    /// Ends the direction of this side. For a callee, that ends the call.
     fn direction_ended(&mut self, id: CallId) {
         if !self.calls.is_ours(id) {
             return self.remove_theirs(id);
@@ -135,7 +135,7 @@ impl<T> Connection<T> {
     /// Moves message bytes that wait for their turn into the output, a chunk of each call after
     /// the other, until the output is worth a write. Call it before writing.
     pub fn fill_output(&mut self) {
-        // A close is the last packet.
+        // A close packet is the last one: nothing may follow it.
         if self.is_closed() {
             return;
         }
@@ -144,8 +144,9 @@ impl<T> Connection<T> {
             self.grant_shared_credit();
             self.grant_withheld();
         }
-        // A chunk may be small, and a write costs the same for few bytes, so there are many. One at least
-        // leaves, or packets that do not go through the queue could hold it up for ever.
+        // A write costs about the same for few bytes as for many, and chunks may be small, so several are
+        // put together. At least one leaves each time; else packets that bypass the queue could fill the
+        // output each time and hold up the queue for ever.
         let mut is_first = !self.is_full();
         while std::mem::take(&mut is_first) || self.output.len() < FILLED_BYTES {
             let Some(call) = self.calls.dequeue() else {
@@ -153,7 +154,7 @@ impl<T> Connection<T> {
             };
             self.send_next(call);
         }
-        // One-way messages that have left in chunks have freed their slots.
+        // One-way messages whose last chunk has left have freed their slots, which calls may wait for.
         if self.calls_waiting() > 0 {
             self.admit_waiting(self.now);
         }
@@ -207,7 +208,7 @@ impl<T> Connection<T> {
         !self.is_closed() && self.calls.has_queued() && !self.is_full()
     }
 
-    /// Message bytes that fit beside the largest fixed part of a packet.
+    /// The message bytes that fit into a packet beside metadata of this length and the largest fixed part.
     pub(super) fn chunk_room(&self, metadata_bytes: usize) -> usize {
         // Service, method, timeout and total: 16 bytes. The minimum of `max_packet_bytes` and
         // the limit on metadata leave room.

@@ -1,4 +1,4 @@
-//! Calls of ours begin: at once, or when the limits of the other side have room.
+//! Starts the calls of this side: at once, or when the limits of the other side have room.
 
 use std::time::Instant;
 
@@ -27,9 +27,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third possibility")]
 pub enum StartedCall {
-    /// It is in the output.
+    /// The call is in the output.
     Sent(CallId),
-    /// It waits for the other side's limits. [`Connection::poll_event`] tells how it goes on.
+    /// The call waits for room under the other side's limits. Its next event says how it goes on:
+    /// [`Event::Started`], [`Event::Ended`] or [`Event::Refused`].
     Waiting,
 }
 
@@ -39,7 +40,7 @@ impl<T> Connection<T> {
     ///
     /// # Errors
     ///
-    /// If it certainly cannot be served; gives the token back.
+    /// If the call certainly cannot be served. The token comes back with the error.
     pub fn start_call(
         &mut self,
         now: Instant,
@@ -54,10 +55,11 @@ impl<T> Connection<T> {
         if waiting == 0 && self.has_room_for(&call) {
             self.watch_deadline(call.deadline);
             let id = self.send_now(now, call, Some(token));
-            // It always has an id, since it has a token.
+            // A call with a token always has an id.
             return Ok(id.map_or(StartedCall::Waiting, StartedCall::Sent));
         }
-        // Before the hello it does not wait for other calls.
+        // Before the hello, a call waits for the hello and not for other calls, so a deep one may wait
+        // too.
         if call.depth > MAX_WAITING_DEPTH && self.state.is_open() {
             let (max_calls, depth) = (self.peer.max_calls, call.depth);
             return Err((token, Refusal::NoSlot { max_calls, depth }));
@@ -72,7 +74,7 @@ impl<T> Connection<T> {
     ///
     /// # Errors
     ///
-    /// If it certainly cannot be served.
+    /// If the message certainly cannot be served.
     pub fn send_one_way(&mut self, now: Instant, call: NewCall) -> Result<(), Refusal> {
         self.now = now;
         self.check_new(&call, self.waiting.one_way_calls())?;
@@ -125,7 +127,8 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether all of them may leave in the packets that they are, now or when there is credit.
+    /// Whether all messages of the batch fit into the other side's limits as they are packed, now or
+    /// when there is credit.
     fn fits_as_packed(&self, batch: &OneWayBatch) -> bool {
         let is_open = self.state.is_open() && !self.state.is_draining_there();
         let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
@@ -133,13 +136,13 @@ impl<T> Connection<T> {
         is_open && batch.largest() <= room && waiting <= self.config.max_waiting_calls()
     }
 
-    /// One-way calls may begin while this is above zero: a quarter of the credit is left to calls,
-    /// which somebody waits for.
+    /// The credit that one-way calls may take; one may begin while it is above zero. A quarter of the
+    /// shared credit is left to calls, for whose reply somebody waits.
     fn one_way_credit(&self) -> i64 {
         self.calls.ours.credit.send.available() - i64::from(self.peer.request_credit_bytes / 4)
     }
 
-    /// Sends a batch as the packets that they are.
+    /// Sends a batch as it is packed.
     fn put_one_way_batch(&mut self, now: Instant, batch: OneWayBatch, deadline: Option<Instant>) {
         self.calls.ours.count_begun(batch.len());
         self.calls.ours.credit.send.spend(batch.cost());
@@ -147,7 +150,8 @@ impl<T> Connection<T> {
             .config
             .default_timeout()
             .map(|timeout| after(now, timeout));
-        // A batch that is no later than one step is on time. A later one says the time that is left.
+        // A batch that has waited for no more than one step keeps the default timeout. The packets of a
+        // later one say how much time is left.
         let late = deadline.filter(|at| Some(after(*at, DEADLINE_STEP)) < default);
         let timeout = late.and_then(|at| self.timeout_on_wire(now, Some(at)));
         self.output.link_or_copy(batch.into_packets(timeout));
@@ -172,8 +176,8 @@ impl<T> Connection<T> {
     /// Whether the other side's limits let this call begin now.
     fn has_room_for(&self, call: &NewCall) -> bool {
         let length = call.message_len();
-        // Before their hello, only calls that every side must accept may go out. The further messages of
-        // a stream are not known yet.
+        // Before their hello, only calls that every side must accept may be sent. Of a call with a
+        // stream of requests that is not known, since its further messages are still to come.
         if !self.state.is_open() && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
             return false;
         }
@@ -185,14 +189,15 @@ impl<T> Connection<T> {
         slot && (call.depth > 0 || self.outer_calls < self.outer_slots())
     }
 
-    /// The number of calls that may be in flight and that no handler makes. They leave some slots to the
-    /// calls of handlers, since they may wait for those.
+    /// The number of calls made by no handler that may be in flight at a time. They leave some slots to
+    /// the calls of handlers: a call in flight may wait for one of those, and would never end if it
+    /// found no slot.
     fn outer_slots(&self) -> usize {
         let max = self.peer.max_calls as usize;
         max - max / NESTED_SHARE
     }
 
-    /// Sends a call; without a token it is one-way. Returns its id, which a one-way call has only if it
+    /// Sends a call; without a token it is one-way. Returns its id; a one-way call has one only if it
     /// leaves in chunks.
     fn send_now(&mut self, now: Instant, mut call: NewCall, token: Option<T>) -> Option<CallId> {
         self.calls.ours.count_begun(1);
@@ -202,7 +207,8 @@ impl<T> Connection<T> {
             let cost = cost(call.message_len() + metadata);
             self.calls.ours.credit.send.spend(cost);
             call.message.get_or_insert_default();
-            // It has paid as a whole, and leaves as a whole or not at all.
+            // A one-way call has paid its whole cost, so it needs no credit of its own. It has no
+            // deadline once it has begun, so that its message leaves whole.
             (credit, deadline) = (u32::MAX, None);
         }
         let (position, ordinal) = (self.output.position(), self.calls.ours.begun());
@@ -230,9 +236,9 @@ impl<T> Connection<T> {
         id
     }
 
-    /// The timeout for the wire: nothing if it is the default that our hello announced.
+    /// The timeout to put into a call packet; `None` if it is the default that our hello announced.
     fn timeout_on_wire(&self, now: Instant, deadline: Option<Instant>) -> Option<u32> {
-        // Nearly always the case, and said without a division.
+        // Nearly every call has the default, and this test needs no division.
         if deadline
             == self
                 .config
@@ -246,11 +252,11 @@ impl<T> Connection<T> {
             let left = deadline.saturating_duration_since(now);
             hello::timeout_to_wire(left)
         });
-        // Zero on the wire is "no deadline", which needs no words if it is the default.
+        // Zero on the wire means "no deadline"; if that is the default too, nothing is sent.
         (left != default).then(|| left.unwrap_or(0))
     }
 
-    /// Sends calls that wait, as far as the limits of the other side allow.
+    /// Sends waiting calls, as far as the limits of the other side allow.
     pub(crate) fn admit_waiting(&mut self, now: Instant) {
         if !self.state.is_open() {
             return;
@@ -267,7 +273,7 @@ impl<T> Connection<T> {
         self.admit_one_way(now);
     }
 
-    /// Refuses the calls that waited for the hello, and may not wait for a slot.
+    /// Refuses the calls that have waited for the hello and are too deep to wait for a slot.
     pub(crate) fn refuse_deep(&mut self) {
         let (events, max_calls) = (&mut self.events, self.peer.max_calls);
         self.waiting.take_deep(|waiting| {
@@ -293,24 +299,25 @@ impl<T> Connection<T> {
                 Some(OneWayItem::Message(call)) if check_sizes(&call, &self.peer).is_ok() => {
                     self.send_now(now, call, None);
                 }
-                // Nobody waits to hear that it cannot be served.
+                // Nobody waits for the outcome of a one-way message that cannot be served.
                 Some(OneWayItem::Message(_)) => {}
                 None => break,
             }
         }
     }
 
-    /// Whether a call that waits does so no longer: it can be sent, or never.
+    /// Whether a waiting call may leave its queue: it can be sent now, or can never be sent.
     fn may_leave(&self, call: &NewCall) -> bool {
         self.has_room_for(call) || check_sizes(call, &self.peer).is_err()
     }
 
-    /// Cancels the waiting calls whose token `is` it.
+    /// Cancels the waiting calls for whose token `is` returns true.
     pub fn cancel_waiting(&mut self, is: impl FnMut(&T) -> bool) {
         self.waiting.cancel(is);
     }
 
-    /// Ends the calls that have waited too long; returns the next time to look.
+    /// Ends the calls that have waited too long; returns the earliest time at which another one will
+    /// have.
     pub(crate) fn expire_waiting(&mut self, now: Instant) -> Option<Instant> {
         let (events, config) = (&mut self.events, &self.config);
         let (stall_timeout, max_calls) = (config.stall_timeout(), self.peer.max_calls);
@@ -335,8 +342,8 @@ impl<T> Connection<T> {
     }
 }
 
-/// One slot in 16 is left to the calls that handlers make. So few hold up other calls little; of the 64
-/// that every side takes, these are 4.
+/// One slot in this many is left to the calls that handlers make. One in 16 takes little from the other
+/// calls; of the 64 slots that every side must offer, it is 4.
 const NESTED_SHARE: usize = 16;
 
 fn check_sizes(call: &NewCall, limits: &Limits) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@
 //!        └─────────────────────────────────┴── close, loss, fault ────┴──► Closed
 //! ```
 //!
-//! This side may say that it drains at any time before the close, also while it waits for the hello.
+//! This side may begin to drain at any time before the close, also while it waits for the hello.
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ enum Life {
     ExpectPreface,
     /// Their preface is here, their hello is not.
     ExpectHello,
-    /// Both hellos are through.
+    /// Their hello is here too, and calls may go both ways.
     Open,
     /// Nothing more is sent or expected.
     Closed,

@@ -10,7 +10,8 @@ use crate::{
     time::{after, countable},
 };
 
-/// The setting that gave a call its deadline: the status of a call that has passed it names it.
+/// The setting that gave a call its deadline. The status of a call that has passed its deadline
+/// names the setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadlineSource {
@@ -32,8 +33,8 @@ pub enum DeadlineSource {
 }
 
 impl DeadlineSource {
-    /// In words, how a call has passed a deadline from this setting: after how long, if it was a
-    /// stream that was under way.
+    /// The words for a call that has passed a deadline from this setting. For a stream that was
+    /// under way, they say after how long.
     pub fn passed(self, under_way: Option<Duration>, config: &Config) -> String {
         deadline_text(under_way, &self.describe(config))
     }
@@ -67,10 +68,10 @@ impl DeadlineSource {
 /// How long the calls of the other side may take.
 #[derive(Debug)]
 pub(crate) struct TheirTimeouts {
-    /// Announced by its hello, for calls that carry no timeout.
+    /// The timeout that its hello announced, for calls that carry none.
     default: Option<Duration>,
-    /// The timeout of calls that carry none, as nearly all do: at most
-    /// [`FOREVER`](crate::time::FOREVER).
+    /// The timeout of calls that carry none, as nearly all do: `default` cut to `max_timeout`, and
+    /// to [`FOREVER`](crate::time::FOREVER).
     usual: Option<Duration>,
 }
 
@@ -80,7 +81,7 @@ impl TheirTimeouts {
         Self { default, usual }
     }
 
-    /// When a call that begins now ends, as long as nothing shows that it is a stream.
+    /// The deadline of a call that begins now, as long as nothing shows that it is a stream.
     #[inline]
     pub(crate) fn deadline(
         &self,
@@ -89,7 +90,7 @@ impl TheirTimeouts {
         config: &Config,
     ) -> Option<Instant> {
         match timeout_ms {
-            // It is no longer than the clock can count.
+            // `usual` is at most `FOREVER`, so this sum does not overflow.
             None => self.usual.map(|timeout| now + timeout),
             Some(millis) => {
                 let timeout = earlier(timeout_from_wire(millis), config.max_timeout());
@@ -98,7 +99,7 @@ impl TheirTimeouts {
         }
     }
 
-    /// When a call ends if it is a stream.
+    /// The deadline of a call if it is a stream.
     pub(crate) fn stream_deadline(
         &self,
         call: &Call,
@@ -143,7 +144,7 @@ fn with_value(name: &str, value: Option<Duration>) -> String {
     }
 }
 
-/// How a call has passed its deadline; for a stream, after how long under way.
+/// The words for a call that has passed its deadline; for a stream, after how long under way.
 fn deadline_text(under_way: Option<Duration>, setting: &str) -> String {
     match under_way {
         Some(time) => {
@@ -153,17 +154,17 @@ fn deadline_text(under_way: Option<Duration>, setting: &str) -> String {
     }
 }
 
-/// Why a call is ended by this side.
+/// Why this side ends a call that takes too long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum TimeoutCause {
     /// Its deadline has passed.
     Deadline,
-    /// It had something to send, and no credit for it, for this long.
+    /// The call had something to send and no credit for it, for this long.
     Stalled(Duration),
 }
 
 impl TimeoutCause {
-    /// When a call will have taken too long, and why.
+    /// The earliest time at which a call's time is up, and why.
     pub(crate) fn earliest(
         deadline: Option<Instant>,
         send_half: Option<&SendHalf>,
@@ -184,7 +185,7 @@ impl TimeoutCause {
         }
     }
 
-    /// In words; `deadline` says how a deadline was passed.
+    /// The cause in words; `deadline` makes the words for a deadline that has passed.
     pub(crate) fn text(self, deadline: impl FnOnce() -> String) -> String {
         match self {
             Self::Deadline => deadline(),

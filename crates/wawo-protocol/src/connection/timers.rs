@@ -1,11 +1,11 @@
-//! Times at which a connection has something to do without any input.
+//! The times at which a connection has something to do without any input.
 
 use std::time::{Duration, Instant};
 
 use crate::{connection::machine::Connection, error::ConnectionError, packet::Packet};
 
-/// Deadlines of calls are looked at in steps of at least this, so that many calls with many
-/// deadlines cost one look at the table a step. A call ends up to this much late.
+/// The least time between two looks at the deadlines of all calls: many calls with different
+/// deadlines then cost one look at the table in each step. A call may end late by this much.
 pub(crate) const DEADLINE_STEP: Duration = Duration::from_millis(5);
 
 impl<T> Connection<T> {
@@ -20,7 +20,8 @@ impl<T> Connection<T> {
             .write_progress
             .poll_timeout(self.config.write_timeout());
         let buffer_pool = self.buffer_pool.poll_timeout();
-        // Asked twice for each read. A min over an array of these costs three times as much.
+        // The driver asks twice for each read. A min over an array of these costs three times as
+        // much.
         let earlier = |next: Instant, other: Option<Instant>| match other {
             Some(other) if other < next => other,
             _ => next,
@@ -52,7 +53,7 @@ impl<T> Connection<T> {
         result
     }
 
-    /// Whether the other side still does its part.
+    /// Checks that the other side reads, sends whole packets, and answers pings.
     fn check_peer(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let timeout = self.config.write_timeout();
         self.write_progress.check(now, timeout, &self.output)?;
@@ -67,7 +68,7 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Ends the calls whose deadline has come, and finds the next one.
+    /// Ends the calls whose time is up, and finds the time at which the next one's will be.
     fn expire_calls(&mut self, now: Instant) {
         let ours = self.expire_ours(now);
         let theirs = self.expire_theirs(now);

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{connection::event::NewCall, packet::OneWayBatch, time::after};
 
-/// The greatest depth of a call that may wait for a slot. A deeper one may be what the calls in the
-/// slots wait for, so it is refused.
+/// The greatest depth of a call that may wait for a slot. The calls in the slots may themselves wait for
+/// a deeper call, so that is refused instead: else all would wait for ever.
 pub(crate) const MAX_WAITING_DEPTH: u32 = 1;
 
 /// Calls without an id yet, in the order in which they came.
@@ -18,14 +18,15 @@ pub(crate) struct WaitingCalls<T> {
     queues: [CallQueue<T>; 2],
     /// Calls that have ever waited.
     enqueued: u64,
-    /// One-way calls that wait for credit; apart, so that they hold up no call.
+    /// One-way calls that wait for credit, in a queue of their own, so that they hold up no call.
     one_way: VecDeque<OneWayItem>,
     one_way_calls: usize,
     /// Message bytes of the one-way calls.
     one_way_bytes: usize,
 }
 
-/// Where a call waits: no call of a handler waits behind those that it may have to end first.
+/// The queue in which a call waits. The calls of handlers have one of their own: other calls may wait for
+/// them to end, so they must not wait behind those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallOrigin {
     /// Calls that no handler makes.
@@ -54,20 +55,20 @@ struct CallQueue<T> {
 pub(crate) struct WaitingCall<T> {
     pub(crate) call: NewCall,
     pub(crate) token: T,
-    /// Its place among all that have ever waited.
+    /// The number of the call among all that have ever waited.
     number: u64,
-    /// When it has waited too long: at its deadline, or, if it has none, after `stall_timeout`.
+    /// When the call has waited too long: at its deadline, or, if it has none, after `stall_timeout`.
     ends: Instant,
 }
 
 impl<T> CallQueue<T> {
-    /// Takes out the calls that `is_out` selects.
+    /// Takes out the calls for which `is_out` returns true.
     fn take_if(
         &mut self,
         mut is_out: impl FnMut(&WaitingCall<T>) -> bool,
         mut out: impl FnMut(WaitingCall<T>),
     ) {
-        // Most often there are none, and looking is cheaper than moving.
+        // Most often there are none, and a look is cheaper than moving all calls.
         if !self.calls.iter().any(&mut is_out) {
             return;
         }
@@ -86,9 +87,9 @@ impl<T> CallQueue<T> {
 /// One-way calls that wait together.
 #[derive(Debug)]
 pub(crate) enum OneWayItem {
-    /// A single one.
+    /// A single call.
     Message(NewCall),
-    /// Several that have been packets from the start, and the deadline of all.
+    /// Calls that are packed already, with the deadline of all of them.
     Batch(OneWayBatch, Option<Instant>),
 }
 
@@ -163,7 +164,7 @@ impl<T> WaitingCalls<T> {
         self.one_way_bytes
     }
 
-    /// Lets a call wait. Returns when it will have waited too long.
+    /// Queues a call. Returns when it will have waited too long.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -190,7 +191,8 @@ impl<T> WaitingCalls<T> {
         self.one_way.push_back(one_way);
     }
 
-    /// The first calls of the queues that `may_leave`: takes the one that came first.
+    /// Of the first call in each queue, if `may_leave` returns true for it, takes the one that came
+    /// earlier.
     pub(crate) fn pop_if(&mut self, may_leave: impl Fn(&NewCall) -> bool) -> Option<(NewCall, T)> {
         let firsts = self.queues.iter_mut().filter(|queue| {
             let first = queue.calls.front();
@@ -207,8 +209,8 @@ impl<T> WaitingCalls<T> {
         self.one_way.front()
     }
 
-    /// Takes the one-way calls that are next: of a batch, as many as may begin with `shared_credit` left,
-    /// which is above zero.
+    /// Takes the one-way calls that are next: a single call, or the calls of a batch that may begin with
+    /// `shared_credit`, which must be above zero.
     pub(crate) fn pop_one_way(&mut self, shared_credit: i64) -> Option<OneWayItem> {
         let popped = match self.one_way.front_mut()? {
             OneWayItem::Batch(batch, deadline) => {
@@ -225,20 +227,22 @@ impl<T> WaitingCalls<T> {
         Some(popped)
     }
 
-    /// Cancels the calls whose token `is` it.
+    /// Drops the calls for whose token `is` returns true.
     pub(crate) fn cancel(&mut self, mut is: impl FnMut(&T) -> bool) {
         for queue in &mut self.queues {
             queue.take_if(|waiting| is(&waiting.token), drop);
         }
     }
 
-    /// Takes the calls that may not wait for a slot: they came before the hello, and have found none.
+    /// Takes the calls that are too deep to wait for a slot: they came before the hello, and found no
+    /// free slot after it.
     pub(crate) fn take_deep(&mut self, out: impl FnMut(WaitingCall<T>)) {
         let queue = &mut self.queues[CallOrigin::Nested as usize];
         queue.take_if(|waiting| waiting.call.depth > MAX_WAITING_DEPTH, out);
     }
 
-    /// Ends what has waited too long, and tells `late` of the calls. Returns the next time.
+    /// Takes out what has waited too long, and passes the calls to `late`. Returns the earliest time at
+    /// which another one will have.
     pub(crate) fn expire(
         &mut self,
         now: Instant,

@@ -1,8 +1,8 @@
-//! Other protocols, told by their first bytes: whoever connects to the wrong port should hear which
-//! one it is.
+//! Names other protocols by their first bytes, so that a user who connected to the wrong port is
+//! told which protocol answered.
 
-/// First bytes, escaped as in [`u8::escape_ascii`], and who sends them. At most eight bytes have
-/// come, perhaps fewer.
+/// First bytes, escaped as by [`u8::escape_ascii`], and their sender. They are compared with at
+/// most eight bytes that have come, perhaps fewer.
 const PROTOCOLS: [(&str, &str); 21] = [
     (
         r"\x16\x03",
@@ -14,7 +14,7 @@ const PROTOCOLS: [(&str, &str); 21] = [
         "this is an alert of TLS, so the peer speaks TLS: connect with TLS",
     ),
     ("HTTP/", HTTP_SERVER),
-    // Some answer bytes that they do not know with a page, and no head.
+    // Some servers answer bytes that they do not know with a page and no head.
     ("<!DOC", HTTP_SERVER),
     ("<!doc", HTTP_SERVER),
     ("<HTML", HTTP_SERVER),
@@ -40,7 +40,8 @@ const HTTP_CLIENT: &str = "the peer takes this side for an HTTP server";
 const HTTP_SERVER: &str = "the peer is an HTTP server";
 const HTTP_2: &str = "the peer speaks HTTP/2, as gRPC does";
 
-/// The protocol that may be behind the first bytes of a connection, to stand behind them in a text.
+/// The name of the protocol that the first bytes of a connection may belong to, as a part of a text
+/// that comes after them.
 pub(crate) fn hint(begins: &str) -> String {
     let mut protocols = PROTOCOLS.iter();
     let found = protocols.find(|(first, _)| begins.starts_with(first));

@@ -1,5 +1,5 @@
-//! Many messages of one stream, one after the other as the packets that carry them: they are sent, and
-//! read, at once.
+//! Many messages of one stream, kept as the packets that carry them, one behind the other. So they are
+//! sent, and read, all at once.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -13,24 +13,26 @@ use crate::{
     },
 };
 
-/// A batch that waits to be sent holds a buffer of at most twice its length.
+/// The greatest ratio of a batch's buffer to its length. A batch may wait long to be sent, so one in a
+/// larger buffer is copied into one of its own length.
 const MAX_CAPACITY_RATIO: usize = 2;
 
-/// Puts messages of a stream into packets, each into one of its own.
+/// Puts messages of a stream into packets, each in its own packet.
 #[derive(Debug)]
 pub struct BatchBuilder {
     call: CallId,
     packets: BytesMut,
-    /// The length of those that are whole.
+    /// The length of the whole packets in `packets`.
     whole: usize,
     messages: usize,
     largest: usize,
-    /// The length of the last batch that was taken: the next is likely to be as long.
+    /// The length of the last batch that was taken, for which room is reserved: the next is likely to
+    /// be as long.
     last: usize,
 }
 
 impl BatchBuilder {
-    /// No messages yet, for this call.
+    /// A builder without messages, for this call.
     pub fn new(call: CallId) -> Self {
         Self {
             call,
@@ -45,7 +47,7 @@ impl BatchBuilder {
     /// Adds the message that `write` appends to the buffer.
     pub fn push(&mut self, write: impl FnOnce(&mut BytesMut)) {
         let header = self.whole;
-        // Bytes behind it were left by a `write` that panicked.
+        // A `write` that panicked has left bytes behind the whole packets.
         self.packets.truncate(header);
         if header == 0 {
             self.packets.reserve(self.last);
@@ -60,7 +62,7 @@ impl BatchBuilder {
         self.largest = self.largest.max(length);
     }
 
-    /// How many messages there are.
+    /// The number of messages.
     pub fn messages(&self) -> usize {
         self.messages
     }
@@ -75,9 +77,10 @@ impl BatchBuilder {
         self.packets.len()
     }
 
-    /// Takes the messages out, to be sent.
+    /// Takes out all messages, to be sent.
     pub fn take(&mut self) -> Batch {
-        // The next batch makes a buffer of its own: a quiet stream must not hold that of its last.
+        // The next batch allocates its own buffer: a stream that stays quiet must not hold the one of
+        // its last batch.
         let mut packets = std::mem::take(&mut self.packets);
         packets.truncate(self.whole);
         self.last = std::mem::take(&mut self.whole);
@@ -92,13 +95,13 @@ impl BatchBuilder {
     }
 }
 
-/// Messages of one stream, in order. Each shares the buffer of all.
+/// Messages of one stream, in order. All share one buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Whole packets with nothing but a message each.
+    /// Whole packets, each with one message and nothing else.
     packets: Bytes,
     messages: usize,
-    /// No message is longer.
+    /// A length that no message exceeds.
     largest: usize,
 }
 
@@ -116,7 +119,7 @@ impl Batch {
         self.packets.len() - self.messages * HEADER_BYTES
     }
 
-    /// The length of the longest, or of one that was taken off.
+    /// The length of the longest message that was ever in the batch.
     pub fn largest(&self) -> usize {
         self.largest
     }
@@ -125,13 +128,13 @@ impl Batch {
         self.packets
     }
 
-    /// The cost of all messages, which they take out of the credit of all calls.
+    /// The cost of all messages together in shared credit.
     pub(crate) fn cost(&self) -> u64 {
         self.message_bytes() as u64 + self.messages as u64 * MESSAGE_COST_BYTES
     }
 
-    /// Takes off the first messages, as many as have at most `credit` bytes together and may all
-    /// begin with `shared_credit` left.
+    /// Takes off the first messages, as many as have at most `credit` bytes together and may each
+    /// begin with the `shared_credit` that those before it leave.
     pub(crate) fn take_within(&mut self, mut credit: usize, mut shared_credit: i64) -> Self {
         if self.message_bytes() <= credit && self.cost() as i64 <= shared_credit {
             return std::mem::take(self);
@@ -155,13 +158,13 @@ impl Batch {
         }
     }
 
-    /// The next message, which stays.
+    /// The next message, which stays in the batch.
     pub fn peek(&self) -> Option<&[u8]> {
         first_payload(&self.packets)
     }
 
-    /// Takes off the next message, for `read` to read where it is: it gets the message, and the
-    /// buffer that it is a part of. `None` if there is none.
+    /// Takes off the next message, and passes it to `read` in place, without a copy, with the buffer
+    /// that it is a part of. `None` if there is no message.
     pub fn read_next<R>(&mut self, read: impl FnOnce(&[u8], &Bytes) -> R) -> Option<R> {
         let message = first_payload(&self.packets)?;
         let end = HEADER_BYTES + message.len();
@@ -171,8 +174,8 @@ impl Batch {
         Some(result)
     }
 
-    /// The same in a buffer of their own, if they are shorter than that: what waits must not keep
-    /// a buffer that it fills but a little of.
+    /// Copies the batch into its own buffer if its packets have fewer than `length` bytes: a short
+    /// batch that waits must not keep a large buffer of the input alive.
     pub fn unshared_below(mut self, length: usize) -> Self {
         if self.packets.len() < length {
             self.packets = Bytes::copy_from_slice(&self.packets);

@@ -1,6 +1,7 @@
-//! Texts that are cut to a limit, and say so.
+//! Cuts texts to a limit, and marks them as cut.
 
-/// Cuts a text to `max` bytes, and marks that, as all that is lost besides it.
+/// Cuts a text to `max` bytes with a mark that it was cut, and adds which other parts, those in
+/// `lost`, were left out.
 pub(crate) fn mark(text: &mut String, lost: &[String], max: usize) {
     let mut lost = lost.join(", ");
     if !lost.is_empty() {
@@ -16,7 +17,7 @@ pub(crate) fn mark(text: &mut String, lost: &[String], max: usize) {
     }
 }
 
-/// A text of at most `max` bytes, which says if it was longer.
+/// Returns the text cut to `max` bytes, with a mark if it was longer.
 pub(crate) fn marked(text: &str, max: usize) -> String {
     let mut text = text.to_owned();
     mark(&mut text, &[], max);

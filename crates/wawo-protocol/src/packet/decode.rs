@@ -1,4 +1,4 @@
-//! Bytes to packets.
+//! Decodes bytes to packets.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -25,7 +25,7 @@ pub const PREFACE: [u8; 8] = *b"WAWO/1\r\n";
 ///
 /// # Errors
 ///
-/// As soon as a byte differs, so that another protocol is told apart by its first bytes.
+/// As soon as a byte differs, so that another protocol is recognised by its first bytes.
 pub fn decode_preface(input: &mut BytesMut) -> Result<bool, PeerMisbehaved> {
     let length = input.len().min(PREFACE.len());
     let start = &input[..length];
@@ -73,8 +73,8 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     decode_payload(header, PayloadReader::new(header.kind, packet), limits).map(Some)
 }
 
-/// The length of the message in the first packet of `input`, if it is whole, of this call, and
-/// nothing but a message: no chunk, and not the last.
+/// The length of the message in the first packet of `input`, if the packet is whole, belongs to
+/// this call, and has a whole message that is not the last.
 #[inline]
 pub(crate) fn fast_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
     let header = RawHeader::read(input)?;
@@ -83,7 +83,7 @@ pub(crate) fn fast_message(input: &[u8], call: CallId, limits: &Limits) -> Optio
     (is_plain && header.call == call.to_wire() && is_whole).then_some(header.length as usize)
 }
 
-/// A call in a whole packet: one message, and no metadata.
+/// A call that is whole in one packet, with one message and no metadata.
 #[derive(Debug)]
 pub(crate) struct FastCall {
     /// `None` if it is one-way.
@@ -103,7 +103,7 @@ impl FastCall {
     }
 }
 
-/// The call in the first packet of `input`, if it is a plain one.
+/// The call in the first packet of `input`, if the packet is whole and has such a call.
 pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
     let header = RawHeader::read(input)?;
     let (flags, call) = (header.flags, CallId::from_wire(header.call));
@@ -135,8 +135,9 @@ pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
     })
 }
 
-/// The call and the end of the first packet of `input`, if it is a reply as most are: whole, the
-/// only one, and without metadata. Its message is all that follows the header.
+/// The call of the first packet of `input`, and the end of the packet, if it is a whole reply
+/// packet with one message, no further ones, and no metadata. The message is all that follows the
+/// header.
 pub(crate) fn fast_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize)> {
     let header = RawHeader::read(input)?;
     let is_plain = header.kind == Kind::Reply as u8 && header.flags == END && header.code == 0;
@@ -147,8 +148,8 @@ pub(crate) fn fast_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize
     (input.len() >= end).then_some((call, end))
 }
 
-/// How many bytes of the first packet of `input` are still to come, if its header is here; none if
-/// it is whole.
+/// The number of bytes of the first packet of `input` that are still to come; 0 if it is whole,
+/// `None` if its header is not.
 pub fn missing(input: &[u8]) -> Option<usize> {
     let header = RawHeader::read(input)?;
     Some(header.packet_len().saturating_sub(input.len()))
@@ -163,8 +164,8 @@ pub(crate) struct ChunkHeader {
     pub(crate) end: bool,
 }
 
-/// The header of the first packet of `input`, if that is such a chunk, is not whole, and breaks no
-/// rule by its header.
+/// The header of the first packet of `input`, if that packet is such a chunk, is not whole, and has
+/// a header that breaks no rule.
 pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHeader> {
     let raw = RawHeader::read(input)?;
     let is_partial = raw.length <= limits.max_packet_bytes && input.len() < raw.packet_len();
@@ -317,7 +318,7 @@ fn rest_chunk(
     total: Option<u32>,
     payload: PayloadReader,
 ) -> Result<Chunk, PeerMisbehaved> {
-    // An empty chunk would cost us work for nothing.
+    // An empty chunk would cost this side work and bring nothing, so it is refused.
     if payload.rest.is_empty() && (header.has(MORE) || header.has(CONTINUES)) {
         return Err(payload.wrong_length());
     }
@@ -365,7 +366,8 @@ fn metadata(
             let max = limits.max_metadata_bytes;
             return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
         }
-        // Metadata may be kept for as long as its call, and must not keep the buffer as well.
+        // The value is copied: metadata may be kept as long as its call, and must not keep the
+        // input buffer alive.
         metadata.insert(key, Bytes::copy_from_slice(&value))?;
     }
     Ok(metadata)

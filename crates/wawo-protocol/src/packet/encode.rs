@@ -1,4 +1,4 @@
-//! Packets to bytes.
+//! Encodes packets to bytes.
 
 use bytes::{BufMut, BytesMut};
 
@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// The longest text of a close packet, with its mark: a reason in a few sentences.
+/// The longest text of a close packet, in bytes, with the mark that it was cut: a few sentences are
+/// enough for a reason.
 const MAX_CLOSE_TEXT_BYTES: usize = 1024;
 
 /// The flags of a packet that describe its message bytes.
@@ -58,7 +59,7 @@ pub(crate) struct CallHeader {
     pub(crate) one_way: bool,
 }
 
-/// Writes a call with its first message, chunk, or nothing.
+/// Writes a call packet with the first message, its first chunk, or no message.
 pub(crate) fn put_call(
     out: &mut Output,
     header: CallHeader,
@@ -91,7 +92,7 @@ pub(crate) fn put_call(
     put_body(out, bytes, body);
 }
 
-/// Writes the beginning of a reply with its first message, chunk, or nothing.
+/// Writes a reply packet with the first message, its first chunk, or no message.
 pub(crate) fn put_reply(
     out: &mut Output,
     call: CallId,

@@ -101,7 +101,8 @@ impl Kind {
     }
 }
 
-/// A header as it came: its numbers are read, and nothing is checked. Only here is a length read.
+/// A header as it came: its numbers are read, and nothing is checked. No other code parses the
+/// length of a packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawHeader {
     /// Bytes of payload.
@@ -127,8 +128,8 @@ impl RawHeader {
         })
     }
 
-    /// The length of the packet with its header, in bytes; the greatest number where a packet of its
-    /// length does not fit into memory.
+    /// The length of the packet with its header, in bytes. Where pointers have 32 bits it may not
+    /// fit; then it is the greatest number.
     #[inline]
     pub(crate) fn packet_len(&self) -> usize {
         HEADER_BYTES.saturating_add(self.length as usize)
@@ -172,7 +173,7 @@ impl Header {
         let both = |one, other| self.has(one) && self.has(other);
         let unknown = self.flags & !self.kind.flags() != 0;
         let unended_one_way = self.has(ONE_WAY) && !self.has(END) && !self.has(MORE);
-        // A direction that ends with a message needs the message, and all of it.
+        // `END` needs a message in the packet, and no further chunks of it.
         if unknown
             || both(END, MORE)
             || both(MORE, NO_MESSAGE)
@@ -201,9 +202,10 @@ impl Header {
         let fits = match self.kind {
             Kind::Hello | Kind::Ping | Kind::Pong | Kind::Drain | Kind::Close => call == 0,
             Kind::Reply | Kind::Message | Kind::End | Kind::Cancel => call != 0,
-            // Zero exactly for a one-way call in one packet.
+            // The id is zero for a one-way call in one packet, and for no other call.
             Kind::Call => (call == 0) == (self.has(ONE_WAY) && !self.has(MORE)),
-            // Zero for the credit of all calls together.
+            // The id is zero for shared credit, and only then the packet may have the flag
+            // `REPLIES`.
             Kind::Credit => call == 0 || !self.has(REPLIES),
         };
         fits.then_some(()).ok_or_else(|| wrong("call id", call))
@@ -261,7 +263,7 @@ impl PayloadReader {
         self.take_array().map(u16::from_be_bytes)
     }
 
-    /// Nothing may be left.
+    /// Checks that the whole payload was read.
     pub(crate) fn finish(&self) -> Result<(), PeerMisbehaved> {
         if self.rest.is_empty() {
             return Ok(());
@@ -289,7 +291,7 @@ mod tests {
         assert_eq!(first_payload(&packet), Some(&b"hi"[..]));
     }
 
-    /// It would be past the end of memory where pointers have 32 bits.
+    /// The longest packet would end past the memory where pointers have 32 bits.
     #[test]
     fn the_longest_length_is_no_overflow() {
         let header = RawHeader::read(&[0xff; 12]).unwrap();

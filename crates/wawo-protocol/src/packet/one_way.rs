@@ -1,5 +1,5 @@
-//! One-way calls, one after the other as the packets that carry them: whoever sends many says each
-//! in a few bytes.
+//! Many one-way calls, kept as the packets that carry them, one behind the other. So each of them
+//! takes only a few bytes beside its message, and all are sent at once.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -13,23 +13,23 @@ use crate::{
     },
 };
 
-/// One-way calls with nothing but a message, each in a packet of its own. They have the default
+/// One-way calls that have a message and no metadata, each in its own packet. They have the default
 /// timeout.
 #[derive(Debug, Default)]
 pub struct OneWayBatch {
     packets: BytesMut,
     calls: usize,
     cost: u64,
-    /// No message is longer.
+    /// A length that no message exceeds.
     largest: usize,
 }
 
-/// Service and method.
+/// The bytes of the ids of service and method in a call packet.
 const TARGET_BYTES: usize = 8;
 
 const TIMEOUT_BYTES: usize = 4;
 
-/// Takes off the first packet: service and method, and the message.
+/// Takes off the first packet. Returns the bytes of service and method, and those of the message.
 fn split_first<'a>(packets: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let payload = first_payload(packets)?;
     *packets = &packets[HEADER_BYTES + payload.len()..];
@@ -37,7 +37,7 @@ fn split_first<'a>(packets: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 impl OneWayBatch {
-    /// None yet, with room for this many bytes of packets.
+    /// An empty batch with room for this many bytes of packets.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             packets: BytesMut::with_capacity(bytes),
@@ -58,12 +58,12 @@ impl OneWayBatch {
         self.largest = self.largest.max(message.len());
     }
 
-    /// How many calls there are.
+    /// The number of calls.
     pub fn len(&self) -> usize {
         self.calls
     }
 
-    /// Whether there is none.
+    /// Whether there are no calls.
     pub fn is_empty(&self) -> bool {
         self.calls == 0
     }
@@ -78,7 +78,7 @@ impl OneWayBatch {
         self.packets.len() - self.calls * (HEADER_BYTES + TARGET_BYTES)
     }
 
-    /// The cost of all messages, which they take out of the credit of all calls.
+    /// The cost of all messages together in shared credit.
     pub(crate) fn cost(&self) -> u64 {
         self.cost
     }
@@ -87,7 +87,7 @@ impl OneWayBatch {
         self.largest
     }
 
-    /// The packets, each of which says how much time it has if that is not the default.
+    /// Returns the packets. Each has the timeout, if that is not the default (`None`).
     pub(crate) fn into_packets(self, timeout_ms: Option<u32>) -> Bytes {
         let Some(timeout) = timeout_ms else {
             return self.packets.freeze();
@@ -105,7 +105,8 @@ impl OneWayBatch {
         packets.freeze()
     }
 
-    /// Takes off the first calls, as many as may begin with `shared_credit` left.
+    /// Takes off the first calls, as many as may each begin with the `shared_credit` that those
+    /// before it leave.
     pub(crate) fn take_within(&mut self, mut shared_credit: i64) -> Self {
         if self.cost as i64 <= shared_credit {
             return std::mem::take(self);
@@ -130,7 +131,7 @@ impl OneWayBatch {
         }
     }
 
-    /// Each call, as it was added.
+    /// The calls in the order in which they were added.
     pub(crate) fn into_calls(self) -> impl Iterator<Item = (ServiceId, MethodId, Bytes)> {
         let packets = self.packets.freeze();
         let mut at = 0;

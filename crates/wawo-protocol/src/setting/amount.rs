@@ -1,10 +1,9 @@
 //! Amounts: the values of settings in their smallest unit, and how they are written.
 //!
 //! A count is written as a whole number, a size as a number of bytes or with `KiB`, `MiB` or `GiB`
-//! behind it, a time with `ms`, `s`, `m` or `h`. A time without its unit is refused, since nobody
-//! could tell whether `5` means seconds or milliseconds; so are `KB` and `MB`, which mean 1,000 to
-//! some and 1,024 to others. Tables and users write amounts alike, so the parser runs in the
-//! compiler too.
+//! behind it, a time with `ms`, `s`, `m` or `h`. A time without a unit is refused, since `5` could
+//! mean seconds or milliseconds. `KB` and `MB` are refused, since they mean 1,000 to some and 1,024
+//! to others. Tables use the same syntax as users, so the parser also runs at compile time.
 
 use std::time::Duration;
 
@@ -31,12 +30,13 @@ impl Unit {
     ///
     /// # Panics
     ///
-    /// If the text is no amount of this unit; the compiler says so of a table.
+    /// If the text is no amount of this unit; for a table, that is an error at compile time.
     pub const fn amount(self, text: &str) -> u128 {
         self.parse(text).expect("an amount of the unit")
     }
 
-    /// The amount that a text stands for; `None` if it is none of this unit, or beyond all numbers.
+    /// The amount that a text stands for; `None` if the text is no amount of this unit, or does not
+    /// fit into the type.
     pub(crate) const fn parse(self, text: &str) -> Option<u128> {
         let (mut number, mut rest) = (0_u128, text.as_bytes());
         while let [digit @ b'0'..=b'9', behind @ ..] = rest {
@@ -75,7 +75,7 @@ impl Unit {
         })
     }
 
-    /// The amount as errors write it, to the last digit.
+    /// The amount as errors write it, in full precision.
     pub(crate) fn write(self, amount: u128) -> String {
         match self {
             Self::Count | Self::Bytes => amount.to_string(),
@@ -98,7 +98,7 @@ pub trait Value: Sized {
     /// The amount; `None` is the absent value.
     fn amount(&self) -> Option<u128>;
 
-    /// The value for an amount; `None` if the type has no such.
+    /// The value for an amount; `None` if the type has no such value.
     fn from_amount(amount: Option<u128>) -> Option<Self>;
 }
 
@@ -168,7 +168,7 @@ pub const fn usize_of(amount: u128) -> usize {
     amount as usize
 }
 
-/// The time of an amount, at most the longest.
+/// The duration of an amount, at most [`Duration::MAX`].
 pub const fn duration_of(amount: u128) -> Duration {
     let amount = if amount < NEVER { amount } else { NEVER };
     Duration::new((amount / SECOND) as u64, (amount % SECOND) as u32)

@@ -1,14 +1,14 @@
-//! A setting that is wrong.
+//! The errors of wrong settings.
 
 use thiserror::Error;
 
-/// Settings that make no configuration. Each error names the setting, or the variable or key that it
-/// was read from, its value, and the values that are right.
+/// The reason why settings make no valid configuration. Each error names the setting, or the
+/// variable or key that it was read from, its value, and the valid values.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A setting is below its least or above its greatest value: less than a peer may rely on, a
-    /// time so short that each call or connection would end at once, or a size that does not fit.
+    /// A setting is below its least or above its greatest value. Less would break a guarantee to
+    /// peers, or would end each call or connection at once; more would not fit.
     #[error("{setting} is {value}; it must be {range}")]
     OutOfRange {
         /// The setting, or the variable that it was read from.
@@ -42,7 +42,7 @@ pub enum ConfigError {
         /// The most similar name that there is.
         nearest: String,
     },
-    /// Two settings do not agree: the one bounds the other.
+    /// Two settings do not agree, where one bounds the other.
     #[error("{setting} is {value}; with {other} it {range}")]
     Disagreement {
         /// The setting.
@@ -51,7 +51,7 @@ pub enum ConfigError {
         value: String,
         /// The other settings with their values.
         other: String,
-        /// The values that it may have beside them, such as `may be at most 1024`.
+        /// The values that the setting may have beside the others, such as `may be at most 1024`.
         range: String,
     },
     /// The identity is too long.

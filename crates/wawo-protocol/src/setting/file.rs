@@ -9,11 +9,11 @@ use serde::{
 
 use crate::setting::{Settable, set};
 
-/// Reads a map into settings that have their defaults.
+/// Reads a map into settings. Those that the map does not name keep their defaults.
 ///
 /// # Errors
 ///
-/// If there is no setting of a name, a name comes twice, or a value is not one of its setting.
+/// If a name is that of no setting, a name comes twice, or a value is no value of its setting.
 pub fn deserialize<'de, S, D>(deserializer: D) -> Result<S, D::Error>
 where
     S: Settable + Default,

@@ -31,13 +31,14 @@ pub fn set<S: Settable>(settings: &mut S, name: &str, text: &str) -> Result<(), 
     }
 }
 
-/// Sets each setting that has a variable: `prefix` and its name in capitals. Variables that begin
-/// otherwise are not looked at, nor are those that begin with one of `others`, the prefixes of other
+/// Sets each setting that has a variable: `prefix` and its name in capitals. Variables without the
+/// prefix are ignored, and so are those that begin with one of `others`, the prefixes of other
 /// settings.
 ///
 /// # Errors
 ///
-/// As [`Settable::read`]; if a variable with the prefix is no setting; and if it is not in UTF-8.
+/// As [`Settable::read`]; also if a variable with the prefix names no setting, or its value is not
+/// in UTF-8.
 pub fn set_from_variables<S: Settable, K: AsRef<OsStr>, V: AsRef<OsStr>>(
     settings: &mut S,
     prefix: &str,
@@ -47,7 +48,8 @@ pub fn set_from_variables<S: Settable, K: AsRef<OsStr>, V: AsRef<OsStr>>(
     let key_of = |name: &str| prefix.to_owned() + &name.to_ascii_uppercase();
     let names = S::names();
     for (key, value) in variables {
-        // A key that is not in UTF-8 becomes one that is no setting, if it has the prefix.
+        // A key that is not in UTF-8 becomes a text that names no setting, so it is refused below
+        // if it has the prefix.
         let key = key.as_ref().to_string_lossy();
         if !key.starts_with(prefix) || others.iter().any(|other| key.starts_with(other)) {
             continue;
@@ -74,10 +76,12 @@ fn unknown(key: &str, names: impl Iterator<Item = String>) -> ConfigError {
     }
 }
 
-/// The most bytes of a key that are compared: names are shorter, and a key may have any length.
+/// The most bytes of a key that are compared: the names of settings are shorter, but a key may have
+/// any length.
 const MAX_COMPARED_BYTES: usize = 64;
 
-/// How many bytes must be added, taken or changed to make one name of the other (Levenshtein).
+/// The number of bytes that must be added, removed or changed to turn one name into the other
+/// (Levenshtein).
 fn distance(from: &str, to: &str) -> usize {
     let from = &from.as_bytes()[..from.len().min(MAX_COMPARED_BYTES)];
     let mut costs: Vec<usize> = (0..=to.len()).collect();

@@ -1,4 +1,4 @@
-//! Buffers that large messages came in are used again, and given back.
+//! The buffers of large messages are used again, and freed when none has been used for a while.
 
 use std::time::{Duration, Instant};
 

@@ -67,11 +67,11 @@ const RANGES: [(&str, [&str; 4], &str); 30] = [
     ("max_waiting_calls", ["1", "2", MAX_USIZE, LARGE], "at least 2"),
 ];
 
-/// More than the longest time.
+/// More than the longest time: 2^64 seconds.
 const CENTURIES: &str = "18446744073709551616s";
-/// More than 64 bits hold.
+/// One more than fits into 64 bits.
 const LARGE: &str = "18446744073709551616";
-/// A size that each machine has.
+/// The greatest size on the machine that runs the test.
 const MAX_USIZE: &str = match usize::BITS {
     32 => "4294967295",
     _ => "18446744073709551615",

@@ -108,7 +108,7 @@ fn small_chunks_and_those_that_break_a_rule_do_not_land() {
     assert!(!reads_directly(&mut raw));
     assert_wrong_total(raw.feed(&too_long[START..]));
 
-    // Direct reads are checked too, when they are complete.
+    // A chunk that was read directly is checked too, when it is complete.
     let unended = wire(&continued(theirs(0), more(bytes(CHUNK))));
     let mut raw = begun(total, &unended);
     assert!(reads_directly(&mut raw));

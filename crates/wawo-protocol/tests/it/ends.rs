@@ -19,7 +19,7 @@ fn a_draining_side_finishes_what_it_has_accepted_and_refuses_the_rest() {
     let accepted = pair.start(1, b"");
     pair.run();
     pair.server.called();
-    // This one crosses the drain packet.
+    // This call crosses the drain packet.
     pair.start(2, b"");
     pair.server.connection.drain();
     pair.run();

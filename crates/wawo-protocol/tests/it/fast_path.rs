@@ -129,7 +129,7 @@ fn calls_behind_others_and_in_every_state() {
             vec![call(0, last(bytes(3))), call(1, last(bytes(4)))],
             2,
         ),
-        // In flight, one over the limit, and with a skipped slot.
+        // Ids that are in flight, one over the limit, and behind a skipped slot.
         (
             vec![call(0, last(bytes(3)))],
             vec![call(0, last(bytes(3)))],
@@ -141,7 +141,7 @@ fn calls_behind_others_and_in_every_state() {
             0,
         ),
         (vec![], vec![call(1, last(""))], 0),
-        // The whole of `max_opening_bytes`, and one byte more.
+        // Calls that take all of `max_opening_bytes`, and one that takes a byte more.
         (
             vec![],
             vec![
@@ -261,7 +261,7 @@ fn other_replies_are_left_to_the_others() {
         with_metadata(reply(ours(0), last("a"))),
         message(ours(0), last("a")),
         end(ours(0), Code::Ok),
-        // Cancelled, not sent completely, missing, and not ours.
+        // Replies to calls that are cancelled, not completely sent, missing, and not ours.
         reply(ours(1), last("a")),
         reply(ours(2), last("a")),
         reply(ours(3), last("a")),

@@ -543,7 +543,7 @@ fn answers_wait_with_their_calls_while_the_peer_does_not_read() {
     assert!(waiting < 256 * 1024 + 2 * answer.len(), "{waiting} bytes");
     let in_flight = raw.machine.calls_served();
     assert!(in_flight > 30, "{in_flight} of {answered} in flight");
-    // Calls that fail or are cancelled keep them too.
+    // Calls that fail or are cancelled keep their slots too.
     raw.send_all(&[Packet::Cancel(theirs(63))]);
     assert_eq!(raw.machine.calls_served(), in_flight);
     assert!(raw.machine.output().len() == waiting);
@@ -805,7 +805,7 @@ fn credit_waits_while_the_peer_does_not_read_and_comes_when_it_does() {
     let waiting = raw.machine.output().len();
     assert!(waiting < 256 * 1024 + 64, "{waiting} bytes");
     raw.said();
-    // The withheld grants have come. Without them, this would exceed the initial credit.
+    // The withheld grants have come. Without them, these messages would exceed the initial credit.
     for _ in 0..2 {
         raw.send_all(&[message(theirs(0), whole(bytes(100_000)))]);
     }

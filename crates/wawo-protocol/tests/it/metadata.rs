@@ -1,4 +1,4 @@
-//! Which metadata may be set, and how it is found.
+//! The metadata that may be set, and how entries are found.
 
 use wawo_protocol::{Metadata, MetadataError};
 

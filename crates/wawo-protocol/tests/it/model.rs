@@ -53,7 +53,7 @@ pub(crate) struct Rules {
     their_slots: usize,
     /// The ends that the machine must still send for calls that are over.
     owed: Vec<(CallId, Code)>,
-    /// The credit of all calls together that each side has left.
+    /// The shared credit that each side has left.
     our_requests: SharedCredit,
     our_replies: SharedCredit,
     their_requests: SharedCredit,
@@ -90,7 +90,7 @@ struct Ours {
     cancelled: bool,
     requests: Direction,
     replied: bool,
-    /// Whether the user got the reply.
+    /// Whether the user has got the event for the reply.
     told: bool,
     replies: Direction,
     /// Bytes of its first reply that were not consumed.
@@ -105,7 +105,7 @@ struct Theirs {
     began: Instant,
     deadline: Option<Instant>,
     one_way: bool,
-    /// Whether the user got the call.
+    /// Whether the user has got the event for the call.
     told: bool,
     /// Whether the user has ended its direction.
     answered: bool,
@@ -296,7 +296,7 @@ impl Rules {
         }
     }
 
-    /// Checks that nothing is left over: all expected events came, and all required packets were
+    /// Checks that nothing is missing: all expected events came, and all required packets were
     /// sent. The machine was given all packets, and all its output was seen.
     pub(crate) fn nothing_is_owed(&self) {
         assert_eq!(self.expected, [], "not heard");
@@ -328,7 +328,7 @@ impl Rules {
         (theirs + self.notes_held, ours)
     }
 
-    /// The part of these bytes that needed credit of all calls.
+    /// The part of these bytes that took shared credit.
     fn held_of_all_calls(&self) -> (u64, u64) {
         let (requests, replies) = self.held();
         let openings: u64 = self.theirs.values().map(|theirs| theirs.opening).sum();

@@ -1,4 +1,4 @@
-//! Calls that handlers make: none waits for a slot that is held by a call which waits for it.
+//! Calls that handlers make: none waits for a slot of a call that waits for it.
 
 use bytes::Bytes;
 use wawo_protocol::{CallId, Config, Event, MIN_CALLS, Metadata, Refusal, Side, StartedCall};
@@ -67,7 +67,7 @@ fn a_deep_call_that_finds_no_slot_is_refused_and_says_why() {
         assert!(text.contains("max_calls") && text.contains("64"), "{text}");
     }
     pair.start_waiting(100, nested(1));
-    // Nor does it overtake a waiting one.
+    // A deep call does not overtake a waiting call either.
     pair.refused(nested(2));
     assert_eq!(pair.client.connection.calls_waiting(), 1);
 }

@@ -212,7 +212,7 @@ fn notes_at_once_do_not_overtake_one_that_waits_for_a_slot() {
         let started = client.start_call(pair.now, nested(1), token);
         assert!(matches!(started, Ok(StartedCall::Sent(_))), "{started:?}");
     }
-    // It is sent in chunks, and so needs a slot.
+    // The message is sent in chunks, and so needs a slot.
     send(&mut pair, bytes(1_000_000));
     assert_eq!(send_all(&mut pair, &[bytes(1)]), []);
     assert_eq!(pair.client.connection.calls_waiting(), 2);

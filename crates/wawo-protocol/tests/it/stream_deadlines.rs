@@ -148,9 +148,8 @@ fn until_its_reply_begins_a_call_with_one_request_has_the_time_of_one() {
     assert_eq!(end.text, text);
 }
 
-/// The code and text of a call with 4 s that ends after some time, first by the clock of its
-/// callee, or by its handler.
-/// code and the text.
+/// The code and text of a call with a timeout of 4 s that ends after some time: by the clock of its
+/// callee, or, with `by_handler`, by its handler.
 fn ended_there(
     new: NewCall,
     source: DeadlineSource,

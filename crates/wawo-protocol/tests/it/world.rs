@@ -27,7 +27,7 @@ pub(crate) enum Operation {
     Consume,
 }
 
-/// The begin of the caller's direction.
+/// How the caller's direction begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Requests {
     One,
@@ -93,7 +93,7 @@ impl World {
         self.hear();
     }
 
-    /// The users take their events; `false` if there are none.
+    /// Lets the users take their events; `false` if there are none.
     fn hear(&mut self) -> bool {
         let mut heard = false;
         for (user, node) in self.nodes() {

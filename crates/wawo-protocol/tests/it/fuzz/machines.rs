@@ -5,7 +5,7 @@ use wawo_protocol::Code;
 
 use crate::world::{Operation, Requests, Step, World};
 
-/// The begin and the end of a run.
+/// How a run begins and ends.
 #[derive(Debug, Arbitrary)]
 struct Setting {
     parts: PartSize,
@@ -96,7 +96,7 @@ fn timeout_ms(input: &mut Unstructured<'_>) -> Result<Option<u64>> {
     Ok(millis.map(u64::from))
 }
 
-/// Mostly small; some are several packets long, a few exceed the credit.
+/// The length of a message. Most are small; some are several packets long, a few exceed the credit.
 fn length(input: &mut Unstructured<'_>) -> Result<usize> {
     let byte = usize::from(u8::arbitrary(input)?);
     Ok(match byte {

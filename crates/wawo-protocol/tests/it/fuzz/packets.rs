@@ -23,7 +23,7 @@ use crate::{
     pair::{beginning, copy_even},
 };
 
-/// The begin of a run.
+/// How a run begins.
 #[derive(Debug, Arbitrary)]
 struct Setting {
     accepting: bool,
@@ -35,7 +35,7 @@ struct Setting {
 
 #[derive(Debug)]
 enum Step {
-    /// A packet that keeps the rules. If it does not, it is not sent.
+    /// A packet that keeps the rules. One that would break a rule is not sent.
     Peer(Sent),
     /// A packet that may break the rules, or end many calls.
     Daring(Sent),
