@@ -1,16 +1,16 @@
-//! Keeps the listings of the public API, `api/CRATE.txt`, so that a change of it is seen in the diff.
+//! Checks the listings of the public API, `api/CRATE.txt`, so that each change of the API shows in a diff.
 //!
 //! ```text
 //!  cargo rustdoc ──► target/doc/CRATE.json ──► public_api ──► lines ──► compared with api/CRATE.txt
 //! ```
 //!
-//! With `--write` the lines replace the listing. The JSON of rustdoc is not stable, so that only a nightly
-//! rustdoc writes it by itself; a stable one does so with `RUSTC_BOOTSTRAP=1`. Cargo must not see this
-//! variable, or it would build all dependencies anew. So this program is also the rustdoc that cargo
-//! calls: it sets the variable, and calls the real one.
+//! With `--write` the lines replace the listing. The JSON of rustdoc is not stable: a nightly rustdoc
+//! writes it, a stable one only with `RUSTC_BOOTSTRAP=1`. Cargo must not see this variable, or it would
+//! build all dependencies anew. So cargo calls this program as its rustdoc; the program sets the variable,
+//! and calls the real rustdoc.
 //!
-//! The format has a version, which changes with the toolchain. Of another version than [`FORMAT`]
-//! nothing can be said; then the check is skipped, and says so.
+//! The JSON has a format version, which changes with the toolchain. If that is not [`FORMAT`], the JSON
+//! cannot be read; then the program skips the check, and prints a line that says so.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use serde_json::Value;
 /// The version of rustdoc's JSON that this version of `public_api` reads.
 const FORMAT: u64 = 57;
 
-/// Set where this program is called as rustdoc.
+/// The variable that is set where cargo calls this program as rustdoc.
 const AS_RUSTDOC: &str = "WAWO_API_AS_RUSTDOC";
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -53,7 +53,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Passes its arguments on to the real rustdoc, which then takes those of nightly ones.
+/// Passes its arguments on to the real rustdoc, with the variable that makes a stable one accept nightly
+/// arguments.
 fn rustdoc() -> ExitCode {
     let mut rustdoc = Command::new("rustdoc");
     rustdoc
@@ -129,7 +130,7 @@ impl Workspace {
         })
     }
 
-    /// Lets rustdoc write the JSON of a package; returns where it is.
+    /// Lets rustdoc write the JSON of a package; returns its path.
     fn document(&self, package: &str) -> Result<PathBuf> {
         let mut cargo = Command::new(env::var_os("CARGO").ok_or("run it with cargo")?);
         cargo.args([
@@ -160,7 +161,7 @@ impl Workspace {
         self.root.join("api").join(package).with_extension("txt")
     }
 
-    /// Whether each listing is one of a package; `removes` those that are not.
+    /// Whether each listing belongs to a package. If `removes` is set, deletes those that do not.
     fn has_no_other_listings(&self, removes: bool) -> Result<bool> {
         let mut has_none = true;
         for entry in fs::read_dir(self.root.join("api"))? {
@@ -193,7 +194,7 @@ fn format_of(json: &Path) -> Result<u64> {
     Ok(format.ok_or("the JSON of rustdoc names no version")?)
 }
 
-/// The public items, one a line. What the compiler implements by itself is left out.
+/// The public items, one a line, without the traits that the compiler implements by itself.
 fn lines(json: PathBuf) -> Result<String> {
     let api = public_api::Builder::from_rustdoc_json(json)
         .omit_blanket_impls(true)
@@ -204,7 +205,7 @@ fn lines(json: PathBuf) -> Result<String> {
 }
 
 fn compare(listing: &Path, lines: &str) -> Result<bool> {
-    // Without a listing, all of it is new.
+    // If there is no listing, the whole API is new.
     let listed = fs::read_to_string(listing).unwrap_or_default();
     let (before, after): (BTreeSet<_>, BTreeSet<_>) =
         (listed.lines().collect(), lines.lines().collect());
