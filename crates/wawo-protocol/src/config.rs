@@ -59,12 +59,12 @@ settings! {
     /// from the start of the call too. A call with one request becomes a stream when its reply begins as
     /// one; until then `max_timeout` holds. Without it, `max_timeout` bounds streams too.
     Time max_stream_time: Duration = "none", least "1 ms", none "no limit";
-    /// Calls of the other side, among its `max_calls`, that may be streams in either direction; one
-    /// more is answered with `ResourceExhausted`, so with 0 there are no streams.
+    /// Calls of the other side, among its `max_calls`, that may be streams in either direction. One more
+    /// ends with `ResourceExhausted`, so with 0 there are no streams.
     Count max_streams: usize = "256", least "0";
-    /// Bytes of the first messages and of the metadata of all calls of the other side that are in
-    /// flight. A call that exceeds it is answered with `ResourceExhausted`. At least
-    /// `max_message_bytes` and `max_metadata_bytes` together, or the largest call could never be served.
+    /// Bytes of the first messages and of the metadata of all calls of the other side that are in flight.
+    /// A call that exceeds it ends with `ResourceExhausted`. At least `max_message_bytes` and
+    /// `max_metadata_bytes` together, or the largest call could never be served.
     Bytes max_opening_bytes: usize = "64 MiB", least "72 KiB";
     /// The memory that a message may take when it is decoded, in bytes. The layers above this crate apply
     /// this setting and the next one. A call with a larger one ends with `ResourceExhausted`. At most

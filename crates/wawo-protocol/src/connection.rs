@@ -6,13 +6,16 @@
 //!                         └───────────────┴──► calls ◄──────────┴────────────┘
 //! ```
 //!
-//! `machine` has the parts of a connection; the other modules with functions of [`Connection`] are above
-//! it. A call is one [`Call`](crate::call::Call) for both roles, in `calls`, with the credit of its role.
-//! `receive` and `send` move its messages in either role; `start` and `caller` do what only a caller does,
-//! `callee` and `reply` what only a callee does; `role` has the facts that only one of them keeps.
+//! `machine` defines [`Connection`] and its parts. The modules in the picture except `calls`, and also
+//! `timers` and `congestion`, import it and add functions to it. A call is one [`Call`](crate::call::Call)
+//! for both roles; `calls` has all calls, with the credit of each role. `receive` and `send` move messages
+//! of a call in either role. `start` and `caller` have the functions that only a caller needs, `callee`
+//! and `reply` those of a callee, and `role` the fields that only one of them needs. `fit` keeps messages
+//! and statuses within the limits of the other side, and `event` has the types that a driver exchanges
+//! with the connection.
 //!
-//! Below `machine`, each module owns a part of the state, and hides its fields: `state` (the life of the
-//! connection), `waiting_calls`, `load`, `health`, `flood`, `input`, `progress`, `direct_read`,
+//! `machine` imports the modules that each own a part of the state and hide its fields: `state` (the life
+//! of the connection), `waiting_calls`, `load`, `health`, `flood`, `input`, `progress`, `direct_read`,
 //! `timeout_cause`.
 
 mod callee;

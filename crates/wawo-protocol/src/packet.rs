@@ -73,7 +73,7 @@ pub enum Packet {
     Reply(Reply),
     /// A message, or a chunk of one.
     Message {
-        /// The call it belongs to.
+        /// The call to which it belongs.
         call: CallId,
         /// Its bytes.
         chunk: Chunk,
@@ -129,7 +129,7 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "the fields of version 1")]
 pub struct Reply {
-    /// The call it answers.
+    /// The call to which it replies.
     pub call: CallId,
     /// Metadata of the reply.
     pub metadata: Metadata,

@@ -1,7 +1,7 @@
 //! Where a call is: how far the received direction has come, and whether this side has ended it.
 //!
 //! The received direction is the replies for the caller and the requests for the callee. The direction
-//! that is sent needs no state here: it is over when its send half is gone.
+//! that is sent needs no state here: it is over when its send half is dropped.
 //!
 //! ```text
 //!                    a first message          it is whole

@@ -10,7 +10,7 @@ const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
 impl<T> Connection<T> {
     /// The number of calls and one-way messages that a driver should start now, of those that no handler
     /// makes: half of [`max_waiting_calls`](crate::Config::max_waiting_calls) less those that wait for room
-    /// under the limits of the other side.
+    /// under the limits of the other side, and none while 4 MiB of message bytes wait.
     pub fn call_capacity(&self) -> usize {
         let (outer, one_way) = (CallOrigin::Outer, self.waiting.one_way_calls());
         let bytes = self.waiting.bytes_in(outer) + self.waiting.one_way_bytes();
