@@ -34,7 +34,7 @@ pub struct ResponseParts {
 impl ResponseParts {
     /// Both kinds of metadata, one behind the other.
     #[cold]
-    fn into_one(self: Box<Self>) -> Metadata {
+    fn into_one(self) -> Metadata {
         let mut metadata = self.metadata;
         metadata.append(self.trailing_metadata);
         metadata
@@ -131,7 +131,7 @@ impl Response {
     pub(crate) fn into_wire_parts(self) -> (Metadata, Body) {
         match self.parts {
             None => (Metadata::new(), self.body),
-            Some(parts) => (parts.into_one(), self.body),
+            Some(parts) => ((*parts).into_one(), self.body),
         }
     }
 }
