@@ -1,10 +1,10 @@
-//! Ends calls whose driver does not: one thread for the process, outside of every runtime.
+//! The backstop: one thread for the process, outside of every runtime, which ends calls that their
+//! drivers do not.
 //!
-//! A driver keeps the deadlines of its calls. But it may be stuck: in a handler that blocks its
-//! thread, or because its runtime is busy or not polled at all. The callers can run all the same,
-//! in other threads or in the handler itself, and must not wait for ever. So this thread looks at
-//! connections with calls, some time behind each deadline, and ends what the driver should have
-//! ended.
+//! A driver keeps the deadlines of its calls. But it may be stuck: in a handler that blocks its thread,
+//! or because its runtime is busy or is not polled. Its callers may run all the same, in other threads or
+//! in the blocking handler itself, and must not wait for ever. So this thread looks at connections with
+//! calls, some time after each deadline, and ends the calls that the driver should have ended.
 //!
 //! ```text
 //!   a call is left in a mailbox ──► watch: within TICK, a look at the mailbox
@@ -12,9 +12,9 @@
 //!   an Alarm                    ──► its waker, at its time
 //! ```
 //!
-//! It starts with the first call, and sleeps without a timer while there is nothing to look at. It
-//! keeps no connection alive. Its time is real time: where tokio's clock is paused, it ends nothing
-//! (see [`Clock`](crate::clock::Clock)).
+//! It starts with the first call, and sleeps without a timer while it has no work. It keeps no connection
+//! open. It counts in real time: where tokio's clock is paused, it ends nothing (see
+//! [`Clock`](crate::clock::Clock)).
 
 mod alarm;
 mod bell;
@@ -32,22 +32,22 @@ use std::{
 pub(crate) use crate::backstop::alarm::{Timer, timeout_at};
 use crate::backstop::bell::Bell;
 
-/// How long a connection waits for its look after a call was made. Many calls share one look; the
-/// thread wakes at most 50 times a second for them.
+/// How long after a new call its connection is looked at. Many calls share one look, so that the thread
+/// wakes at most 50 times a second for them.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long a driver has to end a call by itself, after the deadline. It does so in steps of 5 ms.
-/// Together with two ticks, a call ends within 100 ms after its deadline.
+/// How long after the deadline of a call its driver may still end it. A driver looks at deadlines in
+/// steps of 5 ms. Together with two ticks, a call ends within 100 ms after its deadline.
 pub(crate) const SLACK: Duration = Duration::from_millis(40);
 
-/// Has calls with deadlines, which somebody else should keep.
+/// An owner of calls with deadlines, which the backstop looks at.
 pub(crate) trait WatchTarget: Send + Sync {
-    /// Ends the calls that are overdue by [`SLACK`], and adds the wakers of those who wait for
-    /// them. Returns when to look again, if that is not to be at a time told before.
+    /// Ends the calls whose deadlines passed [`SLACK`] ago, and adds the wakers of the tasks that wait
+    /// for them. Returns when to look again, unless an earlier look has returned that time.
     fn look(&self, wakers: &mut Vec<Waker>) -> Option<Instant>;
 }
 
-/// Has this looked at soon, without keeping it alive. `false` if that cannot be: see
+/// Looks at this soon, without keeping it alive. Returns `false` if that is not possible: see
 /// [`Backstop::start`].
 pub(crate) fn watch(watched: Weak<dyn WatchTarget>) -> bool {
     let mut queue = BACKSTOP.lock();
@@ -77,15 +77,15 @@ static BACKSTOP: Backstop = Backstop {
 
 struct Backstop {
     queue: Mutex<Queue>,
-    /// The next thing to do comes earlier than it did.
+    /// Notified when the next work comes earlier than before.
     changed: Condvar,
 }
 
 struct Queue {
-    /// To be looked at when the tick is over.
+    /// The targets to look at when the tick is over.
     soon: Vec<Weak<dyn WatchTarget>>,
     soon_at: Option<Instant>,
-    /// By time, and by a number that tells those of the same time apart.
+    /// Work by its time. The number distinguishes work of the same time.
     later: BTreeMap<(Instant, u64), Due>,
     number: u64,
     is_running: bool,
@@ -97,7 +97,7 @@ enum Due {
 }
 
 impl Queue {
-    /// When there is something to do.
+    /// The time of the next work.
     fn next(&self) -> Option<Instant> {
         let later = self.later.first_key_value().map(|((at, _), _)| *at);
         [self.soon_at, later].into_iter().flatten().min()
@@ -123,8 +123,8 @@ impl Backstop {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the thread, if it does not run. Where no more threads can be had, the next call
-    /// tries again, and the drivers keep the deadlines alone until then.
+    /// Starts the thread, if it does not run. If no thread can be started, the next call tries again;
+    /// until then only the drivers keep the deadlines.
     fn start(&'static self, queue: &mut Queue) -> bool {
         if !queue.is_running {
             let thread = thread::Builder::new().name("wawo-backstop".to_owned());
@@ -138,7 +138,7 @@ impl Backstop {
         queue.is_running
     }
 
-    /// Does something at a time; returns the key by which it can be taken back.
+    /// Adds work at a time; returns the key with which it can be removed.
     fn add(&'static self, at: Instant, due: Due) -> (Instant, u64) {
         let mut queue = self.lock();
         let is_next = queue.next().is_none_or(|next| at < next);
@@ -156,13 +156,13 @@ impl Backstop {
     fn run(&'static self) -> ! {
         loop {
             for due in self.wait() {
-                // Wakers are foreign code; the thread goes on whatever they do.
+                // Wakers are foreign code, which may panic; the thread has to go on.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.act(due)));
             }
         }
     }
 
-    /// Waits until something is due.
+    /// Waits until work is due, and takes it.
     fn wait(&self) -> Vec<Due> {
         let mut queue = self.lock();
         loop {
@@ -196,7 +196,7 @@ impl Backstop {
             }
         }
         for waker in wakers {
-            // One that panics must not keep the others from being woken.
+            // If one waker panics, the others have to be woken all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }

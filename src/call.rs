@@ -1,4 +1,4 @@
-//! A call that a stub makes: a lazy future.
+//! A call that a stub makes: a future that starts when it is first polled.
 
 mod raw;
 mod requests;
@@ -38,8 +38,8 @@ use crate::{
 
 /// A call, as a stub's method returns it: a future that starts the call when it is first polled.
 ///
-/// A call fails when its deadline passes. The time runs from the first poll and covers waiting,
-/// sending, the reply, and each item of a stream. It is the first of these that is set:
+/// A call fails when its deadline passes. The time runs from the first poll and covers waiting, sending,
+/// the reply, and each item of a stream. The timeout is the first of these that is set:
 ///
 /// | time | default | for |
 /// |---|---|---|
@@ -48,51 +48,51 @@ use crate::{
 /// | `default_timeout` of the [`Config`](wawo_protocol::Config) of the peer | 10 s | calls with one message each way, and one-way messages |
 /// | `stream_timeout` of the same | none | calls with a stream in either direction |
 ///
-/// Besides that, a call ends no later than the handler in which it was made, whose deadline it
-/// inherits unless it is [`detached`](Self::detached), and no later than `max_timeout` or
-/// `max_stream_time` of the callee's configuration allow. The status of a call that passed its
-/// deadline names the setting that it was from.
+/// Also, a call ends no later than the handler in which it was made, whose deadline it inherits unless it
+/// is [`detached`](Self::detached), and no later than `max_timeout` or `max_stream_time` of the callee's
+/// configuration allow. The status of a call whose deadline passed names the setting that the deadline
+/// came from.
 ///
 /// So a stream has no deadline unless one is set. It ends with its connection, which keep-alive closes
-/// when the peer is gone; after `stall_timeout` when it has items to send and nobody reads them; and
+/// when the peer is lost; after `stall_timeout`, when it has items to send and nobody reads them; and
 /// when the server drains.
 ///
-/// Dropping the future after it was started cancels the call on the other side; so does dropping
-/// the stream that it resolved to, or the [`CancelGuard`] of [`with_cancel_guard`](Self::with_cancel_guard). A call
-/// that a handler makes is cancelled with the call that the handler works on. A handler that runs
-/// to completion hands down neither its deadline nor its cancellation (see [`Context::cancelled`]).
+/// Dropping the future after it was started cancels the call on the other side. So does dropping the
+/// stream that it resolved to, or the [`CancelGuard`] of [`with_cancel_guard`](Self::with_cancel_guard).
+/// A call that a handler makes is cancelled when the handler's own call is. A handler that runs to
+/// completion passes on neither its deadline nor its cancellation (see [`Context::cancelled`]).
 ///
-/// The time is kept whatever happens to the task of the connection, or to its runtime: a call ends
-/// within 100 ms after its deadline, as long as the thread that awaits it can run. It can be awaited
-/// in any runtime, and outside of one.
+/// The deadline does not depend on the task of the connection, or on its runtime: a call ends within 100
+/// ms after its deadline, as long as the thread that awaits it can run. It can be awaited in any runtime,
+/// and outside of one.
 ///
-/// A one-way call resolves when the message was given to the connection; see
-/// [`Peer::drain`](crate::Peer::drain) for a way to see that all have left before a program ends.
+/// A one-way call resolves when the message was given to the connection. To be sure that all have left
+/// before a program ends, use [`Peer::drain`](crate::Peer::drain).
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<R> {
     method: MethodRef,
     state: State,
     metadata: Metadata,
     timeout: Timeout,
-    /// The call that a handler works on, which makes this one.
+    /// The context of the handler that makes this call.
     parent: Option<Context>,
     cancel_token: Option<CancellationToken>,
-    /// Resolves when one of these two is cancelled. Made when the call has to wait.
+    /// Resolves when the parent or the token is cancelled. Made when the call has to wait.
     cancelled: Option<CancelSignal>,
     refused: Option<Status>,
-    /// The most that a reply may take when it is decoded.
+    /// How many bytes the decoded reply may take, at most.
     max_decoded_bytes: usize,
     read: Read<R>,
 }
 
-/// Reads the reply to a call of a method. The number bounds what it takes when it is decoded, in
+/// Reads the reply to a call of a method. The number is the most that it may take when it is decoded, in
 /// bytes.
 type Read<R> = fn(&MethodDescriptor, Body, usize) -> Result<R>;
 
-/// The time that a caller gives a call.
+/// The timeout that a caller sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timeout {
-    /// Nothing: the schema or the connection has a default, or none.
+    /// None: the default of the schema or the connection applies, if there is one.
     Default,
     After(Duration),
     Never,
@@ -131,9 +131,9 @@ impl<R> Call<R> {
         }
     }
 
-    /// Fails the call with `DeadlineExceeded` when it has not ended after so long; without sending
-    /// it, if that is zero. It cannot outlast the deadline of the handler in which it was made.
-    /// More than 49 days are 49 days.
+    /// Fails the call with `DeadlineExceeded` if it has not ended after this time; a timeout of zero
+    /// fails it without sending it. It cannot outlast the deadline of the handler in which it was made.
+    /// More than 49 days count as 49 days.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Timeout::After(timeout);
         self
@@ -143,15 +143,15 @@ impl<R> Call<R> {
     /// connection ends it. The deadline of the handler in which it was made still does, unless the call
     /// is [`detached`](Self::detached), and so do `max_timeout` and `max_stream_time` of the callee.
     ///
-    /// A stream has no deadline as it is. A call with one message each way that nobody answers ends
-    /// with its connection only.
+    /// A stream has no deadline by default. A call with one message each way that gets no reply ends with
+    /// its connection only.
     pub fn no_timeout(mut self) -> Self {
         self.timeout = Timeout::Never;
         self
     }
 
-    /// Sends a key and a value along. If they may not stand in [`Metadata`], the call fails with
-    /// `InvalidArgument` before it is sent.
+    /// Adds a key and a value to the metadata of the call. If [`Metadata`] does not allow them, the call
+    /// fails with `InvalidArgument` before it is sent.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         if let Err(error) = self.metadata.insert(key, value) {
             let status = || Status::from(error).with_delivery(Delivery::NotSent);
@@ -167,9 +167,9 @@ impl<R> Call<R> {
         self
     }
 
-    /// The call, and a guard that cancels it when it is dropped, so that it ends with `Cancelled`:
-    /// for whoever decides elsewhere that the call is no longer wanted. Give the guard a name:
-    /// `let (call, _) = ..` drops it at once.
+    /// Returns the call, and a guard that cancels it when it is dropped, so that the call ends with
+    /// `Cancelled`. It is for code elsewhere that decides when the call is no longer wanted. Give the
+    /// guard a name: `let (call, _) = ..` drops it at once.
     ///
     /// ```
     /// # async fn ask(call: wawo::Call<()>) {
@@ -204,7 +204,7 @@ impl<R> Call<R> {
         (self.read)(&self.method, body, self.max_decoded_bytes)
     }
 
-    /// The call is over; a status says which call it was.
+    /// Ends the call. A status gets the name of the call's method.
     #[inline]
     fn end<T>(&mut self, result: Result<T>) -> Result<T> {
         match result {
@@ -252,7 +252,7 @@ impl<R> Call<R> {
         self.state = State::Started(reply);
     }
 
-    /// Whether it has nothing but messages.
+    /// Whether the call has nothing but messages: no metadata, no deadline.
     fn is_plain(&self) -> bool {
         self.metadata.is_empty()
             && matches!(self.timeout, Timeout::Default)
@@ -280,7 +280,7 @@ impl<R> Call<R> {
         request
     }
 
-    /// Why the call need not be sent.
+    /// The reason not to send the call, if there is one.
     fn refusal(&self) -> Option<Status> {
         let is_cancelled = self
             .cancel_token
@@ -300,7 +300,7 @@ impl<R> Call<R> {
         })
     }
 
-    /// Resolves when the call is no longer wanted, by its token or because of its parent.
+    /// Resolves when the call is cancelled, by its token or by its parent.
     fn poll_cancelled(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         match self.cancelled() {
             Some(cancelled) => cancelled.as_mut().poll(cx),
@@ -330,7 +330,7 @@ impl<R> Call<R> {
         self.cancelled.as_mut()
     }
 
-    /// Lets a stream of replies end as the call would have.
+    /// Makes a stream of replies end when the call is cancelled.
     fn watch(&mut self, response: Response) -> Response {
         if !matches!(response.body(), Body::Many(_)) || self.cancelled().is_none() {
             return response;
@@ -345,19 +345,19 @@ fn cancelled_status() -> Status {
     Status::cancelled("the call was given up").with_delivery(Delivery::Unknown)
 }
 
-/// What a call that a handler makes carries on of the W3C trace context.
+/// Copies the W3C trace context of a handler's call to a call that the handler makes.
 fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
     for key in ["traceparent", "tracestate", "baggage"] {
         if metadata.bytes(key).is_none()
             && let Some(value) = parent.all_metadata().bytes(key)
         {
-            // It came as metadata, so it can go as metadata.
+            // The value came as metadata, so that metadata allows it.
             let _ = metadata.insert(key, value.clone());
         }
     }
 }
 
-/// A stream that ends when its call is no longer wanted.
+/// A stream that ends when its call is cancelled.
 pub(crate) struct CancellableStream {
     items: Streaming<Bytes>,
     cancelled: Option<CancelSignal>,
@@ -368,7 +368,7 @@ impl CancellableStream {
         Streaming::of_items(Self { items, cancelled })
     }
 
-    /// The requests of a call, for a handler that may outlive it.
+    /// The requests of a call, for a handler that may outlive the call.
     pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Streaming<Bytes> {
         Self::over(items, Some(Box::pin(context.cancellation())))
     }
@@ -385,7 +385,7 @@ impl Items<Bytes> for CancellableStream {
         }
         if let Some(cancelled) = &mut self.cancelled {
             ready!(cancelled.as_mut().poll(cx));
-            // Dropping it is what tells the other side.
+            // Dropping the stream is what cancels the call on the other side.
             self.items = Streaming::empty();
             self.cancelled = None;
             return Poll::Ready(Some(Err(cancelled_status())));

@@ -1,7 +1,7 @@
-//! How many calls led to a call, so that peers that call each other in a circle stop.
+//! The call depth: how many calls led to a call. Its limit stops peers that call each other in a circle.
 //!
-//! It travels as metadata, under a key that applications do not see: only a call that a handler
-//! makes carries it.
+//! The depth travels as metadata, under a key that applications do not see. Only calls that handlers make
+//! carry it.
 
 use std::cell::Cell;
 
@@ -15,14 +15,14 @@ thread_local! {
     static AWAITED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs a function that asks a service whether it is ready for a call at this depth. tower's
-/// `poll_ready` does not see the call, and calls of different depths wait for different things.
+/// Runs a function that polls the readiness of a service for a call at this depth. tower's `poll_ready`
+/// does not get the call, and calls of different depths wait for different things.
 pub(crate) fn scope<R>(depth: u32, ask: impl FnOnce() -> R) -> R {
     let _reset = Reset(AWAITED.replace(depth));
     ask()
 }
 
-/// The depth of the call for which a service is asked; 0 if that is not known.
+/// The depth of the call for which readiness is polled; 0 if it is not known.
 pub(crate) fn awaited() -> u32 {
     AWAITED.get()
 }
@@ -38,7 +38,7 @@ impl Drop for Reset {
 /// Adds the depth to the metadata of a call, if there is any.
 pub(crate) fn put(depth: u32, metadata: &mut Metadata) {
     if depth > 0 {
-        // A number can stand in any metadata.
+        // Metadata may hold any number as text.
         let _ = metadata.insert(KEY, depth.to_string());
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn put(depth: u32, metadata: &mut Metadata) {
 ///
 /// # Errors
 ///
-/// If it is no number.
+/// If it is not a number.
 pub(crate) fn take(metadata: &mut Metadata) -> Result<Option<u32>> {
     let Some(value) = metadata.remove(KEY) else {
         return Ok(None);

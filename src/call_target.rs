@@ -1,4 +1,4 @@
-//! What a stub can stand on.
+//! Call targets: the peers, channels and services over which a stub makes its calls.
 
 use std::sync::Arc;
 
@@ -20,21 +20,22 @@ use crate::{
     label = "expected a `Peer`, `Channel` or `InProcess`"
 )]
 pub trait CallTarget {
-    /// [`TwoWay`] if calls can be answered, [`OneWayOnly`] if messages only go out.
+    /// [`TwoWay`] if calls can get replies, [`OneWayOnly`] if messages only go out.
     type Ability;
 
-    /// What the stub keeps.
+    /// The handle that the stub keeps.
     fn handle(&self) -> Arc<dyn Start>;
 }
 
 /// Starts calls.
 pub trait Start: Send + Sync + 'static {
-    /// Starts a call. The future fails no later than the request's deadline, and, unless that was set,
-    /// the default of whatever carries it for calls of this shape.
+    /// Starts a call. The future fails no later than the request's deadline, or, if none is set, the
+    /// default that the carrier has for calls of this shape.
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture;
 
-    /// Starts a call with nothing but a message, as most are: as [`start`](Self::start) would
-    /// without metadata and deadline, and cheaper where no request is needed for it.
+    /// Starts a call with nothing but a message, as most calls are. It does the same as
+    /// [`start`](Self::start) without metadata and deadline, and is cheaper where no request is needed
+    /// for it.
     fn start_plain(
         self: Arc<Self>,
         method: &MethodDescriptor,
@@ -43,19 +44,18 @@ pub trait Start: Send + Sync + 'static {
         self.start(Request::new(method, Body::One(message)))
     }
 
-    /// A stub of this service calls over this: if the other side announced another schema of it,
-    /// that can be told. It never refuses a call. Does nothing by default.
+    /// Notes that a stub of this service calls over this. If the other side announced another schema of
+    /// the service, the difference can be reported. It never refuses a call. Does nothing by default.
     fn expect(self: Arc<Self>, service: &ServiceDescriptor) {
         let _ = service;
     }
 
-    /// Where calls go, if that is one place with an address: a status tells it. `None` by default.
+    /// The address that calls go to, if there is one; a status names it. `None` by default.
     fn address(&self) -> Option<&Address> {
         None
     }
 
-    /// The most memory that a reply may take when it is decoded; a call with a larger one fails.
-    /// Default 64 MiB.
+    /// How many bytes a decoded reply may take, at most; a call with a larger one fails. Default 64 MiB.
     fn max_decoded_bytes(&self) -> usize {
         DEFAULT_MAX_BYTES
     }
@@ -71,7 +71,7 @@ pub fn start<A>(
     start
 }
 
-/// The ability of callers whose messages are never answered.
+/// The ability of callers whose messages get no replies.
 #[derive(Debug)]
 #[allow(
     clippy::exhaustive_enums,
@@ -79,7 +79,7 @@ pub fn start<A>(
 )]
 pub enum OneWayOnly {}
 
-/// The ability of callers whose calls are answered.
+/// The ability of callers whose calls get replies.
 #[derive(Debug)]
 #[allow(
     clippy::exhaustive_enums,
@@ -98,7 +98,7 @@ pub trait ReplyAbility: sealed::Sealed {}
 impl ReplyAbility for TwoWay {}
 
 mod sealed {
-    /// Abilities are wawo's own.
+    /// Only wawo's own types are abilities.
     #[allow(unnameable_types, reason = "that is what seals the trait")]
     pub trait Sealed {}
 

@@ -1,4 +1,4 @@
-//! Layers before a caller.
+//! Channels: callers with layers before them.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,7 +20,7 @@ use crate::{
     status::{BoxError, Delivery, Result, Status},
 };
 
-/// The way of calls through any tower service, such as a [`Peer`](crate::Peer) under layers.
+/// A caller over any tower service, such as a [`Peer`](crate::Peer) with layers before it.
 ///
 /// ```
 /// # fn channel(peer: wawo::Peer) -> wawo::Channel {
@@ -32,10 +32,10 @@ use crate::{
 /// # }
 /// ```
 ///
-/// The deadline of a call covers all of its way: the wait until the service is ready, queues in layers,
-/// and the call itself. Where neither the call nor its schema sets a timeout, the
-/// [`Config`](crate::Config) of the peer does, and layers that keep a call in a queue of their own, such
-/// as tower's `buffer`, begin to count when they pass it on.
+/// The deadline of a call covers its whole way: the wait until the service is ready, queues in layers,
+/// and the call itself. If neither the call nor its schema sets a timeout, the [`Config`](crate::Config)
+/// of the peer does. Its default runs from when the call comes out of layers that keep calls in a queue
+/// of their own, such as tower's `buffer`.
 ///
 /// Layers with timers, such as tower's `timeout` and `rate_limit`, panic outside of a tokio runtime;
 /// wawo's own do not.
@@ -48,7 +48,7 @@ pub struct Channel(Arc<ChannelService>);
 struct ChannelService(Mutex<BoxService>);
 
 impl Channel {
-    /// A channel to a service.
+    /// Creates a channel to a service.
     pub fn new(service: impl CallService) -> Self {
         let service = BoxService::new(PunctualService(service));
         Self(Arc::new(ChannelService(Mutex::new(service))))
@@ -65,14 +65,14 @@ impl CallTarget for Channel {
 
 impl Start for ChannelService {
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
-        // Held while the call is begun, not while it is answered.
+        // The lock is held while the call begins, not until its reply.
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         service.call(request)
     }
 }
 
-/// A service whose calls end at their deadlines, wherever they are on their way. It is always ready, as
-/// the wait for the service in it is a part of the call.
+/// A service whose calls end at their deadlines, in whatever layer they are. It is always ready, because
+/// the wait for the inner service is a part of the call.
 #[derive(Debug, Clone)]
 struct PunctualService<S>(S);
 
@@ -99,7 +99,7 @@ impl<S: CallService> Service<Request> for PunctualService<S> {
     }
 }
 
-/// Waits for the service within the deadline of the call.
+/// Waits for the service within the deadline of the call, and calls it.
 async fn call_when_ready<S: CallService>(
     mut service: S,
     mut request: Request,
@@ -123,7 +123,7 @@ async fn call_when_ready<S: CallService>(
     reply.await.map_err(Into::into)
 }
 
-/// The deadline of a call, and the setting that it is from.
+/// The deadline of a call, and the setting that it came from.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
     at: Instant,
@@ -136,8 +136,8 @@ impl Deadline {
         request.deadline().map(|at| Self { at, source })
     }
 
-    /// Ends a call that nobody has ended at its deadline. A connection does that by itself, somewhat
-    /// later, and knows more: whether the call was sent, and to whom.
+    /// Ends a call that has not ended at its deadline. It waits a little longer than a connection, which
+    /// ends its calls itself and knows more: whether the call was sent, and to which peer.
     async fn end_late(self, reply: ResponseFuture) -> Result<Response> {
         let result = timeout_at(after(self.at, SLACK), reply).await;
         result.unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! Connecting to a peer.
+//! Connects to a peer.
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// Connects to a peer, and says what this side serves to it. Made by [`Peer::builder`].
+/// Connects to a peer, with the services of this side. Made by [`Peer::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `connect`"]
 pub struct PeerBuilder<L = Identity> {
-    /// An error is told when the address is needed.
+    /// The address. An error in it is returned when the address is needed.
     address: Result<Address, AddressError>,
     connectors: Connectors,
     services: Services<L>,
@@ -51,7 +51,7 @@ impl Peer {
         }
     }
 
-    /// Connects with the defaults, serving nothing.
+    /// Connects with the default settings, and serves nothing.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Has this service serve the calls of the peer to all services that were not added. See
+    /// Serves the peer's calls of all services that were not added with this service. See
     /// [`ServerBuilder::fallback`](crate::ServerBuilder::fallback).
     pub fn fallback(mut self, service: impl CallService) -> Self {
         self.services.set_fallback(service);
@@ -91,14 +91,14 @@ impl<L> PeerBuilder<L> {
         }
     }
 
-    /// Sets limits and timeouts of the connection.
+    /// Sets the limits and timeouts of the connection.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Connects to addresses of the connector's scheme by it, in place of an earlier one for that
-    /// scheme, or of the built-in `tcp`, `unix` and `mem`.
+    /// Uses this connector for addresses of its scheme. It replaces an earlier one for that scheme, or
+    /// one of the built-in `tcp`, `unix` and `mem`.
     pub fn connector(mut self, connector: impl Connect) -> Self {
         self.connectors.add(connector);
         self
@@ -113,16 +113,16 @@ impl<L> PeerBuilder<L> {
     /// Connects, and waits for the peer's hello. The connection is driven by the current runtime;
     /// calls can be made from anywhere.
     ///
-    /// A host name is looked up, and its addresses are tried in turn of IPv6 and IPv4 (RFC 8305), at
-    /// most 32 of them, the next after 250 ms beside those before it: the first that connects is taken.
-    /// `localhost` is `[::1]` and `127.0.0.1`. A Unix socket whose backlog is full is tried again. All of
-    /// it may take as long as [`connect_timeout`](crate::ConfigBuilder::connect_timeout) says.
+    /// A host name is looked up, and at most 32 of its addresses are tried, IPv6 and IPv4 alternately
+    /// (RFC 8305). The next one is tried after 250 ms beside those before it; the first that connects is
+    /// taken. `localhost` is `[::1]` and `127.0.0.1`. A Unix socket whose backlog is full is tried again.
+    /// All of it may take as long as [`connect_timeout`](crate::ConfigBuilder::connect_timeout) says.
     ///
     /// # Errors
     ///
-    /// If the address is wrong or cannot be reached, what answers is not wawo, it takes longer
-    /// than the connect timeout, or a setting or service of this side is wrong; and outside of a
-    /// tokio runtime.
+    /// If the address is wrong or cannot be reached, if the other end is not a wawo peer, if it takes
+    /// longer than the connect timeout, or if a setting or service of this side is wrong; and outside of
+    /// a tokio runtime.
     ///
     /// # Panics
     ///
@@ -130,7 +130,7 @@ impl<L> PeerBuilder<L> {
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, what was opened is closed.
+    /// Dropping the future closes everything that was opened.
     pub async fn connect(self) -> Result<Peer, ConnectError>
     where
         L: Layer<Dispatch, Service: CallService>,
@@ -157,12 +157,12 @@ impl<L> PeerBuilder<L> {
         }
     }
 
-    /// Takes a transport that is open already to be the connection: any [`Transport`], or a socket of
-    /// the standard library. The address and the socket options of the builder are not used.
+    /// Uses a transport that is open already as the connection: any [`Transport`], or a socket of the
+    /// standard library. The address and the socket options of the builder are not used.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), without those of the address; and if a socket of the standard
+    /// As [`connect`](Self::connect), without those of the address. Also if a socket of the standard
     /// library cannot be given to the runtime.
     ///
     /// # Panics
@@ -192,14 +192,15 @@ impl<L> PeerBuilder<L> {
     }
 }
 
-/// Our end of a connection to be.
+/// This side's end of a connection that is about to be opened.
 struct End {
     service: BoxService,
     config: Arc<Config>,
 }
 
-/// A server that drains closes the connections that it has just accepted, while another may have taken
-/// its place. A connect meets one such server, or two in a row; more are a fault that should show.
+/// How often a connect tries again, if the server drains. Such a server closes connections that it has
+/// just accepted, while another may have taken its place. A connect meets one draining server, or two in
+/// a row; more are a fault, which should show.
 const MAX_RECONNECTS: usize = 3;
 
 impl End {
@@ -217,7 +218,8 @@ impl End {
                 address: address.clone(),
                 source,
             })?;
-            // Something has answered: if the hello does not come, it is not for these.
+            // The socket is connected. A later error, such as a missing hello, is not about the attempts
+            // before.
             *attempts = Attempts::connected();
             let peer = self.open(transport, Some(address.clone()));
             match handshake(peer).await {
@@ -231,7 +233,7 @@ impl End {
         }
     }
 
-    /// Opens the connection, and runs it.
+    /// Opens the connection, and spawns its driver.
     fn open(&self, transport: Box<dyn Transport>, address: Option<Address>) -> Peer {
         let (side, event_sender) = (Side::Connecting, EventSender::default());
         let (config, service) = (self.config.clone(), self.service.clone());
@@ -266,18 +268,18 @@ async fn handshake(peer: Peer) -> Result<Peer, ConnectError> {
     Ok(peer)
 }
 
-/// Why a peer could not be connected to. `Display` ends with the cause, and
-/// [`source`](Error::source) goes on behind that. `Debug` prints all causes, since that is what
-/// `main` prints.
+/// The reason why connecting to a peer failed. `Display` ends with the cause, and
+/// [`source`](Error::source) begins after that cause. `Debug` prints the whole chain, since `main` prints
+/// errors with it.
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is not one.
+    /// The text is not an address.
     Address(AddressError),
     /// The builder has no connector for the scheme of the address.
     NoConnector {
         /// The address.
         address: Address,
-        /// Where one is found.
+        /// The crate, feature or call that provides a connector.
         advice: String,
     },
     /// The socket of [`PeerBuilder::connect_over`] cannot be used.
@@ -286,30 +288,29 @@ pub enum ConnectError {
     Transport {
         /// The address.
         address: Address,
-        /// Why.
+        /// The error of the operating system or the connector.
         source: io::Error,
     },
-    /// It took too long.
+    /// The connect timeout passed.
     TimedOut {
         /// The address.
         address: Address,
         /// The connect timeout.
         timeout: Duration,
-        /// How far it came: that the socket was connected and no hello came, or that it was not; with the
-        /// addresses that were tried and how each of them failed, if there were several, and that the
-        /// backlog is full, of a Unix socket.
+        /// How far it came: whether the socket was connected and only the hello is missing. If several
+        /// addresses were tried, how each of them failed; for a Unix socket, whether its backlog is full.
         attempts: String,
     },
-    /// What answered is not a wawo peer, or refused this one.
+    /// The other end is not a wawo peer, or refused this one.
     Hello {
-        /// Its address, if it was connected to by one.
+        /// Its address, if there was one to connect to.
         address: Option<Address>,
-        /// Why.
+        /// The reason why the connection ended.
         source: ConnectionError,
     },
     /// There is no runtime to drive the connection.
     NoRuntime,
-    /// Two services of this side have one id.
+    /// Two services of this side have the same id or name.
     DuplicateService(DuplicateService),
     /// The table of services does not fit into a hello.
     Config(ConfigError),
@@ -358,7 +359,7 @@ impl fmt::Display for ConnectError {
 }
 
 impl Error for ConnectError {
-    /// Begins behind the cause that `Display` ends with.
+    /// Begins after the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Transport { source, .. } => source.source(),

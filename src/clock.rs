@@ -1,16 +1,16 @@
-//! The time that deadlines are counted in, and whether it is real.
+//! The clock of deadlines, and whether it counts in real time.
 
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 
-/// The time of the current runtime, which tests may have paused; real time outside of runtimes.
+/// The time of the current runtime's clock, which tests may pause; real time outside of runtimes.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Whether a time has passed, for use in `drop`: a thread that ends may have no clock any more, and
-/// then nothing has passed.
+/// Whether a time has passed; made for `drop`. In a thread that ends there may be no clock any more; then
+/// it returns `false`.
 pub(crate) fn has_passed(at: Instant) -> bool {
     match Handle::try_current() {
         Err(error) if error.is_thread_local_destroyed() => false,
@@ -18,10 +18,10 @@ pub(crate) fn has_passed(at: Instant) -> bool {
     }
 }
 
-/// The clock of a runtime, or the real one if there is none.
+/// The clock of a runtime; the real clock if there is no runtime.
 ///
-/// Tests pause the clock of a runtime, and so stop its time or let it jump. Deadlines are in that
-/// time then, and real time says nothing about them.
+/// Tests pause the clock of a runtime, or let it jump. Deadlines follow that clock then, so that the real
+/// time must not end a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock(Option<Handle>);
 
@@ -31,10 +31,10 @@ impl Clock {
         Self(Handle::try_current().ok())
     }
 
-    /// The time, if it is real. Can be asked in any thread.
+    /// The time, if the clock is real. It may be called in any thread.
     pub(crate) fn real_now(&self) -> Option<Instant> {
         let _entered = self.0.as_ref().map(Handle::enter);
-        // A clock that is paused, or was, is behind or ahead of the real one.
+        // A clock that is or was paused is behind or ahead of the real one.
         let before = Instant::now();
         let now = now();
         let after = Instant::now();

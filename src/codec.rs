@@ -1,4 +1,4 @@
-//! Typed messages to bytes and back.
+//! Codecs: they encode typed messages to bytes, and decode them.
 
 pub(crate) mod buffer_pool;
 mod linked;
@@ -10,53 +10,53 @@ use wawo_protocol::MessageBytes;
 
 use crate::{codec::linked::LinkedBuffer, layout::Layout, status::BoxError};
 
-/// Turns messages of type `T` into bytes and back.
+/// Encodes messages of type `T` to bytes, and decodes them.
 ///
-/// A codec is a value without content that generated code names once per service. It stands
-/// between wawo and the message library, so that a second library can be added beside prost:
-/// implement `Codec<T>` on a type of your own for the messages of that library.
+/// A codec is a value without content, which generated code names once for each service. It stands
+/// between wawo and the message library, so that a second library can be used beside prost: implement
+/// `Codec<T>` on a type of your own for the messages of that library.
 #[diagnostic::on_unimplemented(
     message = "`{T}` is not a message that `{Self}` can encode",
     note = "messages are made from `.proto` files by `wawo_build::compile`"
 )]
 pub trait Codec<T>: Copy + Default + Send + Sync + Unpin + 'static {
-    /// The bytes of a message.
+    /// Encodes a message.
     fn encode(self, message: &T) -> Bytes;
 
-    /// The bytes of a message, perhaps in several pieces: cheaper where it has large parts. By
-    /// default as [`encode`](Self::encode).
+    /// Encodes a message, perhaps in several parts, which is cheaper for a message with large fields. By
+    /// default the same as [`encode`](Self::encode).
     fn encode_linked(self, message: &T) -> MessageBytes {
         self.encode(message).into()
     }
 
-    /// Appends the bytes of a message to a buffer: cheaper where many follow each other. By default
-    /// as [`encode`](Self::encode), with a copy.
+    /// Encodes a message to the end of a buffer, which is cheaper for many messages in a row. By default
+    /// [`encode`](Self::encode) and a copy.
     fn encode_to(self, message: &T, buffer: &mut BytesMut) {
         buffer.extend_from_slice(&self.encode(message));
     }
 
-    /// The message in these bytes. Parts of it may share them.
+    /// Decodes a message. Its fields may share the bytes.
     ///
     /// # Errors
     ///
-    /// If the bytes are no such message.
+    /// If the bytes are not such a message.
     fn decode(self, bytes: Bytes) -> Result<T, BoxError>;
 
-    /// How much memory [`decode`](Self::decode) takes at most for these bytes: of the heap, and for
-    /// the message itself. Asked before a message is decoded, unless it is surely little, and held
-    /// against `max_decoded_bytes` and its like of [`Config`](crate::Config). `layout` is that of the
-    /// message, if the method has one. Default: the length of the bytes.
+    /// How much memory [`decode`](Self::decode) takes at most for these bytes: on the heap, and for the
+    /// message itself. It is called before a message is decoded, unless that surely takes little, and
+    /// compared with `max_decoded_bytes` and similar limits of [`Config`](crate::Config). `layout` is
+    /// that of the message, if the method has one. Default: the length of the bytes.
     fn decoded_bytes(self, bytes: &[u8], layout: Option<&'static Layout>) -> usize {
         let _ = layout;
         bytes.len()
     }
 
-    /// Appends the message in these bytes, which are a part of `whole`, to others: cheaper where
-    /// many follow each other. By default as [`decode`](Self::decode).
+    /// Decodes a message, whose `bytes` are a part of `whole`, to the end of a queue, which is cheaper
+    /// for many messages in a row. By default [`decode`](Self::decode).
     ///
     /// # Errors
     ///
-    /// If the bytes are no such message. Nothing is appended then.
+    /// If the bytes are not such a message. Nothing is appended then.
     fn decode_to(
         self,
         bytes: &[u8],
@@ -116,7 +116,8 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
         whole: &Bytes,
         messages: &mut VecDeque<T>,
     ) -> Result<(), BoxError> {
-        // Decoded where it is to be: moving a message that was only just written is slow.
+        // The message is decoded in its final place, because moving a message that was only just written
+        // is slow.
         messages.push_back(T::default());
         if let Some(message) = messages.back_mut()
             && let Err(error) = message.merge(Part { bytes, whole })
@@ -128,7 +129,7 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
     }
 }
 
-/// Takes encoded messages as they are, where no type of them is known.
+/// Passes encoded messages through, where their type is not known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RawBytes;
 
@@ -153,7 +154,8 @@ fn small(message: &impl prost::Message, length: usize) -> Bytes {
     bytes.into()
 }
 
-/// Bytes that are read where they are, and shared only where a field keeps them.
+/// A part of a buffer. Fields are read from it without a copy; the buffer is shared only where a field
+/// keeps bytes.
 struct Part<'a> {
     bytes: &'a [u8],
     whole: &'a Bytes,
@@ -197,7 +199,7 @@ mod tests {
         Prost.decode_to(second, &whole, &mut read).unwrap();
         assert_eq!(read, ["hello"]);
         assert!(whole.as_ptr_range().contains(&read[0].as_ptr()));
-        // What cannot be decoded leaves no half of it.
+        // A message that cannot be decoded leaves nothing in the queue.
         assert!(Prost.decode_to(&second[..3], &whole, &mut read).is_err());
         assert_eq!(read.len(), 1);
     }

@@ -1,5 +1,5 @@
-//! The names that generated code may use, and nothing else. Not for use by hand: they change with
-//! the generator.
+//! The names that generated code uses, and nothing else. Do not use them by hand: they change with the
+//! generator.
 
 pub use core::{
     clone::Clone,

@@ -1,4 +1,4 @@
-//! What a handler knows of its call.
+//! The context of a call, for its handler.
 
 use std::{
     borrow::Cow,
@@ -23,21 +23,21 @@ use crate::{
 };
 
 tokio::task_local! {
-    /// The call whose handler, or stream of replies, is being polled.
+    /// The context of the call whose handler, or stream of replies, is being polled.
     static CURRENT: Context;
 }
 
-/// What a handler knows of its call: metadata, deadline, cancellation, the peer that calls, and
-/// what layers left. Cheap to clone.
+/// The context of a call, for its handler: metadata, deadline, cancellation, the peer that calls, and
+/// values that layers have left. Cheap to clone.
 ///
-/// While a handler runs, calls that it makes inherit its deadline, its cancellation and its trace
-/// context (the metadata `traceparent`, `tracestate` and `baggage`): [`Context::current`] is this
-/// context for all that runs in the handler's task, and in its stream of replies. Take it along
-/// into tasks of your own with [`wawo::spawn`](crate::spawn) or [`scope`](Self::scope); leave it
-/// behind for one call with [`Call::detached`](crate::Call::detached).
+/// While a handler runs, calls that it makes inherit its deadline, its cancellation and its trace context
+/// (the metadata `traceparent`, `tracestate` and `baggage`). [`Context::current`] is this context for all
+/// code that runs in the handler's task, and in its stream of replies. Pass it on to tasks of your own
+/// with [`wawo::spawn`](crate::spawn) or [`scope`](Self::scope). One call does not inherit it with
+/// [`Call::detached`](crate::Call::detached).
 ///
-/// Where the schema sets `(wawo.method).run_to_completion`, calls inherit the trace context only:
-/// with the deadline and the cancellation, the handler would go on and all its calls would fail.
+/// Where the schema sets `(wawo.method).run_to_completion`, calls inherit the trace context only: if they
+/// inherited the deadline and the cancellation, the handler would go on and all its calls would fail.
 #[derive(Clone)]
 pub struct Context(Arc<RequestHead>);
 
@@ -58,12 +58,12 @@ impl Context {
         (Self(head.shareable()), body)
     }
 
-    /// The context of the handler in whose task this runs, if it does.
+    /// The context of the handler in whose task this runs, if it runs in one.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }
 
-    /// Runs a future so that this is its current context.
+    /// Runs a future with this as its current context.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.clone().into_scope(future)
     }
@@ -76,7 +76,7 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// Never: a context is made by the service that has the method, which tells it.
+    /// Never: the service that has the method makes the context with it.
     pub fn method(&self) -> &MethodDescriptor {
         let method = self.0.descriptor.as_deref();
         method.expect("`of`, which makes all contexts, puts it in")
@@ -92,15 +92,15 @@ impl Context {
         &self.0.metadata
     }
 
-    /// Adds to the metadata of the reply, or of the status if the handler fails: there, an entry
-    /// that the status has itself takes the place of those with the same key here.
+    /// Adds to the metadata of the reply, or of the status if the handler fails. An entry of the status
+    /// itself replaces entries with the same key.
     ///
-    /// Metadata that is added after the handler has returned is lost, unless it returned a stream and that
-    /// fails: then it goes with the status of the stream.
+    /// Metadata that is added after the handler has returned is lost, with one exception: if it returned
+    /// a stream and that fails, it is sent with the status of the stream.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if the key or the value may not stand in [`Metadata`].
+    /// `InvalidArgument` if [`Metadata`] does not allow the key or the value.
     pub fn set_reply_metadata(
         &self,
         key: impl Into<Cow<'static, str>>,
@@ -110,16 +110,16 @@ impl Context {
         metadata.leading.insert(key, value).map_err(Into::into)
     }
 
-    /// Adds to the metadata that is sent at the end: behind a stream of replies, where
-    /// [`Streaming::trailing_metadata`](crate::Streaming::trailing_metadata) has it, or with the status
-    /// if the call fails, as reply metadata is. A single reply travels with its end, so that its caller
-    /// gets both kinds together.
+    /// Adds to the metadata that is sent at the end: after a stream of replies, where
+    /// [`Streaming::trailing_metadata`](crate::Streaming::trailing_metadata) returns it, or with the
+    /// status if the call fails, as reply metadata is. A single reply is sent together with its end, so
+    /// that its caller gets both kinds together.
     ///
     /// Metadata may be added until the stream has ended, and is lost after that.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if the key or the value may not stand in [`Metadata`].
+    /// `InvalidArgument` if [`Metadata`] does not allow the key or the value.
     pub fn set_trailing_metadata(
         &self,
         key: impl Into<Cow<'static, str>>,
@@ -129,7 +129,7 @@ impl Context {
         metadata.trailing.insert(key, value).map_err(Into::into)
     }
 
-    /// When the call fails if it has not ended.
+    /// The time at which the call fails if it has not ended.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
     }
@@ -141,26 +141,25 @@ impl Context {
         Some(deadline.saturating_duration_since(now))
     }
 
-    /// A value that a layer left.
+    /// The value of this type that a layer has left.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.0.extensions.value()
     }
 
-    /// Waits until the call is cancelled: its caller gave it up, its deadline passed, or its
-    /// connection ended. The handler's own future is dropped then; this tells the tasks that it
-    /// spawned.
+    /// Waits until the call is cancelled: its caller cancelled it, its deadline passed, or its connection
+    /// ended. The handler's own future is dropped then; this is for the tasks that it spawned.
     ///
     /// # Handlers that run to completion
     ///
-    /// Where the schema sets `(wawo.method).run_to_completion`, a handler that has begun goes on,
-    /// in a task of its own, and hears of it here. A stream of requests fails with `Cancelled`
-    /// then. What the handler returns is thrown away, a stream of replies unread; a panic stays in
-    /// it and is logged.
+    /// Where the schema sets `(wawo.method).run_to_completion`, a handler that has begun goes on in a
+    /// task of its own, and learns of the cancellation here. A stream of requests fails with `Cancelled`
+    /// then. The handler's reply is thrown away, a stream of replies unread; a panic is caught and
+    /// logged.
     ///
-    /// Nothing ends it but itself, or the end of the runtime. It is no call in flight any more:
-    /// limits on these do not count it, those of layers neither, and a drain does not wait for it.
-    /// So put a timeout on what it waits for, and let a program that ends wait for it, with a
-    /// `TaskTracker` of tokio-util for one.
+    /// Only the handler itself, or the end of the runtime, ends it. It is not a call in flight any more:
+    /// neither the limits on these nor those of layers count it, and a drain does not wait for it. So put
+    /// a timeout on everything that it waits for, and let a program that ends wait for it, for example
+    /// with a `TaskTracker` of tokio-util.
     ///
     /// # Cancel safety
     ///
@@ -186,12 +185,12 @@ impl Context {
         self.0.is_blocking
     }
 
-    /// How many calls led to one that the handler makes.
+    /// The call depth of calls that the handler makes.
     pub(crate) fn call_depth(&self) -> u32 {
         self.0.call_depth
     }
 
-    /// Resolves when the call is cancelled; outlives the context.
+    /// Resolves when the call is cancelled. It outlives the context.
     pub(crate) fn cancellation(&self) -> WaitForCancellationFutureOwned {
         self.token().clone().cancelled_owned()
     }
@@ -201,7 +200,7 @@ impl Context {
         (!self.0.runs_to_completion).then(|| self.cancellation())
     }
 
-    /// Whether what calls of the handler inherit is that they are cancelled.
+    /// Whether a call that the handler makes now would be cancelled at once.
     pub(crate) fn hands_down_cancelled(&self) -> bool {
         !self.0.runs_to_completion && self.is_cancelled()
     }
@@ -211,7 +210,7 @@ impl Context {
         self.deadline().filter(|_| !self.0.runs_to_completion)
     }
 
-    /// Tells all who wait for it that the call is cancelled.
+    /// Cancels the call, and wakes all tasks that wait for that.
     pub(crate) fn cancel(&self) {
         self.token().cancel();
     }
@@ -220,7 +219,7 @@ impl Context {
         self.0.caller.as_ref()
     }
 
-    /// Where the call comes from, for the log.
+    /// The origin of the call, for the log.
     pub(crate) fn caller_label(&self) -> String {
         let label = self.caller().map(|caller| caller.label());
         label.unwrap_or_else(|| "this process".to_owned())
@@ -237,12 +236,12 @@ impl Context {
         self.0.handler_state.get().is_some()
     }
 
-    /// Takes the metadata for before the replies.
+    /// Takes the metadata that is sent before the replies.
     pub(crate) fn take_reply_metadata(&self) -> Metadata {
         self.take_metadata(|metadata| std::mem::take(&mut metadata.leading))
     }
 
-    /// Takes the metadata for behind the replies.
+    /// Takes the metadata that is sent after the replies.
     pub(crate) fn take_trailing_metadata(&self) -> Metadata {
         self.take_metadata(|metadata| std::mem::take(&mut metadata.trailing))
     }
@@ -263,12 +262,12 @@ impl Context {
         self.0.handler_state.get_or_init(Box::default)
     }
 
-    /// Runs a function so that this is its current context.
+    /// Runs a function with this as its current context.
     pub(crate) fn sync_scope<R>(&self, function: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self.clone(), function)
     }
 
-    /// Cancels the call when it is dropped, unless [`CancelOnDrop::disarm`] came first.
+    /// A guard that cancels the call when it is dropped, unless [`CancelOnDrop::disarm`] was called.
     pub(crate) fn cancel_on_drop(&self) -> CancelOnDrop {
         CancelOnDrop(Some(self.clone()))
     }
@@ -279,12 +278,13 @@ impl Context {
     }
 }
 
-/// Held by a stream of replies, which works on its call when the handler has ended.
+/// Cancels a call when it is dropped. A stream of replies holds it, because it serves the call after the
+/// handler has ended.
 #[derive(Debug)]
 pub(crate) struct CancelOnDrop(Option<Context>);
 
 impl CancelOnDrop {
-    /// The work ended by itself.
+    /// Disarms the guard, because the stream ended by itself.
     pub(crate) fn disarm(&mut self) {
         self.0 = None;
     }
@@ -308,8 +308,8 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Spawns a task that keeps the current [`Context`], if there is one: calls made in it inherit
-/// deadline, cancellation and trace context. `tokio::spawn` loses it.
+/// Spawns a task that keeps the current [`Context`], if there is one: calls made in it inherit deadline,
+/// cancellation and trace context. A task of `tokio::spawn` has no context.
 ///
 /// # Panics
 ///

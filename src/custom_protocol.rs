@@ -1,16 +1,17 @@
-//! Protocols of the user's own: services, peers and layers over packets that a codec reads.
+//! Custom protocols: services, peers and layers over packets that a codec of the user's own reads and
+//! writes.
 //!
-//! A driver speaks wawo's protocol and nothing else. [`CustomProtocol`] is a transport that answers it
-//! in kind: inside is the other half of a native connection, and what that half hears and says
-//! crosses to the real other end as packets of the codec.
+//! A driver speaks wawo's protocol only. [`CustomProtocol`] is a transport that contains the other half
+//! of a native connection. The calls and replies between the driver and that half are translated to
+//! packets of the codec, which go to and come from the real other end.
 //!
 //! ```text
 //!  Driver ◄──── wawo's protocol ────► Connection ◄── calls ──► codec ◄── bytes ──► transport
 //!               (in this process)     the peer's half          yours               socket
 //! ```
 //!
-//! So deadlines, limits, cancellation, panics and layers work as over wawo's own protocol, and
-//! the driver knows nothing of it.
+//! So deadlines, limits, cancellation, panics and layers work as over wawo's own protocol, and the driver
+//! does not know about the codec.
 
 mod bridge;
 mod call_numbers;
@@ -41,11 +42,11 @@ use crate::{
     transport::Transport,
 };
 
-/// A transport over which a connection speaks a protocol of your own, as a [`PacketCodec`] has
-/// it. Hand [`CustomProtocol::accepting`] to [`Server::bind_with`](crate::Server::bind_with) or
+/// A transport over which a connection speaks a protocol of your own, which a [`PacketCodec`] reads and
+/// writes. Give [`CustomProtocol::accepting`] to [`Server::bind_with`](crate::Server::bind_with) or
 /// [`Server::accept_over`](crate::Server::accept_over), and [`CustomProtocol::connecting`] to
-/// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). Both ends may call; the other
-/// end need not know wawo. A [`PacketProtocol`] shares a port with wawo's own protocol.
+/// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). Both ends may call; the other end
+/// need not know wawo. A [`PacketProtocol`] shares a port with wawo's own protocol.
 ///
 /// ```no_run
 /// # async fn serve(
@@ -60,34 +61,33 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Unary calls and one-way messages are carried. A method with a stream answers `Unimplemented`;
-/// one that only takes a stream gets a stream of one message. Metadata and the details of a
-/// status are left behind, and so are deadlines: each call that comes has
-/// [`call_timeout`](Self::call_timeout), and a call to the other end that is given up, or whose
-/// deadline passes, becomes a [`PacketKind::Cancel`].
+/// It carries unary calls and one-way messages. A method that returns a stream ends with `Unimplemented`;
+/// one that only takes a stream gets a stream of one message. It does not carry metadata, the details of
+/// a status, or deadlines: each call that comes has [`call_timeout`](Self::call_timeout). A call to the
+/// other end that is cancelled, or whose deadline passes, becomes a [`PacketKind::Cancel`].
 ///
-/// The connection is closed, and [`Peer::closed`](crate::Peer::closed) tells the reason, when
+/// The connection is closed in these cases; [`Peer::closed`](crate::Peer::closed) returns the reason:
 ///
-/// - the codec fails, or a packet is over [`max_packet_bytes`](Self::max_packet_bytes);
-/// - the other end starts a call under a number that is in flight, answers a call that was never
-///   made, or sends a one-way message over the limits of this side;
-/// - the other end closes the transport, also if in one direction only: calls in flight are over;
+/// - the codec fails, or a packet is longer than [`max_packet_bytes`](Self::max_packet_bytes);
+/// - the other end starts a call under a number that is in flight, replies to a call that was never made,
+///   or sends a one-way message over the limits of this side;
+/// - the other end closes the transport, even in one direction only; then calls in flight are over;
 /// - 1 MiB waits for the transport, and it takes nothing for the `write_timeout` of this side's
 ///   [`Config`](crate::Config). There is no ping: an idle connection is left to the transport.
 ///
-/// A call beyond the `max_calls` of this side fails with `ResourceExhausted`, and the connection
-/// goes on. While 4 MiB that came wait for the other limits of this side, such as
-/// `request_credit_bytes`, nothing more is read. Up to 1,024 calls to the other end are in flight at a time. At most 1 MiB and one
-/// packet wait for the transport, or twice that if the other end asks for what is refused; more
-/// waits with those who send. Dropping it drops the transport.
+/// A call beyond the `max_calls` of this side fails with `ResourceExhausted`, and the connection goes on.
+/// While 4 MiB that came wait for the other limits of this side, such as `request_credit_bytes`, nothing
+/// more is read. At most 1,024 calls to the other end are in flight at a time. At most 1 MiB and one
+/// packet wait for the transport, or twice that if the other end sends calls that are refused; more waits
+/// with its senders. Dropping it drops the transport.
 pub struct CustomProtocol<T, C> {
     transport: T,
     codec: C,
     side: Side,
     bridge: Bridge,
-    /// What came and is no whole packet yet, or waits until there is room.
+    /// Bytes that have come and are not handled: part of a packet, or packets that wait for room.
     input: BytesMut,
-    /// What waits for the transport.
+    /// Bytes that wait for the transport.
     output: BytesMut,
     is_flushed: bool,
     max_packet_bytes: usize,
@@ -99,7 +99,7 @@ pub struct CustomProtocol<T, C> {
 #[derive(Debug)]
 enum TransportState {
     Open,
-    /// The driver shall hear of it, once it has read what came before.
+    /// The transport has failed, and the driver gets the error once it has read all that came before.
     Failed(io::Error),
     Reported,
 }
@@ -107,24 +107,24 @@ enum TransportState {
 /// The default of [`CustomProtocol::max_packet_bytes`].
 const MAX_PACKET_BYTES: usize = 128 * 1024 + HEADER_BYTES;
 
-/// What a packet may have besides its payload.
+/// How many bytes a packet may have besides its payload.
 const HEADER_BYTES: usize = 64;
 
-/// The most that is read at once.
+/// How many bytes one read takes, at most.
 const READ_BYTES: usize = 16 * 1024;
 
-/// With more waiting for the transport, nothing is taken from the driver.
+/// While more bytes than this wait for the transport, nothing is taken from the driver.
 const FULL_OUTPUT_BYTES: usize = 1024 * 1024;
 
-/// With more waiting, nothing is read either: the other end asks for what is refused and does
-/// not read it. More than the driver alone can have waiting, or two ends that both write would
-/// wait for each other.
+/// While more bytes than this wait for the transport, nothing is read either: the other end sends calls
+/// that are refused, and does not read the refusals. It is more than the driver alone can cause.
+/// Otherwise two ends that both write would wait for each other.
 const MAX_OUTPUT_BYTES: usize = 2 * FULL_OUTPUT_BYTES;
 
 impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
     /// The end that accepts connections, for a [`Server`](crate::Server).
     pub fn accepting(transport: T, codec: C) -> Self {
-        // The bridge plays the one who connects.
+        // The bridge is the other end of the driver's connection, so it has the other side.
         Self::new(transport, codec, Side::Connecting)
     }
 
@@ -148,10 +148,9 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         }
     }
 
-    /// The most bytes that a packet which comes may have, with its head. Default 128 KiB and 64
-    /// bytes.
+    /// How many bytes a packet of the other end may have, with its header. Default 128 KiB and 64 bytes.
     ///
-    /// Messages to the other end may have 64 bytes less, but may always have 64 KiB; a call or
+    /// Messages to the other end may be 64 bytes shorter than that, but always 64 KiB long; a call or
     /// reply with a longer one fails with `ResourceExhausted`.
     #[must_use = "returns the transport with the setting"]
     pub fn max_packet_bytes(mut self, max: usize) -> Self {
@@ -161,7 +160,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         self
     }
 
-    /// The time for each call of the other end; when it is up, the call fails with
+    /// The timeout of each call of the other end. When it is over, the call fails with
     /// `DeadlineExceeded`. Default 10 s; `None` for no deadline.
     #[must_use = "returns the transport with the setting"]
     pub fn call_timeout(mut self, timeout: Option<Duration>) -> Self {
@@ -169,16 +168,16 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         self
     }
 
-    /// The largest number that calls of this side have, as the protocol has bits for it. Default
-    /// 2^32 - 1. Numbers go from 1 up to it and around, so a small one lets a very late answer
-    /// be taken for that to a later call. Zero counts as 1.
+    /// The largest call number of this side, if the protocol has fewer bits for it. Default 2^32 - 1.
+    /// Numbers go from 1 up to it and begin again, so with a small one a very late reply may be taken for
+    /// the reply to a later call. Zero counts as 1.
     #[must_use = "returns the transport with the setting"]
     pub fn max_call_number(mut self, max: u32) -> Self {
         self.bridge.call_numbers.max_call_number = max.max(1);
         self
     }
 
-    /// Does all that can be done now, in both directions.
+    /// Does all that is possible now, in both directions.
     fn advance(&mut self, cx: &mut Context<'_>) {
         loop {
             if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
@@ -193,7 +192,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         }
     }
 
-    /// Gives the transport what waits for it.
+    /// Writes the output to the transport.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let transport = Pin::new(&mut self.transport);
@@ -211,8 +210,8 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Turns what the driver said into packets for the other end; `false` if there are none, or
-    /// no room for them.
+    /// Encodes the output of the driver as packets for the other end. Returns `false` if there is none,
+    /// or no room for it.
     fn encode(&mut self) -> bool {
         let now = clock::now();
         let mut encoded = false;
@@ -236,7 +235,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         }
     }
 
-    /// Handles the packets that came, and reads once; `false` if nothing came, or there is no
+    /// Handles the packets that came, and reads once. Returns `false` if nothing came, or there is no
     /// room for it.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let now = clock::now();
@@ -260,7 +259,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         }
     }
 
-    /// Reads more of a packet that is not whole; `false` if there is nothing.
+    /// Reads more of an incomplete packet. Returns `false` if there is nothing.
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         let (length, max) = (self.input.len(), self.max_packet_bytes);
         if length >= max {
@@ -289,19 +288,19 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         due
     }
 
-    /// The transport has failed: it is not used any more.
+    /// Records that the transport has failed; it is not used any more.
     fn lose(&mut self, error: io::Error) {
         self.output.clear();
         self.is_flushed = true;
         self.transport_state = TransportState::Failed(error);
     }
 
-    /// The driver takes this for an end that it is not.
+    /// Ends a connection whose driver has the same side as the bridge, which is a mistake of the program.
     fn misused(&mut self, error: &ConnectionError) {
         let text = format!(
             "{error}; use CustomProtocol::accepting for a server, CustomProtocol::connecting for connect_over"
         );
-        // What the bridge says in reply means nothing to such a driver.
+        // Such a driver would not understand the bridge's close packet.
         self.bridge.lose();
         self.lose(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
@@ -310,7 +309,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
         !matches!(self.transport_state, TransportState::Open)
     }
 
-    /// Whether the driver is not listened to any more.
+    /// Whether bytes of the driver are ignored.
     fn is_over(&self) -> bool {
         self.is_lost() || self.bridge.is_closed()
     }
@@ -352,7 +351,7 @@ impl<T: Transport, C: PacketCodec> AsyncWrite for CustomProtocol<T, C> {
             this.advance(cx);
         }
         if this.is_over() {
-            // The driver learns it, and why, by reading.
+            // The driver gets the error, with its reason, when it reads.
             return Poll::Ready(Ok(bytes.len()));
         }
         if this.output.len() >= FULL_OUTPUT_BYTES {

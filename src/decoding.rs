@@ -1,8 +1,8 @@
-//! How much memory decoded messages may take: one message, all of a connection, all of a server.
+//! Limits how much memory decoded messages take: one message, all of a connection, all of a server.
 //!
-//! Memory is reserved before a message is decoded, and given back when the handler's future ends; for
-//! a stream, when its next message is asked for. Nothing waits for room: calls that wait for each
-//! other would wait for ever. Messages that surely take little are not counted, and cost a
+//! Memory is reserved before a message is decoded, and released when the handler's future ends; for a
+//! stream, when its next message is read. A call never waits for memory: calls that wait for each other
+//! would wait for ever. Messages that surely take little are not counted, and this check costs a
 //! multiplication; their number is bounded by other limits.
 
 mod stream;
@@ -27,14 +27,16 @@ use crate::{
     status::{Delivery, Result, Status},
 };
 
-/// A message of a call that takes no more is not counted: at most one for each call in flight.
+/// A decoded message of a call up to this many bytes is not counted. There is at most one for each call
+/// in flight.
 pub(crate) const UNCOUNTED_BYTES: usize = 16 * 1024;
 
-/// A one-way message that takes no more, and twice its length, is not counted. Credit bounds how many
-/// of them are handled at once, and each costs it 64 bytes and its length.
+/// A decoded one-way message up to this many bytes, plus twice its encoded length, is not counted. Credit
+/// bounds how many are handled at a time: each costs its length and 64 bytes.
 const UNCOUNTED_ONE_WAY_BYTES: usize = 256;
 
-/// The most that a message may take where no connection says otherwise, as by default.
+/// How many bytes a decoded message may take if no connection sets a limit. It is the default of
+/// connections too.
 pub(crate) const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The memory that decoded messages of the other side take, for one connection.
@@ -45,7 +47,7 @@ pub(crate) struct DecodedBytes {
     server: Option<Arc<DecodedTotal>>,
 }
 
-/// Bytes that are reserved, out of a greatest number.
+/// A counter of reserved bytes, with a limit.
 #[derive(Debug)]
 pub(crate) struct DecodedTotal {
     held: AtomicUsize,
@@ -78,7 +80,7 @@ impl DecodedTotal {
             .map_err(|held| self.full(held, bytes, setting))
     }
 
-    /// Takes what is there already, also if that is more than fits.
+    /// Counts memory that is in use already, even beyond the limit.
     fn add(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -99,7 +101,8 @@ impl DecodedTotal {
 }
 
 impl DecodedBytes {
-    /// For a connection with this configuration, of a server if it has one.
+    /// The counter of a connection with this configuration. `server` is that of its server, if it has
+    /// one.
     pub(crate) fn new(config: &Config, server: Option<Arc<DecodedTotal>>) -> Arc<Self> {
         Arc::new(Self {
             max_message: config.max_decoded_bytes(),
@@ -108,17 +111,17 @@ impl DecodedBytes {
         })
     }
 
-    /// The most that a message may take.
+    /// How many bytes a decoded message may take.
     pub(crate) fn max_message(&self) -> usize {
         self.max_message
     }
 
-    /// Bytes that are reserved now.
+    /// How many bytes are reserved now.
     pub(crate) fn held(&self) -> usize {
         self.sum.held.load(Ordering::Relaxed)
     }
 
-    /// Whether a message can be taken when there is no other.
+    /// Whether a message of this size could be decoded if there were no others.
     fn can_take(&self, bytes: usize) -> bool {
         let server = self.server.as_ref();
         bytes <= self.sum.max && server.is_none_or(|server| bytes <= server.max)
@@ -139,7 +142,7 @@ impl DecodedBytes {
     }
 }
 
-/// Memory that decoded messages may take. Dropping it gives it back.
+/// Reserved memory. Dropping it releases the memory.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     of: Arc<DecodedBytes>,
@@ -147,7 +150,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Holds `bytes` more, also above the limit of the sum: others find less room then.
+    /// Reserves `bytes` more, even beyond the limit. Later messages find less room then.
     pub(crate) fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.of.sum.add(bytes);
@@ -156,7 +159,7 @@ impl Reservation {
         }
     }
 
-    /// The same future, which holds the memory until it is dropped.
+    /// Wraps a future so that it holds the memory until it is dropped.
     pub(crate) fn hold_for<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         ReservationFuture {
             future: Box::pin(future),
@@ -175,7 +178,7 @@ impl Drop for Reservation {
 }
 
 struct ReservationFuture<F> {
-    // First, so that it is dropped first.
+    // The first field, so that the future is dropped before its memory is released.
     future: Pin<Box<F>>,
     _reserved: Reservation,
 }
@@ -188,8 +191,8 @@ impl<F: Future> Future for ReservationFuture<F> {
     }
 }
 
-/// The limits of the requests of a call; `None` of a caller in the same process, to whom only that of
-/// a message applies.
+/// The limits of the requests of a call. `None` for a caller in the same process: then only the limit of
+/// a single message applies.
 pub(crate) type Limits<'a> = Option<&'a Arc<DecodedBytes>>;
 
 /// Whether a request of this length surely takes so little memory that it is not counted.
@@ -205,12 +208,12 @@ fn uncounted(method: &MethodDescriptor) -> usize {
     }
 }
 
-/// Reserves the memory that the request of a call takes when it is decoded; `None` if that is little
-/// after all.
+/// Reserves the memory that the request of a call takes when it is decoded. `None` if the measured size
+/// is too small to be counted.
 ///
 /// # Errors
 ///
-/// If the message takes too much, or if it does with all others: then the call is refused unserved.
+/// If the message alone takes too much, or together with all others. Then the call is refused unserved.
 pub(crate) fn reserve<C: Codec<Q>, Q>(
     method: &MethodDescriptor,
     codec: C,
@@ -229,12 +232,12 @@ pub(crate) fn reserve<C: Codec<Q>, Q>(
     reserve_measured(method, taken, uncounted, limits)
 }
 
-/// Whether a message takes little, from its length and its type alone.
+/// Whether a message takes little, judged by its length and its type alone.
 #[inline]
 fn is_surely_little(layout: Option<&Layout>, length: usize, uncounted: usize) -> bool {
     match layout {
         Some(layout) => layout.takes_at_most(uncounted as u64, length),
-        // Only a codec knows, but of nothing.
+        // Without a layout only the codec can tell, unless the message is empty.
         None => length == 0,
     }
 }
@@ -257,13 +260,13 @@ fn reserve_measured(
 ///
 /// # Errors
 ///
-/// If that is too much with all others: then the call is refused unserved.
+/// If that is too much together with all others. Then the call is refused unserved.
 pub(crate) fn reserve_bytes(bytes: usize, limits: Limits<'_>) -> Result<Option<Reservation>> {
     let Some(limits) = limits else {
         return Ok(None);
     };
     let reserved = limits.reserve(bytes).map(Some);
-    // No handler has seen the call, so it may be made again, unless that is of no use.
+    // The call did not reach its handler, so it is safe to retry, unless it could never be served.
     reserved.map_err(|status| match limits.can_take(bytes) {
         true => status.with_delivery(Delivery::NotSent),
         false => status,
@@ -292,8 +295,8 @@ pub(crate) fn is_little_reply(method: &MethodDescriptor, length: usize) -> bool 
     is_surely_little(method.reply_layout(), length, UNCOUNTED_BYTES)
 }
 
-/// Checks a reply before it is decoded: whoever called holds it then, and no connection counts it. One
-/// that takes 16 KiB or less is always taken.
+/// Checks a reply before it is decoded. The caller holds the decoded reply, so no connection counts it. A
+/// reply that takes 16 KiB or less always passes.
 ///
 /// # Errors
 ///
@@ -334,7 +337,7 @@ mod tests {
         DecodedBytes::new(&config, Some(Arc::new(DecodedTotal::new(server))))
     }
 
-    /// A message that takes a byte more than it is long: flags, packed.
+    /// A message whose decoded size is its encoded length plus a few bytes: packed flags.
     static FLAGS: Layout = Layout::new(0, &[Field::varints(1, 1)]);
 
     fn method(shape: Shape) -> MethodDescriptor {
@@ -342,7 +345,7 @@ mod tests {
         MethodDescriptor::new(TEXTS, 1, 2, shape, Idempotency::Unknown).with_request(&FLAGS)
     }
 
-    /// Reserves for as many flags.
+    /// Reserves memory for a message with this number of flags.
     fn take(limits: &Arc<DecodedBytes>, shape: Shape, flags: usize) -> Result<usize, Status> {
         let mut bytes = Vec::new();
         prost::encoding::bool::encode_packed(1, &vec![true; flags], &mut bytes);
@@ -352,7 +355,7 @@ mod tests {
         Ok(held)
     }
 
-    /// What is not counted is always taken, so no limit may be below it.
+    /// A message that is not counted is always accepted, so no limit may be below that size.
     #[test]
     fn every_limit_is_at_least_what_is_not_counted() {
         let check = |bytes| {
@@ -367,7 +370,7 @@ mod tests {
     #[test]
     fn what_takes_little_is_not_counted() {
         let limits = limits(1 << 20, 1 << 20, 1 << 20);
-        // A vector of 8,192 takes half as much again while it grows.
+        // The vector of 8,192 flags takes 1.5 times its length while it grows.
         assert_eq!(take(&limits, Shape::Unary, 8_192).unwrap(), 0);
         let more = take(&limits, Shape::Unary, 16_384).unwrap();
         assert!(more > UNCOUNTED_BYTES, "{more}");

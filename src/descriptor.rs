@@ -1,10 +1,10 @@
-//! What is known of services and methods before any call: names, ids, shapes, types.
+//! Descriptors of services and methods: their names, ids, shapes and types, known before any call.
 //!
-//! A descriptor comes from one of three places. Generated code holds one as a static for each
-//! service and method; [`ServiceDescriptor::builder`] makes one by hand; and
-//! [`ServiceDescriptor::all_in`] reads all of an encoded `google.protobuf.FileDescriptorSet`. They
-//! are the same type, so a service of a script is served, called, logged and limited as a
-//! generated one is. A clone copies a few words and allocates nothing.
+//! A descriptor comes from one of three sources. Generated code has one as a static for each service and
+//! method. [`ServiceDescriptor::builder`] makes one by hand. [`ServiceDescriptor::all_in`] reads all of
+//! an encoded `google.protobuf.FileDescriptorSet`. All are the same type, so a service of a script is
+//! served, called, logged and limited as a generated one is. A clone copies a few words and allocates
+//! nothing.
 //!
 //! ```text
 //!   service ──► method ──► shared        a static, or a count of references

@@ -30,18 +30,18 @@ use crate::{
     status::{Result, Status},
 };
 
-/// The services of one side, found by id. It is itself a tower service; a call for an id that is
-/// not there goes to the [fallback](Self::set_fallback), or ends with `Unimplemented`.
+/// The services of one side, found by id. It is itself a tower service. A call for an unknown id goes to
+/// the [fallback](Self::set_fallback), or ends with `Unimplemented`.
 ///
-/// Clones share one table, and cost next to nothing. A service is cloned when a clone of the
-/// dispatcher is first called for it, so that each connection has its own, of those that are called.
+/// Clones share one table, and cost next to nothing. A clone of the dispatcher clones a service when it
+/// is first called for it, so that each connection has its own clones of the services that it calls.
 #[derive(Clone, Default)]
 pub struct Dispatch {
-    /// As this clone last saw it.
+    /// The table, as this clone last saw it.
     table: Arc<Table>,
-    /// Set once the table may change by another hand.
+    /// The live table, once other handles may change it.
     live: Option<LiveView>,
-    /// Clones of those that were called.
+    /// Clones of the services that were called.
     own: Own,
 }
 
@@ -62,13 +62,13 @@ struct Own {
 
 struct OwnService {
     id: ServiceId,
-    /// The service of the table that this is a clone of.
+    /// The service of the table that was cloned.
     template: Arc<Template>,
     service: BoxService,
 }
 
 impl Dispatch {
-    /// Adds a service. Clones that were made before do not have it.
+    /// Adds a service. Existing clones do not get it.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl Dispatch {
         added.map_err(|(_, duplicate)| duplicate)
     }
 
-    /// Has this service serve the calls of all services that are not there, instead of one that was set
-    /// before. It gets requests as they came, with encoded messages: a [`Peer`](crate::Peer) sends
+    /// Serves the calls of all services that are not in the table with this service. It replaces an
+    /// earlier fallback. It gets requests unchanged, with encoded messages: a [`Peer`](crate::Peer) sends
     /// them on.
     pub fn set_fallback(&mut self, service: impl CallService) {
         self.table_mut().set_fallback(service);
@@ -90,8 +90,8 @@ impl Dispatch {
         self.table.descriptors()
     }
 
-    /// The table that this dispatcher and all clones of it from now on share, to change it while they
-    /// are called.
+    /// The table that this dispatcher and its later clones share. It can be changed while they are
+    /// called.
     pub(crate) fn live(&mut self) -> Arc<LiveTable> {
         let table = Arc::new(LiveTable::new(self.table.clone()));
         let generation = table.generation();
@@ -109,7 +109,7 @@ impl Dispatch {
         Arc::make_mut(&mut self.table)
     }
 
-    /// Looks whether the table was changed. Clones of services that have stayed are kept.
+    /// Takes over changes of the table. Clones of services that have stayed are kept.
     #[inline]
     fn update(&mut self) {
         if let Some(live) = &mut self.live {
@@ -154,7 +154,7 @@ impl Dispatch {
         Some(&mut self.own.services[index].service)
     }
 
-    /// The service for all other calls, cloned if this is the first one.
+    /// The fallback, cloned if this is the first call for it.
     fn fallback(&mut self) -> Option<&mut BoxService> {
         let template = self.table.fallback()?;
         Some(self.own.fallback.get_or_insert_with(|| template.fresh()))
@@ -162,7 +162,7 @@ impl Dispatch {
 }
 
 impl Clone for Own {
-    /// None: what one connection called says nothing about the next.
+    /// A clone begins without clones of services: the next connection may call others.
     fn clone(&self) -> Self {
         Self::default()
     }
@@ -181,7 +181,7 @@ impl Service<Request> for Dispatch {
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
-        // Which service is meant is known with the request only.
+        // The service is known only with the request, so `call` waits for its readiness.
         Poll::Ready(Ok(()))
     }
 

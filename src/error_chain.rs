@@ -1,8 +1,8 @@
-//! An error with all that caused it, in one line: what a person who runs a program should see.
+//! Prints an error with its chain of causes in one line, for the person who runs a program.
 
 use std::{error::Error, fmt};
 
-/// Displays an error and its causes, but for what an error says itself of its cause.
+/// Displays an error and its causes. A cause that an error has in its own text is not repeated.
 pub(crate) struct ErrorChain<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for ErrorChain<'_> {

@@ -1,8 +1,7 @@
-//! The end of a call by its deadline, as layers see it.
+//! Shows the end of a call by its deadline to the layers around it.
 //!
-//! A call whose deadline has passed is dropped, and a drop says nothing: a layer that counts or logs
-//! outcomes would miss it. So the owner of the call polls it a last time before it drops it, in a
-//! [`scope`]:
+//! A call whose deadline has passed is dropped. A layer that counts or logs outcomes cannot tell this
+//! from other drops. So the owner of the call polls it a last time before it drops it, in a [`scope`]:
 //!
 //! ```text
 //!   owner of the call     polls its reply, or its stream of replies, in the scope
@@ -12,7 +11,7 @@
 //!   handler               is not polled any more, but dropped
 //! ```
 //!
-//! A call that ends in time pays for this with a look at a flag of its thread.
+//! A call that ends in time costs one look at a flag of its thread.
 
 use std::cell::Cell;
 
@@ -28,7 +27,7 @@ pub(crate) fn scope<R>(function: impl FnOnce() -> R) -> R {
     function()
 }
 
-/// Whether the call that is being polled in this thread is polled for the last time.
+/// Whether the call that is polled in this thread is polled for the last time.
 #[inline]
 pub(crate) fn is_expiring() -> bool {
     IS_EXPIRING.get()
@@ -40,7 +39,7 @@ pub(crate) fn status() -> Status {
     Status::deadline_exceeded("the deadline passed before the call was handled")
 }
 
-/// Takes the thread out of a scope, also when a poll panics.
+/// Takes the thread out of the scope, even if the poll panics.
 struct Reset(bool);
 
 impl Drop for Reset {

@@ -5,15 +5,15 @@ use std::{
     fmt,
 };
 
-/// At most one value of each type. Empty ones allocate nothing.
+/// At most one value of each type. An empty one allocates nothing.
 ///
-/// An authentication layer puts the user in, a handler takes it out:
+/// An authentication layer inserts the user, and a handler reads it:
 /// [`Request::extensions_mut`](crate::Request::extensions_mut),
 /// [`Context::extension`](crate::Context::extension).
 #[derive(Default)]
 pub struct Extensions {
-    /// A call has a few at most, so a list is searched faster than a map. Most have none and are
-    /// moved often, so it is small.
+    /// A list, since a call has few values, and a short list is searched faster than a map. It is boxed,
+    /// because most calls have none and are moved often.
     #[allow(clippy::box_collection, reason = "a vector is three times as large")]
     values: Option<Box<Vec<Value>>>,
 }
@@ -21,7 +21,7 @@ pub struct Extensions {
 type Value = (TypeId, Box<dyn Any + Send + Sync>);
 
 impl Extensions {
-    /// Puts a value in; returns the one of its type that was there.
+    /// Inserts a value; returns the one of its type that was there.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
         let before = self.remove::<T>();
         self.values
@@ -37,7 +37,7 @@ impl Extensions {
         value.downcast_ref()
     }
 
-    /// Takes the value of this type out.
+    /// Removes the value of this type.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
         let values = self.values.as_mut()?;
         let index = values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;

@@ -1,4 +1,4 @@
-//! A service in the same process, called without a connection.
+//! Calls a service in the same process without a connection.
 
 use std::{fmt, sync::Arc};
 
@@ -17,13 +17,13 @@ use crate::{
     status::Status,
 };
 
-/// Carries calls to a service in the same process: for tests, and for parts of a program that may
-/// move elsewhere later. Messages are encoded and decoded, layers apply, deadlines run and panics
-/// answer `Internal`, as over a connection, and a call for another service `Unimplemented`; there are no sockets and no peer to call back. Calls that
-/// set no timeout have the defaults of a [`Config`].
+/// Carries calls to a service in the same process: for tests, and for parts of a program that may move
+/// elsewhere later. As over a connection, messages are encoded and decoded, layers and deadlines apply, a
+/// panic ends its call with `Internal`, and a call of another service ends with `Unimplemented`. There
+/// are no sockets, and no peer to call back. Calls that set no timeout have the defaults of a [`Config`].
 ///
-/// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of
-/// its own: outside of a runtime it fails with `FailedPrecondition`.
+/// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of its
+/// own, so outside of a runtime it fails with `FailedPrecondition`.
 #[derive(Debug, Clone)]
 pub struct InProcess(Arc<InProcessService>);
 
@@ -35,7 +35,7 @@ struct InProcessService {
 }
 
 impl InProcess {
-    /// Calls go to this service.
+    /// Creates a target that calls this service.
     pub fn new(service: impl Serve) -> Self {
         let descriptor = service.descriptor().clone();
         let names = MethodNames::new([&descriptor].into_iter());

@@ -67,7 +67,7 @@
 //!  your code                                                                               your handler
 //! ```
 //!
-//! A [`Peer`] is who is at the other end, and both ends have one: a handler calls back by
+//! A [`Peer`] is a handle to the remote end. Both ends have one, so a handler can call its caller back by
 //! [`Context::peer`]. Layers are tower layers, on either side.
 //!
 //! # Map
@@ -89,11 +89,11 @@
 //!
 //! # Log
 //!
-//! Events beside the calls of a program go to [`tracing`](https://docs.rs/tracing), under the targets `wawo`
-//! and `wawo_protocol`: a subscriber shows them, as `tracing_subscriber::fmt().init()` does. Errors of handlers
-//! that the caller does not see whole are logged with method and peer. Connections that a limit keeps out, calls
-//! that a drain cuts and one-way messages that cannot be sent are warnings. Bad requests and refused one-way
-//! messages are at the level `DEBUG`.
+//! Events that the results of calls do not show go to [`tracing`](https://docs.rs/tracing), under the
+//! targets `wawo` and `wawo_protocol`: a subscriber shows them, as `tracing_subscriber::fmt().init()`
+//! does. Errors of handlers that the caller gets only in part are logged with method and peer.
+//! Connections that a limit refuses, calls that a drain cuts and one-way messages that cannot be sent are
+//! warnings. Bad requests and refused one-way messages are logged at the level `DEBUG`.
 
 #![warn(clippy::print_stdout)]
 
@@ -177,16 +177,16 @@ pub use crate::{
     },
 };
 
-/// The well-known types of protobuf, as generated code has them. `Empty` is `()`, and the wrappers,
-/// such as `StringValue`, are what they wrap.
+/// The well-known types of protobuf, as generated code has them. `Empty` is `()`, and the wrappers, such
+/// as `StringValue`, are the types that they wrap.
 pub mod well_known {
     pub use prost_types::{
         Any, Duration, FieldMask, ListValue, NullValue, Struct, Timestamp, Value, value,
     };
 }
 
-/// Includes the code that `wawo_build` generated for a package of the schema, into the module
-/// where it stands.
+/// Includes the code that `wawo_build` generated for a package of the schema, in the module that calls
+/// it.
 ///
 /// ```text
 /// pub mod chat {
@@ -194,12 +194,12 @@ pub mod well_known {
 /// }
 /// ```
 ///
-/// The package is named as in the schema, such as `"type.v1"` or `"My.Package"`; a schema without
-/// one is `"_"`.
+/// The package is named as in the schema, such as `"type.v1"` or `"My.Package"`. For a schema without a
+/// package it is `"_"`.
 ///
-/// Packages that refer to each other find each other by relative paths, so their modules must be
-/// nested and named like the packages: in snake case, keywords as `r#type`. `Builder::include_file`
-/// of `wawo_build` writes such modules.
+/// Packages refer to each other by relative paths, so their modules must be nested and named like the
+/// packages: in snake case, keywords as `r#type`. `Builder::include_file` of `wawo_build` writes such
+/// modules.
 ///
 /// ```text
 /// pub mod chat {

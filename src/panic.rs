@@ -1,4 +1,4 @@
-//! A panic of a handler, of a layer or of a stream stays with its call.
+//! Catches panics of handlers, layers and streams, so that each ends only its own call.
 
 use std::{
     any::Any,
@@ -20,11 +20,11 @@ use crate::{
     status::{BoxError, Result, Status},
 };
 
-/// Code of the application that may panic.
+/// The part of the application that a panic came from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Part {
     Handler,
-    /// All that is around a handler: layers, and the codec.
+    /// All code around a handler: layers, and the codec.
     Service,
     /// The stream that a handler returned.
     Replies,
@@ -32,18 +32,18 @@ pub(crate) enum Part {
     Requests,
 }
 
-/// Runs a function; a panic becomes a status. The caller drops what the function leaves behind, so
-/// that nothing broken is used again.
+/// Runs a function, and turns a panic into a status. The caller drops everything that the function used,
+/// so that nothing in a broken state is used again.
 pub(crate) fn catch<R>(part: Part, function: impl FnOnce() -> R) -> Result<R> {
     catch_in(&Cell::new(part), function)
 }
 
-/// The same for a function that runs code of several parts, and sets which it is at.
+/// Runs a function that calls code of several parts. It sets `part` to the one that it is about to run.
 pub(crate) fn catch_in<R>(part: &Cell<Part>, function: impl FnOnce() -> R) -> Result<R> {
     catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(part.get(), panic.as_ref()))
 }
 
-/// The next item of a stream, which may panic: it fails then.
+/// The next item of a stream. A panic ends the stream with a status.
 pub(crate) fn caught<T>(
     part: Part,
     stream: &mut Streaming<T>,
@@ -58,8 +58,8 @@ pub(crate) fn caught<T>(
     }
 }
 
-/// The messages of a stream that are ready, as [`Streaming::fill_batch`] has them; it fails if it
-/// panics.
+/// The messages of a stream that are ready, as [`Streaming::fill_batch`] returns them. A panic ends the
+/// stream with a status.
 pub(crate) fn catch_fill_batch(
     part: Part,
     stream: &mut Streaming<Bytes>,
@@ -76,7 +76,7 @@ pub(crate) fn catch_fill_batch(
 }
 
 pin_project! {
-    /// The reply of a service, which may panic whenever it is polled, and fail with any error.
+    /// The reply of a service, whose panics and errors of any type become statuses.
     pub(crate) struct Catch<F> {
         #[pin]
         reply: F,
@@ -104,15 +104,15 @@ where
     }
 }
 
-/// The text that a panic was given.
+/// The message of a panic.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a text")
 }
 
-/// The status for the caller: that there was a panic. Its text stays here, for the log; where
-/// it was, the panic hook of the program tells.
+/// The status for the caller, which says that there was a panic. The message of the panic is only logged
+/// here; its place in the code is printed by the program's panic hook.
 #[cold]
 fn status(part: Part, panic: &(dyn Any + Send)) -> Status {
     let said = match part {

@@ -1,8 +1,9 @@
-//! Who is at the other end, as a handle: either side may call.
+//! The remote end of a connection, as a handle: either side may call the other.
 //!
-//! A [`Peer`] has a number, an address, the application's own [state](PeerExtensions), events and an end. It is
-//! reached over a [connection](crate::connection), of which it knows how far it has come and nothing of its
-//! packets. A *guest* is a peer without one: it calls over something that carries no calls back.
+//! A [`Peer`] has a number, an address, the application's own [state](PeerExtensions), events and an end.
+//! It is reached over a [connection](crate::connection): it knows the state of the connection, and
+//! nothing of its packets. A *guest* is a peer without a connection: it calls over a protocol that
+//! carries no calls back.
 //!
 //! ```text
 //!   Peer, stubs, calls ──► Handle ──► Link ──► ConnectionHandle ──► (its driver)
@@ -10,7 +11,7 @@
 //!                            └► PeerState: number, address, events ◄── what the connection reports
 //! ```
 //!
-//! The last clone of the handle that goes closes the connection, so a driver only holds the state.
+//! Dropping the last clone of the handle closes the connection, so a driver holds only the state.
 
 mod caller;
 mod drain;
@@ -67,15 +68,15 @@ use crate::{
     transport::Address,
 };
 
-/// Who is at the other end. It clones cheaply, and can be called: make a generated client over it, or
-/// use it as a [`tower::Service`].
+/// The remote end of a connection. It clones cheaply, and can be called: make a generated client over it,
+/// or use it as a [`tower::Service`].
 ///
-/// A program that connects has one from [`Peer::builder`]; when the last clone of it, the last
-/// stub over it and the last call in flight are gone, the connection is closed. A handler has the
-/// peer that calls it from [`Context::peer`](crate::Context::peer); there the connection lasts until one
-/// side closes it.
+/// A program that connects has one from [`Peer::builder`]. The connection is closed when the last clone
+/// of it, the last stub over it and the last call in flight are dropped. A handler has the peer that
+/// calls it from [`Context::peer`](crate::Context::peer); there the connection lasts until one side
+/// closes it.
 ///
-/// A peer that calls over something that carries no calls back is a *guest*: see
+/// A peer that calls over a protocol which carries no calls back is a *guest*: see
 /// [`is_callable`](Self::is_callable).
 #[derive(Clone)]
 pub struct Peer(Arc<Handle>, Readiness);
@@ -90,13 +91,13 @@ impl Peer {
         self.0.state().id()
     }
 
-    /// The address of the other side: of its listener if we connected, else where it came from.
-    /// `None` for a transport that was opened by other means, and for callers in this process.
+    /// The address of the other side: of its listener if this side connected, else the address it came
+    /// from. `None` for a transport that was opened by other means, and for callers in this process.
     pub fn address(&self) -> Option<&Address> {
         self.0.state().address()
     }
 
-    /// Who the other side says that it is, in its hello; not proven. Empty before the hello.
+    /// The name that the other side claims in its hello; it is not proven. Empty before the hello.
     pub fn claimed_name(&self) -> &str {
         match self.0.link() {
             Link::Home(home) => home.hello().map_or("", |hello| &hello.identity),
@@ -136,19 +137,19 @@ impl Peer {
         self.0.extensions()
     }
 
-    /// The events of this peer from now on. The last one is that its connection is over.
+    /// The events of this peer from now on. The last one says that its connection is over.
     pub fn events(&self) -> Events {
         let sender = self.0.state().event_sender();
         sender.events_of(self.downgrade(), self.state())
     }
 
-    /// This peer, without keeping its connection open.
+    /// A reference to this peer that does not keep its connection open.
     pub fn downgrade(&self) -> WeakPeer {
         self.0.state().weak()
     }
 
-    /// Waits until either side takes no more calls, or the connection is over. A handler whose
-    /// stream would go on for ever ends it then, with [`Context::peer`](crate::Context::peer).
+    /// Waits until either side takes no more calls, or the connection is over. A handler with an endless
+    /// stream ends its stream then, with [`Context::peer`](crate::Context::peer).
     ///
     /// # Cancel safety
     ///
@@ -189,14 +190,14 @@ impl Peer {
     /// Closes the connection, and tells the other side why. Calls in flight, both ways, end with
     /// `Unavailable`.
     ///
-    /// It does not wait: a program that ends at once may end before the other side is told. Await
-    /// [`closed`](Self::closed) before that, or [`drain`](Self::drain) instead.
+    /// It does not wait: a program that ends right after it may end before the close packet has left.
+    /// Await [`closed`](Self::closed) before that, or call [`drain`](Self::drain) instead.
     pub fn close(&self, reason: &str) {
         self.close_with(CloseCode::Normal, reason);
     }
 
-    /// How much the connection holds now. All is zero when nothing is in flight; also when the
-    /// connection is over.
+    /// How many calls and bytes the connection holds now. All is zero when nothing is in flight, and when
+    /// the connection is over.
     ///
     /// # Cancel safety
     ///
@@ -209,7 +210,7 @@ impl Peer {
     }
 }
 
-/// For servers and clients.
+/// The methods that servers and clients use.
 impl Peer {
     pub(crate) fn close_with(&self, code: CloseCode, reason: &str) {
         self.0.link().close(code, reason);
@@ -238,26 +239,26 @@ impl Peer {
         }
     }
 
-    /// How much the peer calls, without a hold on it.
+    /// A handle to read how much the peer calls, which does not keep its connection open.
     pub(crate) fn activity_handle(&self) -> ActivityHandle {
         ActivityHandle::new(self.0.link().clone())
     }
 
-    /// Closes the connection if its hello has not come, and nothing else has since the last time
-    /// that this was asked.
+    /// Closes the connection if its hello has not come, and no other bytes have come since the last call
+    /// of this.
     pub(crate) fn close_if_silent(&self, reason: &str) {
         if let Link::Home(home) = self.0.link() {
             home.close_if_silent(reason);
         }
     }
 
-    /// Whether a connection that was to be closed if it was silent has said something, but not yet
-    /// all of its hello. Asked again, it has not.
+    /// Whether bytes came after [`close_if_silent`](Self::close_if_silent), but not yet all of the hello.
+    /// Asking resets it.
     pub(crate) fn has_spoken(&self) -> bool {
         matches!(self.0.link(), Link::Home(home) if home.has_spoken())
     }
 
-    /// Whether it was closed because it was silent.
+    /// Whether [`close_if_silent`](Self::close_if_silent) closed the connection.
     pub(crate) fn was_closed_as_silent(&self) -> bool {
         matches!(self.0.link(), Link::Home(home) if home.was_closed_as_silent())
     }
@@ -271,7 +272,7 @@ impl Peer {
 const NATIVE_PROTOCOL: &str = "wawo";
 
 impl WeakPeer {
-    /// The peer, unless its connection is over and nobody holds it any more.
+    /// The peer, unless its connection is over and all handles of it were dropped.
     pub fn upgrade(&self) -> Option<Peer> {
         let handle = self.handle().upgrade()?;
         handle.downcast().ok().map(Peer::of)
@@ -301,8 +302,8 @@ impl Service<Request> for Peer {
     type Error = Status;
     type Future = ResponseFuture;
 
-    /// Pending while the connection has no room for a call. It is a hint and reserves nothing: a call that
-    /// finds no room waits for it, within its deadline. A stub does not ask.
+    /// Pending while the connection has no room for a call. It is a hint and reserves nothing: a call
+    /// that finds no room waits for it, within its deadline. A stub does not use it.
     ///
     /// # Errors
     ///

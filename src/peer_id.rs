@@ -1,4 +1,4 @@
-//! The number by which one process tells its peers apart.
+//! The id of a peer within one process.
 
 use std::{
     fmt,
@@ -6,10 +6,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// The number of a [`Peer`](crate::Peer), which no other peer in this process has or had.
+/// The number of a [`Peer`](crate::Peer), which no other peer of this process has or had.
 ///
-/// Numbers rise in the order in which peers come, from 1. They mean nothing to other processes, and
-/// begin again when the process does. `Display` prints the number.
+/// Numbers rise from 1 in the order in which peers come. They mean nothing to other processes, and begin
+/// again when the process is restarted. `Display` prints the number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(NonZeroU64);
 
@@ -17,7 +17,7 @@ impl PeerId {
     /// The number of the next peer.
     pub(crate) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        // A process that makes a billion peers a second would run for 500 years.
+        // The number would overflow after 500 years of a billion peers a second.
         let before = LAST.fetch_add(1, Ordering::Relaxed);
         Self(NonZeroU64::MIN.saturating_add(before))
     }

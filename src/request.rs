@@ -1,4 +1,4 @@
-//! A call on its way to its handler, as layers see it.
+//! The request of a call, as layers see it on its way to the handler.
 
 mod parts;
 
@@ -21,7 +21,7 @@ use crate::{
     extensions::Extensions,
 };
 
-/// What travels through the tower stack: which method is called, with what.
+/// The request of a call in the tower stack: the method, the messages, and all that goes with them.
 ///
 /// The same type goes through layers of a caller and of a callee. A layer may read and change
 /// metadata, deadline and extensions before it passes the request on.
@@ -30,33 +30,34 @@ pub struct Request {
     body: Body,
 }
 
-/// All of a call but its messages. It becomes the [`Context`](crate::Context) of the handler where
-/// it is: a call that goes through many hands is moved often.
+/// All parts of a call but its messages. It becomes the [`Context`](crate::Context) of the handler
+/// without being moved: a call passes through many layers, and its request is moved often.
 pub(crate) struct RequestHead {
     service: ServiceId,
     method: MethodId,
-    /// The schema of the method, where the call was made by it or has reached its service. Elsewhere
-    /// the caller knows it by its ids: see [`RequestHead::descriptor`].
+    /// The schema of the method, if the call was made with it or has reached its service. Otherwise the
+    /// caller finds it by the ids: see [`RequestHead::descriptor`].
     pub(crate) descriptor: Option<MethodRef>,
     one_way: bool,
-    /// A stream in either direction, as far as the caller knows.
+    /// Whether there is a stream in either direction, as far as the caller knows.
     pub(crate) is_stream: bool,
     pub(crate) metadata: Metadata,
     pub(crate) deadline: Option<Instant>,
-    /// The setting that the deadline is from, on the calling side.
+    /// The setting that the deadline came from, on the calling side.
     pub(crate) deadline_source: DeadlineSource,
-    /// The default timeout of the connection bounds the call too.
+    /// Whether the default timeout of the connection limits the call too.
     pub(crate) takes_default: bool,
     pub(crate) extensions: Extensions,
-    /// How many calls led to this one, until it is served; from then on this one counts too. So a call
-    /// that its handler makes, or that it becomes when it is sent on, has its depth from here.
+    /// The number of calls that led to this one, until it is served; from then on it counts this one too.
+    /// So a call that its handler makes, or that it becomes when it is sent on, takes its depth from
+    /// here.
     pub(crate) call_depth: u32,
-    /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type belongs to a
-    /// module above this one.
+    /// The peer that calls, for [`Context::peer`](crate::Context::peer). Its type is erased, because it
+    /// belongs to a module above this one.
     pub(crate) caller: Option<Arc<dyn Caller>>,
-    /// Its handler may outlive the call, and so may the calls that it makes.
+    /// Whether its handler, and calls that the handler makes, may outlive the call.
     pub(crate) runs_to_completion: bool,
-    /// Its handler blocks its thread.
+    /// Whether its handler blocks its thread.
     pub(crate) is_blocking: bool,
     /// Made when a handler first asks for any of it: most never do.
     pub(crate) handler_state: OnceLock<Box<HandlerState>>,
@@ -80,21 +81,21 @@ pub(crate) struct HandlerState {
 /// The metadata that a handler sets for its replies.
 #[derive(Debug, Default)]
 pub(crate) struct ReplyMetadata {
-    /// For before them.
+    /// The metadata that is sent before the replies.
     pub(crate) leading: Metadata,
-    /// For behind them.
+    /// The metadata that is sent after the replies.
     pub(crate) trailing: Metadata,
 }
 
-/// The peer that calls, as far as modules below it know it.
+/// The peer that calls, for modules below it.
 pub(crate) trait Caller: Send + Sync {
-    /// Where it is, for the log.
+    /// The address of the peer, for the log.
     fn label(&self) -> String;
 
-    /// The memory that its decoded messages take.
+    /// The memory that the peer's decoded messages take.
     fn decoded_bytes(&self) -> &Arc<DecodedBytes>;
 
-    /// The schema of a method that this side serves to it.
+    /// The schema of a method that this side serves to the peer.
     fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor>;
 
     /// The peer itself.
@@ -102,8 +103,8 @@ pub(crate) trait Caller: Send + Sync {
 }
 
 impl Request {
-    /// A call of a method, with the messages in `body`. If its schema gives it a timeout, that runs
-    /// from here.
+    /// A request for a method, with the messages in `body`. If the schema gives the method a timeout, it
+    /// runs from now.
     pub fn new(method: &MethodDescriptor, body: Body) -> Self {
         Self::of(method.clone().into(), body)
     }
@@ -121,23 +122,24 @@ impl Request {
         request
     }
 
-    /// A call of a method that is known by its numbers only, as a gateway has them.
+    /// A request for a method that is known by its ids only, as in a gateway.
     ///
-    /// A call with many messages in `body` is taken for a stream, and has no default timeout. One with a
-    /// single message is not, since nothing tells that its reply will be a stream: give it a deadline,
-    /// or [none](Self::set_no_deadline).
+    /// With many messages in `body`, the call is taken for a stream, and has no default timeout. With a
+    /// single message it is not, since nothing says that its reply will be a stream: set a deadline, or
+    /// [none](Self::set_no_deadline).
     pub fn by_id(service: ServiceId, method: MethodId, one_way: bool, body: Body) -> Self {
         let head = RequestHead::new(MethodIds { service, method }, one_way, &body);
         Self::of_head(head, body)
     }
 
-    /// A call that came over a connection.
+    /// A request that came over a connection.
     #[inline]
     pub(crate) fn of_connection(ids: MethodIds, received: ReceivedHead, body: Body) -> Self {
         let head = RequestHead {
             metadata: received.metadata,
             deadline: received.deadline,
-            // Its caller has given it all the time that it has. Sent on, it gets no default.
+            // The caller has chosen how much time the call has. If the handler sends this request on, it
+            // gets no default timeout.
             takes_default: false,
             caller: Some(received.caller),
             ..RequestHead::new(ids, received.one_way, &body)
@@ -161,14 +163,14 @@ impl Request {
         self.head.method
     }
 
-    /// The method as its schema declares it: name, types, shape. Layers measure, authorise and trace by
-    /// it.
+    /// The method as its schema declares it: name, types, shape. Layers use it to measure, authorise and
+    /// trace.
     ///
-    /// On the calling side it is that of the stub; on the called side that of the service which is
-    /// served, for layers around all services too. `None` where no schema is known: of a call
-    /// [by id](Self::by_id) before it is sent, and of a service that this side does not have.
+    /// On the calling side it is that of the stub; on the called side that of the service that is served,
+    /// even for layers around all services. `None` where no schema is known: for a call [by
+    /// id](Self::by_id) before it is sent, and for a service that this side does not have.
     ///
-    /// It is looked up when it is asked for, by a search among the methods that are served.
+    /// Each call of this function looks it up among the methods that are served.
     pub fn descriptor(&self) -> Option<&MethodDescriptor> {
         self.head.descriptor()
     }
@@ -178,26 +180,26 @@ impl Request {
         self.head.one_way
     }
 
-    /// What travels beside the messages.
+    /// The metadata of the call.
     pub fn metadata(&self) -> &Metadata {
         &self.head.metadata
     }
 
-    /// What travels beside the messages, to be changed.
+    /// The metadata of the call, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.head.metadata
     }
 
-    /// When the call fails if it has not ended. `None`: on the calling side, the default of the
-    /// connection will apply, or [none](Self::set_no_deadline); on the called side, there is no
+    /// The time at which the call fails if it has not ended. `None`: on the calling side, the default of
+    /// the connection will apply, or [none](Self::set_no_deadline); on the called side, there is no
     /// deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.head.deadline
     }
 
-    /// Sets when the call fails if it has not ended. With `None`, the default of the connection
-    /// applies: `default_timeout` of [`Config`](wawo_protocol::Config), or `stream_timeout` if the call
-    /// has a stream.
+    /// Sets the time at which the call fails if it has not ended. With `None`, the default of the
+    /// connection applies: `default_timeout` of [`Config`](wawo_protocol::Config), or `stream_timeout` if
+    /// the call has a stream.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.head.deadline = deadline;
         self.head.extensions.remove::<StreamDeadline>();
@@ -205,13 +207,13 @@ impl Request {
         self.head.takes_default = deadline.is_none();
     }
 
-    /// Lets the call have no deadline, not even the default of the connection.
+    /// Gives the call no deadline, not even the default of the connection.
     pub fn set_no_deadline(&mut self) {
         self.set_deadline(None);
         self.head.takes_default = false;
     }
 
-    /// Lets the call fail no later than at this time.
+    /// Makes the deadline no later than this time.
     pub(crate) fn shorten_deadline(&mut self, end: Instant) {
         let earlier = |at: Option<Instant>| Some(at.map_or(end, |at| at.min(end)));
         let of_stream = self.head.extensions.remove::<StreamDeadline>();
@@ -286,12 +288,12 @@ impl RequestHead {
         self.descriptor.as_deref().or_else(looked_up)
     }
 
-    /// The call is served from here on, and counts in the depth of those that follow from it.
+    /// Counts this call in the call depth, because it is served from here on.
     pub(crate) fn count_depth(&mut self) {
         self.call_depth = self.call_depth.saturating_add(1);
     }
 
-    /// The time runs from now.
+    /// Sets a timeout that runs from now.
     pub(crate) fn set_timeout(&mut self, timeout: Duration, source: DeadlineSource) {
         let now = tokio::time::Instant::now().into_std();
         self.deadline = Some(after(now, timeout.min(MAX_TIMEOUT)));
@@ -299,7 +301,7 @@ impl RequestHead {
         self.takes_default = false;
     }
 
-    /// The call ends no later than the handler that makes it.
+    /// Makes the call end no later than the handler that makes it.
     pub(crate) fn inherit_deadline(&mut self, deadline: Instant) {
         if self.deadline.is_none_or(|own| deadline < own) {
             self.deadline = Some(deadline);
@@ -307,7 +309,7 @@ impl RequestHead {
         }
     }
 
-    /// Gives the call the default of the connection that takes it, if that bounds it.
+    /// Gives the call the default timeout of the connection that takes it, if that applies.
     pub(crate) fn take_default(&mut self, now: Instant, defaults: &DefaultTimeouts) {
         if std::mem::take(&mut self.takes_default) {
             let (timeout, source) = defaults.of(self.is_stream);
@@ -323,8 +325,8 @@ impl RequestHead {
         }
     }
 
-    /// A call that came over a connection is sent on over another one. The first one ends it at the
-    /// deadline of the reply that it gets, so the later deadline holds for the second.
+    /// Sets the deadline of a call that came over one connection and is sent on over another. The first
+    /// connection ends it at the right deadline for its reply, so the second gets the later of the two.
     pub(crate) fn send_on(&mut self) {
         if let Some(StreamDeadline(of_stream)) = self.extensions.remove() {
             self.deadline = self
@@ -334,7 +336,7 @@ impl RequestHead {
         }
     }
 
-    /// Its reply is a stream.
+    /// Changes the deadline to that of a stream, because the reply is one.
     pub(crate) fn become_stream(&mut self) {
         if let Some(StreamDeadline(deadline)) = self.extensions.remove() {
             self.deadline = deadline;
@@ -342,23 +344,23 @@ impl RequestHead {
     }
 }
 
-/// On the called side, the deadline that a call has if its reply turns out to be a stream. It is an
-/// extension, as it is another one only where `max_stream_time` is set.
+/// On the called side, the deadline of a call if its reply turns out to be a stream. It is an extension,
+/// because it differs from the usual one only where `max_stream_time` is set.
 #[derive(Debug)]
 pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
 
 /// When a call began to wait for a service to be ready: its default timeout runs from there. It is an
-/// extension, as few calls wait.
+/// extension, because few calls wait.
 #[derive(Debug)]
 pub(crate) struct WaitsSince(pub(crate) Instant);
 
-/// The longest timeout that can be asked for: 49 days, what fits the wire.
+/// The longest timeout, 49 days: the wire has 32 bits of milliseconds.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
 
-/// The timeouts of calls that set none.
+/// The default timeouts of calls that set none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DefaultTimeouts {
-    /// Of those with one message each way, and one-way messages.
+    /// The timeout of calls with one message each way, and of one-way messages.
     call: Option<Duration>,
     stream: Option<Duration>,
 }
@@ -372,7 +374,7 @@ impl DefaultTimeouts {
         }
     }
 
-    /// A setting in words, with its value if it is one of these.
+    /// The text for a setting, with its value if it is one of these.
     #[cold]
     pub(crate) fn describe(&self, source: DeadlineSource) -> String {
         source.with_value(match source {
@@ -382,7 +384,7 @@ impl DefaultTimeouts {
         })
     }
 
-    /// The timeout, and the setting that it is from.
+    /// The timeout, and the setting that it came from.
     pub(crate) fn of(&self, is_stream: bool) -> (Option<Duration>, DeadlineSource) {
         match is_stream {
             false => (self.call, DeadlineSource::DefaultTimeout),

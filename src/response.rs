@@ -1,4 +1,4 @@
-//! The answer to a call, as layers see it.
+//! The response of a call, as layers see it.
 
 mod end;
 
@@ -8,11 +8,12 @@ use wawo_protocol::{MessageBytes, Metadata};
 use crate::body::{Body, Streaming};
 pub use crate::response::end::EndOfCall;
 
-/// The result of a call that succeeds, as it comes back through the tower stack: metadata and messages.
-/// A [`Status`](crate::Status) is the result of one that fails.
+/// The result of a call that succeeds, as the tower stack returns it: metadata and messages. A
+/// [`Status`](crate::Status) is the result of a call that fails.
 #[derive(Debug)]
 pub struct Response {
-    /// `None` without metadata. Most responses have none and are moved often, so it is small.
+    /// The metadata; `None` if there is none. It is boxed, because most responses have none and are moved
+    /// often.
     parts: Option<Box<ResponseParts>>,
     body: Body,
 }
@@ -20,19 +21,19 @@ pub struct Response {
 /// The metadata of a response that has none.
 static NONE: Metadata = Metadata::new();
 
-/// All of a [`Response`] but its messages.
+/// All parts of a [`Response`] but its messages.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ResponseParts {
     /// The metadata that is sent before the messages.
     pub metadata: Metadata,
-    /// The metadata that is sent behind a single reply. That of a stream of replies is in the stream:
-    /// see [`Streaming::trailing_metadata`].
+    /// The metadata that is sent after a single reply. That of a stream of replies is in the stream: see
+    /// [`Streaming::trailing_metadata`].
     pub trailing_metadata: Metadata,
 }
 
 impl ResponseParts {
-    /// Both kinds of metadata, one behind the other.
+    /// Both kinds of metadata, the leading before the trailing.
     #[cold]
     fn into_one(self) -> Metadata {
         let mut metadata = self.metadata;
@@ -52,18 +53,18 @@ impl Response {
         response
     }
 
-    /// The response to a one-way message that is on its way: nothing.
+    /// The empty response to a one-way message that was sent.
     pub(crate) fn empty() -> Self {
         Self::new(Metadata::new(), Body::One(MessageBytes::default()))
     }
 
-    /// A response of all its parts.
+    /// A response with these parts and messages.
     pub fn from_parts(parts: ResponseParts, body: Body) -> Self {
         let parts = Some(Box::new(parts));
         Self { parts, body }
     }
 
-    /// All but the messages, and the messages.
+    /// The parts, and the messages.
     pub fn into_parts(self) -> (ResponseParts, Body) {
         let parts = self.parts.map(|parts| *parts);
         (parts.unwrap_or_default(), self.body)
@@ -84,12 +85,12 @@ impl Response {
         &mut self.parts.get_or_insert_default().metadata
     }
 
-    /// The metadata that is sent behind the messages: behind a single reply as its handler set it, behind
-    /// a stream once that has ended well, and empty until then.
+    /// The metadata that is sent after the messages: after a single reply if its handler has set it;
+    /// after a stream once it has ended well, and empty until then.
     ///
     /// A connection sends a single reply in one packet: there, its trailing metadata arrives as
-    /// [`metadata`](Self::metadata), behind the other. A gateway to a protocol that has both tells them
-    /// apart here.
+    /// [`metadata`](Self::metadata), after the leading. A gateway to a protocol that has both finds them
+    /// separate here.
     pub fn trailing_metadata(&self) -> &Metadata {
         match &self.body {
             Body::Many(replies) => replies.trailing_metadata(),
@@ -110,7 +111,7 @@ impl Response {
         &mut self.body
     }
 
-    /// The response of a single reply with this metadata behind it.
+    /// Adds metadata after a single reply.
     pub(crate) fn with_trailing_metadata(mut self, metadata: Metadata) -> Self {
         if !metadata.is_empty() {
             self.parts.get_or_insert_default().trailing_metadata = metadata;
@@ -118,7 +119,7 @@ impl Response {
         self
     }
 
-    /// The response with another stream in the place of its stream of replies, if it has one.
+    /// Replaces the stream of replies, if there is one.
     pub(crate) fn map_stream(self, map: impl FnOnce(Streaming<Bytes>) -> Streaming<Bytes>) -> Self {
         let body = match self.body {
             Body::One(message) => Body::One(message),
@@ -127,7 +128,7 @@ impl Response {
         Self { body, ..self }
     }
 
-    /// Metadata and messages as they travel: a single reply has one set of metadata.
+    /// Metadata and messages in the form of packets: a single reply has one set of metadata.
     pub(crate) fn into_wire_parts(self) -> (Metadata, Body) {
         match self.parts {
             None => (Metadata::new(), self.body),

@@ -1,4 +1,4 @@
-//! The future of an answer.
+//! The future of a response.
 
 use std::{
     any::Any,
@@ -30,7 +30,7 @@ pub struct ResponseFuture(Kind);
 enum Kind {
     Boxed {
         future: Pin<Box<dyn Future<Output = Result<Response>> + Send>>,
-        /// Its panics become statuses inside of it.
+        /// Whether its panics become statuses inside of it.
         is_guarded: bool,
     },
     Slot(SlotFuture),
@@ -38,9 +38,9 @@ enum Kind {
 }
 
 impl ResponseFuture {
-    /// Boxes a future, whose error may be that of any layer: the errors of tower's own layers,
-    /// and a [`Status`] in a box, become the right status. A `ResponseFuture` comes back as it is,
-    /// so that layers upon layers box no more than once.
+    /// Boxes a future, whose error may be that of any layer: the errors of tower's own layers, and a
+    /// boxed [`Status`], become the right status. A `ResponseFuture` is returned unchanged, so that many
+    /// layers box only once.
     pub fn new<F, E>(future: F) -> Self
     where
         F: Future<Output = std::result::Result<Response, E>> + Send + 'static,
@@ -55,7 +55,7 @@ impl ResponseFuture {
         }
     }
 
-    /// As [`new`](Self::new), and a panic of the future becomes a status too.
+    /// Boxes as [`new`](Self::new) does, and turns a panic of the future into a status too.
     pub(crate) fn guarded<F, E>(future: F) -> Self
     where
         F: Future<Output = std::result::Result<Response, E>> + Send + 'static,
@@ -71,7 +71,7 @@ impl ResponseFuture {
         }
     }
 
-    /// A future that is one of these already, or as it is.
+    /// The future itself if it is a `ResponseFuture` already; otherwise `Err` returns it.
     fn unboxed<F: 'static>(future: F) -> std::result::Result<Self, F> {
         let mut slot = Some(future);
         let any: &mut dyn Any = &mut slot;
@@ -82,12 +82,12 @@ impl ResponseFuture {
         }
         match slot {
             Some(future) => Err(future),
-            // Not reached: the slot is only emptied where a reply was found in it.
+            // Not reached: the slot is only emptied after a reply was found in it.
             None => Ok(Self::ready(Err(Status::internal("no reply")))),
         }
     }
 
-    /// Boxes a future of this crate, whose panics and errors are statuses.
+    /// Boxes a future of this crate, whose panics and errors are statuses already.
     pub(crate) fn boxed(future: impl Future<Output = Result<Response>> + Send + 'static) -> Self {
         Self(Kind::Boxed {
             future: Box::pin(future),
@@ -110,7 +110,7 @@ impl ResponseFuture {
         })
     }
 
-    /// An answer that is known already.
+    /// A future whose result is known already.
     pub fn ready(result: Result<Response>) -> Self {
         Self(Kind::Ready(Some(result)))
     }
@@ -120,7 +120,7 @@ impl ResponseFuture {
         Self(Kind::Slot(SlotFuture { slot, canceller }))
     }
 
-    /// Whether the call is a connection's, which ends it at its deadline, or has ended.
+    /// Whether the call has ended, or belongs to a connection, which ends it at its deadline.
     pub(crate) fn keeps_deadline(&self) -> bool {
         matches!(self.0, Kind::Slot(_) | Kind::Ready(_))
     }
@@ -162,12 +162,12 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// The place where a driver puts the answer to a call that this side started.
+/// The slot into which a driver puts the response of a call that this side started.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseSlot {
     state: Mutex<SlotState>,
-    /// The id of the call as on the wire, once the driver has sent it; zero before that. Only the
-    /// driver uses it.
+    /// The id of the call on the wire, once the driver has sent it; zero before that. Only the driver
+    /// uses it.
     call: AtomicU32,
 }
 
@@ -175,7 +175,7 @@ pub(crate) struct ResponseSlot {
 enum SlotState {
     Waiting(Option<Waker>),
     Ready(Result<Response>),
-    /// Answered and taken, or no longer wanted.
+    /// The response was taken, or the call was cancelled.
     Done,
 }
 
@@ -186,7 +186,7 @@ impl Default for SlotState {
 }
 
 impl ResponseSlot {
-    /// Puts the answer in; returns the waker of whoever waits for it, to be woken without locks.
+    /// Puts the response in. Returns the waker of the task that waits for it, to be woken without locks.
     pub(crate) fn complete(&self, result: Result<Response>) -> Option<Waker> {
         let mut state = self.lock();
         match &mut *state {
@@ -199,13 +199,13 @@ impl ResponseSlot {
         }
     }
 
-    /// Makes it fit for another call; nobody else has it any more.
+    /// Empties the slot for another call; it has no other owner any more.
     pub(crate) fn reset(&mut self) {
         *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = SlotState::default();
         *self.call.get_mut() = 0;
     }
 
-    /// The call has been sent under this id.
+    /// Records that the call has been sent with this id.
     pub(crate) fn set_call(&self, call: CallId) {
         self.call.store(call.to_wire(), Ordering::Relaxed);
     }
@@ -215,7 +215,7 @@ impl ResponseSlot {
         CallId::from_wire(self.call.load(Ordering::Relaxed))
     }
 
-    /// Whether nobody waits for the answer any more: it is there, or no longer wanted.
+    /// Whether nobody waits for the response any more: it is there, or the call was cancelled.
     pub(crate) fn is_over(&self) -> bool {
         !matches!(*self.lock(), SlotState::Waiting(_))
     }
@@ -225,7 +225,7 @@ impl ResponseSlot {
     }
 }
 
-/// Hears when the answer to a call is no longer wanted.
+/// Is told when a call is cancelled.
 pub(crate) trait Canceller: Send + Sync {
     fn cancel(&self, slot: &Arc<ResponseSlot>);
 
@@ -236,7 +236,7 @@ pub(crate) trait Canceller: Send + Sync {
 }
 
 struct SlotFuture {
-    /// `None` once the answer was taken.
+    /// The slot; `None` once the response was taken.
     slot: Option<Arc<ResponseSlot>>,
     canceller: Arc<dyn Canceller>,
 }
@@ -271,8 +271,8 @@ impl Drop for SlotFuture {
         let Some(slot) = self.slot.take() else {
             return;
         };
-        // The state is changed before the driver hears of it, so that a call that the driver has
-        // not started yet is seen to be unwanted whichever of the two it comes to first.
+        // The state is changed before the driver is told. So a driver that has not started the call yet
+        // finds that it is cancelled, whether it takes the call or the cancel first.
         let before = std::mem::replace(&mut *slot.lock(), SlotState::Done);
         if matches!(before, SlotState::Waiting(_)) {
             self.canceller.cancel(&slot);

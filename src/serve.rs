@@ -1,4 +1,4 @@
-//! What can be served: a tower service that knows which service of the schema it is.
+//! Services that can be served: tower services that know which service of the schema they are.
 
 pub(crate) mod inbound;
 
@@ -33,7 +33,7 @@ pub trait Serve:
     + Send
     + 'static
 {
-    /// Which service it is.
+    /// The description of this service.
     fn descriptor(&self) -> &ServiceDescriptor;
 }
 
@@ -42,7 +42,7 @@ pub trait Serve:
 pub struct Layered<S, L> {
     inner: S,
     layered: L,
-    /// `None` for all methods.
+    /// The method that has the layer; `None` if all have it.
     only: Option<MethodId>,
 }
 
@@ -95,7 +95,8 @@ impl<S: Serve, L> Layered<S, L> {
     }
 }
 
-/// A layer around a method that the service does not have would protect nothing.
+/// A layer around a method that the service does not have would never be called, so it would protect
+/// nothing.
 #[track_caller]
 fn check_method(service: &ServiceDescriptor, method: &MethodDescriptor) {
     let own = service.method(method.id());
@@ -112,7 +113,8 @@ impl<S: Serve, L: CallService> Service<Request> for Layered<S, L> {
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<()>> {
-        // Which of the two is meant is known with the request only: `call_now` asks it then.
+        // Only the request tells whether it is for `layered` or `inner`, so `call_now` polls the right
+        // one.
         Poll::Ready(Ok(()))
     }
 
@@ -130,7 +132,7 @@ impl<S: Serve, L: CallService> Serve for Layered<S, L> {
     }
 }
 
-/// Any tower service that takes calls: what layers make of a service, or of a caller.
+/// Any tower service that takes calls, such as a service or a caller with layers.
 pub trait CallService:
     Service<Request, Response = Response, Error: Into<BoxError>, Future: Send + 'static>
     + Clone
@@ -147,11 +149,11 @@ impl<S> CallService for S where
 {
 }
 
-/// Calls a service, now if it is ready.
+/// Calls a service at once if it is ready, else when it becomes ready.
 ///
-/// One that is not ready has a place in the queue of whatever it waits for. It moves into the
-/// future, with its place, and a fresh clone stays here. Were it left here, the place would be
-/// given to a service that nobody polls, and all others would wait behind it for ever.
+/// A service that is not ready may have a place in a queue, such as that of a semaphore. It moves into
+/// the future together with its place, and a fresh clone stays here. If it stayed here, its place would
+/// come up while nobody polls it, and all others in the queue would wait for ever.
 pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ResponseFuture {
     call_or_wait(service, request, |waiting, request| {
         ResponseFuture::new(call_when_ready(waiting, request))
@@ -177,7 +179,7 @@ pub(crate) fn ready_for<S: CallService>(
     poll_fn(move |cx| call_depth::scope(depth, || service.poll_ready(cx)))
 }
 
-/// The same with another way to wait, for the service that is not ready and moves.
+/// Calls a service, as [`call_now`] does; `wait` is how a service that is not ready waits.
 pub(crate) fn call_or_wait<S: CallService>(
     service: &mut S,
     request: Request,
@@ -194,7 +196,7 @@ pub(crate) fn call_or_wait<S: CallService>(
     }
 }
 
-/// A service whose type no longer shows, so that many kinds stand in one table.
+/// A service whose type is erased, so that services of many types fit into one table.
 pub(crate) struct BoxService {
     service: Box<dyn DynService>,
     names: MethodNames,
@@ -223,7 +225,7 @@ impl BoxService {
         }
     }
 
-    /// Tells the names of the methods behind it, for the log.
+    /// Sets the names of the methods behind it, for the log.
     pub(crate) fn naming(mut self, names: MethodNames) -> Self {
         self.names = names;
         self

@@ -1,4 +1,4 @@
-//! Serving services to all who connect.
+//! A server: serves services to all clients that connect.
 
 mod accept;
 mod admission;
@@ -56,7 +56,7 @@ use crate::{
     transport::{Address, AddressError, IntoTransport, Listen, Listens, SocketOptions},
 };
 
-/// Serves services to all who connect.
+/// Serves services to all clients that connect.
 ///
 /// ```no_run
 /// # async fn serve(chat: impl wawo::Serve) -> Result<(), wawo::ServeError> {
@@ -73,14 +73,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<ServerState>,
-    /// Where it listens, in the order of `bind`.
+    /// The addresses that it listens at, in the order of `bind`.
     addresses: Vec<Address>,
     listens: Listens,
     socket_options: SocketOptions,
     drain_grace: Duration,
 }
 
-/// Puts a [`Server`] together.
+/// Builds a [`Server`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `serve` or `bind`"]
 pub struct ServerBuilder<L = Identity> {
@@ -103,24 +103,25 @@ impl Server {
         }
     }
 
-    /// A handle to the server, for others; it works whether the server runs or not.
+    /// A handle to the server. It works whether the server runs or not.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
             shared: self.shared.clone(),
         }
     }
 
-    /// Serves over a transport that is open already, any [`Transport`](crate::Transport) or a socket
-    /// of the standard library; the peer is at the other end of it. It is served at once, whether the server runs or not, until it closes or the server is dropped.
-    /// While the server runs, use [`ServerHandle::accept_over`].
+    /// Serves over a transport that is open already: any [`Transport`](crate::Transport), or a socket of
+    /// the standard library. Returns the peer at its other end. It is served at once, whether the server
+    /// runs or not, until it closes or the server is dropped. While the server runs, use
+    /// [`ServerHandle::accept_over`].
     ///
-    /// No limit on connections refuses it. It is not counted by host, as it has no address, but as
-    /// one of `max_connections`.
+    /// No limit on connections refuses it. It counts towards `max_connections`, but not by host, as it
+    /// has no address.
     ///
     /// # Errors
     ///
-    /// If the server drains already, or a socket of the standard library cannot be given to the
-    /// runtime; and outside of a tokio runtime.
+    /// If the server drains already, or a socket of the standard library cannot be given to the runtime;
+    /// and outside of a tokio runtime.
     ///
     /// # Panics
     ///
@@ -130,7 +131,7 @@ impl Server {
     }
 
     /// Accepts and serves connections, until the server is drained by its handle. An error of one
-    /// connection never ends it. A server that listens nowhere serves what it is given by
+    /// connection never ends it. A server that does not listen serves the transports that are given to
     /// [`ServerHandle::accept_over`].
     ///
     /// # Errors
@@ -201,11 +202,11 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Has this service serve the calls of all services that were not added, behind the same layers.
-    /// Without it they end with `Unimplemented`. A later one replaces an earlier one.
+    /// Serves the calls of all services that were not added with this service, behind the same layers.
+    /// Without it they end with `Unimplemented`. A later fallback replaces an earlier one.
     ///
-    /// It gets requests as they came, with encoded messages. A [`Peer`] is such a service: it sends them
-    /// on, so this is a proxy for any service, without a schema:
+    /// It gets requests unchanged, with encoded messages. A [`Peer`] is such a service: it sends them on,
+    /// so that the server is a proxy for any service, without a schema:
     ///
     /// ```no_run
     /// # async fn proxy() -> Result<(), Box<dyn std::error::Error>> {
@@ -230,8 +231,8 @@ impl<L> ServerBuilder<L> {
         }
     }
 
-    /// Sets the limits of the server, and those and the timeouts of each connection. A [`Config`] is
-    /// one of connections, beside the defaults of a server.
+    /// Sets the limits of the server, and the limits and timeouts of each connection. A [`Config`] sets
+    /// those of connections only, and leaves the server's limits at their defaults.
     ///
     /// [`Config`]: crate::Config
     pub fn config(mut self, config: impl Into<ServerConfig>) -> Self {
@@ -239,20 +240,20 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Listens at addresses of a scheme by `listen`, in place of an earlier one for that scheme, or
-    /// of the built-in `tcp`, `unix` and `mem`.
+    /// Uses `listen` to listen at addresses of its scheme. It replaces an earlier one for that scheme, or
+    /// one of the built-in `tcp`, `unix` and `mem`.
     pub fn listener(mut self, listen: impl Listen) -> Self {
         self.listens.add(listen);
         self
     }
 
     /// Serves another protocol on the ports of the server, beside wawo's own and the protocols that were
-    /// added before. The first bytes of a socket tell which of them it speaks, within
-    /// [`Config::handshake_timeout`].
+    /// added before. The first bytes of a socket decide which protocol it speaks. They have to come
+    /// within the [`handshake_timeout`](crate::ConfigBuilder::handshake_timeout).
     ///
     /// Sockets whose protocol is not known yet count as connections and as
-    /// [handshakes](Self::max_handshakes), and take at most 16 KiB each. Transports that are given to
-    /// [`Server::accept_over`] speak wawo's own protocol.
+    /// [handshakes](ServerConfigBuilder::max_handshakes), and take at most 16 KiB each. Transports that
+    /// are given to [`Server::accept_over`] speak wawo's own protocol.
     pub fn protocol(mut self, protocol: impl Protocol) -> Self {
         self.protocols.add(protocol);
         self
@@ -268,8 +269,8 @@ impl<L> ServerBuilder<L> {
     ///
     /// # Errors
     ///
-    /// If two services have one id, there are too many for a hello, an option of the sockets is out of
-    /// its range, or a worker cannot be started.
+    /// If two services have the same id, if the services do not fit into a hello, if an option of the
+    /// sockets is out of its range, or if a worker cannot be started.
     pub fn build(self) -> Result<Server, ServeError>
     where
         L: Layer<Dispatch, Service: CallService>,
@@ -296,7 +297,7 @@ impl<L> ServerBuilder<L> {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and if the address is wrong or taken, or outside of a tokio runtime.
+    /// As [`build`](Self::build). Also if the address is wrong or taken, and outside of a tokio runtime.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! The services and layers of one side while they are put together.
+//! The services and layers of one side, while a builder collects them.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::{
     wire,
 };
 
-/// What a server or a peer will serve.
+/// The services and layers that a server or a peer will serve.
 #[derive(Debug, Clone)]
 pub(crate) struct Services<L> {
     layers: L,
     dispatch: Dispatch,
-    /// The first mistake; told when all is put together.
+    /// The first two services with the same id or name. `build` returns it as the error.
     duplicate: Option<DuplicateService>,
 }
 
@@ -50,7 +50,7 @@ impl<L> Services<L> {
     }
 
     /// Puts a layer around all services; the first one added sees a call first. It also sees the panics
-    /// of those that are added later.
+    /// of layers that are added later.
     pub(crate) fn layer<M>(self, layer: M) -> Services<Stack<Stack<PanicGuardLayer, M>, L>> {
         Services {
             layers: Stack::new(Stack::new(PanicGuardLayer::new(), layer), self.layers),
@@ -59,7 +59,7 @@ impl<L> Services<L> {
         }
     }
 
-    /// The whole as one service, and the table for the hello.
+    /// Builds one service of all, and the table for the hello.
     pub(crate) fn build(self) -> Result<(BoxService, Bytes), DuplicateService>
     where
         L: Layer<Dispatch, Service: CallService>,
@@ -73,7 +73,8 @@ impl<L> Services<L> {
         Ok((service.naming(names), table))
     }
 
-    /// As [`build`](Self::build), with the table by which services come and go.
+    /// Builds as [`build`](Self::build) does, and returns the live table, in which services can be added
+    /// and removed.
     pub(crate) fn build_live(
         mut self,
     ) -> Result<(BoxService, Bytes, Arc<LiveTable>), DuplicateService>
@@ -86,9 +87,10 @@ impl<L> Services<L> {
     }
 }
 
-/// The services for the hello, which has room for some 300. A table that does not fit is left
-/// out: it helps the other side to give better errors, and is not needed to call.
+/// The services for the hello, which has room for some 300. A table that does not fit is left out: it
+/// only gives the other side better errors, and is not needed to call.
 pub(crate) fn table<'a>(descriptors: impl Iterator<Item = &'a ServiceDescriptor>) -> Bytes {
+    /// The longest table that is sent, in bytes. A hello has at most 16 KiB, of which credentials need some.
     const MAX_TABLE_BYTES: usize = 12 * 1024;
     let entry = |descriptor: &ServiceDescriptor| wire::ServiceEntry {
         id: descriptor.id().0,

@@ -1,4 +1,4 @@
-//! How a call ends: a code, a text, details, and for the log a source.
+//! The status of a call: a code, a text, details, and a source for the log.
 
 mod call_outcome;
 mod convert;
@@ -28,20 +28,19 @@ pub type Result<T, E = Status> = std::result::Result<T, E>;
 /// [`or_status`](crate::OrStatus::or_status) on the result, or implement `From<YourError> for
 /// Status` and use `?`; for the error of a layer, there is [`from_error`](Self::from_error).
 ///
-/// A handler returns it, and the caller receives code, message, details and metadata. The
-/// *source* stays on this side, for the log. A status is a single pointer wide.
+/// A handler returns it, and the caller receives code, message, details and metadata. The *source* stays
+/// on this side, for the log. A status has the size of a pointer.
 ///
-/// It is displayed as `NotFound: no such room`, and ends with its source, if it has one; so do not
-/// send that text to others. A status that a call returned shows first which call it was:
-/// `chat.v1.Chat/Join at tcp://127.0.0.1:4000: NotFound: no such room`; see
-/// [`method`](Self::method) and [`address`](Self::address). `Debug` adds the causes of the source,
-/// and whether the call may have been served.
+/// `Display` prints `NotFound: no such room`, and the source after that, if there is one; so do not send
+/// that text to others. For a status that a call returned, the call comes first: `chat.v1.Chat/Join at
+/// tcp://127.0.0.1:4000: NotFound: no such room`; see [`method`](Self::method) and
+/// [`address`](Self::address). `Debug` adds the causes of the source, and whether the call may have been
+/// served.
 ///
-/// A status that a call returned remembers that it did. If a handler answers with it, by `?` on a
-/// call of its own, it is not passed on as it is: what the next service says to us is not meant
-/// for our caller. `DeadlineExceeded` and `Unavailable` keep their code, all others become
-/// `Internal`, with a neutral text; the original becomes the source.
-/// [`forward`](Self::forward) passes it on unchanged.
+/// A status that a call returned remembers that it did. If a handler returns it, by `?` on a call of its
+/// own, it is not passed on unchanged: the next service did not write it for our caller.
+/// `DeadlineExceeded` and `Unavailable` keep their code, all others become `Internal`, with a neutral
+/// text; the original becomes the source. [`forward`](Self::forward) passes it on unchanged.
 #[derive(Clone)]
 pub struct Status(Box<StatusParts>);
 
@@ -57,16 +56,16 @@ struct StatusParts {
     site: Site,
 }
 
-/// How far a call that failed had come.
+/// How far a failed call had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "not sent, perhaps, or surely")]
 pub enum Delivery {
-    /// No byte of it left this side, or the other side said that it will not serve it: its
-    /// handler certainly did not run, and the call may be made again.
+    /// No byte of it left this side, or the other side refused to serve it: its handler certainly did not
+    /// run, and the call may be made again.
     NotSent,
-    /// It was sent and never answered: its handler may have run, or not.
+    /// It was sent, and no reply came: its handler may have run, or not.
     Unknown,
-    /// The other side, or a layer on the way, answered with this status.
+    /// The other side, or a layer on the way, replied with this status.
     Responded,
 }
 
@@ -86,20 +85,19 @@ impl Status {
         }))
     }
 
-    /// The outcome.
+    /// The code of the outcome.
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The outcome in words.
+    /// The text of the outcome.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Adds a detail: the encoded bytes of a protobuf message, and the URL of its type. Details
-    /// that do not fit beside the message into one packet are left out on the wire; the message
-    /// that arrives ends with a mark then, `[left out: details with 70000 bytes]`. Whoever receives
-    /// details sees the first 64.
+    /// Adds a detail: the encoded bytes of a protobuf message, and the URL of its type. Details that do
+    /// not fit into one packet together with the message are not sent; the message that arrives then ends
+    /// with a mark, `[left out: details with 70000 bytes]`. The receiver gets the first 64 details.
     #[must_use = "returns the status with the detail"]
     pub fn with_detail(mut self, type_url: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.0.details.push(Detail {
@@ -109,18 +107,18 @@ impl Status {
         self
     }
 
-    /// The details, in order. Those that came from the other side are decoded when this is first
-    /// called; there are at most 64 of them, and none if they cannot be read.
+    /// The details, in order. Those from the other side are decoded when this is first called; there are
+    /// at most 64 of them, and none if they cannot be decoded.
     pub fn details(&self) -> &[Detail] {
         self.0.details.get()
     }
 
-    /// Adds metadata, which arrives with the status. Metadata over a limit of the other side is
-    /// left out on the wire, all of it; the message that arrives says so, as for details.
+    /// Adds metadata, which arrives with the status. If it exceeds a limit of the other side, none of it
+    /// is sent; the message that arrives says so, as for details.
     ///
     /// # Errors
     ///
-    /// If the key or the value may not stand in [`Metadata`].
+    /// If [`Metadata`] does not allow the key or the value.
     pub fn with_metadata(
         mut self,
         key: impl Into<Cow<'static, str>>,
@@ -130,25 +128,25 @@ impl Status {
         Ok(self)
     }
 
-    /// The metadata that came, or will go, with the status.
+    /// The metadata that came, or will be sent, with the status.
     pub fn metadata(&self) -> &Metadata {
         &self.0.metadata
     }
 
-    /// Keeps the error behind this status, for the log on this side; it is never sent.
+    /// Keeps the error that caused this status, for the log on this side; it is never sent.
     #[must_use = "returns the status with the source"]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// The error behind this status, if this side knows it. [`Error::source`] is what caused that,
-    /// since `Display` ends with this one.
+    /// The error that caused this status, if this side knows it. [`Error::source`] begins with the cause
+    /// of that error, since `Display` ends with this one.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.0.source.as_deref()
     }
 
-    /// Adds the metadata that was set for a reply, but for the keys that the status has itself.
+    /// Adds the metadata that was set for a reply, except for keys that the status has itself.
     pub(crate) fn with_reply_metadata(mut self, reply: Metadata) -> Self {
         if reply.is_empty() {
             return self;
@@ -159,13 +157,13 @@ impl Status {
             self.0.metadata.remove(key);
         }
         for (key, value) in own.iter() {
-            // It is an entry of metadata already.
+            // The entry comes from metadata, so it is valid.
             let _ = self.0.metadata.insert(key.to_owned(), value.clone());
         }
         self
     }
 
-    /// Moves the source into the text, which others read.
+    /// Moves the source into the text, so that the other side gets it.
     pub(crate) fn saying_its_cause(mut self) -> Self {
         if let Some(cause) = self.0.source.take() {
             self.0.message = format!("{}: {cause}", self.0.message).into();
@@ -183,24 +181,24 @@ impl Status {
         self.0.delivery == Delivery::NotSent
     }
 
-    /// Whether the call that this answers was certainly not served. A status that another call
-    /// returned says nothing of this one.
+    /// Whether the call that ends with this status was certainly not served. A status that another call
+    /// returned says nothing about this one.
     pub(crate) fn is_refusal(&self) -> bool {
         self.0.delivery == Delivery::NotSent && !self.0.is_returned
     }
 
-    /// Lets a handler pass on the status of a call that it made, as it is.
+    /// Lets a handler pass on the status of a call that it made, unchanged.
     #[must_use = "returns the status that a handler may answer with"]
     pub fn forward(mut self) -> Self {
         self.0.is_returned = false;
         self
     }
 
-    /// Sets how far the call had come, `Responded` if it is not set. Who carries calls over a medium
-    /// of its own knows it, and a layer that refuses a call before its handler sees it: with
+    /// Sets how far the call had come; the default is `Responded`. It is for code that carries calls over
+    /// a medium of its own, and for layers that refuse a call before its handler gets it: with
     /// [`NotSent`](Delivery::NotSent), the caller learns that it may make the call again.
     ///
-    /// It says nothing in a status that a handler returns: its handler has run, so the call was
+    /// It has no effect in a status that a handler returns: the handler has run, so the call was
     /// responded to.
     #[must_use = "returns the status with the delivery"]
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
@@ -208,8 +206,8 @@ impl Status {
         self
     }
 
-    /// The status that a handler's caller may see: the one rule for `?` on the status of a call
-    /// that the handler made.
+    /// The status that a handler's caller gets: the one rule for `?` on the status of a call that the
+    /// handler made.
     pub(crate) fn into_handler_status(self) -> Self {
         if self.0.code == Code::Ok {
             let text = "the handler failed with a status that says that it did not";
@@ -233,13 +231,13 @@ impl Status {
         status
     }
 
-    /// The details as they travel.
+    /// The details in the form of the end packet.
     pub(crate) fn encoded_details(&self) -> Bytes {
         self.0.details.encoded()
     }
 }
 
-/// One constructor a code, all alike.
+/// One constructor for each code, all alike.
 macro_rules! constructors {
     ($($name:ident $code:ident,)*) => {
         impl Status {
@@ -290,7 +288,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// With all that caused it, since it is what `main` prints of an error.
+/// Prints the whole chain of causes, since `main` prints errors with `Debug`.
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&ErrorChain(self), f)?;
@@ -303,7 +301,7 @@ impl fmt::Debug for Status {
 }
 
 impl Error for Status {
-    /// Begins behind the [`cause`](Self::cause), which `Display` ends with.
+    /// Begins after the [`cause`](Self::cause), which `Display` ends with.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source.as_deref()?.source()
     }
@@ -324,7 +322,7 @@ mod tests {
         Idempotency::Unknown,
     );
 
-    /// The status of a call.
+    /// A status as a call would return it.
     fn returned(status: Status) -> Status {
         status.of_call(&JOIN, None)
     }
@@ -340,7 +338,7 @@ mod tests {
         assert_eq!(status.message(), "no such room");
         let here = returned(Status::not_found("").in_process());
         assert_eq!(here.to_string(), "chat.Chat/Join in this process: NotFound");
-        // The status that a handler answers tells nothing of the calls that it made.
+        // The status that a handler returns contains nothing of the calls that it made.
         for answered in [
             status.clone().into_handler_status(),
             status.clone().forward().into_handler_status(),

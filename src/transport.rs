@@ -1,7 +1,7 @@
-//! What carries the bytes of a connection, and where it comes from.
+//! Transports, which carry the bytes of a connection, and the ways to open and accept them.
 //!
-//! A [`Transport`] is anything that carries bytes both ways. One is had in three ways: a [`Connect`]
-//! opens it to an [`Address`], a [`Listener`] accepts it, or a program has it already.
+//! A [`Transport`] is anything that carries bytes both ways. There are three ways to get one: a
+//! [`Connect`] opens it to an [`Address`], a [`Listener`] accepts it, or a program has it already.
 //!
 //! ```text
 //!  PeerBuilder ── address ──► Connect ──────────► Transport
@@ -9,10 +9,10 @@
 //! ```
 //!
 //! Each scheme of addresses belongs to one [`Connect`] and one [`Listen`]. [`Tcp`], [`Unix`] and
-//! [`Memory`] are there already; others are given to a builder, by
+//! [`Memory`] are built in. Others are given to a builder, by
 //! [`PeerBuilder::connector`](crate::PeerBuilder::connector) and
-//! [`ServerBuilder::listener`](crate::ServerBuilder::listener), and hold for what it builds: nothing is
-//! registered for the whole process.
+//! [`ServerBuilder::listener`](crate::ServerBuilder::listener), and apply to that builder only: nothing
+//! is registered for the whole process.
 
 mod address;
 mod attempts;
@@ -45,8 +45,8 @@ pub use crate::transport::{
 
 /// Anything that carries bytes both ways, in order: a socket, a pipe, a TLS stream.
 ///
-/// It is implemented for every type that fits. [`PeerBuilder::connect_over`] and
-/// [`Server::accept_over`] take one of your own.
+/// It is implemented for every type that has these traits. [`PeerBuilder::connect_over`] and
+/// [`Server::accept_over`] take a transport of your own.
 ///
 /// [`PeerBuilder::connect_over`]: crate::PeerBuilder::connect_over
 /// [`Server::accept_over`]: crate::Server::accept_over
@@ -54,5 +54,5 @@ pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
 
-/// A future of a trait that is used as `dyn`: `Box::pin(async move { .. })` makes one.
+/// A boxed future, which traits return that are used as `dyn`: `Box::pin(async move { .. })` makes one.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

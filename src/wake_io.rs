@@ -1,35 +1,35 @@
-//! Wakes another thread of a runtime before this one is busy for long.
+//! Wakes another thread of a runtime before this thread is busy for long.
 //!
-//! Of the threads of a tokio runtime that have nothing to do, one waits for I/O and the others
-//! sleep. The one that I/O wakes does not wake another for a single task that became ready: so
-//! while it works on that, nobody looks for I/O, and *all* connections of the runtime stand still,
-//! though all but one of its threads are idle. A second task that is ready wakes another thread,
-//! which looks for I/O when it has nothing else to do.
+//! Of the idle threads of a tokio runtime, one waits for I/O and the others sleep. The one that I/O wakes
+//! does not wake another for a single task that became ready. So while it runs that task, no thread waits
+//! for I/O, and *all* connections of the runtime stand still, though all but one of its threads are idle.
+//! A second ready task wakes another thread, which waits for I/O when it has nothing else to do.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A longer message may take a millisecond and more to decode, if its elements are tiny: 64 KiB.
+/// A message longer than this many bytes may take a millisecond or more to decode, if its elements are
+/// tiny.
 pub(crate) const LARGE_BYTES: usize = 64 * 1024;
 
-/// Wakes another thread of the current runtime, for what else there is to do. `false` if it has
-/// none: whatever takes long holds up all of its tasks.
+/// Wakes another thread of the current runtime, for its other tasks and I/O. Returns `false` if it has no
+/// other thread: then long work holds up all of its tasks.
 pub(crate) fn wake_io() -> bool {
     let Ok(runtime) = Handle::try_current() else {
-        // The thread is the caller's own.
+        // Outside of a runtime, the thread is the caller's own.
         return true;
     };
     let has_others = runtime.runtime_flavor() == RuntimeFlavor::MultiThread
         && runtime.metrics().num_workers() > 1;
     if has_others {
-        // The first is kept for this thread to run next, and is no reason to wake another. It is
-        // only when the second takes its place that there is something for others to do.
+        // The first task is kept for this thread to run next, which wakes no other thread. When the
+        // second task takes its place, there is a task for another thread, which is woken.
         runtime.spawn(async {});
         runtime.spawn(async {});
     }
     has_others
 }
 
-/// The same before a message is decoded, if it is large.
+/// Wakes another thread before a message is decoded, if the message is large.
 pub(crate) fn before_decoding(bytes: usize) {
     if bytes > LARGE_BYTES {
         wake_io();

@@ -19,7 +19,7 @@ pub(crate) struct ServiceEntry {
     pub(crate) fingerprint: u64,
 }
 
-/// The details of a status, in an end packet.
+/// The details of a status, as the end packet has them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct StatusDetails {
     #[prost(message, repeated, tag = "1")]

@@ -18,18 +18,19 @@ use crate::{
     clock::Clock,
 };
 
-/// Resolves at a time, outside of runtimes too.
+/// A timer, which works inside and outside of runtimes.
 #[derive(Debug)]
 pub(crate) enum Timer {
-    /// Of the thread behind all runtimes: fires also where no runtime can.
+    /// A timer of the backstop's thread. It fires even where a runtime cannot.
     Alarm(Alarm),
-    /// Of the current runtime: cheaper, and in its time, which tests may have paused.
+    /// A timer of the current runtime. It is cheaper, and follows the runtime's clock, which tests may
+    /// pause.
     Sleep(Pin<Box<Sleep>>),
 }
 
 impl Timer {
-    /// Fires even if the current runtime is stuck, or has no timers. A clock that is paused later
-    /// does not hold it up.
+    /// A timer that fires even if the current runtime is stuck, or has no timers. If the clock is paused
+    /// later, that does not delay it.
     pub(crate) fn surely(at: Instant) -> Self {
         match Clock::current().real_now() {
             Some(_) => Self::Alarm(Alarm::new(at)),
@@ -57,7 +58,7 @@ impl Future for Timer {
     }
 }
 
-/// The output of a future, if it resolves before a time. Needs no runtime.
+/// The output of a future, if it resolves before a time. It needs no runtime.
 pub(crate) async fn timeout_at<F: Future + Unpin>(at: Instant, mut future: F) -> Option<F::Output> {
     let mut timer = None;
     poll_fn(|cx| {
@@ -70,11 +71,11 @@ pub(crate) async fn timeout_at<F: Future + Unpin>(at: Instant, mut future: F) ->
     .await
 }
 
-/// Resolves at a time. It is known to the thread while it waits, and no longer.
+/// Resolves at a time. The backstop's thread knows it only while it waits.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     at: Instant,
-    /// Once it has been polled.
+    /// The entry in the thread's queue, once it has been polled.
     set: Option<Set>,
 }
 
@@ -94,7 +95,8 @@ impl Future for Alarm {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // The waker is there before the time is looked at, or the bell could ring in between.
+        // The waker is set before the time is checked. Otherwise the bell could ring in between and wake
+        // nobody.
         match &self.set {
             Some(set) => set.bell.set(cx.waker().clone()),
             None if self.at <= Instant::now() => {}
@@ -115,7 +117,7 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         if let Some(set) = &self.set {
             let taken = BACKSTOP.lock().later.remove(&set.key);
-            // The waker is foreign code: it is dropped without the lock.
+            // The waker is foreign code, so it is dropped without the lock.
             drop(taken);
         }
     }

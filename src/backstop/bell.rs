@@ -1,11 +1,11 @@
-//! What an alarm leaves with the thread.
+//! The slot for the waker of an alarm.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
-/// Holds the waker of the task that waits for an alarm, for the thread to find.
+/// Holds the waker of the task that waits for an alarm, so that the thread can wake it.
 #[derive(Debug)]
 pub(super) struct Bell(Mutex<Option<Waker>>);
 
@@ -18,7 +18,7 @@ impl Bell {
         *self.lock() = Some(waker);
     }
 
-    /// Gives the waker away, which is woken without the lock.
+    /// Takes the waker, so that the caller wakes it without the lock.
     pub(super) fn ring(&self) -> Option<Waker> {
         self.lock().take()
     }

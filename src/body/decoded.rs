@@ -1,4 +1,4 @@
-//! Messages of a stream, from bytes, a batch at a time.
+//! Decodes the messages of a stream, a batch at a time.
 
 use std::{
     collections::VecDeque,
@@ -20,23 +20,24 @@ use crate::{
 pub(crate) struct DecodedStream<F, G> {
     encoded: Box<Source<Bytes>>,
     taken: Batch,
-    /// Why the message behind the last batch cannot be decoded.
+    /// The status of the message after the last batch, if it cannot be decoded.
     undecodable: Option<Status>,
     memory: StreamMemory,
     decode: F,
     failed: G,
 }
 
-/// At most so many messages are decoded before they are asked for,
+/// How many messages are decoded ahead of their reader, at most.
 const BATCH_MESSAGES: usize = 32;
 
-/// and not many more bytes.
+/// Decoding ahead stops once the decoded messages had this many bytes.
 const BATCH_BYTES: usize = 4 * 1024;
 
-/// and their own types take no more, unless one does.
+/// How many bytes the types of the messages decoded ahead may take together. One message may always be
+/// decoded.
 const BATCH_SLOTS_BYTES: usize = 64 * 1024;
 
-// Nothing in it is pinned in place: the stream has a box of its own.
+// Nothing in it is pinned: the stream is in a box of its own.
 impl<F, G> Unpin for DecodedStream<F, G> {}
 
 impl<F, G> DecodedStream<F, G> {
@@ -56,7 +57,7 @@ impl<F, G> DecodedStream<F, G> {
         }
     }
 
-    /// Decodes a few of the messages that were taken, up to the first that cannot be.
+    /// Decodes a few of the taken messages, up to the first one that cannot be decoded.
     fn decode_few<R>(&mut self, batch: &mut VecDeque<R>)
     where
         F: FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()>,
@@ -171,7 +172,8 @@ mod tests {
         status::{Result, Status},
     };
 
-    /// One piece of many messages, and how many of them were read. Cancelled after so many.
+    /// A stream of one batch, which counts how many of its messages were read, and is cancelled after
+    /// `most`.
     struct OneBatch {
         messages: Option<Batch>,
         most: usize,
@@ -230,7 +232,7 @@ mod tests {
         MethodDescriptor::new(TEXTS, 1, 2, Shape::BidiStreaming, Idempotency::Unknown)
     }
 
-    /// Each byte of it is a message of 40,000 bytes.
+    /// A layout in which each byte of a message takes 40,000 bytes decoded.
     static HEAVY: Layout = Layout::new(40_000, &[]);
 
     #[tokio::test]
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!(status.code(), wawo_protocol::Code::ResourceExhausted);
     }
 
-    /// Elements are counted by their own types too, of which a batch has few if they are large.
+    /// The size of the type counts too, so that a batch of large types has few messages.
     #[tokio::test]
     async fn a_batch_of_large_types_is_short() {
         let (items, read) = OneBatch::of(&["7"; 8]);

@@ -1,4 +1,4 @@
-//! Where the messages of a stream come from.
+//! Sources of the messages of a stream.
 
 use std::{
     collections::VecDeque,
@@ -19,20 +19,20 @@ use wawo_protocol::{
 
 use crate::status::Result;
 
-/// Where the messages of a [`Streaming`] come from. What is done around a message costs more than
-/// a small message, so many are handled at once wherever many are there.
+/// A source of the messages of a `Streaming`. The work around a small message costs more than the
+/// message itself, so all steps handle many messages at once if many are there.
 ///
-/// `batch` is that of the [`Streaming`]: what is in it comes before all that is still inside.
+/// `batch` is that of the `Streaming`: its messages come before all those that the source still holds.
 pub(crate) trait Items<T>: Send {
-    /// The next message, while `batch` is empty; messages that follow it at once go there.
+    /// The next message, while `batch` is empty. Messages that follow it at once go into `batch`.
     fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         batch: &mut VecDeque<T>,
     ) -> Poll<Option<Result<T>>>;
 
-    /// Shows `take` the messages that are ready now, each once, until it breaks off. Resolves when
-    /// the stream has ended, to how; to `None` when there may be more.
+    /// Calls `take` with each message that is ready now, until it breaks off. Resolves to the end of the
+    /// stream if it has ended, or to `None` if there may be more.
     fn poll_each(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -45,7 +45,7 @@ pub(crate) trait Items<T>: Send {
                     return Poll::Ready(None);
                 }
             }
-            // Looked at where it is: moving a message that was only just written is slow.
+            // `take` gets it where it is, because moving a message that was only just written is slow.
             let polled = self.as_mut().poll_item(cx, batch);
             let Poll::Ready(Some(Ok(item))) = &polled else {
                 return polled.map(|end| Some(end.map_or(Ok(()), |end| end.map(drop))));
@@ -56,8 +56,8 @@ pub(crate) trait Items<T>: Send {
         }
     }
 
-    /// Puts the messages that are ready now into packets, until it is enough for a run. Resolves
-    /// as [`poll_each`](Self::poll_each).
+    /// Encodes the messages that are ready now as packets, until they are enough for a batch. Resolves as
+    /// [`poll_each`](Self::poll_each) does.
     fn fill_batch(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -74,8 +74,8 @@ pub(crate) trait Items<T>: Send {
         })
     }
 
-    /// As `poll_item`, and perhaps more messages at once: those of a [`MessageBatch::Many`] count as read
-    /// when [`read`](Self::read) says so.
+    /// Does the same as `poll_item`, and may return more messages at once. Those of a
+    /// [`MessageBatch::Many`] count as read only when [`read`](Self::read) is called.
     fn poll_batch(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -88,26 +88,28 @@ pub(crate) trait Items<T>: Send {
         self.poll_item(cx, batch).map(|item| item.map(one))
     }
 
-    /// The metadata that came, or will go, at the end. Asked once, when the stream has ended well.
+    /// The metadata that came, or will be sent, at the end. Called once, when the stream has ended
+    /// without an error.
     fn take_trailing_metadata(self: Pin<&mut Self>) -> Metadata {
         Metadata::new()
     }
 
-    /// Whether what was given away in pieces, and not read, is to be let go.
+    /// Whether messages of a [`MessageBatch::Many`] that were not read have to be dropped.
     fn is_cancelled(&self) -> bool {
         false
     }
 
-    /// So many messages of a piece, with so many bytes, were read.
+    /// Counts messages of a [`MessageBatch::Many`], with this many bytes, as read.
     fn read(self: Pin<&mut Self>, messages: usize, bytes: usize) {
         let _ = (messages, bytes);
     }
 }
 
-/// Where messages come from, and those that have come.
+/// A source of messages, and the messages that have come.
 pub(crate) struct Source<T> {
     pub(crate) items: Pin<Box<dyn Items<T>>>,
-    /// Messages that came out of `items` with the one before them. Has no buffer while it waits.
+    /// Messages that came out of `items` together with the one before them. It has no buffer while it
+    /// waits.
     pub(crate) batch: VecDeque<T>,
 }
 
@@ -118,23 +120,24 @@ pub(crate) enum MessageBatch {
     Many(Batch),
 }
 
-/// With packets of this length, a run is given away.
+/// A batch of messages is sent when its packets have this many bytes.
 pub(crate) const SEND_BATCH_BYTES: usize = 16 * 1024;
 
-/// After so long, a run is given away whatever it has: a slow stream is heard too.
+/// A batch of messages is sent after this time, however few it has, so that those of a slow stream do not
+/// wait.
 const SEND_BATCH_TIME: Duration = Duration::from_millis(1);
 
-/// The time is looked at after the first message, and then at most so many apart.
+/// The clock is read after this many messages, and, within the first ones, at each power of two.
 const LOOK_AFTER: u32 = 64;
 
-/// When a run is to be given away.
+/// Decides when a batch of messages is sent.
 pub(crate) struct Pace {
     begun: Instant,
     messages: u32,
 }
 
 impl Pace {
-    /// A run begins.
+    /// Begins a batch.
     pub(crate) fn new() -> Self {
         Self {
             begun: Instant::now(),
@@ -142,7 +145,7 @@ impl Pace {
         }
     }
 
-    /// Asked after each message.
+    /// Breaks if the batch is to be sent. Called after each message.
     pub(crate) fn after_one(&mut self, packets: &BatchBuilder) -> ControlFlow<()> {
         self.messages += 1;
         let looks = self.messages.is_power_of_two() || self.messages.is_multiple_of(LOOK_AFTER);

@@ -1,4 +1,4 @@
-//! A stream of messages, in or out.
+//! Streams of messages, in either direction.
 
 use std::{
     collections::VecDeque,
@@ -24,19 +24,20 @@ use crate::{
     status::{Delivery, Result, Status},
 };
 
-/// A sequence of messages that ends with a status: what a handler takes and returns where the
-/// schema says `stream`, and what a stub returns.
+/// A sequence of messages that ends with a status. Handlers take and return it where the schema says
+/// `stream`, and stubs return it.
 ///
-/// Make one of any stream by [`new`](Self::new), or push into one by [`channel`](Self::channel).
-/// A stream ends well by ending, and badly by an error, after which nothing follows.
+/// Make one from any stream by [`new`](Self::new), or push items into one by [`channel`](Self::channel).
+/// It ends well when the stream ends, and badly with an error, after which no item follows.
 ///
 /// Dropping a stream of replies before its end cancels the call.
 #[must_use = "a stream yields nothing unless it is polled"]
 pub struct Streaming<T> {
-    /// `None` once it has ended. In a box, since a call that may have a stream is moved often.
+    /// The source; `None` once it has ended. It is boxed, because a call that may have a stream is moved
+    /// often.
     source: Option<Box<Source<T>>>,
     end: Option<StreamEnd>,
-    /// Empty until the stream has ended well.
+    /// The trailing metadata; empty until the stream has ended well.
     trailing_metadata: Metadata,
 }
 
@@ -44,13 +45,13 @@ pub struct Streaming<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no other way to end")]
 pub enum StreamEnd {
-    /// All messages were read, and the other side said that these were all.
+    /// All messages were read, and the other side has ended the stream.
     Completed,
     /// The other side, or this one, ended it with a status.
     Failed(Code),
-    /// One side no longer wanted it.
+    /// One side cancelled it.
     Cancelled,
-    /// The peer, or the way to it, was gone before the end: messages may be missing.
+    /// The connection was lost before the end: messages may be missing.
     ConnectionLost,
 }
 
@@ -96,7 +97,8 @@ impl<T> Streaming<T> {
         Self::new(Once(Some(item)))
     }
 
-    /// What to push items into, and the stream of them; at most `capacity` wait in between.
+    /// A sender that pushes items, and the stream of these items; at most `capacity` items wait between
+    /// them.
     ///
     /// The stream ends well when the sender is dropped.
     ///
@@ -111,7 +113,7 @@ impl<T> Streaming<T> {
         (Sender { sender }, Self::new(ChannelStream { receiver }))
     }
 
-    /// The next message; `None` at the end, when it ended well.
+    /// The next message; `None` at the end, if the stream ended well.
     ///
     /// # Errors
     ///
@@ -140,7 +142,8 @@ impl<T> Streaming<T> {
         self.ended_with(polled)
     }
 
-    /// See [`Items::fill_batch`]. Messages that were put into packets count, whatever it resolves to.
+    /// See [`Items::fill_batch`]. Messages that were put into packets count as sent, whatever it resolves
+    /// to.
     pub(crate) fn fill_batch(
         &mut self,
         cx: &mut Context<'_>,
@@ -170,7 +173,7 @@ impl<T> Streaming<T> {
         polled
     }
 
-    /// The call has passed its deadline, and nothing is ready.
+    /// Ends a stream whose deadline has passed and which has nothing ready.
     #[cold]
     fn expire(&mut self) -> Status {
         self.ended(StreamEnd::Failed(Code::DeadlineExceeded));
@@ -184,21 +187,21 @@ impl<T> Streaming<T> {
         }
     }
 
-    /// Nothing comes for now.
+    /// Frees the batch's buffer, as no message comes for now.
     fn rest(&mut self) {
         if let Some(source) = &mut self.source {
             source.batch = VecDeque::new();
         }
     }
 
-    /// The next message, when none is left of the last batch.
+    /// The next message of the source, when the last batch is empty.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let Some(source) = self.source.as_mut() else {
             return Poll::Ready(None);
         };
         let items = source.items.as_mut();
         let polled = items.poll_item(cx, &mut source.batch);
-        // An error is the last item, and what is behind it is let go at once.
+        // An error is the last item, and the source is dropped at once.
         match &polled {
             Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(status))) => self.ended(StreamEnd::of(status)),
@@ -216,16 +219,16 @@ impl<T> Streaming<T> {
         self.end
     }
 
-    /// The metadata that the other side sent at the end of a stream of replies, as its handler has set
-    /// it by [`Context::set_trailing_metadata`](crate::Context::set_trailing_metadata). Empty until the
-    /// stream has ended well; if it fails, all metadata is with its status.
+    /// The metadata that the other side sent at the end of a stream of replies, which its handler has set
+    /// by [`Context::set_trailing_metadata`](crate::Context::set_trailing_metadata). Empty until the
+    /// stream has ended well; if it fails, all metadata is in its status.
     pub fn trailing_metadata(&self) -> &Metadata {
         &self.trailing_metadata
     }
 
-    /// The stream with this metadata at its end, beside what it has: for a gateway, or a layer that puts
-    /// another stream in the place of one. The function is called when the stream has ended well, and
-    /// not if it fails or is dropped.
+    /// Adds metadata to the end of the stream, beside its own: for a gateway, or a layer that replaces a
+    /// stream by another. The function is called when the stream has ended well, and not if it fails or
+    /// is dropped.
     pub fn with_trailing_metadata(
         self,
         metadata: impl FnOnce() -> Metadata + Send + 'static,
@@ -244,7 +247,7 @@ impl<T> Streaming<T> {
         std::mem::take(&mut self.trailing_metadata)
     }
 
-    /// Each item through a function.
+    /// Applies a function to each item.
     pub(crate) fn map<R>(
         self,
         function: impl FnMut(Result<T>) -> Result<R> + Send + 'static,
@@ -260,8 +263,8 @@ impl<T> Streaming<T> {
 }
 
 impl Streaming<Bytes> {
-    /// Each message, decoded; `decode` gets it with what it is a part of, and where to put it. An
-    /// error of the stream goes through `failed`.
+    /// Decodes each message. `decode` gets the message, the buffer that it is a part of, and the queue to
+    /// put it into. `failed` changes an error of the stream.
     pub(crate) fn decoded<R: Send + 'static>(
         self,
         decode: impl FnMut(&[u8], &Bytes, &mut VecDeque<R>) -> Result<()> + Send + 'static,
@@ -292,7 +295,7 @@ impl<T> Stream for Streaming<T> {
     }
 }
 
-// Nothing in it is pinned in place: what it is made of has a box of its own.
+// Nothing in it is pinned: its source is in a box of its own.
 impl<T> Unpin for Streaming<T> {}
 
 impl StreamEnd {
@@ -364,7 +367,7 @@ impl<T> fmt::Debug for Sender<T> {
 
 struct Once<T>(Option<Result<T>>);
 
-// Nothing in it is pinned in place.
+// Nothing in it is pinned.
 impl<T> Unpin for Once<T> {}
 
 impl<T> Stream for Once<T> {
@@ -387,13 +390,13 @@ impl<T> Stream for ChannelStream<T> {
     }
 }
 
-/// Each message through a function.
+/// A stream with a function that is applied to each message.
 struct MappedStream<T, F> {
     stream: Streaming<T>,
     function: F,
 }
 
-// Nothing in it is pinned in place: the stream has a box of its own.
+// Nothing in it is pinned: the stream is in a box of its own.
 impl<T, F> Unpin for MappedStream<T, F> {}
 
 impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for MappedStream<T, F> {
@@ -417,7 +420,7 @@ struct TrailedStream<T, F> {
     metadata: Option<F>,
 }
 
-// Nothing in it is pinned in place: the stream has a box of its own.
+// Nothing in it is pinned: the stream is in a box of its own.
 impl<T, F> Unpin for TrailedStream<T, F> {}
 
 impl<T: Send, F: FnOnce() -> Metadata + Send> Items<T> for TrailedStream<T, F> {

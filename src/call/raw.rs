@@ -14,11 +14,11 @@ use crate::{
     status::{Delivery, Status},
 };
 
-/// Calls methods by their descriptors, with encoded messages: what a generated client is where there is
-/// no generated code. Its calls have all settings of a [`Call`]. Clones are cheap.
+/// Calls methods by their descriptors, with encoded messages: the counterpart of a generated client where
+/// there is no generated code. Its calls have all settings of a [`Call`]. Clones are cheap.
 ///
-/// There is a function for each shape of method. One that does not fit the method gives a call that
-/// fails with `InvalidArgument` and is not sent.
+/// There is a function for each shape of method. If it does not fit the method, the call fails with
+/// `InvalidArgument` and is not sent.
 ///
 /// ```no_run
 /// # async fn ask(peer: wawo::Peer, set: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
@@ -99,7 +99,7 @@ impl<A> RawClient<A> {
     }
 }
 
-/// A call of a method of another shape fails before it is sent.
+/// Makes a call fail before it is sent, if its method has another shape.
 fn fit<R>(mut call: Call<R>, method: &MethodDescriptor, shape: Shape) -> Call<R> {
     if method.shape() != shape {
         let (shape, own) = (shape.name(), method.shape().name());

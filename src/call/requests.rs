@@ -37,11 +37,11 @@ where
 }
 
 pin_project! {
-    /// The requests of a stream, as bytes. A panic in it stays in it: it is the caller's own code,
-    /// wherever it is polled.
+    /// The requests of a stream, as bytes. A panic in the stream, which is the caller's own code, is
+    /// caught here, wherever the stream is polled.
     struct EncodedStream<C, S> {
         method: MethodRef,
-        // `None` once it has panicked.
+        // The stream; `None` once it has panicked.
         #[pin]
         requests: Option<S>,
         codec: C,
@@ -49,7 +49,7 @@ pin_project! {
 }
 
 impl<C, S> EncodedStream<C, S> {
-    /// Lets a function poll the stream.
+    /// Polls the stream with a function, and catches panics.
     fn catch_poll<T>(
         self: Pin<&mut Self>,
         poll: impl FnOnce(Pin<&mut S>, &C) -> Poll<Option<Result<T>>>,
@@ -61,7 +61,7 @@ impl<C, S> EncodedStream<C, S> {
         catch(Part::Requests, || poll(requests, this.codec)).unwrap_or_else(|status| {
             status.log(&**this.method, &"this process, which calls");
             this.requests.set(None);
-            // It is logged, and those who get it need not log it again.
+            // The panic was logged here, so those who get the status need not log it again.
             Poll::Ready(Some(Err(status.saying_its_cause())))
         })
     }

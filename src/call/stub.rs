@@ -1,4 +1,4 @@
-//! How stubs make calls, by shape, and how they read replies.
+//! Makes the calls of stubs, one function for each shape, and reads their replies.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -154,8 +154,8 @@ fn decode<C: Codec<R>, R>(
     reply.map_err(|error| Status::from_bad_reply(method, length, error))
 }
 
-/// Checks a reply that takes long to decode, or perhaps much memory, and wakes another thread. It is
-/// a function apart, so that all other replies pay for a comparison only.
+/// Checks a reply that takes long to decode, or perhaps much memory, and wakes another thread for I/O
+/// meanwhile. It is a function of its own, so that all other replies cost only a comparison.
 #[inline(never)]
 fn before_heavy_reply<C: Codec<R>, R>(
     codec: C,

@@ -1,5 +1,5 @@
-//! Buffers that large messages were encoded into, for the next ones: fresh memory for each costs
-//! more than to encode it.
+//! The pool of buffers for large messages. To allocate new memory for each such message costs more than
+//! to encode it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,13 +8,13 @@ use wawo_protocol::BufferPool;
 
 use crate::clock;
 
-/// Shorter messages get memory of their own.
+/// A shorter message, in bytes, gets memory of its own.
 pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 
-/// Of the whole process: whoever encodes does not know yet which connection the message is for.
+/// One pool for the whole process: an encoder does not know which connection the message is for.
 static POOL: Mutex<BufferPool> = Mutex::new(BufferPool::new());
 
-/// The `length` bytes that `write` appends.
+/// The message of `length` bytes that `write` appends.
 pub(crate) fn write(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
     let reused = pool().at(clock::now()).reuse(length);
     let (mut buffer, size) = reused.unwrap_or_else(|| (BytesMut::with_capacity(length), length));
@@ -24,13 +24,13 @@ pub(crate) fn write(length: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
     message
 }
 
-/// Gives back what has not been used for a while.
+/// Frees buffers that have not been used for a while.
 pub(crate) fn release() {
     pool().release(clock::now());
 }
 
 fn pool() -> MutexGuard<'static, BufferPool> {
-    // They are whole at every moment.
+    // The pool is consistent at every moment, so a panic under the lock does no harm.
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

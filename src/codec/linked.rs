@@ -1,17 +1,19 @@
-//! A message that is written in pieces, so that large parts of it are not copied.
+//! A buffer for an encoder that does not copy large fields: it makes the message of several parts.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::UninitSlice};
 use wawo_protocol::MessageBytes;
 
 use crate::codec::buffer_pool;
 
-/// Parts from this length on are pieces of their own; what is shorter gathers in pieces.
+/// A field of this length in bytes or more becomes a part of its own; shorter ones are gathered into
+/// parts.
 const LINK_BYTES: usize = 8 * 1024;
 
-/// What gathered is a piece at this length: a single buffer would double as it grows, and be copied.
+/// Gathered bytes become a part at this length: a single buffer would grow by doubling, and be copied
+/// each time.
 const PART_BYTES: usize = 64 * 1024;
 
-/// Takes what an encoder writes. `bytes` fields that are large are linked where they lie.
+/// The buffer for an encoder. Large `bytes` fields are shared, not copied.
 #[derive(Debug, Default)]
 pub(crate) struct LinkedBuffer {
     parts: Vec<Bytes>,
@@ -19,7 +21,7 @@ pub(crate) struct LinkedBuffer {
 }
 
 impl LinkedBuffer {
-    /// All that was written.
+    /// The message that was written.
     pub(crate) fn into_message_bytes(mut self) -> MessageBytes {
         self.end_part();
         self.parts.into_iter().collect()
@@ -32,7 +34,7 @@ impl LinkedBuffer {
     }
 }
 
-// SAFETY: room is that of `tail`, a `BytesMut`, to which all three are handed on as they are.
+// SAFETY: the room is that of `tail`, a `BytesMut`; all three functions pass through to it unchanged.
 #[allow(unsafe_code, reason = "`BufMut` is an unsafe trait")]
 unsafe impl BufMut for LinkedBuffer {
     fn remaining_mut(&self) -> usize {
@@ -40,7 +42,7 @@ unsafe impl BufMut for LinkedBuffer {
     }
 
     unsafe fn advance_mut(&mut self, count: usize) {
-        // SAFETY: the caller has written `count` bytes to the room that `chunk_mut` gave.
+        // SAFETY: the caller has written `count` bytes to the room that `chunk_mut` returned.
         unsafe { self.tail.advance_mut(count) }
     }
 
@@ -50,8 +52,8 @@ unsafe impl BufMut for LinkedBuffer {
 
     fn put<B: Buf>(&mut self, mut part: B) {
         let length = part.remaining();
-        // Only `Bytes` give themselves away without a copy. Anything else of their size is copied
-        // by this too, into memory of its own.
+        // Only `Bytes` are taken without a copy. `copy_to_bytes` copies any other type of the same size
+        // into memory of its own.
         if length >= LINK_BYTES && size_of::<B>() == size_of::<Bytes>() {
             self.end_part();
             self.parts.push(part.copy_to_bytes(length));
@@ -97,7 +99,7 @@ mod tests {
         linked.put(&slice[..]);
         linked.put_slice(&slice[..5]);
         linked.put(small.chain(large.clone()));
-        // The room of a buffer can be written to as well.
+        // The room of a buffer can be written directly too.
         linked.chunk_mut()[..1].copy_from_slice(b"z");
         #[allow(unsafe_code, reason = "a test of an unsafe trait")]
         // SAFETY: one byte was written.

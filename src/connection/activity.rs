@@ -1,23 +1,25 @@
-//! How much a connection is used, for a server that needs its place.
+//! How recently and how much a connection is used. A server reads it to choose which connection to close
+//! when it needs the place.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-/// How much a connection is used: its driver writes it, the server reads it.
+/// How much a connection is used. Its driver writes this record, and the server reads it.
 #[derive(Debug)]
 pub(crate) struct ActivityRecord {
     has_calls: AtomicBool,
     last_call: LastCall,
 }
 
-/// How much a connection is used, at one time.
+/// A reading of an [`ActivityRecord`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Activity {
-    /// Calls are in flight, in either direction, or one-way messages are being handled.
+    /// Whether calls are in flight, in either direction, or one-way messages are being handled.
     pub(crate) has_calls: bool,
-    /// When the connection last had to do with a call, within a second; `None` if it never had.
+    /// When the connection last had a call or a one-way message, precise to a second; `None` if it never
+    /// had.
     pub(crate) last_call: Option<Instant>,
 }
 
@@ -29,12 +31,12 @@ impl ActivityRecord {
         }
     }
 
-    /// Calls are in flight, or none is.
+    /// Records whether calls are in flight.
     pub(crate) fn set_has_calls(&self, has_calls: bool) {
         self.has_calls.store(has_calls, Ordering::Relaxed);
     }
 
-    /// The connection has to do with a call now.
+    /// Records that the connection has a call or a one-way message now.
     pub(crate) fn set_last_call(&self, now: Instant) {
         self.last_call.set(now);
     }
@@ -47,19 +49,19 @@ impl ActivityRecord {
     }
 }
 
-/// The last call of a connection is known to this precision. A driver compares two times whenever it
-/// has done something, and writes a new time this often at most.
+/// The time of the last call is recorded to this precision. A driver compares two times after each round
+/// of events, and writes the shared record at most once in this time.
 const STEP: Duration = Duration::from_secs(1);
 
-/// The part of an [`ActivityRecord`] that its driver has written, so that it seldom writes to memory that
-/// others read.
+/// The driver's own part of an [`ActivityRecord`]. It keeps what was last written, so that the driver
+/// seldom writes to memory that other threads read.
 #[derive(Debug)]
 pub(super) struct ActivityReport {
     /// Calls before this time need not be recorded.
     due: Instant,
-    /// How many calls there had been when they were last recorded.
+    /// The number of calls so far when they were last recorded.
     calls: u64,
-    /// The connection had calls when the driver last waited.
+    /// Whether the connection had calls when the driver last waited.
     has_calls: bool,
 }
 
@@ -72,7 +74,8 @@ impl ActivityReport {
         }
     }
 
-    /// The connection has had this many calls, some of which are in flight or have just ended.
+    /// Records the number of calls so far, some of which are in flight or have just ended, and the time
+    /// if there are any.
     pub(super) fn record_calls(&mut self, now: Instant, calls: u64, record: &ActivityRecord) {
         self.calls = calls;
         if calls > 0 {
@@ -81,7 +84,7 @@ impl ActivityReport {
         }
     }
 
-    /// Calls are in flight, or none is.
+    /// Records whether calls are in flight.
     #[inline]
     pub(super) fn record_has_calls(&mut self, has_calls: bool, record: &ActivityRecord) {
         if has_calls != self.has_calls {
@@ -90,7 +93,7 @@ impl ActivityReport {
         }
     }
 
-    /// How many calls there had been when they were last recorded.
+    /// The number of calls so far when they were last recorded.
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
@@ -106,7 +109,7 @@ impl ActivityReport {
 #[derive(Debug)]
 struct LastCall {
     opened: Instant,
-    /// Seconds after `opened`, and one: 0 for never.
+    /// Seconds since `opened`, plus one; 0 means never.
     seconds: AtomicU32,
 }
 
@@ -120,7 +123,7 @@ impl LastCall {
 
     fn set(&self, now: Instant) {
         let seconds = now.saturating_duration_since(self.opened).as_secs();
-        // A connection that lasts for 136 years counts as used from then on.
+        // The seconds overflow after 136 years; the connection counts as just used from then on.
         let seconds = u32::try_from(seconds + 1).unwrap_or(u32::MAX);
         self.seconds.store(seconds, Ordering::Relaxed);
     }

@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl ConnectionHandle {
-    /// A stub of this side calls a service. It is compared now, or when the hello comes.
+    /// Notes that a stub of this side calls this service. Its schema is compared with the announced one
+    /// now, or when the hello comes.
     pub(crate) fn expect_schema(&self, service: &ServiceDescriptor) {
         let hello = self.hello();
         let is_silent = hello.is_some_and(|hello| hello.services.is_empty());
@@ -25,13 +26,14 @@ impl ConnectionHandle {
         }
     }
 
-    /// The hello has come. A stub that is made meanwhile may compare its service once more.
+    /// Compares all services of stubs, once the hello has come. A stub that is made at the same time may
+    /// compare its service once more.
     pub(super) fn compare_schemas(&self) {
         let services = self.schemas().all();
         services.iter().for_each(|service| self.compare(service));
     }
 
-    /// Reports a service that the other side has by another schema.
+    /// Reports the service if the other side announced it with another schema.
     fn compare(&self, service: &ServiceDescriptor) {
         let announced = self.announced();
         let Some(entry) = announced.iter().find(|entry| differs(entry, service)) else {
@@ -48,7 +50,7 @@ impl ConnectionHandle {
         self.owner().connection_changed(event);
     }
 
-    /// The services that the other side announced; none before its hello.
+    /// The services that the other side announced; empty before its hello.
     fn announced(&self) -> Vec<ServiceEntry> {
         let table = self.hello().map(|hello| hello.services.clone());
         let (entries, fault) = read_table(table.unwrap_or_default());
@@ -75,7 +77,7 @@ impl Carrier for ConnectionHandle {
     }
 }
 
-/// A fingerprint as people compare them.
+/// Prints a fingerprint in the form in which people compare fingerprints.
 struct Fingerprint(u64);
 
 impl fmt::Display for Fingerprint {

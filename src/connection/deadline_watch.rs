@@ -1,4 +1,4 @@
-//! The calls of a connection whose deadlines somebody keeps besides the driver.
+//! The deadlines of a connection's calls, which the backstop checks in case the driver is blocked.
 
 use std::{
     sync::Arc,
@@ -15,30 +15,31 @@ use crate::{
     status::{Delivery, Status},
 };
 
-/// Calls that were given to the driver, for the [`backstop`](crate::backstop).
+/// The calls with deadlines that were given to the driver, for the [`backstop`](crate::backstop).
 ///
-/// The driver adds each as it starts it. A call stays here after its end, until its index is used
-/// again or the next scan; so its end costs nothing here. Its slot is used for another call then: a
-/// slot that is freed so late, together with others, would cost the allocator more than all of this.
+/// The driver adds each call when it starts it. The end of a call changes nothing here, so it costs
+/// nothing: the entry stays until the call's index is used again, or until the next scan. The slot of an
+/// ended call is then used for a new call. To free slots this late, many at once, would cost more in the
+/// allocator than the rest of the watch.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineWatch {
-    /// A look was asked for, and has not begun.
+    /// Whether a look was asked for and has not begun.
     pub(crate) is_asked: bool,
-    /// By the index of the call.
+    /// Calls in flight, by the index of the call.
     in_flight: Vec<Option<WatchedDeadline>>,
-    /// Calls that waited for the other side when they were started, and had no index.
+    /// Calls that waited for the other side's limits when they were started, and so had no index.
     waiting: Vec<WatchedDeadline>,
-    /// How many of them the last scan had left.
+    /// The length of `waiting` after the last scan.
     waiting_kept: usize,
-    /// Slots that nobody has any more.
+    /// Slots that nobody else holds any more.
     free_slots: Vec<Arc<ResponseSlot>>,
-    /// No deadline of all of these is earlier.
+    /// A lower bound of all deadlines here.
     earliest: Option<Instant>,
-    /// The next scan, if the backstop knows of one.
+    /// The time of the next scan, if the backstop was told of one.
     scan_at: Option<Instant>,
 }
 
-/// A call with a deadline, and who waits for its end.
+/// The deadline of a call, and the receiver of its end.
 #[derive(Debug)]
 struct WatchedDeadline {
     at: Instant,
@@ -48,11 +49,11 @@ struct WatchedDeadline {
 #[derive(Debug)]
 enum Waiter {
     Reply(Arc<ResponseSlot>),
-    /// Reads a stream of replies.
+    /// The reader of a stream of replies.
     Replies(Arc<Inbox>),
 }
 
-/// A call that the driver has started; without an id if it waits for the other side.
+/// A call that the driver has started; without an id if it waits for the other side's limits.
 #[derive(Debug)]
 pub(crate) struct WatchedCall {
     pub(crate) call: Option<CallId>,
@@ -60,21 +61,21 @@ pub(crate) struct WatchedCall {
     pub(crate) slot: Arc<ResponseSlot>,
 }
 
-/// At most this many slots are kept for the next calls.
+/// How many free slots a connection keeps for its next calls, at most.
 const MAX_FREE_SLOTS: usize = 256;
 
-/// Calls that have ended are let go after this time, if not before.
+/// Entries of ended calls are removed after this time at the latest.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Up to this many calls are looked at whenever others have been made.
+/// With at most this many entries, each look checks all of them.
 const FEW: usize = 16;
 
-/// Of the calls that waited, up to this many may have ended, besides those that still wait, before they
-/// are let go.
+/// Entries of ended calls in `waiting` are removed when it has this many entries more than twice those
+/// that the last removal left. So a removal looks at few entries for each one that was added.
 const MAX_ENDED_WAITING: usize = 64;
 
 impl DeadlineWatch {
-    /// A slot for a call that is made.
+    /// A slot for a call that is about to be made.
     pub(crate) fn slot(&mut self) -> Arc<ResponseSlot> {
         self.free_slots.pop().unwrap_or_default()
     }
@@ -116,7 +117,7 @@ impl DeadlineWatch {
         self.waiting.push(due);
     }
 
-    /// The reply to a call is a stream: from now on its reader waits for its end.
+    /// Records that the reply to a call is a stream: from now on its reader receives the end of the call.
     pub(crate) fn replied(&mut self, call: CallId, slot: &Arc<ResponseSlot>, replies: &Arc<Inbox>) {
         let is_it = |due: &&mut WatchedDeadline| matches!(&due.waiter, Waiter::Reply(it) if Arc::ptr_eq(it, slot));
         let in_flight = self.in_flight.get_mut(call.index());
@@ -126,8 +127,9 @@ impl DeadlineWatch {
         }
     }
 
-    /// Ends what is overdue. `earliest_queued` is the earliest deadline of calls that the driver has not
-    /// taken. Returns when to look again, if the backstop does not know it.
+    /// Ends calls whose deadlines have passed. `earliest_queued` is the earliest deadline among calls
+    /// that the driver has not taken. Returns when to look again, unless the backstop knows that time
+    /// already.
     pub(crate) fn look(
         &mut self,
         now: Instant,
@@ -156,7 +158,7 @@ impl DeadlineWatch {
         Some(next)
     }
 
-    /// Ends calls that are overdue, and lets go of those that have ended.
+    /// Ends calls whose deadlines have passed, and removes those that have ended.
     fn scan(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
         let mut earliest: Option<Instant> = None;
         let mut keeps = |due: &WatchedDeadline| {
@@ -186,7 +188,7 @@ impl DeadlineWatch {
     }
 }
 
-/// Whether the driver has had its time to end a call.
+/// Whether the deadline passed so long ago that the driver has failed to end the call.
 pub(crate) fn is_overdue(deadline: Instant, now: Instant) -> bool {
     now.saturating_duration_since(deadline) >= SLACK
 }
@@ -209,7 +211,7 @@ impl Waiter {
     }
 }
 
-/// The driver ends calls at their deadlines, so that this one could not.
+/// The status of a call that the backstop ends, because its driver did not at the deadline.
 fn late(text: &str) -> Status {
     let text = format!(
         "{text}; the task of its connection has not run since then: a handler blocks its thread, \
@@ -298,7 +300,7 @@ mod tests {
         assert_eq!(watch.free_slots.len(), MAX_FREE_SLOTS);
         let slot = watch.slot();
         assert!(!slot.is_over() && slot.call().is_none());
-        // An idle connection keeps none.
+        // A scan of an idle connection frees all slots.
         watch.scan(Instant::now(), &mut Vec::new());
         assert_eq!(watch.free_slots.capacity(), 0);
     }
@@ -349,7 +351,7 @@ mod tests {
         let second = add(&mut watch, Some(call(0)), now);
         assert_eq!(Arc::strong_count(&first), 1);
         assert!(watch.free_slots.is_empty(), "somebody has it");
-        // A reply of the first that comes late is not taken for one of the second.
+        // A late reply to the first call is not taken for a reply to the second, which has the same id.
         watch.replied(call(0), &first, &Inbox::new(call(0), 0));
         watch.look(now + SLACK, None, &mut Vec::new());
         assert!(second.is_over());

@@ -8,17 +8,18 @@ use std::{
 
 use wawo_protocol::{CloseCode, ConnectionError};
 
-/// The words with which a connection closes whose drain is over.
+/// The reason in the close packet when all calls of a drained connection have ended.
 pub(crate) const DRAINED: &str = "drained";
 
-/// The words with which a connection closes whose drain was too long.
+/// The reason in the close packet when calls were left at the end of the drain's grace.
 pub(crate) const GRACE_IS_OVER: &str = "the grace for draining is over";
 
-/// How long a peer that was cut has to be told. The end of a drain is late by as much.
+/// How long a driver may take to send the close packet when the grace is over. A drain ends late by at
+/// most this time.
 pub(crate) const TELL_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Whether the other side ended a connection since it drains. The system may throw its words away with
-/// the bytes that it has not read; then the connection is reset.
+/// Whether the other side ended the connection while it drained. The operating system may discard the
+/// close packet together with other unread bytes; then the error here is a reset of the socket.
 pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
     match error {
         ConnectionError::ClosedByPeer { code, text } => {
@@ -29,49 +30,50 @@ pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
     }
 }
 
-/// The drain of one connection: whoever serves its calls counts them here, and reports read it.
+/// The progress of one connection's drain: the driver counts calls here, and reports read the counts.
 #[derive(Debug, Default)]
 pub(crate) struct Drain(Mutex<Progress>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Progress {
-    /// Calls in flight when it began.
+    /// The number of calls in flight when the drain began.
     began_with: usize,
-    /// Of those, and of calls that they made, still in flight.
+    /// The number of calls still in flight: some of the first ones, and calls that their handlers made
+    /// since.
     still_in_flight: usize,
-    /// The grace, once it is over.
+    /// The length of the grace, once the grace is over.
     cut_after: Option<Duration>,
 }
 
-/// What became of the calls that were in flight when a drain began.
+/// The outcome of the calls that were in flight when a drain began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DrainOutcome {
-    /// Calls that ended by themselves.
+    /// The number of calls that ended by themselves.
     pub(crate) finished: usize,
-    /// Calls that did not.
+    /// The number of calls that did not.
     pub(crate) cut: usize,
-    /// The grace was over, and this side cut them.
+    /// Whether this side cut them, because the grace was over.
     pub(crate) is_cut_here: bool,
 }
 
 impl Drain {
-    /// Begins with this many calls in flight.
+    /// Begins the drain with this many calls in flight.
     pub(crate) fn begin(&self, in_flight: usize) {
         let mut progress = self.lock();
         (progress.began_with, progress.still_in_flight) = (in_flight, in_flight);
     }
 
-    /// This many calls are left in flight.
+    /// Records that this many calls are still in flight.
     pub(crate) fn count(&self, in_flight: usize) {
         self.lock().still_in_flight = in_flight;
     }
 
-    /// The grace, which was this long, is over.
+    /// Records that the grace, of this length, is over.
     pub(crate) fn cut(&self, grace: Duration) {
         self.lock().cut_after = Some(grace);
     }
 
-    /// Why this side has cut what was in flight, if it has.
+    /// The reason for which this side cut calls, if it did.
     pub(crate) fn why_cut(&self) -> Option<String> {
         let grace = self.lock().cut_after?;
         Some(format!(
@@ -115,7 +117,7 @@ mod tests {
         drain.cut(Duration::from_secs(5));
         assert_eq!(drain.outcome(), outcome(true));
         assert!(drain.why_cut().is_some_and(|why| why.contains("5s")));
-        // Calls that those in flight made may outnumber them.
+        // The calls in flight may make more calls than there were in the beginning.
         drain.count(4);
         assert_eq!(drain.outcome().finished, 0);
     }

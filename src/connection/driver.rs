@@ -1,7 +1,7 @@
 //! The task that owns a connection: the only place where the protocol meets I/O.
 //!
-//! Each file is one thing that the driver does. The tables and records that it keeps are types of their own,
-//! beside it: [`IncomingCalls`], [`OutgoingCall`], [`Input`], [`ActivityReport`].
+//! Each file below this module is one duty of the driver. The tables and records that the driver keeps
+//! are types of their own, beside it: [`IncomingCalls`], [`OutgoingCall`], [`Input`], [`ActivityReport`].
 //!
 //! ```text
 //!   driver        the loop: in which order it writes, reads, takes commands, looks at the clock
@@ -56,14 +56,14 @@ use crate::{
     transport::Transport,
 };
 
-/// The state machine of the protocol, with what a driver keeps of each call that this side starts.
+/// The protocol's state machine. It keeps an [`OutgoingCall`] for each call that this side starts.
 pub(crate) type Protocol = Connection<OutgoingCall>;
 
 /// Owns one connection and its transport.
 ///
-/// It is one loop that never waits for a write: it writes what it can, reads what there is and
-/// acts on it, then looks at its mailbox. Before it takes commands it lets every task that is
-/// ready run once, so that their calls leave in the same write.
+/// The driver is one loop, which never waits for a write. A round writes as much as the transport takes,
+/// reads once and acts on what came, then looks into the mailbox. If commands are there, the driver first
+/// lets every task that is ready run once, so that the calls of all these tasks leave in the same write.
 #[derive(Debug)]
 pub(crate) struct Driver {
     transport: TransportBox,
@@ -72,53 +72,53 @@ pub(crate) struct Driver {
     handle: Arc<ConnectionHandle>,
     inbound: Inbound,
     incoming: IncomingCalls,
-    /// The peer, as requests carry it. Weak, or a connection would keep itself open.
+    /// The peer, which requests carry. It is weak: a strong one would keep the connection open for ever.
     peer: Weak<dyn Caller>,
     commands: Vec<Command>,
     /// Calls with deadlines that were started while commands were taken.
     calls_to_watch: Vec<WatchedCall>,
-    /// Commands were seen, and other tasks were given the time to add theirs.
+    /// Whether commands were seen, and other tasks have had time to add theirs.
     has_gathered: bool,
-    /// The transport has taken bytes since its last flush, and may hold them back.
+    /// Whether the transport has taken bytes since its last flush. It may hold them back until the next.
     needs_flush: bool,
-    /// The last round left it to the next one to look at the clock.
+    /// Whether the last round left the check of the clock to this one.
     puts_off_clock: bool,
-    /// Why an early write failed. The next write returns it: what was read is handled before.
+    /// The error of an early write. The next write returns it, after the input has been handled.
     failed: Option<ConnectionError>,
-    /// How many calls the mailbox was told to take: none while more waits to be written, or for room
-    /// at the other side, than is good.
+    /// How many calls the mailbox may take. None, while too much waits to be written, or for the other
+    /// side's limits.
     capacity: Capacity,
-    /// The mailbox was told so while nothing waited for the limits of the other side, so that nothing
-    /// changes as long as nothing waits.
+    /// Whether `capacity` was set while no call waited for the other side's limits. Then it need not be
+    /// computed again as long as none waits.
     has_full_capacity: bool,
-    /// This side takes no more calls.
+    /// Whether this side takes no more calls.
     is_draining: bool,
-    /// Streams of the other side have another deadline than other calls.
+    /// Whether streams of the other side have another deadline than its other calls.
     has_stream_time: bool,
-    /// How many bytes each stream of the other side may send before it is granted more, or all of
-    /// them together if that is less.
+    /// How many bytes the other side may send in each stream before it is granted more credit. At most
+    /// the credit of all streams together.
     credit: u32,
-    /// Why the connection is to be closed if nothing has come over it.
+    /// The reason with which to close the connection, if nothing has come over it since the server asked.
     asked: Option<String>,
-    /// Something has come since the last time that it was asked for.
+    /// Whether bytes have come since the server last asked.
     has_received: bool,
     activity: ActivityReport,
-    /// To be woken after the work at hand, without locks.
+    /// Tasks to wake after the current round of events, when no lock is held.
     wakers: Vec<Waker>,
     timer: DriverTimer,
 }
 
-/// At most this many reads for large packets are answered together, so that a peer waits little for
-/// the first answer.
+/// How many reads for large packets one round makes, at most. Their replies leave in one write, so more
+/// reads would make the peer wait longer for the first reply.
 const LARGE_READS: usize = 4;
 
-/// How long a connection that is over may take to write its last packet.
+/// How long a driver tries to write the close packet, after the connection has ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// The driver of a connection over a new transport, which serves the calls of the other side with
-    /// `inbound`. Its future is to be spawned in the runtime of the transport; dropping it ends the
-    /// connection.
+    /// Creates the driver of a connection over a new transport. It serves the calls of the other side
+    /// with `inbound`. The caller spawns its future in the runtime of the transport; dropping the future
+    /// ends the connection.
     pub(crate) fn new(
         new: NewTransport,
         connection: Protocol,
@@ -170,13 +170,13 @@ impl Driver {
             let (peer, side) = (&self.handle, self.handle.side());
             tracing::debug!(%error, %peer, ?side, "connection over");
             self.end(&error);
-            // The other side should hear why; if it cannot, its own timers tell it. Boxed, so that the
-            // tasks of connections that go on have no room for it.
+            // The close packet tells the other side why. If it cannot be written, the other side's timers
+            // end the connection there. Boxed, so that the tasks of open connections have no room for it.
             let _ = Box::pin(timeout(CLOSE_TIMEOUT, self.close())).await;
         }
     }
 
-    /// Handles what was read before there was a driver.
+    /// Handles the bytes that were read before there was a driver.
     fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
         match self.input.bytes.is_empty() {
             true => Ok(()),
@@ -184,7 +184,7 @@ impl Driver {
         }
     }
 
-    /// Goes on until the connection is over.
+    /// Runs rounds until the connection is over or has to wait.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         loop {
             match self.drive(cx) {
@@ -206,8 +206,9 @@ impl Driver {
             Err(error) => return Err(self.read_out(cx, error)),
         };
         let read = self.read_on(cx)?;
-        // Callers that never pause must not hold up the clock. Writing and reading come first, or time
-        // in which this process stood still would be held against the other side.
+        // Callers that send commands without a pause must not hold up the timeouts. Writing and reading
+        // come before this check: otherwise, after a time in which this process stood still, the other
+        // side would be timed out although its bytes are here.
         if is_late {
             self.handle_timeout(cx, clock::now())?;
         }
@@ -216,9 +217,9 @@ impl Driver {
             cx.waker().wake_by_ref();
             return Ok(NextStep::Wait);
         }
-        // This read may have been the last for now, as the next round finds: that one looks at the
-        // clock for both. But not the one behind it, or a peer that sends without a pause would hold
-        // up the clock.
+        // The next round finds whether more has come, and checks the clock once for both rounds. It does
+        // not put off the check again: otherwise a peer that sends without a pause would hold up the
+        // timeouts.
         self.puts_off_clock = read && !self.puts_off_clock;
         if self.puts_off_clock {
             return Ok(NextStep::Again);
@@ -236,14 +237,14 @@ impl Driver {
         }
     }
 
-    /// Reads once and acts on it, or up to [`LARGE_READS`] times if it is large: a message that is read
-    /// in parts is answered in one write.
+    /// Reads once and handles what came. For large packets it reads up to [`LARGE_READS`] times, so that
+    /// the replies to a message that comes in several reads leave in one write.
     fn read_on(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let mut has_read = false;
         for _ in 0..LARGE_READS {
             let read = self.read(cx)?;
             has_read |= read;
-            // Writing makes room, which streams wait for.
+            // A write may have made events too: it makes room that streams wait for.
             if read || self.connection.has_events() {
                 self.handle_events(cx, clock::now())?;
             }
@@ -254,8 +255,8 @@ impl Driver {
         Ok(has_read)
     }
 
-    /// The transport takes nothing more. All that has come over it is read all the same: replies,
-    /// and perhaps why the other side has gone.
+    /// Reads all that has come, after the transport refused a write: replies, and perhaps the close
+    /// packet that says why the other side ended the connection.
     fn read_out(&mut self, cx: &mut Context<'_>, error: ConnectionError) -> ConnectionError {
         while let Ok(true) = self.read(cx) {
             if let Err(error) = self.handle_events(cx, clock::now()) {
@@ -265,7 +266,7 @@ impl Driver {
         error
     }
 
-    /// Reads once; `false` if there is nothing.
+    /// Reads once; returns `false` if no bytes were there.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let transport = Pin::new(&mut *self.transport.0);
         match self.input.read(transport, &mut self.connection, cx) {
@@ -288,15 +289,15 @@ impl Driver {
     }
 }
 
-/// How far a write came.
+/// How far a write has come.
 enum WriteProgress {
-    /// All has left the transport.
+    /// All output has left the transport.
     All,
-    /// The transport takes no more.
+    /// The transport takes no more for now.
     Blocked,
 }
 
-/// Whether there is more to do at once.
+/// Whether the driver has more to do before it waits.
 enum NextStep {
     Again,
     Wait,

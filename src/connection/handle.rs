@@ -1,4 +1,4 @@
-//! The state of a connection that its driver shares with others: its peer, its calls, its streams.
+//! The handle of a connection: the state that its driver shares with the peer, the calls and the streams.
 
 use std::{
     fmt,
@@ -32,7 +32,8 @@ use crate::{
     status::Status,
 };
 
-/// A connection as others know it: they leave commands for its driver, and read how far it has come.
+/// The handle of a connection. Its holders leave commands for the driver, and read the connection's
+/// state.
 ///
 /// Dropping it ends nothing: the connection lasts until it is [closed](Self::close).
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(crate) struct ConnectionHandle {
     mailbox: Mailbox,
     outbox_total: Arc<OutboxTotal>,
     drain: Drain,
-    /// The memory of decoded messages of the other side.
+    /// The memory that decoded messages of the other side take.
     decoded: Arc<DecodedBytes>,
     side: Side,
     default_timeouts: DefaultTimeouts,
@@ -49,20 +50,20 @@ pub(crate) struct ConnectionHandle {
     clock: Clock,
     hello: OnceLock<Hello>,
     state: watch::Sender<ConnectionState>,
-    /// Names of the methods that this side serves.
+    /// The names of the methods that this side serves, for the log.
     names: MethodNames,
     schemas: Schemas,
     activity: ActivityRecord,
-    /// Something came after it was asked for, though not a whole hello.
+    /// Whether bytes came after the server asked for them, though not a whole hello.
     has_spoken: AtomicBool,
-    /// The connection was closed because nothing came after it was asked for.
+    /// Whether the connection was closed because nothing came after the server asked.
     was_silent: AtomicBool,
     owner: Arc<dyn Owner>,
 }
 
 impl ConnectionHandle {
-    /// The state of a connection that begins. `names` are those of the methods that this side serves,
-    /// and `server` is the memory for decoded messages of all connections of a server.
+    /// Creates the state of a new connection. `names` are those of the methods that this side serves, and
+    /// `server` is the memory for decoded messages of all connections of a server.
     pub(crate) fn new(
         side: Side,
         config: &Config,
@@ -91,14 +92,14 @@ impl ConnectionHandle {
     }
 }
 
-/// For the peer.
+/// The methods that a peer calls.
 impl ConnectionHandle {
     /// The hello of the other side, once it has come.
     pub(crate) fn hello(&self) -> Option<&Hello> {
         self.hello.get()
     }
 
-    /// How far the connection has come, now and later.
+    /// Follows the state of the connection.
     pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
     }
@@ -108,12 +109,12 @@ impl ConnectionHandle {
         matches!(&*self.state.borrow(), ConnectionState::Handshaking)
     }
 
-    /// Whether it is over.
+    /// Whether the connection is over.
     pub(crate) fn is_closed(&self) -> bool {
         self.mailbox.closed().is_some()
     }
 
-    /// Closes it, and tells the other side why.
+    /// Closes the connection, and sends the reason to the other side.
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.mailbox
             .push_end(Command::Close(code, reason.to_owned()));
@@ -124,7 +125,7 @@ impl ConnectionHandle {
         self.mailbox.push_end(Command::Drain);
     }
 
-    /// Closes it at the end of a drain whose grace was this long.
+    /// Closes the connection at the end of a drain's grace, which was this long.
     pub(crate) fn cut(&self, grace: Duration) {
         self.drain.cut(grace);
         self.close(CloseCode::Normal, GRACE_IS_OVER);
@@ -134,7 +135,7 @@ impl ConnectionHandle {
         self.drain.outcome()
     }
 
-    /// How much the connection holds now; nothing if it is over.
+    /// How much the connection holds now; all zero if it is over.
     pub(crate) async fn snapshot(&self) -> PeerSnapshot {
         let (sender, receiver) = oneshot::channel();
         self.mailbox.push_end(Command::Snapshot(sender));
@@ -145,37 +146,37 @@ impl ConnectionHandle {
         self.activity.activity()
     }
 
-    /// Closes the connection if its hello has not come, and nothing else has since the last time
-    /// that this was asked.
+    /// Closes the connection if its hello has not come, and no other bytes have come since the last call
+    /// of this.
     pub(crate) fn close_if_silent(&self, reason: &str) {
         let command = Command::CloseIfSilent(reason.to_owned());
         self.mailbox.push_end(command);
     }
 
-    /// Whether something came after [`close_if_silent`](Self::close_if_silent), though not a whole
-    /// hello. Asked again, it has not.
+    /// Whether bytes came after [`close_if_silent`](Self::close_if_silent), though not a whole hello.
+    /// Asking resets it.
     pub(crate) fn has_spoken(&self) -> bool {
         self.has_spoken.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether it was closed by [`close_if_silent`](Self::close_if_silent).
+    /// Whether [`close_if_silent`](Self::close_if_silent) closed the connection.
     pub(crate) fn was_closed_as_silent(&self) -> bool {
         self.was_silent.load(Ordering::Relaxed)
     }
 
-    /// The memory of decoded messages of the other side.
+    /// The memory that decoded messages of the other side take.
     pub(crate) fn decoded(&self) -> &Arc<DecodedBytes> {
         &self.decoded
     }
 }
 
-/// For the driver, and for the calls and streams that it carries.
+/// The methods that the driver calls, and the calls and streams that it carries.
 impl ConnectionHandle {
     pub(super) fn mailbox(&self) -> &Mailbox {
         &self.mailbox
     }
 
-    /// How much all streams to the other side hold in their outboxes.
+    /// How many bytes the outboxes of all streams to the other side hold.
     pub(super) fn outbox_total(&self) -> &Arc<OutboxTotal> {
         &self.outbox_total
     }
@@ -213,9 +214,9 @@ impl ConnectionHandle {
         call.side() == self.side
     }
 
-    /// The hellos are exchanged.
+    /// Records that the hellos are exchanged.
     pub(super) fn open(&self, hello: Hello, is_draining: bool) {
-        // The protocol yields it once.
+        // The protocol yields the hello once, so the cell is empty.
         let _ = self.hello.set(hello);
         self.state.send_replace(match is_draining {
             true => ConnectionState::Draining,
@@ -224,7 +225,7 @@ impl ConnectionHandle {
         self.owner.connection_changed(ConnectionEvent::Opened);
     }
 
-    /// One side takes no more calls.
+    /// Records that one side takes no more calls.
     pub(super) fn announce_drain(&self) {
         self.state.send_if_modified(|state| {
             let was_open = matches!(state, ConnectionState::Open);
@@ -236,18 +237,18 @@ impl ConnectionHandle {
         self.owner.connection_changed(ConnectionEvent::Draining);
     }
 
-    /// It is over. Returns the state before.
+    /// Records that the connection is over. Returns the state before.
     pub(super) fn end(&self, error: &ConnectionError) -> ConnectionState {
         self.state
             .send_replace(ConnectionState::Closed(error.clone()))
     }
 
-    /// Something came after it was asked for.
+    /// Records that bytes came after the server asked for them.
     pub(super) fn set_spoken(&self) {
         self.has_spoken.store(true, Ordering::Relaxed);
     }
 
-    /// Nothing came after it was asked for, so that it is closed.
+    /// Records that nothing came after the server asked, so that the connection is closed.
     pub(super) fn set_silent(&self) {
         self.was_silent.store(true, Ordering::Relaxed);
         self.owner.connection_changed(ConnectionEvent::WasSilent);
@@ -261,7 +262,7 @@ impl ConnectionHandle {
     }
 }
 
-/// For the log.
+/// The methods that write the log.
 impl ConnectionHandle {
     /// Logs how a call of the other side failed.
     #[cold]
@@ -269,14 +270,14 @@ impl ConnectionHandle {
         status.log(&self.names.name(ids), self);
     }
 
-    /// Logs how a one-way message failed, as nobody else is told of it.
+    /// Logs how a one-way message failed, as no reply carries its status.
     #[cold]
     pub(super) fn log_one_way(&self, ids: MethodIds, status: &Status) {
         status.log_one_way(&self.names.name(ids), self);
     }
 }
 
-/// The place of the peer, for the log.
+/// Prints the address of the peer, for the log.
 impl fmt::Display for ConnectionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.owner.fmt(f)
@@ -305,7 +306,7 @@ mod tests {
         backstop::WatchTarget, body::Body, peer_id::PeerId, request::Request, transport::Address,
     };
 
-    /// A peer that is told of nothing.
+    /// An owner that ignores all events.
     #[derive(Debug)]
     struct Nobody(PeerId);
 
@@ -337,7 +338,7 @@ mod tests {
         )
     }
 
-    /// Whether a call whose deadline is long past is ended by the backstop.
+    /// Whether the backstop ends a call whose deadline passed long ago.
     fn ends_late_calls() -> bool {
         let connection = connection();
         let (service, method) = (ServiceId(1), MethodId(1));

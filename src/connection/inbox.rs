@@ -1,4 +1,4 @@
-//! The messages of a stream that have come, until they are read.
+//! The inbox of a stream: messages that have come and are not read yet.
 
 use std::{
     collections::VecDeque,
@@ -17,19 +17,20 @@ use crate::{
     status::{Result, Status},
 };
 
-/// Messages that have come and were not read yet. Credit bounds them.
+/// Messages of a stream that have come and were not read yet. The stream's credit bounds them.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     call: CallId,
-    /// The driver is told of reads that cost this many bytes: a quarter of what the sender may send,
-    /// so that it is never left without credit for what was read.
+    /// A read that brings the unreported cost to this many bytes is reported to the driver. It is a
+    /// quarter of the sender's credit, so that the sender does not run out of credit for messages that
+    /// were already read.
     report_cost: usize,
     state: Mutex<InboxState>,
-    /// The call was cancelled: its messages must not be read any more.
+    /// Whether the call was cancelled: then its messages must not be read any more.
     is_cancelled: AtomicBool,
 }
 
-/// How much of a stream was read.
+/// How many messages and bytes of a stream were read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReadCount {
     pub(crate) messages: usize,
@@ -39,23 +40,24 @@ pub(crate) struct ReadCount {
 #[derive(Debug, Default)]
 struct InboxState {
     messages: VecDeque<MessageBatch>,
-    /// How the stream ended, until the reader has heard it.
+    /// The end of the stream, until the reader has taken it.
     end: Option<Result<Metadata>>,
-    /// The metadata that came with the end, once the reader has heard of that.
+    /// The metadata that came with the end, after the reader has taken the end.
     trailing_metadata: Metadata,
-    /// Nothing more comes.
+    /// Whether nothing more comes.
     is_ended: bool,
     reader: Option<Waker>,
 }
 
-/// A shorter message is copied when it has to wait, so that it does not keep the buffer that it was
+/// The inbox copies a shorter message, in bytes, so that it does not keep alive the buffer that it was
 /// read into, which may be many times as large.
 pub(crate) const SMALL_BYTES: usize = 2 * 1024;
 
-/// A shorter batch of messages is copied; one copy for all of them is cheap.
+/// The inbox copies a batch that is shorter than this, in bytes, in one copy for all its messages.
 const SMALL_BATCH_BYTES: usize = 32 * 1024;
 
-/// Frees messages that wait, perhaps for long, of the buffer that they were read into.
+/// Copies short messages, so that they do not keep alive the buffer that they were read into while they
+/// wait.
 fn unshared(batch: MessageBatch) -> MessageBatch {
     match batch {
         MessageBatch::One(message) if message.len() < SMALL_BYTES => {
@@ -90,7 +92,7 @@ impl Inbox {
         state.reader.take()
     }
 
-    /// Nothing follows; returns the waker of the reader.
+    /// Ends the stream; returns the waker of the reader.
     pub(crate) fn end(&self, result: Result<Metadata>) -> Option<Waker> {
         let mut state = self.lock();
         if !state.is_ended {
@@ -100,20 +102,20 @@ impl Inbox {
         state.reader.take()
     }
 
-    /// Whether nothing follows.
+    /// Whether nothing more comes.
     pub(crate) fn is_ended(&self) -> bool {
         self.lock().is_ended
     }
 
-    /// The call was cancelled: messages that were not read are dropped.
+    /// Cancels the stream: messages that were not read are dropped. Returns the waker of the reader.
     pub(crate) fn cancel(&self, status: Status) -> Option<Waker> {
         self.is_cancelled.store(true, Ordering::Release);
         self.lock().messages.clear();
         self.end(Err(status))
     }
 
-    /// Takes all messages that are here, into an empty list. Without any, the reader is woken by the
-    /// next one.
+    /// Takes all messages into `taken`, which has to be empty. If there are none, the next message wakes
+    /// the reader.
     pub(super) fn poll_take(
         &self,
         cx: &Context<'_>,
@@ -138,12 +140,12 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// The metadata at the end of the stream, for the reader that has come there.
+    /// The metadata at the end of the stream, for a reader that has taken the end.
     pub(super) fn take_trailing_metadata(&self) -> Metadata {
         std::mem::take(&mut self.lock().trailing_metadata)
     }
 
-    /// Whether the stream has ended, and all of it was taken.
+    /// Whether the stream has ended, and the reader has taken all of it.
     pub(super) fn is_taken(&self) -> bool {
         let state = self.lock();
         state.is_ended && state.messages.is_empty()
@@ -154,7 +156,7 @@ impl Inbox {
         self.is_cancelled.load(Ordering::Acquire)
     }
 
-    /// Reads that cost this many bytes are reported to the driver.
+    /// The cost in bytes at which the reader reports reads to the driver.
     pub(super) fn report_cost(&self) -> usize {
         self.report_cost
     }
@@ -180,7 +182,7 @@ mod tests {
         for length in [0, 1, 5, 1_000, SMALL_BYTES - 1] {
             inbox.push(MessageBatch::One(buffer.split_to(length).freeze()));
         }
-        // Nothing else holds the buffer.
+        // The inbox has copied the message, so nothing else holds the buffer.
         assert!(buffer.freeze().is_unique());
         let mut packets = BatchBuilder::new(CALL);
         packets.push(|buffer| buffer.extend_from_slice(&[7; SMALL_BATCH_BYTES - 13]));

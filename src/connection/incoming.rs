@@ -1,4 +1,4 @@
-//! The calls of the other side, as a driver keeps them.
+//! The table of the other side's calls, which the driver keeps.
 
 use std::{sync::Arc, task::Waker};
 
@@ -15,20 +15,20 @@ use crate::{
 /// The calls of the other side that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct IncomingCalls {
-    /// By the index of the call.
+    /// The calls, by the index of the call.
     calls: Vec<Option<IncomingCall>>,
-    /// The number of the last call. Each has one, so that a handler that ends late is not taken for
-    /// that of another call with the same id.
+    /// The serial number of the last call. Each call has one, so that a handler that ends late is not
+    /// taken for the handler of another call with the same id.
     serial: u64,
     /// How many one-way messages are being handled.
     one_way_messages: usize,
-    /// Ends one-way messages without a deadline when the connection ends. It keeps nothing of those
-    /// that are over.
+    /// Ends one-way messages without a deadline when the connection ends. Messages that are handled leave
+    /// nothing in it.
     end_of_one_way: Option<CancellationToken>,
 }
 
-/// A call that is being served. Dropping it ends the work on it, also that of a task which still
-/// reads requests.
+/// A call that is being served. Dropping it ends the work on it, and the task that still reads its
+/// requests.
 #[derive(Debug)]
 struct IncomingCall {
     serial: u64,
@@ -36,7 +36,7 @@ struct IncomingCall {
     ids: MethodIds,
     handler: Option<AbortHandle>,
     requests: Option<Arc<Inbox>>,
-    /// Requests of which no more come. Reads of them are still counted.
+    /// The inbox of requests after the last one came. Its reads are still counted.
     finished: Option<Arc<Inbox>>,
     replies: Option<StreamTask>,
 }
@@ -82,61 +82,61 @@ impl IncomingCalls {
         }
     }
 
-    /// A call with a stream of requests has begun.
+    /// Adds a call with a stream of requests.
     pub(super) fn begin_requests(&mut self, call: CallId, ids: MethodIds, requests: Arc<Inbox>) {
         self.begin(call, ids).requests = Some(requests);
     }
 
-    /// The handler of a call is about to become a task.
+    /// Adds a call whose handler is about to become a task; returns the handler's id.
     pub(super) fn begin_handler(&mut self, call: CallId, ids: MethodIds) -> HandlerId {
         let serial = self.call_or_begin(call, ids).serial;
         HandlerId { call, serial }
     }
 
-    /// The handler of a call is this task.
+    /// Records the task of a call's handler.
     pub(super) fn set_handler(&mut self, call: CallId, task: AbortHandle) {
         if let Some(running) = self.call_mut(call) {
             running.handler = Some(task);
         }
     }
 
-    /// The method of the call that a handler works on; `None` if that call has ended.
+    /// The method of the call that this handler serves; `None` if that call has ended.
     pub(super) fn method_of(&mut self, handler: HandlerId) -> Option<MethodIds> {
         let running = self.call_mut(handler.call)?;
         (running.serial == handler.serial).then_some(running.ids)
     }
 
-    /// The handler of a call has ended, with a stream of replies.
+    /// Records that the handler of a call has ended, and replies with a stream.
     pub(super) fn begin_replies(&mut self, call: CallId, ids: MethodIds, replies: StreamTask) {
         let running = self.call_or_begin(call, ids);
         running.handler = None;
         running.replies = Some(replies);
     }
 
-    /// A call has ended: so does the work on it.
+    /// Removes a call that has ended, which ends the work on it.
     pub(super) fn remove(&mut self, call: CallId) {
         if let Some(place) = self.calls.get_mut(call.index()) {
             *place = None;
         }
     }
 
-    /// A call is cancelled: the work on it ends, and the reader of its requests with this status.
+    /// Cancels a call: the work on it ends, and the reader of its requests gets this status.
     pub(super) fn cancel(&mut self, call: CallId, status: Status) -> Option<Waker> {
         let running = self.calls.get_mut(call.index())?.take()?;
         running.requests.as_ref()?.cancel(status)
     }
 
-    /// A one-way message waits, in a task.
+    /// Counts a one-way message whose handler waits, as a task.
     pub(super) fn begin_one_way(&mut self) {
         self.one_way_messages += 1;
     }
 
-    /// A one-way message that waited has been handled.
+    /// Counts off a one-way message whose task has ended.
     pub(super) fn end_one_way(&mut self) {
         self.one_way_messages -= 1;
     }
 
-    /// Is cancelled when the connection ends.
+    /// The token that is cancelled when the connection ends.
     pub(super) fn end_of_one_way(&mut self) -> CancellationToken {
         self.end_of_one_way.get_or_insert_default().clone()
     }
@@ -146,25 +146,25 @@ impl IncomingCalls {
         self.call_mut(call).map(|running| running.ids)
     }
 
-    /// The inbox of a call whose requests still come.
+    /// The inbox of a call's requests, if more may come.
     pub(super) fn open_requests(&mut self, call: CallId) -> Option<&Arc<Inbox>> {
         self.call_mut(call)?.requests.as_ref()
     }
 
-    /// The inbox of a call whose requests are read, whether more come or not.
+    /// The inbox of a call's requests, whether more may come or not.
     pub(super) fn requests(&mut self, call: CallId) -> Option<&Arc<Inbox>> {
         let running = self.call_mut(call)?;
         running.requests.as_ref().or(running.finished.as_ref())
     }
 
-    /// No more requests come; returns their inbox.
+    /// Records that no more requests come; returns their inbox.
     pub(super) fn finish_requests(&mut self, call: CallId) -> Option<Arc<Inbox>> {
         let running = self.call_mut(call)?;
         running.finished = Some(running.requests.take()?);
         running.finished.clone()
     }
 
-    /// The requests of a call are no longer read.
+    /// Records that the requests of a call are no longer read.
     pub(super) fn drop_requests(&mut self, call: CallId) {
         if let Some(running) = self.call_mut(call) {
             running.requests = None;
@@ -177,13 +177,13 @@ impl IncomingCalls {
         self.call_mut(call)?.replies.as_ref()
     }
 
-    /// How many one-way messages are being handled.
+    /// The number of one-way messages that are being handled.
     pub(super) fn one_way_messages(&self) -> usize {
         self.one_way_messages
     }
 
-    /// The connection is over: handlers are dropped, and tasks of theirs
-    /// that read requests get a status.
+    /// Ends all calls with the connection: handlers are dropped, and their tasks that read requests get a
+    /// status.
     pub(super) fn end(&mut self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
         if let Some(end) = self.end_of_one_way.take() {
             end.cancel();

@@ -1,4 +1,4 @@
-//! What a driver has read, and the buffers that it reads into.
+//! Reads the transport of a driver, and chooses the buffers for it.
 
 use std::{
     cell::Cell,
@@ -17,55 +17,58 @@ use wawo_protocol::{
 
 use crate::{connection::message_copier::MessageCopier, transport::Transport};
 
-/// The bytes that have come and are not handled yet: at most a packet that is not whole, after each
-/// round of the driver.
+/// The bytes that have come and are not handled yet. After each round of the driver this is less than one
+/// packet.
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) bytes: BytesMut,
     /// The size of the allocation that `bytes` is a part of.
     buffer_bytes: usize,
     copier: MessageCopier,
-    /// How much the next read has room for.
+    /// How many bytes the next read has room for.
     read_bytes: usize,
-    /// The length of the last large packet that came, up to a limit.
+    /// The length of the last large packet, at most [`MAX_READ_BYTES`].
     packet_bytes: usize,
-    /// The last read was for a large packet alone.
+    /// Whether the last read was for one large packet only.
     is_large: bool,
 }
 
-/// Reads begin with this much room, or in the scratch if nothing is left of the reads before.
+/// The room of a first read, in bytes, if bytes of an earlier read are left. If none are left, the read
+/// goes to the scratch buffer of the thread.
 const MIN_READ_BYTES: usize = 4 * 1024;
 
-/// Reads that fill their room get twice as much the next time, up to this.
+/// A read that fills its room gets twice as much room the next time, at most this many bytes.
 const MAX_READ_BYTES: usize = 128 * 1024;
 
-/// The room for a first read, of which each thread has one.
+/// The length in bytes of the buffer for first reads. Each thread has one, shared by its connections.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
-/// An idle connection keeps a buffer of at most this length, in bytes, to use it again.
+/// An idle connection keeps a buffer of at most this length, in bytes.
 const KEPT_BYTES: usize = 512;
 
-/// An idle connection leaves a longer buffer, up to this length in bytes, to its thread. That is
-/// enough for some dozens of small packets; a longer one costs little beside what came in it.
+/// An idle connection leaves a longer buffer to its thread, up to this length in bytes. It holds some
+/// dozens of small packets. A longer buffer is freed: to allocate it again costs little beside what came
+/// in it.
 const SPARE_BYTES: usize = 4 * 1024;
 
-/// A packet from this length on is read into a buffer of its own, with nothing behind it but the
-/// head of the next.
+/// A packet of this length in bytes or more is read into a buffer of its own. That read takes no bytes
+/// behind it, except for the header of the next packet.
 const LARGE_PACKET_BYTES: usize = 16 * 1024;
 
-/// The buffer for a large packet is at most so many times what has come of it, or as large as one
-/// that came before it: nothing is allocated for a length that was only stated.
+/// The buffer for a large packet is at most this many times as long as the part that has come, or as long
+/// as a packet that came before. So a packet that only states a great length makes this side allocate
+/// little.
 const MAX_ROOM: usize = 8;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 
-    /// The buffer that a connection of this thread has used last. The next one uses it again if no
-    /// message is left in it: the allocator would take longer for it than the read.
+    /// The buffer that a connection of this thread has used last. The next connection uses it again if no
+    /// message is left in it, because to allocate one takes longer than the read itself.
     static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// How much to read after a read that filled its room.
+/// The room of the next read, after a read that filled its room.
 fn larger(read_bytes: usize) -> usize {
     (2 * read_bytes).min(MAX_READ_BYTES)
 }
@@ -93,7 +96,7 @@ impl Input {
         }
     }
 
-    /// Reads once, to where the connection wants it.
+    /// Reads once, into the buffer of the message that is coming, or into this input.
     pub(crate) fn read<T>(
         &mut self,
         mut transport: Pin<&mut dyn Transport>,
@@ -105,7 +108,8 @@ impl Input {
             self.is_large = true;
             let polled = poll_read_buf(transport.as_mut(), cx, &mut room);
             if self.buffer_bytes >= LARGE_PACKET_BYTES {
-                // Of what comes behind it, only so much is read that it is no loss to copy it.
+                // A direct read takes few bytes behind its message, so it costs little to copy them to
+                // another buffer.
                 let before = mem::take(&mut self.bytes);
                 connection.keep_buffer(before, mem::take(&mut self.buffer_bytes));
             }
@@ -123,31 +127,31 @@ impl Input {
         polled
     }
 
-    /// Whether the last read was for a large packet alone.
+    /// Whether the last read was for one large packet only.
     pub(crate) fn is_large(&self) -> bool {
         self.is_large
     }
 
-    /// The bytes, and what copies a message out of them that a handler may hold for long.
+    /// The bytes, and a function that copies a message out of them if a handler may hold it for long.
     pub(crate) fn with_copy(&mut self) -> (&mut BytesMut, impl FnOnce(&[u8]) -> Option<Bytes>) {
         let (copier, buffer_bytes) = (&mut self.copier, self.buffer_bytes);
         let copy = move |message: &[u8]| copier.copy(message, buffer_bytes);
         (&mut self.bytes, copy)
     }
 
-    /// A message that shares the buffer of the input, fit to be held for long.
+    /// A message that may be held for long: a copy, if it is short compared with the buffer of the input.
     pub(crate) fn kept(&mut self, message: Bytes) -> Bytes {
         let copy = self.copier.copy(&message, self.buffer_bytes);
         copy.unwrap_or(message)
     }
 
-    /// What is missing of a large packet that the input begins with.
+    /// The number of missing bytes of a large packet, if the input begins with one.
     fn missing_of_large(&self) -> Option<usize> {
         let missing = packet::missing(&self.bytes)?;
         (self.bytes.len() + missing >= LARGE_PACKET_BYTES).then_some(missing)
     }
 
-    /// Reads whatever comes.
+    /// Reads bytes of any packets.
     fn read_any(
         &mut self,
         transport: Pin<&mut dyn Transport>,
@@ -165,14 +169,15 @@ impl Input {
         polled
     }
 
-    /// Reads to where all connections of this thread do, so that one to which nothing comes needs
-    /// no buffer of its own, and takes what has come from there.
+    /// Reads into the scratch buffer of the thread, and copies what has come. So a connection to which
+    /// nothing comes needs no buffer of its own.
     fn read_to_scratch(
         &mut self,
         transport: Pin<&mut dyn Transport>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // A transport that polls another driver finds none, and that one makes its own.
+        // If the transport polls another driver meanwhile, that driver finds no scratch buffer and makes
+        // its own.
         let mut scratch = SCRATCH.take();
         scratch.resize(SCRATCH_BYTES, 0);
         let mut buf = ReadBuf::new(&mut scratch);
@@ -190,7 +195,7 @@ impl Input {
         polled
     }
 
-    /// How much may be read for a large packet of which so much is missing.
+    /// How many bytes may be read for a large packet of which `missing` bytes are missing.
     fn room_for_large(&self, missing: usize) -> usize {
         let most = (MAX_ROOM * self.bytes.len())
             .max(self.packet_bytes)
@@ -201,7 +206,7 @@ impl Input {
     fn make_room_for_large<T>(&mut self, missing: usize, connection: &mut Connection<T>) {
         let (here, room) = (self.bytes.len(), self.room_for_large(missing));
         let room_here = self.bytes.capacity() - here;
-        // Bytes that come one by one must not each move all before them.
+        // If bytes come one by one, not each of them may move all those before it.
         if (room_here > 0 && room < 2 * room_here) || self.bytes.try_reclaim(room) {
             return;
         }
@@ -212,13 +217,13 @@ impl Input {
         own.extend_from_slice(&self.bytes);
         let before = mem::replace(&mut self.bytes, own);
         let size = mem::replace(&mut self.buffer_bytes, size);
-        // One that was too small for this packet would be for the next.
+        // A buffer that was too small for this packet would be too small for the next.
         if size >= whole {
             connection.keep_buffer(before, size);
         }
     }
 
-    /// Reads the rest of a large packet, as far as there may be room for it.
+    /// Reads the rest of a large packet, as far as the buffer may grow.
     fn read_rest(
         &mut self,
         transport: Pin<&mut dyn Transport>,
@@ -233,7 +238,7 @@ impl Input {
         polled
     }
 
-    /// Nothing comes for now.
+    /// Frees or shrinks buffers, as nothing comes for now.
     fn rest(&mut self) {
         self.read_bytes = MIN_READ_BYTES;
         self.copier.clear();
@@ -245,7 +250,7 @@ impl Input {
         }
     }
 
-    /// Makes room in a buffer that holds nothing: its own, that of the thread, or a new one.
+    /// Makes room in an empty buffer: that of this input, that of the thread, or a new one.
     fn take_buffer(&mut self, bytes: usize) {
         if self.buffer_bytes == 0 {
             let mut room_here = SPARE.take();
@@ -274,7 +279,7 @@ mod tests {
 
     use super::{Input, KEPT_BYTES, MAX_READ_BYTES, MIN_READ_BYTES, SPARE_BYTES, larger};
 
-    /// What came in one read, in the buffer that a fresh connection has for it; nothing comes after.
+    /// The bytes of one read, in the buffer that a fresh connection has for it. Nothing comes after them.
     fn read_once(bytes: usize) -> Bytes {
         let mut input = Input::default();
         input.take_buffer(bytes);
@@ -285,7 +290,7 @@ mod tests {
         message
     }
 
-    /// A connection does not wait for the allocator while another leaves it its buffer.
+    /// A connection uses the buffer that another connection has left to the thread.
     #[test]
     fn a_thread_uses_a_buffer_again_once_no_message_is_left_in_it() {
         let first = read_once(SPARE_BYTES);

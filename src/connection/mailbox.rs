@@ -1,4 +1,4 @@
-//! Where everyone who holds a peer leaves commands for its driver.
+//! The mailbox of a connection, in which all holders of a peer leave commands for the driver.
 
 mod command;
 mod line;
@@ -31,39 +31,39 @@ use crate::{
     status::Status,
 };
 
-/// The commands for one driver, and its end.
+/// The commands for one driver.
 ///
-/// Calls and messages need room: no more than `max_commands` commands and [`MAX_BYTES`] of
-/// messages wait, and none while the driver has more to write than it likes. What ends work, or
-/// tells what was read, always has room: calls bound the former, and credit the latter, since what
-/// was read is granted again only when the driver has heard of it.
+/// Calls and messages need room. At most `max_commands` commands and [`MAX_BYTES`] of messages wait; none
+/// may be added while the driver has too much to write. Commands that end work or report reads always
+/// have room: the number of calls bounds the former. Credit bounds the latter, since the credit of a read
+/// message is returned only when the driver takes the report.
 ///
-/// A caller that finds no room [lines up](Mailbox::line_up), and leaves the request in the line. When there is
-/// room again, as many requests as fit become commands, in the order in which they came; no caller has to be woken
-/// for that, and none that comes later is served before. There is a [`Line`] for each kind of
-/// request, so that none waits behind others that may have to wait for it.
+/// A caller that finds no room [lines up](Mailbox::line_up) and leaves its request in the line. When
+/// there is room again, requests become commands in the order in which they came. Nobody has to be woken
+/// for that, and no later caller is served before. Each kind of request has a [`Line`] of its own,
+/// because a request must not wait behind requests that may have to wait for it to be handled.
 ///
-/// A caller that waits to be ready, as tower asks for, stands in the line without a request. When its turn
-/// comes and there is room, it is woken. Nothing is reserved for it: if it never calls, nobody waits for
-/// it, and if others are faster, its call lines up.
+/// A caller that waits to be ready, as tower asks for, stands in the line without a request. It is woken
+/// when it is first in line and there is room. Nothing is reserved for it: if it never calls, nobody
+/// waits for it, and if others call first, its call lines up again.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
-    /// The owner of this mailbox, for the backstop to look at.
+    /// The connection that this mailbox belongs to, which the backstop looks at.
     owner: Weak<dyn backstop::WatchTarget>,
 }
 
 #[derive(Debug)]
 struct State {
     commands: Vec<Command>,
-    /// Message bytes in `commands`.
+    /// The bytes of messages in `commands`.
     bytes: usize,
-    /// One-way messages that gathered in `commands`.
+    /// The number of one-way messages in batches in `commands`.
     one_way_messages: usize,
-    /// How many commands the driver would take.
+    /// How many more commands the driver takes, of each kind.
     capacity: Capacity,
-    /// Commands that may wait, whatever the driver would take.
+    /// How many commands may wait, even if the driver would take more.
     max_commands: usize,
-    /// Those who wait for room.
+    /// The requests and callers that wait for room.
     lines: Lines,
     driver: Option<Waker>,
     /// The deadlines of calls that the driver has taken.
@@ -71,27 +71,28 @@ struct State {
     closed: Option<ConnectionError>,
 }
 
-/// Commands that may wait, at the most.
+/// How many commands may wait in a mailbox, at most.
 const MAX_COMMANDS: usize = 16 * 1024;
 
-/// Message bytes that may wait, unless a single message has more.
+/// How many message bytes may wait in a mailbox. A single message may have more.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// One-way messages gather in packets up to this length, and then in the next ones.
+/// One-way messages are gathered in a batch up to this length in bytes; more begin the next batch.
 const ONE_WAY_BATCH_BYTES: usize = 16 * 1024;
 
 /// Why a command was not taken.
 #[derive(Debug)]
 pub(crate) enum PushError<C> {
-    /// There is no room; gives the command back.
+    /// There is no room; it gives the command back.
     Full(C),
     /// The connection is over.
     Closed(ConnectionError),
 }
 
 impl Mailbox {
-    /// A mailbox for a connection that lets so many calls wait. When half of them do, its driver
-    /// takes no more; what is here by then has room in the other half.
+    /// Creates the mailbox of a connection in which `max_waiting_calls` calls may wait for the other
+    /// side's limits. The driver takes no more when half of them wait. The commands that are in the
+    /// mailbox at that time have room in the other half.
     pub(crate) fn new(max_waiting_calls: usize, owner: Weak<dyn backstop::WatchTarget>) -> Self {
         let max_commands = (max_waiting_calls / 2).min(MAX_COMMANDS);
         Self {
@@ -110,7 +111,7 @@ impl Mailbox {
         }
     }
 
-    /// Leaves a command that needs room for so many message bytes.
+    /// Leaves a command that needs room for this many message bytes.
     #[allow(
         clippy::result_large_err,
         reason = "what was not taken goes back whole"
@@ -135,7 +136,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Leaves a call, as `command` makes one of it; returns the slot for its answer.
+    /// Leaves a call, which `command` builds; returns the slot for its reply.
     pub(crate) fn push_call<C: MailboxCall>(
         &self,
         call: C,
@@ -169,8 +170,8 @@ impl Mailbox {
         }
     }
 
-    /// Leaves a one-way message that has the default timeout. Nothing but its bytes is kept, behind
-    /// those before it.
+    /// Leaves a one-way message that has the default timeout. Only its bytes are kept, in a batch with
+    /// the one-way messages before it.
     pub(crate) fn push_one_way(
         &self,
         service: ServiceId,
@@ -191,7 +192,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Leaves a command that ends something. Lost if the connection is over, where all has ended.
+    /// Leaves a command that ends a call or a stream. It is dropped if the connection is over, as then
+    /// all have ended.
     pub(crate) fn push_end(&self, command: Command) {
         let mut state = self.lock();
         if state.closed.is_some() {
@@ -203,7 +205,7 @@ impl Mailbox {
         wake(driver);
     }
 
-    /// Takes all commands, into an empty list. Those who wait for room get it from
+    /// Takes all commands, into an empty list. Requests in line get the room at the next
     /// [`set_capacity`](Self::set_capacity).
     pub(crate) fn take(&self, commands: &mut Vec<Command>) {
         let mut state = self.lock();
@@ -212,15 +214,15 @@ impl Mailbox {
         state.one_way_messages = 0;
     }
 
-    /// Says how many commands the driver would take. As many of those who wait become commands,
-    /// which the driver has to look for.
+    /// Sets how many commands the driver takes. As many requests in line become commands, which the
+    /// driver has to look for.
     pub(crate) fn set_capacity(&self, commands: Capacity, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
         state.capacity = commands;
         state.admit(wakers);
     }
 
-    /// The same after commands were taken; `started` are the calls with deadlines among them.
+    /// Sets the capacity after commands were taken; `started` are the calls with deadlines among them.
     pub(crate) fn set_capacity_and_watch(
         &self,
         commands: Capacity,
@@ -235,7 +237,7 @@ impl Mailbox {
         state.admit(wakers);
     }
 
-    /// The reply to a call is a stream, whose reader waits for the end of the call.
+    /// Records that the reply to a call is a stream, whose reader receives the end of the call.
     pub(crate) fn watch_replies(
         &self,
         call: CallId,
@@ -245,9 +247,9 @@ impl Mailbox {
         self.lock().watch.replied(call, slot, replies);
     }
 
-    /// For the backstop: ends the calls that the driver should have ended; see
-    /// [`WatchTarget::look`](backstop::WatchTarget::look). `now` is `None` where time is not real, and
-    /// nothing ends then.
+    /// Ends the calls that the driver should have ended, for the backstop; see
+    /// [`WatchTarget::look`](backstop::WatchTarget::look). `now` is `None` where the clock is paused or
+    /// simulated; then nothing ends.
     pub(crate) fn look(
         &self,
         now: Option<Instant>,
@@ -261,7 +263,7 @@ impl Mailbox {
         state.watch.look(now, earliest, wakers)
     }
 
-    /// Whether there are commands; if not, the driver is woken by the next one.
+    /// Whether there are commands; if not, the next one wakes the driver.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
         let has_some = !state.commands.is_empty();
@@ -274,14 +276,14 @@ impl Mailbox {
         has_some
     }
 
-    /// The connection is over: takes no more commands, and gives back those that are here.
+    /// Closes the mailbox: it takes no more commands. Returns those that are here.
     pub(crate) fn close(&self, error: &ConnectionError, wakers: &mut Vec<Waker>) -> Vec<Command> {
         let mut state = self.lock();
         state.closed = Some(error.clone());
         state.driver = None;
         let (commands, lines) = (mem::take(&mut state.commands), mem::take(&mut state.lines));
         let watch = mem::take(&mut state.watch);
-        // What a request holds may leave commands when it is dropped.
+        // Dropping a request may leave commands, which takes the same lock.
         drop(state);
         drop(watch);
         for entry in lines.into_entries() {
@@ -295,7 +297,7 @@ impl Mailbox {
         commands
     }
 
-    /// Why the connection is over, if it is.
+    /// Why the connection is over, if it is over.
     pub(crate) fn closed(&self) -> Option<ConnectionError> {
         self.lock().closed.clone()
     }
@@ -306,7 +308,7 @@ impl Mailbox {
 }
 
 impl State {
-    /// Whether there is room for so many bytes, and nobody waits for it already.
+    /// Whether there is room for this many bytes, and no request in the line waits for it.
     fn takes(&self, line: Line, bytes: usize) -> bool {
         self.lines.is_free(line) && self.has_room(line, bytes)
     }
@@ -325,7 +327,8 @@ impl State {
                 batch.push(service, method, message);
             }
             last => {
-                // Behind others, many are likely to follow.
+                // If the last command is a batch too, many messages are likely to follow, so this one
+                // gets a large buffer.
                 let many = matches!(last, Some(Command::OneWayBatch(_)));
                 let mut batch =
                     OneWayBatch::with_capacity(if many { ONE_WAY_BATCH_BYTES } else { 0 });
@@ -335,8 +338,8 @@ impl State {
         }
     }
 
-    /// Ends the calls that the driver did not take in time; returns the earliest deadline of those
-    /// that are left.
+    /// Ends the calls whose deadline passed before the driver took them; returns the earliest deadline of
+    /// the others.
     fn look(
         &mut self,
         now: Instant,
@@ -365,13 +368,13 @@ impl State {
         earliest
     }
 
-    /// Takes the next one for whom there is room out of its line.
+    /// Takes the next entry that has room out of its line.
     fn next_admitted(&mut self) -> Option<LineEntry> {
         let line = self.lines.first(|line, bytes| self.has_room(line, bytes))?;
         self.lines.pop(line)
     }
 
-    /// Admits as many as there is room for; returns the driver if there are new commands.
+    /// Admits as many entries as there is room for; returns the driver's waker if there are new commands.
     fn admit(&mut self, wakers: &mut Vec<Waker>) -> Option<Waker> {
         let mut driver = None;
         while let Some(first) = self.next_admitted() {
@@ -403,8 +406,8 @@ impl State {
     }
 }
 
-/// The deadline of a call among the commands, and its slot. One without a deadline gets the default
-/// now, which the driver has not given it yet: the time that it waits here counts.
+/// The deadline and the slot of a call among the commands. A call without a timeout gets the default from
+/// now on: the driver has not given it one yet, and the time in the mailbox counts.
 fn call_of<'a>(
     command: &'a mut Command,
     now: Instant,

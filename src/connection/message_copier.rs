@@ -1,23 +1,24 @@
-//! Where messages are put that may be kept for long, so that they do not keep the buffer that they
+//! Copies messages that may be kept for long, so that they do not keep alive the larger buffer that they
 //! were read into.
 
 use bytes::{Bytes, BytesMut};
 
-/// Copies messages that are much shorter than the buffer they are in. The smallest share one
-/// allocation, as many as come together.
+/// Copies messages that are much shorter than their buffer. The shortest ones are copied into an
+/// allocation that those which come next to each other share.
 #[derive(Debug, Default)]
 pub(crate) struct MessageCopier {
     shared: BytesMut,
 }
 
-/// A message may hold a buffer of so many times its length,
+/// A message is copied if its buffer is more than this many times as long as the message.
 const MAX_PINNED: usize = 4;
 
-/// or one of this length, which it shares with others.
+/// The length in bytes of an allocation that several short copies share. A message of a quarter of it or
+/// more gets its own allocation.
 const SHARED_BYTES: usize = 1024;
 
 impl MessageCopier {
-    /// A copy of the message, if it is much shorter than its buffer of `buffer_bytes`.
+    /// Copies the message, if it is much shorter than its buffer of `buffer_bytes`.
     pub(crate) fn copy(&mut self, message: &[u8], buffer_bytes: usize) -> Option<Bytes> {
         if message.len() >= buffer_bytes / MAX_PINNED {
             return None;
@@ -32,7 +33,7 @@ impl MessageCopier {
         Some(self.shared.split().freeze())
     }
 
-    /// Nothing comes for now: an idle connection holds no room for more.
+    /// Frees the shared allocation when nothing comes for now, so that an idle connection holds none.
     pub(crate) fn clear(&mut self) {
         self.shared = BytesMut::new();
     }
@@ -63,7 +64,7 @@ mod tests {
             });
             assert!(near.count() >= MAX_PINNED, "the message {index} is alone");
         }
-        // The last one holds its allocation alone.
+        // The last copy is the only owner of its allocation.
         let last = kept.last().cloned();
         drop((kept, copier));
         let held = last.and_then(|last| last.try_into_mut().ok());

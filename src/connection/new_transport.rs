@@ -1,4 +1,4 @@
-//! A transport that a driver begins with.
+//! The transport that a driver starts with.
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use bytes::BytesMut;
 
 use crate::{clock, transport::Transport};
 
-/// A transport, and the beginning of what comes over it if that was read before there was a driver.
+/// A transport, and the bytes that were read from it before there was a driver.
 pub(crate) struct NewTransport {
     pub(super) transport: Box<dyn Transport>,
     pub(super) start: BytesMut,
-    /// When the other side could begin to send: the time for its hello is counted from there.
+    /// The time from which the other side could send: the timeout of its hello is counted from here.
     pub(crate) since: Instant,
 }
 
 impl NewTransport {
-    /// A transport of which `start` was read since it was opened.
+    /// A transport of which the bytes in `start` were already read.
     pub(crate) fn with_start(
         transport: Box<dyn Transport>,
         start: BytesMut,
@@ -28,14 +28,14 @@ impl NewTransport {
         }
     }
 
-    /// The transport, for one who only writes.
+    /// The transport, for a caller that only writes to it.
     pub(crate) fn into_transport(self) -> Box<dyn Transport> {
         self.transport
     }
 }
 
 impl From<Box<dyn Transport>> for NewTransport {
-    /// A transport that nobody has read from, opened just now.
+    /// Wraps a transport that was opened just now, and that nobody has read from.
     fn from(transport: Box<dyn Transport>) -> Self {
         Self::with_start(transport, BytesMut::new(), clock::now())
     }

@@ -1,4 +1,4 @@
-//! Room for the messages of a stream on their way to the driver.
+//! The outbox of a stream, which bounds the messages between its source and the transport.
 
 use std::{
     sync::{
@@ -10,8 +10,8 @@ use std::{
 
 use wawo_protocol::CallId;
 
-/// Room for the messages of a stream on their way to the driver, and in its output until there is
-/// credit for them.
+/// Counts the messages of a stream on their way to the driver, and in its output until there is credit
+/// for them.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     call: CallId,
@@ -19,30 +19,30 @@ pub(crate) struct Outbox {
     state: Mutex<OutboxState>,
 }
 
-/// How much all outboxes of a connection hold, in bytes.
+/// The bytes that all outboxes of a connection hold.
 #[derive(Debug, Default)]
 pub(crate) struct OutboxTotal(AtomicUsize);
 
 #[derive(Debug, Default)]
 struct OutboxState {
-    /// Bytes given to the driver and not yet in its output.
+    /// Bytes that were given to the driver and are not yet in its output.
     held: usize,
-    /// Of these, bytes that wait for credit.
+    /// The part of `held` that waits for credit.
     blocked: usize,
     writer: Option<Waker>,
 }
 
-/// A stream gives the driver more only while it holds less than this.
+/// A stream gives the driver more messages only while it holds fewer bytes than this.
 const OUTBOX_BYTES: usize = 256 * 1024;
 
-/// While all streams of a connection hold more than this together, each gives the driver one
+/// If all streams of a connection hold more bytes than this together, each gives the driver only one
 /// message at a time.
 const OUTBOXES_BYTES: usize = 1024 * 1024;
 
-/// How much a message counts besides its bytes, so that empty ones are bounded too.
+/// The cost of a message besides its bytes, in bytes. It bounds the number of empty messages too.
 pub(super) const MESSAGE_COST: usize = wawo_protocol::MESSAGE_COST_BYTES as usize;
 
-/// How much messages count in an outbox.
+/// The cost of messages in an outbox, in bytes.
 pub(crate) fn cost(messages: usize, bytes: usize) -> usize {
     bytes + messages * MESSAGE_COST
 }
@@ -74,8 +74,8 @@ impl Outbox {
         self.call
     }
 
-    /// Messages of this cost have left, and others wait for credit until
-    /// [`unblock`](Self::unblock).
+    /// Records that messages of cost `left` have left, and that others, of cost `blocked`, wait for
+    /// credit until [`unblock`](Self::unblock).
     pub(crate) fn handled(&self, left: usize, blocked: usize) -> Option<Waker> {
         let mut state = self.lock();
         state.blocked += blocked;
@@ -85,7 +85,7 @@ impl Outbox {
         }
     }
 
-    /// All messages that waited for credit have left.
+    /// Records that all messages that waited for credit have left.
     pub(crate) fn unblock(&self) -> Option<Waker> {
         let mut state = self.lock();
         let cost = std::mem::take(&mut state.blocked);
@@ -100,7 +100,8 @@ impl Outbox {
 
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        // A stream that holds something is woken when it leaves, so none waits for the others.
+        // A stream is woken when a message of its own leaves. A stream that holds nothing must not wait
+        // for other streams, as nothing would wake it; so it may always give one.
         let crowded = self.total.bytes() >= OUTBOXES_BYTES;
         if state.held == 0 || (state.held < OUTBOX_BYTES && !crowded) {
             return Poll::Ready(());

@@ -1,4 +1,4 @@
-//! The calls of this side, as a driver keeps them in the protocol.
+//! The calls of this side, as a driver keeps them in the protocol's state machine.
 
 use std::{sync::Arc, task::Waker};
 
@@ -17,22 +17,22 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OutgoingCall {
     slot: Arc<ResponseSlot>,
-    /// Most calls have none and are moved often, so what belongs to streams has a place of its own.
+    /// The streams of the call. They are boxed, because most calls have none and a call is moved often.
     streams: Option<Box<Streams>>,
 }
 
 /// The streams of a call.
 #[derive(Debug, Default)]
 struct Streams {
-    /// The requests, until the call is sent.
+    /// The stream of requests, until the call is sent.
     requests: Option<Streaming<Bytes>>,
-    /// The requests on their way.
+    /// The task that carries the requests, once the call is sent.
     request_task: Option<StreamTask>,
     replies: Option<Arc<Inbox>>,
 }
 
 impl OutgoingCall {
-    /// A call whose caller waits for the slot; with a stream of requests, if it has one.
+    /// A call whose caller waits for the slot. `requests` is its stream of requests, if it has one.
     pub(super) fn new(slot: Arc<ResponseSlot>, requests: Option<Streaming<Bytes>>) -> Self {
         let streams = requests.map(|requests| {
             Box::new(Streams {
@@ -47,12 +47,12 @@ impl OutgoingCall {
         &self.slot
     }
 
-    /// The stream of requests, which begins now.
+    /// Takes the stream of requests, which begins now.
     pub(super) fn take_requests(&mut self) -> Option<Streaming<Bytes>> {
         self.streams.as_mut()?.requests.take()
     }
 
-    /// The stream of requests is carried by this task.
+    /// Records the task that carries the stream of requests.
     pub(super) fn set_request_task(&mut self, task: StreamTask) {
         self.streams.get_or_insert_default().request_task = Some(task);
     }
@@ -61,7 +61,7 @@ impl OutgoingCall {
         self.streams.as_ref()?.request_task.as_ref()
     }
 
-    /// The reply is a stream, and has begun.
+    /// Records that the reply is a stream, which has begun.
     pub(super) fn begin_replies(&mut self, replies: Arc<Inbox>) {
         self.streams.get_or_insert_default().replies = Some(replies);
     }
@@ -71,12 +71,13 @@ impl OutgoingCall {
         self.streams.as_ref()?.replies.as_ref()
     }
 
-    /// The call was not started, or surely not served.
+    /// Ends a call that was not started, or surely not served.
     pub(super) fn refuse(self, reason: &Refusal, wakers: &mut Vec<Waker>) {
         self.end(Err(Status::from_refusal(reason)), wakers);
     }
 
-    /// The connection ended before the call did; `cut` says why, if this side has cut it.
+    /// Ends a call that was in flight when the connection ended. `cut` is the reason, if this side cut
+    /// it.
     pub(super) fn lose(
         self,
         error: &ConnectionError,
@@ -96,7 +97,7 @@ impl OutgoingCall {
         self.end(Err(status), wakers);
     }
 
-    /// The call has ended with a single message.
+    /// Ends a call with a single reply.
     pub(super) fn complete(self, reply: Bytes, wakers: &mut Vec<Waker>) {
         let response = Response::new(Metadata::new(), Body::One(reply.into()));
         self.end(Ok(response), wakers);
@@ -115,7 +116,7 @@ fn trailing_metadata(end: Response) -> Metadata {
     end.into_wire_parts().0
 }
 
-/// A call has ended.
+/// Ends a call with the outcome that the protocol reports.
 pub(super) fn ended(ended: CallOutcome<OutgoingCall>, wakers: &mut Vec<Waker>) {
     let CallOutcome {
         token,

@@ -1,4 +1,4 @@
-//! The peer at the other end, as far as its connection knows it.
+//! The interface by which a connection reaches the peer that it belongs to.
 
 use std::fmt;
 
@@ -6,9 +6,10 @@ use wawo_protocol::ConnectionError;
 
 use crate::{descriptor::ServiceDescriptor, peer_id::PeerId, transport::Address};
 
-/// The peer that a connection belongs to. Its connection logs under its name, and tells it what happens.
+/// The peer that a connection belongs to. The connection reports its events to it, and logs under its
+/// address.
 ///
-/// `Display` says where the peer is, for the log.
+/// `Display` prints the address of the peer, for the log.
 pub(crate) trait Owner: fmt::Debug + fmt::Display + Send + Sync {
     /// See [`Peer::id`](crate::Peer::id).
     fn id(&self) -> PeerId;
@@ -16,8 +17,8 @@ pub(crate) trait Owner: fmt::Debug + fmt::Display + Send + Sync {
     /// See [`Peer::address`](crate::Peer::address).
     fn address(&self) -> Option<&Address>;
 
-    /// Hears what happens to the connection: from its driver, or from a thread that makes a stub. No
-    /// lock is held meanwhile.
+    /// Takes an event of the connection, from its driver or from a thread that makes a stub. No lock is
+    /// held meanwhile.
     fn connection_changed(&self, event: ConnectionEvent);
 }
 
@@ -28,16 +29,16 @@ pub(crate) enum ConnectionEvent {
     Opened,
     /// One side takes no more calls.
     Draining,
-    /// The other side does not take what waits for it.
+    /// The other side takes no more for now, so calls and streams to it wait.
     Blocked,
-    /// It does again.
+    /// The other side takes calls and streams again.
     Writable,
-    /// The other side announced this service by another schema.
+    /// The other side announced this service with another schema.
     SchemaDiffers(ServiceDescriptor),
-    /// It is closed since nothing came when the server asked whether it says anything.
+    /// This side closed the connection, because nothing came although the server asked.
     WasSilent,
-    /// It is over, and its hello had come.
+    /// The connection is over. Its hello had come.
     Ended(ConnectionError),
-    /// It is over before its hello came.
+    /// The connection is over before its hello came.
     NotOpened(ConnectionError),
 }

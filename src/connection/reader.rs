@@ -22,18 +22,18 @@ use crate::{
     status::{Result, Status},
 };
 
-/// Reads an inbox. Messages that are read give the sender credit; dropping it before the end of the
-/// stream tells the driver that nobody reads on.
+/// Reads an inbox. Each message that is read gives credit back to the sender. Dropping the reader before
+/// the end of the stream tells the driver that nobody reads the rest.
 pub(crate) struct InboxReader {
     inbox: Arc<Inbox>,
     connection: Arc<ConnectionHandle>,
     /// Keeps the connection open.
     _peer: Arc<dyn Caller>,
-    /// Messages that were taken out of the inbox, all that were there at once.
+    /// All messages that were in the inbox when it was last read, and are not returned yet.
     taken: VecDeque<MessageBatch>,
-    /// Messages of a batch that was handed on, and is not read yet.
+    /// The number of messages in the batch that was returned last, until they count as read.
     given: usize,
-    /// Read and not yet reported to the driver.
+    /// Messages that were read and are not reported to the driver yet.
     read: ReadCount,
 }
 
@@ -54,7 +54,7 @@ impl InboxReader {
         })
     }
 
-    /// The next message of those that were taken.
+    /// The next of the taken messages.
     fn take_one(&mut self) -> Option<Bytes> {
         let message = match self.taken.pop_front()? {
             MessageBatch::One(message) => message,
@@ -70,7 +70,7 @@ impl InboxReader {
         Some(message)
     }
 
-    /// The next of those messages, with all that came together with it.
+    /// The next of the taken messages, with all that came in the same batch.
     fn take_batch(&mut self) -> Option<MessageBatch> {
         let batch = self.taken.pop_front()?;
         match &batch {
@@ -83,8 +83,8 @@ impl InboxReader {
     fn count(&mut self, messages: usize, bytes: usize) {
         self.read.messages += messages;
         self.read.bytes += bytes;
-        // The sender may be waiting for just this credit, and a reader that has read all may not ask
-        // for more for long.
+        // The sender may wait for this credit. A reader that has read all is reported at once, because it
+        // may not ask for more for a long time.
         self.report(match self.taken.is_empty() && self.given == 0 {
             true => 1,
             false => self.inbox.report_cost(),
@@ -117,7 +117,7 @@ impl InboxReader {
         }
     }
 
-    /// The status at the end of a stream of replies names the place that the call went to.
+    /// Adds to the status of a stream of replies the address that the call was sent to.
     #[cold]
     fn failed(&self, status: Status) -> Status {
         match self.connection.is_ours(self.inbox.call()) {

@@ -1,13 +1,13 @@
 //! The wait of a caller until a connection has room for its call, as tower asks for.
 //!
-//! A stub leaves its call at once, and the call waits for room within its deadline. A caller that goes
-//! by tower's rules asks first: `poll_ready` is pending while the mailbox is full, so that `load_shed`
-//! refuses calls, and a balancer looks elsewhere.
+//! A stub makes its call at once, and the call waits for room within its deadline. A caller that follows
+//! tower's rules asks first: `poll_ready` is pending while the mailbox is full, so that `load_shed`
+//! refuses calls, and a balancer chooses another connection.
 //!
-//! Readiness is a hint and reserves nothing. Reserved room would be lost to all others as long as its
-//! caller, or one of its clones, does not call. If others fill the mailbox between `poll_ready` and `call`,
-//! the call waits for room as that of a stub does. A caller whose turn has come is ready when it asks
-//! the next time, whatever has happened since: it does not wait twice.
+//! Readiness is a hint and reserves nothing. Reserved room would be lost to all others while its caller,
+//! or one of its clones, does not call. If others fill the mailbox between `poll_ready` and `call`, the
+//! call waits for room like the call of a stub. A caller that was woken is ready when it asks the next
+//! time, even if the mailbox is full again: it does not wait twice.
 
 use std::{
     future::Future,
@@ -27,16 +27,17 @@ use crate::{
     status::{Result, Status},
 };
 
-/// The wait of one caller for room, if it waits. Its clones, and dropping it, leave nothing behind.
+/// The wait of one caller for room, if it waits. A clone of it does not wait; dropping it leaves the
+/// line.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness(Option<Box<RoomWait>>);
 
 impl Readiness {
-    /// Resolves when there is room for a call, and no later than a call could wait that sets no timeout:
-    /// the connection may be stuck, and those who wait for it must not be.
+    /// Resolves when there is room for a call. It also resolves after the longest time that a call
+    /// without a timeout could wait: a connection may be stuck, and its callers must not be.
     ///
-    /// Calls of handlers have lines of their own. The call is not known here, but its depth is, in the task
-    /// of a handler and in the scope of [`call_depth`].
+    /// Calls of handlers have their own lines. The call is not known here, but its depth is: from the
+    /// task of a handler, or from the scope of [`call_depth`].
     ///
     /// # Errors
     ///
@@ -49,7 +50,7 @@ impl Readiness {
         let handler = context::Context::current();
         let call_depth = handler.map_or(0, |handler| handler.call_depth());
         let call_depth = call_depth.max(call_depth::awaited());
-        // Asked for a call that waits in other lines, as it is when the depth becomes known.
+        // The place is in the lines of another depth, if the depth has become known only now.
         if self
             .0
             .as_ref()
@@ -81,11 +82,11 @@ impl Clone for Readiness {
     }
 }
 
-/// A place in the line for room. Dropping it leaves the line.
+/// A place in the lines of callers that wait for room. Dropping it leaves the lines.
 #[derive(Debug)]
 struct RoomWait {
     connection: Arc<ConnectionHandle>,
-    /// The depth of the call, which tells the lines.
+    /// The depth of the call, which decides the lines.
     call_depth: u32,
     /// The number of the place.
     number: u64,
@@ -123,7 +124,7 @@ impl Drop for RoomWait {
     }
 }
 
-/// A call that sets no timeout would wait for this long, and so do callers that have not called yet.
+/// How long a call without a timeout would wait for room. A caller that has not called yet waits as long.
 fn longest_wait(connection: &ConnectionHandle) -> Duration {
     let (default, _) = connection.default_timeouts().of(false);
     let stall = connection.stall_timeout();

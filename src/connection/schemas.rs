@@ -1,5 +1,6 @@
-//! The services that the other side announced in its hello, beside those that stubs of this side
-//! call. They explain why a call failed, and refuse none: services come and go, and schemas grow.
+//! Compares the services that the other side announced in its hello with those that stubs of this side
+//! call. A difference explains why a call failed, but refuses none: services come and go, and schemas
+//! grow.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,15 +19,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Schemas(Mutex<Vec<ServiceDescriptor>>);
 
-/// Of more services than this, a connection does not compare the schemas. It bounds what a program
-/// with many services keeps for each connection.
+/// How many services of stubs a connection keeps for the comparison. It bounds the memory of each
+/// connection in a program with many services.
 const MAX_EXPECTED: usize = 64;
 
-/// Of more services than this in a table, the rest is not read: some 300 fit with names.
+/// How many entries of an announced table are read. A hello has room for some 300 entries with names.
 const MAX_ENTRIES: usize = 1024;
 
 impl Schemas {
-    /// Remembers a service. `false` if it was there already, or there are too many.
+    /// Adds a service. Returns `false` if it was there already, or if there are too many.
     pub(super) fn add(&self, service: &ServiceDescriptor) -> bool {
         let mut services = self.lock();
         let key = |service: &ServiceDescriptor| (service.id(), service.fingerprint());
@@ -58,15 +59,15 @@ impl Schemas {
     }
 }
 
-/// Whether this is the service, by another schema. A side may leave fingerprints out.
+/// Whether the entry is this service with another schema. An entry without a fingerprint never differs.
 pub(super) fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool {
     entry.id == service.id().0
         && entry.fingerprint != 0
         && entry.fingerprint != service.fingerprint()
 }
 
-/// Why a call of the method may have failed, by what the other side announced. `own` is the
-/// service as this side knows it.
+/// The text that explains why a call of the method may have failed, from the entries of the other side.
+/// `own` is the service as this side knows it.
 pub(super) fn explain(
     method: &MethodDescriptor,
     own: Option<&ServiceDescriptor>,
@@ -97,7 +98,7 @@ fn not_announced(name: &str, id: u32, announced: &[ServiceEntry], said: &str) ->
     }
     let names = list(announced.iter().map(|entry| entry.name.as_str()));
     match (said.contains(&names), said.contains(name)) {
-        // Both have been said.
+        // The status says both already.
         (true, true) => None,
         (true, false) => Some(format!("the peer did not announce `{name}`")),
         (false, _) => Some(format!(
@@ -106,7 +107,7 @@ fn not_announced(name: &str, id: u32, announced: &[ServiceEntry], said: &str) ->
     }
 }
 
-/// The entries of a table, up to the first that is broken.
+/// The entries of a table, up to the first malformed one.
 pub(super) fn read_table(mut table: Bytes) -> (Vec<ServiceEntry>, Option<DecodeError>) {
     let mut entries = Vec::new();
     while !table.is_empty() && entries.len() < MAX_ENTRIES {
@@ -119,14 +120,14 @@ pub(super) fn read_table(mut table: Bytes) -> (Vec<ServiceEntry>, Option<DecodeE
     (entries, None)
 }
 
-/// The next field, if it is an entry.
+/// The next field, if it is an entry; `None` for another field.
 fn read_entry(table: &mut Bytes) -> Result<Option<ServiceEntry>, DecodeError> {
     let (tag, wire_type) = decode_key(table)?;
     if (tag, wire_type) != (1, WireType::LengthDelimited) {
         skip_field(wire_type, tag, table, DecodeContext::default())?;
         return Ok(None);
     }
-    // One that is longer than the rest of the table is broken, which decoding finds.
+    // An entry that is longer than the rest of the table is malformed, which the decoder reports.
     let length = usize::try_from(decode_varint(table)?).unwrap_or(usize::MAX);
     let entry = table.split_to(length.min(table.remaining()));
     match entry.len() == length {
@@ -222,7 +223,7 @@ mod tests {
         }
         let (_, fault) = read_table(Bytes::copy_from_slice(&good[..good.len() - 1]));
         assert!(fault.is_some());
-        // Fields of later versions.
+        // Fields that a later version may add.
         let later = [&good[..], &[0x10, 5]].concat();
         assert_eq!(read_table(later.into()).0.len(), 2);
         let many = table(vec![ServiceEntry::default(); MAX_ENTRIES + 1]);

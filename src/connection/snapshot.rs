@@ -1,25 +1,26 @@
-//! What a connection holds at a moment.
+//! The figures of a connection at a moment.
 
-/// What the connection to a peer holds at a moment: how busy it is, and whether anything is left when
-/// nothing should be. From [`Peer::snapshot`](crate::Peer::snapshot).
+/// How many calls and bytes the connection to a peer holds at a moment. It shows how busy the connection
+/// is, and whether anything was left when all calls have ended. From
+/// [`Peer::snapshot`](crate::Peer::snapshot).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerSnapshot {
     /// Calls to the peer, in flight or waiting for room.
     pub calls_out: usize,
-    /// Calls of the peer in flight, with one-way messages that are being handled.
+    /// Calls of the peer in flight, and one-way messages of it that are being handled.
     pub calls_in: usize,
-    /// What requests of the peer hold of the credit of all calls, in bytes.
+    /// Credit that requests of the peer hold, of the credit for all calls, in bytes.
     pub request_bytes: u64,
-    /// What replies of the peer, not read yet, hold of the credit of all calls, in bytes.
+    /// Credit that unread replies of the peer hold, of the credit for all calls, in bytes.
     pub reply_bytes: u64,
     /// Bytes that wait to be written.
     pub output_bytes: usize,
-    /// What streams to the peer hold until it gives credit, in bytes.
+    /// Bytes of streams to the peer that wait until it gives credit.
     pub outbox_bytes: usize,
-    /// Bytes that replies to the peer, streams aside, hold until it reads them.
+    /// Bytes of single replies to the peer that are held until the peer gives credit for them.
     pub waiting_reply_bytes: u64,
-    /// Bytes that requests of the peer that are worked on take, decoded; those that take little
-    /// are not counted. Of a call in a thread for those that block, 1 KiB more.
+    /// Bytes that the decoded requests of running calls of the peer take; short requests are not counted.
+    /// Each call in a thread for blocking handlers adds 1 KiB.
     pub decoded_bytes: usize,
 }

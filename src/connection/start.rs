@@ -1,8 +1,8 @@
-//! How calls over a connection begin: in its mailbox, or in the line before it.
+//! Starts calls over a connection: in its mailbox, or in the line before it.
 //!
-//! Calls and messages go to the mailbox as they are. A caller that finds no room there
-//! [waits](ConnectionHandle::wait_for_room), and a call that cannot be made fails here, before the driver
-//! sees it.
+//! Calls and messages go to the mailbox unchanged. A caller that finds no room there
+//! [waits](ConnectionHandle::wait_for_room). A call that cannot be made fails here, before the driver
+//! gets it.
 
 use std::sync::Arc;
 
@@ -27,22 +27,23 @@ use crate::{
 pub(crate) enum StartError {
     /// The mailbox is full: [wait for room](ConnectionHandle::wait_for_room).
     NoRoom(Request),
-    /// It has failed.
+    /// The call has failed.
     Failed(Status),
 }
 
-/// A longer one-way message is not copied while it waits for the driver.
+/// A one-way message up to this length in bytes is copied into a batch in the mailbox. A longer one is
+/// not copied.
 const MAX_SHORT_BYTES: usize = 1024;
 
 impl ConnectionHandle {
-    /// Starts a call that is answered.
+    /// Starts a call that has a reply.
     pub(crate) fn call(&self, request: Request) -> Result<Arc<ResponseSlot>, StartError> {
         let bytes = message_bytes(&request);
         let pushed = self.mailbox().push_call(request, bytes, Command::Call);
         pushed.map_err(push_failed)
     }
 
-    /// Starts a call that is answered, with nothing but a message.
+    /// Starts a call that has a reply, and no metadata or deadline.
     pub(crate) fn call_plain(
         &self,
         method: &MethodDescriptor,
@@ -76,7 +77,7 @@ impl ConnectionHandle {
         }
     }
 
-    /// Sends a one-way message with nothing else.
+    /// Sends a one-way message that has no metadata or deadline.
     pub(crate) fn send_plain(
         &self,
         method: &MethodDescriptor,
@@ -88,7 +89,7 @@ impl ConnectionHandle {
         }
     }
 
-    /// Sends a short one-way message that has nothing else, and need not be kept as a request.
+    /// Sends a short one-way message, as part of a batch, without keeping it as a request.
     fn send_short(
         &self,
         service: ServiceId,
@@ -106,7 +107,8 @@ impl ConnectionHandle {
         })
     }
 
-    /// Fails a one-way message that the peer would not take, as its sender hears of it now or never.
+    /// Fails a one-way message that is too long for the peer. Its sender gets no status later, so it must
+    /// get it now.
     fn check_length(&self, bytes: usize) -> Result<(), StartError> {
         let Some(hello) = self.hello() else {
             return Ok(());
@@ -123,16 +125,16 @@ impl ConnectionHandle {
         Err(StartError::Failed(status))
     }
 
-    /// Starts a call once the driver has room for it, if that comes before the deadline, or, without
-    /// one, within `stall_timeout`. `canceller` is told when the caller no longer wants the reply.
+    /// Starts a call once there is room, if that comes before its deadline, or, without a deadline,
+    /// within `stall_timeout`. `canceller` is told when the caller no longer wants the reply.
     pub(crate) fn wait_for_room(
         self: Arc<Self>,
         mut request: Request,
         canceller: Arc<dyn Canceller>,
     ) -> ResponseFuture {
         let bytes = message_bytes(&request);
-        // The driver gives a call its default deadline when it takes it, so the wait before that
-        // has to be counted here.
+        // The driver gives a call its default deadline when it takes it. The wait before that has to be
+        // counted here.
         let defaults = self.default_timeouts();
         let now = clock::now();
         request.head_mut().take_default(now, defaults);
@@ -147,7 +149,7 @@ impl ConnectionHandle {
         let slot = Arc::new(ResponseSlot::default());
         ResponseFuture::boxed(async move {
             let mut reply = ResponseFuture::from_slot(slot.clone(), canceller);
-            // Dropped before the reply is, which then has nothing to cancel.
+            // The place is dropped before the reply, which then has nothing to cancel.
             let place = self.mailbox().line_up(request, bytes, slot);
             match timeout_at(end, &mut reply).await {
                 Some(result) => return result,
@@ -157,12 +159,12 @@ impl ConnectionHandle {
         })
     }
 
-    /// The reply to this call is no longer wanted.
+    /// Cancels a call whose reply is no longer wanted.
     pub(crate) fn cancel(&self, slot: &Arc<ResponseSlot>) {
         self.mailbox().push_end(Command::Cancel(slot.clone()));
     }
 
-    /// The most memory that a reply may take when it is decoded.
+    /// How many bytes a decoded reply may take, at most.
     pub(crate) fn max_decoded_bytes(&self) -> usize {
         self.decoded().max_message()
     }
@@ -175,7 +177,7 @@ fn push_failed(error: PushError<impl Into<Request>>) -> StartError {
     }
 }
 
-/// The message of a one-way call that has nothing else, and is short.
+/// The message of a one-way call, if it is short and the call has nothing else.
 fn short_message(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();

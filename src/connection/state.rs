@@ -2,7 +2,8 @@
 
 use wawo_protocol::ConnectionError;
 
-/// How far a connection has come. It only goes down this list, and may leave any of these out but the last.
+/// How far a connection has come. A state is only followed by states below it; all but the last may be
+/// left out.
 #[derive(Debug, Clone)]
 pub(crate) enum ConnectionState {
     /// The hello of the other side has not come.
@@ -11,6 +12,6 @@ pub(crate) enum ConnectionState {
     Open,
     /// One side takes no more calls.
     Draining,
-    /// It is over.
+    /// The connection is over.
     Closed(ConnectionError),
 }

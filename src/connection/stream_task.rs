@@ -44,8 +44,8 @@ impl Drop for StreamTask {
     }
 }
 
-/// Carries a stream to the driver, as fast as it takes it. The driver aborts the task when the
-/// call is over. A stream that panics fails.
+/// Carries a stream to the driver, as fast as the driver takes it. The driver aborts the task when the
+/// call is over. If the stream panics, it ends with a status.
 async fn pump(
     mut messages: ExpiringStream,
     outbox: Arc<Outbox>,
@@ -56,7 +56,7 @@ async fn pump(
         poll_fn(|cx| outbox.poll_room(cx)).await;
         let polled = poll_fn(|cx| {
             let polled = messages.fill_batch(cx, &mut packets);
-            // Messages that are ready leave, whether more are or not.
+            // Messages that are ready leave now; they do not wait for more.
             match polled.is_pending() && packets.messages() == 0 {
                 true => Poll::Pending,
                 false => Poll::Ready(polled),
@@ -74,7 +74,7 @@ async fn pump(
             break end;
         }
         if is_slow {
-            // A stream that is always ready, and slow, must let others run.
+            // A stream that is always ready, and whose items cost time, must let other tasks run.
             tokio::task::yield_now().await;
         }
     };

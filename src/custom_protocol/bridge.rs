@@ -1,4 +1,4 @@
-//! Plays the peer towards a driver: packets of a codec on one side, wawo's protocol on the other.
+//! The bridge between a driver, which speaks wawo's protocol, and the packets of a codec.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -19,50 +19,51 @@ use crate::custom_protocol::{
     packet::{CustomPacket, PacketKind},
 };
 
-/// The end of a native connection that the other end would have, did it speak wawo. It keeps all
-/// limits for it, and does no I/O.
+/// The far end of a native connection, which stands in for another end that does not speak wawo. It keeps
+/// all limits for that end, and does no I/O.
 ///
-/// Calls that come are *incoming*, calls of the driver *outgoing*, as in the driver itself; for
-/// `connection`, which is the other end, it is the other way around.
+/// Calls of the other end are *incoming*, calls of the driver *outgoing*, as in the driver itself. For
+/// `connection`, which plays the other end, it is the other way around.
 #[derive(Debug)]
 pub(crate) struct Bridge {
-    /// The token of a call is its number.
+    /// The connection; the token of a call is its number.
     connection: Connection<u32>,
-    /// What the driver wrote and the connection has not read: at most the start of a packet,
-    /// unless packets for the transport wait.
+    /// Bytes that the driver wrote and the connection has not read: at most the start of a packet, unless
+    /// packets for the transport wait.
     input: BytesMut,
     /// How many calls the driver takes at a time; `None` before its hello.
     max_calls: Option<usize>,
     incoming: HashMap<u32, CodecCall>,
     pub(crate) call_numbers: CallNumbers,
-    /// Time for each incoming call.
+    /// The timeout of each incoming call.
     pub(crate) call_timeout: Option<Duration>,
 }
 
-/// A call of the other end that waits for its answer.
+/// A call of the other end that waits for its reply.
 #[derive(Debug)]
 struct CodecCall {
-    /// `None` while it waits for a place among the calls that the driver takes.
+    /// The id; `None` while it waits because the driver takes no more calls.
     id: Option<CallId>,
     service: ServiceId,
     method: MethodId,
 }
 
-/// Time for an incoming call, unless it is set.
+/// The default timeout of incoming calls.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bridge and its driver are one task: neither can be silent or away.
+/// For timeouts that cannot happen: the bridge and its driver are one task, so neither can be silent or
+/// lost.
 const NEVER: Duration = Duration::MAX;
 
-/// With more for the driver to read, nothing more is taken from the other end.
+/// While the driver has more bytes than this to read, nothing is taken from the other end.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 
-/// With half of so many calls waiting for the limits of the driver, nothing more is taken from
-/// the other end.
+/// How many calls may wait for the driver's limits. While half as many wait, nothing is taken from the
+/// other end.
 const MAX_WAITING_CALLS: usize = 1024;
 
 impl Bridge {
-    /// A bridge to a driver on the other side of `side`.
+    /// Creates a bridge to a driver, as the end with this side.
     pub(crate) fn new(side: Side, now: Instant, max_message_bytes: usize) -> Self {
         Self {
             connection: connection(side, now, max_message_bytes),
@@ -74,17 +75,17 @@ impl Bridge {
         }
     }
 
-    /// Sets the longest message that the driver may send. Before anything else.
+    /// Sets the longest message that the driver may send. It has to be called before anything else.
     pub(crate) fn announce(&mut self, side: Side, now: Instant, max_message_bytes: usize) {
         self.connection = connection(side, now, max_message_bytes);
     }
 
-    /// Takes what the driver says.
+    /// Takes bytes that the driver wrote.
     pub(crate) fn write_input(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Gives the driver what there is for it; `false` if that is nothing.
+    /// Gives the driver bytes to read; returns `false` if there are none.
     pub(crate) fn read_output(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         self.connection.fill_output();
         let output = self.connection.output();
@@ -110,7 +111,7 @@ impl Bridge {
         self.connection.is_closed()
     }
 
-    /// Ends the connection, and tells the driver why.
+    /// Ends the connection, and sends the driver the reason.
     pub(crate) fn close(&mut self, fault: &ProtocolFault) {
         self.connection
             .close(fault.close_code(), &fault.to_string());
@@ -121,11 +122,11 @@ impl Bridge {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        // An error is in the close packet that the driver reads.
+        // The error is in the close packet that the driver reads.
         let _ = self.connection.handle_timeout(now);
     }
 
-    /// Handles a packet of the other end; returns the answer if it is refused.
+    /// Handles a packet of the other end. If the call is refused, it returns the failure to send.
     pub(crate) fn handle_packet(
         &mut self,
         now: Instant,
@@ -199,13 +200,14 @@ impl Bridge {
             Err(Refusal::MessageTooLarge { length, max }) => {
                 Err(ProtocolFault::OneWayTooLarge { length, max })
             }
-            // Else the connection takes no more calls; nobody waits for the outcome of this one.
+            // Otherwise the connection takes no more calls; the sender of a one-way message does not wait
+            // for its outcome.
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// The call of the driver that an answer is for. `None` if it was given up: the answer had
-    /// left by then, or the protocol has no cancel.
+    /// The call of the driver that a reply is for. `None` if it was cancelled: the reply had left before,
+    /// or the protocol has no cancel.
     fn take_call(
         &mut self,
         kind: &'static str,
@@ -218,7 +220,7 @@ impl Bridge {
         }
     }
 
-    /// The other end gives up its call. If it is over, the cancel has crossed its answer.
+    /// Acts on a cancel of the other end. If the call is over, the cancel has crossed its reply.
     fn cancel(&mut self, number: u32) {
         match self.incoming.remove(&number) {
             Some(CodecCall { id: Some(id), .. }) => {
@@ -274,17 +276,18 @@ impl Bridge {
             }
             Event::Ended(ended) => self.ended(ended),
             Event::Refused(number, reason) => self.refused(number, &reason),
-            // What else there is belongs to streams, or needs nothing to be done.
+            // Other events belong to streams, or need no action.
             _ => None,
         }
     }
 
-    /// The driver calls.
+    /// Handles a call of the driver.
     fn called(&mut self, called: InboundCall) -> Option<CustomPacket> {
         let (service, method) = (called.service, called.method);
         let (id, payload) = match (called.call, called.message) {
             (None, message) => {
-                // How much of what is said may wait for the transport is limited there.
+                // `CustomProtocol` limits how much waits for the transport, so the credit is returned at
+                // once.
                 self.connection.one_way_served(called.cost);
                 let payload = message.unwrap_or_default();
                 return Some(CustomPacket::one_way(service, method, payload));
@@ -313,7 +316,7 @@ impl Bridge {
         Some(CustomPacket::request(service, method, number, payload))
     }
 
-    /// The driver has answered.
+    /// Handles the end of a call that the driver has served.
     fn ended(&mut self, ended: CallOutcome<u32>) -> Option<CustomPacket> {
         let number = ended.token;
         match (ended.code, ended.message) {
@@ -347,13 +350,13 @@ impl Bridge {
         })
     }
 
-    /// Says nothing more to the driver.
+    /// Sends nothing more to the driver.
     pub(crate) fn lose(&mut self) {
         self.connection.lose();
     }
 }
 
-/// Why a stream ends at once.
+/// The text of the status of a call with a stream.
 const NO_STREAMS: &str = "the method has a stream, which the protocol of this connection cannot \
                           carry; call it over wawo's own protocol, or split it into calls";
 
@@ -361,7 +364,7 @@ fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<
     let defaults = Config::default();
     let most = u32::try_from(max_message_bytes).unwrap_or(MAX_LIMIT);
     let message = most.clamp(MIN_MESSAGE_BYTES, MAX_LIMIT);
-    // The longest message of the driver has room with all that a call may carry besides.
+    // The longest message of the driver has room together with the metadata that a call may carry.
     let longest = message + defaults.limits().max_metadata_bytes;
     let config = Config::builder()
         .max_message_bytes(message)
@@ -370,11 +373,11 @@ fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<
         .handshake_timeout(NEVER)
         .keep_alive_interval(NEVER)
         .packet_timeout(NEVER)
-        // The driver of this side is trusted.
+        // The driver of this side is trusted, so the flood guard does not apply.
         .max_cancels_per_second(u32::MAX)
         .max_early_pings(u32::MAX)
         .max_idle_packets(u32::MAX)
-        // So that each call says its own.
+        // No default applies, so that the timeout of each call is sent.
         .default_timeout(None)
         .build()
         .expect("settings are the defaults, constants in their ranges, or clamped to them");
@@ -387,7 +390,8 @@ fn new_call(packet: CustomPacket, deadline: Option<Instant>) -> NewCall {
         method: packet.method,
         deadline,
         deadline_source: DeadlineSource::Call,
-        // The other end does not tell whether a handler makes the call: it may have any slot.
+        // The other end does not say whether a handler makes the call, so it may use any of the calls
+        // that the driver takes.
         depth: 1,
         metadata: Metadata::new(),
         message: Some(packet.payload.into()),

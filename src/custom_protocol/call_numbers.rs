@@ -1,20 +1,20 @@
-//! The calls that this side makes, and their numbers.
+//! The numbers of the calls that this side makes.
 
 use std::collections::HashMap;
 
 use wawo_protocol::{CallId, MethodId, ServiceId};
 
-/// The calls of the driver in flight, by the number that the other end knows them by.
+/// The calls of the driver in flight, by their numbers in the other end's protocol.
 ///
-/// Numbers go up and around, so that one is used again as late as can be: the other end may
-/// still answer a call that was given up long ago.
+/// Numbers go up and begin again at 1, so that each is used again as late as possible: the other end may
+/// still reply to a call that was cancelled long ago.
 #[derive(Debug)]
 pub(crate) struct CallNumbers {
     calls: HashMap<u32, NumberedCall>,
     numbers: HashMap<CallId, u32>,
     last: u32,
     highest: u32,
-    /// Numbers are from 1 to this.
+    /// The largest number; the smallest is 1.
     pub(crate) max_call_number: u32,
 }
 
@@ -44,20 +44,20 @@ impl CallNumbers {
         Some(self.last)
     }
 
-    /// A call was answered. `None` if it is not in flight.
+    /// Removes a call that has got its reply. `None` if it is not in flight.
     pub(crate) fn end(&mut self, number: u32) -> Option<NumberedCall> {
         let call = self.calls.remove(&number)?;
         self.numbers.remove(&call.id);
         Some(call)
     }
 
-    /// The driver no longer wants the answer to a call. `None` if it is not in flight.
+    /// Removes a call that the driver has cancelled. `None` if it is not in flight.
     pub(crate) fn cancel(&mut self, id: CallId) -> Option<(u32, NumberedCall)> {
         let number = self.numbers.remove(&id)?;
         Some((number, self.calls.remove(&number)?))
     }
 
-    /// Whether a call has ever had this number, so that an answer to it may be a late one.
+    /// Whether a call has ever had this number, so that a reply to it may be a late one.
     pub(crate) fn was_used(&self, number: u32) -> bool {
         (1..=self.highest).contains(&number)
     }

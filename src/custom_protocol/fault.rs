@@ -1,11 +1,11 @@
-//! Why a connection with a protocol of the user's own is closed.
+//! The reasons for which a connection with a custom protocol is closed.
 
 use thiserror::Error;
 use wawo_protocol::CloseCode;
 
 use crate::status::BoxError;
 
-/// What ends a connection. Its text is what [`Peer::closed`](crate::Peer::closed) tells.
+/// A reason to close a connection. [`Peer::closed`](crate::Peer::closed) returns its text.
 #[derive(Debug, Error)]
 pub(crate) enum ProtocolFault {
     #[error("the codec cannot read what came: {0}")]

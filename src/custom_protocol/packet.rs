@@ -1,76 +1,77 @@
-//! What a protocol of the user's own says in a packet, and who reads and writes its bytes.
+//! The packets of a custom protocol, and the codec that reads and writes their bytes.
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{Code, MethodId, ServiceId};
 
 use crate::status::BoxError;
 
-/// Bytes to packets and back: a protocol of your own, for [`CustomProtocol`](crate::CustomProtocol).
+/// Decodes bytes to packets, and encodes packets to bytes: a protocol of your own, for
+/// [`CustomProtocol`](crate::CustomProtocol).
 ///
-/// One codec serves one connection, both directions, so it may keep what it knows of it.
+/// One codec serves both directions of one connection, so it may keep a state.
 pub trait PacketCodec: Send + Unpin + 'static {
-    /// What is wrong with bytes that came, or with a packet that is to leave. Its text is the
+    /// The error of bytes that cannot be decoded, or of a packet that cannot be encoded. Its text is the
     /// reason for which the connection is closed.
     type Error: Into<BoxError>;
 
-    /// Takes the first packet off `input`. `None` if it is not whole yet: then `input` stays as
-    /// it is, and the next call finds more bytes behind it.
+    /// Takes the first packet off `input`. `None` if it is not complete yet: then `input` stays
+    /// unchanged, and the next call has more bytes after it.
     ///
     /// # Errors
     ///
-    /// If the bytes are no packet. The connection is closed.
+    /// If the bytes are not a packet. The connection is closed.
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<CustomPacket>, Self::Error>;
 
-    /// Appends the bytes of a packet to `output`. A packet that the protocol has no words for,
-    /// such as a cancel in many, may be left out.
+    /// Appends the bytes of a packet to `output`. A packet that the protocol cannot express, such as a
+    /// cancel in many protocols, may be left out.
     ///
     /// # Errors
     ///
-    /// If the packet cannot be written. The connection is closed, and what was appended is
-    /// thrown away.
+    /// If the packet cannot be encoded. The connection is closed, and the appended bytes are thrown away.
     fn encode(&mut self, packet: CustomPacket, output: &mut BytesMut) -> Result<(), Self::Error>;
 }
 
-/// One packet of a protocol of the user's own.
+/// One packet of a custom protocol.
 ///
-/// What a codec decodes is made by the constructors; what it is given to encode has all fields
-/// set, so that a reply also tells the service and the method of its call.
+/// A codec makes the packets that it decodes with the constructors. Packets that it is given to encode
+/// have all fields set, so that a reply also names the service and the method of its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CustomPacket {
-    /// What the packet says.
+    /// The kind of the packet.
     pub kind: PacketKind,
-    /// The service called. In packets that come, it is read in those that begin a call only.
+    /// The service called. In packets that come, it is used only in those that begin a call.
     pub service: ServiceId,
-    /// The method called; like `service`.
+    /// The method called. It is used as `service` is.
     pub method: MethodId,
     /// The number of the call. The side that makes a call chooses it, and the two sides choose
-    /// apart from each other: each may have a call 1 in flight. A number may be used again when
-    /// its call was answered or cancelled. It means nothing in a one-way message; there it is 0.
+    /// independently: each may have a call 1 in flight. A number may be used again when its call has got
+    /// a reply or was cancelled. One-way messages do not use it; there it is 0.
     pub call: u32,
     /// The encoded message. Empty in a failure and in a cancel.
     pub payload: Bytes,
 }
 
-/// What a [`CustomPacket`] says.
+/// The kind of a [`CustomPacket`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PacketKind {
-    /// Makes a call, with its only message. It is answered by a reply or a failure.
+    /// Makes a call, with its only message. A reply or a failure follows.
     Request,
-    /// Makes a call that is never answered.
+    /// Makes a call that gets no reply.
     OneWay,
-    /// Answers a request of the other side, which was served.
+    /// Replies to a request of the other side, which was served.
     Reply,
-    /// Answers a request of the other side, which failed.
+    /// Replies to a request of the other side, which failed.
     Failure {
-        /// How; never [`Code::Ok`].
+        /// The code of the status; never [`Code::Ok`].
         code: Code,
-        /// The same in words. Of what comes, 4 KiB are kept, with a mark if that is not all.
+        /// The text of the status. At most 4 KiB of a text that comes are kept, with a mark if it was
+        /// longer.
         text: String,
     },
-    /// The sender no longer wants the answer to its call. Nothing answers it; an answer that was
-    /// under way already is ignored.
+    /// The sender no longer wants the reply to its call. No packet follows; a reply that was under way
+    /// already is ignored.
     Cancel,
 }
 
@@ -112,7 +113,7 @@ impl CustomPacket {
         }
     }
 
-    /// The end of the sender's interest in its call number `call`.
+    /// Cancels call number `call` of the sender.
     pub fn cancel(call: u32) -> Self {
         Self {
             kind: PacketKind::Cancel,

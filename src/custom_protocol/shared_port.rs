@@ -1,4 +1,4 @@
-//! A protocol of the user's own on a port that it shares with others.
+//! A custom protocol on a port that it shares with others.
 
 use std::{fmt, time::Duration};
 
@@ -8,9 +8,9 @@ use crate::{
     transport::{BoxFuture, Transport},
 };
 
-/// A protocol of your own, as a [`PacketCodec`] has it, that shares the ports of a server with wawo's
-/// own: give it to [`ServerBuilder::protocol`](crate::ServerBuilder::protocol). What it carries, and its
-/// limits, are those of [`CustomProtocol`].
+/// A protocol of your own, which a [`PacketCodec`] reads and writes, that shares the ports of a server
+/// with wawo's own. Give it to [`ServerBuilder::protocol`](crate::ServerBuilder::protocol). It carries
+/// the same calls as [`CustomProtocol`], and has the same limits.
 ///
 /// ```no_run
 /// # async fn serve(
@@ -41,8 +41,8 @@ where
     C: PacketCodec + Clone + Sync,
     R: Fn(&[u8]) -> Recognition + Send + Sync + 'static,
 {
-    /// A protocol that is recognised by a function of the first bytes of a socket, as
-    /// [`Protocol::recognise`] has it. Each socket has a clone of the codec.
+    /// A protocol that a function recognises by the first bytes of a socket, as [`Protocol::recognise`]
+    /// does. Each socket gets a clone of the codec.
     pub fn new(name: impl Into<String>, codec: C, recognise: R) -> Self {
         Self {
             name: name.into(),

@@ -1,4 +1,4 @@
-//! Wakes a task at a time that changes often.
+//! A timer that wakes a task at a time that changes often.
 
 use std::{
     pin::Pin,
@@ -8,17 +8,17 @@ use std::{
 
 use tokio::time::{Sleep, sleep_until};
 
-/// A timer that is only ever set earlier: if it fires too early, it is set anew.
+/// A timer that is only ever set to an earlier time. If it fires too early, it is set anew.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
-    /// Made with the first poll, since it needs a runtime.
+    /// Made at the first poll, since it needs a runtime.
     sleep: Option<Pin<Box<Sleep>>>,
-    /// When it fires, if it is set.
+    /// The time when it fires, if it is set.
     at: Option<Instant>,
 }
 
 impl Timer {
-    /// Ready when it fires, at `next` or at an earlier time that it was set to.
+    /// Ready when the timer fires, at `next` or at an earlier time that it was set to.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, next: Instant) -> Poll<()> {
         let is_earlier = self.at.is_none_or(|at| next < at);
         let sleep = self

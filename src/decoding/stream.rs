@@ -1,4 +1,4 @@
-//! The memory of messages of a stream that are decoded before they are asked for.
+//! Limits the memory of a stream's messages that are decoded before they are read.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use crate::{
     status::{Result, Status},
 };
 
-/// Messages of a batch take no more together, unless it is a single one; that one is counted.
+/// How many bytes the decoded messages of a batch take together, at most. A larger message is a batch of
+/// its own, and is counted.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// The memory of the messages of one stream, from when they are decoded until the next batch.
+/// The memory of the messages of one stream, from their decoding until the next batch.
 #[derive(Debug)]
 pub(crate) struct StreamMemory {
     method: MethodDescriptor,
@@ -23,10 +24,11 @@ pub(crate) struct StreamMemory {
     layout: Option<&'static Layout>,
     measure: fn(&[u8], Option<&'static Layout>) -> usize,
     max_message: usize,
-    /// Requests count with those of the connection. Replies do not: whoever called holds them.
+    /// The counter of the connection, for requests. Replies are not counted, because the caller holds
+    /// them.
     limits: Option<Arc<DecodedBytes>>,
     reserved: Option<Reservation>,
-    /// Bytes that the messages of the batch take so far.
+    /// How many bytes the messages of the batch take so far.
     batch: usize,
 }
 
@@ -65,14 +67,14 @@ impl StreamMemory {
         }
     }
 
-    /// The messages of the last batch are not held any more, as far as can be known.
+    /// Releases the memory of the last batch, whose messages have all been read.
     pub(crate) fn begin_batch(&mut self) {
         self.batch = 0;
         self.reserved = None;
     }
 
-    /// Whether a batch of these, of which it has at most `messages` and not many more than `bytes`,
-    /// surely takes little.
+    /// Whether the next batch, of at most `messages` messages and little more than `bytes` bytes, surely
+    /// takes little.
     pub(crate) fn takes_little(&self, taken: &Batch, messages: usize, bytes: usize) -> bool {
         let bytes = taken.message_bytes().min(bytes + taken.largest());
         let messages = taken.len().min(messages);
@@ -82,11 +84,12 @@ impl StreamMemory {
         })
     }
 
-    /// Takes a message into the batch, before it is decoded; `false` if it is for the next one.
+    /// Counts a message into the batch, before it is decoded. Returns `false` if it has to go into the
+    /// next batch.
     ///
     /// # Errors
     ///
-    /// If it takes too much, by itself or with others.
+    /// If it takes too much, alone or together with others.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool> {
         let taken = (self.measure)(bytes, self.layout);
         if self.batch > 0 && self.batch + taken > BATCH_BYTES {
@@ -96,16 +99,16 @@ impl StreamMemory {
         if taken > BATCH_BYTES {
             self.reserve(taken)?;
         }
-        // One that takes nothing has its place in the batch.
+        // A message that takes no memory counts as one byte, so that the batch is not empty.
         self.batch += taken.max(1);
         Ok(true)
     }
 
-    /// The same of a message that is a batch by itself.
+    /// Counts a message that is a batch by itself.
     ///
     /// # Errors
     ///
-    /// As of [`take`](Self::take).
+    /// See [`take`](Self::take).
     pub(crate) fn take_one(&mut self, bytes: &[u8]) -> Result<()> {
         let most = BATCH_BYTES.min(self.max_message) as u64;
         let is_little = |layout: &Layout| layout.takes_at_most(most, bytes.len());

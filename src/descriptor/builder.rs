@@ -11,7 +11,7 @@ use crate::descriptor::{
     shared::{MethodTexts, StaticOrArc, Texts},
 };
 
-/// Describes a service by hand. See [`ServiceDescriptor::builder`].
+/// Builds the descriptor of a service by hand. See [`ServiceDescriptor::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ServiceBuilder {
@@ -21,7 +21,7 @@ pub struct ServiceBuilder {
     files: StaticOrArc<[u8]>,
 }
 
-/// Describes a method by hand. See [`MethodDescriptor::builder`].
+/// Builds the descriptor of a method by hand. See [`MethodDescriptor::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "a method does nothing until it is added to a service"]
 pub struct MethodBuilder {
@@ -68,24 +68,24 @@ impl ServiceBuilder {
         self
     }
 
-    /// Adds a method, behind those that were added before.
+    /// Adds a method, after those that were added before.
     pub fn method(mut self, method: MethodBuilder) -> Self {
         self.methods.push(method);
         self
     }
 
-    /// The files that declare the service, shared with other services.
+    /// Sets the files that declare the service, which other services share.
     pub(super) fn files(mut self, files: Arc<[u8]>) -> Self {
         self.files = StaticOrArc::Counted(files);
         self
     }
 
-    /// The descriptor.
+    /// Builds the descriptor.
     ///
     /// # Errors
     ///
-    /// If a name is empty or has a `/`, if two methods have one name or one id, or if a method breaks a
-    /// rule of its settings; the error names it.
+    /// If a name is empty or has a `/`, if two methods have the same name or id, or if a method breaks a
+    /// rule of its settings. The error names it.
     pub fn build(self) -> Result<ServiceDescriptor, DescriptorError> {
         check_name(&self.full_name)?;
         let id = self.id.unwrap_or_else(|| ServiceId::of(&self.full_name));
@@ -139,28 +139,28 @@ impl MethodBuilder {
         self
     }
 
-    /// What running it twice does. Default: [`Idempotency::Unknown`].
+    /// Sets whether the method may run twice. Default: [`Idempotency::Unknown`].
     pub fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.idempotency = idempotency;
         self
     }
 
-    /// The timeout of calls that set none, from one millisecond; more than 49 days are 49 days. None
-    /// by default: the settings of the connection hold.
+    /// The timeout of calls that set none, from one millisecond; more than 49 days count as 49 days. None
+    /// by default: then the settings of the connection apply.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Lets a handler that has begun go on to its end although its call was cancelled. See
-    /// [`Context::cancelled`](crate::Context::cancelled). Not for one-way methods, which nobody can
-    /// cancel.
+    /// [`Context::cancelled`](crate::Context::cancelled). Not for one-way methods, which cannot be
+    /// cancelled.
     pub fn run_to_completion(mut self) -> Self {
         self.runs_to_completion = true;
         self
     }
 
-    /// Its handler blocks its thread. See [`BlockingLayer`](crate::layer::BlockingLayer).
+    /// Declares that its handler blocks its thread. See [`BlockingLayer`](crate::layer::BlockingLayer).
     pub fn blocking(mut self) -> Self {
         self.is_blocking = true;
         self
@@ -203,7 +203,7 @@ impl MethodBuilder {
     }
 }
 
-/// The wire has milliseconds in 32 bits.
+/// The timeout in milliseconds, at most what 32 bits hold, as on the wire.
 fn clamped_millis(timeout: Duration) -> u32 {
     u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,18 +1,18 @@
-//! Why a descriptor cannot be made.
+//! The errors of descriptors that cannot be built.
 
 use thiserror::Error;
 
-/// Why services cannot be described, by hand or from a descriptor set.
+/// The reason why services cannot be described, by hand or from a descriptor set.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DescriptorError {
-    /// The bytes are no encoded `google.protobuf.FileDescriptorSet`.
+    /// The bytes are not an encoded `google.protobuf.FileDescriptorSet`.
     #[error("the bytes are no FileDescriptorSet: {0}")]
     Unreadable(prost::DecodeError),
-    /// A set has two different files of one name, so it is not clear which one is meant.
+    /// A set has two different files with the same name, so it is not clear which one is meant.
     #[error("the set has two different files named `{0}`; leave one of them out, or rename it")]
     FileDiffers(String),
-    /// A service or a method has no name, or one with a `/`, which parts the two in a path.
+    /// A service or a method has no name, or one with a `/`, which separates the two in a path.
     #[error("`{0}` is no name of a service or a method")]
     Name(String),
     /// Two services, or two methods of one service, have the same name.
@@ -31,7 +31,7 @@ pub enum DescriptorError {
         /// The id of both.
         id: u32,
     },
-    /// An id that a schema sets is not from 1 to 2147483647: those above are derived from names.
+    /// An id that a schema sets is not from 1 to 2147483647: higher ids are derived from names.
     #[error("`{name}` sets the id {id}; use a number from 1 to 2147483647")]
     IdOutOfRange {
         /// The service, or the path of the method.
@@ -50,7 +50,7 @@ pub enum DescriptorError {
         "the timeout of `{0}` is below 1 ms, so no call would be made; leave it out or use more"
     )]
     Timeout(String),
-    /// A one-way method is set to run to completion, which it does as it is.
+    /// A one-way method is set to run to completion, which one-way methods always do.
     #[error("the one-way method `{0}` is set to run to completion; nobody can cancel it as it is")]
     Completion(String),
 }

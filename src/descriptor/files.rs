@@ -1,7 +1,7 @@
-//! Services read from a `google.protobuf.FileDescriptorSet`.
+//! Reads services from a `google.protobuf.FileDescriptorSet`.
 //!
-//! Only what a [`ServiceDescriptor`] holds is read, with wawo's options, which are extensions: the
-//! types of prost-types have no room for extensions, so the few messages stand here.
+//! It reads the parts that a [`ServiceDescriptor`] holds, and wawo's options, which are extensions. The
+//! types of prost-types have no room for extensions, so the few messages are defined here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ impl ServiceDescriptor {
     ///
     /// # Errors
     ///
-    /// If the bytes are no such set, if it has two different files of one name, or if an option
+    /// If the bytes are not such a set, if it has two different files with the same name, or if an option
     /// breaks a rule of `wawo/options.proto`.
     pub fn all_in(set: &[u8]) -> Result<Vec<Self>, DescriptorError> {
         services(set)
@@ -87,7 +87,7 @@ fn describe_method(service: &str, method: Method) -> Result<MethodBuilder, Descr
     let options = method.options.unwrap_or_default();
     let wawo = options.wawo.unwrap_or_default();
     let [input, output] = [&method.input_type, &method.output_type].map(|name| {
-        // Compilers write names from the root, with a dot in front.
+        // Compilers write full names with a dot in front.
         name.strip_prefix('.').unwrap_or(name)
     });
     let has_stream = method.client_streaming || method.server_streaming;
@@ -129,7 +129,7 @@ fn check_id(name: &str, id: u32) -> Result<u32, DescriptorError> {
     Err(DescriptorError::IdOutOfRange { name, id })
 }
 
-/// `google.protobuf.FileDescriptorSet`. Its files stay encoded, to be compared.
+/// `google.protobuf.FileDescriptorSet`. Its files stay encoded, so that they can be compared.
 #[derive(Clone, PartialEq, Message)]
 struct FileSet {
     #[prost(bytes = "bytes", repeated, tag = "1")]

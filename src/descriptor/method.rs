@@ -9,8 +9,8 @@ use crate::{
     layout::Layout,
 };
 
-/// A method as its schema declares it. Generated code holds one for each method, in the module
-/// `method` beside the service.
+/// A method as its schema declares it. Generated code has one for each method, in the module `method`
+/// beside the service.
 #[derive(Debug, Clone)]
 pub struct MethodDescriptor {
     pub(super) texts: Texts,
@@ -21,7 +21,7 @@ pub struct MethodDescriptor {
     pub(super) runs_to_completion: bool,
     pub(super) is_blocking: bool,
     pub(super) timeout_ms: Option<NonZeroU32>,
-    /// The memory that messages take, if that is known.
+    /// The memory that its request messages take, if it is known.
     pub(super) request: Option<&'static Layout>,
     pub(super) reply: Option<&'static Layout>,
 }
@@ -50,21 +50,21 @@ impl MethodDescriptor {
         }
     }
 
-    /// For generated code: what its requests take in memory.
+    /// For generated code: sets the layout of its requests in memory.
     #[doc(hidden)]
     pub const fn with_request(mut self, layout: &'static Layout) -> Self {
         self.request = Some(layout);
         self
     }
 
-    /// For generated code: what its replies take in memory.
+    /// For generated code: sets the layout of its replies in memory.
     #[doc(hidden)]
     pub const fn with_reply(mut self, layout: &'static Layout) -> Self {
         self.reply = Some(layout);
         self
     }
 
-    /// For generated code: its handler goes on when its call is cancelled.
+    /// For generated code: declares that its handler goes on when its call is cancelled.
     #[doc(hidden)]
     pub const fn run_to_completion(mut self) -> Self {
         self.runs_to_completion = true;
@@ -78,7 +78,7 @@ impl MethodDescriptor {
         self
     }
 
-    /// For generated code: its handler blocks its thread.
+    /// For generated code: declares that its handler blocks its thread.
     #[doc(hidden)]
     pub const fn run_blocking(mut self) -> Self {
         self.is_blocking = true;
@@ -101,19 +101,19 @@ impl MethodDescriptor {
         self.path().rsplit_once('/').map_or("", |(name, _)| name)
     }
 
-    /// The full name of the type of its requests, such as `chat.v1.JoinRequest`. Empty if it was
+    /// The full name of the type of its requests, such as `chat.v1.JoinRequest`. Empty if the method was
     /// described by hand without one.
     pub fn input(&self) -> &str {
         self.texts.input()
     }
 
-    /// The full name of the type of its replies, such as `chat.v1.JoinReply`. Empty if it was
+    /// The full name of the type of its replies, such as `chat.v1.JoinReply`. Empty if the method was
     /// described by hand without one.
     pub fn output(&self) -> &str {
         self.texts.output()
     }
 
-    /// The service that the method belongs to.
+    /// The id of the service that the method belongs to.
     pub const fn service(&self) -> ServiceId {
         self.service
     }
@@ -123,34 +123,34 @@ impl MethodDescriptor {
         self.id
     }
 
-    /// How many messages go each way.
+    /// The shape: whether one message or a stream goes each way.
     pub const fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// What the schema says of running the method twice.
+    /// Whether the method may run twice, by its schema.
     pub const fn idempotency(&self) -> Idempotency {
         self.idempotency
     }
 
-    /// The memory that its requests take, as far as the schema tells; known of generated code.
+    /// The memory that its requests take, as far as the schema says; known in generated code.
     pub const fn request_layout(&self) -> Option<&'static Layout> {
         self.request
     }
 
-    /// The memory that its replies take, as far as the schema tells; known of generated code.
+    /// The memory that its replies take, as far as the schema says; known in generated code.
     pub const fn reply_layout(&self) -> Option<&'static Layout> {
         self.reply
     }
 
     /// Whether a handler that has begun goes on to its end although its call was cancelled, as
-    /// `(wawo.method).run_to_completion` asks for. See [`Context::cancelled`](crate::Context::cancelled).
+    /// `(wawo.method).run_to_completion` declares. See [`Context::cancelled`](crate::Context::cancelled).
     pub const fn runs_to_completion(&self) -> bool {
         self.runs_to_completion
     }
 
-    /// The timeout of calls that set none, as `(wawo.method).timeout_ms` of the caller's schema asks
-    /// for: from one millisecond to 49 days. `None`: the settings of the connection hold.
+    /// The timeout of calls that set none, which `(wawo.method).timeout_ms` of the caller's schema sets:
+    /// from one millisecond to 49 days. `None`: the settings of the connection apply.
     pub const fn timeout(&self) -> Option<Duration> {
         match self.timeout_ms {
             Some(millis) => Some(Duration::from_millis(millis.get() as u64)),
@@ -158,15 +158,16 @@ impl MethodDescriptor {
         }
     }
 
-    /// Whether its handler blocks its thread, as `(wawo.method).blocking` says. The effect is described
-    /// at [`BlockingLayer`](crate::layer::BlockingLayer), which says the same at a server.
+    /// Whether its handler blocks its thread, as `(wawo.method).blocking` declares.
+    /// [`BlockingLayer`](crate::layer::BlockingLayer) describes the effect, and declares the same at a
+    /// server.
     pub const fn is_blocking(&self) -> bool {
         self.is_blocking
     }
 }
 
-/// Methods are equal if their schemas say the same of them. Layouts do not count: they belong to the
-/// Rust types of one program.
+/// Methods are equal if their schemas are equal. Layouts do not count: they belong to the Rust types of
+/// one program.
 impl PartialEq for MethodDescriptor {
     fn eq(&self, other: &Self) -> bool {
         let numbers = |method: &Self| (method.service, method.id, method.timeout_ms);
@@ -187,8 +188,8 @@ impl fmt::Display for MethodDescriptor {
     }
 }
 
-/// A method as a call and its request hold it, in two words: a static of generated code, which costs
-/// nothing to hold, or a descriptor that was made at run time.
+/// A method in the form in which a call and its request hold it, in two words: a static of generated
+/// code, which costs nothing to hold, or a descriptor that was built at run time.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct MethodRef(StaticOrArc<MethodDescriptor>);
@@ -215,14 +216,14 @@ impl Deref for MethodRef {
     }
 }
 
-/// What a schema says, by `idempotency_level`, of running a method twice.
+/// Whether a method may run twice, by the `idempotency_level` of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the levels that protobuf defines")]
 pub enum Idempotency {
-    /// Nothing: running it twice may do harm.
+    /// Not known: running it twice may do harm.
     Unknown,
-    /// It changes nothing.
+    /// It changes nothing, so it may run twice.
     NoSideEffects,
-    /// Running it twice does what running it once does.
+    /// Running it twice has the same effect as running it once.
     Idempotent,
 }

@@ -1,4 +1,4 @@
-//! Descriptors by id, since only ids travel: for logs, and for layers that ask.
+//! Finds descriptors by id, since packets carry only ids: for logs, and for layers.
 
 use std::{fmt, sync::Arc};
 
@@ -6,25 +6,25 @@ use wawo_protocol::{MethodId, ServiceId};
 
 use crate::descriptor::{method::MethodDescriptor, service::ServiceDescriptor};
 
-/// The services of which this side has the schema, to name a method by.
+/// The services whose schemas this side has, to find the names of methods.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MethodNames(Option<Arc<MethodTable>>);
 
-/// Both parts are sorted by id.
+/// The services and their methods; both lists are sorted by id.
 #[derive(Debug)]
 struct MethodTable {
     services: Vec<ServiceDescriptor>,
     methods: Vec<MethodDescriptor>,
 }
 
-/// The ids of a method, as a connection has them.
+/// The ids of a method, as packets carry them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MethodIds {
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
 }
 
-/// A method in a log: its path if that is known, else what is known of it.
+/// A method in a log: its path if it is known, else its ids and the known names.
 #[derive(Debug, Clone)]
 pub(crate) enum MethodName {
     Known(MethodDescriptor),
@@ -77,10 +77,10 @@ impl fmt::Display for MethodName {
     }
 }
 
-/// At most this many names stand in a text.
+/// How many names a text lists, at most.
 const MAX_LISTED: usize = 10;
 
-/// Names in a text: at most ten of them, and how many more there are.
+/// A list of names for a text: at most ten of them, and the number of the others.
 pub(crate) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(MAX_LISTED);
     let names: Vec<_> = names.take(MAX_LISTED).collect();

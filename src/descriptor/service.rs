@@ -6,7 +6,7 @@ use wawo_protocol::{MethodId, ServiceId};
 
 use crate::descriptor::{method::MethodDescriptor, shared::StaticOrArc};
 
-/// A service as its schema declares it. Generated code holds one as `SERVICE`.
+/// A service as its schema declares it. Generated code has one as `SERVICE`.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ pub struct ServiceDescriptor {
     pub(super) id: ServiceId,
     pub(super) fingerprint: u64,
     pub(super) methods: Methods,
-    /// Empty if there are none.
+    /// The encoded files; empty if there are none.
     pub(super) files: StaticOrArc<[u8]>,
 }
 
@@ -60,8 +60,8 @@ impl ServiceDescriptor {
         self.id
     }
 
-    /// A hash of the service's name, methods and message names: it differs where two schemas of
-    /// the service differ in these.
+    /// A hash of the service's name, methods and message names. It differs if two schemas of the service
+    /// differ in these.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
@@ -89,7 +89,7 @@ impl ServiceDescriptor {
     }
 }
 
-/// The methods of a service. Generated code has a static for each, by which stubs call it.
+/// The methods of a service. Generated code has a static for each, which stubs use to call it.
 #[derive(Clone)]
 pub(super) enum Methods {
     Static(&'static [&'static MethodDescriptor]),

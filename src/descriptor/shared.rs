@@ -1,9 +1,9 @@
-//! The parts of a descriptor: statics in generated code, shared by a count of references at run
-//! time. Either way a clone copies a few words.
+//! The parts of a descriptor: statics in generated code, and reference-counted values at run time. A
+//! clone of either copies a few words.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-/// A value that lives as long as the program, or as long as somebody holds it.
+/// A value that lives as long as the program, or as long as it has an owner.
 pub(crate) enum StaticOrArc<T: ?Sized + 'static> {
     Static(&'static T),
     Counted(Arc<T>),
@@ -56,7 +56,7 @@ pub struct MethodTexts<S> {
 }
 
 impl MethodTexts<&'static str> {
-    /// For generated code. `path` is `package.Service/Method`; the types have full names.
+    /// For generated code. `path` is `package.Service/Method`; the types are full names.
     pub const fn new(path: &'static str, input: &'static str, output: &'static str) -> Self {
         Self {
             path,
@@ -66,7 +66,7 @@ impl MethodTexts<&'static str> {
     }
 }
 
-/// The texts of a method, behind one pointer: a call carries its method along.
+/// The texts of a method, behind one pointer, because each call holds its method.
 #[derive(Debug, Clone)]
 pub(crate) enum Texts {
     Static(&'static MethodTexts<&'static str>),

@@ -1,4 +1,4 @@
-//! Handlers that block their thread: they run in threads that tokio keeps for that.
+//! Runs handlers that block in the threads that tokio keeps for blocking code.
 
 use std::{
     future::{Future, poll_fn},
@@ -19,12 +19,11 @@ use crate::{
     status::Result,
 };
 
-/// Has a handler run in a thread where it may block. `begin` decodes its request, of `bytes`, and
-/// begins it, and runs there too. Outside of a runtime all of it runs here: the thread is the caller's
-/// own.
+/// Runs a handler in a thread where it may block. There, `begin` decodes its request, of `bytes`, and
+/// begins it. Outside of a runtime all of it runs in this thread, which is the caller's own.
 ///
-/// Dropping the reply cancels the call. A handler that was not begun is not; one that was is
-/// dropped when it next waits, unless it runs to completion.
+/// Dropping the reply cancels the call. A handler that has not begun never does; one that has is dropped
+/// when it next waits, unless it runs to completion.
 pub(crate) fn run(
     context: Context,
     bytes: usize,
@@ -40,7 +39,7 @@ pub(crate) fn run(
     })
 }
 
-/// The work of the other thread.
+/// The part that runs in the other thread.
 fn work(context: &Context, begin: impl FnOnce() -> ResponseFuture) -> Result<Response> {
     let mut cancelled = context.inherited_cancellation().map(Box::pin);
     let result = catch(Part::Service, || {
@@ -49,7 +48,7 @@ fn work(context: &Context, begin: impl FnOnce() -> ResponseFuture) -> Result<Res
             if let Poll::Ready(result) = Pin::new(&mut reply).poll(cx) {
                 return Poll::Ready(result);
             }
-            // A handler that runs to completion does so here, and not as a task.
+            // A handler that runs to completion stays in this thread, and does not become a task.
             let Some(cancelled) = &mut cancelled else {
                 return Poll::Pending;
             };
@@ -59,7 +58,7 @@ fn work(context: &Context, begin: impl FnOnce() -> ResponseFuture) -> Result<Res
     });
     let result = result.and_then(|result| result);
     if cancelled.is_none() && context.is_cancelled() {
-        // Nobody else hears of it.
+        // The caller is gone, so the status is logged.
         if let Err(status) = &result {
             status.log(context.method(), &context.caller_label());
         }
@@ -67,8 +66,8 @@ fn work(context: &Context, begin: impl FnOnce() -> ResponseFuture) -> Result<Res
     result
 }
 
-/// Runs a future in this thread. tokio's own would keep a handler from blocking on another future
-/// by itself.
+/// Runs a future in this thread. tokio's own `block_on` would panic in a handler that itself blocks on
+/// another future.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = task::Context::from_waker(&waker);

@@ -1,7 +1,8 @@
-//! A job of a call in one of the threads that tokio keeps for those that block or take long.
+//! A job of a call in one of tokio's threads for code that blocks or takes long.
 //!
-//! tokio keeps a job until a thread takes it, also one whose call is over by then. So the job is where
-//! its call can empty it, and what tokio keeps of it counts with the decoded messages of the connection.
+//! tokio keeps a job until a thread takes it, even if the call is over by then. So the job is stored
+//! where its call can empty it, and the rest that tokio keeps counts with the decoded messages of the
+//! connection.
 
 use std::{
     future::Future,
@@ -20,24 +21,25 @@ use crate::{
     status::{Result, Status},
 };
 
-/// What a job counts for, besides what it holds: some hundred bytes, until a thread has taken it.
+/// The bytes that a queued job counts for, besides its request: some hundred in fact, until a thread has
+/// taken it.
 const JOB_BYTES: usize = 1024;
 
-/// A job in another thread, and its result. Dropping it cancels the call: what a job holds is dropped
-/// at once if no thread has taken it, and otherwise when it ends.
+/// A job in another thread, and its result. Dropping it cancels the call. The job's data is dropped at
+/// once if no thread has taken it, and otherwise when the job ends.
 pub(crate) struct BlockingFuture<R, F> {
-    /// `None` once it has ended.
+    /// The context of the call; `None` once the call has ended.
     context: Option<Context>,
     job: Arc<Job<F>>,
     work: JoinHandle<Result<R>>,
 }
 
 struct Job<F> {
-    /// `None` once a thread has taken it, or the call is over.
+    /// The job; `None` once a thread has taken it, or the call is over.
     work: Mutex<Option<F>>,
     /// The bytes of the request that it holds.
     bytes: usize,
-    /// Given back when the thread is done with it.
+    /// Memory of the connection, which is released when the thread is done with the job.
     reserved: Mutex<Option<Reservation>>,
 }
 
@@ -79,7 +81,8 @@ impl<F> Job<F> {
         }
     }
 
-    /// Nobody waits for it any more. Nothing else counts what it holds from now on, if it has begun.
+    /// Empties the job, because the call is over. If the job has begun, its request is counted from now
+    /// on, as nothing else counts it any more.
     fn cancel(&self) {
         let work = lock(&self.work).take();
         if work.is_none()
@@ -95,12 +98,12 @@ impl<R, F> Future for BlockingFuture<R, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<R>> {
         if expiry::is_expiring() {
-            // What the job would return comes too late.
+            // The deadline has passed, so that the result of the job comes too late.
             return Poll::Pending;
         }
         let result = ready!(Pin::new(&mut self.work).poll(cx));
         self.context = None;
-        // Panics are caught there.
+        // `Job::run` catches panics, so an error means that the runtime shuts down.
         Poll::Ready(result.unwrap_or_else(|error| Err(Status::from_shutdown(&error))))
     }
 }

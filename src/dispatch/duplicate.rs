@@ -1,19 +1,19 @@
-//! Two services that cannot stand in one table.
+//! The error of two services that cannot be in one table.
 
 use std::{error::Error, fmt};
 
 use wawo_protocol::ServiceId;
 
-/// Two services with one id, or with one name. Calls are told apart by the id, and people, logs and
-/// reflection tell services apart by the name.
+/// Two services with one id, or with one name. Calls find their service by the id; people, logs and
+/// reflection find it by the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DuplicateService {
-    /// The name of the one that was added first.
+    /// The name of the service that was added first.
     pub first: String,
     /// Its id.
     pub first_id: ServiceId,
-    /// The name of the one that was added then.
+    /// The name of the service that was added second.
     pub second: String,
     /// Its id.
     pub second_id: ServiceId,

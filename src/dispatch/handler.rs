@@ -1,5 +1,5 @@
-//! From encoded requests to a handler and back: one adapter for each shape of call. Generated
-//! servers call them, one line a method.
+//! Adapters from encoded requests to handlers and back, one for each shape of call. Generated servers
+//! call them, in one line for each method.
 
 use std::{
     collections::VecDeque,
@@ -128,7 +128,7 @@ where
     })
 }
 
-/// A method that the service does not have.
+/// Responds to a call of a method that the service does not have.
 pub fn unimplemented(service: &ServiceDescriptor, request: Request) -> ResponseFuture {
     let (name, id) = (service.name(), request.method());
     let methods = list(service.methods().map(MethodDescriptor::name));
@@ -137,7 +137,7 @@ pub fn unimplemented(service: &ServiceDescriptor, request: Request) -> ResponseF
     ResponseFuture::ready(Err(status))
 }
 
-/// A caller sent a stream to a method that takes one message.
+/// The status of a stream that was sent to a method which takes one message.
 #[cold]
 pub(crate) fn takes_one_request(method: &MethodDescriptor) -> Status {
     Status::unimplemented(format!(
@@ -172,9 +172,9 @@ where
     }
 }
 
-/// Handles a request that takes long to decode, or perhaps so much memory that it is counted until the
-/// handler ends, or whose handler blocks. Apart from all others, whose futures are put where they run
-/// at once.
+/// Handles a request that takes long to decode, or whose memory is counted until the handler ends, or
+/// whose handler blocks. It is a function of its own, so that the futures of all other requests are built
+/// where they run.
 #[inline(never)]
 fn heavy_request<C, Q, F>(
     method: &'static MethodDescriptor,
@@ -210,7 +210,7 @@ where
     }
     if length > LARGE_BYTES && !wake_io() {
         return ResponseFuture::boxed(async move {
-            // What is reserved lasts as long as the job, which may go on when its call is over.
+            // The job holds the reservation until it ends, because it may go on when its call is over.
             let decode = move || Ok((decode()?, reserved));
             let decoded = BlockingFuture::begin(context.clone(), length, decode)?;
             let (message, reserved) = decoded.await?;
@@ -246,7 +246,7 @@ where
     }
 }
 
-/// Runs a handler as [`run`] does, and holds the memory of its request until it has ended.
+/// Runs a handler as [`run`] does, and holds the reservation of its request's memory until it has ended.
 fn run_counted<F: Future + Send + 'static>(
     context: Context,
     begin: impl FnOnce(Context) -> F,
@@ -262,8 +262,9 @@ fn run_counted<F: Future + Send + 'static>(
     }
 }
 
-/// Begins a handler, and runs it: in its context, cancelled if dropped, its status made fit to be sent.
-/// Always inlined, so that its future is made where it runs: moved, it costs each call.
+/// Begins a handler, and runs it in its context. The handler is cancelled if it is dropped, and its
+/// status is made fit to be sent. Always inlined, so that the future is built where it runs: each move
+/// of it costs every call.
 #[inline(always)]
 pub(super) fn run<F: Future + Send + 'static>(
     context: Context,
@@ -303,7 +304,7 @@ where
     };
     let requests = match method.runs_to_completion() {
         false => requests,
-        // In process, requests are the caller's own stream, and would go on.
+        // In process, requests are the caller's own stream, which does not end with the call by itself.
         true => CancellableStream::requests(requests, context),
     };
     let decode = move |bytes: &[u8], whole: &Bytes, requests: &mut VecDeque<Q>| {
@@ -328,8 +329,8 @@ where
     }))
 }
 
-/// The replies of a handler, encoded, and polled in the context of its call: the handler's future
-/// has ended by then, and with it its scope.
+/// The replies of a handler, encoded. They are polled in the context of the call, because the scope of
+/// the handler's future has ended by then.
 struct Replies<C, R> {
     codec: C,
     replies: Streaming<R>,
@@ -345,7 +346,8 @@ impl<C: Codec<R>, R> Replies<C, R> {
         take: &mut dyn FnMut(&R) -> ControlFlow<()>,
     ) -> Poll<Option<Result<()>>> {
         if expiry::is_expiring() {
-            // Its stream is dropped, and what it would yield comes too late.
+            // The deadline has passed: the stream is about to be dropped, and further items come too
+            // late.
             return Poll::Pending;
         }
         let replies = &mut self.replies;

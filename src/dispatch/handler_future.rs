@@ -1,4 +1,4 @@
-//! The future of a handler at work on a call.
+//! The future of a handler that serves a call.
 
 use std::{
     cell::Cell,
@@ -20,14 +20,12 @@ use crate::{
 };
 
 pin_project! {
-    /// Runs a handler, and makes a response of what it returns. Dropped before that, it cancels
-    /// the call.
+    /// Runs a handler, and makes a response of its output. Dropping it before its end cancels the call.
     ///
-    /// It is written by hand because an async block would hold the handler twice, and move it
-    /// once more.
+    /// It is written by hand because an async block would hold the handler twice, and move it once more.
     pub(crate) struct HandlerFuture<F, B> {
-        // It has the context: one more reference to that would cost each call. `None` once it has
-        // ended.
+        // The handler; `None` once it has ended. It holds the context too, because a second reference to
+        // that would cost each call.
         #[pin]
         handler: Option<ScopedFuture<GuardedHandler<F>>>,
         body: B,
@@ -35,7 +33,8 @@ pin_project! {
 }
 
 pin_project! {
-    /// A handler in its context. Dropped before it has ended, it cancels the call of that.
+    /// A handler in the scope of its context. Dropping it before it has ended cancels the call of that
+    /// context.
     struct GuardedHandler<F> {
         #[pin]
         handler: F,
@@ -44,7 +43,8 @@ pin_project! {
 
     impl<F> PinnedDrop for GuardedHandler<F> {
         fn drop(this: Pin<&mut Self>) {
-            // There is always one, but at the end of a thread.
+            // Each handler runs in a context. Only when its thread ends, the thread's storage may be gone
+            // already.
             if !this.ended && let Some(context) = Context::current() {
                 context.cancel();
             }
@@ -85,7 +85,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Result<Response>> {
         if expiry::is_expiring() {
-            // It is dropped, and what it would answer comes too late.
+            // The deadline has passed: the handler is about to be dropped, and its reply comes too late.
             return Poll::Pending;
         }
         let mut this = self.project();
@@ -95,17 +95,17 @@ where
         let part = Cell::new(Part::Handler);
         let polled = catch_in(&part, || {
             let output = ready!(handler.as_mut().poll(cx));
-            // The codec is next.
+            // The rest of the closure runs the codec, so that a panic is the service's from here on.
             part.set(Part::Service);
-            // The handler has a context for as long as it runs.
+            // The context is taken when the handler ends, so it is there until then.
             let context = handler.as_mut().take_value();
-            // Only the body leaves the guard: a response is larger, and moving it costs each call.
+            // Only the body leaves the guard. A response is larger, and moving it costs each call.
             Poll::Ready(context.map(|context| ((this.body)(&context, output), context)))
         });
         let polled = match polled {
             Ok(poll) => ready!(poll),
             Err(status) => {
-                // It is in no state to be polled again.
+                // After a panic it must not be polled again.
                 this.handler.set(None);
                 return Poll::Ready(Err(status));
             }
@@ -122,7 +122,8 @@ where
     }
 }
 
-/// The response of a handler that has set metadata. A stream takes the trailing one when it ends.
+/// The response of a handler, with the metadata that it has set. A stream takes its trailing metadata
+/// when it ends.
 #[cold]
 fn with_metadata(context: &Context, body: Body) -> Response {
     let is_whole = matches!(body, Body::One(_));
@@ -133,8 +134,8 @@ fn with_metadata(context: &Context, body: Body) -> Response {
     }
 }
 
-/// The status of a handler, or of its stream of replies, as the caller gets it: with the metadata
-/// that was set for the reply.
+/// The status of a handler, or of its stream of replies, with the metadata that the handler has set for
+/// the reply.
 #[cold]
 pub(crate) fn failed(context: &Context, status: Status) -> Status {
     let mut metadata = context.take_reply_metadata();

@@ -1,4 +1,4 @@
-//! A service that exists only at run time: of a script, a plug-in, a proxy.
+//! Services that are described at run time: those of a script, a plug-in, or a proxy.
 
 use std::{
     fmt,
@@ -28,13 +28,14 @@ use crate::{
     status::{Result, Status},
 };
 
-/// Serves a service that a descriptor tells, by one handler for all of its methods. The handler gets
-/// encoded messages and returns such; [`Context::method`] says which method is called. Clones share it.
+/// Serves the service of a descriptor, with one handler for all of its methods. The handler gets encoded
+/// messages and returns encoded messages; [`Context::method`] says which method is called. Clones share
+/// it.
 ///
-/// It is a service as any generated one: it has layers, a context, limits, and it is found by
-/// its id. The handler gets [`Body::Many`] of methods that take a stream, and else [`Body::One`]. It
-/// returns `Body::Many` for a method whose reply is a stream, or `Body::One` for a stream of one message.
-/// Of one-way methods, what it returns is not sent.
+/// It works as a generated service does: it has layers, a context and limits, and is found by its id. For
+/// methods that take a stream, the handler gets [`Body::Many`], else [`Body::One`]. For a method whose
+/// reply is a stream, it returns `Body::Many`, or `Body::One` for a stream of one message. The body that
+/// it returns for a one-way method is not sent.
 ///
 /// ```
 /// use wawo::{Body, Context, MethodDescriptor, RawService, Result, ServiceDescriptor, Shape};
@@ -49,7 +50,7 @@ pub struct RawService<H>(Arc<RawParts<H>>);
 
 struct RawParts<H> {
     descriptor: ServiceDescriptor,
-    /// As calls hold them.
+    /// The methods, in the form in which calls hold them.
     methods: Vec<MethodRef>,
     handler: H,
 }
@@ -118,7 +119,7 @@ where
     }
 }
 
-/// Has a handler work on a call, where its method wants it to run.
+/// Runs a handler on a call: in this task or, if its method is declared as blocking, in another thread.
 fn handle<F>(
     method: MethodRef,
     request: Request,
@@ -146,14 +147,14 @@ where
     }
 }
 
-/// The messages of a call in the form that its method has.
+/// The messages of a call in the form that its method has: one message or a stream.
 fn requests(body: Body, context: &Context) -> Body {
     let method = context.method();
     match body {
         Body::One(message) if method.shape().streams_requests() => {
             Body::Many(Streaming::once(message.into_bytes()))
         }
-        // In process, requests are the caller's own stream, and would go on.
+        // In process, requests are the caller's own stream, which does not end with the call by itself.
         Body::Many(requests) if method.runs_to_completion() => {
             Body::Many(CancellableStream::requests(requests, context))
         }
@@ -161,7 +162,7 @@ fn requests(body: Body, context: &Context) -> Body {
     }
 }
 
-/// What a handler returned, in the form that its method has.
+/// The body that a handler returned, in the form that its method has: one message or a stream.
 fn replies(context: &Context, body: Result<Body>) -> Result<Body> {
     let method = context.method();
     let one = |message: Bytes| encode_all(RawBytes, context, Streaming::once(message));

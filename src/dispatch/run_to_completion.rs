@@ -1,7 +1,7 @@
-//! Handlers that run to completion: once begun, they go on although their call was cancelled.
+//! Handlers that run to completion: once they have begun, they go on although their call was cancelled.
 //!
-//! They are no tasks from the start, since most calls are not cancelled: dropping the reply before
-//! its time is what makes a task of the rest.
+//! Such a handler does not run as a task from the start, since most calls are not cancelled. If its reply
+//! is dropped before its end, the rest of the handler becomes a task.
 
 use std::{future::Future, pin::Pin, task::Poll};
 
@@ -11,13 +11,14 @@ use crate::{context::Context, expiry, panic::Catch, response::Response, status::
 
 type Handler = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 
-/// The reply of a handler. Dropping it cancels the call, and gives what is left of the handler, if
-/// it has begun, to a task.
+/// The reply of a handler. Dropping it cancels the call; if the handler has begun, its rest runs on as a
+/// task.
 pub(crate) struct RunToCompletion {
     context: Context,
-    /// `None` once it has ended, also by a panic.
+    /// The handler; `None` once it has ended or panicked.
     handler: Option<Handler>,
-    /// Where it goes on. `None` until it has begun: a call that was given up before is not begun.
+    /// The runtime in which it goes on. `None` until it has begun: a call that is cancelled before does
+    /// not begin.
     runtime: Option<Handle>,
 }
 
@@ -39,7 +40,8 @@ impl Future for RunToCompletion {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<Response>> {
         if expiry::is_expiring() {
-            // It goes on as a task, if it has begun.
+            // The deadline has passed: the reply is about to be dropped, and the handler goes on as a
+            // task if it has begun.
             return Poll::Pending;
         }
         let Some(mut handler) = self.handler.take() else {
@@ -48,7 +50,7 @@ impl Future for RunToCompletion {
         if self.runtime.is_none() {
             self.runtime = Handle::try_current().ok();
         }
-        // It is out of its place while it is polled, so that one that panics is not run on.
+        // It is taken out while it is polled, so that it is not polled again if it panics.
         let poll = handler.as_mut().poll(cx);
         if poll.is_pending() {
             self.handler = Some(handler);

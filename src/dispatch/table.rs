@@ -1,4 +1,4 @@
-//! The services of a dispatcher, which a server may change while they are called.
+//! The table of a dispatcher's services, which a server may change while they are called.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -16,13 +16,13 @@ use crate::{
 /// The services that clones of a dispatcher share.
 #[derive(Clone, Default)]
 pub(super) struct Table {
-    /// Sorted by id.
+    /// The entries, sorted by id.
     services: Vec<DispatchEntry>,
-    /// Serves the calls of services that are not among them.
+    /// The service for calls of services that are not in the table.
     fallback: Option<Arc<Template>>,
 }
 
-/// A service that is cloned and never called. Locked to clone it only: a service need not be `Sync`.
+/// A service that is cloned and never called. The lock is for cloning: a service need not be `Sync`.
 pub(super) struct Template(Mutex<BoxService>);
 
 /// A service of the table.
@@ -36,8 +36,8 @@ struct DispatchEntry {
 impl Table {
     /// # Errors
     ///
-    /// If a service with its id or its name is there already. Gives the service back: it is the user's,
-    /// and must not be dropped under a lock.
+    /// If a service with its id or its name is there already. It gives the service back, because that is
+    /// the user's code, and must not be dropped under the lock.
     pub(super) fn add<S: Serve>(&mut self, service: S) -> Result<(), (S, DuplicateService)> {
         let descriptor = service.descriptor().clone();
         let id = descriptor.id();
@@ -62,7 +62,7 @@ impl Table {
         Ok(())
     }
 
-    /// `false` if no service has that name.
+    /// Removes a service; returns `false` if no service has that name.
     fn remove(&mut self, name: &str) -> bool {
         let before = self.services.len();
         self.services
@@ -93,15 +93,15 @@ impl Template {
         Arc::new(Self(Mutex::new(BoxService::new(service))))
     }
 
-    /// A clone to be called.
+    /// A clone of the service, which can be called.
     pub(super) fn fresh(&self) -> BoxService {
         let service = self.0.lock();
         service.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A table that changes while clones of its dispatcher are called. Each of them looks at the generation
-/// before each call, and at the table only if that has changed.
+/// A table that changes while clones of its dispatcher are called. Each clone compares the generation
+/// before each call, and reads the table only if the generation has changed.
 pub(crate) struct LiveTable {
     generation: AtomicU64,
     table: Mutex<Arc<Table>>,
@@ -115,8 +115,8 @@ impl LiveTable {
         }
     }
 
-    /// Counts the changes. Whoever sees a new generation finds at least that table by
-    /// [`table`](Self::table); it may be seen a little late.
+    /// The number of changes so far. A reader that sees a new generation gets that table, or a later one,
+    /// from [`table`](Self::table). A change may be seen a little late.
     #[inline]
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
@@ -136,7 +136,7 @@ impl LiveTable {
         added.map_err(|(_, duplicate)| duplicate)
     }
 
-    /// Removes a service; `false` if there is none with that name.
+    /// Removes a service; returns `false` if there is none with that name.
     pub(crate) fn remove(&self, name: &str) -> bool {
         self.change(|table| table.remove(name))
     }
@@ -153,7 +153,7 @@ impl LiveTable {
         let before = std::mem::replace(&mut *current, Arc::new(table));
         self.generation.fetch_add(1, Ordering::Relaxed);
         drop(current);
-        // Services are the user's, and must not be dropped under a lock.
+        // Services are the user's code, so they must not be dropped under the lock.
         drop(before);
         result
     }

@@ -1,4 +1,4 @@
-//! Handlers that block, declared at the server.
+//! A layer that declares handlers as blocking.
 
 use std::task::{Context, Poll};
 
@@ -6,9 +6,9 @@ use tower::{Layer, Service};
 
 use crate::request::Request;
 
-/// Declares that handlers block their thread, or compute for long: of a service, or of one method.
-/// They run in the threads that tokio keeps for such work (`spawn_blocking`), and their requests
-/// are decoded there. The schema says the same by `option (wawo.method).blocking = true`.
+/// Declares that the handlers of a service, or of one method, block their thread or compute for long.
+/// They run in the threads that tokio keeps for such work (`spawn_blocking`), and their requests are
+/// decoded there. The schema says the same by `option (wawo.method).blocking = true`.
 ///
 /// ```
 /// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::BlockingService<wawo::layer::PanicGuard<S>>> {
@@ -19,29 +19,28 @@ use crate::request::Request;
 /// # }
 /// ```
 ///
-/// It works in any runtime, also on one thread and with
-/// [`workers`](crate::ServerConfigBuilder::workers). In such a handler, code may block; and it may wait
-/// as any other, make calls, and block on futures. Layers and their limits apply as ever.
+/// It works in any runtime, also on one thread and with [`workers`](crate::ServerConfigBuilder::workers).
+/// Code of such a handler may block; it may also await, make calls, and block on futures. Layers and
+/// their limits apply as for other handlers.
 ///
-/// - A call that is cancelled, or whose deadline passes, ends for its caller. Its handler is dropped
-///   when it next waits: a thread that is blocked cannot be stopped, and only
-///   `max_connection_decoded_bytes` counts it still, as 1 KiB and its request. Code that blocks for
-///   long asks [`Context::is_cancelled`](crate::Context::is_cancelled) now and then.
-/// - tokio has 512 such threads for a runtime (`max_blocking_threads`), which also look up host
-///   names and read files. Further handlers wait for one, within their deadlines; a connection
-///   lets `max_calls` of them wait. Bound those of a method by
-///   [`InFlightLayer`](crate::layer::InFlightLayer).
+/// - A call that is cancelled, or whose deadline passes, ends for its caller. Its handler is dropped when
+///   it next waits. A thread that is blocked cannot be stopped; from then on only
+///   `max_connection_decoded_bytes` counts it, as 1 KiB and its request. Code that blocks for long should
+///   check [`Context::is_cancelled`](crate::Context::is_cancelled) now and then.
+/// - tokio has 512 such threads for a runtime (`max_blocking_threads`), which also look up host names and
+///   read files. Further handlers wait for a thread, within their deadlines; at most `max_calls` of a
+///   connection wait. Limit those of a method by [`InFlightLayer`](crate::layer::InFlightLayer).
 /// - A stream of replies that it returns is polled as any other, where nothing may block: fill a
 ///   [`Streaming::channel`](crate::Streaming::channel) from a thread instead.
 /// - Going to another thread and back costs some ten microseconds for a call.
 ///
-/// It is for the side that serves, around generated servers: others do not know of it.
+/// Use it on the side that serves, around generated servers: other services ignore it.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct BlockingLayer(());
 
 impl BlockingLayer {
-    /// The layer; there is nothing to set.
+    /// Creates the layer, which has no settings.
     pub fn new() -> Self {
         Self(())
     }

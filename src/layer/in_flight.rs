@@ -1,4 +1,4 @@
-//! A bound on the calls in flight.
+//! A layer that limits the calls in flight.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +23,7 @@ use crate::{
     status::{BoxError, Delivery, Result, Status},
 };
 
-/// Bounds the calls in flight of a server, of a service, or of a method. A call above the bound is
+/// Limits the calls in flight of a server, of a service, or of a method. A call above the limit is
 /// refused at once; it does not wait.
 ///
 /// ```
@@ -39,15 +39,15 @@ use crate::{
 ///   [`Layer::layer`] begins a new one.
 /// - A call counts until it has ended. If its reply is a stream, it counts until the stream has
 ///   ended or was dropped.
-/// - A bound of 0 lets no call through.
+/// - A limit of 0 refuses all calls.
 ///
-/// To let calls wait instead, use tower's `ConcurrencyLimitLayer`, which counts no longer than to
-/// the begin of a stream of replies. [`Config`](crate::Config) bounds the calls of one connection.
+/// To let calls wait instead, use tower's `ConcurrencyLimitLayer`, which counts a call only until its
+/// stream of replies begins. [`Config`](crate::Config) limits the calls of one connection.
 ///
 /// # Errors
 ///
-/// A call above the bound ends with `ResourceExhausted`. Its handler has not seen it, and its
-/// status says so: [`Status::is_safe_to_retry`].
+/// A call above the limit ends with `ResourceExhausted`. It did not reach its handler, and its status
+/// says so: [`Status::is_safe_to_retry`].
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct InFlightLayer {
@@ -55,7 +55,7 @@ pub struct InFlightLayer {
 }
 
 impl InFlightLayer {
-    /// At most `max` calls may be in flight at once.
+    /// Creates a layer that allows `max` calls in flight at a time.
     pub fn new(max: usize) -> Self {
         Self { max }
     }
@@ -74,7 +74,7 @@ impl<S> Layer<S> for InFlightLayer {
     }
 }
 
-/// A service with a bound on its calls in flight; made by [`InFlightLayer`].
+/// A service with a limit on its calls in flight; made by [`InFlightLayer`].
 #[derive(Debug, Clone)]
 pub struct InFlight<S> {
     inner: S,
@@ -122,10 +122,10 @@ where
 pin_project! {
     /// The future of a call through [`InFlight`]. A call whose future is dropped no longer counts.
     pub struct InFlightFuture<F> {
-        // `None` for a call that was refused.
+        // The future of the call; `None` if it was refused.
         #[pin]
         inner: Option<F>,
-        // Taken when the future resolves.
+        // The permit of the call, or its refusal. Taken when the future resolves.
         slot: Option<Result<OwnedSemaphorePermit>>,
     }
 }
@@ -157,7 +157,7 @@ impl<F> fmt::Debug for InFlightFuture<F> {
     }
 }
 
-/// A stream of replies counts on; a single reply is the end of its call.
+/// Keeps the permit with a stream of replies; a single reply ends the call.
 fn keep_slot(response: Response, slot: Option<OwnedSemaphorePermit>) -> Response {
     match slot {
         None => response,
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(replies.message().await.unwrap().unwrap(), "last");
         status_of(service.call(request()).await);
         assert_eq!(replies.message().await.unwrap(), None);
-        // It has ended, though it is still here.
+        // The call has ended, though its future still exists.
         service.call(request()).await.unwrap();
         drop(replies);
     }

@@ -1,10 +1,10 @@
-//! Layers made of one asynchronous function, around a call.
+//! Interceptors: layers made of one asynchronous function around a call.
 //!
-//! A layer of tower is four names: a layer, a service, a future, and how a call goes through them.
-//! An interceptor is the function alone: it gets a request and the [`Next`] service, and returns
-//! the response. It may check and change the request, await, refuse, measure, and change what comes
-//! back. [`intercept`] makes a layer of it, which stands wherever other layers stand, on the side
-//! that serves and on the side that calls.
+//! A layer of tower has four parts: a layer, a service, a future, and the code that a call runs through.
+//! An interceptor is only the code: a function that gets a request and the [`Next`] service, and returns
+//! the response. It may check and change the request, await, refuse, measure, and change the response.
+//! [`intercept`] makes a layer of it, which can be used wherever other layers can, on the side that
+//! serves and on the side that calls.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use crate::{
     status::{BoxError, Result, Status},
 };
 
-/// A layer made of an interceptor: of a function, or of a type that implements [`Intercept`].
+/// Makes a layer of an interceptor: of a function, or of a type that implements [`Intercept`].
 ///
 /// ```
 /// use std::time::Instant;
@@ -52,7 +52,7 @@ use crate::{
 /// # let _ = (measure, authorise);
 /// ```
 ///
-/// A call allocates three times for it. Its place among other layers is that in which it was added.
+/// It costs three allocations for each call. Interceptors run in the order of other layers.
 pub fn intercept<I: Intercept>(interceptor: I) -> InterceptLayer<I> {
     InterceptLayer {
         interceptor: Arc::new(interceptor),
@@ -61,8 +61,8 @@ pub fn intercept<I: Intercept>(interceptor: I) -> InterceptLayer<I> {
 
 /// An asynchronous function around a call; [`intercept`] makes a layer of it.
 ///
-/// Functions and closures from a [`Request`] and a [`Next`] to a future are interceptors. A type of
-/// its own may borrow from itself while it awaits, and clones nothing:
+/// Functions and closures from a [`Request`] and a [`Next`] to a future are interceptors. A type that
+/// implements the trait may borrow from itself while it awaits, and so need not clone:
 ///
 /// ```
 /// use tokio::sync::RwLock;
@@ -81,13 +81,13 @@ pub fn intercept<I: Intercept>(interceptor: I) -> InterceptLayer<I> {
 /// }
 /// ```
 ///
-/// - What `next` returns is how the call ended for those behind it, with errors of layers as
-///   statuses already. If the reply is a stream, the call goes on behind the response.
+/// - `next` returns how the call ended in the services behind it; errors of layers are statuses already.
+///   If the reply is a stream, the call goes on after the response.
 /// - A call that is cancelled, or whose connection is lost, drops the future at the `await` at which
 ///   it waits.
 /// - One interceptor serves all calls, many of them at once.
 pub trait Intercept: Send + Sync + 'static {
-    /// Answers a call, most often by [`next.call(request)`](Next::call).
+    /// Handles a call, most often by [`next.call(request)`](Next::call).
     ///
     /// # Errors
     ///
@@ -106,9 +106,8 @@ where
 }
 
 /// The services behind an interceptor, for one call.
-///
-/// They were ready when the interceptor was called: a place in a queue or in a limit behind it
-/// belongs to this call. Dropping it gives the place back.
+/// They were ready when the interceptor was called: a place in a queue or in a limit behind it belongs to
+/// this call. Dropping it gives the place back.
 #[must_use = "the call goes no further without it"]
 pub struct Next(Box<dyn NextService>);
 
@@ -135,7 +134,7 @@ impl fmt::Debug for Next {
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 
-/// A service that is ready for one call, of a type that no longer shows.
+/// A service that is ready for one call, with its type erased.
 trait NextService: Send {
     fn call(self: Box<Self>, request: Request) -> BoxFuture;
 }
@@ -202,7 +201,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> InterceptFuture {
-        // The service that was found ready goes with the call, and a fresh one stays.
+        // The service that was found ready goes with the call, and a fresh clone stays.
         let fresh = self.inner.clone();
         let next = Next(Box::new(mem::replace(&mut self.inner, fresh)));
         let interceptor = self.interceptor.clone();

@@ -1,4 +1,4 @@
-//! A bound on the time that a call may take.
+//! A layer that limits the time that a call may take.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ use crate::{
     status::{BoxError, Result, Status},
 };
 
-/// Bounds the time that a call takes: of a server, of a service, or of a method.
+/// Limits the time that a call takes: of a server, of a service, or of a method.
 ///
 /// ```
 /// # fn bounded<S: wawo::Serve>(chat: S) -> impl wawo::Serve {
@@ -36,12 +36,12 @@ use crate::{
 /// # }
 /// ```
 ///
-/// - The time runs from when the call comes to the layer. If the reply is a stream, it runs to the
-///   end of the stream.
-/// - The deadline of the request becomes no later than the end of that time, so that the handler
-///   sees it, and calls that it makes inherit it.
-/// - It needs no runtime. tower's `TimeoutLayer` does, ends with the begin of a stream of replies,
-///   and leaves the deadline as it is.
+/// - The time runs from when the layer gets the call. If the reply is a stream, it runs until the end of
+///   the stream.
+/// - The deadline of the request becomes no later than the end of that time, so that the handler sees it,
+///   and calls that it makes inherit it.
+/// - It needs no runtime. tower's `TimeoutLayer` does, counts only until a stream of replies begins, and
+///   leaves the deadline unchanged.
 ///
 /// # Errors
 ///
@@ -54,7 +54,8 @@ pub struct MaxTimeLayer {
 }
 
 impl MaxTimeLayer {
-    /// A call may take this long. A time beyond what clocks can tell is the longest that they can.
+    /// Creates a layer that allows a call this time. If the end of the time cannot be expressed as an
+    /// `Instant`, the latest one applies.
     pub fn new(max: Duration) -> Self {
         Self { max }
     }
@@ -69,7 +70,7 @@ impl<S> Layer<S> for MaxTimeLayer {
     }
 }
 
-/// A service whose calls may take a certain time; made by [`MaxTimeLayer`].
+/// A service with a limit on the time of its calls; made by [`MaxTimeLayer`].
 #[derive(Debug, Clone)]
 pub struct MaxTime<S> {
     inner: S,
@@ -102,7 +103,7 @@ where
     }
 }
 
-/// What is left of the time of a call.
+/// The time limit of one call.
 #[derive(Debug)]
 struct TimeLimit {
     timer: Timer,
@@ -110,7 +111,7 @@ struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Resolves when the time is over, to the status that says so.
+    /// Resolves when the time is over, to the status of the call.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         ready!(Pin::new(&mut self.timer).poll(cx));
         let text = format!("the call took longer than {:?} (MaxTimeLayer)", self.max);
@@ -123,7 +124,7 @@ pin_project! {
     pub struct MaxTimeFuture<F> {
         #[pin]
         inner: F,
-        // Taken when the future resolves.
+        // The limit of the call. Taken when the future resolves.
         limit: Option<TimeLimit>,
     }
 }
@@ -154,7 +155,7 @@ impl<F> fmt::Debug for MaxTimeFuture<F> {
     }
 }
 
-/// The time of a stream of replies runs on.
+/// Keeps the limit with a stream of replies, for which the time runs on.
 fn keep_limit(response: Response, limit: Option<TimeLimit>) -> Response {
     match limit {
         None => response,
@@ -164,7 +165,7 @@ fn keep_limit(response: Response, limit: Option<TimeLimit>) -> Response {
     }
 }
 
-/// A stream of replies that ends with its time.
+/// A stream of replies that ends when its time is over.
 struct MaxTimeReplies {
     replies: Streaming<Bytes>,
     limit: TimeLimit,
@@ -176,7 +177,7 @@ impl Items<Bytes> for MaxTimeReplies {
         cx: &mut Context<'_>,
         _: &mut VecDeque<Bytes>,
     ) -> Poll<Option<Result<Bytes>>> {
-        // The time comes first, or a stream that always has an item would never end.
+        // The time is checked first; otherwise a stream that always has an item would never end.
         if let Poll::Ready(status) = self.limit.poll_over(cx) {
             self.replies = Streaming::empty();
             return Poll::Ready(Some(Err(status)));

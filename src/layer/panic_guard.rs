@@ -1,4 +1,4 @@
-//! A panic ends one call, and the layers around it see a status.
+//! A layer that turns a panic into a status, which ends only one call.
 
 use std::task::{Context, Poll};
 
@@ -12,23 +12,23 @@ use crate::{
     status::{BoxError, Result, Status},
 };
 
-/// Turns a panic of what is inside (a service, its codec, other layers) into the status
-/// [`Internal`](crate::Code::Internal), as well as any error into its status. So the layers outside
-/// of it count, log and measure a panic as they do every failure.
+/// Turns a panic of the service inside (with its codec and its layers) into the status
+/// [`Internal`](crate::Code::Internal), and any error into its status. So layers outside of it count, log
+/// and measure a panic as they do every failure.
 ///
-/// There is one inside of each layer that is put on a server, a service or a method by itself.
-/// Layers that were stacked before, as by [`tower::ServiceBuilder`], have none between them: put this
-/// layer there if the outer ones are to see a panic of the inner ones. A panic that passes all layers
-/// ends its call with `Internal` too.
+/// There is one inside of each layer that is added separately to a server, a service or a method. Layers
+/// that were stacked before, as by [`tower::ServiceBuilder`], have none between them: put this layer
+/// there if the outer ones are to see a panic of the inner ones. A panic that passes all layers ends its
+/// call with `Internal` too.
 ///
-/// A panic in `poll_ready` is an error of that, as tower has it: the call ends with the status, and
-/// the layers outside, which asked whether they may call, do not call.
+/// A panic in `poll_ready` becomes an error of `poll_ready`, as tower defines it: the call ends with the
+/// status, and the layers outside, which polled for readiness, do not call.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct PanicGuardLayer(());
 
 impl PanicGuardLayer {
-    /// The layer; there is nothing to set.
+    /// Creates the layer, which has no settings.
     pub fn new() -> Self {
         Self(())
     }
@@ -42,8 +42,8 @@ impl<S> Layer<S> for PanicGuardLayer {
     }
 }
 
-/// A service whose panics become statuses; made by [`PanicGuardLayer`], and what every layer on a
-/// server, a service or a method finds inside of it.
+/// A service whose panics become statuses; made by [`PanicGuardLayer`]. Every layer on a server, a
+/// service or a method has one inside of it.
 #[derive(Debug, Clone)]
 pub struct PanicGuard<S> {
     inner: S,

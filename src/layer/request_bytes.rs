@@ -1,4 +1,4 @@
-//! A bound on the length of request messages.
+//! A layer that limits the length of request messages.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::{
     status::{BoxError, Delivery, Result, Status},
 };
 
-/// Bounds the length of each request message of a server, of a service, or of a method.
+/// Limits the length of each request message of a server, of a service, or of a method.
 ///
 /// ```
 /// # fn bounded<S: wawo::Serve>(chat: S) -> impl wawo::Serve {
@@ -29,16 +29,16 @@ use crate::{
 /// # }
 /// ```
 ///
-/// - The length is that of the encoded message, in bytes. In a stream of requests it bounds each
-///   message, not their sum.
-/// - The message is in memory already when the layer sees it. What a connection may receive at all
-///   is set by [`Limits`](crate::Limits), of which `max_message_bytes` bounds a message.
+/// - The length is that of the encoded message, in bytes. In a stream of requests it limits each message,
+///   not their sum.
+/// - The message is in memory already when the layer gets it. [`Limits`](crate::Limits) set how much a
+///   connection may receive; their `max_message_bytes` limits a message.
 ///
 /// # Errors
 ///
-/// A call with a longer message ends with `ResourceExhausted`. If it has a single request, its
-/// handler has not seen it, and its status says so: [`Status::is_safe_to_retry`]. In a stream of
-/// requests, the handler finds the status in the place of the message, and nothing after it.
+/// A call with a longer message ends with `ResourceExhausted`. If it has a single request, the call did
+/// not reach its handler, and its status says so: [`Status::is_safe_to_retry`]. In a stream of requests,
+/// the handler gets the status in the place of the message, and nothing after it.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct RequestBytesLayer {
@@ -46,7 +46,7 @@ pub struct RequestBytesLayer {
 }
 
 impl RequestBytesLayer {
-    /// Each request message may have `max` bytes.
+    /// Creates a layer that allows `max` bytes for each request message.
     pub fn new(max: usize) -> Self {
         Self { max }
     }
@@ -61,7 +61,7 @@ impl<S> Layer<S> for RequestBytesLayer {
     }
 }
 
-/// A service with a bound on the length of its requests; made by [`RequestBytesLayer`].
+/// A service with a limit on the length of its requests; made by [`RequestBytesLayer`].
 #[derive(Debug, Clone)]
 pub struct RequestBytes<S> {
     inner: S,
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// Checks a single message now, and those of a stream when they are read.
+/// Checks a single message now, and each message of a stream when it is read.
 fn check_body(body: &mut Body, max: usize) -> Result<()> {
     match body {
         Body::One(message) => {
@@ -123,10 +123,10 @@ fn check(length: usize, max: usize) -> Result<()> {
 pin_project! {
     /// The future of a call through [`RequestBytes`].
     pub struct RequestBytesFuture<F> {
-        // `None` for a call that was refused.
+        // The future of the call; `None` if it was refused.
         #[pin]
         inner: Option<F>,
-        // Taken when the future resolves.
+        // The status of a refused call. Taken when the future resolves.
         refusal: Option<Status>,
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         let result = service.call(request(Body::Many(requests))).await;
         let status = status_of(result);
         assert!(status.message().contains("4 bytes"), "{status}");
-        // The handler has begun: nothing promises that it did nothing.
+        // The handler has begun, and may have done something.
         assert!(!status.is_safe_to_retry());
     }
 }

@@ -1,15 +1,16 @@
-//! What generated code tells of a message: the size of its type, and the fields that take memory.
+//! The description of a message's memory: the size of its type, and the fields that take memory of their
+//! own.
 
 use std::{fmt, sync::atomic::AtomicU32};
 
-/// The memory that a message takes when it is decoded. The code that `wawo_build` generates holds one
-/// for each message; a codec gets it in [`Codec::decoded_bytes`](crate::Codec::decoded_bytes).
+/// The memory that a message takes when it is decoded. Generated code has one for each message; a codec
+/// gets it in [`Codec::decoded_bytes`](crate::Codec::decoded_bytes).
 pub struct Layout {
-    /// Bytes of the type itself, with what its default has on the heap.
+    /// The bytes of the type itself, and those that its default value has on the heap.
     pub(super) size: usize,
     /// The fields that take memory of their own, by number.
     pub(super) fields: &'static [Field],
-    /// Decoded bytes for each encoded one, in the worst case; `UNKNOWN` until it is asked for.
+    /// Decoded bytes for each encoded byte, in the worst case; `UNKNOWN` until it is first computed.
     pub(super) worst: AtomicU32,
 }
 
@@ -17,11 +18,11 @@ pub struct Layout {
 pub struct Field {
     pub(super) number: u32,
     pub(super) kind: Kind,
-    /// Bytes of an element, an entry, or of what is in a box.
+    /// The bytes of an element, of an entry, or of the boxed message.
     pub(super) size: usize,
-    /// Bytes on the heap of the default of that: strings of proto2 with a default.
+    /// The bytes that the default of that has on the heap: strings of proto2 with a default.
     pub(super) default_bytes: usize,
-    /// Of the message in it, if that has such fields too.
+    /// The layout of the message in it, if that has such fields too.
     pub(super) message: Option<&'static Layout>,
 }
 
@@ -29,15 +30,15 @@ pub struct Field {
 pub(super) enum Kind {
     /// A string, or bytes that are copied.
     Text,
-    /// Many of them.
+    /// A vector of strings, or of bytes that are copied.
     Texts,
-    /// Many `Bytes`, which share the buffer that they were read into.
+    /// A vector of `Bytes`, which share the buffer that they were read into.
     Shared,
     /// Numbers of 1 to 10 bytes, packed or not.
     Varints,
     /// Numbers of 4 or 8 bytes, packed or not.
     Fixed,
-    /// A message in its parent.
+    /// A message that is stored in its parent.
     Nested,
     /// A message in a box.
     Boxed,
@@ -49,7 +50,7 @@ pub(super) enum Kind {
     AnyMap,
 }
 
-/// Stands for a factor that nobody has asked for yet.
+/// The value of a factor that was not computed yet.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
 impl Layout {
@@ -66,7 +67,7 @@ impl Layout {
 
 impl fmt::Debug for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the fields: a message may have itself in it.
+        // The fields are left out: a message may contain itself.
         let size = &self.size;
         f.debug_struct("Layout")
             .field("size", size)
@@ -135,13 +136,13 @@ impl Field {
         Self::new(number, Kind::AnyMap, size)
     }
 
-    /// With the layout of the message in it.
+    /// Sets the layout of the message in it.
     pub const fn of(mut self, message: &'static Layout) -> Self {
         self.message = Some(message);
         self
     }
 
-    /// With what the default of the message in it has on the heap.
+    /// Sets how many bytes the default of the message in it has on the heap.
     pub const fn with_default(mut self, bytes: usize) -> Self {
         self.default_bytes = bytes;
         self

@@ -1,16 +1,16 @@
-//! How the collections of std grow. While one grows, the old and the new memory stand side by side.
+//! How the collections of std grow. While one grows, the old and the new memory exist together.
 
-/// Bytes that an allocator needs for itself with each piece of memory, about.
+/// How many bytes an allocator needs for itself for each allocation, approximately.
 pub(crate) const OVERHEAD: usize = 16;
 
-/// Memory that a step takes: for good, and for a moment.
+/// The memory that a step of decoding takes: the part that stays, and the part that it takes briefly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct StepBytes {
     pub(crate) kept: usize,
     pub(crate) briefly: usize,
 }
 
-/// The capacity with which a vector of such elements begins; it doubles from there.
+/// The first capacity of a vector of elements of this size; it doubles from there.
 pub(crate) const fn least_capacity(size: usize) -> usize {
     match size {
         0..=1 => 8,
@@ -19,7 +19,7 @@ pub(crate) const fn least_capacity(size: usize) -> usize {
     }
 }
 
-/// Elements added to a vector of `length`.
+/// The memory for elements added to a vector of `length` elements.
 pub(crate) fn vector(length: usize, added: usize, size: usize) -> StepBytes {
     let capacity = |length: usize| match length {
         0 => 0,
@@ -29,8 +29,8 @@ pub(crate) fn vector(length: usize, added: usize, size: usize) -> StepBytes {
     grown(before, after, least_capacity(size), size, OVERHEAD)
 }
 
-/// Elements added to a vector of a length that is not known: with all others of it, enough for a
-/// vector of less than twice its elements, beside an old one of half of that.
+/// The memory for elements added to a vector of unknown length. The sum over all additions is enough for
+/// a vector with less than twice its elements, and an old one of half that size beside it.
 pub(crate) fn part_of_vector(added: usize, size: usize) -> StepBytes {
     let kept = match added {
         0 => 0,
@@ -42,24 +42,24 @@ pub(crate) fn part_of_vector(added: usize, size: usize) -> StepBytes {
     StepBytes { kept, briefly: 0 }
 }
 
-/// One entry added to a hash map of `length`.
+/// The memory for one entry added to a hash map of `length` entries.
 pub(crate) fn map(length: usize, size: usize) -> StepBytes {
-    /// Bytes of control at the end of a table.
+    /// The control bytes at the end of a table.
     const GROUP: usize = 16;
     let buckets = |length: usize| match length {
         0 => 0,
         1..=3 => 4,
         4..=7 => 8,
-        // A table is full at seven eighths.
+        // A table is full when seven eighths of its buckets are used.
         length => (length * 8 / 7).next_power_of_two().max(16),
     };
     let (before, after) = (buckets(length), buckets(length + 1));
-    // Each bucket has a byte of control.
+    // Each bucket has a control byte.
     grown(before, after, 4, size + 1, OVERHEAD + 2 * GROUP)
 }
 
-/// Bytes that one entry in a `BTreeMap` of `length` takes more than in a hash map. Its nodes have room for
-/// eleven entries, and five at least, but for the first.
+/// How many bytes one entry in a `BTreeMap` of `length` entries takes more than in a hash map. Its nodes
+/// have room for eleven entries, and hold at least five, except for the first.
 pub(crate) fn sorted_map(length: usize, size: usize) -> usize {
     let first = match length {
         0 => 8 * size + OVERHEAD,
@@ -68,7 +68,7 @@ pub(crate) fn sorted_map(length: usize, size: usize) -> usize {
     first + 2 * size + 12
 }
 
-/// Room that doubles, from a first one of `first` elements.
+/// The memory of a growing collection whose capacity doubles from `first` elements.
 fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize) -> StepBytes {
     if before == after {
         return StepBytes::default();
@@ -77,7 +77,7 @@ fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize
         0 => overhead,
         _ => 0,
     };
-    // The one before the last.
+    // The allocation before the last.
     let old = match after > first {
         true => after / 2,
         false => 0,
@@ -88,7 +88,7 @@ fn grown(before: usize, after: usize, first: usize, size: usize, overhead: usize
     }
 }
 
-/// The text of a string. A field that comes again takes new memory before it gives the old one back.
+/// The memory of a string. If a field comes again, its new memory is taken before the old is released.
 pub(crate) fn text(length: usize) -> StepBytes {
     match length {
         0 => StepBytes::default(),
@@ -156,7 +156,7 @@ mod tests {
         for length in 0..10_000_usize {
             kept += map(length, 8).kept;
             std.insert(length, ());
-            // It tells less than its buckets have, which have a byte more each.
+            // `capacity` is less than the number of buckets, each of which has one byte more.
             assert!(kept >= std.capacity() * 9 + 16, "{length}");
         }
     }

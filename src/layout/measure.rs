@@ -1,26 +1,26 @@
-//! One pass over an encoded message, which adds up what decoding it takes.
+//! Measures a message: one pass over its encoded bytes adds up the memory that decoding it takes.
 //!
-//! It never allocates, and goes no deeper than prost does. Where prost would fail, it stops: what
-//! follows is not decoded. Where only it is in doubt, it goes on, and counts.
+//! It never allocates, and goes no deeper than prost does. Where prost would fail, it stops, because the
+//! rest is not decoded. Where it cannot be sure that prost fails, it goes on counting.
 
 use crate::layout::{
     description::{Field, Kind, Layout},
     growth::{self, StepBytes},
 };
 
-/// prost goes no deeper.
+/// How many messages may be nested: prost's limit.
 const MAX_DEPTH: u32 = 100;
 
-/// The vectors and maps of a message whose elements are counted.
+/// How many vectors and maps of a message have their elements counted.
 const COUNTED_FIELDS: usize = 16;
 
-/// The length of a vector or a map of a further field: each time, it is taken for one that will grow.
-/// A field that is counted has this many elements only in a message of 4 GiB.
+/// The length of a vector or map beyond the counted ones: each of its additions is taken for one that
+/// makes it grow. A counted field has this many elements only in a message of 4 GiB.
 const UNCOUNTED: u32 = u32::MAX;
 
 pub(crate) fn measure(layout: &Layout, mut bytes: &[u8]) -> usize {
     let mut sum = Sum::default();
-    // A message that is broken off takes what came before.
+    // Decoding a malformed message takes the memory of all fields before the fault.
     let _ = sum.message(layout, &mut bytes, MAX_DEPTH, None);
     layout
         .size
@@ -29,7 +29,7 @@ pub(crate) fn measure(layout: &Layout, mut bytes: &[u8]) -> usize {
 }
 
 impl Field {
-    /// Whether it is a message that may stand once.
+    /// Whether the field is a message that may come once.
     fn is_single(&self) -> bool {
         matches!(self.kind, Kind::Nested | Kind::Boxed)
     }
@@ -38,11 +38,12 @@ impl Field {
 #[derive(Debug, Default)]
 struct Sum {
     kept: usize,
-    /// The most that any one of them takes for a moment: they grow one after the other.
+    /// The most that one step takes briefly. Collections grow one after the other, so the steps do not
+    /// add up.
     briefly: usize,
 }
 
-/// How many elements each field has so far; of single messages, see [`Sum::merged`].
+/// How many elements each field has so far. For single messages, see [`Sum::merged`].
 type Lengths = [u32; COUNTED_FIELDS];
 
 /// The bytes cannot be decoded any further.
@@ -58,7 +59,7 @@ const END_GROUP: u64 = 4;
 const FIXED_32: u64 = 5;
 
 impl Sum {
-    /// Adds up the fields of a message, which ends with the input, or with the end of its group.
+    /// Adds up the fields of a message. It ends with the input, or with the end of its group.
     fn message(
         &mut self,
         layout: &Layout,
@@ -83,7 +84,7 @@ impl Sum {
                     last = at;
                     let field = &layout.fields[at];
                     let mut uncounted = match field.is_single() {
-                        // As if it had come before.
+                        // It is taken for a field that has come before.
                         true => 1,
                         false => UNCOUNTED,
                     };
@@ -110,7 +111,8 @@ impl Sum {
         match wire {
             LENGTH => {
                 let taken = varint(input).and_then(|length| take(input, length));
-                // An element that is there before the length is looked at is there without bytes too.
+                // prost adds the element before it reads the length, so it counts even if its bytes are
+                // missing.
                 self.add(field, taken.as_ref().map_or(&[], |bytes| *bytes), length);
                 let mut bytes = taken?;
                 match field.message {
@@ -137,7 +139,7 @@ impl Sum {
         }
     }
 
-    /// Adds up the message in a field.
+    /// Adds up the fields of the message in a field.
     fn inner(
         &mut self,
         message: &Layout,
@@ -157,9 +159,10 @@ impl Sum {
         result
     }
 
-    /// A message that may stand once, and comes again, is merged into the first: vectors grow on,
-    /// to three times their elements at most, whose counts began anew. `before` is one more than
-    /// what those before it took, if they were not taken three times yet.
+    /// Adds the memory of a single message, which is merged into earlier ones of the same field. Its
+    /// vectors grow on, and take at most three times their elements, although each message was counted
+    /// from zero. `before` is the memory of the earlier messages plus one, until they were counted three
+    /// times.
     fn merged(&mut self, kept: usize, before: &mut u32) {
         match *before {
             0 => *before = u32::try_from(kept).unwrap_or(u32::MAX - 1) + 1,
@@ -171,7 +174,7 @@ impl Sum {
         }
     }
 
-    /// The memory that a field with these bytes takes, apart from the fields within.
+    /// Adds the memory of a field with these bytes, without that of the message in it.
     fn add(&mut self, field: &Field, bytes: &[u8], length: &mut u32) {
         match field.kind {
             Kind::Text => self.take(growth::text(bytes.len())),
@@ -186,11 +189,12 @@ impl Sum {
             }
             Kind::Fixed => self.push(field, bytes.len() / field.size.max(1), length),
             Kind::Nested => {}
-            // One that comes again is merged into the same box.
+            // A boxed message that comes again is merged into the same box.
             Kind::Boxed if *length > 1 => {}
             Kind::Boxed => self.keep(field.size + growth::OVERHEAD),
             Kind::Map | Kind::AnyMap => {
-                // A table with a single entry has room enough for the growth of one.
+                // Each entry of an uncounted map counts as a new table, which takes no less than the
+                // entry adds to the map.
                 let before = match *length {
                     UNCOUNTED => 0,
                     length => length as usize,
@@ -210,7 +214,7 @@ impl Sum {
             UNCOUNTED => growth::part_of_vector(elements, field.size),
             length => growth::vector(length as usize, elements, field.size),
         });
-        // No message has more bytes than this counts, and each element costs one at least.
+        // Each element has at least one byte, and no message has more bytes than this can count.
         *length = length.saturating_add(elements.try_into().unwrap_or(u32::MAX));
     }
 
@@ -224,7 +228,7 @@ impl Sum {
     }
 }
 
-/// The place of the field with this number: most often that of the last one, or the next.
+/// The index of the field with this number. Most often it is that of the last one, or the next.
 fn find(fields: &[Field], number: u64, last: usize) -> Option<usize> {
     let is_it = |field: &Field| u64::from(field.number) == number;
     if fields.get(last).is_some_and(is_it) {
@@ -233,7 +237,7 @@ fn find(fields: &[Field], number: u64, last: usize) -> Option<usize> {
     fields.iter().position(is_it)
 }
 
-/// Steps over the value of a field.
+/// Skips the value of a field.
 fn skip(number: u64, wire: u64, input: &mut &[u8], depth: u32) -> Result<()> {
     match wire {
         VARINT => varint(input).map(drop),

@@ -1,14 +1,14 @@
-//! How many decoded bytes an encoded byte can become.
+//! Computes how many decoded bytes an encoded byte can become.
 //!
-//! All that is decoded comes of fields, and fields do not overlap on the wire: so the worst of a
-//! message is the worst of any field that can stand in it, at any depth.
+//! All decoded memory belongs to fields, and fields do not overlap on the wire. So the worst case of a
+//! message is the worst case of any field that can be in it, at any depth.
 
 use crate::layout::{
     description::{Field, Kind, Layout},
     growth::{self, OVERHEAD, least_capacity},
 };
 
-/// The factor of a message. It walks over all messages that can be in it, once.
+/// The factor of a message. It visits each type of message that can be in it once.
 pub(crate) fn of(layout: &Layout) -> u32 {
     let mut seen = vec![layout];
     let (mut next, mut worst) = (0, 0);
@@ -24,10 +24,10 @@ pub(crate) fn of(layout: &Layout) -> u32 {
     worst.try_into().unwrap_or(u32::MAX)
 }
 
-/// The least that a field takes on the wire: its key, and a length or a value.
+/// How many bytes a field takes on the wire, at least: its key, and a length or a value.
 const LEAST_FIELD: usize = 2;
 
-/// A vector takes three times its elements for a moment, of which there are a few more at first.
+/// A growing vector briefly takes three times its elements; its first allocation has room for a few more.
 const VECTOR_GROWTH: usize = 3;
 
 fn of_field(field: &Field) -> usize {
@@ -35,9 +35,9 @@ fn of_field(field: &Field) -> usize {
     let first = least_capacity(size).max(VECTOR_GROWTH) * size + OVERHEAD;
     let entry = growth::map(0, size).kept;
     let bytes = match field.kind {
-        // One letter, which takes three bytes on the wire.
+        // A string of one letter has three bytes on the wire.
         Kind::Text => return 9,
-        // Packed, each costs one byte of the wire, or its own length.
+        // A packed element takes one byte on the wire; a packed field also has a length.
         Kind::Varints => first.max(LEAST_FIELD * VECTOR_GROWTH * size),
         Kind::Texts | Kind::Shared | Kind::Fixed | Kind::Messages => first,
         Kind::Nested => 0,
@@ -58,7 +58,7 @@ mod tests {
         &[Field::boxed(1, 500).of(&OUTER), Field::varints(2, 8)],
     );
 
-    /// Each kind of field, with the shortest that it can be on the wire, and one that is longer.
+    /// Each kind of field, with its shortest encoding and a longer one.
     const FIELDS: [(Field, [&[u8]; 2]); 11] = [
         (
             Field::text(1),
@@ -96,7 +96,7 @@ mod tests {
             let layout = Layout::new(70, fields);
             let worst = super::of(&layout) as usize;
             for bytes in wire {
-                // Messages that may stand once are told of with more when they come again.
+                // The measure of single messages that come again is larger, so they come once here.
                 let times = if layout.fields[0].message.is_some() {
                     1
                 } else {

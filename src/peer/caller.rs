@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Request {
-    /// The peer that calls, on the called side: layers authorise and limit by it. `None` on the calling
-    /// side, and for a call in the same process.
+    /// The peer that calls, on the called side, so that layers can authorise and limit by it. `None` on
+    /// the calling side, and for a call in the same process.
     pub fn peer(&self) -> Option<Peer> {
         self.head().caller.clone().and_then(peer_of)
     }

@@ -1,4 +1,4 @@
-//! Draining a peer, and the report of how that went.
+//! Drains a peer, and reports how its calls ended.
 
 use std::{pin::pin, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     transport::Address,
 };
 
-/// What became of the calls that were in flight when a drain began.
+/// The outcome of the calls that were in flight when a drain began.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct DrainReport {
@@ -17,8 +17,8 @@ pub struct DrainReport {
     pub peers: usize,
     /// Calls that ended by themselves, both ways.
     pub finished: usize,
-    /// Peers whose calls did not all end by themselves. A peer is missing whose driver heard of the
-    /// drain too late, since a handler blocked its thread for all of the grace.
+    /// Peers whose calls did not all end by themselves. A peer is missing here if a handler blocked its
+    /// driver's thread for all of the grace, so that the driver did not learn of the drain in time.
     pub cut: Vec<CutPeer>,
 }
 
@@ -34,8 +34,8 @@ pub struct CutPeer {
     pub claimed_name: String,
     /// How many of its calls were cut, both ways.
     pub calls: usize,
-    /// `None` if this side cut them, as the grace was over or its server was dropped; else why the
-    /// connection ended before.
+    /// `None` if this side cut the calls, because the grace was over or the server was dropped; else the
+    /// reason for which the connection ended before.
     pub by_peer: Option<ConnectionError>,
 }
 
@@ -48,7 +48,7 @@ impl Peer {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the connection drains on, without an end to the grace.
+    /// If the future is dropped, the connection drains on, without a limit of its time.
     pub async fn drain(&self, grace: Duration) -> DrainReport {
         let end = after(clock::now(), grace);
         self.begin_drain();
@@ -67,7 +67,7 @@ impl Peer {
         self.0.link().begin_drain();
     }
 
-    /// Ends a drain whose grace, which was so long, is over.
+    /// Ends a drain whose grace, of this length, is over.
     pub(crate) fn cut(&self, grace: Duration) {
         if self.is_closed() {
             return;
@@ -77,7 +77,7 @@ impl Peer {
 }
 
 impl DrainReport {
-    /// Writes down what this side has cut, if anything.
+    /// Logs how many calls this side has cut, if any.
     pub(crate) fn log(&self) {
         let by_us = self.cut.iter().filter(|cut| cut.by_peer.is_none());
         let calls: usize = by_us.clone().map(|cut| cut.calls).sum();
@@ -92,7 +92,7 @@ impl DrainReport {
         }
     }
 
-    /// Counts a peer whose drain is over.
+    /// Adds the outcome of a peer whose drain is over.
     pub(crate) fn add(&mut self, peer: &Peer) {
         let outcome = peer.0.link().drain_outcome();
         self.peers += 1;
@@ -101,7 +101,8 @@ impl DrainReport {
             return;
         }
         let by_peer = match peer.0.link().end() {
-            // Closed here without a cut: the server was dropped, or a limit made it.
+            // Closed by this side for another reason than the grace: the server was dropped, or a limit
+            // closed it.
             Some(ConnectionError::ClosedHere) => None,
             Some(error) if !outcome.is_cut_here => Some(error),
             _ => None,

@@ -14,27 +14,29 @@ pub enum PeerEvent {
     Connected(WeakPeer),
     /// The connection is over, and why.
     Disconnected(WeakPeer, ConnectionError),
-    /// A connection ended before its hello came: another protocol, another version, or nothing.
+    /// A connection ended before its hello came: the other side speaks another protocol or version, or
+    /// sent nothing.
     NotConnected(WeakPeer, ConnectionError),
     /// The peer, or this side, takes no more calls; what is in flight goes on.
     Draining(WeakPeer),
-    /// The peer does not take what waits for it: calls and streams to it wait.
+    /// The peer takes no more for now: calls and streams to it wait.
     Blocked(WeakPeer),
-    /// It does again.
+    /// The peer takes calls and streams again.
     Writable(WeakPeer),
-    /// The peer announced a service that this side calls, by another schema: calls may fail, and
-    /// none is refused for it. Told once for each service of a connection, when the first stub of
-    /// it is made, or when the hello comes.
+    /// The peer announced a service that this side calls with another schema. Calls of it may fail, but
+    /// none is refused. It comes once for each service of a connection, when the first stub of the
+    /// service is made, or when the hello comes.
     SchemaDiffers(WeakPeer, ServiceDescriptor),
-    /// A listener could not accept a connection; it goes on, after a pause if need be.
+    /// A listener could not accept a connection. It goes on, after a pause if need be.
     AcceptFailed(Arc<io::Error>),
-    /// A connection from this address was not taken, because of this limit. It was told so.
+    /// A connection from this address was refused because of this limit. The other side is told the
+    /// limit.
     Refused(Address, ConnectionLimit),
-    /// The server closes this connection, because of this limit: it has been silent for too long
-    /// (`MaxHandshakes`), or makes room for that of another host (`MaxConnections`). It is told so.
-    /// `NotConnected` or `Disconnected` follows.
+    /// The server closes this connection because of this limit: it has been silent for too long
+    /// (`MaxHandshakes`), or makes room for a connection of another host (`MaxConnections`). The other
+    /// side is told the limit. `NotConnected` or `Disconnected` follows.
     Closed(WeakPeer, ConnectionLimit),
-    /// This listener was slow, and so many events were thrown away.
+    /// This listener was too slow, and missed this number of events.
     Missed(u64),
 }
 
@@ -61,7 +63,7 @@ impl fmt::Display for ConnectionLimit {
 }
 
 impl PeerEvent {
-    /// The peer that it happened to, if it is about one.
+    /// The peer of the event, if the event is about one.
     pub fn peer(&self) -> Option<&WeakPeer> {
         match self {
             Self::Connected(peer)
@@ -76,7 +78,7 @@ impl PeerEvent {
         }
     }
 
-    /// Whether no event of its peer follows.
+    /// Whether this is the last event of its peer.
     pub(super) fn is_last(&self) -> bool {
         matches!(self, Self::Disconnected(..) | Self::NotConnected(..))
     }

@@ -19,30 +19,30 @@ use crate::{
     peer::{event::PeerEvent, weak::WeakPeer},
 };
 
-/// The events of all peers of a server, or of one peer, from when this was made.
+/// The events of all peers of a server, or of one peer, that happen after this was made.
 ///
-/// It is a [`Stream`]; [`next`](Self::next) reads it without any other crate. A listener never
-/// slows a connection: one that falls 256 events behind loses the oldest, and hears how many by
-/// [`PeerEvent::Missed`]. It ends with the server, or with the peer's connection.
+/// It is a [`Stream`]; [`next`](Self::next) reads it without any other crate. A listener never slows a
+/// connection: one that falls 256 events behind misses the oldest, and gets their number by
+/// [`PeerEvent::Missed`]. The stream ends with the server, or with the peer's connection.
 pub struct Events {
     only: Option<PeerFilter>,
-    /// The connection of the only peer is over, and its last event was returned.
+    /// Whether the only peer's last event was returned.
     is_over: bool,
     next: ReusableBoxFuture<'static, (EventResult, Receiver)>,
 }
 
-/// The peer that a listener listens to.
+/// The one peer whose events a listener gets.
 struct PeerFilter {
     peer: WeakPeer,
     state: watch::Receiver<ConnectionState>,
-    /// Its last event may have been sent already.
+    /// Whether its last event may have been sent before the listener could get it.
     looks: bool,
 }
 
 type Receiver = broadcast::Receiver<PeerEvent>;
 type EventResult = Result<PeerEvent, RecvError>;
 
-/// How many events a listener may be behind.
+/// How many events a listener may be behind before it misses the oldest.
 const CAPACITY: usize = 256;
 
 impl Events {
@@ -90,8 +90,8 @@ impl Stream for Events {
 }
 
 impl Events {
-    /// The last event of a peer, if it may have been missed: the connection was over before anyone
-    /// listened, or while the listener was behind.
+    /// The last event of a peer, if the listener may have missed it: the connection was over before the
+    /// listener came, or while it was behind.
     fn look_for_the_end(&mut self) -> Option<PeerEvent> {
         let only = self.only.as_mut()?;
         if !std::mem::take(&mut only.looks) {
@@ -116,17 +116,17 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Sends events to all who listen. Nothing is kept while nobody does.
+/// Sends events to all listeners. Nothing is kept while there are none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventSender(Arc<OnceLock<broadcast::Sender<PeerEvent>>>);
 
 impl EventSender {
-    /// Sends an event to all who listen. It is made only if somebody does.
+    /// Sends an event to all listeners. `event` is called only if there are any.
     pub(crate) fn send(&self, event: impl FnOnce() -> PeerEvent) {
         if let Some(sender) = self.0.get()
             && sender.receiver_count() > 0
         {
-            // A listener that has just gone is no fault.
+            // The send fails if the last listener was dropped just now, which is no error.
             let _ = sender.send(event());
         }
     }

@@ -25,7 +25,7 @@ use std::{
 /// ```
 #[derive(Default)]
 pub struct PeerExtensions {
-    /// A peer has a few at most, so a list is searched faster than a map.
+    /// A list, since a peer has few values, and a short list is searched faster than a map.
     values: Mutex<Vec<(TypeId, Value)>>,
 }
 
@@ -40,13 +40,13 @@ impl PeerExtensions {
 
     /// The value of this type. If there is none, `make` makes it.
     ///
-    /// Others do not wait while it is made: if two callers make one at the same time, the first is kept, and
-    /// both get that one.
+    /// No lock is held while `make` runs: if two callers make a value at the same time, the first is
+    /// kept, and both get that one.
     pub fn get_or_insert_with<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         if let Some(value) = self.get() {
             return value;
         }
-        // Without the lock: it may ask for other values.
+        // `make` runs without the lock, because it may ask for other values.
         let made = Arc::new(make());
         let mut values = self.lock();
         match find::<T>(&values).and_then(|value| value.downcast().ok()) {
@@ -58,7 +58,8 @@ impl PeerExtensions {
         }
     }
 
-    /// Puts a value in; returns the one of its type that was there. Callers that have that one keep it.
+    /// Inserts a value; returns the one of its type that was there. Callers that hold the old value keep
+    /// it.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let mut values = self.lock();
         let before = take::<T>(&mut values);
@@ -66,7 +67,7 @@ impl PeerExtensions {
         before.and_then(|before| before.downcast().ok())
     }
 
-    /// Takes the value of this type out. Callers that have it keep it.
+    /// Removes the value of this type. Callers that hold it keep it.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let removed = take::<T>(&mut self.lock());
         removed?.downcast().ok()

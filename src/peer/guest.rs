@@ -1,8 +1,8 @@
-//! Guests: peers that call over something that carries no calls back, as HTTP does.
+//! Guests: peers that call over a protocol which carries no calls back, such as HTTP.
 //!
-//! The machinery of a guest holds a [`GuestLink`](super::guest_link::GuestLink), serves its calls as those of its
-//! [origin](Origin), which counts them, and is told by [`GuestControl`] when the application
-//! drains or closes the peer.
+//! The machinery of a guest holds a [`GuestLink`](super::guest_link::GuestLink). It serves the guest's
+//! calls as calls of its [origin](Origin), which counts them. When the application drains or closes the
+//! peer, the machinery is told by [`GuestControl`].
 //!
 //! ```text
 //!   open ──drain──► draining ──no call is left, or close──► closed
@@ -35,7 +35,7 @@ use crate::{
 /// The name of the protocol of callers in this process.
 pub(super) const IN_PROCESS: &str = "in-process";
 
-/// Who a guest is.
+/// The names of a guest, and the methods that it may call.
 #[derive(Debug)]
 pub(crate) struct GuestInfo {
     /// The name of its protocol, for logs and statuses.
@@ -43,21 +43,21 @@ pub(crate) struct GuestInfo {
     pub(crate) address: Option<Address>,
     /// See [`Peer::claimed_name`](crate::Peer::claimed_name).
     pub(crate) claimed_name: String,
-    /// The methods that it may call.
+    /// The names of the methods that it may call.
     pub(crate) names: MethodNames,
 }
 
 /// The machinery of a guest, which serves its connection.
 pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
-    /// The guest gets no more calls served; those in flight go on. Called at most once.
+    /// Stops serving new calls of the guest; those in flight go on. Called at most once.
     fn drain(&self);
 
-    /// The peer is closed: calls in flight end, and the guest is told why, if its protocol can.
+    /// Ends the calls in flight because the peer is closed. It tells the guest why, if its protocol can.
     /// Called at most once.
     fn close(&self, code: CloseCode, reason: &str);
 }
 
-/// A guest, as its peer knows it.
+/// The state of a guest, which its peer and its machinery share.
 #[derive(Debug)]
 pub(crate) struct GuestState {
     protocol: Cow<'static, str>,
@@ -70,7 +70,7 @@ pub(crate) struct GuestState {
     drain: Drain,
     activity: ActivityRecord,
     owner: Arc<dyn Owner>,
-    /// Weak, since the machinery holds the peer.
+    /// It is weak, since the machinery holds the peer.
     control: Weak<dyn GuestControl>,
 }
 
@@ -105,7 +105,7 @@ impl GuestState {
     }
 }
 
-/// For the peer.
+/// The methods that a peer calls.
 impl GuestState {
     pub(super) fn protocol(&self) -> &str {
         &self.protocol
@@ -115,7 +115,7 @@ impl GuestState {
         self.protocol == IN_PROCESS
     }
 
-    /// The schema of a method that it may call.
+    /// The schema of a method that the guest may call.
     pub(super) fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
         self.names.method(ids)
     }
@@ -157,7 +157,7 @@ impl GuestState {
         }
     }
 
-    /// The status of a call to it.
+    /// The status of a call to the guest.
     pub(super) fn not_callable(&self) -> Status {
         let text = match self.is_in_process() {
             true => "a call in the same process has no peer that could be called back".to_owned(),
@@ -195,7 +195,7 @@ impl GuestState {
         }
     }
 
-    /// Closes it at the end of a drain whose grace was this long.
+    /// Closes the guest at the end of a drain's grace, which was this long.
     pub(super) fn cut(&self, grace: Duration) {
         self.drain.cut(grace);
         self.close(CloseCode::Normal, GRACE_IS_OVER);
@@ -213,7 +213,7 @@ impl GuestState {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It is over. `false` if it was before.
+    /// Records that the guest's connection is over. Returns `false` if it was over before.
     pub(super) fn end(&self, error: &ConnectionError) -> bool {
         let mut progress = self.lock();
         if std::mem::replace(&mut progress.is_over, true) {
@@ -272,7 +272,7 @@ impl Origin for GuestState {
     }
 }
 
-/// The place of the guest, for the log.
+/// Prints the address of the guest, for the log.
 impl fmt::Display for GuestState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.owner.fmt(f)

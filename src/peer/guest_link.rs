@@ -1,4 +1,4 @@
-//! The end of a guest's peer that the machinery of the guest holds.
+//! The side of a guest's peer that the machinery of the guest holds.
 
 use std::sync::{Arc, Weak};
 
@@ -19,7 +19,7 @@ use crate::{
     serve::inbound::Origin,
 };
 
-/// A guest, as its machinery holds it. Dropping it ends the peer.
+/// The handle of a guest's peer that its machinery holds. Dropping it ends the peer.
 #[derive(Debug)]
 pub(crate) struct GuestLink {
     handle: Arc<Handle>,
@@ -27,10 +27,10 @@ pub(crate) struct GuestLink {
 }
 
 impl GuestLink {
-    /// A guest that has come. Nobody is told of it before [`announce`](Self::announce).
+    /// A new guest. No event of it is sent before [`announce`](Self::announce).
     ///
-    /// Of `config`, the limits on calls in flight and on decoded messages apply; `server` is the memory for
-    /// decoded messages of all connections of a server.
+    /// Of `config`, the limits on calls in flight and on decoded messages apply. `server` is the memory
+    /// for decoded messages of all connections of a server.
     pub(crate) fn new(
         info: GuestInfo,
         config: &Config,
@@ -57,19 +57,19 @@ impl GuestLink {
         Peer::of(self.handle.clone())
     }
 
-    /// The peer, as requests of the guest carry it.
+    /// The peer, which requests of the guest carry.
     pub(crate) fn caller(&self) -> Arc<dyn Caller> {
         self.handle.clone()
     }
 
-    /// The guest, as the place that its calls come from. It refuses calls while the peer drains or is
-    /// closed, and those above `max_calls`.
+    /// The origin of the guest's calls. It refuses calls while the peer drains or is closed, and calls
+    /// above `max_calls`.
     pub(crate) fn origin(&self) -> Arc<dyn Origin> {
         self.guest.clone()
     }
 
-    /// The connection of the guest is over. The machinery is not told; nothing happens if the peer is
-    /// closed already.
+    /// Records that the guest's connection is over. The machinery is not told. Nothing happens if the
+    /// peer is closed already.
     pub(crate) fn end(&self, error: &ConnectionError) {
         self.guest.end(error);
     }

@@ -16,8 +16,8 @@ use crate::{
     transport::Address,
 };
 
-/// The part of a peer that all clones of it, stubs over it and calls in flight share. Dropping it closes the
-/// connection.
+/// The part of a peer that all its clones, its stubs and its calls in flight share. Dropping it closes
+/// the connection.
 #[derive(Debug)]
 pub(crate) struct Handle {
     state: Arc<PeerState>,
@@ -26,8 +26,8 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// The handle of a new peer. `link` makes the way to it, and returns the part of that which its maker
-    /// keeps.
+    /// The handle of a new peer. `link` builds the connection or the guest, and returns that part of it
+    /// which the caller keeps.
     pub(super) fn new_linked<L>(
         address: Option<Address>,
         event_sender: EventSender,
@@ -87,7 +87,7 @@ impl Caller for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // A guest ends with its machinery, which holds its peer.
+        // A guest ends with its machinery, which holds the peer.
         if let Link::Home(home) = &self.link {
             home.close(CloseCode::Normal, "");
         }

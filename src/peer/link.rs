@@ -1,4 +1,4 @@
-//! The way to the other end.
+//! The link between a peer's handle and its connection, or its guest.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,12 @@ use crate::{
     peer::guest::GuestState,
 };
 
-/// How the other end is reached.
+/// How a peer is reached.
 #[derive(Debug, Clone)]
 pub(super) enum Link {
-    /// Over its home connection, which is the one that it came by.
+    /// Over its home connection: the one with which the peer began.
     Home(Arc<ConnectionHandle>),
-    /// Not at all: it only calls.
+    /// Not at all: a guest only calls.
     Guest(Arc<GuestState>),
 }
 
@@ -34,7 +34,7 @@ impl Link {
         }
     }
 
-    /// Why it is over, if it is.
+    /// Why the connection is over, if it is over.
     pub(super) fn end(&self) -> Option<ConnectionError> {
         match &*self.state().borrow() {
             ConnectionState::Closed(error) => Some(error.clone()),
@@ -57,7 +57,7 @@ impl Link {
         }
     }
 
-    /// Ends a drain whose grace, which was this long, is over.
+    /// Ends a drain whose grace, of this length, is over.
     pub(super) fn cut(&self, grace: Duration) {
         match self {
             Self::Home(home) => home.cut(grace),
@@ -73,7 +73,7 @@ impl Link {
     }
 }
 
-/// How much a peer calls, without a hold on it.
+/// A handle to read how much a peer calls, which does not keep its connection open.
 #[derive(Debug)]
 pub(crate) struct ActivityHandle(Link);
 

@@ -1,4 +1,4 @@
-//! Makes a peer that is reached over a connection.
+//! Opens a peer over a transport.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::{
     transport::Address,
 };
 
-/// The peer at the other end of a transport, and the driver of the connection to it, to be spawned
-/// in the runtime of the transport. The connection lasts until the peer is dropped, one side closes
-/// it, or the task is aborted. `decoded` is the memory for decoded messages of all connections of a
-/// server.
+/// Returns the peer at the other end of a transport, and the driver of its connection. The caller spawns
+/// the driver in the runtime of the transport. The connection lasts until the peer is dropped, one side
+/// closes it, or the task is aborted. `decoded` is the memory for decoded messages of all connections of
+/// a server.
 pub(crate) fn open(
     side: Side,
     new: NewTransport,

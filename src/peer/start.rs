@@ -1,4 +1,4 @@
-//! Calls to a peer: they go over its connection, or fail if it has none.
+//! Starts calls to a peer over its connection. A call to a guest fails.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl Start for Handle {
 }
 
 impl Handle {
-    /// A call that has not begun.
+    /// The response of a call that did not begin: it waits for room, or has failed.
     #[cold]
     fn not_started(self: &Arc<Self>, error: StartError) -> ResponseFuture {
         match (error, self.link()) {
@@ -85,7 +85,7 @@ impl Handle {
             (StartError::Failed(status), _) => {
                 ResponseFuture::ready(Err(status.carried_by(self.carrier())))
             }
-            // Only a connection lets calls wait.
+            // A guest never reports that there is no room.
             (StartError::NoRoom(_), Link::Guest(guest)) => {
                 ResponseFuture::ready(Err(self.not_callable(guest)))
             }
@@ -119,7 +119,7 @@ impl Canceller for Handle {
     }
 }
 
-/// A one-way message was given to the driver.
+/// The reply to a one-way message that was given to the driver.
 fn sent() -> ResponseFuture {
     ResponseFuture::ready(Ok(Response::empty()))
 }

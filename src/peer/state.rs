@@ -1,4 +1,4 @@
-//! A peer as its connection knows it: its names, and who listens to its events.
+//! The state of a peer that outlives its handles: its names, and the senders of its events.
 
 use std::{any::Any, fmt, sync::Weak};
 
@@ -13,8 +13,8 @@ use crate::{
     transport::Address,
 };
 
-/// The part of a peer that lasts as long as anything of it, as its driver, which still reports the end
-/// when the last handle has gone.
+/// The part of a peer that its driver holds too. The driver reports the end of the connection to it after
+/// the last handle was dropped.
 #[derive(Debug)]
 pub(crate) struct PeerState {
     id: PeerId,
@@ -41,7 +41,7 @@ impl PeerState {
         &self.event_sender
     }
 
-    /// The peer, without a hold on it.
+    /// A reference to the peer that does not keep its connection open.
     pub(super) fn weak(&self) -> WeakPeer {
         WeakPeer::new(self.id, self.address.clone(), self.handle.clone())
     }
@@ -75,7 +75,7 @@ impl Owner for PeerState {
     }
 }
 
-/// The place of the peer, for the log.
+/// Prints the address of the peer, for the log.
 impl fmt::Display for PeerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {

@@ -1,4 +1,4 @@
-//! A peer without a hold on it.
+//! A reference to a peer that does not keep its connection open.
 
 use std::{any::Any, sync::Weak};
 
@@ -9,7 +9,8 @@ use crate::{peer_id::PeerId, transport::Address};
 pub struct WeakPeer {
     id: PeerId,
     address: Option<Address>,
-    /// The handle, whose type belongs to a module above this one: events name peers, and peers send events.
+    /// The handle. Its type is erased, because it belongs to a module above this one: events name peers,
+    /// and peers send events.
     handle: Weak<dyn Any + Send + Sync>,
 }
 

@@ -12,8 +12,8 @@ use crate::{
     request::{Request, RequestHead},
 };
 
-/// All of a [`Request`] but its messages: method, metadata, deadline, extensions, and where it comes
-/// from. A layer takes a request apart to put another body in its place.
+/// All parts of a [`Request`] but its messages: method, metadata, deadline, extensions, and the peer that
+/// calls. A layer takes a request apart to replace its body.
 ///
 /// ```
 /// use wawo::{Body, Request};
@@ -72,13 +72,13 @@ impl RequestParts {
 }
 
 impl Request {
-    /// All but the messages, and the messages.
+    /// The parts, and the messages.
     pub fn into_parts(self) -> (RequestParts, Body) {
         let (head, body) = self.into_head();
         (RequestParts(head), body)
     }
 
-    /// A request with these messages.
+    /// A request with these parts and messages.
     pub fn from_parts(parts: RequestParts, body: Body) -> Self {
         Self {
             head: parts.0,

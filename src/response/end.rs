@@ -1,4 +1,4 @@
-//! The end of a call that was answered, for layers that measure.
+//! The end of a call after its response has begun, for layers that measure.
 
 use std::{
     collections::VecDeque,
@@ -32,12 +32,12 @@ impl EndOfCall {
     }
 
     /// The status of a stream of replies that failed: `Cancelled` if it was dropped before its end, and
-    /// `DeadlineExceeded` if the deadline ended it. `None` if all replies were given on.
+    /// `DeadlineExceeded` if the deadline ended it. `None` if all replies were passed on.
     pub fn status(&self) -> Option<&Status> {
         self.status.as_ref()
     }
 
-    /// How many replies were given on.
+    /// The number of replies that were passed on.
     pub fn messages(&self) -> u64 {
         self.messages
     }
@@ -51,9 +51,9 @@ impl EndOfCall {
 impl Response {
     /// Calls a function at the end of the call, exactly once: for layers that count, log or trace.
     ///
-    /// A single reply is here whole, so the function is called at once. A stream of replies ends when it
+    /// A single reply is complete, so the function is called at once. A stream of replies ends when it
     /// yields its end or a status, when its deadline passes, or when it is dropped. A call that ends
-    /// before it has a response is not told of here: the layer sees a status, or its future is dropped.
+    /// before it has a response does not reach this: the layer sees a status, or its future is dropped.
     ///
     /// The function runs where the stream is polled or dropped, so it must not block.
     #[must_use = "a stream of replies without it tells nothing"]
@@ -78,16 +78,16 @@ impl Response {
     }
 }
 
-/// A stream of replies that tells of its end.
+/// A stream of replies that counts them, and reports its end.
 struct CountedReplies<F: FnOnce(&EndOfCall)> {
     replies: Streaming<Bytes>,
-    /// `None` once it was called.
+    /// The function; `None` once it was called.
     function: Option<F>,
     messages: u64,
     bytes: u64,
 }
 
-// Nothing in it is pinned in place: the stream has a box of its own.
+// Nothing in it is pinned: the stream is in a box of its own.
 impl<F: FnOnce(&EndOfCall)> Unpin for CountedReplies<F> {}
 
 impl<F: FnOnce(&EndOfCall)> CountedReplies<F> {

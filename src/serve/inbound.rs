@@ -1,8 +1,8 @@
 //! The one place where a call is served, wherever it came from.
 //!
-//! Each medium (a connection, this process, a guest behind another protocol) makes a [`Request`] of
-//! what came, gives it to an [`Inbound`], and does with the result what its own protocol asks for.
-//! What serving means is here, and nowhere else:
+//! Each medium (a connection, this process, a guest behind another protocol) makes a [`Request`] of the
+//! bytes that came, gives it to an [`Inbound`], and sends the result in its own protocol. All steps of
+//! serving a call are here, and nowhere else:
 //!
 //! ```text
 //!               connection                          this process, guest
@@ -18,8 +18,8 @@
 //!   stream          an ExpiringStream, in a task         the same, with a timer    inbound/replies.rs
 //! ```
 //!
-//! A connection keeps the deadlines and the count of its calls in flight itself, for all calls at once:
-//! it costs a call no timer. Where there is no connection, [`DirectInbound`] does that.
+//! A connection keeps the deadlines and the count of its calls in flight itself, for all calls at once,
+//! so that no call needs a timer. Where there is no connection, [`DirectInbound`] keeps them.
 
 mod direct;
 mod future;
@@ -52,20 +52,20 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Inbound {
     service: BoxService,
-    /// Calls that came through more calls than this are refused.
+    /// Calls of a greater call depth than this are refused.
     max_call_depth: u32,
 }
 
-/// How far a call came when it was first polled.
+/// The result of the first poll of a call.
 pub(crate) enum FirstPoll {
-    /// It has ended, with its response or a failure.
+    /// The call has ended, with its response or a failure.
     Ended(Result<Response>),
-    /// It waits: its medium polls it on, in a task or as part of a future of its own.
+    /// The call waits: its medium polls it again, in a task or as part of a future of its own.
     Waits(InboundFuture),
 }
 
 impl Inbound {
-    /// Serves calls by this service.
+    /// Serves calls with this service.
     pub(crate) fn new(service: BoxService, max_call_depth: u32) -> Self {
         Self {
             service,
@@ -78,8 +78,8 @@ impl Inbound {
         self.service.names()
     }
 
-    /// Serves a call of a connection, as far as it goes without waiting. The connection keeps its
-    /// deadline, and drops the future when that has passed.
+    /// Serves a call of a connection up to the point where it has to wait. The connection keeps the
+    /// call's deadline, and drops the future when it has passed.
     #[inline]
     pub(crate) fn serve(&mut self, cx: &mut Context<'_>, mut request: Request) -> FirstPoll {
         if let Err(status) = self.take_depth(&mut request) {
@@ -89,7 +89,8 @@ impl Inbound {
         let service = &mut self.service;
         let polled = catch(Part::Service, || {
             let mut reply = service.call(request);
-            // tokio's budget is for tasks that could do something else; this is one piece of work.
+            // tokio's cooperative budget would make a call wait that could end in this poll. One poll is
+            // a single piece of work of the driver, so no budget applies to it.
             match pin!(unconstrained(&mut reply)).poll(cx) {
                 Poll::Ready(result) => FirstPoll::Ended(result),
                 Poll::Pending => FirstPoll::Waits(InboundFuture::of_connection(reply, deadline)),
@@ -98,7 +99,7 @@ impl Inbound {
         polled.unwrap_or_else(|status| FirstPoll::Ended(Err(status)))
     }
 
-    /// Begins a call whose deadline its owner keeps.
+    /// Begins a call whose deadline the caller of this keeps.
     fn begin(&mut self, mut request: Request) -> Result<InboundFuture> {
         self.take_depth(&mut request)?;
         let deadline = request.deadline();
@@ -106,12 +107,12 @@ impl Inbound {
         Ok(InboundFuture::new(reply, deadline))
     }
 
-    /// Takes the depth of a call out of its metadata, where another program has put it. A call from
-    /// this process carries its depth in the request. From here on the call itself counts too.
+    /// Takes the call depth out of the metadata, where a caller in another program puts it. A call from
+    /// this process has its depth in the request. From here on, the depth counts this call too.
     ///
     /// # Errors
     ///
-    /// If it is above the limit, or no number.
+    /// If the depth is above the limit, or not a number.
     fn take_depth(&self, request: &mut Request) -> Result<()> {
         let head = request.head_mut();
         if !head.metadata.is_empty()

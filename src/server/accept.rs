@@ -27,14 +27,14 @@ use crate::{
     transport::{Address, Transport},
 };
 
-/// After an error that more connections would meet too, such as too many open files, accepting
-/// pauses for this long; twice as long each time it happens again.
+/// The first pause after an error that further connections would meet too, such as too many open files.
+/// Each such error in a row doubles the pause.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
-/// The longest pause.
+/// The longest pause between two attempts to accept.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The next pause, if that was for nothing.
+/// The next pause, if the attempt after this one fails too.
 fn longer(pause: Duration) -> Duration {
     (2 * pause).min(MAX_PAUSE)
 }
@@ -44,8 +44,8 @@ impl ServerState {
     pub(crate) async fn accept_all(self: &Arc<Self>) -> Infallible {
         let mut pause = MIN_PAUSE;
         loop {
-            // The next ones wait in the backlog, rather than keep those that are here from their
-            // first turn.
+            // New connections wait in the backlog while those that are here wait for their first poll.
+            // Otherwise each accepted connection would make them wait longer.
             self.registry.wait_for_first_polls().await;
             match poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(new) => {
@@ -63,7 +63,7 @@ impl ServerState {
         }
     }
 
-    /// Serves a connection, if the limits let it in.
+    /// Serves a connection, if the limits allow it.
     fn admit(self: &Arc<Self>, new: NewSocket) {
         let host = self.trusted.host_of(new.socket.from());
         match self.registry.admit(host) {
@@ -100,12 +100,11 @@ impl ServerState {
         }
     }
 
-    /// Serves a transport that somebody else has accepted, in the current runtime, if the limits let it
-    /// in.
+    /// Serves a transport that other code has accepted, in the current runtime, if the limits allow it.
     ///
     /// # Errors
     ///
-    /// If they do not, or the server takes no more connections.
+    /// If the limits refuse it, or the server takes no more connections.
     pub(super) fn accept_from(
         self: &Arc<Self>,
         transport: Box<dyn Transport>,
@@ -157,14 +156,14 @@ impl ServerState {
         Ok(())
     }
 
-    /// Turns a connection away, and tells it why.
+    /// Refuses a connection, and tells it why.
     fn refuse(&self, new: NewSocket, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
         self.report_refusal(new.socket.from(), limit);
         self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(new));
     }
 
-    /// Tells one that came just when the server began to drain, so that it connects elsewhere.
+    /// Tells a connection that came just when the server began to drain to connect elsewhere.
     pub(super) fn refuse_draining(&self, open: impl FnOnce() -> Box<dyn Transport>) {
         self.refuse_with(CloseCode::Normal, DRAINED.to_owned(), open);
     }
@@ -220,8 +219,9 @@ fn wrapped(new: NewSocket) -> Box<dyn Transport> {
     (new.wrap)(new.socket.into_transport())
 }
 
-/// Runs what opens one connection: the closure of `bind_with` and the clone of a service are the
-/// user's. What they leave behind when they panic belongs to that connection, and goes with it.
+/// Runs the code that opens one connection. It may panic: it calls the closure of `bind_with` and clones
+/// a service, which are the user's. The values that a panic leaves broken belong to this connection, and
+/// are dropped.
 fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
         let text = panic::text(panic.as_ref());
@@ -231,7 +231,7 @@ fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     })
 }
 
-/// Whether an error is about the connection that was to be accepted, and not about accepting.
+/// Whether an error is about the connection that was to be accepted, and not about the listener.
 fn ends_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -253,7 +253,7 @@ mod tests {
         transport::{Attempts, Connect, Memory, SocketOptions},
     };
 
-    /// One that was accepted just before the server stopped to accept, or closed its registry.
+    /// The connection was accepted just before the server stopped accepting, or closed its registry.
     #[tokio::test]
     async fn a_connection_that_comes_just_when_a_drain_begins_is_told() {
         let begins: [fn(&Arc<ServerState>); 2] = [

@@ -1,7 +1,7 @@
 //! Which connections a server takes: a state machine without sockets, clock or lock.
 //!
 //! ```text
-//!          first turn         hello
+//!          first poll         hello
 //!  Fresh ───────────► Silent ───────► Open
 //!    │                 │  ▲             │
 //!    └──────────┬──────┘  │ has spoken  │
@@ -11,9 +11,9 @@
 //!               └────────► Leaving ◄────┘      Leaving: closed to make room for another
 //! ```
 //!
-//! From everywhere it may be gone. A hello that comes while it is asked opens it too. All that is
-//! done for one connection takes time in the logarithm of their number, since it is done under a
-//! lock that every connection shares. Once a second at most, all of a host are looked at.
+//! From every state a connection may end. A hello that comes in `Asked` opens it too. Each operation on
+//! one connection takes time in the logarithm of their number, because it runs under a lock that all
+//! connections share. At most once a second, all connections of one host are looked at.
 
 mod hosts;
 mod place_id;
@@ -34,55 +34,55 @@ use crate::{
 
 pub(crate) use crate::server::admission::place_id::PlaceId;
 
-/// How many connections a server takes.
+/// The limits on the connections of a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// All together.
+    /// How many connections there may be in all.
     pub(crate) connections: usize,
-    /// Connections that have not sent their hello.
+    /// How many connections may be without a hello.
     pub(crate) handshakes: usize,
-    /// From one host.
+    /// How many connections one host may have.
     pub(crate) per_host: usize,
 }
 
-/// Sockets that are on their way out: made room, asked whether they say anything, or refused. They
-/// last for a second at most. While there are this many, who is refused is not told why, and nobody
-/// makes room.
+/// How many sockets may be leaving at a time: those that make room, those that were asked whether they
+/// say anything, and those that were refused. Each leaves within a second. While there are this many, a
+/// refused connection is not told why, and no connection makes room.
 pub(crate) const MAX_LEAVING: usize = 256;
 
-/// A connection that may come in, and who has to be told of it.
+/// The place of an admitted connection, and the connections to close, or to ask, because of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AdmissionResult {
     pub(crate) place: PlaceId,
-    /// To be closed.
+    /// The connection to close.
     pub(crate) makes_room: Option<PlaceId>,
-    /// To be closed unless it has said something by now.
+    /// The connection to close unless it has sent anything by now.
     pub(crate) asked: Option<PlaceId>,
 }
 
-/// The connections of a server.
+/// The connections of a server, by how far they have come.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: ConnectionLimits,
     connections: HashMap<PlaceId, ConnectionEntry>,
     hosts: Hosts,
-    /// Those that had no turn yet, in the order in which they came.
+    /// Connections whose driver did not run yet, in the order in which they came.
     fresh: BTreeSet<PlaceId>,
-    /// Those that had a turn and said no hello, by when they were last looked at.
+    /// Connections whose driver has run and got no hello, by when they were last looked at.
     silent: BTreeSet<(u64, PlaceId)>,
-    /// How many are asked.
+    /// The number of connections in `Asked`.
     asked: usize,
-    /// How many make room.
+    /// The number of connections in `Leaving`.
     leaving: usize,
-    /// How many that never got a place are being told why.
+    /// The number of refused connections that are being told why.
     refused: usize,
-    /// Counts places, and looks at silent ones.
+    /// The number that was given last, to a place or to a look at a silent connection.
     last: u64,
 }
 
 #[derive(Debug)]
 struct ConnectionEntry {
-    /// `None` if it is not counted by host.
+    /// The host; `None` if the connection is not counted by host.
     host: Option<Host>,
     rank: Rank,
     progress: Progress,
@@ -92,12 +92,12 @@ struct ConnectionEntry {
 enum Progress {
     /// Its driver did not run yet.
     Fresh,
-    /// It said no hello; the number is its key among the silent.
+    /// Its hello has not come; the number is its key in `silent`.
     Silent(u64),
-    /// Its driver was asked whether it has said anything.
+    /// Its driver was asked whether any bytes have come.
     Asked,
     Open,
-    /// It makes room, and is not counted any more.
+    /// It makes room for another, and does not count any more.
     Leaving,
 }
 
@@ -120,12 +120,12 @@ impl Admission {
         &self.limits
     }
 
-    /// Takes a connection in, if the limits allow it or another makes room. `activity` tells how
-    /// much a connection is used now.
+    /// Admits a connection, if the limits allow it or another makes room. `activity` returns how much a
+    /// connection is used now.
     ///
     /// # Errors
     ///
-    /// The limit that keeps it out.
+    /// The limit that refuses it.
     pub(crate) fn admit(
         &mut self,
         host: Option<Host>,
@@ -143,7 +143,7 @@ impl Admission {
             true => None,
             false => Some(self.make_room(host, now, activity)?),
         };
-        // The one that makes room may have been the last silent one.
+        // The connection that makes room may have been the one without a hello that was one too many.
         let asked = match self.handshakes() >= self.limits.handshakes {
             true => self.ask_oldest(),
             false => None,
@@ -156,8 +156,8 @@ impl Admission {
         })
     }
 
-    /// Takes in a connection that the program itself has opened: no limit holds for it, and it is
-    /// not counted by host.
+    /// Admits a connection that the program itself has opened: no limit applies to it, and it is not
+    /// counted by host.
     pub(crate) fn admit_own(&mut self, now: Instant) -> PlaceId {
         self.add(None, now)
     }
@@ -178,21 +178,21 @@ impl Admission {
         place
     }
 
-    /// All that may be accepted wait for their first turn: to accept more would only make these
-    /// wait longer.
+    /// Whether all connections that may be accepted wait for their driver's first run. To accept more
+    /// would only make these wait longer.
     pub(crate) fn awaits_first_polls(&self) -> bool {
         self.silent.is_empty() && self.fresh.len() >= self.limits.handshakes
     }
 
-    /// A connection had its first turn, and its hello was not there. Returns one to ask, if there
-    /// are more of these than there may be.
+    /// Records that a driver has run for the first time and its hello had not come. Returns a connection
+    /// to ask, if there are too many without a hello.
     pub(crate) fn is_silent(&mut self, place: PlaceId) -> Option<PlaceId> {
         self.fall_silent(place, Progress::Fresh)
     }
 
-    /// A connection that was asked has said something since the last time, though not all of its
-    /// hello. Returns another to ask, if there are more than there may be. This one comes to its
-    /// turn again after all others, and has to have said something more by then.
+    /// Records that a connection which was asked has sent bytes since the last time, though not its whole
+    /// hello. Returns another to ask, if there are too many without a hello. This one is asked again
+    /// after all others, and must have sent more by then.
     pub(crate) fn has_spoken(&mut self, place: PlaceId) -> Option<PlaceId> {
         self.fall_silent(place, Progress::Asked)
     }
@@ -210,14 +210,14 @@ impl Admission {
         Some(asked)
     }
 
-    /// The hello of a connection has come.
+    /// Records that the hello of a connection has come.
     pub(crate) fn handshake_done(&mut self, place: PlaceId) {
         if self.progress(place) != Some(Progress::Leaving) {
             self.set_progress(place, Progress::Open);
         }
     }
 
-    /// A connection is over.
+    /// Removes a connection that is over.
     pub(crate) fn remove(&mut self, place: PlaceId) {
         self.set_progress(place, Progress::Open);
         if let Some(connection) = self.connections.remove(&place)
@@ -232,24 +232,24 @@ impl Admission {
         self.progress(place) == Some(Progress::Leaving)
     }
 
-    /// Whether one that is refused may be told why; then [`explained`](Self::explained) has to follow.
+    /// Whether a refused connection may be told why. If so, [`explained`](Self::explained) has to follow.
     pub(crate) fn may_explain(&mut self) -> bool {
         let may_explain = !self.are_many_leaving();
         self.refused += usize::from(may_explain);
         may_explain
     }
 
-    /// One that was refused has gone.
+    /// Records that a refused connection has been told why, and is closed.
     pub(crate) fn explained(&mut self) {
         self.refused -= 1;
     }
 
-    /// Connections that count.
+    /// The number of connections that count towards the limit.
     fn count(&self) -> usize {
         self.connections.len() - self.leaving
     }
 
-    /// Those of them that said no hello, and are not asked already.
+    /// The number of those without a hello that are not asked already.
     fn handshakes(&self) -> usize {
         self.fresh.len() + self.silent.len()
     }
@@ -258,8 +258,8 @@ impl Admission {
         self.asked + self.leaving + self.refused >= MAX_LEAVING
     }
 
-    /// Asks the one that has been silent for the longest time; one that had no turn yet only if
-    /// there is no other.
+    /// Asks the connection that has been silent for the longest time; one whose driver did not run yet
+    /// only if there is no other.
     fn ask_oldest(&mut self) -> Option<PlaceId> {
         let silent = self.silent.first().map(|(_, place)| *place);
         let oldest = silent.or_else(|| self.fresh.first().copied())?;
@@ -267,8 +267,8 @@ impl Admission {
         Some(oldest)
     }
 
-    /// Finds a connection of the host that has the most, if those are more than its share. The
-    /// share counts the host of the newcomer too.
+    /// Finds a connection to close, of the host that has the most, if this host has more than its share.
+    /// The host of the new connection counts for the share too.
     fn make_room(
         &mut self,
         newcomer: Option<Host>,
@@ -296,7 +296,7 @@ impl Admission {
         Ok(place)
     }
 
-    /// It counts no more, neither as a connection nor for its host.
+    /// Stops counting a connection, in all and for its host.
     fn leave(&mut self, place: PlaceId) {
         self.set_progress(place, Progress::Leaving);
         if let Some(connection) = self.connections.get_mut(&place)
@@ -312,7 +312,7 @@ impl Admission {
             .map(|connection| connection.progress)
     }
 
-    /// Moves a connection to a state, and out of the set for the state before.
+    /// Sets the progress of a connection, and moves it between the sets.
     fn set_progress(&mut self, place: PlaceId, progress: Progress) {
         let Some(connection) = self.connections.get_mut(&place) else {
             return;

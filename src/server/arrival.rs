@@ -1,4 +1,4 @@
-//! A socket that speaks another protocol, as that protocol has it.
+//! A socket of another protocol, as the server gives it to that protocol.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use crate::{
     transport::{Address, BoxFuture, Transport},
 };
 
-/// A socket that a server has accepted and whose protocol was recognised: its
-/// [`Protocol`](crate::Protocol) has it beside the transport.
+/// A socket that a server has accepted and whose protocol was recognised. The
+/// [`Protocol`](crate::Protocol) gets it beside the transport.
 ///
 /// Dropping it changes nothing: the socket counts as a connection of the server until the future of
 /// [`Protocol::serve`](crate::Protocol::serve) ends.
@@ -29,17 +29,18 @@ impl Arrival {
         &self.origin.from
     }
 
-    /// The way to what the server serves.
+    /// The access to the services of the server.
     pub fn gateway(&self) -> Gateway {
         let protocol = self.protocol.clone().into();
         Gateway::of_socket(&self.origin.state, protocol, &self.origin.place)
     }
 
-    /// Serves what is inside of this protocol, such as the plain bytes of a TLS stream: its first bytes
-    /// are looked at as those of a new socket. The future lasts as long as what is inside.
+    /// Serves the bytes inside of this protocol, such as the plain bytes of a TLS stream. Their protocol
+    /// is recognised as that of a new socket. The future lasts as long as the inner protocol.
     ///
-    /// The time for it is what is left of the `handshake_timeout`, which began when the socket was
-    /// accepted. It goes once: what is inside of an inside is closed, with a warning in the log.
+    /// The time for it is the rest of the `handshake_timeout`, which began when the socket was accepted.
+    /// Only one level is possible: a protocol inside of an inner one is closed, with a warning in the
+    /// log.
     pub fn inside(mut self, transport: impl Transport) -> BoxFuture<'static, ()> {
         let origin = &mut self.origin;
         if std::mem::replace(&mut origin.is_inside, true) {
@@ -50,7 +51,7 @@ impl Arrival {
         self.origin.find_protocol(Box::new(transport))
     }
 
-    /// Serves wawo's own protocol over `transport`, inside of this one: WebSocket carries it so. The
+    /// Serves wawo's own protocol over `transport`, inside of this protocol, as WebSocket does. The
     /// future lasts as long as the connection.
     pub fn native(self, transport: impl Transport) -> BoxFuture<'static, ()> {
         let origin = self.origin;

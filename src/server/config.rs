@@ -1,7 +1,7 @@
 //! The settings of a server: of all connections together, and of each of them.
 //!
-//! A [`ServerConfig`] that exists is right, as a [`Config`] is: only [`ServerConfigBuilder::build`]
-//! makes one, and checks its settings against their ranges and against those of a connection.
+//! A [`ServerConfig`] that exists is valid, as a [`Config`] is: only [`ServerConfigBuilder::build`] makes
+//! one, and checks its settings against their ranges and against those of a connection.
 
 use std::{ffi::OsStr, time::Duration};
 
@@ -15,57 +15,56 @@ use crate::server::{admission::ConnectionLimits, host::TrustedProxies, memory};
 
 settings! {
     Amounts, ServerConfig, ServerConfigBuilder;
-    /// Connections that there may be.
+    /// The number of connections, at most.
     ///
-    /// To take one more, one of the host that has the most is closed, if that host has more than its
-    /// share: the connections that there may be, divided by the hosts that are here. Of its connections,
-    /// those that never had a call go first, then the one that has been idle for the longest time, and
-    /// one that has calls only if there is no other. If no host has more than its share, the new
-    /// connection is refused. Both hear why, in a close packet that says `limit exceeded`.
+    /// To admit one more, the server closes one of the host that has the most, if that host has more than
+    /// its share: the limit, divided by the number of connected hosts. Of its connections, those that
+    /// never had a call are closed first, then the one that has been idle for the longest time, and one
+    /// that has calls only if there is no other. If no host has more than its share, the new connection
+    /// is refused. Both are told why, in a close packet that says `limit exceeded`.
     Count max_connections: usize = "10000", least "1";
-    /// Connections that there may be that have not sent their hello; to take one more, the one that
-    /// has been silent for the longest time is closed, unless something of it has come by then. So
-    /// those that connect and say nothing keep nobody out. While all of these wait for their first turn,
-    /// no more are accepted.
+    /// The number of connections without a hello, at most. To admit one more, the server closes the one
+    /// that has been silent for the longest time, unless some bytes of it have come by then. So clients
+    /// that connect and send nothing keep nobody out. While all of these wait until the server first
+    /// polls them, no more are accepted.
     Count max_handshakes: usize = "1000", least "1";
-    /// Connections that there may be from one host over TCP; further ones are refused, and hear why.
+    /// The number of connections from one host over TCP, at most; further ones are refused, and told why.
     ///
     /// A host is an IPv4 address, or the /64 of an IPv6 address. Connections from this machine, over
     /// Unix sockets and within the process are not counted; see
     /// [`trusted_proxies`](Self::trusted_proxies).
     Count max_connections_per_host: usize = "none", least "1", none "a quarter of max_connections";
-    /// The memory that all requests that are worked on may take when they are decoded, of all
-    /// connections together, in bytes. A call that exceeds it ends with `ResourceExhausted`, unserved;
-    /// requests that take 16 KiB or less are not counted. At least
-    /// [`max_decoded_bytes`](ConfigBuilder::max_decoded_bytes); for each connection there is
-    /// [`max_connection_decoded_bytes`](ConfigBuilder::max_connection_decoded_bytes) besides.
+    /// The memory that the decoded requests of all running calls may take, of all connections together,
+    /// in bytes. A call that exceeds it ends with `ResourceExhausted`, unserved. Requests that take 16
+    /// KiB or less are not counted. At least [`max_decoded_bytes`](ConfigBuilder::max_decoded_bytes);
+    /// each connection also has
+    /// [`max_connection_decoded_bytes`](ConfigBuilder::max_connection_decoded_bytes).
     ///
-    /// Where it is not set, a quarter of the memory of the machine or of its control group holds, and
-    /// at most 1 GiB; 1 GiB where that is not known, elsewhere than on Linux.
+    /// If it is not set, it is a quarter of the memory of the machine or of its control group, and at
+    /// most 1 GiB. It is 1 GiB where the memory is not known, which is elsewhere than on Linux.
     Bytes max_server_decoded_bytes: usize = "none", least "16 KiB", none "a quarter of the memory";
-    /// Threads that serve connections, each with a runtime of its own. A connection stays at the thread
-    /// that had the fewest when it was accepted, and so do its handlers and the tasks that they spawn.
-    /// Without any, the runtime that runs the server serves too, with as many threads as that has.
+    /// The number of threads that serve connections, each with a runtime of its own. A connection stays
+    /// at the thread that had the fewest when it was accepted, and so do its handlers and the tasks that
+    /// they spawn. Without them, the runtime that runs the server serves too, with all of its threads.
     ///
-    /// With a thread for each core, calls that come over many connections wait less for others, as
-    /// nothing goes from thread to thread. But threads do not help each other: a handler that blocks
-    /// holds up all connections of its thread, and a single connection has one thread only. Declare such
-    /// handlers as blocking: see [`BlockingLayer`](crate::layer::BlockingLayer).
+    /// With a thread for each core, calls over many connections wait less for others, as nothing goes
+    /// from thread to thread. But threads do not help each other: a handler that blocks holds up all
+    /// connections of its thread, and a single connection uses one thread only. Declare such handlers as
+    /// blocking: see [`BlockingLayer`](crate::layer::BlockingLayer).
     ///
     /// The threads end with the server, once all tasks that handlers have left there have ended; a
-    /// program that ends waits for neither. What is served by
-    /// [`Server::accept_over`](crate::Server::accept_over) stays in the runtime in which that was
-    /// called.
+    /// program that ends does not wait for them. A transport that is given to
+    /// [`Server::accept_over`](crate::Server::accept_over) stays in the runtime in which that was called.
     ///
     /// `tokio::task::block_in_place` panics in these threads, as in each runtime of one thread.
-    /// `spawn_blocking` works; each of them has its own pool for it.
+    /// `spawn_blocking` works; each of these runtimes has its own pool for it.
     Count workers: usize = "none", least "1", most "1024", none "the runtime of the server";
-    /// The time in which calls in flight may end when the server is drained by the signal of
+    /// The time that calls in flight have to end when the server is drained by the signal of
     /// [`Server::run_until`](crate::Server::run_until); those that last longer are cut.
     Time drain_grace: Duration = "10 s", least "0 s";
 }
 
-/// The settings of a server, which are right: each is in its range, and they agree.
+/// The settings of a server, which are valid: each is in its range, and they agree.
 ///
 /// ```
 /// let config = wawo::ServerConfig::builder()
@@ -76,7 +75,7 @@ settings! {
 /// # Ok::<(), wawo::ConfigError>(())
 /// ```
 ///
-/// One that is made of a [`Config`] has the defaults of a server.
+/// A `ServerConfig` that is made from a [`Config`] has the defaults of a server.
 #[derive(Debug, Clone, Default)]
 pub struct ServerConfig {
     pub(crate) connection: Config,
@@ -84,8 +83,8 @@ pub struct ServerConfig {
     amounts: Amounts,
 }
 
-/// Puts a [`ServerConfig`] together, from the defaults on: from code, from text, from variables of the
-/// environment, and with the feature `serde` from a file. A later setting replaces an earlier one.
+/// Builds a [`ServerConfig`] from the defaults: by code, by text, by variables of the environment, and
+/// with the feature `serde` from a file. A later setting replaces an earlier one.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ServerConfigBuilder {
@@ -100,7 +99,7 @@ struct OwnSettings {
     trusted_proxies: Option<Vec<String>>,
 }
 
-/// The setting that is a list of addresses.
+/// The name of the setting that is a list of addresses.
 const TRUSTED_PROXIES: &str = "trusted_proxies";
 
 impl ServerConfig {
@@ -121,7 +120,7 @@ impl ServerConfig {
         &self.connection
     }
 
-    /// How many connections there may be.
+    /// The limits on the number of connections.
     pub(crate) fn connection_limits(&self) -> ConnectionLimits {
         let a_quarter = (self.max_connections() / 4).max(1);
         ConnectionLimits {
@@ -131,13 +130,14 @@ impl ServerConfig {
         }
     }
 
-    /// The memory of decoded requests, also where it is not set.
+    /// The memory for decoded requests, in bytes; the default if it is not set.
     pub(crate) fn decoded_bytes(&self) -> usize {
         let set = self.max_server_decoded_bytes();
         set.unwrap_or_else(memory::default_decoded_bytes)
     }
 
-    /// A message that takes as much memory as it may can be served, unless the machine has too little.
+    /// Checks that a message of the greatest size can be served, unless the machine has too little
+    /// memory.
     fn check_agreement(&self) -> Result<(), ConfigError> {
         let message = self.connection.max_decoded_bytes();
         match self.max_server_decoded_bytes() {
@@ -170,8 +170,9 @@ impl ServerConfigBuilder {
     ///
     /// # Errors
     ///
-    /// Names the first setting of the server or of connections that is out of its range, and the range;
-    /// the settings that do not agree; or a trusted proxy that is neither an address nor a prefix.
+    /// If a setting of the server or of connections is out of its range, if settings do not agree, or if
+    /// a trusted proxy is neither an address nor a prefix. The error names the first such setting, and
+    /// its range.
     pub fn build(self) -> Result<ServerConfig, ConfigError> {
         let OwnSettings {
             amounts,
@@ -195,10 +196,10 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// Addresses such as `10.0.0.7`, or prefixes such as `10.0.0.0/8` and `fd00::/8`, whose
-    /// connections are not counted by host, since they are those of many. As a text they have commas
-    /// between them, and `none` is no address. Default: this machine, `127.0.0.0/8` and `::1`; addresses
-    /// that are set replace the default.
+    /// Addresses such as `10.0.0.7`, or prefixes such as `10.0.0.0/8` and `fd00::/8`, whose connections
+    /// are not counted by host, since they come from many hosts. In a text they are separated by commas;
+    /// `none` means no address. Default: this machine, `127.0.0.0/8` and `::1`; addresses that are set
+    /// replace the default.
     pub fn trusted_proxies<P: Into<String>>(
         mut self,
         proxies: impl IntoIterator<Item = P>,
@@ -208,30 +209,31 @@ impl ServerConfigBuilder {
         self
     }
 
-    /// Sets the setting of this name from a text: one of a server, or one of its connections. See
+    /// Sets the setting of this name, of the server or of its connections, from a text. See
     /// [`ConfigBuilder::set`].
     ///
     /// # Errors
     ///
-    /// If there is no such setting, the text is none of its values, or it is out of its range.
+    /// If there is no such setting, if the text is not one of its values, or if the value is out of its
+    /// range.
     pub fn set(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
         setting::set(&mut self, name, text)?;
         Ok(self)
     }
 
-    /// Sets each setting for which the environment has a variable: of the server `WAWO_SERVER_` and
-    /// its name in capitals, such as `WAWO_SERVER_MAX_CONNECTIONS`; of connections as
-    /// [`ConfigBuilder::read_env`] does.
+    /// Sets each setting that has a variable in the environment. For a setting of the server this is
+    /// `WAWO_SERVER_` and its name in capitals, such as `WAWO_SERVER_MAX_CONNECTIONS`; for one of
+    /// connections see [`ConfigBuilder::read_env`].
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). Another variable that begins with `WAWO_` is an error too, which names
-    /// the most similar one that there is.
+    /// As [`set`](Self::set). Any other variable that begins with `WAWO_` is an error too, which names
+    /// the setting's variable that is most similar.
     pub fn read_env(self) -> Result<Self, ConfigError> {
         self.read_variables(std::env::vars_os())
     }
 
-    /// Does as [`read_env`](Self::read_env) with variables that are given.
+    /// Does the same as [`read_env`](Self::read_env) with the given variables.
     ///
     /// # Errors
     ///
@@ -286,8 +288,8 @@ impl Settable for ServerConfigBuilder {
     }
 }
 
-/// From a map of names, of settings of the server and of its connections, to whole numbers or texts
-/// as [`ServerConfigBuilder::set`] takes them. Other names are refused.
+/// Reads a map from names of settings, of the server and of its connections, to whole numbers or texts as
+/// [`ServerConfigBuilder::set`] takes them. Other names are refused.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ServerConfigBuilder {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -295,7 +297,7 @@ impl<'de> serde::Deserialize<'de> for ServerConfigBuilder {
     }
 }
 
-/// As of [`ServerConfigBuilder`], and checked as [`ServerConfigBuilder::build`] does.
+/// Reads as a [`ServerConfigBuilder`] is read, and checks as [`ServerConfigBuilder::build`] does.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ServerConfig {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -15,12 +15,13 @@ use crate::{
 };
 
 pin_project! {
-    /// Runs a driver, and lets its server know how far it has come. All that is kept for a
-    /// connection is in here, so it goes with the task, however that ends: no loop has to look for
-    /// tasks that are over.
+    /// Runs a driver, and reports the state of its handshake to the server. The task owns the place, the
+    /// peer and the seat of the connection, so they are freed when it ends, in whatever way: no loop has
+    /// to look for tasks that are over.
     #[derive(Debug)]
     pub(crate) struct ConnectionTask<D> {
-        // Dropped before the peer, whose last clone closes the connection, and before the place.
+        // The first field: it is dropped before the peer, whose last clone closes the connection, and
+        // before the place.
         #[pin]
         driver: D,
         peer: Peer,
@@ -30,7 +31,7 @@ pin_project! {
     }
 }
 
-/// How far the exchange of hellos has come, as the server was told.
+/// The state of the handshake that was last reported to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handshake {
     Fresh,

@@ -1,4 +1,4 @@
-//! The end of a server in good order.
+//! Drains a server: ends it once its calls have ended, or their grace is over.
 
 use std::{
     sync::Arc,
@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// The drain of a server, in a task of its own: it goes on whoever waits for it, and whether or not
-/// the server runs. When it is dropped, at its end or with its runtime, what is left is cut and the
-/// report is there.
+/// The drain of a server, in a task of its own: it goes on whether or not somebody waits for it, and
+/// whether or not the server runs. When it is dropped, at its end or with its runtime, it cuts the calls
+/// that are left and makes the report.
 #[derive(Debug)]
 struct Drain {
     shared: Arc<ServerState>,
@@ -32,7 +32,7 @@ struct Drain {
 }
 
 impl ServerState {
-    /// Begins to drain, or hastens a drain that is under way.
+    /// Begins to drain, or moves the end of a drain that is under way to an earlier time.
     pub(crate) fn begin_drain(self: &Arc<Self>, grace: Duration) {
         let end = after(clock::now(), grace);
         let mut asked = DrainRequest::Known;
@@ -43,7 +43,7 @@ impl ServerState {
         if asked != DrainRequest::Begins {
             return;
         }
-        // First of all, so that new peers go elsewhere.
+        // The first step, so that new peers connect elsewhere.
         self.stop_accepting();
         let drain = Drain {
             shared: self.clone(),
@@ -51,20 +51,20 @@ impl ServerState {
             began: clock::now(),
         };
         drain.peers.iter().for_each(Peer::begin_drain);
-        // A server that never had a connection may never have been in a runtime, and has nothing to
-        // wait for.
+        // A server that never had a connection may never have been in a runtime. It has nothing to wait
+        // for.
         if let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime()) {
             runtime.spawn(drain.run());
         }
     }
 
-    /// Waits until the server has ended, and tells what became of the calls.
+    /// Waits until the server has ended, and returns the report of its calls.
     pub(crate) async fn ended(&self) -> DrainReport {
         let mut lifecycle = self.lifecycle.subscribe();
         let ended = lifecycle
             .wait_for(|lifecycle| lifecycle.report().is_some())
             .await;
-        // The sender is in `self`.
+        // `self` holds the sender, so it cannot be dropped meanwhile.
         let ended = ended.ok();
         ended
             .and_then(|lifecycle| lifecycle.report().cloned())
@@ -73,7 +73,7 @@ impl ServerState {
 }
 
 impl Drain {
-    /// Lets what is in flight end within the grace, and cuts the rest.
+    /// Waits within the grace until all calls have ended, and cuts the rest.
     async fn run(self) {
         let registry = &self.shared.registry;
         let mut lifecycle = self.shared.lifecycle.subscribe();
@@ -85,7 +85,7 @@ impl Drain {
                 biased;
                 () = registry.emptied() => return,
                 () = sleep_until(end.into()) => break,
-                // Somebody asked for an earlier end.
+                // Another call of `drain` has asked for an earlier end.
                 _ = lifecycle.changed() => {}
             }
         }
@@ -94,7 +94,7 @@ impl Drain {
         self.peers.iter().for_each(|peer| peer.cut(grace));
         if timeout(TELL_TIMEOUT, registry.emptied()).await.is_err() {
             registry.abort();
-            // Their tasks have as long to end.
+            // The tasks of the cut connections may take this long to send the close packet.
             let _ = timeout(TELL_TIMEOUT, registry.emptied()).await;
         }
     }

@@ -11,31 +11,31 @@ use crate::{
     transport::{Address, AddressError, SocketOptionsError},
 };
 
-/// Why a server cannot serve. `Display` ends with the cause, and [`source`](Error::source) goes
-/// on behind that. `Debug` prints all causes, since that is what `main` prints.
+/// The reason why a server cannot serve. `Display` ends with the cause, and [`source`](Error::source)
+/// begins after that cause. `Debug` prints the whole chain, since `main` prints errors with it.
 #[non_exhaustive]
 pub enum ServeError {
-    /// The address is not one.
+    /// The text is not an address.
     Address(AddressError),
     /// The server has no listener for the scheme of the address.
     NoListener {
         /// The address.
         address: Address,
-        /// Where one is found.
+        /// The crate, feature or call that provides a listener.
         advice: String,
     },
     /// The socket of [`ServerHandle::accept_over`](crate::ServerHandle::accept_over) cannot be used.
     OpenSocket(io::Error),
-    /// The address cannot be listened at.
+    /// The server cannot listen at the address.
     Bind {
         /// The address.
         address: Address,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The socket of [`Server::listen_on`](crate::Server::listen_on) cannot be listened at.
+    /// The server cannot listen at the socket of [`Server::listen_on`](crate::Server::listen_on).
     OpenListener(io::Error),
-    /// Two services have one id.
+    /// Two services have the same id or name.
     DuplicateService(DuplicateService),
     /// The table of services does not fit into a hello.
     Config(ConfigError),
@@ -43,8 +43,7 @@ pub enum ServeError {
     SocketOptions(SocketOptionsError),
     /// The workers cannot be started.
     Workers(io::Error),
-    /// A limit keeps the transport of
-    /// [`ServerHandle::accept_from`](crate::ServerHandle::accept_from) out.
+    /// A limit refuses the transport of [`ServerHandle::accept_from`](crate::ServerHandle::accept_from).
     Refused(ConnectionLimit),
     /// The server drains or has ended.
     Draining,
@@ -85,7 +84,7 @@ impl fmt::Display for ServeError {
 }
 
 impl Error for ServeError {
-    /// Begins behind the cause that `Display` ends with.
+    /// Begins after the cause that `Display` ends with.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Bind { source, .. } => source.source(),

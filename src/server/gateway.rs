@@ -1,4 +1,4 @@
-//! What another protocol gets of a server.
+//! The access of another protocol to the services of a server.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -10,14 +10,14 @@ use crate::{
     transport::Address,
 };
 
-/// The way of another protocol to what a server serves. Cheap to clone; it does not keep the server
-/// running.
+/// The access of another protocol to the services of a server. Cheap to clone; it does not keep the
+/// server running.
 #[derive(Clone)]
 pub struct Gateway {
     state: Arc<ServerState>,
     /// The name of the protocol.
     protocol: Cow<'static, str>,
-    /// Of the socket whose calls come this way, if it is one of the server's.
+    /// The place of the socket whose calls come this way, if the server has accepted it.
     place: Option<Arc<ConnectionPlace>>,
 }
 
@@ -42,11 +42,11 @@ impl Gateway {
         }
     }
 
-    /// A guest that has come from an address: a peer whose calls come by this protocol. Everyone who
-    /// listens to events hears that it is connected.
+    /// Makes a guest: a peer whose calls come by this protocol, from this address. All listeners to
+    /// events get the event that it is connected.
     ///
-    /// Make one for each connection of the protocol, at its first call, so that those who only look
-    /// whether the server is there are no peers that come and go.
+    /// Make one for each connection of the protocol, at its first call. Then connections that only check
+    /// whether the server is there make no events.
     ///
     /// # Errors
     ///

@@ -32,15 +32,17 @@ use crate::{
     transport::Address,
 };
 
-/// A connection of another protocol that calls what a server serves: made by
-/// [`Gateway::welcome`](crate::Gateway::welcome), one for each such connection. Clones are the same guest.
+/// A connection of another protocol that calls the services of a server. Made by
+/// [`Gateway::welcome`](crate::Gateway::welcome), one for each such connection. Clones are the same
+/// guest.
 ///
 /// To the rest of the program it is a [`Peer`] that cannot be called: it is in
 /// [`ServerHandle::peers`](crate::ServerHandle::peers) and in events, and can be drained and closed. Its
 /// calls are served as those of any peer, with the limits on deadlines, call depth and decoded messages,
 /// and at most [`max_calls`](crate::Limits::max_calls) of them at a time.
 ///
-/// When the last clone is dropped, the peer is over. Calls in flight go on with their futures.
+/// When the last clone is dropped, the peer's connection is over. Calls in flight go on with their
+/// futures.
 #[derive(Clone)]
 pub struct Guest(Arc<GuestConnection>);
 
@@ -49,11 +51,11 @@ struct GuestConnection {
     inbound: Arc<DirectInbound>,
     control: Arc<Control>,
     default_timeouts: DefaultTimeouts,
-    /// Dropped last: a server that drains waits for it.
+    /// The last field: a server that drains waits until it is dropped.
     _place: GuestPlace,
 }
 
-/// The part of a guest that its peer knows.
+/// The part of a guest that its peer controls.
 #[derive(Debug, Default)]
 struct Control {
     closed: CancellationToken,
@@ -61,7 +63,7 @@ struct Control {
 }
 
 impl GuestControl for Control {
-    /// A protocol learns of it by the state of the peer.
+    /// Does nothing: a protocol learns of the drain by the state of the peer.
     fn drain(&self) {}
 
     fn close(&self, _: CloseCode, reason: &str) {
@@ -103,22 +105,22 @@ impl Guest {
         })))
     }
 
-    /// The guest as a peer, which handlers and layers see as the one who calls.
+    /// The guest as a peer. Handlers and layers see it as the caller.
     pub fn peer(&self) -> Peer {
         self.0.link.peer()
     }
 
-    /// Serves a call of the guest. It begins when the future is first polled; a one-way message is
-    /// handled in a task, and the future is ready. A call without a deadline has the default of the
-    /// server's [`Config`](crate::Config).
+    /// Serves a call of the guest. It begins when the future is first polled. A one-way message is
+    /// handled in a task, and the future is ready at once. A call without a deadline has the default of
+    /// the server's [`Config`](crate::Config).
     ///
-    /// Dropping the future, or the stream of replies that it gave, cancels the call.
+    /// Dropping the future, or the stream of replies that it returned, cancels the call.
     ///
     /// # Errors
     ///
-    /// The status that the service gave. Calls are refused with `Unavailable`, not sent, while the peer
-    /// drains or is closed, and with `ResourceExhausted` if `max_calls` are in flight. Those in flight
-    /// when the peer is closed end with `Unavailable`.
+    /// The status of the service. While the peer drains or is closed, calls are refused with
+    /// `Unavailable`, as not sent; if `max_calls` are in flight, they are refused with
+    /// `ResourceExhausted`. Calls in flight when the peer is closed end with `Unavailable`.
     pub fn call(&self, mut request: Request) -> ResponseFuture {
         let head = request.head_mut();
         head.take_default(clock::now(), &self.0.default_timeouts);
@@ -141,8 +143,8 @@ impl Guest {
         self.peer().draining().await;
     }
 
-    /// Waits until the application has closed the peer, or its drain has ended, and gives the reason for
-    /// the other side. The protocol should end the connection then.
+    /// Waits until the application has closed the peer, or its drain has ended, and returns the reason
+    /// for the other side. The protocol should end the connection then.
     ///
     /// # Cancel safety
     ///
@@ -159,9 +161,9 @@ impl Guest {
         self.peer().close(reason);
     }
 
-    /// The connection is over for a reason that the other side or the network gave, which
-    /// [`PeerEvent::Disconnected`](crate::PeerEvent::Disconnected) and [`Peer::closed`] tell. Without it
-    /// the peer ends, with the last clone, as one that was closed here.
+    /// Ends the peer because its connection is over, for this reason of the other side or the network.
+    /// [`PeerEvent::Disconnected`](crate::PeerEvent::Disconnected) and [`Peer::closed`] report it.
+    /// Without this call, dropping the last clone ends the peer as closed by this side.
     pub fn end(&self, reason: &ConnectionError) {
         self.0.link.end(reason);
         self.0.control.closed.cancel();
@@ -176,7 +178,7 @@ impl fmt::Debug for Guest {
     }
 }
 
-/// A call, until its peer is closed.
+/// The response of a call, or `Unavailable` when its peer is closed.
 async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Response> {
     let closed = control.closed.clone();
     let response = tokio::select! {
@@ -198,7 +200,7 @@ fn cut() -> Status {
 }
 
 pin_project! {
-    /// Replies, until the peer is closed.
+    /// The replies of a call, which end when its peer is closed.
     struct GuestReplies {
         replies: Option<Streaming<Bytes>>,
         #[pin]

@@ -1,4 +1,4 @@
-//! What others may do with a server that runs.
+//! The handle of a server, for the rest of the program.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,31 +10,32 @@ use crate::{
     transport::{Address, AddressError, IntoTransport},
 };
 
-/// A [`Server`](crate::Server) that may run elsewhere: who is connected, what happens, and its end.
-/// Cheap to clone; it does not keep the server running.
+/// A handle to a [`Server`](crate::Server): it lists the peers, follows events, adds services, and
+/// drains. Cheap to clone; it does not keep the server running.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     pub(crate) shared: Arc<ServerState>,
 }
 
 impl ServerHandle {
-    /// Everyone who is connected now, in no order.
+    /// All peers that are connected now, in no order.
     pub fn peers(&self) -> Vec<Peer> {
         self.shared.registry.peers()
     }
 
-    /// The peer with this number, if it is connected now. It is looked up, however many there are.
+    /// The peer with this number, if it is connected now. The look-up takes the same time however many
+    /// there are.
     pub fn peer(&self, id: PeerId) -> Option<Peer> {
         self.shared.registry.peer(id)
     }
 
-    /// What happens to all peers from now on.
+    /// The events of all peers from now on.
     pub fn events(&self) -> Events {
         self.shared.event_sender.events()
     }
 
-    /// Serves over a transport that is open already, as [`Server::accept_over`] does; for a server
-    /// that runs.
+    /// Serves over a transport that is open already, as [`Server::accept_over`] does, while the server
+    /// runs.
     ///
     /// # Errors
     ///
@@ -55,14 +56,14 @@ impl ServerHandle {
         self.shared.serve(place, transport, None, None)
     }
 
-    /// Serves over a transport that somebody else has accepted from an address, as if a listener of the
+    /// Serves over a transport that other code has accepted from an address, as if a listener of the
     /// server had: its [protocol](crate::ServerBuilder::protocol) is found, and the limits of the server
-    /// hold. It is served in the current runtime. Who comes is told by [`events`](Self::events).
+    /// apply. It is served in the current runtime. [`events`](Self::events) report the peer.
     ///
     /// # Errors
     ///
-    /// If a limit keeps it out, of which the other side is told too; and as
-    /// [`accept_over`](Self::accept_over), or if the address is wrong.
+    /// If a limit refuses it; the other side is told so too. Also as [`accept_over`](Self::accept_over),
+    /// or if the address is wrong.
     ///
     /// # Panics
     ///
@@ -82,17 +83,17 @@ impl ServerHandle {
         self.shared.accept_from(transport, address)
     }
 
-    /// The way to what the server serves, for calls that come by another protocol from a socket that the
-    /// server does not know, such as that of a web server of which this one is a part. `protocol` is the
-    /// name of the protocol. The limits on connections do not hold for guests that come by it.
+    /// The access to the server's services for calls that come by another protocol from a socket that the
+    /// server does not know, such as that of a web server which this one is a part of. `protocol` is the
+    /// name of the protocol. The limits on connections do not apply to guests that come by it.
     pub fn gateway(&self, protocol: impl Into<String>) -> Gateway {
         Gateway::new(&self.shared, protocol.into().into())
     }
 
-    /// Serves one more service from now on, on connections that are there too, in the place of its layers
-    /// that [`ServerBuilder::layer`](crate::ServerBuilder::layer) has put around all services.
+    /// Serves one more service from now on, also over existing connections. It gets the layers that
+    /// [`ServerBuilder::layer`](crate::ServerBuilder::layer) has put around all services.
     ///
-    /// New connections are told of it in the hello. On those that were there before, logs and
+    /// New connections announce it in their hello. On existing ones, logs and
     /// [`Request::descriptor`](crate::Request::descriptor) know its methods by their ids only.
     ///
     /// # Errors
@@ -109,30 +110,31 @@ impl ServerHandle {
         announced
     }
 
-    /// Takes a service away, by its full name such as `chat.v1.Chat`. Calls in flight go on to their end;
-    /// new ones end with `Unimplemented`, or go to the [fallback](crate::ServerBuilder::fallback). Returns
-    /// `false` if there is no such service.
+    /// Removes a service, by its full name such as `chat.v1.Chat`. Calls in flight go on to their end.
+    /// New ones end with `Unimplemented`, or go to the [fallback](crate::ServerBuilder::fallback).
+    /// Returns `false` if there is no such service.
     pub fn remove_service(&self, name: &str) -> bool {
         let was_there = self.shared.services.remove(name);
-        // A server that takes no more connections has nobody to tell, and fewer services always fit.
+        // The only errors are that the services do not fit, which fewer always do, and that the server
+        // takes no more connections, which need no announcement then.
         let _ = self.shared.announce_services();
         was_there
     }
 
-    /// Ends the server in good order: it stops listening, tells all peers that it takes no more
-    /// calls, and waits until those in flight have ended. When `grace` is over, what is left is
-    /// cut. It ends within `grace` and some 100 ms, and [`Server::run`](crate::Server::run) with it.
+    /// Ends the server gracefully: it stops listening, tells all peers that it takes no more calls, and
+    /// waits until those in flight have ended. When `grace` is over, it cuts the calls that are left. It
+    /// ends within `grace` and some 100 ms, and [`Server::run`](crate::Server::run) with it.
     ///
-    /// It does not matter whether the server runs. One that has not begun to run takes no
-    /// connections any more, and [`Server::run`](crate::Server::run) ends at once.
+    /// The server need not run. If it has not begun to run, it takes no connections any more, and
+    /// [`Server::run`](crate::Server::run) ends at once.
     ///
-    /// Calls that peers make from now on are refused; they know that these may be made elsewhere.
-    /// Streams hear of it by [`Peer::draining`]. A handler that waits for the drain of its own
-    /// server waits for itself, until the grace or its deadline ends it: spawn the drain instead.
+    /// Calls that peers make from now on are refused as not served, so that callers may make them
+    /// elsewhere. Streams learn of the drain by [`Peer::draining`]. A handler that waits for the drain of
+    /// its own server waits for itself, until the grace or its deadline ends it: spawn the drain instead.
     ///
-    /// Returns what became of the calls; an empty report if the server has gone already. Whoever
-    /// asks a second time waits for the same drain, which then ends with the shorter grace. With a
-    /// grace of zero all is cut at once, with `Duration::MAX` nothing ever is.
+    /// Returns the report of the calls; an empty one if the server was dropped. A second call waits for
+    /// the same drain, which then ends with the shorter grace. With a grace of zero all calls are cut at
+    /// once, with `Duration::MAX` none ever is.
     ///
     /// # Cancel safety
     ///
@@ -153,8 +155,8 @@ impl ServerHandle {
 /// # }
 /// ```
 ///
-/// Once it was awaited, the process no longer ends by these signals: later ones do nothing, and
-/// it is the `drain_grace` that ends a drain.
+/// After it was first awaited, these signals no longer end the process: later ones do nothing, and
+/// `drain_grace` limits a drain.
 ///
 /// # Panics
 ///

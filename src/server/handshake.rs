@@ -1,4 +1,4 @@
-//! The time of a new socket before its protocol is known.
+//! Finds the protocol of a new socket.
 //!
 //! ```text
 //!              bytes: nobody can say yet
@@ -10,10 +10,10 @@
 //!                 └────── to make room, or to drain ─────► Asked(..)
 //! ```
 //!
-//! One short task for each socket, bounded in bytes ([`MAX_START_BYTES`]), in time (the
-//! `handshake_timeout`, from accept on) and in number (`max_handshakes`). It writes nothing. The task goes
-//! on as that of the connection. A server that has no other protocols needs none of it: the driver of a
-//! connection reads preface and hello itself.
+//! Each socket has one short task for this, bounded in bytes ([`MAX_START_BYTES`]), in time (the
+//! `handshake_timeout`, from accept on) and in number (`max_handshakes`). It writes nothing. The task
+//! goes on as that of the connection. A server that has no other protocols does not use this: the driver
+//! of a connection reads preface and hello itself.
 
 use std::{
     io,
@@ -38,23 +38,24 @@ use crate::{
     transport::Transport,
 };
 
-/// The most bytes of a socket that are looked at to find its protocol: room for a hello of wawo, the
-/// first flight of TLS, or the head of an HTTP request.
+/// How many bytes of a socket are read to find its protocol, at most. There is room for a hello of wawo,
+/// the first flight of TLS, or the head of an HTTP request.
 pub(crate) const MAX_START_BYTES: usize = 16 * 1024;
 
-/// The most that is read at once; most sockets begin with less.
+/// How many bytes one read takes, at most; most sockets begin with fewer.
 const READ_BYTES: usize = 1024;
 
 /// The protocol of a socket, as far as its first bytes tell.
 #[derive(Clone)]
 pub(crate) enum Found {
-    /// Wawo's own, or none that is known: the driver tells the two apart, and says what came.
+    /// Wawo's own protocol, or an unknown one: the driver tells the two apart, and its error says which
+    /// bytes came.
     Native,
     Other(Arc<dyn Protocol>),
 }
 
-/// Asks wawo's own protocol first, then the others. One that needs more bytes makes those behind it wait.
-/// `None` if more bytes are needed.
+/// Asks wawo's own protocol first, then the others in order. A protocol that needs more bytes keeps those
+/// after it from being asked. Returns `None` if more bytes are needed.
 fn find(protocols: &Protocols, start: &[u8]) -> Option<Found> {
     if start.is_empty() {
         return None;
@@ -83,16 +84,16 @@ pub(crate) struct Handshake {
     protocols: Arc<Protocols>,
     request: Arc<HandshakeRequest>,
     until: Instant,
-    /// Set once it has to wait.
+    /// The timer, once the handshake has to wait.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Bytes have come since the server last asked.
+    /// Whether bytes have come since the server last asked.
     has_received: bool,
 }
 
-/// How a handshake goes on.
+/// The result of a poll of the handshake.
 pub(crate) enum Progress {
     Found(Found),
-    /// It has bytes since it was asked before, though not enough. It goes on.
+    /// Bytes have come since the server asked before, though not enough. The handshake goes on.
     HasSpoken,
     Asked(Ask),
 }
@@ -115,7 +116,7 @@ impl Handshake {
         }
     }
 
-    /// The transport, and the bytes that were taken off it.
+    /// The transport, and the bytes that were read from it.
     pub(crate) fn into_parts(self) -> (Box<dyn Transport>, BytesMut) {
         (self.transport, self.start)
     }
@@ -133,7 +134,8 @@ impl Handshake {
             }
         }
         match asked {
-            // Bytes in the buffer of a transport were read before: this side may have had no time to.
+            // The bytes that wait in the transport were read before this check, as this side may have had
+            // no time to.
             Some(Ask::CloseIfSilent) if std::mem::take(&mut self.has_received) => {
                 return Poll::Ready(Progress::HasSpoken);
             }
@@ -148,7 +150,7 @@ impl Handshake {
         Poll::Ready(Progress::Found(Found::Native))
     }
 
-    /// Reads once; `false` at the end of the transport, which the driver meets once more.
+    /// Reads once. Returns `false` at the end of the transport, which the driver will read again.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut bytes = [0; READ_BYTES];
         let room = READ_BYTES.min(MAX_START_BYTES - self.start.len());

@@ -1,22 +1,22 @@
-//! How a server asks a socket in its handshake to go.
+//! Requests of a server to a socket in its handshake to leave.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
 };
 
-/// A server wants a socket whose protocol is not known yet to go.
+/// A request of a server that a socket whose protocol is not known yet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ask {
-    /// Unless it has said something since it was last asked.
+    /// Leave, unless bytes have come since this was last asked.
     CloseIfSilent,
-    /// Another takes its place.
+    /// Leave, because another connection takes its place.
     MakeRoom,
-    /// The server takes no more connections.
+    /// Leave, because the server takes no more connections.
     Drain,
 }
 
-/// Where a server leaves what it asks of a handshake.
+/// The slot in which a server leaves its request for a handshake.
 #[derive(Debug, Default)]
 pub(crate) struct HandshakeRequest(Mutex<RequestState>);
 
@@ -27,7 +27,7 @@ struct RequestState {
 }
 
 impl HandshakeRequest {
-    /// Asks; of several things that were asked the most urgent counts.
+    /// Leaves a request. If there is one already, the more urgent one stays.
     pub(crate) fn ask(&self, ask: Ask) {
         let mut state = self.lock();
         state.ask = state.ask.max(Some(ask));
@@ -36,12 +36,12 @@ impl HandshakeRequest {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes what was asked, without waiting for more.
+    /// Takes the request, if there is one.
     pub(crate) fn take(&self) -> Option<Ask> {
         self.lock().ask.take()
     }
 
-    /// Takes what was asked; the task is woken for what is asked later.
+    /// Takes the request, if there is one; otherwise the task is woken by the next.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Option<Ask> {
         let mut state = self.lock();
         let ask = state.ask.take();

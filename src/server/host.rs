@@ -1,4 +1,4 @@
-//! Hosts, as limits count them, and those whose connections are not counted.
+//! Hosts, by which connections are limited, and addresses that are exempt from that.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,8 +6,8 @@ use wawo_protocol::ConfigError;
 
 use crate::transport::Address;
 
-/// The addresses of one host. A household or a machine gets a whole /64 of IPv6, so counting single
-/// addresses would count nothing.
+/// The addresses of one host. A household or a machine usually has a whole /64 of IPv6, so a limit for
+/// single addresses would limit nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Host {
     V4(Ipv4Addr),
@@ -29,7 +29,7 @@ impl Host {
 pub(crate) struct TrustedProxies(Vec<Prefix>);
 
 impl Default for TrustedProxies {
-    /// This machine.
+    /// The addresses of this machine.
     fn default() -> Self {
         Self(vec![
             Prefix::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
@@ -41,7 +41,8 @@ impl Default for TrustedProxies {
 impl TrustedProxies {
     /// # Errors
     ///
-    /// Names the setting by `key`, and the first text that is neither an address nor a prefix.
+    /// If a text is neither an address nor a prefix. The error names the setting by `key`, and the first
+    /// such text.
     pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Self, ConfigError> {
         let wrong = |text: &String| ConfigError::Unreadable {
             setting: key.to_owned(),
@@ -54,8 +55,8 @@ impl TrustedProxies {
         Ok(Self(prefixes.collect::<Result<_, _>>()?))
     }
 
-    /// The host that a connection is counted by; `None` if it is not: it did not come over TCP, or
-    /// it came from a trusted proxy.
+    /// The host that a connection is counted by. `None` if it is not counted: it did not come over TCP,
+    /// or it came from a trusted proxy.
     pub(crate) fn host_of(&self, from: &Address) -> Option<Host> {
         let Address::Tcp(text) = from else {
             return None;
@@ -73,7 +74,7 @@ struct Prefix {
     bits: u32,
 }
 
-/// An IPv4 address that is written as IPv6 stands behind this many bits.
+/// How many bits come before an IPv4 address that is written as an IPv6 address.
 const MAPPED_BITS: u32 = 96;
 
 impl Prefix {
@@ -99,7 +100,7 @@ impl Prefix {
     }
 
     fn contains(self, address: IpAddr) -> bool {
-        // No bits in common would shift by the whole width.
+        // Shifting by the number of bits that need not match would overflow for a prefix of no bits.
         match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 let differing = (own.to_bits() ^ other.to_bits()).leading_zeros();
@@ -138,7 +139,7 @@ mod tests {
             ("[2001:db8::1]:1", "[2001:db8:0:0:ffff::2]:2", true),
             ("[2001:db8::1]:1", "[2001:db8:0:1::1]:1", false),
             ("[fe80::1%3]:1", "[fe80::2%3]:1", true),
-            // Mapped addresses must not be one host, though they share a /64.
+            // Mapped IPv4 addresses are different hosts, though they share a /64.
             ("[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.2]:1", false),
         ] {
             let (left, right) = (host(&none, one), host(&none, other));

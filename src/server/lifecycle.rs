@@ -1,4 +1,4 @@
-//! How far a server has come to its end.
+//! The state machine of a server's life.
 //!
 //! ```text
 //!             drain                       its drain is over
@@ -8,8 +8,8 @@
 //!    └──────────────────────────────────────────────────────► Ended(empty report)
 //! ```
 //!
-//! Whether somebody polls [`Server::run`](crate::Server::run) makes no difference to it: whoever
-//! drains does the work.
+//! It does not depend on [`Server::run`](crate::Server::run) being polled: the first caller of `drain`
+//! starts the task that drains.
 
 use std::time::Instant;
 
@@ -17,22 +17,22 @@ use crate::peer::DrainReport;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Lifecycle {
-    /// Takes connections and calls.
+    /// The server takes connections and calls.
     Serving,
-    /// Takes none any more. What is in flight is cut at `end`.
+    /// It takes no more. Calls in flight are cut at `end`.
     Draining { end: Instant },
     /// All connections are over.
     Ended(DrainReport),
 }
 
-/// The consequence of being asked to drain.
+/// The effect of a request to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DrainRequest {
-    /// The one who asked has to do it.
+    /// The caller has to start the drain.
     Begins,
-    /// Another does it, and it ends earlier than it would have.
+    /// The drain is under way, and now ends earlier.
     Hastens,
-    /// Nothing changes.
+    /// The request changes nothing.
     Known,
 }
 
@@ -51,7 +51,7 @@ impl Lifecycle {
         }
     }
 
-    /// The drain is over. Returns whether that is news.
+    /// Records that the drain is over. Returns whether this was new.
     pub(crate) fn drained(&mut self, report: DrainReport) -> bool {
         let is_news = matches!(self, Self::Draining { .. });
         if is_news {
@@ -60,7 +60,7 @@ impl Lifecycle {
         is_news
     }
 
-    /// The server was dropped. A drain that is under way will find that nothing is left.
+    /// Records that the server was dropped. A drain that is under way will find no connections.
     pub(crate) fn dropped(&mut self) -> bool {
         let is_news = matches!(self, Self::Serving);
         if is_news {
@@ -69,7 +69,7 @@ impl Lifecycle {
         is_news
     }
 
-    /// When what is in flight is cut.
+    /// The time when calls in flight are cut.
     pub(crate) fn end(&self) -> Option<Instant> {
         match self {
             Self::Draining { end } => Some(*end),
@@ -95,13 +95,13 @@ mod tests {
     /// An event that a test gives to a lifecycle.
     #[derive(Debug, Clone, Copy)]
     enum Event {
-        /// To drain within so many seconds.
+        /// Drain within this many seconds.
         Drain(u64),
         Drained,
         Dropped,
     }
 
-    /// A lifecycle as the table below writes it.
+    /// The text of a lifecycle, as the table below writes it.
     fn print(lifecycle: &Lifecycle, begin: Instant) -> String {
         match lifecycle {
             Lifecycle::Serving => "serving".to_owned(),

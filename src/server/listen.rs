@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The addresses and sockets at which a server listens.
 
 use std::sync::Arc;
 
@@ -11,18 +11,19 @@ impl Server {
     /// Listens at one more [`Address`]: its text, such as `tcp://127.0.0.1:0`, or a
     /// [`SocketAddr`](std::net::SocketAddr).
     ///
-    /// At a name it listens at each of the name's addresses that this machine has, all at one port;
-    /// `localhost` is `127.0.0.1` and `[::1]`. `tcp://[::]:port` takes connections over IPv4 too, whose
-    /// peers show as IPv4. [`SocketOptions`](crate::SocketOptions) has the backlog and the permissions of Unix sockets.
+    /// For a name, it listens at each of the name's addresses that this machine has, all at one port;
+    /// `localhost` is `127.0.0.1` and `[::1]`. `tcp://[::]:port` accepts connections over IPv4 too, whose
+    /// peers have IPv4 addresses. [`SocketOptions`](crate::SocketOptions) has the backlog and the
+    /// permissions of Unix sockets.
     ///
-    /// A Unix socket that a process left behind is replaced; the file of ours is removed at the end.
-    /// The server holds a lock on a file beside it, whose name has `.lock` added.
+    /// A Unix socket that an ended process left behind is replaced; the server removes its own at the
+    /// end. The server holds a lock on a file beside it, whose name has `.lock` added.
     ///
     /// # Errors
     ///
-    /// If it is not an address, or it is taken: at one of the addresses of a name, or, at the path of
-    /// a Unix socket, by a process that listens there or by any other file. Also if the server drains
-    /// already, and outside of a tokio runtime.
+    /// If the text is not an address, or the address is taken: one of the addresses of a name, or the
+    /// path of a Unix socket, by a process that listens there or by any other file. Also if the server
+    /// drains already, and outside of a tokio runtime.
     ///
     /// # Panics
     ///
@@ -39,11 +40,11 @@ impl Server {
         self.listen(address, Arc::new(|transport| transport)).await
     }
 
-    /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in
-    /// a [`CustomProtocol`](crate::CustomProtocol) that speaks a protocol of your own.
+    /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in a
+    /// [`CustomProtocol`](crate::CustomProtocol) that speaks a protocol of your own.
     ///
-    /// `wrap` must not wait for the other side; what it gives back does that when it is read. A
-    /// panic in it ends that connection alone, and is told by
+    /// `wrap` must not wait for the other side; the transport that it returns does that when it is read.
+    /// A panic in it ends only that connection, and is reported by
     /// [`PeerEvent::AcceptFailed`](crate::PeerEvent::AcceptFailed).
     ///
     /// # Errors
@@ -71,13 +72,14 @@ impl Server {
     }
 
     /// Listens at a socket that is open already: a `TcpListener` or, on Unix, a `UnixListener`, of the
-    /// standard library or of tokio; or at a [`Listener`] of your own, by [`OpenListener::new`]. Other processes that have the socket may go on to accept there.
+    /// standard library or of tokio; or at a [`Listener`] of your own, by [`OpenListener::new`]. Other
+    /// processes that hold the socket may go on to accept there.
     ///
     /// So systemd or another process may open the socket (*socket activation*), and a new process may
-    /// take over while the old one [drains](crate::ServerHandle::drain): as long as one of them has the
-    /// socket, connections wait in it, and none is refused. The file of a Unix socket that was given
-    /// stays when the server ends. The [`backlog`](crate::SocketOptions::backlog) and
-    /// [`unix_mode`](crate::SocketOptions::unix_mode) are those of the socket; the other options hold.
+    /// take over while the old one [drains](crate::ServerHandle::drain): as long as one of them holds the
+    /// socket, connections wait in it, and none is refused. The file of such a Unix socket stays when the
+    /// server ends. The [`backlog`](crate::SocketOptions::backlog) and
+    /// [`unix_mode`](crate::SocketOptions::unix_mode) are those of the socket; the other options apply.
     ///
     /// With systemd the sockets are those from file descriptor 3 on, and `LISTEN_FDS` says how many:
     ///
@@ -104,7 +106,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If it is a socket of another kind than its type says, or does not listen, or if the server
+    /// If the socket is of another kind than its type says, if it does not listen, or if the server
     /// drains already; and outside of a tokio runtime.
     ///
     /// # Panics
@@ -133,8 +135,8 @@ impl Server {
         self.open(listener.into(), Arc::new(wrap))
     }
 
-    /// Where the server listens, in the order of `bind`; for a port 0, with the port that was
-    /// chosen. A name with several addresses, such as `localhost`, has an entry for each.
+    /// The addresses that the server listens at, in the order of `bind`; a port 0 is replaced by the port
+    /// that was chosen. A name with several addresses, such as `localhost`, has an entry for each.
     pub fn addresses(&self) -> Vec<Address> {
         self.addresses.clone()
     }

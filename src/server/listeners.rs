@@ -1,4 +1,4 @@
-//! The listeners of a server, where its drain can close them.
+//! The listeners of a server, which its drain can close.
 
 use std::{
     fmt, io,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::transport::{AcceptedSocket, Listener, Transport};
 
-/// Makes of each transport that is accepted the one that is served.
+/// Wraps each transport that is accepted into the one that is served.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
 
 /// A connection that was accepted.
@@ -17,17 +17,17 @@ pub(crate) struct NewSocket {
     pub(crate) wrap: Wrap,
 }
 
-/// Accepts at all listeners in turn, so that a flood at one does not starve the others. Dropping it
-/// closes them all.
+/// Accepts at all listeners in turn, so that many connections at one do not hold up the others. Dropping
+/// it closes them all.
 #[derive(Default)]
 pub(crate) struct Listeners {
     places: Vec<ListeningPlace>,
-    /// Index of the listener that is asked first the next time: the one behind the last that had a
-    /// connection.
+    /// The index of the listener that is polled first the next time: the one after the last that
+    /// accepted.
     first: usize,
 }
 
-/// A place where a server listens.
+/// A listener, and how to wrap its transports.
 struct ListeningPlace {
     listener: Box<dyn Listener>,
     wrap: Wrap,

@@ -1,4 +1,4 @@
-//! Warnings that a crowd must not turn into a flood.
+//! Limits how often a warning is logged, so that many clients cannot flood the log.
 
 use std::{
     mem,
@@ -10,10 +10,10 @@ use tokio::{runtime::Handle, time::sleep_until};
 
 use crate::clock;
 
-/// A warning of one kind is logged this often at most, with how often it would have been.
+/// A warning of one kind is logged at most once in this time, with the number of its occurrences.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts the occasions for one warning.
+/// Counts the occurrences of one warning.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter(Arc<LimiterState>);
 
@@ -23,15 +23,15 @@ struct LimiterState(Mutex<Count>);
 #[derive(Debug, Default)]
 struct Count {
     logged: Option<Instant>,
-    /// How many there were since then.
+    /// Occurrences since the last log line.
     since: u64,
-    /// A task will log them when the interval is over.
+    /// Whether a task will log them when the interval is over.
     has_task: bool,
 }
 
 impl LogLimiter {
-    /// There is an occasion. It is logged now, with how many there were since the last line; or at the
-    /// end of the interval, with those that follow until then.
+    /// Counts an occurrence. It is logged now, with the number since the last line; or at the end of the
+    /// interval, with those that follow until then.
     pub(crate) fn add(&self, log: impl FnOnce(u64) + Send + 'static) {
         let now = clock::now();
         let mut state = self.0.lock();
@@ -46,7 +46,7 @@ impl LogLimiter {
             drop(state);
             return log(count);
         };
-        // Outside of a runtime, the next occasion tells of this one.
+        // Outside of a runtime there is no task; the next occurrence logs this one too.
         if !state.has_task
             && let Ok(runtime) = Handle::try_current()
         {
@@ -70,8 +70,8 @@ impl LimiterState {
     }
 }
 
-/// What was not logged yet. It is logged when this is dropped: at the end of the interval, or with the
-/// runtime.
+/// A log line that waits for the end of its interval. Its drop writes it: at the end of the interval, or
+/// when the runtime ends.
 struct DelayedLog<F: FnOnce(u64)> {
     limiter: Arc<LimiterState>,
     log: Option<F>,
@@ -105,7 +105,7 @@ mod tests {
 
     use super::{INTERVAL, LogLimiter};
 
-    /// A warning, and the counts with which it was logged.
+    /// A limiter, and the counts that were logged.
     #[derive(Default)]
     struct Counted(LogLimiter, Arc<Mutex<Vec<u64>>>);
 
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(counted.counts(), []);
         sleep(INTERVAL).await;
         assert_eq!(counted.counts(), [10]);
-        // The interval runs from that line too.
+        // The delayed line starts an interval too.
         counted.add(1);
         assert_eq!(counted.counts(), []);
         sleep(5 * INTERVAL).await;

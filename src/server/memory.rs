@@ -1,19 +1,19 @@
-//! How much memory there is: for the default of what decoded messages of a server may take.
+//! Finds the memory of the machine, for the default limit of decoded messages.
 
 use std::path::Path;
 
-/// The most that decoded messages of a server take by default.
+/// The default limit of decoded messages is at most this many bytes.
 const MOST: u64 = 1024 * 1024 * 1024;
 
-/// The bytes that decoded messages of a server may take by default: a quarter of the memory that the
-/// process may use, at most 1 GiB. 1 GiB where that is not known, which is elsewhere than on Linux.
+/// The default limit of a server's decoded messages, in bytes: a quarter of the memory that the process
+/// may use, at most 1 GiB. It is 1 GiB where that is not known, which is elsewhere than on Linux.
 pub(crate) fn default_decoded_bytes() -> usize {
     let memory = of_process(Path::new("/")).unwrap_or(u64::MAX);
     usize::try_from((memory / 4).min(MOST)).unwrap_or(usize::MAX)
 }
 
-/// The memory of the machine, or the least that a control group leaves the process, if that is less.
-/// `root` is where `/proc` and `/sys` are.
+/// The memory of the machine, or the smallest limit of the process's control groups, if that is less.
+/// `root` is the folder that holds `/proc` and `/sys`.
 fn of_process(root: &Path) -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
@@ -28,7 +28,7 @@ fn of_process(root: &Path) -> Option<u64> {
     machine.into_iter().chain(limits).min()
 }
 
-/// `MemTotal` of `/proc/meminfo`.
+/// The value of `MemTotal` in `/proc/meminfo`.
 fn of_machine(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
@@ -45,7 +45,7 @@ struct Group<'a> {
     file: &'static str,
 }
 
-/// A line of `/proc/self/cgroup`: `0::/path` of version 2, `4:memory:/path` of version 1.
+/// Parses a line of `/proc/self/cgroup`: `0::/path` in version 2, `4:memory:/path` in version 1.
 fn group(line: &str) -> Option<Group<'_>> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;
@@ -67,15 +67,15 @@ fn group(line: &str) -> Option<Group<'_>> {
     }
 }
 
-/// The limits of a group and of those above it. In a container, the path is often that of the host,
-/// and only the folder at the top is there.
+/// The limits of a group and of the groups above it. In a container, the path is often that of the host,
+/// and only the folder at the top exists.
 fn limits_up(top: &Path, path: &str, file: &str) -> Vec<u64> {
     let ends_at_top = |folder: &&Path| folder.starts_with(top);
     let own = top.join(path);
     let folders = own.ancestors().take_while(ends_at_top);
     let limits = folders.filter_map(|folder| {
         let text = std::fs::read_to_string(folder.join(file)).ok()?;
-        // "max" is no limit.
+        // The text "max" means that there is no limit; it does not parse.
         text.trim().parse().ok()
     });
     limits.collect()

@@ -7,8 +7,8 @@ use crate::{
     transport::{BoxFuture, Transport},
 };
 
-/// Another protocol that shares the ports of a server with wawo's own, such as HTTP, or TLS with either
-/// inside. See [`ServerBuilder::protocol`](crate::ServerBuilder::protocol).
+/// Another protocol that shares the ports of a server with wawo's own, such as HTTP, or TLS with one of
+/// them inside. See [`ServerBuilder::protocol`](crate::ServerBuilder::protocol).
 ///
 /// ```text
 ///  listener ──► socket ──► handshake: recognise(first bytes)
@@ -20,24 +20,24 @@ use crate::{
 ///                             └─ no one says Yes ─► closed, and the error says what came
 /// ```
 ///
-/// A server with other protocols says nothing on a new socket before the other side has sent its first
-/// bytes. A protocol whose server speaks first needs a port of its own.
+/// A server with other protocols writes nothing to a new socket before the other side has sent its first
+/// bytes. A protocol whose server writes first needs a port of its own.
 pub trait Protocol: Send + Sync + 'static {
     /// The name of the protocol, for logs and for [`Peer`](crate::Peer)s that come by it.
     fn name(&self) -> &str;
 
-    /// Whether a socket that begins with these bytes speaks the protocol. There is at least one byte,
-    /// and at most 16 KiB; it is asked again with more of them after [`Recognition::Perhaps`].
+    /// Whether a socket that begins with these bytes speaks the protocol. There is at least one byte, and
+    /// at most 16 KiB. After [`Recognition::Perhaps`] it is asked again with more of them.
     ///
-    /// It must not block. A panic ends the one socket.
+    /// It must not block. A panic ends only the one socket.
     fn recognise(&self, start: &[u8]) -> Recognition;
 
-    /// Serves a socket that was recognised, until the future ends. The bytes that were looked at are
-    /// read from `transport` once more.
+    /// Serves a socket that was recognised, until the future ends. The bytes that were read to recognise
+    /// it are read from `transport` again.
     ///
-    /// The future runs as a task of the server: the socket counts as a connection until it ends, and it
-    /// is dropped when the grace of a drain is over, when the socket has to make room for another, or
-    /// with the server. It should end by itself soon after [`Gateway::draining`]. A panic ends the one
+    /// The future runs as a task of the server: the socket counts as a connection until it ends. It is
+    /// dropped when the grace of a drain is over, when the socket has to make room for another, or with
+    /// the server. It should end by itself soon after [`Gateway::draining`]. A panic ends only the one
     /// socket.
     ///
     /// [`Gateway::draining`]: crate::Gateway::draining
@@ -51,12 +51,11 @@ pub trait Protocol: Send + Sync + 'static {
     reason = "all that can be said of bytes of which more may come"
 )]
 pub enum Recognition {
-    /// It does.
+    /// It speaks the protocol.
     Yes,
-    /// More bytes have to come before that can be said. Protocols that were added later are not asked
-    /// meanwhile.
+    /// The bytes are too few to decide. Protocols that were added later are not asked meanwhile.
     Perhaps,
-    /// It does not, whatever follows.
+    /// It does not speak the protocol, whatever follows.
     No,
 }
 
@@ -69,7 +68,7 @@ impl Protocols {
         self.0.push(Arc::new(protocol));
     }
 
-    /// `None` if there are none.
+    /// The protocols; `None` if there are none.
     pub(crate) fn some(self) -> Option<Arc<Self>> {
         (!self.0.is_empty()).then(|| Arc::new(self))
     }

@@ -1,4 +1,4 @@
-//! Telling a connection that is not taken why, on its way out.
+//! Tells a refused connection why it is refused.
 
 use std::{io, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     transport::Transport,
 };
 
-/// How long one that is refused may take to be told. A socket and a task are held meanwhile.
+/// How long it may take to tell a refused connection why. It holds a socket and a task meanwhile.
 const REFUSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One that is refused may say this much, which is a hello and some calls, before it is cut.
+/// How many bytes a refused connection may send before it is cut: a hello and some calls.
 const MAX_UNREAD_BYTES: u64 = 64 * 1024;
 
-/// The text for one that is refused.
+/// The text for a connection that this limit refuses.
 pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String {
     match limit {
         ConnectionLimit::MaxConnections => {
@@ -42,8 +42,9 @@ pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String 
     }
 }
 
-/// Says why in a close packet, which stands in place of a hello, and waits for the other side to
-/// go: a socket that is closed with bytes unread takes back what was written to it.
+/// Sends the reason in a close packet, in place of a hello, and then reads until the other side closes.
+/// If a socket is closed with unread bytes, the operating system discards the bytes that were written to
+/// it.
 pub(crate) async fn send_reason(
     mut transport: Box<dyn Transport>,
     code: CloseCode,
@@ -60,7 +61,7 @@ pub(crate) async fn send_reason(
         copy(&mut unread, &mut sink()).await?;
         io::Result::Ok(())
     };
-    // A peer that does not listen is not told.
+    // A peer that does not read gets no reason.
     let _ = timeout(REFUSE_TIMEOUT, sending).await;
     drop(refused);
 }
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(begin.elapsed().as_millis(), 0);
     }
 
-    /// One keeps silent, one does not read, one sends without an end.
+    /// One client sends nothing, one does not read, one sends without an end.
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_go_is_cut() {
         let send_reason = |there| {

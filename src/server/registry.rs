@@ -1,4 +1,4 @@
-//! The connections of a server now, and how to reach their tasks.
+//! The registry of a server: its connections now, and how to reach their tasks.
 
 mod guests;
 mod occupant;
@@ -35,61 +35,61 @@ pub(crate) use crate::server::registry::{
 #[derive(Debug)]
 pub(crate) struct Registry {
     state: Mutex<State>,
-    /// Told when a connection had its first turn or is over.
+    /// Notified when a driver has run for the first time, or a connection is over.
     changed: Notify,
-    /// Of connections that kept silent for too long.
+    /// Limits the log lines about connections that were silent for too long.
     silent: LogLimiter,
 }
 
 #[derive(Debug)]
 struct State {
-    /// No more connections are taken.
+    /// Whether no more connections are admitted.
     is_closed: bool,
-    /// Those that are left were aborted.
+    /// Whether the tasks that were left were aborted.
     is_aborted: bool,
-    /// In the order in which they came, so that they end in the same order each time.
+    /// The entries in the order of their places, so that connections end in the same order each time.
     entries: BTreeMap<PlaceId, Entry>,
-    /// The place of each peer that was made known.
+    /// The place of each peer that was introduced.
     places: HashMap<PeerId, PlaceId>,
-    /// Guests that are not the peer of a place.
+    /// The guests that are not the peer of a place.
     guests: BTreeMap<PeerId, WeakPeer>,
     admission: Admission,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// While its protocol is not known.
+    /// The request slot of the socket, while its protocol is not known.
     handshake: Option<Arc<HandshakeRequest>>,
-    /// Once its driver is made.
+    /// The peer, once there is a driver.
     peer: Option<(WeakPeer, ActivityHandle)>,
-    /// Once its driver runs.
+    /// The handle to end the task, once the driver runs.
     task: Option<AbortHandle>,
 }
 
-/// How long accepting pauses for connections that wait for their first turn. Longer than this, they
-/// may wait for a thread that somebody blocks, for whom the others should not wait.
+/// How long accepting pauses for connections whose drivers did not run yet. If they take longer than
+/// this, a handler may block their thread, for which other connections should not wait.
 const MAX_FIRST_POLL_WAIT: Duration = Duration::from_secs(1);
 
-/// The place of a connection, which is free when this is dropped.
+/// The place of a connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct ConnectionPlace {
     registry: Arc<Registry>,
     id: PlaceId,
 }
 
-/// Why there is no place.
+/// The reason why a connection gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AdmissionError {
     /// The server takes no more connections.
     Closed,
-    /// It takes no more of these.
+    /// This limit refuses it.
     Full(ConnectionLimit),
 }
 
-/// How a connection that was admitted came in.
+/// How a connection was admitted.
 #[derive(Debug)]
 pub(crate) struct Displacement {
-    /// The one that was closed for it.
+    /// The peer whose connection was closed for it.
     pub(crate) makes_room: Option<WeakPeer>,
 }
 
@@ -109,7 +109,7 @@ impl Registry {
         }
     }
 
-    /// A place for a connection that was accepted. Others may be closed for it.
+    /// Takes a place for a connection that was accepted. Others may be closed for it.
     pub(crate) fn admit(
         self: &Arc<Self>,
         host: Option<Host>,
@@ -121,7 +121,7 @@ impl Registry {
         let admitted = state.admit(host).map_err(AdmissionError::Full)?;
         let (makes_room, asked) = (admitted.makes_room, admitted.asked);
         let (closes, is_asked) = (state.occupant(makes_room), state.occupant(asked));
-        // The last handle of a peer may drop what its calls hold.
+        // Dropping the last handle of a peer runs code of the user, which may need this lock.
         drop(state);
         let displaced = Displacement {
             makes_room: closes.and_then(Occupant::make_room),
@@ -132,7 +132,7 @@ impl Registry {
         Ok((self.place(admitted.place), displaced))
     }
 
-    /// A place for a connection that the program itself has opened.
+    /// Takes a place for a connection that the program itself has opened.
     pub(crate) fn admit_own(self: &Arc<Self>) -> Result<ConnectionPlace, AdmissionError> {
         let mut state = self.lock();
         if state.is_closed {
@@ -162,13 +162,13 @@ impl Registry {
             Some(place) => state.entries.get(place).and_then(Entry::peer),
             None => state.guests.get(&id).and_then(WeakPeer::upgrade),
         };
-        // The last handle of a peer may drop what its calls hold.
+        // Dropping the last handle of a peer runs code of the user, which may need this lock.
         drop(state);
         peer
     }
 
-    /// Takes no more connections from now on. Returns all peers; sockets that have not come so far are
-    /// told to go.
+    /// Admits no more connections from now on. Returns all peers. Sockets in their handshake are asked to
+    /// leave.
     pub(crate) fn close(&self) -> Vec<Peer> {
         let mut state = self.lock();
         state.is_closed = true;
@@ -184,14 +184,14 @@ impl Registry {
         peers
     }
 
-    /// Ends the tasks of all connections that are left, wherever they are. They are over when the
-    /// runtimes of the tasks have dropped them.
+    /// Aborts the tasks of all connections that are left, in whatever runtime. They are over when their
+    /// runtimes have dropped them.
     pub(crate) fn abort(&self) {
         let mut state = self.lock();
         (state.is_closed, state.is_aborted) = (true, true);
         let entries = state.entries.values_mut();
         let tasks: Vec<_> = entries.filter_map(|entry| entry.task.take()).collect();
-        // A runtime that has ended drops a task right here, and with it a place.
+        // A runtime that has ended drops a task in `abort`, and with it a place, which needs this lock.
         drop(state);
         tasks.iter().for_each(AbortHandle::abort);
     }
@@ -202,10 +202,10 @@ impl Registry {
         self.until(is_empty).await;
     }
 
-    /// Waits while all connections that may be accepted wait for their first turn.
+    /// Waits while all connections that may be accepted wait for their driver's first run.
     pub(crate) async fn wait_for_first_polls(&self) {
         let wait_for_first_polls = self.until(|state| !state.admission.awaits_first_polls());
-        // If the time is up, one of those that wait is asked whether it says anything.
+        // After the time, one of those that wait is asked whether it says anything.
         let _ = timeout(MAX_FIRST_POLL_WAIT, wait_for_first_polls).await;
     }
 
@@ -220,19 +220,19 @@ impl Registry {
         }
     }
 
-    /// Asks a connection whether it says anything, if one has to be asked.
+    /// Asks a connection whether it says anything, if `find` returns one to ask.
     fn ask(&self, find: impl FnOnce(&mut Admission) -> Option<PlaceId>) {
         let mut state = self.lock();
         let asked = find(&mut state.admission);
         let asked = state.occupant(asked);
-        // The last handle of a peer may drop what its calls hold.
+        // Dropping the last handle of a peer runs code of the user, which may need this lock.
         drop(state);
         if let Some(occupant) = asked {
             occupant.close_if_silent();
         }
     }
 
-    /// Leave to tell one that it is refused; `None` while too many are on their way out.
+    /// The permit to tell a connection why it is refused; `None` while too many are leaving.
     pub(crate) fn refuse(self: &Arc<Self>) -> Option<RefusalPermit> {
         let may_explain = self.lock().admission.may_explain();
         may_explain.then(|| RefusalPermit(self.clone()))
@@ -287,8 +287,8 @@ impl Entry {
 }
 
 impl ConnectionPlace {
-    /// Makes a peer known, before anybody can hear of it. `false` if the server takes no more
-    /// connections since, or this one has already made room for another.
+    /// Makes a peer known, before its first event. Returns `false` if the server has stopped taking
+    /// connections, or if this one has already made room for another.
     pub(crate) fn introduce(&self, peer: &Peer) -> bool {
         let mut state = self.registry.lock();
         if state.is_closed || state.admission.is_leaving(self.id) {
@@ -303,13 +303,14 @@ impl ConnectionPlace {
         true
     }
 
-    /// Its protocol is being found, and it can be asked to go by `request`. `false` if the server takes
-    /// no more connections since, or this one has already made room for another.
+    /// Records that the protocol of the socket is being found; `request` can ask it to leave. Returns
+    /// `false` as [`introduce`](Self::introduce) does.
     pub(crate) fn begin_handshake(&self, request: &Arc<HandshakeRequest>) -> bool {
         self.set_handshake(Some(request.clone()))
     }
 
-    /// It speaks another protocol. `false` as above.
+    /// Records that the socket speaks another protocol. Returns `false` as [`introduce`](Self::introduce)
+    /// does.
     pub(crate) fn end_handshake(&self) -> bool {
         let goes_on = self.set_handshake(None);
         if goes_on {
@@ -329,7 +330,7 @@ impl ConnectionPlace {
         true
     }
 
-    /// Takes the handle by which others end the task of a connection; filled where that is spawned.
+    /// The slot for the handle of the connection's task. It is filled where the task is spawned.
     pub(crate) fn task(&self) -> TaskSlot {
         TaskSlot {
             registry: self.registry.clone(),
@@ -337,18 +338,18 @@ impl ConnectionPlace {
         }
     }
 
-    /// Its driver has run for the first time, and its hello was not there.
+    /// Records that the driver has run for the first time, and its hello had not come.
     pub(crate) fn is_silent(&self) {
         self.registry.ask(|admission| admission.is_silent(self.id));
         self.registry.changed.notify_waiters();
     }
 
-    /// It was asked, and has said something, though not all of its hello.
+    /// Records that the connection was asked, and bytes have come, though not a whole hello.
     pub(crate) fn has_spoken(&self) {
         self.registry.ask(|admission| admission.has_spoken(self.id));
     }
 
-    /// It was asked, and is closed because it had said nothing.
+    /// Records that the connection was asked, and is closed because no bytes had come.
     pub(crate) fn was_silent(&self, peer: &Peer) {
         let from = peer.address().cloned();
         let max = self.registry.limits().handshakes;
@@ -377,14 +378,15 @@ impl Drop for ConnectionPlace {
         if let Some((peer, _)) = entry.as_ref().and_then(|entry| entry.peer.as_ref()) {
             state.places.remove(&peer.id());
         }
-        // The state behind a handle may be dropped with it.
+        // Dropping a handle may drop the user's state behind it, which may need this lock.
         drop(state);
         drop(entry);
         self.registry.changed.notify_waiters();
     }
 }
 
-/// Where the handle of a task belongs, which exists only after the task has been given its place.
+/// The slot for the handle of a task. The task gets its place before it is spawned, and its handle exists
+/// only after that.
 #[derive(Debug)]
 pub(crate) struct TaskSlot {
     registry: Arc<Registry>,
@@ -398,14 +400,14 @@ impl TaskSlot {
             drop(state);
             return task.abort();
         }
-        // Else it is over already.
+        // If there is no entry, the connection is over already.
         if let Some(entry) = state.entries.get_mut(&self.id) {
             entry.task = Some(task);
         }
     }
 }
 
-/// One that was refused and is being told why.
+/// The permit to tell a refused connection why. Dropping it counts the connection as closed.
 #[derive(Debug)]
 pub(crate) struct RefusalPermit(Arc<Registry>);
 
@@ -443,11 +445,12 @@ mod tests {
         registry.wait_for_first_polls().await;
         let (second, _) = registry.admit(None).unwrap();
         assert_eq!(begin.elapsed().as_secs(), 0);
-        // Nobody gives either a turn.
+        // The test runs neither of the drivers.
         registry.wait_for_first_polls().await;
         assert_eq!(begin.elapsed(), MAX_FIRST_POLL_WAIT);
         drop((first, second));
-        // One that says hello in its turn, one that does not, and one that has gone.
+        // The hello of one has come when its driver first runs, that of another has not, and the third is
+        // over.
         let ends: [fn(ConnectionPlace); 3] = [
             |place| place.handshake_done(),
             |place| place.is_silent(),
@@ -495,7 +498,7 @@ mod tests {
         assert!(registry.refuse().is_some());
     }
 
-    /// A task may be spawned just when all are aborted.
+    /// A task may be spawned at the moment when all are aborted.
     #[tokio::test]
     async fn a_task_that_comes_after_all_were_aborted_is_aborted_too() {
         let registry = registry(10, 10);

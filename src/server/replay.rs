@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::Transport;
 
-/// Reads from `start` first.
+/// Returns the bytes of `start` first, then those of the transport.
 pub(crate) struct Replay {
     start: BytesMut,
     transport: Box<dyn Transport>,
@@ -36,7 +36,7 @@ impl AsyncRead for Replay {
         buf.put_slice(&self.start[..length]);
         self.start.advance(length);
         if self.start.is_empty() {
-            // Its memory is not held for the rest of the connection.
+            // Its memory is freed now, not at the end of the connection.
             self.start = BytesMut::new();
         }
         Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! The life of a socket whose protocol is not known when it is accepted.
+//! Serves a socket whose protocol is not known when it is accepted.
 
 use std::{
     any::Any,
@@ -37,7 +37,7 @@ impl FindProtocol for Protocols {
     }
 }
 
-/// Finds the protocol of a socket, and serves it to its end.
+/// Finds the protocol of a socket, and serves it until its end.
 async fn serve(protocols: Arc<Protocols>, origin: SocketOrigin, transport: Box<dyn Transport>) {
     let request = Arc::new(HandshakeRequest::default());
     if !origin.place.begin_handshake(&request) {
@@ -51,10 +51,10 @@ async fn serve(protocols: Arc<Protocols>, origin: SocketOrigin, transport: Box<d
         Ok(Found::Other(protocol)) if origin.place.end_handshake() => {
             serve_other(origin, &*protocol, start, transport).await;
         }
-        // The server began to drain at this moment, or another took the place.
+        // The server began to drain at this moment, or another connection took the place.
         Ok(Found::Other(_)) => {}
         Ok(Found::Native) => {
-            // It may be asked after it has been found.
+            // The server may ask it after its protocol was found, before there is a peer.
             let is_asked = request.take() == Some(Ask::CloseIfSilent);
             let new = NewTransport::with_start(transport, start, origin.since);
             origin.serve_native(new, is_asked).await;
@@ -69,12 +69,12 @@ async fn serve(protocols: Arc<Protocols>, origin: SocketOrigin, transport: Box<d
 
 /// # Errors
 ///
-/// The socket has to go, as the server asked it to.
+/// If the socket has to leave, because the server asked it to.
 async fn find(origin: &SocketOrigin, handshake: &mut Handshake) -> Result<Found, Ask> {
     let mut is_fresh = true;
     poll_fn(|cx| {
         loop {
-            // A panic of a protocol that is asked belongs to this socket.
+            // A panic in a protocol's `recognise` ends only this socket.
             match catch_unwind(AssertUnwindSafe(|| handshake.poll(cx))) {
                 Ok(Poll::Ready(Progress::HasSpoken)) => origin.place.has_spoken(),
                 Ok(Poll::Ready(Progress::Found(found))) => return Poll::Ready(Ok(found)),
@@ -102,7 +102,7 @@ async fn serve_other(
     transport: Box<dyn Transport>,
 ) {
     let (state, from) = (origin.state.clone(), origin.from.clone());
-    // The socket counts until the protocol is done, whatever that does with the arrival.
+    // The socket counts until the protocol's future ends, even if the protocol drops the arrival before.
     let _place: Arc<ConnectionPlace> = origin.place.clone();
     let transport = Box::new(Replay::new(start, transport));
     let begin = || protocol.serve(transport, Arrival::new(origin, protocol.name()));
@@ -118,7 +118,7 @@ async fn serve_other(
 
 /// # Errors
 ///
-/// The future has panicked.
+/// If the future has panicked.
 async fn caught(mut serving: BoxFuture<'static, ()>) -> Result<(), Box<dyn Any + Send>> {
     poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
@@ -129,7 +129,8 @@ async fn caught(mut serving: BoxFuture<'static, ()>) -> Result<(), Box<dyn Any +
     .await
 }
 
-/// Lets a socket go, whose protocol is not known. It hears why if it may speak wawo's.
+/// Closes a socket whose protocol is not known. It sends the reason if the socket may speak wawo's
+/// protocol.
 fn refuse(origin: &SocketOrigin, ask: Ask, transport: Box<dyn Transport>, start: &[u8]) {
     let state = &origin.state;
     let is_told = PREFACE.starts_with(start);

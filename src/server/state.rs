@@ -39,27 +39,27 @@ pub(crate) struct ServerState {
     pub(crate) event_sender: EventSender,
     pub(crate) lifecycle: watch::Sender<Lifecycle>,
     pub(crate) trusted: TrustedProxies,
-    /// Of connections that were refused.
+    /// Limits the log lines about connections that were refused.
     pub(crate) refused: LogLimiter,
-    /// Of connections that made room.
+    /// Limits the log lines about connections that made room.
     pub(crate) displaced: LogLimiter,
     config: Arc<Config>,
     /// The services that are served now.
     pub(crate) services: Arc<LiveTable>,
-    /// `None` if there is wawo's own protocol only.
+    /// The other protocols; `None` if the server speaks wawo's own only.
     protocols: Option<Arc<dyn FindProtocol>>,
-    /// The memory of decoded messages of all connections.
+    /// The memory that decoded messages of all connections take.
     decoded: Arc<DecodedTotal>,
     open: Mutex<Option<Open>>,
-    /// Where the server last had to do with a connection.
+    /// The runtime in which the server was first used.
     runtime: OnceLock<Handle>,
 }
 
-/// The parts that a server needs for new connections: nothing of it is left once it takes none.
+/// The parts that new connections need. They are dropped when the server takes no more.
 #[derive(Debug)]
 struct Open {
     service: BoxService,
-    /// With the services for the hello.
+    /// The configuration, with the services for the hello.
     config: Arc<Config>,
     listeners: Listeners,
     workers: Workers,
@@ -102,7 +102,7 @@ impl ServerState {
         }
     }
 
-    /// Listens at one more place.
+    /// Adds a listener.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl ServerState {
         Ok(())
     }
 
-    /// The next connection at any listener; none where there are no listeners any more.
+    /// The next connection at any listener. It is pending for ever when there are no listeners any more.
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<NewSocket>> {
         match &mut *self.open() {
             Some(open) => open.listeners.poll_accept(cx),
@@ -122,7 +122,8 @@ impl ServerState {
         }
     }
 
-    /// Where the next connection is served; in the current runtime if there are no workers.
+    /// The worker for the next connection; `None` if there are no workers, and the current runtime serves
+    /// it.
     pub(crate) fn seat(&self) -> Option<WorkerSlot> {
         self.open().as_ref()?.workers.seat()
     }
@@ -130,11 +131,11 @@ impl ServerState {
     /// Takes no more connections: listeners are closed, and workers end with their last tasks.
     pub(crate) fn stop_accepting(&self) {
         let open = self.open().take();
-        // Services are the user's, and must not be dropped under a lock.
+        // Services are the user's code, so they must not be dropped under a lock.
         drop(open);
     }
 
-    /// The server was dropped: all that is left of it ends.
+    /// Ends all connections and tasks, because the server was dropped.
     pub(crate) fn stop(&self) {
         self.stop_accepting();
         self.registry.abort();
@@ -200,7 +201,7 @@ impl ServerState {
         there
     }
 
-    /// New connections tell in their hello which services there are now, and name their methods.
+    /// Renews the services that new connections announce in their hello, and the names of their methods.
     ///
     /// # Errors
     ///
@@ -232,7 +233,7 @@ impl ServerState {
         &self.config
     }
 
-    /// The way to find the protocol of a socket, if there are others than wawo's own.
+    /// The finder of a socket's protocol, if there are others than wawo's own.
     pub(crate) fn protocols(&self) -> Option<&Arc<dyn FindProtocol>> {
         self.protocols.as_ref()
     }
@@ -241,7 +242,7 @@ impl ServerState {
     pub(crate) async fn until_draining(&self) {
         let mut lifecycle = self.lifecycle.subscribe();
         let is_over = |lifecycle: &Lifecycle| !matches!(lifecycle, Lifecycle::Serving);
-        // The sender is in `self`.
+        // `self` holds the sender, so it cannot be dropped meanwhile.
         let _ = lifecycle.wait_for(is_over).await;
     }
 
@@ -255,20 +256,20 @@ impl ServerState {
     }
 }
 
-/// All that a server knows of a socket that it has accepted, but for its transport.
+/// A socket that the server has accepted, without its transport.
 pub(crate) struct SocketOrigin {
     pub(crate) state: Arc<ServerState>,
     pub(crate) place: Arc<ConnectionPlace>,
     pub(crate) from: Address,
-    /// When it was accepted: the time for its handshake begins there.
+    /// When it was accepted. The `handshake_timeout` begins here.
     pub(crate) since: Instant,
-    /// It is the inside of another protocol.
+    /// Whether it is the inside of another protocol.
     pub(crate) is_inside: bool,
 }
 
 /// The protocols of a server.
 pub(crate) trait FindProtocol: fmt::Debug + Send + Sync {
-    /// Finds the protocol of a socket, and serves it to its end.
+    /// Finds the protocol of a socket, and serves it until its end.
     fn serve(
         self: Arc<Self>,
         origin: SocketOrigin,
@@ -277,7 +278,7 @@ pub(crate) trait FindProtocol: fmt::Debug + Send + Sync {
 }
 
 impl SocketOrigin {
-    /// Serves the protocol that a transport speaks, to its end.
+    /// Serves the protocol that a transport speaks, until its end.
     pub(crate) fn find_protocol(self, transport: Box<dyn Transport>) -> BoxFuture<'static, ()> {
         match self.state.protocols.clone() {
             Some(protocols) => protocols.serve(self, transport),
@@ -288,7 +289,7 @@ impl SocketOrigin {
         }
     }
 
-    /// Serves wawo's own protocol, to the end of the connection.
+    /// Serves wawo's own protocol, until the end of the connection.
     pub(crate) async fn serve_native(self, new: NewTransport, is_asked: bool) {
         let Self { state, place, .. } = self;
         let opened = state.open_connection(&place, new, Some(self.from));
@@ -296,7 +297,7 @@ impl SocketOrigin {
         let Ok((peer, driver)) = opened else {
             return;
         };
-        // It was asked before there was a peer to ask.
+        // The server asked before there was a peer that could take the request.
         if is_asked {
             peer.close_if_silent(SILENT);
         }

@@ -7,24 +7,24 @@ use tokio::{
     sync::oneshot,
 };
 
-/// How often a worker that is to end looks whether the last task has.
+/// How often a worker that is to end looks whether its last task has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The workers of a server, none unless it was asked for some. When this is dropped, their threads
-/// end with the last task there.
+/// The workers of a server; none by default. When this is dropped, each thread ends with the last task
+/// there.
 #[derive(Debug, Default)]
 pub(crate) struct Workers(Vec<Worker>);
 
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    /// Cloned for each connection.
+    /// A clone for each connection, so that its count is the number of connections.
     seats: Arc<()>,
-    /// Its drop lets the thread end.
+    /// Dropping it lets the thread end.
     _end: oneshot::Sender<()>,
 }
 
-/// The place of one connection at a worker.
+/// The seat of one connection at a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerSlot {
     runtime: Handle,
@@ -37,7 +37,7 @@ impl Workers {
         Ok(Self(workers.collect::<io::Result<_>>()?))
     }
 
-    /// A seat at the worker that has the fewest connections; none if there are no workers.
+    /// A seat at the worker that has the fewest connections; `None` if there are no workers.
     pub(crate) fn seat(&self) -> Option<WorkerSlot> {
         let freest = self.0.iter().min_by_key(|worker| worker.connections());
         freest.map(Worker::seat)
@@ -71,22 +71,23 @@ impl Worker {
 }
 
 impl WorkerSlot {
-    /// The runtime of the worker, where all of its connection is opened and spawned.
+    /// The runtime of the worker, in which its connection is opened and spawned.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 }
 
-/// What the thread of a worker does.
+/// The main function of a worker's thread.
 fn work(runtime: Runtime, ended: oneshot::Receiver<()>) {
     runtime.block_on(async {
-        // An error says that the sender was dropped, which is all that ever happens to it.
+        // It always ends with an error, because the sender is only ever dropped.
         let _ = ended.await;
-        // Handlers that run to completion outlive their server, as they do without workers.
+        // Handlers that run to completion outlive their server, so the thread waits for them, as a
+        // runtime without workers would.
         while runtime.metrics().num_alive_tasks() > 0 {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     });
-    // A handler may have left work that blocks; nobody waits for it.
+    // A handler may have left a blocking task, for which nobody waits.
     runtime.shutdown_background();
 }

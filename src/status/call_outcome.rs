@@ -1,5 +1,5 @@
-//! A status as the outcome of a call, on the side that made the call: it learns which call that was, where
-//! it went, and why the peer may have refused it.
+//! A status as the outcome of a call, on the side that made the call: it gets the method, the address,
+//! and why the peer may have refused it.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -14,12 +14,12 @@ use crate::{
     transport::Address,
 };
 
-/// How a callee says that it does not have a service.
+/// The text with which a callee says that it does not have a service.
 fn no_service(id: ServiceId) -> String {
     format!("no service with id {id} is served by the callee")
 }
 
-/// Why a peer may have refused a call, as far as this side can tell.
+/// An explanation why a peer may have refused a call, as far as this side knows.
 #[derive(Debug)]
 struct Explanation(String);
 
@@ -45,7 +45,7 @@ impl Status {
         self.0.site.address()
     }
 
-    /// The call went over a connection.
+    /// Records that the call went over a connection.
     #[cold]
     pub(crate) fn carried_by(mut self, carrier: Option<Arc<dyn Carrier>>) -> Self {
         if let Some(carrier) = carrier {
@@ -54,7 +54,7 @@ impl Status {
         self
     }
 
-    /// The call was not sent, and would have gone there.
+    /// Records that the call was not sent, and the address that it would have gone to.
     #[cold]
     pub(crate) fn at(mut self, address: Option<&Address>) -> Self {
         if let Some(address) = address {
@@ -63,22 +63,22 @@ impl Status {
         self
     }
 
-    /// The call was one in this process.
+    /// Records that the call was made in this process.
     #[cold]
     pub(crate) fn in_process(mut self) -> Self {
         self.0.site.place = CallPlace::Process;
         self
     }
 
-    /// The status of a callee that does not have a service. It knows the service by its id only; the
-    /// caller puts the name in its place.
+    /// The status of a callee that does not have a service. The callee knows only the id of the service;
+    /// the caller replaces it by the name.
     #[cold]
     pub(crate) fn not_served(service: ServiceId, served: &str) -> Self {
         let text = format!("{}; served: {served}", no_service(service));
         Self::unimplemented(text).with_delivery(Delivery::NotSent)
     }
 
-    /// Puts the name of the service that was called in the place of its id.
+    /// Replaces the id of the service that was called by its name.
     fn naming_the_service(&mut self, method: &MethodDescriptor) {
         let named = self.0.message.strip_prefix(&*no_service(method.service()));
         if let Some(rest) = named {
@@ -87,7 +87,8 @@ impl Status {
         }
     }
 
-    /// Ends a call of this method. `carrier` is what carried it, if the status does not know.
+    /// Ends a call of this method. `carrier` is the connection that carried it, if the status does not
+    /// name one.
     #[cold]
     pub(crate) fn of_call(
         mut self,
@@ -96,7 +97,7 @@ impl Status {
     ) -> Self {
         let mut fits = matches!(self.0.code, Code::Unimplemented | Code::InvalidArgument);
         if let (CallPlace::Unknown, Some(carrier)) = (&self.0.site.place, carrier) {
-            // Made on this side, so an internal fault is a reply that cannot be decoded.
+            // This side made the status, so the code `Internal` means that the reply cannot be decoded.
             fits |= self.0.code == Code::Internal;
             self.0.site.place = CallPlace::Carrier(carrier);
         }
@@ -110,7 +111,8 @@ impl Status {
             if fits && let Some(text) = carrier.explain(method, &self.0.message) {
                 self.0.source = Some(Arc::new(Explanation(text)));
             }
-            // A status may be kept for long, and must not keep the connection's state with it.
+            // The address is copied: a status may be kept for long, and must not keep the connection's
+            // state alive.
             self.0.site.place = match carrier.address() {
                 Some(address) => CallPlace::Address(address.clone()),
                 None => CallPlace::Peer(carrier.id()),
@@ -119,7 +121,7 @@ impl Status {
         self
     }
 
-    /// Tells nothing of the call that it ended: it answers another.
+    /// Removes the call that it ended, because it becomes the status of another call.
     pub(crate) fn without_site(mut self) -> Self {
         self.0.site = Site::default();
         self

@@ -1,10 +1,10 @@
-//! Every error becomes a [`Status`] here.
+//! Turns errors into statuses.
 //!
-//! The rule: where a module has an *error* of another part (of a layer, a connection, a codec, a
-//! panic), it turns it into a status by a function of this file. So one file tells which error has
-//! which code, what its caller reads of it, and whether the call may be made again. What a module
-//! *finds* itself (a limit that is exceeded, a service that is not there) is no conversion: the
-//! module makes the status where it finds that.
+//! The rule: if a module has an *error* of another part (of a layer, a connection, a codec, a panic), it
+//! turns it into a status by a function of this file. So one file says which code each error has, which
+//! text its caller gets, and whether the call may be made again. If a module *finds* the fault itself (a
+//! limit that is exceeded, a service that is not there), there is no conversion: the module makes the
+//! status itself.
 //!
 //! | error of | code | delivery |
 //! |---|---|---|
@@ -32,8 +32,8 @@ use crate::{
 };
 
 impl Status {
-    /// The status for an error of any type, as layers return them: that of the first error in its
-    /// chain of sources, itself included, that says how a call ended.
+    /// The status for an error of any type, as layers return it. It is that of the first error in the
+    /// chain, beginning with the error itself, that says how a call ended.
     ///
     /// | in the chain | status |
     /// |---|---|
@@ -43,8 +43,8 @@ impl Status {
     /// | `Closed` of tower's `buffer`, whose worker has ended | `Unavailable` |
     /// | none of these | `Internal`, with a neutral text |
     ///
-    /// The error becomes the [`cause`](Self::cause) of the status, which is logged and never sent;
-    /// but a [`Status`] in a box comes back as it is.
+    /// The error becomes the [`cause`](Self::cause) of the status, which is logged and never sent. A
+    /// boxed [`Status`] is returned unchanged.
     ///
     /// ```
     /// use wawo::{BoxError, Code, Status};
@@ -68,14 +68,14 @@ impl Status {
         Self::internal("internal error").with_source(error)
     }
 
-    /// A panic of code of the application; `said` is what its caller reads of it. `panic`, the
-    /// text of the panic, becomes the source.
+    /// A panic in code of the application. `said` is the text for the caller. `panic`, the message of the
+    /// panic, becomes the source.
     #[cold]
     pub(crate) fn from_panic(said: &'static str, panic: &str) -> Self {
         Self::internal(said).with_source(Panic(panic.to_owned()))
     }
 
-    /// A request that this side cannot decode.
+    /// The status of a request that this side cannot decode.
     #[cold]
     pub(crate) fn from_bad_request(
         method: &MethodDescriptor,
@@ -87,7 +87,7 @@ impl Status {
         Self::invalid_argument(text).with_source(error)
     }
 
-    /// A reply that this side cannot decode.
+    /// The status of a reply that this side cannot decode.
     #[cold]
     pub(crate) fn from_bad_reply(
         method: &MethodDescriptor,
@@ -98,7 +98,7 @@ impl Status {
         Self::internal(text).with_source(error)
     }
 
-    /// The connection was over before the call was sent.
+    /// The status of a call whose connection was over before it was sent.
     #[cold]
     pub(crate) fn from_closed(error: &ConnectionError) -> Self {
         Self::unavailable(format!("the call was not sent: {error}"))
@@ -106,7 +106,8 @@ impl Status {
             .with_delivery(Delivery::NotSent)
     }
 
-    /// The connection was lost after the call was sent; `so_far` says how far the call had come.
+    /// The status of a call whose connection was lost after it was sent; `so_far` says how far it had
+    /// come.
     #[cold]
     pub(crate) fn from_lost(so_far: impl fmt::Display, error: &ConnectionError) -> Self {
         Self::unavailable(format!("{so_far}: {error}"))
@@ -114,13 +115,13 @@ impl Status {
             .with_delivery(Delivery::Unknown)
     }
 
-    /// The connection was lost while a handler read the requests of a call.
+    /// The status of a stream of requests whose connection was lost while a handler read it.
     #[cold]
     pub(crate) fn from_lost_requests(error: &ConnectionError) -> Self {
         Self::unavailable(format!("no more requests: {error}")).with_delivery(Delivery::Unknown)
     }
 
-    /// The call was not started, or certainly not served.
+    /// The status of a call that was not started, or certainly not served.
     #[cold]
     pub(crate) fn from_refusal(reason: &Refusal) -> Self {
         let code = match reason {
@@ -133,13 +134,14 @@ impl Status {
         Self::new(code, format!("the call was not sent: {reason}")).with_delivery(Delivery::NotSent)
     }
 
-    /// A message of a stream was not sent.
+    /// The status of a stream of which a message was not sent.
     #[cold]
     pub(crate) fn from_refused_message(reason: &Refusal) -> Self {
         Self::resource_exhausted(format!("a message of the stream is too large: {reason}"))
     }
 
-    /// The runtime dropped the work on a call. Panics are caught inside of it.
+    /// The status of a call whose work the runtime has dropped. Panics are caught before, so the error is
+    /// no panic.
     #[cold]
     pub(crate) fn from_shutdown(_: &JoinError) -> Self {
         Self::unavailable("the runtime of the handler shuts down")
@@ -170,7 +172,7 @@ impl From<MetadataError> for Status {
     }
 }
 
-/// The text of a panic, as the source of a status.
+/// The message of a panic, as the source of a status.
 #[derive(Debug)]
 struct Panic(String);
 

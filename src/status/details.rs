@@ -1,4 +1,4 @@
-//! The details of a status: kept as they came, and decoded when they are asked for.
+//! The details of a status. They are kept encoded, and decoded when they are first read.
 
 use std::sync::OnceLock;
 
@@ -10,30 +10,30 @@ use prost::{
 
 use crate::wire;
 
-/// One more thing that a status says, as a protobuf message of any type.
+/// A detail of a status: a protobuf message of any type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Detail {
-    /// Names the type of the message, such as `type.googleapis.com/google.rpc.RetryInfo`.
+    /// The type of the message, such as `type.googleapis.com/google.rpc.RetryInfo`.
     pub type_url: String,
     /// The encoded message.
     pub value: Bytes,
 }
 
-/// The details of a status, besides its message.
+/// The details of a status.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Details {
-    /// As they came from the other side; empty once others were added.
+    /// The details encoded as they came; empty once others were added.
     encoded: Bytes,
     decoded: OnceLock<Vec<Detail>>,
 }
 
-/// No more are decoded of what came: each may take many times its length.
+/// How many received details are decoded, at most: each may take many times its encoded length.
 const MAX_DETAILS: usize = 64;
 
 impl Details {
-    /// As they came, at most a packet. They are copied: a status may be kept for long, and what they
-    /// were read into may be many times as large.
+    /// Keeps received details encoded; they are at most one packet. They are copied, because a status may
+    /// be kept for long, and the buffer that they were read into may be many times as large.
     pub(crate) fn received(encoded: &[u8]) -> Self {
         Self {
             encoded: Bytes::copy_from_slice(encoded),
@@ -42,7 +42,7 @@ impl Details {
     }
 
     pub(crate) fn get(&self) -> &[Detail] {
-        // Details that cannot be read are lost; the outcome itself is not in doubt.
+        // Details that cannot be decoded are dropped; the code of the status is certain all the same.
         self.decoded
             .get_or_init(|| decode(&self.encoded).unwrap_or_default())
     }
@@ -55,7 +55,7 @@ impl Details {
         }
     }
 
-    /// As they travel.
+    /// The details in the form of the end packet.
     pub(crate) fn encoded(&self) -> Bytes {
         if !self.encoded.is_empty() {
             return self.encoded.clone();
@@ -70,7 +70,7 @@ impl Details {
     }
 }
 
-/// The first of `StatusDetails`, one by one.
+/// Decodes the first entries of `StatusDetails`, one at a time.
 fn decode(encoded: &Bytes) -> Result<Vec<Detail>, prost::DecodeError> {
     /// The field number of `details`.
     const DETAILS: u32 = 1;
@@ -111,7 +111,7 @@ mod tests {
         sent.push(detail("b"));
         let mut received = Details::received(&sent.encoded());
         assert!(received.decoded.get().is_none());
-        // Passed on, it is not decoded either.
+        // Passing the details on does not decode them.
         assert_eq!(received.encoded(), sent.encoded());
         assert!(received.decoded.get().is_none());
         assert_eq!(received.get(), [detail("a"), detail("b")]);
@@ -133,7 +133,7 @@ mod tests {
         for wrong in [&[0x0A, 200][..], &[0x0A, 1, 0x0A], &[0xFF; 11]] {
             assert!(Details::received(wrong).get().is_empty(), "{wrong:?}");
         }
-        // A field of a later version is stepped over.
+        // A field of a later version is skipped.
         assert_eq!(Details::received(&[0x10, 7, 0x0A, 0]).get().len(), 1);
     }
 }

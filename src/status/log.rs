@@ -1,4 +1,4 @@
-//! A status in the log: what failed, of which method, for which peer.
+//! Logs a status: the failure, the method and the peer.
 
 use std::{error::Error, fmt, io};
 
@@ -7,11 +7,12 @@ use wawo_protocol::Code;
 use crate::{error_chain::ErrorChain, status::Status};
 
 impl Status {
-    /// Writes down a status whose source the other side does not hear of. `method` and `peer` say
-    /// which call ended with it.
+    /// Logs a status, if the other side does not get its source. `method` and `peer` name the call that
+    /// ended with it.
     ///
-    /// A fault of this side is an error, and a failure of the system, such as a disk that is full,
-    /// at least a warning; else it is the caller's business.
+    /// A fault of this side is logged as an error. If an error of the operating system is among the
+    /// causes, such as a full disk, the level is at least a warning. Otherwise the fault is the caller's,
+    /// at a lower level.
     #[cold]
     pub(crate) fn log(&self, method: &dyn fmt::Display, peer: &dyn fmt::Display) {
         if self.0.source.is_none() {
@@ -29,7 +30,7 @@ impl Status {
         }
     }
 
-    /// Writes down how a one-way message failed, since its sender does not hear of it.
+    /// Logs how a one-way message failed, since its sender gets no status.
     #[cold]
     pub(crate) fn log_one_way(&self, method: &dyn fmt::Display, peer: &dyn fmt::Display) {
         match self.0.source {

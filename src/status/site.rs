@@ -1,17 +1,17 @@
-//! Which call a status ended, and where that call went.
+//! The call that a status ended: its method, and the place that it went to.
 
 use std::{fmt, sync::Arc};
 
 use crate::{descriptor::MethodDescriptor, peer_id::PeerId, transport::Address};
 
-/// The call that ended with a status. Empty in a status that a handler made.
+/// The call that ended with a status. Empty in a status that a handler has made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
     pub(super) method: Option<MethodDescriptor>,
     pub(super) place: CallPlace,
 }
 
-/// Where a call went.
+/// The place that a call went to.
 #[derive(Debug, Clone, Default)]
 pub(super) enum CallPlace {
     #[default]
@@ -20,11 +20,11 @@ pub(super) enum CallPlace {
     Address(Address),
     /// A peer without an address, by its number.
     Peer(PeerId),
-    /// A connection, until the status reaches a call, which may ask it for an explanation.
+    /// A connection, until the status reaches a call, which may ask the connection for an explanation.
     Carrier(Arc<dyn Carrier>),
 }
 
-/// A connection, as far as a status tells of it.
+/// The connection of a call, as a status needs it.
 pub(crate) trait Carrier: fmt::Debug + Send + Sync {
     /// The number of the peer.
     fn id(&self) -> PeerId;
@@ -32,8 +32,8 @@ pub(crate) trait Carrier: fmt::Debug + Send + Sync {
     /// The address of the peer.
     fn address(&self) -> Option<&Address>;
 
-    /// Why the peer may have refused a call of this method, as far as its hello tells. `said` is
-    /// the text of its status, which the explanation does not repeat.
+    /// The reason why the peer may have refused a call of this method, by its hello. `said` is the text
+    /// of its status, which the explanation does not repeat.
     fn explain(&self, method: &MethodDescriptor, said: &str) -> Option<String>;
 }
 
@@ -47,7 +47,7 @@ impl Site {
     }
 }
 
-/// Empty, or what stands before the status, with the colon.
+/// The text before the status, with a colon; empty if there is no call.
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.method, &self.place) {

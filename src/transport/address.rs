@@ -13,7 +13,7 @@ use thiserror::Error;
 
 pub(crate) use crate::transport::address::host::HostPort;
 
-/// Where a peer is, or where a server listens.
+/// The address of a peer, or the one at which a server listens.
 ///
 /// | text | transport |
 /// |---|---|
@@ -29,7 +29,7 @@ pub(crate) use crate::transport::address::host::HostPort;
 /// is written `unix://./@name`. A scheme has lower-case letters, digits, `+`, `-` and `.`, and begins
 /// with a letter.
 ///
-/// Where an address is wanted, its text will do, and so will a [`SocketAddr`](std::net::SocketAddr).
+/// Functions that take an address also take its text, or a [`SocketAddr`](std::net::SocketAddr).
 ///
 /// [`Connect`]: crate::transport::Connect
 /// [`Listen`]: crate::transport::Listen
@@ -65,14 +65,14 @@ impl Address {
     }
 }
 
-/// A text that is no address.
+/// The error of a text that is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{}` is not an address: {reason}; {}", text.escape_debug(), hint(text))]
 #[non_exhaustive]
 pub struct AddressError {
     /// The text.
     pub text: String,
-    /// What is wrong with it.
+    /// The reason why it is not an address.
     pub reason: &'static str,
 }
 
@@ -87,7 +87,7 @@ impl FromStr for Address {
     }
 }
 
-/// How addresses of that kind are written; of all kinds, if it is of none.
+/// How addresses of this kind are written; of all kinds, if the text has no known scheme.
 fn hint(text: &str) -> &'static str {
     match text.trim_start().split_once("://") {
         Some(("tcp", _)) => "write tcp://host:port",
@@ -97,7 +97,7 @@ fn hint(text: &str) -> &'static str {
     }
 }
 
-/// The address, or what is wrong with the text.
+/// The address, or the reason why the text is not one.
 fn parse(text: &str) -> Result<Address, &'static str> {
     if text.trim() != text {
         return Err("it begins or ends with white space");
@@ -120,7 +120,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
 const NOT_A_SCHEME: &str =
     "its scheme is not lower-case letters, digits, `+`, `-` and `.` that begin with a letter";
 
-/// Whether a text is a scheme as of RFC 3986, section 3.1, in lower case.
+/// Whether a text is a scheme in the sense of RFC 3986, section 3.1, in lower case.
 fn is_scheme(text: &str) -> bool {
     let may_follow = |byte: &u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.')
@@ -144,8 +144,8 @@ fn parse_unix(rest: &str) -> Result<Address, &'static str> {
     }
 }
 
-/// Bytes that the path of a Unix socket may have: `sun_path` of the system, but for the zero that
-/// ends it.
+/// How many bytes the path of a Unix socket may have: the length of the system's `sun_path`, less one for
+/// the zero at its end.
 pub(crate) const MAX_PATH_BYTES: usize = if HAS_SHORT_PATHS { 103 } else { 107 };
 
 const PATH_TOO_LONG: &str = if HAS_SHORT_PATHS {
@@ -174,7 +174,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Tells a file from an abstract socket of the same name.
+/// Distinguishes a file from an abstract socket of the same name.
 fn file_prefix(path: &Path) -> &'static str {
     match path.to_string_lossy().starts_with('@') {
         true => "./",

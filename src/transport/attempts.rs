@@ -1,28 +1,28 @@
-//! The attempts of one connect, for errors that name each of them.
+//! The attempts of one connect, for an error that names each of them.
 
 use std::{fmt, io};
 
-/// The places that one connect has tried, in order, and how each attempt failed: the text of the error
-/// when the connect timeout passes.
+/// The places that one connect has tried, in order, and how each attempt failed. They make the text of
+/// the error when the connect timeout passes.
 #[derive(Debug, Default)]
 pub struct Attempts {
     list: Vec<Attempt>,
-    /// One has succeeded.
+    /// Whether an attempt has succeeded.
     is_connected: bool,
 }
 
-/// The place of an attempt at the address itself, which is not named once more.
+/// The place of an attempt at the address itself, which the error need not name again.
 pub(crate) const ITSELF: &str = "";
 
 #[derive(Debug)]
 struct Attempt {
     place: String,
-    /// `None` while it is not answered.
+    /// The error; `None` while the attempt is under way.
     error: Option<io::Error>,
 }
 
 impl Attempts {
-    /// An attempt has succeeded: what happens from here is not for those before it.
+    /// Records that an attempt has succeeded: a later error is not about these attempts.
     pub(crate) fn connected() -> Self {
         Self {
             list: Vec::new(),
@@ -30,7 +30,7 @@ impl Attempts {
         }
     }
 
-    /// An attempt at a place, such as one of the IP addresses of a name, is under way.
+    /// Records that an attempt at a place, such as one of the IP addresses of a name, is under way.
     pub fn begin(&mut self, place: &impl ToString) {
         self.list.push(Attempt {
             place: place.to_string(),
@@ -38,7 +38,7 @@ impl Attempts {
         });
     }
 
-    /// Records how the attempt at a place failed, instead of how it failed before. A place that was not
+    /// Records how the attempt at a place failed; it replaces an earlier error. A place that was not
     /// [begun](Self::begin) is ignored.
     pub fn fail(&mut self, place: &impl ToString, error: io::Error) {
         let place = place.to_string();
@@ -47,7 +47,7 @@ impl Attempts {
         }
     }
 
-    /// Takes the attempts, and makes one error of them, of the kind of the last one.
+    /// Takes the attempts, and makes one error of them, with the kind of the last one.
     pub fn into_error(mut self) -> io::Error {
         if let [attempt] = &mut self.list[..]
             && let Some(error) = attempt.error.take()

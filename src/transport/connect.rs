@@ -39,19 +39,20 @@ use crate::transport::{Address, Attempts, BoxFuture, SocketOptions, Transport};
 /// let peer = wawo::Peer::builder("near://7").connector(Near);
 /// ```
 pub trait Connect: Send + Sync + 'static {
-    /// The scheme, such as `vsock`, without `://`. One that is built in, such as `tcp`, is replaced.
+    /// The scheme, such as `vsock`, without `://`. It may be that of a built-in connector, such as `tcp`,
+    /// which is replaced.
     fn scheme(&self) -> &str;
 
     /// Opens a transport to an address, whose scheme is that of [`scheme`](Self::scheme).
     ///
-    /// It may take its time: the caller has the connect timeout, and drops the future when that is
-    /// over. If there are several places to try, `attempts` tells then how far it came.
+    /// It may take long: the caller applies the connect timeout, and drops the future when that is over.
+    /// If there are several places to try, `attempts` records how far it came.
     ///
-    /// `options` are those of the builder, for transports that are sockets of the system.
+    /// `options` are those of the builder, for transports that are sockets of the operating system.
     ///
     /// # Errors
     ///
-    /// If there is nothing at the address; the error that the caller gets names the address.
+    /// If nothing accepts at the address; the error that the caller gets names the address.
     fn connect<'a>(
         &'a self,
         address: &'a Address,

@@ -14,17 +14,18 @@ use crate::transport::{Address, BoxFuture, SocketOptions, Transport};
 /// Listens at addresses of one scheme. See
 /// [`ServerBuilder::listener`](crate::ServerBuilder::listener).
 pub trait Listen: Send + Sync + 'static {
-    /// The scheme, such as `vsock`, without `://`. One that is built in, such as `tcp`, is replaced.
+    /// The scheme, such as `vsock`, without `://`. It may be that of a built-in listener, such as `tcp`,
+    /// which is replaced.
     fn scheme(&self) -> &str;
 
-    /// Listens at an address, whose scheme is that of [`scheme`](Self::scheme): at several places if
-    /// it is a name for several.
+    /// Listens at an address, whose scheme is that of [`scheme`](Self::scheme). If it is a name for
+    /// several places, it listens at each of them.
     ///
-    /// `options` are those of the server, for listeners that are sockets of the system.
+    /// `options` are those of the server, for listeners that are sockets of the operating system.
     ///
     /// # Errors
     ///
-    /// If it cannot be listened there; the error that the caller gets names the address.
+    /// If it cannot listen there; the error that the caller gets names the address.
     fn listen<'a>(
         &'a self,
         address: &'a Address,
@@ -32,35 +33,37 @@ pub trait Listen: Send + Sync + 'static {
     ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>>;
 }
 
-/// Accepts transports at one place. Dropping it ends that.
+/// Accepts transports at one place. Dropping it stops listening.
 pub trait Listener: Send + 'static {
-    /// The address that transports are accepted at, with what the system chose of it, such as a port.
+    /// The address at which transports are accepted, with the parts that the system chose, such as a
+    /// port.
     ///
     /// # Errors
     ///
-    /// If that is not known; then the server does not show it.
+    /// If the address is not known; then the server does not list it.
     fn address(&self) -> io::Result<Address>;
 
-    /// The next transport. It is polled until it is ready, and again for the next one.
+    /// Accepts the next transport. It is polled until it is ready, and again for the next one.
     ///
     /// # Errors
     ///
-    /// Of the kinds `ConnectionAborted`, `ConnectionReset` and `ConnectionRefused` if one connection
-    /// failed and others may be accepted at once. After any other error the server pauses, for 5 ms
-    /// to 1 s, before it tries again.
+    /// If it is of the kind `ConnectionAborted`, `ConnectionReset` or `ConnectionRefused`, only one
+    /// connection failed, and others are accepted at once. After any other error the server pauses, for 5
+    /// ms to 1 s, before it tries again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>>;
 }
 
 /// A transport that was accepted, and the address it came from.
 ///
-/// An address of `tcp://` counts for the limits by host of a server; others do not.
+/// The limits of a server by host count sockets whose address is `tcp://`, and no others.
 #[derive(Debug)]
 pub struct AcceptedSocket {
     from: Address,
     transport: SocketKind,
 }
 
-/// The runtime that accepted a socket is the one that hears when it is ready.
+/// The kind of socket. The reactor of the runtime that accepted a socket also watches it, so that a
+/// socket has to be moved before another runtime can serve it.
 enum SocketKind {
     Tcp(TcpStream),
     #[cfg(unix)]
@@ -70,23 +73,23 @@ enum SocketKind {
 }
 
 impl AcceptedSocket {
-    /// A transport of any kind. It stays with the runtime in which it was accepted, if it is of one;
-    /// its connection may be served by another ([`ServerBuilder::workers`]), so prefer
+    /// Wraps a transport of any kind. If it belongs to a runtime, it stays with the one in which it was
+    /// accepted, but another may serve its connection ([`ServerConfigBuilder::workers`]). So prefer
     /// [`tcp`](Self::tcp) and `unix` for sockets.
     ///
-    /// [`ServerBuilder::workers`]: crate::ServerBuilder::workers
+    /// [`ServerConfigBuilder::workers`]: crate::ServerConfigBuilder::workers
     pub fn new(transport: impl Transport, from: Address) -> Self {
         let transport = SocketKind::Other(Box::new(transport));
         Self { from, transport }
     }
 
-    /// A TCP socket, which is given to the runtime that serves it.
+    /// Wraps a TCP socket, which is moved to the runtime that serves it.
     pub fn tcp(stream: TcpStream, from: Address) -> Self {
         let transport = SocketKind::Tcp(stream);
         Self { from, transport }
     }
 
-    /// A Unix socket, which is given to the runtime that serves it.
+    /// Wraps a Unix socket, which is moved to the runtime that serves it.
     #[cfg(unix)]
     pub fn unix(stream: UnixStream, from: Address) -> Self {
         let transport = SocketKind::Unix(stream);
@@ -98,24 +101,24 @@ impl AcceptedSocket {
         Self { from, transport }
     }
 
-    /// The address that it came from.
+    /// The address that the transport came from.
     pub fn from(&self) -> &Address {
         &self.from
     }
 
-    /// With another address that it came from, such as one that a proxy tells.
+    /// Replaces the address that the transport came from, such as by one that a proxy reports.
     #[must_use = "returns the socket with the address"]
     pub fn named(self, from: Address) -> Self {
         Self { from, ..self }
     }
 
-    /// Gives it to the current runtime.
+    /// Moves it to the current runtime.
     pub(crate) fn moved_here(self) -> io::Result<Self> {
         let transport = match self.transport {
             SocketKind::Tcp(stream) => SocketKind::Tcp(TcpStream::from_std(stream.into_std()?)?),
             #[cfg(unix)]
             SocketKind::Unix(stream) => SocketKind::Unix(UnixStream::from_std(stream.into_std()?)?),
-            // A pipe belongs to no runtime, and nothing is known of others.
+            // A pipe belongs to no runtime, and of other transports the runtime is not known.
             kept @ (SocketKind::Memory(_) | SocketKind::Other(_)) => kept,
         };
         let from = self.from;

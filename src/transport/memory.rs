@@ -1,4 +1,4 @@
-//! Connections within one process: pipes, found by name.
+//! Connections within one process: pipes between two ends, found by name.
 
 use std::{
     collections::HashMap,
@@ -27,10 +27,10 @@ pub struct Memory;
 
 const SCHEME: &str = "mem";
 
-/// Bytes that a pipe holds in each direction.
+/// How many bytes a pipe holds in each direction.
 const PIPE_BYTES: usize = 256 * 1024;
 
-/// Connections that wait to be accepted; more wait in `connect`.
+/// How many connections wait to be accepted. Further ones wait in `connect`.
 const BACKLOG: usize = 128;
 
 /// The listeners, by name.
@@ -95,7 +95,7 @@ async fn connect(name: &str) -> io::Result<DuplexStream> {
     Ok(here)
 }
 
-/// Accepts pipes under one name.
+/// Accepts the pipes of one name.
 #[derive(Debug)]
 struct PipeListener {
     name: String,
@@ -125,7 +125,7 @@ impl Listener for PipeListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>> {
         let stream = ready!(self.incoming.poll_recv(cx));
-        // The table holds a sender for as long as this listener lives.
+        // The table holds a sender as long as this listener lives, so the channel is not closed.
         let stream = stream.ok_or(io::ErrorKind::BrokenPipe)?;
         let from = Address::Memory(self.name.clone());
         Poll::Ready(Ok(AcceptedSocket::memory(stream, from)))

@@ -6,12 +6,12 @@ use std::io;
 use crate::transport::unix;
 use crate::transport::{Listener, SocketOptions, Transport, tcp};
 
-/// A type that is taken where an open transport is wanted: any [`Transport`], and the sockets of the
-/// standard library, `TcpStream` and on Unix `UnixStream`.
+/// A type that can be used as an open transport: any [`Transport`], and the sockets of the standard
+/// library, `TcpStream` and on Unix `UnixStream`.
 ///
-/// `Kind` only tells the two sorts of implementations apart; it is always inferred.
+/// `Kind` only distinguishes the two implementations; it is always inferred.
 pub trait IntoTransport<Kind>: Send + 'static {
-    /// Makes the transport. Sockets of the standard library are made non-blocking and belong to the
+    /// Makes the transport. Sockets of the standard library are made non-blocking, and belong to the
     /// current runtime from then on.
     ///
     /// # Errors
@@ -24,7 +24,7 @@ pub trait IntoTransport<Kind>: Send + 'static {
     fn into_transport(self) -> io::Result<Box<dyn Transport>>;
 }
 
-/// The kind of all types that are a [`Transport`] as they are.
+/// The kind of all types that are a [`Transport`] themselves.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TokioTransport {}
@@ -76,7 +76,7 @@ impl OpenListener {
         Self(Open::Other(Box::new(listener)))
     }
 
-    /// Takes connections there.
+    /// Accepts connections at the socket.
     pub(crate) fn into_listener(self, options: &SocketOptions) -> io::Result<Box<dyn Listener>> {
         Ok(match self.0 {
             Open::Tcp(listener) => Box::new(tcp::PortListener::new(listener, options)?),

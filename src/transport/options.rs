@@ -50,40 +50,41 @@ pub(crate) enum AllowedUids {
 #[error("the socket option {setting} {reason}")]
 #[non_exhaustive]
 pub struct SocketOptionsError {
-    /// The setting.
+    /// The name of the setting.
     pub setting: &'static str,
-    /// The fault.
+    /// The reason why its value is wrong.
     pub reason: &'static str,
 }
 
 impl SocketOptions {
-    /// The defaults.
+    /// Options with all settings at their defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number of connections that the system keeps until they are accepted, at least 1; the
-    /// system may have a lower limit of its own (on Linux `net.core.somaxconn`). Default 1,024.
+    /// The number of connections that the system keeps until they are accepted, at least 1. The system
+    /// may have a lower limit of its own (on Linux `net.core.somaxconn`). Default 1,024.
     ///
-    /// When the backlog is full, TCP does not answer a new client, whose system tries again by itself;
-    /// at a Unix socket of Linux, a [`Peer`](crate::Peer) waits and tries again.
+    /// When the backlog is full, TCP does not reply to a new client, whose system tries again by itself.
+    /// At a Unix socket of Linux, a [`Peer`](crate::Peer) waits and tries again.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
     }
 
-    /// Whether TCP sends at once and not only when a packet is full or all is acknowledged
-    /// (`TCP_NODELAY`). Default `true`, since a driver gathers what it writes: waiting for more only
-    /// adds delay.
+    /// Whether TCP sends at once, and not only when a packet is full or all data is acknowledged
+    /// (`TCP_NODELAY`). Default `true`: a driver gathers its output itself, so waiting for more only adds
+    /// delay.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
     }
 
-    /// Lets the system probe a TCP connection on which nothing came for this long, and each such time
-    /// again until several probes are not answered; from 1 s to 32,767 s (9 hours), in whole seconds.
-    /// Default `None`: off, as [`Config::keep_alive_interval`] finds a dead peer sooner, and a
-    /// stopped process too, which still answers probes. It is of use where that is switched off.
+    /// Lets the system probe a TCP connection on which nothing came for this long. It probes again after
+    /// each such time, until several probes got no reply. From 1 s to 32,767 s (9 hours), in whole
+    /// seconds. Default `None`: off, as [`Config::keep_alive_interval`] finds a dead peer sooner. It
+    /// finds a stopped process too, which still replies to probes. Use this setting where keep-alive is
+    /// off.
     ///
     /// [`Config::keep_alive_interval`]: crate::Config::keep_alive_interval
     pub fn tcp_keep_alive(mut self, idle: Option<Duration>) -> Self {
@@ -91,16 +92,17 @@ impl SocketOptions {
         self
     }
 
-    /// The permissions of the file of a Unix socket, at most `0o777`; they do not depend on the
-    /// umask. A process that may write to the file may connect. Default `0o600`: only our own user (and root).
+    /// The permissions of the file of a Unix socket, at most `0o777`; they do not depend on the umask. A
+    /// process that may write to the file may connect. Default `0o600`: only the process's own user (and
+    /// root).
     pub fn unix_mode(mut self, mode: u32) -> Self {
         self.unix_mode = mode;
         self
     }
 
-    /// The users whose processes may be at the other end of an abstract Unix socket, at least one: a
-    /// server closes connections of others, and connecting to a server of others fails. An abstract
-    /// socket has no file and so no permissions. Default: the effective user of this process.
+    /// The users whose processes may be at the other end of an abstract Unix socket, at least one. A
+    /// server closes connections of other users, and connecting to a server of another user fails. An
+    /// abstract socket has no file and so no permissions. Default: the effective user of this process.
     pub fn abstract_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
         self.abstract_uids = AllowedUids::These(uids.into_iter().collect());
         self
@@ -146,10 +148,10 @@ impl Default for SocketOptions {
     }
 }
 
-/// Permissions of user, group and others; a socket has no use for other bits.
+/// The permissions of user, group and others, which are all the bits that apply to a socket.
 const MAX_MODE: u32 = 0o777;
 
-/// Linux takes no more (`MAX_TCP_KEEPIDLE`), and no less.
+/// The range that Linux allows, in seconds (`MAX_TCP_KEEPIDLE`).
 const KEEP_ALIVE_SECS: RangeInclusive<u64> = 1..=32_767;
 
 #[cfg(test)]

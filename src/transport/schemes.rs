@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc};
 
 use crate::transport::{Address, Connect, Listen, Memory, Tcp, Unix};
 
-/// The connectors of one builder: its own before those that are built in.
+/// The connectors of one builder. Its own come before those that are built in.
 #[derive(Clone, Default)]
 pub(crate) struct Connectors(Vec<Arc<dyn Connect>>);
 
 impl Connectors {
-    /// Adds a connector, in place of one of the same scheme.
+    /// Adds a connector; it replaces an earlier one of the same scheme.
     pub(crate) fn add(&mut self, connector: impl Connect) {
         self.0.retain(|other| other.scheme() != connector.scheme());
         self.0.push(Arc::new(connector));
@@ -19,7 +19,7 @@ impl Connectors {
     ///
     /// # Errors
     ///
-    /// If there is none; tells where one is found.
+    /// If there is none. The text says which crate or method provides one.
     pub(crate) fn find(&self, address: &Address) -> Result<Arc<dyn Connect>, String> {
         let scheme = address.scheme();
         if let Some(own) = self.0.iter().find(|own| own.scheme() == scheme) {
@@ -41,14 +41,14 @@ impl fmt::Debug for Connectors {
     }
 }
 
-/// Schemes that have a crate: scheme, crate, and what it has for the builders.
+/// Schemes that have a crate: scheme, crate, and the type or function for the builders.
 const KNOWN: [(&str, &str, &str); 3] = [
     ("ws", "wawo-http", "WebSocket"),
     ("wss", "wawo-http", "WebSocket"),
     ("nats", "wawo-nats", "Nats"),
 ];
 
-/// Tells that a builder was given no connector or listener for a scheme, and where one is found.
+/// The text for a builder without a connector or listener for a scheme; it says which crate provides one.
 /// `role` is the name of the builder's method.
 fn missing(role: &str, scheme: &str) -> String {
     let advice = match KNOWN.iter().find(|(known, ..)| *known == scheme) {
@@ -61,22 +61,22 @@ fn missing(role: &str, scheme: &str) -> String {
     format!("no {role} for `{scheme}://`: {advice}")
 }
 
-/// The ways to listen of one server: its own before those that are built in.
+/// The [`Listen`]s of one server. Its own come before those that are built in.
 #[derive(Clone, Default)]
 pub(crate) struct Listens(Vec<Arc<dyn Listen>>);
 
 impl Listens {
-    /// Adds a way to listen, in place of one of the same scheme.
+    /// Adds a [`Listen`]; it replaces an earlier one of the same scheme.
     pub(crate) fn add(&mut self, listen: impl Listen) {
         self.0.retain(|other| other.scheme() != listen.scheme());
         self.0.push(Arc::new(listen));
     }
 
-    /// The one for an address.
+    /// The [`Listen`] for an address.
     ///
     /// # Errors
     ///
-    /// If there is none; tells where one is found.
+    /// If there is none. The text says which crate or method provides one.
     pub(crate) fn find(&self, address: &Address) -> Result<Arc<dyn Listen>, String> {
         let scheme = address.scheme();
         if let Some(own) = self.0.iter().find(|own| own.scheme() == scheme) {

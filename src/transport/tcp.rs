@@ -23,8 +23,8 @@ use crate::transport::{
     socket::{backlog, check_listens},
 };
 
-/// Connects and listens over TCP, `tcp://`. Built in; a connector whose transport runs over TCP may
-/// ask it for a socket.
+/// Connects and listens over TCP, `tcp://`. Built in. A connector whose transport runs over TCP may use
+/// it to open a socket.
 #[derive(Debug, Clone, Copy)]
 #[allow(
     clippy::exhaustive_structs,
@@ -85,7 +85,7 @@ pub(crate) struct PortListener {
 }
 
 impl PortListener {
-    /// Listens at a host and port: at one socket for each address of the host that this machine has.
+    /// Listens at a host and port, with one socket for each address of the host that this machine has.
     async fn bind(host: &str, options: &SocketOptions) -> io::Result<Vec<Self>> {
         let host = HostPort::parse(host).map_err(invalid_input)?;
         let addresses = resolve::addresses(host).await?;
@@ -99,7 +99,7 @@ impl PortListener {
         listeners.collect()
     }
 
-    /// Takes connections at a socket that listens already.
+    /// Accepts connections at a socket that listens already.
     pub(crate) fn new(listener: TcpListener, options: &SocketOptions) -> io::Result<Self> {
         listener.local_addr().map_err(|error| {
             let text = format!("it is not a TCP socket: {error}");
@@ -118,7 +118,7 @@ impl Listener for PortListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>> {
         let (stream, from) = ready!(self.listener.poll_accept(cx))?;
-        // Some systems refuse settings of a socket whose peer has gone already; that is no error of
+        // Some systems refuse settings of a socket whose peer has closed it already. That is no error of
         // the listener.
         set_options(&stream, &self.options).map_err(|error| {
             let text = format!("cannot set the options of a connection from {from}: {error}");
@@ -128,7 +128,7 @@ impl Listener for PortListener {
     }
 }
 
-/// Connects to a host and port: to the first of the host's addresses that answers.
+/// Connects to a host and port: to the first of the host's addresses that accepts.
 async fn connect(
     host: &str,
     options: &SocketOptions,
@@ -140,7 +140,7 @@ async fn connect(
     }
     let addresses = resolve::addresses(host).await?;
     match addresses[..] {
-        // Nothing to choose from, and the error names the address already.
+        // There is only one address, and the error names it already.
         [address] if host.host.parse() == Ok(address.ip()) => dial(address, options).await,
         _ => {
             let dial = |address| dial(address, options);
@@ -156,14 +156,15 @@ async fn dial(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpStr
     Ok(stream)
 }
 
-/// Refuses a socket that is connected to itself. To connect to a port of this machine at which
-/// nothing listens may do that, if the system chose that same port for our end.
+/// Refuses a socket that is connected to itself. A connect to a port of this machine at which nothing
+/// listens may succeed so, if the system chose that port for this end.
 fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
     let (here, there) = (stream.local_addr()?, stream.peer_addr()?);
     if here != there {
         return Ok(());
     }
-    // Closed by a reset, the socket leaves no TIME_WAIT that would hold the port of the server.
+    // The socket is closed by a reset, so that it leaves no TIME_WAIT, which would hold the server's
+    // port.
     SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
     let text = format!("nothing listens at {there}: the socket was connected to itself");
     Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
@@ -172,7 +173,7 @@ fn refuse_itself(stream: &TcpStream) -> io::Result<()> {
 fn set_options(stream: &TcpStream, options: &SocketOptions) -> io::Result<()> {
     stream.set_nodelay(options.nodelay)?;
     if let Some(idle) = options.tcp_keep_alive {
-        // OpenBSD and the like have no times for each socket; there these are those of the system.
+        // On OpenBSD and similar systems the other times are settings of the system, not of a socket.
         let keep_alive = TcpKeepalive::new().with_time(idle);
         #[cfg(any(
             windows,
@@ -192,12 +193,12 @@ fn set_options(stream: &TcpStream, options: &SocketOptions) -> io::Result<()> {
 fn open_listener(address: SocketAddr, options: &SocketOptions) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    // So a server that starts again is not held up by connections of the one before. On Windows the
-    // same setting would let two servers share a port.
+    // Without it, a server could not start again while connections of the one before are in TIME_WAIT. On
+    // Windows the same setting would let two servers share a port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // Otherwise a setting of the system decides what `[::]` means.
+        // Without it, a setting of the system decides whether `[::]` accepts IPv4 too.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
@@ -246,7 +247,7 @@ mod tests {
         let text = format!("nothing listens at {address}: the socket was connected to itself");
         assert_eq!(error.to_string(), text);
         drop(stream);
-        // Without SO_REUSEADDR a TIME_WAIT would hold the port.
+        // Without SO_REUSEADDR, a TIME_WAIT would hold the port.
         let server = TcpSocket::new_v4().unwrap();
         server.set_reuseaddr(false).unwrap();
         server.bind(address).unwrap();
@@ -283,7 +284,7 @@ mod tests {
         }
     }
 
-    /// Linux keeps one connection more than the backlog, and drops what others send.
+    /// Linux keeps one connection more than the backlog, and drops the packets of others.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_backlog_bounds_the_connections_that_wait_to_be_accepted() {

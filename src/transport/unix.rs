@@ -1,4 +1,4 @@
-//! Unix sockets: by path, whose file comes and goes with the listener, or by abstract name.
+//! Unix sockets: by path, with a file that lasts as long as the listener, or by abstract name.
 
 #[cfg(unix)]
 mod connect;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::connection::driver::Driver;
 
 impl Driver {
-    /// Something has come that may have to do with a call.
+    /// Records the time of the last call, if what came may belong to a call.
     #[cold]
     pub(super) fn record_activity(&mut self, now: Instant) {
         let (calls, record) = (self.connection.calls(), self.handle.activity_record());
@@ -20,8 +20,8 @@ impl Driver {
         self.activity.record_has_calls(has_calls, record);
     }
 
-    /// Nothing has to come back for one-way calls of this side. They are found when some time of
-    /// the connection is up, as that of its keep-alive.
+    /// Records one-way calls that this side has sent. They cause no packet of the other side; so the
+    /// driver calls this when one of its timeouts comes, as that of the keep-alive.
     pub(super) fn record_started_calls(&mut self, now: Instant) {
         if self.connection.calls() != self.activity.calls() {
             self.record_activity(now);

@@ -51,7 +51,7 @@ impl Driver {
         let call = NewCall {
             service: call.service,
             method: call.method,
-            // At most 49 days: any clock can count so far.
+            // A timeout is at most 49 days, so the addition cannot overflow.
             deadline: timeout.map(|timeout| now + timeout),
             deadline_source,
             depth: 0,
@@ -82,7 +82,8 @@ impl Driver {
         }
     }
 
-    /// A call has its id: it can be cancelled by it, and its stream of requests begins.
+    /// Acts on a call that has got its id: from now on it can be cancelled by the id, and its stream of
+    /// requests begins.
     pub(super) fn started(&mut self, id: CallId) {
         let Some(outgoing) = self.connection.token(id) else {
             return;
@@ -112,13 +113,13 @@ impl Driver {
             });
     }
 
-    /// A call that sets no timeout gets the default, from now on: it has only just been made.
+    /// Gives a call without a timeout the default timeout, counted from now, as it was just made.
     fn take_default(&self, now: Instant, request: &mut Request) {
         let defaults = self.handle.default_timeouts();
         request.head_mut().take_default(now, defaults);
     }
 
-    /// Nobody waits for the reply any more.
+    /// Cancels a call whose caller no longer waits for the reply.
     pub(super) fn cancel(&mut self, slot: &Arc<ResponseSlot>) {
         let same = |outgoing: &OutgoingCall| Arc::ptr_eq(outgoing.slot(), slot);
         let Some(id) = slot.call() else {
@@ -133,7 +134,7 @@ impl Driver {
         }
     }
 
-    /// The reply to a call of ours is a stream, and has begun.
+    /// Acts on the beginning of a stream of replies to a call of this side.
     pub(super) fn replied(&mut self, id: CallId, metadata: Metadata, message: Option<Bytes>) {
         let peer = self.peer.upgrade();
         let (Some(peer), Some(outgoing)) = (peer, self.connection.token(id)) else {
@@ -152,7 +153,7 @@ impl Driver {
         self.wakers.extend(waker);
     }
 
-    /// The replies to a call of ours are no longer read.
+    /// Cancels a call of this side whose replies are no longer read.
     pub(super) fn cancel_replies(&mut self, inbox: &Arc<Inbox>) {
         let id = inbox.call();
         if self
@@ -171,11 +172,11 @@ impl Driver {
         self.connection.token(id)?.request_task()
     }
 
-    /// The stream of requests of a call of ours has ended.
+    /// Acts on the end of the stream of requests of a call of this side.
     pub(super) fn requests_ended(&mut self, id: CallId, result: Result<()>) {
         match result {
             Ok(()) => self.connection.finish(id),
-            // A caller has no status to send: it cancels the call, and its own side gets the reason.
+            // A caller cannot send a status: it cancels the call, and its own side gets the status.
             Err(status) => {
                 if let Some(outgoing) = self.connection.cancel(id) {
                     let status = status.with_delivery(Delivery::Unknown);
@@ -186,7 +187,7 @@ impl Driver {
     }
 }
 
-/// Nobody waits for the outcome of a one-way call, so it is logged.
+/// Logs why a one-way message was not sent, as nobody waits for its outcome.
 #[cold]
 fn log_not_sent(handle: &ConnectionHandle, service: ServiceId, method: MethodId, reason: &Refusal) {
     let method = handle.schemas().name(MethodIds { service, method });

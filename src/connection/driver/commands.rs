@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Driver {
-    /// Takes all commands, of which the mailbox bounds the number, and acts on what follows. Returns
-    /// whether a timeout is due.
+    /// Takes all commands and handles the events that follow. The mailbox bounds the number of commands.
+    /// Returns whether a timeout is due.
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         self.has_gathered = false;
         let mut commands = std::mem::take(&mut self.commands);
@@ -24,11 +24,11 @@ impl Driver {
             self.handle_command(now, command);
         }
         self.commands = commands;
-        // While the output is full, the next write sets the capacity.
+        // While the output is full, the capacity is set after the next write.
         if self.has_full_capacity || self.capacity != Capacity::NONE {
             self.update_capacity();
         }
-        // There is room again for callers that wait.
+        // Callers in line get the room that the taken commands left.
         let (mailbox, capacity) = (self.handle.mailbox(), self.capacity);
         mailbox.set_capacity_and_watch(capacity, &mut self.calls_to_watch, &mut self.wakers);
         self.wake_all();
@@ -38,7 +38,7 @@ impl Driver {
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
         }
-        // Calls may have been admitted, or ended, by what was done.
+        // The commands may have caused events: calls of the lines were admitted, or calls have ended.
         self.handle_events(cx, now)?;
         Ok(self.connection.poll_timeout().is_some_and(|at| at <= now))
     }
@@ -58,7 +58,7 @@ impl Driver {
             Command::StopReading(inbox) => self.stop_reading(&inbox),
             Command::Drain => self.drain(),
             Command::Snapshot(sender) => {
-                // The caller may have stopped to wait.
+                // The send fails if the caller has stopped waiting, which is no error.
                 let _ = sender.send(self.snapshot());
             }
             Command::Close(code, reason) => self.connection.close(code, &reason),

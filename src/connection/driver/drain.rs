@@ -5,7 +5,7 @@ use wawo_protocol::{CloseCode, ConnectionError};
 use crate::connection::{drain::DRAINED, driver::Driver};
 
 impl Driver {
-    /// Takes no more calls.
+    /// Begins the drain: from now on, the connection takes no more calls.
     pub(super) fn drain(&mut self) {
         if self.is_draining {
             return;
@@ -16,7 +16,7 @@ impl Driver {
         self.handle.announce_drain();
     }
 
-    /// Ends the connection when nothing is in flight any more and all is written.
+    /// Ends a draining connection when no call is in flight any more and all output has left.
     pub(super) fn check_drained(&mut self) -> Result<(), ConnectionError> {
         if !self.is_draining {
             return Ok(());
@@ -29,7 +29,7 @@ impl Driver {
         Err(ConnectionError::ClosedHere)
     }
 
-    /// Counts the calls that are left in flight, for the report.
+    /// Records how many calls are still in flight, for the report.
     pub(super) fn count_drained(&self) {
         if self.is_draining {
             self.handle.drain().count(self.in_flight());

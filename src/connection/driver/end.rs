@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Driver {
-    /// The connection is over: all that waits for something ends.
+    /// Ends all calls and streams of the connection, which is over.
     pub(super) fn end(&mut self, error: &ConnectionError) {
         if matches!(error, ConnectionError::Lost(_)) {
             self.connection.lose();
@@ -41,7 +41,8 @@ impl Driver {
         self.handle.owner().connection_changed(event);
     }
 
-    /// A peer that goes before its hello did perhaps not understand ours.
+    /// The error of a transport that ended. Before the hello, it says that the other side perhaps did not
+    /// understand this side's hello.
     #[cold]
     pub(super) fn lose_early(&self, error: io::Error) -> ConnectionError {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
@@ -60,7 +61,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// The task was aborted, or has ended.
+    /// Ends the connection, when the driver's task was aborted or has ended.
     fn drop(&mut self) {
         if !self.handle.is_closed() {
             self.connection.lose();
@@ -69,7 +70,7 @@ impl Drop for Driver {
     }
 }
 
-/// The transport failed.
+/// The error of a transport that failed.
 pub(super) fn lost(error: io::Error) -> ConnectionError {
     ConnectionError::Lost(Arc::new(error))
 }

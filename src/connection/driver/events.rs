@@ -13,11 +13,12 @@ use crate::{
     },
 };
 
-/// After this many events, the driver looks at the clock again.
+/// The driver looks at the clock again each time that it has handled this many events.
 const EVENTS_A_LOOK: usize = 32;
 
-/// After this many events, and whenever there are twice as many, the driver writes what they have led
-/// to, if twice as much as was handled since the last time is left.
+/// From this number of events on, at each power of two, the driver writes early the packets that the
+/// events have caused. It does so only if at least twice as much input is left as was handled since the
+/// last time: with little left, one write at the end is cheaper.
 const EVENTS_A_WRITE: usize = 16;
 
 impl Driver {
@@ -28,7 +29,7 @@ impl Driver {
     ) -> Result<(), ConnectionError> {
         let (mut handled, mut left) = (0, self.input.bytes.len());
         let result = loop {
-            // Most of what comes is one of the first two.
+            // Calls and replies are most of the input, so they are looked for before other events.
             let (bytes, copy) = self.input.with_copy();
             if let Some(called) = self.connection.poll_call(now, bytes, copy) {
                 self.serve(cx, called);
@@ -45,14 +46,14 @@ impl Driver {
             }
             handled += 1;
             if handled % EVENTS_A_LOOK == 0 {
-                // A handler that takes long takes it from itself, not from the calls behind it.
+                // If a handler takes long, the timeouts of the calls behind it begin after it.
                 now = clock::now();
             }
             if handled >= EVENTS_A_WRITE && usize::is_power_of_two(handled) {
                 self.write_early(cx, &mut left);
             }
         };
-        // Calls end also by acts of this side.
+        // This side may end calls too, without an event.
         if self.activity.is_due(now, handled > 0) {
             self.record_activity(now);
         }
@@ -60,7 +61,8 @@ impl Driver {
         result
     }
 
-    /// Acts on the timeouts that have come. Calls whose timeout came end before the connection does.
+    /// Acts on timeouts that have come. Calls whose timeout came end before the connection does, so that
+    /// each gets its own status.
     pub(super) fn handle_timeout(
         &mut self,
         cx: &mut Context<'_>,
@@ -96,7 +98,7 @@ impl Driver {
                 self.handle.compare_schemas();
             }
             Event::Draining => self.handle.announce_drain(),
-            // Events of later versions of the protocol crate.
+            // A later version of the protocol crate may have events that this one does not know.
             _ => {}
         }
     }

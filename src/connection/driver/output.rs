@@ -1,4 +1,4 @@
-//! What a driver writes, and how much it takes from this side meanwhile.
+//! Writes the output of a driver, and sets how much the mailbox takes meanwhile.
 
 use std::{
     future::poll_fn,
@@ -19,14 +19,15 @@ use crate::{
     },
 };
 
-/// With more waiting to be written, no more calls and messages are taken from this side.
+/// While more than this many bytes wait to be written, the driver takes no more calls and messages of
+/// this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
 
-/// How many pieces one write may have.
+/// How many buffers one vectored write has, at most.
 const MAX_SLICES: usize = 32;
 
 impl Driver {
-    /// Writes and flushes until all has left or the transport takes no more.
+    /// Writes and flushes, until all output has left or the transport takes no more.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -56,7 +57,7 @@ impl Driver {
         }
     }
 
-    /// Lets the transport pass on what it took: TLS, say, keeps the tail of a write until then.
+    /// Flushes the transport: TLS, for example, keeps the tail of a write back until then.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
         if !self.needs_flush {
             return Ok(WriteProgress::All);
@@ -86,7 +87,7 @@ impl Driver {
         transport.poll_write_vectored(cx, &slices[..filled])
     }
 
-    /// Tells the mailbox how much to take, by what waits for the limits of the other side.
+    /// Sets how much the mailbox takes, by how many calls wait for the other side's limits.
     pub(super) fn update_capacity(&mut self) {
         let nothing_waits = self.connection.calls_waiting() == 0;
         if nothing_waits && self.has_full_capacity {
@@ -101,7 +102,7 @@ impl Driver {
             outer: self.connection.call_capacity(),
             nested: self.connection.nested_call_capacity(),
             nested_messages: self.connection.nested_message_capacity(),
-            // These do not wait in the connection.
+            // Calls of this kind never wait in the connection.
             deep: usize::MAX,
         }
     }
@@ -130,8 +131,8 @@ impl Driver {
         }
     }
 
-    /// Lets the other side work on the first replies while this one makes many more. `left` is how
-    /// much there was to handle the last time.
+    /// Writes the first replies while much input is left to handle, so that the other side can work on
+    /// them meanwhile. `left` is the length of the input the last time.
     pub(super) fn write_early(&mut self, cx: &mut Context<'_>, left: &mut usize) {
         let before = std::mem::replace(left, self.input.bytes.len());
         let done = before.saturating_sub(*left);
@@ -140,12 +141,12 @@ impl Driver {
         }
     }
 
-    /// Whether all that was to be written has left the transport.
+    /// Whether all output has left the transport.
     pub(super) fn is_written(&mut self) -> bool {
         self.connection.output().is_empty() && !self.needs_flush
     }
 
-    /// Writes what is left, and ends the transport, which flushes it.
+    /// Writes all output, and shuts the transport down, which flushes it.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         while !self.connection.output().is_empty() {
             let written = poll_fn(|cx| self.poll_write(cx)).await?;

@@ -22,11 +22,11 @@ use crate::{
 };
 
 impl Driver {
-    /// Serves a call: its handler is polled once here, and becomes a task only if it waits. The message
-    /// of the call may be kept for long.
+    /// Serves a call. Its handler is polled once here, and becomes a task only if it has to wait. The
+    /// handler may keep the message of the call for long.
     pub(super) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
         let Some(peer) = self.peer.upgrade() else {
-            // The last peer was dropped: the connection is about to be closed.
+            // The last handle of the peer was dropped, so the connection is about to be closed.
             return;
         };
         let (call, cost, deadline) = (called.call, called.cost, called.deadline);
@@ -96,7 +96,7 @@ impl Driver {
         self.incoming.begin_one_way();
         let handle = self.handle.clone();
         let served = move |result| {
-            // There is nobody to be told of a status.
+            // A one-way message has no reply to carry a status, so it is logged.
             if let Err(status) = result {
                 handle.log_one_way(ids, &status);
             }
@@ -109,7 +109,8 @@ impl Driver {
             }));
             return;
         };
-        // It runs to its end even if the connection does not: its sender has no part in it.
+        // The task runs to its end even if the connection ends: the sender of a one-way message does not
+        // wait.
         tokio::spawn(async move {
             let (Outcome::Ended(result) | Outcome::Expired(result)) =
                 reply.until(deadline, Timer::new).await;
@@ -117,13 +118,13 @@ impl Driver {
         });
     }
 
-    /// A one-way message that waited has been handled.
+    /// Frees the credit of a one-way message whose task has ended.
     pub(super) fn one_way_handled(&mut self, cost: u64) {
         self.incoming.end_one_way();
         self.connection.one_way_served(cost);
     }
 
-    /// A handler that was spawned has ended.
+    /// Sends the reply of a handler that ran as a task.
     pub(super) fn handler_ended(&mut self, handler: HandlerId, result: Result<Response>) {
         if let Some(ids) = self.incoming.method_of(handler) {
             self.respond(handler.call, ids, result);
@@ -163,7 +164,7 @@ impl Driver {
         });
     }
 
-    /// The caller has cancelled the call, or the deadline has passed: the work on it ends.
+    /// Ends the work on a call that its caller has cancelled, or whose deadline has passed.
     pub(super) fn stop_handler(&mut self, call: CallId) {
         let status = Status::cancelled("the call was given up");
         self.wakers.extend(self.incoming.cancel(call, status));

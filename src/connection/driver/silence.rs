@@ -1,4 +1,4 @@
-//! Closes a connection that says nothing, when its server asks whether it does.
+//! Closes a connection that sends nothing before its hello, when the server needs its place.
 
 use std::task::Context;
 
@@ -7,8 +7,8 @@ use wawo_protocol::{CloseCode, ConnectionError};
 use crate::{clock, connection::driver::Driver};
 
 impl Driver {
-    /// Closes the connection if its hello has not come, and nothing else has since the last time.
-    /// Bytes in the buffer of the transport are read before: this side may have had no time to.
+    /// Closes the connection if its hello has not come, and no other bytes have come since the last time.
+    /// It first reads the bytes that wait in the transport, which this side may have had no time to read.
     pub(super) fn close_if_silent(
         &mut self,
         cx: &mut Context<'_>,

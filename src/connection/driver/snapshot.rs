@@ -1,4 +1,4 @@
-//! Counts what a connection holds.
+//! Counts the calls and bytes that a connection holds.
 
 use crate::connection::{driver::Driver, snapshot::PeerSnapshot};
 

@@ -1,4 +1,4 @@
-//! Carries the messages of streams, of calls of both sides, between inboxes, outboxes and the protocol.
+//! Carries the messages of streams between inboxes, outboxes and the protocol, for calls of both sides.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::{
 };
 
 impl Driver {
-    /// A message of a stream has come; those of the same stream that come right after it are
-    /// taken along.
+    /// Puts a message that has come into the inbox of its stream, with those of the same stream that came
+    /// right after it.
     pub(super) fn received(&mut self, call: CallId, message: Bytes) {
         let bytes = message.len();
         let message = match bytes < SMALL_BYTES {
-            // An inbox copies such messages by itself.
+            // The inbox copies a short message, so it need not be copied here too.
             true => message,
             false => self.input.kept(message),
         };
@@ -34,7 +34,8 @@ impl Driver {
             false => self.incoming.open_requests(call).cloned(),
         };
         let Some(inbox) = inbox else {
-            // The handler has dropped its requests, and still works: the caller may go on sending.
+            // The handler has dropped its requests and still works. The credit is returned, so that the
+            // caller may go on sending.
             return self.connection.consume(call, 1, bytes);
         };
         let more = self.connection.poll_batch(call, &mut self.input.bytes);
@@ -44,7 +45,7 @@ impl Driver {
         }
     }
 
-    /// The caller sends no more requests.
+    /// Records that the caller sends no more requests.
     pub(super) fn requests_finished(&mut self, call: CallId) {
         if let Some(requests) = self.incoming.finish_requests(call) {
             self.wakers.extend(requests.end(Ok(Metadata::new())));
@@ -58,8 +59,8 @@ impl Driver {
         }
     }
 
-    /// A stream is no longer read. A call of ours is cancelled. Requests of a call to us are thrown
-    /// away, as the handler may still reply.
+    /// Acts on a stream that is no longer read. A call of this side is cancelled. Requests of a call of
+    /// the other side are thrown away, as the handler may still reply.
     pub(super) fn stop_reading(&mut self, inbox: &Arc<Inbox>) {
         let call = inbox.call();
         if self.is_ours(call) {
@@ -67,7 +68,7 @@ impl Driver {
         }
         if self.is_current(inbox) {
             self.incoming.drop_requests(call);
-            // Nobody counts messages that were not read: all of their credit is granted again.
+            // The number of unread messages is not known here, so all of the stream's credit is returned.
             self.connection.consume(call, usize::MAX, usize::MAX);
         }
     }
@@ -81,7 +82,7 @@ impl Driver {
         current.is_some_and(|current| Arc::ptr_eq(current, inbox))
     }
 
-    /// The next messages of a stream of ours.
+    /// Sends the next messages of a stream of this side.
     pub(super) fn send_messages(&mut self, outbox: &Arc<Outbox>, messages: Batch) {
         let call = outbox.call();
         if !self.is_current_outbox(outbox) {
@@ -130,7 +131,7 @@ impl Driver {
         }
     }
 
-    /// All messages of a stream that waited for credit have left.
+    /// Unblocks a stream whose messages waited for credit and have all left.
     pub(super) fn writable(&mut self, call: CallId) {
         let sending = self.stream_task(call);
         let waker = sending.and_then(|sending| sending.outbox.unblock());

@@ -8,17 +8,17 @@ use std::{
 
 use tokio::time::Sleep;
 
-/// Wakes a driver at the next timeout of its connection. It is only ever set to an earlier time, since
-/// most timeouts move on before they come: if it fires too early, it is set anew.
+/// Wakes a driver at the next timeout of its connection. It is only ever set to an earlier time, because
+/// most timeouts move to a later time before they come. If it fires too early, it is set anew.
 #[derive(Debug)]
 pub(super) struct DriverTimer {
     sleep: Pin<Box<Sleep>>,
-    /// When it fires, if it is set.
+    /// The time when it fires, if it is set.
     at: Option<Instant>,
 }
 
 impl DriverTimer {
-    /// A timer of the current runtime, which is not set.
+    /// A timer of the current runtime, not set yet.
     pub(super) fn new() -> Self {
         Self {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -26,7 +26,7 @@ impl DriverTimer {
         }
     }
 
-    /// Whether the timer has fired, after it is set to fire by `next` at the latest.
+    /// Sets the timer to fire at `next` or before, and returns whether it has fired.
     pub(super) fn is_due(&mut self, next: Option<Instant>, cx: &mut Context<'_>) -> bool {
         let Some(next) = next else {
             return false;

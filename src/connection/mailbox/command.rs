@@ -1,4 +1,4 @@
-//! What is left in a mailbox.
+//! The commands that are left in a mailbox for the driver.
 
 use std::sync::Arc;
 
@@ -21,38 +21,38 @@ use crate::{
     status::Result,
 };
 
-/// What a driver is asked to do.
+/// A request to a driver.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Start a call, and put the answer into the slot.
+    /// Start a call, and put the reply into the slot.
     Call(Request, Arc<ResponseSlot>),
-    /// The same for a call with nothing but a message, as most are.
+    /// Start a call that has nothing but a message, as most calls do.
     PlainCall(PlainRequest, Arc<ResponseSlot>),
     /// Send a one-way message.
     OneWay(Request),
-    /// Send one-way messages that are packets already.
+    /// Send one-way messages that were already encoded as packets.
     OneWayBatch(OneWayBatch),
-    /// Nobody waits for the answer any more.
+    /// Cancel a call: nobody waits for its reply any more.
     Cancel(Arc<ResponseSlot>),
-    /// A handler has ended.
+    /// Send the reply of a handler that has ended.
     HandlerEnd(HandlerId, Result<Response>),
-    /// The handler of a one-way message has ended; the credit that the message had cost.
+    /// Free this much credit: the handler of the one-way message that had cost it has ended.
     OneWayHandled(u64),
-    /// The next messages of a stream.
+    /// Send the next messages of a stream.
     Messages(Arc<Outbox>, Batch),
-    /// A stream has ended.
+    /// End a stream.
     Finish(Arc<Outbox>, Result<Metadata>),
-    /// Messages of a stream were read.
+    /// Return the credit of messages of a stream that were read.
     Consumed(Arc<Inbox>, ReadCount),
-    /// A stream is no longer read.
+    /// Stop a stream that is no longer read.
     StopReading(Arc<Inbox>),
-    /// Take no more calls, and close when all is done.
+    /// Take no more calls, and close the connection when all calls have ended.
     Drain,
-    /// Say what the connection holds.
+    /// Report how much the connection holds.
     Snapshot(oneshot::Sender<PeerSnapshot>),
     /// Close the connection.
     Close(CloseCode, String),
-    /// The same, if its hello has not come, and nothing else since the last time.
+    /// Close the connection, if its hello has not come, and no other bytes have come since the last time.
     CloseIfSilent(String),
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct PlainRequest {
     pub(crate) service: ServiceId,
     pub(crate) method: MethodId,
     pub(crate) message: MessageBytes,
-    /// Its reply is one.
+    /// Whether the reply is a stream.
     pub(crate) is_stream: bool,
 }
 
@@ -75,8 +75,8 @@ impl From<PlainRequest> for Request {
     }
 }
 
-/// Which handler a [`Command::HandlerEnd`] is about. Ids are used again, so the serial number tells
-/// whether the call it worked on is still the one with that id.
+/// The handler that a [`Command::HandlerEnd`] is about. Ids of calls are used again, so the serial number
+/// tells whether the call with that id is still the one that the handler served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HandlerId {
     pub(crate) call: CallId,

@@ -1,4 +1,4 @@
-//! The lines of those who wait for room in a mailbox.
+//! The lines of requests and callers that wait for room in a mailbox.
 
 use std::{collections::BTreeMap, mem, sync::Arc, task::Waker, time::Duration};
 
@@ -9,21 +9,21 @@ use crate::{
     status::{Delivery, Status},
 };
 
-/// Which requests wait for room behind each other.
+/// A kind of request. Requests of the same kind wait for room in one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Calls and one-way messages that no handler makes.
+    /// Calls and one-way messages that are not made by a handler.
     Outer,
-    /// One-way messages that handlers send: they wait for credit, not for the end of calls.
+    /// One-way messages that handlers send: they wait for credit, but not for calls to end.
     NestedMessage,
-    /// Calls that handlers make.
+    /// Calls that are made by handlers.
     Nested,
-    /// Calls that handlers of such calls make: they wait for nothing but the driver.
+    /// Calls that are made by handlers of such calls: they wait only for the driver.
     Deep,
 }
 
 impl Line {
-    /// Those who wait for least come first.
+    /// All lines. Those that depend on the fewest others come first.
     pub(super) const ALL: [Self; 4] = [Self::Deep, Self::Nested, Self::NestedMessage, Self::Outer];
 
     pub(super) fn of(request: &Request) -> Self {
@@ -35,7 +35,7 @@ impl Line {
         }
     }
 
-    /// The lines of the requests that a handler at this call depth makes, or of those that no
+    /// The lines of requests that a handler at this call depth makes; at depth 0, of those that no
     /// handler makes.
     pub(super) fn of_depth(call_depth: u32) -> &'static [Self] {
         match call_depth {
@@ -48,7 +48,7 @@ impl Line {
 
 /// A call that is left in a mailbox.
 pub(crate) trait MailboxCall {
-    /// Where it waits for room.
+    /// The line in which it waits for room.
     fn line(&self) -> Line;
 }
 
@@ -64,16 +64,16 @@ impl MailboxCall for PlainRequest {
     }
 }
 
-/// How many commands a driver would take, of each kind.
+/// How many commands a driver takes, of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Capacity {
-    /// Calls and one-way messages that no handler makes.
+    /// Calls and one-way messages that are not made by a handler.
     pub(crate) outer: usize,
-    /// Calls that handlers make.
+    /// Calls that are made by handlers.
     pub(crate) nested: usize,
     /// One-way messages that handlers send.
     pub(crate) nested_messages: usize,
-    /// Calls that handlers of such calls make.
+    /// Calls that are made by handlers of such calls.
     pub(crate) deep: usize,
 }
 
@@ -100,35 +100,35 @@ impl Capacity {
     }
 }
 
-/// The lines before a mailbox. Those who came first stand first.
+/// The lines of a mailbox, each in the order in which its entries came.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// By [`Line`], and by the number of a place.
+    /// The entries, by [`Line`] and by the number of the place.
     places: [BTreeMap<u64, LineEntry>; 4],
     /// The number of places that are taken.
     len: usize,
-    /// The number of the last place that was given.
+    /// The number of the place that was given last.
     last: u64,
 }
 
-/// Who stands at a place in a line.
+/// An entry in a line.
 #[derive(Debug)]
 pub(super) enum LineEntry {
-    /// A request, which becomes a command.
+    /// A request, which becomes a command when there is room.
     Request(Box<WaitingRequest>),
-    /// A caller that will make a request, and is woken.
+    /// A caller that will make a request, and is woken when there is room.
     Caller(Waker),
 }
 
 impl Lines {
-    /// Takes the last place of a line; returns its number.
+    /// Adds a request at the end of a line; returns the number of its place.
     pub(super) fn push(&mut self, line: Line, request: WaitingRequest) -> u64 {
         self.last += 1;
         self.insert(line, LineEntry::Request(Box::new(request)));
         self.last
     }
 
-    /// Takes the last place of each of these lines for one caller; returns their number.
+    /// Adds a caller at the end of each of these lines; returns the number of its places.
     pub(super) fn push_caller(&mut self, lines: &[Line], waker: &Waker) -> u64 {
         self.last += 1;
         for line in lines {
@@ -142,15 +142,15 @@ impl Lines {
         self.len += 1;
     }
 
-    /// Leaves a place; returns the request that stood there, unless it had its turn.
+    /// Removes the entry at a place; `None` if it was admitted before.
     pub(super) fn remove(&mut self, line: Line, number: u64) -> Option<LineEntry> {
         let entry = self.places[line as usize].remove(&number)?;
         self.len -= 1;
         Some(entry)
     }
 
-    /// Leaves the places of a caller; returns what stood there, to be dropped without locks, as
-    /// wakers are foreign code.
+    /// Removes the entries of a caller. The caller of this function drops them after it has released its
+    /// locks, because the drop of a waker runs foreign code.
     pub(super) fn remove_caller(&mut self, number: u64) -> [Option<LineEntry>; 4] {
         Line::ALL.map(|line| self.remove(line, number))
     }
@@ -160,8 +160,8 @@ impl Lines {
         self.places.iter().any(|line| line.contains_key(&number))
     }
 
-    /// Puts another waker at the places of a caller that stands there; returns those before it, to
-    /// be dropped without locks.
+    /// Replaces the waker of a caller that stands in line. Returns the old ones, to be dropped without
+    /// locks.
     pub(super) fn replace_waker(&mut self, number: u64, waker: &Waker) -> [Option<Waker>; 4] {
         self.places
             .each_mut()
@@ -173,7 +173,7 @@ impl Lines {
             })
     }
 
-    /// The first line whose first one has room.
+    /// The first line whose first entry has room.
     pub(super) fn first(&self, has_room: impl Fn(Line, usize) -> bool) -> Option<Line> {
         // Most often nobody waits.
         if self.len == 0 {
@@ -186,7 +186,7 @@ impl Lines {
         Line::ALL.into_iter().find(first_has_room)
     }
 
-    /// Takes the first one of a line. A caller leaves its other lines too.
+    /// Takes the first entry out of a line. A caller leaves its other lines too.
     pub(super) fn pop(&mut self, line: Line) -> Option<LineEntry> {
         let (number, entry) = self.places[line as usize].pop_first()?;
         self.len -= 1;
@@ -231,7 +231,7 @@ impl Lines {
 }
 
 impl LineEntry {
-    /// The room that it needs, in message bytes. A caller needs room for the shortest message.
+    /// How many message bytes it needs room for. A caller needs room for the shortest message.
     fn bytes(&self) -> usize {
         match self {
             Self::Request(waiting) => waiting.bytes,
@@ -240,20 +240,20 @@ impl LineEntry {
     }
 }
 
-/// Message bytes for which there is room if there is any.
+/// The number of message bytes that have room whenever a message has room.
 pub(super) const MIN_ROOM_BYTES: usize = 1;
 
 /// A request that waits for room.
 #[derive(Debug)]
 pub(super) struct WaitingRequest {
     pub(super) request: Request,
-    /// Message bytes.
+    /// The length of the message, in bytes.
     pub(super) bytes: usize,
-    /// For the answer to a call. A one-way message is answered when there is room for it.
+    /// Receives the reply to a call. For a one-way message it is completed when there is room.
     pub(super) slot: Arc<ResponseSlot>,
 }
 
-/// The deadline, which is from this setting, has passed before there was room.
+/// The status of a request whose deadline, from this setting, passed before there was room.
 pub(crate) fn no_room(setting: &str) -> Status {
     let text = format!(
         "the deadline passed while the call waited for the connection to take it ({setting})"
@@ -261,7 +261,7 @@ pub(crate) fn no_room(setting: &str) -> Status {
     Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
 }
 
-/// A call without a deadline has waited for room for this long.
+/// The status of a call without a deadline that has waited for room for this long.
 pub(crate) fn no_room_within(stall_timeout: Duration) -> Status {
     let text = format!(
         "the connection took no more calls within {stall_timeout:?} (stall_timeout): others wait for \

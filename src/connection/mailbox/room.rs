@@ -1,7 +1,7 @@
 //! Waiting for room in a mailbox.
 //!
-//! A request waits with its place in a line, and becomes a command when its turn comes. A caller that asks
-//! whether there is room waits without a request, and is woken.
+//! A request keeps a place in a line, and becomes a command when it is first and has room. A caller that
+//! only asks whether there is room waits without a request, and is woken.
 
 use std::{mem, sync::Arc, task::Waker};
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Mailbox {
-    /// Puts a request at the end of the line of those that wait for room, or takes it if there is
-    /// room now. The slot hears of it when the connection ends before.
+    /// Takes the request if there is room; otherwise puts it at the end of its line. If the connection
+    /// ends before there is room, the slot gets the error.
     pub(crate) fn line_up(
         &self,
         request: Request,
@@ -58,8 +58,8 @@ impl Mailbox {
         }
     }
 
-    /// Whether a call that comes now finds room, if a handler at this call depth makes it, or none
-    /// does.
+    /// Whether a call that comes now finds room. The call is made by a handler at this call depth; at 0,
+    /// by no handler.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl Mailbox {
         }
     }
 
-    /// Lines up for such a call. The waker is woken when its turn comes, or the connection ends;
-    /// at once if there is room. Returns the number of the place, which has to be
+    /// Lines up for room for such a call. The waker is woken when there is room, when the connection
+    /// ends, or at once if there is room now. Returns the number of the place, which has to be
     /// [left](Self::leave_room_line).
     pub(crate) fn line_up_for_room(&self, call_depth: u32, waker: &Waker) -> u64 {
         let mut state = self.lock();
@@ -94,8 +94,8 @@ impl Mailbox {
         number
     }
 
-    /// Whether a caller still waits at its place; then this waker is woken. If not, its turn has come,
-    /// or the connection is over.
+    /// Whether a caller still waits at its place; then it will wake this waker. If not, the caller was
+    /// admitted, or the connection is over.
     pub(crate) fn waits_for_room(&self, number: u64, waker: &Waker) -> bool {
         let mut state = self.lock();
         let waits = state.lines.has_caller(number);
@@ -105,12 +105,12 @@ impl Mailbox {
         waits
     }
 
-    /// A caller leaves its place, unless its turn has come.
+    /// Removes a caller from the line, unless it was admitted.
     pub(crate) fn leave_room_line(&self, number: u64) {
         let mut state = self.lock();
         let left = state.lines.remove_caller(number);
         let mut wakers = Vec::new();
-        // Those behind it may need less room.
+        // The entries behind it may need less room, so they may fit now.
         let driver = state.admit(&mut wakers);
         drop(state);
         drop(left);
@@ -125,12 +125,13 @@ pub(crate) struct LinePlace<'a> {
     mailbox: &'a Mailbox,
     line: Line,
     number: u64,
-    /// For the slot, if there was no room in time.
+    /// The status for the slot, if there was no room in time.
     late: Option<Status>,
 }
 
 impl LinePlace<'_> {
-    /// It has waited too long. If there was no room until now, the slot hears of it.
+    /// Leaves the line because it took too long. If the request was not admitted, the slot gets this
+    /// status.
     pub(crate) fn leave(mut self, late: Status) {
         self.late = Some(late);
     }
@@ -150,11 +151,11 @@ impl Drop for LinePlace<'_> {
         let Some(LineEntry::Request(waiting)) = removed else {
             return;
         };
-        // What stood behind it may be smaller.
+        // The entries behind it may need less room, so they may fit now.
         let mut wakers = Vec::new();
         let driver = state.admit(&mut wakers);
         drop(state);
-        // Else nobody waits for the answer any more.
+        // Otherwise nobody waits for the reply any more.
         let late = self.late.take();
         wakers.extend(late.and_then(|late| waiting.slot.complete(Err(late))));
         wakers.into_iter().chain(driver).for_each(Waker::wake);

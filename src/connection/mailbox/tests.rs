@@ -1,4 +1,4 @@
-//! What the mailbox promises to those who hold a peer, and to the driver.
+//! Tests of the mailbox: its promises to the holders of a peer, and to the driver.
 
 use std::{
     sync::{
@@ -108,7 +108,7 @@ fn bytes_are_bounded_but_one_message_of_any_size_has_room() {
     ));
 }
 
-/// A call of a service whose id tells it from others, and its answer.
+/// Lines up a call of a service whose id tells it from other calls; returns its place and its slot.
 fn line_up(mailbox: &Mailbox, id: u32, bytes: usize) -> (LinePlace<'_>, Arc<ResponseSlot>) {
     let body = Body::One(MessageBytes::default());
     let request = Request::by_id(ServiceId(id), MethodId(1), false, body);
@@ -138,10 +138,10 @@ fn as_many_are_let_in_as_the_driver_wants_in_the_order_in_which_they_came() {
     let waiting: Vec<_> = (0..10).map(|id| line_up(&mailbox, id, 0)).collect();
     assert_eq!(taken(&mailbox), []);
     mailbox.set_capacity(Capacity::all(3), &mut Vec::new());
-    // What is in the mailbox already counts.
+    // Commands in the mailbox count against the capacity.
     mailbox.set_capacity(Capacity::all(3), &mut Vec::new());
     assert_eq!(taken(&mailbox), [0, 1, 2]);
-    // Nobody passes by those who wait.
+    // A later request does not pass those in line.
     assert!(is_full(&mailbox));
     mailbox.set_capacity(Capacity::all(5), &mut Vec::new());
     assert_eq!(taken(&mailbox), [3, 4, 5, 6, 7]);
@@ -208,7 +208,7 @@ async fn who_leaves_the_line_is_told_and_makes_room_for_the_next() {
     let reply = |slot| ResponseFuture::from_slot(slot, Arc::new(Nobody));
     let status = reply(large.1).await.unwrap_err();
     assert!(status.is_safe_to_retry(), "{status}");
-    // Whoever was let in has left nothing.
+    // Dropping the place of a request that was admitted removes no command.
     drop(small.0);
     mailbox.set_capacity(Capacity::ANY, &mut Vec::new());
     drop(none.0);
@@ -359,13 +359,14 @@ fn a_caller_in_a_handler_waits_for_room_of_its_depth() {
         wakers.into_iter().for_each(Waker::wake);
         assert_eq!(woken(), expected);
     }
-    // The one in two lines left both.
+    // The caller in two lines has left both.
     mailbox.set_capacity(Capacity::ANY, &mut Vec::new());
     assert_eq!(woken(), [false; 3]);
     assert!(mailbox.lock().lines.is_empty());
 }
 
-/// What a call that the driver did not take hears when it is looked at.
+/// Asserts that looking at the mailbox ends a call that the driver did not take, with a status that names
+/// `setting`.
 async fn overdue(mailbox: &Mailbox, slot: Arc<ResponseSlot>, setting: &str) {
     let reply = ResponseFuture::from_slot(slot, Arc::new(Nobody));
     let status = reply.await.unwrap_err();
@@ -401,7 +402,7 @@ async fn a_call_that_no_driver_takes_ends_in_the_mailbox_and_in_the_line() {
     let early = now + Duration::from_millis(500);
     assert_eq!(mailbox.look(Some(early), timeouts, &mut wakers), None);
     assert!(!plain.is_over() && !lined_up.is_over());
-    // Time that is not real ends nothing.
+    // With a clock that is not real, nothing ends.
     assert_eq!(mailbox.look(None, timeouts, &mut wakers), None);
     assert_eq!(mailbox.look(Some(next), timeouts, &mut wakers), None);
     overdue(&mailbox, plain, "default_timeout, 1s").await;

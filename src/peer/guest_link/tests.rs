@@ -1,4 +1,4 @@
-//! The life of a guest: its calls, its drain, its end, and calls to it.
+//! Tests of a guest's life: its calls, its drain, its end, and calls to it.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,7 +20,7 @@ use crate::{
     transport::Address,
 };
 
-/// The machinery of a guest, which writes down what it is asked for.
+/// A machinery of a guest that records the requests made to it.
 #[derive(Debug, Default)]
 struct Machinery(Mutex<Vec<String>>);
 
@@ -40,7 +40,7 @@ impl Machinery {
     }
 }
 
-/// The least that a configuration may allow.
+/// The smallest `max_calls` that a configuration may have.
 const MAX_CALLS: usize = 64;
 
 struct Guest {
@@ -198,7 +198,7 @@ async fn calls_that_outlast_the_grace_are_cut_and_reported() {
     assert!(cut.by_peer.is_none());
     let asked = guest.machinery.asked();
     assert_eq!(asked[1..], [format!("normal: {GRACE_IS_OVER}")]);
-    // Calls that end late change nothing.
+    // Calls that end after the peer change nothing.
     drop(calls);
     let report = peer.drain(Duration::ZERO).await;
     assert_eq!((report.finished, report.cut.len()), (0, 1));
@@ -253,7 +253,7 @@ fn callers_in_this_process_are_a_peer_whose_connection_is_over() {
     let peer = super::in_process();
     assert!(peer.is_closed() && !peer.is_callable());
     assert_eq!(peer.protocol(), "in-process");
-    // Nobody is there to be asked.
+    // The machinery was dropped, so nothing is asked of it.
     peer.begin_drain();
     peer.close("");
 }

@@ -1,7 +1,7 @@
 //! Calls that come without a connection: from this process, or from a guest behind another protocol.
 //!
-//! Nothing watches over such a call but the future of its response, so that has a timer for the
-//! deadline, and so has the stream of replies that may follow. Both need no tokio runtime.
+//! No driver keeps the deadlines of such calls. So the future of the response has its own timer, and so
+//! has the stream of replies that may follow. Neither needs a tokio runtime.
 
 use std::{
     collections::VecDeque,
@@ -36,34 +36,35 @@ use crate::{
 /// Serves calls that come without a connection, within the limits of a configuration:
 /// `max_call_depth`, `max_timeout` and `max_stream_time`.
 pub(crate) struct DirectInbound {
-    /// Locked while a call is begun, not while it is served.
+    /// It is locked while a call begins, not while it is served.
     inbound: Mutex<Inbound>,
     names: MethodNames,
     config: Arc<Config>,
 }
 
-/// Where a call comes from; displayed in the log.
+/// The origin of a call; `Display` prints it for the log.
 pub(crate) trait Origin: fmt::Display + Send + Sync + 'static {
-    /// Counts a call in; [`end_call`](Self::end_call) follows once for each that was counted.
+    /// Counts a call in flight. [`end_call`](Self::end_call) follows exactly once for each call that was
+    /// counted.
     ///
     /// # Errors
     ///
-    /// If there are too many: the call is refused.
+    /// If there are too many calls: this one is refused.
     fn begin_call(&self) -> Result<()> {
         Ok(())
     }
 
-    /// A call has ended, with its stream of replies if it has one, or was dropped.
+    /// Counts off a call. It has ended, with its stream of replies if it has one, or was dropped.
     fn end_call(&self) {}
 
-    /// A status, with what its caller may know of where it was made.
+    /// Adds to a status where it was made, as far as the caller may know it.
     fn place(&self, status: Status) -> Status {
         status
     }
 }
 
 impl DirectInbound {
-    /// Serves calls by this service.
+    /// Serves calls with this service.
     pub(crate) fn new(service: BoxService, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             names: service.names().clone(),
@@ -118,7 +119,7 @@ impl fmt::Debug for DirectInbound {
     }
 }
 
-/// A call in flight. It counts until it is dropped.
+/// A call in flight. It counts as one until it is dropped.
 struct Call {
     inbound: Arc<DirectInbound>,
     origin: Arc<dyn Origin>,
@@ -159,7 +160,7 @@ impl Call {
         }
     }
 
-    /// A stream of replies ends with its call.
+    /// Ends a stream of replies with its call.
     fn watch(self, replies: Streaming<Bytes>) -> Streaming<Bytes> {
         let deadline = self.limits.stream;
         let at = deadline.map(|deadline| deadline.at);
@@ -170,7 +171,7 @@ impl Call {
         })
     }
 
-    /// The status of a call that failed, as its caller gets it.
+    /// The status of a failed call, in the form that its caller gets.
     #[cold]
     fn failed(&self, status: Status) -> Status {
         let name = self.inbound.names.name(self.ids);
@@ -181,7 +182,7 @@ impl Call {
         self.origin.place(status)
     }
 
-    /// Writes down why a call failed of which the caller hears otherwise.
+    /// Logs why a call failed, if its caller does not get that status.
     #[cold]
     fn log(&self, result: Result<Response>) {
         if let Err(status) = result {
@@ -189,7 +190,7 @@ impl Call {
         }
     }
 
-    /// The deadline has passed while the stream of replies was under way.
+    /// The status of a stream of replies whose deadline has passed.
     #[cold]
     fn stream_expired(&self) -> Option<Status> {
         let deadline = self.limits.stream?;
@@ -207,17 +208,17 @@ impl Drop for Call {
     }
 }
 
-/// How long a call may take.
+/// How long a call may take, by its shape.
 #[derive(Debug, Clone, Copy)]
 struct TimeLimits {
     began: Instant,
-    /// Of a call with one message each way.
+    /// The deadline of a call with one message each way.
     call: Option<Deadline>,
-    /// Of a call with a stream in either direction.
+    /// The deadline of a call with a stream in either direction.
     stream: Option<Deadline>,
 }
 
-/// When a call ends if it has not ended before, and the setting that says so.
+/// The time at which a call ends at the latest, and the setting that this time comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Deadline {
     at: Instant,
@@ -225,8 +226,8 @@ struct Deadline {
 }
 
 impl TimeLimits {
-    /// The deadline that the caller set, or that of the configuration if that is earlier. The handler
-    /// learns it by the request.
+    /// The deadline that the caller set, or that of the configuration if it is earlier. The handler reads
+    /// it from the request.
     fn of(request: &mut Request, config: &Config) -> Self {
         let began = clock::now();
         let is_stream = matches!(request.body(), Body::Many(_));
@@ -282,7 +283,7 @@ fn spawn(reply: ResponseFuture) -> Result<Response> {
 
 /// The replies of a call, until its deadline.
 struct ReplyStream {
-    // First, so that it is dropped before the call has ended.
+    // The first field, so that it is dropped before the call counts as ended.
     replies: ExpiringStream,
     timer: Option<Timer>,
     /// `None` once the stream has ended.
@@ -311,7 +312,7 @@ impl Items<Bytes> for ReplyStream {
                 call.stream_expired().map(Err)
             }
         };
-        // A reader that asks again hears that there is no more.
+        // From now on, the stream only says that it has ended.
         this.call = None;
         Poll::Ready(end)
     }

@@ -1,4 +1,4 @@
-//! A call that is being served and waits.
+//! The future of a call that is being served.
 
 use std::{
     future::Future,
@@ -16,23 +16,23 @@ use crate::{
     status::Result,
 };
 
-/// The outcome of a call that is being served; a panic in it becomes a status.
+/// The future of a call that is being served; a panic in it becomes a status.
 ///
-/// Dropping it before its end stops the work on the call. If the deadline of the call has passed by
-/// then, its layers see `DeadlineExceeded` first; else they see a drop.
+/// Dropping it before its end stops the work on the call. If the deadline of the call has passed by then,
+/// its layers first see `DeadlineExceeded`; otherwise they see a drop.
 #[derive(Debug)]
 pub(crate) struct InboundFuture {
     /// `None` once it has ended.
     reply: Option<ResponseFuture>,
-    /// From when on a drop means that the deadline has passed.
+    /// A drop after this time means that the deadline has passed.
     deadline: Option<Instant>,
 }
 
-/// How much earlier than its deadline a call of a connection may be dropped because of it, or a
-/// stream of replies. A caller
-/// that has waited in vain cancels the call; its clock began before ours by the time that the call
-/// took to come, and its cancel takes as long. What differs is the jitter of the network, the
-/// rounding to milliseconds, and the steps of 5 ms in which connections look at their deadlines.
+/// How much before its deadline a call of a connection, or a stream of replies, may be dropped because of
+/// that deadline. A caller that has waited in vain cancels the call. Its clock began before this side's
+/// by the time that the call took to come, and its cancel takes as long. The difference is the jitter of
+/// the network, the rounding to milliseconds, and the steps of 5 ms in which connections look at their
+/// deadlines.
 pub(super) const EARLY: Duration = Duration::from_millis(10);
 
 impl InboundFuture {
@@ -43,23 +43,23 @@ impl InboundFuture {
         }
     }
 
-    /// A call whose deadline counts on two sides of a connection.
+    /// A call whose deadline both sides of a connection count.
     pub(crate) fn of_connection(reply: ResponseFuture, deadline: Option<Instant>) -> Self {
         Self::new(reply, deadline.and_then(|at| at.checked_sub(EARLY)))
     }
 
-    /// Waits for the end, but no longer than until a deadline; `timer` makes the timer for it.
+    /// Waits for the end of the call, at most until `deadline`; `timer` makes the timer for it.
     ///
     /// # Errors
     ///
-    /// The status of the call; if it has expired, that which its layers made of it.
+    /// The status of the call. If the deadline has passed, it is the status that the layers made of that.
     pub(crate) async fn until(mut self, deadline: Instant, timer: fn(Instant) -> Timer) -> Outcome {
         let mut timer_of_call = None;
         let ended = std::future::poll_fn(|cx| {
             if let Poll::Ready(result) = Pin::new(&mut self).poll(cx) {
                 return Poll::Ready(Some(result));
             }
-            // Most calls end when they are first polled, and need no timer.
+            // Most calls end at the first poll, so they need no timer.
             let timer = timer_of_call.get_or_insert_with(|| timer(deadline));
             Pin::new(timer).poll(cx).map(|()| None)
         });
@@ -69,10 +69,11 @@ impl InboundFuture {
         }
     }
 
-    /// The deadline has passed: the call ends, as its layers want it to.
+    /// Ends the call because its deadline has passed; its layers decide the outcome.
     fn expire(&mut self) -> Result<Response> {
         let reply = self.reply.take();
-        // It is dropped in there too: that is code of the application as well.
+        // The future is dropped inside of this too, because its drop is code of the application that may
+        // panic.
         let last_poll = move || {
             let mut cx = Context::from_waker(Waker::noop());
             match reply.map(|mut reply| Pin::new(&mut reply).poll(&mut cx)) {
@@ -84,10 +85,10 @@ impl InboundFuture {
     }
 }
 
-/// How a call with a deadline has ended.
+/// How a call with a deadline ended.
 pub(crate) enum Outcome {
     Ended(Result<Response>),
-    /// The deadline has passed; what the layers of the call made of that.
+    /// The deadline has passed; this is the outcome that the layers of the call made of it.
     Expired(Result<Response>),
 }
 
@@ -102,7 +103,7 @@ impl Future for InboundFuture {
         let polled = polled.unwrap_or_else(|status| Poll::Ready(Err(status)));
         if polled.is_ready() {
             let ended = self.reply.take();
-            // What is left of a future may panic when it goes, the more so if it has panicked before.
+            // The drop of a future may panic, above all if the future has panicked before.
             let _ = catch(Part::Service, || drop(ended));
         }
         polled
@@ -112,7 +113,7 @@ impl Future for InboundFuture {
 impl Drop for InboundFuture {
     fn drop(&mut self) {
         if self.reply.is_some() && self.deadline.is_some_and(clock::has_passed) {
-            // Nobody is left to be told.
+            // Nobody receives the outcome.
             drop(self.expire());
         }
     }

@@ -1,4 +1,4 @@
-//! The stream of replies of a call that is being served.
+//! The streams that leave this side: the replies of a call that is served, and the requests of a call.
 
 use std::{
     task::{Context, Poll, Waker},
@@ -18,19 +18,19 @@ use crate::{
 
 /// A stream of messages that leaves this side; a panic in it ends it with a status.
 ///
-/// Dropping it before its end stops it. If the deadline of its call has passed by then, its layers
-/// see `DeadlineExceeded` first; else they see a drop.
+/// Dropping it before its end stops it. If the deadline of its call has passed by then, its layers first
+/// see `DeadlineExceeded`; otherwise they see a drop.
 #[derive(Debug)]
 pub(crate) struct ExpiringStream {
     messages: Streaming<Bytes>,
-    /// Which code of the application it is.
+    /// Which code of the application the stream is; a panic is reported with it.
     part: Part,
-    /// From when on a drop means that the deadline has passed.
+    /// A drop after this time means that the deadline has passed.
     deadline: Option<Instant>,
 }
 
-/// At its deadline, a stream is asked for at most this many messages more, until it says that it
-/// ends: those that something on the way has ready. A stream of a handler is asked for none.
+/// How many messages a stream may still yield at its deadline before it has to end. A layer that buffers
+/// messages may have some ready; the stream of a handler is not asked for any.
 const LAST_MESSAGES: usize = 64;
 
 impl ExpiringStream {
@@ -43,7 +43,7 @@ impl ExpiringStream {
         }
     }
 
-    /// The replies of a call whose deadline counts on two sides of a connection.
+    /// The replies of a call whose deadline both sides of a connection count.
     pub(crate) fn replies_of_connection(
         messages: Streaming<Bytes>,
         deadline: Option<Instant>,
@@ -51,7 +51,7 @@ impl ExpiringStream {
         Self::replies(messages, deadline.and_then(|at| at.checked_sub(EARLY)))
     }
 
-    /// The requests of a call that this side makes. Its caller sees how it ends.
+    /// The requests of a call that this side makes. The caller ends them itself.
     pub(crate) fn requests(messages: Streaming<Bytes>) -> Self {
         Self {
             messages,
@@ -65,7 +65,7 @@ impl ExpiringStream {
         caught(self.part, &mut self.messages, cx)
     }
 
-    /// The messages that are ready, as [`Streaming::fill_batch`] has them.
+    /// Adds the messages that are ready to a batch, as [`Streaming::fill_batch`] does.
     pub(crate) fn fill_batch(
         &mut self,
         cx: &mut Context<'_>,
@@ -74,12 +74,12 @@ impl ExpiringStream {
         catch_fill_batch(self.part, &mut self.messages, cx, packets)
     }
 
-    /// The metadata at the end, once the stream has ended well.
+    /// The metadata at the end of a stream that has ended without an error.
     pub(crate) fn take_trailing_metadata(&mut self) -> Metadata {
         self.messages.take_trailing_metadata()
     }
 
-    /// The deadline has passed: the stream ends, as its layers want it to.
+    /// Ends the stream because its deadline has passed; its layers see that.
     pub(crate) fn expire(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         expiry::scope(|| {

@@ -1,4 +1,4 @@
-//! Hosts by how many connections they have, and their connections by how idle they are.
+//! Orders hosts by their number of connections, and the connections of a host by how idle they are.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,9 +10,9 @@ use crate::{
     server::{admission::PlaceId, host::Host},
 };
 
-/// How much a connection is used; the least used one comes first. One that never had a call comes
-/// before all that had, then the one that has been idle for the longest time, and those that have calls
-/// now come last.
+/// How much a connection is used; the least used one comes first. Connections that never had a call come
+/// first, then those without calls in flight, the longest idle one first, and last those that have calls
+/// now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     has_calls: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    /// Of a connection that comes now.
+    /// The rank of a new connection.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             has_calls: false,
@@ -30,7 +30,7 @@ impl Rank {
         }
     }
 
-    /// The same connection, as it is used now.
+    /// The rank of the same connection with its use now.
     pub(crate) fn at(self, activity: Activity) -> Self {
         Self {
             has_calls: activity.has_calls,
@@ -40,12 +40,13 @@ impl Rank {
     }
 }
 
-/// Connections tell how they are used without the order here, which may be old. This many are looked
-/// at anew, so that one search stays short; the rest waits for the next ones. Those that have got calls
-/// since are not among them: each of them is passed over once for all its calls.
+/// How many connections one search looks at, at most, so that it stays short; the next searches look at
+/// the others. A look is needed because the use of a connection changes without a change of the order
+/// here. Connections that got calls since the last look are not counted: each is passed over only once
+/// for all its calls.
 const MAX_LOOKS: usize = 8;
 
-/// Where all seem to have calls, all are looked at, but only this often.
+/// If all connections seem to have calls, one search looks at all of them; at most once in this time.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -54,28 +55,28 @@ pub(crate) struct Hosts {
     by_count: BTreeSet<(usize, Host)>,
 }
 
-/// The connections of one host, by how they were used when they were last looked at.
+/// The connections of one host, by their use when they were last looked at.
 #[derive(Debug, Default)]
 struct OfHost {
     ranked: BTreeSet<(Rank, PlaceId)>,
-    /// When all were looked at.
+    /// When all connections were last looked at.
     surveyed: Option<Instant>,
 }
 
 impl Hosts {
-    /// How many there are.
+    /// The number of connections.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// How many connections a host has.
+    /// The number of connections that a host has.
     pub(crate) fn count(&self, host: Host) -> usize {
         self.connections
             .get(&host)
             .map_or(0, |of_host| of_host.ranked.len())
     }
 
-    /// The host with the most connections, and how many.
+    /// The host with the most connections, and their number.
     pub(crate) fn busiest(&self) -> Option<(usize, Host)> {
         self.by_count.last().copied()
     }
@@ -109,7 +110,7 @@ impl Hosts {
         }
     }
 
-    /// The connection of a host that is used the least. `rank` tells how much one is used now.
+    /// The connection of a host that is used the least. `rank` returns the rank of one as it is used now.
     pub(crate) fn idlest(
         &mut self,
         host: Host,
@@ -154,7 +155,7 @@ impl OfHost {
         self.surveyed.is_none_or(|at| now >= at + SURVEY_INTERVAL)
     }
 
-    /// Looks at all.
+    /// Ranks all connections anew.
     fn survey(&mut self, now: Instant, mut rank: impl FnMut(PlaceId, Rank) -> Rank) {
         self.surveyed = Some(now);
         let ranked = std::mem::take(&mut self.ranked).into_iter();

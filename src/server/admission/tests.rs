@@ -1,4 +1,5 @@
-//! Tests of which connections are admitted, and which go for them. Time is an argument.
+//! Tests of admission: which connections are admitted, and which have to leave for them. Time is an
+//! argument.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use crate::{connection::Activity, peer::ConnectionLimit, server::host::Host};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Admission with a clock, and how connections are used.
+/// Admission with a clock, and with the use of each connection.
 struct Door {
     admission: Admission,
     now: Instant,
@@ -38,7 +39,7 @@ impl Door {
         self.admission.admit(host, self.now, activity)
     }
 
-    /// One that comes in, says hello, and costs nobody a place.
+    /// Admits a connection whose hello comes; no other has to leave.
     fn open(&mut self, host: Option<Host>) -> PlaceId {
         let admitted = self.admit(host).unwrap();
         assert_eq!((admitted.makes_room, admitted.asked), (None, None));
@@ -52,13 +53,13 @@ impl Door {
         self.activities.entry(place).or_default().last_call = Some(self.now);
     }
 
-    /// It has a call from now on, or none.
+    /// Sets whether a connection has calls from now on.
     fn has_calls(&mut self, place: PlaceId, has_calls: bool) {
         self.called(place);
         self.activities.entry(place).or_default().has_calls = has_calls;
     }
 
-    /// The connection that a new one of this host costs.
+    /// Admits a connection of this host; returns the one that has to leave.
     fn cost_of(&mut self, number: u32) -> PlaceId {
         let place = self.admit(host(number)).unwrap().makes_room.unwrap();
         self.admission.remove(place);
@@ -66,7 +67,7 @@ impl Door {
     }
 }
 
-/// One of many hosts.
+/// A host by its number.
 fn host(number: u32) -> Option<Host> {
     Some(Host::V4(Ipv4Addr::from_bits(number)))
 }
@@ -79,7 +80,7 @@ fn a_host_has_no_more_connections_than_its_limit() {
     let limit = ConnectionLimit::MaxConnectionsPerHost;
     assert_eq!(door.admit(host(1)), Err(limit));
     door.open(host(2));
-    // Those that are not counted have no such limit.
+    // Connections that are not counted by host have no limit per host.
     for _ in 0..5 {
         door.open(None);
     }
@@ -88,14 +89,14 @@ fn a_host_has_no_more_connections_than_its_limit() {
     assert_eq!(door.admit(host(1)), Err(limit));
 }
 
-/// Ten thousand connections of one host, all greeted and idle, shut nobody out.
+/// Ten thousand idle connections of one host, with their hellos, keep no other host out.
 #[test]
 fn the_host_with_the_most_connections_makes_room_down_to_its_share() {
     let mut door = Door::new(100, 1_000, 1_000);
     let crowd: Vec<_> = (0..100).map(|_| door.open(host(1))).collect();
-    // The crowd has the whole server, and is alone: its share is all of it.
+    // The crowd fills the whole server. It is the only host, so that its share is the whole server.
     assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxConnections));
-    // Each newcomer is another host: at the n-th, the share is a hundred by n.
+    // Each newcomer is another host: with n hosts, a host's share is a hundredth part of n.
     let mut made_room = Vec::new();
     for number in 2..=100 {
         match door.admit(host(number)) {
@@ -108,7 +109,7 @@ fn the_host_with_the_most_connections_makes_room_down_to_its_share() {
         let place = *made_room.last().unwrap();
         door.admission.remove(place);
     }
-    // The oldest went first, until each of a hundred hosts had one.
+    // The oldest connections left first, until each of a hundred hosts had one.
     assert_eq!(made_room, crowd[..99]);
     assert_eq!(door.admit(host(101)), Err(ConnectionLimit::MaxConnections));
 }
@@ -137,7 +138,7 @@ fn what_is_not_counted_by_host_makes_no_room_and_may_be_given_some() {
     }
     assert_eq!(door.admit(None), Err(ConnectionLimit::MaxConnections));
     assert_eq!(door.admit(host(1)), Err(ConnectionLimit::MaxConnections));
-    // The program's own come in all the same.
+    // The program's own connections are admitted all the same.
     door.admission.admit_own(door.now);
     let mut door = Door::new(4, 100, 100);
     let crowd = [1, 1, 1, 2].map(|number| door.open(host(number)));
@@ -152,7 +153,7 @@ fn those_that_never_had_a_call_go_first_and_then_the_longest_idle() {
     for place in [e, b, a, d] {
         door.called(place);
     }
-    // Known as it is now, and not as it was when another made room.
+    // The choice follows the use now, not the use when another made room.
     let next = |door: &mut Door, number| {
         let place = door.admit(host(number)).unwrap().makes_room.unwrap();
         door.admission.remove(place);
@@ -167,7 +168,7 @@ fn those_that_never_had_a_call_go_first_and_then_the_longest_idle() {
     assert_eq!(door.admit(host(7)), Err(ConnectionLimit::MaxConnections));
 }
 
-/// However many they are, and however the order was when they were last looked at.
+/// It holds for many connections, and whatever the order was when they were last looked at.
 #[test]
 fn one_with_calls_goes_only_if_its_host_has_no_other() {
     let mut door = Door::new(42, 100, 100);
@@ -179,9 +180,10 @@ fn one_with_calls_goes_only_if_its_host_has_no_other() {
     door.called(idle);
     assert_eq!(door.cost_of(2), never);
     assert_eq!(door.cost_of(3), idle);
-    // Of those with calls, the one that has been quiet for the longest time.
+    // Among those with calls, the one whose last call is the longest ago leaves.
     assert_eq!(door.cost_of(4), busy[0]);
-    // All were busy when they were looked at. Of those that are not, again the longest idle.
+    // All were busy when they were looked at. Among those that are idle now, again the longest idle one
+    // leaves.
     door.has_calls(busy[39], false);
     door.has_calls(busy[20], false);
     assert_eq!(door.cost_of(5), busy[39]);
@@ -189,7 +191,7 @@ fn one_with_calls_goes_only_if_its_host_has_no_other() {
     assert_eq!(door.cost_of(7), busy[1]);
 }
 
-/// All are looked at again only in a second, however many come.
+/// All are looked at once a second, however many newcomers there are.
 #[test]
 fn a_host_of_connections_that_have_calls_is_not_looked_at_whole_for_each_newcomer() {
     let mut door = Door::new(1_000, 1_000, 1_000);
@@ -240,27 +242,28 @@ fn the_longest_silent_is_asked_and_goes_behind_the_others_if_it_has_spoken() {
     door.admission.is_silent(b);
     door.admission.is_silent(a);
     assert!(!door.admission.awaits_first_polls());
-    // The one that was looked at first has been silent for longer.
+    // The connection that was looked at first has been silent for longer.
     let c = door.admit(host(1)).unwrap();
     assert_eq!(c.asked, Some(b));
     door.admission.is_silent(c.place);
-    // It keeps its place, so another has to be found, and yet another.
+    // The asked connection keeps its place, so the next is asked, and the one after it.
     assert_eq!(door.admission.has_spoken(b), Some(a));
     assert_eq!(door.admission.has_spoken(a), Some(c.place));
-    // All have spoken, so it is their turn again; but nobody is asked twice for nothing.
+    // All have sent bytes, so that they are asked again. A connection that is asked already is not asked
+    // twice.
     assert_eq!(door.admission.has_spoken(c.place), Some(b));
     door.admission.remove(b);
     let d = door.admit(host(1)).unwrap();
     assert_eq!(d.asked, Some(a));
     assert_eq!(door.admission.is_silent(d.place), None);
-    // A hello that comes meanwhile makes room, as an end does.
+    // A hello that comes meanwhile frees a place, as the end of a connection does.
     door.admission.handshake_done(a);
     door.admission.remove(c.place);
     let e = door.admit(host(1)).unwrap();
     assert_eq!(e.asked, None);
 }
 
-/// Fewer than the limit have no turn yet, so it is not they who have to go.
+/// Drivers that did not run yet are fewer than the limit, so that none of them has to leave.
 #[test]
 fn one_that_has_spoken_is_not_asked_again_while_another_may_say_hello() {
     let mut door = Door::new(100, 1, 100);
@@ -269,7 +272,7 @@ fn one_that_has_spoken_is_not_asked_again_while_another_may_say_hello() {
     let b = door.admit(host(1)).unwrap();
     assert_eq!(b.asked, Some(a));
     assert_eq!(door.admission.has_spoken(a), None);
-    // It says nothing in its turn, so there is one too many.
+    // Its driver runs and finds no hello, so there is one too many.
     assert_eq!(door.admission.is_silent(b.place), Some(a));
 }
 
@@ -280,10 +283,10 @@ fn those_without_a_turn_are_asked_only_if_there_are_no_others() {
     let b = door.admit(host(1)).unwrap().place;
     door.admission.is_silent(b);
     assert_eq!(door.admit(host(1)).unwrap().asked, Some(b));
-    // The loop that accepts waits at this point, but not for ever.
+    // Here the accept loop waits, but not for ever.
     assert!(door.admission.awaits_first_polls());
     assert_eq!(door.admit(host(1)).unwrap().asked, Some(a));
-    // It is not silent because it had no turn while it was asked.
+    // It does not count as silent: its driver did not run before it was asked.
     assert_eq!(door.admission.is_silent(a), None);
     assert!(door.admission.awaits_first_polls());
 }

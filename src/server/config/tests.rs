@@ -1,4 +1,4 @@
-//! Each setting of a server at its bounds and beyond them, settings that do not agree, settings from
+//! Tests of the settings of a server: at their bounds and beyond them, in disagreement, and from
 //! variables.
 
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::{
     transport::Address,
 };
 
-/// The text of the error of setting and building.
+/// The text of the error when a setting is set and the configuration built.
 fn error(name: &str, text: &str) -> Option<String> {
     let builder = ServerConfig::builder().set(name, text);
     let config = builder.and_then(ServerConfigBuilder::build);
     config.err().map(|error| error.to_string())
 }
 
-/// The greatest value below the range, the least and the greatest value in it, the least above it,
-/// and the range in the error.
+/// For each setting: the greatest value below the range, the least and the greatest in it, the least
+/// above it, and the range in the error.
 #[rustfmt::skip]
 const RANGES: [(&str, [&str; 4], &str); 6] = [
     ("max_connections", ["0", "1", MAX_USIZE, LARGE], "at least 1"),
@@ -29,9 +29,9 @@ const RANGES: [(&str, [&str; 4], &str); 6] = [
     ("drain_grace", ["", "0s", "never", "18446744073709551616s"], "at least 0ns"),
 ];
 
-/// More than 64 bits hold.
+/// A number that does not fit into 64 bits.
 const LARGE: &str = "18446744073709551616";
-/// A size that each machine has.
+/// The greatest size of this machine.
 const MAX_USIZE: &str = match usize::BITS {
     32 => "4294967295",
     _ => "18446744073709551615",

@@ -17,7 +17,7 @@ use crate::{
     transport::{BoxFuture, Transport},
 };
 
-/// Recognised by how a socket begins.
+/// A protocol that is recognised by the first bytes.
 struct Begins(&'static str);
 
 impl Protocol for Begins {
@@ -38,7 +38,7 @@ impl Protocol for Begins {
     }
 }
 
-/// Never sure.
+/// A protocol that never decides.
 struct Unsure;
 
 impl Protocol for Unsure {
@@ -173,7 +173,7 @@ async fn one_that_is_asked_goes_unless_it_has_spoken_since() {
     let mut waiting = waiting();
     waiting.request.ask(Ask::CloseIfSilent);
     assert_eq!(waiting.progress().await, "CloseIfSilent");
-    // Asked before this side had the time to read.
+    // The server asks before this side had time to read.
     waiting.there.write_all(b"G").await.unwrap();
     waiting.request.ask(Ask::CloseIfSilent);
     assert_eq!(waiting.progress().await, "has spoken");

@@ -8,18 +8,19 @@ use crate::{
     server::registry::{ConnectionPlace, PlaceId, Registry},
 };
 
-/// A guest, as the registry knows it until this is dropped.
+/// A guest's entry in the registry, which lasts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct GuestPlace {
     registry: Arc<Registry>,
     id: PeerId,
-    /// Of the socket that it came by.
+    /// The place of the socket that it came by.
     place: Option<PlaceId>,
 }
 
 impl Registry {
-    /// Makes a guest known. The first one of a socket is the peer of its place, which shares its
-    /// fate when another connection needs room. `None` if the server takes no more connections.
+    /// Makes a guest known. The first one of a socket becomes the peer of the socket's place, and is
+    /// closed if another connection needs that place. Returns `None` if the server takes no more
+    /// connections.
     pub(crate) fn add_guest(
         self: &Arc<Self>,
         peer: &Peer,
@@ -59,7 +60,7 @@ impl Drop for GuestPlace {
         let entry = self.place.and_then(|place| state.entries.get_mut(&place));
         let peer = entry.and_then(|entry| entry.peer.take());
         state.places.remove(&self.id);
-        // The state behind a handle may be dropped with it.
+        // Dropping a handle may drop the user's state behind it, which may need this lock.
         drop(state);
         drop((guest, peer));
         self.registry.changed.notify_waiters();

@@ -1,4 +1,4 @@
-//! How to reach the one who has a place among the connections of a server.
+//! The occupant of a place in the registry, and how to reach it.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::{
     server::handshake_request::{Ask, HandshakeRequest},
 };
 
-/// The reason for one that makes room for another.
+/// The reason with which a connection is closed to make room for another.
 pub(crate) const MADE_ROOM: &str =
     "closed to make room: this host has more connections than its share (max_connections)";
 
-/// The reason for a silent one.
+/// The reason with which a silent connection is closed.
 pub(crate) const SILENT: &str = "no hello, and others wait (max_handshakes)";
 
-/// How to reach the one who has a place.
+/// The occupant of a place.
 pub(super) enum Occupant {
     Peer(Peer),
     /// A socket whose protocol is not known yet.
@@ -49,7 +49,7 @@ impl Occupant {
         match self {
             Self::Peer(peer) => peer.close_if_silent(SILENT),
             Self::Handshake(request) => request.ask(Ask::CloseIfSilent),
-            // Only what is in its handshake is asked.
+            // Only sockets in their handshake are asked.
             Self::Task(_) => {}
         }
     }

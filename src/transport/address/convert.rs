@@ -1,4 +1,4 @@
-//! Types that are taken where an address is wanted.
+//! Conversions into addresses, for functions that take an address.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -40,7 +40,8 @@ impl From<&Self> for Address {
     }
 }
 
-/// An [`Address`] is an address: this lets one bound take it and what has yet to be parsed.
+/// The conversion of an [`Address`] into itself never fails. With this, one bound accepts addresses and
+/// texts.
 impl From<Infallible> for AddressError {
     fn from(never: Infallible) -> Self {
         match never {}

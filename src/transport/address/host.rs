@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The longest name that DNS has, in bytes.
+/// The longest name that DNS allows, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 
-/// The longest part between two dots of a name, in bytes.
+/// The longest part between two dots of a name that DNS allows, in bytes.
 const MAX_LABEL_BYTES: usize = 63;
 
 /// A host, without brackets, and a port.
@@ -16,7 +16,7 @@ pub(crate) struct HostPort<'a> {
 }
 
 impl<'a> HostPort<'a> {
-    /// Host and port, or what is wrong with the text.
+    /// The host and port in the text, or the reason why it has none.
     pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => split_brackets(rest)?,
@@ -26,8 +26,8 @@ impl<'a> HostPort<'a> {
         Ok(Self { host, port })
     }
 
-    /// Whether the host is `localhost`, which is this machine over IPv4 and IPv6, whatever a
-    /// resolver says (RFC 6761, section 6.3).
+    /// Whether the host is `localhost`. That is this machine over IPv4 and IPv6, whatever a resolver
+    /// returns (RFC 6761, section 6.3).
     pub(crate) fn is_localhost(&self) -> bool {
         let name = self.host.strip_suffix('.').unwrap_or(self.host);
         name.eq_ignore_ascii_case("localhost")
@@ -74,7 +74,7 @@ fn check_name(host: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a resolver may take a name for an IPv4 address: some read `127.1`, `0x7f.1`, and octal
+/// Whether a resolver may take a name for an IPv4 address. Some accept `127.1`, `0x7f.1`, and octal
 /// numbers such as `010`, each in its own way.
 fn ends_in_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -82,7 +82,7 @@ fn ends_in_number(name: &str) -> bool {
     is_hex || last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Letters beyond ASCII are left to the resolver, since some know such names.
+/// Letters beyond ASCII are left to the resolver, because some know such names.
 fn is_name_char(c: char) -> bool {
     c.is_alphanumeric() || c == '-' || c == '_'
 }
@@ -91,7 +91,7 @@ fn parse_port(text: &str) -> Result<u16, &'static str> {
     if text.starts_with('0') && text.len() > 1 {
         return Err("its port begins with a zero");
     }
-    // `u16::from_str` takes a sign too.
+    // `u16::from_str` accepts a sign too.
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|_| is_digits);
     port.ok_or("its port is not a number from 0 to 65535")

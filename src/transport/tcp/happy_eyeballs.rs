@@ -1,5 +1,5 @@
-//! Connecting to a name that has several addresses, some of which may not answer ("Happy Eyeballs",
-//! RFC 8305).
+//! Connects to a name that has several addresses, some of which may not reply ("Happy Eyeballs", RFC
+//! 8305).
 //!
 //! ```text
 //!   0 ms   dial the first ────────────────────────┐
@@ -21,13 +21,13 @@ use std::{
 
 use crate::transport::attempts::Attempts;
 
-/// The time after which the next address is dialed beside those that have not answered (RFC 8305,
-/// section 8: 250 ms are recommended).
+/// How long to wait for the dialed addresses before the next one is dialed too (RFC 8305, section 8,
+/// recommends 250 ms).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to the first of the addresses that answers; `attempts` says what became of each.
+/// Connects to the first of the addresses that accepts; `attempts` records the outcome of each.
 ///
-/// Dropping the future drops all that are being dialed.
+/// Dropping the future drops all attempts.
 pub(crate) async fn connect<S, F>(
     addresses: Vec<SocketAddr>,
     dial: impl Fn(SocketAddr) -> F,
@@ -110,7 +110,7 @@ mod tests {
         parsed.collect()
     }
 
-    /// Dials as a script says, and notes when each address was dialed and when it was dropped.
+    /// A network that follows a script, and records when each address was dialed and when it was dropped.
     #[derive(Default)]
     struct Network {
         begun: Instant0,
@@ -139,8 +139,8 @@ mod tests {
             self.begun.0.elapsed().as_millis().try_into().unwrap()
         }
 
-        /// The port of an address says after how many milliseconds it answers; 9 is never, and an
-        /// odd one is a refusal.
+        /// The port of an address is the number of milliseconds after which it replies; 9 is never, and
+        /// an odd one is a refusal.
         async fn dial(&self, address: SocketAddr) -> io::Result<SocketAddr> {
             self.dialed.borrow_mut().push((self.now(), address));
             let _guard = OnDrop(self, address);

@@ -1,16 +1,16 @@
-//! Listening at a name that has several addresses, at one port.
+//! Listens at a name that has several addresses, at one port.
 
 use std::{io, net::SocketAddr};
 
-/// A port that the system chose at one address may be taken at another; then it chooses again, at
-/// most this often. Of the thousands of ports it chooses from, few are taken.
+/// How often the system chooses a port, at most. A port that it chose at one address may be taken at
+/// another; then it chooses again. Of the thousands of ports that it chooses from, few are taken.
 const MAX_CHOICES: usize = 16;
 
-/// Opens a socket at each of the addresses, all at one port, which `port` reads off the first.
+/// Opens a socket at each of the addresses, all at one port. `port` returns the port of the first socket.
 ///
 /// Addresses that this machine does not have are left out, unless it has none of them: so `localhost`
-/// works without IPv6. Any other failure ends it, since a server that can be reached at some of its
-/// addresses only is hard to notice.
+/// works without IPv6. Any other failure is an error, because a server that can be reached only at some
+/// of its addresses is hard to notice.
 pub(super) fn bind_all<S>(
     addresses: &[SocketAddr],
     open: impl Fn(SocketAddr) -> io::Result<S>,
@@ -30,7 +30,7 @@ pub(super) fn bind_all<S>(
 
 struct BindFailure {
     error: io::Error,
-    /// Whether the port was chosen by the system, and another may be free at all addresses.
+    /// Whether the system chose the port, so that another one may be free at all addresses.
     chose: bool,
 }
 
@@ -76,7 +76,7 @@ impl BindFailure {
     }
 }
 
-/// Whether the machine has no such address, or nothing of its family.
+/// Whether the machine does not have the address, or has no address of its family.
 fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(FAMILY_NOT_SUPPORTED)
@@ -85,11 +85,11 @@ fn is_missing(error: &io::Error) -> bool {
 #[cfg(unix)]
 const FAMILY_NOT_SUPPORTED: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
 
-/// `WSAEAFNOSUPPORT`.
+/// The code `WSAEAFNOSUPPORT` of Windows.
 #[cfg(not(unix))]
 const FAMILY_NOT_SUPPORTED: i32 = 10047;
 
-/// An error that says which of several addresses it is about.
+/// Adds to an error which of several addresses it is about.
 fn named(addresses: &[SocketAddr], address: SocketAddr, error: io::Error) -> io::Error {
     match addresses {
         [_] => error,
@@ -114,7 +114,7 @@ mod tests {
         ]
     }
 
-    /// Opens sockets, which are their addresses; port 0 becomes 5000, 5001 and so on.
+    /// Opens sockets, which are their addresses here; port 0 becomes 5000, 5001 and so on.
     struct Machine {
         next: Cell<u16>,
         has_ipv6: Result<(), fn() -> io::Error>,

@@ -1,4 +1,4 @@
-//! The addresses of a host.
+//! Resolves the addresses of a host.
 
 use std::{
     collections::BTreeSet,
@@ -8,10 +8,11 @@ use std::{
 
 use crate::transport::address::HostPort;
 
-/// Addresses of one name that are used; a resolver may know any number, and each may cost a socket.
+/// How many addresses of one name are used, at most. A resolver may return any number, and each may cost
+/// a socket.
 const MAX_ADDRESSES: usize = 32;
 
-/// The addresses of a host, at least one, in the order of the resolver, each once.
+/// The addresses of a host, at least one, in the order of the resolver, without duplicates.
 pub(super) async fn addresses(host: HostPort<'_>) -> io::Result<Vec<SocketAddr>> {
     let port = host.port;
     if let Ok(ip) = host.host.parse::<IpAddr>() {
@@ -29,7 +30,7 @@ pub(super) async fn addresses(host: HostPort<'_>) -> io::Result<Vec<SocketAddr>>
     }
 }
 
-/// An IPv4 address stays one when it comes as an IPv6 address (`::ffff:192.0.2.1`).
+/// Turns an IPv4 address that is written as an IPv6 address (`::ffff:192.0.2.1`) into an IPv4 address.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
@@ -37,7 +38,7 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// IPv6 first, as resolvers have it (RFC 6724, section 2.1).
+/// The addresses of `localhost`. IPv6 comes first, as resolvers order them (RFC 6724, section 2.1).
 fn loopback(port: u16) -> [SocketAddr; 2] {
     let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
     let ipv4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

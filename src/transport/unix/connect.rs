@@ -1,4 +1,4 @@
-//! Connecting to a Unix socket, whose backlog may be full for a while.
+//! Connects to a Unix socket, whose backlog may be full for a while.
 
 use std::{future::Future, io, path::Path, time::Duration};
 
@@ -11,15 +11,16 @@ use crate::transport::{
     unix::{socket::abstract_path, user},
 };
 
-/// The pause before another try at a backlog that is full; doubled each time.
+/// The pause after the first attempt at a full backlog. Each further attempt doubles it.
 const MIN_PAUSE: Duration = Duration::from_millis(2);
 
-/// The longest pause: short beside any connect timeout, and no burden for many who wait.
+/// The longest pause: short compared with any connect timeout, and long enough that many waiting clients
+/// cost little.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connects, and tries again while the backlog is full, for as long as the caller lets it.
+/// Connects, and tries again while the backlog is full, until the caller drops the future.
 ///
-/// On Linux only: other systems say of a full backlog that nothing listens.
+/// It tries again on Linux only: other systems report a full backlog as if nothing listened.
 pub(crate) async fn connect(
     address: &Address,
     options: &SocketOptions,
@@ -46,7 +47,7 @@ async fn connect_at(path: &Path, attempts: &mut Attempts) -> io::Result<UnixStre
     until_accepted(|| UnixStream::connect(path), full).await
 }
 
-/// Tells `full` the first time that the backlog is full.
+/// Calls `full` when the backlog is full for the first time.
 async fn until_accepted<S, F>(dial: impl Fn() -> F, full: impl FnOnce(&io::Error)) -> io::Result<S>
 where
     F: Future<Output = io::Result<S>>,

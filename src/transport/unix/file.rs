@@ -1,4 +1,5 @@
-//! The file of a Unix socket: ours alone is removed, and one that nothing listens at any more.
+//! The file of a Unix socket. Only the own file is removed, and a stale one, at which nothing listens any
+//! more.
 
 use std::{
     fs,
@@ -9,15 +10,15 @@ use std::{
 
 use crate::transport::unix::socket::{SocketPlace, new_socket};
 
-/// The file that this process made by binding a socket. Its drop removes it, unless something else
-/// lies at its path by now.
+/// The file that this process made by binding a socket. Dropping it removes the file, unless another file
+/// is at its path by now.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     id: FileId,
 }
 
-/// The device and the inode: two files that exist at once never have the same.
+/// The device and the inode of a file. Two files that exist at the same time never have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId(u64, u64);
 
@@ -28,7 +29,7 @@ impl FileId {
 }
 
 impl SocketFile {
-    /// The socket that was just bound at a path.
+    /// The file of the socket that was just bound at a path.
     pub(super) fn made_at(path: &Path) -> io::Result<Self> {
         let file = fs::symlink_metadata(path)?;
         if !file.file_type().is_socket() {
@@ -52,22 +53,22 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes a file if it is still that one.
+/// Removes a file if it still has this id.
 pub(super) fn remove_if(path: &Path, id: FileId) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(file) if FileId::of(&file) == id => fs::remove_file(path),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        // It is gone, or another has taken its place: there is nothing of ours to remove.
+        // The file was removed, or another file is in its place, which is not ours to remove.
         _ => Ok(()),
     }
 }
 
-/// Removes a socket that a process left behind: one that nothing listens at any more. The caller has
-/// the lock of the path, so that no two do this at once.
+/// Removes a stale socket, which a process left behind and at which nothing listens. The caller holds the
+/// lock of the path, so that no two processes do this at once.
 ///
 /// # Errors
 ///
-/// If anything else lies there, which stays.
+/// If another file is at the path; it stays.
 pub(super) fn remove_stale(place: &SocketPlace) -> io::Result<()> {
     let path = &place.path;
     let file = match fs::symlink_metadata(path) {
@@ -113,8 +114,8 @@ enum Knock {
     Taken(String),
 }
 
-/// Finds out whether something listens at a socket file, by a connection that is closed at once.
-/// It does not wait for who is there: a process that is stopped never answers.
+/// Finds out whether something listens at a socket file, by a connection that is closed at once. It does
+/// not wait for a reply, because a stopped process never gives one.
 fn knock(place: &SocketPlace) -> Knock {
     let connected = new_socket().and_then(|socket| socket.connect(&place.address()?));
     match connected {
@@ -125,8 +126,8 @@ fn knock(place: &SocketPlace) -> Knock {
 
 fn judge(error: &io::Error) -> Knock {
     let taken = |text: &str| Knock::Taken(text.to_owned());
-    // macOS and the BSDs say the same of a listener whose backlog is full. The lock tells a server of
-    // ours from that.
+    // macOS and the BSDs report the same for a listener whose backlog is full. The lock distinguishes a
+    // wawo server from that.
     match error.kind() {
         ErrorKind::ConnectionRefused => Knock::Stale,
         ErrorKind::NotFound => Knock::Gone,
@@ -142,5 +143,5 @@ fn judge(error: &io::Error) -> Knock {
     }
 }
 
-/// The socket at the path is one of datagrams or of packets.
+/// The error of a socket for datagrams or sequenced packets at the path.
 const WRONG_TYPE: i32 = rustix::io::Errno::PROTOTYPE.raw_os_error();

@@ -1,4 +1,4 @@
-//! Listening at a Unix socket.
+//! Listens at a Unix socket.
 
 use std::{
     io,
@@ -27,8 +27,9 @@ use crate::transport::{
 /// Accepts connections at one Unix socket.
 #[derive(Debug)]
 pub(crate) struct SocketListener {
-    // Fields are dropped in this order. The file is first: while the socket is open, no other file can
-    // get the number of its inode. The lock is last: as long as the file is there, it is held.
+    // Fields are dropped in this order. The file comes first: as long as the socket is open, no other
+    // file can get its inode number, so that the check before the removal is right. The lock comes last:
+    // it is held as long as the file exists.
     _file: Option<SocketFile>,
     listener: UnixListener,
     _lock: Option<Lock>,
@@ -38,8 +39,8 @@ pub(crate) struct SocketListener {
 }
 
 impl SocketListener {
-    /// Listens at a path. A socket there that nothing listens at any more is replaced; any other
-    /// file stays, and binding fails. Nothing of this blocks.
+    /// Listens at a path. A stale socket there is replaced; any other file stays, and binding fails.
+    /// Nothing here blocks.
     pub(crate) fn bind(path: &Path, options: &SocketOptions) -> io::Result<Self> {
         let place = SocketPlace::at(path)?;
         let lock = Lock::take(&place.path)?;
@@ -47,7 +48,7 @@ impl SocketListener {
         let socket = new_socket()?;
         socket.bind(&place.address()?)?;
         let file = SocketFile::made_at(&place.path)?;
-        // Before `listen`, so that at no time others than those of the mode can connect.
+        // The mode is set before `listen`, so that nobody without permission can connect in between.
         file.set_mode(options.unix_mode)?;
         let listener = listen(socket, options)?;
         Ok(Self {
@@ -59,14 +60,15 @@ impl SocketListener {
         })
     }
 
-    /// Listens at an abstract name, which goes with the socket: there is no file.
+    /// Listens at an abstract name. It has no file, and vanishes with the socket.
     pub(crate) fn bind_abstract(name: &str, options: &SocketOptions) -> io::Result<Self> {
         let socket = new_socket()?;
         socket.bind(&SockAddr::unix(abstract_path(name)?)?)?;
         Self::new(listen(socket, options)?, options)
     }
 
-    /// Takes connections at a socket that listens already. Its file is not ours: it stays.
+    /// Accepts connections at a socket that listens already. Its file belongs to another process, and
+    /// stays.
     pub(crate) fn new(listener: UnixListener, options: &SocketOptions) -> io::Result<Self> {
         let address = address_of(&listener.local_addr()?);
         check_listens(SockRef::from(&listener))?;

@@ -5,8 +5,9 @@
 //!   app.sock.lock   locked (flock) by the server that listens at it
 //! ```
 //!
-//! Without it, of two servers that find a stale socket at once, the slower would remove the socket
-//! that the faster has just made. The system lets go of the lock when the process ends in any way.
+//! Without the lock, if two servers find a stale socket at the same time, the slower one would remove the
+//! socket that the faster one has just made. The system releases the lock when the process ends in any
+//! way.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,10 +20,11 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::transport::unix::file::{FileId, remove_if};
 
-/// Each try but the last met a server that removed the lock file at just that moment.
+/// How often a server tries to take the lock, at most. An attempt is repeated only if another server
+/// removed the lock file at that moment.
 const MAX_TRIES: usize = 64;
 
-/// Only our own user may hold up our own servers.
+/// The permissions of the lock file: processes of other users must not hold the lock.
 const MODE: u32 = 0o600;
 
 #[derive(Debug)]
@@ -32,11 +34,11 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the path of a socket; does not wait for it.
+    /// Takes the lock for the path of a socket, without waiting for it.
     ///
     /// # Errors
     ///
-    /// If another has it, or the file cannot be made.
+    /// If another process holds it, or the file cannot be made.
     pub(super) fn take(socket: &Path) -> io::Result<Self> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
@@ -51,8 +53,8 @@ impl Lock {
         })
     }
 
-    /// `None` if the file was removed by the one who had the lock, after we had opened it. To hold
-    /// that file locks nobody out: others make a new one.
+    /// Takes the lock once. `None` if its last holder removed the file after this process had opened it.
+    /// A lock on a removed file keeps nobody out, since others make a new file.
     fn try_take(path: &Path, socket: &Path) -> io::Result<Option<Self>> {
         let file = open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -69,7 +71,7 @@ impl Lock {
         Ok(lock.is_at_path().then_some(lock))
     }
 
-    /// Whether the file is still the one at its path.
+    /// Whether the locked file is still the one at its path.
     fn is_at_path(&self) -> bool {
         let at_path = fs::symlink_metadata(&self.path).map(|file| FileId::of(&file));
         matches!((at_path, self.id()), (Ok(at_path), Ok(id)) if at_path == id)
@@ -80,15 +82,15 @@ impl Lock {
     }
 }
 
-/// The first try that took the lock or failed; `None` if all of them met a file that was removed.
+/// The first attempt that took the lock or failed; `None` if all of them met a removed file.
 fn first_taken<L>(mut tries: impl Iterator<Item = io::Result<Option<L>>>) -> Option<io::Result<L>> {
     tries.find_map(Result::transpose)
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Still locked: who has opened the file by now cannot lock it before it is gone, and sees
-        // that it is.
+        // The file is removed while it is locked. A process that has opened it can lock it only after the
+        // removal, and then sees that it is removed.
         let removed = self.id().and_then(|id| remove_if(&self.path, id));
         if let Err(error) = removed {
             let path = self.path.display();
@@ -97,8 +99,8 @@ impl Drop for Lock {
     }
 }
 
-/// Opens the lock file and makes it if need be. Never follows a link, nor waits, as a named pipe
-/// would let it. A file of others is not used.
+/// Opens the lock file, and makes it if need be. It never follows a link, nor waits, as opening a named
+/// pipe might. A file of another user is not used.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = OpenOptions::new();
@@ -115,7 +117,8 @@ fn open(path: &Path) -> io::Result<File> {
     };
     match file.metadata() {
         Ok(metadata) if !metadata.is_file() => unfit("it is no plain file"),
-        // A lock is removed in the end, and what others have written would go with it.
+        // The lock file is removed at the end; a file with content belongs to somebody, and would be
+        // lost.
         Ok(metadata) if metadata.len() > 0 => {
             let length = metadata.len();
             unfit(&format!(
@@ -158,7 +161,7 @@ mod tests {
         assert!(first_taken::<i32>([removed(), removed()].into_iter()).is_none());
     }
 
-    /// It was opened while another had the lock, who then left and removed it.
+    /// The file is opened while another holds the lock, who then releases and removes it.
     #[test]
     fn a_lock_file_that_was_removed_is_no_lock() {
         let name = format!("wawo-lock-{}", std::process::id());

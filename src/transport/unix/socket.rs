@@ -1,4 +1,4 @@
-//! Sockets of Unix and their places, as the system has them.
+//! Unix sockets and their paths, in the form that the system takes.
 
 use std::{
     io,
@@ -12,10 +12,10 @@ use crate::transport::address::MAX_PATH_BYTES;
 /// The place of a socket file.
 #[derive(Debug)]
 pub(super) struct SocketPlace {
-    /// Absolute, so that it stays the same file when the process goes to another folder.
+    /// The absolute path, so that it names the same file after the process has changed its folder.
     pub(super) path: PathBuf,
-    /// As it is given to the system: the path as it was given to us if the absolute one is longer
-    /// than a socket may have.
+    /// The path for the system calls: the given path, if the absolute one is longer than `sun_path`
+    /// allows.
     short: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! The user at the other end of an abstract socket, which has no file with permissions.
+//! Checks the user at the other end of an abstract socket, which has no file with permissions.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 
 use crate::transport::{address::Address, options::AllowedUids};
 
-/// Refuses a connection whose other end belongs to a user who is not allowed.
+/// Refuses a connection whose other end belongs to a user that is not allowed.
 pub(super) fn check(
     stream: &UnixStream,
     allowed: &AllowedUids,

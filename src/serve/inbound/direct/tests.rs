@@ -1,4 +1,4 @@
-//! Calls of a made-up origin, in paused time.
+//! Calls of a test's own origin, in paused time.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use crate::{
     status::{Result, Status},
 };
 
-/// An origin that takes two calls at a time.
+/// An origin that allows two calls in flight.
 #[derive(Debug, Default)]
 struct Caller {
     in_flight: AtomicUsize,
@@ -57,12 +57,13 @@ impl fmt::Display for Caller {
     }
 }
 
-/// What the service does with a call, by the id of its method.
+/// The ids of the test service's methods.
 const WAIT: u32 = 1;
 const STREAM: u32 = 2;
 const DEADLINE: u32 = 3;
 
-/// A service that waits for ever, returns a stream that does, or returns its deadline in milliseconds.
+/// A service whose methods wait for ever, return a stream that waits for ever, or return their deadline
+/// in milliseconds.
 fn inbound(config: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Arc<DirectInbound> {
     let begun = crate::clock::now();
     let service = service_fn(move |request: Request| async move {
@@ -164,7 +165,7 @@ async fn calls_count_while_they_last_and_one_too_many_is_refused() {
     second.abort();
     let _ = (first.await, second.await);
     assert_eq!(caller.in_flight(), 0);
-    // A call that was never polled has not begun.
+    // A call that was never polled has not begun, so it does not count.
     drop(inbound.serve(request(WAIT), caller.clone()));
     assert_eq!(caller.begun.load(Ordering::SeqCst), 2);
 }

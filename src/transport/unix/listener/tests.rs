@@ -1,4 +1,4 @@
-//! Unix sockets of the system, in a folder for each test.
+//! Tests with Unix sockets of the system, in a folder for each test.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use super::SocketListener;
 use crate::transport::{Listener, options::SocketOptions};
 
-/// A folder that goes with the test.
+/// A folder that is removed after the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -72,7 +72,7 @@ async fn the_files_come_and_go_with_the_listener() {
     assert!(is_socket(&folder.socket()) && folder.lock().is_file());
     drop(listener);
     assert!(folder.is_empty());
-    // A lock that a killed process left behind is nobody's.
+    // A lock file that a killed process left behind is not locked.
     fs::write(folder.lock(), "").unwrap();
     drop(bind(&folder.socket()).unwrap());
     assert!(folder.is_empty());
@@ -185,7 +185,7 @@ async fn a_process_that_does_not_accept_is_told_of_at_once() {
     stuck.bind(&address).unwrap();
     let stuck = super::listen(stuck, &options).unwrap();
     let mut waiting = Vec::new();
-    // Linux keeps one more than the backlog.
+    // Linux keeps one connection more than the backlog.
     for _ in 0..2 {
         let socket = super::new_socket().unwrap();
         socket.connect(&address).unwrap();
@@ -226,7 +226,7 @@ async fn a_file_in_the_place_of_the_lock_that_holds_something_is_left_alone() {
     assert!(!folder.socket().exists());
 }
 
-/// To open a pipe for writing waits for a reader otherwise.
+/// Opening a pipe for writing would otherwise wait for a reader.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_pipe_in_the_place_of_the_lock_holds_up_nobody() {
@@ -238,8 +238,8 @@ async fn a_pipe_in_the_place_of_the_lock_holds_up_nobody() {
     assert!(error.contains("no plain file"), "{error}");
 }
 
-/// All begin with a stale socket, and each that succeeds leaves again: so the lock is taken and left
-/// while others are about to take it.
+/// All servers begin with a stale socket, and each that succeeds stops again. So the lock is taken and
+/// released while others are about to take it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_servers_that_bind_at_once_never_two_listen() {
     const THREADS: usize = 4;
