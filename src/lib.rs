@@ -168,8 +168,8 @@ pub use crate::{
     response_future::ResponseFuture,
     serve::{CallService, Layered, Serve},
     server::{
-        Arrival, Gateway, Guest, Protocol, Recognition, ServeError, Server, ServerBuilder,
-        ServerConfig, ServerConfigBuilder, ServerHandle, shutdown_signal,
+        Arrival, Gateway, Guest, GuestBuilder, Protocol, Recognition, ServeError, Server,
+        ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle, shutdown_signal,
     },
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{

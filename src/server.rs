@@ -38,7 +38,7 @@ pub use crate::server::{
     config::{ServerConfig, ServerConfigBuilder},
     error::ServeError,
     gateway::Gateway,
-    guest::Guest,
+    guest::{Guest, GuestBuilder},
     handle::{ServerHandle, shutdown_signal},
     protocol::{Protocol, Recognition},
 };

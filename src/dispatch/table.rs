@@ -146,6 +146,13 @@ impl LiveTable {
         self.lock().descriptors().cloned().collect()
     }
 
+    /// The service with this full name, if it is served now.
+    pub(crate) fn descriptor(&self, name: &str) -> Option<ServiceDescriptor> {
+        let table = self.lock();
+        let mut descriptors = table.descriptors();
+        descriptors.find(|service| service.name() == name).cloned()
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
         let mut current = self.lock();
         let mut table = Table::clone(&current);

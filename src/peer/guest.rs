@@ -27,6 +27,7 @@ use crate::{
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodDescriptor, MethodIds, MethodNames},
+    peer::extensions::PeerExtensions,
     serve::inbound::Origin,
     status::{Delivery, Result, Status},
     transport::Address,
@@ -43,6 +44,8 @@ pub(crate) struct GuestInfo {
     pub(crate) address: Option<Address>,
     /// See [`Peer::claimed_name`](crate::Peer::claimed_name).
     pub(crate) claimed_name: String,
+    /// The values that its peer has from the beginning.
+    pub(crate) extensions: PeerExtensions,
     /// The names of the methods that it may call.
     pub(crate) names: MethodNames,
 }

@@ -11,6 +11,7 @@ use crate::{
     peer::{
         Peer,
         events::EventSender,
+        extensions::PeerExtensions,
         guest::{GuestControl, GuestInfo, GuestState, IN_PROCESS},
         handle::Handle,
         link::Link,
@@ -32,14 +33,15 @@ impl GuestLink {
     /// Of `config`, the limits on calls in flight and on decoded messages apply. `server` is the memory
     /// for decoded messages of all connections of a server.
     pub(crate) fn new(
-        info: GuestInfo,
+        mut info: GuestInfo,
         config: &Config,
         server: Option<Arc<DecodedTotal>>,
         event_sender: EventSender,
         control: Weak<dyn GuestControl>,
     ) -> Self {
-        let address = info.address.clone();
-        let (handle, guest) = Handle::new_linked(address, event_sender, |owner| {
+        let address = info.address.take();
+        let extensions = std::mem::take(&mut info.extensions);
+        let (handle, guest) = Handle::new_linked(address, extensions, event_sender, |owner| {
             let guest = GuestState::new(info, config, server, owner, control);
             let guest = Arc::new(guest);
             (Link::Guest(guest.clone()), guest)
@@ -96,6 +98,7 @@ pub(super) fn in_process() -> Peer {
         protocol: IN_PROCESS.into(),
         address: None,
         claimed_name: String::new(),
+        extensions: PeerExtensions::default(),
         names: MethodNames::default(),
     };
     let control = Weak::<Nobody>::new();

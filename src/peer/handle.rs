@@ -30,6 +30,7 @@ impl Handle {
     /// which the caller keeps.
     pub(super) fn new_linked<L>(
         address: Option<Address>,
+        extensions: PeerExtensions,
         event_sender: EventSender,
         link: impl FnOnce(Arc<dyn Owner>) -> (Link, L),
     ) -> (Arc<Self>, L) {
@@ -41,7 +42,7 @@ impl Handle {
             Self {
                 state,
                 link,
-                extensions: PeerExtensions::default(),
+                extensions,
             }
         });
         (handle, kept.expect("the closure has run"))

@@ -7,7 +7,7 @@ use wawo_protocol::{Config, Side};
 use crate::{
     connection::{ConnectionHandle, Driver, NewTransport, Protocol},
     decoding::DecodedTotal,
-    peer::{Peer, events::EventSender, handle::Handle, link::Link},
+    peer::{Peer, events::EventSender, extensions::PeerExtensions, handle::Handle, link::Link},
     request::Caller,
     serve::{BoxService, inbound::Inbound},
     transport::Address,
@@ -29,10 +29,11 @@ pub(crate) fn open(
     let protocol = Protocol::new(side, config.clone(), new.since);
     let inbound = Inbound::new(service, config.max_call_depth());
     let names = inbound.names().clone();
-    let (handle, home) = Handle::new_linked(address, event_sender, |owner| {
-        let home = ConnectionHandle::new(side, &config, names, decoded, owner);
-        (Link::Home(home.clone()), home)
-    });
+    let (handle, home) =
+        Handle::new_linked(address, PeerExtensions::default(), event_sender, |owner| {
+            let home = ConnectionHandle::new(side, &config, names, decoded, owner);
+            (Link::Home(home.clone()), home)
+        });
     let caller: Arc<dyn Caller> = handle.clone();
     let peer = Arc::downgrade(&caller);
     let driver = Driver::new(new, protocol, &config, inbound, home, peer);

@@ -6,8 +6,7 @@ use wawo_protocol::Config;
 
 use crate::{
     descriptor::ServiceDescriptor,
-    server::{ServeError, guest::Guest, registry::ConnectionPlace, state::ServerState},
-    transport::Address,
+    server::{guest::GuestBuilder, registry::ConnectionPlace, state::ServerState},
 };
 
 /// The access of another protocol to the services of a server. Cheap to clone; it does not keep the
@@ -42,18 +41,17 @@ impl Gateway {
         }
     }
 
-    /// Makes a guest: a peer whose calls come by this protocol, from this address. All listeners to
-    /// events get the event that it is connected.
-    ///
-    /// Make one for each connection of the protocol, at its first call. Then connections that only check
-    /// whether the server is there make no events.
-    ///
-    /// # Errors
-    ///
-    /// If the server takes no more connections.
-    pub fn welcome(&self, address: Option<Address>) -> Result<Guest, ServeError> {
-        let place = self.place.as_deref();
-        Guest::new(&self.state, place, self.protocol.clone(), address)
+    /// Begins to make a guest: a peer whose calls come by this protocol. The builder is told who it is,
+    /// and [welcomes](GuestBuilder::welcome) it.
+    pub fn guest(&self) -> GuestBuilder {
+        let (state, place) = (self.state.clone(), self.place.clone());
+        GuestBuilder::new(state, place, self.protocol.clone())
+    }
+
+    /// The service with this full name, such as `chat.v1.Chat`, if the server serves it now. A protocol
+    /// may look it up for each call, as services come and go.
+    pub fn service(&self, name: &str) -> Option<ServiceDescriptor> {
+        self.state.services.descriptor(name)
     }
 
     /// The services that the server serves now, by id.

@@ -1,7 +1,8 @@
 //! Guests: peers that call by another protocol.
 
+mod builder;
+
 use std::{
-    borrow::Cow,
     collections::VecDeque,
     fmt,
     pin::Pin,
@@ -15,6 +16,7 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wawo_protocol::{CloseCode, ConnectionError, Metadata};
 
+pub use crate::server::guest::builder::GuestBuilder;
 use crate::{
     body::{Items, Streaming},
     clock,
@@ -29,12 +31,10 @@ use crate::{
         state::ServerState,
     },
     status::{Delivery, Result, Status},
-    transport::Address,
 };
 
 /// A connection of another protocol that calls the services of a server. Made by
-/// [`Gateway::welcome`](crate::Gateway::welcome), one for each such connection. Clones are the same
-/// guest.
+/// [`Gateway::guest`](crate::Gateway::guest), one for each such connection. Clones are the same guest.
 ///
 /// To the rest of the program it is a [`Peer`] that cannot be called: it is in
 /// [`ServerHandle::peers`](crate::ServerHandle::peers) and in events, and can be drained and closed. Its
@@ -78,18 +78,12 @@ impl Guest {
     pub(super) fn new(
         state: &ServerState,
         place: Option<&ConnectionPlace>,
-        protocol: Cow<'static, str>,
-        address: Option<Address>,
+        mut info: GuestInfo,
     ) -> Result<Self, ServeError> {
         let service = state.service().ok_or(ServeError::Draining)?;
         let control = Arc::new(Control::default());
         let (decoded, events) = (Some(state.decoded()), state.event_sender.clone());
-        let info = GuestInfo {
-            protocol,
-            address,
-            claimed_name: String::new(),
-            names: service.names().clone(),
-        };
+        info.names = service.names().clone();
         let config = state.shared_config();
         let weak = Arc::downgrade(&control) as Weak<dyn GuestControl>;
         let link = GuestLink::new(info, &config, decoded, events, weak);

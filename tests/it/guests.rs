@@ -39,7 +39,7 @@ fn host(config: Config) -> Host {
 
 fn welcome(host: &Host) -> Guest {
     let address = "tcp://192.0.2.1:9".parse().unwrap();
-    host.gateway.welcome(Some(address)).unwrap()
+    host.gateway.guest().address(address).welcome().unwrap()
 }
 
 fn request(method: &MethodDescriptor, data: &str) -> Request {
@@ -130,6 +130,39 @@ async fn a_guest_is_a_peer_that_cannot_be_called() {
 }
 
 #[tokio::test]
+async fn a_guest_is_known_from_its_first_event_on() {
+    #[derive(Debug, PartialEq, Eq)]
+    struct User(&'static str);
+
+    let host = host(Config::default());
+    let mut events = host.handle.events();
+    let guest = host.gateway.guest().claimed_name("ada");
+    drop(guest.extension(User("nobody")));
+    assert!(host.handle.peers().is_empty());
+    let guest = host.gateway.guest().claimed_name("ada");
+    let guest = guest.extension(User("bob")).extension(User("ada"));
+    let guest = guest.welcome().unwrap();
+    let Some(PeerEvent::Connected(peer)) = events.next().await else {
+        panic!("another event");
+    };
+    let peer = peer.upgrade().unwrap();
+    assert_eq!(peer.id(), guest.peer().id());
+    assert_eq!((peer.claimed_name(), peer.address()), ("ada", None));
+    assert_eq!(*peer.extensions().get::<User>().unwrap(), User("ada"));
+}
+
+#[tokio::test]
+async fn a_gateway_finds_services_by_name_while_they_come_and_go() {
+    let host = host(Config::default());
+    let find = || host.gateway.service("tests.echo.Echo");
+    let say = find().and_then(|echo| echo.method_by_name("Say").cloned());
+    assert_eq!(say.as_ref(), Some(&method::SAY));
+    assert_eq!(host.gateway.service("tests.echo.Ech"), None);
+    assert!(host.handle.remove_service("tests.echo.Echo"));
+    assert_eq!(find(), None);
+}
+
+#[tokio::test]
 async fn a_guest_that_is_dropped_is_over() {
     let host = host(Config::default());
     let guest = welcome(&host);
@@ -170,7 +203,7 @@ async fn a_drain_of_the_server_waits_for_calls_of_guests_and_cuts_them() {
             gateway,
             ..
         } = host(Config::default());
-        let guest = gateway.welcome(None).unwrap();
+        let guest = gateway.guest().welcome().unwrap();
         let mut wait = request(&method::ACT, what);
         wait.set_no_deadline();
         let call = tokio::spawn(guest.call(wait));
@@ -184,7 +217,10 @@ async fn a_drain_of_the_server_waits_for_calls_of_guests_and_cuts_them() {
         let status = act(&guest, "hello").await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         assert!(status.is_safe_to_retry());
-        assert!(matches!(gateway.welcome(None), Err(ServeError::Draining)));
+        assert!(matches!(
+            gateway.guest().welcome(),
+            Err(ServeError::Draining)
+        ));
         let reason = guest.closed().await;
         let ended = call.await.unwrap();
         assert_eq!(ended.is_ok(), finished == 1, "{reason}");

@@ -55,6 +55,7 @@ fn guest() -> Guest {
         protocol: "http".into(),
         address: Some("tcp://192.0.2.7:80".parse::<Address>().unwrap()),
         claimed_name: "ada".to_owned(),
+        extensions: Default::default(),
         names: Default::default(),
     };
     let config = Config::builder()
