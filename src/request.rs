@@ -16,6 +16,7 @@ use wawo_protocol::{Config, DeadlineSource, Metadata, MethodId, ServiceId, time:
 pub use crate::request::parts::RequestParts;
 use crate::{
     body::Body,
+    clock,
     decoding::DecodedBytes,
     descriptor::{MethodDescriptor, MethodIds, MethodRef},
     extensions::Extensions,
@@ -211,6 +212,15 @@ impl Request {
     pub fn set_no_deadline(&mut self) {
         self.set_deadline(None);
         self.head.takes_default = false;
+    }
+
+    /// Gives the call the default timeout of a configuration, from now on, unless its caller set a deadline
+    /// or [none](Self::set_no_deadline): `default_timeout`, or `stream_timeout` if the call has a stream.
+    /// For carriers of calls: a [`Start`](crate::Start) of your own begins with it, and then keeps the
+    /// [`deadline`](Self::deadline). A second time it changes nothing.
+    pub fn take_default_timeout(&mut self, config: &Config) {
+        let defaults = DefaultTimeouts::new(config);
+        self.head.take_default(clock::now(), &defaults);
     }
 
     /// Makes the deadline no later than this time.

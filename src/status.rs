@@ -336,6 +336,8 @@ mod tests {
         assert_eq!(status.method(), Some(&JOIN));
         assert_eq!(status.address(), Some(&address));
         assert_eq!(status.message(), "no such room");
+        let carried = returned(Status::not_found("no such room").with_address(address));
+        assert_eq!(carried.to_string(), text);
         let here = returned(Status::not_found("").in_process());
         assert_eq!(here.to_string(), "chat.Chat/Join in this process: NotFound");
         // The status that a handler returns contains nothing of the calls that it made.

@@ -45,6 +45,14 @@ impl Status {
         self.0.site.address()
     }
 
+    /// Sets the address of the peer whose call ended with this status. A carrier of calls over a medium
+    /// of its own knows it; a status that a handler returns tells none.
+    #[must_use = "returns the status with the address"]
+    pub fn with_address(mut self, address: Address) -> Self {
+        self.0.site.place = CallPlace::Address(address);
+        self
+    }
+
     /// Records that the call went over a connection.
     #[cold]
     pub(crate) fn carried_by(mut self, carrier: Option<Arc<dyn Carrier>>) -> Self {
@@ -56,11 +64,11 @@ impl Status {
 
     /// Records that the call was not sent, and the address that it would have gone to.
     #[cold]
-    pub(crate) fn at(mut self, address: Option<&Address>) -> Self {
-        if let Some(address) = address {
-            self.0.site.place = CallPlace::Address(address.clone());
+    pub(crate) fn at(self, address: Option<&Address>) -> Self {
+        match address {
+            Some(address) => self.with_address(address.clone()),
+            None => self,
         }
-        self
     }
 
     /// Records that the call was made in this process.

@@ -3,9 +3,9 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
-use wawo::{Code, Config, Delivery};
+use wawo::{Body, Code, Config, Delivery, Request};
 
-use crate::support::{EchoClient, message, pair, pair_with};
+use crate::support::{EchoClient, echo_service::method, message, pair, pair_with};
 
 /// The maximum delay of a call's end: the interval at which deadlines are checked, and the
 /// resolution of the clock.
@@ -80,4 +80,27 @@ async fn a_peer_that_stops_reading_ends_calls_by_their_deadline() {
     let status = big.await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.delivery(), Delivery::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_the_default_of_its_carrier_once_and_only_if_it_has_none() {
+    let config = |seconds| {
+        let timeout = Some(Duration::from_secs(seconds));
+        Config::builder().default_timeout(timeout).build().unwrap()
+    };
+    let request = || Request::new(&method::SAY, Body::One(Default::default()));
+    let now = Instant::now().into_std();
+    let mut first = request();
+    first.take_default_timeout(&config(3));
+    first.take_default_timeout(&config(2));
+    assert_eq!(first.deadline(), Some(now + Duration::from_secs(3)));
+    let mut without = request();
+    without.set_no_deadline();
+    without.take_default_timeout(&config(3));
+    assert_eq!(without.deadline(), None);
+    let own = Some(now + Duration::from_secs(9));
+    let mut with = request();
+    with.set_deadline(own);
+    with.take_default_timeout(&config(3));
+    assert_eq!(with.deadline(), own);
 }
