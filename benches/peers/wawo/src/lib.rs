@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 use harness::{Framework, Load, MAX_MESSAGE_BYTES, WORKER_THREADS, Workload};
 use tokio::sync::OnceCell;
-use wawo::{ServerConfig, Config, Context, Peer, Server, ServerBuilder, Streaming};
+use wawo::{Config, Context, Peer, Server, ServerBuilder, ServerConfig, Streaming};
 
 use self::echo::{EchoClient, EchoServer, FeedRequest, Message};
 
