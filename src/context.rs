@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     future::Future,
-    sync::{self, MutexGuard, PoisonError},
+    sync::{self, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -54,7 +54,7 @@ impl Context {
         if method.shape().streams_replies() {
             head.become_stream();
         }
-        head.descriptor = Some(method);
+        head.descriptor = OnceLock::from(method);
         (Self(head.shareable()), body)
     }
 
@@ -78,7 +78,7 @@ impl Context {
     ///
     /// Never: the service that has the method makes the context with it.
     pub fn method(&self) -> &MethodDescriptor {
-        let method = self.0.descriptor.as_deref();
+        let method = self.0.descriptor.get();
         method.expect("`of`, which makes all contexts, puts it in")
     }
 

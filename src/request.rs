@@ -38,7 +38,7 @@ pub(crate) struct RequestHead {
     method: MethodId,
     /// The schema of the method, if the call was made with it or has reached its service. Otherwise the
     /// caller finds it by the ids: see [`RequestHead::descriptor`].
-    pub(crate) descriptor: Option<MethodRef>,
+    pub(crate) descriptor: OnceLock<MethodRef>,
     one_way: bool,
     /// Whether there is a stream in either direction, as far as the caller knows.
     pub(crate) is_stream: bool,
@@ -97,7 +97,7 @@ pub(crate) trait Caller: Send + Sync {
     fn decoded_bytes(&self) -> &Arc<DecodedBytes>;
 
     /// The schema of a method that this side serves to the peer.
-    fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor>;
+    fn descriptor(&self, ids: MethodIds) -> Option<MethodRef>;
 
     /// The peer itself.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
@@ -119,7 +119,7 @@ impl Request {
         if let Some(timeout) = method.timeout() {
             head.set_timeout(timeout, DeadlineSource::Method);
         }
-        request.head.descriptor = Some(method);
+        request.head.descriptor = OnceLock::from(method);
         request
     }
 
@@ -272,7 +272,7 @@ impl RequestHead {
         Self {
             service: ids.service,
             method: ids.method,
-            descriptor: None,
+            descriptor: OnceLock::new(),
             one_way,
             is_stream: matches!(body, Body::Many(_)),
             metadata: Metadata::new(),
@@ -290,12 +290,15 @@ impl RequestHead {
 
     /// The schema of the method, as far as it is known here.
     pub(crate) fn descriptor(&self) -> Option<&MethodDescriptor> {
-        let looked_up = || {
-            let (service, method) = (self.service, self.method);
-            let caller = self.caller.as_ref()?;
-            caller.descriptor(MethodIds { service, method })
-        };
-        self.descriptor.as_deref().or_else(looked_up)
+        if let Some(method) = self.descriptor.get() {
+            return Some(method);
+        }
+        let (service, method) = (self.service, self.method);
+        let method = self
+            .caller
+            .as_ref()?
+            .descriptor(MethodIds { service, method })?;
+        Some(self.descriptor.get_or_init(|| method))
     }
 
     /// Counts this call in the call depth, because it is served from here on.

@@ -231,9 +231,9 @@ impl BoxService {
         self
     }
 
-    /// Replaces the names, for clones that are made from now on.
-    pub(crate) fn set_names(&mut self, names: MethodNames) {
-        self.names = names;
+    /// The names, to replace the services in them.
+    pub(crate) fn names_mut(&mut self) -> &mut MethodNames {
+        &mut self.names
     }
 
     pub(crate) fn names(&self) -> &MethodNames {

@@ -27,7 +27,7 @@ use crate::{
         state::ConnectionState,
     },
     decoding::{DecodedBytes, DecodedTotal},
-    descriptor::{MethodDescriptor, MethodIds, MethodNames},
+    descriptor::{MethodIds, MethodNames, MethodRef},
     request::DefaultTimeouts,
     status::Status,
 };
@@ -257,7 +257,7 @@ impl ConnectionHandle {
 
 impl ConnectionHandle {
     /// The schema of a method that this side serves.
-    pub(crate) fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+    pub(crate) fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
         self.names.method(ids)
     }
 }

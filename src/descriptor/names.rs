@@ -1,20 +1,50 @@
 //! Finds descriptors by id, since packets carry only ids: for logs, and for layers.
+//!
+//! A server may change its services while connections have the names of the methods. Each clone of the
+//! names has a table of its own, which it reads without a lock as long as no other has replaced it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use wawo_protocol::{MethodId, ServiceId};
 
-use crate::descriptor::{method::MethodDescriptor, service::ServiceDescriptor};
+use crate::descriptor::{
+    method::{MethodDescriptor, MethodRef},
+    service::ServiceDescriptor,
+};
 
-/// The services whose schemas this side has, to find the names of methods.
+/// The services whose schemas this side has, to find the names of methods. Clones see later
+/// [replacements](Self::replace).
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MethodNames(Option<Arc<MethodTable>>);
+pub(crate) struct MethodNames(Option<KnownMethods>);
+
+#[derive(Debug, Clone)]
+struct KnownMethods {
+    /// The table as this clone last saw it.
+    table: Arc<MethodTable>,
+    latest: Arc<LatestTable>,
+}
+
+/// The table that all clones share.
+#[derive(Debug)]
+struct LatestTable {
+    /// The generation of the table. It is changed while the table is locked.
+    generation: AtomicU64,
+    table: Mutex<Arc<MethodTable>>,
+}
 
 /// The services and their methods; both lists are sorted by id.
 #[derive(Debug)]
 struct MethodTable {
+    /// The number of tables before this one.
+    generation: u64,
     services: Vec<ServiceDescriptor>,
-    methods: Vec<MethodDescriptor>,
+    methods: Vec<MethodRef>,
 }
 
 /// The ids of a method, as packets carry them.
@@ -34,36 +64,100 @@ pub(crate) enum MethodName {
 
 impl MethodNames {
     pub(crate) fn new<'a>(services: impl Iterator<Item = &'a ServiceDescriptor>) -> Self {
-        let mut services: Vec<_> = services.cloned().collect();
-        services.sort_by_key(ServiceDescriptor::id);
-        let methods = services.iter().flat_map(ServiceDescriptor::methods);
-        let mut methods: Vec<_> = methods.cloned().collect();
-        methods.sort_by_key(|method| (method.service(), method.id()));
-        Self(Some(Arc::new(MethodTable { services, methods })))
+        let table = MethodTable::new(0, services);
+        let latest = LatestTable {
+            generation: AtomicU64::new(0),
+            table: Mutex::new(table.clone()),
+        };
+        Self(Some(KnownMethods {
+            table,
+            latest: Arc::new(latest),
+        }))
+    }
+
+    /// Replaces the services, for all clones.
+    pub(crate) fn replace<'a>(&mut self, services: impl Iterator<Item = &'a ServiceDescriptor>) {
+        match &mut self.0 {
+            None => *self = Self::new(services),
+            Some(known) => known.table = known.latest.replace(services),
+        }
     }
 
     /// The schema of a method, if this side has it.
-    pub(crate) fn method(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
-        let methods = &self.0.as_ref()?.methods;
-        let key = |method: &MethodDescriptor| (method.service(), method.id());
-        let found = methods.binary_search_by_key(&(ids.service, ids.method), key);
-        found.ok().map(|index| &methods[index])
+    pub(crate) fn method(&self, ids: MethodIds) -> Option<MethodRef> {
+        self.look_up(|table| table.method(ids).cloned())
     }
 
-    fn service(&self, id: ServiceId) -> Option<&ServiceDescriptor> {
-        let services = &self.0.as_ref()?.services;
-        let found = services.binary_search_by_key(&id, ServiceDescriptor::id);
-        found.ok().map(|index| &services[index])
+    fn look_up<R>(&self, look: impl FnOnce(&MethodTable) -> Option<R>) -> Option<R> {
+        let KnownMethods { table, latest } = self.0.as_ref()?;
+        match latest.generation.load(Ordering::Relaxed) == table.generation {
+            true => look(table),
+            false => look(&latest.lock()),
+        }
     }
 
     /// The name of a method.
     #[cold]
     pub(crate) fn name(&self, ids: MethodIds) -> MethodName {
-        match (self.method(ids), self.service(ids.service)) {
-            (Some(method), _) => MethodName::Known(method.clone()),
-            (None, Some(service)) => MethodName::OfService(service.clone(), ids.method),
-            (None, None) => MethodName::Ids(ids),
+        let name = self.look_up(|table| table.name(ids));
+        name.unwrap_or(MethodName::Ids(ids))
+    }
+}
+
+impl LatestTable {
+    fn replace<'a>(
+        &self,
+        services: impl Iterator<Item = &'a ServiceDescriptor>,
+    ) -> Arc<MethodTable> {
+        let mut latest = self.lock();
+        *latest = MethodTable::new(latest.generation + 1, services);
+        self.generation.store(latest.generation, Ordering::Relaxed);
+        latest.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<MethodTable>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MethodTable {
+    fn new<'a>(
+        generation: u64,
+        services: impl Iterator<Item = &'a ServiceDescriptor>,
+    ) -> Arc<Self> {
+        let mut services: Vec<_> = services.cloned().collect();
+        services.sort_by_key(ServiceDescriptor::id);
+        let methods = services.iter().flat_map(ServiceDescriptor::methods);
+        let mut methods: Vec<_> = methods.cloned().map(MethodRef::from).collect();
+        methods.sort_by_key(|method| (method.service(), method.id()));
+        Arc::new(Self {
+            generation,
+            services,
+            methods,
+        })
+    }
+
+    fn method(&self, ids: MethodIds) -> Option<&MethodRef> {
+        let key = |method: &MethodRef| (method.service(), method.id());
+        let found = self
+            .methods
+            .binary_search_by_key(&(ids.service, ids.method), key);
+        found.ok().map(|index| &self.methods[index])
+    }
+
+    fn service(&self, id: ServiceId) -> Option<&ServiceDescriptor> {
+        let found = self
+            .services
+            .binary_search_by_key(&id, ServiceDescriptor::id);
+        found.ok().map(|index| &self.services[index])
+    }
+
+    fn name(&self, ids: MethodIds) -> Option<MethodName> {
+        if let Some(method) = self.method(ids) {
+            return Some(MethodName::Known(MethodDescriptor::clone(method)));
         }
+        let service = self.service(ids.service)?;
+        Some(MethodName::OfService(service.clone(), ids.method))
     }
 }
 
@@ -116,12 +210,30 @@ mod tests {
         let path = |service, method| {
             let (service, method) = (ServiceId(service), MethodId(method));
             let found = names.method(MethodIds { service, method });
-            found.map(MethodDescriptor::path)
+            found.map(|method| method.path().to_owned())
         };
-        assert_eq!(path(9, 1), Some("a.Chat/Join1"));
-        assert_eq!(path(9, 3), Some("a.Chat/Join3"));
-        assert_eq!(path(7, 2), Some("a.Mail/Join2"));
+        assert_eq!(path(9, 1), Some("a.Chat/Join1".to_owned()));
+        assert_eq!(path(9, 3), Some("a.Chat/Join3".to_owned()));
+        assert_eq!(path(7, 2), Some("a.Mail/Join2".to_owned()));
         assert_eq!((path(7, 1), path(9, 2), path(8, 1)), (None, None, None));
+    }
+
+    #[test]
+    fn clones_see_the_services_that_were_added_and_removed_later() {
+        let mut names = MethodNames::new([&service("a.Chat", 9, &[1])].into_iter());
+        let older = names.clone();
+        let both = [&service("a.Chat", 9, &[1]), &service("a.Mail", 7, &[2])];
+        let mail = MethodIds {
+            service: ServiceId(7),
+            method: MethodId(2),
+        };
+        assert_eq!(older.name(mail).to_string(), "method 2 of service 7");
+        names.replace(both.into_iter());
+        for names in [&older, &names, &names.clone()] {
+            assert_eq!(names.name(mail).to_string(), "a.Mail/Join2");
+        }
+        names.replace([].into_iter());
+        assert!(older.method(mail).is_none() && names.method(mail).is_none());
     }
 
     #[test]

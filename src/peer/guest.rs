@@ -26,7 +26,7 @@ use crate::{
         GRACE_IS_OVER, Owner, PeerSnapshot,
     },
     decoding::{DecodedBytes, DecodedTotal},
-    descriptor::{MethodDescriptor, MethodIds, MethodNames},
+    descriptor::{MethodIds, MethodNames, MethodRef},
     peer::extensions::PeerExtensions,
     serve::inbound::Origin,
     status::{Delivery, Result, Status},
@@ -119,7 +119,7 @@ impl GuestState {
     }
 
     /// The schema of a method that the guest may call.
-    pub(super) fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+    pub(super) fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
         self.names.method(ids)
     }
 

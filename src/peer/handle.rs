@@ -10,7 +10,7 @@ use wawo_protocol::CloseCode;
 use crate::{
     connection::Owner,
     decoding::DecodedBytes,
-    descriptor::{MethodDescriptor, MethodIds},
+    descriptor::{MethodIds, MethodRef},
     peer::{events::EventSender, extensions::PeerExtensions, link::Link, state::PeerState},
     request::Caller,
     transport::Address,
@@ -74,7 +74,7 @@ impl Caller for Handle {
         }
     }
 
-    fn descriptor(&self, ids: MethodIds) -> Option<&MethodDescriptor> {
+    fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
         match &self.link {
             Link::Home(home) => home.descriptor(ids),
             Link::Guest(guest) => guest.descriptor(ids),

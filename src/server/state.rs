@@ -15,7 +15,6 @@ use wawo_protocol::{Config, Side};
 
 use crate::{
     decoding::DecodedTotal,
-    descriptor::MethodNames,
     dispatch::LiveTable,
     peer::{self, EventSender, NewTransport, Peer},
     serve::BoxService,
@@ -212,7 +211,7 @@ impl ServerState {
         let services = self.services.descriptors();
         let table = services::table(services.iter());
         open.config = Arc::new(Config::clone(&open.config).with_services(table)?);
-        open.service.set_names(MethodNames::new(services.iter()));
+        open.service.names_mut().replace(services.iter());
         Ok(())
     }
 

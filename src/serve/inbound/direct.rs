@@ -8,7 +8,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use crate::{
     backstop::Timer,
     body::{Body, Items, Streaming},
     clock,
-    descriptor::{MethodIds, MethodNames, MethodRef},
+    descriptor::{MethodIds, MethodNames},
     request::{Request, StreamDeadline},
     response::Response,
     response_future::ResponseFuture,
@@ -100,9 +100,10 @@ impl DirectInbound {
             is_counted: false,
         };
         let descriptor = &mut request.head_mut().descriptor;
-        if descriptor.is_none() {
-            let method = call.inbound.names.method(call.ids);
-            *descriptor = method.cloned().map(MethodRef::from);
+        if descriptor.get().is_none()
+            && let Some(method) = call.inbound.names.method(call.ids)
+        {
+            *descriptor = OnceLock::from(method);
         }
         let one_way = call.one_way;
         let reply = ResponseFuture::boxed(call.serve(request));
