@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     future::Future,
-    sync::{self, MutexGuard, OnceLock, PoisonError},
+    sync::{self, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     body::Body,
     clock, decoding,
     descriptor::{MethodDescriptor, MethodRef},
-    request::{Caller, HandlerState, ReplyMetadata, Request, RequestHead},
+    request::{Caller, ReplyMetadata, Request, RequestHead},
     status::Result,
 };
 
@@ -54,7 +54,7 @@ impl Context {
         if method.shape().streams_replies() {
             head.become_stream();
         }
-        head.descriptor = OnceLock::from(method);
+        head.descriptor = Some(method);
         (Self(head.shareable()), body)
     }
 
@@ -78,7 +78,7 @@ impl Context {
     ///
     /// Never: the service that has the method makes the context with it.
     pub fn method(&self) -> &MethodDescriptor {
-        let method = self.0.descriptor.get();
+        let method = self.0.descriptor.as_deref();
         method.expect("`of`, which makes all contexts, puts it in")
     }
 
@@ -170,8 +170,8 @@ impl Context {
 
     /// Whether the call was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        let state = self.0.handler_state.get();
-        let token = state.and_then(|state| state.cancelled.get());
+        let parts = self.0.lazy_parts.get();
+        let token = parts.and_then(|parts| parts.cancelled.get());
         token.is_some_and(CancellationToken::is_cancelled)
     }
 
@@ -233,7 +233,7 @@ impl Context {
     /// Whether the handler may have set metadata for its replies.
     #[inline]
     pub(crate) fn may_have_reply_metadata(&self) -> bool {
-        self.0.handler_state.get().is_some()
+        self.0.lazy_parts.get().is_some()
     }
 
     /// Takes the metadata that is sent before the replies.
@@ -254,12 +254,8 @@ impl Context {
     }
 
     fn reply_metadata(&self) -> MutexGuard<'_, ReplyMetadata> {
-        let metadata = &self.handler_state().reply_metadata;
+        let metadata = &self.0.lazy_parts().reply_metadata;
         metadata.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn handler_state(&self) -> &HandlerState {
-        self.0.handler_state.get_or_init(Box::default)
     }
 
     /// Runs a function with this as its current context.
@@ -273,7 +269,7 @@ impl Context {
     }
 
     fn token(&self) -> &CancellationToken {
-        let token = &self.handler_state().cancelled;
+        let token = &self.0.lazy_parts().cancelled;
         token.get_or_init(CancellationToken::new)
     }
 }

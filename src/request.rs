@@ -38,7 +38,7 @@ pub(crate) struct RequestHead {
     method: MethodId,
     /// The schema of the method, if the call was made with it or has reached its service. Otherwise the
     /// caller finds it by the ids: see [`RequestHead::descriptor`].
-    pub(crate) descriptor: OnceLock<MethodRef>,
+    pub(crate) descriptor: Option<MethodRef>,
     one_way: bool,
     /// Whether there is a stream in either direction, as far as the caller knows.
     pub(crate) is_stream: bool,
@@ -60,8 +60,8 @@ pub(crate) struct RequestHead {
     pub(crate) runs_to_completion: bool,
     /// Whether its handler blocks its thread.
     pub(crate) is_blocking: bool,
-    /// Made when a handler first asks for any of it: most never do.
-    pub(crate) handler_state: OnceLock<Box<HandlerState>>,
+    /// Made when a layer or a handler first needs any of them: most never do.
+    pub(crate) lazy_parts: OnceLock<Box<LazyParts>>,
 }
 
 /// The parts of a [`RequestHead`] that a connection receives.
@@ -72,9 +72,11 @@ pub(crate) struct ReceivedHead {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// The parts of a call that its handler, and tasks of that, share and change.
+/// The parts of a call that are made when they are first needed.
 #[derive(Debug, Default)]
-pub(crate) struct HandlerState {
+pub(crate) struct LazyParts {
+    /// The schema of the method, found by its ids.
+    descriptor: OnceLock<MethodRef>,
     pub(crate) reply_metadata: Mutex<ReplyMetadata>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
 }
@@ -119,7 +121,7 @@ impl Request {
         if let Some(timeout) = method.timeout() {
             head.set_timeout(timeout, DeadlineSource::Method);
         }
-        request.head.descriptor = OnceLock::from(method);
+        request.head.descriptor = Some(method);
         request
     }
 
@@ -272,7 +274,7 @@ impl RequestHead {
         Self {
             service: ids.service,
             method: ids.method,
-            descriptor: OnceLock::new(),
+            descriptor: None,
             one_way,
             is_stream: matches!(body, Body::Many(_)),
             metadata: Metadata::new(),
@@ -284,21 +286,24 @@ impl RequestHead {
             caller: None,
             runs_to_completion: false,
             is_blocking: false,
-            handler_state: OnceLock::new(),
+            lazy_parts: OnceLock::new(),
         }
     }
 
     /// The schema of the method, as far as it is known here.
     pub(crate) fn descriptor(&self) -> Option<&MethodDescriptor> {
-        if let Some(method) = self.descriptor.get() {
+        if let Some(method) = &self.descriptor {
             return Some(method);
         }
         let (service, method) = (self.service, self.method);
-        let method = self
-            .caller
-            .as_ref()?
-            .descriptor(MethodIds { service, method })?;
-        Some(self.descriptor.get_or_init(|| method))
+        let caller = self.caller.as_ref()?;
+        let found = caller.descriptor(MethodIds { service, method })?;
+        Some(self.lazy_parts().descriptor.get_or_init(|| found))
+    }
+
+    /// The parts that are made when they are first needed.
+    pub(crate) fn lazy_parts(&self) -> &LazyParts {
+        self.lazy_parts.get_or_init(Box::default)
     }
 
     /// Counts this call in the call depth, because it is served from here on.

@@ -8,7 +8,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -100,10 +100,8 @@ impl DirectInbound {
             is_counted: false,
         };
         let descriptor = &mut request.head_mut().descriptor;
-        if descriptor.get().is_none()
-            && let Some(method) = call.inbound.names.method(call.ids)
-        {
-            *descriptor = OnceLock::from(method);
+        if descriptor.is_none() {
+            *descriptor = call.inbound.names.method(call.ids);
         }
         let one_way = call.one_way;
         let reply = ResponseFuture::boxed(call.serve(request));
