@@ -84,8 +84,7 @@
 //! | speak another protocol | [`Protocol`], [`Arrival`], [`Gateway`], [`Guest`]; [`CustomProtocol`] for packets of your own |
 //! | work without a schema at build time | [`ServiceDescriptor`], [`RawService`], [`RawClient`] |
 //!
-//! `ARCHITECTURE.md` in the repository says how the modules behind
-//! these names fit.
+//! `ARCHITECTURE.md` in the repository says how the modules behind these names fit.
 //!
 //! # Log
 //!

@@ -19,7 +19,6 @@ mod event;
 mod events;
 mod extensions;
 mod guest;
-#[allow(dead_code, reason = "protocols beside the native one are built on it")]
 mod guest_link;
 mod handle;
 mod link;
@@ -47,14 +46,12 @@ pub use crate::peer::{
     extensions::PeerExtensions,
     weak::WeakPeer,
 };
-pub(crate) use crate::peer::{events::EventSender, link::ActivityHandle, open::open};
-#[allow(
-    unused_imports,
-    reason = "protocols beside the native one are built on it"
-)]
 pub(crate) use crate::peer::{
+    events::EventSender,
     guest::{GuestControl, GuestInfo},
     guest_link::GuestLink,
+    link::ActivityHandle,
+    open::open,
 };
 use crate::{
     call_target::{CallTarget, Start, TwoWay},

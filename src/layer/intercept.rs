@@ -105,9 +105,8 @@ where
     }
 }
 
-/// The services behind an interceptor, for one call.
-/// They were ready when the interceptor was called: a place in a queue or in a limit behind it belongs to
-/// this call. Dropping it gives the place back.
+/// The services behind an interceptor, for one call. They were ready when the interceptor was called: a
+/// place in a queue or in a limit behind it belongs to this call. Dropping it gives the place back.
 #[must_use = "the call goes no further without it"]
 pub struct Next(Box<dyn NextService>);
 
@@ -132,18 +131,18 @@ impl fmt::Debug for Next {
     }
 }
 
-type BoxFuture = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
+type BoxResponseFuture = Pin<Box<dyn Future<Output = Result<Response>> + Send>>;
 
 /// A service that is ready for one call, with its type erased.
 trait NextService: Send {
-    fn call(self: Box<Self>, request: Request) -> BoxFuture;
+    fn call(self: Box<Self>, request: Request) -> BoxResponseFuture;
 }
 
 impl<S> NextService for S
 where
     S: Service<Request, Response = Response, Error: Into<BoxError>, Future: Send + 'static> + Send,
 {
-    fn call(mut self: Box<Self>, request: Request) -> BoxFuture {
+    fn call(mut self: Box<Self>, request: Request) -> BoxResponseFuture {
         let reply = Service::call(&mut *self, request);
         Box::pin(async move { reply.await.map_err(Status::from_error) })
     }
@@ -229,7 +228,7 @@ impl<S: fmt::Debug, I> fmt::Debug for InterceptService<S, I> {
 }
 
 /// The future of a call through an [`InterceptService`].
-pub struct InterceptFuture(BoxFuture);
+pub struct InterceptFuture(BoxResponseFuture);
 
 impl Future for InterceptFuture {
     type Output = Result<Response>;
