@@ -1,12 +1,12 @@
 //! A call that a stub makes: a future that starts when it is first polled.
 
+mod cancellation;
 mod raw;
 mod requests;
 mod stub;
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -16,17 +16,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use wawo_protocol::{DeadlineSource, Metadata};
 
-pub use crate::call::raw::RawClient;
+pub(crate) use crate::call::cancellation::CancellableStream;
 pub use crate::call::stub::{
     call, call_bidi_streaming, call_client_streaming, call_server_streaming, send,
 };
+pub use crate::call::{cancellation::CancelGuard, raw::RawClient};
 
 use crate::{
-    body::{Body, Items, Streaming},
+    body::Body,
+    call::cancellation::{CancelSignal, cancel_signal, cancelled_status},
     call_target::Start,
     context::Context,
     descriptor::{MethodDescriptor, MethodRef, Shape},
@@ -182,7 +183,7 @@ impl<R> Call<R> {
     pub fn with_cancel_guard(mut self) -> (Self, CancelGuard) {
         let token = self.cancel_token.get_or_insert_default();
         let guard = token.clone().drop_guard();
-        (self, CancelGuard(guard))
+        (self, CancelGuard::new(guard))
     }
 
     /// Resolves to the reply and its metadata.
@@ -316,16 +317,7 @@ impl<R> Call<R> {
                 .cancel_token
                 .clone()
                 .map(CancellationToken::cancelled_owned);
-            self.cancelled = match (parent, token) {
-                (None, None) => return None,
-                (Some(one), None) | (None, Some(one)) => Some(Box::pin(one)),
-                (Some(parent), Some(token)) => Some(Box::pin(async move {
-                    tokio::select! {
-                        () = parent => {}
-                        () = token => {}
-                    }
-                })),
-            };
+            self.cancelled = Some(cancel_signal(parent, token)?);
         }
         self.cancelled.as_mut()
     }
@@ -339,12 +331,6 @@ impl<R> Call<R> {
     }
 }
 
-type CancelSignal = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn cancelled_status() -> Status {
-    Status::cancelled("the call was given up").with_delivery(Delivery::Unknown)
-}
-
 /// Copies the W3C trace context of a handler's call to a call that the handler makes.
 fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
     for key in ["traceparent", "tracestate", "baggage"] {
@@ -354,63 +340,6 @@ fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
             // The value came as metadata, so that metadata allows it.
             let _ = metadata.insert(key, value.clone());
         }
-    }
-}
-
-/// A stream that ends when its call is cancelled.
-pub(crate) struct CancellableStream {
-    items: Streaming<Bytes>,
-    cancelled: Option<CancelSignal>,
-}
-
-impl CancellableStream {
-    fn over(items: Streaming<Bytes>, cancelled: Option<CancelSignal>) -> Streaming<Bytes> {
-        Streaming::of_items(Self { items, cancelled })
-    }
-
-    /// The requests of a call, for a handler that may outlive the call.
-    pub(crate) fn requests(items: Streaming<Bytes>, context: &Context) -> Streaming<Bytes> {
-        Self::over(items, Some(Box::pin(context.cancellation())))
-    }
-}
-
-impl Items<Bytes> for CancellableStream {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        if let Poll::Ready(item) = Pin::new(&mut self.items).poll_next(cx) {
-            return Poll::Ready(item);
-        }
-        if let Some(cancelled) = &mut self.cancelled {
-            ready!(cancelled.as_mut().poll(cx));
-            // Dropping the stream is what cancels the call on the other side.
-            self.items = Streaming::empty();
-            self.cancelled = None;
-            return Poll::Ready(Some(Err(cancelled_status())));
-        }
-        Poll::Pending
-    }
-
-    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
-        self.items.take_trailing_metadata()
-    }
-}
-
-/// Cancels a call when it is dropped; see [`Call::with_cancel_guard`]. Dropping it after the call has
-/// ended does nothing.
-#[derive(Debug)]
-#[must_use = "dropping it cancels the call"]
-pub struct CancelGuard(#[allow(dead_code, reason = "it is its drop that matters")] DropGuard);
-
-impl CancelGuard {
-    /// Cancels the call now.
-    pub fn cancel(self) {}
-
-    /// Lets the call go on without a guard.
-    pub fn keep(self) {
-        self.0.disarm();
     }
 }
 

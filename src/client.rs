@@ -1,25 +1,27 @@
 //! Connects to a peer.
 
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+mod error;
+
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tower::{
     Layer,
     layer::util::{Identity, Stack},
 };
-use wawo_protocol::{Config, ConfigError, ConnectionError, Side};
+use wawo_protocol::{Config, Side};
 
+pub use crate::client::error::ConnectError;
 use crate::{
     connection,
-    dispatch::{Dispatch, DuplicateService},
-    error_chain::ErrorChain,
+    dispatch::Dispatch,
     layer::PanicGuardLayer,
     peer::{self, EventSender, Peer},
     serve::{BoxService, CallService, Serve},
     services::Services,
     transport::{
         Address, AddressError, Attempts, Connect, Connectors, IntoTransport, SocketOptions,
-        SocketOptionsError, Transport,
+        Transport,
     },
 };
 
@@ -266,140 +268,4 @@ async fn handshake(peer: Peer) -> Result<Peer, ConnectError> {
         source,
     })?;
     Ok(peer)
-}
-
-/// The reason why connecting to a peer failed. `Display` ends with the cause, and
-/// [`source`](Error::source) begins after that cause. `Debug` prints the whole chain, since `main` prints
-/// errors with it.
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The text is not an address.
-    Address(AddressError),
-    /// The builder has no connector for the scheme of the address.
-    NoConnector {
-        /// The address.
-        address: Address,
-        /// The crate, feature or call that provides a connector.
-        advice: String,
-    },
-    /// The socket of [`PeerBuilder::connect_over`] cannot be used.
-    OpenSocket(io::Error),
-    /// The address cannot be reached.
-    Transport {
-        /// The address.
-        address: Address,
-        /// The error of the operating system or the connector.
-        source: io::Error,
-    },
-    /// The connect timeout passed.
-    TimedOut {
-        /// The address.
-        address: Address,
-        /// The connect timeout.
-        timeout: Duration,
-        /// How far it came: whether the socket was connected and only the hello is missing. If several
-        /// addresses were tried, how each of them failed; for a Unix socket, whether its backlog is full.
-        attempts: String,
-    },
-    /// The other end is not a wawo peer, or refused this one.
-    Hello {
-        /// Its address, if there was one to connect to.
-        address: Option<Address>,
-        /// The reason why the connection ended.
-        source: ConnectionError,
-    },
-    /// There is no runtime to drive the connection.
-    NoRuntime,
-    /// Two services of this side have the same id or name.
-    DuplicateService(DuplicateService),
-    /// The table of services does not fit into a hello.
-    Config(ConfigError),
-    /// An option of the socket is out of its range.
-    SocketOptions(SocketOptionsError),
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(error) => error.fmt(f),
-            Self::NoConnector { address, advice } => {
-                write!(f, "cannot connect to {address}: {advice}")
-            }
-            Self::OpenSocket(error) => write!(f, "cannot use the socket that was given: {error}"),
-            Self::Transport { address, source } => {
-                write!(f, "cannot connect to {address}: {source}")
-            }
-            Self::TimedOut {
-                address,
-                timeout,
-                attempts,
-            } => {
-                let separator = if attempts.is_empty() { "" } else { ": " };
-                write!(
-                    f,
-                    "{address} did not answer within {timeout:?} (connect_timeout){separator}{attempts}"
-                )
-            }
-            Self::Hello {
-                address: Some(address),
-                source,
-            } => write!(f, "no connection to {address}: {source}"),
-            Self::Hello {
-                address: None,
-                source,
-            } => write!(f, "no connection to the peer: {source}"),
-            Self::DuplicateService(error) => error.fmt(f),
-            Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
-            Self::SocketOptions(error) => error.fmt(f),
-            Self::NoRuntime => f.write_str(
-                "connecting needs a tokio runtime; call it in one, as in `#[tokio::main]`",
-            ),
-        }
-    }
-}
-
-impl Error for ConnectError {
-    /// Begins after the cause that `Display` ends with.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Transport { source, .. } => source.source(),
-            Self::Hello { source, .. } => source.source(),
-            Self::Address(error) => error.source(),
-            Self::DuplicateService(error) => error.source(),
-            Self::Config(error) => error.source(),
-            Self::SocketOptions(error) => error.source(),
-            Self::OpenSocket(error) => error.source(),
-            Self::NoConnector { .. } | Self::TimedOut { .. } | Self::NoRuntime => None,
-        }
-    }
-}
-
-impl From<AddressError> for ConnectError {
-    fn from(error: AddressError) -> Self {
-        Self::Address(error)
-    }
-}
-
-impl From<DuplicateService> for ConnectError {
-    fn from(error: DuplicateService) -> Self {
-        Self::DuplicateService(error)
-    }
-}
-
-impl From<ConfigError> for ConnectError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<SocketOptionsError> for ConnectError {
-    fn from(error: SocketOptionsError) -> Self {
-        Self::SocketOptions(error)
-    }
-}
-
-impl fmt::Debug for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ErrorChain(self), f)
-    }
 }
