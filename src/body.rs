@@ -1,5 +1,12 @@
 //! The messages of one direction of a call.
+//!
+//! A [`Body`] is one message, or a [`Streaming`] of any number. A `Streaming` takes its messages from a
+//! source, [`Items`], which yields many at once if many are there: the inbox of a connection, another
+//! stream that is decoded (`decoded`) or changed (`adapters`), or any stream of the application. A handler
+//! that produces messages in a task of its own pushes them into a `channel`.
 
+mod adapters;
+mod channel;
 mod decoded;
 mod items;
 mod streaming;
@@ -10,7 +17,10 @@ use bytes::Bytes;
 use wawo_protocol::MessageBytes;
 
 pub(crate) use crate::body::items::{Items, MessageBatch, Pace, SEND_BATCH_BYTES};
-pub use crate::body::streaming::{Sender, StreamEnd, Streaming};
+pub use crate::body::{
+    channel::Sender,
+    streaming::{StreamEnd, Streaming},
+};
 
 /// The encoded messages of one direction of a call.
 #[allow(clippy::exhaustive_enums, reason = "one message, or any number")]
@@ -19,6 +29,16 @@ pub enum Body {
     One(MessageBytes),
     /// Any number of messages, as they come.
     Many(Streaming<Bytes>),
+}
+
+impl Body {
+    /// The length of the message, in bytes; 0 for a stream.
+    pub(crate) fn message_bytes(&self) -> usize {
+        match self {
+            Self::One(message) => message.len(),
+            Self::Many(_) => 0,
+        }
+    }
 }
 
 impl fmt::Debug for Body {

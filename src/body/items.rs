@@ -159,14 +159,14 @@ impl Pace {
 }
 
 pin_project! {
-    /// Any stream.
-    pub(crate) struct Plain<S> {
+    /// The items of any stream.
+    pub(crate) struct PlainStream<S> {
         #[pin]
         pub(crate) stream: S,
     }
 }
 
-impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for Plain<S> {
+impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for PlainStream<S> {
     fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -6,18 +6,17 @@ use std::{
     future::poll_fn,
     ops::ControlFlow,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::sync::mpsc;
 use wawo_protocol::{Code, Metadata, packet::BatchBuilder};
 
 use crate::{
     body::{
         decoded::DecodedStream,
-        items::{Items, Plain, Source},
+        items::{Items, PlainStream, Source},
     },
     decoding::StreamMemory,
     expiry,
@@ -58,7 +57,7 @@ pub enum StreamEnd {
 impl<T> Streaming<T> {
     /// The items of a stream.
     pub fn new(stream: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
-        Self::of_items(Plain { stream })
+        Self::of_items(PlainStream { stream })
     }
 
     pub(crate) fn of_items(items: impl Items<T> + 'static) -> Self {
@@ -95,22 +94,6 @@ impl<T> Streaming<T> {
         T: Send + 'static,
     {
         Self::new(Once(Some(item)))
-    }
-
-    /// A sender that pushes items, and the stream of these items; at most `capacity` items wait between
-    /// them.
-    ///
-    /// The stream ends well when the sender is dropped.
-    ///
-    /// # Panics
-    ///
-    /// If `capacity` is zero.
-    pub fn channel(capacity: usize) -> (Sender<T>, Self)
-    where
-        T: Send + 'static,
-    {
-        let (sender, receiver) = mpsc::channel(capacity);
-        (Sender { sender }, Self::new(ChannelStream { receiver }))
     }
 
     /// The next message; `None` at the end, if the stream ended well.
@@ -226,39 +209,8 @@ impl<T> Streaming<T> {
         &self.trailing_metadata
     }
 
-    /// Adds metadata to the end of the stream, beside its own: for a gateway, or a layer that replaces a
-    /// stream by another. The function is called when the stream has ended well, and not if it fails or
-    /// is dropped.
-    pub fn with_trailing_metadata(
-        self,
-        metadata: impl FnOnce() -> Metadata + Send + 'static,
-    ) -> Self
-    where
-        T: Send + 'static,
-    {
-        let metadata = Some(metadata);
-        Self::of_items(TrailedStream {
-            stream: self,
-            metadata,
-        })
-    }
-
     pub(crate) fn take_trailing_metadata(&mut self) -> Metadata {
         std::mem::take(&mut self.trailing_metadata)
-    }
-
-    /// Applies a function to each item.
-    pub(crate) fn map<R>(
-        self,
-        function: impl FnMut(Result<T>) -> Result<R> + Send + 'static,
-    ) -> Streaming<R>
-    where
-        T: Send + 'static,
-    {
-        Streaming::of_items(MappedStream {
-            stream: self,
-            function,
-        })
     }
 }
 
@@ -317,54 +269,7 @@ impl<T> fmt::Debug for Streaming<T> {
     }
 }
 
-/// Pushes items into a [`Streaming`]. Dropping the last clone ends the stream well.
-pub struct Sender<T> {
-    sender: mpsc::Sender<Result<T>>,
-}
-
-impl<T> Sender<T> {
-    /// Adds an item, once there is room.
-    ///
-    /// # Errors
-    ///
-    /// `Cancelled` if nobody reads the stream any more.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the item was not added.
-    pub async fn send(&self, item: T) -> Result<()> {
-        self.push(Ok(item)).await
-    }
-
-    /// Ends the stream with a status.
-    ///
-    /// # Errors
-    ///
-    /// `Cancelled` if nobody reads the stream any more.
-    pub async fn fail(self, status: Status) -> Result<()> {
-        self.push(Err(status)).await
-    }
-
-    async fn push(&self, item: Result<T>) -> Result<()> {
-        let sent = self.sender.send(item).await;
-        sent.map_err(|_| Status::cancelled("nobody reads the stream any more"))
-    }
-}
-
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-        }
-    }
-}
-
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sender")
-    }
-}
-
+/// A stream of one item.
 struct Once<T>(Option<Result<T>>);
 
 // Nothing in it is pinned.
@@ -375,69 +280,6 @@ impl<T> Stream for Once<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         Poll::Ready(self.0.take())
-    }
-}
-
-struct ChannelStream<T> {
-    receiver: mpsc::Receiver<Result<T>>,
-}
-
-impl<T> Stream for ChannelStream<T> {
-    type Item = Result<T>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        self.receiver.poll_recv(cx)
-    }
-}
-
-/// A stream with a function that is applied to each message.
-struct MappedStream<T, F> {
-    stream: Streaming<T>,
-    function: F,
-}
-
-// Nothing in it is pinned: the stream is in a box of its own.
-impl<T, F> Unpin for MappedStream<T, F> {}
-
-impl<T: Send, R, F: FnMut(Result<T>) -> Result<R> + Send> Items<R> for MappedStream<T, F> {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<R>,
-    ) -> Poll<Option<Result<R>>> {
-        let item = ready!(Pin::new(&mut self.stream).poll_next(cx));
-        Poll::Ready(item.map(|item| (self.function)(item)))
-    }
-
-    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
-        self.stream.take_trailing_metadata()
-    }
-}
-
-/// A stream with metadata at its end.
-struct TrailedStream<T, F> {
-    stream: Streaming<T>,
-    metadata: Option<F>,
-}
-
-// Nothing in it is pinned: the stream is in a box of its own.
-impl<T, F> Unpin for TrailedStream<T, F> {}
-
-impl<T: Send, F: FnOnce() -> Metadata + Send> Items<T> for TrailedStream<T, F> {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<T>,
-    ) -> Poll<Option<Result<T>>> {
-        Pin::new(&mut self.stream).poll_next(cx)
-    }
-
-    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
-        let mut metadata = self.stream.take_trailing_metadata();
-        if let Some(own) = self.metadata.take() {
-            metadata.append(own());
-        }
-        metadata
     }
 }
 

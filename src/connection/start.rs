@@ -38,7 +38,7 @@ const MAX_SHORT_BYTES: usize = 1024;
 impl ConnectionHandle {
     /// Starts a call that has a reply.
     pub(crate) fn call(&self, request: Request) -> Result<Arc<ResponseSlot>, StartError> {
-        let bytes = message_bytes(&request);
+        let bytes = request.body().message_bytes();
         let pushed = self.mailbox().push_call(request, bytes, Command::Call);
         pushed.map_err(push_failed)
     }
@@ -66,7 +66,7 @@ impl ConnectionHandle {
             let message = message.clone().into_bytes();
             return self.send_short(request.service(), request.method(), message);
         }
-        let bytes = message_bytes(&request);
+        let bytes = request.body().message_bytes();
         self.check_length(bytes)?;
         match self.mailbox().push(Command::OneWay(request), bytes) {
             Ok(()) => Ok(()),
@@ -132,7 +132,7 @@ impl ConnectionHandle {
         mut request: Request,
         canceller: Arc<dyn Canceller>,
     ) -> ResponseFuture {
-        let bytes = message_bytes(&request);
+        let bytes = request.body().message_bytes();
         // The driver gives a call its default deadline when it takes it. The wait before that has to be
         // counted here.
         let defaults = self.default_timeouts();
@@ -188,12 +188,5 @@ fn short_message(request: &Request) -> Option<&MessageBytes> {
     match request.body() {
         Body::One(message) if is_plain && message.len() <= MAX_SHORT_BYTES => Some(message),
         _ => None,
-    }
-}
-
-fn message_bytes(request: &Request) -> usize {
-    match request.body() {
-        Body::One(bytes) => bytes.len(),
-        Body::Many(_) => 0,
     }
 }

@@ -133,10 +133,7 @@ where
     if let (Body::Many(_), false) = (&body, method.shape().streams_requests()) {
         return ResponseFuture::ready(Err(takes_one_request(method)));
     }
-    let bytes = match &body {
-        Body::One(message) => message.len(),
-        Body::Many(_) => 0,
-    };
+    let bytes = body.message_bytes();
     let begin = move |context: Context| {
         let requests = requests(body, &context);
         run(context, |context| handler(context, requests), replies)

@@ -14,9 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-
 use tokio::runtime::Handle;
-use wawo_protocol::{Config, DeadlineSource, MessageBytes, Metadata, time::after};
+use wawo_protocol::{Config, DeadlineSource, Metadata, time::after};
 
 use crate::{
     backstop::Timer,
@@ -276,8 +275,7 @@ fn spawn(reply: ResponseFuture) -> Result<Response> {
         return Err(Status::failed_precondition(text).with_delivery(Delivery::NotSent));
     };
     runtime.spawn(reply);
-    let nothing = Body::One(MessageBytes::default());
-    Ok(Response::new(Metadata::new(), nothing))
+    Ok(Response::empty())
 }
 
 /// The replies of a call, until its deadline.

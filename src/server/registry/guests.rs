@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::{
     peer::Peer,
     peer_id::PeerId,
-    server::registry::{ConnectionPlace, PlaceId, Registry},
+    server::{
+        admission::PlaceId,
+        registry::{Registry, place::ConnectionPlace},
+    },
 };
 
 /// A guest's entry in the registry, which lasts until this is dropped.

@@ -1,0 +1,231 @@
+//! The place of a connection in the registry: how a connection gets one, and what it records there.
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use crate::{
+    clock,
+    peer::{ConnectionLimit, Peer, WeakPeer},
+    server::{
+        admission::{Admission, PlaceId},
+        handshake_request::HandshakeRequest,
+        host::Host,
+        registry::{Entry, Registry, occupant::Occupant},
+    },
+};
+
+/// The place of a connection. Dropping it frees the place.
+#[derive(Debug)]
+pub(crate) struct ConnectionPlace {
+    registry: Arc<Registry>,
+    pub(super) id: PlaceId,
+}
+
+/// The reason why a connection gets no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AdmissionError {
+    /// The server takes no more connections.
+    Closed,
+    /// This limit refuses it.
+    Full(ConnectionLimit),
+}
+
+/// How a connection was admitted.
+#[derive(Debug)]
+pub(crate) struct Displacement {
+    /// The peer whose connection was closed for it.
+    pub(crate) makes_room: Option<WeakPeer>,
+}
+
+impl Registry {
+    /// Takes a place for a connection that was accepted. Others may be closed for it.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        host: Option<Host>,
+    ) -> Result<(ConnectionPlace, Displacement), AdmissionError> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(AdmissionError::Closed);
+        }
+        let admitted = state.admit(host).map_err(AdmissionError::Full)?;
+        let (makes_room, asked) = (admitted.makes_room, admitted.asked);
+        let (closes, is_asked) = (state.occupant(makes_room), state.occupant(asked));
+        // Dropping the last handle of a peer runs code of the user, which may need this lock.
+        drop(state);
+        let displaced = Displacement {
+            makes_room: closes.and_then(Occupant::make_room),
+        };
+        if let Some(occupant) = is_asked {
+            occupant.close_if_silent();
+        }
+        Ok((self.place(admitted.place), displaced))
+    }
+
+    /// Takes a place for a connection that the program itself has opened.
+    pub(crate) fn admit_own(self: &Arc<Self>) -> Result<ConnectionPlace, AdmissionError> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(AdmissionError::Closed);
+        }
+        let id = state.admission.admit_own(clock::now());
+        state.entries.insert(id, Entry::default());
+        Ok(self.place(id))
+    }
+
+    fn place(self: &Arc<Self>, id: PlaceId) -> ConnectionPlace {
+        ConnectionPlace {
+            registry: self.clone(),
+            id,
+        }
+    }
+
+    /// The permit to tell a connection why it is refused; `None` while too many are leaving.
+    pub(crate) fn refuse(self: &Arc<Self>) -> Option<RefusalPermit> {
+        let may_explain = self.lock().admission.may_explain();
+        may_explain.then(|| RefusalPermit(self.clone()))
+    }
+
+    /// Asks a connection whether it says anything, if `find` returns one to ask.
+    fn ask(&self, find: impl FnOnce(&mut Admission) -> Option<PlaceId>) {
+        let mut state = self.lock();
+        let asked = find(&mut state.admission);
+        let asked = state.occupant(asked);
+        // Dropping the last handle of a peer runs code of the user, which may need this lock.
+        drop(state);
+        if let Some(occupant) = asked {
+            occupant.close_if_silent();
+        }
+    }
+}
+
+impl ConnectionPlace {
+    /// Makes a peer known, before its first event. Returns `false` if the server has stopped taking
+    /// connections, or if this one has already made room for another.
+    pub(crate) fn introduce(&self, peer: &Peer) -> bool {
+        let mut state = self.registry.lock();
+        if state.is_closed || state.admission.is_leaving(self.id) {
+            return false;
+        }
+        let state = &mut *state;
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.handshake = None;
+            entry.peer = Some((peer.downgrade(), peer.activity_handle()));
+            state.places.insert(peer.id(), self.id);
+        }
+        true
+    }
+
+    /// Records that the protocol of the socket is being found; `request` can ask it to leave. Returns
+    /// `false` as [`introduce`](Self::introduce) does.
+    pub(crate) fn begin_handshake(&self, request: &Arc<HandshakeRequest>) -> bool {
+        self.set_handshake(Some(request.clone()))
+    }
+
+    /// Records that the socket speaks another protocol. Returns `false` as [`introduce`](Self::introduce)
+    /// does.
+    pub(crate) fn end_handshake(&self) -> bool {
+        let goes_on = self.set_handshake(None);
+        if goes_on {
+            self.handshake_done();
+        }
+        goes_on
+    }
+
+    fn set_handshake(&self, request: Option<Arc<HandshakeRequest>>) -> bool {
+        let mut state = self.registry.lock();
+        if state.is_closed || state.admission.is_leaving(self.id) {
+            return false;
+        }
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.handshake = request;
+        }
+        true
+    }
+
+    /// The slot for the handle of the connection's task. It is filled where the task is spawned.
+    pub(crate) fn task(&self) -> TaskSlot {
+        TaskSlot {
+            registry: self.registry.clone(),
+            id: self.id,
+        }
+    }
+
+    /// Records that the driver has run for the first time, and its hello had not come.
+    pub(crate) fn is_silent(&self) {
+        self.registry.ask(|admission| admission.is_silent(self.id));
+        self.registry.changed.notify_waiters();
+    }
+
+    /// Records that the connection was asked, and bytes have come, though not a whole hello.
+    pub(crate) fn has_spoken(&self) {
+        self.registry.ask(|admission| admission.has_spoken(self.id));
+    }
+
+    /// Records that the connection was asked, and is closed because no bytes had come.
+    pub(crate) fn was_silent(&self, peer: &Peer) {
+        let from = peer.address().cloned();
+        let max = self.registry.limits().handshakes;
+        self.registry.silent.add(move |count| {
+            let from = from.as_ref().map(tracing::field::display);
+            let text = "connections were closed that had not said hello";
+            tracing::warn!(
+                from,
+                count,
+                "{text}: more than {max} were in the handshake (max_handshakes)"
+            );
+        });
+    }
+
+    pub(crate) fn handshake_done(&self) {
+        self.registry.lock().admission.handshake_done(self.id);
+        self.registry.changed.notify_waiters();
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        state.admission.remove(self.id);
+        let entry = state.entries.remove(&self.id);
+        if let Some((peer, _)) = entry.as_ref().and_then(|entry| entry.peer.as_ref()) {
+            state.places.remove(&peer.id());
+        }
+        // Dropping a handle may drop the user's state behind it, which may need this lock.
+        drop(state);
+        drop(entry);
+        self.registry.changed.notify_waiters();
+    }
+}
+
+/// The slot for the handle of a task. The task gets its place before it is spawned, and its handle exists
+/// only after that.
+#[derive(Debug)]
+pub(crate) struct TaskSlot {
+    registry: Arc<Registry>,
+    id: PlaceId,
+}
+
+impl TaskSlot {
+    pub(crate) fn fill(self, task: AbortHandle) {
+        let mut state = self.registry.lock();
+        if state.is_aborted {
+            drop(state);
+            return task.abort();
+        }
+        // If there is no entry, the connection is over already.
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.task = Some(task);
+        }
+    }
+}
+
+/// The permit to tell a refused connection why. Dropping it counts the connection as closed.
+#[derive(Debug)]
+pub(crate) struct RefusalPermit(Arc<Registry>);
+
+impl Drop for RefusalPermit {
+    fn drop(&mut self) {
+        self.0.lock().admission.explained();
+    }
+}
