@@ -16,7 +16,8 @@ use wawo_protocol::Metadata;
 
 use crate::{
     body::Body,
-    clock, decoding,
+    clock,
+    decoding::DecodingLimits,
     descriptor::{MethodDescriptor, MethodRef},
     request::{Caller, ReplyMetadata, Request, RequestHead},
     status::Result,
@@ -226,7 +227,7 @@ impl Context {
     }
 
     /// How much memory decoded messages of the caller may take.
-    pub(crate) fn decoding_limits(&self) -> decoding::Limits<'_> {
+    pub(crate) fn decoding_limits(&self) -> DecodingLimits<'_> {
         self.0.caller.as_ref().map(|caller| caller.decoded_bytes())
     }
 

@@ -6,7 +6,10 @@ use wawo_protocol::packet::Batch;
 
 use crate::{
     codec::Codec,
-    decoding::{DecodedBytes, Reservation, check},
+    decoding::{
+        DEFAULT_MAX_BYTES, check,
+        reservation::{DecodedBytes, Reservation},
+    },
     descriptor::MethodDescriptor,
     layout::Layout,
     status::{Result, Status},
@@ -37,7 +40,7 @@ impl StreamMemory {
         method: &MethodDescriptor,
         limits: Option<&Arc<DecodedBytes>>,
     ) -> Self {
-        let max = limits.map_or(super::DEFAULT_MAX_BYTES, |limits| limits.max_message());
+        let max = limits.map_or(DEFAULT_MAX_BYTES, |limits| limits.max_message());
         Self {
             what: "request",
             layout: method.request_layout(),
