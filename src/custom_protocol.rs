@@ -15,6 +15,7 @@
 
 mod bridge;
 mod call_numbers;
+mod far_end;
 mod fault;
 mod packet;
 mod shared_port;

@@ -5,16 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::ReadBuf;
 use wawo_protocol::{
-    CallId, CallOutcome, Code, Config, Connection, ConnectionError, DeadlineSource, Event,
-    InboundCall, MAX_LIMIT, MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall, Refusal, ServiceId,
-    Side, StartedCall, packet::End, time::after,
+    CallId, CallOutcome, Code, Connection, ConnectionError, Event, InboundCall, Metadata, MethodId,
+    NewCall, Refusal, ServiceId, Side, StartedCall, packet::End, time::after,
 };
 
 use crate::custom_protocol::{
     call_numbers::{CallNumbers, NumberedCall},
+    far_end::{connection, end, new_call},
     fault::ProtocolFault,
     packet::{CustomPacket, PacketKind},
 };
@@ -51,16 +51,8 @@ struct CodecCall {
 /// The default timeout of incoming calls.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For timeouts that cannot happen: the bridge and its driver are one task, so neither can be silent or
-/// lost.
-const NEVER: Duration = Duration::MAX;
-
 /// While the driver has more bytes than this to read, nothing is taken from the other end.
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
-
-/// How many calls may wait for the driver's limits. While half as many wait, nothing is taken from the
-/// other end.
-const MAX_WAITING_CALLS: usize = 1024;
 
 impl Bridge {
     /// Creates a bridge to a driver, as the end with this side.
@@ -359,54 +351,3 @@ impl Bridge {
 /// The text of the status of a call with a stream.
 const NO_STREAMS: &str = "the method has a stream, which the protocol of this connection cannot \
                           carry; call it over wawo's own protocol, or split it into calls";
-
-fn connection(side: Side, now: Instant, max_message_bytes: usize) -> Connection<u32> {
-    let defaults = Config::default();
-    let most = u32::try_from(max_message_bytes).unwrap_or(MAX_LIMIT);
-    let message = most.clamp(MIN_MESSAGE_BYTES, MAX_LIMIT);
-    // The longest message of the driver has room together with the metadata that a call may carry.
-    let longest = message + defaults.limits().max_metadata_bytes;
-    let config = Config::builder()
-        .max_message_bytes(message)
-        .max_opening_bytes(defaults.max_opening_bytes().max(longest as usize))
-        .max_waiting_calls(MAX_WAITING_CALLS)
-        .handshake_timeout(NEVER)
-        .keep_alive_interval(NEVER)
-        .packet_timeout(NEVER)
-        // The driver of this side is trusted, so the flood guard does not apply.
-        .max_cancels_per_second(u32::MAX)
-        .max_early_pings(u32::MAX)
-        .max_idle_packets(u32::MAX)
-        // No default applies, so that the timeout of each call is sent.
-        .default_timeout(None)
-        .build()
-        .expect("settings are the defaults, constants in their ranges, or clamped to them");
-    Connection::new(side, config, now)
-}
-
-fn new_call(packet: CustomPacket, deadline: Option<Instant>) -> NewCall {
-    NewCall {
-        service: packet.service,
-        method: packet.method,
-        deadline,
-        deadline_source: DeadlineSource::Call,
-        // The other end does not say whether a handler makes the call, so it may use any of the calls
-        // that the driver takes.
-        depth: 1,
-        metadata: Metadata::new(),
-        message: Some(packet.payload.into()),
-        end: true,
-        one_way: false,
-    }
-}
-
-fn end(call: CallId, code: Code, text: impl Into<String>) -> End {
-    End {
-        call,
-        code,
-        refused: false,
-        metadata: Metadata::new(),
-        text: text.into(),
-        details: Bytes::new(),
-    }
-}
