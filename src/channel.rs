@@ -3,17 +3,16 @@
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
-    time::Instant,
 };
 
 use tower::Service;
-use wawo_protocol::{DeadlineSource, time::after};
+use wawo_protocol::time::after;
 
 use crate::{
     backstop::{SLACK, timeout_at},
     call_target::{CallTarget, Start, TwoWay},
     clock,
-    request::{Request, WaitsSince},
+    request::{Deadline, Request, WaitsSince},
     response::Response,
     response_future::ResponseFuture,
     serve::{BoxService, CallService, call_or_wait, ready_for},
@@ -50,7 +49,7 @@ struct ChannelService(Mutex<BoxService>);
 impl Channel {
     /// Creates a channel to a service.
     pub fn new(service: impl CallService) -> Self {
-        let service = BoxService::new(PunctualService(service));
+        let service = BoxService::new(DeadlineService(service));
         Self(Arc::new(ChannelService(Mutex::new(service))))
     }
 }
@@ -74,9 +73,9 @@ impl Start for ChannelService {
 /// A service whose calls end at their deadlines, in whatever layer they are. It is always ready, because
 /// the wait for the inner service is a part of the call.
 #[derive(Debug, Clone)]
-struct PunctualService<S>(S);
+struct DeadlineService<S>(S);
 
-impl<S: CallService> Service<Request> for PunctualService<S> {
+impl<S: CallService> Service<Request> for DeadlineService<S> {
     type Response = Response;
     type Error = Status;
     type Future = ResponseFuture;
@@ -86,13 +85,13 @@ impl<S: CallService> Service<Request> for PunctualService<S> {
     }
 
     fn call(&mut self, request: Request) -> ResponseFuture {
-        let deadline = Deadline::of(&request);
+        let deadline = request.head().sourced_deadline();
         let reply = call_or_wait(&mut self.0, request, |service, request| {
             ResponseFuture::new(call_when_ready(service, request))
         });
         match deadline {
             Some(deadline) if !reply.keeps_deadline() => {
-                ResponseFuture::boxed(deadline.end_late(reply))
+                ResponseFuture::boxed(end_late(reply, deadline))
             }
             _ => reply,
         }
@@ -106,7 +105,7 @@ async fn call_when_ready<S: CallService>(
 ) -> Result<Response, BoxError> {
     let since = WaitsSince(clock::now());
     request.extensions_mut().insert(since);
-    match Deadline::of(&request) {
+    match request.head().sourced_deadline() {
         None => ready_for(&mut service, &request)
             .await
             .map_err(Into::into)?,
@@ -114,7 +113,10 @@ async fn call_when_ready<S: CallService>(
             let ready = ready_for(&mut service, &request);
             match timeout_at(deadline.at, ready).await {
                 Some(ready) => ready.map_err(Into::into)?,
-                None => return Err(deadline.not_ready().into()),
+                None => {
+                    let status = passed(deadline, "the call waited for a service to be ready");
+                    return Err(status.with_delivery(Delivery::NotSent).into());
+                }
             }
         }
     }
@@ -123,37 +125,18 @@ async fn call_when_ready<S: CallService>(
     reply.await.map_err(Into::into)
 }
 
-/// The deadline of a call, and the setting that it came from.
-#[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    source: DeadlineSource,
+/// Ends a call that has not ended at its deadline. It waits a little longer than a connection, which ends
+/// its calls itself and knows more: whether the call was sent, and to which peer.
+async fn end_late(reply: ResponseFuture, deadline: Deadline) -> Result<Response> {
+    let result = timeout_at(after(deadline.at, SLACK), reply).await;
+    result.unwrap_or_else(|| {
+        let status = passed(deadline, "the call was in a layer");
+        Err(status.with_delivery(Delivery::Unknown))
+    })
 }
 
-impl Deadline {
-    fn of(request: &Request) -> Option<Self> {
-        let source = request.head().deadline_source;
-        request.deadline().map(|at| Self { at, source })
-    }
-
-    /// Ends a call that has not ended at its deadline. It waits a little longer than a connection, which
-    /// ends its calls itself and knows more: whether the call was sent, and to which peer.
-    async fn end_late(self, reply: ResponseFuture) -> Result<Response> {
-        let result = timeout_at(after(self.at, SLACK), reply).await;
-        result.unwrap_or_else(|| {
-            let text = format!(
-                "the deadline passed while the call was in a layer ({})",
-                self.source.with_value(None)
-            );
-            Err(Status::deadline_exceeded(text).with_delivery(Delivery::Unknown))
-        })
-    }
-
-    fn not_ready(self) -> Status {
-        let text = format!(
-            "the deadline passed while the call waited for a service to be ready ({})",
-            self.source.with_value(None)
-        );
-        Status::deadline_exceeded(text).with_delivery(Delivery::NotSent)
-    }
+/// The status of a call whose deadline passed; `meanwhile` says what it was waiting for.
+fn passed(deadline: Deadline, meanwhile: &str) -> Status {
+    let setting = deadline.source.with_value(None);
+    Status::deadline_exceeded(format!("the deadline passed while {meanwhile} ({setting})"))
 }

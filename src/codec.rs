@@ -120,7 +120,7 @@ impl<T: prost::Message + Default> Codec<T> for Prost {
         // is slow.
         messages.push_back(T::default());
         if let Some(message) = messages.back_mut()
-            && let Err(error) = message.merge(Part { bytes, whole })
+            && let Err(error) = message.merge(BytesPart { bytes, whole })
         {
             messages.pop_back();
             return Err(error.into());
@@ -156,12 +156,12 @@ fn small(message: &impl prost::Message, length: usize) -> Bytes {
 
 /// A part of a buffer. Fields are read from it without a copy; the buffer is shared only where a field
 /// keeps bytes.
-struct Part<'a> {
+struct BytesPart<'a> {
     bytes: &'a [u8],
     whole: &'a Bytes,
 }
 
-impl Buf for Part<'_> {
+impl Buf for BytesPart<'_> {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }

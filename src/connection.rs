@@ -41,7 +41,9 @@ mod stream_task;
 pub use crate::connection::snapshot::PeerSnapshot;
 pub(crate) use crate::connection::{
     activity::{Activity, ActivityRecord},
-    drain::{DRAINED, Drain, DrainOutcome, GRACE_IS_OVER, TELL_TIMEOUT, ended_by_drain},
+    drain::{
+        CLOSE_PACKET_TIMEOUT, DRAINED, DrainOutcome, DrainProgress, GRACE_OVER, ended_by_drain,
+    },
     driver::{Driver, Protocol},
     handle::ConnectionHandle,
     new_transport::NewTransport,

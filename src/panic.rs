@@ -9,10 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use futures_core::Stream;
 use pin_project_lite::pin_project;
-use wawo_protocol::packet::BatchBuilder;
 
 use crate::{
     body::Streaming,
@@ -43,30 +40,13 @@ pub(crate) fn catch_in<R>(part: &Cell<Part>, function: impl FnOnce() -> R) -> Re
     catch_unwind(AssertUnwindSafe(function)).map_err(|panic| status(part.get(), panic.as_ref()))
 }
 
-/// The next item of a stream. A panic ends the stream with a status.
-pub(crate) fn caught<T>(
+/// Polls a stream with a function. A panic ends the stream with a status.
+pub(crate) fn catch_stream<T, R>(
     part: Part,
     stream: &mut Streaming<T>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<T>>> {
-    match catch(part, || Pin::new(&mut *stream).poll_next(cx)) {
-        Ok(poll) => poll,
-        Err(status) => {
-            *stream = Streaming::empty();
-            Poll::Ready(Some(Err(status)))
-        }
-    }
-}
-
-/// The messages of a stream that are ready, as [`Streaming::fill_batch`] returns them. A panic ends the
-/// stream with a status.
-pub(crate) fn catch_fill_batch(
-    part: Part,
-    stream: &mut Streaming<Bytes>,
-    cx: &mut Context<'_>,
-    packets: &mut BatchBuilder,
-) -> Poll<Option<Result<()>>> {
-    match catch(part, || stream.fill_batch(cx, packets)) {
+    poll: impl FnOnce(&mut Streaming<T>) -> Poll<Option<Result<R>>>,
+) -> Poll<Option<Result<R>>> {
+    match catch(part, || poll(stream)) {
         Ok(poll) => poll,
         Err(status) => {
             *stream = Streaming::empty();

@@ -1,5 +1,6 @@
 //! The request of a call, as layers see it on its way to the handler.
 
+mod deadline;
 mod parts;
 
 use std::{
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use triomphe::UniqueArc;
 use wawo_protocol::{Config, DeadlineSource, Metadata, MethodId, ServiceId, time::after};
 
+pub(crate) use crate::request::deadline::{Deadline, DefaultTimeouts, StreamDeadline, WaitsSince};
 pub use crate::request::parts::RequestParts;
 use crate::{
     body::Body,
@@ -20,6 +22,7 @@ use crate::{
     decoding::DecodedBytes,
     descriptor::{MethodDescriptor, MethodIds, MethodRef},
     extensions::Extensions,
+    request::deadline::MAX_TIMEOUT,
 };
 
 /// The request of a call in the tower stack: the method, the messages, and all that goes with them.
@@ -306,6 +309,12 @@ impl RequestHead {
         self.lazy_parts.get_or_init(Box::default)
     }
 
+    /// The deadline of the call, and the setting that it came from.
+    pub(crate) fn sourced_deadline(&self) -> Option<Deadline> {
+        let source = self.deadline_source;
+        self.deadline.map(|at| Deadline { at, source })
+    }
+
     /// Counts this call in the call depth, because it is served from here on.
     pub(crate) fn count_depth(&mut self) {
         self.call_depth = self.call_depth.saturating_add(1);
@@ -358,55 +367,6 @@ impl RequestHead {
     pub(crate) fn become_stream(&mut self) {
         if let Some(StreamDeadline(deadline)) = self.extensions.remove() {
             self.deadline = deadline;
-        }
-    }
-}
-
-/// On the called side, the deadline of a call if its reply turns out to be a stream. It is an extension,
-/// because it differs from the usual one only where `max_stream_time` is set.
-#[derive(Debug)]
-pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
-
-/// When a call began to wait for a service to be ready: its default timeout runs from there. It is an
-/// extension, because few calls wait.
-#[derive(Debug)]
-pub(crate) struct WaitsSince(pub(crate) Instant);
-
-/// The longest timeout, 49 days: the wire has 32 bits of milliseconds.
-pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
-
-/// The default timeouts of calls that set none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct DefaultTimeouts {
-    /// The timeout of calls with one message each way, and of one-way messages.
-    call: Option<Duration>,
-    stream: Option<Duration>,
-}
-
-impl DefaultTimeouts {
-    pub(crate) fn new(config: &Config) -> Self {
-        let clamped = |timeout: Option<Duration>| timeout.map(|timeout| timeout.min(MAX_TIMEOUT));
-        Self {
-            call: clamped(config.default_timeout()),
-            stream: clamped(config.stream_timeout()),
-        }
-    }
-
-    /// The text for a setting, with its value if it is one of these.
-    #[cold]
-    pub(crate) fn describe(&self, source: DeadlineSource) -> String {
-        source.with_value(match source {
-            DeadlineSource::DefaultTimeout => self.call,
-            DeadlineSource::StreamTimeout => self.stream,
-            _ => None,
-        })
-    }
-
-    /// The timeout, and the setting that it came from.
-    pub(crate) fn of(&self, is_stream: bool) -> (Option<Duration>, DeadlineSource) {
-        match is_stream {
-            false => (self.call, DeadlineSource::DefaultTimeout),
-            true => (self.stream, DeadlineSource::StreamTimeout),
         }
     }
 }

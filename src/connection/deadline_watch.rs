@@ -68,7 +68,7 @@ const MAX_FREE_SLOTS: usize = 256;
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// With at most this many entries, each look checks all of them.
-const FEW: usize = 16;
+const FEW_ENTRIES: usize = 16;
 
 /// Entries of ended calls in `waiting` are removed when it has this many entries more than twice those
 /// that the last removal left. So a removal looks at few entries for each one that was added.
@@ -140,7 +140,7 @@ impl DeadlineWatch {
         if is_due {
             self.scan_at = None;
         }
-        if is_due || self.in_flight.len() + self.waiting.len() <= FEW {
+        if is_due || self.in_flight.len() + self.waiting.len() <= FEW_ENTRIES {
             self.scan(now, wakers);
         }
         let is_empty = self.in_flight.is_empty() && self.waiting.is_empty();
@@ -230,7 +230,8 @@ mod tests {
     use wawo_protocol::{CallId, Code, Side};
 
     use super::{
-        DeadlineWatch, FEW, MAX_ENDED_WAITING, MAX_FREE_SLOTS, SCAN_INTERVAL, SLACK, WatchedCall,
+        DeadlineWatch, FEW_ENTRIES, MAX_ENDED_WAITING, MAX_FREE_SLOTS, SCAN_INTERVAL, SLACK,
+        WatchedCall,
     };
     use crate::{
         connection::inbox::Inbox,
@@ -322,7 +323,8 @@ mod tests {
     fn calls_that_ended_are_let_go_within_a_second() {
         let (mut watch, now) = (DeadlineWatch::default(), Instant::now());
         let far = now + 1_000 * SECOND;
-        let calls = (0..FEW as u32 + 1).map(|index| add(&mut watch, Some(call(index)), far));
+        let calls =
+            (0..FEW_ENTRIES as u32 + 1).map(|index| add(&mut watch, Some(call(index)), far));
         let calls: Vec<_> = calls.collect();
         let next = watch.look(now, None, &mut Vec::new());
         assert_eq!(next, Some(now + SCAN_INTERVAL));

@@ -12,11 +12,11 @@ use wawo_protocol::{CloseCode, ConnectionError};
 pub(crate) const DRAINED: &str = "drained";
 
 /// The reason in the close packet when calls were left at the end of the drain's grace.
-pub(crate) const GRACE_IS_OVER: &str = "the grace for draining is over";
+pub(crate) const GRACE_OVER: &str = "the grace for draining is over";
 
 /// How long a driver may take to send the close packet when the grace is over. A drain ends late by at
 /// most this time.
-pub(crate) const TELL_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const CLOSE_PACKET_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Whether the other side ended the connection while it drained. The operating system may discard the
 /// close packet together with other unread bytes; then the error here is a reset of the socket.
@@ -32,10 +32,10 @@ pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
 
 /// The progress of one connection's drain: the driver counts calls here, and reports read the counts.
 #[derive(Debug, Default)]
-pub(crate) struct Drain(Mutex<Progress>);
+pub(crate) struct DrainProgress(Mutex<DrainCounts>);
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Progress {
+struct DrainCounts {
     /// The number of calls in flight when the drain began.
     began_with: usize,
     /// The number of calls still in flight: some of the first ones, and calls that their handlers made
@@ -56,7 +56,7 @@ pub(crate) struct DrainOutcome {
     pub(crate) is_cut_here: bool,
 }
 
-impl Drain {
+impl DrainProgress {
     /// Begins the drain with this many calls in flight.
     pub(crate) fn begin(&self, in_flight: usize) {
         let mut progress = self.lock();
@@ -90,7 +90,7 @@ impl Drain {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, DrainCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,11 +101,11 @@ mod tests {
 
     use wawo_protocol::{CloseCode, ConnectionError};
 
-    use super::{DRAINED, Drain, DrainOutcome, ended_by_drain};
+    use super::{DRAINED, DrainOutcome, DrainProgress, ended_by_drain};
 
     #[test]
     fn calls_that_end_count_as_finished_and_the_rest_as_cut() {
-        let drain = Drain::default();
+        let drain = DrainProgress::default();
         drain.begin(3);
         drain.count(1);
         let outcome = |is_cut_here| DrainOutcome {

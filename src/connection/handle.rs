@@ -18,7 +18,7 @@ use crate::{
     clock::{self, Clock},
     connection::{
         activity::{Activity, ActivityRecord},
-        drain::{Drain, DrainOutcome, GRACE_IS_OVER},
+        drain::{DrainOutcome, DrainProgress, GRACE_OVER},
         mailbox::{Command, Mailbox},
         outbox::OutboxTotal,
         owner::{ConnectionEvent, Owner},
@@ -40,7 +40,7 @@ use crate::{
 pub(crate) struct ConnectionHandle {
     mailbox: Mailbox,
     outbox_total: Arc<OutboxTotal>,
-    drain: Drain,
+    drain: DrainProgress,
     /// The memory that decoded messages of the other side take.
     decoded: Arc<DecodedBytes>,
     side: Side,
@@ -74,7 +74,7 @@ impl ConnectionHandle {
         Arc::new_cyclic(|own: &Weak<Self>| Self {
             mailbox: Mailbox::new(config.max_waiting_calls(), own.clone()),
             outbox_total: Arc::default(),
-            drain: Drain::default(),
+            drain: DrainProgress::default(),
             decoded: DecodedBytes::new(config, server),
             side,
             default_timeouts: DefaultTimeouts::new(config),
@@ -128,7 +128,7 @@ impl ConnectionHandle {
     /// Closes the connection at the end of a drain's grace, which was this long.
     pub(crate) fn cut(&self, grace: Duration) {
         self.drain.cut(grace);
-        self.close(CloseCode::Normal, GRACE_IS_OVER);
+        self.close(CloseCode::Normal, GRACE_OVER);
     }
 
     pub(crate) fn drain_outcome(&self) -> DrainOutcome {
@@ -181,7 +181,7 @@ impl ConnectionHandle {
         &self.outbox_total
     }
 
-    pub(super) fn drain(&self) -> &Drain {
+    pub(super) fn drain(&self) -> &DrainProgress {
         &self.drain
     }
 
@@ -227,13 +227,7 @@ impl ConnectionHandle {
 
     /// Records that one side takes no more calls.
     pub(super) fn announce_drain(&self) {
-        self.state.send_if_modified(|state| {
-            let was_open = matches!(state, ConnectionState::Open);
-            if was_open {
-                *state = ConnectionState::Draining;
-            }
-            was_open
-        });
+        self.state.send_if_modified(ConnectionState::drain);
         self.owner.connection_changed(ConnectionEvent::Draining);
     }
 

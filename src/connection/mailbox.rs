@@ -3,15 +3,15 @@
 mod command;
 mod line;
 mod room;
+mod watch;
 
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Waker},
-    time::Instant,
 };
 
-use wawo_protocol::{CallId, ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
+use wawo_protocol::{ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
 
 use crate::connection::mailbox::line::{Line, LineEntry, Lines, MailboxCall, WaitingRequest};
 pub(crate) use crate::connection::mailbox::{
@@ -21,11 +21,7 @@ pub(crate) use crate::connection::mailbox::{
 
 use crate::{
     backstop,
-    connection::{
-        deadline_watch::{DeadlineWatch, WatchedCall, is_overdue},
-        inbox::Inbox,
-    },
-    request::{DefaultTimeouts, Request},
+    connection::deadline_watch::{DeadlineWatch, WatchedCall},
     response::Response,
     response_future::ResponseSlot,
     status::Status,
@@ -237,32 +233,6 @@ impl Mailbox {
         state.admit(wakers);
     }
 
-    /// Records that the reply to a call is a stream, whose reader receives the end of the call.
-    pub(crate) fn watch_replies(
-        &self,
-        call: CallId,
-        slot: &Arc<ResponseSlot>,
-        replies: &Arc<Inbox>,
-    ) {
-        self.lock().watch.replied(call, slot, replies);
-    }
-
-    /// Ends the calls that the driver should have ended, for the backstop; see
-    /// [`WatchTarget::look`](backstop::WatchTarget::look). `now` is `None` where the clock is paused or
-    /// simulated; then nothing ends.
-    pub(crate) fn look(
-        &self,
-        now: Option<Instant>,
-        defaults: &DefaultTimeouts,
-        wakers: &mut Vec<Waker>,
-    ) -> Option<Instant> {
-        let mut state = self.lock();
-        state.watch.is_asked = false;
-        let now = now?;
-        let earliest = state.look(now, defaults, wakers);
-        state.watch.look(now, earliest, wakers)
-    }
-
     /// Whether there are commands; if not, the next one wakes the driver.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
@@ -338,36 +308,6 @@ impl State {
         }
     }
 
-    /// Ends the calls whose deadline passed before the driver took them; returns the earliest deadline of
-    /// the others.
-    fn look(
-        &mut self,
-        now: Instant,
-        defaults: &DefaultTimeouts,
-        wakers: &mut Vec<Waker>,
-    ) -> Option<Instant> {
-        let commands = self.commands.iter_mut();
-        let calls = commands.filter_map(|command| call_of(command, now, defaults));
-        let lines = self.lines.requests();
-        let lines = lines.map(|waiting| (&waiting.request, &waiting.slot));
-        let mut earliest = None;
-        for (request, slot) in calls.chain(lines) {
-            let Some(deadline) = request.deadline() else {
-                continue;
-            };
-            match is_overdue(deadline, now) {
-                true => {
-                    let setting = defaults.describe(request.head().deadline_source);
-                    wakers.extend(slot.complete(Err(no_room(&setting))));
-                }
-                false => {
-                    earliest = Some(earliest.map_or(deadline, |at: Instant| at.min(deadline)));
-                }
-            }
-        }
-        earliest
-    }
-
     /// Takes the next entry that has room out of its line.
     fn next_admitted(&mut self) -> Option<LineEntry> {
         let line = self.lines.first(|line, bytes| self.has_room(line, bytes))?;
@@ -404,26 +344,6 @@ impl State {
             }
         });
     }
-}
-
-/// The deadline and the slot of a call among the commands. A call without a timeout gets the default from
-/// now on: the driver has not given it one yet, and the time in the mailbox counts.
-fn call_of<'a>(
-    command: &'a mut Command,
-    now: Instant,
-    defaults: &DefaultTimeouts,
-) -> Option<(&'a Request, &'a Arc<ResponseSlot>)> {
-    if let Command::PlainCall(call, _) = command
-        && defaults.of(call.is_stream).0.is_some()
-        && let Command::PlainCall(call, slot) = mem::replace(command, Command::OneWayHandled(0))
-    {
-        *command = Command::Call(call.into(), slot);
-    }
-    let Command::Call(request, slot) = command else {
-        return None;
-    };
-    request.head_mut().take_default(now, defaults);
-    Some((request, slot))
 }
 
 fn wake(waker: Option<Waker>) {

@@ -1,8 +1,8 @@
-//! How far a connection has come.
+//! The state of a connection, as its peer and others outside of the driver see it.
 
 use wawo_protocol::ConnectionError;
 
-/// How far a connection has come. A state is only followed by states below it; all but the last may be
+/// The state of a connection. A state is only followed by states below it; all but the last may be
 /// left out.
 #[derive(Debug, Clone)]
 pub(crate) enum ConnectionState {
@@ -14,4 +14,15 @@ pub(crate) enum ConnectionState {
     Draining,
     /// The connection is over.
     Closed(ConnectionError),
+}
+
+impl ConnectionState {
+    /// Records that one side takes no more calls. Returns whether this was new.
+    pub(crate) fn drain(&mut self) -> bool {
+        let was_open = matches!(self, Self::Open);
+        if was_open {
+            *self = Self::Draining;
+        }
+        was_open
+    }
 }

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use wawo_protocol::{ConnectionError, time::after};
 
 use crate::{
-    backstop::timeout_at, clock, connection::TELL_TIMEOUT, peer::Peer, peer_id::PeerId,
+    backstop::timeout_at, clock, connection::CLOSE_PACKET_TIMEOUT, peer::Peer, peer_id::PeerId,
     transport::Address,
 };
 
@@ -54,7 +54,11 @@ impl Peer {
         self.begin_drain();
         if timeout_at(end, pin!(self.closed())).await.is_none() {
             self.cut(grace);
-            timeout_at(after(clock::now(), TELL_TIMEOUT), pin!(self.closed())).await;
+            timeout_at(
+                after(clock::now(), CLOSE_PACKET_TIMEOUT),
+                pin!(self.closed()),
+            )
+            .await;
         }
         let mut report = DrainReport::default();
         report.add(self);

@@ -36,7 +36,7 @@ struct PeerFilter {
     peer: WeakPeer,
     state: watch::Receiver<ConnectionState>,
     /// Whether its last event may have been sent before the listener could get it.
-    looks: bool,
+    may_have_missed_end: bool,
 }
 
 type Receiver = broadcast::Receiver<PeerEvent>;
@@ -61,7 +61,7 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PeerEvent>> {
         while !self.is_over {
-            if let Some(event) = self.look_for_the_end() {
+            if let Some(event) = self.take_missed_end() {
                 return Poll::Ready(Some(event));
             }
             let (received, receiver) = ready!(self.next.poll(cx));
@@ -70,7 +70,7 @@ impl Stream for Events {
                 Ok(event) => event,
                 Err(RecvError::Lagged(missed)) => {
                     if let Some(only) = &mut self.only {
-                        only.looks = true;
+                        only.may_have_missed_end = true;
                     }
                     PeerEvent::Missed(missed)
                 }
@@ -92,9 +92,9 @@ impl Stream for Events {
 impl Events {
     /// The last event of a peer, if the listener may have missed it: the connection was over before the
     /// listener came, or while it was behind.
-    fn look_for_the_end(&mut self) -> Option<PeerEvent> {
+    fn take_missed_end(&mut self) -> Option<PeerEvent> {
         let only = self.only.as_mut()?;
-        if !std::mem::take(&mut only.looks) {
+        if !std::mem::take(&mut only.may_have_missed_end) {
             return None;
         }
         let ConnectionState::Closed(error) = &*only.state.borrow() else {
@@ -151,7 +151,7 @@ impl EventSender {
         events.only = Some(PeerFilter {
             peer,
             state,
-            looks: true,
+            may_have_missed_end: true,
         });
         events
     }

@@ -22,8 +22,8 @@ use wawo_protocol::{CloseCode, Config, ConnectionError};
 use crate::{
     clock,
     connection::{
-        Activity, ActivityRecord, ConnectionEvent, ConnectionState, DRAINED, Drain, DrainOutcome,
-        GRACE_IS_OVER, Owner, PeerSnapshot,
+        Activity, ActivityRecord, ConnectionEvent, ConnectionState, DRAINED, DrainOutcome,
+        DrainProgress, GRACE_OVER, Owner, PeerSnapshot,
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames, MethodRef},
@@ -68,17 +68,18 @@ pub(crate) struct GuestState {
     names: MethodNames,
     max_calls: usize,
     decoded: Arc<DecodedBytes>,
-    progress: Mutex<Progress>,
+    progress: Mutex<GuestProgress>,
     state: watch::Sender<ConnectionState>,
-    drain: Drain,
+    drain: DrainProgress,
     activity: ActivityRecord,
     owner: Arc<dyn Owner>,
     /// It is weak, since the machinery holds the peer.
     control: Weak<dyn GuestControl>,
 }
 
+/// How far a guest has come, and its calls.
 #[derive(Debug, Default)]
-struct Progress {
+struct GuestProgress {
     calls_in_flight: usize,
     is_draining: bool,
     is_over: bool,
@@ -100,7 +101,7 @@ impl GuestState {
             decoded: DecodedBytes::new(config, server),
             progress: Mutex::default(),
             state: watch::Sender::new(ConnectionState::Open),
-            drain: Drain::default(),
+            drain: DrainProgress::default(),
             activity: ActivityRecord::new(clock::now()),
             owner,
             control,
@@ -182,13 +183,7 @@ impl GuestState {
         let in_flight = progress.calls_in_flight;
         self.drain.begin(in_flight);
         drop(progress);
-        self.state.send_if_modified(|state| {
-            let was_open = matches!(state, ConnectionState::Open);
-            if was_open {
-                *state = ConnectionState::Draining;
-            }
-            was_open
-        });
+        self.state.send_if_modified(ConnectionState::drain);
         self.owner.connection_changed(ConnectionEvent::Draining);
         if let Some(control) = self.control.upgrade() {
             control.drain();
@@ -201,7 +196,7 @@ impl GuestState {
     /// Closes the guest at the end of a drain's grace, which was this long.
     pub(super) fn cut(&self, grace: Duration) {
         self.drain.cut(grace);
-        self.close(CloseCode::Normal, GRACE_IS_OVER);
+        self.close(CloseCode::Normal, GRACE_OVER);
     }
 
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
@@ -212,7 +207,7 @@ impl GuestState {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, GuestProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

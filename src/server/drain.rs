@@ -13,10 +13,10 @@ use wawo_protocol::time::after;
 
 use crate::{
     clock,
-    connection::TELL_TIMEOUT,
+    connection::CLOSE_PACKET_TIMEOUT,
     peer::{DrainReport, Peer},
     server::{
-        lifecycle::{DrainRequest, Lifecycle},
+        lifecycle::{DrainEffect, Lifecycle},
         state::ServerState,
     },
 };
@@ -35,12 +35,12 @@ impl ServerState {
     /// Begins to drain, or moves the end of a drain that is under way to an earlier time.
     pub(crate) fn begin_drain(self: &Arc<Self>, grace: Duration) {
         let end = after(clock::now(), grace);
-        let mut asked = DrainRequest::Known;
+        let mut effect = DrainEffect::Nothing;
         self.lifecycle.send_if_modified(|lifecycle| {
-            asked = lifecycle.drain(end);
-            asked != DrainRequest::Known
+            effect = lifecycle.drain(end);
+            effect != DrainEffect::Nothing
         });
-        if asked != DrainRequest::Begins {
+        if effect != DrainEffect::Begins {
             return;
         }
         // The first step, so that new peers connect elsewhere.
@@ -92,10 +92,13 @@ impl Drain {
         let grace = clock::now().saturating_duration_since(self.began);
         let grace = Duration::from_millis(grace.as_millis() as u64);
         self.peers.iter().for_each(|peer| peer.cut(grace));
-        if timeout(TELL_TIMEOUT, registry.emptied()).await.is_err() {
+        if timeout(CLOSE_PACKET_TIMEOUT, registry.emptied())
+            .await
+            .is_err()
+        {
             registry.abort();
             // The tasks of the cut connections may take this long to send the close packet.
-            let _ = timeout(TELL_TIMEOUT, registry.emptied()).await;
+            let _ = timeout(CLOSE_PACKET_TIMEOUT, registry.emptied()).await;
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crate::peer::DrainReport;
 
+/// How far a server has come.
 #[derive(Debug, Clone)]
 pub(crate) enum Lifecycle {
     /// The server takes connections and calls.
@@ -27,27 +28,27 @@ pub(crate) enum Lifecycle {
 
 /// The effect of a request to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DrainRequest {
+pub(crate) enum DrainEffect {
     /// The caller has to start the drain.
     Begins,
     /// The drain is under way, and now ends earlier.
     Hastens,
     /// The request changes nothing.
-    Known,
+    Nothing,
 }
 
 impl Lifecycle {
-    pub(crate) fn drain(&mut self, end: Instant) -> DrainRequest {
+    pub(crate) fn drain(&mut self, end: Instant) -> DrainEffect {
         match self {
             Self::Serving => {
                 *self = Self::Draining { end };
-                DrainRequest::Begins
+                DrainEffect::Begins
             }
             Self::Draining { end: before } if end < *before => {
                 *before = end;
-                DrainRequest::Hastens
+                DrainEffect::Hastens
             }
-            Self::Draining { .. } | Self::Ended(_) => DrainRequest::Known,
+            Self::Draining { .. } | Self::Ended(_) => DrainEffect::Nothing,
         }
     }
 
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_stages_and_events() {
+    fn the_table_of_states_and_events() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let report = |peers| DrainReport {
@@ -127,7 +128,7 @@ mod tests {
                 [
                     "draining 0, Begins",
                     "draining 0, Hastens",
-                    "ended 1, Known",
+                    "ended 1, Nothing",
                 ],
             ),
             (
@@ -135,16 +136,24 @@ mod tests {
                 [
                     "draining 4, Begins",
                     "draining 4, Hastens",
-                    "ended 1, Known",
+                    "ended 1, Nothing",
                 ],
             ),
             (
                 Event::Drain(5),
-                ["draining 5, Begins", "draining 5, Known", "ended 1, Known"],
+                [
+                    "draining 5, Begins",
+                    "draining 5, Nothing",
+                    "ended 1, Nothing",
+                ],
             ),
             (
                 Event::Drain(6),
-                ["draining 6, Begins", "draining 5, Known", "ended 1, Known"],
+                [
+                    "draining 6, Begins",
+                    "draining 5, Nothing",
+                    "ended 1, Nothing",
+                ],
             ),
             (
                 Event::Drained,
@@ -156,8 +165,8 @@ mod tests {
             ),
         ];
         for (event, expected) in table {
-            let stages = [serving(), draining(), ended()];
-            for (mut lifecycle, expected) in stages.into_iter().zip(expected) {
+            let states = [serving(), draining(), ended()];
+            for (mut lifecycle, expected) in states.into_iter().zip(expected) {
                 let before = print(&lifecycle, begin);
                 let said = match event {
                     Event::Drain(seconds) => format!("{:?}", lifecycle.drain(at(seconds))),

@@ -11,7 +11,7 @@ use super::{GuestControl, GuestInfo, GuestLink};
 use crate::{
     body::Body,
     call_target::CallTarget,
-    connection::{DRAINED, GRACE_IS_OVER},
+    connection::{DRAINED, GRACE_OVER},
     descriptor::{Idempotency, MethodDescriptor, MethodTexts, Shape},
     peer::{EventSender, Peer, PeerEvent},
     request::Request,
@@ -198,7 +198,7 @@ async fn calls_that_outlast_the_grace_are_cut_and_reported() {
     assert_eq!(cut.claimed_name, "ada");
     assert!(cut.by_peer.is_none());
     let asked = guest.machinery.asked();
-    assert_eq!(asked[1..], [format!("normal: {GRACE_IS_OVER}")]);
+    assert_eq!(asked[1..], [format!("normal: {GRACE_OVER}")]);
     // Calls that end after the peer change nothing.
     drop(calls);
     let report = peer.drain(Duration::ZERO).await;

@@ -22,7 +22,7 @@ use crate::{
     body::{Body, Items, Streaming},
     clock,
     descriptor::{MethodIds, MethodNames},
-    request::{Request, StreamDeadline},
+    request::{Deadline, Request, StreamDeadline},
     response::Response,
     response_future::ResponseFuture,
     serve::{
@@ -87,7 +87,7 @@ impl DirectInbound {
         mut request: Request,
         origin: Arc<dyn Origin>,
     ) -> ResponseFuture {
-        let call = Call {
+        let call = DirectCall {
             ids: MethodIds {
                 service: request.service(),
                 method: request.method(),
@@ -118,7 +118,7 @@ impl fmt::Debug for DirectInbound {
 }
 
 /// A call in flight. It counts as one until it is dropped.
-struct Call {
+struct DirectCall {
     inbound: Arc<DirectInbound>,
     origin: Arc<dyn Origin>,
     ids: MethodIds,
@@ -127,7 +127,7 @@ struct Call {
     is_counted: bool,
 }
 
-impl Call {
+impl DirectCall {
     async fn serve(mut self, request: Request) -> Result<Response> {
         let result = self.result(request).await;
         let response = result.map_err(|status| self.failed(status))?;
@@ -153,7 +153,7 @@ impl Call {
             Outcome::Ended(result) => result,
             Outcome::Expired(seen_by_layers) => {
                 self.log(seen_by_layers);
-                Err(deadline.passed(None, self.inbound.config()))
+                Err(passed(deadline, None, self.inbound.config()))
             }
         }
     }
@@ -193,12 +193,12 @@ impl Call {
     fn stream_expired(&self) -> Option<Status> {
         let deadline = self.limits.stream?;
         let under_way = deadline.at.saturating_duration_since(self.limits.began);
-        let status = deadline.passed(Some(under_way), self.inbound.config());
+        let status = passed(deadline, Some(under_way), self.inbound.config());
         Some(self.failed(status))
     }
 }
 
-impl Drop for Call {
+impl Drop for DirectCall {
     fn drop(&mut self) {
         if self.is_counted {
             self.origin.end_call();
@@ -216,13 +216,6 @@ struct TimeLimits {
     stream: Option<Deadline>,
 }
 
-/// The time at which a call ends at the latest, and the setting that this time comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Deadline {
-    at: Instant,
-    source: DeadlineSource,
-}
-
 impl TimeLimits {
     /// The deadline that the caller set, or that of the configuration if it is earlier. The handler reads
     /// it from the request.
@@ -230,10 +223,7 @@ impl TimeLimits {
         let began = clock::now();
         let is_stream = matches!(request.body(), Body::Many(_));
         let head = request.head_mut();
-        let asked = head.deadline.map(|at| Deadline {
-            at,
-            source: head.deadline_source,
-        });
+        let asked = head.sourced_deadline();
         let bound = |max: Option<Duration>, source| {
             let own = max.map(|max| Deadline {
                 at: after(began, max),
@@ -260,11 +250,10 @@ impl TimeLimits {
     }
 }
 
-impl Deadline {
-    fn passed(&self, under_way: Option<Duration>, config: &Config) -> Status {
-        let text = self.source.passed(under_way, config);
-        Status::deadline_exceeded(text).with_delivery(Delivery::Unknown)
-    }
+/// The status of a call whose deadline has passed; for a stream, after how long.
+fn passed(deadline: Deadline, under_way: Option<Duration>, config: &Config) -> Status {
+    let text = deadline.source.passed(under_way, config);
+    Status::deadline_exceeded(text).with_delivery(Delivery::Unknown)
 }
 
 /// Handles a one-way message in a task.
@@ -284,7 +273,7 @@ struct ReplyStream {
     replies: ExpiringStream,
     timer: Option<Timer>,
     /// `None` once the stream has ended.
-    call: Option<Call>,
+    call: Option<DirectCall>,
 }
 
 impl Items<Bytes> for ReplyStream {

@@ -1,17 +1,19 @@
 //! The streams that leave this side: the replies of a call that is served, and the requests of a call.
 
 use std::{
+    pin::Pin,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use bytes::Bytes;
+use futures_core::Stream;
 use wawo_protocol::{Metadata, packet::BatchBuilder};
 
 use crate::{
     body::Streaming,
     clock, expiry,
-    panic::{Part, catch_fill_batch, caught},
+    panic::{Part, catch_stream},
     serve::inbound::future::EARLY,
     status::Result,
 };
@@ -62,7 +64,9 @@ impl ExpiringStream {
 
     /// The next message.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        caught(self.part, &mut self.messages, cx)
+        catch_stream(self.part, &mut self.messages, |messages| {
+            Pin::new(messages).poll_next(cx)
+        })
     }
 
     /// Adds the messages that are ready to a batch, as [`Streaming::fill_batch`] does.
@@ -71,7 +75,9 @@ impl ExpiringStream {
         cx: &mut Context<'_>,
         packets: &mut BatchBuilder,
     ) -> Poll<Option<Result<()>>> {
-        catch_fill_batch(self.part, &mut self.messages, cx, packets)
+        catch_stream(self.part, &mut self.messages, |messages| {
+            messages.fill_batch(cx, packets)
+        })
     }
 
     /// The metadata at the end of a stream that has ended without an error.

@@ -49,31 +49,32 @@ const MAX_LOOKS: usize = 8;
 /// If all connections seem to have calls, one search looks at all of them; at most once in this time.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The hosts that have connections.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    connections: HashMap<Host, OfHost>,
+    hosts: HashMap<Host, HostConnections>,
     by_count: BTreeSet<(usize, Host)>,
 }
 
 /// The connections of one host, by their use when they were last looked at.
 #[derive(Debug, Default)]
-struct OfHost {
+struct HostConnections {
     ranked: BTreeSet<(Rank, PlaceId)>,
     /// When all connections were last looked at.
     surveyed: Option<Instant>,
 }
 
 impl Hosts {
-    /// The number of connections.
+    /// The number of hosts that have connections.
     pub(crate) fn len(&self) -> usize {
-        self.connections.len()
+        self.hosts.len()
     }
 
     /// The number of connections that a host has.
     pub(crate) fn count(&self, host: Host) -> usize {
-        self.connections
+        self.hosts
             .get(&host)
-            .map_or(0, |of_host| of_host.ranked.len())
+            .map_or(0, |connections| connections.ranked.len())
     }
 
     /// The host with the most connections, and their number.
@@ -83,7 +84,7 @@ impl Hosts {
 
     pub(crate) fn join(&mut self, host: Host, rank: Rank, place: PlaceId) {
         let before = self.count(host);
-        self.connections
+        self.hosts
             .entry(host)
             .or_default()
             .ranked
@@ -93,10 +94,10 @@ impl Hosts {
 
     pub(crate) fn leave(&mut self, host: Host, rank: Rank, place: PlaceId) {
         let before = self.count(host);
-        if let Some(of_host) = self.connections.get_mut(&host) {
-            of_host.ranked.remove(&(rank, place));
-            if of_host.ranked.is_empty() {
-                self.connections.remove(&host);
+        if let Some(connections) = self.hosts.get_mut(&host) {
+            connections.ranked.remove(&(rank, place));
+            if connections.ranked.is_empty() {
+                self.hosts.remove(&host);
             }
         }
         self.recount(host, before);
@@ -117,11 +118,11 @@ impl Hosts {
         now: Instant,
         rank: impl FnMut(PlaceId, Rank) -> Rank,
     ) -> Option<PlaceId> {
-        self.connections.get_mut(&host)?.idlest(now, rank)
+        self.hosts.get_mut(&host)?.idlest(now, rank)
     }
 }
 
-impl OfHost {
+impl HostConnections {
     fn idlest(
         &mut self,
         now: Instant,
