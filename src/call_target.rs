@@ -27,7 +27,8 @@ pub trait CallTarget {
     fn handle(&self) -> Arc<dyn Start>;
 }
 
-/// Starts calls.
+/// Starts calls: the object behind a [`CallTarget`], which stubs share. A medium of its own implements it to
+/// carry calls.
 pub trait Start: Send + Sync + 'static {
     /// Starts a call. The future fails no later than the request's deadline, or, if none is set, the
     /// default that the carrier has for calls of this shape.
@@ -44,7 +45,7 @@ pub trait Start: Send + Sync + 'static {
         self.start(Request::new(method, Body::One(message)))
     }
 
-    /// Notes that a stub of this service calls over this. If the other side announced another schema of
+    /// Records that a stub of this service calls over this. If the other side announced another schema of
     /// the service, the difference can be reported. It never refuses a call. Does nothing by default.
     fn expect(self: Arc<Self>, service: &ServiceDescriptor) {
         let _ = service;
@@ -89,7 +90,7 @@ pub enum TwoWay {}
 
 /// Abilities with which a call returns a reply.
 #[diagnostic::on_unimplemented(
-    message = "this caller cannot answer: it carries one-way messages only",
+    message = "this caller gets no replies: it carries one-way messages only",
     label = "this method returns a reply",
     note = "call a single peer, or declare the method with `option (wawo.method).one_way = true`"
 )]

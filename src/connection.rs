@@ -11,7 +11,7 @@
 //!   peer ◄── owner ◄─────────────────────────────┘
 //! ```
 //!
-//! A connection does not know what a peer is: it tells its [`Owner`] what happens, and hands the
+//! A connection does not know what a peer is: it reports events to its [`Owner`], and hands the
 //! [`Caller`](crate::request::Caller) that it was given to the requests of the other side. So a peer may have
 //! several connections, and other peers have none.
 

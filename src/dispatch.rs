@@ -42,7 +42,7 @@ pub struct Dispatch {
     /// The live table, once other handles may change it.
     live: Option<LiveView>,
     /// Clones of the services that were called.
-    own: Own,
+    clones: ServiceClones,
 }
 
 /// A table that others may change, as one clone of a dispatcher sees it.
@@ -54,13 +54,13 @@ struct LiveView {
 
 /// The services of one clone of a dispatcher.
 #[derive(Default)]
-struct Own {
+struct ServiceClones {
     /// Sorted by id.
-    services: Vec<OwnService>,
+    services: Vec<ServiceClone>,
     fallback: Option<BoxService>,
 }
 
-struct OwnService {
+struct ServiceClone {
     id: ServiceId,
     /// The service of the table that was cloned.
     template: Arc<Template>,
@@ -117,51 +117,52 @@ impl Dispatch {
             if generation != live.generation {
                 live.generation = generation;
                 let table = live.table.table();
-                self.see(table);
+                self.replace_table(table);
             }
         }
     }
 
+    /// Drops the clones of services that the new table has not.
     #[cold]
-    fn see(&mut self, table: Arc<Table>) {
-        let has_stayed = |own: &OwnService| {
+    fn replace_table(&mut self, table: Arc<Table>) {
+        let has_stayed = |own: &ServiceClone| {
             let now = table.find(own.id);
             now.is_some_and(|now| Arc::ptr_eq(now, &own.template))
         };
-        self.own.services.retain(has_stayed);
+        self.clones.services.retain(has_stayed);
         self.table = table;
     }
 
     /// The service for a call, cloned if this is the first one.
     fn service(&mut self, id: ServiceId) -> Option<&mut BoxService> {
         self.update();
-        let own = &self.own.services;
+        let own = &self.clones.services;
         let index = match own.binary_search_by_key(&id, |own| own.id) {
             Ok(index) => index,
             Err(index) => {
                 let Some(template) = self.table.find(id) else {
                     return self.fallback();
                 };
-                let own = OwnService {
+                let own = ServiceClone {
                     id,
                     service: template.fresh(),
                     template: template.clone(),
                 };
-                self.own.services.insert(index, own);
+                self.clones.services.insert(index, own);
                 index
             }
         };
-        Some(&mut self.own.services[index].service)
+        Some(&mut self.clones.services[index].service)
     }
 
     /// The fallback, cloned if this is the first call for it.
     fn fallback(&mut self) -> Option<&mut BoxService> {
         let template = self.table.fallback()?;
-        Some(self.own.fallback.get_or_insert_with(|| template.fresh()))
+        Some(self.clones.fallback.get_or_insert_with(|| template.fresh()))
     }
 }
 
-impl Clone for Own {
+impl Clone for ServiceClones {
     /// A clone begins without clones of services: the next connection may call others.
     fn clone(&self) -> Self {
         Self::default()

@@ -3,11 +3,11 @@
 //! A [`Peer`] has a number, an address, the application's own [state](PeerExtensions), events and an end.
 //! It is reached over a [connection](crate::connection): it knows the state of the connection, and
 //! nothing of its packets. A *guest* is a peer without a connection: it calls over a protocol that
-//! carries no calls back.
+//! carries no calls back, and a [`GuestLink`] is held by the code that serves it.
 //!
 //! ```text
 //!   Peer, stubs, calls ──► Handle ──► Link ──► ConnectionHandle ──► (its driver)
-//!                            │          └────► GuestState       ──► (the machinery of a guest)
+//!                            │          └────► GuestState       ──► (the server, which serves it)
 //!                            └► PeerState: number, address, events ◄── what the connection reports
 //! ```
 //!

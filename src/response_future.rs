@@ -225,7 +225,7 @@ impl ResponseSlot {
     }
 }
 
-/// Is told when a call is cancelled.
+/// Passes on the cancel of a call to the connection that carries it.
 pub(crate) trait Canceller: Send + Sync {
     fn cancel(&self, slot: &Arc<ResponseSlot>);
 
@@ -271,7 +271,7 @@ impl Drop for SlotFuture {
         let Some(slot) = self.slot.take() else {
             return;
         };
-        // The state is changed before the driver is told. So a driver that has not started the call yet
+        // The state is changed before the driver gets the cancel. So a driver that has not started the call yet
         // finds that it is cancelled, whether it takes the call or the cancel first.
         let before = std::mem::replace(&mut *slot.lock(), SlotState::Done);
         if matches!(before, SlotState::Waiting(_)) {

@@ -53,7 +53,7 @@ use crate::{
         workers::Workers,
     },
     services::Services,
-    transport::{Address, AddressError, IntoTransport, Listen, Listens, SocketOptions},
+    transport::{Address, AddressError, IntoTransport, Listen, ListenSchemes, SocketOptions},
 };
 
 /// Serves services to all clients that connect.
@@ -75,7 +75,7 @@ pub struct Server {
     shared: Arc<ServerState>,
     /// The addresses that it listens at, in the order of `bind`.
     addresses: Vec<Address>,
-    listens: Listens,
+    listen_schemes: ListenSchemes,
     socket_options: SocketOptions,
     drain_grace: Duration,
 }
@@ -86,7 +86,7 @@ pub struct Server {
 pub struct ServerBuilder<L = Identity> {
     services: Services<L>,
     config: ServerConfig,
-    listens: Listens,
+    listen_schemes: ListenSchemes,
     socket_options: SocketOptions,
     protocols: Protocols,
 }
@@ -97,7 +97,7 @@ impl Server {
         ServerBuilder {
             services: Services::new(),
             config: ServerConfig::default(),
-            listens: Listens::default(),
+            listen_schemes: ListenSchemes::default(),
             socket_options: SocketOptions::new(),
             protocols: Protocols::default(),
         }
@@ -225,7 +225,7 @@ impl<L> ServerBuilder<L> {
         ServerBuilder {
             services: self.services.layer(layer),
             config: self.config,
-            listens: self.listens,
+            listen_schemes: self.listen_schemes,
             socket_options: self.socket_options,
             protocols: self.protocols,
         }
@@ -243,7 +243,7 @@ impl<L> ServerBuilder<L> {
     /// Uses `listen` to listen at addresses of its scheme. It replaces an earlier one for that scheme, or
     /// one of the built-in `tcp`, `unix` and `mem`.
     pub fn listener(mut self, listen: impl Listen) -> Self {
-        self.listens.add(listen);
+        self.listen_schemes.add(listen);
         self
     }
 
@@ -282,12 +282,13 @@ impl<L> ServerBuilder<L> {
         let workers = config.workers().map(Workers::start).transpose();
         let workers = workers.map_err(ServeError::Workers)?.unwrap_or_default();
         let drain_grace = config.drain_grace();
-        let protocols = self.protocols.some().map(|it| it as Arc<dyn FindProtocol>);
+        let protocols = self.protocols.into_shared();
+        let protocols = protocols.map(|protocols| protocols as Arc<dyn FindProtocol>);
         let shared = ServerState::new(service, live, config, protocols, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),
-            listens: self.listens,
+            listen_schemes: self.listen_schemes,
             socket_options: self.socket_options,
             drain_grace,
         })

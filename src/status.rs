@@ -188,7 +188,7 @@ impl Status {
     }
 
     /// Lets a handler pass on the status of a call that it made, unchanged.
-    #[must_use = "returns the status that a handler may answer with"]
+    #[must_use = "returns the status that a handler may pass on"]
     pub fn forward(mut self) -> Self {
         self.0.is_returned = false;
         self

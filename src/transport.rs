@@ -30,7 +30,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use crate::transport::schemes::{Connectors, Listens};
+pub(crate) use crate::transport::schemes::{Connectors, ListenSchemes};
 pub use crate::transport::{
     address::{Address, AddressError},
     attempts::Attempts,

@@ -105,7 +105,7 @@ fn read_one<C: Codec<R>, R>(
             max_decoded_bytes,
         ),
         Body::Many(_) => {
-            let text = format!("`{method}` was answered with a stream, not with one reply");
+            let text = format!("`{method}` was replied to with a stream, not with one reply");
             Err(Status::unimplemented(text))
         }
     }

@@ -1,4 +1,5 @@
-//! Compares the services that stubs of this side call with those that the other side announced.
+//! Compares the services that stubs of this side call with those that the other side announced, and
+//! reports and explains the differences.
 
 use std::fmt;
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 impl ConnectionHandle {
-    /// Notes that a stub of this side calls this service. Its schema is compared with the announced one
+    /// Records that a stub of this side calls this service. Its schema is compared with the announced one
     /// now, or when the hello comes.
     pub(crate) fn expect_schema(&self, service: &ServiceDescriptor) {
         let hello = self.hello();

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Reads an inbox. Each message that is read gives credit back to the sender. Dropping the reader before
-/// the end of the stream tells the driver that nobody reads the rest.
+/// the end of the stream reports to the driver that nobody reads the rest.
 pub(crate) struct InboxReader {
     inbox: Arc<Inbox>,
     connection: Arc<ConnectionHandle>,

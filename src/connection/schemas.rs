@@ -1,6 +1,9 @@
-//! Compares the services that the other side announced in its hello with those that stubs of this side
-//! call. A difference explains why a call failed, but refuses none: services come and go, and schemas
-//! grow.
+//! The services that stubs of this side call, and the table of services that the other side announces in
+//! its hello.
+//!
+//! A difference between the two explains why a call failed, but refuses none: services come and go, and
+//! schemas grow. [`ConnectionHandle`](crate::connection::ConnectionHandle) compares them, in
+//! `announced.rs`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,8 +1,9 @@
 //! Guests: peers that call over a protocol which carries no calls back, such as HTTP.
 //!
-//! The machinery of a guest holds a [`GuestLink`](super::guest_link::GuestLink). It serves the guest's
-//! calls as calls of its [origin](Origin), which counts them. When the application drains or closes the
-//! peer, the machinery is told by [`GuestControl`].
+//! The code that serves a guest, such as a gateway of a server, holds a
+//! [`GuestLink`](super::guest_link::GuestLink). It serves the guest's calls as calls of its
+//! [origin](Origin), which counts them. When the application drains or closes the peer, it learns of that
+//! by its [`GuestControl`].
 //!
 //! ```text
 //!   open ──drain──► draining ──no call is left, or close──► closed
@@ -50,17 +51,18 @@ pub(crate) struct GuestInfo {
     pub(crate) names: MethodNames,
 }
 
-/// The machinery of a guest, which serves its connection.
+/// The interface by which a peer reaches the code that serves the guest.
 pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
     /// Stops serving new calls of the guest; those in flight go on. Called at most once.
     fn drain(&self);
 
-    /// Ends the calls in flight because the peer is closed. It tells the guest why, if its protocol can.
+    /// Ends the calls in flight because the peer is closed. It sends the guest the reason, if its protocol
+    /// can.
     /// Called at most once.
     fn close(&self, code: CloseCode, reason: &str);
 }
 
-/// The state of a guest, which its peer and its machinery share.
+/// The state of a guest, which its peer shares with the code that serves it.
 #[derive(Debug)]
 pub(crate) struct GuestState {
     protocol: Cow<'static, str>,
@@ -73,7 +75,7 @@ pub(crate) struct GuestState {
     drain: DrainProgress,
     activity: ActivityRecord,
     owner: Arc<dyn Owner>,
-    /// It is weak, since the machinery holds the peer.
+    /// It is weak, since the code that serves the guest holds the peer.
     control: Weak<dyn GuestControl>,
 }
 

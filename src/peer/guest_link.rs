@@ -1,4 +1,4 @@
-//! The side of a guest's peer that the machinery of the guest holds.
+//! The link from the code that serves a guest to the guest's peer.
 
 use std::sync::{Arc, Weak};
 
@@ -20,7 +20,7 @@ use crate::{
     serve::inbound::Origin,
 };
 
-/// The handle of a guest's peer that its machinery holds. Dropping it ends the peer.
+/// The handle of a guest's peer for the code that serves the guest. Dropping it ends the peer.
 #[derive(Debug)]
 pub(crate) struct GuestLink {
     handle: Arc<Handle>,
@@ -70,8 +70,8 @@ impl GuestLink {
         self.guest.clone()
     }
 
-    /// Records that the guest's connection is over. The machinery is not told. Nothing happens if the
-    /// peer is closed already.
+    /// Records that the guest's connection is over. Its
+    /// [`GuestControl`] is not called. Nothing happens if the peer is closed already.
     pub(crate) fn end(&self, error: &ConnectionError) {
         self.guest.end(error);
     }

@@ -88,7 +88,7 @@ impl Caller for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // A guest ends with its machinery, which holds the peer.
+        // A guest ends with its `GuestLink`, which holds the peer.
         if let Link::Home(home) = &self.link {
             home.close(CloseCode::Normal, "");
         }

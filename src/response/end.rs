@@ -56,7 +56,7 @@ impl Response {
     /// before it has a response does not reach this: the layer sees a status, or its future is dropped.
     ///
     /// The function runs where the stream is polled or dropped, so it must not block.
-    #[must_use = "a stream of replies without it tells nothing"]
+    #[must_use = "the function of a stream is called only by the response that is returned"]
     pub fn on_end(self, function: impl FnOnce(&EndOfCall) + Send + 'static) -> Self {
         if let Body::One(message) = self.body() {
             function(&EndOfCall {

@@ -41,8 +41,7 @@ impl Gateway {
         }
     }
 
-    /// Begins to make a guest: a peer whose calls come by this protocol. The builder is told who it is,
-    /// and [welcomes](GuestBuilder::welcome) it.
+    /// A builder for a guest: a peer whose calls come by this protocol.
     pub fn guest(&self) -> GuestBuilder {
         let (state, place) = (self.state.clone(), self.place.clone());
         GuestBuilder::new(state, place, self.protocol.clone())

@@ -143,7 +143,7 @@ impl Server {
 
     async fn listen(&mut self, address: Address, wrap: Wrap) -> Result<(), ServeError> {
         check_runtime()?;
-        let listen = match self.listens.find(&address) {
+        let listen = match self.listen_schemes.find(&address) {
             Ok(listen) => listen,
             Err(advice) => return Err(ServeError::NoListener { address, advice }),
         };

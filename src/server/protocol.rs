@@ -68,8 +68,8 @@ impl Protocols {
         self.0.push(Arc::new(protocol));
     }
 
-    /// The protocols; `None` if there are none.
-    pub(crate) fn some(self) -> Option<Arc<Self>> {
+    /// The protocols, to be shared by all sockets; `None` if there are none.
+    pub(crate) fn into_shared(self) -> Option<Arc<Self>> {
         (!self.0.is_empty()).then(|| Arc::new(self))
     }
 

@@ -1,4 +1,4 @@
-//! Tells a refused connection why it is refused.
+//! Sends a refused connection the reason.
 
 use std::{io, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     transport::Transport,
 };
 
-/// How long it may take to tell a refused connection why. It holds a socket and a task meanwhile.
+/// How long the reason for a refused connection may take to be sent. It holds a socket and a task meanwhile.
 const REFUSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many bytes a refused connection may send before it is cut: a hello and some calls.

@@ -32,6 +32,7 @@ use crate::{
     transport::{Address, BoxFuture, Listener, Transport},
 };
 
+/// The state that a server shares with its handles, its guests and the tasks of its connections.
 #[derive(Debug)]
 pub(crate) struct ServerState {
     pub(crate) registry: Arc<Registry>,
@@ -49,14 +50,15 @@ pub(crate) struct ServerState {
     protocols: Option<Arc<dyn FindProtocol>>,
     /// The memory that decoded messages of all connections take.
     decoded: Arc<DecodedTotal>,
-    open: Mutex<Option<Open>>,
+    /// `None` once the server takes no more connections.
+    open: Mutex<Option<ConnectionParts>>,
     /// The runtime in which the server was first used.
     runtime: OnceLock<Handle>,
 }
 
 /// The parts that new connections need. They are dropped when the server takes no more.
 #[derive(Debug)]
-struct Open {
+struct ConnectionParts {
     service: BoxService,
     /// The configuration, with the services for the hello.
     config: Arc<Config>,
@@ -64,7 +66,7 @@ struct Open {
     workers: Workers,
 }
 
-impl Open {
+impl ConnectionParts {
     fn for_connection(&self) -> (BoxService, Arc<Config>) {
         (self.service.clone(), self.config.clone())
     }
@@ -91,7 +93,7 @@ impl ServerState {
             services,
             protocols,
             decoded: Arc::new(decoded),
-            open: Mutex::new(Some(Open {
+            open: Mutex::new(Some(ConnectionParts {
                 service,
                 config: connection,
                 listeners: Listeners::default(),
@@ -178,7 +180,7 @@ impl ServerState {
         new: NewTransport,
         from: Option<Address>,
     ) -> Result<(Peer, impl Future<Output = ()> + use<>), ServeError> {
-        let parts = self.open().as_ref().map(Open::for_connection);
+        let parts = self.open().as_ref().map(ConnectionParts::for_connection);
         let Some((service, config)) = parts else {
             self.refuse_draining(|| new.into_transport());
             return Err(ServeError::Draining);
@@ -250,7 +252,7 @@ impl ServerState {
         self.runtime.get().cloned()
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+    fn open(&self) -> MutexGuard<'_, Option<ConnectionParts>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

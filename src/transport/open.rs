@@ -58,9 +58,10 @@ impl IntoTransport<StdSocket> for std::os::unix::net::UnixStream {
 /// A socket that listens already, for [`Server::listen_on`](crate::Server::listen_on): made from a
 /// `TcpListener` or, on Unix, a `UnixListener`, of the standard library or of tokio; or any
 /// [`Listener`], by [`new`](Self::new).
-pub struct OpenListener(Open);
+pub struct OpenListener(ListenerKind);
 
-enum Open {
+/// The kind of a listening socket, which decides how it is made ready to accept.
+enum ListenerKind {
     Tcp(tokio::net::TcpListener),
     StdTcp(std::net::TcpListener),
     #[cfg(unix)]
@@ -73,27 +74,27 @@ enum Open {
 impl OpenListener {
     /// A listener of any kind.
     pub fn new(listener: impl Listener) -> Self {
-        Self(Open::Other(Box::new(listener)))
+        Self(ListenerKind::Other(Box::new(listener)))
     }
 
     /// Accepts connections at the socket.
     pub(crate) fn into_listener(self, options: &SocketOptions) -> io::Result<Box<dyn Listener>> {
         Ok(match self.0 {
-            Open::Tcp(listener) => Box::new(tcp::PortListener::new(listener, options)?),
-            Open::StdTcp(listener) => {
+            ListenerKind::Tcp(listener) => Box::new(tcp::PortListener::new(listener, options)?),
+            ListenerKind::StdTcp(listener) => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 Box::new(tcp::PortListener::new(listener, options)?)
             }
             #[cfg(unix)]
-            Open::Unix(listener) => Box::new(unix::SocketListener::new(listener, options)?),
+            ListenerKind::Unix(listener) => Box::new(unix::SocketListener::new(listener, options)?),
             #[cfg(unix)]
-            Open::StdUnix(listener) => {
+            ListenerKind::StdUnix(listener) => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 Box::new(unix::SocketListener::new(listener, options)?)
             }
-            Open::Other(listener) => listener,
+            ListenerKind::Other(listener) => listener,
         })
     }
 }
@@ -101,36 +102,36 @@ impl OpenListener {
 impl std::fmt::Debug for OpenListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
-            Open::Tcp(_) | Open::StdTcp(_) => "OpenListener(TcpListener)",
+            ListenerKind::Tcp(_) | ListenerKind::StdTcp(_) => "OpenListener(TcpListener)",
             #[cfg(unix)]
-            Open::Unix(_) | Open::StdUnix(_) => "OpenListener(UnixListener)",
-            Open::Other(_) => "OpenListener(Listener)",
+            ListenerKind::Unix(_) | ListenerKind::StdUnix(_) => "OpenListener(UnixListener)",
+            ListenerKind::Other(_) => "OpenListener(Listener)",
         })
     }
 }
 
 impl From<tokio::net::TcpListener> for OpenListener {
     fn from(listener: tokio::net::TcpListener) -> Self {
-        Self(Open::Tcp(listener))
+        Self(ListenerKind::Tcp(listener))
     }
 }
 
 impl From<std::net::TcpListener> for OpenListener {
     fn from(listener: std::net::TcpListener) -> Self {
-        Self(Open::StdTcp(listener))
+        Self(ListenerKind::StdTcp(listener))
     }
 }
 
 #[cfg(unix)]
 impl From<tokio::net::UnixListener> for OpenListener {
     fn from(listener: tokio::net::UnixListener) -> Self {
-        Self(Open::Unix(listener))
+        Self(ListenerKind::Unix(listener))
     }
 }
 
 #[cfg(unix)]
 impl From<std::os::unix::net::UnixListener> for OpenListener {
     fn from(listener: std::os::unix::net::UnixListener) -> Self {
-        Self(Open::StdUnix(listener))
+        Self(ListenerKind::StdUnix(listener))
     }
 }

@@ -63,9 +63,9 @@ fn missing(role: &str, scheme: &str) -> String {
 
 /// The [`Listen`]s of one server. Its own come before those that are built in.
 #[derive(Clone, Default)]
-pub(crate) struct Listens(Vec<Arc<dyn Listen>>);
+pub(crate) struct ListenSchemes(Vec<Arc<dyn Listen>>);
 
-impl Listens {
+impl ListenSchemes {
     /// Adds a [`Listen`]; it replaces an earlier one of the same scheme.
     pub(crate) fn add(&mut self, listen: impl Listen) {
         self.0.retain(|other| other.scheme() != listen.scheme());
@@ -91,7 +91,7 @@ impl Listens {
     }
 }
 
-impl fmt::Debug for Listens {
+impl fmt::Debug for ListenSchemes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemes = self.0.iter().map(|listen| listen.scheme());
         f.debug_list().entries(schemes).finish()

@@ -211,7 +211,7 @@ impl Lines {
         })
     }
 
-    /// Everyone who waits.
+    /// All entries that wait.
     pub(super) fn into_entries(self) -> impl Iterator<Item = LineEntry> {
         self.places.into_iter().flat_map(BTreeMap::into_values)
     }

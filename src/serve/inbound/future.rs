@@ -48,11 +48,8 @@ impl InboundFuture {
         Self::new(reply, deadline.and_then(|at| at.checked_sub(EARLY)))
     }
 
-    /// Waits for the end of the call, at most until `deadline`; `timer` makes the timer for it.
-    ///
-    /// # Errors
-    ///
-    /// The status of the call. If the deadline has passed, it is the status that the layers made of that.
+    /// Waits for the end of the call, at most until `deadline`; `timer` makes the timer for it. If the
+    /// deadline has passed, the layers of the call decide the outcome.
     pub(crate) async fn until(mut self, deadline: Instant, timer: fn(Instant) -> Timer) -> Outcome {
         let mut timer_of_call = None;
         let ended = std::future::poll_fn(|cx| {
