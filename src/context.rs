@@ -144,7 +144,7 @@ impl Context {
 
     /// The value of this type that a layer has left.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.0.extensions.value()
+        self.0.extensions.get()
     }
 
     /// Waits until the call is cancelled: its caller cancelled it, its deadline passed, or its connection

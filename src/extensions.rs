@@ -31,13 +31,13 @@ impl Extensions {
     }
 
     /// The value of this type.
-    pub fn value<T: Send + Sync + 'static>(&self) -> Option<&T> {
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         let mut values = self.values.as_ref()?.iter();
         let (_, value) = values.find(|(id, _)| *id == TypeId::of::<T>())?;
         value.downcast_ref()
     }
 
-    /// Removes the value of this type.
+    /// Removes the value of this type, and returns it.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
         let values = self.values.as_mut()?;
         let index = values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
@@ -63,8 +63,8 @@ mod tests {
         assert_eq!(extensions.insert(1_u8), None);
         assert_eq!(extensions.insert("text"), None);
         assert_eq!(extensions.insert(2_u8), Some(1));
-        assert_eq!(extensions.value::<u8>(), Some(&2));
+        assert_eq!(extensions.get::<u8>(), Some(&2));
         assert_eq!(extensions.remove::<&str>(), Some("text"));
-        assert_eq!(extensions.value::<&str>(), None);
+        assert_eq!(extensions.get::<&str>(), None);
     }
 }

@@ -340,7 +340,7 @@ impl RequestHead {
     pub(crate) fn take_default(&mut self, now: Instant, defaults: &DefaultTimeouts) {
         if std::mem::take(&mut self.takes_default) {
             let (timeout, source) = defaults.of(self.is_stream);
-            let waited = self.extensions.value();
+            let waited = self.extensions.get();
             let begin = waited.map_or(now, |&WaitsSince(begin)| begin);
             let default = timeout.map(|timeout| after(begin, timeout));
             if let Some(default) = default

@@ -182,7 +182,7 @@ fn short_message(request: &Request) -> Option<&MessageBytes> {
     let head = request.head();
     let has_default = head.takes_default && head.deadline.is_none();
     let is_plain = has_default
-        && head.extensions.value::<WaitsSince>().is_none()
+        && head.extensions.get::<WaitsSince>().is_none()
         && head.metadata.is_empty()
         && head.call_depth == 0;
     match request.body() {

@@ -104,7 +104,7 @@ where
     }
 
     fn serve(&self, transport: Box<dyn Transport>, arrival: Arrival) -> BoxFuture<'static, ()> {
-        arrival.native(self.over(transport))
+        arrival.serve_native(self.over(transport))
     }
 }
 

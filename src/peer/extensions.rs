@@ -6,12 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Values that an application keeps for a peer, at most one of each type: the user that has logged in, a rate
-/// counter, a list of rooms. From [`Peer::extensions`](crate::Peer::extensions).
+/// Values that an application keeps for a peer, at most one of each type: the user that has logged in, a
+/// rate counter, a list of rooms. From [`Peer::extensions`](crate::Peer::extensions).
 ///
-/// All clones of a peer share them. They are bounded by the types of the program, and are dropped with the last
-/// clone of the peer: on the side that accepted, not before its connection is over. A value that holds its own
-/// [`Peer`](crate::Peer) would keep the connection open for ever; hold a [`WeakPeer`](crate::WeakPeer).
+/// All clones of a peer share them. They are bounded by the types of the program, and are dropped with the
+/// last clone of the peer: on the side that accepted, not before its connection is over. A value that holds
+/// its own [`Peer`](crate::Peer) would keep the connection open for ever; hold a
+/// [`WeakPeer`](crate::WeakPeer).
 ///
 /// ```
 /// # use std::sync::atomic::{AtomicU32, Ordering};

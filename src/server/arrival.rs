@@ -41,7 +41,7 @@ impl Arrival {
     /// The time for it is the rest of the `handshake_timeout`, which began when the socket was accepted.
     /// Only one level is possible: a protocol inside of an inner one is closed, with a warning in the
     /// log.
-    pub fn inside(mut self, transport: impl Transport) -> BoxFuture<'static, ()> {
+    pub fn serve_inner(mut self, transport: impl Transport) -> BoxFuture<'static, ()> {
         let origin = &mut self.origin;
         if std::mem::replace(&mut origin.is_inside, true) {
             let from = &origin.from;
@@ -53,7 +53,7 @@ impl Arrival {
 
     /// Serves wawo's own protocol over `transport`, inside of this protocol, as WebSocket does. The
     /// future lasts as long as the connection.
-    pub fn native(self, transport: impl Transport) -> BoxFuture<'static, ()> {
+    pub fn serve_native(self, transport: impl Transport) -> BoxFuture<'static, ()> {
         let origin = self.origin;
         Box::pin(async move {
             let transport: Box<dyn Transport> = Box::new(transport);

@@ -137,8 +137,9 @@ impl Guest {
         self.peer().draining().await;
     }
 
-    /// Waits until the application has closed the peer, or its drain has ended, and returns the reason
-    /// for the other side. The protocol should end the connection then.
+    /// Waits until the peer is closed: by the application, by the end of its drain, or by
+    /// [`end`](Self::end). Returns the reason for the other side, which is empty after `end`. The protocol
+    /// should end the connection then.
     ///
     /// # Cancel safety
     ///

@@ -14,9 +14,9 @@ use crate::{
 ///  listener ──► socket ──► handshake: recognise(first bytes)
 ///                             ├─ wawo's preface ──► driver
 ///                             ├─ Yes ─────────────► serve(transport, arrival)
-///                             │                       ├─ arrival.gateway()   calls, by guests
-///                             │                       ├─ arrival.inside(t)   recognised again, once
-///                             │                       └─ arrival.native(t)   wawo's own, inside of it
+///                             │                       ├─ arrival.gateway()        calls, by guests
+///                             │                       ├─ arrival.serve_inner(t)   recognised again, once
+///                             │                       └─ arrival.serve_native(t)  wawo's own, inside of it
 ///                             └─ no one says Yes ─► closed, and the error says what came
 /// ```
 ///

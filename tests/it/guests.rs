@@ -39,7 +39,7 @@ fn host(config: Config) -> Host {
 
 fn welcome(host: &Host) -> Guest {
     let address = "tcp://192.0.2.1:9".parse().unwrap();
-    host.gateway.guest().address(address).welcome().unwrap()
+    host.gateway.guest().address(address).build().unwrap()
 }
 
 fn request(method: &MethodDescriptor, data: &str) -> Request {
@@ -141,7 +141,7 @@ async fn a_guest_is_known_from_its_first_event_on() {
     assert!(host.handle.peers().is_empty());
     let guest = host.gateway.guest().claimed_name("ada");
     let guest = guest.extension(User("bob")).extension(User("ada"));
-    let guest = guest.welcome().unwrap();
+    let guest = guest.build().unwrap();
     let Some(PeerEvent::Connected(peer)) = events.next().await else {
         panic!("another event");
     };
@@ -203,7 +203,7 @@ async fn a_drain_of_the_server_waits_for_calls_of_guests_and_cuts_them() {
             gateway,
             ..
         } = host(Config::default());
-        let guest = gateway.guest().welcome().unwrap();
+        let guest = gateway.guest().build().unwrap();
         let mut wait = request(&method::ACT, what);
         wait.set_no_deadline();
         let call = tokio::spawn(guest.call(wait));
@@ -217,10 +217,7 @@ async fn a_drain_of_the_server_waits_for_calls_of_guests_and_cuts_them() {
         let status = act(&guest, "hello").await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         assert!(status.is_safe_to_retry());
-        assert!(matches!(
-            gateway.guest().welcome(),
-            Err(ServeError::Draining)
-        ));
+        assert!(matches!(gateway.guest().build(), Err(ServeError::Draining)));
         let reason = guest.closed().await;
         let ended = call.await.unwrap();
         assert_eq!(ended.is_ok(), finished == 1, "{reason}");

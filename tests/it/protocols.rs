@@ -73,8 +73,8 @@ impl Protocol for Lines {
                     arrival.gateway().draining().await;
                     transport.write_all(b"drained").await.unwrap();
                 }
-                b"line in\n" => arrival.inside(transport).await,
-                b"line native\n" => arrival.native(transport).await,
+                b"line in\n" => arrival.serve_inner(transport).await,
+                b"line native\n" => arrival.serve_native(transport).await,
                 _ => panic!("a line of another kind"),
             }
         })

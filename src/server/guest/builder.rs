@@ -1,4 +1,4 @@
-//! A guest before anybody hears of it.
+//! The builder of a guest.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -9,22 +9,24 @@ use crate::{
     transport::Address,
 };
 
-/// Says who a guest is before it is welcome, so that listeners to events, layers and handlers never see
-/// it without: made by [`Gateway::guest`](crate::Gateway::guest). Dropping it makes no guest.
+/// Builds a [`Guest`]; made by [`Gateway::guest`](crate::Gateway::guest).
+///
+/// The address, the name and the extensions are set before the guest exists, so that events, layers and
+/// handlers never see it without them. Dropping the builder makes no guest.
 ///
 /// ```
 /// # struct User(&'static str);
-/// # fn come(gateway: &wawo::Gateway, arrival: &wawo::Arrival) -> Result<(), wawo::ServeError> {
+/// # fn open(gateway: &wawo::Gateway, arrival: &wawo::Arrival) -> Result<(), wawo::ServeError> {
 /// let guest = gateway.guest().address(arrival.address().clone());
-/// let guest = guest.claimed_name("ada").extension(User("ada")).welcome()?;
+/// let guest = guest.claimed_name("ada").extension(User("ada")).build()?;
 /// assert_eq!(guest.peer().claimed_name(), "ada");
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a builder does nothing until `welcome`"]
+#[must_use = "a builder does nothing until `build`"]
 pub struct GuestBuilder {
     state: Arc<ServerState>,
-    /// Of the socket that the guest comes by, if it is one of the server's.
+    /// The place of the socket that the guest comes by, if it is one of the server's.
     place: Option<Arc<ConnectionPlace>>,
     info: GuestInfo,
 }
@@ -45,36 +47,37 @@ impl GuestBuilder {
         Self { state, place, info }
     }
 
-    /// The address that the guest comes from: its [`Peer::address`](crate::Peer::address). Default none.
+    /// Sets the address that the guest comes from: its [`Peer::address`](crate::Peer::address). Default
+    /// none.
     pub fn address(mut self, address: Address) -> Self {
         self.info.address = Some(address);
         self
     }
 
-    /// The name that the guest says it has: its [`Peer::claimed_name`](crate::Peer::claimed_name). Default
+    /// Sets the name that the guest claims: its [`Peer::claimed_name`](crate::Peer::claimed_name). Default
     /// empty.
     pub fn claimed_name(mut self, name: impl Into<String>) -> Self {
         self.info.claimed_name = name.into();
         self
     }
 
-    /// A value that its [`Peer::extensions`](crate::Peer::extensions) have from the beginning, such as the
-    /// user that the protocol has authenticated. A later one of the same type takes its place.
+    /// Adds a value to its [`Peer::extensions`](crate::Peer::extensions), such as the user that the
+    /// protocol has authenticated. It replaces an earlier one of its type.
     pub fn extension<T: Send + Sync + 'static>(self, value: T) -> Self {
         self.info.extensions.insert(value);
         self
     }
 
-    /// The guest: a peer whose calls come by this protocol. Everyone who listens to events hears that it
-    /// is connected.
+    /// Makes the guest: a peer whose calls come by this protocol.
+    /// [`PeerEvent::Connected`](crate::PeerEvent::Connected) reports it.
     ///
-    /// Make one for each connection of the protocol, at its first call, so that those who only look
-    /// whether the server is there are no peers that come and go.
+    /// Make one for each connection of the protocol, at its first call: a connection that only probes
+    /// whether the server is there then causes no events.
     ///
     /// # Errors
     ///
     /// If the server takes no more connections.
-    pub fn welcome(self) -> Result<Guest, ServeError> {
+    pub fn build(self) -> Result<Guest, ServeError> {
         Guest::new(&self.state, self.place.as_deref(), self.info)
     }
 }

@@ -62,5 +62,5 @@ fn welcome(first: Option<Result<String, LinesCodecError>>, arrival: &Arrival) ->
     let guest = arrival.gateway().guest();
     let guest = guest.address(arrival.address().clone());
     let guest = guest.claimed_name(&name).extension(User(name));
-    guest.welcome().ok()
+    guest.build().ok()
 }
