@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wawo_protocol::{DeadlineSource, Metadata};
 
-pub(crate) use crate::call::cancellation::CancellableStream;
+pub(crate) use crate::call::cancellation::cancellable_requests;
 pub use crate::call::stub::{
     call, call_bidi_streaming, call_client_streaming, call_server_streaming, send,
 };
@@ -327,7 +327,12 @@ impl<R> Call<R> {
         if !matches!(response.body(), Body::Many(_)) || self.cancelled().is_none() {
             return response;
         }
-        response.map_stream(|items| CancellableStream::over(items, self.cancelled.take()))
+        match self.cancelled.take() {
+            Some(cancelled) => {
+                response.map_stream(|items| items.until(cancelled, cancelled_status))
+            }
+            None => response,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 
 /// A decoded message of a call up to this many bytes is not counted. There is at most one for each call
 /// in flight.
-pub(crate) const UNCOUNTED_BYTES: usize = 16 * 1024;
+const UNCOUNTED_BYTES: usize = 16 * 1024;
 
 /// A decoded one-way message up to this many bytes, plus twice its encoded length, is not counted. Credit
 /// bounds how many are handled at a time: each costs its length and 64 bytes.

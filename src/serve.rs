@@ -154,7 +154,7 @@ impl<S> CallService for S where
 /// A service that is not ready may have a place in a queue, such as that of a semaphore. It moves into
 /// the future together with its place, and a fresh clone stays here. If it stayed here, its place would
 /// come up while nobody polls it, and all others in the queue would wait for ever.
-pub(crate) fn call_now<S: CallService>(service: &mut S, request: Request) -> ResponseFuture {
+fn call_now<S: CallService>(service: &mut S, request: Request) -> ResponseFuture {
     call_or_wait(service, request, |waiting, request| {
         ResponseFuture::new(call_when_ready(waiting, request))
     })

@@ -2,16 +2,18 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
+use pin_project_lite::pin_project;
 use wawo_protocol::Metadata;
 
 use crate::{
     body::{items::Items, streaming::Streaming},
-    status::Result,
+    status::{Result, Status},
 };
 
 impl<T> Streaming<T> {
@@ -29,6 +31,23 @@ impl<T> Streaming<T> {
         Self::of_items(TrailedStream {
             stream: self,
             metadata,
+        })
+    }
+
+    /// Ends the stream with a status when `signal` resolves, unless it has ended before. The stream is
+    /// dropped then, which cancels a call that it belongs to.
+    pub(crate) fn until(
+        self,
+        signal: impl Future<Output = ()> + Send + 'static,
+        status: fn() -> Status,
+    ) -> Self
+    where
+        T: Send + 'static,
+    {
+        Self::of_items(StoppableStream {
+            stream: Some(self),
+            signal,
+            status,
         })
     }
 
@@ -95,5 +114,40 @@ impl<T: Send, F: FnOnce() -> Metadata + Send> Items<T> for TrailedStream<T, F> {
             metadata.append(own());
         }
         metadata
+    }
+}
+
+pin_project! {
+    /// A stream that a signal ends with a status.
+    struct StoppableStream<T, S> {
+        // The stream; `None` once the signal has ended it.
+        stream: Option<Streaming<T>>,
+        #[pin]
+        signal: S,
+        status: fn() -> Status,
+    }
+}
+
+impl<T: Send, S: Future<Output = ()> + Send> Items<T> for StoppableStream<T, S> {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut VecDeque<T>,
+    ) -> Poll<Option<Result<T>>> {
+        let this = self.project();
+        let Some(stream) = this.stream else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(item) = Pin::new(stream).poll_next(cx) {
+            return Poll::Ready(item);
+        }
+        ready!(this.signal.poll(cx));
+        *this.stream = None;
+        Poll::Ready(Some(Err((this.status)())))
+    }
+
+    fn take_trailing_metadata(self: Pin<&mut Self>) -> Metadata {
+        let stream = self.project().stream.as_mut();
+        stream.map_or_else(Metadata::new, Streaming::take_trailing_metadata)
     }
 }

@@ -14,7 +14,7 @@ use wawo_protocol::{MessageBytes, Metadata, packet::BatchBuilder};
 
 use crate::{
     body::{Body, Items, Pace, Streaming},
-    call::CancellableStream,
+    call::cancellable_requests,
     codec::Codec,
     context::{CancelOnDrop, Context},
     decoding::{self, Reservation, StreamMemory},
@@ -305,7 +305,7 @@ where
     let requests = match method.runs_to_completion() {
         false => requests,
         // In process, requests are the caller's own stream, which does not end with the call by itself.
-        true => CancellableStream::requests(requests, context),
+        true => cancellable_requests(requests, context),
     };
     let decode = move |bytes: &[u8], whole: &Bytes, requests: &mut VecDeque<Q>| {
         let decoded = codec.decode_to(bytes, whole, requests);

@@ -13,7 +13,7 @@ use wawo_protocol::MessageBytes;
 
 use crate::{
     body::{Body, Streaming},
-    call::CancellableStream,
+    call::cancellable_requests,
     codec::RawBytes,
     context::Context,
     descriptor::{MethodRef, ServiceDescriptor, Shape},
@@ -153,7 +153,7 @@ fn requests(body: Body, context: &Context) -> Body {
         }
         // In process, requests are the caller's own stream, which does not end with the call by itself.
         Body::Many(requests) if method.runs_to_completion() => {
-            Body::Many(CancellableStream::requests(requests, context))
+            Body::Many(cancellable_requests(requests, context))
         }
         body => body,
     }

@@ -3,22 +3,15 @@
 mod builder;
 
 use std::{
-    collections::VecDeque,
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError, Weak},
-    task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use futures_core::Stream;
-use pin_project_lite::pin_project;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use wawo_protocol::{CloseCode, ConnectionError, Metadata};
+use tokio_util::sync::CancellationToken;
+use wawo_protocol::{CloseCode, ConnectionError};
 
 pub use crate::server::guest::builder::GuestBuilder;
 use crate::{
-    body::{Items, Streaming},
     clock,
     peer::{GuestControl, GuestInfo, GuestLink, Peer},
     request::{DefaultTimeouts, Request},
@@ -181,50 +174,11 @@ async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Re
         result = reply => result?,
         () = closed.cancelled() => return Err(cut()),
     };
-    Ok(response.map_stream(|replies| {
-        Streaming::of_items(GuestReplies {
-            replies: Some(replies),
-            closed: closed.cancelled_owned(),
-        })
-    }))
+    Ok(response.map_stream(|replies| replies.until(closed.cancelled_owned(), cut)))
 }
 
+/// The status of a call in flight when its peer is closed.
 fn cut() -> Status {
     let text = "the call was cut: the connection of its caller was closed";
     Status::unavailable(text).with_delivery(Delivery::Unknown)
-}
-
-pin_project! {
-    /// The replies of a call, which end when its peer is closed.
-    struct GuestReplies {
-        replies: Option<Streaming<Bytes>>,
-        #[pin]
-        closed: WaitForCancellationFutureOwned,
-    }
-}
-
-impl Items<Bytes> for GuestReplies {
-    fn poll_item(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        let this = self.project();
-        let Some(replies) = this.replies else {
-            return Poll::Ready(None);
-        };
-        if let Poll::Ready(item) = Pin::new(replies).poll_next(cx) {
-            return Poll::Ready(item);
-        }
-        if this.closed.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        *this.replies = None;
-        Poll::Ready(Some(Err(cut())))
-    }
-
-    fn take_trailing_metadata(self: Pin<&mut Self>) -> Metadata {
-        let replies = self.project().replies.as_mut();
-        replies.map_or_else(Metadata::new, Streaming::take_trailing_metadata)
-    }
 }

@@ -174,7 +174,7 @@ impl ServerState {
     /// # Errors
     ///
     /// If the server takes no more connections.
-    pub(crate) fn open_connection(
+    fn open_connection(
         &self,
         place: &ConnectionPlace,
         new: NewTransport,

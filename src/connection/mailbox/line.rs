@@ -24,7 +24,7 @@ pub(crate) enum Line {
 
 impl Line {
     /// All lines. Those that depend on the fewest others come first.
-    pub(super) const ALL: [Self; 4] = [Self::Deep, Self::Nested, Self::NestedMessage, Self::Outer];
+    const ALL: [Self; 4] = [Self::Deep, Self::Nested, Self::NestedMessage, Self::Outer];
 
     pub(super) fn of(request: &Request) -> Self {
         match (request.is_one_way(), request.head().call_depth) {
