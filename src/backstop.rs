@@ -17,7 +17,7 @@
 //! [`Clock`](crate::clock::Clock)).
 
 mod alarm;
-mod bell;
+mod alarm_waker;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use std::{
 };
 
 pub(crate) use crate::backstop::alarm::{Timer, timeout_at};
-use crate::backstop::bell::Bell;
+use crate::backstop::alarm_waker::AlarmWaker;
 
 /// How long after a new call its connection is looked at. Many calls share one look, so that the thread
 /// wakes at most 50 times a second for them.
@@ -86,14 +86,15 @@ struct Queue {
     soon: Vec<Weak<dyn WatchTarget>>,
     soon_at: Option<Instant>,
     /// Work by its time. The number distinguishes work of the same time.
-    later: BTreeMap<(Instant, u64), Due>,
+    later: BTreeMap<(Instant, u64), QueueEntry>,
     number: u64,
     is_running: bool,
 }
 
-enum Due {
+/// Work of the thread.
+enum QueueEntry {
     Look(Weak<dyn WatchTarget>),
-    Ring(Arc<Bell>),
+    Wake(Arc<AlarmWaker>),
 }
 
 impl Queue {
@@ -103,11 +104,11 @@ impl Queue {
         [self.soon_at, later].into_iter().flatten().min()
     }
 
-    fn take_due(&mut self, now: Instant) -> Vec<Due> {
+    fn take_due(&mut self, now: Instant) -> Vec<QueueEntry> {
         let mut due = Vec::new();
         if self.soon_at.is_some_and(|at| at <= now) {
             self.soon_at = None;
-            due.extend(mem::take(&mut self.soon).into_iter().map(Due::Look));
+            due.extend(mem::take(&mut self.soon).into_iter().map(QueueEntry::Look));
         }
         while let Some(first) = self.later.first_entry()
             && first.key().0 <= now
@@ -139,7 +140,7 @@ impl Backstop {
     }
 
     /// Adds work at a time; returns the key with which it can be removed.
-    fn add(&'static self, at: Instant, due: Due) -> (Instant, u64) {
+    fn add(&'static self, at: Instant, due: QueueEntry) -> (Instant, u64) {
         let mut queue = self.lock();
         let is_next = queue.next().is_none_or(|next| at < next);
         queue.number += 1;
@@ -163,7 +164,7 @@ impl Backstop {
     }
 
     /// Waits until work is due, and takes it.
-    fn wait(&self) -> Vec<Due> {
+    fn wait(&self) -> Vec<QueueEntry> {
         let mut queue = self.lock();
         loop {
             let now = Instant::now();
@@ -184,14 +185,14 @@ impl Backstop {
         }
     }
 
-    fn act(&'static self, due: Due) {
+    fn act(&'static self, due: QueueEntry) {
         let mut wakers = Vec::new();
         match due {
-            Due::Ring(bell) => wakers.extend(bell.ring()),
-            Due::Look(watched) => {
+            QueueEntry::Wake(waker) => wakers.extend(waker.take()),
+            QueueEntry::Look(watched) => {
                 let next = watched.upgrade().and_then(|it| it.look(&mut wakers));
                 if let Some(at) = next {
-                    self.add(at, Due::Look(watched));
+                    self.add(at, QueueEntry::Look(watched));
                 }
             }
         }

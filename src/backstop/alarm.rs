@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    backstop::{BACKSTOP, Due, bell::Bell},
+    backstop::{BACKSTOP, QueueEntry, alarm_waker::AlarmWaker},
     clock::Clock,
 };
 
@@ -31,7 +31,7 @@ pub(crate) enum Timer {
 impl Timer {
     /// A timer that fires even if the current runtime is stuck, or has no timers. If the clock is paused
     /// later, that does not delay it.
-    pub(crate) fn surely(at: Instant) -> Self {
+    pub(crate) fn independent(at: Instant) -> Self {
         match Clock::current().real_now() {
             Some(_) => Self::Alarm(Alarm::new(at)),
             None => Self::Sleep(Box::pin(sleep_until(at.into()))),
@@ -65,7 +65,7 @@ pub(crate) async fn timeout_at<F: Future + Unpin>(at: Instant, mut future: F) ->
         if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(Some(output));
         }
-        let timer = timer.get_or_insert_with(|| Timer::surely(at));
+        let timer = timer.get_or_insert_with(|| Timer::independent(at));
         Pin::new(timer).poll(cx).map(|()| None)
     })
     .await
@@ -76,18 +76,18 @@ pub(crate) async fn timeout_at<F: Future + Unpin>(at: Instant, mut future: F) ->
 pub(crate) struct Alarm {
     at: Instant,
     /// The entry in the thread's queue, once it has been polled.
-    set: Option<Set>,
+    entry: Option<AlarmEntry>,
 }
 
 #[derive(Debug)]
-struct Set {
+struct AlarmEntry {
     key: (Instant, u64),
-    bell: Arc<Bell>,
+    waker: Arc<AlarmWaker>,
 }
 
 impl Alarm {
     fn new(at: Instant) -> Self {
-        Self { at, set: None }
+        Self { at, entry: None }
     }
 }
 
@@ -95,15 +95,15 @@ impl Future for Alarm {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // The waker is set before the time is checked. Otherwise the bell could ring in between and wake
-        // nobody.
-        match &self.set {
-            Some(set) => set.bell.set(cx.waker().clone()),
+        // The waker is set before the time is checked. Otherwise the thread could take the waker in between
+        // and wake nobody.
+        match &self.entry {
+            Some(entry) => entry.waker.set(cx.waker().clone()),
             None if self.at <= Instant::now() => {}
             None => {
-                let bell = Arc::new(Bell::new(cx.waker().clone()));
-                let key = BACKSTOP.add(self.at, Due::Ring(bell.clone()));
-                self.set = Some(Set { key, bell });
+                let waker = Arc::new(AlarmWaker::new(cx.waker().clone()));
+                let key = BACKSTOP.add(self.at, QueueEntry::Wake(waker.clone()));
+                self.entry = Some(AlarmEntry { key, waker });
             }
         }
         match self.at <= Instant::now() {
@@ -115,8 +115,8 @@ impl Future for Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some(set) = &self.set {
-            let taken = BACKSTOP.lock().later.remove(&set.key);
+        if let Some(entry) = &self.entry {
+            let taken = BACKSTOP.lock().later.remove(&entry.key);
             // The waker is foreign code, so it is dropped without the lock.
             drop(taken);
         }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_timer_fires_without_a_runtime_and_not_too_early() {
-        for timer in [Timer::new, Timer::surely] {
+        for timer in [Timer::new, Timer::independent] {
             let at = Instant::now() + Duration::from_millis(30);
             block_on(timer(at));
             assert!(Instant::now() >= at);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_timer_that_is_dropped_leaves_nothing() {
         let far = Instant::now() + Duration::from_secs(1_000_000);
-        let mut timer = Box::pin(Timer::surely(far));
+        let mut timer = Box::pin(Timer::independent(far));
         assert!(block_on(async { futures::poll!(timer.as_mut()) }).is_pending());
         let is_there = || BACKSTOP.lock().later.keys().any(|(at, _)| *at == far);
         assert!(is_there());
@@ -155,7 +155,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn under_a_paused_clock_time_is_that_of_the_clock() {
         let at = tokio::time::Instant::now() + Duration::from_secs(3_600);
-        Timer::surely(at.into_std()).await;
+        Timer::independent(at.into_std()).await;
         Timer::new(at.into_std()).await;
         assert!(tokio::time::Instant::now() >= at);
     }

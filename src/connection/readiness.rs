@@ -96,7 +96,7 @@ struct RoomWait {
 
 impl RoomWait {
     fn begin(connection: Arc<ConnectionHandle>, call_depth: u32, waker: &Waker) -> Self {
-        let timer = Timer::surely(after(clock::now(), longest_wait(&connection)));
+        let timer = Timer::independent(after(clock::now(), longest_wait(&connection)));
         let number = connection.mailbox().line_up_for_room(call_depth, waker);
         Self {
             connection,

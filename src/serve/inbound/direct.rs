@@ -149,7 +149,7 @@ impl DirectCall {
         let Some(deadline) = deadline else {
             return begun.await;
         };
-        match begun.until(deadline.at, Timer::surely).await {
+        match begun.until(deadline.at, Timer::independent).await {
             Outcome::Ended(result) => result,
             Outcome::Expired(seen_by_layers) => {
                 self.log(seen_by_layers);
@@ -164,7 +164,7 @@ impl DirectCall {
         let at = deadline.map(|deadline| deadline.at);
         Streaming::of_items(ReplyStream {
             replies: ExpiringStream::replies(replies, at),
-            timer: at.map(Timer::surely),
+            timer: at.map(Timer::independent),
             call: Some(self),
         })
     }

@@ -7,9 +7,9 @@ use std::{
 
 /// Holds the waker of the task that waits for an alarm, so that the thread can wake it.
 #[derive(Debug)]
-pub(super) struct Bell(Mutex<Option<Waker>>);
+pub(super) struct AlarmWaker(Mutex<Option<Waker>>);
 
-impl Bell {
+impl AlarmWaker {
     pub(super) fn new(waker: Waker) -> Self {
         Self(Mutex::new(Some(waker)))
     }
@@ -19,7 +19,7 @@ impl Bell {
     }
 
     /// Takes the waker, so that the caller wakes it without the lock.
-    pub(super) fn ring(&self) -> Option<Waker> {
+    pub(super) fn take(&self) -> Option<Waker> {
         self.lock().take()
     }
 
