@@ -191,6 +191,10 @@ impl<R> Call<R> {
     /// # Errors
     ///
     /// The status with which the call ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
     pub async fn with_metadata(mut self) -> Result<(R, Metadata)> {
         let response = poll_fn(|cx| self.poll_response(cx)).await;
         let result = response.and_then(|response| {

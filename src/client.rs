@@ -26,6 +26,9 @@ use crate::{
 };
 
 /// Connects to a peer, with the services of this side. Made by [`Peer::builder`].
+///
+/// By default this side serves nothing, and the [`Config`] and the [`SocketOptions`] have their defaults.
+/// A clone can connect again.
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `connect`"]
 pub struct PeerBuilder<L = Identity> {
@@ -58,6 +61,14 @@ impl Peer {
     /// # Errors
     ///
     /// See [`PeerBuilder::connect`].
+    ///
+    /// # Panics
+    ///
+    /// See [`PeerBuilder::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes everything that was opened.
     pub async fn connect<A>(address: A) -> Result<Self, ConnectError>
     where
         A: TryInto<Address, Error: Into<AddressError>>,
@@ -170,6 +181,10 @@ impl<L> PeerBuilder<L> {
     /// # Panics
     ///
     /// If the runtime has no timers; for a socket of the standard library, also if it has no I/O.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the transport.
     pub async fn connect_over<K>(
         self,
         transport: impl IntoTransport<K>,

@@ -37,7 +37,8 @@ pub trait Serve:
     fn descriptor(&self) -> &ServiceDescriptor;
 }
 
-/// A served service with a layer around all of its methods, or around one.
+/// A served service with a layer around all of its methods, or around one: made by `layer` and
+/// `layer_method` of a generated server. It is served as the service itself is, under the same id.
 #[derive(Debug, Clone)]
 pub struct Layered<S, L> {
     inner: S,

@@ -80,7 +80,11 @@ pub struct Server {
     drain_grace: Duration,
 }
 
-/// Builds a [`Server`].
+/// Builds a [`Server`]; made by [`Server::builder`].
+///
+/// [`serve`](Self::serve) listens at an address and serves for ever. [`bind`](Self::bind) and
+/// [`build`](Self::build) return the server, which can then listen at more addresses, and has a
+/// [handle](Server::handle).
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `serve` or `bind`"]
 pub struct ServerBuilder<L = Identity> {
@@ -303,6 +307,10 @@ impl<L> ServerBuilder<L> {
     /// # Panics
     ///
     /// As [`Server::bind`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future makes no server.
     pub async fn bind<A>(self, address: A) -> Result<Server, ServeError>
     where
         A: TryInto<Address, Error: Into<AddressError>>,
@@ -322,6 +330,10 @@ impl<L> ServerBuilder<L> {
     /// # Panics
     ///
     /// As [`Server::bind`] and [`Server::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server, and with it all connections.
     pub async fn serve<A>(self, address: A) -> Result<(), ServeError>
     where
         A: TryInto<Address, Error: Into<AddressError>>,
@@ -340,6 +352,10 @@ impl<L> ServerBuilder<L> {
     /// # Panics
     ///
     /// As [`Server::bind`] and [`Server::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server, and with it all connections.
     pub async fn serve_until<A>(
         self,
         address: A,

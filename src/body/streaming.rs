@@ -40,7 +40,7 @@ pub struct Streaming<T> {
     trailing_metadata: Metadata,
 }
 
-/// How a stream ended.
+/// How a stream of messages ended, as [`Streaming::end`] returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no other way to end")]
 pub enum StreamEnd {

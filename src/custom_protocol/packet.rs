@@ -52,7 +52,7 @@ pub struct CustomPacket {
     pub payload: Bytes,
 }
 
-/// The kind of a [`CustomPacket`].
+/// The kind of a [`CustomPacket`]: what it does to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PacketKind {

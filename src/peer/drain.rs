@@ -9,7 +9,8 @@ use crate::{
     transport::Address,
 };
 
-/// The outcome of the calls that were in flight when a drain began.
+/// The outcome of the calls that were in flight when a drain began: from [`Peer::drain`] and
+/// [`ServerHandle::drain`](crate::ServerHandle::drain).
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct DrainReport {

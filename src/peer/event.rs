@@ -6,7 +6,8 @@ use wawo_protocol::ConnectionError;
 
 use crate::{descriptor::ServiceDescriptor, peer::weak::WeakPeer, transport::Address};
 
-/// Something that happened to a peer.
+/// Something that happened to a peer, or to a listener of a server: an item of
+/// [`Events`](crate::Events). It does not keep the connection of its peer open.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PeerEvent {

@@ -4,7 +4,8 @@ use std::{any::Any, sync::Weak};
 
 use crate::{peer_id::PeerId, transport::Address};
 
-/// A [`Peer`](crate::Peer) that does not keep its connection open.
+/// A reference to a [`Peer`](crate::Peer) that does not keep its connection open; made by
+/// [`Peer::downgrade`](crate::Peer::downgrade). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WeakPeer {
     id: PeerId,

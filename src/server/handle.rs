@@ -161,6 +161,10 @@ impl ServerHandle {
 /// # Panics
 ///
 /// Outside of a tokio runtime.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, a signal that comes before the next one is awaited may be missed.
 pub async fn shutdown_signal() {
     let ctrl_c = async {
         if let Err(error) = tokio::signal::ctrl_c().await {
