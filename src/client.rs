@@ -84,7 +84,7 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Serves the peer's calls of all services that were not added with this service. See
+    /// Sets the service that gets the peer's calls of all services that were not added. See
     /// [`ServerBuilder::fallback`](crate::ServerBuilder::fallback).
     pub fn fallback(mut self, service: impl CallService) -> Self {
         self.services.set_fallback(service);

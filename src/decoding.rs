@@ -91,7 +91,7 @@ fn reserve_measured(
     limits: DecodingLimits<'_>,
 ) -> Result<Option<Reservation>> {
     let max = limits.map_or(DEFAULT_MAX_BYTES, |limits| limits.max_message());
-    check(method, "request", bytes, max)?;
+    check(method, Direction::Request, bytes, max)?;
     match bytes > uncounted {
         true => reserve_bytes(bytes, limits),
         false => Ok(None),
@@ -118,17 +118,23 @@ pub(crate) fn reserve_bytes(
     })
 }
 
-fn check(method: &MethodDescriptor, what: &str, bytes: usize, max: usize) -> Result<()> {
+/// The direction of a message.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    Request,
+    Reply,
+}
+
+fn check(method: &MethodDescriptor, direction: Direction, bytes: usize, max: usize) -> Result<()> {
     if bytes <= max {
         return Ok(());
     }
-    let reader = if what == "request" {
-        "callee"
-    } else {
-        "caller"
+    let (message, reader) = match direction {
+        Direction::Request => ("request", "callee"),
+        Direction::Reply => ("reply", "caller"),
     };
     let text = format!(
-        "the {what} of `{method}` takes {bytes} bytes when decoded; \
+        "the {message} of `{method}` takes {bytes} bytes when decoded; \
          the {reader} takes at most {max} (max_decoded_bytes)"
     );
     Err(Status::resource_exhausted(text))
@@ -156,7 +162,7 @@ pub(crate) fn check_reply<C: Codec<R>, R>(
         return Ok(());
     }
     let taken = codec.decoded_bytes(bytes, method.reply_layout());
-    check(method, "reply", taken, max)
+    check(method, Direction::Reply, taken, max)
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Dispatch {
         added.map_err(|(_, duplicate)| duplicate)
     }
 
-    /// Serves the calls of all services that are not in the table with this service. It replaces an
+    /// Sets the service that gets the calls of all services that are not in the table. It replaces an
     /// earlier fallback. It gets requests unchanged, with encoded messages: a [`Peer`](crate::Peer) sends
     /// them on.
     pub fn set_fallback(&mut self, service: impl CallService) {

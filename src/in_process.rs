@@ -39,7 +39,7 @@ impl InProcess {
     pub fn new(service: impl Serve) -> Self {
         let descriptor = service.descriptor().clone();
         let names = MethodNames::new([&descriptor].into_iter());
-        let service = BoxService::new(service).naming(names);
+        let service = BoxService::new(service).with_names(names);
         let config = Config::default();
         Self(Arc::new(InProcessService {
             descriptor,

@@ -227,7 +227,7 @@ impl BoxService {
     }
 
     /// Sets the names of the methods behind it, for the log.
-    pub(crate) fn naming(mut self, names: MethodNames) -> Self {
+    pub(crate) fn with_names(mut self, names: MethodNames) -> Self {
         self.names = names;
         self
     }

@@ -206,7 +206,7 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Serves the calls of all services that were not added with this service, behind the same layers.
+    /// Sets the service that gets the calls of all services that were not added, behind the same layers.
     /// Without it they end with `Unimplemented`. A later fallback replaces an earlier one.
     ///
     /// It gets requests unchanged, with encoded messages. A [`Peer`] is such a service: it sends them on,

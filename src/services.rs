@@ -70,7 +70,7 @@ impl<L> Services<L> {
         let table = table(self.dispatch.descriptors());
         let names = MethodNames::new(self.dispatch.descriptors());
         let service = BoxService::new(self.layers.layer(self.dispatch));
-        Ok((service.naming(names), table))
+        Ok((service.with_names(names), table))
     }
 
     /// Builds as [`build`](Self::build) does, and returns the live table, in which services can be added

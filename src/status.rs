@@ -164,7 +164,7 @@ impl Status {
     }
 
     /// Moves the source into the text, so that the other side gets it.
-    pub(crate) fn saying_its_cause(mut self) -> Self {
+    pub(crate) fn with_cause_in_text(mut self) -> Self {
         if let Some(cause) = self.0.source.take() {
             self.0.message = format!("{}: {cause}", self.0.message).into();
         }

@@ -62,7 +62,7 @@ impl<C, S> EncodedStream<C, S> {
             status.log(&**this.method, &"this process, which calls");
             this.requests.set(None);
             // The panic was logged here, so those who get the status need not log it again.
-            Poll::Ready(Some(Err(status.saying_its_cause())))
+            Poll::Ready(Some(Err(status.with_cause_in_text())))
         })
     }
 }

@@ -203,16 +203,16 @@ impl Waiter {
 
     fn expire(&self) -> Option<Waker> {
         match self {
-            Self::Reply(slot) => slot.complete(Err(late("no reply before the deadline"))),
-            Self::Replies(inbox) => {
-                inbox.end(Err(late("the replies had not ended before the deadline")))
-            }
+            Self::Reply(slot) => slot.complete(Err(late_status("no reply before the deadline"))),
+            Self::Replies(inbox) => inbox.end(Err(late_status(
+                "the replies had not ended before the deadline",
+            ))),
         }
     }
 }
 
 /// The status of a call that the backstop ends, because its driver did not at the deadline.
-fn late(text: &str) -> Status {
+fn late_status(text: &str) -> Status {
     let text = format!(
         "{text}; the task of its connection has not run since then: a handler blocks its thread, \
          or its runtime is busy or not running"

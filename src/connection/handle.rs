@@ -168,6 +168,11 @@ impl ConnectionHandle {
     pub(crate) fn decoded(&self) -> &Arc<DecodedBytes> {
         &self.decoded
     }
+
+    /// The schema of a method that this side serves.
+    pub(crate) fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
+        self.names.method(ids)
+    }
 }
 
 /// The methods that the driver calls, and the calls and streams that it carries.
@@ -246,13 +251,6 @@ impl ConnectionHandle {
     pub(super) fn set_silent(&self) {
         self.was_silent.store(true, Ordering::Relaxed);
         self.owner.connection_changed(ConnectionEvent::WasSilent);
-    }
-}
-
-impl ConnectionHandle {
-    /// The schema of a method that this side serves.
-    pub(crate) fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
-        self.names.method(ids)
     }
 }
 

@@ -7,7 +7,7 @@ use wawo_protocol::packet::Batch;
 use crate::{
     codec::Codec,
     decoding::{
-        DEFAULT_MAX_BYTES, check,
+        DEFAULT_MAX_BYTES, Direction, check,
         reservation::{DecodedBytes, Reservation},
     },
     descriptor::MethodDescriptor,
@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct StreamMemory {
     method: MethodDescriptor,
-    what: &'static str,
+    direction: Direction,
     layout: Option<&'static Layout>,
     measure: fn(&[u8], Option<&'static Layout>) -> usize,
     max_message: usize,
@@ -42,25 +42,27 @@ impl StreamMemory {
     ) -> Self {
         let max = limits.map_or(DEFAULT_MAX_BYTES, |limits| limits.max_message());
         Self {
-            what: "request",
             layout: method.request_layout(),
             limits: limits.cloned(),
-            ..Self::new::<C, Q>(method, max)
+            ..Self::new::<C, Q>(method, Direction::Request, max)
         }
     }
 
     pub(crate) fn replies<C: Codec<R>, R>(method: &MethodDescriptor, max_message: usize) -> Self {
         Self {
-            what: "reply",
             layout: method.reply_layout(),
-            ..Self::new::<C, R>(method, max_message)
+            ..Self::new::<C, R>(method, Direction::Reply, max_message)
         }
     }
 
-    fn new<C: Codec<T>, T>(method: &MethodDescriptor, max_message: usize) -> Self {
+    fn new<C: Codec<T>, T>(
+        method: &MethodDescriptor,
+        direction: Direction,
+        max_message: usize,
+    ) -> Self {
         Self {
             method: method.clone(),
-            what: "message",
+            direction,
             layout: None,
             measure: |bytes, layout| C::default().decoded_bytes(bytes, layout),
             max_message,
@@ -98,7 +100,7 @@ impl StreamMemory {
         if self.batch > 0 && self.batch + taken > BATCH_BYTES {
             return Ok(false);
         }
-        check(&self.method, self.what, taken, self.max_message)?;
+        check(&self.method, self.direction, taken, self.max_message)?;
         if taken > BATCH_BYTES {
             self.reserve(taken)?;
         }

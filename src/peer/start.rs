@@ -27,7 +27,7 @@ impl Start for Handle {
         match request.is_one_way() {
             true => home
                 .send(request)
-                .map_or_else(|error| self.not_started(error), |()| sent()),
+                .map_or_else(|error| self.not_started(error), |()| sent_response()),
             false => match home.call(request) {
                 Ok(slot) => ResponseFuture::from_slot(slot, self),
                 Err(error) => self.not_started(error),
@@ -46,7 +46,7 @@ impl Start for Handle {
         };
         match method.shape() {
             Shape::OneWay => match home.send_plain(method, message) {
-                Ok(()) => sent(),
+                Ok(()) => sent_response(),
                 Err(error) => self.not_started(error),
             },
             _ => match home.call_plain(method, message) {
@@ -120,6 +120,6 @@ impl Canceller for Handle {
 }
 
 /// The reply to a one-way message that was given to the driver.
-fn sent() -> ResponseFuture {
+fn sent_response() -> ResponseFuture {
     ResponseFuture::ready(Ok(Response::empty()))
 }

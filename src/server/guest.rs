@@ -172,13 +172,13 @@ async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Re
     let response = tokio::select! {
         biased;
         result = reply => result?,
-        () = closed.cancelled() => return Err(cut()),
+        () = closed.cancelled() => return Err(cut_status()),
     };
-    Ok(response.map_stream(|replies| replies.until(closed.cancelled_owned(), cut)))
+    Ok(response.map_stream(|replies| replies.until(closed.cancelled_owned(), cut_status)))
 }
 
 /// The status of a call in flight when its peer is closed.
-fn cut() -> Status {
+fn cut_status() -> Status {
     let text = "the call was cut: the connection of its caller was closed";
     Status::unavailable(text).with_delivery(Delivery::Unknown)
 }

@@ -87,7 +87,7 @@ impl Status {
     }
 
     /// Replaces the id of the service that was called by its name.
-    fn naming_the_service(&mut self, method: &MethodDescriptor) {
+    fn name_service(&mut self, method: &MethodDescriptor) {
         let named = self.0.message.strip_prefix(&*no_service(method.service()));
         if let Some(rest) = named {
             self.0.message =
@@ -111,7 +111,7 @@ impl Status {
         }
         self.0.site.method = Some(method.clone());
         if self.0.code == Code::Unimplemented {
-            self.naming_the_service(method);
+            self.name_service(method);
         }
         self.0.is_returned = true;
         if let CallPlace::Carrier(carrier) = &self.0.site.place {

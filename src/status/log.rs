@@ -23,7 +23,7 @@ impl Status {
             Code::Internal | Code::Unknown | Code::DataLoss => {
                 tracing::error!(%method, %peer, %status, "a call failed");
             }
-            _ if self.is_of_the_system() => {
+            _ if self.has_system_error() => {
                 tracing::warn!(%method, %peer, %status, "a call failed");
             }
             _ => tracing::debug!(%method, %peer, %status, "a call failed"),
@@ -42,7 +42,7 @@ impl Status {
     }
 
     /// Whether an error of the operating system is among the causes.
-    fn is_of_the_system(&self) -> bool {
+    fn has_system_error(&self) -> bool {
         let mut next = self.cause().map(|cause| cause as &(dyn Error + 'static));
         while let Some(error) = next {
             if error.is::<io::Error>() {
