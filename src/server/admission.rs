@@ -85,11 +85,12 @@ struct ConnectionEntry {
     /// The host; `None` if the connection is not counted by host.
     host: Option<Host>,
     rank: Rank,
-    progress: Progress,
+    state: PlaceState,
 }
 
+/// How far a connection has come; see the picture above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum PlaceState {
     /// Its driver did not run yet.
     Fresh,
     /// Its hello has not come; the number is its key in `silent`.
@@ -168,7 +169,7 @@ impl Admission {
         let connection = ConnectionEntry {
             host,
             rank: Rank::new(now),
-            progress: Progress::Fresh,
+            state: PlaceState::Fresh,
         };
         if let Some(host) = host {
             self.hosts.join(host, connection.rank, place);
@@ -187,39 +188,40 @@ impl Admission {
     /// Records that a driver has run for the first time and its hello had not come. Returns a connection
     /// to ask, if there are too many without a hello.
     pub(crate) fn is_silent(&mut self, place: PlaceId) -> Option<PlaceId> {
-        self.fall_silent(place, Progress::Fresh)
+        self.fall_silent(place, PlaceState::Fresh)
     }
 
     /// Records that a connection which was asked has sent bytes since the last time, though not its whole
     /// hello. Returns another to ask, if there are too many without a hello. This one is asked again
     /// after all others, and must have sent more by then.
     pub(crate) fn has_spoken(&mut self, place: PlaceId) -> Option<PlaceId> {
-        self.fall_silent(place, Progress::Asked)
+        self.fall_silent(place, PlaceState::Asked)
     }
 
-    fn fall_silent(&mut self, place: PlaceId, from: Progress) -> Option<PlaceId> {
-        if self.progress(place) == Some(from) {
+    fn fall_silent(&mut self, place: PlaceId, from: PlaceState) -> Option<PlaceId> {
+        if self.state(place) == Some(from) {
             self.last += 1;
             self.silent.insert((self.last, place));
-            self.set_progress(place, Progress::Silent(self.last));
+            self.set_state(place, PlaceState::Silent(self.last));
         }
         let oldest = self.silent.first().map(|(_, place)| *place);
         let is_over = self.handshakes() > self.limits.handshakes;
         let asked = oldest.filter(|oldest| is_over && *oldest != place)?;
-        self.set_progress(asked, Progress::Asked);
+        self.set_state(asked, PlaceState::Asked);
         Some(asked)
     }
 
     /// Records that the hello of a connection has come.
     pub(crate) fn handshake_done(&mut self, place: PlaceId) {
-        if self.progress(place) != Some(Progress::Leaving) {
-            self.set_progress(place, Progress::Open);
+        if self.state(place) != Some(PlaceState::Leaving) {
+            self.set_state(place, PlaceState::Open);
         }
     }
 
     /// Removes a connection that is over.
     pub(crate) fn remove(&mut self, place: PlaceId) {
-        self.set_progress(place, Progress::Open);
+        // Nothing counts or lists open connections, so this takes it out of all counts and sets.
+        self.set_state(place, PlaceState::Open);
         if let Some(connection) = self.connections.remove(&place)
             && let Some(host) = connection.host
         {
@@ -229,7 +231,7 @@ impl Admission {
 
     /// Whether a connection makes room for another.
     pub(crate) fn is_leaving(&self, place: PlaceId) -> bool {
-        self.progress(place) == Some(Progress::Leaving)
+        self.state(place) == Some(PlaceState::Leaving)
     }
 
     /// Whether a refused connection may be told why. If so, [`explained`](Self::explained) has to follow.
@@ -263,7 +265,7 @@ impl Admission {
     fn ask_oldest(&mut self) -> Option<PlaceId> {
         let silent = self.silent.first().map(|(_, place)| *place);
         let oldest = silent.or_else(|| self.fresh.first().copied())?;
-        self.set_progress(oldest, Progress::Asked);
+        self.set_state(oldest, PlaceState::Asked);
         Some(oldest)
     }
 
@@ -298,7 +300,7 @@ impl Admission {
 
     /// Stops counting a connection, in all and for its host.
     fn leave(&mut self, place: PlaceId) {
-        self.set_progress(place, Progress::Leaving);
+        self.set_state(place, PlaceState::Leaving);
         if let Some(connection) = self.connections.get_mut(&place)
             && let Some(host) = connection.host.take()
         {
@@ -306,28 +308,28 @@ impl Admission {
         }
     }
 
-    fn progress(&self, place: PlaceId) -> Option<Progress> {
+    fn state(&self, place: PlaceId) -> Option<PlaceState> {
         self.connections
             .get(&place)
-            .map(|connection| connection.progress)
+            .map(|connection| connection.state)
     }
 
-    /// Sets the progress of a connection, and moves it between the sets.
-    fn set_progress(&mut self, place: PlaceId, progress: Progress) {
+    /// Sets the state of a connection, and moves it between the sets.
+    fn set_state(&mut self, place: PlaceId, state: PlaceState) {
         let Some(connection) = self.connections.get_mut(&place) else {
             return;
         };
-        match std::mem::replace(&mut connection.progress, progress) {
-            Progress::Fresh => drop(self.fresh.remove(&place)),
-            Progress::Silent(key) => drop(self.silent.remove(&(key, place))),
-            Progress::Asked => self.asked -= 1,
-            Progress::Leaving => self.leaving -= 1,
-            Progress::Open => {}
+        match std::mem::replace(&mut connection.state, state) {
+            PlaceState::Fresh => drop(self.fresh.remove(&place)),
+            PlaceState::Silent(key) => drop(self.silent.remove(&(key, place))),
+            PlaceState::Asked => self.asked -= 1,
+            PlaceState::Leaving => self.leaving -= 1,
+            PlaceState::Open => {}
         }
-        match progress {
-            Progress::Asked => self.asked += 1,
-            Progress::Leaving => self.leaving += 1,
-            Progress::Fresh | Progress::Silent(_) | Progress::Open => {}
+        match state {
+            PlaceState::Asked => self.asked += 1,
+            PlaceState::Leaving => self.leaving += 1,
+            PlaceState::Fresh | PlaceState::Silent(_) | PlaceState::Open => {}
         }
     }
 }
