@@ -1,4 +1,4 @@
-//! How far the drain of a connection has come.
+//! The progress of the drain of a connection, and the reasons with which a drained connection closes.
 
 use std::{
     io,

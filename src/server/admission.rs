@@ -1,4 +1,4 @@
-//! Which connections a server takes: a state machine without sockets, clock or lock.
+//! The state machine that decides which connections a server takes. It has no sockets, clock or lock.
 //!
 //! ```text
 //!          first poll         hello

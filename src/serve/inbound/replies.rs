@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ExpiringStream {
     messages: Streaming<Bytes>,
-    /// Which code of the application the stream is; a panic is reported with it.
+    /// The part of the application that the stream belongs to, for the report of a panic.
     part: Part,
     /// A drop after this time means that the deadline has passed.
     deadline: Option<Instant>,
