@@ -51,6 +51,19 @@ pub(crate) struct GuestInfo {
     pub(crate) names: MethodNames,
 }
 
+impl GuestInfo {
+    /// A guest over this protocol, without an address, a name, extensions and methods.
+    pub(crate) fn new(protocol: Cow<'static, str>) -> Self {
+        Self {
+            protocol,
+            address: None,
+            claimed_name: String::new(),
+            extensions: PeerExtensions::default(),
+            names: MethodNames::default(),
+        }
+    }
+}
+
 /// The interface by which a peer reaches the code that serves the guest.
 pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
     /// Stops serving new calls of the guest; those in flight go on. Called at most once.

@@ -7,11 +7,9 @@ use wawo_protocol::{CloseCode, Config, ConnectionError};
 use crate::{
     connection::{ConnectionEvent, Owner},
     decoding::DecodedTotal,
-    descriptor::MethodNames,
     peer::{
         Peer,
         events::EventSender,
-        extensions::PeerExtensions,
         guest::{GuestControl, GuestInfo, GuestState, IN_PROCESS},
         handle::Handle,
         link::Link,
@@ -94,13 +92,7 @@ pub(super) fn in_process() -> Peer {
         fn close(&self, _: CloseCode, _: &str) {}
     }
 
-    let info = GuestInfo {
-        protocol: IN_PROCESS.into(),
-        address: None,
-        claimed_name: String::new(),
-        extensions: PeerExtensions::default(),
-        names: MethodNames::default(),
-    };
+    let info = GuestInfo::new(IN_PROCESS.into());
     let control = Weak::<Nobody>::new();
     let config = Config::default();
     GuestLink::new(info, &config, None, EventSender::default(), control).peer()

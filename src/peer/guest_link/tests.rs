@@ -52,11 +52,9 @@ struct Guest {
 fn guest() -> Guest {
     let machinery = Arc::new(Machinery::default());
     let info = GuestInfo {
-        protocol: "http".into(),
         address: Some("tcp://192.0.2.7:80".parse::<Address>().unwrap()),
         claimed_name: "ada".to_owned(),
-        extensions: Default::default(),
-        names: Default::default(),
+        ..GuestInfo::new("http".into())
     };
     let config = Config::builder()
         .max_calls(MAX_CALLS as u32)

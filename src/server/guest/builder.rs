@@ -3,8 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
-    descriptor::MethodNames,
-    peer::{GuestInfo, PeerExtensions},
+    peer::GuestInfo,
     server::{ServeError, guest::Guest, registry::ConnectionPlace, state::ServerState},
     transport::Address,
 };
@@ -37,13 +36,7 @@ impl GuestBuilder {
         place: Option<Arc<ConnectionPlace>>,
         protocol: Cow<'static, str>,
     ) -> Self {
-        let info = GuestInfo {
-            protocol,
-            address: None,
-            claimed_name: String::new(),
-            extensions: PeerExtensions::default(),
-            names: MethodNames::default(),
-        };
+        let info = GuestInfo::new(protocol);
         Self { state, place, info }
     }
 
