@@ -11,11 +11,12 @@ use crate::request::Request;
 /// decoded there. The schema says the same by `option (wawo.method).blocking = true`.
 ///
 /// ```
-/// # fn blocking<S: wawo::Serve>(files: S) -> wawo::Layered<S, wawo::layer::BlockingService<wawo::layer::PanicGuard<S>>> {
+/// # fn blocking<S: wawo::Serve>(files: S) -> impl wawo::Serve {
 /// use wawo::layer::BlockingLayer;
 ///
 /// let layer = BlockingLayer::new();
-/// wawo::Layered::new(files, layer, None) // generated servers: `FilesServer::new(disk).layer(layer)`
+/// // Then, with a generated server: FilesServer::new(disk).layer(layer)
+/// # wawo::Layered::new(files, layer, None)
 /// # }
 /// ```
 ///

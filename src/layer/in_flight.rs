@@ -31,7 +31,8 @@ use crate::{
 /// use wawo::layer::InFlightLayer;
 ///
 /// let layer = InFlightLayer::new(100);
-/// wawo::Layered::new(chat, layer, None) // generated servers: `ChatServer::new(room).layer(layer)`
+/// // Then, with a generated server: ChatServer::new(room).layer(layer)
+/// # wawo::Layered::new(chat, layer, None)
 /// # }
 /// ```
 ///

@@ -32,7 +32,8 @@ use crate::{
 /// use wawo::layer::MaxTimeLayer;
 ///
 /// let layer = MaxTimeLayer::new(Duration::from_secs(2));
-/// wawo::Layered::new(chat, layer, None) // generated servers: `ChatServer::new(room).layer(layer)`
+/// // Then, with a generated server: ChatServer::new(room).layer(layer)
+/// # wawo::Layered::new(chat, layer, None)
 /// # }
 /// ```
 ///

@@ -25,7 +25,8 @@ use crate::{
 /// use wawo::layer::RequestBytesLayer;
 ///
 /// let layer = RequestBytesLayer::new(64 * 1024);
-/// wawo::Layered::new(chat, layer, None) // generated servers: `ChatServer::new(room).layer(layer)`
+/// // Then, with a generated server: ChatServer::new(room).layer(layer)
+/// # wawo::Layered::new(chat, layer, None)
 /// # }
 /// ```
 ///
