@@ -11,8 +11,8 @@ use crate::{
     status::{Delivery, Status},
 };
 
-/// Cancels a call when it is dropped; see [`Call::with_cancel_guard`](crate::Call::with_cancel_guard). Dropping it after the call has
-/// ended does nothing.
+/// Cancels a call when it is dropped; see [`Call::with_cancel_guard`](crate::Call::with_cancel_guard).
+/// Dropping it after the call has ended does nothing.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the call"]
 pub struct CancelGuard(#[allow(dead_code, reason = "it is its drop that matters")] DropGuard);
