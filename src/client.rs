@@ -13,10 +13,10 @@ use wawo_protocol::{Config, Side};
 
 pub use crate::client::error::ConnectError;
 use crate::{
-    connection,
+    clock, connection,
     dispatch::Dispatch,
     layer::PanicGuardLayer,
-    peer::{self, EventSender, Peer},
+    peer::{EventSender, NewConnection, NewPeer, Peer},
     serve::{BoxService, CallService, Serve},
     services::Services,
     transport::{
@@ -254,15 +254,10 @@ impl End {
     fn open(&self, transport: Box<dyn Transport>, address: Option<Address>) -> Peer {
         let (side, event_sender) = (Side::Connecting, EventSender::default());
         let (config, service) = (self.config.clone(), self.service.clone());
-        let (peer, driver) = peer::open(
-            side,
-            transport.into(),
-            address,
-            config,
-            service,
-            event_sender,
-            None,
-        );
+        let (new, now) = (transport.into(), clock::now());
+        let connection = NewConnection::new(side, new, config.clone(), now);
+        let peer = NewPeer::new(side, address, config, service, event_sender, None);
+        let (peer, driver) = peer.drive(connection);
         tokio::spawn(driver);
         peer
     }

@@ -24,9 +24,10 @@ mod handle;
 mod inbox;
 mod incoming;
 mod input;
+mod loss;
 mod mailbox;
 mod message_copier;
-mod new_transport;
+mod new_connection;
 mod outbox;
 mod outgoing;
 mod owner;
@@ -37,6 +38,8 @@ mod snapshot;
 mod start;
 mod state;
 mod stream_task;
+mod timer;
+mod writer;
 
 pub use crate::connection::snapshot::PeerSnapshot;
 pub(crate) use crate::connection::{
@@ -44,9 +47,9 @@ pub(crate) use crate::connection::{
     drain::{
         CLOSE_PACKET_TIMEOUT, DRAINED, DrainOutcome, DrainProgress, GRACE_OVER, ended_by_drain,
     },
-    driver::{Driver, Protocol},
+    driver::Driver,
     handle::ConnectionHandle,
-    new_transport::NewTransport,
+    new_connection::{NewConnection, NewTransport},
     owner::{ConnectionEvent, Owner},
     readiness::Readiness,
     start::StartError,

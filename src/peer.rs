@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
 
-pub(crate) use crate::connection::NewTransport;
+pub(crate) use crate::connection::{NewConnection, NewTransport};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     event::{ConnectionLimit, PeerEvent},
@@ -51,7 +51,7 @@ pub(crate) use crate::peer::{
     guest::{GuestControl, GuestInfo},
     guest_link::GuestLink,
     link::ActivityHandle,
-    open::open,
+    open::NewPeer,
 };
 use crate::{
     call_target::{CallTarget, Start, TwoWay},
@@ -213,14 +213,6 @@ impl Peer {
         self.0.link().close(code, reason);
     }
 
-    /// Whether the hello of the other side has not come yet.
-    pub(crate) fn is_handshaking(&self) -> bool {
-        match self.0.link() {
-            Link::Home(home) => home.is_handshaking(),
-            Link::Guest(_) => false,
-        }
-    }
-
     /// Waits until the hellos are exchanged.
     pub(crate) async fn handshake_done(&self) -> Result<(), ConnectionError> {
         let mut state = self.state();
@@ -239,25 +231,6 @@ impl Peer {
     /// A handle to read how much the peer calls, which does not keep its connection open.
     pub(crate) fn activity_handle(&self) -> ActivityHandle {
         ActivityHandle::new(self.0.link().clone())
-    }
-
-    /// Closes the connection if its hello has not come, and no other bytes have come since the last call
-    /// of this.
-    pub(crate) fn close_if_silent(&self, reason: &str) {
-        if let Link::Home(home) = self.0.link() {
-            home.close_if_silent(reason);
-        }
-    }
-
-    /// Whether bytes came after [`close_if_silent`](Self::close_if_silent), but not yet all of the hello.
-    /// Asking resets it.
-    pub(crate) fn has_spoken(&self) -> bool {
-        matches!(self.0.link(), Link::Home(home) if home.has_spoken())
-    }
-
-    /// Whether [`close_if_silent`](Self::close_if_silent) closed the connection.
-    pub(crate) fn was_closed_as_silent(&self) -> bool {
-        matches!(self.0.link(), Link::Home(home) if home.was_closed_as_silent())
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {

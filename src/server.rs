@@ -7,17 +7,20 @@ mod config;
 mod connection_task;
 mod drain;
 mod error;
+mod first_bytes;
 mod gateway;
 mod guest;
 mod handle;
 mod handshake;
 mod handshake_request;
+mod handshake_run;
 mod host;
 mod lifecycle;
 mod listen;
 mod listeners;
 mod log_limiter;
 mod memory;
+mod native;
 mod protocol;
 mod refuse;
 mod registry;
@@ -120,7 +123,8 @@ impl Server {
     /// [`ServerHandle::accept_over`].
     ///
     /// No limit on connections refuses it. It counts towards `max_connections`, but not by host, as it
-    /// has no address.
+    /// has no address, and not towards `max_handshakes`: there is a peer at once, which can be called
+    /// before its hello has come.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
-//! The task that owns a connection: the only place where the protocol meets I/O.
+//! The task that owns a connection: the place where the protocol meets I/O, from the hello of an accepted
+//! socket on (see [`NewConnection`]), else from the beginning.
 //!
 //! Each file below this module is one duty of the driver. The tables and records that the driver keeps
-//! are types of their own, beside it: [`IncomingCalls`], [`OutgoingCall`], [`Input`], [`ActivityReport`].
+//! are types of their own, beside it: [`IncomingCalls`], [`Input`], [`ActivityReport`],
+//! [`OutgoingCall`](crate::connection::outgoing::OutgoingCall).
 //!
 //! ```text
 //!   driver        the loop: in which order it writes, reads, takes commands, looks at the clock
@@ -10,7 +12,7 @@
 //!   events        acts on the events of the protocol
 //!   serve         serves the calls of the other side      calls   starts those of this side
 //!   streams       the messages of both, between inboxes, outboxes and the protocol
-//!   drain silence activity snapshot timer end             what their names say
+//!   drain activity snapshot end                             what their names say
 //! ```
 
 mod activity;
@@ -21,43 +23,37 @@ mod end;
 mod events;
 mod output;
 mod serve;
-mod silence;
 mod snapshot;
 mod streams;
-mod timer;
 
 use std::{
     future::poll_fn,
-    io,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
-use tokio::time::timeout;
-use wawo_protocol::{Config, Connection, ConnectionError};
+use wawo_protocol::{Config, ConnectionError, Hello};
 
 use crate::{
     clock,
     connection::{
         activity::ActivityReport,
         deadline_watch::WatchedCall,
-        driver::timer::DriverTimer,
         handle::ConnectionHandle,
         incoming::IncomingCalls,
         input::Input,
+        loss::ended,
         mailbox::{Capacity, Command},
-        new_transport::NewTransport,
-        outgoing::OutgoingCall,
+        new_connection::NewConnection,
+        outgoing::Protocol,
+        timer::ConnectionTimer,
+        writer::WriteProgress,
     },
     request::Caller,
     serve::inbound::Inbound,
     transport::Transport,
 };
-
-/// The protocol's state machine. It keeps an [`OutgoingCall`] for each call that this side starts.
-pub(crate) type Protocol = Connection<OutgoingCall>;
 
 /// Owns one connection and its transport.
 ///
@@ -98,30 +94,23 @@ pub(crate) struct Driver {
     /// How many bytes the other side may send in each stream before it is granted more credit. At most
     /// the credit of all streams together.
     credit: u32,
-    /// The reason with which to close the connection, if nothing has come over it since the server asked.
-    asked: Option<String>,
-    /// Whether bytes have come since the server last asked.
-    has_received: bool,
     activity: ActivityReport,
     /// Tasks to wake after the current round of events, when no lock is held.
     wakers: Vec<Waker>,
-    timer: DriverTimer,
+    timer: ConnectionTimer,
+    /// The hello of the other side, until the driver begins, if it came before there was a driver.
+    hello: Option<Box<Hello>>,
 }
 
 /// How many reads for large packets one round makes, at most. Their replies leave in one write, so more
 /// reads would make the peer wait longer for the first reply.
 const LARGE_READS: usize = 4;
 
-/// How long a driver tries to write the close packet, after the connection has ended.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
 impl Driver {
-    /// Creates the driver of a connection over a new transport. It serves the calls of the other side
-    /// with `inbound`. The caller spawns its future in the runtime of the transport; dropping the future
-    /// ends the connection.
+    /// Creates the driver of a new connection. It serves the calls of the other side with `inbound`. The
+    /// caller spawns its future in the runtime of the transport; dropping the future ends the connection.
     pub(crate) fn new(
-        new: NewTransport,
-        connection: Protocol,
+        new: NewConnection,
         config: &Config,
         inbound: Inbound,
         handle: Arc<ConnectionHandle>,
@@ -131,8 +120,8 @@ impl Driver {
         let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
         Self {
             transport: TransportBox(new.transport),
-            input: Input::beginning_with(new.start),
-            connection,
+            input: Input::beginning_with(new.input),
+            connection: new.protocol,
             handle,
             inbound,
             incoming: IncomingCalls::default(),
@@ -141,18 +130,17 @@ impl Driver {
             calls_to_watch: Vec::new(),
             has_gathered: false,
             puts_off_clock: false,
-            needs_flush: false,
+            needs_flush: new.needs_flush,
             failed: None,
             capacity: Capacity::ANY,
             has_full_capacity: false,
             is_draining: false,
             has_stream_time: config.max_stream_time().is_some(),
             credit: limits.initial_credit_bytes.min(all),
-            asked: None,
-            has_received: false,
             activity: ActivityReport::new(clock::now()),
             wakers: Vec::new(),
-            timer: DriverTimer::new(),
+            timer: new.timer,
+            hello: new.hello,
         }
     }
 
@@ -170,14 +158,16 @@ impl Driver {
             let (peer, side) = (&self.handle, self.handle.side());
             tracing::debug!(%error, %peer, ?side, "connection over");
             self.end(&error);
-            // The close packet tells the other side why. If it cannot be written, the other side's timers
-            // end the connection there. Boxed, so that the tasks of open connections have no room for it.
-            let _ = Box::pin(timeout(CLOSE_TIMEOUT, self.close())).await;
+            // Boxed, so that the tasks of open connections have no room for it.
+            Box::pin(self.close()).await;
         }
     }
 
-    /// Handles the bytes that were read before there was a driver.
+    /// Handles the hello and the bytes that were read before there was a driver.
     fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        if let Some(hello) = self.hello.take() {
+            self.open(*hello);
+        }
         match self.input.bytes.is_empty() {
             true => Ok(()),
             false => self.handle_events(cx, clock::now()),
@@ -271,30 +261,15 @@ impl Driver {
         let transport = Pin::new(&mut *self.transport.0);
         match self.input.read(transport, &mut self.connection, cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(0)) => {
-                let text = "it ended without a close packet";
-                let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-                Err(self.lose_early(error))
-            }
-            Poll::Ready(Ok(_)) => {
-                self.has_received = true;
-                Ok(true)
-            }
-            Poll::Ready(Err(error)) => Err(self.lose_early(error)),
+            Poll::Ready(Ok(0)) => Err(self.lose(ended())),
+            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Err(error)) => Err(self.lose(error)),
         }
     }
 
     fn wake_all(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
-}
-
-/// How far a write has come.
-enum WriteProgress {
-    /// All output has left the transport.
-    All,
-    /// The transport takes no more for now.
-    Blocked,
 }
 
 /// Whether the driver has more to do before it waits.

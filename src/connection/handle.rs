@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, Weak},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -54,10 +51,6 @@ pub(crate) struct ConnectionHandle {
     names: MethodNames,
     schemas: Schemas,
     activity: ActivityRecord,
-    /// Whether bytes came after the server asked for them, though not a whole hello.
-    has_spoken: AtomicBool,
-    /// Whether the connection was closed because nothing came after the server asked.
-    was_silent: AtomicBool,
     owner: Arc<dyn Owner>,
 }
 
@@ -85,8 +78,6 @@ impl ConnectionHandle {
             names,
             schemas: Schemas::default(),
             activity: ActivityRecord::new(clock::now()),
-            has_spoken: AtomicBool::new(false),
-            was_silent: AtomicBool::new(false),
             owner,
         })
     }
@@ -102,11 +93,6 @@ impl ConnectionHandle {
     /// Follows the state of the connection.
     pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
         self.state.subscribe()
-    }
-
-    /// Whether the hello of the other side has not come yet.
-    pub(crate) fn is_handshaking(&self) -> bool {
-        matches!(&*self.state.borrow(), ConnectionState::Handshaking)
     }
 
     /// Whether the connection is over.
@@ -144,24 +130,6 @@ impl ConnectionHandle {
 
     pub(crate) fn activity(&self) -> Activity {
         self.activity.activity()
-    }
-
-    /// Closes the connection if its hello has not come, and no other bytes have come since the last call
-    /// of this.
-    pub(crate) fn close_if_silent(&self, reason: &str) {
-        let command = Command::CloseIfSilent(reason.to_owned());
-        self.mailbox.push_end(command);
-    }
-
-    /// Whether bytes came after [`close_if_silent`](Self::close_if_silent), though not a whole hello.
-    /// Asking resets it.
-    pub(crate) fn has_spoken(&self) -> bool {
-        self.has_spoken.swap(false, Ordering::Relaxed)
-    }
-
-    /// Whether [`close_if_silent`](Self::close_if_silent) closed the connection.
-    pub(crate) fn was_closed_as_silent(&self) -> bool {
-        self.was_silent.load(Ordering::Relaxed)
     }
 
     /// The memory that decoded messages of the other side take.
@@ -240,17 +208,6 @@ impl ConnectionHandle {
     pub(super) fn end(&self, error: &ConnectionError) -> ConnectionState {
         self.state
             .send_replace(ConnectionState::Closed(error.clone()))
-    }
-
-    /// Records that bytes came after the server asked for them.
-    pub(super) fn set_spoken(&self) {
-        self.has_spoken.store(true, Ordering::Relaxed);
-    }
-
-    /// Records that nothing came after the server asked, so that the connection is closed.
-    pub(super) fn set_silent(&self) {
-        self.was_silent.store(true, Ordering::Relaxed);
-        self.owner.connection_changed(ConnectionEvent::WasSilent);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Waker};
 
 use bytes::Bytes;
-use wawo_protocol::{CallOutcome, Code, ConnectionError, Metadata, Refusal};
+use wawo_protocol::{CallOutcome, Code, Connection, ConnectionError, Metadata, Refusal};
 
 use crate::{
     body::{Body, MessageBatch, Streaming},
@@ -12,6 +12,9 @@ use crate::{
     response_future::ResponseSlot,
     status::{Delivery, Result, Status},
 };
+
+/// The protocol's state machine. It keeps an [`OutgoingCall`] for each call that this side starts.
+pub(crate) type Protocol = Connection<OutgoingCall>;
 
 /// A call of this side, until it ends.
 #[derive(Debug)]

@@ -35,8 +35,6 @@ pub(crate) enum ConnectionEvent {
     Writable,
     /// The other side announced this service with another schema.
     SchemaDiffers(ServiceDescriptor),
-    /// This side closed the connection, because nothing came although the server asked.
-    WasSilent,
     /// The connection is over. Its hello had come.
     Ended(ConnectionError),
     /// The connection is over before its hello came.

@@ -16,7 +16,8 @@ pub enum PeerEvent {
     /// The connection is over, and why.
     Disconnected(WeakPeer, ConnectionError),
     /// A connection ended before its hello came: the other side speaks another protocol or version, or
-    /// sent nothing.
+    /// sent nothing. A socket that a server has accepted has no peer before its hello, so this one has an
+    /// address, and [`upgrade`](WeakPeer::upgrade) returns `None`.
     NotConnected(WeakPeer, ConnectionError),
     /// The peer, or this side, takes no more calls; what is in flight goes on.
     Draining(WeakPeer),

@@ -1,11 +1,11 @@
-//! Opens a peer over a transport.
+//! Makes the peer of a new connection.
 
 use std::sync::Arc;
 
 use wawo_protocol::{Config, Side};
 
 use crate::{
-    connection::{ConnectionHandle, Driver, NewTransport, Protocol},
+    connection::{ConnectionHandle, Driver, NewConnection},
     decoding::DecodedTotal,
     peer::{Peer, events::EventSender, extensions::PeerExtensions, handle::Handle, link::Link},
     request::Caller,
@@ -13,29 +13,60 @@ use crate::{
     transport::Address,
 };
 
-/// Returns the peer at the other end of a transport, and the driver of its connection. The caller spawns
-/// the driver in the runtime of the transport. The connection lasts until the peer is dropped, one side
-/// closes it, or the task is aborted. `decoded` is the memory for decoded messages of all connections of
-/// a server.
-pub(crate) fn open(
-    side: Side,
-    new: NewTransport,
-    address: Option<Address>,
+/// A peer whose connection has no driver yet. No event of it has been sent.
+pub(crate) struct NewPeer {
+    peer: Peer,
+    home: Arc<ConnectionHandle>,
+    inbound: Inbound,
     config: Arc<Config>,
-    service: BoxService,
-    event_sender: EventSender,
-    decoded: Option<Arc<DecodedTotal>>,
-) -> (Peer, impl Future<Output = ()>) {
-    let protocol = Protocol::new(side, config.clone(), new.since);
-    let inbound = Inbound::new(service, config.max_call_depth());
-    let names = inbound.names().clone();
-    let (handle, home) =
-        Handle::new_linked(address, PeerExtensions::default(), event_sender, |owner| {
-            let home = ConnectionHandle::new(side, &config, names, decoded, owner);
-            (Link::Home(home.clone()), home)
-        });
-    let caller: Arc<dyn Caller> = handle.clone();
-    let peer = Arc::downgrade(&caller);
-    let driver = Driver::new(new, protocol, &config, inbound, home, peer);
-    (Peer::of(handle), driver.run())
+}
+
+impl NewPeer {
+    /// Makes the peer at the other end of a connection. `decoded` is the memory for decoded messages of
+    /// all connections of a server.
+    pub(crate) fn new(
+        side: Side,
+        address: Option<Address>,
+        config: Arc<Config>,
+        service: BoxService,
+        event_sender: EventSender,
+        decoded: Option<Arc<DecodedTotal>>,
+    ) -> Self {
+        let inbound = Inbound::new(service, config.max_call_depth());
+        let names = inbound.names().clone();
+        let (handle, home) =
+            Handle::new_linked(address, PeerExtensions::default(), event_sender, |owner| {
+                let home = ConnectionHandle::new(side, &config, names, decoded, owner);
+                (Link::Home(home.clone()), home)
+            });
+        Self {
+            peer: Peer::of(handle),
+            home,
+            inbound,
+            config,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Returns the peer, and the driver of its connection. The caller spawns the driver in the runtime of
+    /// the transport. The connection lasts until the peer is dropped, one side closes it, or the task is
+    /// aborted.
+    pub(crate) fn drive(
+        self,
+        connection: NewConnection,
+    ) -> (Peer, impl Future<Output = ()> + use<>) {
+        let Self {
+            peer,
+            home,
+            inbound,
+            config,
+        } = self;
+        let caller: Arc<dyn Caller> = peer.0.clone();
+        let caller = Arc::downgrade(&caller);
+        let driver = Driver::new(connection, &config, inbound, home, caller);
+        (peer, driver.run())
+    }
 }

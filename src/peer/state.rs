@@ -4,11 +4,7 @@ use std::{any::Any, fmt, sync::Weak};
 
 use crate::{
     connection::{ConnectionEvent, Owner},
-    peer::{
-        event::{ConnectionLimit, PeerEvent},
-        events::EventSender,
-        weak::WeakPeer,
-    },
+    peer::{event::PeerEvent, events::EventSender, weak::WeakPeer},
     peer_id::PeerId,
     transport::Address,
 };
@@ -65,9 +61,6 @@ impl Owner for PeerState {
                 ConnectionEvent::Blocked => PeerEvent::Blocked(peer),
                 ConnectionEvent::Writable => PeerEvent::Writable(peer),
                 ConnectionEvent::SchemaDiffers(service) => PeerEvent::SchemaDiffers(peer, service),
-                ConnectionEvent::WasSilent => {
-                    PeerEvent::Closed(peer, ConnectionLimit::MaxHandshakes)
-                }
                 ConnectionEvent::Ended(error) => PeerEvent::Disconnected(peer, error),
                 ConnectionEvent::NotOpened(error) => PeerEvent::NotConnected(peer, error),
             }

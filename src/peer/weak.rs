@@ -28,6 +28,11 @@ impl WeakPeer {
         }
     }
 
+    /// The other end of a connection that never got a peer, for events about it.
+    pub(crate) fn unconnected(address: Address) -> Self {
+        Self::new(PeerId::next(), Some(address), Weak::<()>::new())
+    }
+
     /// See [`Peer::id`](crate::Peer::id).
     pub fn id(&self) -> PeerId {
         self.id

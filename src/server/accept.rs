@@ -9,18 +9,19 @@ use std::{
     time::Duration,
 };
 
-use wawo_protocol::CloseCode;
+use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
     clock,
     connection::DRAINED,
     panic,
-    peer::{ConnectionLimit, PeerEvent},
+    peer::{ConnectionLimit, PeerEvent, WeakPeer},
     server::{
         ServeError,
+        handshake_request::Ask,
         listeners::NewSocket,
-        refuse,
-        registry::{AdmissionError, ConnectionPlace, Displacement},
+        native, refuse,
+        registry::{AdmissionError, ConnectionPlace, Displacement, MADE_ROOM},
         state::{ServerState, SocketOrigin},
         workers::WorkerSlot,
     },
@@ -128,6 +129,11 @@ impl ServerState {
         }
     }
 
+    /// Begins the handshake of a socket, in the task that goes on to serve it.
+    ///
+    /// # Errors
+    ///
+    /// If the server takes no more connections.
     fn serve_accepted(
         self: &Arc<Self>,
         place: ConnectionPlace,
@@ -135,23 +141,36 @@ impl ServerState {
         from: Address,
         seat: Option<WorkerSlot>,
     ) -> Result<(), ServeError> {
-        if self.protocols().is_none() {
-            return self.serve(place, transport, Some(from), seat).map(drop);
-        }
-        let there = self.runtime_of(seat.as_ref());
-        let place = Arc::new(place);
-        let slot = place.task();
         let origin = SocketOrigin {
             state: self.clone(),
-            place,
+            place: Arc::new(place),
             from,
             since: clock::now(),
             is_inside: false,
         };
-        let task = there.spawn(async move {
-            origin.find_protocol(transport).await;
-            drop(seat);
-        });
+        let request = match origin.begin_handshake() {
+            Ok(request) => request,
+            Err(ask) => {
+                self.send_away(ask, &origin.from, Some(transport));
+                return Err(ServeError::Draining);
+            }
+        };
+        let _there = self.runtime_of(seat.as_ref()).enter();
+        let slot = origin.place.task();
+        let task = match self.protocols().cloned() {
+            Some(protocols) => tokio::spawn(async move {
+                protocols.serve(origin, request, transport).await;
+                drop(seat);
+            }),
+            None => {
+                let Some(parts) = self.connection_parts() else {
+                    self.refuse_draining(|| transport);
+                    return Err(ServeError::Draining);
+                };
+                let new = transport.into();
+                tokio::spawn(native::serve(origin, request, parts, new, seat))
+            }
+        };
         slot.fill(task.abort_handle());
         Ok(())
     }
@@ -195,10 +214,39 @@ impl ServerState {
         }
     }
 
+    /// Ends a socket that has to leave before it has begun to speak, and tells it why if there is a
+    /// transport to do so.
+    pub(super) fn send_away(
+        &self,
+        ask: Ask,
+        from: &Address,
+        transport: Option<Box<dyn Transport>>,
+    ) {
+        if ask == Ask::MakeRoom {
+            let who = WeakPeer::unconnected(from.clone());
+            self.report_displaced(who.clone());
+            let error = ConnectionError::ClosedHere;
+            self.event_sender
+                .send(|| PeerEvent::NotConnected(who, error));
+        }
+        match (ask, transport) {
+            (Ask::MakeRoom, Some(transport)) => {
+                let (code, text) = (CloseCode::LimitExceeded, MADE_ROOM.to_owned());
+                self.refuse_with(code, text, || transport);
+            }
+            (Ask::Drain, Some(transport)) => self.refuse_draining(|| transport),
+            (Ask::CloseIfSilent, _) | (_, None) => {}
+        }
+    }
+
     fn report_displacement(&self, displaced: Displacement) {
-        let Some(peer) = displaced.makes_room else {
-            return;
-        };
+        if let Some(peer) = displaced.makes_room {
+            self.report_displaced(peer);
+        }
+    }
+
+    /// Reports that a connection is closed to make room for another.
+    pub(super) fn report_displaced(&self, peer: WeakPeer) {
         let host = peer.address().cloned();
         self.displaced.add(move |count| {
             let text = "connections of hosts with more than their share made room for others";

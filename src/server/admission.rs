@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          first poll         hello
-//!  Fresh ───────────► Silent ───────► Open
+//!  Fresh ───────────► Silent ───────► Open    (at once, if the program has opened it itself)
 //!    │                 │  ▲             │
 //!    └──────────┬──────┘  │ has spoken  │
 //!               ▼         │             │
@@ -66,9 +66,9 @@ pub(crate) struct Admission {
     limits: ConnectionLimits,
     connections: HashMap<PlaceId, ConnectionEntry>,
     hosts: Hosts,
-    /// Connections whose driver did not run yet, in the order in which they came.
+    /// Connections whose handshake did not run yet, in the order in which they came.
     fresh: BTreeSet<PlaceId>,
-    /// Connections whose driver has run and got no hello, by when they were last looked at.
+    /// Connections whose handshake has run and got no hello, by when they were last looked at.
     silent: BTreeSet<(u64, PlaceId)>,
     /// The number of connections in `Asked`.
     asked: usize,
@@ -91,11 +91,11 @@ struct ConnectionEntry {
 /// How far a connection has come; see the picture above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PlaceState {
-    /// Its driver did not run yet.
+    /// Its handshake did not run yet.
     Fresh,
     /// Its hello has not come; the number is its key in `silent`.
     Silent(u64),
-    /// Its driver was asked whether any bytes have come.
+    /// Its handshake was asked whether any bytes have come.
     Asked,
     Open,
     /// It makes room for another, and does not count any more.
@@ -158,9 +158,11 @@ impl Admission {
     }
 
     /// Admits a connection that the program itself has opened: no limit applies to it, and it is not
-    /// counted by host.
+    /// counted by host. There is a peer at once, so it counts as open.
     pub(crate) fn admit_own(&mut self, now: Instant) -> PlaceId {
-        self.add(None, now)
+        let place = self.add(None, now);
+        self.set_state(place, PlaceState::Open);
+        place
     }
 
     fn add(&mut self, host: Option<Host>, now: Instant) -> PlaceId {
@@ -179,13 +181,13 @@ impl Admission {
         place
     }
 
-    /// Whether all connections that may be accepted wait for their driver's first run. To accept more
+    /// Whether all connections that may be accepted wait for the first run of their handshake. To accept more
     /// would only make these wait longer.
     pub(crate) fn awaits_first_polls(&self) -> bool {
         self.silent.is_empty() && self.fresh.len() >= self.limits.handshakes
     }
 
-    /// Records that a driver has run for the first time and its hello had not come. Returns a connection
+    /// Records that a handshake has run for the first time and has to wait. Returns a connection
     /// to ask, if there are too many without a hello.
     pub(crate) fn is_silent(&mut self, place: PlaceId) -> Option<PlaceId> {
         self.fall_silent(place, PlaceState::Fresh)
@@ -260,7 +262,7 @@ impl Admission {
         self.asked + self.leaving + self.refused >= MAX_LEAVING
     }
 
-    /// Asks the connection that has been silent for the longest time; one whose driver did not run yet
+    /// Asks the connection that has been silent for the longest time; one whose handshake did not run yet
     /// only if there is no other.
     fn ask_oldest(&mut self) -> Option<PlaceId> {
         let silent = self.silent.first().map(|(_, place)| *place);

@@ -1,9 +1,15 @@
 //! A socket of another protocol, as the server gives it to that protocol.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
-    server::{gateway::Gateway, state::SocketOrigin},
+    clock,
+    server::{
+        gateway::Gateway,
+        handshake_request::Ask,
+        native,
+        state::{FindProtocol, SocketOrigin},
+    },
     transport::{Address, BoxFuture, Transport},
 };
 
@@ -14,14 +20,24 @@ use crate::{
 /// [`Protocol::serve`](crate::Protocol::serve) ends.
 pub struct Arrival {
     origin: SocketOrigin,
+    /// All protocols of the server.
+    protocols: Arc<dyn FindProtocol>,
     /// The name of the protocol.
     protocol: String,
 }
 
 impl Arrival {
-    pub(super) fn new(origin: SocketOrigin, protocol: &str) -> Self {
+    pub(super) fn new(
+        origin: SocketOrigin,
+        protocols: Arc<dyn FindProtocol>,
+        protocol: &str,
+    ) -> Self {
         let protocol = protocol.to_owned();
-        Self { origin, protocol }
+        Self {
+            origin,
+            protocols,
+            protocol,
+        }
     }
 
     /// The address that the socket came from.
@@ -48,18 +64,44 @@ impl Arrival {
             tracing::warn!(%from, "a protocol inside of one inside of another is not served");
             return Box::pin(async {});
         }
-        self.origin.find_protocol(Box::new(transport))
+        let Self {
+            origin, protocols, ..
+        } = self;
+        let transport = Box::new(transport);
+        match origin.begin_handshake() {
+            Ok(request) => protocols.serve(origin, request, transport),
+            Err(ask) => sent_away(&origin, ask, transport),
+        }
     }
 
     /// Serves wawo's own protocol over `transport`, inside of this protocol, as WebSocket does. The
     /// future lasts as long as the connection.
     pub fn serve_native(self, transport: impl Transport) -> BoxFuture<'static, ()> {
-        let origin = self.origin;
-        Box::pin(async move {
-            let transport: Box<dyn Transport> = Box::new(transport);
-            origin.serve_native(transport.into(), false).await;
-        })
+        let mut origin = self.origin;
+        origin.since = clock::now();
+        Box::pin(native_inside(origin, Box::new(transport)))
     }
+}
+
+async fn native_inside(origin: SocketOrigin, transport: Box<dyn Transport>) {
+    let Some(parts) = origin.state.connection_parts() else {
+        return origin.state.refuse_draining(|| transport);
+    };
+    match origin.begin_handshake() {
+        Ok(request) => {
+            native::serve(origin, request, parts, transport.into(), None).await;
+        }
+        Err(ask) => sent_away(&origin, ask, transport).await,
+    }
+}
+
+fn sent_away(
+    origin: &SocketOrigin,
+    ask: Ask,
+    transport: Box<dyn Transport>,
+) -> BoxFuture<'static, ()> {
+    origin.state.send_away(ask, &origin.from, Some(transport));
+    Box::pin(async {})
 }
 
 impl fmt::Debug for Arrival {

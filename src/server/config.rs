@@ -26,7 +26,8 @@ settings! {
     /// The number of connections without a hello, at most. To admit one more, the server closes the one
     /// that has been silent for the longest time, unless some bytes of it have come by then. So clients
     /// that connect and send nothing keep nobody out. While all of these wait until the server first
-    /// polls them, no more are accepted.
+    /// polls them, no more are accepted. Transports that are given to
+    /// [`Server::accept_over`](crate::Server::accept_over) do not count.
     Count max_handshakes: usize = "1000", least "1";
     /// The number of connections from one host over TCP, at most; further ones are refused, and told why.
     ///

@@ -18,7 +18,8 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// All peers that are connected now, in no order.
+    /// All peers that are connected now, in no order. A socket that was accepted has no peer before its
+    /// hello.
     pub fn peers(&self) -> Vec<Peer> {
         self.shared.registry.peers()
     }
@@ -53,7 +54,7 @@ impl ServerHandle {
         let transport = transport.map_err(ServeError::OpenSocket)?;
         let place = self.shared.registry.admit_own();
         let place = place.map_err(|_: AdmissionError| ServeError::Draining)?;
-        self.shared.serve(place, transport, None, None)
+        self.shared.serve_own(place, transport)
     }
 
     /// Serves over a transport that other code has accepted from an address, as if a listener of the

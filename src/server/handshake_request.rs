@@ -5,7 +5,7 @@ use std::{
     task::{Context, Waker},
 };
 
-/// A request of a server that a socket whose protocol is not known yet leaves.
+/// A request of a server that a socket in its handshake leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ask {
     /// Leave, unless bytes have come since this was last asked.
@@ -14,6 +14,15 @@ pub(crate) enum Ask {
     MakeRoom,
     /// Leave, because the server takes no more connections.
     Drain,
+}
+
+/// The progress of a handshake, or of a part of it.
+#[derive(Debug)]
+pub(crate) enum Progress<T> {
+    Done(T),
+    /// Bytes have come since the server asked before, though not enough. The handshake goes on.
+    HasSpoken,
+    Asked(Ask),
 }
 
 /// The slot in which a server leaves its request for a handshake.
@@ -34,11 +43,6 @@ impl HandshakeRequest {
         let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
-    }
-
-    /// Takes the request, if there is one.
-    pub(crate) fn take(&self) -> Option<Ask> {
-        self.lock().ask.take()
     }
 
     /// Takes the request, if there is one; otherwise the task is woken by the next.

@@ -12,7 +12,7 @@ use crate::{
 ///
 /// ```text
 ///  listener ──► socket ──► handshake: recognise(first bytes)
-///                             ├─ wawo's preface ──► driver
+///                             ├─ wawo's preface ──► its hello ──► driver
 ///                             ├─ Yes ─────────────► serve(transport, arrival)
 ///                             │                       ├─ arrival.gateway()        calls, by guests
 ///                             │                       ├─ arrival.serve_inner(t)   recognised again, once

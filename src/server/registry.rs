@@ -37,7 +37,7 @@ pub(crate) use crate::server::registry::{
 #[derive(Debug)]
 pub(crate) struct Registry {
     state: Mutex<State>,
-    /// Notified when a driver has run for the first time, or a connection is over.
+    /// Notified when a handshake has run for the first time, or a connection is over.
     changed: Notify,
     /// Limits the log lines about connections that were silent for too long.
     silent: LogLimiter,
@@ -60,7 +60,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// The request slot of the socket, while its protocol is not known.
+    /// The request slot of the socket, during its handshake.
     handshake: Option<Arc<HandshakeRequest>>,
     /// The peer, once there is a driver.
     peer: Option<(WeakPeer, ActivityHandle)>,
@@ -68,7 +68,7 @@ struct Entry {
     task: Option<AbortHandle>,
 }
 
-/// How long accepting pauses for connections whose drivers did not run yet. If they take longer than
+/// How long accepting pauses for connections whose handshakes did not run yet. If they take longer than
 /// this, a handler may block their thread, for which other connections should not wait.
 const MAX_FIRST_POLL_WAIT: Duration = Duration::from_secs(1);
 
@@ -140,7 +140,7 @@ impl Registry {
         self.until(is_empty).await;
     }
 
-    /// Waits while all connections that may be accepted wait for their driver's first run.
+    /// Waits while all connections that may be accepted wait for the first run of their handshake.
     pub(crate) async fn wait_for_first_polls(&self) {
         let wait_for_first_polls = self.until(|state| !state.admission.awaits_first_polls());
         // After the time, one of those that wait is asked whether it says anything.
@@ -168,6 +168,17 @@ impl Registry {
 }
 
 impl State {
+    /// # Errors
+    ///
+    /// If the connection at this place has to leave.
+    fn may_stay(&self, place: PlaceId) -> Result<(), Ask> {
+        match (self.is_closed, self.admission.is_leaving(place)) {
+            (true, _) => Err(Ask::Drain),
+            (false, true) => Err(Ask::MakeRoom),
+            (false, false) => Ok(()),
+        }
+    }
+
     fn admit(&mut self, host: Option<Host>) -> Result<AdmissionResult, ConnectionLimit> {
         let entries = &self.entries;
         let activity = |id| {

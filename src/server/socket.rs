@@ -9,18 +9,19 @@ use std::{
     task::Poll,
 };
 
-use bytes::BytesMut;
-use wawo_protocol::{CloseCode, packet::PREFACE, time::after};
+use wawo_protocol::{packet::PREFACE, time::after};
 
 use crate::{
     panic,
-    peer::{ConnectionLimit, NewTransport},
+    peer::NewTransport,
     server::{
         arrival::Arrival,
-        handshake::{Found, Handshake, Progress},
-        handshake_request::{Ask, HandshakeRequest},
+        first_bytes::{FirstBytes, Found},
+        handshake_request::{Ask, HandshakeRequest, Progress},
+        handshake_run::run,
+        native,
         protocol::{Protocol, Protocols},
-        registry::{ConnectionPlace, MADE_ROOM},
+        registry::ConnectionPlace,
         replay::Replay,
         state::{FindProtocol, ServerState, SocketOrigin},
     },
@@ -31,81 +32,74 @@ impl FindProtocol for Protocols {
     fn serve(
         self: Arc<Self>,
         origin: SocketOrigin,
+        request: Arc<HandshakeRequest>,
         transport: Box<dyn Transport>,
     ) -> BoxFuture<'static, ()> {
-        Box::pin(serve(self, origin, transport))
+        Box::pin(serve(self, origin, request, transport))
     }
 }
 
 /// Finds the protocol of a socket, and serves it until its end.
-async fn serve(protocols: Arc<Protocols>, origin: SocketOrigin, transport: Box<dyn Transport>) {
-    let request = Arc::new(HandshakeRequest::default());
-    if !origin.place.begin_handshake(&request) {
-        return origin.state.refuse_draining(|| transport);
-    }
+async fn serve(
+    protocols: Arc<Protocols>,
+    origin: SocketOrigin,
+    request: Arc<HandshakeRequest>,
+    transport: Box<dyn Transport>,
+) {
     let until = after(origin.since, origin.state.config().handshake_timeout());
-    let mut handshake = Handshake::new(transport, protocols, request.clone(), until);
-    let found = find(&origin, &mut handshake).await;
-    let (transport, start) = handshake.into_parts();
+    let mut first_bytes = FirstBytes::new(transport, protocols.clone(), request.clone(), until);
+    let found = find(&origin, &mut first_bytes).await;
+    let new = first_bytes.into_transport();
     match found {
-        Ok(Found::Other(protocol)) if origin.place.end_handshake() => {
-            serve_other(origin, &*protocol, start, transport).await;
-        }
-        // The server began to drain at this moment, or another connection took the place.
-        Ok(Found::Other(_)) => {}
-        Ok(Found::Native) => {
-            // The server may ask it after its protocol was found, before there is a peer.
-            let is_asked = request.take() == Some(Ask::CloseIfSilent);
-            let new = NewTransport::with_start(transport, start, origin.since);
-            origin.serve_native(new, is_asked).await;
-        }
+        Ok(Found::Other(protocol)) => match origin.place.end_handshake() {
+            Ok(()) => serve_other(origin, &*protocol, protocols, new).await,
+            // The server asked at this moment.
+            Err(ask) => refuse(&origin, ask, new),
+        },
+        Ok(Found::Native) => serve_native(origin, request, new).await,
         Err(Ask::CloseIfSilent) => {
-            let new = NewTransport::with_start(transport, start, origin.since);
-            origin.serve_native(new, true).await;
+            // Its handshake closes it, with a reason if it may speak wawo's protocol.
+            request.ask(Ask::CloseIfSilent);
+            serve_native(origin, request, new).await;
         }
-        Err(ask) => refuse(&origin, ask, transport, &start),
+        Err(ask) => refuse(&origin, ask, new),
     }
 }
 
 /// # Errors
 ///
 /// If the socket has to leave, because the server asked it to.
-async fn find(origin: &SocketOrigin, handshake: &mut Handshake) -> Result<Found, Ask> {
-    let mut is_fresh = true;
-    poll_fn(|cx| {
-        loop {
-            // A panic in a protocol's `recognise` ends only this socket.
-            match catch_unwind(AssertUnwindSafe(|| handshake.poll(cx))) {
-                Ok(Poll::Ready(Progress::HasSpoken)) => origin.place.has_spoken(),
-                Ok(Poll::Ready(Progress::Found(found))) => return Poll::Ready(Ok(found)),
-                Ok(Poll::Ready(Progress::Asked(ask))) => return Poll::Ready(Err(ask)),
-                Ok(Poll::Pending) => break,
-                Err(panic) => {
-                    let part = "recognising a protocol";
-                    report_panic(&origin.state, &origin.from, part, panic.as_ref());
-                    return Poll::Ready(Ok(Found::Native));
-                }
-            }
-        }
-        if std::mem::take(&mut is_fresh) {
-            origin.place.is_silent();
-        }
-        Poll::Pending
+async fn find(origin: &SocketOrigin, first_bytes: &mut FirstBytes) -> Result<Found, Ask> {
+    run(&origin.place, |cx| {
+        // A panic in a protocol's `recognise` ends only this socket.
+        let polled = catch_unwind(AssertUnwindSafe(|| first_bytes.poll(cx)));
+        polled.unwrap_or_else(|panic| {
+            let part = "recognising a protocol";
+            report_panic(&origin.state, &origin.from, part, panic.as_ref());
+            Poll::Ready(Progress::Done(Found::Native))
+        })
     })
     .await
+}
+
+async fn serve_native(origin: SocketOrigin, request: Arc<HandshakeRequest>, new: NewTransport) {
+    match origin.state.connection_parts() {
+        Some(parts) => native::serve(origin, request, parts, new, None).await,
+        None => origin.state.refuse_draining(|| new.transport),
+    }
 }
 
 async fn serve_other(
     origin: SocketOrigin,
     protocol: &dyn Protocol,
-    start: BytesMut,
-    transport: Box<dyn Transport>,
+    protocols: Arc<Protocols>,
+    new: NewTransport,
 ) {
     let (state, from) = (origin.state.clone(), origin.from.clone());
     // The socket counts until the protocol's future ends, even if the protocol drops the arrival before.
     let _place: Arc<ConnectionPlace> = origin.place.clone();
-    let transport = Box::new(Replay::new(start, transport));
-    let begin = || protocol.serve(transport, Arrival::new(origin, protocol.name()));
+    let transport = Box::new(Replay::new(new.start, new.transport));
+    let begin = || protocol.serve(transport, Arrival::new(origin, protocols, protocol.name()));
     let result = match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(serving) => caught(serving).await,
         Err(panic) => Err(panic),
@@ -131,20 +125,9 @@ async fn caught(mut serving: BoxFuture<'static, ()>) -> Result<(), Box<dyn Any +
 
 /// Closes a socket whose protocol is not known. It sends the reason if the socket may speak wawo's
 /// protocol.
-fn refuse(origin: &SocketOrigin, ask: Ask, transport: Box<dyn Transport>, start: &[u8]) {
-    let state = &origin.state;
-    let is_told = PREFACE.starts_with(start);
-    match ask {
-        Ask::MakeRoom => {
-            state.report_refusal(&origin.from, ConnectionLimit::MaxConnections);
-            if is_told {
-                let (code, text) = (CloseCode::LimitExceeded, MADE_ROOM.to_owned());
-                state.refuse_with(code, text, || transport);
-            }
-        }
-        Ask::Drain if is_told => state.refuse_draining(|| transport),
-        Ask::Drain | Ask::CloseIfSilent => {}
-    }
+fn refuse(origin: &SocketOrigin, ask: Ask, new: NewTransport) {
+    let transport = PREFACE.starts_with(&new.start).then_some(new.transport);
+    origin.state.send_away(ask, &origin.from, transport);
 }
 
 fn report_panic(state: &ServerState, from: &Address, part: &str, panic: &(dyn Any + Send)) {

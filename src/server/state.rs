@@ -9,23 +9,24 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
 use tokio::{runtime::Handle, sync::watch};
 use wawo_protocol::{Config, Side};
 
 use crate::{
+    clock,
     decoding::DecodedTotal,
     dispatch::LiveTable,
-    peer::{self, EventSender, NewTransport, Peer},
+    peer::{EventSender, NewConnection, NewPeer, Peer},
     serve::BoxService,
     server::{
         ServeError, ServerConfig,
         connection_task::ConnectionTask,
+        handshake_request::{Ask, HandshakeRequest},
         host::TrustedProxies,
         lifecycle::Lifecycle,
         listeners::{Listeners, NewSocket, Wrap},
         log_limiter::LogLimiter,
-        registry::{ConnectionPlace, Registry, SILENT},
+        registry::{ConnectionPlace, Registry},
         workers::{WorkerSlot, Workers},
     },
     services,
@@ -51,14 +52,14 @@ pub(crate) struct ServerState {
     /// The memory that decoded messages of all connections take.
     decoded: Arc<DecodedTotal>,
     /// `None` once the server takes no more connections.
-    open: Mutex<Option<ConnectionParts>>,
+    open: Mutex<Option<OpenParts>>,
     /// The runtime in which the server was first used.
     runtime: OnceLock<Handle>,
 }
 
 /// The parts that new connections need. They are dropped when the server takes no more.
 #[derive(Debug)]
-struct ConnectionParts {
+struct OpenParts {
     service: BoxService,
     /// The configuration, with the services for the hello.
     config: Arc<Config>,
@@ -66,10 +67,10 @@ struct ConnectionParts {
     workers: Workers,
 }
 
-impl ConnectionParts {
-    fn for_connection(&self) -> (BoxService, Arc<Config>) {
-        (self.service.clone(), self.config.clone())
-    }
+/// The parts of a server that one connection needs.
+pub(crate) struct ConnectionParts {
+    pub(crate) service: BoxService,
+    pub(crate) config: Arc<Config>,
 }
 
 impl ServerState {
@@ -93,7 +94,7 @@ impl ServerState {
             services,
             protocols,
             decoded: Arc::new(decoded),
-            open: Mutex::new(Some(ConnectionParts {
+            open: Mutex::new(Some(OpenParts {
                 service,
                 config: connection,
                 listeners: Listeners::default(),
@@ -143,7 +144,8 @@ impl ServerState {
         self.lifecycle.send_if_modified(Lifecycle::dropped);
     }
 
-    /// Serves a connection of wawo's own protocol, at a worker or in the current runtime.
+    /// Serves a transport that the program itself has opened, in the current runtime. There is a peer at
+    /// once, so the driver reads the hello.
     ///
     /// # Errors
     ///
@@ -152,46 +154,63 @@ impl ServerState {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub(crate) fn serve(
+    pub(crate) fn serve_own(
         &self,
         place: ConnectionPlace,
         transport: Box<dyn Transport>,
-        from: Option<Address>,
-        seat: Option<WorkerSlot>,
     ) -> Result<Peer, ServeError> {
-        let there = self.runtime_of(seat.as_ref());
-        let _there = there.enter();
-        let place = Arc::new(place);
-        let (peer, driver) = self.open_connection(&place, transport.into(), from)?;
+        let Some(parts) = self.connection_parts() else {
+            self.refuse_draining(|| transport);
+            return Err(ServeError::Draining);
+        };
+        self.runtime_of(None);
+        let (side, config) = (Side::Accepting, parts.config.clone());
+        let new = NewConnection::new(side, transport.into(), config, clock::now());
         let slot = place.task();
-        let served = ConnectionTask::new(driver, peer.clone(), place, seat);
-        slot.fill(tokio::spawn(served).abort_handle());
-        Ok(peer)
+        let opened = self.open_connection(Arc::new(place), parts, new, None, None);
+        match opened {
+            Ok(connection) => {
+                let peer = connection.peer().clone();
+                slot.fill(tokio::spawn(connection).abort_handle());
+                Ok(peer)
+            }
+            Err((new, _)) => {
+                self.refuse_draining(|| new.into_transport());
+                Err(ServeError::Draining)
+            }
+        }
     }
 
-    /// Makes the driver of a connection, and makes its peer known.
+    /// A clone of the service, and the configuration, for one connection; `None` if the server takes no
+    /// more connections.
+    pub(crate) fn connection_parts(&self) -> Option<ConnectionParts> {
+        self.open().as_ref().map(|open| ConnectionParts {
+            service: open.service.clone(),
+            config: open.config.clone(),
+        })
+    }
+
+    /// Makes the peer of a connection known, and then its driver.
     ///
     /// # Errors
     ///
-    /// If the server takes no more connections.
-    fn open_connection(
+    /// If the connection has to leave, because the server asks it to.
+    pub(crate) fn open_connection(
         &self,
-        place: &ConnectionPlace,
-        new: NewTransport,
+        place: Arc<ConnectionPlace>,
+        parts: ConnectionParts,
+        new: NewConnection,
         from: Option<Address>,
-    ) -> Result<(Peer, impl Future<Output = ()> + use<>), ServeError> {
-        let parts = self.open().as_ref().map(ConnectionParts::for_connection);
-        let Some((service, config)) = parts else {
-            self.refuse_draining(|| new.into_transport());
-            return Err(ServeError::Draining);
-        };
-        let event_sender = self.event_sender.clone();
-        let (side, decoded) = (Side::Accepting, Some(self.decoded.clone()));
-        let (peer, driver) = peer::open(side, new, from, config, service, event_sender, decoded);
-        match place.introduce(&peer) {
-            true => Ok((peer, driver)),
-            false => Err(ServeError::Draining),
+        seat: Option<WorkerSlot>,
+    ) -> Result<ConnectionTask<impl Future<Output = ()> + use<>>, (Box<NewConnection>, Ask)> {
+        let (side, event_sender) = (Side::Accepting, self.event_sender.clone());
+        let (config, decoded) = (parts.config, Some(self.decoded.clone()));
+        let peer = NewPeer::new(side, from, config, parts.service, event_sender, decoded);
+        if let Err(ask) = place.introduce(peer.peer()) {
+            return Err((Box::new(new), ask));
         }
+        let (peer, driver) = peer.drive(new);
+        Ok(ConnectionTask::new(driver, peer, place, seat))
     }
 
     /// The runtime in which a connection is served.
@@ -252,7 +271,7 @@ impl ServerState {
         self.runtime.get().cloned()
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<ConnectionParts>> {
+    fn open(&self) -> MutexGuard<'_, Option<OpenParts>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -268,40 +287,27 @@ pub(crate) struct SocketOrigin {
     pub(crate) is_inside: bool,
 }
 
+impl SocketOrigin {
+    /// Begins the handshake of a transport, before a task runs it: the server can ask it to leave from now
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// If it has to leave already.
+    pub(crate) fn begin_handshake(&self) -> Result<Arc<HandshakeRequest>, Ask> {
+        let request = Arc::default();
+        self.place.begin_handshake(&request)?;
+        Ok(request)
+    }
+}
+
 /// The protocols of a server.
 pub(crate) trait FindProtocol: fmt::Debug + Send + Sync {
     /// Finds the protocol of a socket, and serves it until its end.
     fn serve(
         self: Arc<Self>,
         origin: SocketOrigin,
+        request: Arc<HandshakeRequest>,
         transport: Box<dyn Transport>,
     ) -> BoxFuture<'static, ()>;
-}
-
-impl SocketOrigin {
-    /// Serves the protocol that a transport speaks, until its end.
-    pub(crate) fn find_protocol(self, transport: Box<dyn Transport>) -> BoxFuture<'static, ()> {
-        match self.state.protocols.clone() {
-            Some(protocols) => protocols.serve(self, transport),
-            None => Box::pin(async move {
-                let new = NewTransport::with_start(transport, BytesMut::new(), self.since);
-                self.serve_native(new, false).await;
-            }),
-        }
-    }
-
-    /// Serves wawo's own protocol, until the end of the connection.
-    pub(crate) async fn serve_native(self, new: NewTransport, is_asked: bool) {
-        let Self { state, place, .. } = self;
-        let opened = state.open_connection(&place, new, Some(self.from));
-        drop(state);
-        let Ok((peer, driver)) = opened else {
-            return;
-        };
-        // The server asked before there was a peer that could take the request.
-        if is_asked {
-            peer.close_if_silent(SILENT);
-        }
-        ConnectionTask::new(driver, peer, place, None).await;
-    }
 }

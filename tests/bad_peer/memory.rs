@@ -7,6 +7,7 @@ use std::{future::Future, time::Duration};
 use futures::future::BoxFuture;
 use peak_alloc::PeakAlloc;
 use wawo::{Config, ConfigBuilder, Limits};
+use wawo_protocol::packet::PREFACE;
 
 use crate::{
     attacks::{
@@ -15,7 +16,7 @@ use crate::{
     },
     raw::Raw,
     target::{Alone, Target, builder, config},
-    wire::note,
+    wire::{HELLO, note, packet},
 };
 
 #[global_allocator]
@@ -264,4 +265,51 @@ async fn an_idle_connection_holds_little_also_after_a_burst() {
     assert!(each <= IDLE_BYTES, "{each} bytes each");
     drop(peers);
     server.abort();
+}
+
+/// The heap of a socket in its handshake, including the raw peer's part of it, without what it has sent.
+const HANDSHAKE_BYTES: usize = 4 * KIB;
+
+/// A server with many sockets that say nothing, or only begin to. They hold less than connections do,
+/// although the task of each has room for its driver.
+#[tokio::test]
+async fn a_socket_in_its_handshake_holds_less_than_a_connection() {
+    const PEERS: usize = 100;
+    let _turn = Alone::take().await;
+    let mut begun = PREFACE.to_vec();
+    begun.extend(
+        packet(HELLO)
+            .claim(16 * KIB as u32)
+            .bytes([0; 16_000])
+            .build(),
+    );
+    for sent in [0, 7, 8, 19, begun.len()] {
+        let server = builder(Config::default()).0.bind("tcp://127.0.0.1:0").await;
+        let server = server.unwrap();
+        let address = server.addresses()[0].to_string();
+        let server = tokio::spawn(server.run());
+        let mut honest = Raw::over_tcp(&address).await;
+        honest.greet().await;
+        let mut peers = Vec::with_capacity(PEERS + 1);
+        let mut before = 0;
+        for _ in 0..=PEERS {
+            let mut raw = Raw::over_tcp(&address).await;
+            raw.next().await.expect("a hello");
+            raw.send(&begun[..sent]).await.unwrap();
+            peers.push(raw);
+            // The first socket allocates what all share.
+            if peers.len() == 1 {
+                honest.goes_on().await;
+                before = ALLOCATOR.current_usage();
+            }
+        }
+        // The server runs on this thread, and reads from the others before it answers this one.
+        honest.goes_on().await;
+        let each = (ALLOCATOR.current_usage() - before) / PEERS;
+        println!("{each} bytes each, after {sent} bytes");
+        // The buffer doubles while it grows.
+        assert!(each <= HANDSHAKE_BYTES + 2 * sent, "{each} bytes each");
+        drop(peers);
+        server.abort();
+    }
 }

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use wawo::{Code, Config, ConfigBuilder, Delivery, Peer, Result};
-use wawo_protocol::packet::Packet;
+use wawo::{Code, Config, ConfigBuilder, Delivery, Peer, PeerEvent, Result};
+use wawo_protocol::packet::{PREFACE, Packet};
 
 use crate::{
     raw::Raw,
     service::{EchoClient, Message, message as text},
     target::Target,
     wire::{
-        ACT, CALL, CLOSE, END, END_OF, NO_MESSAGE, REPLIES, REPLY, SAY, TALK, Wire, cancel,
+        ACT, CALL, CLOSE, END, END_OF, HELLO, NO_MESSAGE, REPLIES, REPLY, SAY, TALK, Wire, cancel,
         message, next, packet, stream_with, unary,
     },
 };
@@ -202,4 +202,41 @@ async fn a_one_way_message_over_the_limit_of_the_peer_fails_at_once() {
     let status = large.await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.delivery(), Delivery::NotSent);
+}
+
+/// Calls that come with the hello, in the same bytes, are served behind it: each once, and in order.
+#[tokio::test]
+async fn calls_that_come_with_the_hello_are_served_behind_it() {
+    const CALLS: u32 = 40;
+    let mut target = Target::tcp(Config::default()).await;
+    let mut events = target.handle.events();
+    let honest = target.honest().await;
+    assert!(matches!(
+        events.next().await,
+        Some(PeerEvent::Connected(..))
+    ));
+    for cut in [0, 1, PREFACE.len() + 11, PREFACE.len() + 12 + 7] {
+        let mut raw = target.raw().await;
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(packet(HELLO).build());
+        for call in 0..CALLS {
+            bytes.extend(unary(2 * call + 1, SAY, "a").build());
+        }
+        raw.send(&bytes[..cut]).await.unwrap();
+        assert!(matches!(raw.next().await, Some(Packet::Hello(_))));
+        raw.send(&bytes[cut..]).await.unwrap();
+        for call in 0..CALLS {
+            raw.replied(2 * call + 1).await;
+        }
+        raw.goes_on().await;
+        let event = events.next().await;
+        assert!(matches!(event, Some(PeerEvent::Connected(..))), "{event:?}");
+        drop(raw);
+        let event = events.next().await;
+        assert!(
+            matches!(event, Some(PeerEvent::Disconnected(..))),
+            "{event:?}"
+        );
+    }
+    honest.leave().await;
 }

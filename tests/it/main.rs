@@ -32,6 +32,7 @@ mod forever;
 mod gathering;
 mod greatest;
 mod guests;
+mod handshakes;
 mod in_process;
 mod large;
 mod layer_ends;

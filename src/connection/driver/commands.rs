@@ -32,9 +32,6 @@ impl Driver {
         let (mailbox, capacity) = (self.handle.mailbox(), self.capacity);
         mailbox.set_capacity_and_watch(capacity, &mut self.calls_to_watch, &mut self.wakers);
         self.wake_all();
-        if let Some(reason) = self.asked.take() {
-            self.close_if_silent(cx, &reason)?;
-        }
         if self.connection.is_closed() {
             return Err(ConnectionError::ClosedHere);
         }
@@ -62,7 +59,6 @@ impl Driver {
                 let _ = sender.send(self.snapshot());
             }
             Command::Close(code, reason) => self.connection.close(code, &reason),
-            Command::CloseIfSilent(reason) => self.asked = Some(reason),
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Ends a connection.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use wawo_protocol::ConnectionError;
 
 use crate::{
     codec::buffer_pool,
     connection::{
-        driver::Driver, mailbox::Command, owner::ConnectionEvent, state::ConnectionState,
+        driver::Driver,
+        loss::{lost, lost_early},
+        mailbox::Command,
+        owner::ConnectionEvent,
+        state::ConnectionState,
     },
     status::Status,
 };
@@ -41,22 +45,13 @@ impl Driver {
         self.handle.owner().connection_changed(event);
     }
 
-    /// The error of a transport that ended. Before the hello, it says that the other side perhaps did not
-    /// understand this side's hello.
+    /// The error of a transport that ended.
     #[cold]
-    pub(super) fn lose_early(&self, error: io::Error) -> ConnectionError {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        let has_gone = matches!(
-            error.kind(),
-            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe
-        );
-        if self.handle.hello().is_some() || !has_gone {
-            return lost(error);
+    pub(super) fn lose(&self, error: io::Error) -> ConnectionError {
+        match self.handle.hello() {
+            Some(_) => lost(error),
+            None => lost_early(error),
         }
-        let text = format!(
-            "{error}, before the hello of the peer, which may speak another protocol, or TLS"
-        );
-        lost(io::Error::new(error.kind(), text))
     }
 }
 
@@ -68,9 +63,4 @@ impl Drop for Driver {
             self.end(&ConnectionError::ClosedHere);
         }
     }
-}
-
-/// The error of a transport that failed.
-pub(super) fn lost(error: io::Error) -> ConnectionError {
-    ConnectionError::Lost(Arc::new(error))
 }

@@ -1,30 +1,26 @@
 //! Writes the output of a driver, and sets how much the mailbox takes meanwhile.
 
 use std::{
-    future::poll_fn,
-    io::{self, IoSlice},
-    pin::Pin,
+    io,
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
 use wawo_protocol::ConnectionError;
 
 use crate::{
     clock,
     connection::{
-        driver::{Driver, WriteProgress, end::lost},
+        driver::Driver,
+        loss::lost,
         mailbox::Capacity,
         owner::ConnectionEvent,
+        writer::{self, WriteProgress},
     },
 };
 
 /// While more than this many bytes wait to be written, the driver takes no more calls and messages of
 /// this side.
 const FULL_OUTPUT_BYTES: usize = 512 * 1024;
-
-/// How many buffers one vectored write has, at most.
-const MAX_SLICES: usize = 32;
 
 impl Driver {
     /// Writes and flushes, until all output has left or the transport takes no more.
@@ -38,7 +34,8 @@ impl Driver {
                 self.update_capacity();
                 return self.flush(cx);
             }
-            let written = match self.poll_write(cx) {
+            let output = self.connection.output();
+            let written = match writer::poll_write(&mut self.transport.0, output, cx) {
                 Poll::Pending => {
                     let is_full = self.connection.output().len() > FULL_OUTPUT_BYTES;
                     match is_full {
@@ -50,41 +47,16 @@ impl Driver {
                 }
                 Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Err(self.lose_early(error)),
+                Poll::Ready(Err(error)) => return Err(self.lose(error)),
             };
             self.connection.output().advance(written);
             self.needs_flush = true;
         }
     }
 
-    /// Flushes the transport: TLS, for example, keeps the tail of a write back until then.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
-        if !self.needs_flush {
-            return Ok(WriteProgress::All);
-        }
-        match Pin::new(&mut self.transport.0).poll_flush(cx) {
-            Poll::Pending => {
-                self.connection.output_blocked(clock::now());
-                Ok(WriteProgress::Blocked)
-            }
-            Poll::Ready(Ok(())) => {
-                self.needs_flush = false;
-                self.connection.output_flushed();
-                Ok(WriteProgress::All)
-            }
-            Poll::Ready(Err(error)) => Err(lost(error)),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let transport = Pin::new(&mut self.transport.0);
-        let output = self.connection.output();
-        if output.is_contiguous() || !transport.is_write_vectored() {
-            return transport.poll_write(cx, output.first());
-        }
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let filled = output.slices(&mut slices);
-        transport.poll_write_vectored(cx, &slices[..filled])
+        let (transport, connection) = (&mut self.transport.0, &mut self.connection);
+        writer::flush(transport, connection, &mut self.needs_flush, cx)
     }
 
     /// Sets how much the mailbox takes, by how many calls wait for the other side's limits.
@@ -146,15 +118,8 @@ impl Driver {
         self.connection.output().is_empty() && !self.needs_flush
     }
 
-    /// Writes all output, and shuts the transport down, which flushes it.
-    pub(super) async fn close(&mut self) -> io::Result<()> {
-        while !self.connection.output().is_empty() {
-            let written = poll_fn(|cx| self.poll_write(cx)).await?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            self.connection.output().advance(written);
-        }
-        self.transport.0.shutdown().await
+    /// Writes the rest of the output, after the connection has ended.
+    pub(super) async fn close(&mut self) {
+        writer::close(&mut self.transport.0, self.connection.output()).await;
     }
 }

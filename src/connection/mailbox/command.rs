@@ -52,8 +52,6 @@ pub(crate) enum Command {
     Snapshot(oneshot::Sender<PeerSnapshot>),
     /// Close the connection.
     Close(CloseCode, String),
-    /// Close the connection, if its hello has not come, and no other bytes have come since the last time.
-    CloseIfSilent(String),
 }
 
 /// A call with the default timeout and nothing but a message.

@@ -4,105 +4,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use wawo_protocol::{Config, Connection, ConnectionError, Side, packet::PREFACE};
 
-use super::{Found, Handshake, MAX_START_BYTES, Progress, find};
+use super::{Ask, Handshake, HandshakeRequest, Progress};
 use crate::{
     clock,
-    server::{
-        arrival::Arrival,
-        handshake_request::{Ask, HandshakeRequest},
-        protocol::{Protocol, Protocols, Recognition},
-    },
-    transport::{BoxFuture, Transport},
+    peer::{NewConnection, NewTransport},
+    transport::Transport,
 };
 
-/// A protocol that is recognised by the first bytes.
-struct Begins(&'static str);
-
-impl Protocol for Begins {
-    fn name(&self) -> &str {
-        self.0
-    }
-
-    fn recognise(&self, start: &[u8]) -> Recognition {
-        match self.0.as_bytes() {
-            whole if start.starts_with(whole) => Recognition::Yes,
-            whole if whole.starts_with(start) => Recognition::Perhaps,
-            _ => Recognition::No,
-        }
-    }
-
-    fn serve(&self, _: Box<dyn Transport>, _: Arrival) -> BoxFuture<'static, ()> {
-        unreachable!("the protocol is found, and not served")
-    }
-}
-
-/// A protocol that never decides.
-struct Unsure;
-
-impl Protocol for Unsure {
-    fn name(&self) -> &str {
-        "unsure"
-    }
-
-    fn recognise(&self, _: &[u8]) -> Recognition {
-        Recognition::Perhaps
-    }
-
-    fn serve(&self, _: Box<dyn Transport>, _: Arrival) -> BoxFuture<'static, ()> {
-        unreachable!("it is never found")
-    }
-}
-
-fn name(found: Option<Found>) -> String {
-    match found {
-        None => "perhaps".to_owned(),
-        Some(Found::Native) => "native".to_owned(),
-        Some(Found::Other(protocol)) => protocol.name().to_owned(),
-    }
-}
-
-#[test]
-fn the_first_that_is_sure_has_the_socket_and_one_that_is_not_makes_the_next_wait() {
-    let mut protocols = Protocols::default();
-    for begins in ["GET ", "GE", "WAWO/9", "X"] {
-        protocols.add(Begins(begins));
-    }
-    for (start, expected) in [
-        ("", "perhaps"),
-        ("W", "perhaps"),
-        ("WAWO/1\r", "perhaps"),
-        ("WAWO/1\r\n", "native"),
-        ("WAWO/1\r\nand more", "native"),
-        ("WAWO/9", "WAWO/9"),
-        ("WAWO/8", "native"),
-        ("G", "perhaps"),
-        ("GET", "perhaps"),
-        ("GET /", "GET "),
-        ("GEX", "GE"),
-        ("X", "X"),
-        ("SSH-2.0", "native"),
-    ] {
-        assert_eq!(
-            name(find(&protocols, start.as_bytes())),
-            expected,
-            "{start}"
-        );
-    }
-}
-
-#[test]
-fn a_socket_that_nobody_is_sure_of_after_16_kib_goes_to_the_driver() {
-    let mut protocols = Protocols::default();
-    protocols.add(Unsure);
-    protocols.add(Begins("GET"));
-    let start = vec![b'G'; MAX_START_BYTES];
-    assert_eq!(name(find(&protocols, &start[1..])), "perhaps");
-    assert_eq!(name(find(&protocols, &start)), "native");
-}
-
 const TIME: Duration = Duration::from_secs(5);
+
+/// The preface and the hello of a side with the default limits.
+fn hello() -> Vec<u8> {
+    let config = Config::default();
+    let mut connection = Connection::<()>::new(Side::Connecting, config, clock::now());
+    connection.output().first().to_vec()
+}
 
 struct Waiting {
     there: DuplexStream,
@@ -111,17 +31,24 @@ struct Waiting {
 }
 
 fn waiting() -> Waiting {
-    let (there, here) = duplex(64 * 1024);
-    let mut protocols = Protocols::default();
-    protocols.add(Begins("GET "));
-    protocols.add(Unsure);
+    waiting_with(64 * 1024, &[])
+}
+
+/// A handshake over a pipe with this room, of which some bytes were read already.
+fn waiting_with(room: usize, start: &[u8]) -> Waiting {
+    let (there, here) = duplex(room);
+    let transport: Box<dyn Transport> = Box::new(here);
+    let new = NewTransport {
+        start: BytesMut::from(start),
+        ..transport.into()
+    };
+    let config = Config::builder().handshake_timeout(TIME).build().unwrap();
+    let since: Instant = clock::now();
+    let connection = NewConnection::new(Side::Accepting, new, Arc::new(config), since);
     let request = Arc::new(HandshakeRequest::default());
-    let until: Instant = clock::now() + TIME;
-    let transport = Box::new(here);
-    let handshake = Handshake::new(transport, Arc::new(protocols), request.clone(), until);
     Waiting {
         there,
-        handshake,
+        handshake: Handshake::new(connection, request.clone()),
         request,
     }
 }
@@ -129,42 +56,99 @@ fn waiting() -> Waiting {
 impl Waiting {
     async fn progress(&mut self) -> String {
         match poll_fn(|cx| self.handshake.poll(cx)).await {
-            Progress::Found(found) => name(Some(found)),
+            Progress::Done(Ok(())) => "done".to_owned(),
+            Progress::Done(Err(error)) => error.to_string(),
             Progress::HasSpoken => "has spoken".to_owned(),
             Progress::Asked(ask) => format!("{ask:?}"),
         }
     }
-}
 
-#[tokio::test(start_paused = true)]
-async fn bytes_that_drip_in_are_kept_for_the_protocol() {
-    let mut waiting = waiting();
-    for byte in b"GET " {
-        waiting.there.write_all(&[*byte]).await.unwrap();
-        tokio::time::advance(TIME / 5).await;
+    /// Polls once; the handshake has to wait.
+    fn waits(&mut self) {
+        let polled = self.poll_once();
+        assert!(polled.is_none(), "{polled:?}");
     }
-    assert_eq!(waiting.progress().await, "GET ");
-    assert_eq!(&waiting.handshake.into_parts().1[..], b"GET ");
+
+    fn poll_once(&mut self) -> Option<String> {
+        futures::FutureExt::now_or_never(self.progress())
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_time_the_bytes_or_the_transport_leaves_it_to_the_driver() {
+async fn each_byte_of_a_hello_may_come_alone_and_the_last_ends_the_handshake() {
+    let mut waiting = waiting();
+    let hello = hello();
+    let (last, before) = hello.split_last().unwrap();
+    for byte in before {
+        waiting.there.write_all(&[*byte]).await.unwrap();
+        waiting.waits();
+    }
+    waiting.there.write_all(&[*last]).await.unwrap();
+    assert_eq!(waiting.progress().await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hello_of_this_side_leaves_before_the_other_has_said_anything() {
+    let mut waiting = waiting();
+    waiting.waits();
+    let mut heard = vec![0; hello().len()];
+    waiting.there.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, hello());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_does_not_read_may_say_hello_all_the_same() {
+    let mut waiting = waiting_with(4, &hello());
+    assert_eq!(waiting.progress().await, "done");
+    let mut waiting = waiting_with(4, &PREFACE);
+    waiting.waits();
+    for byte in &hello()[PREFACE.len()..] {
+        assert_eq!(waiting.poll_once(), None);
+        waiting.there.write_all(&[*byte]).await.unwrap();
+    }
+    assert_eq!(waiting.progress().await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_behind_the_hello_are_not_read_even_if_they_are_wrong() {
+    let mut bytes = hello();
+    bytes.extend_from_slice(&[0xff; 64]);
+    assert_eq!(waiting_with(64, &bytes).progress().await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_the_end_and_the_time_end_the_handshake_with_their_reason() {
     let begin = tokio::time::Instant::now();
-    let mut silent = waiting();
-    assert_eq!(silent.progress().await, "native");
-    assert_eq!(begin.elapsed(), TIME);
-
-    let mut wordy = waiting();
-    let bytes = vec![b'?'; MAX_START_BYTES + 1];
-    wordy.there.write_all(&bytes).await.unwrap();
-    assert_eq!(wordy.progress().await, "native");
-    assert_eq!(wordy.handshake.into_parts().1.len(), MAX_START_BYTES);
-
-    let mut short = waiting();
-    short.there.write_all(b"GE").await.unwrap();
-    drop(short.there);
-    let progress = poll_fn(|cx| short.handshake.poll(cx)).await;
-    assert!(matches!(progress, Progress::Found(Found::Native)));
+    let mut long = PREFACE.to_vec();
+    long.extend_from_slice(b"\0\0\x40\x01\x01\0\0\0\0\0\0\0");
+    for (bytes, expected) in [
+        (&b"GET / HTTP/1.1\r\n"[..], "it begins with \"GET / HT\""),
+        (b"WAWO/2\r\n", "version"),
+        (&long, "16385 bytes"),
+        (b"WAWO/1\r\n\0\0\0\x04\x01\0\0\0\0\0\0\0junk", "hello"),
+        (
+            b"WAWO/1\r\n\0\0\0\x08\x02\0\0\0\0\0\0\0pingpong",
+            "ping packet before the hello",
+        ),
+    ] {
+        let mut waiting = waiting();
+        waiting.there.write_all(bytes).await.unwrap();
+        let text = waiting.progress().await;
+        assert!(text.contains(expected), "{text}");
+    }
+    let mut gone = waiting();
+    gone.there.write_all(&PREFACE).await.unwrap();
+    drop(gone.there);
+    let progress = poll_fn(|cx| gone.handshake.poll(cx)).await;
+    let Progress::Done(Err(error)) = progress else {
+        panic!("{progress:?}");
+    };
+    assert!(error.to_string().contains("before the hello"), "{error}");
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    let mut slow = waiting();
+    slow.there.write_all(&PREFACE).await.unwrap();
+    let text = slow.progress().await;
+    assert_eq!(text, "no hello from the peer within 5s (handshake_timeout)");
     assert_eq!(begin.elapsed(), TIME);
 }
 
@@ -174,17 +158,20 @@ async fn one_that_is_asked_goes_unless_it_has_spoken_since() {
     waiting.request.ask(Ask::CloseIfSilent);
     assert_eq!(waiting.progress().await, "CloseIfSilent");
     // The server asks before this side had time to read.
-    waiting.there.write_all(b"G").await.unwrap();
+    waiting.there.write_all(b"W").await.unwrap();
     waiting.request.ask(Ask::CloseIfSilent);
     assert_eq!(waiting.progress().await, "has spoken");
     waiting.request.ask(Ask::CloseIfSilent);
     assert_eq!(waiting.progress().await, "CloseIfSilent");
-    waiting.there.write_all(b"E").await.unwrap();
+    waiting.there.write_all(b"A").await.unwrap();
     for ask in [Ask::MakeRoom, Ask::CloseIfSilent] {
         waiting.request.ask(ask);
     }
     assert_eq!(waiting.progress().await, "MakeRoom", "the more urgent one");
-    assert_eq!(waiting.request.take(), None);
+    // A hello that has come counts, whatever is asked.
+    waiting.there.write_all(&hello()[2..]).await.unwrap();
+    waiting.request.ask(Ask::CloseIfSilent);
+    assert_eq!(waiting.progress().await, "done");
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,4 +186,20 @@ async fn one_that_waits_is_woken_when_it_is_asked() {
     assert_eq!(waiting.progress().await, "Drain");
     assert_eq!(begin.elapsed(), Duration::ZERO);
     asking.await.unwrap();
+}
+
+/// The close packet follows this side's hello, also if the other side has sent nothing.
+#[tokio::test(start_paused = true)]
+async fn one_that_has_to_leave_hears_why() {
+    let mut waiting = waiting();
+    waiting.waits();
+    let mut connection = waiting.handshake.into_connection();
+    connection.drain();
+    let over = ConnectionError::ClosedHere;
+    connection.end(&over).await;
+    drop(connection);
+    let mut heard = Vec::new();
+    waiting.there.read_to_end(&mut heard).await.unwrap();
+    assert!(heard.starts_with(&hello()), "{heard:?}");
+    assert!(heard.ends_with(b"drained"), "{heard:?}");
 }

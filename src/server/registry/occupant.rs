@@ -20,14 +20,15 @@ pub(crate) const SILENT: &str = "no hello, and others wait (max_handshakes)";
 /// The occupant of a place.
 pub(super) enum Occupant {
     Peer(Peer),
-    /// A socket whose protocol is not known yet.
+    /// A socket in its handshake.
     Handshake(Arc<HandshakeRequest>),
     /// A socket of another protocol, that has no peer.
     Task(AbortHandle),
 }
 
 impl Occupant {
-    /// Closes a connection whose place another takes. Returns its peer, if it has one.
+    /// Closes a connection whose place another takes. Returns its peer, if it has one; a handshake reports
+    /// by itself that it was closed.
     pub(super) fn make_room(self) -> Option<WeakPeer> {
         match self {
             Self::Peer(peer) => {
@@ -47,10 +48,9 @@ impl Occupant {
 
     pub(super) fn close_if_silent(self) {
         match self {
-            Self::Peer(peer) => peer.close_if_silent(SILENT),
             Self::Handshake(request) => request.ask(Ask::CloseIfSilent),
-            // Only sockets in their handshake are asked.
-            Self::Task(_) => {}
+            // Only sockets in their handshake are asked. This one's has just ended.
+            Self::Peer(_) | Self::Task(_) => {}
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::{
     peer::{ConnectionLimit, Peer, WeakPeer},
     server::{
         admission::{Admission, PlaceId},
-        handshake_request::HandshakeRequest,
+        handshake_request::{Ask, HandshakeRequest},
         host::Host,
         registry::{Entry, Registry, occupant::Occupant},
     },
+    transport::Address,
 };
 
 /// The place of a connection. Dropping it frees the place.
@@ -100,47 +101,53 @@ impl Registry {
 }
 
 impl ConnectionPlace {
-    /// Makes a peer known, before its first event. Returns `false` if the server has stopped taking
-    /// connections, or if this one has already made room for another.
-    pub(crate) fn introduce(&self, peer: &Peer) -> bool {
+    /// Makes a peer known, before its first event.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has to leave: the server has stopped taking connections, or it makes room for
+    /// another.
+    pub(crate) fn introduce(&self, peer: &Peer) -> Result<(), Ask> {
         let mut state = self.registry.lock();
-        if state.is_closed || state.admission.is_leaving(self.id) {
-            return false;
-        }
+        state.may_stay(self.id)?;
         let state = &mut *state;
         if let Some(entry) = state.entries.get_mut(&self.id) {
             entry.handshake = None;
             entry.peer = Some((peer.downgrade(), peer.activity_handle()));
             state.places.insert(peer.id(), self.id);
+            state.admission.handshake_done(self.id);
         }
-        true
+        self.registry.changed.notify_waiters();
+        Ok(())
     }
 
-    /// Records that the protocol of the socket is being found; `request` can ask it to leave. Returns
-    /// `false` as [`introduce`](Self::introduce) does.
-    pub(crate) fn begin_handshake(&self, request: &Arc<HandshakeRequest>) -> bool {
+    /// Records that the handshake of the socket begins; `request` can ask it to leave.
+    ///
+    /// # Errors
+    ///
+    /// As [`introduce`](Self::introduce).
+    pub(crate) fn begin_handshake(&self, request: &Arc<HandshakeRequest>) -> Result<(), Ask> {
         self.set_handshake(Some(request.clone()))
     }
 
-    /// Records that the socket speaks another protocol. Returns `false` as [`introduce`](Self::introduce)
-    /// does.
-    pub(crate) fn end_handshake(&self) -> bool {
-        let goes_on = self.set_handshake(None);
-        if goes_on {
-            self.handshake_done();
-        }
-        goes_on
+    /// Records that the socket speaks another protocol.
+    ///
+    /// # Errors
+    ///
+    /// As [`introduce`](Self::introduce).
+    pub(crate) fn end_handshake(&self) -> Result<(), Ask> {
+        self.set_handshake(None)?;
+        self.handshake_done();
+        Ok(())
     }
 
-    fn set_handshake(&self, request: Option<Arc<HandshakeRequest>>) -> bool {
+    fn set_handshake(&self, request: Option<Arc<HandshakeRequest>>) -> Result<(), Ask> {
         let mut state = self.registry.lock();
-        if state.is_closed || state.admission.is_leaving(self.id) {
-            return false;
-        }
+        state.may_stay(self.id)?;
         if let Some(entry) = state.entries.get_mut(&self.id) {
             entry.handshake = request;
         }
-        true
+        Ok(())
     }
 
     /// The slot for the handle of the connection's task. It is filled where the task is spawned.
@@ -151,33 +158,32 @@ impl ConnectionPlace {
         }
     }
 
-    /// Records that the driver has run for the first time, and its hello had not come.
+    /// Records that the handshake has run for the first time, and has to wait.
     pub(crate) fn is_silent(&self) {
         self.registry.ask(|admission| admission.is_silent(self.id));
         self.registry.changed.notify_waiters();
     }
 
-    /// Records that the connection was asked, and bytes have come, though not a whole hello.
+    /// Records that the socket was asked, and bytes have come, though not a whole hello.
     pub(crate) fn has_spoken(&self) {
         self.registry.ask(|admission| admission.has_spoken(self.id));
     }
 
-    /// Records that the connection was asked, and is closed because no bytes had come.
-    pub(crate) fn was_silent(&self, peer: &Peer) {
-        let from = peer.address().cloned();
+    /// Records that the socket was asked, and is closed because no bytes had come.
+    pub(crate) fn was_silent(&self, from: &Address) {
+        let from = from.clone();
         let max = self.registry.limits().handshakes;
         self.registry.silent.add(move |count| {
-            let from = from.as_ref().map(tracing::field::display);
             let text = "connections were closed that had not said hello";
             tracing::warn!(
-                from,
+                %from,
                 count,
                 "{text}: more than {max} were in the handshake (max_handshakes)"
             );
         });
     }
 
-    pub(crate) fn handshake_done(&self) {
+    pub(super) fn handshake_done(&self) {
         self.registry.lock().admission.handshake_done(self.id);
         self.registry.changed.notify_waiters();
     }

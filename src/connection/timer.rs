@@ -1,4 +1,4 @@
-//! The timer of a driver.
+//! The timer of a connection.
 
 use std::{
     pin::Pin,
@@ -8,16 +8,16 @@ use std::{
 
 use tokio::time::Sleep;
 
-/// Wakes a driver at the next timeout of its connection. It is only ever set to an earlier time, because
+/// Wakes the task of a connection at its next timeout. It is only ever set to an earlier time, because
 /// most timeouts move to a later time before they come. If it fires too early, it is set anew.
 #[derive(Debug)]
-pub(super) struct DriverTimer {
+pub(super) struct ConnectionTimer {
     sleep: Pin<Box<Sleep>>,
     /// The time when it fires, if it is set.
     at: Option<Instant>,
 }
 
-impl DriverTimer {
+impl ConnectionTimer {
     /// A timer of the current runtime, not set yet.
     pub(super) fn new() -> Self {
         Self {

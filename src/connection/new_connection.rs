@@ -1,0 +1,207 @@
+//! A connection that has no driver yet.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, ReadBuf};
+use wawo_protocol::{CloseCode, Config, ConnectionError, Event, Hello, Side};
+
+use crate::{
+    clock,
+    connection::{
+        drain::DRAINED,
+        loss::{ended, lost, lost_early},
+        outgoing::Protocol,
+        timer::ConnectionTimer,
+        writer::{self, WriteProgress},
+    },
+    transport::Transport,
+};
+
+/// A transport, and the bytes that were already read from it.
+pub(crate) struct NewTransport {
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) start: BytesMut,
+    /// Whether some of the bytes have come since a server last asked for them.
+    pub(crate) has_received: bool,
+}
+
+impl From<Box<dyn Transport>> for NewTransport {
+    fn from(transport: Box<dyn Transport>) -> Self {
+        Self {
+            transport,
+            start: BytesMut::new(),
+            has_received: false,
+        }
+    }
+}
+
+/// A transport, and the state of its connection before there is a driver. It goes on in either of two
+/// ways:
+///
+/// - A driver begins with it at once, and reads the hello of the other side. So does the connecting side,
+///   and the accepting side over a transport that the program has opened itself: there is a peer at once,
+///   and its calls may leave before the hello has come.
+/// - [`poll_hello`](Self::poll_hello) exchanges the hellos. If that succeeds, a driver goes on. It gets
+///   the bytes behind the hello as its first input.
+///
+/// ```text
+///                             their hello
+///  new ──► poll_hello ───────────────────────► a driver
+///               └───── fault, loss, timeout ──► end: writes the close packet
+///               close, drain ────────────────► end
+/// ```
+pub(crate) struct NewConnection {
+    pub(super) transport: Box<dyn Transport>,
+    /// The bytes that have come and are not handled yet.
+    pub(super) input: BytesMut,
+    pub(super) protocol: Protocol,
+    /// Whether the transport has taken bytes since its last flush.
+    pub(super) needs_flush: bool,
+    pub(super) timer: ConnectionTimer,
+    /// The hello of the other side, if it has come.
+    pub(super) hello: Option<Box<Hello>>,
+    /// Whether bytes have come since [`has_received`](Self::has_received) was last asked.
+    has_received: bool,
+}
+
+/// How many bytes one read takes, at most. Most hellos are shorter. The room for a read is on the stack, so
+/// that a slow peer makes this side hold only what has come.
+const READ_BYTES: usize = 1024;
+
+impl NewConnection {
+    /// A connection over a transport. The time for the other side's hello begins at `since`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers.
+    pub(crate) fn new(side: Side, new: NewTransport, config: Arc<Config>, since: Instant) -> Self {
+        Self {
+            transport: new.transport,
+            input: new.start,
+            protocol: Protocol::new(side, config, since),
+            needs_flush: false,
+            timer: ConnectionTimer::new(),
+            hello: None,
+            has_received: new.has_received,
+        }
+    }
+
+    /// Writes this side's hello, and reads until that of the other side is whole. What the other side
+    /// has sent behind it stays unread. The input is bounded by the length of a hello and one read.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over. [`end`](Self::end) has to follow.
+    pub(crate) fn poll_hello(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        loop {
+            if self.take_hello()? {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = self.write(cx) {
+                return Poll::Ready(Err(self.read_out(cx, error)));
+            }
+            if self.read(cx)? {
+                continue;
+            }
+            if !self.timer.is_due(self.protocol.poll_timeout(), cx) {
+                return Poll::Pending;
+            }
+            self.protocol.handle_timeout(clock::now())?;
+        }
+    }
+
+    /// Whether bytes have come since the last call of this.
+    pub(crate) fn has_received(&mut self) -> bool {
+        std::mem::take(&mut self.has_received)
+    }
+
+    /// Closes the connection with a reason for the other side. [`end`](Self::end) has to follow.
+    pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
+        self.protocol.close(code, reason);
+    }
+
+    /// Closes the connection because this side takes no more calls. [`end`](Self::end) has to follow.
+    pub(crate) fn drain(&mut self) {
+        self.protocol.drain();
+        self.protocol.close(CloseCode::Normal, DRAINED);
+    }
+
+    /// Writes the rest of the output, for at most a second. `error` is the reason why the connection is
+    /// over.
+    pub(crate) async fn end(&mut self, error: &ConnectionError) {
+        if matches!(error, ConnectionError::Lost(_)) {
+            self.protocol.lose();
+        }
+        writer::close(&mut self.transport, self.protocol.output()).await;
+    }
+
+    /// The transport of a connection that has neither written nor read.
+    pub(crate) fn into_transport(self) -> Box<dyn Transport> {
+        self.transport
+    }
+
+    /// Takes the hello out of the input. Returns `false` if it is not whole.
+    fn take_hello(&mut self) -> Result<bool, ConnectionError> {
+        let event = self.protocol.poll_event(clock::now(), &mut self.input)?;
+        // The hello is the first event.
+        if let Some(Event::Opened(hello)) = event {
+            self.hello = Some(hello);
+        }
+        Ok(self.hello.is_some())
+    }
+
+    /// Writes and flushes, until all output has left or the transport takes no more.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
+        let (transport, protocol) = (&mut self.transport, &mut self.protocol);
+        while !protocol.output().is_empty() {
+            match writer::poll_write(transport, protocol.output(), cx) {
+                Poll::Pending => {
+                    protocol.output_blocked(clock::now());
+                    return Ok(WriteProgress::Blocked);
+                }
+                Poll::Ready(Ok(0)) => return Err(lost(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    protocol.output().advance(written);
+                    self.needs_flush = true;
+                }
+                Poll::Ready(Err(error)) => return Err(lost_early(error)),
+            }
+        }
+        writer::flush(transport, protocol, &mut self.needs_flush, cx)
+    }
+
+    /// Reads once. Returns `false` if no bytes were there.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        let mut bytes = [0; READ_BYTES];
+        let mut buf = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut self.transport).poll_read(cx, &mut buf) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => Err(lost_early(ended())),
+            Poll::Ready(Ok(())) => {
+                self.input.extend_from_slice(buf.filled());
+                self.has_received = true;
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(lost_early(error)),
+        }
+    }
+
+    /// Reads what has come, after the transport refused a write: perhaps the close packet that says why
+    /// the other side ended the connection.
+    fn read_out(&mut self, cx: &mut Context<'_>, error: ConnectionError) -> ConnectionError {
+        while let Ok(true) = self.read(cx) {
+            match self.take_hello() {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => return error,
+            }
+        }
+        error
+    }
+}

@@ -1,0 +1,134 @@
+//! Serves a socket that speaks wawo's own protocol: its handshake, and then its connection.
+
+use std::sync::Arc;
+
+use wawo_protocol::{CloseCode, ConnectionError, Side};
+
+use crate::{
+    peer::{ConnectionLimit, NewConnection, NewTransport, PeerEvent, WeakPeer},
+    server::{
+        connection_task::{HandshakeEnd, SocketTask},
+        handshake::Handshake,
+        handshake_request::{Ask, HandshakeRequest},
+        handshake_run::run,
+        registry::{MADE_ROOM, SILENT},
+        state::{ConnectionParts, SocketOrigin},
+        workers::WorkerSlot,
+    },
+    transport::BoxFuture,
+};
+
+/// Serves a socket until its end.
+pub(crate) fn serve(
+    origin: SocketOrigin,
+    request: Arc<HandshakeRequest>,
+    parts: ConnectionParts,
+    new: NewTransport,
+    seat: Option<WorkerSlot>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (config, since) = (parts.config.clone(), origin.since);
+    let new = NewConnection::new(Side::Accepting, new, config, since);
+    let handshake = Handshake::new(new, request);
+    SocketTask::new(shake_hands(origin, parts, handshake, seat))
+}
+
+/// The future has one wait only, so that it keeps the connection once and fits into the room that the task
+/// has for the driver.
+#[allow(
+    clippy::manual_async_fn,
+    reason = "the future of an async fn has room for its arguments twice"
+)]
+fn shake_hands(
+    origin: SocketOrigin,
+    parts: ConnectionParts,
+    mut handshake: Handshake,
+    seat: Option<WorkerSlot>,
+) -> impl Future<Output = HandshakeEnd<impl Future<Output = ()> + use<>>> + use<> {
+    async move {
+        let result = run(&origin.place, |cx| handshake.poll(cx)).await;
+        finish(origin, parts, handshake.into_connection(), seat, result)
+    }
+}
+
+/// Opens the connection, or ends it.
+fn finish(
+    origin: SocketOrigin,
+    parts: ConnectionParts,
+    new: NewConnection,
+    seat: Option<WorkerSlot>,
+    result: Result<Result<(), ConnectionError>, Ask>,
+) -> HandshakeEnd<impl Future<Output = ()> + use<>> {
+    let ending = match result {
+        Ok(Ok(())) => {
+            let (place, from) = (origin.place.clone(), Some(origin.from.clone()));
+            let opened = origin.state.open_connection(place, parts, new, from, seat);
+            match opened {
+                Ok(connection) => return HandshakeEnd::Opened(connection),
+                Err((new, ask)) => leave(origin, *new, ask),
+            }
+        }
+        Ok(Err(error)) => {
+            let who = WeakPeer::unconnected(origin.from.clone());
+            end(origin, new, who, error)
+        }
+        Err(ask) => leave(origin, new, ask),
+    };
+    HandshakeEnd::Failed(ending)
+}
+
+/// Ends a connection that has to leave before it has a peer.
+fn leave(origin: SocketOrigin, mut new: NewConnection, ask: Ask) -> BoxFuture<'static, ()> {
+    let who = WeakPeer::unconnected(origin.from.clone());
+    match ask {
+        Ask::Drain => new.drain(),
+        Ask::MakeRoom => {
+            origin.state.report_displaced(who.clone());
+            new.close(CloseCode::LimitExceeded, MADE_ROOM);
+        }
+        Ask::CloseIfSilent => {
+            origin.place.was_silent(&origin.from);
+            let limit = ConnectionLimit::MaxHandshakes;
+            let event = || PeerEvent::Closed(who.clone(), limit);
+            origin.state.event_sender.send(event);
+            new.close(CloseCode::LimitExceeded, SILENT);
+        }
+    }
+    end(origin, new, who, ConnectionError::ClosedHere)
+}
+
+/// Reports that a connection is over before it had a peer, and sends the close packet. Boxed, so that
+/// handshakes have no room for it.
+fn end(
+    origin: SocketOrigin,
+    mut new: NewConnection,
+    who: WeakPeer,
+    error: ConnectionError,
+) -> BoxFuture<'static, ()> {
+    let (peer, side) = (&origin.from, Side::Accepting);
+    tracing::debug!(%error, %peer, ?side, "connection over");
+    let event = || PeerEvent::NotConnected(who, error.clone());
+    origin.state.event_sender.send(event);
+    Box::pin(async move {
+        new.end(&error).await;
+        // The socket counts until it is closed.
+        drop(origin);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{serve, shake_hands};
+
+    fn size_of_handshake<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_task<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_handshake_takes_no_more_room_than_a_driver() {
+        assert!(size_of_handshake(shake_hands) < size_of_task(serve));
+    }
+}
