@@ -5,11 +5,8 @@
 
 use std::{ffi::OsStr, time::Duration};
 
-use wawo_protocol::{
-    Config, ConfigBuilder, ConfigError, Setting,
-    setting::{self, Row, Settable},
-    settings,
-};
+use wawo_protocol::{Config, ConfigBuilder};
+use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
 
 use crate::server::{admission::ConnectionLimits, host::TrustedProxies, memory};
 
@@ -218,7 +215,7 @@ impl ServerConfigBuilder {
     /// If there is no such setting, if the text is not one of its values, or if the value is out of its
     /// range.
     pub fn set(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
-        setting::set(&mut self, name, text)?;
+        wawo_settings::set(&mut self, name, text)?;
         Ok(self)
     }
 
@@ -245,7 +242,7 @@ impl ServerConfigBuilder {
     ) -> Result<Self, ConfigError> {
         let all: Vec<_> = variables.into_iter().collect();
         let variables = || all.iter().map(|(key, value)| (key, value));
-        setting::set_from_variables(&mut self.own, "WAWO_SERVER_", &[], variables())?;
+        wawo_settings::set_from_variables(&mut self.own, "WAWO_SERVER_", &[], variables())?;
         self.connection = self.connection.read_variables(variables())?;
         Ok(self)
     }
@@ -294,7 +291,7 @@ impl Settable for ServerConfigBuilder {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ServerConfigBuilder {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        setting::deserialize(deserializer)
+        wawo_settings::deserialize(deserializer)
     }
 }
 

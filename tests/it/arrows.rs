@@ -123,7 +123,7 @@ fn no_module_imports_one_that_imports_it() {
 }
 
 #[test]
-fn the_protocol_crate_depends_on_bytes_and_thiserror_only_and_the_generator_not_on_wawo() {
+fn crates_below_wawo_depend_on_little_and_never_on_wawo() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Those that a build with the default features has, or those that a feature adds.
     let dependencies = |name: &str, optional: bool| {
@@ -136,12 +136,15 @@ fn the_protocol_crate_depends_on_bytes_and_thiserror_only_and_the_generator_not_
         let names = names.filter(|name| !name.is_empty() && !name.starts_with('#'));
         names.map(str::to_owned).collect::<BTreeSet<_>>()
     };
-    let expected = ["bytes", "thiserror"].map(str::to_owned);
-    assert_eq!(
-        dependencies("wawo-protocol", false),
-        BTreeSet::from(expected)
-    );
-    let added = BTreeSet::from(["serde".to_owned()]);
-    assert_eq!(dependencies("wawo-protocol", true), added);
+    let expected: [(&str, &[&str]); 2] = [
+        ("wawo-protocol", &["bytes", "thiserror", "wawo-settings"]),
+        ("wawo-settings", &["thiserror"]),
+    ];
+    for (name, expected) in expected {
+        let expected = expected.iter().map(|&name| name.to_owned());
+        assert_eq!(dependencies(name, false), expected.collect(), "{name}");
+        let added = BTreeSet::from(["serde".to_owned()]);
+        assert_eq!(dependencies(name, true), added, "{name}");
+    }
     assert!(!dependencies("wawo-build", false).contains("wawo"));
 }

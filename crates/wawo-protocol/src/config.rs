@@ -18,12 +18,9 @@ mod disagree;
 use std::{ffi::OsStr, fmt, time::Duration};
 
 use bytes::Bytes;
+use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
 
-use crate::{
-    limits::{Limits, limits},
-    setting::{self, ConfigError, Row, Settable, Setting},
-    settings,
-};
+use crate::limits::{Limits, limits};
 
 settings! {
     Amounts, Config, ConfigBuilder;
@@ -259,7 +256,7 @@ impl ConfigBuilder {
     ///
     /// If there is no such setting, the text is none of its values, or it is out of its range.
     pub fn set(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
-        setting::set(&mut self, name, text)?;
+        wawo_settings::set(&mut self, name, text)?;
         Ok(self)
     }
 
@@ -296,7 +293,7 @@ impl ConfigBuilder {
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, ConfigError> {
-        setting::set_from_variables(&mut self, "WAWO_", &["WAWO_SERVER_"], variables)?;
+        wawo_settings::set_from_variables(&mut self, "WAWO_", &["WAWO_SERVER_"], variables)?;
         Ok(self)
     }
 
@@ -360,7 +357,7 @@ impl Settable for ConfigBuilder {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ConfigBuilder {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        setting::deserialize(deserializer)
+        wawo_settings::deserialize(deserializer)
     }
 }
 

@@ -5,8 +5,9 @@ mod foreign;
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use thiserror::Error;
+use wawo_settings::ConfigError;
 
-use crate::{code::CloseCode, id::CallId, metadata::MetadataError, setting::ConfigError};
+use crate::{code::CloseCode, id::CallId, metadata::MetadataError};
 
 /// Why a connection is over, and which side ended it. Clonable, so that every call that it ends can carry
 /// it. `Display` ends with the direct cause, and [`source`](StdError::source) begins after that.

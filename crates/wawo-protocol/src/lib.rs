@@ -77,8 +77,6 @@ mod metadata;
 mod output;
 pub mod packet;
 mod schema;
-#[doc(hidden)]
-pub mod setting;
 pub mod time;
 
 pub use crate::{
@@ -100,5 +98,5 @@ pub use crate::{
     metadata::{Metadata, MetadataError},
     output::Output,
     schema::{Fingerprint, Shape},
-    setting::{ConfigError, Setting},
 };
+pub use wawo_settings::{ConfigError, Setting};

@@ -5,10 +5,7 @@
 //! hello of the other side has come (docs/protocol.md, "Limits"). The greatest value keeps sums of a
 //! few limits within 32 bits.
 
-use crate::{
-    setting::{ConfigError, Row, Unit, u32_of},
-    settings,
-};
+use wawo_settings::{ConfigError, Row, Unit, settings, u32_of};
 
 /// Passes the table to a macro. A row has the number of the hello's entry, the unit, the name, the
 /// default, the least and the greatest value.

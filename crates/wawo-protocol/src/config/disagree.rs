@@ -1,6 +1,8 @@
 //! Checks of the settings that bound each other.
 
-use crate::{config::Config, limits::MIN_PACKET_BYTES, setting::ConfigError};
+use wawo_settings::ConfigError;
+
+use crate::{config::Config, limits::MIN_PACKET_BYTES};
 
 /// The longest identity, in bytes: the hello counts it in one.
 const MAX_IDENTITY_BYTES: usize = 255;
@@ -41,15 +43,20 @@ impl Config {
 
     /// Checks that the hello has room for its contents.
     pub(crate) fn check_hello(&self) -> Result<(), ConfigError> {
-        let (length, most) = (self.identity.len(), MAX_IDENTITY_BYTES);
-        if length > most {
-            return Err(ConfigError::Identity { length, most });
-        }
-        let length = self.credentials.len() + self.services.len();
-        let room = MAX_OPAQUE_BYTES;
-        match length <= room {
+        let within = |setting, length, most| match length <= most {
             true => Ok(()),
-            false => Err(ConfigError::Opaque { length, room }),
-        }
+            false => Err(ConfigError::TooLong {
+                setting,
+                length,
+                most,
+            }),
+        };
+        let opaque = self.credentials.len() + self.services.len();
+        within("identity", self.identity.len(), MAX_IDENTITY_BYTES)?;
+        within(
+            "the sum of credentials and services",
+            opaque,
+            MAX_OPAQUE_BYTES,
+        )
     }
 }

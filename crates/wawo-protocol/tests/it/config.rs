@@ -187,7 +187,7 @@ fn identity_and_opaque_parts_are_bounded() {
     assert!(with(room + 1).is_err());
     let services = |length| with(1).unwrap().with_services(vec![0; length].into());
     assert_eq!(services(room - 1).unwrap().services().len(), room - 1);
-    let text = "credentials and services have 15873 bytes together; a hello has room for 15872";
+    let text = "the sum of credentials and services has 15873 bytes; it must have at most 15872";
     assert_eq!(services(room).unwrap_err().to_string(), text);
 }
 

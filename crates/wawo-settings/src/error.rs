@@ -54,27 +54,20 @@ pub enum ConfigError {
         /// The values that the setting may have beside the others, such as `may be at most 1024`.
         range: String,
     },
-    /// The identity is too long.
-    #[error("identity has {length} bytes; it must have at most {most}")]
-    Identity {
-        /// Its length.
+    /// A setting that is a text or bytes is too long.
+    #[error("{setting} has {length} bytes; it must have at most {most}")]
+    TooLong {
+        /// The setting.
+        setting: &'static str,
+        /// Its length, in bytes.
         length: usize,
         /// The greatest length, in bytes.
         most: usize,
-    },
-    /// Credentials and the table of services do not fit into a hello.
-    #[error("credentials and services have {length} bytes together; a hello has room for {room}")]
-    Opaque {
-        /// Their length.
-        length: usize,
-        /// Bytes that fit.
-        room: usize,
     },
 }
 
 impl ConfigError {
     /// Two settings that do not agree.
-    #[doc(hidden)]
     pub fn disagreement(
         setting: &'static str,
         value: impl ToString,

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use crate::setting::{Settable, set};
+use crate::names::{Settable, set};
 
 /// Reads a map into settings. Those that the map does not name keep their defaults.
 ///

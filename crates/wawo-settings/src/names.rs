@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use crate::setting::ConfigError;
+use crate::error::ConfigError;
 
 /// Settings that can be set by name.
 pub trait Settable {

@@ -1,10 +1,9 @@
 //! Settings as rows of a table, in which the name, unit, default and range of each stand once.
 //!
-//! From such a table, [`settings!`](crate::settings) makes the fields, the methods of a builder that
-//! set them, the methods that read them, and a [`Row`] for each. The same code checks the ranges of
-//! all rows, reads settings from text by their names, and lists them for documents. This crate has
-//! two tables, the [`Limits`](crate::Limits) and the [`Config`](crate::Config). Crates above have
-//! tables of their own, so this module is public to them, and hidden from users.
+//! From such a table, [`settings!`] makes the fields, the methods of a builder that set them, the
+//! methods that read them, and a [`Row`] for each. The same code checks the ranges of all rows, reads
+//! settings from text by their names, from variables of the environment and from files, and lists them
+//! for documents.
 //!
 //! ```text
 //!   table --settings!--> fields, builder, readers
@@ -13,6 +12,11 @@
 //!                                  +- read    (text: `set`, variables, files)
 //!                                  '- describe (documents)
 //! ```
+//!
+//! The crate is a part of wawo, and is not meant to be used without it: `wawo-protocol` has the tables of
+//! a connection, `wawo` that of a server, and both pass on what users need of it, [`ConfigError`] and
+//! [`Setting`]. It is a crate of its own since it knows nothing of the protocol, and the protocol, which
+//! does no I/O, should not know how settings are read.
 
 mod amount;
 mod error;
@@ -23,8 +27,8 @@ mod names;
 use std::fmt;
 
 #[cfg(feature = "serde")]
-pub use crate::setting::file::deserialize;
-pub use crate::setting::{
+pub use crate::file::deserialize;
+pub use crate::{
     amount::{Unit, Value, duration_of, u32_of, usize_of},
     error::ConfigError,
     names::{Settable, set, set_from_variables},
@@ -167,7 +171,6 @@ impl<S> fmt::Debug for Row<S> {
 ///
 /// This defines the struct `Amounts` with a field for each row, its `Default` and `Amounts::ROWS`.
 /// The builder must have a method `amounts_mut`, the other type a method `amounts`.
-#[doc(hidden)]
 #[macro_export]
 macro_rules! settings {
     (
@@ -195,7 +198,7 @@ macro_rules! settings {
         }
 
         impl $amounts {
-            const ROWS: &'static [$crate::setting::Row<Self>] = &[
+            const ROWS: &'static [$crate::Row<Self>] = &[
                 $($crate::settings!(
                     @row $unit $name = $default, least $least $(, most $most)? $(, none $absent)?
                 ),)*
@@ -233,17 +236,17 @@ macro_rules! settings {
         @row $unit:ident $name:ident = $default:literal, least $least:literal
         $(, most $most:literal)? $(, none $absent:literal)?
     ) => {
-        $crate::setting::Row {
+        $crate::Row {
             name: stringify!($name),
-            unit: $crate::setting::Unit::$unit,
+            unit: $crate::Unit::$unit,
             default: $default,
             range: $crate::settings!(@range $least $(, most $most)? $(, none $absent)?),
-            least: $crate::setting::Unit::$unit.amount($least),
-            most: $crate::settings!(@optional $($crate::setting::Unit::$unit.amount($most))?),
+            least: $crate::Unit::$unit.amount($least),
+            most: $crate::settings!(@optional $($crate::Unit::$unit.amount($most))?),
             absent: $crate::settings!(@optional $($absent)?),
-            get: |settings| $crate::setting::Value::amount(&settings.$name),
+            get: |settings| $crate::Value::amount(&settings.$name),
             set: |settings, amount| {
-                let value = $crate::setting::Value::from_amount(amount);
+                let value = $crate::Value::from_amount(amount);
                 value.map(|value| settings.$name = value).is_some()
             },
         }
@@ -272,13 +275,13 @@ macro_rules! settings {
         Some($crate::settings!(@value $unit, $type, $default))
     };
     (@value $unit:ident, u32, $default:literal) => {
-        $crate::setting::u32_of($crate::setting::Unit::$unit.amount($default))
+        $crate::u32_of($crate::Unit::$unit.amount($default))
     };
     (@value $unit:ident, usize, $default:literal) => {
-        $crate::setting::usize_of($crate::setting::Unit::$unit.amount($default))
+        $crate::usize_of($crate::Unit::$unit.amount($default))
     };
     (@value $unit:ident, Duration, $default:literal) => {
-        $crate::setting::duration_of($crate::setting::Unit::$unit.amount($default))
+        $crate::duration_of($crate::Unit::$unit.amount($default))
     };
     (@optional) => { None };
     (@optional $value:expr) => { Some($value) };
