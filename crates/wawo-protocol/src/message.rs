@@ -14,6 +14,30 @@ pub(crate) fn cost(length: usize) -> u64 {
     MESSAGE_COST_BYTES + length as u64
 }
 
+/// The first of the messages that come whole, each in its packet, as many as have at most `credit` bytes
+/// together, and may each begin with the `shared_credit` that those before it leave: their number, and
+/// the length of their packets. `length_at` returns the length of the message whose packet begins there,
+/// if there is one that fits otherwise; the packet has `head` bytes before it.
+#[inline]
+pub(crate) fn first_within(
+    mut credit: u64,
+    mut shared_credit: i64,
+    head: usize,
+    mut length_at: impl FnMut(usize) -> Option<usize>,
+) -> (usize, usize) {
+    let (mut messages, mut end) = (0, 0);
+    while shared_credit > 0
+        && let Some(length) = length_at(end)
+        && length as u64 <= credit
+    {
+        credit -= length as u64;
+        shared_credit -= cost(length) as i64;
+        end += head + length;
+        messages += 1;
+    }
+    (messages, end)
+}
+
 /// The bytes of a message: in one segment, as nearly always, or in several, where joining them
 /// would cost a copy.
 #[derive(Debug, Clone)]

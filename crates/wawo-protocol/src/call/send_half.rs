@@ -34,7 +34,6 @@ const MIN_CHUNK_BYTES: usize = 1024;
 #[derive(Debug)]
 enum SendItem {
     Message(OutgoingMessage),
-    /// Messages of which each fits into a packet.
     Batch(Batch),
 }
 
@@ -152,40 +151,6 @@ impl SendHalf {
         self.queue.is_empty() && self.end.is_none()
     }
 
-    /// Pays for a message that can leave at once; `false` if it has to be queued.
-    pub(crate) fn spend(
-        &mut self,
-        length: usize,
-        room: usize,
-        shared_credit: &mut SendCredit,
-    ) -> bool {
-        let fits = self.is_idle() && length <= room.min(self.credit as usize);
-        if !fits || !shared_credit.has_over(0) {
-            return false;
-        }
-        self.credit -= length as u32;
-        shared_credit.spend(cost(length));
-        true
-    }
-
-    /// Takes off the first messages, as many as may leave at once, and pays for them. Takes none if earlier
-    /// messages still wait.
-    pub(crate) fn spend_for_first(
-        &mut self,
-        messages: &mut Batch,
-        shared_credit: &mut SendCredit,
-    ) -> Batch {
-        match self.is_idle() {
-            true => self.take_first(messages, shared_credit),
-            false => Batch::default(),
-        }
-    }
-
-    pub(crate) fn push(&mut self, bytes: MessageBytes, end: bool) {
-        let message = OutgoingMessage::new(bytes, end);
-        self.queue.push_back(SendItem::Message(message));
-    }
-
     /// Queues the message that opens the direction.
     fn push_first(&mut self, bytes: MessageBytes, end: bool) {
         let mut message = OutgoingMessage::new(bytes, end);
@@ -193,7 +158,6 @@ impl SendHalf {
         self.queue.push_back(SendItem::Message(message));
     }
 
-    /// Messages of which each fits into a packet.
     pub(crate) fn push_batch(&mut self, messages: Batch) {
         self.queue.push_back(SendItem::Batch(messages));
     }
@@ -234,7 +198,7 @@ impl SendHalf {
         let Some(SendItem::Batch(mut messages)) = self.queue.pop_front() else {
             return Next::Idle;
         };
-        let few = self.take_first(&mut messages, shared_credit);
+        let few = self.take_first(&mut messages, room, shared_credit);
         let long = match few.len() {
             0 => messages.next(),
             _ => None,
@@ -245,7 +209,7 @@ impl SendHalf {
         if few.len() > 0 {
             return Next::Batch(few);
         }
-        // There is too little credit for the whole first message, so it leaves in chunks, as credit comes.
+        // The first message is longer than the credit or than a packet, so it leaves in chunks.
         if let Some(bytes) = long {
             let message = OutgoingMessage::new(bytes.into(), false);
             self.queue.push_front(SendItem::Message(message));
@@ -253,9 +217,15 @@ impl SendHalf {
         self.next(room, shared_credit)
     }
 
-    /// Takes off the first messages of a batch, as many as there is credit for, and pays for them.
-    fn take_first(&mut self, messages: &mut Batch, shared_credit: &mut SendCredit) -> Batch {
-        let few = messages.take_within(self.credit as usize, shared_credit.available());
+    /// Takes off the first messages of a batch, as many as there is credit for and fit into packets with
+    /// `room` for them, and pays for them.
+    pub(crate) fn take_first(
+        &mut self,
+        messages: &mut Batch,
+        room: usize,
+        shared_credit: &mut SendCredit,
+    ) -> Batch {
+        let few = messages.take_within(room, self.credit.into(), shared_credit.available());
         if few.len() > 0 {
             self.credit -= few.message_bytes() as u32;
             self.stalled = None;
@@ -342,14 +312,14 @@ mod tests {
         }
     }
 
-    fn push(half: &mut SendHalf, length: usize, end: bool) {
-        half.push(Bytes::from(vec![0; length]).into(), end);
+    fn push(half: &mut SendHalf, length: usize) {
+        half.push_batch(batch(&[length]));
     }
 
     #[test]
     fn a_message_leaves_in_chunks_as_credit_allows() {
         let (mut shared_credit, mut half) = (SendCredit::new(u32::MAX), SendHalf::new(5_000));
-        push(&mut half, 10_000, true);
+        half.push_first(Bytes::from(vec![0; 10_000]).into(), true);
         // A chunk of less than 1 KiB is not worth a packet, unless it is the last.
         for (grant, expected) in [
             (0, "4000 of 10000 more"),
@@ -367,8 +337,8 @@ mod tests {
     #[test]
     fn an_empty_message_needs_no_credit_of_its_call() {
         let (mut shared_credit, mut half) = (SendCredit::new(1), SendHalf::new(0));
-        for expected in ["0", "NeedsSharedCredit"] {
-            push(&mut half, 0, false);
+        for expected in ["batch of 1", "NeedsSharedCredit"] {
+            push(&mut half, 0);
             assert_eq!(next(&mut half, 8, &mut shared_credit), expected);
         }
     }
@@ -376,8 +346,8 @@ mod tests {
     #[test]
     fn a_message_pays_for_all_of_its_bytes_when_it_begins() {
         let (mut shared_credit, mut half) = (SendCredit::new(1), SendHalf::new(u32::MAX));
-        push(&mut half, 3_000, false);
-        push(&mut half, 3_000, false);
+        push(&mut half, 3_000);
+        push(&mut half, 3_000);
         for (grant, expected) in [
             (0, "1500 of 3000 more"),
             (0, "..1500"),
@@ -393,7 +363,7 @@ mod tests {
     #[test]
     fn a_bad_end_takes_the_place_of_waiting_messages_and_stays() {
         let mut half = SendHalf::new(0);
-        push(&mut half, 1, false);
+        push(&mut half, 1);
         for code in [Code::Aborted, Code::Cancelled] {
             half.end_now(End {
                 call: CallId::new(Side::Accepting, 0),
@@ -423,16 +393,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_leaves_at_once_as_far_as_credit_goes_unless_others_wait() {
+    fn a_batch_leaves_at_once_as_far_as_credit_and_packets_go() {
         let (mut shared_credit, mut half) = (SendCredit::new(1_000), SendHalf::new(4));
         let mut messages = batch(&[3, 0, 5]);
-        let first = half.spend_for_first(&mut messages, &mut shared_credit);
+        let first = half.take_first(&mut messages, 8, &mut shared_credit);
         assert_eq!((first.len(), messages.len()), (2, 1));
-        half.push_batch(messages);
         half.grant(100).unwrap();
-        let mut next = batch(&[1]);
-        let first = half.spend_for_first(&mut next, &mut shared_credit);
-        assert_eq!((first.len(), next.len()), (0, 1));
+        let first = half.take_first(&mut messages, 4, &mut shared_credit);
+        assert_eq!((first.len(), messages.len()), (0, 1));
+        half.push_batch(messages);
+        assert!(!half.is_idle());
     }
 
     #[test]

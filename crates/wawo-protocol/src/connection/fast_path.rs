@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::{
     connection::{event::InboundCall, machine::Connection},
     id::CallId,
-    message::cost,
+    message::first_within,
     packet::{self, Batch, HEADER_BYTES},
 };
 
@@ -79,21 +79,14 @@ impl<T> Connection<T> {
         let (in_flight, credit) = self.calls.get(call);
         let in_flight = in_flight?;
         let recv_half = in_flight.recv_half_for_batch()?;
-        let (mut length, mut messages, mut largest) = (0, 0, 0);
-        let (mut credit_left, mut shared_left) = (recv_half.credit(), credit.recv.available());
-        // The same checks as for one message at a time. A message that breaks a rule is left to
-        // `poll_event`, which reports it.
-        while let Some(bytes) = packet::fast_message(&input[length..], call, limits) {
-            let is_large = bytes > limits.max_message_bytes as usize;
-            if bytes as u64 > credit_left || shared_left <= 0 || is_large {
-                break;
-            }
-            credit_left -= bytes as u64;
-            shared_left -= cost(bytes) as i64;
-            length += HEADER_BYTES + bytes;
-            messages += 1;
-            largest = largest.max(bytes);
-        }
+        let (max, mut largest) = (limits.max_message_bytes as usize, 0);
+        let (own_credit, shared_credit) = (recv_half.credit(), credit.recv.available());
+        // A message that breaks a rule is left to `poll_event`, which reports it.
+        let (messages, length) = first_within(own_credit, shared_credit, HEADER_BYTES, |at| {
+            let length = packet::fast_message(&input[at..], call, limits)?;
+            largest = largest.max(length);
+            (length <= max).then_some(length)
+        });
         if messages == 0 {
             return None;
         }

@@ -1,18 +1,15 @@
 //! Sends the messages of this side, in a call of either role.
 
-use bytes::Bytes;
-
 use crate::{
     call::Next,
     code::Code,
     connection::{
         event::{Event, Refusal},
-        fit,
         machine::Connection,
     },
     id::CallId,
     metadata::Metadata,
-    packet::{Batch, BodyFlags, Packet, put_chunk, put_reply},
+    packet::{Batch, Packet, put_chunk, put_reply},
     time::after,
 };
 
@@ -29,17 +26,16 @@ impl<T> Connection<T> {
     ///
     /// If a message is larger than the other side takes. The messages before it are sent.
     pub fn send_batch(&mut self, call: CallId, mut messages: Batch) -> Result<SentCount, Refusal> {
-        let room = self.chunk_room(0).min(self.peer.max_message_bytes as usize);
-        let is_full = self.is_full();
-        if self.is_closed() || messages.largest() > room {
-            return self.send_each(call, messages);
-        }
-        let Some((send_half, credit)) = self.calls.send_half(call) else {
+        let (room, max) = (self.chunk_room(0), self.peer.max_message_bytes);
+        let (is_full, is_closed) = (self.is_full(), self.is_closed());
+        let send_half = self.calls.send_half(call).filter(|_| !is_closed);
+        let Some((send_half, credit)) = send_half else {
             return Ok(SentCount::of(&messages));
         };
+        let too_large = messages.cut_off_above(max as usize);
         let mut sent = SentCount::default();
-        if !is_full {
-            let first = send_half.spend_for_first(&mut messages, &mut credit.send);
+        if !is_full && send_half.is_idle() {
+            let first = send_half.take_first(&mut messages, room, &mut credit.send);
             sent = SentCount::of(&first);
             self.output.link_or_copy(first.into_packets());
         }
@@ -47,58 +43,10 @@ impl<T> Connection<T> {
             send_half.push_batch(messages);
             self.calls.enqueue(call);
         }
-        Ok(sent)
-    }
-
-    /// Sends messages one by one, since some have to leave in chunks.
-    fn send_each(&mut self, call: CallId, messages: Batch) -> Result<SentCount, Refusal> {
-        let mut sent = SentCount::default();
-        for message in messages {
-            let bytes = message.len();
-            if self.send_message(call, message, false)? {
-                sent.messages += 1;
-                sent.bytes += bytes;
-            }
+        match too_large {
+            Some(length) => Err(Refusal::MessageTooLarge { length, max }),
+            None => Ok(sent),
         }
-        Ok(sent)
-    }
-
-    /// Sends the next message of a stream, in a call of either side; `end` if it is the last
-    /// request. Does nothing if the direction is over.
-    ///
-    /// Returns whether there is room for another one now; if not, [`Event::Writable`](crate::Event::Writable) follows.
-    ///
-    /// # Errors
-    ///
-    /// If the message is larger than the other side takes.
-    pub fn send_message(
-        &mut self,
-        call: CallId,
-        message: Bytes,
-        end: bool,
-    ) -> Result<bool, Refusal> {
-        if self.is_closed() {
-            return Ok(true);
-        }
-        fit::check(message.len(), &Metadata::new(), &self.peer)?;
-        let (room, is_full) = (self.chunk_room(0), self.is_full());
-        let Some((send_half, credit)) = self.calls.send_half(call) else {
-            return Ok(true);
-        };
-        if is_full || !send_half.spend(message.len(), room, &mut credit.send) {
-            send_half.push(message.into(), end);
-            match self.calls.is_ours(call) {
-                true => self.calls.enqueue(call),
-                false => self.enqueue_theirs(call, end),
-            }
-            return Ok(false);
-        }
-        let flags = BodyFlags::whole(end);
-        put_chunk(&mut self.output, call, message.into(), flags);
-        if end {
-            self.direction_ended(call);
-        }
-        Ok(true)
     }
 
     /// Ends the requests of a call of ours, after those that are still to be sent. Does nothing if they have

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     id::CallId,
-    message::{MESSAGE_COST_BYTES, cost},
+    message::{MESSAGE_COST_BYTES, first_within},
     packet::{
         HEADER_BYTES,
         encode::put_header,
@@ -133,29 +133,34 @@ impl Batch {
         self.message_bytes() as u64 + self.messages as u64 * MESSAGE_COST_BYTES
     }
 
-    /// Takes off the first messages, as many as have at most `credit` bytes together and may each
-    /// begin with the `shared_credit` that those before it leave.
-    pub(crate) fn take_within(&mut self, mut credit: usize, mut shared_credit: i64) -> Self {
-        if self.message_bytes() <= credit && self.cost() as i64 <= shared_credit {
+    /// Takes off the first messages, as many as have at most `room` bytes each and `credit` bytes
+    /// together, and may each begin with the `shared_credit` that those before it leave.
+    pub(crate) fn take_within(&mut self, room: usize, credit: u64, shared_credit: i64) -> Self {
+        let is_within = self.largest <= room && self.message_bytes() as u64 <= credit;
+        if is_within && self.cost() as i64 <= shared_credit {
             return std::mem::take(self);
         }
-        let (mut end, mut messages) = (0, 0);
-        while let Some(message) = first_payload(&self.packets[end..]) {
-            let length = message.len();
-            if length > credit || shared_credit <= 0 {
-                break;
-            }
-            credit -= length;
-            shared_credit -= cost(length) as i64;
-            end += HEADER_BYTES + length;
-            messages += 1;
-        }
+        let (messages, end) = first_within(credit, shared_credit, HEADER_BYTES, |at| {
+            let message = first_payload(&self.packets[at..])?;
+            Some(message.len()).filter(|&length| length <= room)
+        });
         self.messages -= messages;
         Self {
             packets: self.packets.split_to(end),
             messages,
             largest: self.largest,
         }
+    }
+
+    /// Drops all messages from the first one of more than `max` bytes on. Returns the length of that
+    /// one.
+    pub(crate) fn cut_off_above(&mut self, max: usize) -> Option<usize> {
+        if self.largest <= max {
+            return None;
+        }
+        let fitting = self.take_within(max, u64::MAX, i64::MAX);
+        let rest = std::mem::replace(self, fitting);
+        rest.peek().map(<[u8]>::len)
     }
 
     /// The next message, which stays in the batch.
@@ -247,12 +252,12 @@ mod tests {
                 builder.push(|buffer| buffer.put_slice(text.as_bytes()));
             }
             let mut rest = builder.take();
-            let few = rest.take_within(credit, shared_credit);
+            let few = rest.take_within(5, credit, shared_credit);
             assert_eq!((few.len(), rest.len()), (first, 3 - first));
             let all: Vec<_> = few.chain(rest).collect();
             assert_eq!(all, ["one", "", "three"]);
         }
-        assert_eq!(Batch::default().take_within(9, 9).len(), 0);
+        assert_eq!(Batch::default().take_within(9, 9, 9).len(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     id::{MethodId, ServiceId},
-    message::cost,
+    message::{MESSAGE_COST_BYTES, first_within},
     packet::{
         HEADER_BYTES,
         encode::put_header,
@@ -19,7 +19,6 @@ use crate::{
 pub struct OneWayBatch {
     packets: BytesMut,
     calls: usize,
-    cost: u64,
     /// A length that no message exceeds.
     largest: usize,
 }
@@ -54,7 +53,6 @@ impl OneWayBatch {
         self.packets.put_u32(method.0);
         self.packets.put_slice(message);
         self.calls += 1;
-        self.cost += cost(message.len());
         self.largest = self.largest.max(message.len());
     }
 
@@ -80,7 +78,7 @@ impl OneWayBatch {
 
     /// The cost of all messages together in shared credit.
     pub(crate) fn cost(&self) -> u64 {
-        self.cost
+        self.message_bytes() as u64 + self.calls as u64 * MESSAGE_COST_BYTES
     }
 
     pub(crate) fn largest(&self) -> usize {
@@ -107,26 +105,20 @@ impl OneWayBatch {
 
     /// Takes off the first calls, as many as may each begin with the `shared_credit` that those
     /// before it leave.
-    pub(crate) fn take_within(&mut self, mut shared_credit: i64) -> Self {
-        if self.cost as i64 <= shared_credit {
+    pub(crate) fn take_within(&mut self, shared_credit: i64) -> Self {
+        if self.cost() as i64 <= shared_credit {
             return std::mem::take(self);
         }
-        let (mut rest, mut calls, mut spent) = (&self.packets[..], 0, 0);
-        while shared_credit > 0
-            && let Some((_, message)) = split_first(&mut rest)
-        {
-            let cost = cost(message.len());
-            shared_credit -= cost as i64;
-            spent += cost;
-            calls += 1;
-        }
-        let taken = self.packets.len() - rest.len();
+        let head = HEADER_BYTES + TARGET_BYTES;
+        let (calls, end) = first_within(u64::MAX, shared_credit, head, |at| {
+            first_payload(&self.packets[at..])?
+                .len()
+                .checked_sub(TARGET_BYTES)
+        });
         self.calls -= calls;
-        self.cost -= spent;
         Self {
-            packets: self.packets.split_to(taken),
+            packets: self.packets.split_to(end),
             calls,
-            cost: spent,
             largest: self.largest,
         }
     }

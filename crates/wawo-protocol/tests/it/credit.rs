@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CallId, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata, NewCall, Side,
-    StartedCall,
-    packet::{CreditOf, End, Packet},
+    CallId, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata, NewCall, Refusal,
+    Side, StartedCall,
+    packet::{BatchBuilder, CreditOf, End, Packet},
 };
 
 use crate::{
-    pair::{Pair, bytes, config, stream, unary},
+    pair::{Pair, bytes, config, ok, send, stream, unary},
     raw::{
         Raw, call, continued, credit, end, first, last, message, more, ours, reply, theirs, whole,
     },
@@ -18,17 +18,6 @@ const INITIAL_CREDIT: usize = MIN_CREDIT_BYTES as usize;
 
 fn narrow() -> Config {
     config(|config| config.initial_credit_bytes(MIN_CREDIT_BYTES))
-}
-
-fn ok(call: CallId) -> End {
-    End {
-        call,
-        code: Code::Ok,
-        refused: false,
-        metadata: Metadata::new(),
-        text: String::new(),
-        details: Bytes::new(),
-    }
 }
 
 fn start(pair: &mut Pair, call: NewCall) -> CallId {
@@ -60,18 +49,12 @@ fn a_conversation_goes_both_ways_and_ends_with_the_callee() {
     pair.server.connection.open_reply(call, Metadata::new());
     for text in ["one", "two"] {
         let client = &mut pair.client.connection;
-        assert_eq!(
-            client.send_message(call, Bytes::from(text), false),
-            Ok(true)
-        );
+        assert_eq!(send(client, call, Bytes::from(text)), Ok(true));
         pair.run();
         let message = Bytes::from(text);
         assert_eq!(pair.server.heard(), [Event::Message { call, message }]);
         let server = &mut pair.server.connection;
-        assert_eq!(
-            server.send_message(call, Bytes::from("yes"), false),
-            Ok(true)
-        );
+        assert_eq!(send(server, call, Bytes::from("yes")), Ok(true));
     }
     pair.client.connection.finish(call);
     pair.run();
@@ -96,24 +79,13 @@ fn a_conversation_goes_both_ways_and_ends_with_the_callee() {
 
 #[test]
 fn a_last_message_ends_its_direction_by_itself() {
-    let mut pair = Pair::open();
-    let call = start(&mut pair, stream());
-    let client = &mut pair.client.connection;
-    assert_eq!(
-        client.send_message(call, Bytes::from("last"), true),
-        Ok(true)
-    );
-    pair.run();
-    let events = pair.server.heard();
-    assert_eq!(events.last(), Some(&Event::Finished(call)));
-    pair.server.connection.open_reply(call, Metadata::new());
-    let sent = pair
-        .server
-        .connection
-        .send_message(call, Bytes::from("done"), true);
-    assert_eq!(sent, Ok(true));
-    pair.run();
-    let events = pair.client.heard();
+    let mut raw = Raw::open();
+    let started = raw.machine.start_call(raw.now, unary(""), 1);
+    assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
+    raw.send_all(&[call(0, None)]);
+    let events = raw.send_all(&[message(theirs(0), last("last"))]);
+    assert_eq!(events.last(), Some(&Event::Finished(theirs(0))));
+    let events = raw.send_all(&[reply(ours(0), None), message(ours(0), last("done"))]);
     let [Event::Replied { .. }, Event::Ended(ended)] = &events[..] else {
         panic!("{events:?}");
     };
@@ -129,10 +101,7 @@ fn a_sender_stops_at_its_credit_and_goes_on_as_the_reader_consumes() {
     let call = start(&mut pair, stream());
     let part = INITIAL_CREDIT / 4;
     for index in 0..5 {
-        let sent = pair
-            .client
-            .connection
-            .send_message(call, bytes(part), false);
+        let sent = send(&mut pair.client.connection, call, bytes(part));
         assert_eq!(sent, Ok(index < 4), "message {index}");
     }
     pair.run();
@@ -171,10 +140,7 @@ fn the_next_large_message_waits_until_the_first_is_consumed() {
     let mut pair = Pair::open_with(Config::default(), narrow());
     let call = start(&mut pair, stream());
     for _ in 0..2 {
-        let sent = pair
-            .client
-            .connection
-            .send_message(call, bytes(3 * INITIAL_CREDIT), false);
+        let sent = send(&mut pair.client.connection, call, bytes(3 * INITIAL_CREDIT));
         assert_eq!(sent, Ok(false));
     }
     pair.run();
@@ -210,9 +176,7 @@ fn an_end_waits_for_what_is_queued_before_it_unless_the_call_is_given_up() {
         let server = &mut pair.server.connection;
         assert!(server.open_reply(call, Metadata::new()));
         for _ in 0..2 {
-            server
-                .send_message(call, bytes(INITIAL_CREDIT), false)
-                .unwrap();
+            send(server, call, bytes(INITIAL_CREDIT)).unwrap();
         }
         server.end(End { code, ..ok(call) });
         pair.run();
@@ -244,10 +208,7 @@ fn a_callee_may_end_a_call_whose_requests_go_on() {
     let mut pair = Pair::open_with(Config::default(), narrow());
     let call = start(&mut pair, stream());
     for _ in 0..3 {
-        pair.client
-            .connection
-            .send_message(call, bytes(INITIAL_CREDIT), false)
-            .unwrap();
+        send(&mut pair.client.connection, call, bytes(INITIAL_CREDIT)).unwrap();
     }
     pair.run();
     pair.server.heard();
@@ -258,9 +219,7 @@ fn a_callee_may_end_a_call_whose_requests_go_on() {
     pair.run();
     assert_eq!(pair.client.ended().code, Code::OutOfRange);
     assert_eq!(
-        pair.client
-            .connection
-            .send_message(call, Bytes::new(), true),
+        send(&mut pair.client.connection, call, Bytes::new()),
         Ok(true)
     );
     pair.client.connection.finish(call);
@@ -383,7 +342,7 @@ fn credit_that_comes_before_a_reply_counts_for_it() {
     ]);
     assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
     for _ in 0..2 {
-        let sent = raw.machine.send_message(theirs(0), bytes(message), false);
+        let sent = send(&mut raw.machine, theirs(0), bytes(message));
         assert_eq!(sent, Ok(false), "longer than a packet");
     }
     let said = raw.said();
@@ -406,6 +365,49 @@ fn a_call_that_was_given_up_grants_no_more_credit() {
 }
 
 #[test]
+fn the_messages_before_one_over_the_limit_are_sent() {
+    let mut raw = Raw::open();
+    raw.send_all(&[call(0, last(""))]);
+    assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
+    let (length, max) = (MIN_MESSAGE_BYTES as usize + 1, MIN_MESSAGE_BYTES);
+    let mut batch = BatchBuilder::new(theirs(0));
+    for length in [3, length, 5] {
+        batch.push(|buffer| buffer.extend_from_slice(&bytes(length)));
+    }
+    let sent = raw.machine.send_batch(theirs(0), batch.take());
+    assert_eq!(sent, Err(Refusal::MessageTooLarge { length, max }));
+    let expected = message(theirs(0), whole(bytes(3)));
+    assert_eq!(raw.said(), [reply(theirs(0), None), expected]);
+}
+
+#[test]
+fn messages_longer_than_a_packet_leave_in_chunks_between_others() {
+    let mut raw = Raw::open();
+    raw.send_all(&[call(0, last(""))]);
+    assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
+    let mut batch = BatchBuilder::new(theirs(0));
+    for length in [3, 20_000, 5] {
+        batch.push(|buffer| buffer.extend_from_slice(&bytes(length)));
+    }
+    let sent = raw.machine.send_batch(theirs(0), batch.take()).unwrap();
+    assert_eq!((sent.messages, sent.bytes), (1, 3));
+    let said = raw.said();
+    let chunks = said.iter().filter_map(|packet| match packet {
+        Packet::Message {
+            chunk, continues, ..
+        } => Some((chunk.bytes.len(), chunk.total, *continues)),
+        _ => None,
+    });
+    let expected = [
+        (3, None, false),
+        (16_368, Some(20_000), false),
+        (3_632, None, true),
+        (5, None, false),
+    ];
+    assert_eq!(chunks.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn queued_messages_leave_beside_unqueued_ones() {
     let wide = || {
         config(|config| {
@@ -422,10 +424,10 @@ fn queued_messages_leave_beside_unqueued_ones() {
         assert!(server.open_reply(call, Metadata::new()));
     }
     for _ in 0..100 {
-        assert_eq!(server.send_message(short, bytes(1_000), false), Ok(true));
+        assert_eq!(send(server, short, bytes(1_000)), Ok(true));
     }
     // The message is two packets long, so it is queued.
-    assert_eq!(server.send_message(long, bytes(200_000), false), Ok(false));
+    assert_eq!(send(server, long, bytes(200_000)), Ok(false));
     // The output must not become shorter than now while bytes are added as others leave.
     let before = server.output().len();
     server.fill_output();

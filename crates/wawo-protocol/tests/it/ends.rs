@@ -9,7 +9,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    pair::{Pair, bytes, stream, unary},
+    pair::{Pair, bytes, send, stream, unary},
     raw::{Raw, call, last, message, ours, theirs},
 };
 
@@ -153,7 +153,7 @@ fn a_closed_machine_does_nothing_more() {
     server.consume(call, 1, 1);
     server.drain();
     server.fill_output();
-    assert_eq!(server.send_message(call, Bytes::new(), true), Ok(true));
+    assert_eq!(send(server, call, Bytes::new()), Ok(true));
     assert_eq!(server.output().len(), said);
     let mut garbage = bytes::BytesMut::from(&b"garbage"[..]);
     assert!(matches!(
@@ -268,7 +268,7 @@ fn nothing_follows_a_close_though_calls_have_more_to_say() {
     raw.machine.reply(theirs(1), Metadata::new(), long);
     raw.machine.close(CloseCode::Normal, "");
 
-    let sent = raw.machine.send_message(theirs(0), bytes(1), false);
+    let sent = send(&mut raw.machine, theirs(0), bytes(1));
     assert_eq!(sent, Ok(true));
     raw.machine.finish(ours(0));
     assert_eq!(raw.machine.cancel(ours(1)), Some(2));

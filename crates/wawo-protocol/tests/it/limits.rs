@@ -10,7 +10,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    pair::{Pair, bytes, config, stream, unary},
+    pair::{Pair, bytes, config, ok, send, stream, unary},
     raw::{
         Raw, call, call_as, continued, credit, end, first, last, message, more, one_way, ours,
         reply, theirs, whole,
@@ -214,18 +214,22 @@ fn an_honest_side_waits_for_credit_of_all_calls_and_goes_on_with_it() {
     pair.server.heard();
     let server = &mut pair.server.connection;
     assert!(server.open_reply(first, Metadata::new()));
-    assert_eq!(server.send_message(first, bytes(most), false), Ok(true));
+    assert_eq!(send(server, first, bytes(most)), Ok(true));
     // The first reply of the other stream overtakes it; the next one waits until that reply was
     // consumed.
     let second = wawo_protocol::CallId::new(wawo_protocol::Side::Connecting, 1);
     assert!(server.open_reply(second, Metadata::new()));
-    assert_eq!(server.send_message(second, bytes(5), true), Ok(false));
+    assert_eq!(send(server, second, bytes(5)), Ok(false));
+    server.end(ok(second));
     pair.run();
     assert_eq!(pair.client.heard().len(), 3);
     pair.client.connection.consume(first, 1, most);
     pair.run();
-    let ended = pair.client.ended();
-    assert_eq!((ended.token, ended.message), (2, Some(bytes(5))));
+    let events = pair.client.heard();
+    let [Event::Message { message, .. }, Event::Ended(ended)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((ended.token, message), (2, &bytes(5)));
 }
 
 #[test]
@@ -455,9 +459,7 @@ fn a_call_whose_reader_grants_nothing_is_ended() {
     assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
     let initial_credit = MIN_CREDIT_BYTES as usize;
     for _ in 0..2 {
-        let sent = raw
-            .machine
-            .send_message(theirs(0), bytes(initial_credit), false);
+        let sent = send(&mut raw.machine, theirs(0), bytes(initial_credit));
         assert_eq!(sent, Ok(false));
     }
     raw.said();
@@ -487,9 +489,7 @@ fn a_call_of_ours_that_is_granted_nothing_is_given_up() {
     assert_eq!(started, Ok(StartedCall::Sent(ours(0))));
     let initial_credit = MIN_CREDIT_BYTES as usize;
     for _ in 0..2 {
-        raw.machine
-            .send_message(ours(0), bytes(initial_credit), false)
-            .unwrap();
+        send(&mut raw.machine, ours(0), bytes(initial_credit)).unwrap();
     }
     raw.said();
     for _ in 0..3 {
@@ -587,7 +587,7 @@ fn a_caller_that_says_all_before_it_reads_comes_to_its_end() {
     // The reply is complete, and waits for credit that the caller has not given yet.
     assert!(raw.machine.open_reply(theirs(0), Metadata::new()));
     for _ in 0..2 {
-        let sent = raw.machine.send_message(theirs(0), bytes(40_000), false);
+        let sent = send(&mut raw.machine, theirs(0), bytes(40_000));
         assert_eq!(sent, Ok(false));
     }
     raw.machine.end(End {
@@ -699,7 +699,7 @@ fn requests_that_nobody_reads_any_more_are_granted_also_in_the_middle_of_one() {
     };
     for length in [60_000, 200_000] {
         let client = &mut pair.client.connection;
-        client.send_message(call, bytes(length), false).unwrap();
+        send(client, call, bytes(length)).unwrap();
     }
     pair.run();
     assert_eq!(pair.server.heard().len(), 2);

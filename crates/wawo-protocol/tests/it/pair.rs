@@ -8,8 +8,10 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    CallId, CallOutcome, Config, ConfigBuilder, Connection, ConnectionError, DeadlineSource, Event,
-    InboundCall, MessageBytes, Metadata, MethodId, NewCall, Refusal, ServiceId, Side, StartedCall,
+    CallId, CallOutcome, Code, Config, ConfigBuilder, Connection, ConnectionError, DeadlineSource,
+    Event, InboundCall, MessageBytes, Metadata, MethodId, NewCall, Refusal, ServiceId, Side,
+    StartedCall,
+    packet::{BatchBuilder, End},
 };
 
 /// Both ends of a connection.
@@ -262,6 +264,30 @@ impl Pair {
     pub(crate) fn refused(&mut self, call: NewCall) -> Refusal {
         let started = self.client.connection.start_call(self.now, call, 0);
         started.expect_err("a call that cannot be served").1
+    }
+}
+
+/// Sends the next message of a stream; false if it has to wait.
+pub(crate) fn send(
+    machine: &mut Connection<u32>,
+    call: CallId,
+    message: impl Into<Bytes>,
+) -> Result<bool, Refusal> {
+    let mut batch = BatchBuilder::new(call);
+    batch.push(|buffer| buffer.put(message.into()));
+    let sent = machine.send_batch(call, batch.take())?;
+    Ok(sent.messages == 1)
+}
+
+/// The end of a call of the other side that has succeeded.
+pub(crate) fn ok(call: CallId) -> End {
+    End {
+        call,
+        code: Code::Ok,
+        refused: false,
+        metadata: Metadata::new(),
+        text: String::new(),
+        details: Bytes::new(),
     }
 }
 

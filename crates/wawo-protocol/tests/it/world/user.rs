@@ -12,7 +12,7 @@ use wawo_protocol::{
 };
 
 use crate::{
-    pair::{in_pieces, unary},
+    pair::{in_pieces, ok, send, unary},
     world::{Operation, Requests},
 };
 
@@ -166,19 +166,18 @@ impl User {
         {
             let message = ours.next_message(length);
             ours.open = !last;
-            machine
-                .send_message(id, message, last)
-                .expect("within the limits");
+            send(machine, id, message).expect("within the limits");
+            if last {
+                machine.finish(id);
+            }
         }
         if let Some(id) = nth(&self.theirs, which)
             && let Some(theirs) = self.theirs.get_mut(&id).filter(|theirs| theirs.open)
         {
             let message = theirs.next_message(length);
-            machine
-                .send_message(id, message, last)
-                .expect("within the limits");
+            send(machine, id, message).expect("within the limits");
             if last {
-                self.their_call_is_over(id);
+                self.end_with(machine, id, Code::Ok);
             }
         }
     }
@@ -213,16 +212,18 @@ impl User {
     /// Ends a call of theirs; the text contains the number of messages.
     fn end(&mut self, machine: &mut Machine, which: usize, code: Code) {
         if let Some(id) = nth(&self.theirs, which) {
-            machine.end(End {
-                call: id,
-                code,
-                refused: false,
-                metadata: Metadata::new(),
-                text: self.theirs[&id].sent.to_string(),
-                details: Bytes::new(),
-            });
-            self.their_call_is_over(id);
+            self.end_with(machine, id, code);
         }
+    }
+
+    fn end_with(&mut self, machine: &mut Machine, id: CallId, code: Code) {
+        let text = self.theirs[&id].sent.to_string();
+        machine.end(End {
+            code,
+            text,
+            ..ok(id)
+        });
+        self.their_call_is_over(id);
     }
 
     fn consume(&mut self, machine: &mut Machine) {

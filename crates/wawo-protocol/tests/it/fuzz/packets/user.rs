@@ -12,7 +12,7 @@ use wawo_protocol::{
 use crate::{
     fuzz::packets::act::{Act, Length, Which, end},
     model::Rules,
-    pair::{in_pieces, unary},
+    pair::{in_pieces, ok, send, unary},
 };
 
 type Machine = Connection<u32>;
@@ -288,8 +288,9 @@ impl User {
         let Some(ours) = ours else {
             return;
         };
-        if machine.send_message(call, length.bytes(), last).is_ok() {
-            ours.open = !last;
+        if send(machine, call, length.bytes()).is_ok() && last {
+            machine.finish(call);
+            ours.open = false;
         }
     }
 
@@ -302,7 +303,8 @@ impl User {
         last: bool,
     ) {
         let is_open = self.theirs.get(&call).is_some_and(|theirs| theirs.open);
-        if is_open && machine.send_message(call, length.bytes(), last).is_ok() && last {
+        if is_open && send(machine, call, length.bytes()).is_ok() && last {
+            machine.end(ok(call));
             self.theirs.remove(&call);
             rules.into_iter().for_each(|rules| rules.answers(call));
         }
