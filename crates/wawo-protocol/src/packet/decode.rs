@@ -1,6 +1,6 @@
 //! Decodes bytes to packets.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut, TryGetError};
 
 use crate::{
     code::{CloseCode, Code},
@@ -13,7 +13,7 @@ use crate::{
         Call, Chunk, CreditOf, End, Packet, Reply,
         header::{
             CONTINUES, END, HEADER_BYTES, Header, Kind, METADATA, MORE, NO_MESSAGE, ONE_WAY,
-            PayloadReader, REFUSED, REPLIES, RawHeader, TIMEOUT,
+            REFUSED, REPLIES, RawHeader, TIMEOUT,
         },
     },
 };
@@ -68,9 +68,15 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     if input.len() < raw.packet_len() {
         return Ok(None);
     }
-    let mut packet = input.split_to(raw.packet_len()).freeze();
-    packet.advance(HEADER_BYTES);
-    decode_payload(header, PayloadReader::new(header.kind, packet), limits).map(Some)
+    let mut rest = input.split_to(raw.packet_len()).freeze();
+    rest.advance(HEADER_BYTES);
+    let payload = Payload {
+        header,
+        limits,
+        length: rest.len(),
+        rest,
+    };
+    payload.decode().map(Some)
 }
 
 /// The length of the message in the first packet of `input`, if the packet is whole, belongs to
@@ -179,210 +185,198 @@ pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHeader
     })
 }
 
-fn decode_payload(
+/// The payload of a packet while it is decoded.
+#[derive(Debug)]
+struct Payload<'a> {
     header: Header,
-    mut payload: PayloadReader,
-    limits: &Limits,
-) -> Result<Packet, PeerMisbehaved> {
-    let packet = match header.kind {
-        Kind::Hello => {
-            return Hello::decode(payload.rest).map(|hello| Packet::Hello(Box::new(hello)));
-        }
-        Kind::Close => return close(&header, payload),
-        Kind::Call => return call(&header, payload, limits).map(Packet::Call),
-        Kind::Reply => return reply(&header, payload, limits).map(Packet::Reply),
-        Kind::Message => return message(&header, payload),
-        Kind::End => return end(&header, payload, limits),
-        Kind::Ping => Packet::Ping(payload.take_u64()?),
-        Kind::Pong => Packet::Pong(payload.take_u64()?),
-        Kind::Drain => Packet::Drain {
-            accepted: payload.take_u64()?,
-        },
-        Kind::Cancel => Packet::Cancel(call_id(&header)?),
-        Kind::Credit => credit(&header, &mut payload)?,
-    };
-    payload.finish()?;
-    Ok(packet)
+    limits: &'a Limits,
+    /// The length of the whole payload.
+    length: usize,
+    /// The part that was not read.
+    rest: Bytes,
 }
 
-fn call(
-    header: &Header,
-    mut payload: PayloadReader,
-    limits: &Limits,
-) -> Result<Call, PeerMisbehaved> {
-    Ok(Call {
-        call: header.call,
-        service: ServiceId(payload.take_u32()?),
-        method: MethodId(payload.take_u32()?),
-        timeout_ms: match header.has(TIMEOUT) {
-            true => Some(payload.take_u32()?),
+impl Payload<'_> {
+    fn decode(mut self) -> Result<Packet, PeerMisbehaved> {
+        let packet = match self.header.kind {
+            Kind::Hello => Packet::Hello(Box::new(Hello::decode(self.take_rest())?)),
+            Kind::Ping => Packet::Ping(self.number(Buf::try_get_u64)?),
+            Kind::Pong => Packet::Pong(self.number(Buf::try_get_u64)?),
+            Kind::Drain => Packet::Drain {
+                accepted: self.number(Buf::try_get_u64)?,
+            },
+            Kind::Close => Packet::Close {
+                code: CloseCode::from_wire(self.header.code),
+                text: self.text(self.rest.len())?,
+            },
+            Kind::Call => Packet::Call(self.call()?),
+            Kind::Reply => Packet::Reply(Reply {
+                call: self.call_id()?,
+                metadata: self.metadata()?,
+                chunk: self.first_chunk()?,
+            }),
+            Kind::Message => Packet::Message {
+                call: self.call_id()?,
+                chunk: self.chunk()?,
+                continues: self.header.has(CONTINUES),
+            },
+            Kind::End => Packet::End(self.end()?),
+            Kind::Cancel => Packet::Cancel(self.call_id()?),
+            Kind::Credit => self.credit()?,
+        };
+        match self.rest.is_empty() {
+            true => Ok(packet),
+            false => Err(self.wrong_length()),
+        }
+    }
+
+    fn call(&mut self) -> Result<Call, PeerMisbehaved> {
+        Ok(Call {
+            call: self.header.call,
+            service: ServiceId(self.number(Buf::try_get_u32)?),
+            method: MethodId(self.number(Buf::try_get_u32)?),
+            timeout_ms: match self.header.has(TIMEOUT) {
+                true => Some(self.number(Buf::try_get_u32)?),
+                false => None,
+            },
+            one_way: self.header.has(ONE_WAY),
+            metadata: self.metadata()?,
+            chunk: self.first_chunk()?,
+        })
+    }
+
+    /// The chunk that comes with a call or reply, if one does.
+    fn first_chunk(&mut self) -> Result<Option<Chunk>, PeerMisbehaved> {
+        match self.header.has(NO_MESSAGE) {
+            true => Ok(None),
+            false => self.chunk().map(Some),
+        }
+    }
+
+    fn chunk(&mut self) -> Result<Chunk, PeerMisbehaved> {
+        let (more, continues) = (self.header.has(MORE), self.header.has(CONTINUES));
+        let total = match more && !continues {
+            true => Some(self.number(Buf::try_get_u32)?),
             false => None,
-        },
-        one_way: header.has(ONE_WAY),
-        metadata: metadata(header, &mut payload, limits)?,
-        chunk: first_chunk(header, payload)?,
-    })
-}
-
-fn reply(
-    header: &Header,
-    mut payload: PayloadReader,
-    limits: &Limits,
-) -> Result<Reply, PeerMisbehaved> {
-    Ok(Reply {
-        call: call_id(header)?,
-        metadata: metadata(header, &mut payload, limits)?,
-        chunk: first_chunk(header, payload)?,
-    })
-}
-
-fn message(header: &Header, payload: PayloadReader) -> Result<Packet, PeerMisbehaved> {
-    let continues = header.has(CONTINUES);
-    let call = call_id(header)?;
-    let chunk = match continues {
-        true => rest_chunk(header, None, payload)?,
-        false => starting_chunk(header, payload)?,
-    };
-    Ok(Packet::Message {
-        call,
-        chunk,
-        continues,
-    })
-}
-
-fn end(
-    header: &Header,
-    mut payload: PayloadReader,
-    limits: &Limits,
-) -> Result<Packet, PeerMisbehaved> {
-    let metadata = metadata(header, &mut payload, limits)?;
-    let (mut text, mut details) = (String::new(), Bytes::new());
-    if !payload.rest.is_empty() {
-        let length = payload.take_u16()?;
-        text = utf8(Kind::End, &payload.take(length.into())?)?;
-        details = payload.rest;
-    }
-    Ok(Packet::End(End {
-        call: call_id(header)?,
-        code: Code::from_wire(header.code),
-        refused: header.has(REFUSED),
-        metadata,
-        text,
-        details,
-    }))
-}
-
-fn close(header: &Header, payload: PayloadReader) -> Result<Packet, PeerMisbehaved> {
-    Ok(Packet::Close {
-        code: CloseCode::from_wire(header.code),
-        text: utf8(Kind::Close, &payload.rest)?,
-    })
-}
-
-fn credit(header: &Header, payload: &mut PayloadReader) -> Result<Packet, PeerMisbehaved> {
-    let bytes = payload.take_u32()?;
-    if bytes == 0 {
-        return Err(PeerMisbehaved::Header {
-            kind: Kind::Credit.name(),
-            field: "bytes",
-            value: 0,
-        });
-    }
-    let of = match header.call {
-        Some(call) => CreditOf::Call(call),
-        None if header.has(REPLIES) => CreditOf::Replies,
-        None => CreditOf::Requests,
-    };
-    Ok(Packet::Credit { of, bytes })
-}
-
-/// The chunk that comes with a call or reply, if one does.
-fn first_chunk(header: &Header, payload: PayloadReader) -> Result<Option<Chunk>, PeerMisbehaved> {
-    if header.has(NO_MESSAGE) {
-        payload.finish()?;
-        return Ok(None);
-    }
-    starting_chunk(header, payload).map(Some)
-}
-
-fn starting_chunk(header: &Header, mut payload: PayloadReader) -> Result<Chunk, PeerMisbehaved> {
-    let total = match header.has(MORE) {
-        true => Some(payload.take_u32()?),
-        false => None,
-    };
-    rest_chunk(header, total, payload)
-}
-
-fn rest_chunk(
-    header: &Header,
-    total: Option<u32>,
-    payload: PayloadReader,
-) -> Result<Chunk, PeerMisbehaved> {
-    // An empty chunk would cost this side work and bring nothing, so it is refused.
-    if payload.rest.is_empty() && (header.has(MORE) || header.has(CONTINUES)) {
-        return Err(payload.wrong_length());
-    }
-    Ok(Chunk {
-        bytes: payload.rest,
-        total,
-        more: header.has(MORE),
-        end: header.has(END),
-    })
-}
-
-fn metadata(
-    header: &Header,
-    payload: &mut PayloadReader,
-    limits: &Limits,
-) -> Result<Metadata, PeerMisbehaved> {
-    let mut metadata = Metadata::new();
-    if !header.has(METADATA) {
-        return Ok(metadata);
-    }
-    let too_large = |size, unit, max, setting| PeerMisbehaved::MetadataTooLarge {
-        size,
-        unit,
-        max,
-        setting,
-    };
-    let before = payload.rest.len();
-    let entries = payload.take_u16()?;
-    if u32::from(entries) > limits.max_metadata_entries {
-        let max = limits.max_metadata_entries;
-        return Err(too_large(
-            entries.into(),
-            "entries",
-            max,
-            "max_metadata_entries",
-        ));
-    }
-    for _ in 0..entries {
-        let [length] = payload.take_array()?;
-        let key = utf8(header.kind, &payload.take(length.into())?)?;
-        let length = payload.take_u16()?;
-        let value = payload.take(length.into())?;
-        let size = before - payload.rest.len();
-        if size > limits.max_metadata_bytes as usize {
-            let max = limits.max_metadata_bytes;
-            return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
+        };
+        // An empty chunk would cost this side work and bring nothing, so it is refused.
+        if self.rest.is_empty() && (more || continues) {
+            return Err(self.wrong_length());
         }
-        // The value is copied: metadata may be kept as long as its call, and must not keep the
-        // input buffer alive.
-        metadata.insert(key, Bytes::copy_from_slice(&value))?;
+        Ok(Chunk {
+            bytes: self.take_rest(),
+            total,
+            more,
+            end: self.header.has(END),
+        })
     }
-    Ok(metadata)
-}
 
-fn utf8(kind: Kind, bytes: &[u8]) -> Result<String, PeerMisbehaved> {
-    let text = std::str::from_utf8(bytes);
-    text.map(str::to_owned)
-        .map_err(|_| PeerMisbehaved::Text(kind.name()))
-}
+    fn end(&mut self) -> Result<End, PeerMisbehaved> {
+        let metadata = self.metadata()?;
+        let text = match self.rest.is_empty() {
+            true => String::new(),
+            false => {
+                let length = self.number(Buf::try_get_u16)?;
+                self.text(length.into())?
+            }
+        };
+        Ok(End {
+            call: self.call_id()?,
+            code: Code::from_wire(self.header.code),
+            refused: self.header.has(REFUSED),
+            metadata,
+            text,
+            details: self.take_rest(),
+        })
+    }
 
-fn call_id(header: &Header) -> Result<CallId, PeerMisbehaved> {
-    header.call.ok_or_else(|| PeerMisbehaved::Header {
-        kind: header.kind.name(),
-        field: "call id",
-        value: 0,
-    })
+    fn credit(&mut self) -> Result<Packet, PeerMisbehaved> {
+        let bytes = self.number(Buf::try_get_u32)?;
+        if bytes == 0 {
+            return Err(self.zero("bytes"));
+        }
+        let of = match self.header.call {
+            Some(call) => CreditOf::Call(call),
+            None if self.header.has(REPLIES) => CreditOf::Replies,
+            None => CreditOf::Requests,
+        };
+        Ok(Packet::Credit { of, bytes })
+    }
+
+    fn metadata(&mut self) -> Result<Metadata, PeerMisbehaved> {
+        let (mut metadata, limits) = (Metadata::new(), self.limits);
+        if !self.header.has(METADATA) {
+            return Ok(metadata);
+        }
+        let too_large = |size, unit, max, setting| PeerMisbehaved::MetadataTooLarge {
+            size,
+            unit,
+            max,
+            setting,
+        };
+        let before = self.rest.len();
+        let (entries, max) = (self.number(Buf::try_get_u16)?, limits.max_metadata_entries);
+        if u32::from(entries) > max {
+            let (size, setting) = (entries.into(), "max_metadata_entries");
+            return Err(too_large(size, "entries", max, setting));
+        }
+        for _ in 0..entries {
+            let length = self.number(Buf::try_get_u8)?;
+            let key = self.text(length.into())?;
+            let length = self.number(Buf::try_get_u16)?;
+            let value = self.take(length.into())?;
+            let (size, max) = (before - self.rest.len(), limits.max_metadata_bytes);
+            if size > max as usize {
+                return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
+            }
+            // The value is copied: metadata may be kept as long as its call, and must not keep the
+            // input buffer alive.
+            metadata.insert(key, Bytes::copy_from_slice(&value))?;
+        }
+        Ok(metadata)
+    }
+
+    fn call_id(&self) -> Result<CallId, PeerMisbehaved> {
+        self.header.call.ok_or_else(|| self.zero("call id"))
+    }
+
+    fn text(&mut self, length: usize) -> Result<String, PeerMisbehaved> {
+        let bytes = self.take(length)?;
+        let text = std::str::from_utf8(&bytes).map(str::to_owned);
+        text.map_err(|_| PeerMisbehaved::Text(self.header.kind.name()))
+    }
+
+    fn number<N>(
+        &mut self,
+        get: impl FnOnce(&mut Bytes) -> Result<N, TryGetError>,
+    ) -> Result<N, PeerMisbehaved> {
+        get(&mut self.rest).map_err(|_| self.wrong_length())
+    }
+
+    fn take(&mut self, count: usize) -> Result<Bytes, PeerMisbehaved> {
+        match count <= self.rest.len() {
+            true => Ok(self.rest.split_to(count)),
+            false => Err(self.wrong_length()),
+        }
+    }
+
+    fn take_rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.rest)
+    }
+
+    fn wrong_length(&self) -> PeerMisbehaved {
+        PeerMisbehaved::PayloadLength {
+            kind: self.header.kind.name(),
+            length: self.length,
+        }
+    }
+
+    /// The error of a field that must not be zero.
+    fn zero(&self, field: &'static str) -> PeerMisbehaved {
+        PeerMisbehaved::Header {
+            kind: self.header.kind.name(),
+            field,
+            value: 0,
+        }
+    }
 }

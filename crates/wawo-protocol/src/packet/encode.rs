@@ -66,30 +66,18 @@ pub(crate) fn put_call(
     metadata: &Metadata,
     message: Option<(MessageBytes, BodyFlags)>,
 ) {
-    let mut flags = 0;
-    let mut length = 8;
-    if header.timeout_ms.is_some() {
-        flags |= TIMEOUT;
-        length += 4;
-    }
-    if header.one_way {
-        flags |= ONE_WAY;
-    }
-    if !metadata.is_empty() {
-        flags |= METADATA;
-        length += metadata.encoded_len();
-    }
-    let (bytes, body) = split(message, &mut flags);
-    length += body.total_bytes() + bytes.len();
-    let tail = out.tail();
-    put_header(tail, length, Kind::Call, flags, 0, header.call);
-    tail.put_u32(header.service.0);
-    tail.put_u32(header.method.0);
-    if let Some(timeout) = header.timeout_ms {
-        tail.put_u32(timeout);
-    }
-    put_metadata(tail, metadata);
-    put_body(out, bytes, body);
+    let fields = [
+        header.service.0,
+        header.method.0,
+        header.timeout_ms.unwrap_or(0),
+    ];
+    let (count, timeout) = match header.timeout_ms {
+        Some(_) => (3, TIMEOUT),
+        None => (2, 0),
+    };
+    let flags = timeout | if header.one_way { ONE_WAY } else { 0 };
+    let (kind, fields) = (Kind::Call, &fields[..count]);
+    put_opening(out, kind, flags, header.call, fields, metadata, message);
 }
 
 /// Writes a reply packet with the first message, its first chunk, or no message.
@@ -99,31 +87,34 @@ pub(crate) fn put_reply(
     metadata: &Metadata,
     message: Option<(MessageBytes, BodyFlags)>,
 ) {
-    let mut flags = 0;
-    let mut length = 0;
-    if !metadata.is_empty() {
-        flags |= METADATA;
-        length += metadata.encoded_len();
-    }
-    let (bytes, body) = split(message, &mut flags);
-    length += body.total_bytes() + bytes.len();
+    put_opening(out, Kind::Reply, 0, Some(call), &[], metadata, message);
+}
+
+/// Writes the packet that opens a direction of a call, which begins with these fields.
+fn put_opening(
+    out: &mut Output,
+    kind: Kind,
+    flags: u8,
+    call: Option<CallId>,
+    fields: &[u32],
+    metadata: &Metadata,
+    message: Option<(MessageBytes, BodyFlags)>,
+) {
+    let has_message = if message.is_some() { 0 } else { NO_MESSAGE };
+    let (bytes, body) = message.unwrap_or_default();
+    let flags = flags | metadata_flag(metadata) | has_message | body.wire();
+    let beside = size_of_val(fields) + metadata.block_bytes() + body.total_bytes();
     let tail = out.tail();
-    put_header(tail, length, Kind::Reply, flags, 0, Some(call));
+    put_header(tail, beside + bytes.len(), kind, flags, 0, call);
+    fields.iter().for_each(|field| tail.put_u32(*field));
     put_metadata(tail, metadata);
     put_body(out, bytes, body);
 }
 
 /// Writes a message or a chunk of one.
 pub(crate) fn put_chunk(out: &mut Output, call: CallId, bytes: MessageBytes, body: BodyFlags) {
-    let length = body.total_bytes() + bytes.len();
-    put_header(
-        out.tail(),
-        length,
-        Kind::Message,
-        body.wire(),
-        0,
-        Some(call),
-    );
+    let (length, flags) = (body.total_bytes() + bytes.len(), body.wire());
+    put_header(out.tail(), length, Kind::Message, flags, 0, Some(call));
     put_body(out, bytes, body);
 }
 
@@ -222,29 +213,27 @@ fn put_number(out: &mut BytesMut, kind: Kind, number: u64) {
 
 fn put_end(out: &mut BytesMut, end: &End) {
     let text = cut(&end.text, u16::MAX.into());
-    let mut length = 0;
-    let mut flags = if end.refused { REFUSED } else { 0 };
-    if !end.metadata.is_empty() {
-        flags |= METADATA;
-        length += end.metadata.encoded_len();
-    }
     let silent = text.is_empty() && end.details.is_empty();
-    if !silent {
-        length += 2 + text.len() + end.details.len();
-    }
-    put_header(
-        out,
-        length,
-        Kind::End,
-        flags,
-        end.code.to_wire(),
-        Some(end.call),
-    );
+    let words = match silent {
+        true => 0,
+        false => 2 + text.len() + end.details.len(),
+    };
+    let flags = metadata_flag(&end.metadata) | if end.refused { REFUSED } else { 0 };
+    let length = end.metadata.block_bytes() + words;
+    let (code, call) = (end.code.to_wire(), Some(end.call));
+    put_header(out, length, Kind::End, flags, code, call);
     put_metadata(out, &end.metadata);
     if !silent {
         out.put_u16(text.len() as u16);
         out.put_slice(text.as_bytes());
         out.put_slice(&end.details);
+    }
+}
+
+fn metadata_flag(metadata: &Metadata) -> u8 {
+    match metadata.is_empty() {
+        true => 0,
+        false => METADATA,
     }
 }
 
@@ -267,19 +256,6 @@ fn put_body(out: &mut Output, bytes: MessageBytes, body: BodyFlags) {
         out.tail().put_u32(total);
     }
     out.put_message(bytes);
-}
-
-fn split(message: Option<(MessageBytes, BodyFlags)>, flags: &mut u8) -> (MessageBytes, BodyFlags) {
-    match message {
-        Some((bytes, body)) => {
-            *flags |= body.wire();
-            (bytes, body)
-        }
-        None => {
-            *flags |= NO_MESSAGE;
-            (MessageBytes::default(), BodyFlags::default())
-        }
-    }
 }
 
 fn body(chunk: &super::Chunk, continues: bool) -> (MessageBytes, BodyFlags) {

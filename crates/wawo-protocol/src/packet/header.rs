@@ -8,8 +8,6 @@
 //! | 6..8 | code | status of an end, reason of a close; else zero |
 //! | 8..12 | call id | zero if the packet belongs to no call |
 
-use bytes::Bytes;
-
 use crate::{error::PeerMisbehaved, id::CallId};
 
 /// The size of the header of every packet.
@@ -50,54 +48,41 @@ pub(crate) const REFUSED: u8 = 0x80;
 /// On a credit without a call: it is for replies, not for requests.
 pub(crate) const REPLIES: u8 = 0x80;
 
+/// The kinds in the order of their numbers, with their names, and the flags that their packets may carry.
+const KINDS: [(Kind, &str, u8); 11] = [
+    (Kind::Hello, "hello", 0),
+    (Kind::Ping, "ping", 0),
+    (Kind::Pong, "pong", 0),
+    (Kind::Drain, "drain", 0),
+    (Kind::Close, "close", 0),
+    (
+        Kind::Call,
+        "call",
+        END | MORE | METADATA | TIMEOUT | ONE_WAY | NO_MESSAGE,
+    ),
+    (Kind::Reply, "reply", END | MORE | METADATA | NO_MESSAGE),
+    (Kind::Message, "message", END | MORE | CONTINUES),
+    (Kind::End, "end", METADATA | REFUSED),
+    (Kind::Cancel, "cancel", 0),
+    (Kind::Credit, "credit", REPLIES),
+];
+
 impl Kind {
-    pub(crate) fn from_wire(number: u8) -> Result<Self, PeerMisbehaved> {
-        Ok(match number {
-            1 => Self::Hello,
-            2 => Self::Ping,
-            3 => Self::Pong,
-            4 => Self::Drain,
-            5 => Self::Close,
-            6 => Self::Call,
-            7 => Self::Reply,
-            8 => Self::Message,
-            9 => Self::End,
-            10 => Self::Cancel,
-            11 => Self::Credit,
-            other => return Err(PeerMisbehaved::UnknownKind(other)),
-        })
+    fn from_wire(number: u8) -> Result<Self, PeerMisbehaved> {
+        let row = usize::from(number)
+            .checked_sub(1)
+            .and_then(|at| KINDS.get(at));
+        row.map(|row| row.0)
+            .ok_or(PeerMisbehaved::UnknownKind(number))
     }
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hello => "hello",
-            Self::Ping => "ping",
-            Self::Pong => "pong",
-            Self::Drain => "drain",
-            Self::Close => "close",
-            Self::Call => "call",
-            Self::Reply => "reply",
-            Self::Message => "message",
-            Self::End => "end",
-            Self::Cancel => "cancel",
-            Self::Credit => "credit",
-        }
+        KINDS[self as usize - 1].1
     }
 
     /// The flags that a packet of this kind may carry.
     fn flags(self) -> u8 {
-        match self {
-            Self::Call => END | MORE | METADATA | TIMEOUT | ONE_WAY | NO_MESSAGE,
-            Self::Reply => END | MORE | METADATA | NO_MESSAGE,
-            Self::Message => END | MORE | CONTINUES,
-            Self::End => METADATA | REFUSED,
-            Self::Credit => REPLIES,
-            _ => 0,
-        }
-    }
-
-    fn has_code(self) -> bool {
-        matches!(self, Self::End | Self::Close)
+        KINDS[self as usize - 1].2
     }
 }
 
@@ -174,13 +159,7 @@ impl Header {
         let unknown = self.flags & !self.kind.flags() != 0;
         let unended_one_way = self.has(ONE_WAY) && !self.has(END) && !self.has(MORE);
         // `END` needs a message in the packet, and no further chunks of it.
-        if unknown
-            || both(END, MORE)
-            || both(MORE, NO_MESSAGE)
-            || both(ONE_WAY, NO_MESSAGE)
-            || both(END, NO_MESSAGE)
-            || unended_one_way
-        {
+        if unknown || both(END, MORE) || both(NO_MESSAGE, END | MORE | ONE_WAY) || unended_one_way {
             return Err(PeerMisbehaved::Flags {
                 kind: self.kind.name(),
                 flags: self.flags,
@@ -195,7 +174,7 @@ impl Header {
             field,
             value,
         };
-        if self.code != 0 && !self.kind.has_code() {
+        if self.code != 0 && !matches!(self.kind, Kind::End | Kind::Close) {
             return Err(wrong("code", self.code.into()));
         }
         let call = self.call.map_or(0, CallId::to_wire);
@@ -209,66 +188,6 @@ impl Header {
             Kind::Credit => call == 0 || !self.has(REPLIES),
         };
         fits.then_some(()).ok_or_else(|| wrong("call id", call))
-    }
-}
-
-/// The payload of a packet while it is read, with the kind for errors.
-#[derive(Debug)]
-pub(crate) struct PayloadReader {
-    pub(crate) kind: Kind,
-    length: usize,
-    pub(crate) rest: Bytes,
-}
-
-impl PayloadReader {
-    pub(crate) fn new(kind: Kind, bytes: Bytes) -> Self {
-        Self {
-            kind,
-            length: bytes.len(),
-            rest: bytes,
-        }
-    }
-
-    pub(crate) fn wrong_length(&self) -> PeerMisbehaved {
-        PeerMisbehaved::PayloadLength {
-            kind: self.kind.name(),
-            length: self.length,
-        }
-    }
-
-    pub(crate) fn take(&mut self, count: usize) -> Result<Bytes, PeerMisbehaved> {
-        if count > self.rest.len() {
-            return Err(self.wrong_length());
-        }
-        Ok(self.rest.split_to(count))
-    }
-
-    pub(crate) fn take_array<const N: usize>(&mut self) -> Result<[u8; N], PeerMisbehaved> {
-        let Some(array) = self.rest.first_chunk::<N>().copied() else {
-            return Err(self.wrong_length());
-        };
-        bytes::Buf::advance(&mut self.rest, N);
-        Ok(array)
-    }
-
-    pub(crate) fn take_u32(&mut self) -> Result<u32, PeerMisbehaved> {
-        self.take_array().map(u32::from_be_bytes)
-    }
-
-    pub(crate) fn take_u64(&mut self) -> Result<u64, PeerMisbehaved> {
-        self.take_array().map(u64::from_be_bytes)
-    }
-
-    pub(crate) fn take_u16(&mut self) -> Result<u16, PeerMisbehaved> {
-        self.take_array().map(u16::from_be_bytes)
-    }
-
-    /// Checks that the whole payload was read.
-    pub(crate) fn finish(&self) -> Result<(), PeerMisbehaved> {
-        if self.rest.is_empty() {
-            return Ok(());
-        }
-        Err(self.wrong_length())
     }
 }
 
