@@ -2,7 +2,7 @@
 
 mod foreign;
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use wawo_settings::ConfigError;
@@ -26,17 +26,17 @@ pub enum ConnectionError {
     /// We closed the connection.
     ClosedHere,
     /// No hello came in time.
-    HandshakeTimedOut(std::time::Duration),
+    HandshakeTimedOut(Duration),
     /// A ping was not answered in time: the other side, or the way to it, is dead.
-    KeepAliveTimedOut(std::time::Duration),
+    KeepAliveTimedOut(Duration),
     /// A packet began, and did not become whole in time.
-    PacketTimedOut(std::time::Duration),
+    PacketTimedOut(Duration),
     /// The other side does not read what is written.
     SlowReader {
         /// The bytes that waited.
         waiting: usize,
         /// The limit.
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
     /// The transport failed: its end came without a close packet, or an I/O error.
     Lost(Arc<std::io::Error>),
@@ -44,31 +44,22 @@ pub enum ConnectionError {
 
 impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut late =
+            |event, time: &Duration, setting| write!(f, "{event} within {time:?} ({setting})");
         match self {
+            Self::HandshakeTimedOut(time) => {
+                late("no hello from the peer", time, "handshake_timeout")
+            }
+            Self::KeepAliveTimedOut(time) => {
+                late("no answer to a ping", time, "keep_alive_timeout")
+            }
+            Self::PacketTimedOut(time) => late("a packet was not complete", time, "packet_timeout"),
             Self::PeerMisbehaved(fault) => write!(f, "the peer broke the protocol: {fault}"),
             Self::ClosedByPeer { code, text } => {
                 let colon = if text.is_empty() { "" } else { ": " };
                 write!(f, "the peer closed the connection ({code}){colon}{text}")
             }
             Self::ClosedHere => f.write_str("the connection was closed on this side"),
-            Self::HandshakeTimedOut(timeout) => {
-                write!(
-                    f,
-                    "no hello from the peer within {timeout:?} (handshake_timeout)"
-                )
-            }
-            Self::KeepAliveTimedOut(timeout) => {
-                write!(
-                    f,
-                    "no answer to a ping within {timeout:?} (keep_alive_timeout)"
-                )
-            }
-            Self::PacketTimedOut(timeout) => {
-                write!(
-                    f,
-                    "a packet was not complete within {timeout:?} (packet_timeout)"
-                )
-            }
             Self::SlowReader { waiting, timeout } => write!(
                 f,
                 "the peer does not read: {waiting} bytes wait for {timeout:?} (write_timeout)"

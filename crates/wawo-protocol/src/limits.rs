@@ -66,7 +66,6 @@ macro_rules! define {
             const LIMITS: &[Limit] = &[$(Limit {
                 wire: $wire,
                 row: settings!(@row $unit $name = $default, least $least, most $most),
-                get: |limits| limits.$name,
             },)*];
         }
 
@@ -102,7 +101,6 @@ struct Limit {
     /// The number of the entry in a hello.
     wire: u16,
     row: Row<Limits>,
-    get: fn(&Limits) -> u32,
 }
 
 /// The bytes of a packet that the largest metadata must leave to other fields: the ids, the timeout and
@@ -113,7 +111,7 @@ impl Limits {
     /// The numbers and values of the entries in a hello.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (u16, u32)> {
         let limits = Self::LIMITS.iter();
-        limits.map(|limit| (limit.wire, (limit.get)(self)))
+        limits.filter_map(|limit| Some((limit.wire, (limit.row.get)(self)? as u32)))
     }
 
     /// Sets the limit of an entry in a hello; false if there is none with this number.

@@ -82,7 +82,8 @@ impl Fingerprint {
     /// The fingerprint of a service without methods.
     pub fn new(full_name: &str) -> Self {
         let mut fingerprint = Self(0xcbf2_9ce4_8422_2325);
-        fingerprint.add(&[full_name, "\n"]);
+        fingerprint.add(full_name);
+        fingerprint.add("\n");
         fingerprint
     }
 
@@ -95,19 +96,8 @@ impl Fingerprint {
         input: &str,
         output: &str,
     ) {
-        let id = id.to_string();
-        self.add(&[
-            name,
-            "|",
-            &id,
-            "|",
-            shape.name(),
-            "|",
-            input,
-            "|",
-            output,
-            "\n",
-        ]);
+        let shape = shape.name();
+        self.add(&format!("{name}|{id}|{shape}|{input}|{output}\n"));
     }
 
     /// The hash of the name and of all methods that were added.
@@ -116,8 +106,8 @@ impl Fingerprint {
     }
 
     /// FNV-1a with 64 bits.
-    fn add(&mut self, texts: &[&str]) {
-        for byte in texts.iter().flat_map(|text| text.bytes()) {
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes() {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
@@ -132,7 +122,7 @@ mod tests {
     fn the_hash_of_a_fingerprint_is_fnv_1a() {
         // A value published with the hash.
         let mut empty = Fingerprint(0xcbf2_9ce4_8422_2325);
-        empty.add(&["foo", "bar"]);
+        empty.add("foobar");
         assert_eq!(empty.value(), 0x8594_4171_f739_67e8);
     }
 

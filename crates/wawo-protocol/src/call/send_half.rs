@@ -66,18 +66,6 @@ pub(crate) enum Next {
     Idle,
 }
 
-impl OutgoingMessage {
-    fn new(bytes: MessageBytes, end: bool) -> Self {
-        let (begun, first) = (false, false);
-        Self {
-            bytes,
-            begun,
-            first,
-            end,
-        }
-    }
-}
-
 impl SendHalf {
     pub(crate) fn new(credit: u32) -> Self {
         Self {
@@ -153,8 +141,13 @@ impl SendHalf {
 
     /// Queues the message that opens the direction.
     fn push_first(&mut self, bytes: MessageBytes, end: bool) {
-        let mut message = OutgoingMessage::new(bytes, end);
-        message.first = true;
+        let (begun, first) = (false, true);
+        let message = OutgoingMessage {
+            bytes,
+            begun,
+            first,
+            end,
+        };
         self.queue.push_back(SendItem::Message(message));
     }
 
@@ -211,7 +204,12 @@ impl SendHalf {
         }
         // The first message is longer than the credit or than a packet, so it leaves in chunks.
         if let Some(bytes) = long {
-            let message = OutgoingMessage::new(bytes.into(), false);
+            let message = OutgoingMessage {
+                bytes: bytes.into(),
+                begun: false,
+                first: false,
+                end: false,
+            };
             self.queue.push_front(SendItem::Message(message));
         }
         self.next(room, shared_credit)

@@ -190,17 +190,14 @@ impl<T> Connection<T> {
             true => role.deadline_text(call, &self.config),
             false => end.text,
         };
+        let token = self.remove_ours(now, end.call)?;
         Some(Event::Ended(CallOutcome {
-            token: self.remove_ours(now, end.call)?,
-            call: Some(end.call),
             message,
-            code: end.code,
             metadata: end.metadata,
-            text,
             details: end.details,
-            sent: true,
             ended_by_peer: true,
             refused: end.refused,
+            ..CallOutcome::here(token, Some(end.call), end.code, text, true)
         }))
     }
 

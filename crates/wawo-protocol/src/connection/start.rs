@@ -96,10 +96,7 @@ impl<T> Connection<T> {
         mut refused: impl FnMut(ServiceId, MethodId, Refusal),
     ) {
         self.now = now;
-        let deadline = self
-            .config
-            .default_timeout()
-            .map(|timeout| after(now, timeout));
+        let deadline = self.default_deadline(now);
         if self.fits_as_packed(&batch) {
             self.waiting
                 .push_one_way(OneWayItem::Batch(batch, deadline));
@@ -146,10 +143,7 @@ impl<T> Connection<T> {
     fn put_one_way_batch(&mut self, now: Instant, batch: OneWayBatch, deadline: Option<Instant>) {
         self.calls.ours.count_begun(batch.len());
         self.calls.ours.credit.send.spend(batch.cost());
-        let default = self
-            .config
-            .default_timeout()
-            .map(|timeout| after(now, timeout));
+        let default = self.default_deadline(now);
         // A batch that has waited for no more than one step keeps the default timeout. The packets of a
         // later one say how much time is left.
         let late = deadline.filter(|at| Some(after(*at, DEADLINE_STEP)) < default);
@@ -186,15 +180,10 @@ impl<T> Connection<T> {
             let room = self.chunk_room(call.metadata.block_bytes());
             return self.one_way_credit() > 0 && (slot || length <= room);
         }
-        slot && (call.depth > 0 || self.outer_calls < self.outer_slots())
-    }
-
-    /// The number of calls made by no handler that may be in flight at a time. They leave some slots to
-    /// the calls of handlers: a call in flight may wait for one of those, and would never end if it
-    /// found no slot.
-    fn outer_slots(&self) -> usize {
+        // Calls made by no handler leave some slots to the calls of handlers: a call in flight may wait
+        // for one of those, and would never end if it found no slot.
         let max = self.peer.max_calls as usize;
-        max - max / NESTED_SHARE
+        slot && (call.depth > 0 || self.outer_calls < max - max / NESTED_SHARE)
     }
 
     /// Sends a call; without a token it is one-way. Returns its id; a one-way call has one only if it
@@ -236,22 +225,21 @@ impl<T> Connection<T> {
         id
     }
 
+    /// The deadline of a call that begins now and sets none.
+    #[inline]
+    fn default_deadline(&self, now: Instant) -> Option<Instant> {
+        let timeout = self.config.default_timeout();
+        timeout.map(|timeout| after(now, timeout))
+    }
+
     /// The timeout to put into a call packet; `None` if it is the default that our hello announced.
     fn timeout_on_wire(&self, now: Instant, deadline: Option<Instant>) -> Option<u32> {
         // Nearly every call has the default, and this test needs no division.
-        if deadline
-            == self
-                .config
-                .default_timeout()
-                .map(|timeout| after(now, timeout))
-        {
+        if deadline == self.default_deadline(now) {
             return None;
         }
         let default = self.config.default_timeout().map(hello::timeout_to_wire);
-        let left = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(now);
-            hello::timeout_to_wire(left)
-        });
+        let left = deadline.map(|at| hello::timeout_to_wire(at.saturating_duration_since(now)));
         // Zero on the wire means "no deadline"; if that is the default too, nothing is sent.
         (left != default).then(|| left.unwrap_or(0))
     }

@@ -36,7 +36,13 @@ impl DeadlineSource {
     /// The words for a call that has passed a deadline from this setting. For a stream that was
     /// under way, they say after how long.
     pub fn passed(self, under_way: Option<Duration>, config: &Config) -> String {
-        deadline_text(under_way, &self.describe(config))
+        let setting = self.describe(config);
+        match under_way {
+            Some(time) => format!(
+                "the stream was under way for {time:.1?} when its deadline passed ({setting})"
+            ),
+            None => format!("the deadline passed before the call was answered ({setting})"),
+        }
     }
 
     /// The setting, with its value where the configuration has it.
@@ -61,7 +67,10 @@ impl DeadlineSource {
             Self::MaxTimeout => "max_timeout of the callee",
             Self::MaxStreamTime => "max_stream_time of the callee",
         };
-        with_value(name, value)
+        match value {
+            Some(value) => format!("{name}, {value:?}"),
+            None => name.to_owned(),
+        }
     }
 }
 
@@ -134,23 +143,6 @@ fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    }
-}
-
-fn with_value(name: &str, value: Option<Duration>) -> String {
-    match value {
-        Some(value) => format!("{name}, {value:?}"),
-        None => name.to_owned(),
-    }
-}
-
-/// The words for a call that has passed its deadline; for a stream, after how long under way.
-fn deadline_text(under_way: Option<Duration>, setting: &str) -> String {
-    match under_way {
-        Some(time) => {
-            format!("the stream was under way for {time:.1?} when its deadline passed ({setting})")
-        }
-        None => format!("the deadline passed before the call was answered ({setting})"),
     }
 }
 
