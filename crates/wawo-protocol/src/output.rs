@@ -122,11 +122,6 @@ impl Output {
         self.flushed = self.written;
     }
 
-    /// Whether the transport has taken any byte from `position` on.
-    pub(crate) fn has_written_past(&self, position: u64) -> bool {
-        self.written > position
-    }
-
     /// The buffer to which small packets are appended.
     pub(crate) fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail

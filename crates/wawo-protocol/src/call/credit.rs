@@ -18,11 +18,6 @@ impl SendCredit {
         Self(initial_credit.into())
     }
 
-    /// Whether more than `bytes` are left. A message may begin while more than zero are.
-    pub(crate) fn has_over(&self, bytes: u32) -> bool {
-        self.0 > i64::from(bytes)
-    }
-
     /// The credit that is left. A message may begin while it is above zero.
     pub(crate) fn available(&self) -> i64 {
         self.0
@@ -108,7 +103,7 @@ mod tests {
     fn a_message_may_begin_while_anything_is_left_and_pays_all_of_it() {
         let (mut recv_credit, mut send_credit) = (RecvCredit::new(100), SendCredit::new(100));
         for may_begin in [true, true, false] {
-            assert_eq!(send_credit.has_over(0), may_begin);
+            assert_eq!(send_credit.available() > 0, may_begin);
             send_credit.spend(cost(0));
             assert_eq!(recv_credit.pay(cost(0)), may_begin);
         }

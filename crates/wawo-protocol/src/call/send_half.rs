@@ -17,7 +17,9 @@ pub(crate) struct SendHalf {
     credit: u32,
     /// Metadata of a reply that has not begun.
     opening: Option<Box<Metadata>>,
-    queue: VecDeque<SendItem>,
+    /// The message that leaves in chunks, before all that is queued.
+    chunked: Option<OutgoingMessage>,
+    queue: VecDeque<Batch>,
     end: Option<End>,
     /// Whether the call stands in a queue of the connection: in that of the calls that have something to
     /// send, or in that of the calls that wait for shared credit.
@@ -29,13 +31,6 @@ pub(crate) struct SendHalf {
 /// The least size of a chunk that is not the last of its message, in bytes: the other side refuses a
 /// message with many smaller ones (docs/protocol.md, "Chunks").
 const MIN_CHUNK_BYTES: usize = 1024;
-
-/// Messages that wait to be sent.
-#[derive(Debug)]
-enum SendItem {
-    Message(OutgoingMessage),
-    Batch(Batch),
-}
 
 /// A message, or the part of it that has not left.
 #[derive(Debug)]
@@ -71,6 +66,7 @@ impl SendHalf {
         Self {
             credit,
             opening: None,
+            chunked: None,
             queue: VecDeque::new(),
             end: None,
             is_queued: false,
@@ -136,23 +132,21 @@ impl SendHalf {
 
     /// Whether no message and no end waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.end.is_none()
+        self.chunked.is_none() && self.queue.is_empty() && self.end.is_none()
     }
 
-    /// Queues the message that opens the direction.
+    /// Puts the message that opens the direction before all others.
     fn push_first(&mut self, bytes: MessageBytes, end: bool) {
-        let (begun, first) = (false, true);
-        let message = OutgoingMessage {
+        self.chunked = Some(OutgoingMessage {
             bytes,
-            begun,
-            first,
+            begun: false,
+            first: true,
             end,
-        };
-        self.queue.push_back(SendItem::Message(message));
+        });
     }
 
     pub(crate) fn push_batch(&mut self, messages: Batch) {
-        self.queue.push_back(SendItem::Batch(messages));
+        self.queue.push_back(messages);
     }
 
     /// Queues the end, which leaves after all queued messages.
@@ -163,20 +157,38 @@ impl SendHalf {
     /// Takes what leaves next: one packet with at most `room` message bytes, or a batch of whole packets. A
     /// message pays its whole cost from `shared_credit` when it begins.
     pub(crate) fn next(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
-        let (pays, length) = match self.queue.front() {
-            None => return self.end.take().map_or(Next::Idle, Next::End),
-            Some(SendItem::Batch(_)) => (true, None),
-            Some(SendItem::Message(message)) => {
-                let pays = !message.begun && !message.first;
-                (pays, Some(message.bytes.len()))
-            }
+        let pays = match &self.chunked {
+            Some(message) => !message.begun && !message.first,
+            None if self.queue.is_empty() => return self.end.take().map_or(Next::Idle, Next::End),
+            None => true,
         };
-        if pays && !shared_credit.has_over(0) {
+        if pays && shared_credit.available() <= 0 {
             return Next::NeedsSharedCredit;
         }
-        let Some(length) = length else {
-            return self.next_batch(room, shared_credit);
-        };
+        if self.chunked.is_none()
+            && let Some(mut messages) = self.queue.pop_front()
+        {
+            let few = self.take_first(&mut messages, room, shared_credit);
+            if few.len() == 0 {
+                // The first message is longer than the credit or than a packet, so it leaves in chunks.
+                self.chunked = messages.next().map(|bytes| OutgoingMessage {
+                    bytes: bytes.into(),
+                    begun: false,
+                    first: false,
+                    end: false,
+                });
+            }
+            if messages.len() > 0 {
+                self.queue.push_front(messages);
+            }
+            if few.len() > 0 {
+                return Next::Batch(few);
+            }
+        }
+        let length = self
+            .chunked
+            .as_ref()
+            .map_or(0, |message| message.bytes.len());
         let Some((bytes, flags)) = self.chunk(room) else {
             return Next::NeedsCallCredit;
         };
@@ -184,35 +196,6 @@ impl SendHalf {
             shared_credit.spend(cost(length));
         }
         Next::Chunk(bytes, flags)
-    }
-
-    /// Takes as many messages of the first batch as there is credit for.
-    fn next_batch(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
-        let Some(SendItem::Batch(mut messages)) = self.queue.pop_front() else {
-            return Next::Idle;
-        };
-        let few = self.take_first(&mut messages, room, shared_credit);
-        let long = match few.len() {
-            0 => messages.next(),
-            _ => None,
-        };
-        if messages.len() > 0 {
-            self.queue.push_front(SendItem::Batch(messages));
-        }
-        if few.len() > 0 {
-            return Next::Batch(few);
-        }
-        // The first message is longer than the credit or than a packet, so it leaves in chunks.
-        if let Some(bytes) = long {
-            let message = OutgoingMessage {
-                bytes: bytes.into(),
-                begun: false,
-                first: false,
-                end: false,
-            };
-            self.queue.push_front(SendItem::Message(message));
-        }
-        self.next(room, shared_credit)
     }
 
     /// Takes off the first messages of a batch, as many as there is credit for and fit into packets with
@@ -234,9 +217,7 @@ impl SendHalf {
 
     /// Takes the next chunk of the first message, if the call has credit for it.
     fn chunk(&mut self, room: usize) -> Option<(MessageBytes, BodyFlags)> {
-        let SendItem::Message(unsent) = self.queue.front_mut()? else {
-            return None;
-        };
+        let unsent = self.chunked.as_mut()?;
         let whole = unsent.bytes.len();
         let length = whole.min(room).min(self.credit as usize);
         if length < whole.min(MIN_CHUNK_BYTES) {
@@ -254,7 +235,7 @@ impl SendHalf {
         unsent.begun = true;
         let bytes = unsent.bytes.split_to(length);
         if !more {
-            self.queue.pop_front();
+            self.chunked = None;
         }
         Some((bytes, flags))
     }
@@ -264,7 +245,7 @@ impl SendHalf {
         self.stalled = None;
         // An end without messages before it is that of a call that has failed already: the first failure
         // counts.
-        if !self.queue.is_empty() || self.end.is_none() {
+        if self.chunked.take().is_some() || !self.queue.is_empty() || self.end.is_none() {
             self.queue.clear();
             self.end = Some(end);
         }

@@ -69,7 +69,7 @@ impl<T> Connection<T> {
         let sent = self.calls.ours.drain().filter_map(|Entry { role, .. }| {
             // Output that still waits is written as a whole or not at all. So while any waits, each
             // call may yet be sent, and counts as sent.
-            let sent = !output.is_empty() || output.has_written_past(role.position);
+            let sent = !output.is_empty() || output.written() > role.position;
             role.token.map(|token| (token, sent))
         });
         let mut calls: Vec<_> = sent.collect();
