@@ -147,73 +147,7 @@ fn identity(value: &[u8]) -> Result<String, PeerMisbehaved> {
 mod tests {
     use std::time::Duration;
 
-    use bytes::{BufMut, Bytes, BytesMut};
-
-    use super::{Hello, timeout_from_wire, timeout_to_wire};
-    use crate::{config::Config, error::PeerMisbehaved};
-
-    fn encoded(hello: &Hello) -> BytesMut {
-        let mut out = BytesMut::new();
-        hello.encode(&mut out);
-        out
-    }
-
-    #[test]
-    fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
-        let config = Config::builder().identity("ada").credentials("secret");
-        let hello = Hello::new(&config.build().unwrap());
-        let mut bytes = encoded(&hello);
-        bytes.put_slice(&[0x7f, 0xff, 0, 0, 0, 2, 1, 2]);
-        assert_eq!(Hello::decode(bytes.freeze()), Ok(hello));
-    }
-
-    #[test]
-    fn a_hello_does_not_hold_what_it_was_read_into() {
-        let config = Config::builder().credentials("secret").build().unwrap();
-        let config = config.with_services("a table".into()).unwrap();
-        let read = encoded(&Hello::new(&config)).freeze();
-        let _hello = Hello::decode(read.clone()).unwrap();
-        assert!(read.is_unique());
-    }
-
-    #[test]
-    fn an_empty_hello_announces_the_minimum() {
-        let hello = Hello::decode(Bytes::new()).unwrap();
-        assert_eq!(hello.limits, crate::limits::Limits::MINIMUM);
-        assert_eq!(hello.default_timeout, None);
-    }
-
-    #[test]
-    fn each_fault_in_a_hello_is_named() {
-        let good = encoded(&Hello::new(&Config::default()));
-        for cut in 1..good.len() {
-            let result = Hello::decode(Bytes::copy_from_slice(&good[..cut]));
-            assert!(
-                result.is_ok() || result == Err(PeerMisbehaved::HelloCutOff),
-                "{cut}: {result:?}"
-            );
-        }
-        let twice = [&good[..], &good[..]].concat();
-        assert_eq!(
-            Hello::decode(twice.into()),
-            Err(PeerMisbehaved::HelloEntryTwice(1))
-        );
-        let short = Bytes::from_static(&[0, 5, 0, 0, 0, 2, 1, 1]);
-        assert_eq!(
-            Hello::decode(short),
-            Err(PeerMisbehaved::HelloEntryLength {
-                entry: 5,
-                length: 2
-            })
-        );
-        let small = Bytes::from_static(&[0, 5, 0, 0, 0, 4, 0, 0, 0, 1]);
-        assert!(matches!(
-            Hello::decode(small),
-            Err(PeerMisbehaved::HelloLimit(_))
-        ));
-        let identity = Bytes::from_static(&[0, 9, 0, 0, 0, 1, 0xff]);
-        assert_eq!(Hello::decode(identity), Err(PeerMisbehaved::HelloIdentity));
-    }
+    use super::{timeout_from_wire, timeout_to_wire};
 
     #[test]
     fn timeouts_round_up_and_never_become_none() {

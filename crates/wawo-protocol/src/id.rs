@@ -141,36 +141,3 @@ const fn fnv1a_32(text: &str) -> u32 {
     }
     hash
 }
-
-#[cfg(test)]
-mod tests {
-    use super::{CallId, MethodId, ServiceId, Side, fnv1a_32};
-
-    #[test]
-    fn the_hash_of_ids_is_fnv_1a() {
-        // Values published with the hash.
-        assert_eq!(fnv1a_32(""), 0x811c_9dc5);
-        assert_eq!(fnv1a_32("a"), 0xe40c_292c);
-        assert_eq!(fnv1a_32("foobar"), 0xbf9c_f968);
-    }
-
-    #[test]
-    fn derived_ids_have_the_highest_bit() {
-        const FOOBAR: ServiceId = ServiceId::of("foobar");
-        assert_eq!(FOOBAR.0, 0xbf9c_f968);
-        assert_eq!(MethodId::of("").0, 0x811c_9dc5);
-        assert!(ServiceId::of("chat.v1.Chat").0 > i32::MAX as u32);
-    }
-
-    #[test]
-    fn call_ids_are_split_by_side_and_name_their_slot() {
-        for index in [0, 1, 2, 1000] {
-            for side in [Side::Connecting, Side::Accepting] {
-                let id = CallId::new(side, index);
-                assert_eq!((id.side(), id.index()), (side, index as usize));
-                assert_eq!(CallId::from_wire(id.to_wire()), Some(id));
-            }
-        }
-        assert_eq!(CallId::from_wire(0), None);
-    }
-}

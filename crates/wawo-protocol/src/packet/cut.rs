@@ -32,16 +32,3 @@ pub(super) fn cut(text: &str, max: usize) -> &str {
     let end = (0..=max).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::marked;
-
-    #[test]
-    fn a_reason_to_close_says_that_it_was_cut() {
-        assert_eq!(marked("gone", 1024), "gone");
-        let text = marked(&"x".repeat(2_000), 1024);
-        assert!(text.ends_with("x… [cut: a text with 2000 bytes]"));
-        assert_eq!(text.len(), 1024);
-    }
-}

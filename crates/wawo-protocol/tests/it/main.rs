@@ -1,6 +1,7 @@
 //! Tests of the protocol from outside: two machines over a simulated link, one machine and a peer
 //! that may send anything, golden vectors, and properties.
 
+mod batch;
 mod buffer_pool;
 mod calls;
 mod code;
@@ -10,8 +11,11 @@ mod deadlines;
 mod direct_read;
 mod ends;
 mod fast_path;
+mod foreign;
 mod fuzz;
+mod hello;
 mod honest;
+mod id;
 mod limits;
 mod liveness;
 mod metadata;

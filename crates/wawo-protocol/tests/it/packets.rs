@@ -199,3 +199,21 @@ proptest! {
         raw.said();
     }
 }
+
+#[test]
+fn a_reason_to_close_says_that_it_was_cut() {
+    for (text, length, end) in [
+        ("gone".to_owned(), 4, "gone"),
+        ("x".repeat(2_000), 1024, "x… [cut: a text with 2000 bytes]"),
+    ] {
+        let code = CloseCode::Normal;
+        let mut bytes = BytesMut::new();
+        Packet::Close { code, text }.encode(&mut bytes);
+        let packet = decode(&mut bytes, &Limits::default());
+        let Ok(Some(Packet::Close { text, .. })) = packet else {
+            panic!("{packet:?}");
+        };
+        assert_eq!(text.len(), length);
+        assert!(text.ends_with(end), "{text}");
+    }
+}

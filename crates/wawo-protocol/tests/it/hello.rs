@@ -1,0 +1,95 @@
+//! The hello as bytes: it comes back as it was, and each fault in it is named.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use wawo_protocol::{
+    Config, Connection, Hello, Limits, PeerMisbehaved, Side,
+    packet::{HEADER_BYTES, Packet, decode, decode_preface},
+};
+
+use crate::pair::beginning;
+
+/// A hello packet with this payload, as bytes.
+fn packet(payload: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.put_u32(payload.len() as u32);
+    bytes.put_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.put_slice(payload);
+    bytes
+}
+
+fn read(mut bytes: BytesMut) -> Result<Hello, PeerMisbehaved> {
+    match decode(&mut bytes, &Limits::default())? {
+        Some(Packet::Hello(hello)) => Ok(*hello),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The payload of the hello that a connection with this configuration sends.
+fn payload(config: Config) -> Bytes {
+    let mut connection = Connection::<()>::new(Side::Connecting, config, beginning());
+    let mut bytes = BytesMut::from(connection.output().first());
+    assert_eq!(decode_preface(&mut bytes), Ok(true));
+    bytes.freeze().slice(HEADER_BYTES..)
+}
+
+#[test]
+fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
+    let config = Config::builder().identity("ada").credentials("secret");
+    let config = config.default_timeout(Some(Duration::from_micros(1_001)));
+    let config = config.build().unwrap().with_services("a table".into());
+    let payload = payload(config.unwrap());
+    let hello = read(packet(&payload)).unwrap();
+    assert_eq!(hello.limits, Limits::default());
+    // Whole milliseconds, rounded up.
+    assert_eq!(hello.default_timeout, Some(Duration::from_millis(2)));
+    assert_eq!(
+        (&*hello.identity, &*hello.credentials),
+        ("ada", &b"secret"[..])
+    );
+    assert_eq!(hello.services, "a table");
+    let more = [&payload[..], &[0x7f, 0xff, 0, 0, 0, 2, 1, 2]].concat();
+    assert_eq!(read(packet(&more)), Ok(hello));
+}
+
+#[test]
+fn a_hello_does_not_hold_what_it_was_read_into() {
+    let config = Config::builder().credentials("secret").build().unwrap();
+    let config = config.with_services("a table".into()).unwrap();
+    let mut input = packet(&payload(config));
+    let length = input.len();
+    let hello = decode(&mut input, &Limits::default());
+    assert!(matches!(hello, Ok(Some(Packet::Hello(_)))), "{hello:?}");
+    assert!(input.try_reclaim(length));
+}
+
+#[test]
+fn an_empty_hello_announces_the_minimum() {
+    let hello = read(packet(&[])).unwrap();
+    assert_eq!(hello.limits, Limits::MINIMUM);
+    assert_eq!(hello.default_timeout, None);
+}
+
+#[test]
+fn each_fault_in_a_hello_is_named() {
+    let good = payload(Config::default());
+    for cut in 1..good.len() {
+        let result = read(packet(&good[..cut]));
+        assert!(
+            result.is_ok() || result == Err(PeerMisbehaved::HelloCutOff),
+            "{cut}: {result:?}"
+        );
+    }
+    let twice = [&good[..], &good[..]].concat();
+    let fault = PeerMisbehaved::HelloEntryTwice(1);
+    assert_eq!(read(packet(&twice)), Err(fault));
+    let short = packet(&[0, 5, 0, 0, 0, 2, 1, 1]);
+    let (entry, length) = (5, 2);
+    let fault = PeerMisbehaved::HelloEntryLength { entry, length };
+    assert_eq!(read(short), Err(fault));
+    let small = read(packet(&[0, 5, 0, 0, 0, 4, 0, 0, 0, 1]));
+    assert!(matches!(small, Err(PeerMisbehaved::HelloLimit(_))));
+    let identity = packet(&[0, 9, 0, 0, 0, 1, 0xff]);
+    assert_eq!(read(identity), Err(PeerMisbehaved::HelloIdentity));
+}
