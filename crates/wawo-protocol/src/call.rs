@@ -10,7 +10,7 @@ mod state;
 use std::time::Instant;
 
 pub(crate) use crate::call::{
-    assembler::{AssemblyBuffer, MessageLimits},
+    assembler::AssemblyBuffer,
     credit::{RecvCredit, SendCredit},
     recv_half::{RecvHalf, RecvOutcome},
     send_half::{Next, SendHalf, add_credit},

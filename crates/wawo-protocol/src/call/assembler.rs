@@ -18,22 +18,6 @@ const SMALL_CHUNK_BYTES: usize = 1024;
 /// the stated length of the message: memory grows with received bytes, never with a claim.
 const MAX_ROOM: usize = 16;
 
-/// The limits on one received message.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MessageLimits {
-    pub(crate) max_message_bytes: u32,
-    pub(crate) max_small_chunks: u32,
-}
-
-impl From<&Config> for MessageLimits {
-    fn from(config: &Config) -> Self {
-        Self {
-            max_message_bytes: config.limits().max_message_bytes,
-            max_small_chunks: config.max_small_chunks(),
-        }
-    }
-}
-
 /// A message whose first chunks have come.
 #[derive(Debug)]
 pub(crate) struct Assembler {
@@ -64,11 +48,11 @@ impl Assembler {
         &mut self,
         call: CallId,
         chunk: &Chunk,
-        limits: MessageLimits,
+        config: &Config,
         buffer_pool: &mut BufferPool,
     ) -> Result<(), PeerMisbehaved> {
         let length = std::mem::take(&mut self.direct_bytes) + chunk.bytes.len();
-        let max = limits.max_small_chunks;
+        let max = config.max_small_chunks();
         self.small_chunks += u32::from(chunk.more && length < SMALL_CHUNK_BYTES);
         if self.small_chunks > max {
             return Err(PeerMisbehaved::SmallChunks { call, max });

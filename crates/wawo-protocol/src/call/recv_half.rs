@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::{
     buffer_pool::BufferPool,
-    call::assembler::{Assembler, AssemblyBuffer, MessageLimits},
+    call::assembler::{Assembler, AssemblyBuffer},
+    config::Config,
     error::PeerMisbehaved,
     id::CallId,
     packet::Chunk,
@@ -58,7 +59,7 @@ impl RecvHalf {
         call: CallId,
         chunk: Chunk,
         continues: bool,
-        limits: MessageLimits,
+        config: &Config,
         buffer_pool: &mut BufferPool,
     ) -> Result<RecvOutcome, PeerMisbehaved> {
         let credit = self.credit();
@@ -75,10 +76,10 @@ impl RecvHalf {
         self.received += length as u64;
         let state = match (continues, &mut self.assembler) {
             (true, Some(assembler)) => {
-                assembler.join(call, &chunk, limits, buffer_pool)?;
+                assembler.join(call, &chunk, config, buffer_pool)?;
                 return Ok(self.whole(chunk, buffer_pool));
             }
-            (false, None) => return self.begin(call, chunk, limits, buffer_pool),
+            (false, None) => return self.begin(call, chunk, config, buffer_pool),
             (true, None) => "which has no message to continue",
             (false, Some(_)) => "whose message before is not complete",
         };
@@ -90,18 +91,18 @@ impl RecvHalf {
         &mut self,
         call: CallId,
         chunk: Chunk,
-        limits: MessageLimits,
+        config: &Config,
         buffer_pool: &mut BufferPool,
     ) -> Result<RecvOutcome, PeerMisbehaved> {
         let total = chunk.message_len();
-        if total > limits.max_message_bytes as usize {
+        if total > config.limits().max_message_bytes as usize {
             return Ok(RecvOutcome::TooLarge { total });
         }
         let Some(total) = chunk.total else {
             return Ok(self.whole(chunk, buffer_pool));
         };
         let assembler = self.assembler.insert(Assembler::new(total));
-        assembler.join(call, &chunk, limits, buffer_pool)?;
+        assembler.join(call, &chunk, config, buffer_pool)?;
         Ok(RecvOutcome::Partly)
     }
 
@@ -184,20 +185,23 @@ impl RecvHalf {
 mod tests {
     use bytes::Bytes;
 
-    use super::{MessageLimits, RecvHalf, RecvOutcome};
+    use super::{RecvHalf, RecvOutcome};
     use crate::{
         buffer_pool::BufferPool,
+        config::Config,
         error::PeerMisbehaved,
         id::{CallId, Side},
+        limits::MIN_MESSAGE_BYTES,
         packet::Chunk,
     };
 
     const INITIAL_CREDIT: u32 = 100;
 
-    const LIMITS: MessageLimits = MessageLimits {
-        max_message_bytes: 1000,
-        max_small_chunks: 3,
-    };
+    /// The least values of the limits on messages.
+    fn config() -> Config {
+        let builder = Config::builder().max_message_bytes(MIN_MESSAGE_BYTES);
+        builder.max_small_chunks(100).build().unwrap()
+    }
 
     type Result = std::result::Result<RecvOutcome, PeerMisbehaved>;
 
@@ -233,7 +237,8 @@ mod tests {
             more,
             end: false,
         };
-        half.receive(call(), chunk, continues, LIMITS, &mut BufferPool::default())
+        let pool = &mut BufferPool::default();
+        half.receive(call(), chunk, continues, &config(), pool)
     }
 
     #[test]
@@ -291,8 +296,8 @@ mod tests {
     #[test]
     fn a_message_over_the_limit_is_told_from_its_first_chunk() {
         for (total, outcome) in [
-            (1001, RecvOutcome::TooLarge { total: 1001 }),
-            (1000, RecvOutcome::Partly),
+            (65_537, RecvOutcome::TooLarge { total: 65_537 }),
+            (65_536, RecvOutcome::Partly),
         ] {
             let mut half = RecvHalf::new(INITIAL_CREDIT);
             assert_eq!(begin(&mut half, 10, total), Ok(outcome));
@@ -311,12 +316,12 @@ mod tests {
 
     #[test]
     fn a_message_has_at_most_max_small_chunks() {
-        let mut half = RecvHalf::new(INITIAL_CREDIT);
-        assert_eq!(begin(&mut half, 1, 9), Ok(RecvOutcome::Partly));
-        for _ in 0..2 {
+        let mut half = RecvHalf::new(200);
+        assert_eq!(begin(&mut half, 1, 200), Ok(RecvOutcome::Partly));
+        for _ in 1..100 {
             assert_eq!(go_on(&mut half, 1, true), Ok(RecvOutcome::Partly));
         }
-        let (call, max) = (call(), 3);
+        let (call, max) = (call(), 100);
         let many = Err(PeerMisbehaved::SmallChunks { call, max });
         assert_eq!(go_on(&mut half, 1, true), many);
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The send half of a direction.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SendHalf {
     credit: u32,
     /// Metadata of a reply that has not begun.
@@ -65,12 +65,7 @@ impl SendHalf {
     pub(crate) fn new(credit: u32) -> Self {
         Self {
             credit,
-            opening: None,
-            chunked: None,
-            queue: VecDeque::new(),
-            end: None,
-            is_queued: false,
-            stalled: None,
+            ..Self::default()
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    call::{MessageLimits, RecvHalf, RecvOutcome, Step},
+    call::{RecvHalf, RecvOutcome, Step},
     connection::{event::Event, machine::Connection, state, timeout_cause::TheirTimeouts},
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
@@ -194,9 +194,8 @@ impl<T> Connection<T> {
         };
         let recv_half = &mut call.recv_half;
         let recv_half = recv_half.get_or_insert_with(|| Box::new(RecvHalf::new(initial_credit)));
-        let limits = MessageLimits::from(&*self.config);
         let pool = self.buffer_pool.at(now);
-        let outcome = recv_half.receive(id, chunk, continues, limits, pool)?;
+        let outcome = recv_half.receive(id, chunk, continues, &self.config, pool)?;
         if let RecvOutcome::Message { end, .. } = outcome {
             let step = if end { Step::Last } else { Step::Whole };
             call.state.advance(step);

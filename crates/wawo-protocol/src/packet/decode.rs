@@ -79,14 +79,26 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     payload.decode().map(Some)
 }
 
+/// The header of the first packet of `input`, if the packet is whole and of this kind, and has all of
+/// `flags` and no others but some of `optional`.
+#[inline]
+fn fast_packet(
+    input: &[u8],
+    (kind, flags, optional): (Kind, u8, u8),
+    limits: &Limits,
+) -> Option<RawHeader> {
+    let header = RawHeader::read(input)?;
+    let is_it = header.kind == kind as u8 && header.flags & !optional == flags && header.code == 0;
+    let is_whole = header.length <= limits.max_packet_bytes && input.len() >= header.packet_len();
+    (is_it && is_whole).then_some(header)
+}
+
 /// The length of the message in the first packet of `input`, if the packet is whole, belongs to
 /// this call, and has a whole message that is not the last.
 #[inline]
 pub(crate) fn fast_message(input: &[u8], call: CallId, limits: &Limits) -> Option<usize> {
-    let header = RawHeader::read(input)?;
-    let is_plain = header.kind == Kind::Message as u8 && header.flags == 0 && header.code == 0;
-    let is_whole = header.length <= limits.max_packet_bytes && input.len() >= header.packet_len();
-    (is_plain && header.call == call.to_wire() && is_whole).then_some(header.length as usize)
+    let header = fast_packet(input, (Kind::Message, 0, 0), limits)?;
+    (header.call == call.to_wire()).then_some(header.length as usize)
 }
 
 /// A call that is whole in one packet, with one message and no metadata.
@@ -111,20 +123,15 @@ impl FastCall {
 
 /// The call in the first packet of `input`, if the packet is whole and has such a call.
 pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
-    let header = RawHeader::read(input)?;
-    let (flags, call) = (header.flags, CallId::from_wire(header.call));
-    let is_plain = header.kind == Kind::Call as u8
-        && flags & !(ONE_WAY | TIMEOUT) == END
-        && header.code == 0
-        && call.is_none() == (flags & ONE_WAY != 0);
-    if !is_plain || header.length > limits.max_packet_bytes {
+    let header = fast_packet(input, (Kind::Call, END, ONE_WAY | TIMEOUT), limits)?;
+    let (call, end) = (CallId::from_wire(header.call), header.packet_len());
+    if call.is_none() != (header.flags & ONE_WAY != 0) {
         return None;
     }
-    let end = header.packet_len();
-    let payload = input.get(HEADER_BYTES..end)?;
+    let payload = &input[HEADER_BYTES..end];
     let (service, payload) = payload.split_first_chunk()?;
     let (method, payload) = payload.split_first_chunk()?;
-    let (timeout_ms, message) = match flags & TIMEOUT {
+    let (timeout_ms, message) = match header.flags & TIMEOUT {
         0 => (None, payload),
         _ => {
             let (timeout, message) = payload.split_first_chunk()?;
@@ -145,13 +152,8 @@ pub(crate) fn fast_call(input: &[u8], limits: &Limits) -> Option<FastCall> {
 /// packet with one message, no further ones, and no metadata. The message is all that follows the
 /// header.
 pub(crate) fn fast_reply(input: &[u8], limits: &Limits) -> Option<(CallId, usize)> {
-    let header = RawHeader::read(input)?;
-    let is_plain = header.kind == Kind::Reply as u8 && header.flags == END && header.code == 0;
-    if !is_plain || header.length > limits.max_packet_bytes {
-        return None;
-    }
-    let (call, end) = (CallId::from_wire(header.call)?, header.packet_len());
-    (input.len() >= end).then_some((call, end))
+    let header = fast_packet(input, (Kind::Reply, END, 0), limits)?;
+    Some((CallId::from_wire(header.call)?, header.packet_len()))
 }
 
 /// The number of bytes of the first packet of `input` that are still to come; 0 if it is whole,

@@ -66,18 +66,20 @@ pub(crate) fn put_call(
     metadata: &Metadata,
     message: Option<(MessageBytes, BodyFlags)>,
 ) {
-    let fields = [
-        header.service.0,
-        header.method.0,
-        header.timeout_ms.unwrap_or(0),
-    ];
-    let (count, timeout) = match header.timeout_ms {
-        Some(_) => (3, TIMEOUT),
-        None => (2, 0),
+    let timeout = header.timeout_ms;
+    let mut flags = if header.one_way { ONE_WAY } else { 0 };
+    let mut length = 8;
+    if timeout.is_some() {
+        flags |= TIMEOUT;
+        length += 4;
+    }
+    let put_fields = |tail: &mut BytesMut| {
+        tail.put_u32(header.service.0);
+        tail.put_u32(header.method.0);
+        timeout.into_iter().for_each(|millis| tail.put_u32(millis));
     };
-    let flags = timeout | if header.one_way { ONE_WAY } else { 0 };
-    let (kind, fields) = (Kind::Call, &fields[..count]);
-    put_opening(out, kind, flags, header.call, fields, metadata, message);
+    let header = (Kind::Call, flags, header.call);
+    put_opening(out, header, (length, put_fields), metadata, message);
 }
 
 /// Writes a reply packet with the first message, its first chunk, or no message.
@@ -87,26 +89,26 @@ pub(crate) fn put_reply(
     metadata: &Metadata,
     message: Option<(MessageBytes, BodyFlags)>,
 ) {
-    put_opening(out, Kind::Reply, 0, Some(call), &[], metadata, message);
+    let header = (Kind::Reply, 0, Some(call));
+    put_opening(out, header, (0, |_: &mut BytesMut| {}), metadata, message);
 }
 
-/// Writes the packet that opens a direction of a call, which begins with these fields.
+/// Writes the packet that opens a direction of a call. It begins with fields of this length.
+#[inline]
 fn put_opening(
     out: &mut Output,
-    kind: Kind,
-    flags: u8,
-    call: Option<CallId>,
-    fields: &[u32],
+    (kind, flags, call): (Kind, u8, Option<CallId>),
+    (length, put_fields): (usize, impl FnOnce(&mut BytesMut)),
     metadata: &Metadata,
     message: Option<(MessageBytes, BodyFlags)>,
 ) {
     let has_message = if message.is_some() { 0 } else { NO_MESSAGE };
     let (bytes, body) = message.unwrap_or_default();
     let flags = flags | metadata_flag(metadata) | has_message | body.wire();
-    let beside = size_of_val(fields) + metadata.block_bytes() + body.total_bytes();
+    let beside = length + metadata.block_bytes() + body.total_bytes();
     let tail = out.tail();
     put_header(tail, beside + bytes.len(), kind, flags, 0, call);
-    fields.iter().for_each(|field| tail.put_u32(*field));
+    put_fields(tail);
     put_metadata(tail, metadata);
     put_body(out, bytes, body);
 }
