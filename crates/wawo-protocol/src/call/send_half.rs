@@ -47,8 +47,9 @@ struct OutgoingMessage {
 /// The packets that leave next, or the reason why none can.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Message bytes, and whether the direction has ended with them.
-    Chunk(MessageBytes, BodyFlags),
+    /// Message bytes, and whether the direction has ended with them; with the metadata of the reply, if
+    /// it begins with them.
+    Chunk(MessageBytes, BodyFlags, Option<Box<Metadata>>),
     /// Whole messages, each in its own packet; others may follow them.
     Batch(Batch),
     /// The end, after all messages.
@@ -104,16 +105,6 @@ impl SendHalf {
         Box::new(send_half)
     }
 
-    /// Metadata of a reply that has not begun.
-    pub(crate) fn opening(&self) -> Option<&Metadata> {
-        self.opening.as_deref()
-    }
-
-    /// Takes the metadata of a reply that begins now.
-    pub(crate) fn take_opening(&mut self) -> Option<Box<Metadata>> {
-        self.opening.take()
-    }
-
     /// Adds credit that the other side grants.
     pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), PeerMisbehaved> {
         self.credit = add_credit(self.credit, bytes)?;
@@ -149,8 +140,8 @@ impl SendHalf {
         self.end = Some(end);
     }
 
-    /// Takes what leaves next: one packet with at most `room` message bytes, or a batch of whole packets. A
-    /// message pays its whole cost from `shared_credit` when it begins.
+    /// Takes what leaves next: one packet with at most `room` bytes of a message and of metadata, or a batch of
+    /// whole packets. A message pays its whole cost from `shared_credit` when it begins.
     pub(crate) fn next(&mut self, room: usize, shared_credit: &mut SendCredit) -> Next {
         let pays = match &self.chunked {
             Some(message) => !message.begun && !message.first,
@@ -184,13 +175,14 @@ impl SendHalf {
             .chunked
             .as_ref()
             .map_or(0, |message| message.bytes.len());
-        let Some((bytes, flags)) = self.chunk(room) else {
+        let metadata = self.opening.as_deref().map_or(0, Metadata::block_bytes);
+        let Some((bytes, flags)) = self.chunk(room.saturating_sub(metadata)) else {
             return Next::NeedsCallCredit;
         };
         if pays {
             shared_credit.spend(cost(length));
         }
-        Next::Chunk(bytes, flags)
+        Next::Chunk(bytes, flags, self.opening.take())
     }
 
     /// Takes off the first messages of a batch, as many as there is credit for and fit into packets with
@@ -271,7 +263,7 @@ mod tests {
     /// Names what leaves next in a few words.
     fn next(half: &mut SendHalf, room: usize, shared_credit: &mut SendCredit) -> String {
         match half.next(room, shared_credit) {
-            Next::Chunk(bytes, flags) => {
+            Next::Chunk(bytes, flags, _) => {
                 let continues = if flags.continues { ".." } else { "" };
                 let total = flags
                     .total

@@ -129,11 +129,6 @@ impl State {
         self.receipt != Receipt::Nothing
     }
 
-    /// Whether the first message is not whole.
-    pub(crate) fn is_opening(self) -> bool {
-        self.receipt == Receipt::Opening
-    }
-
     /// Whether the driver may be given further messages.
     pub(crate) fn is_streaming(self) -> bool {
         self == Self::STREAMING
@@ -156,7 +151,7 @@ impl State {
 
     /// Whether the callee's driver knows the call, and has not ended it.
     pub(crate) fn is_served(self) -> bool {
-        self.local == Local::Live && !self.is_opening()
+        self.local == Local::Live && self.receipt != Receipt::Opening
     }
 }
 

@@ -8,7 +8,6 @@ use crate::{
         machine::Connection,
     },
     id::CallId,
-    metadata::Metadata,
     packet::{Batch, Packet, put_chunk, put_reply},
     time::after,
 };
@@ -114,12 +113,11 @@ impl<T> Connection<T> {
         let Some((send_half, credit)) = self.calls.send_half(id) else {
             return;
         };
-        let room = room.saturating_sub(send_half.opening().map_or(0, Metadata::block_bytes));
         send_half.is_queued = false;
         match send_half.next(room, &mut credit.send) {
-            Next::Chunk(bytes, flags) => {
+            Next::Chunk(bytes, flags, opening) => {
                 send_half.is_queued = !flags.end;
-                match send_half.take_opening() {
+                match opening {
                     Some(metadata) => {
                         put_reply(&mut self.output, id, &metadata, Some((bytes, flags)));
                     }
