@@ -326,14 +326,15 @@ impl Payload<'_> {
             let length = self.number(Buf::try_get_u8)?;
             let key = self.text(length.into())?;
             let length = self.number(Buf::try_get_u16)?;
-            let value = self.take(length.into())?;
+            // The value is copied: metadata may be kept as long as its call, and must not keep the
+            // input buffer alive.
+            let value = Bytes::copy_from_slice(self.peek(length.into())?);
+            self.rest.advance(value.len());
             let (size, max) = (before - self.rest.len(), limits.max_metadata_bytes);
             if size > max as usize {
                 return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
             }
-            // The value is copied: metadata may be kept as long as its call, and must not keep the
-            // input buffer alive.
-            metadata.insert(key, Bytes::copy_from_slice(&value))?;
+            metadata.insert(key, value)?;
         }
         Ok(metadata)
     }
@@ -343,8 +344,8 @@ impl Payload<'_> {
     }
 
     fn text(&mut self, length: usize) -> Result<String, PeerMisbehaved> {
-        let bytes = self.take(length)?;
-        let text = std::str::from_utf8(&bytes).map(str::to_owned);
+        let text = std::str::from_utf8(self.peek(length)?).map(str::to_owned);
+        self.rest.advance(length);
         text.map_err(|_| PeerMisbehaved::Text(self.header.kind.name()))
     }
 
@@ -355,11 +356,9 @@ impl Payload<'_> {
         get(&mut self.rest).map_err(|_| self.wrong_length())
     }
 
-    fn take(&mut self, count: usize) -> Result<Bytes, PeerMisbehaved> {
-        match count <= self.rest.len() {
-            true => Ok(self.rest.split_to(count)),
-            false => Err(self.wrong_length()),
-        }
+    fn peek(&self, count: usize) -> Result<&[u8], PeerMisbehaved> {
+        let bytes = self.rest.get(..count);
+        bytes.ok_or_else(|| self.wrong_length())
     }
 
     fn take_rest(&mut self) -> Bytes {
