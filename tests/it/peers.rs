@@ -143,7 +143,7 @@ async fn the_claimed_name_of_a_peer_is_what_it_says() {
 async fn a_table_of_services_without_room_beside_the_credentials_is_named() {
     let config = Config::builder().credentials(vec![0; 15_872]).build();
     let (config, service) = (config.unwrap(), EchoServer::new(Parrot::default()));
-    let start = "credentials and services have ";
+    let start = "the sum of credentials and services has ";
     let peer = Peer::builder("mem://nowhere").add_service(service.clone());
     let peer = peer.config(config.clone());
     // Nothing listens there, but the table is refused before that is noticed.

@@ -70,7 +70,7 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     }
     let mut rest = input.split_to(raw.packet_len()).freeze();
     rest.advance(HEADER_BYTES);
-    let payload = Payload {
+    let payload = PayloadReader {
         header,
         limits,
         length: rest.len(),
@@ -189,7 +189,7 @@ pub(crate) fn partial_chunk(input: &[u8], limits: &Limits) -> Option<ChunkHeader
 
 /// The payload of a packet while it is decoded.
 #[derive(Debug)]
-struct Payload<'a> {
+struct PayloadReader<'a> {
     header: Header,
     limits: &'a Limits,
     /// The length of the whole payload.
@@ -198,7 +198,7 @@ struct Payload<'a> {
     rest: Bytes,
 }
 
-impl Payload<'_> {
+impl PayloadReader<'_> {
     fn decode(mut self) -> Result<Packet, PeerMisbehaved> {
         let packet = match self.header.kind {
             Kind::Hello => Packet::Hello(Box::new(Hello::decode(self.take_rest())?)),

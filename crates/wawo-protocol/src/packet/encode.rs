@@ -73,10 +73,12 @@ pub(crate) fn put_call(
         flags |= TIMEOUT;
         length += 4;
     }
-    let put_fields = |tail: &mut BytesMut| {
+    let put_fields = move |tail: &mut BytesMut| {
         tail.put_u32(header.service.0);
         tail.put_u32(header.method.0);
-        timeout.into_iter().for_each(|millis| tail.put_u32(millis));
+        if let Some(millis) = timeout {
+            tail.put_u32(millis);
+        }
     };
     let header = (Kind::Call, flags, header.call);
     put_opening(out, header, (length, put_fields), metadata, message);
@@ -102,15 +104,19 @@ fn put_opening(
     metadata: &Metadata,
     message: Option<(MessageBytes, BodyFlags)>,
 ) {
-    let has_message = if message.is_some() { 0 } else { NO_MESSAGE };
-    let (bytes, body) = message.unwrap_or_default();
-    let flags = flags | metadata_flag(metadata) | has_message | body.wire();
-    let beside = length + metadata.block_bytes() + body.total_bytes();
-    let tail = out.tail();
-    put_header(tail, beside + bytes.len(), kind, flags, 0, call);
+    let (of_message, message_bytes) = match &message {
+        Some((bytes, body)) => (body.wire(), body.total_bytes() + bytes.len()),
+        None => (NO_MESSAGE, 0),
+    };
+    let (of_metadata, block_bytes) = metadata_part(metadata);
+    let (tail, flags) = (out.tail(), flags | of_metadata | of_message);
+    let length = length + block_bytes + message_bytes;
+    put_header(tail, length, kind, flags, 0, call);
     put_fields(tail);
     put_metadata(tail, metadata);
-    put_body(out, bytes, body);
+    if let Some((bytes, body)) = message {
+        put_body(out, bytes, body);
+    }
 }
 
 /// Writes a message or a chunk of one.
@@ -220,8 +226,9 @@ fn put_end(out: &mut BytesMut, end: &End) {
         true => 0,
         false => 2 + text.len() + end.details.len(),
     };
-    let flags = metadata_flag(&end.metadata) | if end.refused { REFUSED } else { 0 };
-    let length = end.metadata.block_bytes() + words;
+    let (of_metadata, block_bytes) = metadata_part(&end.metadata);
+    let flags = of_metadata | if end.refused { REFUSED } else { 0 };
+    let length = block_bytes + words;
     let (code, call) = (end.code.to_wire(), Some(end.call));
     put_header(out, length, Kind::End, flags, code, call);
     put_metadata(out, &end.metadata);
@@ -232,10 +239,11 @@ fn put_end(out: &mut BytesMut, end: &End) {
     }
 }
 
-fn metadata_flag(metadata: &Metadata) -> u8 {
+/// The flag of a packet with this metadata, and the bytes of its block.
+fn metadata_part(metadata: &Metadata) -> (u8, usize) {
     match metadata.is_empty() {
-        true => 0,
-        false => METADATA,
+        true => (0, 0),
+        false => (METADATA, metadata.encoded_len()),
     }
 }
 
