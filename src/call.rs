@@ -154,7 +154,7 @@ impl<R> Call<R> {
     /// Adds a key and a value to the metadata of the call. If [`Metadata`] does not allow them, the call
     /// fails with `InvalidArgument` before it is sent.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
-        if let Err(error) = self.metadata.insert(key, value) {
+        if let Err(error) = self.metadata.append(key, value) {
             let status = || Status::from(error).with_delivery(Delivery::NotSent);
             self.refused.get_or_insert_with(status);
         }
@@ -347,7 +347,7 @@ fn inherit_trace(parent: &Context, metadata: &mut Metadata) {
             && let Some(value) = parent.all_metadata().bytes(key)
         {
             // The value came as metadata, so that metadata allows it.
-            let _ = metadata.insert(key, value.clone());
+            let _ = metadata.append(key, value.clone());
         }
     }
 }

@@ -39,7 +39,7 @@ impl Drop for Reset {
 pub(crate) fn put(depth: u32, metadata: &mut Metadata) {
     if depth > 0 {
         // Metadata may hold any number as text.
-        let _ = metadata.insert(KEY, depth.to_string());
+        let _ = metadata.append(KEY, depth.to_string());
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().contains("17 calls"), "{status}");
         for wrong in ["-1", "deep", "4294967296", ""] {
-            metadata.insert(KEY, wrong).unwrap();
+            metadata.append(KEY, wrong).unwrap();
             let status = take(&mut metadata).unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument, "{wrong}");
         }

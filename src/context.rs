@@ -108,7 +108,7 @@ impl Context {
         value: impl Into<Bytes>,
     ) -> Result<()> {
         let mut metadata = self.reply_metadata();
-        metadata.leading.insert(key, value).map_err(Into::into)
+        metadata.leading.append(key, value).map_err(Into::into)
     }
 
     /// Adds to the metadata that is sent at the end: after a stream of replies, where
@@ -127,7 +127,7 @@ impl Context {
         value: impl Into<Bytes>,
     ) -> Result<()> {
         let mut metadata = self.reply_metadata();
-        metadata.trailing.insert(key, value).map_err(Into::into)
+        metadata.trailing.append(key, value).map_err(Into::into)
     }
 
     /// The time at which the call fails if it has not ended.

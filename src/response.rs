@@ -37,7 +37,7 @@ impl ResponseParts {
     #[cold]
     fn into_one(self) -> Metadata {
         let mut metadata = self.metadata;
-        metadata.append(self.trailing_metadata);
+        metadata.extend(self.trailing_metadata);
         metadata
     }
 }

@@ -124,7 +124,7 @@ impl Status {
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
     ) -> std::result::Result<Self, MetadataError> {
-        self.0.metadata.insert(key, value)?;
+        self.0.metadata.append(key, value)?;
         Ok(self)
     }
 
@@ -158,7 +158,7 @@ impl Status {
         }
         for (key, value) in own.iter() {
             // The entry comes from metadata, so it is valid.
-            let _ = self.0.metadata.insert(key.to_owned(), value.clone());
+            let _ = self.0.metadata.append(key.to_owned(), value.clone());
         }
         self
     }
@@ -375,7 +375,7 @@ mod tests {
     fn metadata_of_the_reply_goes_with_the_status_whose_own_has_the_last_word() {
         let mut reply = Metadata::new();
         for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
-            reply.insert(key, value).unwrap();
+            reply.append(key, value).unwrap();
         }
         let status = Status::aborted("no").with_metadata("a", "4").unwrap();
         let status = status.with_metadata("a", "5").unwrap();

@@ -111,7 +111,7 @@ impl<T: Send, F: FnOnce() -> Metadata + Send> Items<T> for TrailedStream<T, F> {
     fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
         let mut metadata = self.stream.take_trailing_metadata();
         if let Some(own) = self.metadata.take() {
-            metadata.append(own());
+            metadata.extend(own());
         }
         metadata
     }

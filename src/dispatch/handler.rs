@@ -395,7 +395,7 @@ impl<C: Codec<R>, R: Send> Items<Bytes> for Replies<C, R> {
 
     fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
         let mut metadata = self.replies.take_trailing_metadata();
-        metadata.append(self.context.take_trailing_metadata());
+        metadata.extend(self.context.take_trailing_metadata());
         metadata
     }
 }

@@ -139,6 +139,6 @@ fn with_metadata(context: &Context, body: Body) -> Response {
 #[cold]
 pub(crate) fn failed(context: &Context, status: Status) -> Status {
     let mut metadata = context.take_reply_metadata();
-    metadata.append(context.take_trailing_metadata());
+    metadata.extend(context.take_trailing_metadata());
     status.into_handler_status().with_reply_metadata(metadata)
 }

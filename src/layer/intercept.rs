@@ -297,16 +297,16 @@ mod tests {
         let inner = service_fn(|request: Request| async move {
             let text = request.metadata().text("token").map(str::to_owned);
             let mut response = reply()?;
-            response.metadata_mut().insert("seen", text.unwrap())?;
+            response.metadata_mut().append("seen", text.unwrap())?;
             Ok::<_, crate::status::BoxError>(response)
         });
         let outer = intercept(async |mut request: Request, next: Next| {
             if request.is_one_way() {
                 return Err(Status::permission_denied("one-way"));
             }
-            request.metadata_mut().insert("token", "secret")?;
+            request.metadata_mut().append("token", "secret")?;
             let mut response = next.call(request).await?;
-            response.metadata_mut().insert("more", "yes")?;
+            response.metadata_mut().append("more", "yes")?;
             Ok(response)
         });
         let mut service = outer.layer(inner);

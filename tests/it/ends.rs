@@ -228,7 +228,7 @@ async fn a_request_is_taken_apart_and_put_together_with_another_body() {
         );
         assert_eq!(parts.descriptor(), Some(&method::SAY));
         assert!(parts.deadline().is_some() && matches!(body, Body::One(_)));
-        parts.metadata_mut().insert("added", "here").unwrap();
+        parts.metadata_mut().append("added", "here").unwrap();
         let other = prost::Message::encode_to_vec(&message("another"));
         Request::from_parts(parts, Body::One(bytes::Bytes::from(other).into()))
     });

@@ -119,7 +119,7 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         }
     };
     let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
-    let metadata = || wawo::Metadata::new().insert("Key", "").unwrap_err();
+    let metadata = || wawo::Metadata::new().append("Key", "").unwrap_err();
     vec![
         (Box::new(config()), "max_waiting_calls"),
         (

@@ -110,7 +110,7 @@ async fn a_layer_before_a_caller_can_add_metadata() {
     let token = MapRequestLayer::new(|mut request: Request| {
         request
             .metadata_mut()
-            .insert("asked", "by a layer")
+            .append("asked", "by a layer")
             .unwrap();
         request
     });
@@ -130,7 +130,7 @@ async fn layers_of_a_server_see_a_call_in_the_order_in_which_they_were_added() {
                 .unwrap_or_default()
                 .to_owned();
             let mut metadata = wawo::Metadata::new();
-            metadata.insert("asked", before + name).unwrap();
+            metadata.append("asked", before + name).unwrap();
             *request.metadata_mut() = metadata;
             request
         })

@@ -26,12 +26,12 @@ impl Metadata {
         Self { entries: None }
     }
 
-    /// Adds an entry.
+    /// Adds an entry, behind others of the same key.
     ///
     /// # Errors
     ///
     /// If the key or the value breaks a rule of the type; the error names it.
-    pub fn insert(
+    pub fn append(
         &mut self,
         key: impl Into<Cow<'static, str>>,
         value: impl Into<Bytes>,
@@ -43,7 +43,7 @@ impl Metadata {
     }
 
     /// Adds all entries of `other` behind those of this one.
-    pub fn append(&mut self, other: Self) {
+    pub fn extend(&mut self, other: Self) {
         match (&mut self.entries, other.entries) {
             (_, None) => {}
             (Some(entries), Some(mut others)) => entries.append(&mut others),

@@ -99,7 +99,7 @@ mod tests {
     fn entries(count: usize, bytes: usize) -> Metadata {
         let mut metadata = Metadata::new();
         for _ in 0..count {
-            metadata.insert("key", "v".repeat(bytes)).unwrap();
+            metadata.append("key", "v".repeat(bytes)).unwrap();
         }
         metadata
     }

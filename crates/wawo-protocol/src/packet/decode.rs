@@ -334,7 +334,7 @@ impl PayloadReader<'_> {
             if size > max as usize {
                 return Err(too_large(size, "bytes or more", max, "max_metadata_bytes"));
             }
-            metadata.insert(key, value)?;
+            metadata.append(key, value)?;
         }
         Ok(metadata)
     }

@@ -22,7 +22,7 @@ fn id(index: u32) -> CallId {
 fn a_call_arrives_whole_and_its_reply_comes_back_with_its_token() {
     let mut pair = Pair::open();
     let mut metadata = Metadata::new();
-    metadata.insert("user", "ada").unwrap();
+    metadata.append("user", "ada").unwrap();
     let mut new = unary("ping");
     new.metadata = metadata.clone();
     let started = pair.client.connection.start_call(pair.now, new, 42);
@@ -125,7 +125,7 @@ fn an_end_carries_code_text_details_and_metadata() {
         text: "no such room".to_owned(),
         details: Bytes::from_static(b"details"),
     };
-    end.metadata.insert("retry", "no").unwrap();
+    end.metadata.append("retry", "no").unwrap();
     pair.server.connection.end(end.clone());
     pair.run();
     let ended = pair.client.ended();
@@ -144,7 +144,7 @@ fn an_end_too_large_for_the_peer_loses_its_details_and_metadata_but_arrives() {
     pair.server.called();
     let mut metadata = Metadata::new();
     for _ in 0..65 {
-        metadata.insert("one", "too many").unwrap();
+        metadata.append("one", "too many").unwrap();
     }
     pair.server.connection.end(wawo_protocol::packet::End {
         call,
@@ -263,7 +263,7 @@ fn metadata_over_the_peers_limit_is_refused_and_at_the_limit_arrives() {
     let with_entries = |count: usize| {
         let mut call = unary("");
         for _ in 0..count {
-            call.metadata.insert("k", "v").unwrap();
+            call.metadata.append("k", "v").unwrap();
         }
         call
     };
@@ -279,11 +279,11 @@ fn metadata_over_the_peers_limit_is_refused_and_at_the_limit_arrives() {
     assert!(matches!(started, Ok(StartedCall::Sent(_))));
     let mut call = unary("");
     // Two bytes for the count, three for the lengths, one for the key.
-    call.metadata.insert("k", bytes_of_ascii(8192 - 6)).unwrap();
+    call.metadata.append("k", bytes_of_ascii(8192 - 6)).unwrap();
     let started = pair.client.connection.start_call(pair.now, call.clone(), 2);
     assert!(matches!(started, Ok(StartedCall::Sent(_))));
     call.metadata = Metadata::new();
-    call.metadata.insert("k", bytes_of_ascii(8192 - 5)).unwrap();
+    call.metadata.append("k", bytes_of_ascii(8192 - 5)).unwrap();
     assert!(matches!(
         pair.refused(call),
         Refusal::MetadataTooLarge { bytes: 8193, .. }

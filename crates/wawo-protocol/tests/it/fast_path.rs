@@ -250,7 +250,7 @@ fn other_replies_are_left_to_the_others() {
         };
         reply
             .metadata
-            .insert("key", "value")
+            .append("key", "value")
             .expect("a valid entry");
         Packet::Reply(reply)
     };

@@ -675,7 +675,7 @@ fn an_end_fits_into_the_least_packet() {
     pair.run();
     pair.server.called();
     let mut metadata = Metadata::new();
-    metadata.insert("k-bin", bytes(16_000)).unwrap();
+    metadata.append("k-bin", bytes(16_000)).unwrap();
     pair.server.connection.end(End {
         call,
         code: Code::Internal,

@@ -5,9 +5,9 @@ use wawo_protocol::{Metadata, MetadataError};
 #[test]
 fn the_first_value_of_a_key_is_found() {
     let mut metadata = Metadata::new();
-    metadata.insert("tenant", "42").unwrap();
-    metadata.insert("tenant", "43").unwrap();
-    metadata.insert("trace-bin", vec![0, 255]).unwrap();
+    metadata.append("tenant", "42").unwrap();
+    metadata.append("tenant", "43").unwrap();
+    metadata.append("trace-bin", vec![0, 255]).unwrap();
     assert_eq!(metadata.text("tenant"), Some("42"));
     assert_eq!(metadata.bytes("trace-bin").unwrap()[..], [0, 255]);
     assert_eq!(metadata.text("absent"), None);
@@ -24,7 +24,7 @@ fn the_first_value_of_a_key_is_found() {
 #[test]
 fn each_rule_for_keys_and_values_has_its_error() {
     let mut metadata = Metadata::new();
-    let mut insert = |key: &str, value: Vec<u8>| metadata.insert(key.to_owned(), value);
+    let mut insert = |key: &str, value: Vec<u8>| metadata.append(key.to_owned(), value);
     assert_eq!(insert("", vec![]), Err(MetadataError::KeyLength(0)));
     assert_eq!(
         insert(&"k".repeat(256), vec![]),

@@ -22,7 +22,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     vec(("[a-z0-9._-]{1,20}-bin", payload()), 0..5).prop_map(|entries| {
         let mut metadata = Metadata::new();
         for (key, value) in entries {
-            metadata.insert(key, value).expect("a valid entry");
+            metadata.append(key, value).expect("a valid entry");
         }
         metadata
     })

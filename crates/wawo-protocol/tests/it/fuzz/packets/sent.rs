@@ -366,7 +366,7 @@ fn hello(announced: &Announcement) -> Packet {
 fn entries(some: bool) -> Metadata {
     let mut metadata = Metadata::new();
     if some {
-        metadata.insert("key", "value").expect("a valid entry");
+        metadata.append("key", "value").expect("a valid entry");
     }
     metadata
 }
