@@ -23,6 +23,22 @@ pub use crate::body::{
 };
 
 /// The encoded messages of one direction of a call.
+///
+/// ```
+/// use bytes::Bytes;
+/// use wawo::{Body, Result, Status};
+///
+/// /// The only message of a body.
+/// fn message(body: Body) -> Result<Bytes> {
+///     match body {
+///         Body::One(message) => Ok(message.into_bytes()),
+///         Body::Many(_) => Err(Status::invalid_argument("a stream")),
+///     }
+/// }
+///
+/// let body = Body::One(Bytes::from_static(b"hi").into());
+/// assert_eq!(message(body).expect("one message"), "hi");
+/// ```
 #[allow(clippy::exhaustive_enums, reason = "one message, or any number")]
 pub enum Body {
     /// Exactly one message.

@@ -51,6 +51,10 @@
 //!   the connection is over. So `load_shed` refuses calls, and a balancer chooses another peer. It
 //!   reserves nothing: a call that then finds no room waits for it, within its deadline. It is pending
 //!   for no longer than `default_timeout`, or `stall_timeout`, of its [`Config`](crate::Config).
+//! - Room ends when half of `max_waiting_calls` wait, not when the `max_calls` of the other side are in
+//!   flight: calls without a slot wait first. By default that takes 8,192 waiting calls. A caller that
+//!   is to shed earlier connects with a lower
+//!   [`max_waiting_calls`](crate::ConfigBuilder::max_waiting_calls).
 //! - A stub over a peer does not ask. Its call waits for room within its deadline.
 //! - A [`Channel`](crate::Channel) asks with each call, and waits within the deadline of the call.
 //! - A served service is polled with each call too, because only the request says which service it is

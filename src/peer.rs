@@ -272,8 +272,9 @@ impl Service<Request> for Peer {
     type Error = Status;
     type Future = ResponseFuture;
 
-    /// Pending while the connection has no room for a call. It is a hint and reserves nothing: a call
-    /// that finds no room waits for it, within its deadline. A stub does not use it.
+    /// Pending while the connection has no room for a call: while half of
+    /// [`max_waiting_calls`](crate::ConfigBuilder::max_waiting_calls) wait. It is a hint and reserves
+    /// nothing: a call that finds no room waits for it, within its deadline. A stub does not use it.
     ///
     /// # Errors
     ///

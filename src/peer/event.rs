@@ -29,7 +29,8 @@ pub enum PeerEvent {
     /// none is refused. It comes once for each service of a connection, when the first stub of the
     /// service is made, or when the hello comes.
     SchemaDiffers(WeakPeer, ServiceDescriptor),
-    /// A listener could not accept a connection. It goes on, after a pause if need be.
+    /// A listener could not accept a connection. It goes on, after a pause if need be. Also a panic of a
+    /// [`Protocol`](crate::Protocol), which ends only its socket.
     AcceptFailed(Arc<io::Error>),
     /// A connection from this address was refused because of this limit. The other side is told the
     /// limit.

@@ -151,7 +151,9 @@ impl Guest {
 
     /// Ends the peer because its connection is over, for this reason of the other side or the network.
     /// [`PeerEvent::Disconnected`](crate::PeerEvent::Disconnected) and [`Peer::closed`] report it.
-    /// Without this call, dropping the last clone ends the peer as closed by this side.
+    /// Without this call, dropping the last clone ends the peer as closed by this side, also if the other
+    /// side has gone: pass [`ConnectionError::ClosedByPeer`] then, or [`ConnectionError::Lost`] with the
+    /// error of the socket.
     pub fn end(&self, reason: &ConnectionError) {
         self.0.link.end(reason);
         self.0.control.closed.cancel();

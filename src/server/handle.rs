@@ -94,8 +94,8 @@ impl ServerHandle {
     /// Serves one more service from now on, also over existing connections. It gets the layers that
     /// [`ServerBuilder::layer`](crate::ServerBuilder::layer) has put around all services.
     ///
-    /// New connections announce it in their hello. On existing ones, logs and
-    /// [`Request::descriptor`](crate::Request::descriptor) know its methods by their ids only.
+    /// Layers and logs know its methods by name, also on existing connections. Only new connections
+    /// announce it in their hello: the peer of an existing one still has the list of its own hello.
     ///
     /// # Errors
     ///

@@ -22,6 +22,84 @@ use crate::{
 ///
 /// A server with other protocols writes nothing to a new socket before the other side has sent its first
 /// bytes. A protocol whose server writes first needs a port of its own.
+///
+/// # Examples
+///
+/// After the line `text ada`, each line such as `chat.v1.Chat/Join request` is a call of that user, with
+/// the rest of the line as the encoded request.
+///
+/// ```
+/// use std::io;
+/// use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, split};
+/// use wawo::{
+///     Arrival, Body, CloseCode, Code, ConnectionError, Gateway, Guest, OrStatus, Protocol, Recognition,
+///     Request, Status, Transport, transport::BoxFuture,
+/// };
+///
+/// struct Text;
+///
+/// impl Protocol for Text {
+///     fn name(&self) -> &str {
+///         "text"
+///     }
+///
+///     fn recognise(&self, start: &[u8]) -> Recognition {
+///         match b"text " {
+///             hail if start.starts_with(hail) => Recognition::Yes,
+///             hail if hail.starts_with(start) => Recognition::Perhaps,
+///             _ => Recognition::No,
+///         }
+///     }
+///
+///     fn serve(&self, transport: Box<dyn Transport>, arrival: Arrival) -> BoxFuture<'static, ()> {
+///         Box::pin(async move {
+///             // An error of the socket ends the connection.
+///             let _ = talk(transport, arrival).await;
+///         })
+///     }
+/// }
+///
+/// async fn talk(transport: Box<dyn Transport>, arrival: Arrival) -> io::Result<()> {
+///     let (reader, mut writer) = split(transport);
+///     let mut lines = BufReader::new(reader).lines();
+///     let hail = lines.next_line().await?.unwrap_or_default();
+///     let gateway = arrival.gateway();
+///     let guest = gateway.guest().address(arrival.address().clone());
+///     let guest = guest.claimed_name(hail.trim_start_matches("text ")).build();
+///     let guest = guest.map_err(io::Error::other)?;
+///     loop {
+///         let line = tokio::select! {
+///             line = lines.next_line() => line?,
+///             () = guest.draining() => return Ok(()),
+///         };
+///         let Some(line) = line else { break };
+///         let reply = match call(&gateway, &guest, &line).await {
+///             Ok(reply) => reply,
+///             Err(status) => format!("{status}").into(),
+///         };
+///         writer.write_all(&reply).await?;
+///         writer.write_all(b"\n").await?;
+///     }
+///     // Events then report that the other side has closed the connection.
+///     guest.end(&ConnectionError::ClosedByPeer { code: CloseCode::Normal, text: String::new() });
+///     Ok(())
+/// }
+///
+/// async fn call(gateway: &Gateway, guest: &Guest, line: &str) -> wawo::Result<bytes::Bytes> {
+///     let (path, request) = line.split_once(' ').unwrap_or((line, ""));
+///     let (service, method) = path.split_once('/').or_status(Code::InvalidArgument, "no method")?;
+///     let service = gateway.service(service).or_status(Code::Unimplemented, "no such service")?;
+///     let method = service.method_by_name(method).or_status(Code::Unimplemented, "no such method")?;
+///     let request = bytes::Bytes::copy_from_slice(request.as_bytes());
+///     let response = guest.call(Request::new(method, Body::One(request.into()))).await?;
+///     match response.into_parts() {
+///         (_, Body::One(reply)) => Ok(reply.into_bytes()),
+///         (_, Body::Many(_)) => Err(Status::unimplemented("streams are not passed on")),
+///     }
+/// }
+///
+/// let server = wawo::Server::builder().protocol(Text);
+/// ```
 pub trait Protocol: Send + Sync + 'static {
     /// The name of the protocol, for logs and for [`Peer`](crate::Peer)s that come by it.
     fn name(&self) -> &str;

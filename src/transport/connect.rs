@@ -29,8 +29,10 @@ use crate::transport::{Address, Attempts, BoxFuture, SocketOptions, Transport};
 ///         attempts: &'a mut Attempts,
 ///     ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
 ///         Box::pin(async move {
-///             let number = address.to_string().split_off("near://".len());
-///             let at = Address::Tcp(format!("localhost:400{number}"));
+///             let Address::Other { rest, .. } = address else {
+///                 return Err(io::ErrorKind::InvalidInput.into());
+///             };
+///             let at = Address::Tcp(format!("localhost:400{rest}"));
 ///             Tcp.connect(&at, options, attempts).await
 ///         })
 ///     }

@@ -13,6 +13,39 @@ use crate::transport::{Address, BoxFuture, SocketOptions, Transport};
 
 /// Listens at addresses of one scheme. See
 /// [`ServerBuilder::listener`](crate::ServerBuilder::listener).
+///
+/// ```
+/// use std::io;
+/// use wawo::{
+///     Address, SocketOptions,
+///     transport::{BoxFuture, Listen, Listener, Tcp},
+/// };
+///
+/// /// `near://7` is port 4007 of this machine.
+/// struct Near;
+///
+/// impl Listen for Near {
+///     fn scheme(&self) -> &str {
+///         "near"
+///     }
+///
+///     fn listen<'a>(
+///         &'a self,
+///         address: &'a Address,
+///         options: &'a SocketOptions,
+///     ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
+///         Box::pin(async move {
+///             let Address::Other { rest, .. } = address else {
+///                 return Err(io::ErrorKind::InvalidInput.into());
+///             };
+///             let at = Address::Tcp(format!("localhost:400{rest}"));
+///             Tcp.listen(&at, options).await
+///         })
+///     }
+/// }
+///
+/// let server = wawo::Server::builder().listener(Near);
+/// ```
 pub trait Listen: Send + Sync + 'static {
     /// The scheme, such as `vsock`, without `://`. It may be that of a built-in listener, such as `tcp`,
     /// which is replaced.
@@ -33,7 +66,8 @@ pub trait Listen: Send + Sync + 'static {
     ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>>;
 }
 
-/// Accepts transports at one place. Dropping it stops listening.
+/// Accepts transports at one place. Dropping it stops listening. A listener that can accept no more stays
+/// pending: an error would be tried again.
 pub trait Listener: Send + 'static {
     /// The address at which transports are accepted, with the parts that the system chose, such as a
     /// port.
