@@ -4,10 +4,10 @@ use std::{collections::HashSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, Visitor},
 };
 
-use crate::names::{Settable, set};
+use crate::names::{Settable, set, unknown};
 
 /// Reads a map into settings. Those that the map does not name keep their defaults.
 ///
@@ -34,47 +34,78 @@ impl<'de, S: Settable + Default> Visitor<'de> for MapVisitor<S> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<S, A::Error> {
         let (mut settings, mut seen) = (S::default(), HashSet::new());
-        while let Some((name, Text(text))) = map.next_entry::<String, Text>()? {
-            set(&mut settings, &name, &text).map_err(A::Error::custom)?;
-            if let Some(name) = seen.replace(name) {
+        while let Some(name) = map.next_key_seed(Name::<S>(PhantomData))? {
+            if seen.contains(&name) {
                 return Err(A::Error::custom(format_args!("{name} is set twice")));
             }
+            map.next_value_seed(Value {
+                settings: &mut settings,
+                name: &name,
+            })?;
+            seen.insert(name);
         }
         Ok(settings)
+    }
+}
+
+/// Reads the name of a setting. An error of a name arises while the name is read, and one of a value while
+/// the value is read: so a format that knows places, such as TOML, names the right one, and does not print
+/// another line, which may hold credentials.
+struct Name<S>(PhantomData<S>);
+
+impl<'de, S: Settable> DeserializeSeed<'de> for Name<S> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match S::names().contains(&&*name) {
+            true => Ok(name),
+            false => Err(D::Error::custom(unknown::<S>(&name))),
+        }
+    }
+}
+
+/// Reads the value of a setting, and sets it.
+struct Value<'a, S> {
+    settings: &'a mut S,
+    name: &'a str,
+}
+
+impl<'de, S: Settable> DeserializeSeed<'de> for Value<'_, S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Text(text) = deserializer.deserialize_any(Scalar(self.name))?;
+        set(self.settings, self.name, &text).map_err(D::Error::custom)
     }
 }
 
 /// The value of a setting, as text. Null, where a format has it, is `none`.
 struct Text(String);
 
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
+/// Visits the value of the setting with this name.
+struct Scalar<'a>(&'a str);
 
-        impl Visitor<'_> for Scalar {
-            type Value = Text;
+impl Visitor<'_> for Scalar<'_> {
+    type Value = Text;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number or a text")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number or a text for {}", self.0)
+    }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Text, E> {
-                Ok(Text(number.to_string()))
-            }
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
-                Ok(Text(number.to_string()))
-            }
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.to_owned()))
-            }
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
+    }
 
-            fn visit_unit<E: Error>(self) -> Result<Text, E> {
-                Ok(Text("none".to_owned()))
-            }
-        }
-
-        deserializer.deserialize_any(Scalar)
+    fn visit_unit<E: Error>(self) -> Result<Text, E> {
+        Ok(Text("none".to_owned()))
     }
 }

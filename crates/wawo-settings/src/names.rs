@@ -27,7 +27,7 @@ pub fn set<S: Settable>(settings: &mut S, name: &str, text: &str) -> Result<(), 
     let names = S::names();
     match names.contains(&name) {
         true => settings.read(name, name, text),
-        false => Err(unknown(name, names.into_iter().map(str::to_owned))),
+        false => Err(unknown::<S>(name)),
     }
 }
 
@@ -55,7 +55,7 @@ pub fn set_from_variables<S: Settable, K: AsRef<OsStr>, V: AsRef<OsStr>>(
             continue;
         }
         let name = names.iter().find(|name| key_of(name) == key);
-        let name = name.ok_or_else(|| unknown(&key, names.iter().map(|name| key_of(name))))?;
+        let name = name.ok_or_else(|| nearest(&key, names.iter().map(|name| key_of(name))))?;
         settings.read(name, &key, text(&key, value.as_ref())?)?;
     }
     Ok(())
@@ -67,7 +67,12 @@ fn text<'a>(key: &str, value: &'a OsStr) -> Result<&'a str, ConfigError> {
     })
 }
 
-fn unknown(key: &str, names: impl Iterator<Item = String>) -> ConfigError {
+/// The error of a name that no setting has.
+pub(super) fn unknown<S: Settable>(name: &str) -> ConfigError {
+    nearest(name, S::names().into_iter().map(str::to_owned))
+}
+
+fn nearest(key: &str, names: impl Iterator<Item = String>) -> ConfigError {
     ConfigError::Unknown {
         setting: key.to_owned(),
         nearest: names

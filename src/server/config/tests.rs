@@ -193,3 +193,22 @@ fn a_file_has_settings_of_the_server_and_of_its_connections() {
         "{error}"
     );
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn an_error_of_a_file_shows_its_own_line_and_no_other() {
+    for wrong in [
+        "max_cals = 100",
+        "max_calls = 10",
+        "max_calls = true",
+        "max_calls = \"many\"",
+    ] {
+        let file = format!("credentials = \"secret\"\n{wrong}\nmax_streams = 8\n");
+        let error = toml::from_str::<ServerConfig>(&file).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(wrong) && text.contains("line 2"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        let name = wrong.split(' ').next().unwrap_or_default();
+        assert!(error.message().contains(name), "{text}");
+    }
+}
