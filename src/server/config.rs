@@ -242,6 +242,11 @@ impl ServerConfigBuilder {
     ) -> Result<Self, ConfigError> {
         let all: Vec<_> = variables.into_iter().collect();
         let variables = || all.iter().map(|(key, value)| (key, value));
+        let kinds = [
+            ("WAWO_SERVER_", OwnSettings::names()),
+            ("WAWO_", ConfigBuilder::names()),
+        ];
+        wawo_settings::check_variables(&kinds, all.iter().map(|(key, _)| key))?;
         wawo_settings::set_from_variables(&mut self.own, "WAWO_SERVER_", &[], variables())?;
         self.connection = self.connection.read_variables(variables())?;
         Ok(self)

@@ -61,6 +61,41 @@ pub fn set_from_variables<S: Settable, K: AsRef<OsStr>, V: AsRef<OsStr>>(
     Ok(())
 }
 
+/// Checks that each variable with one of several prefixes names a setting; of the prefixes, longer ones
+/// stand before those that they begin with. A wrong name is compared with the settings of all prefixes, so
+/// the error finds one whose prefix alone is wrong.
+///
+/// # Errors
+///
+/// If a variable with a prefix names no setting.
+pub fn check_variables<K: AsRef<OsStr>>(
+    kinds: &[(&str, Vec<&'static str>)],
+    keys: impl IntoIterator<Item = K>,
+) -> Result<(), ConfigError> {
+    for key in keys {
+        let key = key.as_ref().to_string_lossy();
+        let parts = |(prefix, names)| Some((key.strip_prefix(prefix)?, names));
+        let Some((name, names)) = kinds.iter().map(|(p, n)| (*p, n)).find_map(parts) else {
+            continue;
+        };
+        let name = name.to_ascii_lowercase();
+        if names.contains(&&*name) && key == key.to_ascii_uppercase() {
+            continue;
+        }
+        let all = kinds
+            .iter()
+            .flat_map(|(prefix, names)| names.iter().map(move |name| (prefix, name)));
+        let nearest = all.min_by_key(|(_, known)| distance(&name, known));
+        return Err(ConfigError::Unknown {
+            setting: key.into_owned(),
+            nearest: nearest
+                .map(|(prefix, name)| format!("{prefix}{}", name.to_ascii_uppercase()))
+                .unwrap_or_default(),
+        });
+    }
+    Ok(())
+}
+
 fn text<'a>(key: &str, value: &'a OsStr) -> Result<&'a str, ConfigError> {
     value.to_str().ok_or_else(|| ConfigError::NotUtf8 {
         setting: key.to_owned(),

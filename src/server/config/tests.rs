@@ -158,6 +158,16 @@ fn a_wrong_variable_is_named_with_its_value() {
             "WAWO_MAX_CALL is no setting; the nearest one is WAWO_MAX_CALLS",
         ),
         (
+            "WAWO_MAX_CONNECTIONS",
+            "4",
+            "WAWO_MAX_CONNECTIONS is no setting; the nearest one is WAWO_SERVER_MAX_CONNECTIONS",
+        ),
+        (
+            "WAWO_SERVER_MAX_CALLS",
+            "4",
+            "WAWO_SERVER_MAX_CALLS is no setting; the nearest one is WAWO_MAX_CALLS",
+        ),
+        (
             "WAWO_SERVER_TRUSTED_PROXIES",
             "me",
             "WAWO_SERVER_TRUSTED_PROXIES is `me`; write IP addresses or prefixes, such as 10.0.0.1, \
