@@ -36,7 +36,7 @@ pub(crate) fn is_expiring() -> bool {
 /// The status that layers get.
 #[cold]
 pub(crate) fn status() -> Status {
-    Status::deadline_exceeded("the deadline passed before the call was handled")
+    Status::deadline_exceeded("the deadline passed before the call ended")
 }
 
 /// Takes the thread out of the scope, even if the poll panics.

@@ -71,7 +71,7 @@ impl Response {
     }
 
     /// The messages, without the metadata.
-    pub(crate) fn into_body(self) -> Body {
+    pub fn into_body(self) -> Body {
         self.body
     }
 

@@ -54,7 +54,7 @@ pub(super) fn cancel_signal(
 
 /// The status of a call that was cancelled after it was made.
 pub(super) fn cancelled_status() -> Status {
-    Status::cancelled("the call was given up").with_delivery(Delivery::Unknown)
+    Status::from_cancel().with_delivery(Delivery::Unknown)
 }
 
 /// The requests of a call, for a handler that may outlive the call: they end when the call is cancelled.

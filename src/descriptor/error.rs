@@ -1,9 +1,11 @@
 //! The errors of descriptors that cannot be built.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// The reason why services cannot be described, by hand or from a descriptor set.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DescriptorError {
     /// The bytes are not an encoded `google.protobuf.FileDescriptorSet`.
@@ -53,4 +55,11 @@ pub enum DescriptorError {
     /// A one-way method is set to run to completion, which one-way methods always do.
     #[error("the one-way method `{0}` is set to run to completion; nobody can cancel it as it is")]
     Completion(String),
+}
+
+/// As `Display`: a `main` that returns the error prints it by `Debug`.
+impl fmt::Debug for DescriptorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

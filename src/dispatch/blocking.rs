@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 
 use crate::{
     context::Context,
-    dispatch::blocking_future::{BlockingFuture, cancelled_status},
+    dispatch::blocking_future::BlockingFuture,
     panic::{Part, catch},
     response::Response,
     response_future::ResponseFuture,
-    status::Result,
+    status::{Result, Status},
 };
 
 /// Runs a handler in a thread where it may block. There, `begin` decodes its request, of `bytes`, and
@@ -53,7 +53,7 @@ fn work(context: &Context, begin: impl FnOnce() -> ResponseFuture) -> Result<Res
                 return Poll::Pending;
             };
             ready!(cancelled.as_mut().poll(cx));
-            Poll::Ready(Err(cancelled_status()))
+            Poll::Ready(Err(Status::from_cancel()))
         }))
     });
     let result = result.and_then(|result| result);

@@ -77,7 +77,7 @@ impl<F> Job<F> {
         let work = lock(&self.work).take();
         match work {
             Some(work) if !context.is_cancelled() => catch(Part::Service, work)?,
-            _ => Err(cancelled_status()),
+            _ => Err(Status::from_cancel()),
         }
     }
 
@@ -119,8 +119,4 @@ impl<R, F> Drop for BlockingFuture<R, F> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) fn cancelled_status() -> Status {
-    Status::cancelled("the call was given up")
 }

@@ -66,7 +66,7 @@ impl ServerState {
 
     /// Serves a connection, if the limits allow it.
     fn admit(self: &Arc<Self>, new: NewSocket) {
-        let host = self.trusted.host_of(new.socket.from());
+        let host = self.trusted.host_of(new.socket.address());
         match self.registry.admit(host) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
@@ -79,7 +79,7 @@ impl ServerState {
     }
 
     fn begin(self: &Arc<Self>, place: ConnectionPlace, new: NewSocket) {
-        let from = new.socket.from().clone();
+        let from = new.socket.address().clone();
         let seat = self.seat();
         let begun = caught(|| {
             let there = seat.as_ref().map(|seat| seat.runtime().enter());
@@ -87,7 +87,7 @@ impl ServerState {
                 true => new.socket.moved_here()?,
                 false => new.socket,
             };
-            let from = socket.from().clone();
+            let from = socket.address().clone();
             let transport = (new.wrap)(socket.into_transport());
             drop(there);
             match self.serve_accepted(place, transport, from, seat) {
@@ -178,7 +178,7 @@ impl ServerState {
     /// Refuses a connection, and tells it why.
     fn refuse(&self, new: NewSocket, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
-        self.report_refusal(new.socket.from(), limit);
+        self.report_refusal(new.socket.address(), limit);
         self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(new));
     }
 

@@ -48,7 +48,12 @@ impl Arrival {
     /// The access to the services of the server.
     pub fn gateway(&self) -> Gateway {
         let protocol = self.protocol.clone().into();
-        Gateway::of_socket(&self.origin.state, protocol, &self.origin.place)
+        Gateway::of_socket(
+            &self.origin.state,
+            protocol,
+            &self.origin.place,
+            &self.origin.from,
+        )
     }
 
     /// Serves the bytes inside of this protocol, such as the plain bytes of a TLS stream. Their protocol

@@ -7,6 +7,7 @@ use wawo_protocol::Config;
 use crate::{
     descriptor::ServiceDescriptor,
     server::{guest::GuestBuilder, registry::ConnectionPlace, state::ServerState},
+    transport::Address,
 };
 
 /// The access of another protocol to the services of a server. Cheap to clone; it does not keep the
@@ -18,6 +19,8 @@ pub struct Gateway {
     protocol: Cow<'static, str>,
     /// The place of the socket whose calls come this way, if the server has accepted it.
     place: Option<Arc<ConnectionPlace>>,
+    /// The address that this socket came from.
+    address: Option<Address>,
 }
 
 impl Gateway {
@@ -26,6 +29,7 @@ impl Gateway {
             state: state.clone(),
             protocol,
             place: None,
+            address: None,
         }
     }
 
@@ -33,18 +37,24 @@ impl Gateway {
         state: &Arc<ServerState>,
         protocol: Cow<'static, str>,
         place: &Arc<ConnectionPlace>,
+        address: &Address,
     ) -> Self {
         Self {
             state: state.clone(),
             protocol,
             place: Some(place.clone()),
+            address: Some(address.clone()),
         }
     }
 
     /// A builder for a guest: a peer whose calls come by this protocol.
     pub fn guest(&self) -> GuestBuilder {
         let (state, place) = (self.state.clone(), self.place.clone());
-        GuestBuilder::new(state, place, self.protocol.clone())
+        let guest = GuestBuilder::new(state, place, self.protocol.clone());
+        match &self.address {
+            Some(address) => guest.address(address.clone()),
+            None => guest,
+        }
     }
 
     /// The service with this full name, such as `chat.v1.Chat`, if the server serves it now. A protocol

@@ -181,6 +181,7 @@ async fn until_closed(reply: ResponseFuture, control: Arc<Control>) -> Result<Re
 
 /// The status of a call in flight when its peer is closed.
 fn cut_status() -> Status {
-    let text = "the call was cut: the connection of its caller was closed";
+    let text =
+        "the call was cut: the server closed the connection, or its grace for draining was over";
     Status::unavailable(text).with_delivery(Delivery::Unknown)
 }

@@ -1,6 +1,6 @@
 //! The addresses and sockets at which a server listens.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use crate::{
     server::{ServeError, Server, check_runtime, listeners::Wrap},
@@ -148,6 +148,10 @@ impl Server {
             Err(advice) => return Err(ServeError::NoListener { address, advice }),
         };
         let listeners = listen.listen(&address, &self.socket_options).await;
+        let listeners = listeners.and_then(|listeners| match listeners.is_empty() {
+            true => Err(io::Error::other("its `Listen` returned no listener")),
+            false => Ok(listeners),
+        });
         let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
         listeners
             .into_iter()

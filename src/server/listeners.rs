@@ -95,7 +95,7 @@ mod tests {
         let mut order = Vec::new();
         for _ in 0..clients.len() {
             let new = poll_fn(|cx| listeners.poll_accept(cx)).await.unwrap();
-            order.push(new.socket.from().to_string());
+            order.push(new.socket.address().to_string());
         }
         assert_eq!(order, [FLOODED, OTHER, FLOODED, OTHER, FLOODED]);
     }

@@ -115,6 +115,11 @@ impl Status {
             .with_delivery(Delivery::Unknown)
     }
 
+    /// The status of a call that was cancelled while it was in flight.
+    pub(crate) fn from_cancel() -> Self {
+        Self::cancelled("the call was cancelled")
+    }
+
     /// The status of a stream of requests whose connection was lost while a handler read it.
     #[cold]
     pub(crate) fn from_lost_requests(error: &ConnectionError) -> Self {

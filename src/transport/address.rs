@@ -66,7 +66,7 @@ impl Address {
 }
 
 /// The error of a text that is not an address.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("`{}` is not an address: {reason}; {}", text.escape_debug(), hint(text))]
 #[non_exhaustive]
 pub struct AddressError {
@@ -74,6 +74,13 @@ pub struct AddressError {
     pub text: String,
     /// The reason why it is not an address.
     pub reason: &'static str,
+}
+
+/// As `Display`: a `main` that returns the error prints it by `Debug`.
+impl fmt::Debug for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl FromStr for Address {

@@ -52,7 +52,7 @@ pub trait Listen: Send + Sync + 'static {
     fn scheme(&self) -> &str;
 
     /// Listens at an address, whose scheme is that of [`scheme`](Self::scheme). If it is a name for
-    /// several places, it listens at each of them.
+    /// several places, it listens at each of them. To return no listener is an error of `bind`.
     ///
     /// `options` are those of the server, for listeners that are sockets of the operating system.
     ///
@@ -136,13 +136,13 @@ impl AcceptedSocket {
     }
 
     /// The address that the transport came from.
-    pub fn from(&self) -> &Address {
+    pub fn address(&self) -> &Address {
         &self.from
     }
 
     /// Replaces the address that the transport came from, such as by one that a proxy reports.
     #[must_use = "returns the socket with the address"]
-    pub fn named(self, from: Address) -> Self {
+    pub fn with_address(self, from: Address) -> Self {
         Self { from, ..self }
     }
 

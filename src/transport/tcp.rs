@@ -308,7 +308,7 @@ mod tests {
         let mut listener = listeners.remove(0);
         let port = listener.listener.local_addr().unwrap().port();
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let from = accept(&mut listener).await.unwrap().from().to_string();
+        let from = accept(&mut listener).await.unwrap().address().to_string();
         let expected = format!("tcp://{}", stream.local_addr().unwrap());
         assert_eq!(from, expected);
         assert!(expected.starts_with("tcp://127.0.0.1:"), "{expected}");

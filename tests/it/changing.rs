@@ -114,6 +114,8 @@ async fn a_name_that_is_taken_is_refused_and_a_server_that_drains_takes_none() {
         .add_service(script("scripts.B", "other"))
         .unwrap_err();
     assert!(matches!(error, ServeError::Draining), "{error}");
+    let error = handle.add_service(script("scripts.A", "one")).unwrap_err();
+    assert!(matches!(error, ServeError::Draining), "{error}");
     assert_eq!(handle.gateway("test").descriptors().len(), 2);
 }
 

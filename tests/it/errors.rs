@@ -283,3 +283,14 @@ fn no_error_leaves_its_cause_to_a_source_that_repeats_it() {
     }
     assert!(names.len() > KNOWN.len() / 2);
 }
+
+/// A `main` that returns an error prints it by `Debug`.
+#[test]
+fn errors_of_texts_and_settings_are_words_in_debug_too() {
+    let of_config = wawo::Config::builder().set("max_cals", "1").unwrap_err();
+    let of_address = "tcp://".parse::<wawo::Address>().unwrap_err();
+    let of_descriptor = wawo::ServiceDescriptor::builder("a/b").build().unwrap_err();
+    assert_eq!(format!("{of_config:?}"), of_config.to_string());
+    assert_eq!(format!("{of_address:?}"), of_address.to_string());
+    assert_eq!(format!("{of_descriptor:?}"), of_descriptor.to_string());
+}

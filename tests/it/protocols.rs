@@ -73,6 +73,11 @@ impl Protocol for Lines {
                     arrival.gateway().draining().await;
                     transport.write_all(b"drained").await.unwrap();
                 }
+                b"line guest\n" => {
+                    let guest = arrival.gateway().guest().build().unwrap();
+                    let from = guest.peer().address().map(ToString::to_string);
+                    transport.write_all(from.unwrap().as_bytes()).await.unwrap();
+                }
                 b"line in\n" => arrival.serve_inner(transport).await,
                 b"line native\n" => arrival.serve_native(transport).await,
                 _ => panic!("a line of another kind"),
@@ -146,6 +151,13 @@ async fn read_all(socket: &mut DuplexStream) -> String {
     let mut bytes = Vec::new();
     let _ = socket.read_to_end(&mut bytes).await;
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_guest_comes_from_where_its_socket_comes_from() {
+    let host = Host::of(builder(&Lines::default()));
+    let mut socket = host.socket(b"line guest\n").await;
+    assert_eq!(read_all(&mut socket).await, "mem://there");
 }
 
 #[tokio::test]

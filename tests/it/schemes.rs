@@ -170,6 +170,32 @@ async fn an_unknown_scheme_names_what_to_add() {
     assert_eq!(error.to_string(), text);
 }
 
+/// Listens nowhere.
+struct Nowhere;
+
+impl Listen for Nowhere {
+    fn scheme(&self) -> &str {
+        "nowhere"
+    }
+
+    fn listen<'a>(
+        &'a self,
+        _: &'a Address,
+        _: &'a SocketOptions,
+    ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+#[tokio::test]
+async fn a_scheme_that_listens_nowhere_is_an_error() {
+    let server = Server::builder().listener(Nowhere);
+    let error = server.bind("nowhere://a").await.unwrap_err();
+    let text = "cannot listen at nowhere://a: its `Listen` returned no listener";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(format!("{error:?}"), text);
+}
+
 /// Takes the place of a built-in scheme, or of a connector that was given before.
 struct Renamed(&'static str, &'static str);
 
@@ -251,7 +277,7 @@ impl Listener for Counted {
         let accepted = ready!(self.0.poll_accept(cx))?;
         self.1 += 1;
         let from = format!("mem://number-{}", self.1).parse().unwrap();
-        Poll::Ready(Ok(accepted.named(from)))
+        Poll::Ready(Ok(accepted.with_address(from)))
     }
 }
 

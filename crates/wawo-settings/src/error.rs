@@ -1,10 +1,12 @@
 //! The errors of wrong settings.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// The reason why settings make no valid configuration. Each error names the setting, or the
 /// variable or key that it was read from, its value, and the valid values.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A setting is below its least or above its greatest value. Less would break a guarantee to
@@ -35,12 +37,12 @@ pub enum ConfigError {
         setting: String,
     },
     /// There is no setting of this name.
-    #[error("{setting} is no setting; the nearest one is {nearest}")]
+    #[error("{setting} is no setting{}", hint(nearest.as_deref()))]
     Unknown {
         /// The name, or the variable.
         setting: String,
-        /// The most similar name that there is.
-        nearest: String,
+        /// The most similar name, if one is similar.
+        nearest: Option<String>,
     },
     /// Two settings do not agree, where one bounds the other.
     #[error("{setting} is {value}; with {other} it {range}")]
@@ -66,6 +68,13 @@ pub enum ConfigError {
     },
 }
 
+/// As `Display`: a `main` that returns the error prints it by `Debug`.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl ConfigError {
     /// Two settings that do not agree.
     pub fn disagreement(
@@ -81,4 +90,10 @@ impl ConfigError {
             range,
         }
     }
+}
+
+/// The end of the text of an unknown name.
+fn hint(nearest: Option<&str>) -> String {
+    let hint = |name| format!("; the nearest one is {name}");
+    nearest.map(hint).unwrap_or_default()
 }

@@ -85,12 +85,10 @@ pub fn check_variables<K: AsRef<OsStr>>(
         let all = kinds
             .iter()
             .flat_map(|(prefix, names)| names.iter().map(move |name| (prefix, name)));
-        let nearest = all.min_by_key(|(_, known)| distance(&name, known));
+        let nearest = most_similar(&name, all, |(_, known)| known);
         return Err(ConfigError::Unknown {
             setting: key.into_owned(),
-            nearest: nearest
-                .map(|(prefix, name)| format!("{prefix}{}", name.to_ascii_uppercase()))
-                .unwrap_or_default(),
+            nearest: nearest.map(|(prefix, name)| format!("{prefix}{}", name.to_ascii_uppercase())),
         });
     }
     Ok(())
@@ -110,10 +108,20 @@ pub(super) fn unknown<S: Settable>(name: &str) -> ConfigError {
 fn nearest(key: &str, names: impl Iterator<Item = String>) -> ConfigError {
     ConfigError::Unknown {
         setting: key.to_owned(),
-        nearest: names
-            .min_by_key(|name| distance(key, name))
-            .unwrap_or_default(),
+        nearest: most_similar(key, names, |name| name),
     }
+}
+
+/// The item whose name is the most similar to a key. `None` if more than half of that name would have to
+/// change: then it is no help.
+fn most_similar<T>(
+    key: &str,
+    items: impl Iterator<Item = T>,
+    name: impl Fn(&T) -> &str,
+) -> Option<T> {
+    let with_distance = items.map(|item| (distance(key, name(&item)), item));
+    let (distance, item) = with_distance.min_by_key(|(distance, _)| *distance)?;
+    (distance <= name(&item).len() / 2).then_some(item)
 }
 
 /// The most bytes of a key that are compared: the names of settings are shorter, but a key may have
@@ -121,7 +129,7 @@ fn nearest(key: &str, names: impl Iterator<Item = String>) -> ConfigError {
 const MAX_COMPARED_BYTES: usize = 64;
 
 /// The number of bytes that must be added, removed or changed to turn one name into the other
-/// (Levenshtein).
+/// (Levenshtein), not counting upper and lower case.
 fn distance(from: &str, to: &str) -> usize {
     let from = &from.as_bytes()[..from.len().min(MAX_COMPARED_BYTES)];
     let mut costs: Vec<usize> = (0..=to.len()).collect();
@@ -129,7 +137,7 @@ fn distance(from: &str, to: &str) -> usize {
         let mut diagonal = costs[0];
         costs[0] = row + 1;
         for (column, right) in to.bytes().enumerate() {
-            let change = diagonal + usize::from(*left != right);
+            let change = diagonal + usize::from(!left.eq_ignore_ascii_case(&right));
             diagonal = costs[column + 1];
             costs[column + 1] = change.min(diagonal + 1).min(costs[column] + 1);
         }
@@ -151,6 +159,7 @@ mod tests {
             ("max_calls", "max_calls", 0),
             ("min_calls", "max_calls", 2),
             ("kitten", "sitting", 3),
+            ("WAWO", "wawa", 1),
         ] {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }

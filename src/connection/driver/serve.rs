@@ -166,7 +166,7 @@ impl Driver {
 
     /// Ends the work on a call that its caller has cancelled, or whose deadline has passed.
     pub(super) fn stop_handler(&mut self, call: CallId) {
-        let status = Status::cancelled("the call was given up");
+        let status = Status::from_cancel();
         self.wakers.extend(self.incoming.cancel(call, status));
     }
 }

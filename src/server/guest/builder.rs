@@ -40,8 +40,9 @@ impl GuestBuilder {
         Self { state, place, info }
     }
 
-    /// Sets the address that the guest comes from: its [`Peer::address`](crate::Peer::address). Default
-    /// none.
+    /// Sets the address that the guest comes from: its [`Peer::address`](crate::Peer::address). The
+    /// default is the address of the socket that the guest comes by, and none if the server does not know
+    /// that.
     pub fn address(mut self, address: Address) -> Self {
         self.info.address = Some(address);
         self
