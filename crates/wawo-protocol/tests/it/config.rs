@@ -294,11 +294,7 @@ fn a_wrong_variable_is_named_with_its_value() {
             "100",
             "WAWO_max_calls is no setting; the nearest one is WAWO_MAX_CALLS",
         ),
-        (
-            "WAWO_",
-            "1",
-            "WAWO_ is no setting",
-        ),
+        ("WAWO_", "1", "WAWO_ is no setting"),
     ] {
         assert_eq!(read(&[(key, value)]).unwrap_err().to_string(), text);
     }
