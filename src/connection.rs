@@ -38,7 +38,6 @@ mod snapshot;
 mod start;
 mod state;
 mod stream_task;
-mod timer;
 mod writer;
 
 pub use crate::connection::snapshot::PeerSnapshot;

@@ -19,7 +19,6 @@ mod far_end;
 mod fault;
 mod packet;
 mod shared_port;
-mod timer;
 
 use std::{
     fmt, io,
@@ -39,7 +38,8 @@ pub use crate::custom_protocol::{
 };
 use crate::{
     clock,
-    custom_protocol::{bridge::Bridge, fault::ProtocolFault, timer::Timer},
+    custom_protocol::{bridge::Bridge, fault::ProtocolFault},
+    timer::TaskTimer,
     transport::Transport,
 };
 
@@ -92,7 +92,7 @@ pub struct CustomProtocol<T, C> {
     output: BytesMut,
     is_flushed: bool,
     max_packet_bytes: usize,
-    timer: Timer,
+    timer: TaskTimer,
     transport_state: TransportState,
 }
 
@@ -144,7 +144,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
             output: BytesMut::new(),
             is_flushed: true,
             max_packet_bytes: MAX_PACKET_BYTES,
-            timer: Timer::default(),
+            timer: TaskTimer::default(),
             transport_state: TransportState::Open,
         }
     }
@@ -282,7 +282,7 @@ impl<T: Transport, C: PacketCodec> CustomProtocol<T, C> {
 
     fn expire(&mut self, cx: &mut Context<'_>) -> bool {
         let next = self.bridge.poll_timeout();
-        let due = next.is_some_and(|next| self.timer.poll(cx, next).is_ready());
+        let due = self.timer.is_due(next, cx);
         if due {
             self.bridge.handle_timeout(clock::now());
         }

@@ -131,6 +131,7 @@ mod serve;
 mod server;
 mod services;
 mod status;
+mod timer;
 pub mod transport;
 mod wake_io;
 mod wire;

@@ -47,11 +47,11 @@ use crate::{
         mailbox::{Capacity, Command},
         new_connection::NewConnection,
         outgoing::Protocol,
-        timer::ConnectionTimer,
         writer::WriteProgress,
     },
     request::Caller,
     serve::inbound::Inbound,
+    timer::TaskTimer,
     transport::Transport,
 };
 
@@ -97,7 +97,7 @@ pub(crate) struct Driver {
     activity: ActivityReport,
     /// Tasks to wake after the current round of events, when no lock is held.
     wakers: Vec<Waker>,
-    timer: ConnectionTimer,
+    timer: TaskTimer,
     /// The hello of the other side, until the driver begins, if it came before there was a driver.
     hello: Option<Box<Hello>>,
 }

@@ -17,9 +17,9 @@ use crate::{
         drain::DRAINED,
         loss::{ended, lost, lost_early},
         outgoing::Protocol,
-        timer::ConnectionTimer,
         writer::{self, WriteProgress},
     },
+    timer::TaskTimer,
     transport::Transport,
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct NewConnection {
     pub(super) protocol: Protocol,
     /// Whether the transport has taken bytes since its last flush.
     pub(super) needs_flush: bool,
-    pub(super) timer: ConnectionTimer,
+    pub(super) timer: TaskTimer,
     /// The hello of the other side, if it has come.
     pub(super) hello: Option<Box<Hello>>,
     /// Whether bytes have come since [`has_received`](Self::has_received) was last asked.
@@ -76,17 +76,13 @@ const READ_BYTES: usize = 1024;
 
 impl NewConnection {
     /// A connection over a transport. The time for the other side's hello begins at `since`.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with timers.
     pub(crate) fn new(side: Side, new: NewTransport, config: Arc<Config>, since: Instant) -> Self {
         Self {
             transport: new.transport,
             input: new.start,
             protocol: Protocol::new(side, config, since),
             needs_flush: false,
-            timer: ConnectionTimer::new(),
+            timer: TaskTimer::default(),
             hello: None,
             has_received: new.has_received,
         }
