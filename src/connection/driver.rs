@@ -151,27 +151,39 @@ impl Driver {
     )]
     pub(crate) fn run(mut self) -> impl Future<Output = ()> {
         async move {
-            let error = match poll_fn(|cx| Poll::Ready(self.begin(cx))).await {
-                Ok(()) => poll_fn(|cx| self.poll(cx)).await,
-                Err(error) => error,
-            };
-            let (peer, side) = (&self.handle, self.handle.side());
-            tracing::debug!(%error, %peer, ?side, "connection over");
-            self.end(&error);
+            let mut has_begun = false;
+            // It ends itself in there, so that the task has no room for the error.
+            poll_fn(|cx| {
+                let polled = match std::mem::replace(&mut has_begun, true) {
+                    true => self.poll(cx),
+                    false => self.begin(cx),
+                };
+                polled.map(|error| self.over(&error))
+            })
+            .await;
             // Boxed, so that the tasks of open connections have no room for it.
             Box::pin(self.close()).await;
         }
     }
 
     /// Handles the hello and the bytes that were read before there was a driver.
-    fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
         if let Some(hello) = self.hello.take() {
             self.open(*hello);
         }
-        match self.input.bytes.is_empty() {
-            true => Ok(()),
-            false => self.handle_events(cx, clock::now()),
+        if !self.input.bytes.is_empty()
+            && let Err(error) = self.handle_events(cx, clock::now())
+        {
+            return Poll::Ready(error);
         }
+        self.poll(cx)
+    }
+
+    /// The connection is over: all who wait for it get the reason.
+    fn over(&mut self, error: &ConnectionError) {
+        let (peer, side) = (&self.handle, self.handle.side());
+        tracing::debug!(%error, %peer, ?side, "connection over");
+        self.end(error);
     }
 
     /// Runs rounds until the connection is over or has to wait.
