@@ -66,6 +66,9 @@ impl ConnectionHandle {
             let message = message.clone().into_bytes();
             return self.send_short(request.service(), request.method(), message);
         }
+        if let Body::Many(_) = request.body() {
+            return Err(StartError::Failed(Status::from_one_way_stream()));
+        }
         let bytes = request.body().message_bytes();
         self.check_length(bytes)?;
         match self.mailbox().push(Command::OneWay(request), bytes) {

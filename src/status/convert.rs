@@ -115,6 +115,14 @@ impl Status {
             .with_delivery(Delivery::Unknown)
     }
 
+    /// The status of a one-way message whose body is a stream, which no connection can carry.
+    #[cold]
+    pub(crate) fn from_one_way_stream() -> Self {
+        let text =
+            "a one-way message is a single message, and this body is a stream: use `Body::One`";
+        Self::invalid_argument(text).with_delivery(Delivery::NotSent)
+    }
+
     /// The status of a call that was cancelled while it was in flight.
     pub(crate) fn from_cancel() -> Self {
         Self::cancelled("the call was cancelled")

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use tower::{Service, ServiceExt};
 use wawo::{
-    Body, Code, Config, MessageBytes, MethodId, Peer, Request, Response, ResponseFuture, Result,
-    Serve, Server, ServiceDescriptor, ServiceId, Status, Streaming,
+    Body, CallTarget, Code, Config, InProcess, MessageBytes, MethodId, Peer, Request, Response,
+    ResponseFuture, Result, Serve, Server, ServiceDescriptor, ServiceId, Status, Streaming,
 };
 
 use crate::support::{EchoClient, EchoServer, Parrot, echo_service, message, pair, pair_with};
@@ -23,6 +23,28 @@ async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
 
 fn nothing() -> Body {
     Body::One(MessageBytes::default())
+}
+
+#[tokio::test]
+async fn a_one_way_message_that_is_a_stream_is_refused_and_harms_no_other_call() {
+    let pair = pair().await;
+    let in_process = InProcess::new(EchoServer::new(Parrot::default()));
+    let starts = [
+        CallTarget::handle(&pair.to_server),
+        CallTarget::handle(&in_process),
+    ];
+    for start in starts {
+        let stream = Streaming::once(Bytes::new());
+        let request = Request::new(&echo_service::method::NOTE, Body::Many(stream));
+        let status = start.start(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.is_safe_to_retry());
+        let text =
+            "a one-way message is a single message, and this body is a stream: use `Body::One`";
+        assert_eq!(status.message(), text);
+    }
+    let echo = EchoClient::new(&pair.to_server);
+    assert_eq!(echo.say(message("a")).await.unwrap().data, "a");
 }
 
 #[tokio::test]

@@ -87,6 +87,9 @@ impl DirectInbound {
         mut request: Request,
         origin: Arc<dyn Origin>,
     ) -> ResponseFuture {
+        if let (true, Body::Many(_)) = (request.is_one_way(), request.body()) {
+            return ResponseFuture::ready(Err(Status::from_one_way_stream()));
+        }
         let call = DirectCall {
             ids: MethodIds {
                 service: request.service(),
