@@ -278,7 +278,9 @@ impl Service<Request> for Peer {
     ///
     /// # Errors
     ///
-    /// If the connection is over, or the peer cannot be called.
+    /// If the connection is over, the peer cannot be called, or it drains: then it takes no more calls, and
+    /// the status is the one that a call would get. Calls in flight go on. A drain of this side changes
+    /// nothing: it still calls the peer.
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
         let Self(handle, readiness) = self;
         let polled = match handle.link() {

@@ -198,8 +198,12 @@ impl ConnectionHandle {
         self.owner.connection_changed(ConnectionEvent::Opened);
     }
 
-    /// Records that one side takes no more calls.
+    /// Records that one side takes no more calls. The driver announces a drain of this side as soon as it
+    /// has begun; any other is one of the other side, which takes no calls of this one.
     pub(super) fn announce_drain(&self) {
+        if !self.drain.take_new() {
+            self.mailbox.drain_there();
+        }
         self.state.send_if_modified(ConnectionState::drain);
         self.owner.connection_changed(ConnectionEvent::Draining);
     }

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use wawo_protocol::{ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
+use wawo_protocol::{ConnectionError, MethodId, Refusal, ServiceId, packet::OneWayBatch};
 
 use crate::connection::mailbox::line::{Line, LineEntry, Lines, MailboxCall, WaitingRequest};
 pub(crate) use crate::connection::mailbox::{
@@ -41,7 +41,8 @@ use crate::{
 ///
 /// A caller that waits to be ready, as tower asks for, stands in the line without a request. It is woken
 /// when it is first in line and there is room. Nothing is reserved for it: if it never calls, nobody
-/// waits for it, and if others call first, its call lines up again.
+/// waits for it, and if others call first, its call lines up again. Once the other side drains, such
+/// callers are told so, and none waits.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// The connection that this mailbox belongs to, which the backstop looks at.
@@ -64,6 +65,8 @@ struct State {
     driver: Option<Waker>,
     /// The deadlines of calls that the driver has taken.
     watch: DeadlineWatch,
+    /// Whether the other side drains: it takes no more calls.
+    is_draining_there: bool,
     closed: Option<ConnectionError>,
 }
 
@@ -101,6 +104,7 @@ impl Mailbox {
                 lines: Lines::default(),
                 driver: None,
                 watch: DeadlineWatch::default(),
+                is_draining_there: false,
                 closed: None,
             }),
             owner,
@@ -278,6 +282,15 @@ impl Mailbox {
 }
 
 impl State {
+    /// Why no call can be made any more, if none can.
+    fn refusal(&self) -> Option<Status> {
+        match &self.closed {
+            Some(error) => Some(Status::from_closed(error)),
+            None if self.is_draining_there => Some(Status::from_refusal(&Refusal::Draining)),
+            None => None,
+        }
+    }
+
     /// Whether there is room for this many bytes, and no request in the line waits for it.
     fn takes(&self, line: Line, bytes: usize) -> bool {
         self.lines.is_free(line) && self.has_room(line, bytes)

@@ -20,11 +20,8 @@ use std::{
 use wawo_protocol::time::after;
 
 use crate::{
-    backstop::Timer,
-    call_depth, clock,
-    connection::handle::ConnectionHandle,
-    context,
-    status::{Result, Status},
+    backstop::Timer, call_depth, clock, connection::handle::ConnectionHandle, context,
+    status::Result,
 };
 
 /// The wait of one caller for room, if it waits. A clone of it does not wait; dropping it leaves the
@@ -41,7 +38,7 @@ impl Readiness {
     ///
     /// # Errors
     ///
-    /// If the connection is over.
+    /// If the connection is over, or the other side takes no more calls because it drains.
     pub(crate) fn poll(
         &mut self,
         connection: &Arc<ConnectionHandle>,
@@ -59,8 +56,7 @@ impl Readiness {
             self.0 = None;
         }
         if self.0.is_none() {
-            let has_room = connection.mailbox().has_room(call_depth);
-            if has_room.map_err(|error| Status::from_closed(&error))? {
+            if connection.mailbox().has_room(call_depth)? {
                 return Poll::Ready(Ok(()));
             }
             let wait = RoomWait::begin(connection.clone(), call_depth, cx.waker());
@@ -111,10 +107,7 @@ impl RoomWait {
         if mailbox.waits_for_room(self.number, cx.waker()) {
             return Pin::new(&mut self.timer).poll(cx).map(Ok);
         }
-        Poll::Ready(match mailbox.closed() {
-            Some(error) => Err(Status::from_closed(&error)),
-            None => Ok(()),
-        })
+        Poll::Ready(mailbox.refusal().map_or(Ok(()), Err))
     }
 }
 

@@ -8,7 +8,7 @@ use tower::{
     ServiceBuilder, ServiceExt, balance::p2c::Balance, buffer::BufferLayer, discover::ServiceList,
     load::Constant, load_shed::LoadShedLayer,
 };
-use wawo::{Channel, Code, Config, Delivery, Peer, Request, Result, Server};
+use wawo::{Channel, Code, Config, Delivery, DrainReport, Peer, Request, Result, Server};
 
 use crate::support::{EchoClient, Message, Pair, Seen, client_of, message, pair, pair_with};
 
@@ -191,6 +191,75 @@ async fn a_balancer_leaves_out_peers_that_are_full_or_over() {
         echo.act(message("balanced")).await.unwrap();
     }
     assert_eq!([&full.pair, &open, &over].map(begun), [60, 20, 0]);
+}
+
+/// Begins a drain of the server while it handles a call, so that its connection stays open.
+async fn drains(pair: &Pair) -> (JoinHandle<Result<Message>>, JoinHandle<DrainReport>) {
+    let held = EchoClient::new(&pair.to_server).act(message("hold"));
+    let held = tokio::spawn(held.no_timeout().into_future());
+    let begun = |seen: &Seen| seen.begun.load(Ordering::SeqCst) == 1;
+    pair.at_server.until(begun).await;
+    (held, drain_of(pair).await)
+}
+
+/// Begins a drain of the server.
+async fn drain_of(pair: &Pair) -> JoinHandle<DrainReport> {
+    let to_client = pair.to_client.clone();
+    let drain = tokio::spawn(async move { to_client.drain(Duration::MAX).await });
+    pair.to_server.draining().await;
+    drain
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_drains_is_not_ready_and_says_what_a_call_would_hear() {
+    let pair = pair().await;
+    let (held, drain) = drains(&pair).await;
+    let status = pair.to_server.clone().ready().await.map(drop).unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.delivery(), Delivery::NotSent);
+    let echo = EchoClient::new(&Channel::new(pair.to_server.clone()));
+    let of_call = EchoClient::new(&pair.to_server).say(message("")).await;
+    let of_call = of_call.unwrap_err();
+    assert_eq!(status.message(), of_call.message());
+    let of_channel = echo.say(message("")).await.unwrap_err();
+    assert!(of_channel.message().contains("draining"), "{of_channel}");
+    // The side that drains may still call, and what is in flight ends as usual.
+    pair.to_client.clone().ready().await.unwrap();
+    pair.at_server.release.notify_one();
+    assert_eq!(held.await.unwrap().unwrap().data, "hold");
+    assert_eq!(drain.await.unwrap().finished, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_wait_for_room_are_told_of_a_drain() {
+    let full = full(few_wait()).await;
+    let waiting = [full.peer(), full.peer()]
+        .map(|mut peer| tokio::spawn(async move { peer.ready().await.map(drop) }));
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let drain = drain_of(&full.pair).await;
+    for waiting in waiting {
+        let status = waiting.await.unwrap().unwrap_err();
+        assert_eq!(status.delivery(), Delivery::NotSent);
+        assert!(status.message().contains("draining"), "{status}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    full.pair.at_server.release.notify_waiters();
+    assert_eq!(drain.await.unwrap().finished, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_leaves_out_a_peer_that_drains() {
+    let (open, drained) = (pair().await, pair().await);
+    let (_held, _drain) = drains(&drained).await;
+    let peers = [&open, &drained].map(|pair| Constant::new(pair.to_server.clone(), 1));
+    let balance = Balance::<_, Request>::new(ServiceList::new::<Request>(peers));
+    let buffer = ServiceBuilder::new().layer(BufferLayer::new(8));
+    let echo = EchoClient::new(&Channel::new(buffer.service(balance)));
+    for _ in 0..20 {
+        echo.act(message("balanced")).await.unwrap();
+    }
+    assert_eq!([&open, &drained].map(begun), [20, 1]);
 }
 
 /// What a call through a channel hears, and after which time.

@@ -155,6 +155,23 @@ impl Lines {
         Line::ALL.map(|line| self.remove(line, number))
     }
 
+    /// Removes the entries of all callers; returns their wakers.
+    pub(super) fn take_callers(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for line in &mut self.places {
+            for (number, entry) in mem::take(line) {
+                match entry {
+                    LineEntry::Caller(waker) => wakers.push(waker),
+                    request => {
+                        line.insert(number, request);
+                    }
+                }
+            }
+        }
+        self.len -= wakers.len();
+        wakers
+    }
+
     /// Whether a caller stands in a line.
     pub(super) fn has_caller(&self, number: u64) -> bool {
         self.places.iter().any(|line| line.contains_key(&number))

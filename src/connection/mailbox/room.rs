@@ -5,8 +5,6 @@
 
 use std::{mem, sync::Arc, task::Waker};
 
-use wawo_protocol::ConnectionError;
-
 use crate::{
     connection::mailbox::{
         Mailbox,
@@ -14,7 +12,7 @@ use crate::{
     },
     request::Request,
     response_future::ResponseSlot,
-    status::Status,
+    status::{Result, Status},
 };
 
 impl Mailbox {
@@ -63,30 +61,45 @@ impl Mailbox {
     ///
     /// # Errors
     ///
-    /// If the connection is over.
-    pub(crate) fn has_room(&self, call_depth: u32) -> Result<bool, ConnectionError> {
+    /// If the connection is over, or the other side drains.
+    pub(crate) fn has_room(&self, call_depth: u32) -> Result<bool> {
         let state = self.lock();
-        match &state.closed {
-            Some(error) => Err(error.clone()),
-            None => {
-                let mut lines = Line::of_depth(call_depth).iter();
-                Ok(lines.any(|line| state.takes(*line, MIN_ROOM_BYTES)))
-            }
+        if let Some(refusal) = state.refusal() {
+            return Err(refusal);
         }
+        let mut lines = Line::of_depth(call_depth).iter();
+        Ok(lines.any(|line| state.takes(*line, MIN_ROOM_BYTES)))
     }
 
-    /// Lines up for room for such a call. The waker is woken when there is room, when the connection
-    /// ends, or at once if there is room now. Returns the number of the place, which has to be
+    /// Why no call can be made any more, if none can: the connection is over, or the other side drains.
+    pub(crate) fn refusal(&self) -> Option<Status> {
+        self.lock().refusal()
+    }
+
+    /// The other side drains: callers do not wait for room any more. Requests stay in their lines; each
+    /// is refused when the driver takes it.
+    pub(crate) fn drain_there(&self) {
+        let mut state = self.lock();
+        state.is_draining_there = true;
+        let mut wakers = state.lines.take_callers();
+        // The requests behind them may have room.
+        let driver = state.admit(&mut wakers);
+        drop(state);
+        wakers.into_iter().chain(driver).for_each(Waker::wake);
+    }
+
+    /// Lines up for room for such a call. The waker is woken when there is room, when no call can be
+    /// made any more, or at once if there is room now. Returns the number of the place, which has to be
     /// [left](Self::leave_room_line).
     pub(crate) fn line_up_for_room(&self, call_depth: u32, waker: &Waker) -> u64 {
         let mut state = self.lock();
         let mut wakers = Vec::new();
-        let number = match state.closed {
-            Some(_) => {
+        let number = match state.closed.is_some() || state.is_draining_there {
+            true => {
                 wakers.push(waker.clone());
                 0
             }
-            None => state.lines.push_caller(Line::of_depth(call_depth), waker),
+            false => state.lines.push_caller(Line::of_depth(call_depth), waker),
         };
         let driver = state.admit(&mut wakers);
         drop(state);
@@ -95,7 +108,7 @@ impl Mailbox {
     }
 
     /// Whether a caller still waits at its place; then it will wake this waker. If not, the caller was
-    /// admitted, or the connection is over.
+    /// admitted, or no call can be made any more.
     pub(crate) fn waits_for_room(&self, number: u64, waker: &Waker) -> bool {
         let mut state = self.lock();
         let waits = state.lines.has_caller(number);

@@ -303,6 +303,26 @@ fn a_caller_that_finds_room_or_the_end_is_woken_at_once() {
 }
 
 #[test]
+fn a_drain_of_the_other_side_wakes_callers_and_leaves_requests_in_their_lines() {
+    let mailbox = mailbox();
+    mailbox.set_capacity(Capacity::NONE, &mut Vec::new());
+    let callers = [0, 1].map(|depth| await_room(&mailbox, depth));
+    let request = line_up(&mailbox, 1, 0);
+    mailbox.drain_there();
+    for (number, caller) in &callers {
+        assert!(is_woken(caller) && !mailbox.waits_for_room(*number, Waker::noop()));
+        mailbox.leave_room_line(*number);
+    }
+    assert!(mailbox.has_room(0).is_err());
+    let (_, late) = await_room(&mailbox, 0);
+    assert!(is_woken(&late));
+    mailbox.set_capacity(Capacity::all(1), &mut Vec::new());
+    assert_eq!(taken(&mailbox), [1]);
+    drop(request);
+    assert!(mailbox.lock().lines.is_empty());
+}
+
+#[test]
 fn the_last_waker_of_a_caller_is_woken_and_one_that_left_is_not() {
     let mailbox = mailbox();
     mailbox.push(command(), MAX_BYTES).unwrap();
