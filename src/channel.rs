@@ -1,7 +1,7 @@
 //! Channels: callers with layers before them.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{self, Poll},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     request::{Deadline, Request, WaitsSince},
     response::Response,
     response_future::ResponseFuture,
-    serve::{BoxService, CallService, call_or_wait, ready_for},
+    serve::{BoxService, CallService, Shared, call_or_wait, ready_for},
     status::{BoxError, Delivery, Result, Status},
 };
 
@@ -39,18 +39,19 @@ use crate::{
 /// Layers with timers, such as tower's `timeout` and `rate_limit`, panic outside of a tokio runtime;
 /// wawo's own do not.
 ///
-/// It clones cheaply; all clones and all stubs made over it share the service.
+/// It clones cheaply; all clones and all stubs made over it share the service. A call that comes
+/// while another is given to the service goes to a clone of it, so that it does not wait.
 #[derive(Debug, Clone)]
 pub struct Channel(Arc<ChannelService>);
 
 #[derive(Debug)]
-struct ChannelService(Mutex<BoxService>);
+struct ChannelService(Shared<BoxService>);
 
 impl Channel {
     /// Creates a channel to a service.
     pub fn new(service: impl CallService) -> Self {
         let service = BoxService::new(DeadlineService(service));
-        Self(Arc::new(ChannelService(Mutex::new(service))))
+        Self(Arc::new(ChannelService(Shared::new(service))))
     }
 }
 
@@ -64,9 +65,7 @@ impl CallTarget for Channel {
 
 impl Start for ChannelService {
     fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
-        // The lock is held while the call begins, not until its reply.
-        let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        service.call(request)
+        self.0.begin(|service| service.call(request))
     }
 }
 

@@ -22,11 +22,11 @@ pub(crate) use crate::dispatch::table::LiveTable;
 pub use crate::dispatch::{duplicate::DuplicateService, raw::RawService};
 use crate::{
     descriptor::{ServiceDescriptor, list},
-    dispatch::table::{Table, Template},
+    dispatch::table::Table,
     request::Request,
     response::Response,
     response_future::ResponseFuture,
-    serve::{BoxService, CallService, Serve},
+    serve::{BoxService, CallService, Serve, Template},
     status::{Result, Status},
 };
 

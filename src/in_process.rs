@@ -22,6 +22,9 @@ use crate::{
 /// panic ends its call with `Internal`, and a call of another service ends with `Unimplemented`. There
 /// are no sockets, and no peer to call back. Calls that set no timeout have the defaults of a [`Config`].
 ///
+/// A call that comes while another is given to the service goes to a clone of it, so that it does not
+/// wait.
+///
 /// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of its
 /// own, so outside of a runtime it fails with `FailedPrecondition`.
 #[derive(Debug, Clone)]

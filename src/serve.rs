@@ -1,6 +1,7 @@
 //! Services that can be served: tower services that know which service of the schema they are.
 
 pub(crate) mod inbound;
+mod shared;
 
 use std::{
     future::poll_fn,
@@ -11,6 +12,7 @@ use std::{
 use tower::{Layer, Service};
 use wawo_protocol::MethodId;
 
+pub(crate) use crate::serve::shared::{Shared, Template};
 use crate::{
     call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},

@@ -10,7 +10,7 @@ use wawo_protocol::ServiceId;
 use crate::{
     descriptor::ServiceDescriptor,
     dispatch::duplicate::DuplicateService,
-    serve::{BoxService, CallService, Serve},
+    serve::{BoxService, CallService, Serve, Template},
 };
 
 /// The services that clones of a dispatcher share.
@@ -21,9 +21,6 @@ pub(super) struct Table {
     /// The service for calls of services that are not in the table.
     fallback: Option<Arc<Template>>,
 }
-
-/// A service that is cloned and never called. The lock is for cloning: a service need not be `Sync`.
-pub(super) struct Template(Mutex<BoxService>);
 
 /// A service of the table.
 #[derive(Clone)]
@@ -55,7 +52,7 @@ impl Table {
         let served = DispatchEntry {
             id,
             descriptor,
-            service: Template::new(service),
+            service: template(service),
         };
         let index = self.services.partition_point(|other| other.id < id);
         self.services.insert(index, served);
@@ -71,7 +68,7 @@ impl Table {
     }
 
     pub(super) fn set_fallback(&mut self, service: impl CallService) {
-        self.fallback = Some(Template::new(service));
+        self.fallback = Some(template(service));
     }
 
     pub(super) fn descriptors(&self) -> impl ExactSizeIterator<Item = &ServiceDescriptor> {
@@ -88,16 +85,8 @@ impl Table {
     }
 }
 
-impl Template {
-    fn new(service: impl CallService) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(BoxService::new(service))))
-    }
-
-    /// A clone of the service, which can be called.
-    pub(super) fn fresh(&self) -> BoxService {
-        let service = self.0.lock();
-        service.unwrap_or_else(PoisonError::into_inner).clone()
-    }
+fn template(service: impl CallService) -> Arc<Template> {
+    Arc::new(Template::new(BoxService::new(service)))
 }
 
 /// A table that changes while clones of its dispatcher are called. Each clone compares the generation

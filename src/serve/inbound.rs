@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// Serves the calls of one medium.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Inbound {
     service: BoxService,
     /// Calls of a greater call depth than this are refused.
@@ -99,12 +99,11 @@ impl Inbound {
         polled.unwrap_or_else(|status| FirstPoll::Ended(Err(status)))
     }
 
-    /// Begins a call whose deadline the caller of this keeps.
+    /// Begins a call whose deadline the caller of this keeps. The caller catches panics of the service.
     fn begin(&mut self, mut request: Request) -> Result<InboundFuture> {
         self.take_depth(&mut request)?;
         let deadline = request.deadline();
-        let reply = catch(Part::Service, || self.service.call(request))?;
-        Ok(InboundFuture::new(reply, deadline))
+        Ok(InboundFuture::new(self.service.call(request), deadline))
     }
 
     /// Takes the call depth out of the metadata, where a caller in another program puts it. A call from

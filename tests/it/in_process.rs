@@ -1,11 +1,17 @@
 //! The same stub over a service in the same process.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    future::IntoFuture,
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
+    task, thread,
+    time::Duration,
+};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use tower::{Service, layer::layer_fn};
 use wawo::{
-    Body, Code, Delivery, InProcess, MessageBytes, MethodDescriptor, MethodId, Prost, Request,
-    ServiceDescriptor, ServiceId, Shape, codegen,
+    Body, Channel, Code, Delivery, InProcess, MessageBytes, MethodDescriptor, MethodId, Prost,
+    Request, ServiceDescriptor, ServiceId, Shape, codegen,
 };
 
 use crate::support::{EchoClient, EchoServer, Message, Parrot, RepeatRequest, message};
@@ -87,4 +93,65 @@ async fn deadlines_and_panics_are_as_over_a_connection() {
     assert_eq!(status.code(), Code::Internal);
     let text = "a call in the same process has no peer that could be called back";
     assert!(status.to_string().ends_with(text), "{status}");
+}
+
+/// What the first call of a service does before it goes on.
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+/// A service whose first call runs a hook.
+#[derive(Clone)]
+struct Hooked<S>(S, Hook);
+
+impl<S: Service<Request>> Service<Request> for Hooked<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> S::Future {
+        let hook = self.1.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.0.call(request)
+    }
+}
+
+/// A call that ends in its first poll.
+fn say_at_once(echo: &EchoClient) -> bytes::Bytes {
+    let call = echo.say(message("a")).into_future();
+    call.now_or_never().unwrap().unwrap().data
+}
+
+/// While a call begins, it waits for calls of its own thread and of another one.
+fn check_calls_while_one_begins(echo: EchoClient, hook: &Hook) {
+    let inner = echo.clone();
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        assert_eq!(say_at_once(&inner), "a");
+        let other = thread::spawn(move || say_at_once(&inner));
+        assert_eq!(other.join().unwrap(), "a");
+    }));
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || done.send(say_at_once(&echo)));
+    let outcome = outcome.recv_timeout(Duration::from_secs(20));
+    assert_eq!(outcome.expect("a call waits for another to begin"), "a");
+}
+
+#[test]
+fn a_call_in_process_does_not_wait_for_another_to_begin() {
+    let hook = Hook::default();
+    let of_layer = hook.clone();
+    let layer = layer_fn(move |inner| Hooked(inner, of_layer.clone()));
+    let server = EchoServer::new(Parrot::default()).layer(layer);
+    check_calls_while_one_begins(EchoClient::new(&InProcess::new(server)), &hook);
+}
+
+#[test]
+fn a_call_over_a_channel_does_not_wait_for_another_to_begin() {
+    let hook = Hook::default();
+    let service = Hooked(EchoServer::new(Parrot::default()), hook.clone());
+    check_calls_while_one_begins(EchoClient::new(&Channel::new(service)), &hook);
 }

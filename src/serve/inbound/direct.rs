@@ -8,7 +8,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -22,11 +22,12 @@ use crate::{
     body::{Body, Items, Streaming},
     clock,
     descriptor::{MethodIds, MethodNames},
+    panic::{Part, catch},
     request::{Deadline, Request, StreamDeadline},
     response::Response,
     response_future::ResponseFuture,
     serve::{
-        BoxService,
+        BoxService, Shared,
         inbound::{ExpiringStream, Inbound, Outcome},
     },
     status::{Delivery, Result, Status},
@@ -35,8 +36,7 @@ use crate::{
 /// Serves calls that come without a connection, within the limits of a configuration:
 /// `max_call_depth`, `max_timeout` and `max_stream_time`.
 pub(crate) struct DirectInbound {
-    /// It is locked while a call begins, not while it is served.
-    inbound: Mutex<Inbound>,
+    inbound: Shared<Inbound>,
     names: MethodNames,
     config: Arc<Config>,
 }
@@ -67,7 +67,7 @@ impl DirectInbound {
     pub(crate) fn new(service: BoxService, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             names: service.names().clone(),
-            inbound: Mutex::new(Inbound::new(service, config.max_call_depth())),
+            inbound: Shared::new(Inbound::new(service, config.max_call_depth())),
             config,
         })
     }
@@ -144,11 +144,11 @@ impl DirectCall {
             Body::One(_) => self.limits.call,
             Body::Many(_) => self.limits.stream,
         };
-        let begun = {
-            let inbound = self.inbound.inbound.lock();
-            let mut inbound = inbound.unwrap_or_else(PoisonError::into_inner);
-            inbound.begin(request)?
-        };
+        let inbound = &self.inbound.inbound;
+        // It may clone the service, which is the user's code too.
+        let begun = catch(Part::Service, || {
+            inbound.begin(|inbound| inbound.begin(request))
+        })??;
         let Some(deadline) = deadline else {
             return begun.await;
         };
