@@ -234,11 +234,6 @@ impl BoxService {
         self
     }
 
-    /// The names, to replace the services in them.
-    pub(crate) fn names_mut(&mut self) -> &mut MethodNames {
-        &mut self.names
-    }
-
     pub(crate) fn names(&self) -> &MethodNames {
         &self.names
     }

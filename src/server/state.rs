@@ -15,9 +15,10 @@ use wawo_protocol::{Config, Side};
 use crate::{
     clock,
     decoding::DecodedTotal,
+    descriptor::MethodNames,
     dispatch::LiveTable,
     peer::{EventSender, NewConnection, NewPeer, Peer},
-    serve::BoxService,
+    serve::{BoxService, Template},
     server::{
         ServeError, ServerConfig,
         connection_task::ConnectionTask,
@@ -60,7 +61,10 @@ pub(crate) struct ServerState {
 /// The parts that new connections need. They are dropped when the server takes no more.
 #[derive(Debug)]
 struct OpenParts {
-    service: BoxService,
+    /// It is cloned without the lock over these parts, since its clones are the user's code.
+    service: Arc<Template>,
+    /// The names of the methods behind the service.
+    names: MethodNames,
     /// The configuration, with the services for the hello.
     config: Arc<Config>,
     listeners: Listeners,
@@ -95,7 +99,8 @@ impl ServerState {
             protocols,
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(OpenParts {
-                service,
+                names: service.names().clone(),
+                service: Arc::new(Template::new(service)),
                 config: connection,
                 listeners: Listeners::default(),
                 workers,
@@ -184,10 +189,22 @@ impl ServerState {
     /// A clone of the service, and the configuration, for one connection; `None` if the server takes no
     /// more connections.
     pub(crate) fn connection_parts(&self) -> Option<ConnectionParts> {
-        self.open().as_ref().map(|open| ConnectionParts {
-            service: open.service.clone(),
-            config: open.config.clone(),
-        })
+        let (template, names, config) = {
+            let open = self.open();
+            let open = open.as_ref()?;
+            (
+                open.service.clone(),
+                open.names.clone(),
+                open.config.clone(),
+            )
+        };
+        let service = template.fresh().with_names(names);
+        Some(ConnectionParts { service, config })
+    }
+
+    /// Whether the server takes connections.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open().is_some()
     }
 
     /// Makes the peer of a connection known, and then its driver.
@@ -232,13 +249,13 @@ impl ServerState {
         let services = self.services.descriptors();
         let table = services::table(services.iter());
         open.config = Arc::new(Config::clone(&open.config).with_services(table)?);
-        open.service.names_mut().replace(services.iter());
+        open.names.replace(services.iter());
         Ok(())
     }
 
     /// A clone of the service, for one connection; `None` if the server takes no more connections.
     pub(crate) fn service(&self) -> Option<BoxService> {
-        self.open().as_ref().map(|open| open.service.clone())
+        self.connection_parts().map(|parts| parts.service)
     }
 
     pub(crate) fn decoded(&self) -> Arc<DecodedTotal> {

@@ -1,10 +1,15 @@
 //! Services that come and go while a server runs.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    task, thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::sync::Notify;
-use tower::{Service, ServiceExt, util::MapRequestLayer};
+use tower::{Service, ServiceExt, layer::layer_fn, util::MapRequestLayer};
 use wawo::{
     Body, Code, Config, Context, MethodDescriptor, Peer, RawService, Request, ServeError, Server,
     ServiceDescriptor, Shape, Status,
@@ -109,7 +114,7 @@ async fn a_name_that_is_taken_is_refused_and_a_server_that_drains_takes_none() {
     assert_eq!(error.to_string(), text);
     let peer = client_of(&mut server).await;
     assert_eq!(say(&peer, "scripts.A").await.unwrap(), "one");
-    handle.drain(std::time::Duration::ZERO).await;
+    handle.drain(Duration::ZERO).await;
     let error = handle
         .add_service(script("scripts.B", "other"))
         .unwrap_err();
@@ -171,4 +176,65 @@ async fn services_that_do_not_fit_into_a_hello_are_not_added() {
     let peer = client_of(&mut server).await;
     let last = format!("scripts.ALongNameForAService{}", added - 1);
     assert_eq!(say(&peer, &last).await.unwrap(), "one");
+}
+
+/// What happens at the next clone of a service.
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+/// A service that runs a hook when it is cloned.
+struct ClonesWith<S>(S, Hook);
+
+impl<S: Clone> Clone for ClonesWith<S> {
+    fn clone(&self) -> Self {
+        let hook = self.1.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+impl<S: Service<Request>> Service<Request> for ClonesWith<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+#[test]
+fn a_layer_may_change_and_drain_the_server_that_clones_it() {
+    let hook = Hook::default();
+    let of_layer = hook.clone();
+    let layer = layer_fn(move |inner| ClonesWith(inner, of_layer.clone()));
+    let server = Server::builder().layer(layer).build().unwrap();
+    let handle = server.handle();
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || {
+        let gateway = handle.gateway("test");
+        let cloned = handle.clone();
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            cloned.add_service(script("scripts.A", "one")).unwrap();
+        }));
+        let first = gateway.guest().build().map(drop);
+        let served = gateway.descriptors().len();
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            let _ = handle.drain(Duration::ZERO).now_or_never();
+        }));
+        let second = gateway.guest().build().map(drop);
+        let hooks_ran = hook.lock().unwrap().is_none();
+        done.send((first, served, second, hooks_ran)).unwrap();
+    });
+    let outcome = outcome.recv_timeout(Duration::from_secs(20));
+    let (first, served, second, hooks_ran) = outcome.expect("the server waits for itself");
+    first.unwrap();
+    assert_eq!(served, 1);
+    assert!(matches!(second, Err(ServeError::Draining)), "{second:?}");
+    assert!(hooks_ran);
 }
