@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 use wawo::{
-    Arrival, ConnectionLimit, Peer, PeerEvent, Protocol, Recognition, ServeError, Server,
+    Arrival, ConnectionLimit, Gateway, Guest, Peer, PeerEvent, Protocol, Recognition, ServeError, Server,
     ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle, Transport,
     transport::BoxFuture,
 };
@@ -22,11 +22,25 @@ use wawo::{
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
 /// The first line says what to do with the rest: `echo`, `panic`, `drain` (ends with the server), `in `
-/// (what follows is looked at again) or `native `.
+/// (what follows is looked at again), `native`, or what to keep when the socket is gone.
 #[derive(Clone, Default)]
 struct Lines {
     /// How many sockets are served now.
     served: Arc<AtomicUsize>,
+    guests: Arc<Mutex<Vec<Guest>>>,
+    gateways: Arc<Mutex<Vec<Gateway>>>,
+}
+
+impl Lines {
+    fn keep_guest(&self, arrival: &Arrival) {
+        let guest = arrival.gateway().guest().build().unwrap();
+        self.guests.lock().unwrap().push(guest);
+    }
+
+    /// The guest that was kept last.
+    fn take_guest(&self) -> Guest {
+        self.guests.lock().unwrap().pop().unwrap()
+    }
 }
 
 struct Served(Arc<AtomicUsize>);
@@ -54,7 +68,7 @@ impl Protocol for Lines {
 
     fn serve(&self, mut transport: Box<dyn Transport>, arrival: Arrival) -> BoxFuture<'static, ()> {
         self.served.fetch_add(1, Ordering::SeqCst);
-        let served = Served(self.served.clone());
+        let (served, lines) = (Served(self.served.clone()), self.clone());
         Box::pin(async move {
             let _served = served;
             let mut line = Vec::new();
@@ -80,6 +94,14 @@ impl Protocol for Lines {
                 }
                 b"line in\n" => arrival.serve_inner(transport).await,
                 b"line native\n" => arrival.serve_native(transport).await,
+                b"line guest native\n" => {
+                    lines.keep_guest(&arrival);
+                    arrival.serve_native(transport).await;
+                }
+                b"line keep guest\n" => lines.keep_guest(&arrival),
+                b"line keep gateway\n" => {
+                    lines.gateways.lock().unwrap().push(arrival.gateway());
+                }
                 _ => panic!("a line of another kind"),
             }
         })
@@ -339,6 +361,27 @@ async fn native_packets_go_inside_of_a_protocol_and_the_peer_is_one_like_others(
     };
     assert_eq!(at_server.address().unwrap().to_string(), "mem://there");
     assert_eq!(host.handle.peers().len(), 1);
+    let report = host.handle.drain(Duration::from_secs(5)).await;
+    assert_eq!(report.peers, 1);
+    peer.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_and_a_native_peer_of_one_socket_are_both_known() {
+    let lines = Lines::default();
+    let host = Host::of(builder(&lines));
+    let peer = calls(host.socket(b"line guest native\n").await).await;
+    let guest = lines.take_guest();
+    let id = guest.peer().id();
+    assert_eq!(host.handle.peer(id).unwrap().id(), id);
+    assert_eq!(host.handle.peers().len(), 2);
+    drop(guest);
+    assert!(host.handle.peer(id).is_none());
+    let peers = host.handle.peers();
+    assert_eq!(peers.len(), 1);
+    assert!(peers[0].is_callable());
+    assert!(host.handle.peer(peers[0].id()).is_some());
+    drop(peers);
     let report = host.handle.drain(Duration::from_secs(5)).await;
     assert_eq!(report.peers, 1);
     peer.closed().await;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    peer::Peer,
+    peer::{Peer, WeakPeer},
     peer_id::PeerId,
     server::{
         admission::PlaceId,
-        registry::{Registry, place::ConnectionPlace},
+        registry::{Entry, Registry, State, place::ConnectionPlace},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct GuestPlace {
     registry: Arc<Registry>,
     id: PeerId,
-    /// The place of the socket that it came by.
+    /// The place of the socket that it came by, which may have another peer by now.
     place: Option<PlaceId>,
 }
 
@@ -56,12 +56,28 @@ impl Registry {
     }
 }
 
+impl State {
+    /// Keeps a guest that is no longer the peer of its place.
+    pub(super) fn release_guest(&mut self, guest: &WeakPeer) {
+        self.places.remove(&guest.id());
+        self.guests.insert(guest.id(), guest.clone());
+    }
+}
+
+impl Entry {
+    /// Whether the peer of the place is the one with this number.
+    fn is_of(&self, id: PeerId) -> bool {
+        self.peer.as_ref().is_some_and(|(peer, _)| peer.id() == id)
+    }
+}
+
 impl Drop for GuestPlace {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         let guest = state.guests.remove(&self.id);
         let entry = self.place.and_then(|place| state.entries.get_mut(&place));
-        let peer = entry.and_then(|entry| entry.peer.take());
+        let own = entry.filter(|entry| entry.is_of(self.id));
+        let peer = own.and_then(|entry| entry.peer.take());
         state.places.remove(&self.id);
         // Dropping a handle may drop the user's state behind it, which may need this lock.
         drop(state);

@@ -101,7 +101,8 @@ impl Registry {
 }
 
 impl ConnectionPlace {
-    /// Makes a peer known, before its first event.
+    /// Makes a peer known, before its first event. A guest that the socket had before goes on without a
+    /// place.
     ///
     /// # Errors
     ///
@@ -111,11 +112,16 @@ impl ConnectionPlace {
         let mut state = self.registry.lock();
         state.may_stay(self.id)?;
         let state = &mut *state;
+        let mut guest = None;
         if let Some(entry) = state.entries.get_mut(&self.id) {
             entry.handshake = None;
-            entry.peer = Some((peer.downgrade(), peer.activity_handle()));
+            let known = (peer.downgrade(), peer.activity_handle());
+            guest = entry.peer.replace(known);
             state.places.insert(peer.id(), self.id);
             state.admission.handshake_done(self.id);
+        }
+        if let Some((guest, _)) = &guest {
+            state.release_guest(guest);
         }
         self.registry.changed.notify_waiters();
         Ok(())
