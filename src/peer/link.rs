@@ -82,6 +82,10 @@ impl ActivityHandle {
         Self(link)
     }
 
+    pub(crate) fn is_of_guest(&self) -> bool {
+        matches!(self.0, Link::Guest(_))
+    }
+
     pub(crate) fn activity(&self) -> Activity {
         match &self.0 {
             Link::Home(home) => home.activity(),

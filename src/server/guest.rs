@@ -35,7 +35,8 @@ use crate::{
 /// and at most [`max_calls`](crate::Limits::max_calls) of them at a time.
 ///
 /// When the last clone is dropped, the peer's connection is over. Calls in flight go on with their
-/// futures.
+/// futures. A guest that is kept when the future of [`Protocol::serve`](crate::Protocol::serve) has ended
+/// goes on too, and no longer counts as a connection of the server.
 #[derive(Clone)]
 pub struct Guest(Arc<GuestConnection>);
 

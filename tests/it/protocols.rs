@@ -388,6 +388,24 @@ async fn a_guest_and_a_native_peer_of_one_socket_are_both_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_that_outlives_its_socket_is_known_and_drained() {
+    let lines = Lines::default();
+    let host = Host::of(builder(&lines));
+    let mut socket = host.socket(b"line keep guest\n").await;
+    assert_eq!(read_all(&mut socket).await, "");
+    let guest = lines.take_guest();
+    let id = guest.peer().id();
+    assert!(host.handle.peer(id).is_some());
+    assert_eq!(host.handle.peers().len(), 1);
+    let report = host.handle.drain(Duration::from_secs(5)).await;
+    assert_eq!(report.peers, 1);
+    guest.draining().await;
+    assert!(guest.peer().is_closed());
+    drop(guest);
+    assert!(host.handle.peer(id).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_ends_sockets_of_every_kind() {
     let lines = Lines::default();
     let host = Host::of(builder(&lines));

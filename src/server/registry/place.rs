@@ -16,7 +16,7 @@ use crate::{
     transport::Address,
 };
 
-/// The place of a connection. Dropping it frees the place.
+/// The place of a connection. Dropping it frees the place; a guest that is still there goes on without one.
 #[derive(Debug)]
 pub(crate) struct ConnectionPlace {
     registry: Arc<Registry>,
@@ -200,8 +200,13 @@ impl Drop for ConnectionPlace {
         let mut state = self.registry.lock();
         state.admission.remove(self.id);
         let entry = state.entries.remove(&self.id);
-        if let Some((peer, _)) = entry.as_ref().and_then(|entry| entry.peer.as_ref()) {
-            state.places.remove(&peer.id());
+        match entry.as_ref().and_then(|entry| entry.peer.as_ref()) {
+            // It is still there, so it has outlived its socket, and has to be drained like others.
+            Some((guest, activity)) if activity.is_of_guest() => state.release_guest(guest),
+            Some((peer, _)) => {
+                state.places.remove(&peer.id());
+            }
+            None => {}
         }
         // Dropping a handle may drop the user's state behind it, which may need this lock.
         drop(state);
