@@ -17,7 +17,8 @@ use crate::{
 /// [`Protocol`](crate::Protocol) gets it beside the transport.
 ///
 /// Dropping it changes nothing: the socket counts as a connection of the server until the future of
-/// [`Protocol::serve`](crate::Protocol::serve) ends.
+/// [`Protocol::serve`](crate::Protocol::serve) ends. It counts for longer while an arrival is kept, which
+/// can still serve the transport.
 pub struct Arrival {
     origin: SocketOrigin,
     /// All protocols of the server.

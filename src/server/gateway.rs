@@ -1,6 +1,10 @@
 //! The access of another protocol to the services of a server.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use wawo_protocol::Config;
 
@@ -11,14 +15,16 @@ use crate::{
 };
 
 /// The access of another protocol to the services of a server. Cheap to clone; it does not keep the
-/// server running.
+/// server running, and the gateway of a socket does not keep the place of the socket. Guests that come by
+/// it when the socket is gone do not count as connections.
 #[derive(Clone)]
 pub struct Gateway {
     state: Arc<ServerState>,
     /// The name of the protocol.
     protocol: Cow<'static, str>,
-    /// The place of the socket whose calls come this way, if the server has accepted it.
-    place: Option<Arc<ConnectionPlace>>,
+    /// The place of the socket whose calls come this way, if the server has accepted it. It is weak, so
+    /// that the place is free once the socket is gone.
+    place: Option<Weak<ConnectionPlace>>,
     /// The address that this socket came from.
     address: Option<Address>,
 }
@@ -42,7 +48,7 @@ impl Gateway {
         Self {
             state: state.clone(),
             protocol,
-            place: Some(place.clone()),
+            place: Some(Arc::downgrade(place)),
             address: Some(address.clone()),
         }
     }

@@ -406,6 +406,24 @@ async fn a_guest_that_outlives_its_socket_is_known_and_drained() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gateway_that_outlives_its_socket_takes_no_place() {
+    let lines = Lines::default();
+    let host = Host::of(limited(&lines, |config| config.max_connections(1)));
+    let mut socket = host.socket(b"line keep gateway\n").await;
+    assert_eq!(read_all(&mut socket).await, "");
+    let peer = calls(host.socket(b"").await).await;
+    // A guest that comes by it later has no place.
+    let gateway = lines.gateways.lock().unwrap()[0].clone();
+    let guest = gateway.guest().build().unwrap();
+    assert_eq!(host.handle.peers().len(), 2);
+    drop(guest);
+    peer.close("");
+    let begin = Instant::now();
+    host.handle.drain(Duration::from_secs(5)).await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_ends_sockets_of_every_kind() {
     let lines = Lines::default();
     let host = Host::of(builder(&lines));

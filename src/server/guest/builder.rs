@@ -1,6 +1,10 @@
 //! The builder of a guest.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use crate::{
     peer::GuestInfo,
@@ -26,14 +30,14 @@ use crate::{
 pub struct GuestBuilder {
     state: Arc<ServerState>,
     /// The place of the socket that the guest comes by, if it is one of the server's.
-    place: Option<Arc<ConnectionPlace>>,
+    place: Option<Weak<ConnectionPlace>>,
     info: GuestInfo,
 }
 
 impl GuestBuilder {
     pub(crate) fn new(
         state: Arc<ServerState>,
-        place: Option<Arc<ConnectionPlace>>,
+        place: Option<Weak<ConnectionPlace>>,
         protocol: Cow<'static, str>,
     ) -> Self {
         let info = GuestInfo::new(protocol);
@@ -72,7 +76,8 @@ impl GuestBuilder {
     ///
     /// If the server takes no more connections.
     pub fn build(self) -> Result<Guest, ServeError> {
-        Guest::new(&self.state, self.place.as_deref(), self.info)
+        let place = self.place.as_ref().and_then(Weak::upgrade);
+        Guest::new(&self.state, place.as_deref(), self.info)
     }
 }
 
