@@ -73,6 +73,9 @@ pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
     /// can.
     /// Called at most once.
     fn close(&self, code: CloseCode, reason: &str);
+
+    /// Learns that the guest is over, and no call of it is in flight. Called at most once.
+    fn done(&self);
 }
 
 /// The state of a guest, which its peer shares with the code that serves it.
@@ -155,6 +158,12 @@ impl GuestState {
         self.lock().is_over
     }
 
+    /// Whether it is over, and no call of it is in flight.
+    pub(super) fn is_done(&self) -> bool {
+        let progress = self.lock();
+        progress.is_over && progress.calls_in_flight == 0
+    }
+
     pub(super) fn activity(&self) -> Activity {
         self.activity.activity()
     }
@@ -235,13 +244,23 @@ impl GuestState {
         if progress.is_draining {
             self.drain.count(progress.calls_in_flight);
         }
+        let is_done = progress.calls_in_flight == 0;
         drop(progress);
         self.activity.set_has_calls(false);
         self.state
             .send_replace(ConnectionState::Closed(error.clone()));
         let event = ConnectionEvent::Ended(error.clone());
         self.owner.connection_changed(event);
+        if is_done {
+            self.tell_done();
+        }
         true
+    }
+
+    fn tell_done(&self) {
+        if let Some(control) = self.control.upgrade() {
+            control.done();
+        }
     }
 }
 
@@ -269,6 +288,10 @@ impl Origin for GuestState {
         progress.calls_in_flight -= 1;
         let in_flight = progress.calls_in_flight;
         if progress.is_over {
+            drop(progress);
+            if in_flight == 0 {
+                self.tell_done();
+            }
             return;
         }
         if in_flight == 0 {

@@ -90,6 +90,8 @@ pub(super) fn in_process() -> Peer {
         fn drain(&self) {}
 
         fn close(&self, _: CloseCode, _: &str) {}
+
+        fn done(&self) {}
     }
 
     let info = GuestInfo::new(IN_PROCESS.into());

@@ -86,6 +86,14 @@ impl ActivityHandle {
         matches!(self.0, Link::Guest(_))
     }
 
+    /// Whether it is a guest that is over, and no call of it is in flight.
+    pub(crate) fn is_done(&self) -> bool {
+        match &self.0 {
+            Link::Home(_) => false,
+            Link::Guest(guest) => guest.is_done(),
+        }
+    }
+
     pub(crate) fn activity(&self) -> Activity {
         match &self.0 {
             Link::Home(home) => home.activity(),

@@ -20,7 +20,7 @@ use crate::{
     serve::inbound::DirectInbound,
     server::{
         ServeError,
-        registry::{ConnectionPlace, GuestPlace},
+        registry::{ConnectionPlace, GuestPlace, Registry},
         state::ServerState,
     },
     status::{Delivery, Result, Status},
@@ -36,7 +36,8 @@ use crate::{
 ///
 /// When the last clone is dropped, the peer's connection is over. Calls in flight go on with their
 /// futures. A guest that is kept when the future of [`Protocol::serve`](crate::Protocol::serve) has ended
-/// goes on too, and no longer counts as a connection of the server.
+/// goes on too, and no longer counts as a connection of the server. A drain of the server waits until a
+/// guest is closed and has no call in flight, not until it is dropped.
 #[derive(Clone)]
 pub struct Guest(Arc<GuestConnection>);
 
@@ -45,15 +46,17 @@ struct GuestConnection {
     inbound: Arc<DirectInbound>,
     control: Arc<Control>,
     default_timeouts: DefaultTimeouts,
-    /// The last field: a server that drains waits until it is dropped.
+    /// The last field: the server knows the guest until all else is dropped.
     _place: GuestPlace,
 }
 
 /// The part of a guest that its peer controls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Control {
     closed: CancellationToken,
     reason: Mutex<String>,
+    /// It learns when the guest is over.
+    registry: Arc<Registry>,
 }
 
 impl GuestControl for Control {
@@ -66,6 +69,10 @@ impl GuestControl for Control {
         drop(kept);
         self.closed.cancel();
     }
+
+    fn done(&self) {
+        self.registry.guest_is_done();
+    }
 }
 
 impl Guest {
@@ -75,7 +82,11 @@ impl Guest {
         mut info: GuestInfo,
     ) -> Result<Self, ServeError> {
         let service = state.service().ok_or(ServeError::Draining)?;
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control {
+            closed: CancellationToken::new(),
+            reason: Mutex::default(),
+            registry: state.registry.clone(),
+        });
         let (decoded, events) = (Some(state.decoded()), state.event_sender.clone());
         info.names = service.names().clone();
         let config = state.shared_config();

@@ -54,16 +54,19 @@ struct State {
     /// The place of each peer that was introduced.
     places: HashMap<PeerId, PlaceId>,
     /// The guests that are not the peer of a place.
-    guests: BTreeMap<PeerId, WeakPeer>,
+    guests: BTreeMap<PeerId, KnownPeer>,
     admission: Admission,
 }
+
+/// A peer that was introduced.
+type KnownPeer = (WeakPeer, ActivityHandle);
 
 #[derive(Debug, Default)]
 struct Entry {
     /// The request slot of the socket, during its handshake.
     handshake: Option<Arc<HandshakeRequest>>,
     /// The peer, once there is a driver.
-    peer: Option<(WeakPeer, ActivityHandle)>,
+    peer: Option<KnownPeer>,
     /// The handle to end the task, once the driver runs.
     task: Option<AbortHandle>,
 }
@@ -98,7 +101,7 @@ impl Registry {
         let state = self.lock();
         let peer = match state.places.get(&id) {
             Some(place) => state.entries.get(place).and_then(Entry::peer),
-            None => state.guests.get(&id).and_then(WeakPeer::upgrade),
+            None => state.guests.get(&id).and_then(|(guest, _)| guest.upgrade()),
         };
         // Dropping the last handle of a peer runs code of the user, which may need this lock.
         drop(state);
@@ -134,10 +137,15 @@ impl Registry {
         tasks.iter().for_each(AbortHandle::abort);
     }
 
-    /// Waits until no connection and no guest is left.
+    /// Waits until no connection is left, and no guest that is open or has a call in flight.
     pub(crate) async fn emptied(&self) {
-        let is_empty = |state: &State| state.entries.is_empty() && state.guests.is_empty();
+        let is_empty = |state: &State| state.entries.is_empty() && state.are_guests_done();
         self.until(is_empty).await;
+    }
+
+    /// Records that a guest is over and has no call in flight.
+    pub(crate) fn guest_is_done(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Waits while all connections that may be accepted wait for the first run of their handshake.
@@ -191,7 +199,8 @@ impl State {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        let guests = self.guests.values().filter_map(WeakPeer::upgrade);
+        let guests = self.guests.values();
+        let guests = guests.filter_map(|(guest, _)| guest.upgrade());
         let peers = self.entries.values().filter_map(Entry::peer);
         peers.chain(guests).collect()
     }

@@ -229,6 +229,27 @@ async fn a_drain_of_the_server_waits_for_calls_of_guests_and_cuts_them() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_guests_that_are_over_and_have_no_calls() {
+    let idle = host(Config::default());
+    let (guest, begin) = (welcome(&idle), Instant::now());
+    let report = idle.handle.drain(Duration::MAX).await;
+    assert_eq!((report.peers, begin.elapsed()), (1, Duration::ZERO));
+    drop(guest);
+    // One with a call, whose connection ends while the server drains.
+    let lost = host(Config::default());
+    let guest = welcome(&lost);
+    let call = tokio::spawn(guest.call(request(&method::ACT, "hold")));
+    tokio::task::yield_now().await;
+    let draining = tokio::spawn(async move { lost.handle.drain(Duration::MAX).await });
+    guest.draining().await;
+    guest.end(&ConnectionError::ClosedHere);
+    assert!(call.await.unwrap().is_err());
+    draining.await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    drop(guest);
+}
+
 #[tokio::test]
 async fn calls_and_streams_of_a_guest_end_when_its_peer_is_closed() {
     let host = host(Config::default());

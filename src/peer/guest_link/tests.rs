@@ -32,6 +32,8 @@ impl GuestControl for Machinery {
     fn close(&self, code: CloseCode, reason: &str) {
         self.0.lock().unwrap().push(format!("{code}: {reason}"));
     }
+
+    fn done(&self) {}
 }
 
 impl Machinery {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    peer::{Peer, WeakPeer},
+    peer::Peer,
     peer_id::PeerId,
     server::{
         admission::PlaceId,
-        registry::{Entry, Registry, State, place::ConnectionPlace},
+        registry::{Entry, KnownPeer, Registry, State, place::ConnectionPlace},
     },
 };
 
@@ -29,7 +29,7 @@ impl Registry {
         peer: &Peer,
         place: Option<&ConnectionPlace>,
     ) -> Option<GuestPlace> {
-        let id = peer.id();
+        let (id, known) = (peer.id(), (peer.downgrade(), peer.activity_handle()));
         let mut state = self.lock();
         if state.is_closed {
             return None;
@@ -38,12 +38,12 @@ impl Registry {
         let entry = place.and_then(|place| state.entries.get_mut(&place.id));
         let place = match (entry, place) {
             (Some(entry), Some(place)) if entry.peer.is_none() => {
-                entry.peer = Some((peer.downgrade(), peer.activity_handle()));
+                entry.peer = Some(known);
                 state.places.insert(id, place.id);
                 Some(place.id)
             }
             _ => {
-                state.guests.insert(id, peer.downgrade());
+                state.guests.insert(id, known);
                 None
             }
         };
@@ -58,9 +58,16 @@ impl Registry {
 
 impl State {
     /// Keeps a guest that is no longer the peer of its place.
-    pub(super) fn release_guest(&mut self, guest: &WeakPeer) {
-        self.places.remove(&guest.id());
-        self.guests.insert(guest.id(), guest.clone());
+    pub(super) fn release_guest(&mut self, guest: KnownPeer) {
+        let id = guest.0.id();
+        self.places.remove(&id);
+        self.guests.insert(id, guest);
+    }
+
+    /// Whether all guests without a place are over, and none of their calls is in flight. The program may
+    /// still hold them.
+    pub(super) fn are_guests_done(&self) -> bool {
+        self.guests.values().all(|(_, activity)| activity.is_done())
     }
 }
 

@@ -120,7 +120,7 @@ impl ConnectionPlace {
             state.places.insert(peer.id(), self.id);
             state.admission.handshake_done(self.id);
         }
-        if let Some((guest, _)) = &guest {
+        if let Some(guest) = guest {
             state.release_guest(guest);
         }
         self.registry.changed.notify_waiters();
@@ -199,18 +199,18 @@ impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         state.admission.remove(self.id);
-        let entry = state.entries.remove(&self.id);
-        match entry.as_ref().and_then(|entry| entry.peer.as_ref()) {
-            // It is still there, so it has outlived its socket, and has to be drained like others.
-            Some((guest, activity)) if activity.is_of_guest() => state.release_guest(guest),
-            Some((peer, _)) => {
-                state.places.remove(&peer.id());
-            }
-            None => {}
+        let mut entry = state.entries.remove(&self.id);
+        let mut peer = entry.as_mut().and_then(|entry| entry.peer.take());
+        if let Some((peer, _)) = &peer {
+            state.places.remove(&peer.id());
+        }
+        // A guest that is still there has outlived its socket, and has to be drained like others.
+        if let Some(guest) = peer.take_if(|(_, activity)| activity.is_of_guest()) {
+            state.release_guest(guest);
         }
         // Dropping a handle may drop the user's state behind it, which may need this lock.
         drop(state);
-        drop(entry);
+        drop((entry, peer));
         self.registry.changed.notify_waiters();
     }
 }
