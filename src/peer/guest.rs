@@ -101,6 +101,9 @@ struct GuestProgress {
     calls_in_flight: usize,
     is_draining: bool,
     is_over: bool,
+    is_announced: bool,
+    /// The changes that came before it was announced.
+    held_back: Vec<ConnectionEvent>,
 }
 
 impl GuestState {
@@ -185,6 +188,36 @@ impl GuestState {
         }
     }
 
+    /// Reports that the guest is connected, and then what has changed before.
+    pub(super) fn announce(&self) {
+        self.owner.connection_changed(ConnectionEvent::Opened);
+        // More may change meanwhile.
+        while let Some(changes) = self.take_held_back() {
+            for change in changes {
+                self.owner.connection_changed(change);
+            }
+        }
+    }
+
+    /// The changes to report next; `None` if there are none, and later ones need not wait.
+    fn take_held_back(&self) -> Option<Vec<ConnectionEvent>> {
+        let mut progress = self.lock();
+        progress.is_announced = progress.held_back.is_empty();
+        let is_waiting = !progress.is_announced;
+        is_waiting.then(|| std::mem::take(&mut progress.held_back))
+    }
+
+    /// Reports a change, but not before the guest is announced.
+    fn report(&self, change: ConnectionEvent) {
+        let mut progress = self.lock();
+        if !progress.is_announced {
+            progress.held_back.push(change);
+            return;
+        }
+        drop(progress);
+        self.owner.connection_changed(change);
+    }
+
     /// The status of a call to the guest.
     pub(super) fn not_callable(&self) -> Status {
         let text = match self.is_in_process() {
@@ -208,7 +241,7 @@ impl GuestState {
         self.drain.begin(in_flight);
         drop(progress);
         self.state.send_if_modified(ConnectionState::drain);
-        self.owner.connection_changed(ConnectionEvent::Draining);
+        self.report(ConnectionEvent::Draining);
         if let Some(control) = self.control.upgrade() {
             control.drain();
         }
@@ -249,8 +282,7 @@ impl GuestState {
         self.activity.set_has_calls(false);
         self.state
             .send_replace(ConnectionState::Closed(error.clone()));
-        let event = ConnectionEvent::Ended(error.clone());
-        self.owner.connection_changed(event);
+        self.report(ConnectionEvent::Ended(error.clone()));
         if is_done {
             self.tell_done();
         }

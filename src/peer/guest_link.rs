@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use wawo_protocol::{CloseCode, Config, ConnectionError};
 
 use crate::{
-    connection::{ConnectionEvent, Owner},
     decoding::DecodedTotal,
     peer::{
         Peer,
@@ -47,10 +46,9 @@ impl GuestLink {
         Self { handle, guest }
     }
 
-    /// Sends the event that the peer is connected.
+    /// Sends the event that the peer is connected, and those of changes since. Called once.
     pub(crate) fn announce(&self) {
-        let owner = self.handle.state();
-        owner.connection_changed(ConnectionEvent::Opened);
+        self.guest.announce();
     }
 
     pub(crate) fn peer(&self) -> Peer {

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::poll_immediate;
 use wawo_protocol::{CloseCode, Code, Config, ConnectionError, MessageBytes, MethodId, ServiceId};
 
 use super::{GuestControl, GuestInfo, GuestLink};
@@ -125,6 +126,26 @@ async fn a_guest_has_names_and_extensions_and_cannot_be_called() {
     assert_eq!(reply.await.unwrap_err().code(), Code::Unimplemented);
 }
 
+/// The server knows a guest, and may drain it, before the guest is announced.
+#[tokio::test]
+async fn events_of_a_guest_begin_when_it_is_announced() {
+    let guest = guest();
+    let mut events = guest.sender.events();
+    guest.peer().begin_drain();
+    assert!(guest.peer().is_closed());
+    assert!(poll_immediate(events.next()).await.is_none(), "held back");
+    guest.link.announce();
+    assert!(matches!(events.next().await, Some(PeerEvent::Connected(_))));
+    assert!(matches!(events.next().await, Some(PeerEvent::Draining(_))));
+    let ended = events.next().await;
+    assert!(matches!(ended, Some(PeerEvent::Disconnected(..))));
+    // One that the server did not take.
+    let guest = self::guest();
+    let mut events = guest.sender.events();
+    drop(guest);
+    assert!(events.next().await.is_none());
+}
+
 #[tokio::test]
 async fn calls_in_flight_are_counted_and_bounded() {
     let guest = guest();
@@ -209,6 +230,7 @@ async fn calls_that_outlast_the_grace_are_cut_and_reported() {
 #[tokio::test]
 async fn closing_the_peer_tells_the_machinery_once() {
     let guest = guest();
+    guest.link.announce();
     let (peer, mut events) = (guest.peer(), guest.sender.events());
     peer.close("go away");
     peer.close("again");
