@@ -14,8 +14,8 @@ use tokio::{
     time::Instant,
 };
 use wawo::{
-    Arrival, ConnectionLimit, Gateway, Guest, Peer, PeerEvent, Protocol, Recognition, ServeError, Server,
-    ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle, Transport,
+    Arrival, ConnectionLimit, Gateway, Guest, Peer, PeerEvent, Protocol, Recognition, ServeError,
+    Server, ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle, Transport,
     transport::BoxFuture,
 };
 
