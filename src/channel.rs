@@ -15,7 +15,7 @@ use crate::{
     request::{Deadline, Request, WaitsSince},
     response::Response,
     response_future::ResponseFuture,
-    serve::{BoxService, CallService, Shared, call_or_wait, ready_for},
+    serve::{BoxService, CallService, SharedService, call_or_wait, ready_for},
     status::{BoxError, Delivery, Result, Status},
 };
 
@@ -45,13 +45,13 @@ use crate::{
 pub struct Channel(Arc<ChannelService>);
 
 #[derive(Debug)]
-struct ChannelService(Shared<BoxService>);
+struct ChannelService(SharedService<BoxService>);
 
 impl Channel {
     /// Creates a channel to a service.
     pub fn new(service: impl CallService) -> Self {
         let service = BoxService::new(DeadlineService(service));
-        Self(Arc::new(ChannelService(Shared::new(service))))
+        Self(Arc::new(ChannelService(SharedService::new(service))))
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use tower::{Layer, Service};
 use wawo_protocol::MethodId;
 
-pub(crate) use crate::serve::shared::{Shared, Template};
+pub(crate) use crate::serve::shared::{SharedService, Template};
 use crate::{
     call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},

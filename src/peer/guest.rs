@@ -284,12 +284,12 @@ impl GuestState {
             .send_replace(ConnectionState::Closed(error.clone()));
         self.report(ConnectionEvent::Ended(error.clone()));
         if is_done {
-            self.tell_done();
+            self.report_done();
         }
         true
     }
 
-    fn tell_done(&self) {
+    fn report_done(&self) {
         if let Some(control) = self.control.upgrade() {
             control.done();
         }
@@ -322,7 +322,7 @@ impl Origin for GuestState {
         if progress.is_over {
             drop(progress);
             if in_flight == 0 {
-                self.tell_done();
+                self.report_done();
             }
             return;
         }

@@ -24,14 +24,14 @@ impl<S: Clone> Template<S> {
 
 /// A service that its callers share. No call waits for another: the part of a call that runs at once is
 /// the user's code, which may block, or call the same service.
-pub(crate) struct Shared<S> {
+pub(crate) struct SharedService<S> {
     /// It takes a call if no other call begins now.
     service: Mutex<S>,
     /// Each call that comes meanwhile gets a clone of this one.
     template: Template<S>,
 }
 
-impl<S: Clone> Shared<S> {
+impl<S: Clone> SharedService<S> {
     pub(crate) fn new(service: S) -> Self {
         Self {
             service: Mutex::new(service.clone()),
@@ -56,8 +56,8 @@ impl<S> fmt::Debug for Template<S> {
     }
 }
 
-impl<S> fmt::Debug for Shared<S> {
+impl<S> fmt::Debug for SharedService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
+        f.write_str("SharedService")
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     response::Response,
     response_future::ResponseFuture,
     serve::{
-        BoxService, Shared,
+        BoxService, SharedService,
         inbound::{ExpiringStream, Inbound, Outcome},
     },
     status::{Delivery, Result, Status},
@@ -36,7 +36,7 @@ use crate::{
 /// Serves calls that come without a connection, within the limits of a configuration:
 /// `max_call_depth`, `max_timeout` and `max_stream_time`.
 pub(crate) struct DirectInbound {
-    inbound: Shared<Inbound>,
+    inbound: SharedService<Inbound>,
     names: MethodNames,
     config: Arc<Config>,
 }
@@ -67,7 +67,7 @@ impl DirectInbound {
     pub(crate) fn new(service: BoxService, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             names: service.names().clone(),
-            inbound: Shared::new(Inbound::new(service, config.max_call_depth())),
+            inbound: SharedService::new(Inbound::new(service, config.max_call_depth())),
             config,
         })
     }
