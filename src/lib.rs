@@ -39,7 +39,7 @@
 //!     async fn play(&self, _cx: Context, ping: Ping) -> Result<Pong> {
 //!         Ok(Pong { ball: ping.ball })
 //!     }
-//! #   async fn usage(&self, _cx: Context, (): ()) -> Result<ping_pong::UsageReply> { unimplemented!() }
+//! #   async fn usage(&self, _cx: Context, (): ()) -> Result<ping_pong::UsageReply> { Ok(Default::default()) }
 //! }
 //!
 //! # #[tokio::main]

@@ -1,7 +1,7 @@
 //! The progress of the drain of a connection, and the reasons with which a drained connection closes.
 
 use std::{
-    io, mem,
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -36,8 +36,6 @@ pub(crate) struct DrainProgress(Mutex<DrainCounts>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct DrainCounts {
-    /// Whether the drain has begun and was not announced yet.
-    is_new: bool,
     /// The number of calls in flight when the drain began.
     began_with: usize,
     /// The number of calls still in flight: some of the first ones, and calls that their handlers made
@@ -62,13 +60,7 @@ impl DrainProgress {
     /// Begins the drain with this many calls in flight.
     pub(crate) fn begin(&self, in_flight: usize) {
         let mut progress = self.lock();
-        progress.is_new = true;
         (progress.began_with, progress.still_in_flight) = (in_flight, in_flight);
-    }
-
-    /// Whether the drain has begun since this was asked the last time.
-    pub(crate) fn take_new(&self) -> bool {
-        mem::take(&mut self.lock().is_new)
     }
 
     /// Records that this many calls are still in flight.

@@ -198,12 +198,14 @@ impl ConnectionHandle {
         self.owner.connection_changed(ConnectionEvent::Opened);
     }
 
-    /// Records that one side takes no more calls. The driver announces a drain of this side as soon as it
-    /// has begun; any other is one of the other side, which takes no calls of this one.
+    /// Records that the other side takes no more calls.
+    pub(super) fn announce_their_drain(&self) {
+        self.mailbox.drain_there();
+        self.announce_drain();
+    }
+
+    /// Records that one side takes no more calls.
     pub(super) fn announce_drain(&self) {
-        if !self.drain.take_new() {
-            self.mailbox.drain_there();
-        }
         self.state.send_if_modified(ConnectionState::drain);
         self.owner.connection_changed(ConnectionEvent::Draining);
     }

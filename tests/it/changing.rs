@@ -178,7 +178,7 @@ async fn services_that_do_not_fit_into_a_hello_are_not_added() {
     assert_eq!(say(&peer, &last).await.unwrap(), "one");
 }
 
-/// What happens at the next clone of a service.
+/// The function that the next clone of a service runs.
 type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// A service that runs a hook when it is cloned.

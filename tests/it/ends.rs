@@ -1,4 +1,4 @@
-//! What layers and callers learn of a call beside its messages: method, peer, trailing metadata, end.
+//! Layers and callers learn more of a call than its messages: method, peer, trailing metadata, end.
 
 use std::{
     sync::{Arc, Mutex},

@@ -95,7 +95,7 @@ async fn deadlines_and_panics_are_as_over_a_connection() {
     assert!(status.to_string().ends_with(text), "{status}");
 }
 
-/// What the first call of a service does before it goes on.
+/// The function that the first call of a service runs before it goes on.
 type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// A service whose first call runs a hook.

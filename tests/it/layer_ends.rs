@@ -40,7 +40,7 @@ pub(crate) enum Ending {
 #[derive(Clone)]
 pub(crate) struct Recorder(mpsc::UnboundedSender<Ending>);
 
-/// What a [`Recorder`] has seen.
+/// The ends that a [`Recorder`] has seen.
 pub(crate) struct Endings(mpsc::UnboundedReceiver<Ending>);
 
 pub(crate) fn recorder() -> (Recorder, Endings) {

@@ -262,7 +262,7 @@ async fn a_balancer_leaves_out_a_peer_that_drains() {
     assert_eq!([&open, &drained].map(begun), [20, 1]);
 }
 
-/// What a call through a channel hears, and after which time.
+/// The status of a call through a channel, and the time after which it came.
 async fn outcome(call: impl IntoFuture<Output = Result<Message>>) -> (wawo::Status, Duration) {
     let begin = Instant::now();
     let status = call.into_future().await.unwrap_err();

@@ -25,7 +25,7 @@ use crate::{
     support::{Echo, EchoClient, EchoServer, Message, RepeatRequest, message},
 };
 
-/// What the handlers of a test share with it.
+/// The state that the handlers of a test share with it.
 #[derive(Default)]
 struct State {
     /// Has a permit for each handler that has begun.

@@ -94,7 +94,7 @@ impl Driver {
             Event::Cancelled(call) | Event::Expired(call) => self.stop_handler(call),
             Event::Writable(call) => self.writable(call),
             Event::Opened(hello) => self.open(*hello),
-            Event::Draining => self.handle.announce_drain(),
+            Event::Draining => self.handle.announce_their_drain(),
             // A later version of the protocol crate may have events that this one does not know.
             _ => {}
         }

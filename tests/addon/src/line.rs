@@ -51,7 +51,7 @@ pub(crate) enum ServerLine {
     Bye(String),
 }
 
-/// What comes back to a call.
+/// The line of a reply, or of the end of a call.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Reply(Bytes),

@@ -1,4 +1,4 @@
-//! What a file of Rust names of other modules: its paths, and the names that it passes on.
+//! Reads the names of other modules in a file of Rust: its paths, and the names that it re-exports.
 //!
 //! ```text
 //!  text ──► tokens ──► without tests ──► paths, and what `pub use` passes on
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 /// A path as it is written, in its parts: `crate`, `peer`, `Peer`.
 pub(super) type Path = Vec<String>;
 
-/// What a file names.
+/// The names in a file.
 #[derive(Debug, Default)]
 pub(super) struct Source {
-    /// What it uses itself.
+    /// The paths that the file uses itself.
     pub(super) paths: Vec<Path>,
-    /// What it passes on, `pub use` or `pub(crate) use`, by the name that this has here.
+    /// The paths that the file re-exports by `pub use` or `pub(crate) use`, by their names here.
     pub(super) passed_on: BTreeMap<String, Path>,
 }
 

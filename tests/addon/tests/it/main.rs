@@ -1,4 +1,4 @@
-//! What authors of add-on crates want to do, with wawo's public API only.
+//! Tests of the things that an author of an add-on crate does, with wawo's public API only.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -31,7 +31,7 @@ pub(crate) mod echo {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Parrot(pub(crate) Arc<Seen>);
 
-/// What a parrot has seen, and how to let its held calls go.
+/// The calls that a parrot has seen, and the signal that releases the calls it holds.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     counts: watch::Sender<Counts>,
