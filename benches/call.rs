@@ -36,7 +36,7 @@ fn connected() -> (Runtime, PingPongClient, Server) {
         let server = Server::builder().add_service(PingPongServer::new(Table));
         let mut server = server.build().expect("one service");
         let (here, there) = tokio::io::duplex(256 * 1024);
-        server.accept_over(there).expect("the defaults");
+        let _ = server.accept_over(there).expect("the defaults");
         let peer = Peer::builder("").connect_over(here).await;
         (PingPongClient::new(&peer.expect("a server")), server)
     });

@@ -59,7 +59,7 @@ fn connected() -> (Runtime, EchoClient, Server) {
         let server = Server::builder().add_service(EchoServer::new(Parrot));
         let mut server = server.build().expect("one service");
         let (here, there) = tokio::io::duplex(256 * 1024);
-        server.accept_over(there).expect("the defaults");
+        let _ = server.accept_over(there).expect("the defaults");
         let peer = Peer::builder("").connect_over(here).await;
         (EchoClient::new(&peer.expect("a server")), server)
     });

@@ -9,6 +9,7 @@ mod adapters;
 mod channel;
 mod decoded;
 mod items;
+mod stream_item;
 mod streaming;
 
 use std::fmt;
@@ -18,7 +19,8 @@ use wawo_protocol::MessageBytes;
 
 pub(crate) use crate::body::items::{Items, MessageBatch, Pace, SEND_BATCH_BYTES};
 pub use crate::body::{
-    channel::Sender,
+    channel::{Sender, TrySendError},
+    stream_item::StreamItem,
     streaming::{StreamEnd, Streaming},
 };
 

@@ -19,7 +19,7 @@ pub use prost_types;
 pub use tower::{Layer, Service};
 
 pub use crate::{
-    body::Streaming,
+    body::{StreamItem, Streaming},
     call::{Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send},
     call_target::{CallTarget, ReplyAbility, Start, TwoWay, start},
     codec::Prost,

@@ -142,7 +142,7 @@ pub use wawo_protocol::{
 };
 
 pub use crate::{
-    body::{Body, Sender, StreamEnd, Streaming},
+    body::{Body, Sender, StreamEnd, StreamItem, Streaming, TrySendError},
     call::{Call, CancelGuard, RawClient},
     call_target::{CallTarget, OneWayOnly, ReplyAbility, Start, TwoWay},
     channel::Channel,

@@ -69,13 +69,36 @@ use crate::{
 /// or use it as a [`tower::Service`].
 ///
 /// A program that connects has one from [`Peer::builder`]. The connection is closed when the last clone
-/// of it, the last stub over it and the last call in flight are dropped. A handler has the peer that
-/// calls it from [`Context::peer`](crate::Context::peer); there the connection lasts until one side
-/// closes it.
+/// of it, the last stub over it and the last call in flight are dropped; the other side is told that. A
+/// handler has the peer that calls it from [`Context::peer`](crate::Context::peer); there the connection
+/// lasts until one side closes it.
+///
+/// A program that connects only to serve keeps its peer, and waits for the end of the connection:
+///
+/// ```no_run
+/// # async fn run(service: impl wawo::Serve) -> Result<(), wawo::ConnectError> {
+/// let peer = wawo::Peer::builder("tcp://127.0.0.1:4000").add_service(service).connect().await?;
+/// let reason = peer.closed().await;
+/// println!("the connection is over: {reason}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The compiler warns where a peer is dropped as soon as it is made:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # async fn run() -> Result<(), wawo::ConnectError> {
+/// wawo::Peer::connect("tcp://127.0.0.1:4000").await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// A peer that calls over a protocol which carries no calls back is a *guest*: see
 /// [`is_callable`](Self::is_callable).
 #[derive(Clone)]
+#[must_use = "the connection that a program has opened closes when the last handle of its peer is dropped; \
+              to serve the other side until then, await `closed`"]
 pub struct Peer(Arc<Handle>, Readiness);
 
 impl Peer {

@@ -119,8 +119,8 @@ impl Server {
 
     /// Serves over a transport that is open already: any [`Transport`](crate::Transport), or a socket of
     /// the standard library. Returns the peer at its other end. It is served at once, whether the server
-    /// runs or not, until it closes or the server is dropped. While the server runs, use
-    /// [`ServerHandle::accept_over`].
+    /// runs or not, until it closes or the server is dropped: the caller need not keep the peer. While
+    /// the server runs, use [`ServerHandle::accept_over`].
     ///
     /// No limit on connections refuses it. It counts towards `max_connections`, but not by host, as it
     /// has no address, and not towards `max_handshakes`: there is a peer at once, which can be called

@@ -68,7 +68,7 @@ where
 /// Connects to a server over memory once more.
 pub(crate) async fn connect(server: &mut Server) -> Peer {
     let (here, there) = tokio::io::duplex(256 * 1024);
-    server.accept_over(there).expect("valid settings");
+    let _ = server.accept_over(there).expect("valid settings");
     let peer = Peer::builder("").connect_over(here).await;
     peer.expect("a server")
 }

@@ -56,7 +56,7 @@ impl Places for Atlas {
                 && (from.longitude..=to.longitude).contains(&city.longitude)
         };
         let places = cities::all().iter().filter(is_within).map(place);
-        Ok(Streaming::new(stream::iter(places.map(Ok))))
+        Ok(Streaming::new(stream::iter(places)))
     }
 
     async fn measure(&self, _cx: Context, mut points: Streaming<Point>) -> Result<Route> {

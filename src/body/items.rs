@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use wawo_protocol::{
     packet::{Batch, BatchBuilder},
 };
 
-use crate::status::Result;
+use crate::{body::stream_item::StreamItem, status::Result};
 
 /// A source of the messages of a `Streaming`. The work around a small message costs more than the
 /// message itself, so all steps handle many messages at once if many are there.
@@ -159,19 +159,20 @@ impl Pace {
 }
 
 pin_project! {
-    /// The items of any stream.
+    /// The items of any stream of messages or results.
     pub(crate) struct PlainStream<S> {
         #[pin]
         pub(crate) stream: S,
     }
 }
 
-impl<T, S: Stream<Item = Result<T>> + Send> Items<T> for PlainStream<S> {
+impl<T, S: Stream<Item: StreamItem<T>> + Send> Items<T> for PlainStream<S> {
     fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         _: &mut VecDeque<T>,
     ) -> Poll<Option<Result<T>>> {
-        self.project().stream.poll_next(cx)
+        let item = ready!(self.project().stream.poll_next(cx));
+        Poll::Ready(item.map(StreamItem::into_result))
     }
 }

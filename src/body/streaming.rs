@@ -17,6 +17,7 @@ use crate::{
     body::{
         decoded::DecodedStream,
         items::{Items, PlainStream, Source},
+        stream_item::StreamItem,
     },
     decoding::StreamMemory,
     expiry,
@@ -55,8 +56,8 @@ pub enum StreamEnd {
 }
 
 impl<T> Streaming<T> {
-    /// The items of a stream.
-    pub fn new(stream: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
+    /// The items of a stream: messages, or results of them.
+    pub fn new(stream: impl Stream<Item: StreamItem<T>> + Send + 'static) -> Self {
         Self::of_items(PlainStream { stream })
     }
 
@@ -78,6 +79,14 @@ impl<T> Streaming<T> {
             end: Some(StreamEnd::Completed),
             trailing_metadata: Metadata::new(),
         }
+    }
+
+    /// A stream that stays open, and has no items: for requests of a call that only reads replies.
+    pub fn pending() -> Self
+    where
+        T: Send + 'static,
+    {
+        Self::of_items(PendingStream)
     }
 
     /// A stream of one item.
@@ -280,6 +289,19 @@ impl<T> Stream for Once<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         Poll::Ready(self.0.take())
+    }
+}
+
+/// A stream that never has an item.
+struct PendingStream;
+
+impl<T> Items<T> for PendingStream {
+    fn poll_item(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut VecDeque<T>,
+    ) -> Poll<Option<Result<T>>> {
+        Poll::Pending
     }
 }
 

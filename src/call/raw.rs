@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::{
-    body::Streaming,
+    body::{StreamItem, Streaming},
     call::{Call, call, call_bidi_streaming, call_client_streaming, call_server_streaming, send},
     call_target::{CallTarget, ReplyAbility, Start, TwoWay},
     codec::RawBytes,
@@ -76,7 +76,7 @@ impl<A> RawClient<A> {
     pub fn call_client_streaming(
         &self,
         method: &MethodDescriptor,
-        requests: impl Stream<Item = Bytes> + Send + 'static,
+        requests: impl Stream<Item: StreamItem<Bytes>> + Send + 'static,
     ) -> Call<Bytes>
     where
         A: ReplyAbility,
@@ -89,7 +89,7 @@ impl<A> RawClient<A> {
     pub fn call_bidi_streaming(
         &self,
         method: &MethodDescriptor,
-        requests: impl Stream<Item = Bytes> + Send + 'static,
+        requests: impl Stream<Item: StreamItem<Bytes>> + Send + 'static,
     ) -> Call<Streaming<Bytes>>
     where
         A: ReplyAbility,

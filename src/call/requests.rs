@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,7 +13,7 @@ use pin_project_lite::pin_project;
 use wawo_protocol::packet::BatchBuilder;
 
 use crate::{
-    body::{Body, Items, Pace, Streaming},
+    body::{Body, Items, Pace, StreamItem, Streaming},
     codec::Codec,
     descriptor::MethodRef,
     panic::{Part, catch},
@@ -22,7 +23,7 @@ use crate::{
 pub(super) fn encode_all<C, Q>(
     method: MethodRef,
     codec: C,
-    requests: impl Stream<Item = Q> + Send + 'static,
+    requests: impl Stream<Item: StreamItem<Q>> + Send + 'static,
 ) -> Body
 where
     C: Codec<Q>,
@@ -33,22 +34,24 @@ where
         method,
         requests,
         codec,
+        request: PhantomData,
     }))
 }
 
 pin_project! {
     /// The requests of a stream, as bytes. A panic in the stream, which is the caller's own code, is
     /// caught here, wherever the stream is polled.
-    struct EncodedStream<C, S> {
+    struct EncodedStream<C, Q, S> {
         method: MethodRef,
         // The stream; `None` once it has panicked.
         #[pin]
         requests: Option<S>,
         codec: C,
+        request: PhantomData<fn(Q)>,
     }
 }
 
-impl<C, S> EncodedStream<C, S> {
+impl<C, Q, S> EncodedStream<C, Q, S> {
     /// Polls the stream with a function, and catches panics.
     fn catch_poll<T>(
         self: Pin<&mut Self>,
@@ -67,7 +70,9 @@ impl<C, S> EncodedStream<C, S> {
     }
 }
 
-impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for EncodedStream<C, S> {
+impl<C: Codec<Q>, Q, S: Stream<Item: StreamItem<Q>> + Send> Items<Bytes>
+    for EncodedStream<C, Q, S>
+{
     fn poll_item(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -75,7 +80,8 @@ impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for EncodedStream<
     ) -> Poll<Option<Result<Bytes>>> {
         self.catch_poll(|requests, codec| {
             let request = ready!(requests.poll_next(cx));
-            Poll::Ready(request.map(|request| Ok(codec.encode(&request))))
+            let encode = |request| codec.encode(&request);
+            Poll::Ready(request.map(|request| request.into_result().map(encode)))
         })
     }
 
@@ -88,6 +94,10 @@ impl<C: Codec<Q>, Q, S: Stream<Item = Q> + Send> Items<Bytes> for EncodedStream<
         self.catch_poll(|mut requests, codec| {
             let mut pace = Pace::new();
             while let Some(request) = ready!(requests.as_mut().poll_next(cx)) {
+                let request = match request.into_result() {
+                    Ok(request) => request,
+                    Err(status) => return Poll::Ready(Some(Err(status))),
+                };
                 packets.push(|buffer| codec.encode_to(&request, buffer));
                 if pace.after_one(packets).is_break() {
                     return Poll::Ready(None);

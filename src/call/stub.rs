@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::{
-    body::{Body, Streaming},
+    body::{Body, StreamItem, Streaming},
     call::{Call, requests::encode_all},
     call_target::Start,
     codec::Codec,
@@ -64,7 +64,7 @@ pub fn call_client_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
     method: impl Into<MethodRef>,
     codec: C,
-    requests: impl Stream<Item = Q> + Send + 'static,
+    requests: impl Stream<Item: StreamItem<Q>> + Send + 'static,
 ) -> Call<R>
 where
     C: Codec<Q> + Codec<R>,
@@ -80,7 +80,7 @@ pub fn call_bidi_streaming<C, Q, R>(
     to: &Arc<dyn Start>,
     method: impl Into<MethodRef>,
     codec: C,
-    requests: impl Stream<Item = Q> + Send + 'static,
+    requests: impl Stream<Item: StreamItem<Q>> + Send + 'static,
 ) -> Call<Streaming<R>>
 where
     C: Codec<Q> + Codec<R>,

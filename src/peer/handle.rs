@@ -86,11 +86,14 @@ impl Caller for Handle {
     }
 }
 
+/// Tells the other side why the connection ends, since the program has not said so.
+const DROPPED: &str = "the last handle of the peer was dropped";
+
 impl Drop for Handle {
     fn drop(&mut self) {
         // A guest ends with its `GuestLink`, which holds the peer.
         if let Link::Home(home) = &self.link {
-            home.close(CloseCode::Normal, "");
+            home.close(CloseCode::Normal, DROPPED);
         }
     }
 }

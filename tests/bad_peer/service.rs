@@ -170,16 +170,20 @@ impl Echo for Worker {
     async fn talk(&self, cx: Context, requests: Streaming<Message>) -> Result<Streaming<Message>> {
         let live = Live::new(&self.0);
         match cx.metadata("do") {
-            Some("hold") => Ok(Streaming::new(stream::pending().map(move |item| {
-                let _ = (&requests, &live);
-                item
-            }))),
+            Some("hold") => Ok(Streaming::new(stream::pending::<Message>().map(
+                move |item| {
+                    let _ = (&requests, &live);
+                    item
+                },
+            ))),
             Some("drop") => {
                 drop(requests);
-                Ok(Streaming::new(stream::pending().map(move |item| {
-                    let _ = &live;
-                    item
-                })))
+                Ok(Streaming::new(stream::pending::<Message>().map(
+                    move |item| {
+                        let _ = &live;
+                        item
+                    },
+                )))
             }
             _ => Ok(requests),
         }

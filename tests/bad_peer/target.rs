@@ -139,7 +139,7 @@ impl Target {
         match &mut self.way {
             Way::Memory(server) => {
                 let (here, there) = duplex(bytes);
-                server.accept_over(there).expect("valid");
+                let _ = server.accept_over(there).expect("valid");
                 Raw::over_memory(here)
             }
             Way::Tcp(_, address) => Raw::over_tcp(address).await,
@@ -168,7 +168,7 @@ impl Target {
         match &mut self.way {
             Way::Memory(server) => {
                 let (here, there) = duplex(PIPE_BYTES);
-                server.accept_over(there).expect("valid");
+                let _ = server.accept_over(there).expect("valid");
                 Peer::builder("").connect_over(here).await.unwrap()
             }
             Way::Tcp(_, address) => Peer::connect(address.clone()).await.unwrap(),

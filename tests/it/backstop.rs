@@ -68,7 +68,7 @@ async fn to(service: Blocker, config: Config) -> (Peer, Server) {
     let mut server = Server::builder().add_service(EchoServer::new(service));
     server = server.config(config.clone());
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("")
         .config(config)
         .add_service(EchoServer::new(Parrot::default()));
@@ -246,7 +246,7 @@ fn calls_from_outside_of_runtimes_work_under_back_pressure() {
 fn calls_in_process_need_no_runtime_and_end_at_their_deadlines() {
     ends(|| {
         let echo = EchoClient::new(&InProcess::new(EchoServer::new(Blocker::default())));
-        is_late(&block_on(echo.join(stream::empty()).timeout(SHORT)).unwrap_err());
+        is_late(&block_on(echo.join(Streaming::empty()).timeout(SHORT)).unwrap_err());
         let request = RepeatRequest {
             data: "one".into(),
             times: 1,
@@ -266,7 +266,7 @@ fn calls_through_a_limit_of_time_need_no_runtime() {
         let limit = wawo::layer::MaxTimeLayer::new(SHORT);
         let server = EchoServer::new(Blocker::default()).layer(limit);
         let echo = EchoClient::new(&InProcess::new(server));
-        is_late(&block_on(echo.join(stream::empty()).timeout(FOR_EVER)).unwrap_err());
+        is_late(&block_on(echo.join(Streaming::empty()).timeout(FOR_EVER)).unwrap_err());
     });
 }
 

@@ -99,7 +99,7 @@ async fn gated_pair() -> GatedPair {
     let parrot = Parrot::default();
     let server = Server::builder().add_service(EchoServer::new(parrot.clone()));
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let gated = Gated {
         transport,
         reads: reads.clone(),

@@ -70,7 +70,7 @@ async fn world(acts: Acts) -> (Server, Peer, Arc<Seen>) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(EchoServer::new(acts));
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let parrot = crate::support::Parrot::default();
     let seen = parrot.0.clone();
     let peer = Peer::builder("").add_service(EchoServer::new(parrot));
@@ -126,7 +126,7 @@ async fn a_stream_that_a_spawned_task_reads_is_cancelled_with_the_handler() {
         let told = told.clone();
         async move {
             let back = EchoClient::new(&cx.peer());
-            let mut replies = back.talk(stream::pending()).await?;
+            let mut replies = back.talk(Streaming::pending()).await?;
             wawo::spawn(async move {
                 let end = replies.message().await;
                 told.send((end.unwrap_err().code(), replies.end()))
@@ -192,7 +192,7 @@ async fn dropping_its_token_cancels_a_call_wherever_it_waits() {
     assert_eq!(status.code(), Code::Cancelled);
     soon(pair.at_server.until(dropped)).await;
 
-    let (call, token) = echo.talk(stream::pending()).with_cancel_guard();
+    let (call, token) = echo.talk(Streaming::pending()).with_cancel_guard();
     let mut replies = call.await.unwrap();
     token.cancel();
     let status = soon(replies.message()).await.unwrap_err();
@@ -257,13 +257,15 @@ async fn a_reader_sees_how_its_stream_ended() {
     while replies.message().await.unwrap().is_some() {}
     assert_eq!(replies.end(), Some(StreamEnd::Completed));
 
-    let late = echo.talk(stream::pending()).timeout(Duration::from_secs(1));
+    let late = echo
+        .talk(Streaming::pending())
+        .timeout(Duration::from_secs(1));
     let mut replies = late.await.unwrap();
     replies.message().await.unwrap_err();
     let code = Code::DeadlineExceeded;
     assert_eq!(replies.end(), Some(StreamEnd::Failed(code)));
 
-    let mut replies = echo.talk(stream::pending()).await.unwrap();
+    let mut replies = echo.talk(Streaming::pending()).await.unwrap();
     pair.to_client.close("");
     replies.message().await.unwrap_err();
     assert_eq!(replies.end(), Some(StreamEnd::ConnectionLost));
@@ -283,7 +285,7 @@ async fn peers_that_call_each_other_in_a_circle_stop() {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(EchoServer::new(acts.clone()));
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("").add_service(EchoServer::new(acts));
     let peer = peer.connect_over(here).await.unwrap();
     let status = EchoClient::new(&peer).act(message("")).await.unwrap_err();
@@ -315,7 +317,7 @@ async fn the_trace_context_goes_along_and_the_depth_does_not_show() {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(EchoServer::new(relay));
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("").add_service(EchoServer::new(tracer));
     let peer = peer.connect_over(here).await.unwrap();
     let echo = EchoClient::new(&peer);

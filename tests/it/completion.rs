@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    task::{self, Waker},
+    task::{self, Poll, Waker},
     time::Duration,
 };
 
@@ -139,9 +139,8 @@ impl Ledger for Books {
     async fn list(&self, cx: Context, _: Entry) -> Result<Streaming<Entry>> {
         let _held = self.be_cancelled(&cx).await;
         self.count(|counts| counts.ended += 1);
-        Ok(Streaming::new(stream::poll_fn(|_| {
-            panic!("nobody reads this")
-        })))
+        let unread = stream::poll_fn(|_| -> Poll<Option<Entry>> { panic!("nobody reads this") });
+        Ok(Streaming::new(unread))
     }
 
     async fn look(&self, cx: Context, entry: Entry) -> Result<Entry> {
@@ -264,7 +263,7 @@ async fn its_own_calls_inherit_neither_deadline_nor_cancellation() {
 }
 
 async fn requests_fail(ledger: &LedgerClient, books: &Books) {
-    let call = tokio::spawn(ledger.import(stream::pending()));
+    let call = tokio::spawn(ledger.import(Streaming::pending()));
     books.until(|counts| counts.begun == 1).await;
     call.abort();
     books.finish_one().await;

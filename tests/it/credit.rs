@@ -79,7 +79,7 @@ async fn connected(reads: Reads) -> (Server, Peer) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().config(config);
     let mut server = server.add_service(EchoServer::new(reads)).build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("").connect_over(here).await.unwrap();
     (server, peer)
 }
@@ -175,7 +175,7 @@ async fn requests_that_ended_and_were_let_go_give_their_credit_back() {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().config(config);
     let mut server = server.add_service(EchoServer::new(LetsGo)).build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("").connect_over(here).await.unwrap();
     let echo = EchoClient::new(&peer);
     let mut held = Vec::new();

@@ -195,7 +195,7 @@ async fn streams_are_unimplemented_and_the_connection_goes_on() {
 
     let (_server, to_server, _to_client) = pair(1024).await;
     let stub = EchoClient::new(&to_server);
-    let join = stub.join(futures::stream::pending());
+    let join = stub.join(wawo::Streaming::pending());
     assert_eq!(join.await.unwrap_err().code(), Code::Unimplemented);
     let request = RepeatRequest {
         data: "x".into(),

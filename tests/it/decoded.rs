@@ -78,7 +78,7 @@ async fn connected() -> (MultiplyClient, Server) {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(MultiplyServer::new(Giver));
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let config = Config::builder()
         .max_decoded_bytes(64 * 1024)
         .build()

@@ -150,7 +150,7 @@ async fn a_connection_has_its_own_clones_of_the_services_that_it_calls_and_of_no
     clones.lock().unwrap().clear();
     for _ in 0..2 {
         let (here, there) = tokio::io::duplex(64 * 1024);
-        server.accept_over(there).unwrap();
+        let _ = server.accept_over(there).unwrap();
         peers.push(Peer::builder("").connect_over(here).await.unwrap());
     }
     assert!(clones.lock().unwrap().is_empty());

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
-use wawo::{Code, Delivery, Peer, PeerEvent, Server};
+use wawo::{Code, Delivery, Peer, PeerEvent, Server, Streaming};
 
 use crate::{
     logged::Log,
@@ -67,7 +67,7 @@ async fn a_drain_cuts_what_is_left_when_its_grace_is_over() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
     let stuck = tokio::spawn(echo.act(message("wait")).timeout(600 * SECOND));
-    let endless = echo.talk(stream::pending()).timeout(600 * SECOND);
+    let endless = echo.talk(Streaming::pending()).timeout(600 * SECOND);
     let mut replies = endless.await.unwrap();
     let begin = Instant::now();
     let report = pair.to_client.drain(2 * SECOND).await;

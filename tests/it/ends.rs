@@ -182,14 +182,14 @@ async fn a_layer_measures_each_call_once_by_method_and_peer() {
     let end = measure.ended(1).await.remove(0);
     assert_eq!((end.0, end.3), (path("Repeat"), 0));
     // One that is dropped, and one whose deadline passes while its stream waits.
-    let (_sender, requests) = futures::channel::mpsc::unbounded();
+    let (_sender, requests) = futures::channel::mpsc::unbounded::<Message>();
     let talk = echo.talk(requests).await.unwrap();
     drop(talk);
     assert_eq!(
         measure.ended(1).await,
         [(path("Talk"), true, Code::Cancelled, 0, 0)]
     );
-    let (_sender, requests) = futures::channel::mpsc::unbounded();
+    let (_sender, requests) = futures::channel::mpsc::unbounded::<Message>();
     let talk = echo.talk(requests).timeout(Duration::from_millis(50));
     talk.await.unwrap().message().await.unwrap_err();
     let end = (path("Talk"), true, Code::DeadlineExceeded, 0, 0);

@@ -81,7 +81,7 @@ async fn a_peer_that_speaks_another_protocol_never_connects() {
 async fn a_peer_tells_of_itself_only_and_ends_with_its_connection() {
     let mut pair = pair().await;
     let (here, there) = tokio::io::duplex(1024);
-    pair.server.accept_over(there).unwrap();
+    let _ = pair.server.accept_over(there).unwrap();
     let other = Peer::builder("").connect_over(here).await.unwrap();
     let events = pair.to_client.events();
     let at_client = pair.to_server.events();

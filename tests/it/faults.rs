@@ -105,7 +105,7 @@ async fn world() -> World {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(EchoServer::new(odd.clone()));
     let mut server = server.build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     World {
         server,
         to_server: Peer::builder("").connect_over(here).await.unwrap(),
@@ -125,7 +125,7 @@ fn asked(data: &'static str) -> RepeatRequest {
 async fn requests_end_for_a_task_of_a_handler_that_answered_early() {
     let mut world = world().await;
     let echo = EchoClient::new(&world.to_server);
-    let reply = echo.join(stream::pending()).await.unwrap();
+    let reply = echo.join(Streaming::pending()).await.unwrap();
     assert_eq!(reply.data, "early");
     let told = timeout(Duration::from_secs(1), world.hear.recv()).await;
     assert_eq!(told, Ok(Some("requests ended")));
@@ -140,7 +140,7 @@ async fn a_reader_of_a_call_that_is_over_does_not_keep_the_connection() {
     let peer = Peer::builder("").add_service(EchoServer::new(odd));
     let peer = peer.connect_over(here).await.unwrap();
     let echo = EchoClient::new(&to_client);
-    echo.join(stream::pending()).await.unwrap();
+    echo.join(Streaming::pending()).await.unwrap();
     assert_eq!(hear.recv().await, Some("requests ended"));
     drop(peer);
     let closed = timeout(Duration::from_secs(60), to_client.closed()).await;
@@ -219,7 +219,9 @@ async fn bytes_that_have_come_are_read_when_a_write_fails() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_in_process_ends_at_its_deadline() {
     let echo = EchoClient::new(&InProcess::new(EchoServer::new(Parrot::default())));
-    let call = echo.talk(stream::pending()).timeout(Duration::from_secs(1));
+    let call = echo
+        .talk(Streaming::pending())
+        .timeout(Duration::from_secs(1));
     let mut replies = call.await.unwrap();
     let status = replies.message().await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -245,7 +247,7 @@ async fn the_handler_of_a_one_way_message_without_a_deadline_ends_with_its_conne
     let mut world = world().await;
     let config = Config::builder().default_timeout(None).build().unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
-    world.server.accept_over(there).unwrap();
+    let _ = world.server.accept_over(there).unwrap();
     let patient = Peer::builder("").config(config).connect_over(here);
     let patient = patient.await.unwrap();
     EchoClient::new(&patient).note(message("")).await.unwrap();

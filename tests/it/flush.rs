@@ -71,7 +71,7 @@ async fn pair(room: usize) -> (Server, Peer) {
     let (here, there) = duplex(room);
     let parrot = EchoServer::new(Parrot::default());
     let mut server = Server::builder().add_service(parrot).build().unwrap();
-    server.accept_over(HoldsBack::new(there)).unwrap();
+    let _ = server.accept_over(HoldsBack::new(there)).unwrap();
     let peer = Peer::builder("").connect_over(HoldsBack::new(here)).await;
     (server, peer.unwrap())
 }

@@ -123,7 +123,7 @@ async fn calls_of_a_protocol_of_ones_own_may_take_forever() {
     let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
     let mut server = server.build().unwrap();
     let accepting = CustomProtocol::accepting(there, Plain::default()).call_timeout(Some(FOREVER));
-    server.accept_over(accepting).unwrap();
+    let _ = server.accept_over(accepting).unwrap();
     let connecting = CustomProtocol::connecting(here, Plain::default());
     let peer = Peer::builder("").config(forever());
     let peer = peer.connect_over(connecting).await.unwrap();

@@ -255,7 +255,7 @@ async fn calls_and_streams_of_a_guest_end_when_its_peer_is_closed() {
     let host = host(Config::default());
     let guest = welcome(&host);
     let call = tokio::spawn(guest.call(request(&method::ACT, "wait")));
-    let items = futures::stream::pending();
+    let items = wawo::Streaming::pending();
     let talk = Request::new(&method::TALK, Body::Many(wawo::Streaming::new(items)));
     let (_, body) = guest.call(talk).await.unwrap().into_parts();
     let Body::Many(mut replies) = body else {

@@ -254,7 +254,7 @@ impl ServeCall for ByCodec {
         }
         let repeat = |_, request: RepeatRequest| async move {
             let data = message(request.data);
-            Ok(Streaming::new(stream::once(async { Ok(data) })))
+            Ok(Streaming::new(stream::once(async { data })))
         };
         codegen::server_streaming(&REPEAT, PanickingCodec, request, repeat)
     }

@@ -12,7 +12,7 @@ use tower::{
     util::MapRequestLayer,
 };
 use wawo::{
-    Channel, Code, InProcess, Request, Server,
+    Channel, Code, InProcess, Request, Server, Streaming,
     layer::{InFlightLayer, MaxTimeLayer, PanicGuard, RequestBytesLayer},
 };
 
@@ -186,7 +186,7 @@ async fn calls_and_their_streams_are_in_flight_up_to_the_bound_and_one_more_is_r
     let begun = |seen: &crate::support::Seen| seen.begun.load(Ordering::SeqCst) == 1;
     parrot.0.until(begun).await;
     // A stream keeps its slot until it ends.
-    let replies = echo.talk(stream::pending()).await.unwrap();
+    let replies = echo.talk(Streaming::pending()).await.unwrap();
     let status = echo.say(message("")).await.unwrap_err();
     let text = "2 calls are in flight already (InFlightLayer)";
     assert_eq!(status.message(), text);
@@ -209,7 +209,7 @@ async fn a_call_and_its_stream_end_with_their_time() {
         (Code::DeadlineExceeded, text)
     );
     assert!(begin.elapsed() < 2 * second);
-    let mut replies = echo.talk(stream::pending()).await.unwrap();
+    let mut replies = echo.talk(Streaming::pending()).await.unwrap();
     let status = replies.message().await.unwrap_err();
     assert_eq!(status.message(), text);
     let left = echo.act(message("deadline")).await.unwrap();
@@ -227,7 +227,7 @@ async fn limits_of_a_server_a_service_and_a_method_hold_at_once() {
         .build()
         .unwrap();
     let (here, there) = tokio::io::duplex(1024);
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = wawo::Peer::builder("").connect_over(here).await.unwrap();
     let echo = EchoClient::new(&peer);
     for (length, of_say, of_act) in [(8, true, true), (18, false, true), (28, false, false)] {

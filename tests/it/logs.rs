@@ -139,7 +139,7 @@ async fn a_panic_of_a_one_way_handler_is_logged_though_nobody_hears_of_it() {
         echo.note(message(what)).await.unwrap();
         // The reply comes when the message was handled, or one turn later.
         while log.lines("panicked").len() < count {
-            echo.join(stream::empty()).await.unwrap();
+            echo.join(Streaming::empty()).await.unwrap();
         }
     }
     let lines = log.lines("the handler panicked: as asked");

@@ -48,6 +48,7 @@ mod proxy;
 mod raw;
 mod readiness;
 mod real_time;
+mod relay;
 mod reused;
 mod schemas;
 mod schemes;

@@ -22,6 +22,8 @@ async fn the_connection_closes_with_the_last_peer_stub_and_call() {
     assert_eq!(hold.await.unwrap().unwrap().data, "hold");
     let why = pair.to_client.closed().await;
     assert!(matches!(why, ConnectionError::ClosedByPeer { .. }), "{why}");
+    let text = "the last handle of the peer was dropped";
+    assert!(why.to_string().contains(text), "{why}");
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ async fn calls_of_a_raw_handler_inherit_what_those_of_any_handler_do() {
     let mut server = Server::builder().add_service(raw_echo()).build().unwrap();
     drop(peer);
     let (here, there) = tokio::io::duplex(64 * 1024);
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let builder = Peer::builder("").add_service(service);
     let peer = builder.connect_over(here).await.unwrap();
     let call = EchoClient::new(&peer).act(message("call back"));

@@ -2,13 +2,15 @@
 
 use std::{future::IntoFuture, sync::atomic::Ordering, time::Duration};
 
-use futures::{FutureExt, future::join_all, poll, stream};
+use futures::{FutureExt, future::join_all, poll};
 use tokio::{task::JoinHandle, time::Instant};
 use tower::{
     ServiceBuilder, ServiceExt, balance::p2c::Balance, buffer::BufferLayer, discover::ServiceList,
     load::Constant, load_shed::LoadShedLayer,
 };
-use wawo::{Channel, Code, Config, Delivery, DrainReport, Peer, Request, Result, Server};
+use wawo::{
+    Channel, Code, Config, Delivery, DrainReport, Peer, Request, Result, Server, Streaming,
+};
 
 use crate::support::{EchoClient, Message, Pair, Seen, client_of, message, pair, pair_with};
 
@@ -303,7 +305,7 @@ async fn the_default_timeout_of_a_call_runs_while_its_peer_is_not_ready() {
     assert!(status.is_safe_to_retry(), "{status}");
     assert!((2000..2100).contains(&time.as_millis()), "{time:?}");
     // A stream has no deadline, and waits no longer than it may wait for room.
-    let (status, time) = outcome(echo.join(stream::empty())).await;
+    let (status, time) = outcome(echo.join(Streaming::empty())).await;
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.is_safe_to_retry(), "{status}");
     assert!((3000..5100).contains(&time.as_millis()), "{time:?}");

@@ -242,7 +242,7 @@ impl World {
         let state = handlers.0.clone();
         let server = Server::builder().add_service(EchoServer::new(handlers));
         let mut server = server.build().unwrap();
-        server.accept_over(there).unwrap();
+        let _ = server.accept_over(there).unwrap();
         let shutter = Arc::new(ShutterState::default());
         let here = Shutter {
             inner: here,

@@ -285,7 +285,7 @@ impl Listener for Counted {
 macro_rules! sockets_are_taken {
     ($here:expr, $there:expr) => {
         let mut server = Server::builder().add_service(echo()).build().unwrap();
-        server.accept_over($there).unwrap();
+        let _ = server.accept_over($there).unwrap();
         let peer = Peer::builder("").connect_over($here).await.unwrap();
         calls(&peer).await;
     };

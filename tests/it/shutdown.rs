@@ -33,7 +33,7 @@ fn server() -> (Server, Parrot) {
 
 async fn connect(handle: &ServerHandle) -> Peer {
     let (here, there) = tokio::io::duplex(64 * 1024);
-    handle.accept_over(there).unwrap();
+    let _ = handle.accept_over(there).unwrap();
     Peer::builder("").connect_over(here).await.unwrap()
 }
 

@@ -309,7 +309,7 @@ mod unix {
         let mut server = builder().build().unwrap();
         server.listen_on(listener).unwrap();
         let running = tokio::spawn(server.run());
-        connecting.await.unwrap().unwrap();
+        let _ = connecting.await.unwrap().unwrap();
         drop(waiting);
         running.abort();
         std::fs::remove_file(&path).unwrap();
@@ -326,7 +326,7 @@ mod unix {
         let running = tokio::spawn(server.run());
         let connecting = (0..10).map(|_| Peer::connect(&*address));
         for peer in join_all(connecting).await {
-            peer.unwrap();
+            let _ = peer.unwrap();
         }
         running.abort();
     }

@@ -179,7 +179,7 @@ async fn metadata_that_was_set_before_an_error_goes_with_the_status() {
         assert_eq!(metadata(status), both[..1]);
         let status = echo.repeat(request("at once")).await.unwrap_err();
         assert_eq!(metadata(status), both);
-        let status = echo.join(stream::empty()).await.unwrap_err();
+        let status = echo.join(Streaming::empty()).await.unwrap_err();
         assert_eq!(metadata(status), both);
         let (mut replies, opening) = echo.repeat(request("")).with_metadata().await.unwrap();
         assert_eq!(opening.text("begun"), Some("yes"));

@@ -3,9 +3,9 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream};
-use wawo::{Code, Config, Delivery};
+use wawo::{Code, Config, Delivery, Streaming};
 
-use crate::support::{EchoClient, RepeatRequest, message, pair, pair_with};
+use crate::support::{EchoClient, Message, RepeatRequest, message, pair, pair_with};
 
 #[tokio::test]
 async fn all_shapes_of_streams_arrive_whole_and_in_order() {
@@ -76,7 +76,9 @@ async fn dropping_a_stream_of_replies_ends_it_at_the_other_side() {
 async fn a_stream_ends_at_its_deadline_with_a_status() {
     let pair = pair().await;
     let echo = EchoClient::new(&pair.to_server);
-    let call = echo.talk(stream::pending()).timeout(Duration::from_secs(1));
+    let call = echo
+        .talk(Streaming::pending())
+        .timeout(Duration::from_secs(1));
     let mut replies = call.await.unwrap();
     let status = replies.message().await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -108,7 +110,7 @@ async fn a_stream_that_panics_ends_its_call_and_no_other() {
     assert_eq!(status.code(), Code::Internal);
     assert_eq!(status.delivery(), Delivery::Responded);
 
-    let requests = stream::iter([message("a")]).map(|_| panic!("as asked"));
+    let requests = stream::iter([message("a")]).map(|_| -> Message { panic!("as asked") });
     let status = echo.join(requests).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
     assert_eq!(status.delivery(), Delivery::Unknown);

@@ -256,7 +256,7 @@ pub(crate) async fn pair_over(
 /// Connects a client to a server over memory. The server keeps the connection for its lifetime.
 pub(crate) async fn client_of(server: &mut Server) -> Peer {
     let (here, there) = tokio::io::duplex(64 * 1024);
-    server
+    let _ = server
         .accept_over(there)
         .expect("the configuration is valid");
     let peer = Peer::builder("").connect_over(here).await;

@@ -139,7 +139,7 @@ async fn world_of(client: Config, server: Config) -> World {
         .add_service(TimesServer::new(clock.clone()))
         .build()
         .unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let builder = Peer::builder("").config(client);
     let connecting = builder
         .add_service(TimesServer::new(clock))
@@ -424,7 +424,7 @@ async fn a_stream_ends_when_its_peer_falls_silent() {
     let mut watched = world.times.watch(asked("")).await.unwrap();
     read(&mut watched, 1).await;
     let gathering = tokio::spawn(IntoFuture::into_future(
-        world.times.gather(stream::pending()),
+        world.times.gather(Streaming::pending()),
     ));
     sleep(SECOND).await;
     let begin = Instant::now();

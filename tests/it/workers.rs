@@ -110,7 +110,7 @@ async fn connections_of_accept_over_stay_on_their_thread() {
     let (server, threads) = noting_threads();
     let mut server = server.build().unwrap();
     let (here, there) = tokio::io::duplex(64 * 1024);
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("").connect_over(here).await.unwrap();
     EchoClient::new(&peer).say(message("hi")).await.unwrap();
     assert_eq!(*threads.lock().unwrap(), [this_thread()]);

@@ -33,7 +33,7 @@ pub(crate) fn measure(pace: Pace) -> Table {
             let cost = load(&peer, few).measure(pace).await;
             let before = ProcessTime::now();
             for _ in 0..CONNECTIONS {
-                connect(&mut server).await;
+                let _ = connect(&mut server).await;
             }
             (cost, before.elapsed() / CONNECTIONS)
         });

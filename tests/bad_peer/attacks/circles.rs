@@ -29,7 +29,7 @@ async fn circle(max: u32) {
         .add_service(EchoServer::new(at_server.clone()))
         .build()
         .unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("")
         .config(limits)
         .add_service(EchoServer::new(at_client.clone()))

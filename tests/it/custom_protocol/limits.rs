@@ -227,7 +227,7 @@ async fn the_longest_message_passes_in_one_packet() {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
     let mut server = server.build().unwrap();
-    server
+    let _ = server
         .accept_over(CustomProtocol::accepting(there, Plain::default()))
         .unwrap();
     let framed = CustomProtocol::connecting(here, Plain::default());

@@ -84,7 +84,7 @@ async fn a_codec_that_panics_ends_its_connection_alone() {
         assert_eq!(server.handle().peers().len(), 1, "the other one is left");
     }
     let (here, there) = tokio::io::duplex(1024);
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let honest = Peer::builder("").connect_over(here).await.unwrap();
     EchoClient::new(&honest).say(message("fine")).await.unwrap();
 }

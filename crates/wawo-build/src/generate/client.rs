@@ -32,9 +32,11 @@ fn method(method: &MethodView<'_>) -> String {
         false => (format!("request: {}", method.request), "request"),
         true => {
             let item = &method.request;
-            let stream =
-                format!("requests: impl codegen::Stream<Item = {item}> + codegen::Send + 'static");
-            (stream, "requests")
+            let stream = format!("codegen::Stream<Item: codegen::StreamItem<{item}>>");
+            (
+                format!("requests: impl {stream} + codegen::Send + 'static"),
+                "requests",
+            )
         }
     };
     let (function, bound) = match method.schema.shape {

@@ -69,7 +69,7 @@ fn inbound(config: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Arc<DirectInb
     let service = service_fn(move |request: Request| async move {
         let body = match request.method().0 {
             WAIT => std::future::pending().await,
-            STREAM => Body::Many(Streaming::new(futures::stream::pending())),
+            STREAM => Body::Many(Streaming::pending()),
             _ => {
                 let deadline = request.deadline().map(|at| (at - begun).as_millis());
                 Body::One(Bytes::from(format!("{deadline:?}")).into())
