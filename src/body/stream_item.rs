@@ -1,6 +1,6 @@
 //! Items that a stream of messages can be made of.
 
-use crate::status::{Result, Status};
+use crate::status::Result;
 
 /// An item of a stream of messages: a message, or the `Result` of one. So both directions of a call take
 /// any stream of messages, and any stream of results, and a [`Streaming`](crate::Streaming) among them:
@@ -28,9 +28,9 @@ impl<T> StreamItem<T> for T {
     }
 }
 
-impl<T> StreamItem<T> for std::result::Result<T, Status> {
+impl<T> StreamItem<T> for Result<T> {
     #[inline]
-    fn into_result(self) -> Result<T> {
+    fn into_result(self) -> Self {
         self
     }
 }
