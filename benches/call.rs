@@ -5,13 +5,9 @@ use divan::{Bencher, counter::ItemsCount};
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 use wawo::{Context, InProcess, Peer, Result, Server};
-
-use crate::ping_pong::{Ping, PingPong, PingPongClient, PingPongServer, Pong, UsageReply};
-
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod ping_pong {
-    wawo::include_proto!("ping_pong");
-}
+use wawo_test_protos::ping_pong::{
+    Ping, PingPong, PingPongClient, PingPongServer, Pong, UsageReply,
+};
 
 fn main() {
     divan::main();

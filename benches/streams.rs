@@ -5,13 +5,7 @@ use divan::{Bencher, counter::ItemsCount};
 use futures::{StreamExt, stream};
 use tokio::runtime::{Builder, Runtime};
 use wawo::{Context, Peer, Result, Server, Status, Streaming};
-
-use crate::echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest};
-
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod echo {
-    wawo::include_proto!("tests.echo");
-}
+use wawo_test_protos::tests::echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest};
 
 fn main() {
     divan::main();

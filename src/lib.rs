@@ -29,6 +29,8 @@
 //! use ping_pong::{Ping, PingPong, PingPongClient, PingPongServer, Pong};
 //! use wawo::{Context, Peer, Result, Server};
 //!
+//! # use wawo_test_protos::ping_pong;
+//! # #[cfg(any())]
 //! mod ping_pong {
 //!     wawo::include_proto!("ping_pong");
 //! }

@@ -12,11 +12,6 @@
 //! time of a call is the sum of both ends, the runtime and the kernel's part of TCP, and the rate
 //! of calls is about its inverse. The figures of a point are the median of several slices of time.
 
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod echo {
-    wawo::include_proto!("tests.echo");
-}
-
 mod axes;
 mod curve;
 mod load;
@@ -25,6 +20,8 @@ mod table;
 mod world;
 
 use std::{env, process::ExitCode};
+
+use wawo_test_protos::tests::echo;
 
 use crate::{axes::AXES, load::Pace};
 

@@ -23,15 +23,12 @@ use std::{
     process::ExitCode,
 };
 
+use wawo_test_protos::tests::echo;
+
 use self::{
     figures::{Bounds, Figures},
     load::Load,
 };
-
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod echo {
-    wawo::include_proto!("tests.echo");
-}
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

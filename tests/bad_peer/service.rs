@@ -14,38 +14,12 @@ use std::{
 use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use wawo::{Context, Result, Status, Streaming};
+pub(crate) use wawo_test_protos::tests::{
+    self as messages,
+    echo::{self, Echo, EchoClient, EchoServer, Message, RepeatRequest},
+};
 
-pub(crate) use crate::service::echo::{Echo, EchoClient, EchoServer, Message, RepeatRequest};
 pub(crate) use crate::service::multiply::Keeper;
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-pub(crate) mod echo {
-    wawo::include_proto!("tests.echo");
-}
-
-/// Packages whose types refer to each other.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all,
-    clippy::use_self
-)]
-pub(crate) mod messages {
-    pub(crate) mod multiply {
-        wawo::include_proto!("tests.multiply");
-    }
-    pub(crate) mod defaults {
-        wawo::include_proto!("tests.defaults");
-    }
-}
 
 /// The observable state of the handlers.
 #[derive(Debug, Default)]

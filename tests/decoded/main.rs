@@ -7,29 +7,11 @@ mod random;
 use peak_alloc::PeakAlloc;
 use prost::{Message, bytes::Bytes};
 use wawo::{Layout, MethodDescriptor};
-
-use crate::{
-    random::{Random, Schema},
-    tests::multiply::{Everything, FILE_DESCRIPTOR_SET, multiply_service::method},
+use wawo_test_protos::tests::multiply::{
+    Everything, FILE_DESCRIPTOR_SET, multiply_service::method,
 };
 
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    dead_code,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all,
-    clippy::use_self
-)]
-mod tests {
-    pub mod multiply {
-        wawo::include_proto!("tests.multiply");
-    }
-    pub mod defaults {
-        wawo::include_proto!("tests.defaults");
-    }
-}
+use crate::random::{Random, Schema};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;

@@ -4,6 +4,7 @@ use wawo::{
     Code, Context, MethodDescriptor, MethodId, Peer, PeerEvent, Prost, Result, Server,
     ServiceDescriptor, ServiceId, Shape, codegen,
 };
+use wawo_test_protos::tests::completion::{Entry, LedgerClient};
 
 use crate::{
     logged::Log,
@@ -12,17 +13,6 @@ use crate::{
         serve,
     },
 };
-
-mod other {
-    #![allow(
-        missing_docs,
-        unreachable_pub,
-        unnameable_types,
-        unused_qualifications,
-        clippy::all
-    )]
-    wawo::include_proto!("tests.completion");
-}
 
 /// The test service in another version of its schema.
 fn later() -> ServiceDescriptor {
@@ -45,8 +35,8 @@ async fn call(peer: &Peer, method: impl Into<codegen::MethodRef>) -> Result<Mess
 async fn a_service_that_is_not_there_is_named_with_those_that_are() {
     let (_running, address, _) = serve("tcp://127.0.0.1:0").await;
     let peer = Peer::connect(&address).await.unwrap();
-    let ledger = other::LedgerClient::new(&peer);
-    let status = ledger.look(other::Entry::default()).await.unwrap_err();
+    let ledger = LedgerClient::new(&peer);
+    let status = ledger.look(Entry::default()).await.unwrap_err();
     let text = format!(
         "tests.completion.Ledger/Look at {address}: Unimplemented: `tests.completion.Ledger` is not \
          served there; served: tests.echo.Echo"

@@ -123,6 +123,16 @@ fn no_module_imports_one_that_imports_it() {
     );
 }
 
+/// A client may check in the code of its schemas, so it must not have to build the generator.
+#[test]
+fn wawo_is_built_without_the_generator() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(!manifest.contains("build-dependencies"), "{manifest}");
+    assert!(!manifest.contains("wawo-build ="), "{manifest}");
+    assert!(!root.join("build.rs").exists());
+}
+
 #[test]
 fn crates_below_wawo_depend_on_little_and_never_on_wawo() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

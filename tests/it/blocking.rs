@@ -18,25 +18,15 @@ use wawo::{
     Code, Config, Context, InProcess, Peer, Result, Server, ServerBuilder, Status, Streaming,
     layer::{BlockingLayer, InFlightLayer},
 };
-
-use self::schema::{
+use wawo_test_protos::tests::blocking::{
     Block, Disk, DiskClient, DiskServer, Part,
     disk_service::method::{READ, SEEK},
 };
-use crate::real_time::{FOR_EVER, Gate, one_thread, threads};
 
-use crate::support::of_server;
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-mod schema {
-    wawo::include_proto!("tests.blocking");
-}
+use crate::{
+    real_time::{FOR_EVER, Gate, one_thread, threads},
+    support::of_server,
+};
 
 #[derive(Debug, Default)]
 struct State {
@@ -586,14 +576,12 @@ mod slow {
     use wawo::{
         BoxError, Codec, Request, Response, ResponseFuture, Result, Serve, Status, codegen,
     };
-
-    use super::{
-        Gate,
-        schema::{
-            Block,
-            disk_service::{SERVICE, method::SEEK},
-        },
+    use wawo_test_protos::tests::blocking::{
+        Block,
+        disk_service::{SERVICE, method::SEEK},
     };
+
+    use super::Gate;
 
     /// A point at which the decoding of a large message stops.
     pub(crate) struct Stop {

@@ -17,25 +17,14 @@ use wawo::{
     Body, Code, Context, InProcess, Peer, Request, ResponseFuture, Result, Server, ServerBuilder,
     Status, Streaming,
 };
+pub(crate) use wawo_test_protos::tests::completion::ledger_service::method::{BOOK, LOOK};
+use wawo_test_protos::tests::completion::{Entry, Ledger, LedgerClient, LedgerServer};
 
-pub(crate) use self::schema::ledger_service::method::{BOOK, LOOK};
-use self::schema::{Entry, Ledger, LedgerClient, LedgerServer};
 use crate::{
     layer_ends::{Ending, recorder},
     logged::Log,
     support::{EchoClient, EchoServer, Parrot, message, of_server},
 };
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-mod schema {
-    wawo::include_proto!("tests.completion");
-}
 
 /// The progress of handlers, as counts.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]

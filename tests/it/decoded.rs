@@ -7,30 +7,12 @@ use wawo::{
     Body, CallTarget as _, Code, Config, Context, InProcess, MethodDescriptor, Peer, Request,
     Result, Server, Streaming,
 };
-
-use self::tests::{
+use wawo_test_protos::tests::{
     defaults::Old,
     multiply::{
         Asked, Everything, Multiply, MultiplyClient, MultiplyServer, multiply_service::method,
     },
 };
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all,
-    clippy::use_self
-)]
-mod tests {
-    pub mod multiply {
-        wawo::include_proto!("tests.multiply");
-    }
-    pub mod defaults {
-        wawo::include_proto!("tests.defaults");
-    }
-}
 
 /// Returns what is requested, and accepts any request.
 struct Giver;

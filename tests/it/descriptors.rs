@@ -5,30 +5,9 @@ use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use wawo::{
     DescriptorError, Idempotency, MethodDescriptor, MethodId, ServiceDescriptor, ServiceId, Shape,
 };
+use wawo_test_protos::tests::{blocking, completion, times};
 
 use crate::support::echo;
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    dead_code,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-mod schemas {
-    pub mod completion {
-        wawo::include_proto!("tests.completion");
-    }
-    pub mod times {
-        wawo::include_proto!("tests.times");
-    }
-    pub mod blocking {
-        wawo::include_proto!("tests.blocking");
-    }
-}
-
-use schemas::{blocking, completion, times};
 
 #[test]
 fn a_descriptor_set_gives_the_services_that_the_generator_gives() {

@@ -6,40 +6,10 @@ use wawo::{
     Context, InProcess, Result, Streaming,
     well_known::{Any, Struct, Timestamp, Value},
 };
-
-use self::tests::{keywords, names, no_package, proto2, shapes};
-
-/// The modules are nested like packages, because their types refer to each other by relative paths.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    dead_code,
-    clippy::use_self,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-mod tests {
-    pub mod names {
-        wawo::include_proto!("tests.names");
-    }
-    pub mod shapes {
-        wawo::include_proto!("tests.shapes");
-    }
-    pub mod proto2 {
-        wawo::include_proto!("tests.proto2");
-    }
-    pub mod nothing {
-        wawo::include_proto!("tests.nothing");
-    }
-    #[deny(non_camel_case_types, non_snake_case)]
-    pub mod keywords {
-        wawo::include_proto!("type.Match.self");
-    }
-    pub mod no_package {
-        wawo::include_proto!("_");
-    }
-}
+use wawo_test_protos::{
+    keywords, no_package,
+    tests::{names, nothing, proto2, shapes},
+};
 
 /// Methods with names of Rust and of the generator, messages with names of the prelude.
 struct Clash;
@@ -252,7 +222,7 @@ fn every_package_has_its_descriptors() {
         files.iter().position(|file| *file == "tests/shapes.proto")
             < files.iter().position(|file| *file == "tests/names.proto")
     );
-    assert!(!tests::nothing::FILE_DESCRIPTOR_SET.is_empty());
+    assert!(!nothing::FILE_DESCRIPTOR_SET.is_empty());
 }
 
 #[test]

@@ -14,21 +14,9 @@ use tokio::{io::DuplexStream, sync::Notify, task::JoinHandle};
 use wawo::{
     Config, Context, Peer, Result, Server, ServerConfig, ServerConfigBuilder, Status, Streaming,
 };
-
-pub(crate) use crate::support::echo::{
-    Echo, EchoClient, EchoServer, Message, RepeatRequest, echo_service,
+pub(crate) use wawo_test_protos::tests::echo::{
+    self, Echo, EchoClient, EchoServer, Message, RepeatRequest, echo_service,
 };
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-pub(crate) mod echo {
-    wawo::include_proto!("tests.echo");
-}
 
 /// The observable state of a running [`Echo`] service.
 #[derive(Debug, Default)]

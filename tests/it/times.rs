@@ -13,18 +13,9 @@ use wawo::{
     Call, Code, Config, Context, Delivery, InProcess, Peer, Result, Server, Status, Streaming,
 };
 
-use self::schema::{Answer, Question, Times, TimesClient, TimesServer, times_service::method};
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-mod schema {
-    wawo::include_proto!("tests.times");
-}
+use wawo_test_protos::tests::times::{
+    Answer, Question, Times, TimesClient, TimesServer, times_service::method,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -30,21 +30,12 @@ use std::{
     io::{self, Write as _},
 };
 
+use wawo_test_protos::tests::echo;
+
 use crate::{
     plan::Plan,
     run::{Run, run},
 };
-
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unnameable_types,
-    unused_qualifications,
-    clippy::all
-)]
-mod echo {
-    wawo::include_proto!("tests.echo");
-}
 
 /// Few enough for every `cargo test`.
 const DEFAULT_SEEDS: u64 = 50;

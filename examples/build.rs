@@ -1,0 +1,13 @@
+//! Compiles the schemas of the examples. Each example includes the code of the package that it needs
+//! by `wawo::include_proto!`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let protos = [
+        "../proto/examples/chat.proto",
+        "../proto/examples/jobs.proto",
+        "../proto/examples/ping_pong.proto",
+        "../proto/examples/places.proto",
+        "../proto/examples/till.proto",
+    ];
+    Ok(wawo_build::compile(&protos, &["../proto"])?)
+}
