@@ -42,6 +42,7 @@ mod logged;
 mod logs;
 mod mixed;
 mod nested;
+mod packages;
 mod peers;
 mod protocols;
 mod proxy;

@@ -100,3 +100,8 @@ pub use crate::{
     schema::{Fingerprint, Shape},
 };
 pub use wawo_settings::{ConfigError, Setting};
+
+/// The README, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

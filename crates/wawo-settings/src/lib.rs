@@ -286,3 +286,8 @@ macro_rules! settings {
     (@optional) => { None };
     (@optional $value:expr) => { Some($value) };
 }
+
+/// The README, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
