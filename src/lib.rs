@@ -86,7 +86,8 @@
 //! | speak another protocol | [`Protocol`], [`Arrival`], [`Gateway`], [`Guest`]; [`CustomProtocol`] for packets of your own |
 //! | work without a schema at build time | [`ServiceDescriptor`], [`RawService`], [`RawClient`] |
 //!
-//! `ARCHITECTURE.md` in the repository says how the modules behind these names fit.
+//! The pages of [`guide`] show the generated code, streams in both directions, where to keep state, and how
+//! to test services. `ARCHITECTURE.md` in the repository says how the modules behind these names fit.
 //!
 //! # Log
 //!
@@ -120,6 +121,7 @@ mod dispatch;
 mod error_chain;
 mod expiry;
 mod extensions;
+pub mod guide;
 mod in_process;
 pub mod layer;
 mod layout;

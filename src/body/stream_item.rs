@@ -10,7 +10,7 @@ use crate::status::Result;
 /// with that status; in a stream of replies, it is the status of the call. So a stream that was cut never
 /// looks like one that has ended well.
 ///
-/// Errors of other types become a [`Status`] by [`OrStatus`](crate::OrStatus).
+/// Errors of other types become a [`Status`](crate::Status) by [`OrStatus`](crate::OrStatus).
 #[diagnostic::on_unimplemented(
     message = "a stream of `{Self}` is not a stream of `{T}`",
     label = "the items must be `{T}`, or `wawo::Result<{T}>`",

@@ -58,6 +58,7 @@ const ORDER: [&str; 37] = [
     "server",
     "custom_protocol",
     "codegen",
+    "guide",
     "lib",
 ];
 

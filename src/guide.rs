@@ -1,0 +1,17 @@
+//! Pages about what a program needs around its handlers. There is no code in these modules.
+//!
+//! The repository has the same pages in `docs/`. Its tests compile and run their code.
+
+// The blocks of a page are one program, so they are no doctests: the crate `tests/pages` tests them.
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/generated.md"))]
+pub mod generated {}
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/state.md"))]
+pub mod state {}
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/streams.md"))]
+pub mod streams {}
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/testing-services.md"))]
+pub mod testing {}
