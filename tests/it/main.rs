@@ -21,6 +21,7 @@ mod deadlines;
 mod decoded;
 mod descriptors;
 mod dispatch;
+mod documents;
 mod drain;
 mod ends;
 mod errors;
