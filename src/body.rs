@@ -9,6 +9,7 @@ mod adapters;
 mod channel;
 mod decoded;
 mod items;
+mod only_message;
 mod stream_item;
 mod streaming;
 
@@ -17,11 +18,14 @@ use std::fmt;
 use bytes::Bytes;
 use wawo_protocol::MessageBytes;
 
-pub(crate) use crate::body::items::{Items, MessageBatch, Pace, SEND_BATCH_BYTES};
 pub use crate::body::{
     channel::{Sender, TrySendError},
     stream_item::StreamItem,
     streaming::{StreamEnd, Streaming},
+};
+pub(crate) use crate::body::{
+    items::{Items, MessageBatch, Pace, SEND_BATCH_BYTES},
+    only_message::{WrongCount, only_message},
 };
 
 /// The encoded messages of one direction of a call.

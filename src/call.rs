@@ -232,13 +232,31 @@ impl<R> Call<R> {
         if let State::New(..) = self.state {
             self.start();
         }
-        let State::Started(reply) = &mut self.state else {
-            return Poll::Pending;
-        };
-        match Pin::new(reply).poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result.map(|response| self.watch(response))),
-            Poll::Pending => self.poll_cancelled(cx).map(|()| Err(cancelled_status())),
+        loop {
+            let State::Started(reply) = &mut self.state else {
+                return Poll::Pending;
+            };
+            match Pin::new(reply).poll(cx) {
+                Poll::Ready(Ok(response)) if self.is_apart(&response) => {
+                    let (method, carrier) = (self.method.clone(), self.state.carrier());
+                    let whole = stub::only_reply(method, carrier, response);
+                    self.state = State::Started(ResponseFuture::boxed(whole));
+                }
+                Poll::Ready(result) => {
+                    return Poll::Ready(result.map(|response| self.watch(response)));
+                }
+                Poll::Pending => {
+                    return self.poll_cancelled(cx).map(|()| Err(cancelled_status()));
+                }
+            }
         }
+    }
+
+    /// Whether the method has one reply and it came as a stream: its message and the end of the call
+    /// travelled apart.
+    #[inline]
+    fn is_apart(&self, response: &Response) -> bool {
+        matches!(response.body(), Body::Many(_)) && !self.method.shape().streams_replies()
     }
 
     fn start(&mut self) {

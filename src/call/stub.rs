@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::{
-    body::{Body, StreamItem, Streaming},
+    body::{Body, StreamItem, Streaming, WrongCount, only_message},
     call::{Call, requests::encode_all},
     call_target::Start,
     codec::Codec,
     decoding::{self, StreamMemory},
     descriptor::{MethodDescriptor, MethodRef},
-    status::{Result, Status},
+    response::Response,
+    status::{Carrier, Result, Status},
     wake_io,
 };
 
@@ -104,11 +105,36 @@ fn read_one<C: Codec<R>, R>(
             message.into_bytes(),
             max_decoded_bytes,
         ),
-        Body::Many(_) => {
-            let text = format!("`{method}` was replied to with a stream, not with one reply");
-            Err(Status::unimplemented(text))
-        }
+        // A call that expects one reply makes one message of a stream before it is read.
+        Body::Many(_) => Err(wrong_replies(method, WrongCount::Several)),
     }
+}
+
+/// Makes a response with one message of a response whose body is a stream.
+pub(super) async fn only_reply(
+    method: MethodRef,
+    carrier: Option<Arc<dyn Carrier>>,
+    response: Response,
+) -> Result<Response> {
+    let (mut metadata, body) = response.into_wire_parts();
+    let message = match body {
+        Body::One(message) => message,
+        Body::Many(replies) => {
+            let wrong = |count| wrong_replies(&method, count).carried_by(carrier);
+            let (message, trailing) = only_message(replies, wrong).await?;
+            metadata.extend(trailing);
+            message.into()
+        }
+    };
+    Ok(Response::new(metadata, Body::One(message)))
+}
+
+#[cold]
+fn wrong_replies(method: &MethodDescriptor, count: WrongCount) -> Status {
+    Status::unimplemented(match count {
+        WrongCount::None => format!("`{method}` has one reply, and the callee sent none"),
+        WrongCount::Several => format!("`{method}` has one reply, and the callee sent several"),
+    })
 }
 
 fn read_many<C, R>(

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use wawo_protocol::{MessageBytes, Metadata, packet::BatchBuilder};
 
 use crate::{
-    body::{Body, Items, Pace, Streaming},
+    body::{Body, Items, Pace, Streaming, WrongCount, only_message},
     call::cancellable_requests,
     codec::Codec,
     context::{CancelOnDrop, Context},
@@ -137,12 +137,20 @@ pub fn unimplemented(service: &ServiceDescriptor, request: Request) -> ResponseF
     ResponseFuture::ready(Err(status))
 }
 
-/// The status of a stream that was sent to a method which takes one message.
-#[cold]
-pub(crate) fn takes_one_request(method: &MethodDescriptor) -> Status {
-    Status::unimplemented(format!(
-        "`{method}` takes one request, not a stream of requests"
-    ))
+/// The only request of a call whose method takes one, but which came as a stream: its message and the end
+/// of the requests travelled apart.
+pub(super) async fn only_request(
+    method: &MethodDescriptor,
+    requests: Streaming<Bytes>,
+) -> Result<Bytes> {
+    let wrong = |count| {
+        Status::unimplemented(match count {
+            WrongCount::None => format!("`{method}` takes one request, and got none"),
+            WrongCount::Several => format!("`{method}` takes one request, and got several"),
+        })
+    };
+    let (request, _) = only_message(requests, wrong).await?;
+    Ok(request)
 }
 
 fn one_request<C, Q, F>(
@@ -158,10 +166,12 @@ where
     F: Future + Send + 'static,
 {
     let (context, body) = Context::of(method.into(), request);
-    let Body::One(message) = body else {
-        return ResponseFuture::ready(Err(takes_one_request(method)));
+    let bytes = match body {
+        Body::One(message) => message.into_bytes(),
+        Body::Many(requests) => {
+            return streamed_request(method, codec, (context, requests), handler, into_body);
+        }
     };
-    let bytes = message.into_bytes();
     let is_little = decoding::is_little(method, bytes.len()) && bytes.len() <= LARGE_BYTES;
     if !is_little || context.is_blocking() {
         return heavy_request(method, codec, (context, bytes), handler, into_body);
@@ -170,6 +180,26 @@ where
         Ok(message) => run(context, |context| handler(context, message), into_body),
         Err(status) => ResponseFuture::ready(Err(status)),
     }
+}
+
+/// Handles the request of a call that came as a stream. The handler begins when the requests have ended.
+#[cold]
+fn streamed_request<C, Q, F>(
+    method: &'static MethodDescriptor,
+    codec: C,
+    (context, requests): (Context, Streaming<Bytes>),
+    handler: impl FnOnce(Context, Q) -> F + Send + 'static,
+    into_body: impl Fn(&Context, F::Output) -> Result<Body> + Send + 'static,
+) -> ResponseFuture
+where
+    C: Codec<Q>,
+    Q: Send + 'static,
+    F: Future + Send + 'static,
+{
+    ResponseFuture::boxed(async move {
+        let bytes = only_request(method, requests).await?;
+        heavy_request(method, codec, (context, bytes), handler, into_body).await
+    })
 }
 
 /// Handles a request that takes long to decode, or whose memory is counted until the handler ends, or

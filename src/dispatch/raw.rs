@@ -19,7 +19,7 @@ use crate::{
     descriptor::{MethodRef, ServiceDescriptor, Shape},
     dispatch::{
         blocking,
-        handler::{encode_all, run, takes_one_request, unimplemented},
+        handler::{encode_all, only_request, run, unimplemented},
     },
     request::Request,
     response::Response,
@@ -119,7 +119,7 @@ where
     }
 }
 
-/// Runs a handler on a call: in this task or, if its method is declared as blocking, in another thread.
+/// Runs a handler on a call. A single request that came as a stream is read first.
 fn handle<F>(
     method: MethodRef,
     request: Request,
@@ -129,10 +129,26 @@ where
     F: Future<Output = Result<Body>> + Send + 'static,
 {
     let (context, body) = Context::of(method, request);
-    let method = context.method();
-    if let (Body::Many(_), false) = (&body, method.shape().streams_requests()) {
-        return ResponseFuture::ready(Err(takes_one_request(method)));
+    match body {
+        Body::Many(requests) if !context.method().shape().streams_requests() => {
+            ResponseFuture::boxed(async move {
+                let request = only_request(context.method(), requests).await?;
+                begin(context, Body::One(request.into()), handler).await
+            })
+        }
+        body => begin(context, body, handler),
     }
+}
+
+/// Begins a handler: in this task or, if its method is declared as blocking, in another thread.
+fn begin<F>(
+    context: Context,
+    body: Body,
+    handler: impl FnOnce(Context, Body) -> F + Send + 'static,
+) -> ResponseFuture
+where
+    F: Future<Output = Result<Body>> + Send + 'static,
+{
     let bytes = body.message_bytes();
     let begin = move |context: Context| {
         let requests = requests(body, &context);

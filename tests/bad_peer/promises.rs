@@ -23,6 +23,9 @@ use crate::{
 fn answers() -> Vec<(&'static str, Vec<Wire>, Code)> {
     let reply = || packet(REPLY).call(1).flags(END).bytes(message("a"));
     let end = |code: u16| packet(END_OF).call(1).code(code);
+    let begun = || packet(REPLY).call(1).flags(NO_MESSAGE);
+    let open = || packet(REPLY).call(1).bytes(message("a"));
+    let last = || next(1, message("a")).flags(END);
     vec![
         ("a reply", vec![reply()], Code::Ok),
         ("two replies", vec![reply(), reply()], Code::Ok),
@@ -39,9 +42,31 @@ fn answers() -> Vec<(&'static str, Vec<Wire>, Code)> {
         ("a close", vec![packet(CLOSE)], Code::Unavailable),
         ("a broken rule", vec![packet(CALL)], Code::Unavailable),
         (
-            "a stream",
-            vec![packet(REPLY).call(1).flags(NO_MESSAGE)],
+            "a reply that only begins",
+            vec![begun()],
+            Code::DeadlineExceeded,
+        ),
+        ("a reply, then its end", vec![open(), end(0)], Code::Ok),
+        (
+            "a beginning, then a last message",
+            vec![begun(), last()],
+            Code::Ok,
+        ),
+        (
+            "a beginning and an end",
+            vec![begun(), end(0)],
             Code::Unimplemented,
+        ),
+        (
+            "a message of a stream",
+            vec![open()],
+            Code::DeadlineExceeded,
+        ),
+        ("two messages", vec![open(), last()], Code::Unimplemented),
+        (
+            "a message and a failure",
+            vec![open(), end(5)],
+            Code::NotFound,
         ),
     ]
 }

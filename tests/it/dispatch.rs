@@ -6,13 +6,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message as _;
 use tower::{Service, ServiceExt};
 use wawo::{
     Body, CallTarget, Code, Config, InProcess, MessageBytes, MethodId, Peer, Request, Response,
     ResponseFuture, Result, Serve, Server, ServiceDescriptor, ServiceId, Status, Streaming,
 };
 
-use crate::support::{EchoClient, EchoServer, Parrot, echo_service, message, pair, pair_with};
+use crate::support::{
+    EchoClient, EchoServer, Message, Parrot, client_of, echo_service, message, pair, pair_with,
+};
 
 async fn call(peer: &Peer, service: u32, method: u32, body: Body) -> Status {
     let request = Request::by_id(ServiceId(service), MethodId(method), false, body);
@@ -80,15 +83,61 @@ async fn a_message_that_cannot_be_decoded_names_its_method() {
 }
 
 #[tokio::test]
-async fn a_stream_for_a_method_that_takes_one_request_is_refused() {
+async fn a_method_that_takes_one_request_gets_neither_none_nor_two() {
     let pair = pair().await;
-    let items = Streaming::new(futures::stream::iter([Ok(Bytes::new()), Ok(Bytes::new())]));
-    let status = call(&pair.to_server, 7, 1, Body::Many(items)).await;
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(
-        status.message(),
-        "`tests.echo.Echo/Say` takes one request, not a stream of requests"
-    );
+    for (requests, got) in [(vec![], "none"), (vec![Ok(Bytes::new()); 2], "several")] {
+        let requests = Streaming::new(futures::stream::iter(requests));
+        let status = call(&pair.to_server, 7, 1, Body::Many(requests)).await;
+        assert_eq!(status.code(), Code::Unimplemented);
+        let text = format!("`tests.echo.Echo/Say` takes one request, and got {got}");
+        assert_eq!(status.message(), text);
+    }
+}
+
+/// A proxy sends a call on in the form in which it came, and so does any program that makes requests of
+/// encoded messages: one message may be a stream.
+#[tokio::test]
+async fn one_request_may_come_as_a_stream_over_any_medium() {
+    let pair = pair().await;
+    let in_process = InProcess::new(EchoServer::new(Parrot::default()));
+    let starts = [
+        CallTarget::handle(&pair.to_server),
+        CallTarget::handle(&in_process),
+    ];
+    for start in starts {
+        let hello = Bytes::from(message("hi").encode_to_vec());
+        let body = Body::Many(Streaming::once(hello.clone()));
+        let request = Request::new(&echo_service::method::SAY, body);
+        let Body::One(reply) = start.start(request).await.unwrap().into_body() else {
+            panic!("`say` has one reply");
+        };
+        assert_eq!(reply.into_bytes(), hello);
+    }
+}
+
+/// A service whose one reply is a stream of so many messages.
+async fn replies_in_streams(request: Request) -> Result<Response, Status> {
+    let (_, Body::One(request)) = request.into_parts() else {
+        panic!("one request");
+    };
+    let request = Message::decode(request.into_bytes()).unwrap();
+    let replies = vec![Ok(Bytes::from_static(b"")); request.data.len()];
+    let replies = Streaming::new(futures::stream::iter(replies));
+    Ok(Response::new(Default::default(), Body::Many(replies)))
+}
+
+#[tokio::test]
+async fn one_reply_may_come_as_a_stream_and_must_be_one() {
+    let server = Server::builder().fallback(tower::service_fn(replies_in_streams));
+    let mut server = server.build().unwrap();
+    let echo = EchoClient::new(&client_of(&mut server).await);
+    assert_eq!(echo.say(message("1")).await.unwrap().data, "");
+    for (data, sent) in [("", "none"), ("12", "several")] {
+        let status = echo.say(message(data)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented);
+        let text = format!("`tests.echo.Echo/Say` has one reply, and the callee sent {sent}");
+        assert_eq!(status.message(), text);
+    }
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ async fn a_raw_service_answers_methods_and_streams_that_it_does_not_take() {
     let requests = stream::iter([Bytes::new(), Bytes::new()]);
     let call = client.call_client_streaming(streamed, requests);
     let status = call.await.unwrap_err();
-    let text = "`tests.echo.Echo/Say` takes one request, not a stream of requests";
+    let text = "`tests.echo.Echo/Say` takes one request, and got several";
     assert_eq!(status.message(), text);
 }
 

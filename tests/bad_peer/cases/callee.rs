@@ -151,17 +151,50 @@ fn statuses() -> Vec<Case> {
         cases.push(case(name, Called, bytes, ended(code, failed)));
     }
     let read = || Outcome::Reply(message("all read"));
-    let rows: [(&str, State, Wire, Outcome); 8] = [
+    let back = || message("back");
+    let apart = [
+        (
+            "a reply, then its end",
+            reply().bytes(back()),
+            packet(END_OF).call(2),
+            true,
+        ),
+        (
+            "a beginning, then a last message",
+            reply().flags(NO_MESSAGE),
+            next(2, back()).flags(END),
+            true,
+        ),
+        (
+            "a reply that begins and ends",
+            reply().flags(NO_MESSAGE),
+            packet(END_OF).call(2),
+            false,
+        ),
+        (
+            "two replies",
+            reply().bytes(back()),
+            next(2, back()).flags(END),
+            false,
+        ),
+    ];
+    cases.extend(apart.map(|(name, first, second, is_one)| {
+        let outcome = match is_one {
+            true => Outcome::Reply(back()),
+            false => ended(13, failed),
+        };
+        case(
+            name,
+            Called,
+            [first.build(), second.build()].concat(),
+            outcome,
+        )
+    }));
+    let rows: [(&str, State, Wire, Outcome); 7] = [
         (
             "a good end and no reply",
             Called,
             packet(END_OF).call(2),
-            ended(13, failed),
-        ),
-        (
-            "a reply that is a stream",
-            Called,
-            reply().flags(NO_MESSAGE),
             ended(13, failed),
         ),
         (

@@ -428,22 +428,41 @@ fn dispatch() -> Vec<Case> {
 /// Calls that reach a handler, or barely do not.
 fn handled() -> Vec<Case> {
     let mut cases = Vec::new();
-    let shape = |method: &str| {
-        let text =
-            format!("`tests.echo.Echo/{method}` takes one request, not a stream of requests");
+    let wrong = |got: &str| {
+        let text = format!("`tests.echo.Echo/Say` takes one request, and got {got}");
         ended(12, text)
     };
+    let begun = || stream(1, SAY).build();
+    let open = || call(1, SAY, 0).bytes(message("hi")).build();
+    let more = || next(1, message("hi")).build();
+    let end = || end(1).build();
+    for (name, packets, outcome) in [
+        ("a request, then its end", vec![open(), end()], reply()),
+        (
+            "a beginning, a request, an end",
+            vec![begun(), more(), end()],
+            reply(),
+        ),
+        (
+            "a beginning and an end",
+            vec![begun(), end()],
+            wrong("none"),
+        ),
+        ("two requests", vec![open(), more()], wrong("several")),
+        (
+            "a beginning and two requests",
+            vec![begun(), more(), more()],
+            wrong("several"),
+        ),
+    ] {
+        cases.push(case(name, Open, packets.concat(), outcome));
+    }
+    let unended = [open(), cancel(1).build()].concat();
     cases.push(case(
-        "a stream to `Say`",
+        "a request without an end",
         Open,
-        stream(1, SAY),
-        shape("Say"),
-    ));
-    cases.push(case(
-        "a stream to `Act`",
-        Open,
-        stream(1, ACT),
-        shape("Act"),
+        unended,
+        ended(1, ""),
     ));
     let undecodable = call(1, SAY, END).bytes([0xff]);
     let text = "the request of 1 bytes for `tests.echo.Echo/Say` cannot be decoded: \
@@ -496,6 +515,11 @@ fn timeouts() -> Vec<Case> {
         ("a deadline of 49 days", timed(SAY, u32::MAX, "hi"), reply()),
         ("a deadline of 1 ms", timed(ACT, 1, "wait"), late()),
         ("a deadline of 20 ms", timed(ACT, 20, "wait"), late()),
+        (
+            "a request that does not end, with a deadline of 1 ms",
+            call(1, SAY, TIMEOUT).u32(1).bytes(message("hi")),
+            late(),
+        ),
         (
             "a stream with a deadline of 1 ms",
             call(1, TALK, crate::wire::NO_MESSAGE | TIMEOUT).u32(1),
