@@ -56,6 +56,7 @@ mod schemas;
 mod schemes;
 mod shutdown;
 mod sockets;
+mod states;
 mod statuses;
 mod storm;
 mod streams;

@@ -25,6 +25,7 @@ mod one_way;
 mod packets;
 mod pair;
 mod raw;
+mod states;
 mod stream_deadlines;
 mod time;
 mod vectors;
