@@ -104,6 +104,7 @@ impl<T> Connection<T> {
             return Ok(None);
         };
         let Some(chunk) = reply.chunk else {
+            self.flood_guard.reset();
             let is_wanted = ours.role.token.is_some();
             return Ok(is_wanted.then_some(Event::Replied {
                 call: id,
@@ -179,6 +180,7 @@ impl<T> Connection<T> {
         } else if call.is_partly_received() && end.code == Code::Ok {
             "whose message is not complete"
         } else {
+            self.flood_guard.reset();
             return Ok(self.end_ours(now, end, None));
         };
         Err(PeerMisbehaved::call_state(kind, id, state))

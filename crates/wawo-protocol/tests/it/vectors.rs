@@ -4,7 +4,7 @@ use std::{fmt::Write, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Limits, Metadata,
+    Fingerprint, Limits, Metadata, MethodId, ServiceId, Shape,
     packet::{Chunk, CreditOf, Packet, decode},
 };
 
@@ -192,4 +192,47 @@ fn each_invalid_vector_is_refused_with_its_code_and_text() {
         assert_eq!(refused.to_string(), *error, "{name}");
         assert_eq!(refused.close_code().to_wire().to_string(), *code, "{name}");
     }
+}
+
+/// The names and lines of a vector of ids, and the number that follows from them.
+#[test]
+fn ids_and_fingerprints_follow_from_names() {
+    let vectors = vectors("ids.txt");
+    assert!(vectors.len() > 5);
+    for vector in vectors {
+        let [(kind, first), lines @ ..] = &vector[..] else {
+            panic!("a vector has lines");
+        };
+        let found = match &**kind {
+            "service" => format!("{:08x}", ServiceId::of(first).0),
+            "method" => format!("{:08x}", MethodId::of(first).0),
+            _ => {
+                assert_eq!(fingerprint(lines), *first);
+                continue;
+            }
+        };
+        assert_eq!([("id".to_owned(), found)], lines);
+    }
+}
+
+/// The fingerprint of a service from the lines that are hashed.
+fn fingerprint(lines: &[(String, String)]) -> String {
+    let mut fingerprint = Fingerprint::new(&lines[0].1);
+    for (_, line) in &lines[1..] {
+        let parts: Vec<_> = line.split('|').collect();
+        let [name, id, shape, request, reply] = parts[..] else {
+            panic!("five parts: {line}");
+        };
+        let id = MethodId(id.parse().expect("a number"));
+        let shapes = [
+            Shape::Unary,
+            Shape::ServerStreaming,
+            Shape::ClientStreaming,
+            Shape::BidiStreaming,
+            Shape::OneWay,
+        ];
+        let shape = shapes.into_iter().find(|other| other.name() == shape);
+        fingerprint.add_method(name, id, shape.expect("a shape"), request, reply);
+    }
+    format!("{:016x}", fingerprint.value())
 }
