@@ -1,6 +1,6 @@
 //! The golden vectors of the repository, in both directions: decoding and encoding.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{collections::HashSet, fmt::Write, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
@@ -235,4 +235,23 @@ fn fingerprint(lines: &[(String, String)]) -> String {
         fingerprint.add_method(name, id, shape.expect("a shape"), request, reply);
     }
     format!("{:016x}", fingerprint.value())
+}
+
+/// The vectors themselves are run in `states.rs`.
+#[test]
+fn each_state_vector_has_a_name_of_its_own_and_the_heading_of_its_rule() {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
+    let text = fs::read_to_string(text).expect("the text is in the repository");
+    let headings: HashSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("## ").or(line.strip_prefix("### ")))
+        .collect();
+    let mut names = HashSet::new();
+    for vector in vectors("states.txt") {
+        let [(_, name), (_, rule), ..] = &vector[..] else {
+            panic!("a vector begins with name and rule: {vector:?}");
+        };
+        assert!(headings.contains(&**rule), "{name}: no heading {rule}");
+        assert!(names.insert(name.clone()), "{name}: twice");
+    }
 }
