@@ -5,6 +5,7 @@ mod blocking_future;
 mod duplicate;
 pub(crate) mod handler;
 mod handler_future;
+mod only_request;
 mod raw;
 mod run_to_completion;
 mod table;

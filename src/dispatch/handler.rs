@@ -13,7 +13,7 @@ use bytes::Bytes;
 use wawo_protocol::{MessageBytes, Metadata, packet::BatchBuilder};
 
 use crate::{
-    body::{Body, Items, Pace, Streaming, WrongCount, only_message},
+    body::{Body, Items, Pace, Streaming},
     call::cancellable_requests,
     codec::Codec,
     context::{CancelOnDrop, Context},
@@ -23,6 +23,7 @@ use crate::{
         blocking,
         blocking_future::BlockingFuture,
         handler_future::{HandlerFuture, failed},
+        only_request::only_request,
         run_to_completion::RunToCompletion,
     },
     expiry,
@@ -135,22 +136,6 @@ pub fn unimplemented(service: &ServiceDescriptor, request: Request) -> ResponseF
     let text = format!("`{name}` has no method with id {id}; it has {methods}");
     let status = Status::unimplemented(text).with_delivery(Delivery::NotSent);
     ResponseFuture::ready(Err(status))
-}
-
-/// The only request of a call whose method takes one, but which came as a stream: its message and the end
-/// of the requests travelled apart.
-pub(super) async fn only_request(
-    method: &MethodDescriptor,
-    requests: Streaming<Bytes>,
-) -> Result<Bytes> {
-    let wrong = |count| {
-        Status::unimplemented(match count {
-            WrongCount::None => format!("`{method}` takes one request, and got none"),
-            WrongCount::Several => format!("`{method}` takes one request, and got several"),
-        })
-    };
-    let (request, _) = only_message(requests, wrong).await?;
-    Ok(request)
 }
 
 fn one_request<C, Q, F>(

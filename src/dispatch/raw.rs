@@ -19,7 +19,8 @@ use crate::{
     descriptor::{MethodRef, ServiceDescriptor, Shape},
     dispatch::{
         blocking,
-        handler::{encode_all, only_request, run, unimplemented},
+        handler::{encode_all, run, unimplemented},
+        only_request::only_request,
     },
     request::Request,
     response::Response,

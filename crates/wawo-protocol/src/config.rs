@@ -76,7 +76,7 @@ settings! {
     /// limit ends its call with `ResourceExhausted` too.
     Bytes max_waiting_reply_bytes: usize = "64 MiB", least "16 KiB";
     /// Calls of the other side that it may cancel within a second. A peer may rely on the least values of
-    /// this setting and the next three (docs/protocol.md, "Abuse", "Keep-alive", "Messages").
+    /// this setting and the next three (docs/protocol.md, "Abuse", "Keep-alive", "Chunks").
     Count max_cancels_per_second: u32 = "10000", least "1000";
     /// Pings of the other side in a row that may come less than half a second after the one before.
     Count max_early_pings: u32 = "3", least "3";

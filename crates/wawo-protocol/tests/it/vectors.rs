@@ -244,7 +244,10 @@ fn each_state_vector_has_a_name_of_its_own_and_the_heading_of_its_rule() {
     let text = fs::read_to_string(text).expect("the text is in the repository");
     let headings: HashSet<_> = text
         .lines()
-        .filter_map(|line| line.strip_prefix("## ").or(line.strip_prefix("### ")))
+        .filter_map(|line| {
+            line.strip_prefix("## ")
+                .or_else(|| line.strip_prefix("### "))
+        })
         .collect();
     let mut names = HashSet::new();
     for vector in vectors("states.txt") {
