@@ -17,6 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(chunks());
     cases.extend(after_the_end());
     cases.extend(statuses());
+    cases.extend(apart());
     cases.extend(large());
     cases
 }
@@ -151,45 +152,6 @@ fn statuses() -> Vec<Case> {
         cases.push(case(name, Called, bytes, ended(code, failed)));
     }
     let read = || Outcome::Reply(message("all read"));
-    let back = || message("back");
-    let apart = [
-        (
-            "a reply, then its end",
-            reply().bytes(back()),
-            packet(END_OF).call(2),
-            true,
-        ),
-        (
-            "a beginning, then a last message",
-            reply().flags(NO_MESSAGE),
-            next(2, back()).flags(END),
-            true,
-        ),
-        (
-            "a reply that begins and ends",
-            reply().flags(NO_MESSAGE),
-            packet(END_OF).call(2),
-            false,
-        ),
-        (
-            "two replies",
-            reply().bytes(back()),
-            next(2, back()).flags(END),
-            false,
-        ),
-    ];
-    cases.extend(apart.map(|(name, first, second, is_one)| {
-        let outcome = match is_one {
-            true => Outcome::Reply(back()),
-            false => ended(13, failed),
-        };
-        case(
-            name,
-            Called,
-            [first.build(), second.build()].concat(),
-            outcome,
-        )
-    }));
     let rows: [(&str, State, Wire, Outcome); 7] = [
         (
             "a good end and no reply",
@@ -237,6 +199,51 @@ fn statuses() -> Vec<Case> {
     let rows = rows.into_iter();
     cases.extend(rows.map(|(name, state, bytes, outcome)| case(name, state, bytes, outcome)));
     cases
+}
+
+/// Replies whose message and end come apart.
+fn apart() -> Vec<Case> {
+    let failed = "a call to another service failed";
+    let back = || message("back");
+    let apart = [
+        (
+            "a reply, then its end",
+            reply().bytes(back()),
+            packet(END_OF).call(2),
+            true,
+        ),
+        (
+            "a beginning, then a last message",
+            reply().flags(NO_MESSAGE),
+            next(2, back()).flags(END),
+            true,
+        ),
+        (
+            "a reply that begins and ends",
+            reply().flags(NO_MESSAGE),
+            packet(END_OF).call(2),
+            false,
+        ),
+        (
+            "two replies",
+            reply().bytes(back()),
+            next(2, back()).flags(END),
+            false,
+        ),
+    ];
+    let cases = apart.map(|(name, first, second, is_one)| {
+        let outcome = match is_one {
+            true => Outcome::Reply(back()),
+            false => ended(13, failed),
+        };
+        case(
+            name,
+            Called,
+            [first.build(), second.build()].concat(),
+            outcome,
+        )
+    });
+    cases.into()
 }
 
 fn large() -> Vec<Case> {

@@ -23,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(one_way());
     cases.extend(credits());
     cases.extend(dispatch());
+    cases.extend(apart());
     cases.extend(handled());
     cases.extend(timeouts());
     cases.extend(connection());
@@ -425,8 +426,8 @@ fn dispatch() -> Vec<Case> {
     cases
 }
 
-/// Calls that reach a handler, or barely do not.
-fn handled() -> Vec<Case> {
+/// Requests whose message and end come apart.
+fn apart() -> Vec<Case> {
     let mut cases = Vec::new();
     let wrong = |got: &str| {
         let text = format!("`tests.echo.Echo/Say` takes one request, and got {got}");
@@ -464,6 +465,12 @@ fn handled() -> Vec<Case> {
         unended,
         ended(1, ""),
     ));
+    cases
+}
+
+/// Calls that reach a handler, or barely do not.
+fn handled() -> Vec<Case> {
+    let mut cases = Vec::new();
     let undecodable = call(1, SAY, END).bytes([0xff]);
     let text = "the request of 1 bytes for `tests.echo.Echo/Say` cannot be decoded: \
                 failed to decode Protobuf message: invalid varint";
