@@ -13,7 +13,7 @@ use protox::file::File;
 use crate::{
     error::{Error, list},
     options,
-    position::{position, position_after},
+    position::{native, position, position_after},
 };
 
 /// Converts the error of reading a given file or one of its imports.
@@ -147,5 +147,5 @@ fn undefined(problem: &str) -> Option<&str> {
 /// The file on disk that is imported by a name.
 fn find(name: &str, includes: &[PathBuf]) -> Option<PathBuf> {
     let mut paths = includes.iter().map(|folder| folder.join(name));
-    paths.find(|path| path.is_file())
+    paths.find(|path| path.is_file()).map(|path| native(&path))
 }

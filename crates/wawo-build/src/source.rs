@@ -15,7 +15,7 @@ use crate::{
     diagnose::diagnose,
     error::Error,
     options::{self, OptionsResolver},
-    position::position,
+    position::{native, position},
 };
 
 /// A schema that has been read and linked.
@@ -61,7 +61,7 @@ impl Source {
         }
         let files = compiler.files();
         let read = files
-            .filter_map(|file| Some((file.name().to_owned(), file.path()?.to_owned())))
+            .filter_map(|file| Some((file.name().to_owned(), native(file.path()?))))
             .collect();
         // Decode the encoded set, because the decoded set of prost-types drops wawo's options.
         let pool = decode(&compiler.encode_file_descriptor_set())?;

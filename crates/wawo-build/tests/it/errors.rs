@@ -447,3 +447,15 @@ fn an_error_ends_with_its_cause_and_its_source_is_what_caused_that() {
     }
     assert!(std::error::Error::source(&Error::OutDir).is_none());
 }
+
+/// Imports are written with slashes, on Windows too.
+#[test]
+fn the_path_of_a_file_has_one_kind_of_separator() {
+    let file = "deep/er/test.proto";
+    let here = Schema::of(&[(file, "syntax = \"proto3\"; message M { Nothing n = 1; }")]);
+    let builder = Builder::new().out_dir(here.path());
+    let error = builder.compile(&[file], &[here.path()]).unwrap_err();
+    let path = here.path().join("deep").join("er").join("test.proto");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("{}:1:", path.display())), "{text}");
+}

@@ -58,7 +58,11 @@ impl Schema {
         let text = error.to_string();
         assert_eq!(format!("{error:?}"), text, "a build script prints `Debug`");
         let folder = self.path().display().to_string();
-        text.replace(&format!("{folder}{MAIN_SEPARATOR}"), "")
-            .replace(&folder, ".")
+        let text = text.replace(&format!("{folder}{MAIN_SEPARATOR}"), "");
+        let text = text.replace(&folder, ".");
+        match MAIN_SEPARATOR {
+            '/' => text,
+            separator => text.replace(separator, "/"),
+        }
     }
 }
