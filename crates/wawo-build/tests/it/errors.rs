@@ -457,5 +457,8 @@ fn the_path_of_a_file_has_one_kind_of_separator() {
     let error = builder.compile(&[file], &[here.path()]).unwrap_err();
     let path = here.path().join("deep").join("er").join("test.proto");
     let text = error.to_string();
-    assert!(text.starts_with(&format!("{}:1:", path.display())), "{text}");
+    assert!(
+        text.starts_with(&format!("{}:1:", path.display())),
+        "{text}"
+    );
 }

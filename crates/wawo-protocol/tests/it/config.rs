@@ -1,7 +1,7 @@
 //! Each setting at its bounds and beyond them, settings that do not agree, settings by their names
 //! and from variables.
 
-use std::{ffi::OsString, time::Duration};
+use std::time::Duration;
 
 use wawo_protocol::{Config, ConfigBuilder, ConfigError, Limits, MAX_LIMIT};
 
@@ -303,7 +303,7 @@ fn a_wrong_variable_is_named_with_its_value() {
 #[cfg(unix)]
 #[test]
 fn variables_that_are_no_text_are_refused_under_the_prefix_only() {
-    use std::os::unix::ffi::OsStringExt;
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
     let no_text = || OsString::from_vec(b"a\xff".to_vec());
     let read = |key: OsString, value: OsString| Config::builder().read_variables([(key, value)]);

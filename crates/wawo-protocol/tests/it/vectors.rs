@@ -12,6 +12,12 @@ use wawo_protocol::{
 fn vectors(file: &str) -> Vec<Vec<(String, String)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
     let text = fs::read_to_string(folder.join(file)).expect("the vectors are in the repository");
+    parse(&text)
+}
+
+/// The vectors of a text, whichever line ends it has.
+fn parse(text: &str) -> Vec<Vec<(String, String)>> {
+    let text = text.replace("\r\n", "\n");
     let lines = |vector: &str| {
         let lines = vector.lines().filter(|line| !line.starts_with('#'));
         let pairs = lines.map(|line| line.split_once(':').expect("key: value"));
@@ -257,4 +263,12 @@ fn each_state_vector_has_a_name_of_its_own_and_the_heading_of_its_rule() {
         assert!(headings.contains(&**rule), "{name}: no heading {rule}");
         assert!(names.insert(name.clone()), "{name}: twice");
     }
+}
+
+#[test]
+fn vectors_are_read_with_either_kind_of_line_ends() {
+    let text = "# a comment\n\nname: a\nbytes: 00\n\nname: b\n";
+    let vectors = parse(text);
+    assert_eq!(vectors.len(), 2);
+    assert_eq!(parse(&text.replace('\n', "\r\n")), vectors);
 }
