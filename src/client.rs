@@ -111,7 +111,7 @@ impl<L> PeerBuilder<L> {
     }
 
     /// Uses this connector for addresses of its scheme. It replaces an earlier one for that scheme, or
-    /// one of the built-in `tcp`, `unix` and `mem`.
+    /// one of the built-in `tcp`, `unix`, `pipe` and `mem`.
     pub fn connector(mut self, connector: impl Connect) -> Self {
         self.connectors.add(connector);
         self
@@ -128,8 +128,9 @@ impl<L> PeerBuilder<L> {
     ///
     /// A host name is looked up, and at most 32 of its addresses are tried, IPv6 and IPv4 alternately
     /// (RFC 8305). The next one is tried after 250 ms beside those before it; the first that connects is
-    /// taken. `localhost` is `[::1]` and `127.0.0.1`. A Unix socket whose backlog is full is tried again.
-    /// All of it may take as long as [`connect_timeout`](crate::ConfigBuilder::connect_timeout) says.
+    /// taken. `localhost` is `[::1]` and `127.0.0.1`. A Unix socket whose backlog is full, or
+    /// a named pipe without a free instance, is tried again. All of it may take as long as
+    /// [`connect_timeout`](crate::ConfigBuilder::connect_timeout) says.
     ///
     /// # Errors
     ///

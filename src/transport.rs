@@ -8,17 +8,20 @@
 //!       Server ── address ──► Listen ─► Listener ─► Transport
 //! ```
 //!
-//! Each scheme of addresses belongs to one [`Connect`] and one [`Listen`]. [`Tcp`], [`Unix`] and
-//! [`Memory`] are built in. Others are given to a builder, by
+//! Each scheme of addresses belongs to one [`Connect`] and one [`Listen`]. [`Tcp`], [`Unix`] (Unix only),
+//! [`NamedPipe`] (Windows only) and [`Memory`] are built in. Others are given to a builder, by
 //! [`PeerBuilder::connector`](crate::PeerBuilder::connector) and
 //! [`ServerBuilder::listener`](crate::ServerBuilder::listener), and apply to that builder only: nothing
 //! is registered for the whole process.
 
 mod address;
 mod attempts;
+#[cfg(any(unix, windows))]
+mod busy;
 mod connect;
 mod listen;
 mod memory;
+mod named_pipe;
 mod open;
 mod options;
 mod schemes;
@@ -37,6 +40,7 @@ pub use crate::transport::{
     connect::Connect,
     listen::{AcceptedSocket, Listen, Listener},
     memory::Memory,
+    named_pipe::NamedPipe,
     open::{IntoTransport, OpenListener, StdSocket, TokioTransport},
     options::{SocketOptions, SocketOptionsError},
     tcp::Tcp,

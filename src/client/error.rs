@@ -40,7 +40,8 @@ pub enum ConnectError {
         /// The connect timeout.
         timeout: Duration,
         /// How far it came: whether the socket was connected and only the hello is missing. If several
-        /// addresses were tried, how each of them failed; for a Unix socket, whether its backlog is full.
+        /// addresses were tried, how each of them failed; for a Unix socket or a named pipe, whether it is
+        /// busy.
         attempts: String,
     },
     /// The other end is not a wawo peer, or refused this one.

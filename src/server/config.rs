@@ -29,7 +29,7 @@ settings! {
     /// The number of connections from one host over TCP, at most; further ones are refused, and told why.
     ///
     /// A host is an IPv4 address, or the /64 of an IPv6 address. Connections from this machine, over
-    /// Unix sockets and within the process are not counted; see
+    /// Unix sockets or named pipes and within the process are not counted; see
     /// [`trusted_proxies`](Self::trusted_proxies).
     Count max_connections_per_host: usize = "none", least "1", none "a quarter of max_connections";
     /// The memory that the decoded requests of all running calls may take, of all connections together,

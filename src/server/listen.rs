@@ -17,13 +17,15 @@ impl Server {
     /// permissions of Unix sockets.
     ///
     /// A Unix socket that an ended process left behind is replaced; the server removes its own at the
-    /// end. The server holds a lock on a file beside it, whose name has `.lock` added.
+    /// end. The server holds a lock on a file beside it, whose name has `.lock` added. Unix sockets are Unix
+    /// only, and named pipes (`pipe://name`) Windows only.
     ///
     /// # Errors
     ///
     /// If the text is not an address, or the address is taken: one of the addresses of a name, or the
-    /// path of a Unix socket, by a process that listens there or by any other file. Also if the server
-    /// drains already, and outside of a tokio runtime.
+    /// path of a Unix socket, by a process that listens there or by any other file; or the name of a pipe, by
+    /// a process that listens there or has connections from there. Also if the server drains
+    /// already, and outside of a tokio runtime.
     ///
     /// # Panics
     ///

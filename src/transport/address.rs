@@ -2,6 +2,7 @@
 
 mod convert;
 mod host;
+mod pipe;
 
 use std::{
     fmt,
@@ -12,21 +13,26 @@ use std::{
 use thiserror::Error;
 
 pub(crate) use crate::transport::address::host::HostPort;
+#[cfg(windows)]
+pub(crate) use crate::transport::address::pipe::check as check_pipe_name;
 
 /// The address of a peer, or the one at which a server listens.
 ///
 /// | text | transport |
 /// |---|---|
 /// | `tcp://host:port` | TCP; port 0 lets a server choose a free one |
-/// | `unix:///run/app.sock` | a Unix socket, by path |
+/// | `unix:///run/app.sock` | a Unix socket, by path; Unix only |
 /// | `unix://@name` | an abstract Unix socket, by name; Linux only |
+/// | `pipe://name` | a named pipe of this machine; Windows only |
 /// | `mem://name` | within this process, by name |
 /// | `scheme://rest` | of another scheme: a [`Connect`] or [`Listen`] that a builder was given |
 ///
 /// A host is a name, an IPv4 address such as `127.0.0.1`, or an IPv6 address in brackets such as
 /// `[::1]`. A port is a number from 0 to 65535 without a sign or leading zeros. The path of a socket
 /// has at most 107 bytes on Linux and 103 on macOS and the BSDs; a file whose name begins with `@`
-/// is written `unix://./@name`. A scheme has lower-case letters, digits, `+`, `-` and `.`, and begins
+/// is written `unix://./@name`. The name of a pipe has at most 247 characters (UTF-16 code units), without
+/// slashes, backslashes, control characters, and a dot or space at its end; Windows ignores its case. A
+/// scheme has lower-case letters, digits, `+`, `-` and `.`, and begins
 /// with a letter.
 ///
 /// Functions that take an address also take its text, or a [`SocketAddr`](std::net::SocketAddr).
@@ -42,6 +48,8 @@ pub enum Address {
     Unix(PathBuf),
     /// The name of an abstract Unix socket, without the `@`.
     Abstract(String),
+    /// The name of a named pipe, without `\\.\pipe\`.
+    Pipe(String),
     /// A name within this process.
     Memory(String),
     /// An address of a scheme that is not built in.
@@ -59,6 +67,7 @@ impl Address {
         match self {
             Self::Tcp(_) => "tcp",
             Self::Unix(_) | Self::Abstract(_) => "unix",
+            Self::Pipe(_) => "pipe",
             Self::Memory(_) => "mem",
             Self::Other { scheme, .. } => scheme,
         }
@@ -99,8 +108,9 @@ fn hint(text: &str) -> &'static str {
     match text.trim_start().split_once("://") {
         Some(("tcp", _)) => "write tcp://host:port",
         Some(("unix", _)) => "write unix:///path, or unix://@name for an abstract name",
+        Some(("pipe", _)) => "write pipe://name",
         Some(("mem", _)) => "write mem://name",
-        _ => "write tcp://host:port, unix:///path, unix://@name or mem://name",
+        _ => "write tcp://host:port, unix:///path, unix://@name, pipe://name or mem://name",
     }
 }
 
@@ -113,6 +123,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
     match scheme {
         "tcp" => HostPort::parse(rest).map(|_| Address::Tcp(rest.to_owned())),
         "unix" => parse_unix(rest),
+        "pipe" => pipe::check(rest).map(|()| Address::Pipe(rest.to_owned())),
         "mem" if rest.is_empty() => Err("it has no name"),
         "mem" => Ok(Address::Memory(rest.to_owned())),
         _ if !is_scheme(scheme) => Err(NOT_A_SCHEME),
@@ -175,6 +186,7 @@ impl fmt::Display for Address {
             Self::Tcp(host) => write!(f, "tcp://{host}"),
             Self::Unix(path) => write!(f, "unix://{}{}", file_prefix(path), path.display()),
             Self::Abstract(name) => write!(f, "unix://@{name}"),
+            Self::Pipe(name) => write!(f, "pipe://{name}"),
             Self::Memory(name) => write!(f, "mem://{name}"),
             Self::Other { scheme, rest } => write!(f, "{scheme}://{rest}"),
         }
@@ -208,6 +220,7 @@ mod tests {
             "unix://a/b c",
             "unix://./@a",
             "unix://@a",
+            "pipe://A b.c",
             "mem://a",
             "vsock://3:1024",
             "git+ssh2.x-y://a/b?c",
@@ -247,6 +260,8 @@ mod tests {
             ("unix:///tmp/a ", "white space"),
             ("unix://@", "no name"),
             ("mem://", "no name"),
+            ("pipe://", "no name"),
+            ("pipe://a/b", "a slash"),
             (" mem://a", "white space"),
             ("http://", "nothing follows"),
             ("://a", "its scheme is not"),
@@ -264,10 +279,11 @@ mod tests {
                 "unix://",
                 "; write unix:///path, or unix://@name for an abstract name",
             ),
+            ("pipe://", "; write pipe://name"),
             ("mem://", "; write mem://name"),
             (
                 "a",
-                "; write tcp://host:port, unix:///path, unix://@name or mem://name",
+                "; write tcp://host:port, unix:///path, unix://@name, pipe://name or mem://name",
             ),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();

@@ -14,6 +14,7 @@ use thiserror::Error;
 /// | [`tcp_keep_alive`](Self::tcp_keep_alive) | off | TCP, both sides |
 /// | [`unix_mode`](Self::unix_mode) | `0o600` | listening at Unix sockets by path |
 /// | [`abstract_uids`](Self::abstract_uids) | our own user | abstract Unix sockets, both sides |
+/// | [`pipe_shared`](Self::pipe_shared) | `false` | listening at named pipes |
 ///
 /// ```
 /// # use std::time::Duration;
@@ -34,6 +35,7 @@ pub struct SocketOptions {
     pub(crate) tcp_keep_alive: Option<Duration>,
     pub(crate) unix_mode: u32,
     pub(crate) abstract_uids: AllowedUids,
+    pub(crate) pipe_shared: bool,
 }
 
 /// The users whose processes may be at the other end of an abstract socket.
@@ -114,6 +116,15 @@ impl SocketOptions {
         self
     }
 
+    /// Whether several servers may listen at one named pipe, all of them with this setting, or the first
+    /// without it. Windows gives each new client to one of them, so a new process can take over while the
+    /// old one drains. Only processes of the same user and administrators can share a pipe. Default
+    /// `false`: a name that is in use makes `bind` fail.
+    pub fn pipe_shared(mut self, pipe_shared: bool) -> Self {
+        self.pipe_shared = pipe_shared;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), SocketOptionsError> {
         let wrong = |setting, reason| Err(SocketOptionsError { setting, reason });
         if self.backlog == 0 {
@@ -144,6 +155,7 @@ impl Default for SocketOptions {
             tcp_keep_alive: None,
             unix_mode: 0o600,
             abstract_uids: AllowedUids::Own,
+            pipe_shared: false,
         }
     }
 }

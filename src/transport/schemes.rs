@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::transport::{Address, Connect, Listen, Memory, Tcp, Unix};
+use crate::transport::{Address, Connect, Listen, Memory, NamedPipe, Tcp, Unix};
 
 /// The connectors of one builder. Its own come before those that are built in.
 #[derive(Clone, Default)]
@@ -28,6 +28,7 @@ impl Connectors {
         match address {
             Address::Tcp(_) => Ok(Arc::new(Tcp)),
             Address::Unix(_) | Address::Abstract(_) => Ok(Arc::new(Unix)),
+            Address::Pipe(_) => Ok(Arc::new(NamedPipe)),
             Address::Memory(_) => Ok(Arc::new(Memory)),
             Address::Other { .. } => Err(missing("connector", scheme)),
         }
@@ -85,6 +86,7 @@ impl ListenSchemes {
         match address {
             Address::Tcp(_) => Ok(Arc::new(Tcp)),
             Address::Unix(_) | Address::Abstract(_) => Ok(Arc::new(Unix)),
+            Address::Pipe(_) => Ok(Arc::new(NamedPipe)),
             Address::Memory(_) => Ok(Arc::new(Memory)),
             Address::Other { .. } => Err(missing("listener", scheme)),
         }

@@ -21,9 +21,8 @@ use crate::transport::{
     Address, Attempts, BoxFuture, Connect, Listen, Listener, SocketOptions, Transport,
 };
 
-/// Connects to and listens at Unix sockets, `unix://`. Built in.
-///
-/// On a system without Unix sockets, connecting and listening fail with `Unsupported`.
+/// Connects to and listens at Unix sockets, `unix://`. Built in; Unix only: on other systems, connecting
+/// and listening fail with `Unsupported`.
 #[derive(Debug, Clone, Copy)]
 #[allow(
     clippy::exhaustive_structs,
@@ -95,8 +94,9 @@ impl Listen for Unix {
 
 #[cfg(not(unix))]
 fn no_unix_sockets() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        "unix:// addresses need a Unix system; use tcp:// or mem://",
-    )
+    let text = match cfg!(windows) {
+        true => "unix:// is Unix only; use pipe://name",
+        false => "unix:// is Unix only; use tcp://host:port",
+    };
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }

@@ -45,6 +45,8 @@ mod mixed;
 mod nested;
 mod packages;
 mod peers;
+#[cfg(windows)]
+mod pipes;
 mod protocols;
 mod proxy;
 mod raw;

@@ -275,6 +275,20 @@ async fn ten_thousand_mixed_calls_over_a_unix_socket_each_end_once_and_right() {
     }
 }
 
+#[cfg(windows)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_mixed_calls_over_a_named_pipe_each_end_once_and_right() {
+    use tokio::net::windows::named_pipe::{ClientOptions, ServerOptions};
+
+    let path = format!(r"\\.\pipe\wawo-mixed-{}", std::process::id());
+    for number in 0..ROUNDS {
+        let there = ServerOptions::new().create(&path).unwrap();
+        let here = ClientOptions::new().open(&path).unwrap();
+        there.connect().await.unwrap();
+        round(number, here, there).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_mixed_calls_over_memory_each_end_once_and_right() {
     for number in 0..ROUNDS {

@@ -43,6 +43,30 @@ async fn both_ends_call_over_a_unix_socket_whose_file_comes_and_goes() {
     assert!(!path.exists());
 }
 
+#[cfg(windows)]
+#[tokio::test]
+async fn both_ends_call_over_a_named_pipe_whose_name_comes_and_goes() {
+    let address = format!("pipe://wawo-it-{}", std::process::id());
+    both_ends_call(&address).await;
+    let gone = Peer::connect(&*address).await.unwrap_err();
+    assert!(matches!(gone, ConnectError::Transport { .. }), "{gone}");
+}
+
+#[tokio::test]
+async fn transports_of_another_system_are_errors_that_name_one_of_this_system() {
+    let (address, text) = match cfg!(windows) {
+        true => ("unix:///tmp/a", "unix:// is Unix only; use pipe://name"),
+        false => ("pipe://a", "pipe:// is Windows only; use unix:///path"),
+    };
+    let connect = Peer::connect(address).await.unwrap_err();
+    assert_eq!(
+        connect.to_string(),
+        format!("cannot connect to {address}: {text}")
+    );
+    let listen = Server::builder().bind(address).await.unwrap_err();
+    assert!(listen.to_string().ends_with(text), "{listen}");
+}
+
 #[tokio::test]
 async fn both_ends_call_over_memory() {
     both_ends_call("mem://both_ends_call").await;

@@ -76,6 +76,12 @@ async fn connections_of_a_unix_socket_are_spread_over_the_workers_and_stay_there
     spreads_connections(&format!("unix://{}", path.display())).await;
 }
 
+#[cfg(windows)]
+#[tokio::test]
+async fn connections_of_a_named_pipe_are_spread_over_the_workers_and_stay_there() {
+    spreads_connections(&format!("pipe://wawo-workers-{}", std::process::id())).await;
+}
+
 #[tokio::test]
 async fn connections_in_memory_are_spread_over_the_workers_and_stay_there() {
     spreads_connections("mem://spread").await;

@@ -1,0 +1,114 @@
+//! Named pipes of Windows: a transport between processes of one machine.
+
+#[cfg(windows)]
+mod connect;
+#[cfg(windows)]
+mod listener;
+
+use std::io;
+
+use crate::transport::{
+    Address, Attempts, BoxFuture, Connect, Listen, Listener, SocketOptions, Transport,
+};
+#[cfg(windows)]
+use crate::transport::{
+    address::check_pipe_name,
+    named_pipe::{connect::connect, listener::PipeListener},
+};
+
+/// Connects to and listens at named pipes, `pipe://`. Built in; Windows only: on other systems,
+/// connecting and listening fail with `Unsupported`.
+///
+/// A pipe is reached from its own machine only. Its permissions are the default ones of Windows: the user
+/// who made it, administrators and the system may connect. Other users may open it for reading, and so
+/// see the hello of the server, until the handshake's time is over. Names belong to nobody: whoever
+/// listens first at a name has it, so a client cannot know which user's server it reaches. It lets the
+/// server know who it is, but not act as it.
+#[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "it is its name, and has nothing to set"
+)]
+pub struct NamedPipe;
+
+const SCHEME: &str = "pipe";
+
+impl Connect for NamedPipe {
+    fn scheme(&self) -> &str {
+        SCHEME
+    }
+
+    #[cfg(windows)]
+    fn connect<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a SocketOptions,
+        attempts: &'a mut Attempts,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
+        Box::pin(async move {
+            let stream = connect(name_of(address)?, attempts).await?;
+            Ok(Box::new(stream) as Box<dyn Transport>)
+        })
+    }
+
+    #[cfg(not(windows))]
+    fn connect<'a>(
+        &'a self,
+        _: &'a Address,
+        _: &'a SocketOptions,
+        _: &'a mut Attempts,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
+        Box::pin(async { Err(no_named_pipes()) })
+    }
+}
+
+impl Listen for NamedPipe {
+    fn scheme(&self) -> &str {
+        SCHEME
+    }
+
+    #[cfg(windows)]
+    fn listen<'a>(
+        &'a self,
+        address: &'a Address,
+        options: &'a SocketOptions,
+    ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
+        Box::pin(async move {
+            let listener = PipeListener::bind(name_of(address)?, options)?;
+            Ok(vec![Box::new(listener) as Box<dyn Listener>])
+        })
+    }
+
+    #[cfg(not(windows))]
+    fn listen<'a>(
+        &'a self,
+        _: &'a Address,
+        _: &'a SocketOptions,
+    ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
+        Box::pin(async { Err(no_named_pipes()) })
+    }
+}
+
+/// The name in an address. A program may have made the address without a text that was checked.
+#[cfg(windows)]
+fn name_of(address: &Address) -> io::Result<&str> {
+    let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
+    match address {
+        Address::Pipe(name) => check_pipe_name(name).map(|()| &**name).map_err(invalid),
+        _ => Err(invalid("its scheme is not pipe")),
+    }
+}
+
+/// The path by which the system knows a name.
+#[cfg(windows)]
+fn path(name: &str) -> String {
+    format!(r"\\.\pipe\{name}")
+}
+
+#[cfg(not(windows))]
+fn no_named_pipes() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "pipe:// is Windows only; use unix:///path",
+    )
+}
