@@ -25,6 +25,7 @@ mod protocol;
 mod refuse;
 mod registry;
 mod replay;
+mod shutdown_signal;
 mod socket;
 mod state;
 mod workers;
@@ -42,8 +43,9 @@ pub use crate::server::{
     error::ServeError,
     gateway::Gateway,
     guest::{Guest, GuestBuilder},
-    handle::{ServerHandle, shutdown_signal},
+    handle::ServerHandle,
     protocol::{Protocol, Recognition},
+    shutdown_signal::shutdown_signal,
 };
 use crate::{
     dispatch::Dispatch,

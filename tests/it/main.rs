@@ -57,6 +57,7 @@ mod reused;
 mod schemas;
 mod schemes;
 mod shutdown;
+mod signals;
 mod sockets;
 mod states;
 mod statuses;
