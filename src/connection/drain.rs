@@ -19,13 +19,17 @@ pub(crate) const GRACE_OVER: &str = "the grace for draining is over";
 pub(crate) const CLOSE_PACKET_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Whether the other side ended the connection while it drained. The operating system may discard the
-/// close packet together with other unread bytes; then the error here is a reset of the socket.
+/// close packet together with other unread bytes; then the error here is a reset of the socket, which a
+/// write on Windows reports as aborted.
 pub(crate) fn ended_by_drain(error: &ConnectionError) -> bool {
     match error {
         ConnectionError::ClosedByPeer { code, text } => {
             *code == CloseCode::Normal && text == DRAINED
         }
-        ConnectionError::Lost(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        ConnectionError::Lost(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+        ),
         _ => false,
     }
 }
@@ -131,6 +135,7 @@ mod tests {
         let lost = |kind: io::ErrorKind| ConnectionError::Lost(Arc::new(kind.into()));
         assert!(ended_by_drain(&closed(CloseCode::Normal, DRAINED)));
         assert!(ended_by_drain(&lost(io::ErrorKind::ConnectionReset)));
+        assert!(ended_by_drain(&lost(io::ErrorKind::ConnectionAborted)));
         assert!(!ended_by_drain(&closed(CloseCode::Normal, "other")));
         assert!(!ended_by_drain(&closed(CloseCode::LimitExceeded, DRAINED)));
         assert!(!ended_by_drain(&lost(io::ErrorKind::BrokenPipe)));

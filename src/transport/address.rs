@@ -14,7 +14,7 @@ use thiserror::Error;
 
 pub(crate) use crate::transport::address::host::HostPort;
 #[cfg(windows)]
-pub(crate) use crate::transport::address::pipe::check as check_pipe_name;
+pub(crate) use crate::transport::address::pipe::path as pipe_path;
 
 /// The address of a peer, or the one at which a server listens.
 ///

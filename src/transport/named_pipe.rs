@@ -4,16 +4,15 @@
 mod connect;
 #[cfg(windows)]
 mod listener;
+#[cfg(windows)]
+mod stream;
 
 use std::io;
 
+#[cfg(windows)]
+use crate::transport::named_pipe::{connect::connect, listener::PipeListener};
 use crate::transport::{
     Address, Attempts, BoxFuture, Connect, Listen, Listener, SocketOptions, Transport,
-};
-#[cfg(windows)]
-use crate::transport::{
-    address::check_pipe_name,
-    named_pipe::{connect::connect, listener::PipeListener},
 };
 
 /// Connects to and listens at named pipes, `pipe://`. Built in; Windows only: on other systems,
@@ -89,20 +88,12 @@ impl Listen for NamedPipe {
     }
 }
 
-/// The name in an address. A program may have made the address without a text that was checked.
 #[cfg(windows)]
 fn name_of(address: &Address) -> io::Result<&str> {
-    let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
     match address {
-        Address::Pipe(name) => check_pipe_name(name).map(|()| &**name).map_err(invalid),
-        _ => Err(invalid("its scheme is not pipe")),
+        Address::Pipe(name) => Ok(name),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
     }
-}
-
-/// The path by which the system knows a name.
-#[cfg(windows)]
-fn path(name: &str) -> String {
-    format!(r"\\.\pipe\{name}")
 }
 
 #[cfg(not(windows))]

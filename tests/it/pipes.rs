@@ -101,6 +101,21 @@ async fn a_pipe_without_a_free_instance_is_waited_for_within_the_connect_timeout
     running.abort();
 }
 
+/// A server that drains closes the instance that waits for a client, and a client may have it already.
+#[tokio::test]
+async fn a_client_whose_instance_is_closed_unaccepted_connects_again() {
+    let name = name("unaccepted");
+    let address = format!("pipe://{name}");
+    let closed = instance(&name);
+    let connecting = tokio::spawn(Peer::connect(address.clone()));
+    closed.connect().await.unwrap();
+    let server = shared().bind(&*address).await.unwrap();
+    let running = tokio::spawn(server.run());
+    drop(closed);
+    connecting.await.unwrap().unwrap();
+    running.abort();
+}
+
 /// Each would fail at once if it met no free instance and did not wait.
 #[tokio::test]
 async fn many_connect_at_once_and_none_is_refused() {

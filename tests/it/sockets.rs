@@ -217,16 +217,13 @@ mod unix {
     use std::{
         os::{fd::OwnedFd, unix::net::UnixListener},
         path::PathBuf,
-        time::Duration,
     };
 
-    use futures::future::join_all;
-    use wawo::{ConnectError, Peer, PeerEvent, ServeError, Server, SocketOptions};
+    use wawo::{ServeError, Server, SocketOptions};
 
-    use super::{builder, calls, served_at};
-    use crate::support::serve;
+    use super::{builder, served_at};
 
-    fn path(test: &str) -> PathBuf {
+    pub(super) fn path(test: &str) -> PathBuf {
         let name = format!("wawo-it-{test}-{}.sock", std::process::id());
         std::env::temp_dir().join(name)
     }
@@ -277,9 +274,19 @@ mod unix {
         drop(server);
         assert!(!path.exists());
     }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::{os::unix::net::UnixListener, path::PathBuf, time::Duration};
+
+    use futures::future::join_all;
+    use wawo::{ConnectError, Peer, PeerEvent, SocketOptions};
+
+    use super::{builder, calls, unix::path};
+    use crate::support::serve;
 
     /// A listener that does not accept, with a full backlog, and the sockets that fill it.
-    #[cfg(target_os = "linux")]
     async fn stuck(path: &PathBuf) -> (UnixListener, Vec<std::os::unix::net::UnixStream>) {
         let listener = UnixListener::bind(path).unwrap();
         // Shorter than the backlog of the standard library.
@@ -289,7 +296,6 @@ mod unix {
         (listener, waiting)
     }
 
-    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_full_backlog_is_waited_for_within_the_connect_timeout() {
         let path = path("full");
@@ -331,7 +337,6 @@ mod unix {
         running.abort();
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     #[tokio::test]
     async fn calls_go_over_an_abstract_socket() {
         let address = format!("unix://@wawo-it-{}", std::process::id());
@@ -343,7 +348,6 @@ mod unix {
         assert!(matches!(error, ConnectError::Transport { .. }));
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     #[tokio::test]
     async fn a_user_who_is_not_allowed_is_refused_and_the_server_goes_on() {
         let own = rustix::process::geteuid().as_raw();

@@ -8,7 +8,7 @@ const MAX_NAME_UNITS: usize = 256 - r"\\.\pipe\".len();
 ///
 /// Windows makes a backslash of a slash, and resolves `..` in a path: a name with either could leave the
 /// folder of pipes, and name any device. It also cuts dots and spaces at the end.
-pub(crate) fn check(name: &str) -> Result<(), &'static str> {
+pub(super) fn check(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("it has no name");
     }
@@ -25,6 +25,18 @@ pub(crate) fn check(name: &str) -> Result<(), &'static str> {
         return Err("its name ends with a dot or a space, which Windows would cut");
     }
     Ok(())
+}
+
+/// The path by which the system knows a name.
+///
+/// # Errors
+///
+/// If the name is wrong: a program may have made its address without a text that was checked.
+#[cfg(windows)]
+pub(crate) fn path(name: &str) -> std::io::Result<String> {
+    let invalid = |text| std::io::Error::new(std::io::ErrorKind::InvalidInput, text);
+    check(name).map_err(invalid)?;
+    Ok(format!(r"\\.\pipe\{name}"))
 }
 
 #[cfg(test)]

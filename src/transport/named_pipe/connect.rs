@@ -2,18 +2,20 @@
 
 use std::io;
 
-use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient};
+use tokio::net::windows::named_pipe::ClientOptions;
 
-use crate::transport::{attempts::Attempts, busy::until_accepted, named_pipe::path};
+use crate::transport::{
+    address::pipe_path, attempts::Attempts, busy::until_accepted, named_pipe::stream::PipeStream,
+};
 
 /// Connects, and tries again while no instance is free, until the caller drops the future. A server makes
 /// a new instance whenever it accepts one, so a free one comes soon if it accepts at all.
-pub(super) async fn connect(name: &str, attempts: &mut Attempts) -> io::Result<NamedPipeClient> {
-    let path = path(name);
+pub(super) async fn connect(name: &str, attempts: &mut Attempts) -> io::Result<PipeStream> {
+    let path = pipe_path(name)?;
     // The server may ask who this process is, and may not act as its user; that is tokio's default.
     let dial = async || ClientOptions::new().open(&path);
     let connected = until_accepted(dial, no_free_instance, attempts).await;
-    connected.map_err(explained)
+    connected.map(PipeStream::new).map_err(explained)
 }
 
 /// The code `ERROR_PIPE_BUSY`.

@@ -8,7 +8,7 @@ use std::{
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 
 use crate::transport::{
-    AcceptedSocket, Address, BoxFuture, Listener, SocketOptions, named_pipe::path,
+    AcceptedSocket, Address, BoxFuture, Listener, SocketOptions, address::pipe_path,
 };
 
 /// Accepts connections at one named pipe.
@@ -70,7 +70,7 @@ fn instance(name: &str, is_first: bool) -> io::Result<NamedPipeServer> {
     ServerOptions::new()
         .first_pipe_instance(is_first)
         .reject_remote_clients(true)
-        .create(path(name))
+        .create(pipe_path(name)?)
 }
 
 /// The instance, once a client is connected to it.
