@@ -8,11 +8,13 @@ use std::{
 use prost_build::Module;
 
 use crate::{
-    collisions, comments,
+    collisions,
+    comments::Docs,
     error::Error,
+    externs,
     generate::{Generator, Half},
     layouts::Layouts,
-    names,
+    locations, names,
     packages::Packages,
     panics, schema,
     source::Source,
@@ -62,7 +64,8 @@ impl Builder {
     /// messages would get the same Rust name and cannot be renamed.
     ///
     /// The Rust path begins with the name of a crate, such as `google_types` or `::google_types`,
-    /// or with `crate`.
+    /// or with `crate`. The types must implement `Clone`, `PartialEq`, `Default` and
+    /// `prost::Message`. Messages that contain them are not `Copy`, `Eq` or `Hash`.
     pub fn extern_path(
         mut self,
         proto_path: impl Into<String>,
@@ -171,11 +174,14 @@ impl Builder {
                 .ok_or(Error::OutDir)?,
         };
         collisions::check(source, &self.extern_paths)?;
-        let layouts = Layouts::new(source, self.extern_paths, self.is_plain);
+        let layouts = Layouts::new(source, self.extern_paths.clone(), self.is_plain);
+        let mut docs = Docs::default();
         let files = source.known().map(|file| {
             let module = Module::from_protobuf_package_name(file.package_name());
             let mut file = file.file_descriptor_proto().clone();
-            comments::mark_code(&mut file);
+            locations::complete(&mut file);
+            docs.take(&mut file);
+            externs::hide_traits(&mut file, &self.extern_paths);
             layouts.add_service(&mut file);
             (module, file)
         });
@@ -186,14 +192,17 @@ impl Builder {
             .prost_path(format!("{}::codegen::prost", self.crate_path))
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
             .service_generator(Box::new(generator));
-        let code = panics::catch(|| self.prost.generate(files))
+        let mut code = panics::catch(|| self.prost.generate(files))
             .map_err(|said| collisions::of_enum_values(source, said))?
             .map_err(|error| Error::Prost(error.to_string()))?;
+        for code in code.values_mut() {
+            *code = docs.put(code);
+        }
         let packages = Packages::of(source, &code)?;
-        packages.write(&code, &out_dir).map_err(Error::Write)?;
+        let modules = packages.write(&code, &out_dir).map_err(Error::Write)?;
         match self.include_file {
             None => Ok(()),
-            Some(name) => fs::write(out_dir.join(name), packages.includes()).map_err(Error::Write),
+            Some(name) => fs::write(out_dir.join(name), modules.all()).map_err(Error::Write),
         }
     }
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use prost_reflect::{EnumDescriptor, FileDescriptor, MessageDescriptor};
+use prost_build::Module;
+use prost_reflect::{EnumDescriptor, FileDescriptor, MessageDescriptor, OneofDescriptor};
 
 use crate::{error::Error, names, source::Source};
 
@@ -51,8 +52,8 @@ pub(crate) fn of_enum_values(source: &Source, said: String) -> Error {
 /// keeps.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
-    /// The messages and enums of a package or message.
-    Types(String),
+    /// The types in a module, which may be that of a message and of a package.
+    Types(Module),
     /// The fields of a message or oneof.
     Fields(String),
     /// The services of a package.
@@ -97,9 +98,7 @@ impl Names<'_> {
             self.add(scope, rust_name, field.full_name(), file, field.path())?;
         }
         for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
-            let scope = Scope::Fields(full_name.to_owned());
-            let rust_name = oneof.name().to_snake_case();
-            self.add(scope, rust_name, oneof.full_name(), file, oneof.path())?;
+            self.add_oneof(file, message, &oneof)?;
         }
         for child in message.child_messages() {
             self.add_message(file, &child)?;
@@ -124,8 +123,30 @@ impl Names<'_> {
         path: &[i32],
     ) -> Result<(), Error> {
         let (parent, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
-        let scope = Scope::Types(parent.to_owned());
+        let scope = Scope::Types(Module::from_protobuf_package_name(parent));
         self.add(scope, name.to_upper_camel_case(), full_name, file, path)
+    }
+
+    /// A oneof becomes a type in the module of its message. prost adds `OneOf` to its name if the
+    /// message holds another type of that name.
+    fn add_oneof(
+        &mut self,
+        file: &FileDescriptor,
+        message: &MessageDescriptor,
+        oneof: &OneofDescriptor,
+    ) -> Result<(), Error> {
+        let scope = Scope::Fields(message.full_name().to_owned());
+        let rust_name = oneof.name().to_snake_case();
+        self.add(scope, rust_name, oneof.full_name(), file, oneof.path())?;
+        let mut rust_name = oneof.name().to_upper_camel_case();
+        let is_it = |name: &str| name.to_upper_camel_case() == rust_name;
+        if message.child_messages().any(|child| is_it(child.name()))
+            || message.child_enums().any(|child| is_it(child.name()))
+        {
+            rust_name += "OneOf";
+        }
+        let scope = Scope::Types(Module::from_protobuf_package_name(message.full_name()));
+        self.add(scope, rust_name, oneof.full_name(), file, oneof.path())
     }
 
     fn add(

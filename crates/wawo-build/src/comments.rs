@@ -1,22 +1,74 @@
-//! Turns the comments of a schema into docs without doctests.
+//! Turns the comments of a schema into docs that neither the compiler nor rustdoc complains about,
+//! whatever they hold: code blocks are text and no doctests, brackets and tags are no links and no
+//! HTML, and characters that Rust forbids in comments are left out.
 //!
-//! rustdoc takes code blocks for Rust, and `cargo test` runs them. In a schema they are other
-//! languages, so they are marked as text before prost or our generator see them.
+//! prost would change the comments on their way, so it gets a placeholder for each, which is replaced
+//! in its output.
+
+mod inline;
 
 use prost_types::FileDescriptorProto;
 
-/// Marks the code blocks in all comments of a file.
-pub(crate) fn mark_code(file: &mut FileDescriptorProto) {
-    let info = file.source_code_info.iter_mut();
-    for location in info.flat_map(|info| &mut info.location) {
-        let comments = [
-            &mut location.leading_comments,
-            &mut location.trailing_comments,
-        ];
-        for comment in comments.into_iter().flatten() {
-            *comment = marked(comment);
+/// The docs of a schema that is on its way through prost.
+#[derive(Debug, Default)]
+pub(crate) struct Docs(Vec<String>);
+
+/// The line in place of a comment, before its number.
+const PLACEHOLDER: &str = "__wawo_docs_";
+
+impl Docs {
+    /// Takes all comments of a file, and leaves placeholders.
+    pub(crate) fn take(&mut self, file: &mut FileDescriptorProto) {
+        let info = file.source_code_info.iter_mut();
+        for location in info.flat_map(|info| &mut info.location) {
+            location.leading_detached_comments.clear();
+            for comment in [
+                &mut location.leading_comments,
+                &mut location.trailing_comments,
+            ] {
+                let docs = comment.take().map(|comment| marked(&plain(&comment)));
+                *comment = docs.filter(|docs| !docs.is_empty()).map(|docs| {
+                    self.0.push(docs);
+                    format!(" {PLACEHOLDER}{}\n", self.0.len() - 1)
+                });
+            }
         }
     }
+
+    /// Puts the docs in the place of their placeholders in generated code.
+    pub(crate) fn put(&self, code: &str) -> String {
+        let mut text = String::with_capacity(code.len());
+        for line in code.lines() {
+            let Some(docs) = self.at(line) else {
+                text += line;
+                text.push('\n');
+                continue;
+            };
+            for docs in docs.lines() {
+                let space = if docs.is_empty() { "" } else { " " };
+                text += &format!("{}///{space}{docs}\n", &line[..indentation(line)]);
+            }
+        }
+        text
+    }
+
+    /// The docs whose placeholder a line is.
+    fn at(&self, line: &str) -> Option<&String> {
+        let number = line.trim().strip_prefix("/// ")?;
+        let number = number.strip_prefix(PLACEHOLDER)?;
+        self.0.get(number.parse::<usize>().ok()?)
+    }
+}
+
+/// Returns a comment without the characters that have no place in the docs of Rust code: the
+/// compiler rejects a carriage return alone, and marks of the direction of text, which can make code
+/// look like another. Lines end with a line feed only.
+fn plain(comment: &str) -> String {
+    let is_mark = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    let comment = comment.replace("\r\n", "\n").replace('\r', "\n");
+    let comment = comment.replace('\t', "    ");
+    let is_plain = |c: &char| *c == '\n' || !(c.is_control() || is_mark(*c));
+    comment.chars().filter(is_plain).collect()
 }
 
 /// Returns a comment whose code blocks are fenced and marked as text. Fences start in the first
@@ -24,7 +76,6 @@ pub(crate) fn mark_code(file: &mut FileDescriptorProto) {
 /// comment starts in the first column too, because prost indents lines by the indentation of the
 /// first.
 fn marked(comment: &str) -> String {
-    let comment = comment.replace('\t', "    ");
     let lines = comment.lines().filter(|line| !line.trim().is_empty());
     let margin = lines.map(indentation).min().unwrap_or(0);
     let mut docs = Vec::new();
@@ -56,7 +107,7 @@ fn marked(comment: &str) -> String {
             fence => Some(Block::Fenced(fence)),
         };
         let Some(opened) = block else {
-            docs.push(format!("{marks}{text}"));
+            docs.push(format!("{marks}{}", inline::escaped(text)));
             in_paragraph = !text.starts_with(['#', '<']) && text.contains(char::is_alphanumeric);
             continue;
         };
@@ -70,7 +121,7 @@ fn marked(comment: &str) -> String {
         }
     }
     docs.extend(block.map(|block| block.fence().to_owned()));
-    docs.join("\n")
+    docs.join("\n").trim_end().to_owned()
 }
 
 /// The kind of a code block in a comment.
@@ -120,7 +171,7 @@ fn fence(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::marked;
+    use super::{marked, plain};
 
     #[test]
     fn code_is_fenced_and_marked() {
@@ -141,7 +192,14 @@ mod tests {
             (" >     x\n", "> x"),
             (" 1. ```\n    x\n    ```\n", "```text\n   x\n```"),
         ] {
-            assert_eq!(marked(comment), docs, "{comment}");
+            assert_eq!(marked(&plain(comment)), docs, "{comment}");
         }
+    }
+
+    #[test]
+    fn characters_that_rust_forbids_in_comments_are_left_out() {
+        assert_eq!(plain("a\rb\r\nc\n\td\0\u{b}"), "a\nb\nc\n    d");
+        let marks = "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}\u{200f}\u{61c}";
+        assert_eq!(plain(&format!("a{marks}\u{5d0}")), "a\u{5d0}");
     }
 }

@@ -119,6 +119,14 @@ impl Error {
         }
     }
 
+    /// The error for a file that is written in an edition.
+    pub(crate) fn editions(position: String) -> Self {
+        let problem = "the file uses editions, which neither protox nor prost supports".to_owned();
+        let remedy = "begin it with `syntax = \"proto3\";` in place of `edition`, leave out options \
+                      of `features`, and write `optional` where it matters whether a field is set";
+        Self::schema(position, problem, remedy)
+    }
+
     /// The error for a name that consists of underscores.
     pub(crate) fn no_name(position: String, full_name: &str) -> Self {
         let problem = format!("nothing is left of the name `{full_name}` in Rust");

@@ -10,7 +10,9 @@ use prost_build::Module;
 use prost_reflect::{FileDescriptor, prost::Message};
 
 use crate::{
+    descriptor_set::EncodedSet,
     error::Error,
+    modules::Modules,
     source::{Source, WELL_KNOWN},
 };
 
@@ -46,11 +48,21 @@ impl Packages {
         Ok(Self(packages))
     }
 
-    /// Writes the descriptors of each package, and its code with a constant for them.
-    pub(crate) fn write(&self, code: &HashMap<Module, String>, folder: &Path) -> io::Result<()> {
+    /// Writes the descriptors of each package, and its code with a constant for them. Returns the
+    /// modules of all packages.
+    pub(crate) fn write(
+        &self,
+        code: &HashMap<Module, String>,
+        folder: &Path,
+    ) -> io::Result<Modules> {
+        let code_of = |module| code.get(module).map_or("", String::as_str);
+        let mut modules = Modules::default();
+        for (module, files) in &self.0 {
+            modules.add(module, file_name(files), code_of(module));
+        }
         for (module, files) in &self.0 {
             let name = file_name(files);
-            let code = code.get(module).map_or("", String::as_str);
+            let code = modules.merged(module, code_of(module));
             // A static by value, for one copy in a program: what a reference in a constant points to may be
             // copied wherever the constant is used.
             let code = format!(
@@ -66,25 +78,7 @@ impl Packages {
             fs::write(folder.join(format!("{name}.fds")), encode(files))?;
             fs::write(folder.join(format!("{name}.rs")), code)?;
         }
-        Ok(())
-    }
-
-    /// Generates Rust that includes the code of all packages, in modules named after them.
-    pub(crate) fn includes(&self) -> String {
-        let mut text = String::new();
-        let mut open = Vec::new();
-        for (module, files) in &self.0 {
-            let parts = module.parts().collect::<Vec<_>>();
-            let pairs = open.iter().zip(&parts);
-            let common = pairs.take_while(|(open, part)| open == part).count();
-            text += &"}\n".repeat(open.len() - common);
-            for part in &parts[common..] {
-                text += &format!("pub mod {part} {{\n");
-            }
-            text += &format!("include!(\"{}.rs\");\n", file_name(files));
-            open = parts;
-        }
-        text + &"}\n".repeat(open.len())
+        Ok(modules)
     }
 }
 
@@ -104,26 +98,17 @@ fn encode(files: &[FileDescriptor]) -> Vec<u8> {
     for file in files {
         append(file, &mut done, &mut set);
     }
-    set
+    EncodedSet { files: set }.encode_to_vec()
 }
 
-fn append(file: &FileDescriptor, done: &mut BTreeSet<String>, set: &mut Vec<u8>) {
+fn append(file: &FileDescriptor, done: &mut BTreeSet<String>, set: &mut Vec<Vec<u8>>) {
     if !done.insert(file.name().to_owned()) {
         return;
     }
     for import in file.dependencies() {
         append(&import, done, set);
     }
-    /// `repeated FileDescriptorProto file = 1`, as bytes: prost-types would lose the options of
-    /// extensions when it encodes a file again.
-    #[derive(Clone, PartialEq, prost_reflect::prost::Message)]
-    #[prost(prost_path = "prost_reflect::prost")]
-    struct OneFile {
-        #[prost(bytes = "vec", tag = "1")]
-        file: Vec<u8>,
-    }
-    let file = without_source_info(&file.encode_to_vec());
-    OneFile { file }.encode(set).unwrap_or_default();
+    set.push(without_source_info(&file.encode_to_vec()));
 }
 
 /// Removes field 9, `source_code_info`, from an encoded `FileDescriptorProto`.

@@ -6,16 +6,15 @@ use std::{
 };
 
 use prost_reflect::{DescriptorPool, FileDescriptor};
-use protox::{
-    Compiler,
-    file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver},
-};
+use protox::Compiler;
 
 use crate::{
+    descriptor_set,
     diagnose::diagnose,
     error::Error,
-    options::{self, OptionsResolver},
-    position::{native, position},
+    files::{Files, Read},
+    options,
+    position::position,
 };
 
 /// A schema that has been read and linked.
@@ -41,17 +40,11 @@ impl Source {
         }
         let includes = includes.iter().map(|include| include.as_ref().to_owned());
         let includes = includes.collect::<Vec<_>>();
-        let mut resolver = ChainFileResolver::new();
-        // This resolver is first, because the generated code refers to prost-types for these files,
-        // whichever version of them is in the user's folders.
-        resolver.add(GoogleFileResolver::new());
-        resolver.add(OptionsResolver);
-        for include in &includes {
-            if !include.is_dir() {
-                return Err(Error::Include(include.clone()));
-            }
-            resolver.add(IncludeFileResolver::new(include.clone()));
+        if let Some(include) = includes.iter().find(|include| !include.is_dir()) {
+            return Err(Error::Include(include.clone()));
         }
+        let read = Read::default();
+        let resolver = Files::new(includes.clone(), Read::clone(&read));
         let mut compiler = Compiler::with_file_resolver(resolver);
         compiler.include_imports(true).include_source_info(true);
         for proto in protos {
@@ -59,19 +52,18 @@ impl Source {
             let opened = compiler.open_file(proto).map(|_| ());
             opened.map_err(|error| diagnose(&error, proto, &includes))?;
         }
-        let files = compiler.files();
-        let read = files
-            .filter_map(|file| Some((file.name().to_owned(), native(file.path()?))))
-            .collect();
         // Decode the encoded set, because the decoded set of prost-types drops wawo's options.
-        let pool = decode(&compiler.encode_file_descriptor_set())?;
-        Ok(Self { pool, read })
+        let pool = descriptor_set::decode(&compiler.encode_file_descriptor_set())?;
+        Ok(Self {
+            pool,
+            read: read.take(),
+        })
     }
 
     /// Reads an encoded `google.protobuf.FileDescriptorSet` that contains all imports.
     pub(crate) fn from_descriptor_set(bytes: &[u8]) -> Result<Self, Error> {
         Ok(Self {
-            pool: decode(bytes)?,
+            pool: descriptor_set::link(bytes)?,
             read: BTreeMap::new(),
         })
     }
@@ -98,10 +90,6 @@ impl Source {
         };
         position(shown, file.file_descriptor_proto(), path)
     }
-}
-
-fn decode(bytes: &[u8]) -> Result<DescriptorPool, Error> {
-    DescriptorPool::decode(bytes).map_err(|error| Error::DescriptorSet(error.into()))
 }
 
 #[cfg(test)]

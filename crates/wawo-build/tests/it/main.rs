@@ -1,5 +1,6 @@
 //! Tests of the generator from outside: schemas in, Rust or an error out.
 
+mod cases;
 mod errors;
 mod generated;
 mod inputs;
