@@ -199,7 +199,11 @@ pub mod well_known {
 /// ```
 ///
 /// The package is named as in the schema, such as `"type.v1"` or `"My.Package"`. For a schema without a
-/// package it is `"_"`.
+/// package it is `"_"`. The package must be one that the crate's build script compiles; if it is not, the
+/// error lists those. A macro that passes the name on takes it as `$name:tt`.
+///
+/// Code in a folder other than `OUT_DIR`, such as code that is checked in, is included by
+/// `include!("path/to/chat.v1.rs")`; that needs no build script.
 ///
 /// Packages refer to each other by relative paths, so their modules must be nested and named like the
 /// packages: in snake case, keywords as `r#type`. `Builder::include_file` of `wawo_build` writes such
@@ -217,7 +221,15 @@ pub mod well_known {
 /// ```
 #[macro_export]
 macro_rules! include_proto {
-    ($package:literal) => {
-        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    ($($package:tt)*) => {
+        include!(concat!(
+            env!(
+                "OUT_DIR",
+                "this crate has no build script, so there is no generated code to include: add a `build.rs` that \
+                 calls `wawo_build::compile`, and `wawo-build` to `[build-dependencies]`"
+            ),
+            "/wawo_build_packages.rs"
+        ));
+        __wawo_include_package!($($package)*);
     };
 }

@@ -15,6 +15,7 @@ use crate::{
     generate::{Generator, Half},
     layouts::Layouts,
     locations, names,
+    output::Output,
     packages::Packages,
     panics, schema,
     source::Source,
@@ -40,7 +41,7 @@ pub struct Builder {
     crate_path: String,
     extern_paths: Vec<String>,
     out_dir: Option<PathBuf>,
-    include_file: Option<PathBuf>,
+    include_file: Option<String>,
 }
 
 impl Builder {
@@ -110,6 +111,10 @@ impl Builder {
     }
 
     /// Sets the folder for generated files. Default: `OUT_DIR`.
+    ///
+    /// `wawo::include_proto!` finds packages in `OUT_DIR` only. In that folder and those within it,
+    /// files that the last build has written, and this one has not, are removed. Other folders keep
+    /// such files, because they may be checked in.
     pub fn out_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(folder.into());
         self
@@ -118,7 +123,7 @@ impl Builder {
     /// Writes one more file, which includes the files of all packages in modules named after the
     /// packages. Schemas of several packages that refer to each other need this. Include it by
     /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
-    pub fn include_file(mut self, name: impl Into<PathBuf>) -> Self {
+    pub fn include_file(mut self, name: impl Into<String>) -> Self {
         self.include_file = Some(name.into());
         self
     }
@@ -167,12 +172,7 @@ impl Builder {
 
     fn generate(mut self, source: &Source) -> Result<(), Error> {
         let services = schema::services(source)?;
-        let out_dir = match self.out_dir.take() {
-            Some(out_dir) => out_dir,
-            None => env::var_os("OUT_DIR")
-                .map(PathBuf::from)
-                .ok_or(Error::OutDir)?,
-        };
+        let output = Output::new(self.out_dir.take())?;
         collisions::check(source, &self.extern_paths)?;
         let layouts = Layouts::new(source, self.extern_paths.clone(), self.is_plain);
         let mut docs = Docs::default();
@@ -199,11 +199,7 @@ impl Builder {
             *code = docs.put(code);
         }
         let packages = Packages::of(source, &code)?;
-        let modules = packages.write(&code, &out_dir).map_err(Error::Write)?;
-        match self.include_file {
-            None => Ok(()),
-            Some(name) => fs::write(out_dir.join(name), modules.all()).map_err(Error::Write),
-        }
+        output.write(&packages.files(&code, self.include_file))
     }
 }
 

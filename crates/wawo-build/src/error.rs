@@ -1,6 +1,10 @@
 //! The errors of compiling a schema.
 
-use std::{error::Error as StdError, fmt, io, path::PathBuf};
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 /// The reason why a schema cannot be compiled. If the position is known, the text begins with
 /// `file:line:column`.
@@ -45,8 +49,20 @@ pub enum Error {
     Prost(String),
     /// `OUT_DIR` is not set, and no folder was given.
     OutDir,
-    /// A file could not be written.
-    Write(io::Error),
+    /// Two files would have the same name.
+    SameFile {
+        /// The problem.
+        problem: String,
+        /// The correction.
+        remedy: String,
+    },
+    /// A file could not be written or removed.
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for Error {
@@ -93,7 +109,11 @@ impl fmt::Display for Error {
             Self::OutDir => f.write_str(
                 "OUT_DIR is not set: call this from a build script, or set a folder by `out_dir`",
             ),
-            Self::Write(error) => write!(f, "cannot write the generated code: {error}"),
+            Self::SameFile { problem, remedy } => write!(f, "{problem}; {remedy}"),
+            Self::Write { file, error } => {
+                let file = file.display();
+                write!(f, "cannot write the generated file `{file}`: {error}")
+            }
         }
     }
 }
@@ -103,7 +123,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::DescriptorSet(error) => error.source(),
-            Self::Write(error) => error.source(),
+            Self::Write { error, .. } => error.source(),
             _ => None,
         }
     }
@@ -117,6 +137,18 @@ impl Error {
             problem,
             remedy: Some(remedy.into()),
         }
+    }
+
+    /// Creates an error about a file that could not be written.
+    pub(crate) fn write(file: &Path, error: io::Error) -> Self {
+        let file = file.to_owned();
+        Self::Write { file, error }
+    }
+
+    /// Creates an error about two files of one name.
+    pub(crate) fn same_file(problem: String, remedy: &str) -> Self {
+        let remedy = remedy.to_owned();
+        Self::SameFile { problem, remedy }
     }
 
     /// The error for a file that is written in an edition.

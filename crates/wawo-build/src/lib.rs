@@ -75,6 +75,7 @@ mod locations;
 mod modules;
 mod names;
 mod options;
+mod output;
 mod packages;
 mod panics;
 mod position;

@@ -1,10 +1,6 @@
-//! Writes the files of a schema's packages: code, and descriptors for reflection, JSON and tools.
+//! Generates the files of a schema's packages: code, and descriptors for reflection, JSON and tools.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fs, io,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prost_build::Module;
 use prost_reflect::{FileDescriptor, prost::Message};
@@ -13,6 +9,7 @@ use crate::{
     descriptor_set::EncodedSet,
     error::Error,
     modules::Modules,
+    output::Generated,
     source::{Source, WELL_KNOWN},
 };
 
@@ -48,38 +45,61 @@ impl Packages {
         Ok(Self(packages))
     }
 
-    /// Writes the descriptors of each package, and its code with a constant for them. Returns the
-    /// modules of all packages.
-    pub(crate) fn write(
+    /// Generates the descriptors of each package, its code with a constant for them, and, if it has a
+    /// name, the file that includes the code of all packages.
+    pub(crate) fn files(
         &self,
         code: &HashMap<Module, String>,
-        folder: &Path,
-    ) -> io::Result<Modules> {
+        include_file: Option<String>,
+    ) -> Vec<Generated> {
         let code_of = |module| code.get(module).map_or("", String::as_str);
         let mut modules = Modules::default();
         for (module, files) in &self.0 {
             modules.add(module, file_name(files), code_of(module));
         }
+        let mut generated = Vec::new();
         for (module, files) in &self.0 {
             let name = file_name(files);
-            let code = modules.merged(module, code_of(module));
-            // A static by value, for one copy in a program: what a reference in a constant points to may be
-            // copied wherever the constant is used.
-            let code = format!(
-                "{code}\
-                 /// The descriptors of this package's files and their imports: an encoded\n\
-                 /// `google.protobuf.FileDescriptorSet`.\n\
-                 #[allow(dead_code)]\n\
-                 pub const FILE_DESCRIPTOR_SET: &[u8] = {{\n\
-                 static BYTES: [u8; include_bytes!(\"{name}.fds\").len()] = *include_bytes!(\"{name}.fds\");\n\
-                 &BYTES\n\
-                 }};\n"
-            );
-            fs::write(folder.join(format!("{name}.fds")), encode(files))?;
-            fs::write(folder.join(format!("{name}.rs")), code)?;
+            let about = match name {
+                "_" => "the schemas without a package".to_owned(),
+                name => format!("the package `{name}`"),
+            };
+            let code = modules.merged(module, code_of(module)) + &constant(name);
+            generated.push(Generated {
+                name: format!("{name}.rs"),
+                content: code.into_bytes(),
+                about: about.clone(),
+                package: Some(name.to_owned()),
+            });
+            generated.push(Generated {
+                name: format!("{name}.fds"),
+                content: encode(files),
+                about: format!("the descriptors of {about}"),
+                package: None,
+            });
         }
-        Ok(modules)
+        generated.extend(include_file.map(|name| Generated {
+            name,
+            content: modules.all().into_bytes(),
+            about: "the include file".to_owned(),
+            package: None,
+        }));
+        generated
     }
+}
+
+/// The constant with the descriptors of a package: a static by value, for one copy in a program. The
+/// target of a reference in a constant may be copied wherever the constant is used.
+fn constant(name: &str) -> String {
+    format!(
+        "/// The descriptors of this package's files and their imports: an encoded\n\
+         /// `google.protobuf.FileDescriptorSet`.\n\
+         #[allow(dead_code)]\n\
+         pub const FILE_DESCRIPTOR_SET: &[u8] = {{\n\
+         static BYTES: [u8; include_bytes!(\"{name}.fds\").len()] = *include_bytes!(\"{name}.fds\");\n\
+         &BYTES\n\
+         }};\n"
+    )
 }
 
 /// The file name under which `include_proto!` finds a package, spelled as in the schema.

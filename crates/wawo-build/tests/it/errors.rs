@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use wawo_build::{Builder, Error};
 
-use crate::schema::Schema;
+use crate::{cases::Case, schema::Schema};
 
 /// Checks the error of a proto3 file that has `rest` from its third line on.
 fn told(rest: &str, expected: &str) {
@@ -312,6 +312,43 @@ fn packages_that_are_one_module() {
 }
 
 #[test]
+fn packages_with_the_name_of_another_file() {
+    let told = |package: &str, include_file: &str| {
+        let schema = Schema::new(&format!("package {package};"));
+        let builder = Builder::new().out_dir(schema.path());
+        let builder = builder.include_file(include_file);
+        schema.told(builder.compile(&["test.proto"], &[schema.path()]))
+    };
+    assert_eq!(
+        told("all", "all.rs"),
+        "the include file and the package `all` would both be `all.rs`; rename one of them"
+    );
+    // Some file systems do not tell these names apart.
+    assert_eq!(
+        told("All", "all.rs"),
+        "the include file and the package `All` would both be `all.rs`; rename one of them"
+    );
+    assert_eq!(
+        told("wawo_build_packages", "all.rs"),
+        "the package `wawo_build_packages` and a file of wawo_build would both be \
+         `wawo_build_packages.rs`; rename one of them"
+    );
+    let case = Case::new("refused/package-named-like-include-file");
+    let folder = tempfile::tempdir().expect("a folder");
+    for result in [
+        case.compile_source(folder.path()),
+        case.compile_as_set(folder.path()),
+    ] {
+        let error = result.expect_err("a package `all`").to_string();
+        assert!(
+            error.starts_with("the include file and the package `all`"),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
 fn panics_of_prost_are_errors() {
     told(
         "enum E { A_B = 0; AB_ = 1; a_b = 2; }",
@@ -438,7 +475,10 @@ fn an_error_ends_with_its_cause_and_its_source_is_what_caused_that() {
     let cause = || Outer(std::fmt::Error);
     for error in [
         Error::DescriptorSet(Box::new(cause())),
-        Error::Write(std::io::Error::other(cause())),
+        Error::Write {
+            file: "a.rs".into(),
+            error: std::io::Error::other(cause()),
+        },
     ] {
         let text = error.to_string();
         assert!(text.ends_with(": the disk is gone"), "{text}");

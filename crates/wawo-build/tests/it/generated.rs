@@ -40,11 +40,10 @@ fn a_service_is_a_trait_a_table_a_server_and_a_client() {
 
 #[test]
 fn a_half_has_no_trace_of_the_other() {
-    let schema = Schema::new(CHAT);
-    let client = schema.generate(Builder::new().client_only(), "chat.v1");
+    let client = Schema::new(CHAT).generate(Builder::new().client_only(), "chat.v1");
     assert!(client.contains("struct ChatClient") && client.contains("SERVICE"));
     assert!(!client.contains("trait Chat") && !client.contains("ChatServer"));
-    let server = schema.generate(Builder::new().server_only(), "chat.v1");
+    let server = Schema::new(CHAT).generate(Builder::new().server_only(), "chat.v1");
     assert!(server.contains("trait Chat") && server.contains("struct ChatServer"));
     assert!(!server.contains("ChatClient"));
 }

@@ -3,5 +3,7 @@
 mod cases;
 mod errors;
 mod generated;
+mod include_proto;
 mod inputs;
+mod runs;
 mod schema;
