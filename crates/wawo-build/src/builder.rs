@@ -10,6 +10,7 @@ use prost_build::Module;
 use crate::{
     collisions,
     comments::Docs,
+    derives,
     error::Error,
     externs,
     generate::{Generator, Half},
@@ -27,7 +28,7 @@ use crate::{
 /// # fn main() -> Result<(), wawo_build::Error> {
 /// wawo_build::Builder::new()
 ///     .extern_path(".google.type", "::google_types")
-///     .type_attribute("chat.v1.Line", "#[derive(Eq, Hash)]")
+///     .type_attribute("chat.v1.Line", "#[derive(serde::Serialize)]")
 ///     .client_only()
 ///     .compile(&["proto/chat.proto"], &["proto"])
 /// # }
@@ -37,6 +38,8 @@ pub struct Builder {
     prost: prost_build::Config,
     /// Whether no setting of prost-build was changed.
     is_plain: bool,
+    /// Whether an attribute may derive a trait.
+    derives: bool,
     half: Half,
     crate_path: String,
     extern_paths: Vec<String>,
@@ -53,6 +56,7 @@ impl Builder {
         Self {
             prost,
             is_plain: true,
+            derives: false,
             half: Half::Both,
             crate_path: "::wawo".to_owned(),
             extern_paths: Vec::new(),
@@ -80,7 +84,12 @@ impl Builder {
     }
 
     /// Adds an attribute to the types of a message, enum, oneof or package.
+    ///
+    /// Messages and oneofs derive `Clone`, `PartialEq` and `Debug`, and `Copy`, `Eq` and `Hash` where
+    /// their fields allow it; enums derive all these, `PartialOrd` and `Ord`. An attribute that derives
+    /// one of them again is an error of [`compile`](Self::compile).
     pub fn type_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
+        self.derives |= attribute.as_ref().contains("derive");
         self.prost.type_attribute(path, attribute);
         self
     }
@@ -136,6 +145,7 @@ impl Builder {
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
         set(&mut self.prost);
         self.is_plain = false;
+        self.derives = true;
         self
     }
 
@@ -149,9 +159,11 @@ impl Builder {
         protos: &[impl AsRef<Path>],
         includes: &[impl AsRef<Path>],
     ) -> Result<(), Error> {
-        let source = Source::from_files(protos, includes)?;
-        watch(source.read.values());
-        self.generate(&source)
+        or_panic(|| {
+            let source = Source::from_files(protos, includes)?;
+            watch(source.read.values());
+            self.generate(&source)
+        })
     }
 
     /// Compiles an encoded `google.protobuf.FileDescriptorSet` that contains all imports, as other
@@ -167,7 +179,7 @@ impl Builder {
             Error::DescriptorSet(text.into())
         })?;
         watch([file]);
-        self.generate(&Source::from_descriptor_set(&bytes)?)
+        or_panic(|| self.generate(&Source::from_descriptor_set(&bytes)?))
     }
 
     fn generate(mut self, source: &Source) -> Result<(), Error> {
@@ -196,6 +208,9 @@ impl Builder {
             .map_err(|said| collisions::of_enum_values(source, said))?
             .map_err(|error| Error::Prost(error.to_string()))?;
         for code in code.values_mut() {
+            if self.derives {
+                derives::check(code)?;
+            }
             *code = docs.put(code);
         }
         let packages = Packages::of(source, &code)?;
@@ -217,6 +232,11 @@ impl std::fmt::Debug for Builder {
             .field("out_dir", &self.out_dir)
             .finish_non_exhaustive()
     }
+}
+
+/// Turns a panic of a library, for which this crate knows no better text, into an error.
+fn or_panic(run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    panics::catch(run).unwrap_or_else(|said| Err(Error::Prost(said)))
 }
 
 /// Makes cargo run the build script again when one of these files changes. Prints nothing outside a

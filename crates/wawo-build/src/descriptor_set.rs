@@ -1,7 +1,7 @@
 //! Reads encoded sets of file descriptors. Any compiler may have written them, and any tool may have
 //! changed them, so what the linker and the generator take for granted is checked here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{
     DescriptorPool,
@@ -23,6 +23,9 @@ pub(crate) struct EncodedSet {
 /// Links the files of an encoded set, which contains all imports.
 pub(crate) fn link(bytes: &[u8]) -> Result<DescriptorPool, Error> {
     let mut set = EncodedSet::decode(bytes).map_err(unreadable)?;
+    // The linker takes the second of two equal files for a different one.
+    let mut seen = BTreeSet::new();
+    set.files.retain(|file| seen.insert(file.clone()));
     let files = set
         .files
         .iter()
@@ -31,6 +34,10 @@ pub(crate) fn link(bytes: &[u8]) -> Result<DescriptorPool, Error> {
     for file in &files {
         check_syntax(file)?;
         check_names(file)?;
+    }
+    if let Some(cycle) = imports::cycle(&files) {
+        let problem = format!("files import each other: {}", cycle.escape_debug());
+        return Err(Error::DescriptorSet(problem.into()));
     }
     let public = files
         .iter()

@@ -1,6 +1,9 @@
 //! Turns errors of protox into errors for the author of a schema: the file by a path that can be
 //! opened, the position in it, and a correction.
 
+mod first_line;
+mod json_names;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -11,6 +14,7 @@ use prost_reflect::DescriptorPool;
 use protox::file::File;
 
 use crate::{
+    diagnose::first_line::first_word,
     error::{Error, list},
     options,
     position::{native, position, position_after},
@@ -33,16 +37,60 @@ pub(crate) fn diagnose(error: &protox::Error, given: &Path, includes: &[PathBuf]
         }
     };
     let file = find(name, includes).unwrap_or_else(|| name.into());
+    if let Some(error) = of_two_names(&problem, name, &file, includes)
+        .or_else(|| of_json_names(&problem, name, &file))
+    {
+        return error;
+    }
     let known = place.trim_end_matches([':', ' ']);
     let position = match known {
         "" => place_of(&problem, &file, includes),
         known => format!("{}{known}", file.display()),
     };
-    Error::Schema {
-        position,
-        remedy: remedy(&problem, includes),
-        problem,
+    match of_syntax(&problem, &file, &position) {
+        Some(error) => error,
+        None => Error::Schema {
+            position,
+            remedy: remedy(&problem, includes),
+            problem,
+        },
     }
+}
+
+/// The error of a first line that is missing, or names an edition.
+fn of_syntax(problem: &str, file: &Path, position: &str) -> Option<Error> {
+    let text = fs::read_to_string(file).ok()?;
+    let first_word = first_word(&text);
+    if first_word == "edition" && problem.ends_with("but found 'edition'") {
+        return Some(Error::editions(position.to_owned()));
+    }
+    if first_word == "syntax" || !problem.contains("proto2 syntax") {
+        return None;
+    }
+    let problem = format!("{problem}; the file has no syntax line, so it is proto2");
+    let remedy = "begin it with `syntax = \"proto3\";`, or give each field a label";
+    Some(Error::schema(position.to_owned(), problem, remedy))
+}
+
+/// The error of a file whose items are defined twice, because it was read under two names.
+fn of_two_names(problem: &str, name: &str, file: &Path, includes: &[PathBuf]) -> Option<Error> {
+    let (_, other) = problem.split_once("' is already defined in file '")?;
+    let other = other.strip_suffix('\'')?;
+    let same = fs::canonicalize(file).ok()? == fs::canonicalize(find(other, includes)?).ok()?;
+    let problem = format!("the file is read under two names, `{other}` and `{name}`");
+    let remedy = format!(
+        "give and import it by one name, and leave out one of the include paths {}",
+        list(includes)
+    );
+    same.then(|| Error::schema(file.display().to_string(), problem, remedy))
+}
+
+/// The error of two fields that have one name in JSON.
+fn of_json_names(problem: &str, name: &str, file: &Path) -> Option<Error> {
+    let is_it = problem.starts_with("a field with JSON name '")
+        || problem.starts_with("camel-case name of field '");
+    let parsed = File::open(name, file).ok().filter(|_| is_it)?;
+    json_names::clash(file.display(), parsed.file_descriptor_proto())
 }
 
 fn not_found(given: &Path, includes: &[PathBuf]) -> Error {
@@ -92,6 +140,9 @@ fn last_import(cycle: &str, includes: &[PathBuf]) -> Option<String> {
 fn remedy(problem: &str, includes: &[PathBuf]) -> Option<String> {
     if problem.starts_with("import '") && problem.ends_with("' not found") {
         return Some(format!("looked in the include paths {}", list(includes)));
+    }
+    if problem.starts_with("unknown syntax") {
+        return Some("it can be `proto2` or `proto3`".to_owned());
     }
     if problem.starts_with("expected comment terminator") {
         return Some("close the comment by `*/`".to_owned());

@@ -1,8 +1,10 @@
+//! The imports of files.
+//!
 //! Public imports: `import public` passes a file on to those that import the importing file, and to
 //! those that import them by `import public`, over any number of files. prost-reflect passes it on
 //! only once, so a file gets all of them as imports of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_types::FileDescriptorProto;
 
@@ -32,4 +34,34 @@ pub(crate) fn missing(
         }
     }
     missing
+}
+
+/// Files that import each other, such as `a.proto -> b.proto -> a.proto`. Parsers find them, and
+/// the linker expects that there are none.
+pub(crate) fn cycle(files: &[FileDescriptorProto]) -> Option<String> {
+    let imports = files.iter().map(|file| (file.name(), &file.dependency));
+    let imports = imports.collect::<BTreeMap<_, _>>();
+    let mut done = BTreeSet::new();
+    for name in imports.keys() {
+        // The files from the first to the one that is looked at, each with its imports still to do.
+        let mut path = vec![(*name, imports[name].iter())];
+        while let Some((name, rest)) = path.last_mut() {
+            let Some(import) = rest.next() else {
+                done.insert(*name);
+                path.pop();
+                continue;
+            };
+            if let Some(start) = path.iter().position(|(name, _)| name == import) {
+                let names = path[start..].iter().map(|(name, _)| *name);
+                let names = names.chain([import.as_str()]).collect::<Vec<_>>();
+                return Some(names.join(" -> "));
+            }
+            if let Some((name, inner)) = imports.get_key_value(import.as_str())
+                && !done.contains(name)
+            {
+                path.push((*name, inner.iter()));
+            }
+        }
+    }
+    None
 }

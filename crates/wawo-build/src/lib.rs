@@ -61,6 +61,7 @@
 mod builder;
 mod collisions;
 mod comments;
+mod derives;
 mod descriptor_set;
 mod diagnose;
 mod error;

@@ -25,9 +25,9 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, String> {
             }
         }));
     });
-    CAUGHT.set(true);
+    let outer = CAUGHT.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(run));
-    CAUGHT.set(false);
+    CAUGHT.set(outer);
     result.map_err(|payload| text(&*payload))
 }
 

@@ -2,11 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
 use prost_reflect::{DescriptorPool, FileDescriptor};
-use protox::Compiler;
+use protox::{
+    Compiler,
+    file::{FileResolver as _, IncludeFileResolver},
+};
 
 use crate::{
     descriptor_set,
@@ -51,6 +55,7 @@ impl Source {
             let proto = proto.as_ref();
             let opened = compiler.open_file(proto).map(|_| ());
             opened.map_err(|error| diagnose(&error, proto, &includes))?;
+            check_is_read(proto, &includes, &read.borrow())?;
         }
         // Decode the encoded set, because the decoded set of prost-types drops wawo's options.
         let pool = descriptor_set::decode(&compiler.encode_file_descriptor_set())?;
@@ -89,6 +94,29 @@ impl Source {
             None => file.name().to_owned(),
         };
         position(shown, file.file_descriptor_proto(), path)
+    }
+}
+
+/// Checks that a given file is the one that was read, and not one of the same name in an include path
+/// that comes first.
+fn check_is_read(
+    given: &Path,
+    includes: &[PathBuf],
+    read: &BTreeMap<String, PathBuf>,
+) -> Result<(), Error> {
+    let mut includes = includes.iter().cloned().map(IncludeFileResolver::new);
+    let name = includes.find_map(|include| include.resolve_path(given));
+    let Some(found) = name.and_then(|name| read.get(&name)) else {
+        return Ok(());
+    };
+    match (fs::canonicalize(given), fs::canonicalize(found)) {
+        (Ok(given_file), Ok(found_file)) if given_file != found_file => {
+            let problem = format!("`{}` was read in its place", found.display());
+            let remedy = "both have the same name below an include path; put the include path of the \
+                          given file first";
+            Err(Error::schema(given.display().to_string(), problem, remedy))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -29,7 +29,7 @@ impl Case {
             .collect()
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let name = self.0.file_name().expect("a folder");
         name.to_string_lossy().into_owned()
     }

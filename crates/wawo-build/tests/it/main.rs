@@ -7,3 +7,5 @@ mod include_proto;
 mod inputs;
 mod runs;
 mod schema;
+mod sets;
+mod texts;
