@@ -16,18 +16,13 @@ use tokio::{
 };
 use wawo::{Peer, Server};
 use wawo_protocol::Side;
+use wawo_test_protos::tests::vectors::VectorsServer;
 
 use self::{
     application::Application,
-    schema::VectorsServer,
     tester::{Action, Tester},
     vector::Vector,
 };
-
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod schema {
-    wawo::include_proto!("tests.vectors");
-}
 
 /// Longer than any vector waits.
 const HANGS: Duration = Duration::from_secs(60);

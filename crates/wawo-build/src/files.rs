@@ -56,7 +56,9 @@ impl Files {
         let path = paths.find(|path| path.is_file());
         let path = path.ok_or_else(|| Error::file_not_found(name))?;
         let file = File::open(name, &path).or_else(|error| mended(name, &path, error))?;
-        self.read.borrow_mut().insert(name.to_owned(), native(&path));
+        self.read
+            .borrow_mut()
+            .insert(name.to_owned(), native(&path));
         let mut descriptor = file.file_descriptor_proto().clone();
         match floats::complete(&mut descriptor) {
             true => Ok(descriptor.into()),

@@ -41,6 +41,9 @@ pub mod tests {
     pub mod times {
         wawo::include_proto!("tests.times");
     }
+    pub mod vectors {
+        wawo::include_proto!("tests.vectors");
+    }
 }
 
 pub mod keywords {

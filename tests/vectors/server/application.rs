@@ -4,8 +4,7 @@ use std::{future::pending, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use wawo::{Code, Context, Delivery, Result, Status, Streaming};
-
-use super::schema::{Text, Vectors, VectorsClient};
+use wawo_test_protos::tests::vectors::{Text, Vectors, VectorsClient};
 
 /// What `proto/tests/vectors.proto` says.
 #[derive(Debug, Default, Clone, Copy)]

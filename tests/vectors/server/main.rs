@@ -10,13 +10,9 @@ mod application;
 use std::{env, error::Error, fs, path::Path};
 
 use wawo::{Config, ConnectError, Peer, Server};
+use wawo_test_protos::tests::vectors::VectorsServer;
 
-use self::{application::Application, schema::VectorsServer};
-
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-mod schema {
-    wawo::include_proto!("tests.vectors");
-}
+use self::application::Application;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
