@@ -79,6 +79,7 @@ impl Peer {
 
 impl<L> PeerBuilder<L> {
     /// Serves a service to the peer, over this connection.
+    #[track_caller]
     pub fn add_service(mut self, service: impl Serve) -> Self {
         self.services.add(service);
         self

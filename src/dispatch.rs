@@ -12,6 +12,7 @@ mod table;
 
 use std::{
     fmt,
+    panic::Location,
     sync::Arc,
     task::{self, Poll},
 };
@@ -74,8 +75,9 @@ impl Dispatch {
     /// # Errors
     ///
     /// If a service with its id or its name is there already.
+    #[track_caller]
     pub fn add(&mut self, service: impl Serve) -> Result<(), DuplicateService> {
-        let added = self.table_mut().add(service);
+        let added = self.table_mut().add(service, Location::caller());
         added.map_err(|(_, duplicate)| duplicate)
     }
 

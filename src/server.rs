@@ -207,6 +207,7 @@ impl Drop for Server {
 
 impl<L> ServerBuilder<L> {
     /// Serves a service: a generated `..Server`, with or without layers.
+    #[track_caller]
     pub fn add_service(mut self, service: impl Serve) -> Self {
         self.services.add(service);
         self

@@ -38,6 +38,7 @@ impl Services<Identity> {
 
 impl<L> Services<L> {
     /// Adds a service.
+    #[track_caller]
     pub(crate) fn add(&mut self, service: impl Serve) {
         if let Err(duplicate) = self.dispatch.add(service) {
             self.duplicate.get_or_insert(duplicate);

@@ -1,6 +1,6 @@
 //! The error of two services that cannot be in one table.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, panic::Location};
 
 use wawo_protocol::ServiceId;
 
@@ -13,10 +13,14 @@ pub struct DuplicateService {
     pub first: String,
     /// Its id.
     pub first_id: ServiceId,
+    /// Where it was added.
+    pub first_at: &'static Location<'static>,
     /// The name of the service that was added second.
     pub second: String,
     /// Its id.
     pub second_id: ServiceId,
+    /// Where it was added.
+    pub second_at: &'static Location<'static>,
 }
 
 impl fmt::Display for DuplicateService {
@@ -26,9 +30,14 @@ impl fmt::Display for DuplicateService {
             first_id,
             second,
             second_id,
+            first_at,
+            second_at,
         } = self;
         match (first == second, first_id == second_id) {
-            (true, true) => write!(f, "the service `{first}` was added twice"),
+            (true, true) => write!(
+                f,
+                "the service `{first}` was added twice; leave one of them out"
+            ),
             (true, false) => write!(
                 f,
                 "two services are named `{first}`, one with the id {first_id} and one with the id {second_id}; \
@@ -39,7 +48,8 @@ impl fmt::Display for DuplicateService {
                 "the services `{first}` and `{second}` have the same id {first_id}; \
                  give one of them another by `option (wawo.service).id` in its schema"
             ),
-        }
+        }?;
+        write!(f, " (they were added at {first_at} and at {second_at})")
     }
 }
 

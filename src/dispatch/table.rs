@@ -1,8 +1,11 @@
 //! The table of a dispatcher's services, which a server may change while they are called.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    panic::Location,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use wawo_protocol::ServiceId;
@@ -28,6 +31,8 @@ struct DispatchEntry {
     id: ServiceId,
     descriptor: ServiceDescriptor,
     service: Arc<Template>,
+    /// The place in the program that added it.
+    added_at: &'static Location<'static>,
 }
 
 impl Table {
@@ -35,17 +40,24 @@ impl Table {
     ///
     /// If a service with its id or its name is there already. It gives the service back, because that is
     /// the user's code, and must not be dropped under the lock.
-    pub(super) fn add<S: Serve>(&mut self, service: S) -> Result<(), (S, DuplicateService)> {
+    pub(super) fn add<S: Serve>(
+        &mut self,
+        service: S,
+        added_at: &'static Location<'static>,
+    ) -> Result<(), (S, DuplicateService)> {
         let descriptor = service.descriptor().clone();
         let id = descriptor.id();
         let same =
-            |other: &&ServiceDescriptor| other.id() == id || other.name() == descriptor.name();
-        if let Some(first) = self.descriptors().find(same) {
+            |other: &ServiceDescriptor| other.id() == id || other.name() == descriptor.name();
+        if let Some(entry) = self.services.iter().find(|entry| same(&entry.descriptor)) {
+            let first = &entry.descriptor;
             let duplicate = DuplicateService {
                 first: first.name().to_owned(),
                 first_id: first.id(),
                 second: descriptor.name().to_owned(),
                 second_id: id,
+                first_at: entry.added_at,
+                second_at: added_at,
             };
             return Err((service, duplicate));
         }
@@ -53,6 +65,7 @@ impl Table {
             id,
             descriptor,
             service: template(service),
+            added_at,
         };
         let index = self.services.partition_point(|other| other.id < id);
         self.services.insert(index, served);
@@ -120,8 +133,10 @@ impl LiveTable {
     /// # Errors
     ///
     /// If a service with its id or its name is there already.
+    #[track_caller]
     pub(crate) fn add(&self, service: impl Serve) -> Result<(), DuplicateService> {
-        let added = self.change(|table| table.add(service));
+        let added_at = Location::caller();
+        let added = self.change(|table| table.add(service, added_at));
         added.map_err(|(_, duplicate)| duplicate)
     }
 

@@ -101,6 +101,7 @@ impl ServerHandle {
     ///
     /// If a service with its id or its name is there already, if the services do not fit into a hello, or
     /// if the server drains or has ended.
+    #[track_caller]
     pub fn add_service(&self, service: impl Serve) -> Result<(), ServeError> {
         if !self.shared.is_open() {
             return Err(ServeError::Draining);

@@ -130,11 +130,24 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
 
 #[tokio::test]
 async fn two_services_with_one_id_are_an_error_at_start() {
-    let twice = Server::builder()
-        .add_service(EchoServer::new(Parrot::default()))
-        .add_service(EchoServer::new(Parrot::default()));
+    let echo = || EchoServer::new(Parrot::default());
+    let first = line!() + 1;
+    let builder = Server::builder().add_service(echo());
+    let second = line!() + 1;
+    let twice = builder.add_service(echo());
     let error = twice.build().unwrap_err().to_string();
-    assert_eq!(error, "the service `tests.echo.Echo` was added twice");
+    let [first, second] = [(first, 37), (second, 25)].map(|(line, column)| {
+        let file = file!();
+        format!("{file}:{line}:{column}")
+    });
+    let expected = format!(
+        "the service `tests.echo.Echo` was added twice; leave one of them out (they were added at \
+         {first} and at {second})"
+    );
+    assert_eq!(error, expected);
+    let builder = Peer::builder("mem://twice").add_service(echo());
+    let error = builder.add_service(echo()).connect().await.unwrap_err();
+    assert_eq!(error.to_string().matches(file!()).count(), 2, "{error}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Writes generated files to a folder. The calls of one build script share it: none overwrites what
 //! another has written, and files that a former build has written and this one does not are removed.
 
+mod file;
 mod index;
 mod record;
 
@@ -11,19 +12,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+pub(crate) use crate::output::file::OutputFile;
 use crate::{error::Error, output::record::Record};
-
-/// A file to write.
-#[derive(Debug)]
-pub(crate) struct Generated {
-    /// Its name in the folder.
-    pub(crate) name: String,
-    pub(crate) content: Vec<u8>,
-    /// Its content in words, such as "the package `chat.v1`".
-    pub(crate) about: String,
-    /// The package that `include_proto!` finds in it.
-    pub(crate) package: Option<String>,
-}
 
 /// A folder for generated files.
 #[derive(Debug)]
@@ -47,7 +37,7 @@ impl Output {
         })
     }
 
-    pub(crate) fn write(&self, files: &[Generated]) -> Result<(), Error> {
+    pub(crate) fn write(&self, files: &[OutputFile]) -> Result<(), Error> {
         check_names(files)?;
         // A panic of another thread leaves the records as they were before or after an insertion.
         let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +67,7 @@ impl Output {
 
     fn check_earlier_calls(
         &self,
-        file: &Generated,
+        file: &OutputFile,
         written: &BTreeMap<PathBuf, Record>,
     ) -> Result<(), Error> {
         let earlier = written.get(&self.key(&file.name));
@@ -99,7 +89,7 @@ impl Output {
 
     /// Removes files that the last build wrote and this one does not. Those that were changed since
     /// then are not removed.
-    fn remove_stale(&self, files: &[Generated]) -> Result<(), Error> {
+    fn remove_stale(&self, files: &[OutputFile]) -> Result<(), Error> {
         let text = fs::read_to_string(self.folder.join(record::FILE)).unwrap_or_default();
         for (name, record) in record::parse(&text) {
             let path = self.folder.join(name);
@@ -139,7 +129,7 @@ impl Output {
 }
 
 /// Checks that the files of one call have names of their own.
-fn check_names(files: &[Generated]) -> Result<(), Error> {
+fn check_names(files: &[OutputFile]) -> Result<(), Error> {
     let mut seen = BTreeMap::new();
     for own in [index::FILE, record::FILE] {
         seen.insert(own.to_owned(), "a file of wawo_build".to_owned());

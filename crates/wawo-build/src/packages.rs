@@ -9,7 +9,7 @@ use crate::{
     descriptor_set::EncodedSet,
     error::Error,
     modules::Modules,
-    output::Generated,
+    output::OutputFile,
     source::{Source, WELL_KNOWN},
 };
 
@@ -51,7 +51,7 @@ impl Packages {
         &self,
         code: &HashMap<Module, String>,
         include_file: Option<String>,
-    ) -> Vec<Generated> {
+    ) -> Vec<OutputFile> {
         let code_of = |module| code.get(module).map_or("", String::as_str);
         let mut modules = Modules::default();
         for (module, files) in &self.0 {
@@ -65,20 +65,20 @@ impl Packages {
                 name => format!("the package `{name}`"),
             };
             let code = modules.merged(module, code_of(module)) + &constant(name);
-            generated.push(Generated {
+            generated.push(OutputFile {
                 name: format!("{name}.rs"),
                 content: code.into_bytes(),
                 about: about.clone(),
                 package: Some(name.to_owned()),
             });
-            generated.push(Generated {
+            generated.push(OutputFile {
                 name: format!("{name}.fds"),
                 content: encode(files),
                 about: format!("the descriptors of {about}"),
                 package: None,
             });
         }
-        generated.extend(include_file.map(|name| Generated {
+        generated.extend(include_file.map(|name| OutputFile {
             name,
             content: modules.all().into_bytes(),
             about: "the include file".to_owned(),

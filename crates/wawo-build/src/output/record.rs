@@ -1,6 +1,6 @@
 //! A record of each written file, to know it again in the next build.
 
-use crate::output::Generated;
+use crate::output::file::OutputFile;
 
 /// The name of the file with the records of its folder.
 pub(super) const FILE: &str = "wawo_build_files";
@@ -16,7 +16,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(file: &Generated) -> Self {
+    pub(super) fn new(file: &OutputFile) -> Self {
         Self {
             name: file.name.clone(),
             bytes: file.content.len(),

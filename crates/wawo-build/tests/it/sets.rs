@@ -97,9 +97,12 @@ fn the_file_itself_is_valid() {
     compile_files(vec![file()]).expect("a set");
 }
 
+/// Gives an item of a file another name.
+type Rename = fn(&mut FileDescriptorProto, String);
+
 #[test]
 fn names_that_are_none() {
-    let renamed: [(&str, fn(&mut FileDescriptorProto, String)); 9] = [
+    let renamed: [(&str, Rename); 9] = [
         ("package", |file, name| file.package = Some(name)),
         ("message", |file, name| {
             file.message_type[0].name = Some(name)
@@ -295,12 +298,12 @@ fn a_set_that_was_changed_anywhere_is_an_error_or_code() {
     let seeds = seeds.collect::<Vec<_>>();
     let mut random = Random(14);
     let mut errors = 0;
-    for round in 0..600 {
+    for round in 0..300 {
         let (set, end) = &seeds[round % seeds.len()];
         let set = changed(set, *end, &mut random);
         errors += usize::from(compile(&set).is_err());
     }
-    assert!((100..600).contains(&errors), "{errors} errors");
+    assert!((50..300).contains(&errors), "{errors} errors");
 }
 
 /// The size of a user's own files, which come first. Changes of the others reach no code.
