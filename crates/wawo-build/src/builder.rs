@@ -131,7 +131,8 @@ impl Builder {
 
     /// Writes one more file, which includes the files of all packages in modules named after the
     /// packages. Schemas of several packages that refer to each other need this. Include it by
-    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
+    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`. The name must not be that of a package's
+    /// file.
     pub fn include_file(mut self, name: impl Into<String>) -> Self {
         self.include_file = Some(name.into());
         self
@@ -167,11 +168,12 @@ impl Builder {
     }
 
     /// Compiles an encoded `google.protobuf.FileDescriptorSet` that contains all imports, as other
-    /// compilers write it.
+    /// compilers write it (`protoc --include_imports --include_source_info -o FILE`).
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or is not such a set, and as [`compile`](crate::compile).
+    /// If the file cannot be read or is not such a set, if a name in it is no name of a schema, and as
+    /// [`compile`](crate::compile).
     pub fn compile_descriptor_set(self, file: impl AsRef<Path>) -> Result<(), Error> {
         let file = file.as_ref();
         let bytes = fs::read(file).map_err(|error| {

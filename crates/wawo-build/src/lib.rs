@@ -17,7 +17,18 @@
 //!   the descriptors;
 //! - `FILE_DESCRIPTOR_SET`, the encoded descriptors of the package's files and their imports.
 //!
-//! Comments become docs. Code in them is marked as text, so that it is not run as a doctest.
+//! Comments become docs. Code in them is marked as text, so that it is not run as a doctest. Brackets
+//! and tags are shown as they are: only links to web pages are links.
+//!
+//! A message that holds other types has a module. If a package has the same one, such as `shop.v1.cart`
+//! beside a message `Cart` of `shop.v1`, the code of the package is within that module, in the file of
+//! the message.
+//!
+//! Files in `OUT_DIR` that the last build has written and this one does not are removed. Two calls of
+//! one build script may not write one file, unless with the same content, as for an import of both.
+//!
+//! Schemas begin with `syntax = "proto3";` or are proto2. Editions are an error, since neither protox
+//! nor prost supports them.
 //!
 //! A schema may set the numbers of services and methods on the wire, that a method is one-way, and
 //! that a handler continues when its call is cancelled. This is `proto/chat.proto`:
@@ -92,9 +103,10 @@ pub use crate::{builder::Builder, error::Error};
 ///
 /// # Errors
 ///
-/// If there is nothing to compile, a file cannot be found, read or compiled, an option is wrong, or
-/// two ids or two Rust names collide. The error names file, line and column if they are known, and
-/// a correction.
+/// If there is nothing to compile, a file cannot be found, read or compiled, an option is wrong, two
+/// ids or two Rust names collide, a file cannot be written, or an earlier call of this process has
+/// written another content to it. The error names file, line and column if they are known, and a
+/// correction.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Builder::new().compile(protos, includes)
 }
