@@ -35,10 +35,7 @@ pub(crate) fn link(bytes: &[u8]) -> Result<DescriptorPool, Error> {
         check_syntax(file)?;
         check_names(file)?;
     }
-    if let Some(cycle) = imports::cycle(&files) {
-        let problem = format!("files import each other: {}", cycle.escape_debug());
-        return Err(Error::DescriptorSet(problem.into()));
-    }
+    check_imports(&files)?;
     let public = files
         .iter()
         .map(|file| (file.name(), imports::public(file)));
@@ -68,6 +65,21 @@ fn add_imports(file: &mut Vec<u8>, imports: &[String]) {
     for import in imports {
         encoding::string::encode(DEPENDENCY, import, file);
     }
+}
+
+/// Checks that a set contains all imports of its files, and that no files import each other.
+fn check_imports(files: &[FileDescriptorProto]) -> Result<(), Error> {
+    let problem = match (imports::unknown(files), imports::cycle(files)) {
+        (Some((file, import)), _) => format!(
+            "`{}` imports `{}`, which is not in it; write the set with all imports, as `protoc` does \
+             with `--include_imports`",
+            file.escape_debug(),
+            import.escape_debug()
+        ),
+        (None, Some(cycle)) => format!("files import each other: {}", cycle.escape_debug()),
+        (None, None) => return Ok(()),
+    };
+    Err(Error::DescriptorSet(problem.into()))
 }
 
 fn check_syntax(file: &FileDescriptorProto) -> Result<(), Error> {

@@ -36,6 +36,19 @@ pub(crate) fn missing(
     missing
 }
 
+/// The first import of a file that is not among the files: the names of both.
+pub(crate) fn unknown(files: &[FileDescriptorProto]) -> Option<(&str, &str)> {
+    let names = files
+        .iter()
+        .map(|file| file.name())
+        .collect::<BTreeSet<_>>();
+    files.iter().find_map(|file| {
+        let mut imports = file.dependency.iter();
+        let import = imports.find(|import| !names.contains(import.as_str()))?;
+        Some((file.name(), import.as_str()))
+    })
+}
+
 /// Files that import each other, such as `a.proto -> b.proto -> a.proto`. Parsers find them, and
 /// the linker expects that there are none.
 pub(crate) fn cycle(files: &[FileDescriptorProto]) -> Option<String> {

@@ -66,6 +66,22 @@
 //! message Notice { string name = 1; }
 //! ```
 //!
+//! # Code that is checked in
+//!
+//! Generated code needs the crate `wawo` only, so it can be checked in, and then users of the crate
+//! need no build script and build no compiler. A test or a program of the repository writes it:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), wawo_build::Error> {
+//! let builder = wawo_build::Builder::new().out_dir("src/generated").include_file("mod.rs");
+//! builder.compile(&["proto/chat.proto"], &["proto"])
+//! # }
+//! ```
+//!
+//! The crate includes it by `mod generated;`.
+//!
+//! # Settings
+//!
 //! [`Builder`] has more settings: paths of existing types, attributes, servers or clients only, a
 //! precompiled descriptor set, and the settings of prost-build.
 
