@@ -1,6 +1,7 @@
 //! A call that a stub makes: a future that starts when it is first polled.
 
 mod cancellation;
+mod only_reply;
 mod raw;
 mod requests;
 mod stub;
@@ -239,7 +240,7 @@ impl<R> Call<R> {
             match Pin::new(reply).poll(cx) {
                 Poll::Ready(Ok(response)) if self.is_apart(&response) => {
                     let (method, carrier) = (self.method.clone(), self.state.carrier());
-                    let whole = stub::only_reply(method, carrier, response);
+                    let whole = only_reply::only_reply(method, carrier, response);
                     self.state = State::Started(ResponseFuture::boxed(whole));
                 }
                 Poll::Ready(result) => {

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::{
-    body::{Body, StreamItem, Streaming, WrongCount, only_message},
-    call::{Call, requests::encode_all},
+    body::{Body, StreamItem, Streaming, WrongCount},
+    call::{Call, only_reply::wrong_replies, requests::encode_all},
     call_target::Start,
     codec::Codec,
     decoding::{self, StreamMemory},
     descriptor::{MethodDescriptor, MethodRef},
-    response::Response,
-    status::{Carrier, Result, Status},
+    status::{Result, Status},
     wake_io,
 };
 
@@ -108,33 +107,6 @@ fn read_one<C: Codec<R>, R>(
         // A call that expects one reply makes one message of a stream before it is read.
         Body::Many(_) => Err(wrong_replies(method, WrongCount::Several)),
     }
-}
-
-/// Makes a response with one message of a response whose body is a stream.
-pub(super) async fn only_reply(
-    method: MethodRef,
-    carrier: Option<Arc<dyn Carrier>>,
-    response: Response,
-) -> Result<Response> {
-    let (mut metadata, body) = response.into_wire_parts();
-    let message = match body {
-        Body::One(message) => message,
-        Body::Many(replies) => {
-            let wrong = |count| wrong_replies(&method, count).carried_by(carrier);
-            let (message, trailing) = only_message(replies, wrong).await?;
-            metadata.extend(trailing);
-            message.into()
-        }
-    };
-    Ok(Response::new(metadata, Body::One(message)))
-}
-
-#[cold]
-fn wrong_replies(method: &MethodDescriptor, count: WrongCount) -> Status {
-    Status::unimplemented(match count {
-        WrongCount::None => format!("`{method}` has one reply, and the callee sent none"),
-        WrongCount::Several => format!("`{method}` has one reply, and the callee sent several"),
-    })
 }
 
 fn read_many<C, R>(

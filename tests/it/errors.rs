@@ -5,6 +5,7 @@ use std::{error::Error, fmt, fs, io, path::Path, sync::Arc};
 
 use wawo::{
     Code, ConnectError, ConnectionError, Dispatch, OrStatus, Peer, ServeError, Server, Status,
+    TrySendError,
 };
 
 use crate::support::{EchoServer, Parrot};
@@ -198,7 +199,7 @@ async fn a_failed_connect_prints_its_reason() {
 
 /// The public errors that are tested above or in their own crate. A new public error needs a test
 /// and a line here.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
@@ -216,6 +217,7 @@ const KNOWN: [&str; 17] = [
     "ServeError",
     "SocketOptionsError",
     "TrustedProxyError",
+    "TrySendError",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<String>) {
@@ -282,6 +284,13 @@ fn no_error_leaves_its_cause_to_a_source_that_repeats_it() {
         );
     }
     assert!(names.len() > KNOWN.len() / 2);
+}
+
+#[test]
+fn an_item_that_was_not_sent_is_no_cause() {
+    for error in [TrySendError::Full(1), TrySendError::Closed(1)] {
+        assert!(error.source().is_none());
+    }
 }
 
 /// A `main` that returns an error prints it by `Debug`.
