@@ -8,7 +8,8 @@ use crate::status::Result;
 ///
 /// An error is the last item of its stream. In a stream of requests, it cancels the call, which then ends
 /// with that status; in a stream of replies, it is the status of the call. So a stream that was cut never
-/// looks like one that has ended well.
+/// looks like one that has ended well. Over [`InProcess`](crate::InProcess), the handler gets the error of
+/// the requests itself, in place of `Cancelled`, and says how the call ends.
 ///
 /// Errors of other types become a [`Status`](crate::Status) by [`OrStatus`](crate::OrStatus).
 #[diagnostic::on_unimplemented(
