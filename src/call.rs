@@ -28,7 +28,10 @@ pub use crate::call::{cancellation::CancelGuard, raw::RawClient};
 
 use crate::{
     body::Body,
-    call::cancellation::{CancelSignal, cancel_signal, cancelled_status},
+    call::{
+        cancellation::{CancelSignal, cancel_signal, cancelled_status},
+        only_reply::only_reply,
+    },
     call_target::Start,
     context::Context,
     descriptor::{MethodDescriptor, MethodRef, Shape},
@@ -240,7 +243,7 @@ impl<R> Call<R> {
             match Pin::new(reply).poll(cx) {
                 Poll::Ready(Ok(response)) if self.is_apart(&response) => {
                     let (method, carrier) = (self.method.clone(), self.state.carrier());
-                    let whole = only_reply::only_reply(method, carrier, response);
+                    let whole = only_reply(method, carrier, response);
                     self.state = State::Started(ResponseFuture::boxed(whole));
                 }
                 Poll::Ready(result) => {

@@ -1,4 +1,5 @@
-//! Makes one reply of a stream that has to hold one: a reply that travels apart from the end of its call.
+//! The reply of a method that has one, if it came as a stream: its message and the end of the call travelled
+//! apart (docs/protocol.md, "Number of messages").
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub(super) async fn only_reply(
     let message = match body {
         Body::One(message) => message,
         Body::Many(replies) => {
-            let wrong = |count| wrong_replies(&method, count).carried_by(carrier);
-            let (message, trailing) = only_message(replies, wrong).await?;
+            let only = only_message(replies, |count| wrong_replies(&method, count)).await;
+            let (message, trailing) = only.map_err(|status| status.carried_by(carrier))?;
             metadata.extend(trailing);
             message.into()
         }
@@ -28,6 +29,7 @@ pub(super) async fn only_reply(
     Ok(Response::new(metadata, Body::One(message)))
 }
 
+/// The status of a call whose callee sent none or several replies where there is one.
 #[cold]
 pub(super) fn wrong_replies(method: &MethodDescriptor, count: WrongCount) -> Status {
     Status::unimplemented(match count {
