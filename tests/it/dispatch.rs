@@ -9,8 +9,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use tower::{Service, ServiceExt};
 use wawo::{
-    Body, CallTarget, Code, Config, InProcess, MessageBytes, MethodId, Peer, Request, Response,
-    ResponseFuture, Result, Serve, Server, ServiceDescriptor, ServiceId, Status, Streaming,
+    Body, CallTarget, Code, Config, InProcess, MessageBytes, Metadata, MethodId, Peer, Request,
+    Response, ResponseFuture, Result, Serve, Server, ServiceDescriptor, ServiceId, Status,
+    Streaming,
 };
 
 use crate::support::{
@@ -123,7 +124,9 @@ async fn replies_in_streams(request: Request) -> Result<Response, Status> {
     let request = Message::decode(request.into_bytes()).unwrap();
     let replies = vec![Ok(Bytes::from_static(b"")); request.data.len()];
     let replies = Streaming::new(futures::stream::iter(replies));
-    Ok(Response::new(Default::default(), Body::Many(replies)))
+    let mut metadata = Metadata::new();
+    metadata.append("kind", "apart").unwrap();
+    Ok(Response::new(metadata, Body::Many(replies)))
 }
 
 #[tokio::test]
@@ -131,7 +134,11 @@ async fn one_reply_may_come_as_a_stream_and_must_be_one() {
     let server = Server::builder().fallback(tower::service_fn(replies_in_streams));
     let mut server = server.build().unwrap();
     let echo = EchoClient::new(&client_of(&mut server).await);
-    assert_eq!(echo.say(message("1")).await.unwrap().data, "");
+    let (reply, metadata) = echo.say(message("1")).with_metadata().await.unwrap();
+    assert_eq!(
+        (&*reply.data, metadata.text("kind")),
+        (&b""[..], Some("apart"))
+    );
     for (data, sent) in [("", "none"), ("12", "several")] {
         let status = echo.say(message(data)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented);
