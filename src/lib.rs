@@ -207,7 +207,8 @@ pub mod well_known {
 ///
 /// Packages refer to each other by relative paths, so their modules must be nested and named like the
 /// packages: in snake case, keywords as `r#type`. `Builder::include_file` of `wawo_build` writes such
-/// modules.
+/// modules. A package whose module is that of a message, such as `shop.v1.cart` beside a message `Cart`
+/// with types in it, comes with the package of the message.
 ///
 /// ```text
 /// pub mod chat {
