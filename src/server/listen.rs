@@ -29,7 +29,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If the runtime has no I/O: build it with `enable_all`.
+    /// If the runtime has no I/O, or for a named pipe no timers: build it with `enable_all`.
     ///
     /// # Cancel safety
     ///

@@ -73,7 +73,7 @@ impl Listen for NamedPipe {
         options: &'a SocketOptions,
     ) -> BoxFuture<'a, io::Result<Vec<Box<dyn Listener>>>> {
         Box::pin(async move {
-            let listener = PipeListener::bind(name_of(address)?, options)?;
+            let listener = PipeListener::bind(name_of(address)?, options).await?;
             Ok(vec![Box::new(listener) as Box<dyn Listener>])
         })
     }

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
@@ -23,8 +24,8 @@ pub(super) struct PipeListener {
 
 impl PipeListener {
     /// Listens at a name. Unless the options let it share the name, nothing else may listen there.
-    pub(super) fn bind(name: &str, options: &SocketOptions) -> io::Result<Self> {
-        let instance = instance(name, !options.pipe_shared);
+    pub(super) async fn bind(name: &str, options: &SocketOptions) -> io::Result<Self> {
+        let instance = first_instance(name, options.pipe_shared).await;
         let instance = instance.map_err(|error| explained(&error, options.pipe_shared))?;
         Ok(Self {
             name: name.to_owned(),
@@ -62,6 +63,26 @@ impl fmt::Debug for PipeListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PipeListener").field(&self.name).finish()
     }
+}
+
+/// How often a server tries to take a name that is in use, at most.
+const MAX_TRIES: usize = 10;
+
+/// The pause between these attempts.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The first instance of a server. A pipe that this process has just dropped is closed only when its runtime
+/// has polled for I/O again, so a name that is in use is tried again for a moment.
+async fn first_instance(name: &str, is_shared: bool) -> io::Result<NamedPipeServer> {
+    for _ in 1..MAX_TRIES {
+        match instance(name, !is_shared) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+    instance(name, !is_shared)
 }
 
 /// An instance of the pipe that is not connected yet. It has the default permissions, and takes no clients

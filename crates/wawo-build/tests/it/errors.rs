@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use wawo_build::{Builder, Error};
 
-use crate::{cases::Case, schema::Schema};
+use crate::{
+    cases::Case,
+    schema::{Schema, with_slashes},
+};
 
 /// Checks the error of a proto3 file that has `rest` from its third line on.
 fn told(rest: &str, expected: &str) {
@@ -381,7 +384,7 @@ fn files_that_are_not_there() {
         format!(
             "the file `in/nofile.proto` does not exist, neither in the current folder `{}` \
              nor in the include paths `in`",
-            current.display()
+            with_slashes(&current.display().to_string())
         )
     );
     assert_eq!(

@@ -59,10 +59,14 @@ impl Schema {
         assert_eq!(format!("{error:?}"), text, "a build script prints `Debug`");
         let folder = self.path().display().to_string();
         let text = text.replace(&format!("{folder}{MAIN_SEPARATOR}"), "");
-        let text = text.replace(&folder, ".");
-        match MAIN_SEPARATOR {
-            '/' => text,
-            separator => text.replace(separator, "/"),
-        }
+        with_slashes(&text.replace(&folder, "."))
+    }
+}
+
+/// A text with slashes in its paths on every system.
+pub(crate) fn with_slashes(text: &str) -> String {
+    match MAIN_SEPARATOR {
+        '/' => text.to_owned(),
+        separator => text.replace(separator, "/"),
     }
 }
