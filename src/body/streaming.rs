@@ -82,10 +82,7 @@ impl<T> Streaming<T> {
     }
 
     /// A stream that stays open, and has no items: for requests of a call that only reads replies.
-    pub fn pending() -> Self
-    where
-        T: Send + 'static,
-    {
+    pub fn pending() -> Self {
         Self::of_items(PendingStream)
     }
 
