@@ -10,6 +10,7 @@ mod channel;
 mod decoded;
 mod items;
 mod only_message;
+mod producer;
 mod stream_item;
 mod streaming;
 

@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::BTreeSet, error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use wawo_protocol::{Code, Metadata, MetadataError};
 
-pub(crate) use crate::status::site::Carrier;
+pub(crate) use crate::status::site::{CallFailure, Carrier};
 pub use crate::status::{convert::OrStatus, details::Detail};
 use crate::{
     error_chain::ErrorChain,

@@ -51,8 +51,18 @@ impl<T> Streaming<T> {
         })
     }
 
+    /// Lets a handler pass on the stream of a call that it made with the status that it ends with, as
+    /// [`Status::forward`] does for the status of a call. Without it, the handler's caller learns only
+    /// that a call to another service failed.
+    pub fn forward(self) -> Self
+    where
+        T: Send + 'static,
+    {
+        self.map_items(|item| item.map_err(Status::forward))
+    }
+
     /// Applies a function to each item.
-    pub(crate) fn map<R>(
+    pub(crate) fn map_items<R>(
         self,
         function: impl FnMut(Result<T>) -> Result<R> + Send + 'static,
     ) -> Streaming<R>

@@ -45,20 +45,19 @@ impl<T> Streaming<T> {
         T: Send + 'static,
     {
         let (sender, receiver) = mpsc::channel(capacity);
-        let panicked = Arc::new(AtomicBool::new(false));
-        let stream = ChannelStream {
-            receiver,
-            panicked: panicked.clone(),
-        };
-        (Sender { sender, panicked }, Self::new(stream))
+        let sender = Sender::new(sender);
+        let panicked = sender.panicked.clone();
+        let stream = ChannelStream { receiver, panicked };
+        (sender, Self::new(stream))
     }
 }
 
 /// Pushes items into a [`Streaming`]. Dropping the last clone ends the stream well, except in a panic: the
 /// stream then fails with `Internal`, because items may be missing.
 ///
-/// A task that is aborted drops its sender like one that has ended. If items would be missing then, send a
-/// status by [`fail`](Self::fail) unless the work is complete.
+/// A task that is aborted, or that returns early by `?`, drops its sender like one that has ended. Where
+/// items would be missing then, send a status by [`fail`](Self::fail), or use
+/// [`Streaming::produce`], whose function may fail.
 pub struct Sender<T> {
     sender: mpsc::Sender<Result<T>>,
     /// Whether a panic has dropped a clone.
@@ -83,6 +82,13 @@ pub enum TrySendError<T> {
 const CLOSED: &str = "nobody reads the stream any more";
 
 impl<T> Sender<T> {
+    pub(super) fn new(sender: mpsc::Sender<Result<T>>) -> Self {
+        Self {
+            sender,
+            panicked: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
     /// Adds an item, once there is room.
     ///
     /// # Errors

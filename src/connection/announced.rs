@@ -11,7 +11,7 @@ use crate::{
     },
     descriptor::{MethodDescriptor, ServiceDescriptor},
     peer_id::PeerId,
-    status::Carrier,
+    status::{CallFailure, Carrier},
     transport::Address,
     wire::ServiceEntry,
 };
@@ -71,10 +71,10 @@ impl Carrier for ConnectionHandle {
         self.owner().address()
     }
 
-    fn explain(&self, method: &MethodDescriptor, said: &str) -> Option<String> {
+    fn explain(&self, method: &MethodDescriptor, failure: CallFailure<'_>) -> Option<String> {
         self.hello()?;
         let own = self.schemas().of_method(method);
-        explain(method, own.as_ref(), &self.announced(), said)
+        explain(method, own.as_ref(), &self.announced(), failure)
     }
 }
 

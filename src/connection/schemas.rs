@@ -15,6 +15,7 @@ use prost::{
 
 use crate::{
     descriptor::{MethodDescriptor, MethodIds, MethodName, MethodNames, ServiceDescriptor, list},
+    status::CallFailure,
     wire::ServiceEntry,
 };
 
@@ -70,12 +71,13 @@ pub(super) fn differs(entry: &ServiceEntry, service: &ServiceDescriptor) -> bool
 }
 
 /// The text that explains why a call of the method may have failed, from the entries of the other side.
-/// `own` is the service as this side knows it.
+/// `own` is the service as this side knows it. A service that was not announced explains only a call that
+/// was refused unserved: a peer that passes calls on serves more than it announces.
 pub(super) fn explain(
     method: &MethodDescriptor,
     own: Option<&ServiceDescriptor>,
     announced: &[ServiceEntry],
-    said: &str,
+    failure: CallFailure<'_>,
 ) -> Option<String> {
     let name = method.service_name();
     let id = method.service().0;
@@ -88,7 +90,8 @@ pub(super) fn explain(
             Some(format!("the peer announced another schema of `{name}`"))
         }
         Some(_) => None,
-        None => not_announced(name, id, announced, said),
+        None if failure.is_unserved => not_announced(name, id, announced, failure.said),
+        None => None,
     }
 }
 
@@ -150,6 +153,7 @@ mod tests {
     use super::{MAX_ENTRIES, MAX_EXPECTED, Schemas, explain, read_table};
     use crate::{
         descriptor::{Idempotency, MethodDescriptor, MethodTexts, ServiceDescriptor, Shape},
+        status::CallFailure,
         wire::{ServiceEntry, ServiceTable},
     };
 
@@ -171,7 +175,22 @@ mod tests {
     }
 
     fn explained(announced: &[ServiceEntry], said: &str) -> Option<String> {
-        explain(&JOIN, Some(&CHAT), announced, said)
+        let failure = CallFailure {
+            said,
+            is_unserved: true,
+        };
+        explain(&JOIN, Some(&CHAT), announced, failure)
+    }
+
+    #[test]
+    fn the_error_of_a_handler_has_nothing_to_do_with_what_was_not_announced() {
+        let served = CallFailure {
+            said: "no such room",
+            is_unserved: false,
+        };
+        assert_eq!(explain(&JOIN, Some(&CHAT), &[], served), None);
+        let other = [entry(7, "chat.Chat", 2)];
+        assert!(explain(&JOIN, Some(&CHAT), &other, served).is_some());
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn check_body(body: &mut Body, max: usize) -> Result<()> {
         }
         Body::Many(requests) => {
             let all = mem::replace(requests, Streaming::empty());
-            *requests = all.map(move |message| {
+            *requests = all.map_items(move |message| {
                 let message = message?;
                 check(message.len(), max).map(|()| message)
             });

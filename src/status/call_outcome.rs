@@ -9,7 +9,7 @@ use crate::{
     descriptor::MethodDescriptor,
     status::{
         Delivery, Status,
-        site::{CallPlace, Carrier, Site},
+        site::{CallFailure, CallPlace, Carrier, Site},
     },
     transport::Address,
 };
@@ -116,7 +116,11 @@ impl Status {
         self.0.is_returned = true;
         if let CallPlace::Carrier(carrier) = &self.0.site.place {
             let carrier = carrier.clone();
-            if fits && let Some(text) = carrier.explain(method, &self.0.message) {
+            let failure = CallFailure {
+                said: &self.0.message,
+                is_unserved: self.0.delivery == Delivery::NotSent,
+            };
+            if fits && let Some(text) = carrier.explain(method, failure) {
                 self.0.source = Some(Arc::new(Explanation(text)));
             }
             // The address is copied: a status may be kept for long, and must not keep the connection's

@@ -32,9 +32,17 @@ pub(crate) trait Carrier: fmt::Debug + Send + Sync {
     /// The address of the peer.
     fn address(&self) -> Option<&Address>;
 
-    /// The reason why the peer may have refused a call of this method, by its hello. `said` is the text
-    /// of its status, which the explanation does not repeat.
-    fn explain(&self, method: &MethodDescriptor, said: &str) -> Option<String>;
+    /// The reason why the peer may have refused a call of this method, by its hello.
+    fn explain(&self, method: &MethodDescriptor, failure: CallFailure<'_>) -> Option<String>;
+}
+
+/// The part of a status that its explanation depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallFailure<'a> {
+    /// The text of the status, which the explanation does not repeat.
+    pub(crate) said: &'a str,
+    /// Whether no handler has seen the call.
+    pub(crate) is_unserved: bool,
 }
 
 impl Site {

@@ -119,7 +119,18 @@ fn parse(text: &str) -> Result<Address, &'static str> {
     if text.trim() != text {
         return Err("it begins or ends with white space");
     }
-    let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let begins_with_scheme = ["tcp:", "unix:", "pipe:", "mem:"];
+        return Err(
+            match begins_with_scheme
+                .iter()
+                .any(|begin| text.starts_with(begin))
+            {
+                true => "no `//` follows its scheme",
+                false => "it has no scheme",
+            },
+        );
+    };
     match scheme {
         "tcp" => HostPort::parse(rest).map(|_| Address::Tcp(rest.to_owned())),
         "unix" => parse_unix(rest),
@@ -255,6 +266,7 @@ mod tests {
         for (text, reason) in [
             ("", "no scheme"),
             ("localhost:80", "no scheme"),
+            ("unix:/tmp/a", "no `//` follows"),
             ("unix://", "no path"),
             ("unix:///tmp/", "folder"),
             ("unix:///tmp/a ", "white space"),

@@ -8,6 +8,9 @@ use crate::support::{
     Echo, EchoClient, EchoServer, Message, RepeatRequest, client_of, message, pair,
 };
 
+/// The relay forwards the status of a stream that repeats its message so often.
+const FORWARDED: u32 = 2;
+
 /// Hands every stream on to the next service, with one line for each method.
 struct Relay(EchoClient);
 
@@ -23,7 +26,11 @@ impl Echo for Relay {
     async fn note(&self, _: Context, _: Message) {}
 
     async fn repeat(&self, _: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
-        self.0.repeat(request).await
+        let replies = self.0.repeat(request.clone()).await;
+        match request.times {
+            FORWARDED => Ok(replies.map_err(Status::forward)?.forward()),
+            _ => replies,
+        }
     }
 
     async fn join(&self, _: Context, requests: Streaming<Message>) -> Result<Message> {
@@ -67,8 +74,12 @@ impl Echo for Recorder {
 
     async fn note(&self, _: Context, _: Message) {}
 
-    async fn repeat(&self, _: Context, _: RepeatRequest) -> Result<Streaming<Message>> {
-        Ok(Streaming::empty())
+    async fn repeat(&self, _: Context, request: RepeatRequest) -> Result<Streaming<Message>> {
+        let cut = [
+            Ok(message(request.data)),
+            Err(Status::data_loss("the disk broke")),
+        ];
+        Ok(Streaming::new(stream::iter(cut)))
     }
 
     async fn join(&self, _: Context, requests: Streaming<Message>) -> Result<Message> {
@@ -187,4 +198,16 @@ async fn a_sender_of_requests_learns_that_its_call_is_over() {
         Code::Cancelled
     );
     assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Cancelled);
+}
+
+#[tokio::test]
+async fn a_status_of_a_stream_that_is_handed_on_is_shown_only_if_it_is_forwarded() {
+    let (_servers, to_relay, _reports) = recorded().await;
+    let echo = EchoClient::new(&to_relay);
+    for (times, code) in [(FORWARDED, Code::DataLoss), (1, Code::Internal)] {
+        let data = "a".into();
+        let mut replies = echo.repeat(RepeatRequest { data, times }).await.unwrap();
+        assert_eq!(replies.message().await.unwrap().unwrap().data, "a");
+        assert_eq!(replies.message().await.unwrap_err().code(), code);
+    }
 }
