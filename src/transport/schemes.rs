@@ -49,6 +49,9 @@ const KNOWN: [(&str, &str, &str); 3] = [
     ("nats", "wawo-nats", "Nats"),
 ];
 
+/// Schemes of protocols that wawo does not speak. Users of other frameworks write them for TCP.
+const FOREIGN: [&str; 3] = ["http", "https", "grpc"];
+
 /// The text for a builder without a connector or listener for a scheme; it says which crate provides one.
 /// `role` is the name of the builder's method.
 fn missing(role: &str, scheme: &str) -> String {
@@ -56,6 +59,7 @@ fn missing(role: &str, scheme: &str) -> String {
         Some((_, package, value)) => {
             format!("add the crate {package} and `.{role}({value}::new())`")
         }
+        None if FOREIGN.contains(&scheme) => "write tcp://host:port".to_owned(),
         None if role == "connector" => "pass one for it by `PeerBuilder::connector`".to_owned(),
         None => "pass one for it by `ServerBuilder::listener`".to_owned(),
     };

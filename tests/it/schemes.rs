@@ -154,6 +154,10 @@ async fn an_unknown_scheme_names_what_to_add() {
             "no connector for `nats://`: add the crate wawo-nats and `.connector(Nats::new())`",
         ),
         (
+            "http://a:1",
+            "no connector for `http://`: write tcp://host:port",
+        ),
+        (
             "vsock://3:1",
             "no connector for `vsock://`: pass one for it by `PeerBuilder::connector`",
         ),
