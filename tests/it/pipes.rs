@@ -96,7 +96,7 @@ async fn a_pipe_without_a_free_instance_is_waited_for_within_the_connect_timeout
 
     let server = shared().bind(&*address).await.unwrap();
     let running = tokio::spawn(server.run());
-    connecting.await.unwrap().unwrap();
+    let _ = connecting.await.unwrap().unwrap();
     drop((taken, busy));
     running.abort();
 }
@@ -112,7 +112,7 @@ async fn a_client_whose_instance_is_closed_unaccepted_connects_again() {
     let server = shared().bind(&*address).await.unwrap();
     let running = tokio::spawn(server.run());
     drop(closed);
-    connecting.await.unwrap().unwrap();
+    let _ = connecting.await.unwrap().unwrap();
     running.abort();
 }
 
@@ -149,7 +149,7 @@ async fn open_pipes_are_served_and_connected_over() {
     let here = ClientOptions::new().open(format!(r"\\.\pipe\{name}"));
     there.connect().await.unwrap();
     let mut server = builder().build().unwrap();
-    server.accept_over(there).unwrap();
+    let _ = server.accept_over(there).unwrap();
     let peer = Peer::builder("").connect_over(here.unwrap()).await;
     let said = EchoClient::new(&peer.unwrap()).say(message("a")).await;
     assert_eq!(said.unwrap().data, "a");
