@@ -16,8 +16,9 @@ use protox::file::File;
 use crate::{
     diagnose::first_line::first_word,
     error::{Error, list},
+    includes::find,
     options,
-    position::{native, position, position_after},
+    position::{position, position_after},
 };
 
 /// Converts the error of reading a given file or one of its imports.
@@ -193,10 +194,4 @@ fn undefined(problem: &str) -> Option<&str> {
     ["' is not defined", "', which is not defined"]
         .iter()
         .find_map(|end| Some(problem.strip_suffix(end)?.rsplit_once('\'')?.1))
-}
-
-/// The file on disk that is imported by a name.
-fn find(name: &str, includes: &[PathBuf]) -> Option<PathBuf> {
-    let mut paths = includes.iter().map(|folder| folder.join(name));
-    paths.find(|path| path.is_file()).map(|path| native(&path))
 }

@@ -12,10 +12,14 @@ use std::{
 use prost_types::FileDescriptorProto;
 use protox::{
     Error,
-    file::{File, FileResolver, GoogleFileResolver, IncludeFileResolver},
+    file::{File, FileResolver, GoogleFileResolver},
 };
 
-use crate::{floats, imports, options::OptionsResolver, position::native};
+use crate::{
+    floats, imports,
+    includes::{find, name_of},
+    options::OptionsResolver,
+};
 
 /// The files that were read from disk, by their import names.
 pub(crate) type Read = Rc<RefCell<BTreeMap<String, PathBuf>>>;
@@ -52,13 +56,9 @@ impl Files {
     }
 
     fn parse_included(&self, name: &str) -> Result<File, Error> {
-        let mut paths = self.includes.iter().map(|folder| folder.join(name));
-        let path = paths.find(|path| path.is_file());
-        let path = path.ok_or_else(|| Error::file_not_found(name))?;
+        let path = find(name, &self.includes).ok_or_else(|| Error::file_not_found(name))?;
         let file = File::open(name, &path).or_else(|error| mended(name, &path, error))?;
-        self.read
-            .borrow_mut()
-            .insert(name.to_owned(), native(&path));
+        self.read.borrow_mut().insert(name.to_owned(), path);
         let mut descriptor = file.file_descriptor_proto().clone();
         match floats::complete(&mut descriptor) {
             true => Ok(descriptor.into()),
@@ -95,10 +95,7 @@ impl Files {
 
 impl FileResolver for Files {
     fn resolve_path(&self, path: &Path) -> Option<String> {
-        let resolvers = self.includes.iter().cloned().map(IncludeFileResolver::new);
-        resolvers
-            .into_iter()
-            .find_map(|resolver| resolver.resolve_path(path))
+        name_of(path, &self.includes)
     }
 
     fn open_file(&self, name: &str) -> Result<File, Error> {

@@ -98,6 +98,7 @@ mod floats;
 mod generate;
 mod ids;
 mod imports;
+mod includes;
 mod layouts;
 mod locations;
 mod modules;

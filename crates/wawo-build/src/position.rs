@@ -1,9 +1,6 @@
 //! Finds positions in a `.proto` file.
 
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
+use std::fmt::Display;
 
 use prost_types::FileDescriptorProto;
 
@@ -21,11 +18,6 @@ pub(crate) fn position(shown: impl Display, file: &FileDescriptorProto, path: &[
         }
     }
     shown.to_string()
-}
-
-/// Returns the path with the separators of the system: the names of imports have slashes on Windows too.
-pub(crate) fn native(path: &Path) -> PathBuf {
-    path.components().collect()
 }
 
 /// Returns `shown:line:column` of the end of a text.

@@ -7,16 +7,14 @@ use std::{
 };
 
 use prost_reflect::{DescriptorPool, FileDescriptor};
-use protox::{
-    Compiler,
-    file::{FileResolver as _, IncludeFileResolver},
-};
+use protox::Compiler;
 
 use crate::{
     descriptor_set,
     diagnose::diagnose,
     error::Error,
     files::{Files, Read},
+    includes::name_of,
     options,
     position::position,
 };
@@ -104,9 +102,7 @@ fn check_is_read(
     includes: &[PathBuf],
     read: &BTreeMap<String, PathBuf>,
 ) -> Result<(), Error> {
-    let mut includes = includes.iter().cloned().map(IncludeFileResolver::new);
-    let name = includes.find_map(|include| include.resolve_path(given));
-    let Some(found) = name.and_then(|name| read.get(&name)) else {
+    let Some(found) = name_of(given, includes).and_then(|name| read.get(&name)) else {
         return Ok(());
     };
     match (fs::canonicalize(given), fs::canonicalize(found)) {
