@@ -51,8 +51,13 @@ fn paths(file: &FileDescriptorProto) -> Vec<Vec<i32>> {
     paths
 }
 
-/// The items of a repeated field, each with its path.
-fn children<'a, T>(parent: &[i32], field: i32, items: &'a [T]) -> Vec<(Vec<i32>, &'a T)> {
+/// The items of a repeated field of a descriptor, each with its path: that of the parent, the number of the
+/// field, and the index of the item.
+pub(crate) fn children<'a, T>(
+    parent: &[i32],
+    field: i32,
+    items: &'a [T],
+) -> Vec<(Vec<i32>, &'a T)> {
     let indices = 0..i32::MAX;
     let path = |index| [parent, &[field, index]].concat();
     indices.map(path).zip(items).collect()

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+use prost_types::{FieldDescriptorProto, FileDescriptorProto};
 
-use crate::{error::Error, position::position};
+use crate::{error::Error, locations::children, position::position};
 
 /// Finds the first two fields of a message that have one name in JSON.
 pub(super) fn clash(shown: impl Display, file: &FileDescriptorProto) -> Option<Error> {
@@ -12,47 +12,39 @@ pub(super) fn clash(shown: impl Display, file: &FileDescriptorProto) -> Option<E
     const MESSAGES: i32 = 4;
     const NESTED: i32 = 3;
     const FIELDS: i32 = 2;
-    let children = |parent: &[i32], number: i32, message: usize| {
-        [
-            parent,
-            &[number, i32::try_from(message).unwrap_or(i32::MAX)],
-        ]
-        .concat()
-    };
-    let messages = file.message_type.iter().enumerate();
-    let messages = messages.map(|(index, message)| (children(&[], MESSAGES, index), message));
-    let mut messages = messages.collect::<Vec<_>>();
+    let mut messages = children(&[], MESSAGES, &file.message_type);
     while let Some((path, message)) = messages.pop() {
-        if let Some((first, second)) = clash_in(message) {
-            let at = |field| position(&shown, file, &children(&path, FIELDS, field));
-            let [one, two] = [first, second].map(|field| &message.field[field]);
+        let fields = children(&path, FIELDS, &message.field);
+        if let Some(((first_path, first), (second_path, second))) = clash_in(&fields) {
             let problem = format!(
                 "the fields `{}` and `{}` ({}) of `{}` are both `{}` in JSON",
-                two.name(),
-                one.name(),
-                at(first),
+                second.name(),
+                first.name(),
+                position(&shown, file, first_path),
                 message.name(),
-                json_name(two)
+                json_name(second)
             );
-            let remedy = "rename one of them";
-            return Some(Error::schema(at(second), problem, remedy));
+            let at = position(&shown, file, second_path);
+            return Some(Error::schema(at, problem, "rename one of them"));
         }
-        let nested = message.nested_type.iter().enumerate();
-        messages.extend(nested.map(|(index, inner)| (children(&path, NESTED, index), inner)));
+        messages.extend(children(&path, NESTED, &message.nested_type));
     }
     None
 }
 
-/// The indices of two fields with one name.
-fn clash_in(message: &DescriptorProto) -> Option<(usize, usize)> {
+/// A field of a message, and its path.
+type Field<'a> = (Vec<i32>, &'a FieldDescriptorProto);
+
+/// The first two fields of a message with one name.
+fn clash_in<'a>(fields: &'a [Field<'a>]) -> Option<(&'a Field<'a>, &'a Field<'a>)> {
     let mut seen = BTreeMap::new();
-    for (index, field) in message.field.iter().enumerate() {
+    for field in fields {
         // Two fields also clash if only one of them has the name by its option.
-        let names = [json_name(field), lower_camel_case(field.name())];
+        let names = [json_name(field.1), lower_camel_case(field.1.name())];
         if let Some(first) = names.iter().find_map(|name| seen.get(name)) {
-            return Some((*first, index));
+            return Some((*first, field));
         }
-        seen.extend(names.map(|name| (name, index)));
+        seen.extend(names.map(|name| (name, field)));
     }
     None
 }
