@@ -30,8 +30,7 @@ impl Case {
     }
 
     pub(crate) fn name(&self) -> String {
-        let name = self.0.file_name().expect("a folder");
-        name.to_string_lossy().into_owned()
+        name_of(&self.0)
     }
 
     pub(crate) fn protos(&self) -> Vec<PathBuf> {
@@ -45,24 +44,19 @@ impl Case {
         let mut file = Vec::new();
         for path in self.protos() {
             let text = fs::read_to_string(&path).expect("a schema");
-            let name = path
-                .file_name()
-                .expect("a file")
-                .to_string_lossy()
-                .into_owned();
             let text = text.trim_start_matches('\u{feff}');
-            file.push(protox_parse::parse(&name, text).expect("a schema"));
+            file.push(protox_parse::parse(&name_of(&path), text).expect("a schema"));
         }
         let options = include_str!("../../proto/wawo/options.proto");
         let options = protox_parse::parse("wawo/options.proto", options).expect("a schema");
-        let known = DescriptorPool::global();
-        let known = known
+        let pool = DescriptorPool::global();
+        let known = pool
             .files()
             .map(|file| file.file_descriptor_proto().clone());
-        let mut known = known
+        let known = known
             .chain([options])
             .map(|file| (file.name().to_owned(), file));
-        let mut known = known.by_ref().collect::<BTreeMap<_, _>>();
+        let mut known = known.collect::<BTreeMap<_, _>>();
         let mut at = 0;
         while let Some(found) = file.get(at) {
             let imports = found.dependency.clone();
@@ -106,6 +100,12 @@ pub(crate) fn compile_set(builder: Builder, set: &[u8]) -> Result<(), Error> {
     builder.compile_descriptor_set(file)
 }
 
+/// The last part of a path.
+pub(crate) fn name_of(path: &Path) -> String {
+    let name = path.file_name().expect("a name");
+    name.to_string_lossy().into_owned()
+}
+
 /// The files of a folder, sorted.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
@@ -121,18 +121,14 @@ fn code(folder: &Path) -> BTreeMap<String, String> {
     let mut files = files(folder);
     files.retain(|file| file.extension().is_some_and(|end| end == "rs"));
     let read = |file: PathBuf| {
-        let name = file
-            .file_name()
-            .expect("a file")
-            .to_string_lossy()
-            .into_owned();
-        (name, fs::read_to_string(&file).expect("generated code"))
+        let code = fs::read_to_string(&file).expect("generated code");
+        (name_of(&file), code)
     };
     files.into_iter().map(read).collect()
 }
 
 #[test]
-fn schemas_give_the_same_code_compile_source_and_as_a_set() {
+fn source_and_descriptor_set_of_a_schema_give_the_same_code() {
     let cases = Case::that_build();
     assert!(cases.len() > 10);
     for case in cases {

@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use wawo_build::Builder;
 
-use crate::cases::{Case, files};
+use crate::cases::{Case, files, name_of};
 
 /// The variable with the folders of a build script: one for each of its calls.
 const CALLS: &str = "WAWO_BUILD_TEST_CALLS";
@@ -71,13 +71,8 @@ impl Crate {
 
     /// The names of the generated files, without those that every build writes.
     fn generated(&self) -> Vec<String> {
-        let name = |file: &PathBuf| {
-            file.file_name()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned()
-        };
-        let mut names = files(&self.out()).iter().map(name).collect::<Vec<_>>();
+        let files = files(&self.out());
+        let mut names = files.iter().map(|file| name_of(file)).collect::<Vec<_>>();
         names.retain(|name| !name.starts_with("wawo_build_"));
         names
     }

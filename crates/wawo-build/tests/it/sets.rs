@@ -101,7 +101,7 @@ fn the_file_itself_is_valid() {
 type Rename = fn(&mut FileDescriptorProto, String);
 
 #[test]
-fn names_that_are_none() {
+fn names_with_other_characters_are_an_error() {
     let renamed: [(&str, Rename); 9] = [
         ("package", |file, name| file.package = Some(name)),
         ("message", |file, name| {
@@ -162,7 +162,7 @@ fn names_that_are_none() {
 }
 
 #[test]
-fn a_syntax_that_is_not_known() {
+fn an_unknown_syntax_is_an_error() {
     let with = |syntax: &str| {
         error(FileDescriptorProto {
             syntax: Some(syntax.to_owned()),
@@ -177,7 +177,7 @@ fn a_syntax_that_is_not_known() {
 }
 
 #[test]
-fn files_that_are_missing_or_twice_or_in_a_circle() {
+fn imports_that_are_missing_or_form_a_cycle_are_an_error() {
     let importing = |name: &str, import: &str| FileDescriptorProto {
         name: Some(name.to_owned()),
         package: Some(name.trim_end_matches(".proto").to_owned()),
@@ -191,14 +191,14 @@ fn files_that_are_missing_or_twice_or_in_a_circle() {
         "the descriptor set cannot be read: `a.proto` imports `b.proto`, which is not in it; write the \
          set with all imports, as `protoc` does with `--include_imports`"
     );
-    let circle = |files: &[(&str, &str)]| {
+    let cycle = |files: &[(&str, &str)]| {
         let files = files.iter().map(|(name, import)| importing(name, import));
         compile_files(files.collect())
-            .expect_err("a circle")
+            .expect_err("a cycle")
             .to_string()
     };
     assert_eq!(
-        circle(&[
+        cycle(&[
             ("c.proto", "a.proto"),
             ("a.proto", "b.proto"),
             ("b.proto", "a.proto")
@@ -206,7 +206,7 @@ fn files_that_are_missing_or_twice_or_in_a_circle() {
         "the descriptor set cannot be read: files import each other: a.proto -> b.proto -> a.proto"
     );
     assert_eq!(
-        circle(&[("a.proto", "a.proto")]),
+        cycle(&[("a.proto", "a.proto")]),
         "the descriptor set cannot be read: files import each other: a.proto -> a.proto"
     );
     let mut far = importing("a.proto", "b.proto");
@@ -216,7 +216,7 @@ fn files_that_are_missing_or_twice_or_in_a_circle() {
 }
 
 #[test]
-fn fields_that_are_odd() {
+fn fields_with_impossible_numbers_and_types_are_an_error() {
     let with = |change: fn(&mut FieldDescriptorProto)| {
         let mut file = file();
         change(&mut file.message_type[0].field[0]);

@@ -4,8 +4,8 @@ use wawo_build::Builder;
 
 use crate::{cases::Case, schema::Schema};
 
-/// The error of a schema that begins in its own way.
-fn told(text: &str) -> String {
+/// The error of a whole schema, with a syntax line of its own or none.
+fn error_of(text: &str) -> String {
     Schema::new(text).error()
 }
 
@@ -14,50 +14,50 @@ fn a_file_without_a_syntax_line_is_proto2() {
     let label = "fields must have a label with proto2 syntax (expected one of 'optional', 'repeated' \
                  or 'required')";
     assert_eq!(
-        told("// A comment.\nmessage M { string a = 1; }"),
+        error_of("// A comment.\nmessage M { string a = 1; }"),
         format!(
             "test.proto:2:13: {label}; the file has no syntax line, so it is proto2; begin it with \
              `syntax = \"proto3\";`, or give each field a label"
         )
     );
     assert_eq!(
-        told("syntax = \"proto2\";\nmessage M { string a = 1; }"),
+        error_of("syntax = \"proto2\";\nmessage M { string a = 1; }"),
         format!("test.proto:2:13: {label}")
     );
 }
 
 #[test]
-fn editions_are_not_supported_and_a_syntax_is() {
+fn editions_and_unknown_syntaxes_are_an_error() {
     let expected = "the file uses editions, which neither protox nor prost supports; begin it with \
                     `syntax = \"proto3\";` in place of `edition`, leave out options of `features`, \
                     and write `optional` where it matters whether a field is set";
     for edition in ["2023", "2024"] {
         let text = format!("/* An edition. */\nedition = \"{edition}\"; message M {{}}");
-        assert_eq!(told(&text), format!("test.proto:2:1: {expected}"));
+        assert_eq!(error_of(&text), format!("test.proto:2:1: {expected}"));
     }
     let case = Case::new("refused/editions");
     let folder = tempfile::tempdir().expect("a folder");
     let error = case.compile_source(folder.path()).expect_err("an edition");
     assert!(error.to_string().ends_with(expected), "{error}");
     assert_eq!(
-        told("\nsyntax = \"proto4\";"),
+        error_of("\nsyntax = \"proto4\";"),
         "test.proto:2:10: unknown syntax 'proto4'; it can be `proto2` or `proto3`"
     );
 }
 
 #[test]
-fn fields_that_are_one_in_json() {
+fn fields_that_are_one_in_json_are_an_error() {
     let names =
         "\nmessage N { message M {\noptional string foo_bar = 1;\noptional string fooBar = 2; } }";
     for syntax in ["proto2", "proto3"] {
         assert_eq!(
-            told(&format!("syntax = \"{syntax}\";{names}")),
+            error_of(&format!("syntax = \"{syntax}\";{names}")),
             "test.proto:4:1: the fields `fooBar` and `foo_bar` (test.proto:3:1) of `M` are both \
              `fooBar` in JSON; rename one of them"
         );
     }
     assert_eq!(
-        told(
+        error_of(
             "syntax = \"proto3\"; message M {\nstring foo = 1;\nstring b = 2 [json_name = \"foo\"]; }"
         ),
         "test.proto:3:1: the fields `b` and `foo` (test.proto:2:1) of `M` are both `foo` in JSON; \
@@ -66,7 +66,7 @@ fn fields_that_are_one_in_json() {
 }
 
 #[test]
-fn a_file_that_is_read_under_two_names() {
+fn a_file_that_is_read_under_two_names_is_an_error() {
     let here = Schema::of(&[
         (
             "test.proto",
@@ -84,7 +84,7 @@ fn a_file_that_is_read_under_two_names() {
 }
 
 #[test]
-fn a_file_in_the_place_of_another() {
+fn a_file_that_is_read_in_the_place_of_another_is_an_error() {
     // The import makes the linker forget the path of the file that it has read.
     let with_import = "import \"three.proto\"; message A { optional C c = 1; }";
     let here = Schema::of(&[
@@ -104,7 +104,7 @@ fn a_file_in_the_place_of_another() {
 }
 
 #[test]
-fn traits_that_are_derived_twice() {
+fn traits_that_are_derived_twice_are_an_error() {
     let case = Case::new("refused/derive-eq-hash");
     let folder = tempfile::tempdir().expect("a folder");
     let compile = |attribute: &str| {
@@ -129,7 +129,7 @@ fn traits_that_are_derived_twice() {
 }
 
 #[test]
-fn names_in_merged_modules_that_are_one_in_rust() {
+fn names_in_merged_modules_that_are_one_in_rust_are_an_error() {
     let with = |inner: &str| {
         let text = format!("package shop;\nmessage Cart {{\n{inner}\n}}");
         let schema = Schema::of(&[
