@@ -1,6 +1,6 @@
 //! The golden vectors of the repository, in both directions: decoding and encoding.
 
-use std::{collections::HashSet, fmt::Write, fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
@@ -8,25 +8,15 @@ use wawo_protocol::{
     packet::{Chunk, CreditOf, Packet, decode},
 };
 
+use crate::states::vector::{groups, hex, read};
+
 /// The vectors in a file: lines of `key: value`.
 fn vectors(file: &str) -> Vec<Vec<(String, String)>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let text = fs::read_to_string(folder.join(file)).expect("the vectors are in the repository");
-    parse(&text)
-}
-
-/// The vectors of a text, whichever line ends it has.
-fn parse(text: &str) -> Vec<Vec<(String, String)>> {
-    let text = text.replace("\r\n", "\n");
-    let lines = |vector: &str| {
-        let lines = vector.lines().filter(|line| !line.starts_with('#'));
-        let pairs = lines.map(|line| line.split_once(':').expect("key: value"));
-        pairs
-            .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
-            .collect::<Vec<_>>()
-    };
-    let vectors = text.split("\n\n").map(lines);
-    vectors.filter(|vector| !vector.is_empty()).collect()
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    groups(&read(file))
+        .into_iter()
+        .map(|lines| lines.into_iter().map(owned).collect())
+        .collect()
 }
 
 fn bytes(text: &str) -> BytesMut {
@@ -36,13 +26,6 @@ fn bytes(text: &str) -> BytesMut {
         u8::from_str_radix(pair, 16).expect("hexadecimal")
     };
     digits.chunks(2).map(byte).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("memory");
-        text
-    })
 }
 
 /// The meaning of a packet, as the vectors write it.
@@ -266,9 +249,12 @@ fn each_state_vector_has_a_name_of_its_own_and_the_heading_of_its_rule() {
 }
 
 #[test]
-fn vectors_are_read_with_either_kind_of_line_ends() {
-    let text = "# a comment\n\nname: a\nbytes: 00\n\nname: b\n";
-    let vectors = parse(text);
-    assert_eq!(vectors.len(), 2);
-    assert_eq!(parse(&text.replace('\n', "\r\n")), vectors);
+fn vectors_are_read_without_comments_and_with_either_kind_of_line_ends() {
+    let text = "# a comment\n\nname: a\n# another\nbytes: 00 # and one more\n\nname: b\n";
+    let vectors = groups(text);
+    assert_eq!(
+        vectors,
+        [vec![("name", "a"), ("bytes", "00")], vec![("name", "b")]]
+    );
+    assert_eq!(groups(&text.replace('\n', "\r\n")), vectors);
 }

@@ -9,7 +9,7 @@ use wawo_protocol::{
     packet::{Chunk, CreditOf, PREFACE, Packet, decode, decode_preface},
 };
 
-use super::vector::{Step, Vector, put_bytes};
+use super::vector::{Step, Vector, hex, put_bytes};
 
 /// The next thing that the owner of a tester has to do.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Tester {
     output: BytesMut,
     events: Vec<Event>,
     /// Messages of which the first chunks have come.
-    partly: HashMap<u32, BytesMut>,
+    partial_messages: HashMap<u32, BytesMut>,
     /// The sums of credit, by what they are for.
     credit: HashMap<String, u64>,
     has_closed: bool,
@@ -92,7 +92,7 @@ impl Tester {
             has_preface: false,
             output,
             events: Vec::new(),
-            partly: HashMap::new(),
+            partial_messages: HashMap::new(),
             credit: HashMap::new(),
             has_closed: false,
             is_over: false,
@@ -258,7 +258,7 @@ impl Tester {
             Packet::Message { call, chunk, .. } => self.take_chunk(Some(call), chunk),
             Packet::End(end) => {
                 assert!(end.text.len() <= 4_096);
-                self.partly.remove(&end.call.to_wire());
+                self.partial_messages.remove(&end.call.to_wire());
                 let name = self.name(Some(end.call));
                 let refused = if end.refused { " refused" } else { "" };
                 let code = end.code.to_wire();
@@ -281,10 +281,10 @@ impl Tester {
 
     fn take_chunk(&mut self, call: Option<CallId>, chunk: Chunk) {
         let (id, name) = (call.map_or(0, CallId::to_wire), self.name(call));
-        let mut whole = self.partly.remove(&id).unwrap_or_default();
+        let mut whole = self.partial_messages.remove(&id).unwrap_or_default();
         whole.extend_from_slice(&chunk.bytes);
         if chunk.more {
-            self.partly.insert(id, whole);
+            self.partial_messages.insert(id, whole);
             return;
         }
         let words = format!("message {name} {}", hex(&whole));
@@ -323,8 +323,4 @@ impl Event {
         let most: u32 = most.parse().expect("a number");
         self.timeout_ms.is_some_and(|millis| millis <= most)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -27,7 +27,7 @@ pub(crate) enum Step {
 }
 
 /// A file of the folder of vectors.
-fn read(file: &str) -> String {
+pub(crate) fn read(file: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["tests/vectors", "../../tests/vectors"].map(|folder| root.join(folder));
     let text = folders
@@ -36,21 +36,26 @@ fn read(file: &str) -> String {
     text.expect("the vectors are in the repository")
 }
 
-/// The lines of a file without comments, as keys and values; a group for each vector.
-fn groups(text: &str) -> Vec<Vec<(&str, &str)>> {
+/// The lines of a text without comments, as keys and values; a group for each vector.
+pub(crate) fn groups(text: &str) -> Vec<Vec<(&str, &str)>> {
     let mut groups = vec![Vec::new()];
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
         let line = line.split('#').next().unwrap_or("").trim();
-        match line.split_once(':') {
-            Some((key, value)) => {
-                let last = groups.last_mut().expect("there is always one");
-                last.push((key, value.trim()));
-            }
-            None => groups.push(Vec::new()),
+        if line.is_empty() {
+            groups.push(Vec::new());
+            continue;
         }
+        let (key, value) = line.split_once(':').expect("key: value");
+        let last = groups.last_mut().expect("there is always one");
+        last.push((key, value.trim()));
     }
     groups.retain(|group| !group.is_empty());
     groups
+}
+
+/// Formats bytes as the files of vectors have them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The settings of the side under test.
@@ -71,7 +76,9 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let packets = read("invalid.txt");
     let sequences = groups(&sequences).into_iter().map(sequence);
     let packets = groups(&packets).into_iter().map(invalid_packet);
-    sequences.chain(packets).collect()
+    let vectors: Vec<_> = sequences.chain(packets).collect();
+    assert!(vectors.len() > 250, "the files hold all vectors");
+    vectors
 }
 
 fn new(name: &str) -> Vector {
