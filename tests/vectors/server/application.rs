@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream};
 use wawo::{Code, Context, Delivery, Result, Status, Streaming};
 use wawo_test_protos::tests::vectors::{Text, Vectors, VectorsClient};
 
-/// What `proto/tests/vectors.proto` says.
+/// The service as `proto/tests/vectors.proto` describes it.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Application;
 

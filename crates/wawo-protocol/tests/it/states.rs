@@ -2,6 +2,7 @@
 
 mod application;
 mod tester;
+mod text;
 pub(crate) mod vector;
 
 use std::time::Instant;
@@ -18,15 +19,15 @@ use crate::{
     },
 };
 
-/// The side under test.
-struct Tested {
+/// A state machine and its application.
+struct SideUnderTest {
     now: Instant,
     machine: Machine,
     application: Application,
     input: BytesMut,
 }
 
-impl Tested {
+impl SideUnderTest {
     fn new(side: Side) -> Self {
         let now = beginning();
         Self {
@@ -37,24 +38,24 @@ impl Tested {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
-        self.act();
+        self.handle_events();
     }
 
-    /// Acts on all events. An error closes the machine, which has put the reason into its output.
-    fn act(&mut self) {
+    /// Handles all events. An error closes the machine, which has put the reason into its output.
+    fn handle_events(&mut self) {
         while let Ok(Some(event)) = self.machine.poll_event(self.now, &mut self.input) {
             self.application.handle(self.now, &mut self.machine, event);
         }
-        self.application.look(self.now, &mut self.machine);
+        self.application.end_waiting(self.now, &mut self.machine);
     }
 
-    /// What the machine sends next, if need be after some time; `None` at the end of its bytes.
-    fn sends(&mut self) -> Result<Option<Bytes>, String> {
+    /// Returns the bytes that the machine sends next, if need be after some time; `None` at their end.
+    fn next_output(&mut self) -> Result<Option<Bytes>, String> {
         loop {
             self.machine.fill_output();
-            self.act();
+            self.handle_events();
             let output = self.machine.output();
             if !output.is_empty() {
                 let bytes = Bytes::copy_from_slice(output.first());
@@ -70,19 +71,19 @@ impl Tested {
             self.now = next.ok_or("nothing more comes")?;
             // An error is in the output, as a close packet.
             let _ = self.machine.handle_timeout(self.now);
-            self.act();
+            self.handle_events();
         }
     }
 }
 
 fn run(side: Side, vector: Vector) -> Result<(), String> {
-    let mut tested = Tested::new(side);
+    let mut under_test = SideUnderTest::new(side);
     let mut tester = Tester::new(side.other(), vector);
     loop {
         match tester.next()? {
-            Action::Send(bytes) => tested.take(&bytes),
-            Action::Finish => tested.machine.lose(),
-            Action::Read => match tested.sends()? {
+            Action::Send(bytes) => under_test.receive(&bytes),
+            Action::Finish => under_test.machine.lose(),
+            Action::Read => match under_test.next_output()? {
                 Some(bytes) => tester.receive(&bytes)?,
                 None => tester.receive_end(),
             },

@@ -12,6 +12,8 @@ use wawo_protocol::{
     packet::{BatchBuilder, End},
 };
 
+use crate::states::text;
+
 pub(super) type Machine = Connection<u32>;
 
 const SERVICE: ServiceId = ServiceId(70);
@@ -29,65 +31,31 @@ const NAMES: [&str; 5] = ["Echo", "Repeat", "Count", "Talk", "Note"];
 
 #[derive(Default)]
 pub(super) struct Application {
-    serving: HashMap<CallId, Serving>,
+    incoming: HashMap<CallId, IncomingCall>,
     /// Calls of this side, by token.
-    made: HashMap<u32, Made>,
-    tokens: u32,
+    outgoing: HashMap<u32, OutgoingCall>,
+    last_token: u32,
     /// One-way messages whose handler waits: until when, and their cost.
     waiting: Vec<(Option<Instant>, u64)>,
-    drains: bool,
+    is_draining: bool,
 }
 
 /// A call of the tester.
-struct Serving {
+struct IncomingCall {
     method: u32,
     depth: u32,
     deadline: Option<Instant>,
     requests: Vec<Bytes>,
     has_ended: bool,
     /// The call that its handler makes.
-    made: Option<CallId>,
+    outgoing: Option<CallId>,
 }
 
 /// A call that the handler of `by` makes.
-struct Made {
+struct OutgoingCall {
     by: CallId,
     method: u32,
     replies: Vec<Bytes>,
-}
-
-/// The text of a message `Text`; `None` if the message is none.
-fn text(message: &[u8]) -> Option<String> {
-    let Some((tag, rest)) = message.split_first() else {
-        return Some(String::new());
-    };
-    let (mut length, mut digits) = (0_usize, 0);
-    loop {
-        let byte = *rest.get(digits)?;
-        length |= usize::from(byte & 0x7f) << (7 * digits);
-        digits += 1;
-        if byte < 0x80 {
-            break;
-        }
-    }
-    let text = rest[digits..].to_vec();
-    (*tag == 0x0a && text.len() == length).then(|| String::from_utf8(text).expect("ASCII"))
-}
-
-/// A message `Text`.
-fn message(text: &str) -> Bytes {
-    let mut bytes = Vec::new();
-    if !text.is_empty() {
-        bytes.push(0x0a);
-        let mut length = text.len();
-        while length >= 0x80 {
-            bytes.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        bytes.push(length as u8);
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes.into()
 }
 
 fn end(call: CallId, code: Code, text: &str, refused: bool) -> End {
@@ -112,41 +80,45 @@ fn send(machine: &mut Machine, call: CallId, messages: &[Bytes]) {
 impl Application {
     pub(super) fn handle(&mut self, now: Instant, machine: &mut Machine, event: Event<u32>) {
         match event {
-            Event::Called(called) => self.called(now, machine, called),
+            Event::Called(called) => self.handle_call(now, machine, called),
             Event::Message { call, message } => match machine.token(call).copied() {
                 Some(token) => {
                     machine.consume(call, 1, message.len());
-                    self.replied(machine, token, message);
+                    self.handle_reply(machine, token, message);
                 }
-                None => self.requested(now, machine, call, message),
+                None => self.handle_request(now, machine, call, message),
             },
             Event::Finished(call) => {
-                if let Some(serving) = self.serving.get_mut(&call) {
-                    serving.has_ended = true;
+                if let Some(incoming) = self.incoming.get_mut(&call) {
+                    incoming.has_ended = true;
                     self.serve(now, machine, call);
                 }
             }
             Event::Cancelled(call) | Event::Expired(call) => {
-                if let Some(made) = self.serving.remove(&call).and_then(|serving| serving.made) {
-                    machine.cancel(made);
+                if let Some(outgoing) = self
+                    .incoming
+                    .remove(&call)
+                    .and_then(|incoming| incoming.outgoing)
+                {
+                    machine.cancel(outgoing);
                 }
             }
             Event::Replied { call, message, .. } => {
                 if let (Some(token), Some(message)) = (machine.token(call).copied(), message) {
                     machine.consume(call, 1, message.len());
-                    self.replied(machine, token, message);
+                    self.handle_reply(machine, token, message);
                 }
             }
-            Event::Ended(outcome) => self.ended(machine, outcome),
+            Event::Ended(outcome) => self.handle_end(machine, outcome),
             Event::Refused(token, _) => {
-                self.answer(machine, token, "failed 14 refused");
+                self.reply_outcome(machine, token, "failed 14 refused");
             }
             _ => {}
         }
     }
 
     /// Ends what has waited long enough, and a connection that has drained.
-    pub(super) fn look(&mut self, now: Instant, machine: &mut Machine) {
+    pub(super) fn end_waiting(&mut self, now: Instant, machine: &mut Machine) {
         self.waiting.retain(|(until, cost)| {
             let is_over = until.is_some_and(|until| until <= now);
             if is_over {
@@ -154,7 +126,7 @@ impl Application {
             }
             !is_over
         });
-        if self.drains && !machine.has_calls() {
+        if self.is_draining && !machine.has_calls() {
             machine.close(CloseCode::Normal, "drained");
         }
     }
@@ -164,7 +136,7 @@ impl Application {
         self.waiting.iter().filter_map(|(until, _)| *until).min()
     }
 
-    fn called(&mut self, now: Instant, machine: &mut Machine, called: InboundCall) {
+    fn handle_call(&mut self, now: Instant, machine: &mut Machine, called: InboundCall) {
         let is_known = called.service == SERVICE && (ECHO..=DRAIN).contains(&called.method.0);
         let depth = called.metadata.text("wawo-depth").unwrap_or("0");
         let refused = match depth.parse::<u32>() {
@@ -189,79 +161,87 @@ impl Application {
         if let Some((code, refused)) = refused {
             return machine.end(end(call, code, "", refused));
         }
-        let serving = Serving {
+        let incoming = IncomingCall {
             method: called.method.0,
             depth: depth.parse().expect("it was just parsed"),
             deadline: called.deadline,
             requests: Vec::new(),
             has_ended: called.end,
-            made: None,
+            outgoing: None,
         };
-        self.serving.insert(call, serving);
+        self.incoming.insert(call, incoming);
         if called.method.0 == TALK {
             machine.open_reply(call, Metadata::new());
         }
         match called.message {
-            Some(message) => self.requested(now, machine, call, message),
+            Some(message) => self.handle_request(now, machine, call, message),
             None => self.serve(now, machine, call),
         }
     }
 
-    fn requested(&mut self, now: Instant, machine: &mut Machine, call: CallId, message: Bytes) {
-        let Some(serving) = self.serving.get_mut(&call) else {
+    fn handle_request(
+        &mut self,
+        now: Instant,
+        machine: &mut Machine,
+        call: CallId,
+        message: Bytes,
+    ) {
+        let Some(incoming) = self.incoming.get_mut(&call) else {
             return machine.consume(call, 1, message.len());
         };
-        if serving.method == HOLD {
+        if incoming.method == HOLD {
             return;
         }
         machine.consume(call, 1, message.len());
-        serving.requests.push(message);
+        incoming.requests.push(message);
         self.serve(now, machine, call);
     }
 
-    /// Goes on with a call: a request, or the end of the requests, has come.
+    /// Serves a call further: a request, or the end of the requests, has come.
     fn serve(&mut self, now: Instant, machine: &mut Machine, call: CallId) {
-        let serving = self.serving.get_mut(&call).expect("a call in flight");
-        match serving.method {
+        let incoming = self.incoming.get_mut(&call).expect("a call in flight");
+        match incoming.method {
             HOLD => {}
             TALK => {
-                send(machine, call, &std::mem::take(&mut serving.requests));
-                if serving.has_ended {
+                send(machine, call, &std::mem::take(&mut incoming.requests));
+                if incoming.has_ended {
                     machine.end(end(call, Code::Ok, "", false));
                 }
             }
-            COUNT if serving.has_ended => {
-                let texts = serving.requests.iter().map(|request| text(request));
+            COUNT if incoming.has_ended => {
+                let texts = incoming
+                    .requests
+                    .iter()
+                    .map(|request| text::decode(request));
                 let bytes: usize = texts.map(|text| text.expect("a Text").len()).sum();
-                let counts = format!("{} {bytes}", serving.requests.len());
-                machine.reply(call, Metadata::new(), message(&counts));
+                let counts = format!("{} {bytes}", incoming.requests.len());
+                machine.reply(call, Metadata::new(), text::encode(&counts));
             }
             COUNT => {}
-            _ if serving.requests.len() > 1
-                || (serving.has_ended && serving.requests.is_empty()) =>
+            _ if incoming.requests.len() > 1
+                || (incoming.has_ended && incoming.requests.is_empty()) =>
             {
                 machine.end(end(call, Code::Unimplemented, "not one request", false));
             }
-            _ if !serving.has_ended => {}
+            _ if !incoming.has_ended => {}
             method => {
-                let request = serving.requests[0].clone();
-                match text(&request) {
-                    Some(text) => self.serve_one(now, machine, call, method, request, &text),
-                    None => machine.end(end(call, Code::InvalidArgument, "no Text", false)),
-                }
+                let request = incoming.requests[0].clone();
+                self.serve_one(now, machine, call, (method, request));
             }
         }
     }
 
+    /// Serves a call of a method with one request.
     fn serve_one(
         &mut self,
         now: Instant,
         machine: &mut Machine,
         call: CallId,
-        method: u32,
-        request: Bytes,
-        text: &str,
+        (method, request): (u32, Bytes),
     ) {
+        let Some(text) = text::decode(&request) else {
+            return machine.end(end(call, Code::InvalidArgument, "no Text", false));
+        };
         match method {
             ECHO => machine.reply(call, Metadata::new(), request),
             REPEAT => {
@@ -273,82 +253,83 @@ impl Application {
                 one_way(now, machine, request);
                 machine.reply(call, Metadata::new(), Bytes::new());
             }
-            FAIL => machine.end(end(call, Code::FailedPrecondition, text, false)),
-            CALL => self.make(now, machine, call, text),
+            FAIL => machine.end(end(call, Code::FailedPrecondition, &text, false)),
+            CALL => self.start_call(now, machine, call, &text),
             DRAIN => {
-                machine.reply(call, Metadata::new(), message("draining"));
+                machine.reply(call, Metadata::new(), text::encode("draining"));
                 machine.drain();
-                self.drains = true;
+                self.is_draining = true;
             }
             _ => assert_eq!(method, WAIT),
         }
     }
 
-    /// Makes the call that a text names.
-    fn make(&mut self, now: Instant, machine: &mut Machine, by: CallId, text: &str) {
+    /// Starts the call that a text names, for the handler of `by`.
+    fn start_call(&mut self, now: Instant, machine: &mut Machine, by: CallId, text: &str) {
         let mut words = text.split(' ');
         let name = words.next().expect("a method");
         let method = 1 + NAMES.iter().position(|other| *other == name).expect(name) as u32;
-        let messages: Vec<_> = words.map(message).collect();
-        let serving = self.serving.get_mut(&by).expect("a call in flight");
+        let messages: Vec<_> = words.map(text::encode).collect();
+        let incoming = self.incoming.get_mut(&by).expect("a call in flight");
         if method == NOTE {
             one_way(now, machine, messages[0].clone());
-            return machine.reply(by, Metadata::new(), message("ok"));
+            return machine.reply(by, Metadata::new(), text::encode("ok"));
         }
         let is_stream = matches!(method, COUNT | TALK);
         let mut call = new_call(method, messages[0].clone());
-        call.deadline = serving.deadline;
-        call.depth = serving.depth + 1;
+        call.deadline = incoming.deadline;
+        call.depth = incoming.depth + 1;
         let depth = call.depth.to_string();
         call.metadata.append("wawo-depth", depth).expect("valid");
         if is_stream {
             (call.message, call.end) = (None, false);
         }
-        self.tokens += 1;
-        let made = Made {
+        self.last_token += 1;
+        let outgoing = OutgoingCall {
             by,
             method,
             replies: Vec::new(),
         };
-        self.made.insert(self.tokens, made);
-        match machine.start_call(now, call, self.tokens) {
+        self.outgoing.insert(self.last_token, outgoing);
+        match machine.start_call(now, call, self.last_token) {
             Ok(StartedCall::Sent(id)) => {
-                serving.made = Some(id);
+                incoming.outgoing = Some(id);
                 if is_stream {
                     send(machine, id, &messages);
                     machine.finish(id);
                 }
             }
             Ok(StartedCall::Waiting) => panic!("there is room for a call"),
-            Err((token, _)) => self.answer(machine, token, "failed 14 refused"),
+            Err((token, _)) => self.reply_outcome(machine, token, "failed 14 refused"),
         }
     }
 
     /// Takes a message of a reply to a call of this side.
-    fn replied(&mut self, machine: &mut Machine, token: u32, message: Bytes) {
-        let made = self.made.get_mut(&token).expect("a call in flight");
-        made.replies.push(message);
-        if made.replies.len() > 1 && matches!(made.method, ECHO | COUNT) {
-            let by = self.serving.get(&made.by);
-            let call = by.and_then(|by| by.made).expect("it is being served");
+    fn handle_reply(&mut self, machine: &mut Machine, token: u32, message: Bytes) {
+        let outgoing = self.outgoing.get_mut(&token).expect("a call in flight");
+        outgoing.replies.push(message);
+        if outgoing.replies.len() > 1 && matches!(outgoing.method, ECHO | COUNT) {
+            let by = self.incoming.get(&outgoing.by);
+            let call = by.and_then(|by| by.outgoing).expect("it is being served");
             machine.cancel(call);
-            self.answer(machine, token, "failed 12");
+            self.reply_outcome(machine, token, "failed 12");
         }
     }
 
-    fn ended(&mut self, machine: &mut Machine, outcome: CallOutcome<u32>) {
-        let Some(made) = self.made.get_mut(&outcome.token) else {
+    /// Takes the end of a call of this side.
+    fn handle_end(&mut self, machine: &mut Machine, outcome: CallOutcome<u32>) {
+        let Some(outgoing) = self.outgoing.get_mut(&outcome.token) else {
             return;
         };
-        made.replies.extend(outcome.message);
-        let is_one = matches!(made.method, ECHO | COUNT);
+        outgoing.replies.extend(outcome.message);
+        let is_one = matches!(outgoing.method, ECHO | COUNT);
         let answer = match outcome.code {
-            Code::Ok if is_one && made.replies.len() != 1 => "failed 12".to_owned(),
+            Code::Ok if is_one && outgoing.replies.len() != 1 => "failed 12".to_owned(),
             Code::Ok => {
-                let texts = made
+                let texts = outgoing
                     .replies
                     .iter()
-                    .map(|reply| text(reply).expect("a Text"));
+                    .map(|reply| text::decode(reply).expect("a Text"));
                 std::iter::once("ok".to_owned())
                     .chain(texts)
                     .collect::<Vec<_>>()
@@ -359,15 +340,15 @@ impl Application {
                 format!("failed {}{refused}", code.to_wire())
             }
         };
-        self.answer(machine, outcome.token, &answer);
+        self.reply_outcome(machine, outcome.token, &answer);
     }
 
-    /// Answers the call whose handler made a call, which has ended.
-    fn answer(&mut self, machine: &mut Machine, token: u32, outcome: &str) {
-        if let Some(made) = self.made.remove(&token)
-            && self.serving.remove(&made.by).is_some()
+    /// Replies to the call whose handler has made this call, which has ended, with the outcome.
+    fn reply_outcome(&mut self, machine: &mut Machine, token: u32, outcome: &str) {
+        if let Some(outgoing) = self.outgoing.remove(&token)
+            && self.incoming.remove(&outgoing.by).is_some()
         {
-            machine.reply(made.by, Metadata::new(), message(outcome));
+            machine.reply(outgoing.by, Metadata::new(), text::encode(outcome));
         }
     }
 }
