@@ -7,6 +7,7 @@ pub(crate) mod handler;
 mod handler_future;
 mod only_request;
 mod raw;
+mod replies;
 mod run_to_completion;
 mod table;
 

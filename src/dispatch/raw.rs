@@ -19,8 +19,9 @@ use crate::{
     descriptor::{MethodRef, ServiceDescriptor, Shape},
     dispatch::{
         blocking,
-        handler::{encode_all, run, unimplemented},
+        handler::{run, unimplemented},
         only_request::only_request,
+        replies::encode_all,
     },
     request::Request,
     response::Response,
