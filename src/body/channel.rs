@@ -46,8 +46,11 @@ impl<T> Streaming<T> {
     {
         let (sender, receiver) = mpsc::channel(capacity);
         let sender = Sender::new(sender);
-        let panicked = sender.panicked.clone();
-        let stream = ChannelStream { receiver, panicked };
+        let has_panicked = sender.has_panicked.clone();
+        let stream = ChannelStream {
+            receiver,
+            has_panicked,
+        };
         (sender, Self::new(stream))
     }
 }
@@ -61,7 +64,7 @@ impl<T> Streaming<T> {
 pub struct Sender<T> {
     sender: mpsc::Sender<Result<T>>,
     /// Whether a panic has dropped a clone.
-    panicked: Arc<AtomicBool>,
+    has_panicked: Arc<AtomicBool>,
 }
 
 /// The reason why [`Sender::try_send`] has not added an item, with the item.
@@ -85,7 +88,7 @@ impl<T> Sender<T> {
     pub(super) fn new(sender: mpsc::Sender<Result<T>>) -> Self {
         Self {
             sender,
-            panicked: Arc::new(AtomicBool::new(false)),
+            has_panicked: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -158,7 +161,7 @@ impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self {
             sender: self.sender.clone(),
-            panicked: self.panicked.clone(),
+            has_panicked: self.has_panicked.clone(),
         }
     }
 }
@@ -166,7 +169,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.panicked.store(true, Ordering::Release);
+            self.has_panicked.store(true, Ordering::Release);
         }
     }
 }
@@ -199,7 +202,7 @@ impl<T> fmt::Debug for TrySendError<T> {
 /// The receiving end of a [`Sender`].
 struct ChannelStream<T> {
     receiver: mpsc::Receiver<Result<T>>,
-    panicked: Arc<AtomicBool>,
+    has_panicked: Arc<AtomicBool>,
 }
 
 impl<T> Stream for ChannelStream<T> {
@@ -207,7 +210,7 @@ impl<T> Stream for ChannelStream<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let item = ready!(self.receiver.poll_recv(cx));
-        if item.is_none() && self.panicked.load(Ordering::Acquire) {
+        if item.is_none() && self.has_panicked.load(Ordering::Acquire) {
             let status = Status::internal("the sender of the stream has panicked");
             return Poll::Ready(Some(Err(status)));
         }
