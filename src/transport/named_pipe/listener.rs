@@ -44,13 +44,11 @@ impl Listener for PipeListener {
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>> {
-        if self.next.is_none() {
-            self.next = Some(self.new_next()?);
-        }
-        let Some(next) = &mut self.next else {
-            return Poll::Pending;
+        let next = match self.next.take() {
+            Some(next) => next,
+            None => self.new_next()?,
         };
-        let stream = ready!(next.as_mut().poll(cx));
+        let stream = ready!(self.next.insert(next).as_mut().poll(cx));
         // The next instance comes before the first one can end, so that the name never vanishes. If it
         // cannot be made now, the next poll tries again, and returns the error.
         self.next = self.new_next().ok();
@@ -65,8 +63,8 @@ impl fmt::Debug for PipeListener {
     }
 }
 
-/// How often a server tries to take a name that is in use, at most.
-const MAX_TRIES: usize = 10;
+/// The number of attempts at a name that is in use: with their pauses, they take 45 ms.
+const MAX_ATTEMPTS: usize = 10;
 
 /// The pause between these attempts.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -74,7 +72,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The first instance of a server. A pipe that this process has just dropped is closed only when its runtime
 /// has polled for I/O again, so a name that is in use is tried again for a moment.
 async fn first_instance(name: &str, is_shared: bool) -> io::Result<NamedPipeServer> {
-    for _ in 1..MAX_TRIES {
+    for _ in 1..MAX_ATTEMPTS {
         match instance(name, !is_shared) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tokio::time::sleep(PAUSE).await;
