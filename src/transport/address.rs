@@ -30,10 +30,9 @@ pub(crate) use crate::transport::address::pipe::path as pipe_path;
 /// A host is a name, an IPv4 address such as `127.0.0.1`, or an IPv6 address in brackets such as
 /// `[::1]`. A port is a number from 0 to 65535 without a sign or leading zeros. The path of a socket
 /// has at most 107 bytes on Linux and 103 on macOS and the BSDs; a file whose name begins with `@`
-/// is written `unix://./@name`. The name of a pipe has at most 247 characters (UTF-16 code units), without
-/// slashes, backslashes, control characters, and a dot or space at its end; Windows ignores its case. A
-/// scheme has lower-case letters, digits, `+`, `-` and `.`, and begins
-/// with a letter.
+/// is written `unix://./@name`. The name of a pipe has at most 247 characters (UTF-16 code units). It
+/// contains no slash, backslash or control character, and ends with no dot or space; Windows ignores its
+/// case. A scheme has lower-case letters, digits, `+`, `-` and `.`, and begins with a letter.
 ///
 /// Functions that take an address also take its text, or a [`SocketAddr`](std::net::SocketAddr).
 ///
