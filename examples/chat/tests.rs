@@ -24,10 +24,10 @@ use crate::{
     room::{MAX_LINE_BYTES, room_service},
 };
 
-/// A socket that is not read while `stopped`. It has to be written to be read again.
+/// A socket that is not read while `is_stopped`. It has to be written to be read again.
 struct Socket {
     stream: DuplexStream,
-    stopped: Arc<AtomicBool>,
+    is_stopped: Arc<AtomicBool>,
 }
 
 impl AsyncRead for Socket {
@@ -36,7 +36,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.stopped.load(Ordering::SeqCst) {
+        match self.is_stopped.load(Ordering::SeqCst) {
             true => Poll::Pending,
             false => Pin::new(&mut self.stream).poll_read(cx, buffer),
         }
@@ -62,10 +62,10 @@ impl AsyncWrite for Socket {
 }
 
 /// A client in the room, as both sides see it.
-struct Guest {
+struct Client {
     room: ChatClient,
     screen: broadcast::Receiver<Line>,
-    stopped: Arc<AtomicBool>,
+    is_stopped: Arc<AtomicBool>,
     at_server: Peer,
 }
 
@@ -74,23 +74,23 @@ fn empty_room() -> Server {
     server.build().unwrap()
 }
 
-async fn enter(server: &mut Server) -> Guest {
+async fn enter(server: &mut Server) -> Client {
     let (here, there) = duplex(16 * 1024);
     let at_server = server.accept_over(there).unwrap();
-    let stopped = Arc::<AtomicBool>::default();
+    let is_stopped = Arc::<AtomicBool>::default();
     let socket = Socket {
         stream: here,
-        stopped: stopped.clone(),
+        is_stopped: is_stopped.clone(),
     };
     let (lines, screen) = broadcast::channel(2 * MANY);
     let events = ChatEventsServer::new(Screen(lines));
     let peer = Peer::builder("").add_service(events);
     let room = ChatClient::new(&peer.connect_over(socket).await.unwrap());
     room.join(JoinRequest::default()).await.unwrap();
-    Guest {
+    Client {
         room,
         screen,
-        stopped,
+        is_stopped,
         at_server,
     }
 }
@@ -105,7 +105,7 @@ fn line(number: usize) -> Line {
     }
 }
 
-impl Guest {
+impl Client {
     /// Says many lines, and hears each of them at once.
     async fn say_many(&mut self) {
         let start = Instant::now();
@@ -140,9 +140,9 @@ async fn a_member_that_does_not_read_holds_up_nobody_and_hears_how_much_it_misse
     let mut server = empty_room();
     let mut slow = enter(&mut server).await;
     let mut quick = enter(&mut server).await;
-    slow.stopped.store(true, Ordering::SeqCst);
+    slow.is_stopped.store(true, Ordering::SeqCst);
     quick.say_many().await;
-    slow.stopped.store(false, Ordering::SeqCst);
+    slow.is_stopped.store(false, Ordering::SeqCst);
     // A call makes its connection read again.
     let again = slow.room.join(JoinRequest::default()).await.unwrap_err();
     assert_eq!(again.code(), Code::AlreadyExists);
@@ -155,7 +155,7 @@ async fn a_member_that_never_reads_is_disconnected_after_ten_seconds() {
     let mut server = empty_room();
     let slow = enter(&mut server).await;
     let mut quick = enter(&mut server).await;
-    slow.stopped.store(true, Ordering::SeqCst);
+    slow.is_stopped.store(true, Ordering::SeqCst);
     let start = Instant::now();
     quick.say_many().await;
     slow.at_server.closed().await;
@@ -177,9 +177,9 @@ async fn a_member_that_left_is_no_listener() {
 #[tokio::test(start_paused = true)]
 async fn a_line_that_is_too_long_is_refused() {
     let mut server = empty_room();
-    let guest = enter(&mut server).await;
+    let client = enter(&mut server).await;
     let mut long = line(0);
     long.text.push_str(&"x".repeat(64));
-    let status = guest.room.say(long).await.unwrap_err();
+    let status = client.room.say(long).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
 }
