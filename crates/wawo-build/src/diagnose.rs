@@ -16,6 +16,7 @@ use protox::file::File;
 use crate::{
     diagnose::first_line::first_word,
     error::{Error, list},
+    field_numbers::file::DEPENDENCIES,
     includes::find,
     options,
     position::{position, position_after},
@@ -126,14 +127,13 @@ fn place_of(problem: &str, file: &Path, includes: &[PathBuf]) -> String {
 
 /// The position of the import that closes a cycle such as `a.proto -> b.proto -> a.proto`.
 fn last_import(cycle: &str, includes: &[PathBuf]) -> Option<String> {
-    const DEPENDENCY: i32 = 3;
     let mut names = cycle.rsplit(" -> ");
     let (imported, importing) = (names.next()?, names.next()?);
     let path = find(importing, includes)?;
     let file = File::open(importing, &path).ok()?;
     let file = file.file_descriptor_proto();
     let index = file.dependency.iter().position(|name| name == imported)?;
-    let statement = [DEPENDENCY, i32::try_from(index).ok()?];
+    let statement = [DEPENDENCIES, i32::try_from(index).ok()?];
     Some(position(path.display(), file, &statement))
 }
 

@@ -16,6 +16,7 @@ use prost_types::{
 };
 
 use crate::{
+    field_numbers::{METHODS, file::SERVICES},
     layouts::{
         fields::{Fields, kept_fields},
         type_names::TypeNames,
@@ -27,10 +28,6 @@ use crate::{
 /// The name of the added service and of the module. prost generates no name that begins with an
 /// underscore.
 pub(crate) const NAME: &str = "__wawo_layouts";
-
-/// The field numbers of a file's services and of a service's methods, for positions.
-const SERVICES: i32 = 6;
-const METHODS: i32 = 2;
 
 /// The known layouts of the messages of all packages with services.
 pub(crate) struct Layouts {

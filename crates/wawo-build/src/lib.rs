@@ -93,6 +93,7 @@ mod descriptor_set;
 mod diagnose;
 mod error;
 mod externs;
+mod field_numbers;
 mod files;
 mod floats;
 mod generate;

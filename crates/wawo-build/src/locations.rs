@@ -7,6 +7,8 @@ use prost_types::{
     DescriptorProto, EnumDescriptorProto, FileDescriptorProto, source_code_info::Location,
 };
 
+use crate::field_numbers::{METHODS, VALUES, file, message};
+
 /// Adds an empty position for each item without one, if the file has positions at all.
 pub(crate) fn complete(file: &mut FileDescriptorProto) {
     let paths = paths(file);
@@ -23,29 +25,24 @@ pub(crate) fn complete(file: &mut FileDescriptorProto) {
     }));
 }
 
-/// The paths of all items for which prost looks up comments, with the field numbers of
-/// descriptor.proto.
+/// The paths of all items for which prost looks up comments.
 fn paths(file: &FileDescriptorProto) -> Vec<Vec<i32>> {
     let mut paths = Vec::new();
-    let mut messages = children::<DescriptorProto>(&[], 4, &file.message_type);
-    let mut enums = children::<EnumDescriptorProto>(&[], 5, &file.enum_type);
+    let mut messages = children::<DescriptorProto>(&[], file::MESSAGES, &file.message_type);
+    let mut enums = children::<EnumDescriptorProto>(&[], file::ENUMS, &file.enum_type);
     while let Some((path, message)) = messages.pop() {
-        paths.extend(children(&path, 2, &message.field).into_iter().map(path_of));
-        paths.extend(
-            children(&path, 8, &message.oneof_decl)
-                .into_iter()
-                .map(path_of),
-        );
-        messages.extend(children(&path, 3, &message.nested_type));
-        enums.extend(children(&path, 4, &message.enum_type));
+        paths.extend(child_paths(&path, message::FIELDS, &message.field));
+        paths.extend(child_paths(&path, message::ONEOFS, &message.oneof_decl));
+        messages.extend(children(&path, message::MESSAGES, &message.nested_type));
+        enums.extend(children(&path, message::ENUMS, &message.enum_type));
         paths.push(path);
     }
     for (path, item) in enums {
-        paths.extend(children(&path, 2, &item.value).into_iter().map(path_of));
+        paths.extend(child_paths(&path, VALUES, &item.value));
         paths.push(path);
     }
-    for (path, service) in children(&[], 6, &file.service) {
-        paths.extend(children(&path, 2, &service.method).into_iter().map(path_of));
+    for (path, service) in children(&[], file::SERVICES, &file.service) {
+        paths.extend(child_paths(&path, METHODS, &service.method));
         paths.push(path);
     }
     paths
@@ -63,6 +60,7 @@ pub(crate) fn children<'a, T>(
     indices.map(path).zip(items).collect()
 }
 
-fn path_of<T>((path, _): (Vec<i32>, T)) -> Vec<i32> {
-    path
+fn child_paths<T>(parent: &[i32], field: i32, items: &[T]) -> impl Iterator<Item = Vec<i32>> {
+    let children = children(parent, field, items);
+    children.into_iter().map(|(path, _)| path)
 }

@@ -8,6 +8,7 @@ use prost_reflect::{FileDescriptor, prost::Message};
 use crate::{
     descriptor_set::EncodedSet,
     error::Error,
+    field_numbers::file::PACKAGE,
     modules::Modules,
     output::OutputFile,
     source::{Source, WELL_KNOWN},
@@ -20,8 +21,6 @@ pub(crate) struct Packages(BTreeMap<Module, Vec<FileDescriptor>>);
 impl Packages {
     /// Collects all packages except that of prost-types, which has code only if a user asks for it.
     pub(crate) fn of(source: &Source, code: &HashMap<Module, String>) -> Result<Self, Error> {
-        /// The field number of a file's `package`.
-        const PACKAGE: i32 = 2;
         let mut packages = BTreeMap::<_, Vec<FileDescriptor>>::new();
         for file in source.known() {
             let name = file.package_name();

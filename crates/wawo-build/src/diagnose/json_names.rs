@@ -4,17 +4,18 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use prost_types::{FieldDescriptorProto, FileDescriptorProto};
 
-use crate::{error::Error, locations::children, position::position};
+use crate::{
+    error::Error,
+    field_numbers::{file, message},
+    locations::children,
+    position::position,
+};
 
 /// Finds the first two fields of a message that have one name in JSON.
 pub(super) fn clash(shown: impl Display, file: &FileDescriptorProto) -> Option<Error> {
-    /// Field numbers of descriptor.proto.
-    const MESSAGES: i32 = 4;
-    const NESTED: i32 = 3;
-    const FIELDS: i32 = 2;
-    let mut messages = children(&[], MESSAGES, &file.message_type);
+    let mut messages = children(&[], file::MESSAGES, &file.message_type);
     while let Some((path, message)) = messages.pop() {
-        let fields = children(&path, FIELDS, &message.field);
+        let fields = children(&path, message::FIELDS, &message.field);
         if let Some(((first_path, first), (second_path, second))) = clash_in(&fields) {
             let problem = format!(
                 "the fields `{}` and `{}` ({}) of `{}` are both `{}` in JSON",
@@ -27,7 +28,7 @@ pub(super) fn clash(shown: impl Display, file: &FileDescriptorProto) -> Option<E
             let at = position(&shown, file, second_path);
             return Some(Error::schema(at, problem, "rename one of them"));
         }
-        messages.extend(children(&path, NESTED, &message.nested_type));
+        messages.extend(children(&path, message::MESSAGES, &message.nested_type));
     }
     None
 }
