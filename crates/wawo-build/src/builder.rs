@@ -39,7 +39,7 @@ pub struct Builder {
     /// Whether no setting of prost-build was changed.
     is_plain: bool,
     /// Whether an attribute may derive a trait.
-    derives: bool,
+    may_derive: bool,
     half: Half,
     crate_path: String,
     extern_paths: Vec<String>,
@@ -56,7 +56,7 @@ impl Builder {
         Self {
             prost,
             is_plain: true,
-            derives: false,
+            may_derive: false,
             half: Half::Both,
             crate_path: "::wawo".to_owned(),
             extern_paths: Vec::new(),
@@ -89,7 +89,7 @@ impl Builder {
     /// their fields allow it; enums derive all these, `PartialOrd` and `Ord`. An attribute that derives
     /// one of them again is an error of [`compile`](Self::compile).
     pub fn type_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Self {
-        self.derives |= attribute.as_ref().contains("derive");
+        self.may_derive |= attribute.as_ref().contains("derive");
         self.prost.type_attribute(path, attribute);
         self
     }
@@ -146,7 +146,7 @@ impl Builder {
     pub fn prost(mut self, set: impl FnOnce(&mut prost_build::Config)) -> Self {
         set(&mut self.prost);
         self.is_plain = false;
-        self.derives = true;
+        self.may_derive = true;
         self
     }
 
@@ -207,10 +207,10 @@ impl Builder {
             .prost_types_path(format!("{}::codegen::prost_types", self.crate_path))
             .service_generator(Box::new(generator));
         let mut code = panics::catch(|| self.prost.generate(files))
-            .map_err(|said| collisions::of_enum_values(source, said))?
+            .map_err(|panic| collisions::of_enum_values(source, panic))?
             .map_err(|error| Error::Prost(error.to_string()))?;
         for code in code.values_mut() {
-            if self.derives {
+            if self.may_derive {
                 derives::check(code)?;
             }
             *code = docs.put(code);
@@ -238,7 +238,7 @@ impl std::fmt::Debug for Builder {
 
 /// Turns a panic of a library, for which this crate knows no better text, into an error.
 fn or_panic(run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-    panics::catch(run).unwrap_or_else(|said| Err(Error::Prost(said)))
+    panics::catch(run).unwrap_or_else(|panic| Err(Error::Prost(panic)))
 }
 
 /// Makes cargo run the build script again when one of these files changes. Prints nothing outside a

@@ -34,18 +34,18 @@ pub(crate) fn check(source: &Source, extern_paths: &[String]) -> Result<(), Erro
 }
 
 /// Adds the position of the enum to prost's error that two values of an enum become one in Rust.
-pub(crate) fn of_enum_values(source: &Source, said: String) -> Error {
-    let is_said = |name: &str| said.contains(&format!("`{name}`"));
+pub(crate) fn of_enum_values(source: &Source, panic: String) -> Error {
+    let is_named = |name: &str| panic.contains(&format!("`{name}`"));
     for item in source.pool.all_enums() {
-        let values = item.values().filter(|value| is_said(value.name()));
+        let values = item.values().filter(|value| is_named(value.name()));
         if let Some(second) = values.skip(1).last() {
             let position = source.position(&item.parent_file(), second.path());
             let remedy = "rename one of them, or keep the prefixes of values by \
                           `Builder::prost` and `retain_enum_prefix`";
-            return Error::schema(position, format!("`{}`: {said}", item.full_name()), remedy);
+            return Error::schema(position, format!("`{}`: {panic}", item.full_name()), remedy);
         }
     }
-    Error::Prost(said)
+    Error::Prost(panic)
 }
 
 /// A scope in which names must differ. A service and a message may share a name, which the message

@@ -50,7 +50,7 @@ pub(crate) fn link(bytes: &[u8]) -> Result<DescriptorPool, Error> {
 /// Links the files of a set that was checked.
 pub(crate) fn decode(set: &[u8]) -> Result<DescriptorPool, Error> {
     let pool = panics::catch(|| DescriptorPool::decode(set));
-    let pool = pool.map_err(|said| Error::DescriptorSet(said.into()))?;
+    let pool = pool.map_err(|panic| Error::DescriptorSet(panic.into()))?;
     pool.map_err(unreadable)
 }
 

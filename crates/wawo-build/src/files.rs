@@ -22,17 +22,17 @@ use crate::{
 };
 
 /// The files that were read from disk, by their import names.
-pub(crate) type Read = Rc<RefCell<BTreeMap<String, PathBuf>>>;
+pub(crate) type ReadFiles = Rc<RefCell<BTreeMap<String, PathBuf>>>;
 
 /// Finds files in the include paths, besides those that prost-types and this crate supply.
 pub(crate) struct Files {
     includes: Vec<PathBuf>,
     parsed: RefCell<BTreeMap<String, File>>,
-    read: Read,
+    read: ReadFiles,
 }
 
 impl Files {
-    pub(crate) fn new(includes: Vec<PathBuf>, read: Read) -> Self {
+    pub(crate) fn new(includes: Vec<PathBuf>, read: ReadFiles) -> Self {
         Self {
             includes,
             parsed: RefCell::default(),

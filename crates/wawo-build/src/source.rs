@@ -13,7 +13,7 @@ use crate::{
     descriptor_set,
     diagnose::diagnose,
     error::Error,
-    files::{Files, Read},
+    files::{Files, ReadFiles},
     includes::name_of,
     options,
     position::position,
@@ -45,8 +45,8 @@ impl Source {
         if let Some(include) = includes.iter().find(|include| !include.is_dir()) {
             return Err(Error::Include(include.clone()));
         }
-        let read = Read::default();
-        let resolver = Files::new(includes.clone(), Read::clone(&read));
+        let read = ReadFiles::default();
+        let resolver = Files::new(includes.clone(), ReadFiles::clone(&read));
         let mut compiler = Compiler::with_file_resolver(resolver);
         compiler.include_imports(true).include_source_info(true);
         for proto in protos {
