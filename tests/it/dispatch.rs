@@ -116,7 +116,7 @@ async fn one_request_may_come_as_a_stream_over_any_medium() {
     }
 }
 
-/// A service whose one reply is a stream of so many messages.
+/// A service whose one reply is a stream of as many messages as its request has bytes.
 async fn replies_in_streams(request: Request) -> Result<Response, Status> {
     let (_, Body::One(request)) = request.into_parts() else {
         panic!("one request");
