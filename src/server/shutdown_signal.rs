@@ -30,7 +30,7 @@ use std::{
 ///
 /// # Panics
 ///
-/// On Unix, outside of a tokio runtime.
+/// On Unix, outside of a tokio runtime, or in one without I/O.
 ///
 /// # Cancel safety
 ///
