@@ -53,12 +53,14 @@ pub(crate) fn take(metadata: &mut Metadata) -> Result<Option<u32>> {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&value);
-    let depth = text.parse().map_err(|_| {
-        Status::invalid_argument(format!(
+    // `parse` takes a sign, too.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(depth) if is_number => Ok(Some(depth)),
+        _ => Err(Status::invalid_argument(format!(
             "the metadata `{KEY}` is {text:?}, which is no number"
-        ))
-    })?;
-    Ok(Some(depth))
+        ))),
+    }
 }
 
 /// Whether a call may be made at this depth.
@@ -108,7 +110,7 @@ mod tests {
         let status = check(17, 16).unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().contains("17 calls"), "{status}");
-        for wrong in ["-1", "deep", "4294967296", ""] {
+        for wrong in ["-1", "+1", "deep", "4294967296", ""] {
             metadata.append(KEY, wrong).unwrap();
             let status = take(&mut metadata).unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument, "{wrong}");

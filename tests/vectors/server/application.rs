@@ -44,7 +44,7 @@ impl Vectors for Application {
     async fn note(&self, cx: Context, request: Text) {
         let caller = VectorsClient::new(&cx.peer());
         // A message that cannot be sent is missed by the tester.
-        let _ = caller.note(request).detached().await;
+        let _ = caller.note(request).await;
     }
 
     async fn fail(&self, _cx: Context, request: Text) -> Result<Text> {
