@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The documents of the repository: those of the root, of `docs/`, and of the crates.
+/// The documents of the repository: those of the root, of `docs/`, of the crates, and beside examples and
+/// vectors.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let crates = fs::read_dir(root.join("crates")).unwrap();
     let crates = crates.map(|entry| entry.unwrap().path());
-    let folders = [root.to_owned(), root.join("docs")].into_iter();
+    let folders = ["", "docs", "examples", "tests/vectors"].map(|folder| root.join(folder));
+    let folders = folders.into_iter();
     let folders = folders.chain(crates.filter(|folder| folder.is_dir()));
     let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
     let files = files.map(|entry| entry.unwrap().path());
