@@ -3,30 +3,20 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::{
-    net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions},
-    task::JoinSet,
-};
-use wawo::{Address, Config, ConnectError, Peer, ServeError, Server, ServerBuilder, SocketOptions};
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions};
+use wawo::{Address, Config, ConnectError, Peer, ServeError, ServerBuilder, SocketOptions};
 
-use crate::support::{EchoClient, EchoServer, Parrot, message, serve};
+use crate::{
+    sockets::{builder, calls, take_over},
+    support::{EchoClient, message, serve},
+};
 
 fn name(test: &str) -> String {
     format!("wawo-it-{test}-{}", std::process::id())
 }
 
-fn builder() -> ServerBuilder {
-    Server::builder().add_service(EchoServer::new(Parrot::default()))
-}
-
 fn shared() -> ServerBuilder {
     builder().socket_options(SocketOptions::new().pipe_shared(true))
-}
-
-async fn calls(address: &str) {
-    let peer = Peer::connect(address).await.unwrap();
-    let echo = EchoClient::new(&peer);
-    assert_eq!(echo.say(message("a")).await.unwrap().data, "a");
 }
 
 /// An instance of a pipe that no wawo server has.
@@ -158,33 +148,8 @@ async fn open_pipes_are_served_and_connected_over() {
 /// The name is there until the clients of the first server have gone too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_takes_over_a_shared_name_while_the_first_drains() {
-    const CONNECTS: usize = 50;
-
     let address = format!("pipe://{}", name("takeover"));
     let first = shared().bind(&*address).await.unwrap();
-    let handle = first.handle();
-    let first = tokio::spawn(first.run());
-    let mut clients = JoinSet::new();
-    for _ in 0..4 {
-        let address = address.clone();
-        clients.spawn(async move {
-            for _ in 0..CONNECTS {
-                let peer = Peer::connect(&*address).await.unwrap();
-                // The first server may already refuse calls.
-                let _ = EchoClient::new(&peer).say(message("a")).await;
-            }
-        });
-    }
-    calls(&address).await;
-    let second = shared().bind(&*address).await.unwrap();
-    let mut events = second.handle().events();
-    let second = tokio::spawn(second.run());
-    handle.drain(Duration::from_secs(5)).await;
-    first.await.unwrap().unwrap();
-    calls(&address).await;
-    assert!(events.next().await.is_some());
-    while let Some(result) = clients.join_next().await {
-        result.unwrap();
-    }
-    second.abort();
+    let second = async || shared().bind(&*address).await.unwrap();
+    take_over(&address, first, second).await;
 }

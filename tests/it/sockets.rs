@@ -15,11 +15,11 @@ use wawo::{
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
-fn builder() -> ServerBuilder {
+pub(crate) fn builder() -> ServerBuilder {
     Server::builder().add_service(EchoServer::new(Parrot::default()))
 }
 
-async fn calls(address: &str) {
+pub(crate) async fn calls(address: &str) {
     let peer = Peer::connect(address).await.unwrap();
     let echo = EchoClient::new(&peer);
     assert_eq!(echo.say(message("a")).await.unwrap().data, "a");
@@ -140,18 +140,28 @@ async fn transports_of_a_socket_that_is_open_already_are_wrapped() {
 /// refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_takes_over_a_socket_while_the_first_drains() {
-    const CONNECTS: usize = 50;
-
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());
     let mut first = builder().build().unwrap();
     first.listen_on(listener.try_clone().unwrap()).unwrap();
+    let second = async || {
+        let mut second = builder().build().unwrap();
+        second.listen_on(listener).unwrap();
+        second
+    };
+    take_over(&address, first, second).await;
+}
+
+/// Starts a second server and drains the first, while clients connect to their common address all the time:
+/// none may be refused.
+pub(crate) async fn take_over(address: &str, first: Server, second: impl AsyncFnOnce() -> Server) {
+    const CONNECTS: usize = 50;
+
     let handle = first.handle();
     let first = tokio::spawn(first.run());
-
     let mut clients = JoinSet::new();
     for _ in 0..4 {
-        let address = address.clone();
+        let address = address.to_owned();
         clients.spawn(async move {
             for _ in 0..CONNECTS {
                 let peer = Peer::connect(&*address).await.unwrap();
@@ -161,14 +171,13 @@ async fn a_second_server_takes_over_a_socket_while_the_first_drains() {
         });
     }
     // Some calls have reached the first server.
-    calls(&address).await;
-    let mut second = builder().build().unwrap();
-    second.listen_on(listener).unwrap();
+    calls(address).await;
+    let second = second().await;
     let mut events = second.handle().events();
     let second = tokio::spawn(second.run());
     handle.drain(Duration::from_secs(5)).await;
     first.await.unwrap().unwrap();
-    calls(&address).await;
+    calls(address).await;
     assert!(events.next().await.is_some());
     while let Some(result) = clients.join_next().await {
         result.unwrap();
