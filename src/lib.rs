@@ -137,6 +137,7 @@ mod services;
 mod status;
 mod timer;
 pub mod transport;
+mod unwinding;
 mod wake_io;
 mod wire;
 

@@ -15,6 +15,7 @@ use crate::{
     body::Streaming,
     response::Response,
     status::{BoxError, Result, Status},
+    unwinding::drop_broken,
 };
 
 /// The part of the application that a panic came from.
@@ -49,7 +50,7 @@ pub(crate) fn catch_stream<T, R>(
     match catch(part, || poll(stream)) {
         Ok(poll) => poll,
         Err(status) => {
-            *stream = Streaming::empty();
+            drop_broken(|| *stream = Streaming::empty());
             Poll::Ready(Some(Err(status)))
         }
     }

@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
-    thread,
 };
 
 use futures_core::Stream;
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::{
     body::streaming::Streaming,
     status::{Result, Status},
+    unwinding::is_unwinding,
 };
 
 impl<T> Streaming<T> {
@@ -168,7 +168,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if is_unwinding() {
             self.has_panicked.store(true, Ordering::Release);
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     descriptor::MethodRef,
     panic::{Part, catch},
     status::Result,
+    unwinding::drop_broken,
 };
 
 pub(super) fn encode_all<C, Q>(
@@ -63,7 +64,7 @@ impl<C, Q, S> EncodedStream<C, Q, S> {
         };
         catch(Part::Requests, || poll(requests, this.codec)).unwrap_or_else(|status| {
             status.log(&**this.method, &"this process, which calls");
-            this.requests.set(None);
+            drop_broken(|| this.requests.set(None));
             // The panic was logged here, so those who get the status need not log it again.
             Poll::Ready(Some(Err(status.with_cause_in_text())))
         })

@@ -22,8 +22,9 @@ use crate::{
     status::{Result, Status},
 };
 
-/// Reads an inbox. Each message that is read gives credit back to the sender. Dropping the reader before
-/// the end of the stream reports to the driver that nobody reads the rest.
+/// Reads an inbox. Each message that is read gives credit back to the sender, unless the framework itself
+/// keeps it for a handler. Dropping the reader before the end of the stream reports to the driver that
+/// nobody reads the rest.
 pub(crate) struct InboxReader {
     inbox: Arc<Inbox>,
     connection: Arc<ConnectionHandle>,
@@ -35,6 +36,8 @@ pub(crate) struct InboxReader {
     given: usize,
     /// Messages that were read and are not reported to the driver yet.
     read: ReadCount,
+    /// Whether messages that were read give credit back. Otherwise the end of the call does.
+    returns_credit: bool,
 }
 
 impl InboxReader {
@@ -44,14 +47,31 @@ impl InboxReader {
         connection: Arc<ConnectionHandle>,
         peer: Arc<dyn Caller>,
     ) -> Streaming<Bytes> {
-        Streaming::of_items(Self {
+        Streaming::of_items(Self::new(inbox, connection, peer))
+    }
+
+    /// Does the same for the only request of a method, whose message and end come apart. The message is
+    /// kept until the end has come, and then by the handler: so it counts until the call is over.
+    pub(crate) fn only_request(
+        inbox: Arc<Inbox>,
+        connection: Arc<ConnectionHandle>,
+        peer: Arc<dyn Caller>,
+    ) -> Streaming<Bytes> {
+        let mut reader = Self::new(inbox, connection, peer);
+        reader.returns_credit = false;
+        Streaming::of_items(reader)
+    }
+
+    fn new(inbox: Arc<Inbox>, connection: Arc<ConnectionHandle>, peer: Arc<dyn Caller>) -> Self {
+        Self {
             inbox,
             connection,
             _peer: peer,
             taken: VecDeque::new(),
             given: 0,
             read: ReadCount::default(),
-        })
+            returns_credit: true,
+        }
     }
 
     /// The next of the taken messages.
@@ -92,7 +112,8 @@ impl InboxReader {
     }
 
     fn report(&mut self, least: usize) {
-        if self.read.bytes + self.read.messages * MESSAGE_COST >= least {
+        let cost = self.read.bytes + self.read.messages * MESSAGE_COST;
+        if self.returns_credit && cost >= least {
             let read = std::mem::take(&mut self.read);
             let command = Command::Consumed(self.inbox.clone(), read);
             self.connection.mailbox().push_end(command);

@@ -17,6 +17,7 @@ use crate::{
     panic::{Part, catch_in},
     response::Response,
     status::{Result, Status},
+    unwinding::drop_broken,
 };
 
 pin_project! {
@@ -106,7 +107,7 @@ where
             Ok(poll) => ready!(poll),
             Err(status) => {
                 // After a panic it must not be polled again.
-                this.handler.set(None);
+                drop_broken(|| this.handler.set(None));
                 return Poll::Ready(Err(status));
             }
         };

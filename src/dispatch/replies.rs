@@ -18,6 +18,7 @@ use crate::{
     expiry,
     panic::{Part, catch},
     status::Result,
+    unwinding::drop_broken,
 };
 
 /// Encodes the replies of a handler when they are polled. Dropping the body before its end cancels the
@@ -60,7 +61,7 @@ impl<C: Codec<R>, R> Replies<C, R> {
         let replies = &mut self.replies;
         let poll = || self.context.sync_scope(|| replies.poll_each(cx, take));
         let polled = catch(Part::Replies, poll).unwrap_or_else(|status| {
-            self.replies = Streaming::empty();
+            drop_broken(|| self.replies = Streaming::empty());
             Poll::Ready(Some(Err(status)))
         });
         if let Poll::Ready(Some(Ok(()))) = &polled {

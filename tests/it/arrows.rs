@@ -21,7 +21,7 @@ use std::{
 use self::tree::{Module, Tree};
 
 /// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
-const ORDER: [&str; 38] = [
+const ORDER: [&str; 39] = [
     "wire",
     "clock",
     "timer",
@@ -33,6 +33,7 @@ const ORDER: [&str; 38] = [
     "peer_id",
     "backstop",
     "wake_io",
+    "unwinding",
     "status",
     "expiry",
     "call_depth",

@@ -1,6 +1,6 @@
 //! Streams that are handed on as they came, and streams of requests that end with an error.
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use wawo::{Code, Context, OrStatus, Peer, Result, Server, Status, Streaming};
 
@@ -210,4 +210,21 @@ async fn a_status_of_a_stream_that_is_handed_on_is_shown_only_if_it_is_forwarded
         assert_eq!(replies.message().await.unwrap().unwrap().data, "a");
         assert_eq!(replies.message().await.unwrap_err().code(), code);
     }
+}
+
+#[tokio::test]
+async fn a_sender_that_a_caught_panic_drops_fails_its_stream() {
+    let pair = pair().await;
+    let echo = EchoClient::new(&pair.to_server);
+    let (tee, mut copies) = Streaming::channel(8);
+    let requests = stream::iter(0..3_u8).map(move |n| {
+        assert!(n < 2, "planned");
+        tee.try_send(n).unwrap();
+        message(vec![n])
+    });
+    let status = echo.join(requests).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(copies.message().await.unwrap(), Some(0));
+    assert_eq!(copies.message().await.unwrap(), Some(1));
+    assert_eq!(copies.message().await.unwrap_err().code(), Code::Internal);
 }

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, task::Context, time::Instant};
 
+use bytes::Bytes;
 use wawo_protocol::{CallId, InboundCall, packet::End};
 
 use crate::{
     backstop::Timer,
-    body::{Body, MessageBatch},
+    body::{Body, MessageBatch, Streaming},
     connection::{
         driver::Driver,
         inbox::Inbox,
@@ -14,7 +15,7 @@ use crate::{
         reader::InboxReader,
         stream_task::StreamTask,
     },
-    descriptor::MethodIds,
+    descriptor::{MethodIds, Shape},
     request::{Caller, ReceivedHead, Request, StreamDeadline},
     response::Response,
     serve::inbound::{ExpiringStream, FirstPoll, InboundFuture, Outcome},
@@ -49,24 +50,22 @@ impl Driver {
     }
 
     fn request(&mut self, called: InboundCall, ids: MethodIds, caller: Arc<dyn Caller>) -> Request {
+        let mut deadline = called.deadline;
         let body = match (called.call, called.message, called.end) {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
             (Some(call), message, _) => {
-                let requests = Inbox::new(call, self.credit);
-                if let Some(message) = message {
-                    requests.push(MessageBatch::One(message));
+                if self.has_stream_time && self.has_shape(ids, Shape::Unary) {
+                    deadline = self.connection.bound_as_unary(call);
                 }
-                self.incoming.begin_requests(call, ids, requests.clone());
-                let handle = self.handle.clone();
-                Body::Many(InboxReader::stream(requests, handle, caller.clone()))
+                Body::Many(self.requests(call, ids, message, caller.clone()))
             }
         };
         let received = ReceivedHead {
             caller,
             one_way: called.call.is_none(),
             metadata: called.metadata,
-            deadline: called.deadline,
+            deadline,
         };
         let mut request = Request::of_connection(ids, received, body);
         if let (true, Some(call)) = (self.has_stream_time, called.call) {
@@ -74,6 +73,31 @@ impl Driver {
             request.extensions_mut().insert(StreamDeadline(deadline));
         }
         request
+    }
+
+    /// The requests of a call that come one after the other, with the first one if it has come.
+    fn requests(
+        &mut self,
+        call: CallId,
+        ids: MethodIds,
+        first: Option<Bytes>,
+        caller: Arc<dyn Caller>,
+    ) -> Streaming<Bytes> {
+        let inbox = Inbox::new(call, self.credit);
+        if let Some(message) = first {
+            inbox.push(MessageBatch::One(message));
+        }
+        self.incoming.begin_requests(call, ids, inbox.clone());
+        let method = self.handle.descriptor(ids);
+        match method.is_some_and(|method| !method.shape().streams_requests()) {
+            true => InboxReader::only_request(inbox, self.handle.clone(), caller),
+            false => InboxReader::stream(inbox, self.handle.clone(), caller),
+        }
+    }
+
+    fn has_shape(&self, ids: MethodIds, shape: Shape) -> bool {
+        let method = self.handle.descriptor(ids);
+        method.is_some_and(|method| method.shape() == shape)
     }
 
     fn spawn(&mut self, call: CallId, ids: MethodIds, reply: InboundFuture) {

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use wawo::Config;
+use wawo::{CloseCode, Config};
 use wawo_protocol::packet::{Chunk, Packet};
 
 use crate::{
     raw::Raw,
     target::Target,
-    wire::{CREDIT, REPLIES, TALK, credit, next, packet, repeat, stream_with},
+    wire::{CREDIT, REPLIES, SAY, TALK, credit, next, packet, repeat, stream, stream_with},
 };
 
 /// The minimum of announced credit, which every side must accept.
@@ -128,4 +128,24 @@ pub(crate) async fn all_used(raw: &mut Raw) {
     }
     raw.send(next(3, &nearly_all)).await.unwrap();
     raw.goes_on().await;
+}
+
+/// A unary request whose end has not come is kept by the server itself, so what it costs is not granted
+/// again.
+#[tokio::test]
+async fn unary_requests_without_an_end_are_bounded_by_the_credit_of_requests() {
+    let mut target = Target::memory(crate::memory::least()).await;
+    let honest = target.honest().await;
+    let mut raw = target.greeted().await;
+    let nearly_all = vec![7; 16_000];
+    for id in [1, 3, 5, 7, 9] {
+        raw.send(stream(id, SAY)).await.unwrap();
+        raw.send(next(id, &nearly_all)).await.unwrap();
+    }
+    raw.goes_on().await;
+    raw.send(stream(11, SAY)).await.unwrap();
+    raw.send(next(11, "a")).await.unwrap();
+    let (code, text) = raw.closed().await;
+    assert_eq!(code, CloseCode::LimitExceeded, "{text}");
+    honest.leave().await;
 }

@@ -13,7 +13,7 @@ use crate::{
     raw::Raw,
     service::{EchoClient, Message, message as text},
     target::{Target, config},
-    wire::{ACT, END, HELLO, TIMEOUT, call, hello_entry, message, packet, unary},
+    wire::{ACT, END, END_OF, HELLO, TIMEOUT, call, hello_entry, message, packet, unary},
 };
 
 /// The number of milliseconds that a handler has; `u128::MAX` for no deadline.
@@ -55,6 +55,24 @@ async fn deadlines_are_capped_and_none_overflows() {
         assert_eq!(left, expected, "{max:?} {said:?}");
         honest.leave().await;
     }
+}
+
+/// A unary call whose end comes in a packet of its own has the time of a unary call, not of a stream.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_unary_call_does_not_depend_on_its_form() {
+    let hour = Duration::from_secs(3600);
+    let config = config(|config| {
+        let config = config.max_timeout(Some(Duration::from_secs(5)));
+        config.max_stream_time(Some(hour))
+    });
+    let mut target = Target::memory(config).await;
+    let mut raw = target.greeted().await;
+    let begin = call(1, ACT, TIMEOUT).u32(0).bytes(message("deadline"));
+    raw.send(begin).await.unwrap();
+    raw.send(packet(END_OF).call(1)).await.unwrap();
+    let reply = raw.replied(1).await;
+    let text = Message::decode(&reply[..]).unwrap().data;
+    assert_eq!(text, "5000");
 }
 
 /// Attack 23: the default timeout that a hello announces is treated like any other timeout.

@@ -260,6 +260,17 @@ impl<T> Connection<T> {
         timeouts.stream_deadline(call, role.timeout_ms, &self.config)
     }
 
+    /// Records that a call of theirs, which came as a stream, is of a method with one message each way:
+    /// only its message and its end came apart, so it has the deadline of such calls, which is returned.
+    pub fn bound_as_unary(&mut self, call: CallId) -> Option<Instant> {
+        let Entry { call, role } = self.calls.theirs.get_mut(call)?;
+        let timeouts = &self.their_timeouts;
+        let deadline = timeouts.deadline(call.began, role.timeout_ms, &self.config);
+        call.deadline = deadline;
+        self.watch_deadline(deadline);
+        deadline
+    }
+
     /// Handles a request message that is whole.
     pub(super) fn take_request(
         &mut self,

@@ -106,11 +106,12 @@ impl<T> Connection<T> {
         of: CreditOf,
         bytes: u32,
     ) -> Result<(), PeerMisbehaved> {
-        if bytes < SMALL_CREDIT_BYTES {
+        let is_small = bytes < SMALL_CREDIT_BYTES;
+        if is_small {
             self.flood_guard.count_idle(&self.config)?;
         }
         match of {
-            CreditOf::Call(call) => self.handle_call_credit(call, bytes)?,
+            CreditOf::Call(call) => self.handle_call_credit(call, bytes, is_small)?,
             CreditOf::Requests => {
                 self.calls.grant_requests(bytes)?;
                 self.admit_waiting(now);
@@ -120,10 +121,18 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    fn handle_call_credit(&mut self, id: CallId, bytes: u32) -> Result<(), PeerMisbehaved> {
+    fn handle_call_credit(
+        &mut self,
+        id: CallId,
+        bytes: u32,
+        is_counted: bool,
+    ) -> Result<(), PeerMisbehaved> {
         let is_ours = self.calls.is_ours(id);
         let Some(call) = self.calls.find(id, "credit")?.0 else {
-            return self.flood_guard.count_idle(&self.config);
+            return match is_counted {
+                true => Ok(()),
+                false => self.flood_guard.count_idle(&self.config),
+            };
         };
         match &mut call.send_half {
             Some(send_half) => send_half.grant(bytes)?,

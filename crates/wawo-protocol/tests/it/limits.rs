@@ -306,12 +306,13 @@ fn pings_that_come_too_early_end_the_connection_after_some() {
 
 #[test]
 fn packets_that_carry_nothing_end_the_connection_after_many() {
-    let idle: [fn(u32) -> Packet; 5] = [
+    let idle: [fn(u32) -> Packet; 6] = [
         |_| credit(CreditOf::Requests, 1023),
         |_| message(theirs(0), whole("")),
         |_| Packet::Cancel(theirs(0)),
         |_| end(theirs(0), Code::Ok),
         |_| credit(CreditOf::Call(theirs(0)), 2048),
+        |_| credit(CreditOf::Call(theirs(0)), 1),
     ];
     for packet in idle {
         let mut raw = Raw::open_with(config(|config| config.max_idle_packets(1_000)));
