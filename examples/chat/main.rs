@@ -75,7 +75,9 @@ async fn talk(address: &str, name: &str) -> Result<(), Error> {
                 Err(RecvError::Closed) => return Err(peer.closed().await.into()),
             },
             text = typed.next_line() => match text? {
-                Some(text) => drop(room.say(Line { author: name.into(), text }).await?),
+                Some(text) => if let Err(status) = room.say(Line { author: name.into(), text }).await {
+                    println!("[not said: {}]", status.message());
+                },
                 None => return Ok(()),
             },
         }

@@ -4,22 +4,19 @@
 use tokio::sync::broadcast::{self, error::RecvError};
 use wawo::{Context, Peer, Result, Serve, Status, layer::RequestBytesLayer};
 
-use crate::chat::{
-    Chat, ChatEventsClient, ChatServer, JoinReply, JoinRequest, Line, SayReply,
-    chat_service::method,
-};
+use crate::chat::{Chat, ChatEventsClient, ChatServer, JoinReply, JoinRequest, Line, SayReply};
 
 /// The lines that a member may be behind, at most, before it misses some.
 const MAX_LINES_BEHIND: usize = 64;
 
-/// The length of a line in bytes, at most, with its author.
+/// The length of a line in bytes, at most, with its author; also of the request to join.
 pub(crate) const MAX_LINE_BYTES: usize = 4 * 1024;
 
 /// The service of an empty room.
 pub(crate) fn room_service() -> impl Serve {
     let max_line = RequestBytesLayer::new(MAX_LINE_BYTES);
     let (lines, _) = broadcast::channel(MAX_LINES_BEHIND);
-    ChatServer::new(Room { lines }).layer_method(&method::SAY, max_line)
+    ChatServer::new(Room { lines }).layer(max_line)
 }
 
 /// One queue for all members, of 64 lines of at most 4 KiB. It has a receiver for each member.
