@@ -119,11 +119,13 @@ impl Builder {
         self
     }
 
-    /// Sets the folder for generated files. Default: `OUT_DIR`.
+    /// Sets the folder for generated files, which is created if it does not exist. Default: `OUT_DIR`.
     ///
-    /// `wawo::include_proto!` finds packages in `OUT_DIR` only. In that folder and those within it,
-    /// files that the last build has written, and this one has not, are removed. Other folders keep
-    /// such files, because they may be checked in.
+    /// `wawo::include_proto!` finds packages in `OUT_DIR` only. A call that is the first of its process
+    /// to write to `OUT_DIR`, or to a folder within it, removes the files there that the last build has
+    /// written and this call does not; later calls add theirs. A folder to which no call writes any more
+    /// keeps its files, and so does every folder outside of `OUT_DIR`, because its files may be checked
+    /// in. However a path is spelled, and through whichever links it leads, it is the same folder.
     pub fn out_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out_dir = Some(folder.into());
         self
@@ -186,7 +188,6 @@ impl Builder {
 
     fn generate(mut self, source: &Source) -> Result<(), Error> {
         let services = schema::services(source)?;
-        let output = Output::new(self.out_dir.take())?;
         collisions::check(source, &self.extern_paths)?;
         let layouts = Layouts::new(source, self.extern_paths.clone(), self.is_plain);
         let mut docs = Docs::default();
@@ -216,6 +217,7 @@ impl Builder {
             *code = docs.put(code);
         }
         let packages = Packages::of(source, &code)?;
+        let output = Output::open(self.out_dir)?;
         output.write(&packages.files(&code, self.include_file))
     }
 }

@@ -49,6 +49,13 @@ pub enum Error {
     Prost(String),
     /// `OUT_DIR` is not set, and no folder was given.
     OutDir,
+    /// The folder for generated files could not be created.
+    OutputFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
     /// Two files would have the same name.
     SameFile {
         /// The problem.
@@ -109,6 +116,10 @@ impl fmt::Display for Error {
             Self::OutDir => f.write_str(
                 "OUT_DIR is not set: call this from a build script, or set a folder by `out_dir`",
             ),
+            Self::OutputFolder { folder, error } => {
+                let folder = folder.display();
+                write!(f, "cannot create the output folder `{folder}`: {error}")
+            }
             Self::SameFile { problem, remedy } => write!(f, "{problem}; {remedy}"),
             Self::Write { file, error } => {
                 let file = file.display();
@@ -123,7 +134,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::DescriptorSet(error) => error.source(),
-            Self::Write { error, .. } => error.source(),
+            Self::OutputFolder { error, .. } | Self::Write { error, .. } => error.source(),
             _ => None,
         }
     }

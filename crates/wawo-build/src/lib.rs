@@ -24,8 +24,8 @@
 //! beside a message `Cart` of `shop.v1`, the code of the package is within that module, in the file of
 //! the message.
 //!
-//! Files in `OUT_DIR` that the last build has written and this one does not are removed. Two calls of
-//! one build script may not write one file, unless with the same content, as for an import of both.
+//! Files in `OUT_DIR` that the last build has written and this one does not are removed (see
+//! [`Builder::out_dir`] for folders within it). Two calls of one build script may not write one file, unless with the same content, as for an import of both.
 //!
 //! Schemas begin with `syntax = "proto3";` or are proto2. Editions are an error, since neither protox
 //! nor prost supports them.

@@ -18,8 +18,12 @@ use crate::{error::Error, output::record::Record};
 /// A folder for generated files.
 #[derive(Debug)]
 pub(crate) struct Output {
+    /// As it was given, for errors.
     folder: PathBuf,
-    /// `OUT_DIR`, if the folder is in it. Nobody else writes there, and nobody checks it in.
+    /// The one spelling of the folder that all calls share.
+    canonical: PathBuf,
+    /// `OUT_DIR` in that spelling, if the folder is in it. Nobody else writes there, and nobody checks
+    /// it in.
     of_build_script: Option<PathBuf>,
 }
 
@@ -27,13 +31,21 @@ pub(crate) struct Output {
 static WRITTEN: Mutex<BTreeMap<PathBuf, Record>> = Mutex::new(BTreeMap::new());
 
 impl Output {
-    /// The given folder, or else `OUT_DIR`.
-    pub(crate) fn new(folder: Option<PathBuf>) -> Result<Self, Error> {
+    /// Opens the given folder, or else `OUT_DIR`. Creates it if it does not exist.
+    pub(crate) fn open(folder: Option<PathBuf>) -> Result<Self, Error> {
         let out_dir = env::var_os("OUT_DIR").map(PathBuf::from);
         let folder = folder.or_else(|| out_dir.clone()).ok_or(Error::OutDir)?;
+        let created = fs::create_dir_all(&folder).and_then(|()| fs::canonicalize(&folder));
+        let canonical = created.map_err(|error| Error::OutputFolder {
+            folder: folder.clone(),
+            error,
+        })?;
+        // If `OUT_DIR` does not exist, the folder, which does, is not in it.
+        let out_dir = out_dir.and_then(|out_dir| fs::canonicalize(out_dir).ok());
         Ok(Self {
-            of_build_script: out_dir.filter(|out_dir| folder.starts_with(out_dir)),
+            of_build_script: out_dir.filter(|out_dir| canonical.starts_with(out_dir)),
             folder,
+            canonical,
         })
     }
 
@@ -46,7 +58,7 @@ impl Output {
         }
         let is_first = !written
             .keys()
-            .any(|path| path.parent() == Some(&self.folder));
+            .any(|path| path.parent() == Some(&self.canonical));
         if is_first && self.of_build_script.is_some() {
             self.remove_stale(files)?;
         }
@@ -62,7 +74,7 @@ impl Output {
 
     /// The same for names that some file systems do not tell apart.
     fn key(&self, name: &str) -> PathBuf {
-        self.folder.join(name.to_lowercase())
+        self.canonical.join(name.to_lowercase())
     }
 
     fn check_earlier_calls(
@@ -110,14 +122,14 @@ impl Output {
     ) -> Result<(), Error> {
         let here = written
             .iter()
-            .filter(|(path, _)| path.parent() == Some(&self.folder));
+            .filter(|(path, _)| path.parent() == Some(&self.canonical));
         let records = here.map(|(_, record)| record).collect::<Vec<_>>();
         let list = records
             .iter()
             .map(|record| record.to_line())
             .collect::<String>();
         write(&self.folder.join(record::FILE), list.as_bytes())?;
-        if self.folder != out_dir {
+        if self.canonical != out_dir {
             return Ok(());
         }
         let packages = records

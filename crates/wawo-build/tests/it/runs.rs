@@ -14,14 +14,23 @@ use crate::cases::{Case, files, name_of};
 /// The variable with the folders of a build script: one for each of its calls.
 const CALLS: &str = "WAWO_BUILD_TEST_CALLS";
 
+/// The variable with the output folders of the same calls, if they set them.
+const OUTPUTS: &str = "WAWO_BUILD_TEST_OUTPUTS";
+
 /// The build script. It does nothing unless a test below runs it in a process of its own.
 #[test]
 fn build_script() {
     let Some(calls) = env::var_os(CALLS) else {
         return;
     };
+    let outputs = env::var_os(OUTPUTS);
+    let mut outputs = outputs.iter().flat_map(env::split_paths);
     for folder in env::split_paths(&calls) {
-        let result = Builder::new().compile(&files(&folder), &[&folder]);
+        let mut builder = Builder::new();
+        if let Some(output) = outputs.next() {
+            builder = builder.out_dir(output);
+        }
+        let result = builder.compile(&files(&folder), &[&folder]);
         result.unwrap_or_else(|error| panic!("{error}"));
     }
 }
@@ -44,6 +53,15 @@ impl Crate {
 
     /// Writes a schema with one package for each call, and runs the build script.
     pub(crate) fn build(&self, packages: &[&str]) -> Result<(), String> {
+        self.run(&self.calls(packages), &[])
+    }
+
+    /// The same with an output folder for each call. Relative ones are below the folder of the crate.
+    fn build_to(&self, outputs: &[&Path], packages: &[&str]) -> Result<(), String> {
+        self.run(&self.calls(packages), outputs)
+    }
+
+    fn calls(&self, packages: &[&str]) -> Vec<PathBuf> {
         let mut calls = Vec::new();
         for (call, package) in packages.iter().enumerate() {
             let folder = self.folder.path().join(call.to_string());
@@ -52,17 +70,21 @@ impl Crate {
             fs::write(folder.join(format!("{call}.proto")), text).expect("a file");
             calls.push(folder);
         }
-        self.run(&calls)
+        calls
     }
 
-    fn run(&self, calls: &[PathBuf]) -> Result<(), String> {
+    fn run(&self, calls: &[PathBuf], outputs: &[&Path]) -> Result<(), String> {
         let this = env::current_exe().expect("the test binary");
-        let output = Command::new(this)
+        let mut script = Command::new(this);
+        script
             .args(["--exact", "runs::build_script", "--nocapture"])
+            .current_dir(self.folder.path())
             .env(CALLS, env::join_paths(calls).expect("paths"))
-            .env("OUT_DIR", self.out())
-            .output()
-            .expect("a process");
+            .env("OUT_DIR", self.out());
+        if !outputs.is_empty() {
+            script.env(OUTPUTS, env::join_paths(outputs).expect("paths"));
+        }
+        let output = script.output().expect("a process");
         match output.status.success() {
             true => Ok(()),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
@@ -71,11 +93,79 @@ impl Crate {
 
     /// The names of the generated files, without those that every build writes.
     fn generated(&self) -> Vec<String> {
-        let files = files(&self.out());
+        let mut files = files(&self.out());
+        files.retain(|file| file.is_file());
         let mut names = files.iter().map(|file| name_of(file)).collect::<Vec<_>>();
         names.retain(|name| !name.starts_with("wawo_build_"));
         names
     }
+}
+
+/// Builds twice, with two calls each whose output folders are `OUT_DIR` and the given one, and checks
+/// that neither build loses a file.
+fn expect_one_folder(project: &Crate, other: &Path) {
+    let out = project.out();
+    for _ in 0..2 {
+        let built = project.build_to(&[&out, other], &["a", "b"]);
+        built.expect("a build");
+        assert_eq!(project.generated(), ["a.fds", "a.rs", "b.fds", "b.rs"]);
+    }
+    let index = fs::read_to_string(out.join("wawo_build_packages.rs")).expect("an index");
+    assert!(
+        index.contains("(\"a\")") && index.contains("(\"b\")"),
+        "{index}"
+    );
+}
+
+#[test]
+fn a_folder_is_the_same_however_it_is_spelled() {
+    let project = Crate::new();
+    fs::create_dir(project.out().join("sub")).expect("a folder");
+    expect_one_folder(&project, &project.out().join("sub/.."));
+    expect_one_folder(&project, Path::new("out"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_is_that_folder() {
+    let project = Crate::new();
+    let link = project.out().join("self");
+    std::os::unix::fs::symlink(project.out(), &link).expect("a link");
+    expect_one_folder(&project, &link);
+}
+
+#[test]
+fn a_folder_outside_of_out_dir_keeps_its_files_however_it_is_spelled() {
+    let project = Crate::new();
+    fs::create_dir(project.folder.path().join("checked")).expect("a folder");
+    let checked_in = project.out().join("../checked");
+    for package in ["old", "new"] {
+        let built = project.build_to(&[&checked_in], &[package]);
+        built.expect("a build");
+    }
+    let names = files(&project.folder.path().join("checked"));
+    let names = names.iter().map(|file| name_of(file)).collect::<Vec<_>>();
+    assert_eq!(names, ["new.fds", "new.rs", "old.fds", "old.rs"]);
+}
+
+#[test]
+fn a_relative_folder_in_out_dir_loses_files_that_are_no_longer_produced() {
+    let project = Crate::new();
+    for package in ["old", "new"] {
+        let built = project.build_to(&[Path::new("out")], &[package]);
+        built.expect("a build");
+    }
+    assert_eq!(project.generated(), ["new.fds", "new.rs"]);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_created_is_an_error() {
+    let project = Crate::new();
+    fs::write(project.out().join("file"), "").expect("a file");
+    let folder = project.out().join("file").join("sub");
+    let error = project.build_to(&[&folder], &["a"]).expect_err("a file");
+    let expected = format!("cannot create the output folder `{}`: ", folder.display());
+    assert!(error.contains(&expected), "{error}");
 }
 
 #[test]
@@ -164,7 +254,7 @@ fn the_case_of_two_calls_is_an_error() {
         fs::copy(&file, folder.join("a.proto")).expect("a file");
         calls.push(folder);
     }
-    let error = project.run(&calls).expect_err("two calls");
+    let error = project.run(&calls, &[]).expect_err("two calls");
     assert!(
         error.contains("two calls of `compile` write `hw.rs`"),
         "{error}"
@@ -186,7 +276,9 @@ fn two_calls_may_share_an_import() {
         fs::write(folder.join("own.proto"), text).expect("a file");
         calls.push(folder);
     }
-    project.run(&calls).expect("the same code of the import");
+    project
+        .run(&calls, &[])
+        .expect("the same code of the import");
     let expected = [
         "one.fds",
         "one.rs",
