@@ -17,7 +17,7 @@ use crate::{
     layouts::Layouts,
     locations, names,
     output::Output,
-    packages::Packages,
+    packages::{self, Packages},
     panics, schema,
     source::Source,
 };
@@ -133,8 +133,10 @@ impl Builder {
 
     /// Writes one more file, which includes the files of all packages in modules named after the
     /// packages. Schemas of several packages that refer to each other need this. Include it by
-    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`. The name must not be that of a package's
-    /// file.
+    /// `include!(concat!(env!("OUT_DIR"), "/protos.rs"))`.
+    ///
+    /// The file is in the same folder as those that it includes. So the name has no separators, and it
+    /// is not that of a package's file; other names are errors of [`compile`](Self::compile).
     pub fn include_file(mut self, name: impl Into<String>) -> Self {
         self.include_file = Some(name.into());
         self
@@ -187,6 +189,7 @@ impl Builder {
     }
 
     fn generate(mut self, source: &Source) -> Result<(), Error> {
+        packages::check_include_file(self.include_file.as_deref())?;
         let services = schema::services(source)?;
         collisions::check(source, &self.extern_paths)?;
         let layouts = Layouts::new(source, self.extern_paths.clone(), self.is_plain);

@@ -16,6 +16,8 @@ use std::{
 pub enum Error {
     /// No file was given.
     NothingToCompile,
+    /// No file declares anything for which there would be code or descriptors.
+    NothingDeclared,
     /// A file does not exist.
     NotFound {
         /// The file as it was given.
@@ -49,6 +51,8 @@ pub enum Error {
     Prost(String),
     /// `OUT_DIR` is not set, and no folder was given.
     OutDir,
+    /// The name of the include file is not that of a file in the output folder.
+    IncludeFile(String),
     /// The folder for generated files could not be created.
     OutputFolder {
         /// The folder.
@@ -78,6 +82,10 @@ impl fmt::Display for Error {
             Self::NothingToCompile => {
                 f.write_str("there is nothing to compile: no `.proto` file is given")
             }
+            Self::NothingDeclared => f.write_str(
+                "there is nothing to compile: no file declares a message, an enum, a service or an \
+                 extension (those of `google.protobuf` and `wawo/options.proto` do not count)",
+            ),
             Self::NotFound {
                 file,
                 current,
@@ -115,6 +123,12 @@ impl fmt::Display for Error {
             Self::Prost(text) => write!(f, "prost-build cannot generate the code: {text}"),
             Self::OutDir => f.write_str(
                 "OUT_DIR is not set: call this from a build script, or set a folder by `out_dir`",
+            ),
+            Self::IncludeFile(name) => write!(
+                f,
+                "the include file `{name}` is not a file name: the file is written to the output \
+                 folder, beside the files that it includes; use a name such as `protos.rs`, and set \
+                 the folder by `out_dir`"
             ),
             Self::OutputFolder { folder, error } => {
                 let folder = folder.display();

@@ -1,7 +1,11 @@
 //! Generates the files of a schema's packages: code, and descriptors for reflection, JSON and tools.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
 
+use heck::ToSnakeCase;
 use prost_build::Module;
 use prost_reflect::{FileDescriptor, prost::Message};
 
@@ -20,6 +24,7 @@ pub(crate) struct Packages(BTreeMap<Module, Vec<FileDescriptor>>);
 
 impl Packages {
     /// Collects all packages except that of prost-types, which has code only if a user asks for it.
+    /// Without anything in them, they are an error.
     pub(crate) fn of(source: &Source, code: &HashMap<Module, String>) -> Result<Self, Error> {
         let mut packages = BTreeMap::<_, Vec<FileDescriptor>>::new();
         for file in source.known() {
@@ -28,6 +33,7 @@ impl Packages {
             if name == WELL_KNOWN && !code.contains_key(&module) {
                 continue;
             }
+            check_name(source, &file)?;
             if let Some([other, ..]) = packages.get(&module).map(Vec::as_slice)
                 && other.package_name() != name
             {
@@ -41,7 +47,10 @@ impl Packages {
             }
             packages.entry(module).or_default().push(file);
         }
-        Ok(Self(packages))
+        match packages.values().flatten().any(declares_anything) {
+            true => Ok(Self(packages)),
+            false => Err(Error::NothingDeclared),
+        }
     }
 
     /// Generates the descriptors of each package, its code with a constant for them, and, if it has a
@@ -60,7 +69,7 @@ impl Packages {
         for (module, files) in &self.0 {
             let name = file_name(files);
             let about = match name {
-                "_" => "the schemas without a package".to_owned(),
+                NO_PACKAGE => "the schemas without a package".to_owned(),
                 name => format!("the package `{name}`"),
             };
             let code = modules.merged(module, code_of(module)) + &constant(name);
@@ -104,8 +113,41 @@ fn constant(name: &str) -> String {
 /// The file name under which `include_proto!` finds a package, spelled as in the schema.
 fn file_name(files: &[FileDescriptor]) -> &str {
     match files.first().map_or("", FileDescriptor::package_name) {
-        "" => "_",
+        "" => NO_PACKAGE,
         name => name,
+    }
+}
+
+/// The file name of schemas without a package. No package is called so: see `check_name`.
+const NO_PACKAGE: &str = "_";
+
+/// Checks that each part of a package's name is a module in Rust.
+fn check_name(source: &Source, file: &FileDescriptor) -> Result<(), Error> {
+    let name = file.package_name();
+    let mut end = 0;
+    for part in name.split_inclusive('.') {
+        end += part.len();
+        if part.to_snake_case().is_empty() {
+            let position = source.position(file, &[PACKAGE]);
+            return Err(Error::no_name(position, name[..end].trim_end_matches('.')));
+        }
+    }
+    Ok(())
+}
+
+fn declares_anything(file: &FileDescriptor) -> bool {
+    file.messages().len() + file.enums().len() + file.services().len() + file.extensions().len() > 0
+}
+
+/// Checks that an include file is in the output folder, on every system: it includes files there.
+pub(crate) fn check_include_file(name: Option<&str>) -> Result<(), Error> {
+    let is_in_folder = |name: &str| {
+        let file = Path::new(name).file_name();
+        file.is_some_and(|file| file == name) && !name.contains(['/', '\\'])
+    };
+    match name.filter(|name| !is_in_folder(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::IncludeFile(name.to_owned())),
     }
 }
 

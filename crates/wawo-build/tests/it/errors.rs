@@ -317,7 +317,7 @@ fn packages_that_are_one_module() {
 #[test]
 fn packages_with_the_name_of_another_file() {
     let told = |package: &str, include_file: &str| {
-        let schema = Schema::new(&format!("package {package};"));
+        let schema = Schema::new(&format!("package {package}; message M {{}}"));
         let builder = Builder::new().out_dir(schema.path());
         let builder = builder.include_file(include_file);
         schema.told(builder.compile(&["test.proto"], &[schema.path()]))
@@ -447,7 +447,7 @@ fn a_descriptor_set_with_two_different_files_of_one_name() {
 
 #[test]
 fn nowhere_to_write() {
-    let here = Schema::new("");
+    let here = Schema::new("syntax = \"proto3\"; message M {}");
     let error = Builder::new()
         .compile(&["test.proto"], &[here.path()])
         .unwrap_err();

@@ -5,6 +5,7 @@ mod errors;
 mod generated;
 mod include_proto;
 mod inputs;
+mod outputs;
 mod runs;
 mod schema;
 mod sets;

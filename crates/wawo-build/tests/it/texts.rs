@@ -150,3 +150,44 @@ fn names_in_merged_modules_that_are_one_in_rust_are_an_error() {
          rename one of them"
     );
 }
+
+#[test]
+fn names_of_packages_of_underscores_are_an_error() {
+    for (package, name) in [
+        ("_", "_"),
+        ("__", "__"),
+        ("a._.b", "a._"),
+        ("a.b._", "a.b._"),
+    ] {
+        assert_eq!(
+            error_of(&format!(
+                "syntax = \"proto3\";\npackage {package}; message M {{}}"
+            )),
+            format!("test.proto:2:1: nothing is left of the name `{name}` in Rust; rename it")
+        );
+    }
+}
+
+#[test]
+fn a_package_of_an_underscore_is_not_taken_for_none() {
+    for (name, first, second) in [("a", "", "package _;"), ("b", "package _;", "")] {
+        let file = |package: &str, rest: &str| format!("syntax = \"proto3\";\n{package}\n{rest}");
+        let other = format!("{name}.proto");
+        let here = Schema::of(&[
+            (
+                "test.proto",
+                file(first, &format!("import \"{other}\"; message M {{}}")),
+            ),
+            (&other, file(second, "message N {}")),
+        ]);
+        let at = if first.is_empty() {
+            &other
+        } else {
+            "test.proto"
+        };
+        assert_eq!(
+            here.error(),
+            format!("{at}:2:1: nothing is left of the name `_` in Rust; rename it")
+        );
+    }
+}
