@@ -55,10 +55,9 @@ impl Driver {
             (_, Some(message), true) => Body::One(message.into()),
             (None, message, _) => Body::One(message.unwrap_or_default().into()),
             (Some(call), message, _) => {
-                if self.has_stream_time && self.has_shape(ids, Shape::Unary) {
-                    deadline = self.connection.bound_as_unary(call);
-                }
-                Body::Many(self.requests(call, ids, message, caller.clone()))
+                let (requests, at) = self.requests(call, ids, message, caller.clone());
+                deadline = at;
+                Body::Many(requests)
             }
         };
         let received = ReceivedHead {
@@ -75,29 +74,32 @@ impl Driver {
         request
     }
 
-    /// The requests of a call that come one after the other, with the first one if it has come.
+    /// The requests of a call that come one after the other, with the first one if it has come, and the
+    /// deadline of the call. It is a function of its own, so that whole requests do not pay for it.
+    #[inline(never)]
     fn requests(
         &mut self,
         call: CallId,
         ids: MethodIds,
         first: Option<Bytes>,
         caller: Arc<dyn Caller>,
-    ) -> Streaming<Bytes> {
+    ) -> (Streaming<Bytes>, Option<Instant>) {
         let inbox = Inbox::new(call, self.credit);
         if let Some(message) = first {
             inbox.push(MessageBatch::One(message));
         }
         self.incoming.begin_requests(call, ids, inbox.clone());
-        let method = self.handle.descriptor(ids);
-        match method.is_some_and(|method| !method.shape().streams_requests()) {
-            true => InboxReader::only_request(inbox, self.handle.clone(), caller),
-            false => InboxReader::stream(inbox, self.handle.clone(), caller),
-        }
-    }
-
-    fn has_shape(&self, ids: MethodIds, shape: Shape) -> bool {
-        let method = self.handle.descriptor(ids);
-        method.is_some_and(|method| method.shape() == shape)
+        let handle = self.handle.clone();
+        let shape = handle.descriptor(ids).map(|method| method.shape());
+        let deadline = match shape {
+            Some(Shape::Unary) => self.connection.bound_as_unary(call),
+            _ => self.connection.stream_deadline(call),
+        };
+        let requests = match shape.is_some_and(|shape| !shape.streams_requests()) {
+            true => InboxReader::only_request(inbox, handle, caller),
+            false => InboxReader::stream(inbox, handle, caller),
+        };
+        (requests, deadline)
     }
 
     fn spawn(&mut self, call: CallId, ids: MethodIds, reply: InboundFuture) {
