@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::{
     generate::view::{MethodView, View},
     layouts::{self, Layouts},
-    names,
+    names::{self, ModulesOfProst},
     schema::Service,
     source::Source,
 };
@@ -41,10 +41,10 @@ impl Generator {
         half: Half,
         crate_path: String,
     ) -> Self {
+        let of_prost = ModulesOfProst::new(&source.pool);
         let module = |full_name: &String| {
             let (package, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
-            let module = names::service_module(&source.pool, package, name);
-            (full_name.clone(), module)
+            (full_name.clone(), of_prost.service_module(package, name))
         };
         Self {
             modules: services.keys().map(module).collect(),

@@ -1,39 +1,45 @@
 //! Chooses names in generated code that clash with no other name.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use heck::{ToShoutySnakeCase, ToSnakeCase};
+use prost_build::Module;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-/// The module that holds the items of a service. prost also generates modules, for nested messages
-/// and for packages within this one. If one of those has the same name, this module gets a `_`.
-pub(crate) fn service_module(pool: &DescriptorPool, package: &str, service: &str) -> String {
-    let taken = modules_of_prost(pool, package);
-    let mut name = identifier(format!("{}_service", service.to_snake_case()));
-    while taken.contains(&name) {
-        name.push('_');
+/// The modules that prost generates, for packages and for messages that hold others. A package and a
+/// message may have the same one.
+pub(crate) struct ModulesOfProst(BTreeSet<Vec<String>>);
+
+impl ModulesOfProst {
+    pub(crate) fn new(pool: &DescriptorPool) -> Self {
+        let mut modules = BTreeSet::new();
+        for file in pool.files() {
+            let path = module_path(file.package_name());
+            modules.extend((1..=path.len()).map(|end| path[..end].to_vec()));
+        }
+        let nesting = pool.all_messages().filter(has_nested);
+        modules.extend(nesting.map(|message| module_path(message.full_name())));
+        Self(modules)
     }
-    name
+
+    /// The module that holds the items of a service. If prost generates one of that name beside it,
+    /// this module gets a `_`.
+    pub(crate) fn service_module(&self, package: &str, service: &str) -> String {
+        let package = module_path(package);
+        let mut name = identifier(format!("{}_service", service.to_snake_case()));
+        while self
+            .0
+            .contains(&[&package[..], slice::from_ref(&name)].concat())
+        {
+            name.push('_');
+        }
+        name
+    }
 }
 
-fn modules_of_prost(pool: &DescriptorPool, package: &str) -> BTreeSet<String> {
-    let mut modules = BTreeSet::new();
-    for file in pool.files() {
-        if file.package_name() == package {
-            let nesting = file.messages().filter(has_nested);
-            modules.extend(nesting.map(|message| message.name().to_snake_case()));
-        }
-        let inner = match package {
-            "" => Some(file.package_name()),
-            _ => file
-                .package_name()
-                .strip_prefix(package)
-                .and_then(|rest| rest.strip_prefix('.')),
-        };
-        let segment = inner.and_then(|inner| inner.split('.').next());
-        modules.extend(segment.map(ToSnakeCase::to_snake_case));
-    }
-    modules
+fn module_path(full_name: &str) -> Vec<String> {
+    let module = Module::from_protobuf_package_name(full_name);
+    module.parts().map(str::to_owned).collect()
 }
 
 /// Whether prost generates a module for items nested in the message.

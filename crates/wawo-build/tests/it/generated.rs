@@ -1,8 +1,10 @@
 //! The generated code, as users see it.
 
+use std::fs;
+
 use wawo_build::Builder;
 
-use crate::schema::Schema;
+use crate::{cases::Case, schema::Schema};
 
 /// One method of each shape, comments, options.
 const CHAT: &str = r#"
@@ -234,4 +236,15 @@ message N {
     ] {
         assert!(!code.contains(newer), "{newer}: {code}");
     }
+}
+
+#[test]
+fn the_module_of_a_service_is_not_that_of_a_message_in_the_module_of_the_package() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let case = Case::new("builds/nested-message-and-service");
+    case.compile_source(folder.path()).expect("a schema");
+    let read = |file: &str| fs::read_to_string(folder.path().join(file)).expect("code");
+    assert!(read("m.rs").contains("pub mod foo_service {"));
+    let code = read("m.cart.rs");
+    assert!(code.contains("pub mod foo_service_ {"), "{code}");
 }
