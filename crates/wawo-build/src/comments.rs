@@ -9,6 +9,8 @@ mod inline;
 
 use prost_types::FileDescriptorProto;
 
+use crate::comments::inline::Place;
+
 /// The docs of a schema that is on its way through prost.
 #[derive(Debug, Default)]
 pub(crate) struct Docs(Vec<String>);
@@ -82,7 +84,9 @@ fn marked(comment: &str) -> String {
     let mut block: Option<Block<'_>> = None;
     // An indented line right after a paragraph belongs to the paragraph.
     let mut in_paragraph = false;
-    for line in comment.lines() {
+    let mut place = Place::Paragraph;
+    let mut lines = comment.lines().peekable();
+    while let Some(line) = lines.next() {
         let line = line.get(margin..).unwrap_or_default().trim_end();
         let (marks, text) = split_marks(line);
         let fence = fence(text);
@@ -106,8 +110,14 @@ fn marked(comment: &str) -> String {
             "" => None,
             fence => Some(Block::Fenced(fence)),
         };
+        place = match place {
+            _ if block.is_some() || line.is_empty() => Place::Paragraph,
+            Place::Table => Place::Table,
+            _ if lines.peek().is_some_and(|next| is_below_header(next)) => Place::Table,
+            place => place,
+        };
         let Some(opened) = block else {
-            docs.push(format!("{marks}{}", inline::escaped(text)));
+            docs.push(format!("{marks}{}", inline::escaped(text, place)));
             in_paragraph = !text.starts_with(['#', '<']) && text.contains(char::is_alphanumeric);
             continue;
         };
@@ -145,6 +155,11 @@ impl<'a> Block<'a> {
 
 fn indentation(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
+}
+
+/// Whether a line is the second of a table, such as `|---|:-:|`.
+fn is_below_header(line: &str) -> bool {
+    line.contains('|') && line.contains('-') && line.chars().all(|c| "|-: >".contains(c))
 }
 
 /// Splits off the prefix of a line: indentation, and the marks of quotes and list items with one
@@ -191,6 +206,14 @@ mod tests {
             (" > ```rust\n > x\n > ```", "```text\n> x\n```"),
             (" >     x\n", "> x"),
             (" 1. ```\n    x\n    ```\n", "```text\n   x\n```"),
+            (
+                " `a|b`\n\n | a|\n |-|\n | `b|c`|\n\n `d|e`",
+                "`a|b`\n\n| a|\n|-|\n| `b\\|c`|\n\n`d|e`",
+            ),
+            (
+                " > a | `b|c`\n > --|:-:\n > `d|e` | f",
+                "> a | `b\\|c`\n> --|:-:\n> `d\\|e` | f",
+            ),
         ] {
             assert_eq!(marked(&plain(comment)), docs, "{comment}");
         }

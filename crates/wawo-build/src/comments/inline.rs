@@ -3,13 +3,19 @@
 //! Code spans, emphasis, and links to web pages stay. A bare address becomes a link. Other brackets
 //! and tags are escaped: rustdoc would take them for links to Rust items and for HTML.
 
-/// Escapes a line.
-pub(super) fn escaped(line: &str) -> String {
-    escape(line, true)
+/// The place of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Paragraph,
+    /// A row of a table, where `|` ends a cell also within code and links.
+    Table,
+    /// The label of a link, which can hold no other link.
+    Label,
 }
 
-/// `with_links` is false within the label of a link, which can hold no other.
-fn escape(line: &str, with_links: bool) -> String {
+/// Escapes a line, or a part of one.
+pub(super) fn escaped(line: &str, place: Place) -> String {
+    let with_links = place != Place::Label;
     let mut text = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(first) = rest.chars().next() {
@@ -21,6 +27,10 @@ fn escape(line: &str, with_links: bool) -> String {
             '\\' => escape_sequence(rest),
             _ => None,
         };
+        let part = part.map(|(taken, part)| match place {
+            Place::Table => (taken, part.replace("\\|", "|").replace('|', "\\|")),
+            _ => (taken, part),
+        });
         let (taken, part) = part.unwrap_or_else(|| literal(rest, first));
         text += &part;
         rest = &rest[taken..];
@@ -80,7 +90,12 @@ fn link(rest: &str) -> Option<Part> {
         && is_address(target)
         && !target.contains([' ', '<', '>', '(', '\\', '"']);
     let taken = label.len() + target.len() + "[](".len() + ")".len();
-    is_link.then(|| (taken, format!("[{}]({target})", escape(label, false))))
+    is_link.then(|| {
+        (
+            taken,
+            format!("[{}]({target})", escaped(label, Place::Label)),
+        )
+    })
 }
 
 /// An address that stands in the text.
@@ -109,7 +124,7 @@ fn escape_sequence(rest: &str) -> Option<Part> {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{Place, escaped};
 
     #[test]
     fn brackets_and_tags_are_what_they_look_like() {
@@ -122,7 +137,7 @@ mod tests {
             ("`a ``b`` <c>", r"\`a ``b`` \<c>"),
             ("![a](https://b.c/d)", r"\![a](https://b.c/d)"),
         ] {
-            assert_eq!(escaped(line), docs, "{line}");
+            assert_eq!(escaped(line, Place::Paragraph), docs, "{line}");
         }
     }
 
@@ -142,7 +157,21 @@ mod tests {
                 "`https://a.b` \"<https://c.d>\"",
             ),
         ] {
-            assert_eq!(escaped(line), docs, "{line}");
+            assert_eq!(escaped(line, Place::Paragraph), docs, "{line}");
         }
+    }
+
+    #[test]
+    fn code_and_links_stay_in_their_cell() {
+        for (line, docs) in [
+            ("| `x|Vec<T>` | y<T> |", r"| `x\|Vec<T>` | y\<T> |"),
+            (r"| `x\|y` | \| |", r"| `x\|y` | \| |"),
+            ("| [a|b](https://c.d) |", r"| [a\|b](https://c.d) |"),
+            ("| <https://a.b/c|d> |", r"| <https://a.b/c\|d> |"),
+            ("| ` |", r"| \` |"),
+        ] {
+            assert_eq!(escaped(line, Place::Table), docs, "{line}");
+        }
+        assert_eq!(escaped("`x|y`", Place::Paragraph), "`x|y`");
     }
 }
