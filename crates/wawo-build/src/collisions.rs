@@ -110,10 +110,15 @@ impl Names<'_> {
     }
 
     fn add_enum(&mut self, file: &FileDescriptor, item: &EnumDescriptor) -> Result<(), Error> {
-        match self.is_extern(item.full_name()) {
-            true => Ok(()),
-            false => self.add_type(file, item.full_name(), item.path()),
+        if self.is_extern(item.full_name()) {
+            return Ok(());
         }
+        let mut values = item.values();
+        if let Some(value) = values.find(|value| value.name().to_upper_camel_case().is_empty()) {
+            let position = self.source.position(file, value.path());
+            return Err(Error::no_name(position, value.full_name()));
+        }
+        self.add_type(file, item.full_name(), item.path())
     }
 
     fn add_type(

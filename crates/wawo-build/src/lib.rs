@@ -25,7 +25,8 @@
 //! the message.
 //!
 //! Files in `OUT_DIR` that the last build has written and this one does not are removed (see
-//! [`Builder::out_dir`] for folders within it). Two calls of one build script may not write one file, unless with the same content, as for an import of both.
+//! [`Builder::out_dir`] for folders within it). Two calls of one build script may not write one file,
+//! unless with the same content, as for an import of both.
 //!
 //! Schemas begin with `syntax = "proto3";` or are proto2. Editions are an error, since neither protox
 //! nor prost supports them.
@@ -121,10 +122,10 @@ pub use crate::{builder::Builder, error::Error};
 ///
 /// # Errors
 ///
-/// If there is nothing to compile, a file cannot be found, read or compiled, an option is wrong, two
-/// ids or two Rust names collide, a file cannot be written, or an earlier call of this process has
-/// written another content to it. The error names file, line and column if they are known, and a
-/// correction.
+/// If there is nothing to compile, since no file is given or none declares anything, a file cannot be
+/// found, read or compiled, an option is wrong, two ids or two Rust names collide, nothing is left of
+/// a name in Rust, a file cannot be written, or an earlier call of this process has written another
+/// content to it. The error names file, line and column if they are known, and a correction.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
     Builder::new().compile(protos, includes)
 }

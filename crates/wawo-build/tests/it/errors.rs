@@ -116,6 +116,11 @@ fn names_of_underscores() {
         ("enum E { X = 0; }\nservice _ {}", "a._"),
         ("enum E { X = 0; }\nmessage _ {}", "a._"),
         ("message N {\nint32 _ = 1;\n}", "a.N._"),
+        ("enum E {\n_ = 0;\n}", "a._"),
+        (
+            "message N { oneof x { int32 y = 1; }\noneof _ { int32 z = 2; } }",
+            "a.N._",
+        ),
     ] {
         let expected =
             format!("test.proto:4:1: nothing is left of the name `{name}` in Rust; rename it");

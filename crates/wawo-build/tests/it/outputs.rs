@@ -1,6 +1,6 @@
 //! The files that a call writes: where they may be, and a call without any.
 
-use std::fs;
+use std::{fs, slice};
 
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
@@ -51,13 +51,13 @@ fn an_include_file_is_beside_the_files_that_it_includes() {
                  the folder by `out_dir`"
             )
         );
-        assert_eq!(files(here.path()), [out.clone()]);
+        assert_eq!(files(here.path()), slice::from_ref(&out));
         assert_eq!(files(&out).len(), 2);
     }
 }
 
 #[test]
-fn a_set_without_anything_to_generate_is_an_error_and_removes_no_code() {
+fn a_set_without_anything_to_generate_is_an_error_and_changes_no_file() {
     let set = |files: &[FileDescriptorProto]| {
         let file = files.to_vec();
         FileDescriptorSet { file }.encode_to_vec()
