@@ -39,7 +39,7 @@ impl<T> Streaming<T> {
     ///
     /// # Panics
     ///
-    /// If `capacity` is zero.
+    /// If `capacity` is zero, or above the most that tokio's channels hold, `usize::MAX >> 3`.
     pub fn channel(capacity: usize) -> (Sender<T>, Self)
     where
         T: Send + 'static,

@@ -41,7 +41,7 @@ impl<T> Streaming<T> {
     ///
     /// # Panics
     ///
-    /// If `capacity` is zero. A panic of the function ends its call with `Internal`.
+    /// If `capacity` is zero, or above `usize::MAX >> 3`. A panic of the function ends its call with `Internal`.
     pub fn produce<F>(capacity: usize, function: impl FnOnce(Sender<T>) -> F) -> Self
     where
         T: Send + 'static,
