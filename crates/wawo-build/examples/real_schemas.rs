@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut halves = rest.split(|arg| arg.as_os_str() == "--");
     let (roots, folders) = (halves.next().unwrap_or(&[]), halves.next().unwrap_or(&[]));
     let mut unexpected = 0;
-    for root in roots {
-        unexpected += compile_each(root, &out.join("each"))?;
+    for (index, root) in roots.iter().enumerate() {
+        unexpected += compile_each(root, &out.join("each").join(index.to_string()))?;
     }
     if let Some(root) = roots.last() {
         write_crate(root, folders, out)?;
@@ -36,13 +36,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Compiles each file by itself; returns the number of failures for unknown reasons.
+/// Compiles each file by itself, into a folder of its own below `out`, as several files may be of one
+/// package; returns the number of failures for unknown reasons.
 fn compile_each(root: &Path, out: &Path) -> Result<usize, Box<dyn Error>> {
     let files = with_services(root)?;
     let (mut good, mut services, mut unexpected) = (0, 0, 0);
-    for file in &files {
-        fs::create_dir_all(out)?;
-        let builder = Builder::new().out_dir(out);
+    for (index, file) in files.iter().enumerate() {
+        let out = out.join(index.to_string());
+        let builder = Builder::new().out_dir(&out);
         match builder
             .prost(|prost| _ = prost.format(false))
             .compile(&[file], &[root])
@@ -58,7 +59,8 @@ fn compile_each(root: &Path, out: &Path) -> Result<usize, Box<dyn Error>> {
                 println!("cannot compile {}: {error}", file.display());
             }
         }
-        fs::remove_dir_all(out)?;
+        // It is not there if the file could not be compiled.
+        let _ = fs::remove_dir_all(&out);
     }
     println!(
         "{}: {good} of {} files with services compile, {services} services",
