@@ -44,15 +44,24 @@ impl<T> Streaming<T> {
     where
         T: Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(capacity);
-        let sender = Sender::new(sender);
-        let has_panicked = sender.has_panicked.clone();
-        let stream = ChannelStream {
-            receiver,
-            has_panicked,
-        };
+        let (sender, stream) = channel(capacity);
         (sender, Self::new(stream))
     }
+}
+
+/// A sender, and the receiving end of it.
+pub(super) fn channel<T>(capacity: usize) -> (Sender<T>, ChannelStream<T>) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    let has_panicked = Arc::new(AtomicBool::new(false));
+    let stream = ChannelStream {
+        receiver,
+        has_panicked: has_panicked.clone(),
+    };
+    let sender = Sender {
+        sender,
+        has_panicked,
+    };
+    (sender, stream)
 }
 
 /// Pushes items into a [`Streaming`]. Dropping the last clone ends the stream well, except in a panic: the
@@ -85,13 +94,6 @@ pub enum TrySendError<T> {
 const CLOSED: &str = "nobody reads the stream any more";
 
 impl<T> Sender<T> {
-    pub(super) fn new(sender: mpsc::Sender<Result<T>>) -> Self {
-        Self {
-            sender,
-            has_panicked: Arc::new(AtomicBool::new(false)),
-        }
-    }
-
     /// Adds an item, once there is room.
     ///
     /// # Errors
@@ -200,9 +202,21 @@ impl<T> fmt::Debug for TrySendError<T> {
 }
 
 /// The receiving end of a [`Sender`].
-struct ChannelStream<T> {
+pub(super) struct ChannelStream<T> {
     receiver: mpsc::Receiver<Result<T>>,
     has_panicked: Arc<AtomicBool>,
+}
+
+impl<T> ChannelStream<T> {
+    /// The next item, if it is there.
+    pub(super) fn try_next(&mut self) -> Option<Result<T>> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Takes no more items; those that are there can still be read.
+    pub(super) fn close(&mut self) {
+        self.receiver.close();
+    }
 }
 
 impl<T> Stream for ChannelStream<T> {

@@ -6,14 +6,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
-use pin_project_lite::pin_project;
-use tokio::sync::mpsc;
-
 use crate::{
-    body::{channel::Sender, streaming::Streaming},
+    body::{
+        channel::{ChannelStream, Sender, channel},
+        streaming::Streaming,
+    },
     status::{Result, Status},
 };
+use futures_core::Stream;
+use pin_project_lite::pin_project;
 
 impl<T> Streaming<T> {
     /// A stream of the items that an asynchronous function pushes; at most `capacity` items wait for the
@@ -41,16 +42,17 @@ impl<T> Streaming<T> {
     ///
     /// # Panics
     ///
-    /// If `capacity` is zero, or above `usize::MAX >> 3`. A panic of the function ends its call with `Internal`.
+    /// If `capacity` is zero, or above `usize::MAX >> 3`. A panic of the function ends its call with
+    /// `Internal`.
     pub fn produce<F>(capacity: usize, function: impl FnOnce(Sender<T>) -> F) -> Self
     where
         T: Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(capacity);
+        let (sender, items) = channel(capacity);
         Self::new(ProducerStream {
-            producer: Some(function(Sender::new(sender))),
-            receiver,
+            producer: Some(function(sender)),
+            items,
             failure: None,
         })
     }
@@ -62,7 +64,7 @@ pin_project! {
         // `None` once it has ended.
         #[pin]
         producer: Option<F>,
-        receiver: mpsc::Receiver<Result<T>>,
+        items: ChannelStream<T>,
         // The error of the producer, which follows the items before it.
         failure: Option<Status>,
     }
@@ -73,7 +75,7 @@ impl<T, F: Future<Output = Result<()>>> Stream for ProducerStream<T, F> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let mut this = self.project();
-        if let Ok(item) = this.receiver.try_recv() {
+        if let Some(item) = this.items.try_next() {
             return Poll::Ready(Some(item));
         }
         if let Some(producer) = this.producer.as_mut().as_pin_mut()
@@ -82,11 +84,11 @@ impl<T, F: Future<Output = Result<()>>> Stream for ProducerStream<T, F> {
             this.producer.set(None);
             if let Err(status) = result {
                 // Clones of the sender may live on elsewhere.
-                this.receiver.close();
+                this.items.close();
                 *this.failure = Some(status);
             }
         }
-        let item = ready!(this.receiver.poll_recv(cx));
+        let item = ready!(Pin::new(this.items).poll_next(cx));
         Poll::Ready(item.or_else(|| this.failure.take().map(Err)))
     }
 }
@@ -135,6 +137,23 @@ mod tests {
         assert_eq!(numbers.message().await.unwrap(), Some(1));
         assert_eq!(numbers.message().await.unwrap_err().message(), "enough");
         assert!(kept.unwrap().is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_panic_that_drops_a_clone_of_the_sender_fails_the_stream() {
+        let mut numbers = Streaming::produce(1, async move |numbers| {
+            let clone = numbers.clone();
+            numbers.send(1).await?;
+            let task = tokio::spawn(async move {
+                let _clone = clone;
+                panic!("planned");
+            });
+            assert!(task.await.unwrap_err().is_panic());
+            Ok(())
+        });
+        assert_eq!(numbers.message().await.unwrap(), Some(1));
+        let status = numbers.message().await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
     }
 
     #[tokio::test]

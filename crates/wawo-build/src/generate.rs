@@ -100,6 +100,8 @@ impl prost_build::ServiceGenerator for Generator {
         let module = &self.modules[&full_name];
         let parts = parts.concat();
         let crate_path = names::from_inner_module(&self.crate_path);
+        // A program may use none of these names. Two services share names such as `SERVICE`, which are
+        // then found in the module of each.
         *out += &format!(
             "#[allow(unused_imports, ambiguous_glob_reexports)]\n\
              pub use {module}::*;\n\

@@ -131,6 +131,7 @@ impl Layouts {
             }
         }
         let crate_path = names::from_inner_module(crate_path);
+        // Messages without fields that have memory of their own need no `Field`.
         format!(
             "#[allow(deprecated, clippy::all, clippy::pedantic)]\n\
              mod {NAME} {{\n\

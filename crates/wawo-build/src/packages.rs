@@ -97,7 +97,8 @@ impl Packages {
 }
 
 /// The constant with the descriptors of a package: a static by value, for one copy in a program. The
-/// target of a reference in a constant may be copied wherever the constant is used.
+/// target of a reference in a constant may be copied wherever the constant is used. A program need not use
+/// it, so the compiler must not warn.
 fn constant(name: &str) -> String {
     format!(
         "/// The descriptors of this package's files and their imports: an encoded\n\

@@ -50,14 +50,15 @@ impl Driver {
     }
 
     fn request(&mut self, called: InboundCall, ids: MethodIds, caller: Arc<dyn Caller>) -> Request {
-        let mut deadline = called.deadline;
-        let body = match (called.call, called.message, called.end) {
-            (_, Some(message), true) => Body::One(message.into()),
-            (None, message, _) => Body::One(message.unwrap_or_default().into()),
+        let (body, deadline) = match (called.call, called.message, called.end) {
+            (_, Some(message), true) => (Body::One(message.into()), called.deadline),
+            (None, message, _) => {
+                let message = message.unwrap_or_default();
+                (Body::One(message.into()), called.deadline)
+            }
             (Some(call), message, _) => {
-                let (requests, at) = self.requests(call, ids, message, caller.clone());
-                deadline = at;
-                Body::Many(requests)
+                let (requests, deadline) = self.requests(call, ids, message, caller.clone());
+                (Body::Many(requests), deadline)
             }
         };
         let received = ReceivedHead {

@@ -14,8 +14,7 @@ pub(super) fn text(packages: &[&str]) -> String {
     let names = packages.iter().map(|package| format!("`{package}`"));
     let names = names.collect::<Vec<_>>().join(", ");
     format!(
-        "#[allow(unused_macros)]\n\
-         macro_rules! __wawo_include_package {{\n\
+        "macro_rules! __wawo_include_package {{\n\
          {arms}    \
          ($other:literal) => {{ compile_error!(concat!(\"the schemas have no package `\", $other, \"`: \
          the build script compiles the packages {names} (a macro that passes a name on takes it as \

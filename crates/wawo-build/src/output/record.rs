@@ -58,7 +58,8 @@ pub(super) fn parse(text: &str) -> impl Iterator<Item = (&str, Record)> {
     })
 }
 
-/// FNV-1a.
+/// FNV-1a. A later build compares the hash, and the hashers of the standard library may differ between
+/// versions of Rust.
 fn hash(content: &[u8]) -> u64 {
     content.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -106,33 +106,26 @@ impl<T> Connection<T> {
         of: CreditOf,
         bytes: u32,
     ) -> Result<(), PeerMisbehaved> {
-        let is_small = bytes < SMALL_CREDIT_BYTES;
-        if is_small {
-            self.flood_guard.count_idle(&self.config)?;
-        }
+        let mut is_idle = bytes < SMALL_CREDIT_BYTES;
         match of {
-            CreditOf::Call(call) => self.handle_call_credit(call, bytes, is_small)?,
+            CreditOf::Call(call) => is_idle |= !self.handle_call_credit(call, bytes)?,
             CreditOf::Requests => {
                 self.calls.grant_requests(bytes)?;
                 self.admit_waiting(now);
             }
             CreditOf::Replies => self.calls.grant_replies(bytes)?,
         }
-        Ok(())
+        match is_idle {
+            true => self.flood_guard.count_idle(&self.config),
+            false => Ok(()),
+        }
     }
 
-    fn handle_call_credit(
-        &mut self,
-        id: CallId,
-        bytes: u32,
-        is_counted: bool,
-    ) -> Result<(), PeerMisbehaved> {
+    /// Grants credit to a call. Returns `false` if the call is over.
+    fn handle_call_credit(&mut self, id: CallId, bytes: u32) -> Result<bool, PeerMisbehaved> {
         let is_ours = self.calls.is_ours(id);
         let Some(call) = self.calls.find(id, "credit")?.0 else {
-            return match is_counted {
-                true => Ok(()),
-                false => self.flood_guard.count_idle(&self.config),
-            };
+            return Ok(false);
         };
         match &mut call.send_half {
             Some(send_half) => send_half.grant(bytes)?,
@@ -141,7 +134,7 @@ impl<T> Connection<T> {
             None => self.grant_reply(id, bytes)?,
         }
         self.calls.enqueue(id);
-        Ok(())
+        Ok(true)
     }
 
     fn handle_message(
