@@ -15,10 +15,12 @@
 //! is registered for the whole process.
 
 mod address;
+mod any;
 mod attempts;
 #[cfg(any(unix, windows))]
 mod busy;
 mod connect;
+mod facts;
 mod listen;
 mod memory;
 mod named_pipe;
@@ -31,13 +33,13 @@ mod unix;
 
 use std::pin::Pin;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 pub(crate) use crate::transport::schemes::{Connectors, ListenSchemes};
 pub use crate::transport::{
     address::{Address, AddressError},
+    any::{Transport, TransportWithFacts},
     attempts::Attempts,
     connect::Connect,
+    facts::PeerFacts,
     listen::{AcceptedSocket, Listen, Listener},
     memory::Memory,
     named_pipe::NamedPipe,
@@ -46,17 +48,6 @@ pub use crate::transport::{
     tcp::Tcp,
     unix::Unix,
 };
-
-/// Anything that carries bytes both ways, in order: a socket, a pipe, a TLS stream.
-///
-/// It is implemented for every type that has these traits. [`PeerBuilder::connect_over`] and
-/// [`Server::accept_over`] take a transport of your own.
-///
-/// [`PeerBuilder::connect_over`]: crate::PeerBuilder::connect_over
-/// [`Server::accept_over`]: crate::Server::accept_over
-pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
 
 /// A boxed future, which traits return that are used as `dyn`: `Box::pin(async move { .. })` makes one.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
