@@ -174,7 +174,8 @@ pub use crate::{
     serve::{CallService, Layered, Serve},
     server::{
         Arrival, Gateway, Guest, GuestBuilder, Protocol, Recognition, ServeError, Server,
-        ServerBuilder, ServerConfig, ServerConfigBuilder, ServerHandle, shutdown_signal,
+        ServerBuilder, ServerConfig, ServerConfigBuilder, ServerDrain, ServerHandle,
+        shutdown_signal,
     },
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{

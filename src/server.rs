@@ -30,7 +30,7 @@ mod socket;
 mod state;
 mod workers;
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc};
 
 use tower::{
     Layer,
@@ -40,6 +40,7 @@ use tower::{
 pub use crate::server::{
     arrival::Arrival,
     config::{ServerConfig, ServerConfigBuilder},
+    drain::ServerDrain,
     error::ServeError,
     gateway::Gateway,
     guest::{Guest, GuestBuilder},
@@ -53,6 +54,7 @@ use crate::{
     peer::{DrainReport, Peer},
     serve::{CallService, Serve},
     server::{
+        drain::DrainRequest,
         protocol::Protocols,
         state::{FindProtocol, ServerState},
         workers::Workers,
@@ -82,7 +84,8 @@ pub struct Server {
     addresses: Vec<Address>,
     listen_schemes: ListenSchemes,
     socket_options: SocketOptions,
-    drain_grace: Duration,
+    /// The drain by the signal of [`run_until`](Self::run_until).
+    drain_request: DrainRequest,
 }
 
 /// Builds a [`Server`]; made by [`Server::builder`].
@@ -162,7 +165,8 @@ impl Server {
     }
 
     /// Accepts and serves connections until `signal` resolves; then drains, for the
-    /// [`drain_grace`](ServerConfigBuilder::drain_grace) at most. See [`ServerHandle::drain`].
+    /// [`drain_grace`](ServerConfigBuilder::drain_grace) at most, after the
+    /// [`drain_spread`](ServerConfigBuilder::drain_spread). See [`ServerHandle::drain`].
     ///
     /// # Errors
     ///
@@ -180,11 +184,11 @@ impl Server {
         signal: impl Future<Output = ()>,
     ) -> Result<DrainReport, ServeError> {
         check_runtime()?;
-        let (handle, grace) = (self.handle(), self.drain_grace);
+        let (handle, request) = (self.handle(), self.drain_request.clone());
         let mut running = pin!(self.run_until_drained());
         tokio::select! {
             report = &mut running => return Ok(report),
-            () = signal => handle.shared.begin_drain(grace),
+            () = signal => handle.shared.begin_drain(&request),
         }
         Ok(running.await)
     }
@@ -292,7 +296,7 @@ impl<L> ServerBuilder<L> {
         self.socket_options.check()?;
         let workers = config.workers().map(Workers::start).transpose();
         let workers = workers.map_err(ServeError::Workers)?.unwrap_or_default();
-        let drain_grace = config.drain_grace();
+        let drain_request = config.drain_request();
         let protocols = self.protocols.into_shared();
         let protocols = protocols.map(|protocols| protocols as Arc<dyn FindProtocol>);
         let shared = ServerState::new(service, live, config, protocols, workers);
@@ -301,7 +305,7 @@ impl<L> ServerBuilder<L> {
             addresses: Vec::new(),
             listen_schemes: self.listen_schemes,
             socket_options: self.socket_options,
-            drain_grace,
+            drain_request,
         })
     }
 
@@ -350,7 +354,8 @@ impl<L> ServerBuilder<L> {
     }
 
     /// Listens at an [`Address`], and serves until `signal` resolves; then drains, for the
-    /// [`drain_grace`](ServerConfigBuilder::drain_grace) at most. See [`ServerHandle::drain`].
+    /// [`drain_grace`](ServerConfigBuilder::drain_grace) at most, after the
+    /// [`drain_spread`](ServerConfigBuilder::drain_spread). See [`ServerHandle::drain`].
     ///
     /// # Errors
     ///

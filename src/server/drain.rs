@@ -1,4 +1,15 @@
 //! Drains a server: ends it once its calls have ended, or their grace is over.
+//!
+//! ```text
+//!                    no spread
+//!  begin_drain ──────────────────────► all peers drained ── no call left ──────► the report
+//!       │                                  ▲       │                                ▲
+//!       └── all are asked to move ─────────┘       └── grace over: calls are cut ───┘
+//!                each is drained after its slice
+//! ```
+
+mod departures;
+mod request;
 
 use std::{
     sync::Arc,
@@ -11,11 +22,14 @@ use tokio::{
 };
 use wawo_protocol::time::after;
 
+pub(crate) use crate::server::drain::request::DrainRequest;
+pub use crate::server::drain::request::ServerDrain;
 use crate::{
     clock,
     connection::CLOSE_PACKET_TIMEOUT,
     peer::{DrainReport, Peer},
     server::{
+        drain::departures::{Departures, TIME_TO_MOVE, slices},
         lifecycle::{DrainEffect, Lifecycle},
         state::ServerState,
     },
@@ -28,13 +42,17 @@ use crate::{
 struct Drain {
     shared: Arc<ServerState>,
     peers: Vec<Peer>,
-    began: Instant,
+    /// The peers that are not drained yet.
+    departures: Departures<Peer>,
+    /// When the last peer was drained: the beginning of the grace.
+    grace_began: Instant,
 }
 
 impl ServerState {
     /// Begins to drain, or moves the end of a drain that is under way to an earlier time.
-    pub(crate) fn begin_drain(self: &Arc<Self>, grace: Duration) {
-        let end = after(clock::now(), grace);
+    pub(crate) fn begin_drain(self: &Arc<Self>, request: &DrainRequest) {
+        let now = clock::now();
+        let end = after(after(now, request.time_to_leave()), request.grace);
         let mut effect = DrainEffect::Nothing;
         self.lifecycle.send_if_modified(|lifecycle| {
             effect = lifecycle.drain(end);
@@ -45,12 +63,14 @@ impl ServerState {
         }
         // The first step, so that new peers connect elsewhere.
         self.stop_accepting();
+        let peers = self.registry.close();
+        let departures = depart(&peers, request, now);
         let drain = Drain {
             shared: self.clone(),
-            peers: self.registry.close(),
-            began: clock::now(),
+            peers,
+            departures,
+            grace_began: now,
         };
-        drain.peers.iter().for_each(Peer::begin_drain);
         // A server that never had a connection may never have been in a runtime. It has nothing to wait
         // for.
         if let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime()) {
@@ -73,23 +93,52 @@ impl ServerState {
 }
 
 impl Drain {
-    /// Waits within the grace until all calls have ended, and cuts the rest.
-    async fn run(self) {
-        let registry = &self.shared.registry;
+    /// Waits until all calls have ended, within the grace, and cuts the rest.
+    async fn run(mut self) {
         let mut lifecycle = self.shared.lifecycle.subscribe();
         loop {
             let Some(end) = lifecycle.borrow_and_update().end() else {
                 return;
             };
+            let next = self.departures.next().map_or(end, |next| next.min(end));
             tokio::select! {
                 biased;
-                () = registry.emptied() => return,
-                () = sleep_until(end.into()) => break,
+                () = self.shared.registry.emptied() => return,
+                () = sleep_until(next.into()) => match next < end {
+                    true => self.drain_due(),
+                    false => break,
+                },
                 // Another call of `drain` has asked for an earlier end.
-                _ = lifecycle.changed() => {}
+                _ = lifecycle.changed() => self.drain_all(),
             }
         }
-        let grace = clock::now().saturating_duration_since(self.began);
+        self.cut().await;
+    }
+
+    /// Drains the peers whose time has come.
+    fn drain_due(&mut self) {
+        let now = clock::now();
+        let due: Vec<_> = self.departures.take_due(now).collect();
+        self.drain_peers(&due, now);
+    }
+
+    /// Drains all peers that are left.
+    fn drain_all(&mut self) {
+        let left: Vec<_> = self.departures.take_all().collect();
+        self.drain_peers(&left, clock::now());
+    }
+
+    fn drain_peers(&mut self, peers: &[Peer], now: Instant) {
+        if !peers.is_empty() {
+            self.grace_began = now;
+            peers.iter().for_each(Peer::begin_drain);
+        }
+    }
+
+    /// Cuts the calls that are left.
+    async fn cut(self) {
+        let registry = &self.shared.registry;
+        let grace = clock::now().saturating_duration_since(self.grace_began);
         let grace = Duration::from_millis(grace.as_millis() as u64);
         self.peers.iter().for_each(|peer| peer.cut(grace));
         if timeout(CLOSE_PACKET_TIMEOUT, registry.emptied())
@@ -99,6 +148,31 @@ impl Drain {
             registry.abort();
             // The tasks of the cut connections may take this long to send the close packet.
             let _ = timeout(CLOSE_PACKET_TIMEOUT, registry.emptied()).await;
+        }
+    }
+}
+
+/// Asks each peer to move in its part of the spread. Without a spread, drains all of them.
+fn depart(peers: &[Peer], request: &DrainRequest, now: Instant) -> Departures<Peer> {
+    if request.spread.is_zero() {
+        peers.iter().for_each(Peer::begin_drain);
+        return Departures::new([], now);
+    }
+    let address = request.address.as_ref();
+    let slices = slices(peers.len(), request.spread).zip(peers.iter().cloned());
+    let slices: Vec<_> = slices.collect();
+    for (slice, peer) in &slices {
+        peer.ask_to_move(slice.not_before, slice.not_after, address);
+    }
+    Departures::new(slices, now)
+}
+
+impl DrainRequest {
+    /// How long it takes until all peers are drained.
+    fn time_to_leave(&self) -> Duration {
+        match self.spread.is_zero() {
+            true => Duration::ZERO,
+            false => self.spread.saturating_add(TIME_TO_MOVE),
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    peer::{DrainReport, Events, Peer},
+    peer::{Events, Peer},
     peer_id::PeerId,
     serve::Serve,
-    server::{Gateway, ServeError, check_runtime, registry::AdmissionError, state::ServerState},
+    server::{
+        Gateway, ServeError, ServerDrain, check_runtime, registry::AdmissionError,
+        state::ServerState,
+    },
     transport::{Address, AddressError, IntoTransport},
 };
 
@@ -137,15 +140,17 @@ impl ServerHandle {
     /// elsewhere. Streams learn of the drain by [`Peer::draining`]. A handler that waits for the drain of
     /// its own server waits for itself, until the grace or its deadline ends it: spawn the drain instead.
     ///
-    /// Returns the report of the calls; an empty one if the server was dropped. A second call waits for
+    /// A restart of a server that has many peers should not bring them all back at once: see
+    /// [`ServerDrain::spread`].
+    ///
+    /// Resolves to the report of the calls; an empty one if the server was dropped. A second call waits for
     /// the same drain, which then ends with the shorter grace. With a grace of zero all calls are cut at
     /// once, with `Duration::MAX` none ever is.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the server drains all the same.
-    pub async fn drain(&self, grace: Duration) -> DrainReport {
-        self.shared.begin_drain(grace);
-        self.shared.ended().await
+    pub fn drain(&self, grace: Duration) -> ServerDrain {
+        ServerDrain::new(self.shared.clone(), grace)
     }
 }

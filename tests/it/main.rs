@@ -59,6 +59,7 @@ mod schemes;
 mod shutdown;
 mod signals;
 mod sockets;
+mod spread;
 mod states;
 mod statuses;
 mod storm;

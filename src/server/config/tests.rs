@@ -20,13 +20,14 @@ fn error(name: &str, text: &str) -> Option<String> {
 /// For each setting: the greatest value below the range, the least and the greatest in it, the least
 /// above it, and the range in the error.
 #[rustfmt::skip]
-const RANGES: [(&str, [&str; 4], &str); 6] = [
+const RANGES: [(&str, [&str; 4], &str); 7] = [
     ("max_connections", ["0", "1", MAX_USIZE, LARGE], "at least 1"),
     ("max_handshakes", ["0", "1", MAX_USIZE, LARGE], "at least 1"),
     ("max_connections_per_host", ["0", "1", MAX_USIZE, LARGE], "at least 1, or none for a quarter of max_connections"),
     ("max_server_decoded_bytes", ["16383", "64MiB", MAX_USIZE, LARGE], "at least 16384, or none for a quarter of the memory"),
     ("workers", ["0", "1", "1024", "1025"], "from 1 to 1024, or none for the runtime of the server"),
     ("drain_grace", ["", "0s", "never", "18446744073709551616s"], "at least 0ns"),
+    ("drain_spread", ["", "0s", "never", "18446744073709551616s"], "at least 0ns"),
 ];
 
 /// A number that does not fit into 64 bits.
