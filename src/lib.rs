@@ -128,6 +128,7 @@ mod layout;
 mod panic;
 mod peer;
 mod peer_id;
+mod reconnect;
 mod request;
 mod response;
 mod response_future;
@@ -168,6 +169,7 @@ pub use crate::{
         ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerExtensions, WeakPeer,
     },
     peer_id::PeerId,
+    reconnect::{Backoff, Reconnect, ReconnectBuilder},
     request::{Request, RequestParts},
     response::{EndOfCall, Response, ResponseParts},
     response_future::ResponseFuture,

@@ -21,7 +21,7 @@ use std::{
 use self::tree::{Module, Tree};
 
 /// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
-const ORDER: [&str; 39] = [
+const ORDER: [&str; 40] = [
     "wire",
     "clock",
     "timer",
@@ -31,6 +31,7 @@ const ORDER: [&str; 39] = [
     "descriptor",
     "transport",
     "peer_id",
+    "reconnect",
     "backstop",
     "wake_io",
     "unwinding",
