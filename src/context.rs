@@ -147,6 +147,27 @@ impl Context {
         self.0.extensions.get()
     }
 
+    /// The proven identity of the caller: that of the call, where a protocol or a layer has
+    /// [set](Request::set_identity) one, else that of [the peer](crate::Peer::identity). `None` if neither
+    /// has one, or it is of another type.
+    ///
+    /// ```
+    /// struct User {
+    ///     is_admin: bool,
+    /// }
+    ///
+    /// fn check(cx: &wawo::Context) -> wawo::Result<()> {
+    ///     match cx.identity::<User>() {
+    ///         Some(user) if user.is_admin => Ok(()),
+    ///         Some(_) => Err(wawo::Status::permission_denied("for administrators only")),
+    ///         None => Err(wawo::Status::unauthenticated("who is there?")),
+    ///     }
+    /// }
+    /// ```
+    pub fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
+        self.0.identity()
+    }
+
     /// Waits until the call is cancelled: its caller cancelled it, its deadline passed, or its connection
     /// ended. The handler's own future is dropped then; this is for the tasks that it spawned.
     ///

@@ -8,6 +8,7 @@ use crate::{
     call_target::{CallTarget, Start, TwoWay},
     clock,
     descriptor::{MethodNames, ServiceDescriptor},
+    identity::Identity,
     request::{DefaultTimeouts, Request},
     response_future::ResponseFuture,
     serve::{
@@ -27,6 +28,9 @@ use crate::{
 ///
 /// Calls need no tokio runtime, unless their handlers do. A one-way message is handled in a task of its
 /// own, so outside of a runtime it fails with `FailedPrecondition`.
+///
+/// Its calls have no [identity](crate::Context::identity), unless [`with_identity`](Self::with_identity)
+/// gives them one.
 #[derive(Debug, Clone)]
 pub struct InProcess(Arc<InProcessService>);
 
@@ -35,6 +39,8 @@ struct InProcessService {
     descriptor: ServiceDescriptor,
     inbound: Arc<DirectInbound>,
     default_timeouts: DefaultTimeouts,
+    /// The identity of all calls.
+    identity: Option<Identity>,
 }
 
 impl InProcess {
@@ -48,6 +54,20 @@ impl InProcess {
             descriptor,
             default_timeouts: DefaultTimeouts::new(&config),
             inbound: DirectInbound::new(service, Arc::new(config)),
+            identity: None,
+        }))
+    }
+
+    /// A target for the same service, whose calls have this [identity](crate::Context::identity): for
+    /// tests, and for parts of a program that act for a user.
+    #[must_use = "returns another target"]
+    pub fn with_identity(&self, identity: Identity) -> Self {
+        let service = &*self.0;
+        Self(Arc::new(InProcessService {
+            descriptor: service.descriptor.clone(),
+            inbound: service.inbound.clone(),
+            default_timeouts: service.default_timeouts,
+            identity: Some(identity),
         }))
     }
 }
@@ -68,6 +88,9 @@ impl Start for InProcessService {
         }
         let head = request.head_mut();
         head.take_default(clock::now(), &self.default_timeouts);
+        if let Some(identity) = &self.identity {
+            head.set_identity(identity.clone());
+        }
         self.inbound.clone().serve(request, Arc::new(ThisProcess))
     }
 }

@@ -21,7 +21,8 @@
 //! | [`MaxTimeLayer`] | limits the time that a call takes | ends: `DeadlineExceeded` |
 //! | [`BlockingLayer`] | lets handlers block their thread | |
 //! | [`PanicGuardLayer`] | turns a panic of the service inside into a status; there is one inside of each layer | ends: `Internal` |
-//! | [`intercept`] | an asynchronous function around a call: authorise, measure, change | as the function says |
+//! | [`authorize`] | lets only calls through that their caller may make, by identity and method | is refused unserved: `Unauthenticated`, `PermissionDenied` |
+//! | [`intercept`] | an asynchronous function around a call: check, measure, change | as the function says |
 //!
 //! The first three count a stream of replies as a part of its call, until its end. For layers of tower, a
 //! call ends with its response, before the stream.
@@ -84,6 +85,7 @@
 //! status stays unchanged, tower's `timeout`, `load_shed` and `buffer` have codes of their own, and all
 //! other errors are `Internal`.
 
+mod authorize;
 mod blocking;
 mod in_flight;
 mod intercept;
@@ -92,6 +94,9 @@ mod panic_guard;
 mod request_bytes;
 
 pub use crate::layer::{
+    authorize::{
+        Authorize, AuthorizeFuture, AuthorizeLayer, AuthorizeService, Permissions, authorize,
+    },
     blocking::{BlockingLayer, BlockingService},
     in_flight::{InFlight, InFlightFuture, InFlightLayer},
     intercept::{Intercept, InterceptFuture, InterceptLayer, InterceptService, Next, intercept},

@@ -122,6 +122,7 @@ mod error_chain;
 mod expiry;
 mod extensions;
 pub mod guide;
+mod identity;
 mod in_process;
 pub mod layer;
 mod layout;
@@ -163,6 +164,7 @@ pub use crate::{
     },
     dispatch::{Dispatch, DuplicateService, RawService},
     extensions::Extensions,
+    identity::{Authenticate, Credentials, Identity, Presented, ProvideCredentials, Refusal},
     in_process::InProcess,
     layout::Layout,
     peer::{

@@ -58,7 +58,7 @@ use crate::{
     connection::{ConnectionState, Owner, PeerSnapshot, Readiness},
     peer::{handle::Handle, link::Link},
     peer_id::PeerId,
-    request::Request,
+    request::{Caller, Request},
     response::Response,
     response_future::{Canceller, ResponseFuture},
     status::{Result, Status},
@@ -135,6 +135,15 @@ impl Peer {
             }
             Link::Guest(_) => Bytes::new(),
         }
+    }
+
+    /// The identity of the other side, as the authenticator of this side has proven it. `None` before the
+    /// handshake is through, without an authenticator, or if it is of another type. It never changes.
+    ///
+    /// In a handler, [`Context::identity`](crate::Context::identity) is right for protocols too whose
+    /// connections carry the calls of many callers.
+    pub fn identity<U: Send + Sync + 'static>(&self) -> Option<Arc<U>> {
+        Caller::identity(&*self.0)?.to_shared()
     }
 
     /// Whether the peer can be called. A guest cannot: a call to it fails at once with `Unimplemented`,

@@ -22,6 +22,7 @@ use crate::{
     decoding::DecodedBytes,
     descriptor::{MethodDescriptor, MethodIds, MethodRef},
     extensions::Extensions,
+    identity::Identity,
     request::deadline::MAX_TIMEOUT,
 };
 
@@ -82,6 +83,8 @@ pub(crate) struct LazyParts {
     descriptor: OnceLock<MethodRef>,
     pub(crate) reply_metadata: Mutex<ReplyMetadata>,
     pub(crate) cancelled: OnceLock<CancellationToken>,
+    /// The identity of this call, if it is not that of its peer.
+    identity: Option<Identity>,
 }
 
 /// The metadata that a handler sets for its replies.
@@ -103,6 +106,9 @@ pub(crate) trait Caller: Send + Sync {
 
     /// The schema of a method that this side serves to the peer.
     fn descriptor(&self, ids: MethodIds) -> Option<MethodRef>;
+
+    /// The identity that the peer has proven.
+    fn identity(&self) -> Option<&Identity>;
 
     /// The peer itself.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
@@ -248,6 +254,20 @@ impl Request {
         &mut self.head.extensions
     }
 
+    /// The proven identity of the caller, on the called side: see [`Context::identity`].
+    ///
+    /// [`Context::identity`]: crate::Context::identity
+    pub fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
+        self.head.identity()
+    }
+
+    /// Sets the identity of this call; it comes before that of the peer. For protocols whose connections
+    /// carry the calls of many callers, and for layers that check a token of each call. It does not travel:
+    /// it is of use where the request is served in this process.
+    pub fn set_identity(&mut self, identity: Identity) {
+        self.head.set_identity(identity);
+    }
+
     /// The messages of the call.
     pub fn body(&self) -> &Body {
         &self.body
@@ -302,6 +322,26 @@ impl RequestHead {
         let caller = self.caller.as_ref()?;
         let found = caller.descriptor(MethodIds { service, method })?;
         Some(self.lazy_parts().descriptor.get_or_init(|| found))
+    }
+
+    /// The identity of the call, or else of its peer, if it has this type.
+    pub(crate) fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
+        self.any_identity()?.get()
+    }
+
+    fn any_identity(&self) -> Option<&Identity> {
+        let of_call = self
+            .lazy_parts
+            .get()
+            .and_then(|parts| parts.identity.as_ref());
+        of_call.or_else(|| self.caller.as_ref()?.identity())
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: Identity) {
+        self.lazy_parts();
+        if let Some(parts) = self.lazy_parts.get_mut() {
+            parts.identity = Some(identity);
+        }
     }
 
     /// The parts that are made when they are first needed.

@@ -25,6 +25,7 @@ use crate::{
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames, MethodRef},
+    identity::Identity,
     request::DefaultTimeouts,
     status::Status,
 };
@@ -46,6 +47,8 @@ pub(crate) struct ConnectionHandle {
     /// The clock of the runtime in which the driver runs.
     clock: Clock,
     hello: OnceLock<Hello>,
+    /// The identity that the other side has proven in the handshake.
+    identity: OnceLock<Identity>,
     state: watch::Sender<ConnectionState>,
     /// The names of the methods that this side serves, for the log.
     names: MethodNames,
@@ -74,6 +77,7 @@ impl ConnectionHandle {
             stall_timeout: config.stall_timeout(),
             clock: Clock::current(),
             hello: OnceLock::new(),
+            identity: OnceLock::new(),
             state: watch::Sender::new(ConnectionState::Handshaking),
             names,
             schemas: Schemas::default(),
@@ -88,6 +92,11 @@ impl ConnectionHandle {
     /// The hello of the other side, once it has come.
     pub(crate) fn hello(&self) -> Option<&Hello> {
         self.hello.get()
+    }
+
+    /// The identity that the other side has proven.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
     }
 
     /// Follows the state of the connection.

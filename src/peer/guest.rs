@@ -28,6 +28,7 @@ use crate::{
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames, MethodRef},
+    identity::Identity,
     peer::extensions::PeerExtensions,
     serve::inbound::Origin,
     status::{Delivery, Result, Status},
@@ -45,6 +46,8 @@ pub(crate) struct GuestInfo {
     pub(crate) address: Option<Address>,
     /// See [`Peer::claimed_name`](crate::Peer::claimed_name).
     pub(crate) claimed_name: String,
+    /// See [`Peer::identity`](crate::Peer::identity).
+    pub(crate) identity: Option<Identity>,
     /// The values that its peer has from the beginning.
     pub(crate) extensions: PeerExtensions,
     /// The names of the methods that it may call.
@@ -52,12 +55,13 @@ pub(crate) struct GuestInfo {
 }
 
 impl GuestInfo {
-    /// A guest over this protocol, without an address, a name, extensions and methods.
+    /// A guest over this protocol, without an address, a name, an identity, extensions and methods.
     pub(crate) fn new(protocol: Cow<'static, str>) -> Self {
         Self {
             protocol,
             address: None,
             claimed_name: String::new(),
+            identity: None,
             extensions: PeerExtensions::default(),
             names: MethodNames::default(),
         }
@@ -83,6 +87,7 @@ pub(crate) trait GuestControl: fmt::Debug + Send + Sync {
 pub(crate) struct GuestState {
     protocol: Cow<'static, str>,
     claimed_name: String,
+    identity: Option<Identity>,
     names: MethodNames,
     max_calls: usize,
     decoded: Arc<DecodedBytes>,
@@ -117,6 +122,7 @@ impl GuestState {
         Self {
             protocol: info.protocol,
             claimed_name: info.claimed_name,
+            identity: info.identity,
             names: info.names,
             max_calls: config.limits().max_calls as usize,
             decoded: DecodedBytes::new(config, server),
@@ -147,6 +153,10 @@ impl GuestState {
 
     pub(super) fn claimed_name(&self) -> &str {
         &self.claimed_name
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     pub(super) fn decoded(&self) -> &Arc<DecodedBytes> {

@@ -11,6 +11,7 @@ use crate::{
     connection::Owner,
     decoding::DecodedBytes,
     descriptor::{MethodIds, MethodRef},
+    identity::Identity,
     peer::{events::EventSender, extensions::PeerExtensions, link::Link, state::PeerState},
     request::Caller,
     transport::Address,
@@ -78,6 +79,13 @@ impl Caller for Handle {
         match &self.link {
             Link::Home(home) => home.descriptor(ids),
             Link::Guest(guest) => guest.descriptor(ids),
+        }
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        match &self.link {
+            Link::Home(home) => home.identity(),
+            Link::Guest(guest) => guest.identity(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     body::Body,
     descriptor::MethodDescriptor,
     extensions::Extensions,
+    identity::Identity,
     request::{Request, RequestHead},
 };
 
@@ -64,6 +65,16 @@ impl RequestParts {
     /// See [`Request::extensions_mut`].
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.0.extensions
+    }
+
+    /// See [`Request::identity`].
+    pub fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
+        self.0.identity()
+    }
+
+    /// See [`Request::set_identity`].
+    pub fn set_identity(&mut self, identity: Identity) {
+        self.0.set_identity(identity);
     }
 
     pub(crate) fn head(&self) -> &RequestHead {

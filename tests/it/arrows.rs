@@ -36,6 +36,7 @@ const ORDER: [&str; 40] = [
     "wake_io",
     "unwinding",
     "status",
+    "identity",
     "expiry",
     "call_depth",
     "codec",

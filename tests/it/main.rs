@@ -5,6 +5,7 @@
 
 mod announced;
 mod arrows;
+mod authorize;
 mod backstop;
 mod bad_bytes;
 mod blocked;

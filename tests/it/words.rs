@@ -116,6 +116,10 @@ const PARTICIPLES: &[(&str, &str)] = &[
     ("Sealed", "the usual name of a trait that seals another"),
     ("Malformed", "an error, which reads as a finding"),
     ("PeerMisbehaved", "an error, which reads as a finding"),
+    (
+        "Presented",
+        "credentials and facts together; `Claims` would leave out the facts",
+    ),
     ("Setting", "a noun: one entry of a configuration"),
 ];
 

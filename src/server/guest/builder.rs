@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    identity::Identity,
     peer::GuestInfo,
     server::{ServeError, guest::Guest, registry::ConnectionPlace, state::ServerState},
     transport::Address,
@@ -14,14 +15,15 @@ use crate::{
 
 /// Builds a [`Guest`]; made by [`Gateway::guest`](crate::Gateway::guest).
 ///
-/// The address, the name and the extensions are set before the guest exists, so that events, layers and
+/// The address, the names and the extensions are set before the guest exists, so that events, layers and
 /// handlers never see it without them. Dropping the builder makes no guest.
 ///
 /// ```
+/// # use wawo::Identity;
 /// # struct User(&'static str);
 /// # fn open(gateway: &wawo::Gateway, arrival: &wawo::Arrival) -> Result<(), wawo::ServeError> {
 /// let guest = gateway.guest().address(arrival.address().clone());
-/// let guest = guest.claimed_name("ada").extension(User("ada")).build()?;
+/// let guest = guest.claimed_name("ada").identity(Identity::new(User("ada"))).build()?;
 /// assert_eq!(guest.peer().claimed_name(), "ada");
 /// # Ok(())
 /// # }
@@ -59,8 +61,16 @@ impl GuestBuilder {
         self
     }
 
-    /// Adds a value to its [`Peer::extensions`](crate::Peer::extensions), such as the user that the
-    /// protocol has authenticated. It replaces an earlier one of its type.
+    /// Sets who the guest was proven to be: its [`Peer::identity`](crate::Peer::identity), most often from
+    /// [`Gateway::authenticate`](crate::Gateway::authenticate). A call may have
+    /// [another](crate::Request::set_identity). Default none.
+    pub fn identity(mut self, identity: impl Into<Option<Identity>>) -> Self {
+        self.info.identity = identity.into();
+        self
+    }
+
+    /// Adds a value to its [`Peer::extensions`](crate::Peer::extensions). It replaces an earlier one of its
+    /// type.
     pub fn extension<T: Send + Sync + 'static>(self, value: T) -> Self {
         self.info.extensions.insert(value);
         self
