@@ -21,6 +21,7 @@ mod extensions;
 mod guest;
 mod guest_link;
 mod handle;
+mod hooks;
 mod link;
 mod open;
 mod start;
@@ -50,6 +51,7 @@ pub(crate) use crate::peer::{
     events::EventSender,
     guest::{GuestControl, GuestInfo},
     guest_link::GuestLink,
+    hooks::PeerHooks,
     link::ActivityHandle,
     open::NewPeer,
 };

@@ -14,6 +14,7 @@ mod handle;
 mod handshake;
 mod handshake_request;
 mod handshake_run;
+mod hooks;
 mod host;
 mod lifecycle;
 mod listen;
@@ -21,6 +22,7 @@ mod listeners;
 mod log_limiter;
 mod memory;
 mod native;
+mod peers;
 mod protocol;
 mod refuse;
 mod registry;
@@ -51,10 +53,11 @@ pub use crate::server::{
 use crate::{
     dispatch::Dispatch,
     layer::PanicGuardLayer,
-    peer::{DrainReport, Peer},
+    peer::{DrainReport, EventSender, Peer},
     serve::{CallService, Serve},
     server::{
         drain::DrainRequest,
+        hooks::Hooks,
         protocol::Protocols,
         state::{FindProtocol, ServerState},
         workers::Workers,
@@ -101,6 +104,7 @@ pub struct ServerBuilder<L = Identity> {
     listen_schemes: ListenSchemes,
     socket_options: SocketOptions,
     protocols: Protocols,
+    hooks: Hooks,
 }
 
 impl Server {
@@ -112,6 +116,7 @@ impl Server {
             listen_schemes: ListenSchemes::default(),
             socket_options: SocketOptions::new(),
             protocols: Protocols::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -243,6 +248,7 @@ impl<L> ServerBuilder<L> {
             listen_schemes: self.listen_schemes,
             socket_options: self.socket_options,
             protocols: self.protocols,
+            hooks: self.hooks,
         }
     }
 
@@ -299,7 +305,8 @@ impl<L> ServerBuilder<L> {
         let drain_request = config.drain_request();
         let protocols = self.protocols.into_shared();
         let protocols = protocols.map(|protocols| protocols as Arc<dyn FindProtocol>);
-        let shared = ServerState::new(service, live, config, protocols, workers);
+        let event_sender = EventSender::with_hooks(self.hooks.into_shared());
+        let shared = ServerState::new(service, live, config, protocols, event_sender, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),

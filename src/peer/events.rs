@@ -16,7 +16,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
     connection::ConnectionState,
-    peer::{event::PeerEvent, weak::WeakPeer},
+    peer::{event::PeerEvent, hooks::PeerHooks, weak::WeakPeer},
 };
 
 /// The events of all peers of a server, or of one peer, that happen after this was made.
@@ -116,14 +116,29 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Sends events to all listeners. Nothing is kept while there are none.
+/// Sends events to all listeners, and runs the functions of the program for them. Nothing is kept while
+/// there are no listeners.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct EventSender(Arc<OnceLock<broadcast::Sender<PeerEvent>>>);
+pub(crate) struct EventSender {
+    listeners: Arc<OnceLock<broadcast::Sender<PeerEvent>>>,
+    hooks: Option<Arc<dyn PeerHooks>>,
+}
 
 impl EventSender {
+    /// A sender that runs these functions too.
+    pub(crate) fn with_hooks(hooks: Option<Arc<dyn PeerHooks>>) -> Self {
+        let listeners = Arc::default();
+        Self { listeners, hooks }
+    }
+
+    /// The functions to run when a peer comes or goes, before its event is sent.
+    pub(super) fn hooks(&self) -> Option<&dyn PeerHooks> {
+        self.hooks.as_deref()
+    }
+
     /// Sends an event to all listeners. `event` is called only if there are any.
     pub(crate) fn send(&self, event: impl FnOnce() -> PeerEvent) {
-        if let Some(sender) = self.0.get()
+        if let Some(sender) = self.listeners.get()
             && sender.receiver_count() > 0
         {
             // The send fails if the last listener was dropped just now, which is no error.
@@ -133,7 +148,9 @@ impl EventSender {
 
     /// The events from now on.
     pub(crate) fn events(&self) -> Events {
-        let sender = self.0.get_or_init(|| broadcast::Sender::new(CAPACITY));
+        let sender = self
+            .listeners
+            .get_or_init(|| broadcast::Sender::new(CAPACITY));
         Events {
             only: None,
             is_over: false,

@@ -53,6 +53,13 @@ impl Owner for PeerState {
     }
 
     fn connection_changed(&self, event: ConnectionEvent) {
+        if let Some(hooks) = self.event_sender.hooks() {
+            match &event {
+                ConnectionEvent::Opened => hooks.connected(&self.weak()),
+                ConnectionEvent::Ended(error) => hooks.disconnected(&self.weak(), error),
+                _ => {}
+            }
+        }
         self.event_sender.send(|| {
             let peer = self.weak();
             match event {

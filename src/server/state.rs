@@ -83,13 +83,14 @@ impl ServerState {
         services: Arc<LiveTable>,
         config: ServerConfig,
         protocols: Option<Arc<dyn FindProtocol>>,
+        event_sender: EventSender,
         workers: Workers,
     ) -> Self {
         let decoded = DecodedTotal::new(config.decoded_bytes());
         let connection = Arc::new(config.connection.clone());
         Self {
             registry: Arc::new(Registry::new(config.connection_limits())),
-            event_sender: EventSender::default(),
+            event_sender,
             lifecycle: watch::Sender::new(Lifecycle::Serving),
             trusted: config.trusted_proxies,
             refused: LogLimiter::default(),

@@ -35,6 +35,7 @@ mod gathering;
 mod greatest;
 mod guests;
 mod handshakes;
+mod hooks;
 mod in_process;
 mod large;
 mod layer_ends;
