@@ -2,8 +2,9 @@
 
 mod error;
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tower::{
     Layer,
@@ -162,14 +163,17 @@ impl<L> PeerBuilder<L> {
         check_runtime()?;
         let mut attempts = Attempts::default();
         let connecting = end.connect(&*connector, &address, &options, &mut attempts);
-        match tokio::time::timeout(timeout, connecting).await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectError::TimedOut {
-                address,
-                timeout,
-                attempts: attempts.to_string(),
-            }),
+        // If both times are over, this one says more than the timeout of the handshake.
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(timeout) => {}
+            result = connecting => return result,
         }
+        Err(ConnectError::TimedOut {
+            address,
+            timeout,
+            attempts: attempts.to_string(),
+        })
     }
 
     /// Uses a transport that is open already as the connection: any [`Transport`], or a socket of the
@@ -198,7 +202,8 @@ impl<L> PeerBuilder<L> {
         check_runtime()?;
         let transport = transport.into_transport();
         let transport = transport.map_err(ConnectError::OpenSocket)?;
-        handshake(end.open(transport, None)).await
+        let new = shake_hands(transport, end.config.clone(), None).await?;
+        Ok(end.drive(new, None))
     }
 
     fn into_end(self) -> Result<End, ConnectError>
@@ -240,29 +245,45 @@ impl End {
             // The socket is connected. A later error, such as a missing hello, is not about the attempts
             // before.
             *attempts = Attempts::connected();
-            let peer = self.open(transport, Some(address.clone()));
-            match handshake(peer).await {
+            let config = self.config.clone();
+            match shake_hands(transport, config, Some(address)).await {
                 Err(ConnectError::Hello { source, .. })
                     if reconnects < MAX_RECONNECTS && connection::ended_by_drain(&source) =>
                 {
                     reconnects += 1;
                 }
-                result => return result,
+                Ok(new) => return Ok(self.drive(new, Some(address.clone()))),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Opens the connection, and spawns its driver.
-    fn open(&self, transport: Box<dyn Transport>, address: Option<Address>) -> Peer {
+    /// Makes the peer of a connection whose hellos are exchanged, and spawns its driver.
+    fn drive(self, new: NewConnection, address: Option<Address>) -> Peer {
         let (side, event_sender) = (Side::Connecting, EventSender::default());
-        let (config, service) = (self.config.clone(), self.service.clone());
-        let (new, now) = (transport.into(), clock::now());
-        let connection = NewConnection::new(side, new, config.clone(), now);
-        let peer = NewPeer::new(side, address, config, service, event_sender, None);
-        let (peer, driver) = peer.drive(connection);
+        let peer = NewPeer::new(side, address, self.config, self.service, event_sender, None);
+        let (peer, driver) = peer.drive(new);
         tokio::spawn(driver);
         peer
     }
+}
+
+/// Exchanges the hellos over a transport, before there is a peer.
+async fn shake_hands(
+    transport: Box<dyn Transport>,
+    config: Arc<Config>,
+    address: Option<&Address>,
+) -> Result<NewConnection, ConnectError> {
+    let (credentials, now) = (Bytes::new(), clock::now());
+    let mut new = NewConnection::connecting(transport.into(), config, credentials, now)?;
+    let Err(source) = poll_fn(|cx| new.poll_hello(cx)).await else {
+        return Ok(new);
+    };
+    let (error, address) = (source.clone(), address.cloned());
+    tracing::debug!(%error, ?address, side = ?Side::Connecting, "connection over");
+    // The caller does not wait until the other side has the reason.
+    tokio::spawn(async move { new.end(&error).await });
+    Err(ConnectError::Hello { address, source })
 }
 
 fn check_runtime() -> Result<(), ConnectError> {
@@ -270,14 +291,4 @@ fn check_runtime() -> Result<(), ConnectError> {
         Ok(_) => Ok(()),
         Err(_) => Err(ConnectError::NoRuntime),
     }
-}
-
-/// Waits for the hello of the other side.
-async fn handshake(peer: Peer) -> Result<Peer, ConnectError> {
-    let done = peer.handshake_done().await;
-    done.map_err(|source| ConnectError::Hello {
-        address: peer.address().cloned(),
-        source,
-    })?;
-    Ok(peer)
 }

@@ -11,6 +11,9 @@
 //!   peer ◄── owner ◄─────────────────────────────┘
 //! ```
 //!
+//! There is no driver before the hellos are exchanged: a [`NewConnection`] does that. Where there is a peer
+//! already, an [`EarlyHandle`] watches its mailbox meanwhile.
+//!
 //! A connection does not know what a peer is: it reports events to its [`Owner`], and hands the
 //! [`Caller`](crate::request::Caller) that it was given to the requests of the other side. So a peer may have
 //! several connections, and other peers have none.
@@ -20,6 +23,7 @@ mod announced;
 mod deadline_watch;
 mod drain;
 mod driver;
+mod early;
 mod handle;
 mod inbox;
 mod incoming;
@@ -47,6 +51,7 @@ pub(crate) use crate::connection::{
         CLOSE_PACKET_TIMEOUT, DRAINED, DrainOutcome, DrainProgress, GRACE_OVER, ended_by_drain,
     },
     driver::Driver,
+    early::EarlyHandle,
     handle::ConnectionHandle,
     new_connection::{NewConnection, NewTransport},
     owner::{ConnectionEvent, Owner},

@@ -144,8 +144,8 @@ mod wake_io;
 mod wire;
 
 pub use wawo_protocol::{
-    CloseCode, Code, Config, ConfigBuilder, ConfigError, ConnectionError, Limits, MessageBytes,
-    Metadata, MetadataError, MethodId, ServiceId, Setting,
+    CloseCode, Code, Config, ConfigBuilder, ConfigError, ConnectionError, CredentialsTooLong,
+    Limits, MessageBytes, Metadata, MetadataError, MethodId, ServiceId, Setting,
 };
 
 pub use crate::{

@@ -34,7 +34,6 @@ use std::{
     task::{self, Poll, ready},
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
@@ -53,7 +52,7 @@ pub(crate) use crate::peer::{
     guest_link::GuestLink,
     hooks::PeerHooks,
     link::ActivityHandle,
-    open::NewPeer,
+    open::{EarlyPeer, NewPeer},
 };
 use crate::{
     call_target::{CallTarget, Start, TwoWay},
@@ -122,20 +121,8 @@ impl Peer {
     /// The name that the other side claims in its hello; it is not proven. Empty before the hello.
     pub fn claimed_name(&self) -> &str {
         match self.0.link() {
-            Link::Home(home) => home.hello().map_or("", |hello| &hello.identity),
+            Link::Home(home) => home.hello().map_or("", |hello| &hello.claimed_name),
             Link::Guest(guest) => guest.claimed_name(),
-        }
-    }
-
-    /// The proof of its identity that the other side gave in its hello, for the application to
-    /// check. Empty before the hello, and for a guest.
-    pub fn credentials(&self) -> Bytes {
-        match self.0.link() {
-            Link::Home(home) => {
-                let hello = home.hello();
-                hello.map_or_else(Bytes::new, |hello| hello.credentials.clone())
-            }
-            Link::Guest(_) => Bytes::new(),
         }
     }
 
@@ -245,21 +232,6 @@ impl Peer {
 impl Peer {
     pub(crate) fn close_with(&self, code: CloseCode, reason: &str) {
         self.0.link().close(code, reason);
-    }
-
-    /// Waits until the hellos are exchanged.
-    pub(crate) async fn handshake_done(&self) -> Result<(), ConnectionError> {
-        let mut state = self.state();
-        loop {
-            match &*state.borrow_and_update() {
-                ConnectionState::Handshaking => {}
-                ConnectionState::Open | ConnectionState::Draining => return Ok(()),
-                ConnectionState::Closed(error) => return Err(error.clone()),
-            }
-            if state.changed().await.is_err() {
-                return Err(ConnectionError::ClosedHere);
-            }
-        }
     }
 
     /// A handle to read how much the peer calls, which does not keep its connection open.

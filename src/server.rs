@@ -22,6 +22,7 @@ mod listeners;
 mod log_limiter;
 mod memory;
 mod native;
+mod own;
 mod peers;
 mod protocol;
 mod refuse;

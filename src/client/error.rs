@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, time::Duration};
 
-use wawo_protocol::{ConfigError, ConnectionError};
+use wawo_protocol::{ConfigError, ConnectionError, CredentialsTooLong};
 
 use crate::{
     dispatch::DuplicateService,
@@ -57,6 +57,8 @@ pub enum ConnectError {
     DuplicateService(DuplicateService),
     /// The table of services does not fit into a hello.
     Config(ConfigError),
+    /// The credentials do not fit into a hello beside the table of services.
+    Credentials(CredentialsTooLong),
     /// An option of the socket is out of its range.
     SocketOptions(SocketOptionsError),
 }
@@ -93,6 +95,7 @@ impl fmt::Display for ConnectError {
             } => write!(f, "no connection to the peer: {source}"),
             Self::DuplicateService(error) => error.fmt(f),
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
+            Self::Credentials(error) => error.fmt(f),
             Self::SocketOptions(error) => error.fmt(f),
             Self::NoRuntime => f.write_str(
                 "connecting needs a tokio runtime; call it in one, as in `#[tokio::main]`",
@@ -110,6 +113,7 @@ impl Error for ConnectError {
             Self::Address(error) => error.source(),
             Self::DuplicateService(error) => error.source(),
             Self::Config(error) => error.source(),
+            Self::Credentials(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
             Self::OpenSocket(error) => error.source(),
             Self::NoConnector { .. } | Self::TimedOut { .. } | Self::NoRuntime => None,
@@ -132,6 +136,12 @@ impl From<DuplicateService> for ConnectError {
 impl From<ConfigError> for ConnectError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<CredentialsTooLong> for ConnectError {
+    fn from(error: CredentialsTooLong) -> Self {
+        Self::Credentials(error)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The task that owns a connection: the place where the protocol meets I/O, from the hello of an accepted
-//! socket on (see [`NewConnection`]), else from the beginning.
+//! The task that owns a connection: the place where the protocol meets I/O, once the hellos are exchanged
+//! (see [`NewConnection`]).
 //!
 //! Each file below this module is one duty of the driver. The tables and records that the driver keeps
 //! are types of their own, beside it: [`IncomingCalls`], [`Input`], [`ActivityReport`],
@@ -33,7 +33,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use wawo_protocol::{Config, ConnectionError, Hello};
+use wawo_protocol::{Config, ConnectionError};
 
 use crate::{
     clock,
@@ -43,7 +43,7 @@ use crate::{
         handle::ConnectionHandle,
         incoming::IncomingCalls,
         input::Input,
-        loss::ended,
+        loss::{ended, lost},
         mailbox::{Capacity, Command},
         new_connection::NewConnection,
         outgoing::Protocol,
@@ -98,8 +98,6 @@ pub(crate) struct Driver {
     /// Tasks to wake after the current round of events, when no lock is held.
     wakers: Vec<Waker>,
     timer: TaskTimer,
-    /// The hello of the other side, until the driver begins, if it came before there was a driver.
-    hello: Option<Box<Hello>>,
 }
 
 /// How many reads for large packets one round makes, at most. Their replies leave in one write, so more
@@ -107,10 +105,11 @@ pub(crate) struct Driver {
 const LARGE_READS: usize = 4;
 
 impl Driver {
-    /// Creates the driver of a new connection. It serves the calls of the other side with `inbound`. The
-    /// caller spawns its future in the runtime of the transport; dropping the future ends the connection.
+    /// Creates the driver of a connection whose hellos are exchanged: from now on it is open. It serves the
+    /// calls of the other side with `inbound`. The caller spawns its future in the runtime of the
+    /// transport; dropping the future ends the connection.
     pub(crate) fn new(
-        new: NewConnection,
+        mut new: NewConnection,
         config: &Config,
         inbound: Inbound,
         handle: Arc<ConnectionHandle>,
@@ -118,6 +117,10 @@ impl Driver {
     ) -> Self {
         let limits = config.limits();
         let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
+        if let Some(hello) = new.take_hello() {
+            handle.open(hello);
+            handle.compare_schemas();
+        }
         Self {
             transport: TransportBox(new.transport),
             input: Input::beginning_with(new.input),
@@ -140,7 +143,6 @@ impl Driver {
             activity: ActivityReport::new(clock::now()),
             wakers: Vec::new(),
             timer: new.timer,
-            hello: new.hello,
         }
     }
 
@@ -166,11 +168,8 @@ impl Driver {
         }
     }
 
-    /// Handles the hello and the bytes that were read before there was a driver.
+    /// Handles the bytes that were read before there was a driver.
     fn begin(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
-        if let Some(hello) = self.hello.take() {
-            self.open(*hello);
-        }
         if !self.input.bytes.is_empty()
             && let Err(error) = self.handle_events(cx, clock::now())
         {
@@ -273,9 +272,9 @@ impl Driver {
         let transport = Pin::new(&mut *self.transport.0);
         match self.input.read(transport, &mut self.connection, cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(0)) => Err(self.lose(ended())),
+            Poll::Ready(Ok(0)) => Err(lost(ended())),
             Poll::Ready(Ok(_)) => Ok(true),
-            Poll::Ready(Err(error)) => Err(self.lose(error)),
+            Poll::Ready(Err(error)) => Err(lost(error)),
         }
     }
 

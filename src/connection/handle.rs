@@ -197,14 +197,20 @@ impl ConnectionHandle {
     }
 
     /// Records that the hellos are exchanged.
-    pub(super) fn open(&self, hello: Hello, is_draining: bool) {
+    pub(super) fn open(&self, hello: Hello) {
         // The protocol yields the hello once, so the cell is empty.
         let _ = self.hello.set(hello);
-        self.state.send_replace(match is_draining {
-            true => ConnectionState::Draining,
-            false => ConnectionState::Open,
-        });
+        self.state.send_replace(ConnectionState::Open);
         self.owner.connection_changed(ConnectionEvent::Opened);
+    }
+
+    /// Closes the mailbox, and ends the calls in it as not sent.
+    pub(super) fn end_commands(&self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
+        for command in self.mailbox.close(error, wakers) {
+            if let Command::Call(_, slot) | Command::PlainCall(_, slot) = command {
+                wakers.extend(slot.complete(Err(Status::from_closed(error))));
+            }
+        }
     }
 
     /// Records that the other side takes no more calls.
@@ -219,10 +225,10 @@ impl ConnectionHandle {
         self.owner.connection_changed(ConnectionEvent::Draining);
     }
 
-    /// Records that the connection is over. Returns the state before.
-    pub(super) fn end(&self, error: &ConnectionError) -> ConnectionState {
+    /// Records that the connection is over.
+    pub(super) fn end(&self, error: &ConnectionError) {
         self.state
-            .send_replace(ConnectionState::Closed(error.clone()))
+            .send_replace(ConnectionState::Closed(error.clone()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The mailbox of a connection, in which all holders of a peer leave commands for the driver.
 
 mod command;
+mod early;
 mod line;
 mod room;
 mod watch;
@@ -16,6 +17,7 @@ use wawo_protocol::{ConnectionError, MethodId, Refusal, ServiceId, packet::OneWa
 use crate::connection::mailbox::line::{Line, LineEntry, Lines, MailboxCall, WaitingRequest};
 pub(crate) use crate::connection::mailbox::{
     command::{Command, HandlerId, PlainRequest},
+    early::EarlyCommands,
     line::{Capacity, no_room, no_room_within},
 };
 

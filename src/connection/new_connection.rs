@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use wawo_protocol::{CloseCode, Config, ConnectionError, Event, Hello, Side};
+use wawo_protocol::{CloseCode, Config, ConnectionError, CredentialsTooLong, Event, Hello};
 
 use crate::{
     clock,
@@ -41,21 +41,19 @@ impl From<Box<dyn Transport>> for NewTransport {
     }
 }
 
-/// A transport, and the state of its connection before there is a driver. It goes on in either of two
-/// ways:
-///
-/// - A driver begins with it at once, and reads the hello of the other side. So does the connecting side,
-///   and the accepting side over a transport that the program has opened itself: there is a peer at once,
-///   and its calls may leave before the hello has come.
-/// - [`poll_hello`](Self::poll_hello) exchanges the hellos. If that succeeds, a driver goes on. It gets
-///   the bytes behind the hello as its first input.
+/// A transport, and the state of its connection before there is a driver: it exchanges the hellos. Then a
+/// driver goes on, and gets the bytes behind the hello as its first input.
 ///
 /// ```text
-///                             their hello
-///  new ──► poll_hello ───────────────────────► a driver
-///               └───── fault, loss, timeout ──► end: writes the close packet
-///               close, drain ────────────────► end
+///                            their hello
+///  connecting ──► poll_hello ────────────────────────────────► a driver
+///  accepting ───► poll_hello ───────────► (decide) ─ accept ─► a driver
+///                      │                     ├─ close, drain ─► end: writes the close packet
+///                      └─ fault, loss, timeout, close, drain ─► end
 /// ```
+///
+/// Both begin the time of `handshake_timeout` when they are made. [`poll_hello`](Self::poll_hello) watches
+/// it; the time for the decision is up to the caller.
 pub(crate) struct NewConnection {
     pub(super) transport: Box<dyn Transport>,
     /// The bytes that have come and are not handled yet.
@@ -65,7 +63,7 @@ pub(crate) struct NewConnection {
     pub(super) needs_flush: bool,
     pub(super) timer: TaskTimer,
     /// The hello of the other side, if it has come.
-    pub(super) hello: Option<Box<Hello>>,
+    hello: Option<Box<Hello>>,
     /// Whether bytes have come since [`has_received`](Self::has_received) was last asked.
     has_received: bool,
 }
@@ -75,12 +73,32 @@ pub(crate) struct NewConnection {
 const READ_BYTES: usize = 1024;
 
 impl NewConnection {
-    /// A connection over a transport. The time for the other side's hello begins at `since`.
-    pub(crate) fn new(side: Side, new: NewTransport, config: Arc<Config>, since: Instant) -> Self {
+    /// A connection that this side opens, with these credentials. The time for the other side's hello
+    /// begins at `since`.
+    ///
+    /// # Errors
+    ///
+    /// If the credentials are too long for a hello.
+    pub(crate) fn connecting(
+        new: NewTransport,
+        config: Arc<Config>,
+        credentials: Bytes,
+        since: Instant,
+    ) -> Result<Self, CredentialsTooLong> {
+        let protocol = Protocol::connecting(config, credentials, since)?;
+        Ok(Self::new(new, protocol))
+    }
+
+    /// A connection that this side has accepted. The time for the other side's hello begins at `since`.
+    pub(crate) fn accepting(new: NewTransport, config: Arc<Config>, since: Instant) -> Self {
+        Self::new(new, Protocol::accepting(config, since))
+    }
+
+    fn new(new: NewTransport, protocol: Protocol) -> Self {
         Self {
             transport: new.transport,
             input: new.start,
-            protocol: Protocol::new(side, config, since),
+            protocol,
             needs_flush: false,
             timer: TaskTimer::default(),
             hello: None,
@@ -88,15 +106,16 @@ impl NewConnection {
         }
     }
 
-    /// Writes this side's hello, and reads until that of the other side is whole. What the other side
-    /// has sent behind it stays unread. The input is bounded by the length of a hello and one read.
+    /// Reads until the hello of the other side is whole; the connecting side writes its own meanwhile. What
+    /// the other side has sent behind its hello stays unread. The input is bounded by the length of a
+    /// hello and one read.
     ///
     /// # Errors
     ///
     /// If the connection is over. [`end`](Self::end) has to follow.
     pub(crate) fn poll_hello(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         loop {
-            if self.take_hello()? {
+            if self.find_hello()? {
                 return Poll::Ready(Ok(()));
             }
             if let Err(error) = self.write(cx) {
@@ -112,6 +131,21 @@ impl NewConnection {
         }
     }
 
+    /// Answers the hello of the other side with that of this side, which has these credentials. Its bytes
+    /// wait for the driver. On the connecting side it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the credentials are too long for a hello.
+    pub(crate) fn accept(&mut self, credentials: Bytes) -> Result<(), CredentialsTooLong> {
+        self.protocol.accept(clock::now(), credentials)
+    }
+
+    /// The hello of the other side, once [`poll_hello`](Self::poll_hello) has succeeded.
+    pub(super) fn take_hello(&mut self) -> Option<Hello> {
+        self.hello.take().map(|hello| *hello)
+    }
+
     /// Whether bytes have come since the last call of this.
     pub(crate) fn has_received(&mut self) -> bool {
         std::mem::take(&mut self.has_received)
@@ -124,7 +158,6 @@ impl NewConnection {
 
     /// Closes the connection because this side takes no more calls. [`end`](Self::end) has to follow.
     pub(crate) fn drain(&mut self) {
-        self.protocol.drain();
         self.protocol.close(CloseCode::Normal, DRAINED);
     }
 
@@ -137,13 +170,8 @@ impl NewConnection {
         writer::close(&mut self.transport, self.protocol.output()).await;
     }
 
-    /// The transport of a connection that has neither written nor read.
-    pub(crate) fn into_transport(self) -> Box<dyn Transport> {
-        self.transport
-    }
-
-    /// Takes the hello out of the input. Returns `false` if it is not whole.
-    fn take_hello(&mut self) -> Result<bool, ConnectionError> {
+    /// Looks for the hello in the input. Returns `false` if it is not whole.
+    fn find_hello(&mut self) -> Result<bool, ConnectionError> {
         let event = self.protocol.poll_event(clock::now(), &mut self.input)?;
         // The hello is the first event.
         if let Some(Event::Opened(hello)) = event {
@@ -192,7 +220,7 @@ impl NewConnection {
     /// the other side ended the connection.
     fn read_out(&mut self, cx: &mut Context<'_>, error: ConnectionError) -> ConnectionError {
         while let Ok(true) = self.read(cx) {
-            match self.take_hello() {
+            match self.find_hello() {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) => return error,

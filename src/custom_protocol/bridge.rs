@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::ReadBuf;
 use wawo_protocol::{
     CallId, CallOutcome, Code, Connection, ConnectionError, Event, InboundCall, Metadata, MethodId,
@@ -235,17 +235,19 @@ impl Bridge {
         now: Instant,
     ) -> Result<Option<CustomPacket>, ConnectionError> {
         while let Some(event) = self.connection.poll_event(now, &mut self.input)? {
-            if let Some(packet) = self.handle_event(event) {
+            if let Some(packet) = self.handle_event(now, event) {
                 return Ok(Some(packet));
             }
         }
         Ok(None)
     }
 
-    fn handle_event(&mut self, event: Event<u32>) -> Option<CustomPacket> {
+    fn handle_event(&mut self, now: Instant, event: Event<u32>) -> Option<CustomPacket> {
         match event {
             Event::Opened(hello) => {
                 self.max_calls = Some(hello.limits.max_calls as usize);
+                let accepted = self.connection.accept(now, Bytes::new());
+                accepted.expect("no credentials fit into every hello");
                 None
             }
             Event::Called(called) => self.called(called),

@@ -40,7 +40,13 @@ pub(super) fn connection(side: Side, now: Instant, max_message_bytes: usize) -> 
         .default_timeout(None)
         .build()
         .expect("settings are the defaults, constants in their ranges, or clamped to them");
-    Connection::new(side, config, now)
+    match side {
+        Side::Connecting => {
+            let connection = Connection::connecting(config, Bytes::new(), now);
+            connection.expect("no credentials fit into every hello")
+        }
+        Side::Accepting => Connection::accepting(config, now),
+    }
 }
 
 /// A call of the other end, with the only message that it has.

@@ -1,11 +1,14 @@
 //! Makes the peer of a new connection.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use wawo_protocol::{Config, Side};
+use wawo_protocol::{Config, ConnectionError, Side};
 
 use crate::{
-    connection::{ConnectionHandle, Driver, NewConnection},
+    connection::{ConnectionHandle, Driver, EarlyHandle, NewConnection},
     decoding::DecodedTotal,
     peer::{Peer, events::EventSender, extensions::PeerExtensions, handle::Handle, link::Link},
     request::Caller,
@@ -51,7 +54,15 @@ impl NewPeer {
         &self.peer
     }
 
-    /// Returns the peer, and the driver of its connection. The caller spawns the driver in the runtime of
+    /// Gives the peer to the program before the hellos are exchanged.
+    pub(crate) fn early(self) -> EarlyPeer {
+        EarlyPeer {
+            handle: EarlyHandle::new(self.home.clone()),
+            peer: self,
+        }
+    }
+
+    /// Returns the peer, and the driver of its connection, whose hellos are exchanged. The caller spawns the driver in the runtime of
     /// the transport. The connection lasts until the peer is dropped, one side closes it, or the task is
     /// aborted.
     pub(crate) fn drive(
@@ -68,5 +79,33 @@ impl NewPeer {
         let caller = Arc::downgrade(&caller);
         let driver = Driver::new(connection, &config, inbound, home, caller);
         (peer, driver.run())
+    }
+}
+
+/// A peer that the program has, while the hellos of its connection are exchanged.
+pub(crate) struct EarlyPeer {
+    // The first field: it ends the connection before the peer is dropped.
+    handle: EarlyHandle,
+    peer: NewPeer,
+}
+
+impl EarlyPeer {
+    /// See [`EarlyHandle::poll_hello`].
+    pub(crate) fn poll_hello(
+        &mut self,
+        new: &mut NewConnection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ConnectionError>> {
+        self.handle.poll_hello(new, cx)
+    }
+
+    /// See [`NewPeer::drive`].
+    pub(crate) fn drive(self, new: NewConnection) -> (Peer, impl Future<Output = ()> + use<>) {
+        self.peer.drive(new)
+    }
+
+    /// See [`EarlyHandle::end`].
+    pub(crate) fn end(&self, error: &ConnectionError) {
+        self.handle.end(error);
     }
 }

@@ -91,10 +91,6 @@ impl<D> ConnectionTask<D> {
             seat,
         }
     }
-
-    pub(crate) fn peer(&self) -> &Peer {
-        &self.peer
-    }
 }
 
 impl<D: Future<Output = ()>> Future for ConnectionTask<D> {

@@ -2,13 +2,13 @@
 //! peer, a driver, or an event.
 //!
 //! ```text
-//!  accepted ──► first bytes ──► Waiting ── their hello ──────────────► Done: a peer, then its driver
+//!  accepted ──► first bytes ──► Waiting ── their hello ──────────────► Done: the answer, a peer, its driver
 //!              (only if the      │ │ └──── fault, the end, no time ──► Failed: closed, with the reason
 //!              server has        │ └────── silent when it was asked ─► Asked(CloseIfSilent)
 //!              other protocols)  └──────── to make room, to drain ───► Asked(..)
 //! ```
 //!
-//! While it waits, it writes this side's preface and hello: the other side may wait for them. It is
+//! While it waits, it writes nothing: the hello of this side is the answer to that of the other. It is
 //! bounded in bytes (a hello has at most 16 KiB, and a read takes at most 1 KiB behind it), in time (the
 //! `handshake_timeout`, from accept on) and in number (`max_handshakes`). Calls that have come behind the
 //! hello stay unread; they are the first input of the driver.
@@ -18,12 +18,21 @@ use std::{
     task::{Context, Poll},
 };
 
-use wawo_protocol::ConnectionError;
+use bytes::Bytes;
+use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
     peer::NewConnection,
     server::handshake_request::{Ask, HandshakeRequest, Progress},
 };
+
+/// Answers the hello of the other side with that of this side, which accepts the connection.
+pub(crate) fn accept(new: &mut NewConnection) -> Result<(), ConnectionError> {
+    new.accept(Bytes::new()).map_err(|error| {
+        new.close(CloseCode::Internal, &error.to_string());
+        ConnectionError::ClosedHere
+    })
+}
 
 /// The handshake of one socket.
 pub(crate) struct Handshake {

@@ -8,7 +8,7 @@ use crate::{
     peer::{ConnectionLimit, NewConnection, NewTransport, PeerEvent, WeakPeer},
     server::{
         connection_task::{HandshakeEnd, SocketTask},
-        handshake::Handshake,
+        handshake::{Handshake, accept},
         handshake_request::{Ask, HandshakeRequest},
         handshake_run::run,
         registry::{MADE_ROOM, SILENT},
@@ -27,7 +27,7 @@ pub(crate) fn serve(
     seat: Option<WorkerSlot>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (config, since) = (parts.config.clone(), origin.since);
-    let new = NewConnection::new(Side::Accepting, new, config, since);
+    let new = NewConnection::accepting(new, config, since);
     let handshake = Handshake::new(new, request);
     SocketTask::new(shake_hands(origin, parts, handshake, seat))
 }
@@ -54,10 +54,11 @@ fn shake_hands(
 fn finish(
     origin: SocketOrigin,
     parts: ConnectionParts,
-    new: NewConnection,
+    mut new: NewConnection,
     seat: Option<WorkerSlot>,
     result: Result<Result<(), ConnectionError>, Ask>,
 ) -> HandshakeEnd<impl Future<Output = ()> + use<>> {
+    let result = result.map(|done| done.and_then(|()| accept(&mut new)));
     let ending = match result {
         Ok(Ok(())) => {
             let (place, from) = (origin.place.clone(), Some(origin.from.clone()));

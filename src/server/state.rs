@@ -27,6 +27,7 @@ use crate::{
         lifecycle::Lifecycle,
         listeners::{Listeners, NewSocket, Wrap},
         log_limiter::LogLimiter,
+        own,
         registry::{ConnectionPlace, Registry},
         workers::{WorkerSlot, Workers},
     },
@@ -151,7 +152,7 @@ impl ServerState {
     }
 
     /// Serves a transport that the program itself has opened, in the current runtime. There is a peer at
-    /// once, so the driver reads the hello.
+    /// once.
     ///
     /// # Errors
     ///
@@ -170,21 +171,24 @@ impl ServerState {
             return Err(ServeError::Draining);
         };
         self.runtime_of(None);
-        let (side, config) = (Side::Accepting, parts.config.clone());
-        let new = NewConnection::new(side, transport.into(), config, clock::now());
-        let slot = place.task();
-        let opened = self.open_connection(Arc::new(place), parts, new, None, None);
-        match opened {
-            Ok(connection) => {
-                let peer = connection.peer().clone();
-                slot.fill(tokio::spawn(connection).abort_handle());
-                Ok(peer)
-            }
-            Err((new, _)) => {
-                self.refuse_draining(|| new.into_transport());
-                Err(ServeError::Draining)
-            }
+        let config = parts.config.clone();
+        let new_peer = self.new_peer(parts, None);
+        if place.introduce(new_peer.peer()).is_err() {
+            self.refuse_draining(|| transport);
+            return Err(ServeError::Draining);
         }
+        let (peer, slot) = (new_peer.peer().clone(), place.task());
+        let new = NewConnection::accepting(transport.into(), config, clock::now());
+        let task = tokio::spawn(own::serve(new, new_peer.early(), place));
+        slot.fill(task.abort_handle());
+        Ok(peer)
+    }
+
+    /// The peer of a connection that this side has accepted.
+    fn new_peer(&self, parts: ConnectionParts, from: Option<Address>) -> NewPeer {
+        let (side, event_sender) = (Side::Accepting, self.event_sender.clone());
+        let (config, decoded) = (parts.config, Some(self.decoded.clone()));
+        NewPeer::new(side, from, config, parts.service, event_sender, decoded)
     }
 
     /// A clone of the service, and the configuration, for one connection; `None` if the server takes no
@@ -221,9 +225,7 @@ impl ServerState {
         from: Option<Address>,
         seat: Option<WorkerSlot>,
     ) -> Result<ConnectionTask<impl Future<Output = ()> + use<>>, (Box<NewConnection>, Ask)> {
-        let (side, event_sender) = (Side::Accepting, self.event_sender.clone());
-        let (config, decoded) = (parts.config, Some(self.decoded.clone()));
-        let peer = NewPeer::new(side, from, config, parts.service, event_sender, decoded);
+        let peer = self.new_peer(parts, from);
         if let Err(ask) = place.introduce(peer.peer()) {
             return Err((Box::new(new), ask));
         }

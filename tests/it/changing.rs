@@ -11,7 +11,7 @@ use futures::FutureExt;
 use tokio::sync::Notify;
 use tower::{Service, ServiceExt, layer::layer_fn, util::MapRequestLayer};
 use wawo::{
-    Body, Code, Config, Context, MethodDescriptor, Peer, RawService, Request, ServeError, Server,
+    Body, Code, Context, MethodDescriptor, Peer, RawService, Request, ServeError, Server,
     ServiceDescriptor, Shape, Status,
 };
 
@@ -154,29 +154,6 @@ async fn calls_in_flight_of_a_service_that_is_removed_go_on_to_their_end() {
     assert_eq!(status.code(), Code::Unimplemented);
     release.notify_one();
     assert_eq!(call.await.unwrap().unwrap(), "");
-}
-
-/// The hello has the services, beside what else it has, and they have to fit.
-#[tokio::test]
-async fn services_that_do_not_fit_into_a_hello_are_not_added() {
-    let credentials = vec![7; 15_000];
-    let config = Config::builder().credentials(Bytes::from(credentials));
-    let server = Server::builder().config(config.build().unwrap());
-    let mut server = server.build().unwrap();
-    let handle = server.handle();
-    let mut added = 0;
-    let error = loop {
-        let name = format!("scripts.ALongNameForAService{added}");
-        match handle.add_service(script(&name, "one")) {
-            Ok(()) => added += 1,
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, ServeError::Config(_)), "{error}");
-    assert_eq!(handle.gateway("test").descriptors().len(), added);
-    let peer = client_of(&mut server).await;
-    let last = format!("scripts.ALongNameForAService{}", added - 1);
-    assert_eq!(say(&peer, &last).await.unwrap(), "one");
 }
 
 /// The function that the next clone of a service runs.

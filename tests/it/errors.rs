@@ -119,6 +119,12 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
             error => panic!("{error}"),
         }
     };
+    let credentials = || {
+        let (config, now) = (wawo::Config::default(), std::time::Instant::now());
+        let credentials = vec![0; 20_000].into();
+        let connection = wawo_protocol::Connection::<()>::connecting(config, credentials, now);
+        connection.unwrap_err()
+    };
     let address = || "nowhere".parse::<wawo::Address>().unwrap_err();
     let metadata = || wawo::Metadata::new().append("Key", "").unwrap_err();
     vec![
@@ -129,6 +135,10 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         ),
         (Box::new(ServeError::Config(config())), "max_waiting_calls"),
         (Box::new(options()), "backlog is 0"),
+        (
+            Box::new(ConnectError::Credentials(credentials())),
+            "credentials of 20000 bytes",
+        ),
         (
             Box::new(ConnectError::SocketOptions(options())),
             "backlog is 0",
@@ -199,11 +209,12 @@ async fn a_failed_connect_prints_its_reason() {
 
 /// The public errors that are tested above or in their own crate. A new public error needs a test
 /// and a line here.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
     "ConnectionError",
+    "CredentialsTooLong",
     "DescriptorError",
     "DuplicateService",
     "Error",

@@ -58,8 +58,7 @@ async fn a_socket_has_no_peer_and_no_event_before_its_hello_is_whole() {
     let handle = server.handle();
     let mut events = handle.events();
     let mut socket = socket(&handle, "mem://there");
-    // The hello of the server comes first.
-    socket.read_exact(&mut [0; 20]).await.unwrap();
+    // The server says nothing before.
     let (last, before) = HELLO.split_last().unwrap();
     for byte in before {
         socket.write_all(&[*byte]).await.unwrap();
@@ -67,7 +66,9 @@ async fn a_socket_has_no_peer_and_no_event_before_its_hello_is_whole() {
         assert!(handle.peers().is_empty());
         assert!(so_far(&mut events).is_empty());
     }
+    assert!(socket.read_u8().now_or_never().is_none());
     socket.write_all(&[*last]).await.unwrap();
+    socket.read_exact(&mut [0; 20]).await.unwrap();
     settle().await;
     let came = so_far(&mut events);
     let [PeerEvent::Connected(peer)] = &came[..] else {
@@ -173,7 +174,7 @@ async fn one_that_has_not_run_yet_is_not_taken_for_silent_if_its_hello_is_here()
     drop((first, peer));
 }
 
-/// The program has a peer at once where it has opened the transport itself, and may call before the
+/// The program has a peer at once where it has opened the transport itself. Its calls wait for the
 /// hello.
 #[tokio::test(start_paused = true)]
 async fn a_transport_of_the_program_has_a_peer_before_its_hello() {
@@ -189,12 +190,15 @@ async fn a_transport_of_the_program_has_a_peer_before_its_hello() {
     for (mut here, peer) in pairs {
         let call = EchoClient::new(&peer).say(message("a"));
         let call = tokio::spawn(call.into_future());
-        // The call leaves behind the server's hello, and does not wait for this side's.
+        settle().await;
+        assert!(here.read_u8().now_or_never().is_none());
+        here.write_all(HELLO).await.unwrap();
+        // The call leaves behind the server's hello.
         let mut bytes = Vec::new();
         while !bytes.windows(3).any(|bytes| bytes == b"\x0a\x01a") {
             bytes.push(here.read_u8().await.unwrap());
         }
-        here.write_all(HELLO).await.unwrap();
+        assert!(bytes.starts_with(&HELLO[..8]));
         drop(here);
         call.await.unwrap().unwrap_err();
     }

@@ -2,11 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use wawo::{
-    Code, Config, ConnectError, ConnectionError, Delivery, Limits, Peer, ServeError, Server,
-};
+use wawo::{Code, Config, ConnectionError, Delivery, Limits, Peer};
 
-use crate::support::{EchoClient, EchoServer, Parrot, message, pair, serve};
+use crate::support::{EchoClient, message, pair, serve};
 
 #[tokio::test]
 async fn the_connection_closes_with_the_last_peer_stub_and_call() {
@@ -130,7 +128,7 @@ async fn values_of_the_application_last_as_long_as_the_peer() {
 
 #[tokio::test]
 async fn the_claimed_name_of_a_peer_is_what_it_says() {
-    let config = Config::builder().identity("ada").build().unwrap();
+    let config = Config::builder().claimed_name("ada").build().unwrap();
     let pair = crate::support::pair_with(config, Config::default()).await;
     EchoClient::new(&pair.to_server)
         .say(message("hi"))
@@ -139,32 +137,6 @@ async fn the_claimed_name_of_a_peer_is_what_it_says() {
     assert_eq!(pair.to_client.claimed_name(), "ada");
     assert_eq!(pair.to_server.claimed_name(), "");
     drop(pair.server);
-}
-
-#[tokio::test]
-async fn a_table_of_services_without_room_beside_the_credentials_is_named() {
-    let config = Config::builder().credentials(vec![0; 15_872]).build();
-    let (config, service) = (config.unwrap(), EchoServer::new(Parrot::default()));
-    let start = "the sum of credentials and services has ";
-    let peer = Peer::builder("mem://nowhere").add_service(service.clone());
-    let peer = peer.config(config.clone());
-    // Nothing listens there, but the table is refused before that is noticed.
-    let error = peer.clone().connect().await;
-    let Err(ConnectError::Config(error)) = error else {
-        panic!("{error:?}");
-    };
-    assert!(error.to_string().starts_with(start), "{error}");
-    let (here, _there) = tokio::io::duplex(1024);
-    let error = peer.connect_over(here).await;
-    let Err(ConnectError::Config(error)) = error else {
-        panic!("{error:?}");
-    };
-    assert!(error.to_string().starts_with(start), "{error}");
-    let server = Server::builder().add_service(service).config(config);
-    let Err(ServeError::Config(error)) = server.build() else {
-        panic!("it was built");
-    };
-    assert!(error.to_string().starts_with(start), "{error}");
 }
 
 #[tokio::test]

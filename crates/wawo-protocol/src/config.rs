@@ -117,8 +117,7 @@ settings! {
 pub struct Config {
     limits: Limits,
     amounts: Amounts,
-    identity: String,
-    credentials: Bytes,
+    claimed_name: String,
     services: Bytes,
 }
 
@@ -149,7 +148,7 @@ impl Config {
     }
 
     /// All settings that are numbers, sizes and times, with their defaults and ranges. Besides them
-    /// there are [`identity`](ConfigBuilder::identity) and [`credentials`](ConfigBuilder::credentials).
+    /// there is [`claimed_name`](ConfigBuilder::claimed_name), a text.
     pub fn settings() -> impl Iterator<Item = Setting> {
         let limits = Limits::rows().map(Row::describe);
         limits.chain(Amounts::ROWS.iter().map(Row::describe))
@@ -161,14 +160,9 @@ impl Config {
         &self.limits
     }
 
-    /// See [`ConfigBuilder::identity`].
-    pub fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    /// See [`ConfigBuilder::credentials`].
-    pub fn credentials(&self) -> &Bytes {
-        &self.credentials
+    /// See [`ConfigBuilder::claimed_name`].
+    pub fn claimed_name(&self) -> &str {
+        &self.claimed_name
     }
 
     /// The table of the services that we serve, for the layers above. Default empty.
@@ -181,7 +175,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If the table does not fit into a hello beside the credentials.
+    /// If the table does not fit into a hello.
     pub fn with_services(mut self, services: Bytes) -> Result<Self, ConfigError> {
         self.services = services;
         self.check_hello()?;
@@ -195,16 +189,12 @@ impl Config {
 }
 
 impl fmt::Debug for Config {
-    /// Leaves out the credentials, since a program may log its settings.
+    /// Prints only the length of the table of services.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("limits", &self.limits)
             .field("amounts", &self.amounts)
-            .field("identity", &self.identity)
-            .field(
-                "credentials",
-                &format_args!("{} bytes", self.credentials.len()),
-            )
+            .field("claimed_name", &self.claimed_name)
             .field("services", &format_args!("{} bytes", self.services.len()))
             .finish()
     }
@@ -233,16 +223,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// Our claimed name, at most 255 bytes of UTF-8. Default empty.
-    pub fn identity(mut self, identity: impl Into<String>) -> Self {
-        self.0.identity = identity.into();
-        self
-    }
-
-    /// The proof of our identity, for the layers above. Default empty. With the table of services it
-    /// must fit into 15,872 bytes of the hello.
-    pub fn credentials(mut self, credentials: impl Into<Bytes>) -> Self {
-        self.0.credentials = credentials.into();
+    /// The name that this side claims in its hello, at most 255 bytes of UTF-8. Default empty. It is
+    /// not proven: credentials prove who a side is.
+    pub fn claimed_name(mut self, claimed_name: impl Into<String>) -> Self {
+        self.0.claimed_name = claimed_name.into();
         self
     }
 
@@ -333,7 +317,7 @@ impl From<Config> for ConfigBuilder {
 impl Settable for ConfigBuilder {
     fn names() -> Vec<&'static str> {
         let settings = Config::settings().map(|setting| setting.name);
-        settings.chain(["identity", "credentials"]).collect()
+        settings.chain(["claimed_name"]).collect()
     }
 
     fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError> {
@@ -344,10 +328,7 @@ impl Settable for ConfigBuilder {
         if let Some(row) = Amounts::ROWS.iter().find(|row| row.name == name) {
             return row.read(&mut config.amounts, key, text);
         }
-        match name {
-            "identity" => config.identity = text.to_owned(),
-            _ => config.credentials = Bytes::copy_from_slice(text.as_bytes()),
-        }
+        config.claimed_name = text.to_owned();
         Ok(())
     }
 }

@@ -27,6 +27,8 @@ pub enum ConnectionError {
     ClosedHere,
     /// No hello came in time.
     HandshakeTimedOut(Duration),
+    /// The hello came, and this side has not answered it in time.
+    AcceptTimedOut(Duration),
     /// A ping was not answered in time: the other side, or the way to it, is dead.
     KeepAliveTimedOut(Duration),
     /// A packet began, and did not become whole in time.
@@ -50,6 +52,11 @@ impl fmt::Display for ConnectionError {
             Self::HandshakeTimedOut(time) => {
                 late("no hello from the peer", time, "handshake_timeout")
             }
+            Self::AcceptTimedOut(time) => late(
+                "no answer of this side to the hello",
+                time,
+                "handshake_timeout",
+            ),
             Self::KeepAliveTimedOut(time) => {
                 late("no answer to a ping", time, "keep_alive_timeout")
             }
@@ -87,6 +94,7 @@ impl ConnectionError {
         match self {
             Self::PeerMisbehaved(fault) => Some((fault.close_code(), fault.to_string())),
             Self::HandshakeTimedOut(_)
+            | Self::AcceptTimedOut(_)
             | Self::KeepAliveTimedOut(_)
             | Self::PacketTimedOut(_)
             | Self::SlowReader { .. } => Some((CloseCode::TimedOut, self.to_string())),
@@ -181,9 +189,9 @@ pub enum PeerMisbehaved {
         /// The length of its value.
         length: usize,
     },
-    /// An identity that is too long or not UTF-8.
-    #[error("the identity in the hello is not UTF-8 of at most 255 bytes")]
-    HelloIdentity,
+    /// A claimed name that is too long or not UTF-8.
+    #[error("the claimed name in the hello is not UTF-8 of at most 255 bytes")]
+    HelloClaimedName,
     /// A limit out of its range.
     #[error("in the hello, {0}")]
     HelloLimit(Box<ConfigError>),

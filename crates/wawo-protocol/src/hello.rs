@@ -1,8 +1,9 @@
-//! The hello: the first packet of each side, with its limits and its identity.
+//! The hello: the first packet of each side, with its limits and its claimed name.
 
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use thiserror::Error;
 
 use crate::{config::Config, error::PeerMisbehaved, limits::Limits};
 
@@ -17,28 +18,47 @@ pub struct Hello {
     pub limits: Limits,
     /// The timeout of its calls that carry none; `None` for no deadline.
     pub default_timeout: Option<Duration>,
-    /// The claimed name of its side; not checked here.
-    pub identity: String,
-    /// The proof of that name, for the layers above.
+    /// The name that its side claims; not checked here.
+    pub claimed_name: String,
+    /// The proof of who its side is, for the layers above.
     pub credentials: Bytes,
     /// The table of the services that its side serves, for the layers above.
     pub services: Bytes,
 }
 
+/// The credentials for a hello are too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "credentials of {length} bytes; beside the table of services, the hello has room for {most} \
+     (Config::max_credentials_bytes)"
+)]
+#[non_exhaustive]
+pub struct CredentialsTooLong {
+    /// Their length.
+    pub length: usize,
+    /// The room.
+    pub most: usize,
+}
+
 const DEFAULT_TIMEOUT: u16 = 8;
-const IDENTITY: u16 = 9;
+const CLAIMED_NAME: u16 = 9;
 const CREDENTIALS: u16 = 10;
 const SERVICES: u16 = 11;
 
 impl Hello {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
+    /// The hello of a side with this configuration.
+    pub(crate) fn new(config: &Config, credentials: Bytes) -> Result<Self, CredentialsTooLong> {
+        let (length, most) = (credentials.len(), config.max_credentials_bytes());
+        if length > most {
+            return Err(CredentialsTooLong { length, most });
+        }
+        Ok(Self {
             limits: *config.limits(),
             default_timeout: config.default_timeout(),
-            identity: config.identity().to_owned(),
-            credentials: config.credentials().clone(),
+            claimed_name: config.claimed_name().to_owned(),
+            credentials,
             services: config.services().clone(),
-        }
+        })
     }
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
@@ -47,7 +67,7 @@ impl Hello {
             put_entry(out, entry, &value.to_be_bytes());
         }
         put_entry(out, DEFAULT_TIMEOUT, &millis.to_be_bytes());
-        put_optional(out, IDENTITY, self.identity.as_bytes());
+        put_optional(out, CLAIMED_NAME, self.claimed_name.as_bytes());
         put_optional(out, CREDENTIALS, &self.credentials);
         put_optional(out, SERVICES, &self.services);
     }
@@ -56,7 +76,7 @@ impl Hello {
         let mut hello = Self {
             limits: Limits::MINIMUM,
             default_timeout: None,
-            identity: String::new(),
+            claimed_name: String::new(),
             credentials: Bytes::new(),
             services: Bytes::new(),
         };
@@ -80,7 +100,7 @@ impl Hello {
     fn set(&mut self, entry: u16, value: Bytes) -> Result<(), PeerMisbehaved> {
         match entry {
             DEFAULT_TIMEOUT => self.default_timeout = timeout_from_wire(number(entry, &value)?),
-            IDENTITY => self.identity = identity(&value)?,
+            CLAIMED_NAME => self.claimed_name = claimed_name(&value)?,
             // The value is copied: a hello is kept as long as its connection, and must not keep the
             // buffer that it was read into.
             CREDENTIALS => self.credentials = Bytes::copy_from_slice(&value),
@@ -110,7 +130,8 @@ fn put_optional(out: &mut BytesMut, entry: u16, value: &[u8]) {
 
 fn put_entry(out: &mut BytesMut, entry: u16, value: &[u8]) {
     out.put_u16(entry);
-    // The whole hello fits into 16 KiB: `ConfigBuilder::build` and `Config::with_services` see to it.
+    // The whole hello fits into 16 KiB: `ConfigBuilder::build`, `Config::with_services` and `Hello::new`
+    // see to it.
     out.put_u32(value.len() as u32);
     out.put_slice(value);
 }
@@ -136,10 +157,10 @@ fn number(entry: u16, value: &[u8]) -> Result<u32, PeerMisbehaved> {
     bytes.map(u32::from_be_bytes).map_err(wrong)
 }
 
-fn identity(value: &[u8]) -> Result<String, PeerMisbehaved> {
+fn claimed_name(value: &[u8]) -> Result<String, PeerMisbehaved> {
     match std::str::from_utf8(value) {
         Ok(text) if text.len() <= 255 => Ok(text.to_owned()),
-        _ => Err(PeerMisbehaved::HelloIdentity),
+        _ => Err(PeerMisbehaved::HelloClaimedName),
     }
 }
 

@@ -15,10 +15,10 @@
 //! ```
 //! # use std::time::{Duration, Instant};
 //! # use bytes::{Bytes, BytesMut};
-//! # use wawo_protocol::{Config, Connection, DeadlineSource, Event, MethodId, NewCall, ServiceId, Side, Metadata};
+//! # use wawo_protocol::{Config, Connection, DeadlineSource, Event, MethodId, NewCall, ServiceId, Metadata};
 //! # let now = Instant::now();
-//! let mut caller = Connection::new(Side::Connecting, Config::default(), now);
-//! let mut callee = Connection::<()>::new(Side::Accepting, Config::default(), now);
+//! let mut caller = Connection::connecting(Config::default(), Bytes::new(), now)?;
+//! let mut callee = Connection::<()>::accepting(Config::default(), now);
 //! let call = NewCall {
 //!     service: ServiceId(100),
 //!     method: MethodId(1),
@@ -45,8 +45,13 @@
 //! # }
 //! let mut wire = carry(&mut caller);
 //! while let Some(event) = callee.poll_event(now, &mut wire)? {
-//!     if let Event::Called(called) = event {
-//!         callee.reply(called.call.unwrap(), Metadata::new(), Bytes::from_static(b"pong"));
+//!     match event {
+//!         // Here the callee decides whether it takes the connection.
+//!         Event::Opened(_) => callee.accept(now, Bytes::new())?,
+//!         Event::Called(called) => {
+//!             callee.reply(called.call.unwrap(), Metadata::new(), Bytes::from_static(b"pong"));
+//!         }
+//!         _ => {}
 //!     }
 //! }
 //! let mut wire = carry(&mut callee);
@@ -88,7 +93,7 @@ pub use crate::{
         StartedCall,
     },
     error::{ConnectionError, PeerMisbehaved},
-    hello::Hello,
+    hello::{CredentialsTooLong, Hello},
     id::{CallId, DERIVED_ID, MethodId, ServiceId, Side},
     limits::{
         Limits, MAX_LIMIT, MIN_CALLS, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, MIN_METADATA_BYTES,

@@ -2,7 +2,7 @@
 //!
 //! | kind | packet | says | from |
 //! |---|---|---|---|
-//! | 1 | [`Hello`](Packet::Hello) | limits, identity, services | both, first |
+//! | 1 | [`Hello`](Packet::Hello) | limits, claimed name, credentials, services | both, first |
 //! | 2, 3 | [`Ping`](Packet::Ping), [`Pong`](Packet::Pong) | are you there? yes | both |
 //! | 4 | [`Drain`](Packet::Drain) | no calls after the n-th | both |
 //! | 5 | [`Close`](Packet::Close) | the connection is over, and why | both, last |

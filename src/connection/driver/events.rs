@@ -2,7 +2,7 @@
 
 use std::{task::Context, time::Instant};
 
-use wawo_protocol::{ConnectionError, Event, Hello};
+use wawo_protocol::{ConnectionError, Event};
 
 use crate::{
     clock,
@@ -93,17 +93,9 @@ impl Driver {
             Event::Finished(call) => self.requests_finished(call),
             Event::Cancelled(call) | Event::Expired(call) => self.stop_handler(call),
             Event::Writable(call) => self.writable(call),
-            Event::Opened(hello) => self.open(*hello),
             Event::Draining => self.handle.announce_their_drain(),
             // A later version of the protocol crate may have events that this one does not know.
             _ => {}
         }
-    }
-
-    /// Records the hello of the other side.
-    #[cold]
-    pub(super) fn open(&self, hello: Hello) {
-        self.handle.open(hello, self.is_draining);
-        self.handle.compare_schemas();
     }
 }

@@ -47,7 +47,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => written,
-                Poll::Ready(Err(error)) => return Err(self.lose(error)),
+                Poll::Ready(Err(error)) => return Err(lost(error)),
             };
             self.connection.output().advance(written);
             self.needs_flush = true;

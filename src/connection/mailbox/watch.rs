@@ -1,12 +1,17 @@
 //! The deadlines of calls in a mailbox, and of those that the driver has taken from it, for the backstop.
 
-use std::{mem, sync::Arc, task::Waker, time::Instant};
+use std::{
+    mem,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use wawo_protocol::CallId;
 
 use crate::{
+    backstop::SLACK,
     connection::{
-        deadline_watch::is_overdue,
         inbox::Inbox,
         mailbox::{Mailbox, State, command::Command, line::no_room},
     },
@@ -37,17 +42,18 @@ impl Mailbox {
         let mut state = self.lock();
         state.watch.is_asked = false;
         let now = now?;
-        let earliest = state.look(now, defaults, wakers);
+        let earliest = state.look(now, SLACK, defaults, wakers);
         state.watch.look(now, earliest, wakers)
     }
 }
 
 impl State {
-    /// Ends the calls whose deadline passed before the driver took them; returns the earliest deadline of
-    /// the others.
-    fn look(
+    /// Ends the calls whose deadline passed by `slack` or more before the driver took them; returns the
+    /// earliest deadline of the others.
+    pub(super) fn look(
         &mut self,
         now: Instant,
+        slack: Duration,
         defaults: &DefaultTimeouts,
         wakers: &mut Vec<Waker>,
     ) -> Option<Instant> {
@@ -60,7 +66,8 @@ impl State {
             let Some(deadline) = request.deadline() else {
                 continue;
             };
-            match is_overdue(deadline, now) {
+            let late = now.checked_duration_since(deadline);
+            match late.is_some_and(|late| late >= slack) {
                 true => {
                     let setting = defaults.describe(request.head().deadline_source);
                     wakers.extend(slot.complete(Err(no_room(&setting))));

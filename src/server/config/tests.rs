@@ -214,7 +214,7 @@ fn an_error_of_a_file_shows_its_own_line_and_no_other() {
         "max_calls = true",
         "max_calls = \"many\"",
     ] {
-        let file = format!("credentials = \"secret\"\n{wrong}\nmax_streams = 8\n");
+        let file = format!("claimed_name = \"secret\"\n{wrong}\nmax_streams = 8\n");
         let error = toml::from_str::<ServerConfig>(&file).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(wrong) && text.contains("line 2"), "{text}");

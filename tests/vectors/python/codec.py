@@ -105,7 +105,7 @@ class Limits:
 class Hello:
     limits: Limits = field(default_factory=Limits)
     default_timeout_ms: int = 0
-    identity: str = ""
+    claimed_name: str = ""
     credentials: bytes = b""
     services: bytes = b""
 
@@ -346,8 +346,8 @@ def _decode_hello(head: Head, payload: _Payload, limits: Limits) -> Hello:
 def _set_hello_entry(hello: Hello, entry: int, value: bytes, payload: _Payload) -> None:
     if entry == 9:
         if len(value) > 255:
-            raise Violation(f"an identity of {len(value)} bytes")
-        hello.identity = payload.text(value)
+            raise Violation(f"a claimed name of {len(value)} bytes")
+        hello.claimed_name = payload.text(value)
     elif entry in _HELLO_BYTES:
         setattr(hello, _HELLO_BYTES[entry], value)
     else:
@@ -369,7 +369,7 @@ _HELLO_NUMBERS = {
     12: "reply_credit_bytes",
     8: "default_timeout_ms",
 }
-_HELLO_BYTES = {9: "identity", 10: "credentials", 11: "services"}
+_HELLO_BYTES = {9: "claimed_name", 10: "credentials", 11: "services"}
 
 
 def _decode_call(head: Head, payload: _Payload, limits: Limits) -> Call:

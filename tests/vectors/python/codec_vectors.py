@@ -78,7 +78,7 @@ def meaning(packet: codec.Packet) -> vectors.Lines:
         case Hello():
             lines += [(name, str(value)) for name, value in vars(packet.limits).items()]
             lines += _unless_empty("default_timeout_ms", packet.default_timeout_ms or "")
-            lines += _unless_empty("identity", packet.identity)
+            lines += _unless_empty("claimed_name", packet.claimed_name)
             lines += _unless_empty("credentials", packet.credentials.hex())
             lines += _unless_empty("services", packet.services.hex())
         case Ping() | Pong():
@@ -168,6 +168,6 @@ def _entry(value: str) -> tuple[str, bytes]:
 def _value(key: str, value: str) -> object:
     if key in ("message", "data", "credentials", "services", "details"):
         return bytes.fromhex(value)
-    if key in ("identity", "text"):
+    if key in ("claimed_name", "text"):
         return value
     return True if value == "yes" else int(value)

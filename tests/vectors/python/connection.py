@@ -58,7 +58,7 @@ class Config:
         default_factory=lambda: Limits(131_072, 4_194_304, 8_192, 64, 1_024, 262_144, 8_388_608, 8_388_608)
     )
     default_timeout_ms: int = 0
-    identity: str = ""
+    claimed_name: str = ""
     credentials: bytes = b""
     handshake_timeout: float = 5.0
     packet_timeout: float = 10.0
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=OUTPUT_BYTES)
         self._write(codec.PREFACE)
         self.send(
-            Hello(self.config.limits, self.config.default_timeout_ms, self.config.identity, self.config.credentials)
+            Hello(self.config.limits, self.config.default_timeout_ms, self.config.claimed_name, self.config.credentials)
         )
         self.watch = self.loop.create_task(self._watch())
 

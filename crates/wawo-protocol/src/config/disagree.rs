@@ -4,12 +4,12 @@ use wawo_settings::ConfigError;
 
 use crate::{config::Config, limits::MIN_PACKET_BYTES};
 
-/// The longest identity, in bytes: the hello counts it in one.
-const MAX_IDENTITY_BYTES: usize = 255;
+/// The longest claimed name, in bytes (docs/protocol.md, "Hello").
+const MAX_CLAIMED_NAME_BYTES: usize = 255;
 
 /// The room for credentials and the table of services together, in bytes: a hello must fit into the
 /// smallest packet beside its other entries, which take less than 512 bytes.
-pub(crate) const MAX_OPAQUE_BYTES: usize = MIN_PACKET_BYTES as usize - 512;
+const MAX_OPAQUE_BYTES: usize = MIN_PACKET_BYTES as usize - 512;
 
 impl Config {
     /// Checks that the largest call that the limits admit can be served, and so can the message
@@ -41,6 +41,12 @@ impl Config {
         }
     }
 
+    /// The length of the longest credentials that a hello has room for beside the table of services, in
+    /// bytes.
+    pub fn max_credentials_bytes(&self) -> usize {
+        MAX_OPAQUE_BYTES - self.services.len()
+    }
+
     /// Checks that the hello has room for its contents.
     pub(crate) fn check_hello(&self) -> Result<(), ConfigError> {
         let within = |setting, length, most| match length <= most {
@@ -51,11 +57,11 @@ impl Config {
                 most,
             }),
         };
-        let opaque = self.credentials.len() + self.services.len();
-        within("identity", self.identity.len(), MAX_IDENTITY_BYTES)?;
+        let name = self.claimed_name.len();
+        within("claimed_name", name, MAX_CLAIMED_NAME_BYTES)?;
         within(
-            "the sum of credentials and services",
-            opaque,
+            "the table of services",
+            self.services.len(),
             MAX_OPAQUE_BYTES,
         )
     }

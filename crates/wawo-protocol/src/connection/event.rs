@@ -54,7 +54,8 @@ impl NewCall {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<T> {
-    /// The other side's hello has come. This is the first event, and comes once.
+    /// The other side's hello has come. This is the first event, and comes once. The accepting side has
+    /// to [`accept`](crate::Connection::accept) it, or to close the connection.
     Opened(Box<Hello>),
     /// The other side calls.
     Called(InboundCall),

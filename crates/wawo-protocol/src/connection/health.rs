@@ -1,9 +1,10 @@
-//! Checks that the other side is still there: a deadline for its hello, then pings when it is silent.
+//! Checks that the other side is still there: a deadline for the handshake, then pings when it is silent.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     config::Config,
+    connection::state::State,
     error::{ConnectionError, PeerMisbehaved},
     time::after,
 };
@@ -76,15 +77,17 @@ impl Health {
         &mut self,
         now: Instant,
         config: &Config,
-        open: bool,
+        state: State,
     ) -> Result<Option<u64>, ConnectionError> {
-        if now < self.poll_timeout(config, open) {
+        if now < self.poll_timeout(config, state.is_open()) {
             return Ok(None);
         }
-        if !open {
-            return Err(ConnectionError::HandshakeTimedOut(
-                config.handshake_timeout(),
-            ));
+        let timeout = config.handshake_timeout();
+        if state.is_undecided() {
+            return Err(ConnectionError::AcceptTimedOut(timeout));
+        }
+        if !state.is_open() {
+            return Err(ConnectionError::HandshakeTimedOut(timeout));
         }
         if self.ping_sent.is_some() {
             return Err(ConnectionError::KeepAliveTimedOut(

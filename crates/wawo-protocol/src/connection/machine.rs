@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
+use bytes::Bytes;
+
 use crate::{
     buffer_pool::BufferPool,
     code::{CloseCode, Code},
@@ -21,7 +23,7 @@ use crate::{
         waiting_calls::WaitingCalls,
     },
     error::ConnectionError,
-    hello::Hello,
+    hello::{CredentialsTooLong, Hello},
     id::{CallId, Side},
     limits::Limits,
     output::Output,
@@ -45,11 +47,17 @@ use crate::{
 /// event that ends the call.
 ///
 /// ```text
-///            preface, hello sent         hello received         drain()            close packet
-///  new() ──► Handshake ────────────────► Open ────────────────► (draining) ──────► Closed
-///                │ calls may be sent, within the limits that every side must accept  ▲
-///                └────────────── violation, timeout, close() ────────────────────────┘
+///                                              hello received     drain()           close packet
+///  connecting() ──► preface and hello leave ─────────────► Open ──► (draining) ───► Closed
+///  accepting() ───► nothing leaves ──► Opened ── accept() ─┘                          ▲
+///                       └───────────────┴──── violation, timeout, close() ────────────┘
 /// ```
+///
+/// The connecting side may start calls before the other side's hello has come; those that keep to the
+/// limits that every side must accept leave at once. The accepting side gets [`Event::Opened`] first. It
+/// then decides: [`accept`](Self::accept) sends its preface and hello, [`close`](Self::close) its preface
+/// and the reason. Until then it writes nothing, its calls wait, and the packets behind the hello stay in
+/// the input.
 #[derive(Debug)]
 pub struct Connection<T> {
     pub(super) config: Arc<Config>,
@@ -87,18 +95,34 @@ pub struct Connection<T> {
 const FULL_OUTPUT_BYTES: usize = 256 * 1024;
 
 impl<T> Connection<T> {
-    /// Begins a connection. Its output begins with the preface and the hello. Connections can share a
-    /// configuration.
-    pub fn new(side: Side, config: impl Into<Arc<Config>>, now: Instant) -> Self {
-        let config = config.into();
-        let mut output = Output::default();
-        output.tail().extend_from_slice(&PREFACE);
-        Packet::Hello(Box::new(Hello::new(&config))).put(&mut output);
+    /// Begins a connection, as the side that connects. Its output begins with the preface and the hello,
+    /// which has the credentials. Connections can share a configuration.
+    ///
+    /// # Errors
+    ///
+    /// If the credentials are longer than [`Config::max_credentials_bytes`].
+    pub fn connecting(
+        config: impl Into<Arc<Config>>,
+        credentials: Bytes,
+        now: Instant,
+    ) -> Result<Self, CredentialsTooLong> {
+        let mut connection = Self::new(Side::Connecting, config.into(), now);
+        connection.put_hello(credentials)?;
+        Ok(connection)
+    }
+
+    /// Begins a connection, as the side that accepts. It writes nothing before its
+    /// [`accept`](Self::accept). Connections can share a configuration.
+    pub fn accepting(config: impl Into<Arc<Config>>, now: Instant) -> Self {
+        Self::new(Side::Accepting, config.into(), now)
+    }
+
+    fn new(side: Side, config: Arc<Config>, now: Instant) -> Self {
         Self {
-            state: State::NEW,
+            state: State::new(side),
             peer: Limits::MINIMUM,
             their_timeouts: TheirTimeouts::new(None, &config),
-            output,
+            output: Output::default(),
             events: VecDeque::new(),
             calls: CallSlots::new(side, config.limits()),
             outer_calls: 0,
@@ -115,6 +139,35 @@ impl<T> Connection<T> {
             now,
             config,
         }
+    }
+
+    /// Answers the hello of the other side with the preface and the hello of this side, which has the
+    /// credentials: the connection is open. It does nothing on the connecting side, before
+    /// [`Event::Opened`], or if it was called before.
+    ///
+    /// # Errors
+    ///
+    /// If the credentials are longer than [`Config::max_credentials_bytes`]. Nothing was written then.
+    pub fn accept(&mut self, now: Instant, credentials: Bytes) -> Result<(), CredentialsTooLong> {
+        self.now = now;
+        if !self.state.is_undecided() {
+            return Ok(());
+        }
+        self.put_hello(credentials)?;
+        self.state.take(Step::Accept);
+        if self.state.is_draining_here() {
+            self.put_drain();
+        }
+        self.admit_first(now);
+        Ok(())
+    }
+
+    /// Writes the preface and the hello.
+    fn put_hello(&mut self, credentials: Bytes) -> Result<(), CredentialsTooLong> {
+        let hello = Hello::new(&self.config, credentials)?;
+        self.output.tail().extend_from_slice(&PREFACE);
+        Packet::Hello(Box::new(hello)).put(&mut self.output);
+        Ok(())
     }
 
     /// Calls and one-way messages since the connection began, in both directions.
@@ -139,16 +192,24 @@ impl<T> Connection<T> {
     /// Takes no new calls of the other side, and tells it so. Calls that have come run to their end; the
     /// drain packet says how many those are.
     pub fn drain(&mut self) {
-        if self.state.take(Step::DrainHere) {
-            let accepted = self.calls.theirs.begun();
-            Packet::Drain { accepted }.put(&mut self.output);
+        if self.state.take(Step::DrainHere) && !self.state.is_silent() {
+            self.put_drain();
         }
     }
 
+    fn put_drain(&mut self) {
+        let accepted = self.calls.theirs.begun();
+        Packet::Drain { accepted }.put(&mut self.output);
+    }
+
     /// Ends the connection, and tells the other side why. The output that waits leaves before the close
-    /// packet.
+    /// packet. On the accepting side, before its answer, the close packet takes the place of the hello.
     pub fn close(&mut self, code: CloseCode, text: &str) {
+        let is_silent = self.state.is_silent();
         if self.state.take(Step::Close) {
+            if is_silent {
+                self.output.tail().extend_from_slice(&PREFACE);
+            }
             let text = text.to_owned();
             Packet::Close { code, text }.put(&mut self.output);
         }
@@ -180,7 +241,7 @@ impl<T> Connection<T> {
         self.output.clear();
     }
 
-    /// Whether the other side's hello is here and the connection is not over.
+    /// Whether the hellos are exchanged and the connection is not over.
     pub fn is_open(&self) -> bool {
         self.state.is_open()
     }
@@ -230,7 +291,7 @@ impl<T> Connection<T> {
             refused: false,
             metadata: crate::metadata::Metadata::new(),
             text: text.into(),
-            details: bytes::Bytes::new(),
+            details: Bytes::new(),
         }
     }
 }

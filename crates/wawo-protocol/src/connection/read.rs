@@ -17,7 +17,8 @@ use crate::{
 
 impl<T> Connection<T> {
     /// The next event, from packets in `input` or from a timeout. `None` when all whole packets in
-    /// `input` have been read; the bytes that are left there are the start of a packet.
+    /// `input` have been read; the bytes that are left there are the start of a packet. Also `None` while
+    /// this side owes its [`accept`](Self::accept).
     ///
     /// # Errors
     ///
@@ -42,7 +43,8 @@ impl<T> Connection<T> {
                 self.input.set_left(input.len());
                 return Ok(Some(event));
             }
-            if self.is_closed() {
+            // The packets behind the hello are not read before this side has answered it.
+            if self.is_closed() || self.state.is_undecided() {
                 return Ok(None);
             }
             let read = self.read(now, input);

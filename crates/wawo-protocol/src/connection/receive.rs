@@ -87,8 +87,7 @@ impl<T> Connection<T> {
         self.calls.grant_replies(replies)?;
         self.peer = hello.limits;
         self.their_timeouts = TheirTimeouts::new(hello.default_timeout, &self.config);
-        self.admit_waiting(now);
-        self.refuse_deep();
+        self.admit_first(now);
         Ok(Event::Opened(hello))
     }
 

@@ -170,9 +170,7 @@ impl<T> Connection<T> {
     /// Whether the other side's limits let this call begin now.
     fn has_room_for(&self, call: &NewCall) -> bool {
         let length = call.message_len();
-        // Before their hello, only calls that every side must accept may be sent. Of a call with a
-        // stream of requests that is not known, since its further messages are still to come.
-        if !self.state.is_open() && (!call.end || check_sizes(call, &Limits::MINIMUM).is_err()) {
+        if !self.state.is_open() && !self.may_be_early(call) {
             return false;
         }
         let slot = self.calls.ours.len() < self.peer.max_calls as usize;
@@ -184,6 +182,14 @@ impl<T> Connection<T> {
         // for one of those, and would never end if it found no slot.
         let max = self.peer.max_calls as usize;
         slot && (call.depth > 0 || self.outer_calls < max - max / NESTED_SHARE)
+    }
+
+    /// Whether a call may be sent before the hello of the other side: this side has said hello, and the
+    /// call is one that every side must accept. Of a call with a stream of requests that is not known,
+    /// since its further messages are still to come.
+    #[cold]
+    fn may_be_early(&self, call: &NewCall) -> bool {
+        !self.state.is_silent() && call.end && check_sizes(call, &Limits::MINIMUM).is_ok()
     }
 
     /// Sends a call; without a token it is one-way. Returns its id; a one-way call has one only if it
@@ -261,8 +267,16 @@ impl<T> Connection<T> {
         self.admit_one_way(now);
     }
 
-    /// Refuses the calls that have waited for the hello and are too deep to wait for a slot.
-    pub(crate) fn refuse_deep(&mut self) {
+    /// Sends the calls that have waited for the hellos, and refuses those that are too deep to wait for a
+    /// slot.
+    pub(crate) fn admit_first(&mut self, now: Instant) {
+        self.admit_waiting(now);
+        if self.state.is_open() {
+            self.refuse_deep();
+        }
+    }
+
+    fn refuse_deep(&mut self) {
         let (events, max_calls) = (&mut self.events, self.peer.max_calls);
         self.waiting.take_deep(|waiting| {
             let depth = waiting.call.depth;

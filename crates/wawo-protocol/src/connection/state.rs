@@ -1,17 +1,23 @@
 //! Where a connection is in its life, from its preface to its close.
 //!
 //! ```text
-//!        Handshaking                                               Draining, by a drain of
-//!  ┌────────────┴──────────────────────────────────┐               this side, theirs, or both
-//!  ExpectPreface ── their preface ──► ExpectHello ── their hello ──► Open ──────────┘
-//!        └─────────────────────────────────┴── close, loss, fault ────┴──► Closed
+//!                   Handshaking                                     Draining, by a drain of
+//!  ┌─────────────────────┴────────────────────────┐                 this side, theirs, or both
+//!  ExpectPreface ── preface ──► ExpectHello ── hello ──────────────► Open ──────────┘
+//!        │                        │  └── hello ──► Undecided ─ accept ─┘  │
+//!        └────────────────────────┴── close, loss, fault ──┴──────────────┴──► Closed
 //! ```
 //!
-//! This side may begin to drain at any time before the close, also while it waits for the hello.
+//! The connecting side has said hello from the beginning, so their hello opens the connection for it. The
+//! accepting side owes an answer then, and sends nothing before it but a close. This side may begin to
+//! drain at any time before the close, also during the handshake.
+
+use crate::id::Side;
 
 /// Where a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
+    side: Side,
     life: Life,
     /// This side takes no new calls.
     drains_here: bool,
@@ -25,7 +31,9 @@ enum Life {
     ExpectPreface,
     /// Their preface is here, their hello is not.
     ExpectHello,
-    /// Their hello is here too, and calls may go both ways.
+    /// Their hello is here too, and this side has not answered it.
+    Undecided,
+    /// The hellos are exchanged, and calls may go both ways.
     Open,
     /// Nothing more is sent or expected.
     Closed,
@@ -38,6 +46,8 @@ pub(crate) enum Step {
     Preface,
     /// Their hello has come.
     Hello,
+    /// This side has answered their hello with its own.
+    Accept,
     /// This side takes no new calls.
     DrainHere,
     /// The other side takes no new calls.
@@ -47,10 +57,14 @@ pub(crate) enum Step {
 }
 
 impl State {
-    pub(crate) const NEW: Self = Self::at(Life::ExpectPreface);
+    /// The state of a new connection, seen from this side.
+    pub(crate) const fn new(side: Side) -> Self {
+        Self::at(side, Life::ExpectPreface)
+    }
 
-    const fn at(life: Life) -> Self {
+    const fn at(side: Side, life: Life) -> Self {
         Self {
+            side,
             life,
             drains_here: false,
             drains_there: false,
@@ -65,9 +79,15 @@ impl State {
 
     fn after(mut self, step: Step) -> Self {
         match (self.life, step) {
-            (_, Step::Close) => self = Self::at(Life::Closed),
+            (_, Step::Close) => self = Self::at(self.side, Life::Closed),
             (Life::ExpectPreface, Step::Preface) => self.life = Life::ExpectHello,
-            (Life::ExpectHello, Step::Hello) => self.life = Life::Open,
+            (Life::ExpectHello, Step::Hello) => {
+                self.life = match self.side {
+                    Side::Connecting => Life::Open,
+                    Side::Accepting => Life::Undecided,
+                }
+            }
+            (Life::Undecided, Step::Accept) => self.life = Life::Open,
             (Life::Open, Step::DrainThere) => self.drains_there = true,
             (Life::Closed, _) => {}
             (_, Step::DrainHere) => self.drains_here = true,
@@ -84,7 +104,17 @@ impl State {
         self.life == Life::ExpectHello
     }
 
-    /// Whether the hello of the other side is here and the connection is not over.
+    /// Whether the hello of the other side is here, and this side has not answered it.
+    pub(crate) fn is_undecided(self) -> bool {
+        self.life == Life::Undecided
+    }
+
+    /// Whether this side has said nothing: neither its hello nor a close.
+    pub(crate) fn is_silent(self) -> bool {
+        self.side == Side::Accepting && !matches!(self.life, Life::Open | Life::Closed)
+    }
+
+    /// Whether the hellos are exchanged and the connection is not over.
     pub(crate) fn is_open(self) -> bool {
         self.life == Life::Open
     }
@@ -107,13 +137,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::{State, Step};
-    use crate::graph::graph;
+    use crate::{graph::graph, id::Side};
 
-    #[test]
-    fn the_graph_of_a_connection_is_this() {
+    fn graph_of(side: Side) -> String {
         let steps = [
             Step::Preface,
             Step::Hello,
+            Step::Accept,
             Step::DrainHere,
             Step::DrainThere,
             Step::Close,
@@ -123,6 +153,11 @@ mod tests {
             let there = if state.drains_there { "+there" } else { "" };
             format!("{:?}{here}{there}", state.life)
         };
+        graph(&[State::new(side)], &steps, State::after, name)
+    }
+
+    #[test]
+    fn the_graph_of_the_connecting_side_is_this() {
         let expected = "\
 ExpectPreface --Preface--> ExpectHello
 ExpectPreface --DrainHere--> ExpectPreface+here
@@ -143,6 +178,36 @@ Open+there --DrainHere--> Open+here+there
 Open+there --Close--> Closed
 Open+here+there --Close--> Closed
 ";
-        assert_eq!(graph(&[State::NEW], &steps, State::after, name), expected);
+        assert_eq!(graph_of(Side::Connecting), expected);
+    }
+
+    #[test]
+    fn the_graph_of_the_accepting_side_is_this() {
+        let expected = "\
+ExpectPreface --Preface--> ExpectHello
+ExpectPreface --DrainHere--> ExpectPreface+here
+ExpectPreface --Close--> Closed
+ExpectHello --Hello--> Undecided
+ExpectHello --DrainHere--> ExpectHello+here
+ExpectHello --Close--> Closed
+ExpectPreface+here --Preface--> ExpectHello+here
+ExpectPreface+here --Close--> Closed
+Undecided --Accept--> Open
+Undecided --DrainHere--> Undecided+here
+Undecided --Close--> Closed
+ExpectHello+here --Hello--> Undecided+here
+ExpectHello+here --Close--> Closed
+Open --DrainHere--> Open+here
+Open --DrainThere--> Open+there
+Open --Close--> Closed
+Undecided+here --Accept--> Open+here
+Undecided+here --Close--> Closed
+Open+here --DrainThere--> Open+here+there
+Open+here --Close--> Closed
+Open+there --DrainHere--> Open+here+there
+Open+there --Close--> Closed
+Open+here+there --Close--> Closed
+";
+        assert_eq!(graph_of(Side::Accepting), expected);
     }
 }

@@ -61,8 +61,7 @@ impl<T> Connection<T> {
         if self.input.poll_timeout(timeout).is_some_and(|at| at <= now) {
             return Err(ConnectionError::PacketTimedOut(timeout));
         }
-        let open = self.is_open();
-        if let Some(ping) = self.health.handle_timeout(now, &self.config, open)? {
+        if let Some(ping) = self.health.handle_timeout(now, &self.config, self.state)? {
             Packet::Ping(ping).put(&mut self.output);
         }
         Ok(())

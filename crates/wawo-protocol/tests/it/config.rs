@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use wawo_protocol::{Config, ConfigBuilder, ConfigError, Limits, MAX_LIMIT};
+use wawo_protocol::{Config, ConfigBuilder, ConfigError, Connection, Limits, MAX_LIMIT};
+
+use crate::pair::beginning;
 
 /// The defaults, except that settings which bound the named one leave it all of its values.
 fn roomy(name: &str) -> ConfigBuilder {
@@ -175,20 +177,35 @@ fn a_message_must_not_take_more_than_its_connection() {
 }
 
 #[test]
-fn identity_and_opaque_parts_are_bounded() {
-    let named = |length| Config::builder().identity("i".repeat(length)).build();
-    assert_eq!(named(255).unwrap().identity().len(), 255);
-    let text = "identity has 256 bytes; it must have at most 255";
+fn the_claimed_name_and_the_services_are_bounded() {
+    let named = |length| Config::builder().claimed_name("i".repeat(length)).build();
+    assert_eq!(named(255).unwrap().claimed_name().len(), 255);
+    let text = "claimed_name has 256 bytes; it must have at most 255";
     assert_eq!(named(256).unwrap_err().to_string(), text);
 
     let room = 15_872;
-    let with = |length| Config::builder().credentials(vec![0; length]).build();
-    assert!(with(room).is_ok());
-    assert!(with(room + 1).is_err());
-    let services = |length| with(1).unwrap().with_services(vec![0; length].into());
-    assert_eq!(services(room - 1).unwrap().services().len(), room - 1);
-    let text = "the sum of credentials and services has 15873 bytes; it must have at most 15872";
-    assert_eq!(services(room).unwrap_err().to_string(), text);
+    let services = |length| Config::default().with_services(vec![0; length].into());
+    assert_eq!(services(room).unwrap().services().len(), room);
+    let text = "the table of services has 15873 bytes; it must have at most 15872";
+    assert_eq!(services(room + 1).unwrap_err().to_string(), text);
+}
+
+#[test]
+fn credentials_have_the_room_that_the_services_leave() {
+    let now = beginning();
+    let name = "n".repeat(255);
+    let config = Config::builder().claimed_name(name).build().unwrap();
+    assert_eq!(config.max_credentials_bytes(), 15_872);
+    let config = config.with_services(vec![0; 15_000].into()).unwrap();
+    assert_eq!(config.max_credentials_bytes(), 872);
+    let connect = |length| {
+        let credentials = vec![0; length].into();
+        Connection::<()>::connecting(config.clone(), credentials, now).map(drop)
+    };
+    assert!(connect(872).is_ok());
+    let text = "credentials of 873 bytes; beside the table of services, the hello has room for 872 \
+                (Config::max_credentials_bytes)";
+    assert_eq!(connect(873).unwrap_err().to_string(), text);
 }
 
 #[test]
@@ -228,21 +245,15 @@ fn an_unknown_setting_names_the_nearest_one() {
     let error = |name| error(Config::builder(), name, "1").unwrap();
     let text = "max_call is no setting; the nearest one is max_calls";
     assert_eq!(error("max_call"), text);
-    let text = "identitty is no setting; the nearest one is identity";
-    assert_eq!(error("identitty"), text);
+    let text = "claimed_nam is no setting; the nearest one is claimed_name";
+    assert_eq!(error("claimed_nam"), text);
     assert_eq!(error("zzz"), "zzz is no setting", "no name is similar");
     // The table of services belongs to those who serve them.
     assert!(error("services").starts_with("services is no setting"));
 }
 
-#[test]
-fn a_configuration_shows_no_secrets() {
-    let config = Config::builder().credentials("secret").build().unwrap();
-    assert!(format!("{config:?}").contains("credentials: 6 bytes"));
-}
-
 fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let builder = Config::builder().max_calls(100).identity("code");
+    let builder = Config::builder().max_calls(100).claimed_name("code");
     builder.read_variables(variables.iter().copied())?.build()
 }
 
@@ -256,7 +267,6 @@ fn variables_replace_what_code_has_set() {
         ("WAWO_DEFAULT_TIMEOUT", "none"),
         ("WAWO_MAX_TIMEOUT", "1 m"),
         ("WAWO_KEEP_ALIVE_INTERVAL", "never"),
-        ("WAWO_CREDENTIALS", "secret"),
         ("WAWO_SERVER_MAX_CONNECTIONS", "for others"),
     ]);
     let config = config.unwrap();
@@ -265,8 +275,7 @@ fn variables_replace_what_code_has_set() {
     assert_eq!(config.default_timeout(), None);
     assert_eq!(config.max_timeout(), Some(Duration::from_secs(60)));
     assert_eq!(config.keep_alive_interval(), Duration::MAX);
-    assert_eq!(config.credentials(), "secret");
-    assert_eq!(config.identity(), "code");
+    assert_eq!(config.claimed_name(), "code");
 }
 
 #[test]
@@ -309,8 +318,8 @@ fn variables_that_are_no_text_are_refused_under_the_prefix_only() {
     let read = |key: OsString, value: OsString| Config::builder().read_variables([(key, value)]);
     assert!(read("OTHER".into(), no_text()).is_ok());
     assert!(read(no_text(), no_text()).is_ok());
-    let error = read("WAWO_IDENTITY".into(), no_text()).unwrap_err();
-    assert_eq!(error.to_string(), "WAWO_IDENTITY is not in UTF-8");
+    let error = read("WAWO_CLAIMED_NAME".into(), no_text()).unwrap_err();
+    assert_eq!(error.to_string(), "WAWO_CLAIMED_NAME is not in UTF-8");
     let key = OsString::from_vec(b"WAWO_MAX_CALLS\xff".to_vec());
     let error = read(key, "1".into()).unwrap_err();
     assert!(matches!(error, ConfigError::Unknown { .. }), "{error}");
@@ -336,13 +345,13 @@ mod file {
     #[test]
     fn settings_are_read_from_a_file() {
         let text = "max_calls = 2000\nmax_message_bytes = \"8MiB\"\nhandshake_timeout = \"2s\"\n\
-                    default_timeout = \"none\"\nidentity = \"ada\"\n";
+                    default_timeout = \"none\"\nclaimed_name = \"ada\"\n";
         let config: Config = toml::from_str(text).unwrap();
         assert_eq!(config.limits().max_calls, 2000);
         assert_eq!(config.limits().max_message_bytes, 8 << 20);
         assert_eq!(config.handshake_timeout(), Duration::from_secs(2));
         assert_eq!(config.default_timeout(), None);
-        assert_eq!(config.identity(), "ada");
+        assert_eq!(config.claimed_name(), "ada");
         assert_eq!(config.max_streams(), Config::default().max_streams());
         // Variables have the last word.
         let builder: ConfigBuilder = toml::from_str(text).unwrap();

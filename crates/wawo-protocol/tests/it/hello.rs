@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    Config, Connection, Hello, Limits, PeerMisbehaved, Side,
+    Config, Connection, Hello, Limits, PeerMisbehaved,
     packet::{HEADER_BYTES, Packet, decode, decode_preface},
 };
 
@@ -27,8 +27,10 @@ fn read(mut bytes: BytesMut) -> Result<Hello, PeerMisbehaved> {
 }
 
 /// The payload of the hello that a connection with this configuration sends.
-fn payload(config: Config) -> Bytes {
-    let mut connection = Connection::<()>::new(Side::Connecting, config, beginning());
+fn payload(config: Config, credentials: &'static str) -> Bytes {
+    let credentials = Bytes::from(credentials);
+    let connection = Connection::<()>::connecting(config, credentials, beginning());
+    let mut connection = connection.unwrap();
     let mut bytes = BytesMut::from(connection.output().first());
     assert_eq!(decode_preface(&mut bytes), Ok(true));
     bytes.freeze().slice(HEADER_BYTES..)
@@ -36,16 +38,16 @@ fn payload(config: Config) -> Bytes {
 
 #[test]
 fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
-    let config = Config::builder().identity("ada").credentials("secret");
+    let config = Config::builder().claimed_name("ada");
     let config = config.default_timeout(Some(Duration::from_micros(1_001)));
     let config = config.build().unwrap().with_services("a table".into());
-    let payload = payload(config.unwrap());
+    let payload = payload(config.unwrap(), "secret");
     let hello = read(packet(&payload)).unwrap();
     assert_eq!(hello.limits, Limits::default());
     // Whole milliseconds, rounded up.
     assert_eq!(hello.default_timeout, Some(Duration::from_millis(2)));
     assert_eq!(
-        (&*hello.identity, &*hello.credentials),
+        (&*hello.claimed_name, &*hello.credentials),
         ("ada", &b"secret"[..])
     );
     assert_eq!(hello.services, "a table");
@@ -55,9 +57,8 @@ fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
 
 #[test]
 fn a_hello_does_not_hold_what_it_was_read_into() {
-    let config = Config::builder().credentials("secret").build().unwrap();
-    let config = config.with_services("a table".into()).unwrap();
-    let mut input = packet(&payload(config));
+    let config = Config::default().with_services("a table".into()).unwrap();
+    let mut input = packet(&payload(config, "secret"));
     let length = input.len();
     let hello = decode(&mut input, &Limits::default());
     assert!(matches!(hello, Ok(Some(Packet::Hello(_)))), "{hello:?}");
@@ -73,7 +74,7 @@ fn an_empty_hello_announces_the_minimum() {
 
 #[test]
 fn each_fault_in_a_hello_is_named() {
-    let good = payload(Config::default());
+    let good = payload(Config::default(), "");
     for cut in 1..good.len() {
         let result = read(packet(&good[..cut]));
         assert!(
@@ -90,6 +91,6 @@ fn each_fault_in_a_hello_is_named() {
     assert_eq!(read(short), Err(fault));
     let small = read(packet(&[0, 5, 0, 0, 0, 4, 0, 0, 0, 1]));
     assert!(matches!(small, Err(PeerMisbehaved::HelloLimit(_))));
-    let identity = packet(&[0, 9, 0, 0, 0, 1, 0xff]);
-    assert_eq!(read(identity), Err(PeerMisbehaved::HelloIdentity));
+    let name = packet(&[0, 9, 0, 0, 0, 1, 0xff]);
+    assert_eq!(read(name), Err(PeerMisbehaved::HelloClaimedName));
 }

@@ -13,6 +13,7 @@ mod ends;
 mod fast_path;
 mod foreign;
 mod fuzz;
+mod handshake;
 mod hello;
 mod honest;
 mod id;

@@ -38,9 +38,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn new(side: Side, config: Config, now: Instant) -> Self {
+    fn new(connection: Connection<u32>) -> Self {
         Self {
-            connection: Connection::new(side, config, now),
+            connection,
             events: Vec::new(),
             error: None,
             input: BytesMut::new(),
@@ -79,7 +79,13 @@ impl Node {
                 continue;
             }
             match self.connection.poll_event(now, &mut self.input) {
-                Ok(Some(event)) => self.events.push(event),
+                Ok(Some(event)) => {
+                    if matches!(event, Event::Opened(_)) {
+                        let accepted = self.connection.accept(now, Bytes::new());
+                        accepted.expect("no credentials");
+                    }
+                    self.events.push(event);
+                }
                 Ok(None) => return,
                 Err(error) => self.error = Some(error),
             }
@@ -137,6 +143,16 @@ impl Node {
     }
 }
 
+/// A machine of either side, without credentials.
+pub(crate) fn connection<T>(side: Side, config: Config, now: Instant) -> Connection<T> {
+    match side {
+        Side::Connecting => {
+            Connection::connecting(config, Bytes::new(), now).expect("no credentials")
+        }
+        Side::Accepting => Connection::accepting(config, now),
+    }
+}
+
 /// A message as it may be passed on: in one part or in two.
 pub(crate) fn in_pieces(mut message: Bytes) -> MessageBytes {
     match message.len() % 3 {
@@ -163,8 +179,8 @@ impl Pair {
         let now = beginning();
         Self {
             now,
-            client: Node::new(Side::Connecting, client, now),
-            server: Node::new(Side::Accepting, server, now),
+            client: Node::new(connection(Side::Connecting, client, now)),
+            server: Node::new(connection(Side::Accepting, server, now)),
             delay: Duration::ZERO,
             part: usize::MAX,
         }

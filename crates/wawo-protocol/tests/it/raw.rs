@@ -29,7 +29,7 @@ impl Raw {
         let now = beginning();
         Self {
             now,
-            machine: Connection::new(Side::Accepting, config, now),
+            machine: Connection::accepting(config, now),
             input: BytesMut::new(),
             prefaced: false,
         }
@@ -41,14 +41,23 @@ impl Raw {
     }
 
     pub(crate) fn open_with(config: Config) -> Self {
+        Self::greeted_with(config).1
+    }
+
+    /// The hello of a machine, and the machine after the hellos.
+    pub(crate) fn greeted() -> (Packet, Self) {
+        Self::greeted_with(Config::default())
+    }
+
+    fn greeted_with(config: Config) -> (Packet, Self) {
         let mut raw = Self::with(config);
         let mut bytes = BytesMut::from(&PREFACE[..]);
         bytes.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
         let events = raw.feed(&bytes).expect("an empty hello");
         assert!(matches!(events[..], [Event::Opened(_)]), "{events:?}");
-        let said = raw.said();
+        let mut said = raw.said();
         assert!(matches!(said[..], [Packet::Hello(_)]), "{said:?}");
-        raw
+        (said.remove(0), raw)
     }
 
     /// Sends bytes; returns the machine's events.
@@ -56,6 +65,11 @@ impl Raw {
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
         while let Some(event) = self.machine.poll_event(self.now, &mut self.input)? {
+            if matches!(event, Event::Opened(_)) {
+                self.machine
+                    .accept(self.now, Bytes::new())
+                    .expect("no credentials");
+            }
             events.push(event);
         }
         Ok(events)

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use wawo_protocol::Side;
 
 use crate::{
-    pair::beginning,
+    pair::{beginning, connection},
     states::{
         application::{Application, LONGEST, Machine},
         tester::{Action, Tester},
@@ -32,7 +32,7 @@ impl SideUnderTest {
         let now = beginning();
         Self {
             now,
-            machine: Machine::new(side, vector::config(), now),
+            machine: connection(side, vector::config(), now),
             application: Application::default(),
             input: BytesMut::new(),
         }

@@ -87,7 +87,7 @@ fn meaning(packet: &Packet) -> Vec<(String, String)> {
             meaning.add("reply_credit_bytes", limits.reply_credit_bytes);
             let timeout = hello.default_timeout.map(|timeout| timeout.as_millis());
             meaning.add_some("default_timeout_ms", timeout);
-            meaning.add_text("identity", &hello.identity);
+            meaning.add_text("claimed_name", &hello.claimed_name);
             meaning.add_bytes("credentials", &hello.credentials);
             meaning.add_bytes("services", &hello.services);
         }

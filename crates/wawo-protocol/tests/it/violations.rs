@@ -47,7 +47,7 @@ fn closes(before: &[Packet], wrong: &Packet, code: CloseCode, text: &str) {
 
 #[test]
 fn rules_of_the_connection() {
-    let hello = Raw::silent().said().remove(0);
+    let hello = Raw::greeted().0;
     violation(&[], &hello, "a second hello");
     violation(&[], &Packet::Pong(1), "a pong that answers no ping");
     violation(

@@ -11,7 +11,7 @@ mod user;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
     CloseCode, Config, Connection, ConnectionError, Event, Limits, Side,
     packet::{HEADER_BYTES, PREFACE, Packet, decode, decode_preface},
@@ -20,7 +20,7 @@ use wawo_protocol::{
 use crate::{
     fuzz::packets::{act::Act, sent::Sent, user::User},
     model::Rules,
-    pair::{beginning, copy_even},
+    pair::{beginning, connection, copy_even},
 };
 
 /// How a run begins.
@@ -117,7 +117,7 @@ impl World {
         }
         let config = config.build().expect("settings in their ranges");
         let rules = Rules::new(side, &config, now);
-        let machine = Connection::new(side, config, now);
+        let machine = connection(side, config, now);
         let mut world = Self {
             now,
             heard: now,
@@ -233,6 +233,10 @@ impl World {
     fn hear(&mut self, event: &Event<u32>) {
         if let Some(rules) = &mut self.rules {
             rules.hears(event);
+        }
+        if matches!(event, Event::Opened(_)) {
+            let accepted = self.machine.accept(self.now, Bytes::new());
+            accepted.expect("no credentials");
         }
         self.user
             .hear(&mut self.machine, self.rules.as_mut(), event);

@@ -1,7 +1,7 @@
 //! The packets that the machine may send.
 
 use wawo_protocol::{
-    CallId, Code, Limits, Metadata,
+    CallId, Code, Limits, Metadata, Side,
     packet::{Call, Chunk, CreditOf, End, Packet, Reply},
 };
 
@@ -17,9 +17,7 @@ impl Rules {
     pub(crate) fn says(&mut self, packet: &Packet, payload_bytes: usize) {
         assert!(!self.closed, "{} after a close", packet.kind());
         assert!(payload_bytes <= self.peer.max_packet_bytes as usize);
-        let is_hello = matches!(packet, Packet::Hello(_));
-        assert_ne!(is_hello, self.has_machine_hello, "one hello, and first");
-        self.has_machine_hello = true;
+        self.says_hello_first(packet);
         match packet {
             Packet::Hello(hello) => assert_eq!(hello.limits, self.limits),
             Packet::Ping(data) => assert_eq!(self.asked.replace(*data), None),
@@ -46,6 +44,19 @@ impl Rules {
             Packet::Cancel(call) => self.says_cancel(*call),
             Packet::Credit { of, bytes } => self.says_credit(*of, *bytes),
         }
+    }
+
+    /// The first packet is the only hello. On the accepting side it is the answer to the peer's, and a
+    /// close may stand in its place.
+    fn says_hello_first(&mut self, packet: &Packet) {
+        let is_hello = matches!(packet, Packet::Hello(_));
+        let accepts = self.side == Side::Accepting;
+        if accepts && !self.has_machine_hello && matches!(packet, Packet::Close { .. }) {
+            return;
+        }
+        assert_ne!(is_hello, self.has_machine_hello, "one hello, and first");
+        assert!(self.has_peer_hello || !accepts, "no answer without a hello");
+        self.has_machine_hello = true;
     }
 
     fn says_call(&mut self, call: &Call) {

@@ -80,6 +80,10 @@ fn send(machine: &mut Machine, call: CallId, messages: &[Bytes]) {
 impl Application {
     pub(super) fn handle(&mut self, now: Instant, machine: &mut Machine, event: Event<u32>) {
         match event {
+            Event::Opened(_) => {
+                let accepted = machine.accept(now, Bytes::new());
+                accepted.expect("no credentials");
+            }
             Event::Called(called) => self.handle_call(now, machine, called),
             Event::Message { call, message } => match machine.token(call).copied() {
                 Some(token) => {
