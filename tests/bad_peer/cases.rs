@@ -40,7 +40,7 @@ struct Case {
 enum State {
     /// Nothing was sent.
     Nothing,
-    /// The preface was sent, and the server's hello has come.
+    /// The preface was sent.
     Preface,
     /// The hellos are exchanged.
     Open,
@@ -159,11 +159,7 @@ impl State {
     async fn enter(self, raw: &mut Raw) {
         match self {
             Self::Nothing => return,
-            Self::Preface => {
-                raw.send(PREFACE).await.unwrap();
-                let hello = raw.next().await;
-                return assert!(matches!(hello, Some(Packet::Hello(_))), "{hello:?}");
-            }
+            Self::Preface => return raw.send(PREFACE).await.unwrap(),
             _ => raw.greet().await,
         }
         for step in self.steps() {
@@ -240,7 +236,14 @@ impl Case {
                 assert_eq!(raw.replied(1).await, message, "{name}");
                 raw.goes_on().await;
             }
-            Outcome::Ignored => assert_eq!(raw.goes_on().await, [], "{name} ({sent:?})"),
+            Outcome::Ignored => {
+                let mut came = raw.goes_on().await;
+                if matches!(self.state, State::Preface) {
+                    let hello = came.remove(0);
+                    assert!(matches!(hello, Packet::Hello(_)), "{name}: {hello:?}");
+                }
+                assert_eq!(came, [], "{name} ({sent:?})");
+            }
             Outcome::Over => assert_eq!(raw.rest().await, [], "{name}"),
         }
     }

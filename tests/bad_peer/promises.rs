@@ -248,7 +248,9 @@ async fn calls_that_come_with_the_hello_are_served_behind_it() {
             bytes.extend(unary(2 * call + 1, SAY, "a").build());
         }
         raw.send(&bytes[..cut]).await.unwrap();
-        assert!(matches!(raw.next().await, Some(Packet::Hello(_))));
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
         raw.send(&bytes[cut..]).await.unwrap();
         for call in 0..CALLS {
             raw.replied(2 * call + 1).await;

@@ -10,10 +10,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tower::{Service, layer::layer_fn};
 use wawo::{ConnectionLimit, Events, Peer, PeerEvent, Request, Server};
 

@@ -23,7 +23,7 @@ const LIMITS: [(u16, &str, u32, u32); 8] = [
 
 /// The entry of the default timeout, which is also a number.
 const TIMEOUT: u16 = 8;
-const IDENTITY: u16 = 9;
+const CLAIMED_NAME: u16 = 9;
 const CREDENTIALS: u16 = 10;
 const SERVICES: u16 = 11;
 
@@ -81,7 +81,7 @@ fn twice() -> Vec<Case> {
 }
 
 fn cut_off() -> Vec<Case> {
-    let whole = hello_entry(IDENTITY, b"identity");
+    let whole = hello_entry(CLAIMED_NAME, b"somebody");
     let claims = |length: u32| {
         let mut entry = whole.clone();
         entry[2..6].copy_from_slice(&length.to_be_bytes());
@@ -106,20 +106,20 @@ fn cut_off() -> Vec<Case> {
 
 fn others() -> Vec<Case> {
     let entry = hello_entry;
-    let identity = "the identity in the hello is not UTF-8 of at most 255 bytes";
+    let claimed_name = "the claimed name in the hello is not UTF-8 of at most 255 bytes";
     let over_packet = "in the hello, max_metadata_bytes is 16321; \
                        with max_packet_bytes 16384 it may be at most 16320";
     let fine = || Outcome::Ignored;
     let in_preface: [(&str, Wire, Outcome); 13] = [
         (
-            "an identity of 256 bytes",
-            hello([entry(IDENTITY, &[b'i'; 256])]),
-            violation(identity),
+            "a claimed name of 256 bytes",
+            hello([entry(CLAIMED_NAME, &[b'i'; 256])]),
+            violation(claimed_name),
         ),
         (
-            "an identity that is not UTF-8",
-            hello([entry(IDENTITY, b"\xff")]),
-            violation(identity),
+            "a claimed name that is not UTF-8",
+            hello([entry(CLAIMED_NAME, b"\xff")]),
+            violation(claimed_name),
         ),
         (
             "metadata that does not fit into a packet",
@@ -132,11 +132,15 @@ fn others() -> Vec<Case> {
             fine(),
         ),
         (
-            "an identity of 255 bytes",
-            hello([entry(IDENTITY, &[b'i'; 255])]),
+            "a claimed name of 255 bytes",
+            hello([entry(CLAIMED_NAME, &[b'i'; 255])]),
             fine(),
         ),
-        ("an empty identity", hello([entry(IDENTITY, b"")]), fine()),
+        (
+            "an empty claimed name",
+            hello([entry(CLAIMED_NAME, b"")]),
+            fine(),
+        ),
         (
             "credentials that fill the hello",
             hello([entry(CREDENTIALS, &[7; 16_378])]),
