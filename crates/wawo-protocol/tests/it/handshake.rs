@@ -16,7 +16,8 @@ use crate::{
 /// A machine that has got a hello with a call behind it, and has not decided.
 fn undecided(config: Config) -> (Connection<u32>, BytesMut) {
     let mut client = Pair::new().client.connection;
-    client.start_call(beginning(), unary("early"), 1).unwrap();
+    let started = client.start_call(beginning(), unary("early"), 1);
+    started.expect("an early call");
     let mut input = BytesMut::from(client.output().first());
     let mut machine = Connection::accepting(config, beginning());
     let event = machine.poll_event(beginning(), &mut input);

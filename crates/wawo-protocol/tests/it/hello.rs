@@ -30,7 +30,7 @@ fn read(mut bytes: BytesMut) -> Result<Hello, PeerMisbehaved> {
 fn payload(config: Config, credentials: &'static str) -> Bytes {
     let credentials = Bytes::from(credentials);
     let connection = Connection::<()>::connecting(config, credentials, beginning());
-    let mut connection = connection.unwrap();
+    let mut connection = connection.expect("credentials that fit");
     let mut bytes = BytesMut::from(connection.output().first());
     assert_eq!(decode_preface(&mut bytes), Ok(true));
     bytes.freeze().slice(HEADER_BYTES..)
