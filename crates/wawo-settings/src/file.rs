@@ -1,10 +1,10 @@
-//! Settings from a file, by serde: a map of names to texts or whole numbers.
+//! Settings from a file, by serde: a map of names to texts, whole numbers, switches or arrays of texts.
 
 use std::{collections::HashSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
 use crate::names::{Settable, set, unknown};
@@ -75,22 +75,35 @@ impl<'de, S: Settable> DeserializeSeed<'de> for Value<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Text(text) = deserializer.deserialize_any(Scalar(self.name))?;
+        let Text(text) = deserializer.deserialize_any(Scalar {
+            name: self.name,
+            is_list: S::is_list(self.name),
+        })?;
         set(self.settings, self.name, &text).map_err(D::Error::custom)
     }
 }
 
-/// The value of a setting, as text. Null, where a format has it, is `none`.
+/// The value of a setting, as text; a list as its items with commas between them. Null, where a format has it, is `none`.
 struct Text(String);
 
 /// Visits the value of the setting with this name.
-struct Scalar<'a>(&'a str);
+struct Scalar<'a> {
+    name: &'a str,
+    is_list: bool,
+}
 
-impl Visitor<'_> for Scalar<'_> {
+impl<'de> Visitor<'de> for Scalar<'_> {
     type Value = Text;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a whole number or a text for {}", self.0)
+        match self.is_list {
+            true => write!(f, "a text or an array of texts for {}", self.name),
+            false => write!(f, "a whole number or a text for {}", self.name),
+        }
+    }
+
+    fn visit_bool<E: Error>(self, is_on: bool) -> Result<Text, E> {
+        Ok(Text(is_on.to_string()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Text, E> {
@@ -107,5 +120,19 @@ impl Visitor<'_> for Scalar<'_> {
 
     fn visit_unit<E: Error>(self) -> Result<Text, E> {
         Ok(Text("none".to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Text, A::Error> {
+        if !self.is_list {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        }
+        let mut texts = Vec::new();
+        while let Some(text) = seq.next_element::<String>()? {
+            texts.push(text);
+        }
+        Ok(Text(match texts.is_empty() {
+            true => "none".to_owned(),
+            false => texts.join(","),
+        }))
     }
 }

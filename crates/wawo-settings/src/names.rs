@@ -16,6 +16,13 @@ pub trait Settable {
     ///
     /// If the text is no value of the setting, or is out of its range.
     fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError>;
+
+    /// Whether the setting `name` is a list. Its text has commas between the items, and is `none` if there
+    /// are no items. A file may have an array of texts instead.
+    fn is_list(name: &str) -> bool {
+        let _ = name;
+        false
+    }
 }
 
 /// Sets the setting `name` from a text.

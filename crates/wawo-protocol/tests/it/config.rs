@@ -387,7 +387,10 @@ mod file {
                 "max_calls is `-64`; write a whole number",
             ),
             ("max_calls = 64.0", "expected a whole number or a text"),
-            ("max_calls = true", "expected a whole number or a text"),
+            (
+                "max_calls = true",
+                "max_calls is `true`; write a whole number",
+            ),
             ("max_calls = [64]", "expected a whole number or a text"),
             (
                 "packet_timeout = 5",
