@@ -183,7 +183,8 @@ pub use crate::{
     },
     status::{BoxError, Delivery, Detail, OrStatus, Result, Status},
     transport::{
-        Address, AddressError, OpenListener, SocketOptions, SocketOptionsError, Transport,
+        Address, AddressError, OpenListener, ProxyHeaderError, SocketOptions, SocketOptionsError,
+        Transport,
     },
 };
 

@@ -25,6 +25,7 @@ mod native;
 mod own;
 mod peers;
 mod protocol;
+mod proxied;
 mod refuse;
 mod registry;
 mod replay;

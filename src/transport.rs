@@ -26,6 +26,7 @@ mod memory;
 mod named_pipe;
 mod open;
 mod options;
+pub(crate) mod proxy_header;
 mod schemes;
 mod socket;
 mod tcp;
@@ -45,6 +46,7 @@ pub use crate::transport::{
     named_pipe::NamedPipe,
     open::{IntoTransport, OpenListener, StdSocket, TokioTransport},
     options::{SocketOptions, SocketOptionsError},
+    proxy_header::ProxyHeaderError,
     tcp::Tcp,
     unix::Unix,
 };

@@ -4,7 +4,11 @@ use std::{fmt, io, sync::Arc};
 
 use wawo_protocol::ConnectionError;
 
-use crate::{descriptor::ServiceDescriptor, peer::weak::WeakPeer, transport::Address};
+use crate::{
+    descriptor::ServiceDescriptor,
+    peer::weak::WeakPeer,
+    transport::{Address, ProxyHeaderError},
+};
 
 /// Something that happened to a peer, or to a listener of a server: an item of
 /// [`Events`](crate::Events). It does not keep the connection of its peer open.
@@ -32,6 +36,10 @@ pub enum PeerEvent {
     /// A listener could not accept a connection. It goes on, after a pause if need be. Also a panic of a
     /// [`Protocol`](crate::Protocol), which ends only its socket.
     AcceptFailed(Arc<io::Error>),
+    /// A connection from this address, which is that of a trusted proxy, was closed: it did not begin with a
+    /// header of the PROXY protocol. See
+    /// [`proxy_protocol`](crate::ServerConfigBuilder::proxy_protocol).
+    ProxyHeaderFailed(Address, ProxyHeaderError),
     /// A connection from this address was refused because of this limit. The other side is told the
     /// limit.
     Refused(Address, ConnectionLimit),
@@ -77,7 +85,10 @@ impl PeerEvent {
             | Self::Writable(peer)
             | Self::SchemaDiffers(peer, _)
             | Self::Closed(peer, _) => Some(peer),
-            Self::AcceptFailed(_) | Self::Refused(..) | Self::Missed(_) => None,
+            Self::AcceptFailed(_)
+            | Self::ProxyHeaderFailed(..)
+            | Self::Refused(..)
+            | Self::Missed(_) => None,
         }
     }
 

@@ -1,26 +1,21 @@
 //! The loop that accepts connections.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
 
 use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
     clock,
     connection::DRAINED,
-    panic,
     peer::{ConnectionLimit, PeerEvent, WeakPeer},
     server::{
         ServeError,
         handshake_request::Ask,
-        listeners::NewSocket,
-        native, refuse,
+        host::Newcomer,
+        listeners::{NewSocket, Wrap, caught},
+        native,
+        proxied::{self, ProxiedSocket},
+        refuse,
         registry::{AdmissionError, ConnectionPlace, Displacement, MADE_ROOM},
         state::{ServerState, SocketOrigin},
         workers::WorkerSlot,
@@ -66,8 +61,8 @@ impl ServerState {
 
     /// Serves a connection, if the limits allow it.
     fn admit(self: &Arc<Self>, new: NewSocket) {
-        let host = self.trusted.host_of(new.socket.address());
-        match self.registry.admit(host) {
+        let newcomer = self.newcomer(new.socket.address());
+        match self.registry.admit(newcomer) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
                 self.begin(place, new);
@@ -88,16 +83,29 @@ impl ServerState {
                 false => new.socket,
             };
             let from = socket.address().clone();
-            let transport = (new.wrap)(socket.into_transport());
-            drop(there);
-            match self.serve_accepted(place, transport, from, seat) {
+            let (transport, wrap) = (socket.into_transport(), new.wrap);
+            let begun = if self.is_proxied(&from) {
+                self.serve_proxied(place, ProxiedSocket { transport, wrap }, from, seat)
+            } else {
+                let transport = wrap(transport);
+                drop(there);
+                self.serve_accepted(place, transport, from, seat)
+            };
+            match begun {
                 Ok(()) | Err(ServeError::Draining) => Ok(()),
                 Err(error) => Err(io::Error::other(error)),
             }
         });
         if let Err(error) = begun {
-            tracing::error!(%from, %error, "a connection could not be served; others go on");
-            self.report_failure(error);
+            self.report_unserved(&from, error);
+        }
+    }
+
+    /// The host of a new connection, as far as it is known.
+    fn newcomer(&self, from: &Address) -> Newcomer {
+        match self.is_proxied(from) {
+            true => Newcomer::Proxied,
+            false => self.trusted.host_of(from).into(),
         }
     }
 
@@ -111,10 +119,14 @@ impl ServerState {
         transport: Box<dyn Transport>,
         from: Address,
     ) -> Result<(), ServeError> {
-        match self.registry.admit(self.trusted.host_of(&from)) {
+        match self.registry.admit(self.newcomer(&from)) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
-                self.serve_accepted(place, transport, from, None)
+                if !self.is_proxied(&from) {
+                    return self.serve_accepted(place, transport, from, None);
+                }
+                let wrap: Wrap = Arc::new(|transport| transport);
+                self.serve_proxied(place, ProxiedSocket { transport, wrap }, from, None)
             }
             Err(AdmissionError::Full(limit)) => {
                 self.report_refusal(&from, limit);
@@ -141,13 +153,7 @@ impl ServerState {
         from: Address,
         seat: Option<WorkerSlot>,
     ) -> Result<(), ServeError> {
-        let origin = SocketOrigin {
-            state: self.clone(),
-            place: Arc::new(place),
-            from,
-            since: clock::now(),
-            is_inside: false,
-        };
+        let origin = self.origin(place, from);
         let request = match origin.begin_handshake() {
             Ok(request) => request,
             Err(ask) => {
@@ -173,6 +179,43 @@ impl ServerState {
         };
         slot.fill(task.abort_handle());
         Ok(())
+    }
+
+    /// Begins the handshake of a socket that comes through a proxy, in the task that goes on to serve it.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_accepted`](Self::serve_accepted).
+    fn serve_proxied(
+        self: &Arc<Self>,
+        place: ConnectionPlace,
+        socket: ProxiedSocket,
+        from: Address,
+        seat: Option<WorkerSlot>,
+    ) -> Result<(), ServeError> {
+        let origin = self.origin(place, from);
+        let request = match origin.begin_handshake() {
+            Ok(request) => request,
+            Err(ask) => {
+                self.send_away(ask, &origin.from, Some(socket.into_transport()));
+                return Err(ServeError::Draining);
+            }
+        };
+        let _there = self.runtime_of(seat.as_ref()).enter();
+        let slot = origin.place.task();
+        let task = tokio::spawn(proxied::serve(origin, request, socket, seat));
+        slot.fill(task.abort_handle());
+        Ok(())
+    }
+
+    fn origin(self: &Arc<Self>, place: ConnectionPlace, from: Address) -> SocketOrigin {
+        SocketOrigin {
+            state: self.clone(),
+            place: Arc::new(place),
+            from,
+            since: clock::now(),
+            is_inside: false,
+        }
     }
 
     /// Refuses a connection, and tells it why.
@@ -257,6 +300,12 @@ impl ServerState {
         self.event_sender.send(|| PeerEvent::Closed(peer, limit));
     }
 
+    /// Reports that one connection could not be served.
+    pub(super) fn report_unserved(&self, from: &Address, error: io::Error) {
+        tracing::error!(%from, %error, "a connection could not be served; others go on");
+        self.report_failure(error);
+    }
+
     pub(super) fn report_failure(&self, error: io::Error) {
         let event = || PeerEvent::AcceptFailed(Arc::new(error));
         self.event_sender.send(event);
@@ -265,18 +314,6 @@ impl ServerState {
 
 fn wrapped(new: NewSocket) -> Box<dyn Transport> {
     (new.wrap)(new.socket.into_transport())
-}
-
-/// Runs the code that opens one connection. It may panic: it calls the closure of `bind_with` and clones
-/// a service, which are the user's. The values that a panic leaves broken belong to this connection, and
-/// are dropped.
-fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
-        let text = panic::text(panic.as_ref());
-        Err(io::Error::other(format!(
-            "opening the connection panicked: {text}"
-        )))
-    })
 }
 
 /// Whether an error is about the connection that was to be accepted, and not about the listener.

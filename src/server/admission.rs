@@ -28,7 +28,7 @@ use crate::{
     peer::ConnectionLimit,
     server::{
         admission::hosts::{Hosts, Rank},
-        host::Host,
+        host::{Host, Newcomer},
     },
 };
 
@@ -129,20 +129,22 @@ impl Admission {
     /// The limit that refuses it.
     pub(crate) fn admit(
         &mut self,
-        host: Option<Host>,
+        newcomer: Newcomer,
         now: Instant,
         activity: impl Fn(PlaceId) -> Activity,
     ) -> Result<AdmissionResult, ConnectionLimit> {
-        if host.is_some_and(|host| self.hosts.count(host) >= self.limits.per_host) {
-            return Err(ConnectionLimit::MaxConnectionsPerHost);
-        }
+        let host = match newcomer {
+            Newcomer::Of(host) => Some(host),
+            Newcomer::Uncounted | Newcomer::Proxied => None,
+        };
+        self.check_host(host)?;
         let is_silence_full = self.handshakes() >= self.limits.handshakes;
         if is_silence_full && self.are_many_leaving() {
             return Err(ConnectionLimit::MaxHandshakes);
         }
         let makes_room = match self.count() < self.limits.connections {
             true => None,
-            false => Some(self.make_room(host, now, activity)?),
+            false => Some(self.make_room(newcomer, now, activity)?),
         };
         // The connection that makes room may have been the one without a hello that was one too many.
         let asked = match self.handshakes() >= self.limits.handshakes {
@@ -155,6 +157,40 @@ impl Admission {
             makes_room,
             asked,
         })
+    }
+
+    /// Records the host of a connection that came through a proxy. It counts for the host from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the host has too many connections.
+    pub(crate) fn set_host(
+        &mut self,
+        place: PlaceId,
+        host: Option<Host>,
+    ) -> Result<(), ConnectionLimit> {
+        // A connection that makes room for another counts for no host any more.
+        if self.is_leaving(place) {
+            return Ok(());
+        }
+        self.check_host(host)?;
+        if let Some(connection) = self.connections.get_mut(&place)
+            && let Some(host) = host
+        {
+            connection.host = Some(host);
+            self.hosts.join(host, connection.rank, place);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// If the host may have no more connections.
+    fn check_host(&self, host: Option<Host>) -> Result<(), ConnectionLimit> {
+        match host.is_some_and(|host| self.hosts.count(host) >= self.limits.per_host) {
+            true => Err(ConnectionLimit::MaxConnectionsPerHost),
+            false => Ok(()),
+        }
     }
 
     /// Admits a connection that the program itself has opened: no limit applies to it, and it is not
@@ -272,15 +308,21 @@ impl Admission {
     }
 
     /// Finds a connection to close, of the host that has the most, if this host has more than its share.
-    /// The host of the new connection counts for the share too.
+    /// The host of the new connection counts for the share too. One that comes through a proxy may be of a
+    /// new host, which must not be kept out; so it counts as one. If it is of a known host, that host has a
+    /// connection more than its share at most, and is the first to make room.
     fn make_room(
         &mut self,
-        newcomer: Option<Host>,
+        newcomer: Newcomer,
         now: Instant,
         activity: impl Fn(PlaceId) -> Activity,
     ) -> Result<PlaceId, ConnectionLimit> {
         let full = ConnectionLimit::MaxConnections;
-        let is_new = newcomer.is_some_and(|host| self.hosts.count(host) == 0);
+        let is_new = match newcomer {
+            Newcomer::Of(host) => self.hosts.count(host) == 0,
+            Newcomer::Uncounted => false,
+            Newcomer::Proxied => true,
+        };
         let hosts = self.hosts.len() + usize::from(is_new);
         let share = (self.limits.connections / hosts.max(1)).max(1);
         let (count, host) = self.hosts.busiest().ok_or(full)?;

@@ -3,7 +3,7 @@
 //! A [`ServerConfig`] that exists is valid, as a [`Config`] is: only [`ServerConfigBuilder::build`] makes
 //! one, and checks its settings against their ranges and against those of a connection.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, str::ParseBoolError, time::Duration};
 
 use wawo_protocol::{Config, ConfigBuilder};
 use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
@@ -84,6 +84,7 @@ settings! {
 pub struct ServerConfig {
     pub(crate) connection: Config,
     pub(crate) trusted_proxies: TrustedProxies,
+    proxy_protocol: bool,
     amounts: Amounts,
 }
 
@@ -101,10 +102,14 @@ pub struct ServerConfigBuilder {
 struct OwnSettings {
     amounts: Amounts,
     trusted_proxies: Option<Vec<String>>,
+    proxy_protocol: bool,
 }
 
 /// The name of the setting that is a list of addresses.
 const TRUSTED_PROXIES: &str = "trusted_proxies";
+
+/// The name of the setting that is on or off.
+const PROXY_PROTOCOL: &str = "proxy_protocol";
 
 impl ServerConfig {
     /// A builder with the defaults.
@@ -113,7 +118,8 @@ impl ServerConfig {
     }
 
     /// All settings of the server that are numbers, sizes and times, with their defaults and ranges.
-    /// Besides them there are [`trusted_proxies`](ServerConfigBuilder::trusted_proxies) and the
+    /// Besides them there are [`trusted_proxies`](ServerConfigBuilder::trusted_proxies),
+    /// [`proxy_protocol`](ServerConfigBuilder::proxy_protocol) and the
     /// [settings of connections](Config::settings).
     pub fn settings() -> impl Iterator<Item = Setting> {
         Amounts::ROWS.iter().map(Row::describe)
@@ -122,6 +128,11 @@ impl ServerConfig {
     /// The settings of each connection.
     pub fn connection(&self) -> &Config {
         &self.connection
+    }
+
+    /// See [`ServerConfigBuilder::proxy_protocol`].
+    pub fn proxy_protocol(&self) -> bool {
+        self.proxy_protocol
     }
 
     /// The limits on the number of connections.
@@ -150,8 +161,18 @@ impl ServerConfig {
     }
 
     /// Checks that a message of the greatest size can be served, unless the machine has too little
-    /// memory.
+    /// memory, and that headers of proxies can come.
     fn check_agreement(&self) -> Result<(), ConfigError> {
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            let (other, range) = ("trusted_proxies none", "must be false");
+            let (other, range) = (other.to_owned(), range.to_owned());
+            return Err(ConfigError::disagreement(
+                PROXY_PROTOCOL,
+                true,
+                other,
+                range,
+            ));
+        }
         let message = self.connection.max_decoded_bytes();
         match self.max_server_decoded_bytes() {
             Some(server) if server < message => Err(ConfigError::disagreement(
@@ -190,6 +211,7 @@ impl ServerConfigBuilder {
         let OwnSettings {
             amounts,
             trusted_proxies,
+            proxy_protocol,
         } = self.own;
         let mut rows = Amounts::ROWS.iter();
         rows.try_for_each(|row| row.check(&amounts))?;
@@ -197,6 +219,7 @@ impl ServerConfigBuilder {
         let config = ServerConfig {
             connection: self.connection.build()?,
             trusted_proxies: trusted.transpose()?.unwrap_or_default(),
+            proxy_protocol,
             amounts,
         };
         config.check_agreement()?;
@@ -210,15 +233,37 @@ impl ServerConfigBuilder {
     }
 
     /// Addresses such as `10.0.0.7`, or prefixes such as `10.0.0.0/8` and `fd00::/8`, whose connections
-    /// are not counted by host, since they come from many hosts. In a text they are separated by commas;
-    /// `none` means no address. Default: this machine, `127.0.0.0/8` and `::1`; addresses that are set
-    /// replace the default.
+    /// are not counted by host, since they come from many hosts; with
+    /// [`proxy_protocol`](Self::proxy_protocol) they are counted by the host of the proxy's client. In a
+    /// text they are separated by commas; `none` means no address. A file may have an array of texts.
+    /// Default: this machine, `127.0.0.0/8` and `::1`; addresses that are set replace the default.
     pub fn trusted_proxies<P: Into<String>>(
         mut self,
         proxies: impl IntoIterator<Item = P>,
     ) -> Self {
         let texts = proxies.into_iter().map(Into::into);
         self.own.trusted_proxies = Some(texts.collect());
+        self
+    }
+
+    /// Whether each TCP connection from an address of [`trusted_proxies`](Self::trusted_proxies) begins with
+    /// a header of the PROXY protocol, version 1 or 2. Default `false`.
+    ///
+    /// Such a connection has the address that its header names as the client's: in
+    /// [`Peer::address`](crate::Peer::address) and [`Arrival::address`](crate::Arrival::address), in events
+    /// and in the log. It is counted by the client's host, and may be refused once the header has come. A
+    /// connection of the proxy itself (LOCAL, UNKNOWN), or of a client that has no IP address, keeps the
+    /// proxy's address and is not counted.
+    ///
+    /// The header must be whole within the `handshake_timeout`, and has at most 4 KiB. A connection of a
+    /// trusted proxy without it is closed, and [`PeerEvent::ProxyHeaderFailed`] says why. Connections from
+    /// other addresses must not have it: anybody could forge it. So programs on this machine that connect
+    /// directly, or proxies that send no header, must not be among the trusted proxies, as this machine is by
+    /// default.
+    ///
+    /// [`PeerEvent::ProxyHeaderFailed`]: crate::PeerEvent::ProxyHeaderFailed
+    pub fn proxy_protocol(mut self, proxy_protocol: bool) -> Self {
+        self.own.proxy_protocol = proxy_protocol;
         self
     }
 
@@ -275,12 +320,16 @@ impl ServerConfigBuilder {
 impl Settable for OwnSettings {
     fn names() -> Vec<&'static str> {
         let rows = Amounts::ROWS.iter().map(|row| row.name);
-        rows.chain([TRUSTED_PROXIES]).collect()
+        rows.chain([TRUSTED_PROXIES, PROXY_PROTOCOL]).collect()
     }
 
     fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError> {
         if let Some(row) = Amounts::ROWS.iter().find(|row| row.name == name) {
             return row.read(&mut self.amounts, key, text);
+        }
+        if name == PROXY_PROTOCOL {
+            self.proxy_protocol = on_or_off(key, text)?;
+            return Ok(());
         }
         let texts = text.split(',').map(|text| text.trim().to_owned());
         let texts = match text.trim() {
@@ -291,6 +340,22 @@ impl Settable for OwnSettings {
         self.trusted_proxies = Some(texts);
         Ok(())
     }
+
+    fn is_list(name: &str) -> bool {
+        name == TRUSTED_PROXIES
+    }
+}
+
+/// # Errors
+///
+/// If the text is neither `true` nor `false`.
+fn on_or_off(key: &str, text: &str) -> Result<bool, ConfigError> {
+    let is_on = text.trim().parse();
+    is_on.map_err(|_: ParseBoolError| ConfigError::Unreadable {
+        setting: key.to_owned(),
+        value: text.to_owned(),
+        expected: "true or false".to_owned(),
+    })
 }
 
 impl Settable for ServerConfigBuilder {
@@ -304,10 +369,15 @@ impl Settable for ServerConfigBuilder {
             false => self.connection.read(name, key, text),
         }
     }
+
+    fn is_list(name: &str) -> bool {
+        OwnSettings::is_list(name)
+    }
 }
 
 /// Reads a map from names of settings, of the server and of its connections, to whole numbers or texts as
-/// [`ServerConfigBuilder::set`] takes them. Other names are refused.
+/// [`ServerConfigBuilder::set`] takes them, or, for a setting that is on or off, to `true` or `false`. The
+/// trusted proxies may be an array of texts. Other names are refused.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for ServerConfigBuilder {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

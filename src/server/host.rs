@@ -24,6 +24,22 @@ impl Host {
     }
 }
 
+/// The host of a connection that is accepted, as far as it is known then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Newcomer {
+    Of(Host),
+    /// It is not counted by host.
+    Uncounted,
+    /// It comes through a proxy, whose header will tell the host.
+    Proxied,
+}
+
+impl From<Option<Host>> for Newcomer {
+    fn from(host: Option<Host>) -> Self {
+        host.map_or(Self::Uncounted, Self::Of)
+    }
+}
+
 /// The addresses whose connections are not counted by host.
 #[derive(Debug, Clone)]
 pub(crate) struct TrustedProxies(Vec<Prefix>);
@@ -58,13 +74,30 @@ impl TrustedProxies {
     /// The host that a connection is counted by. `None` if it is not counted: it did not come over TCP,
     /// or it came from a trusted proxy.
     pub(crate) fn host_of(&self, from: &Address) -> Option<Host> {
-        let Address::Tcp(text) = from else {
-            return None;
-        };
-        let address = text.parse::<SocketAddr>().ok()?.ip().to_canonical();
-        let is_trusted = self.0.iter().any(|prefix| prefix.contains(address));
-        (!is_trusted).then(|| Host::of(address))
+        let address = ip_of(from)?;
+        (!self.contain(address)).then(|| Host::of(address))
     }
+
+    /// Whether a connection came from a trusted proxy.
+    pub(crate) fn are_at(&self, from: &Address) -> bool {
+        ip_of(from).is_some_and(|address| self.contain(address))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|prefix| prefix.contains(address))
+    }
+}
+
+/// The IP address of a TCP address; one of IPv4 if it can be written so.
+fn ip_of(from: &Address) -> Option<IpAddr> {
+    let Address::Tcp(text) = from else {
+        return None;
+    };
+    Some(text.parse::<SocketAddr>().ok()?.ip().to_canonical())
 }
 
 /// The addresses that begin with the same bits.

@@ -2,11 +2,15 @@
 
 use std::{
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
 };
 
-use crate::transport::{AcceptedSocket, Listener, Transport};
+use crate::{
+    panic,
+    transport::{AcceptedSocket, Listener, Transport},
+};
 
 /// Wraps each transport that is accepted into the one that is served.
 pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
@@ -58,6 +62,18 @@ impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Listeners at {}", self.places.len())
     }
+}
+
+/// Runs the code that opens one connection. It may panic: it calls the closure of `bind_with` and clones
+/// a service, which are the user's. The values that a panic leaves broken belong to this connection, and
+/// are dropped.
+pub(crate) fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+        let text = panic::text(panic.as_ref());
+        Err(io::Error::other(format!(
+            "opening the connection panicked: {text}"
+        )))
+    })
 }
 
 #[cfg(test)]

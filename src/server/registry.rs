@@ -21,7 +21,7 @@ use crate::{
     server::{
         admission::{Admission, AdmissionResult, ConnectionLimits, PlaceId},
         handshake_request::{Ask, HandshakeRequest},
-        host::Host,
+        host::Newcomer,
         log_limiter::LogLimiter,
         registry::occupant::Occupant,
     },
@@ -187,13 +187,13 @@ impl State {
         }
     }
 
-    fn admit(&mut self, host: Option<Host>) -> Result<AdmissionResult, ConnectionLimit> {
+    fn admit(&mut self, newcomer: Newcomer) -> Result<AdmissionResult, ConnectionLimit> {
         let entries = &self.entries;
         let activity = |id| {
             let handle = entries.get(&id).and_then(|entry| entry.peer.as_ref());
             handle.map_or_else(Activity::default, |(_, handle)| handle.activity())
         };
-        let admitted = self.admission.admit(host, clock::now(), activity)?;
+        let admitted = self.admission.admit(newcomer, clock::now(), activity)?;
         self.entries.insert(admitted.place, Entry::default());
         Ok(admitted)
     }

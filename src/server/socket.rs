@@ -133,6 +133,5 @@ fn refuse(origin: &SocketOrigin, ask: Ask, new: NewTransport) {
 fn report_panic(state: &ServerState, from: &Address, part: &str, panic: &(dyn Any + Send)) {
     let text = panic::text(panic);
     let error = io::Error::other(format!("{part} panicked: {text}"));
-    tracing::error!(%from, %error, "a connection could not be served; others go on");
-    state.report_failure(error);
+    state.report_unserved(from, error);
 }

@@ -42,6 +42,10 @@ pub(crate) struct ServerState {
     pub(crate) event_sender: EventSender,
     pub(crate) lifecycle: watch::Sender<Lifecycle>,
     pub(crate) trusted: TrustedProxies,
+    /// Whether connections from trusted proxies begin with a header.
+    pub(super) proxy_protocol: bool,
+    /// Limits the log lines about wrong headers of proxies.
+    pub(super) wrong_headers: LogLimiter,
     /// Limits the log lines about connections that were refused.
     pub(crate) refused: LogLimiter,
     /// Limits the log lines about connections that made room.
@@ -93,6 +97,8 @@ impl ServerState {
             registry: Arc::new(Registry::new(config.connection_limits())),
             event_sender,
             lifecycle: watch::Sender::new(Lifecycle::Serving),
+            proxy_protocol: config.proxy_protocol(),
+            wrong_headers: LogLimiter::default(),
             trusted: config.trusted_proxies,
             refused: LogLimiter::default(),
             displaced: LogLimiter::default(),

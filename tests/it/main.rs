@@ -51,6 +51,7 @@ mod peers;
 mod pipes;
 mod protocols;
 mod proxy;
+mod proxy_protocol;
 mod raw;
 mod readiness;
 mod real_time;

@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::{Admission, AdmissionResult, ConnectionLimits, MAX_LEAVING, PlaceId};
-use crate::{connection::Activity, peer::ConnectionLimit, server::host::Host};
+use crate::{
+    connection::Activity,
+    peer::ConnectionLimit,
+    server::host::{Host, Newcomer},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,10 +37,10 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, host: Option<Host>) -> Result<AdmissionResult, ConnectionLimit> {
+    fn admit(&mut self, newcomer: impl Into<Newcomer>) -> Result<AdmissionResult, ConnectionLimit> {
         self.now += SECOND;
         let activity = |place| self.activities.get(&place).copied().unwrap_or_default();
-        self.admission.admit(host, self.now, activity)
+        self.admission.admit(newcomer.into(), self.now, activity)
     }
 
     /// Admits a connection whose hello comes; no other has to leave.
@@ -209,7 +213,9 @@ fn a_host_of_connections_that_have_calls_is_not_looked_at_whole_for_each_newcome
                 ..door.activities[&place]
             }
         };
-        let admitted = door.admission.admit(host(number), door.now, activity);
+        let admitted = door
+            .admission
+            .admit(host(number).into(), door.now, activity);
         assert!(admitted.unwrap().makes_room.is_some());
     }
     assert!(looked.get() <= 2_000 + 8 * 98, "{}", looked.get());
@@ -228,7 +234,7 @@ fn one_search_looks_at_a_few_and_finds_somebody_all_the_same() {
         looked.set(looked.get() + 1);
         activities[&place]
     };
-    let admitted = door.admission.admit(host(2), door.now, activity);
+    let admitted = door.admission.admit(host(2).into(), door.now, activity);
     assert!(admitted.unwrap().makes_room.is_some());
     assert_eq!(looked.get(), 8);
 }
@@ -318,6 +324,68 @@ fn sockets_on_their_way_out_are_bounded() {
     assert_eq!(door.admit(host(2)), Err(ConnectionLimit::MaxConnections));
 }
 
+#[test]
+fn one_behind_a_proxy_counts_for_its_host_once_that_is_known() {
+    let mut door = Door::new(100, 100, 2);
+    let behind = |door: &mut Door| door.admit(Newcomer::Proxied).unwrap().place;
+    let places = [(); 4].map(|()| behind(&mut door));
+    assert_eq!(door.admission.set_host(places[0], host(1)), Ok(()));
+    assert_eq!(door.admission.set_host(places[1], host(1)), Ok(()));
+    let limit = ConnectionLimit::MaxConnectionsPerHost;
+    assert_eq!(door.admission.set_host(places[2], host(1)), Err(limit));
+    assert_eq!(door.admit(host(1)), Err(limit));
+    // A connection of the proxy itself counts for no host.
+    assert_eq!(door.admission.set_host(places[3], None), Ok(()));
+    door.admission.remove(places[0]);
+    assert_eq!(door.admission.set_host(places[2], host(1)), Ok(()));
+    for place in &places[1..] {
+        door.admission.remove(*place);
+    }
+    assert_eq!(door.admission.hosts.len(), 0);
+}
+
+/// A host that takes all connections through a proxy shuts out neither the others behind that proxy nor
+/// those beside it.
+#[test]
+fn one_behind_a_proxy_is_let_in_where_a_new_host_is() {
+    let mut door = Door::new(10, 100, 100);
+    let mut enter = |number| {
+        let admitted = door.admit(Newcomer::Proxied)?;
+        door.admission.handshake_done(admitted.place);
+        door.admission.set_host(admitted.place, host(number))?;
+        if let Some(place) = admitted.makes_room {
+            door.admission.remove(place);
+        }
+        let counts = [1, 2, 3].map(|number| door.admission.hosts.count(host(number).unwrap()));
+        Ok::<_, ConnectionLimit>(counts)
+    };
+    for _ in 0..10 {
+        enter(1).unwrap();
+    }
+    assert_eq!(enter(1), Ok([10, 0, 0]));
+    assert_eq!(enter(2), Ok([9, 1, 0]));
+    assert_eq!(enter(2), Ok([8, 2, 0]));
+    // Those of the busiest host go on to take only its own places.
+    assert_eq!(enter(1), Ok([8, 2, 0]));
+    for _ in 0..4 {
+        enter(3).unwrap();
+    }
+    // Of two hosts that are as busy, one may take a single place of the other.
+    assert_eq!(enter(1), Ok([5, 2, 3]));
+    assert_eq!(enter(1), Ok([5, 2, 3]));
+}
+
+/// It makes room for another before its header has come.
+#[test]
+fn one_that_makes_room_counts_for_no_host() {
+    let mut door = Door::new(2, 100, 100);
+    let place = door.admit(host(1)).unwrap().place;
+    door.open(host(1));
+    assert_eq!(door.admit(host(2)).unwrap().makes_room, Some(place));
+    assert_eq!(door.admission.set_host(place, host(3)), Ok(()));
+    assert_eq!(door.admission.hosts.count(host(3).unwrap()), 0);
+}
+
 /// After any events in any order, counts stay right, limits hold, and nothing is left behind.
 #[test]
 fn counts_are_right_after_anything() {
@@ -327,7 +395,7 @@ fn counts_are_right_after_anything() {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let (choice, number) = ((random >> 33) as u32 % 8, (random >> 40) as usize);
+        let (choice, number) = ((random >> 33) as u32 % 9, (random >> 40) as usize);
         let any = (!places.is_empty()).then(|| number % places.len());
         let place = any.map(|index| places[index]);
         match (choice, place) {
@@ -335,6 +403,15 @@ fn counts_are_right_after_anything() {
                 let from = (number % 7) as u32;
                 let from = if from == 0 { None } else { host(from) };
                 places.extend(door.admit(from).map(|admitted| admitted.place));
+            }
+            (7, _) => {
+                let admitted = door.admit(Newcomer::Proxied);
+                if let Ok(AdmissionResult { place, .. }) = admitted {
+                    match door.admission.set_host(place, host((number % 7) as u32)) {
+                        Ok(()) => places.push(place),
+                        Err(_) => door.admission.remove(place),
+                    }
+                }
             }
             (3, Some(place)) => drop(door.admission.is_silent(place)),
             (4, Some(place)) => door.admission.handshake_done(place),

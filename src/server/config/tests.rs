@@ -124,6 +124,21 @@ fn trusted_proxies_are_a_list_with_commas() {
     assert_eq!(code.unwrap_err().to_string(), text);
 }
 
+#[test]
+fn the_proxy_protocol_is_on_or_off_and_needs_a_proxy() {
+    let set = |text| ServerConfig::builder().set("proxy_protocol", text);
+    assert!(!ServerConfig::default().proxy_protocol());
+    for (text, is_on) in [("true", true), (" false ", false)] {
+        let config = set(text).unwrap().build().unwrap();
+        assert_eq!(config.proxy_protocol(), is_on);
+    }
+    let text = "proxy_protocol is `yes`; write true or false";
+    assert_eq!(error("proxy_protocol", "yes").as_deref(), Some(text));
+    let alone = set("true").unwrap().set("trusted_proxies", "none");
+    let text = "proxy_protocol is true; with trusted_proxies none it must be false";
+    assert_eq!(alone.unwrap().build().unwrap_err().to_string(), text);
+}
+
 fn read(variables: &[(&str, &str)]) -> Result<ServerConfig, ConfigError> {
     let builder = ServerConfig::builder().read_variables(variables.iter().copied());
     builder.and_then(ServerConfigBuilder::build)
@@ -203,6 +218,64 @@ fn a_file_has_settings_of_the_server_and_of_its_connections() {
             .contains("the nearest one is max_connections"),
         "{error}"
     );
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_file_may_have_lists_and_switches_in_its_own_form() {
+    let counts = |file: &str| {
+        let config: ServerConfig = toml::from_str(file).unwrap();
+        let from = ["10.1.2.3:1", "[fd00::1]:1", "127.0.0.1:1"];
+        from.map(|from| {
+            let from = Address::Tcp(from.to_owned());
+            config.trusted_proxies.host_of(&from).is_some()
+        })
+    };
+    let list = "trusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]";
+    assert_eq!(counts(list), [false, false, true]);
+    assert_eq!(
+        counts("trusted_proxies = [\"10.1.2.3\"]"),
+        [false, true, true]
+    );
+    assert_eq!(counts("trusted_proxies = []"), [true, true, true]);
+    let config: ServerConfig = toml::from_str("proxy_protocol = true").unwrap();
+    assert!(config.proxy_protocol());
+    for (file, text) in [
+        (
+            "trusted_proxies = [\"here\"]",
+            "trusted_proxies is `here`; write IP addresses",
+        ),
+        (
+            "trusted_proxies = [\"::1,here\"]",
+            "trusted_proxies is `here`; write IP addresses",
+        ),
+        (
+            "trusted_proxies = [\"\"]",
+            "trusted_proxies is ``; write IP addresses",
+        ),
+        ("trusted_proxies = [4]", "expected a string"),
+        (
+            "max_connections = [\"4\"]",
+            "expected a whole number or a text for max_connections",
+        ),
+        (
+            "default_timeout = []",
+            "expected a whole number or a text for default_timeout",
+        ),
+        (
+            "max_connections = true",
+            "max_connections is `true`; write a whole number",
+        ),
+        (
+            "proxy_protocol = 1",
+            "proxy_protocol is `1`; write true or false",
+        ),
+    ] {
+        let error = toml::from_str::<ServerConfig>(file)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(text), "{file}: {error}");
+    }
 }
 
 #[cfg(feature = "serde")]

@@ -10,7 +10,7 @@ use crate::{
     server::{
         admission::{Admission, PlaceId},
         handshake_request::{Ask, HandshakeRequest},
-        host::Host,
+        host::{Host, Newcomer},
         registry::{Entry, Registry, occupant::Occupant},
     },
     transport::Address,
@@ -43,13 +43,13 @@ impl Registry {
     /// Takes a place for a connection that was accepted. Others may be closed for it.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        host: Option<Host>,
+        newcomer: impl Into<Newcomer>,
     ) -> Result<(ConnectionPlace, Displacement), AdmissionError> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(AdmissionError::Closed);
         }
-        let admitted = state.admit(host).map_err(AdmissionError::Full)?;
+        let admitted = state.admit(newcomer.into()).map_err(AdmissionError::Full)?;
         let (makes_room, asked) = (admitted.makes_room, admitted.asked);
         let (closes, is_asked) = (state.occupant(makes_room), state.occupant(asked));
         // Dropping the last handle of a peer runs code of the user, which may need this lock.
@@ -154,6 +154,15 @@ impl ConnectionPlace {
             entry.handshake = request;
         }
         Ok(())
+    }
+
+    /// Records the host of a connection that came through a proxy.
+    ///
+    /// # Errors
+    ///
+    /// If the host may have no more connections.
+    pub(crate) fn set_host(&self, host: Option<Host>) -> Result<(), ConnectionLimit> {
+        self.registry.lock().admission.set_host(self.id, host)
     }
 
     /// The slot for the handle of the connection's task. It is filled where the task is spawned.

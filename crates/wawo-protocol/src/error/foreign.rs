@@ -3,7 +3,7 @@
 
 /// First bytes, escaped as by [`u8::escape_ascii`], and their sender. They are compared with at
 /// most eight bytes that have come, perhaps fewer.
-const PROTOCOLS: [(&str, &str); 21] = [
+const PROTOCOLS: [(&str, &str); 23] = [
     (
         r"\x16\x03",
         "the peer begins with TLS, which this side does not speak here: connect without TLS, or \
@@ -34,7 +34,12 @@ const PROTOCOLS: [(&str, &str); 21] = [
     (r"\x00\x00\x0c\x04", HTTP_2),
     (r"\x00\x00\x12\x04", HTTP_2),
     ("SSH-", "the peer speaks SSH"),
+    ("PROXY ", PROXY),
+    (r"\r\n\r\n\x00\r\nQ", PROXY),
 ];
+
+const PROXY: &str = "this is a header of the PROXY protocol: name the proxy in `trusted_proxies` of the \
+                     server, and set `proxy_protocol`";
 
 const HTTP_CLIENT: &str = "the peer takes this side for an HTTP server";
 const HTTP_SERVER: &str = "the peer is an HTTP server";
