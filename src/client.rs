@@ -119,6 +119,14 @@ impl<L> PeerBuilder<L> {
         self
     }
 
+    /// Sets how the certificate of the server is checked, and which one this side shows, for addresses of TLS.
+    /// Default: the roots of the system are trusted, and no certificate is shown.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
+        self.connectors.set_tls(tls);
+        self
+    }
+
     /// Sets options of the socket that [`connect`](Self::connect) opens.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
         self.socket_options = options;
@@ -244,7 +252,7 @@ impl End {
             })?;
             // The socket is connected. A later error, such as a missing hello, is not about the attempts
             // before.
-            *attempts = Attempts::connected();
+            *attempts = Attempts::connected("no hello came");
             let config = self.config.clone();
             match shake_hands(transport, config, Some(address)).await {
                 Err(ConnectError::Hello { source, .. })

@@ -148,6 +148,8 @@ pub use wawo_protocol::{
     Limits, MessageBytes, Metadata, MetadataError, MethodId, ServiceId, Setting,
 };
 
+#[cfg(feature = "tls")]
+pub use crate::transport::tls;
 pub use crate::{
     body::{Body, Sender, StreamEnd, StreamItem, Streaming, TrySendError},
     call::{Call, CancelGuard, RawClient},

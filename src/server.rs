@@ -1,6 +1,7 @@
 //! A server: serves services to all clients that connect.
 
 mod accept;
+mod accept_tls;
 mod admission;
 mod arrival;
 mod config;
@@ -32,6 +33,10 @@ mod replay;
 mod shutdown_signal;
 mod socket;
 mod state;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_handshake;
 mod workers;
 
 use std::{future::Future, pin::pin, sync::Arc};
@@ -66,6 +71,11 @@ use crate::{
     },
     services::Services,
     transport::{Address, AddressError, IntoTransport, Listen, ListenSchemes, SocketOptions},
+};
+#[cfg(feature = "tls")]
+use crate::{
+    server::{accept_tls::AcceptTls, tls::TlsOfServer},
+    transport::tls::{OfferedProtocols, ServerTls},
 };
 
 /// Serves services to all clients that connect.
@@ -107,6 +117,8 @@ pub struct ServerBuilder<L = Identity> {
     socket_options: SocketOptions,
     protocols: Protocols,
     hooks: Hooks,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
 }
 
 impl Server {
@@ -119,6 +131,8 @@ impl Server {
             socket_options: SocketOptions::new(),
             protocols: Protocols::default(),
             hooks: Hooks::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -251,6 +265,8 @@ impl<L> ServerBuilder<L> {
             socket_options: self.socket_options,
             protocols: self.protocols,
             hooks: self.hooks,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
         }
     }
 
@@ -282,6 +298,18 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Sets the certificate of the server, for addresses of TLS such as `tls://0.0.0.0:4000`. At such an address
+    /// it takes TLS only; at its other addresses it takes none.
+    ///
+    /// By ALPN it offers `wawo/1` and the [names](Protocol::alpn) of its other protocols. A client that names
+    /// none of them is refused, and one that names no protocol at all is taken. Inside of TLS, the first bytes
+    /// decide which protocol is spoken, as outside.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Sets options of the sockets that the server listens at, and of those that it accepts.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
         self.socket_options = options;
@@ -305,10 +333,17 @@ impl<L> ServerBuilder<L> {
         let workers = config.workers().map(Workers::start).transpose();
         let workers = workers.map_err(ServeError::Workers)?.unwrap_or_default();
         let drain_request = config.drain_request();
+        #[cfg(feature = "tls")]
+        let tls = self.tls.map(|tls| {
+            let offered = OfferedProtocols::new(self.protocols.alpn());
+            Arc::new(TlsOfServer::new(tls, offered)) as Arc<dyn AcceptTls>
+        });
+        #[cfg(not(feature = "tls"))]
+        let tls = None;
         let protocols = self.protocols.into_shared();
         let protocols = protocols.map(|protocols| protocols as Arc<dyn FindProtocol>);
         let event_sender = EventSender::with_hooks(self.hooks.into_shared());
-        let shared = ServerState::new(service, live, config, protocols, event_sender, workers);
+        let shared = ServerState::new(service, live, config, protocols, event_sender, tls, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),

@@ -30,11 +30,15 @@ pub(crate) mod proxy_header;
 mod schemes;
 mod socket;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod tls_record;
 mod unix;
 
 use std::pin::Pin;
 
-pub(crate) use crate::transport::schemes::{Connectors, ListenSchemes};
+#[cfg(feature = "tls")]
+pub(crate) use crate::transport::address::HostPort;
 pub use crate::transport::{
     address::{Address, AddressError},
     any::{Transport, TransportWithFacts},
@@ -49,6 +53,10 @@ pub use crate::transport::{
     proxy_header::ProxyHeaderError,
     tcp::Tcp,
     unix::Unix,
+};
+pub(crate) use crate::transport::{
+    schemes::{Connectors, ListenSchemes},
+    tls_record::{TLS_ALERT, begins_tls},
 };
 
 /// A boxed future, which traits return that are used as `dyn`: `Box::pin(async move { .. })` makes one.

@@ -2,6 +2,8 @@
 
 use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
 
+use bytes::BytesMut;
+use tokio::runtime::Handle;
 use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
@@ -10,9 +12,10 @@ use crate::{
     peer::{ConnectionLimit, PeerEvent, WeakPeer},
     server::{
         ServeError,
+        accept_tls::{AcceptTls, TlsSocketParts},
         handshake_request::Ask,
         host::Newcomer,
-        listeners::{NewSocket, Wrap, caught},
+        listeners::{NewSocket, caught},
         native,
         proxied::{self, ProxiedSocket},
         refuse,
@@ -69,7 +72,7 @@ impl ServerState {
             }
             Err(AdmissionError::Full(limit)) => self.refuse(new, limit),
             // The server drains, and this loop is about to end.
-            Err(AdmissionError::Closed) => self.refuse_draining(|| wrapped(new)),
+            Err(AdmissionError::Closed) => self.refuse_new(new, CloseCode::Normal, DRAINED),
         }
     }
 
@@ -77,19 +80,36 @@ impl ServerState {
         let from = new.socket.address().clone();
         let seat = self.seat();
         let begun = caught(|| {
-            let there = seat.as_ref().map(|seat| seat.runtime().enter());
+            let runtime = seat.as_ref().map(|seat| seat.runtime().clone());
+            let there = runtime.as_ref().map(Handle::enter);
             let socket = match there.is_some() {
                 true => new.socket.moved_here()?,
                 false => new.socket,
             };
             let from = socket.address().clone();
-            let (transport, wrap) = (socket.into_transport(), new.wrap);
+            let transport = socket.into_transport();
+            let (wrap, tls) = (new.wrap, new.tls);
             let begun = if self.is_proxied(&from) {
-                self.serve_proxied(place, ProxiedSocket { transport, wrap }, from, seat)
+                let socket = ProxiedSocket {
+                    transport,
+                    wrap,
+                    tls,
+                };
+                self.serve_proxied(place, socket, from, seat)
             } else {
-                let transport = wrap(transport);
+                let accepted = match tls {
+                    Some(tls) => {
+                        let socket = TlsSocketParts {
+                            transport,
+                            wrap,
+                            seat,
+                        };
+                        Accepted::Tls(tls, socket)
+                    }
+                    None => Accepted::Open(wrap(transport), seat),
+                };
                 drop(there);
-                self.serve_accepted(place, transport, from, seat)
+                self.serve_accepted(place, accepted, from)
             };
             match begun {
                 Ok(()) | Err(ServeError::Draining) => Ok(()),
@@ -123,15 +143,21 @@ impl ServerState {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
                 if !self.is_proxied(&from) {
-                    return self.serve_accepted(place, transport, from, None);
+                    let accepted = Accepted::Open(transport, None);
+                    return self.serve_accepted(place, accepted, from);
                 }
-                let wrap: Wrap = Arc::new(|transport| transport);
-                self.serve_proxied(place, ProxiedSocket { transport, wrap }, from, None)
+                let socket = ProxiedSocket {
+                    transport,
+                    wrap: Arc::new(|transport| transport),
+                    tls: None,
+                };
+                self.serve_proxied(place, socket, from, None)
             }
             Err(AdmissionError::Full(limit)) => {
                 self.report_refusal(&from, limit);
                 let text = refuse::text(limit, &self.registry.limits());
-                self.refuse_with(CloseCode::LimitExceeded, text, || transport);
+                let reason = refuse::close_packet(CloseCode::LimitExceeded, &text);
+                self.refuse_with(reason, || transport);
                 Err(ServeError::Refused(limit))
             }
             Err(AdmissionError::Closed) => {
@@ -149,33 +175,35 @@ impl ServerState {
     fn serve_accepted(
         self: &Arc<Self>,
         place: ConnectionPlace,
-        transport: Box<dyn Transport>,
+        accepted: Accepted,
         from: Address,
-        seat: Option<WorkerSlot>,
     ) -> Result<(), ServeError> {
         let origin = self.origin(place, from);
         let request = match origin.begin_handshake() {
             Ok(request) => request,
             Err(ask) => {
-                self.send_away(ask, &origin.from, Some(transport));
+                self.send_away(ask, &origin.from, accepted.into_open());
                 return Err(ServeError::Draining);
             }
         };
-        let _there = self.runtime_of(seat.as_ref()).enter();
+        let _there = self.runtime_of(accepted.seat()).enter();
         let slot = origin.place.task();
-        let task = match self.protocols().cloned() {
-            Some(protocols) => tokio::spawn(async move {
-                protocols.serve(origin, request, transport).await;
-                drop(seat);
-            }),
-            None => {
-                let Some(parts) = self.connection_parts() else {
-                    self.refuse_draining(|| transport);
-                    return Err(ServeError::Draining);
-                };
-                let new = transport.into();
-                tokio::spawn(native::serve(origin, request, parts, new, seat))
-            }
+        let task = match accepted {
+            Accepted::Tls(tls, socket) => tokio::spawn(tls.serve(origin, request, socket)),
+            Accepted::Open(transport, seat) => match self.protocols().cloned() {
+                Some(protocols) => tokio::spawn(async move {
+                    protocols.serve(origin, request, transport).await;
+                    drop(seat);
+                }),
+                None => {
+                    let Some(parts) = self.connection_parts() else {
+                        self.refuse_draining(|| transport);
+                        return Err(ServeError::Draining);
+                    };
+                    let new = transport.into();
+                    tokio::spawn(native::serve(origin, request, parts, new, seat))
+                }
+            },
         };
         slot.fill(task.abort_handle());
         Ok(())
@@ -197,7 +225,7 @@ impl ServerState {
         let request = match origin.begin_handshake() {
             Ok(request) => request,
             Err(ask) => {
-                self.send_away(ask, &origin.from, Some(socket.into_transport()));
+                self.send_away(ask, &origin.from, socket.into_open());
                 return Err(ServeError::Draining);
             }
         };
@@ -222,12 +250,24 @@ impl ServerState {
     fn refuse(&self, new: NewSocket, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
         self.report_refusal(new.socket.address(), limit);
-        self.refuse_with(CloseCode::LimitExceeded, text, || wrapped(new));
+        self.refuse_new(new, CloseCode::LimitExceeded, &text);
+    }
+
+    fn refuse_new(&self, new: NewSocket, code: CloseCode, text: &str) {
+        let reason = match new.tls {
+            // A handshake of TLS for each refusal would be work for a server that has too much already.
+            Some(_) => refuse::close_packet_for_tls(code, text),
+            None => refuse::close_packet(code, text),
+        };
+        self.refuse_with(reason, || match new.tls {
+            Some(_) => new.socket.into_transport(),
+            None => (new.wrap)(new.socket.into_transport()),
+        });
     }
 
     /// Tells a connection that came just when the server began to drain to connect elsewhere.
     pub(super) fn refuse_draining(&self, open: impl FnOnce() -> Box<dyn Transport>) {
-        self.refuse_with(CloseCode::Normal, DRAINED.to_owned(), open);
+        self.refuse_with(refuse::close_packet(CloseCode::Normal, DRAINED), open);
     }
 
     pub(super) fn report_refusal(&self, from: &Address, limit: ConnectionLimit) {
@@ -240,19 +280,16 @@ impl ServerState {
         self.event_sender.send(|| PeerEvent::Refused(from, limit));
     }
 
-    pub(super) fn refuse_with(
-        &self,
-        code: CloseCode,
-        text: String,
-        open: impl FnOnce() -> Box<dyn Transport>,
-    ) {
+    pub(super) fn refuse_with(&self, reason: BytesMut, open: impl FnOnce() -> Box<dyn Transport>) {
         let Some(refused) = self.registry.refuse() else {
             return;
         };
         match caught(|| Ok(open())) {
-            Ok(transport) => drop(tokio::spawn(refuse::send_reason(
-                transport, code, text, refused,
-            ))),
+            Ok(transport) => {
+                drop(tokio::spawn(refuse::send_reason(
+                    transport, reason, refused,
+                )));
+            }
             Err(error) => tracing::error!(%error, "a connection was refused without a word"),
         }
     }
@@ -274,8 +311,8 @@ impl ServerState {
         }
         match (ask, transport) {
             (Ask::MakeRoom, Some(transport)) => {
-                let (code, text) = (CloseCode::LimitExceeded, MADE_ROOM.to_owned());
-                self.refuse_with(code, text, || transport);
+                let reason = refuse::close_packet(CloseCode::LimitExceeded, MADE_ROOM);
+                self.refuse_with(reason, || transport);
             }
             (Ask::Drain, Some(transport)) => self.refuse_draining(|| transport),
             (Ask::CloseIfSilent, _) | (_, None) => {}
@@ -312,8 +349,28 @@ impl ServerState {
     }
 }
 
-fn wrapped(new: NewSocket) -> Box<dyn Transport> {
-    (new.wrap)(new.socket.into_transport())
+/// A socket that was accepted, and the seat of its connection at a worker.
+enum Accepted {
+    Open(Box<dyn Transport>, Option<WorkerSlot>),
+    /// Its bytes are TLS.
+    Tls(Arc<dyn AcceptTls>, TlsSocketParts),
+}
+
+impl Accepted {
+    fn seat(&self) -> Option<&WorkerSlot> {
+        match self {
+            Self::Open(_, seat) => seat.as_ref(),
+            Self::Tls(_, socket) => socket.seat.as_ref(),
+        }
+    }
+
+    /// The transport, if the other side can be told something over it before any handshake.
+    fn into_open(self) -> Option<Box<dyn Transport>> {
+        match self {
+            Self::Open(transport, _) => Some(transport),
+            Self::Tls(..) => None,
+        }
+    }
 }
 
 /// Whether an error is about the connection that was to be accepted, and not about the listener.

@@ -3,7 +3,12 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    server::{ServeError, Server, check_runtime, listeners::Wrap},
+    server::{
+        ServeError, Server,
+        accept_tls::AcceptTls,
+        check_runtime,
+        listeners::{ListeningPlace, Wrap},
+    },
     transport::{Address, AddressError, Listener, OpenListener, Transport},
 };
 
@@ -149,7 +154,13 @@ impl Server {
             Ok(listen) => listen,
             Err(advice) => return Err(ServeError::NoListener { address, advice }),
         };
-        let listeners = listen.listen(&address, &self.socket_options).await;
+        let (below, tls) = match &address {
+            Address::Tls(below) if listen.scheme() != address.scheme() => {
+                (&**below, Some(self.tls(&address)?))
+            }
+            address => (address, None),
+        };
+        let listeners = listen.listen(below, &self.socket_options).await;
         let listeners = listeners.and_then(|listeners| match listeners.is_empty() {
             true => Err(io::Error::other("its `Listen` returned no listener")),
             false => Ok(listeners),
@@ -157,19 +168,53 @@ impl Server {
         let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
         listeners
             .into_iter()
-            .try_for_each(|listener| self.add(listener, wrap.clone()))
+            .try_for_each(|listener| self.add(listener, wrap.clone(), tls.clone()))
+    }
+
+    /// TLS for an address.
+    ///
+    /// # Errors
+    ///
+    /// If the server has no certificate.
+    fn tls(&self, address: &Address) -> Result<Arc<dyn AcceptTls>, ServeError> {
+        let tls = self.shared.tls().cloned();
+        tls.ok_or_else(|| ServeError::NoListener {
+            address: address.clone(),
+            advice: "the server has no certificate: give it one by `ServerBuilder::tls`".to_owned(),
+        })
     }
 
     fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
         check_runtime()?;
+        let is_tls = listener.is_tls();
         let listener = listener.into_listener(&self.socket_options);
         let listener = listener.map_err(ServeError::OpenListener)?;
-        self.add(listener, wrap)
+        let tls = match is_tls {
+            true => Some(self.shared.tls().cloned().ok_or_else(|| {
+                let text = "it takes TLS, and the server has no certificate: give one by `ServerBuilder::tls`";
+                ServeError::OpenListener(io::Error::new(io::ErrorKind::InvalidInput, text))
+            })?),
+            false => None,
+        };
+        self.add(listener, wrap, tls)
     }
 
-    fn add(&mut self, listener: Box<dyn Listener>, wrap: Wrap) -> Result<(), ServeError> {
+    fn add(
+        &mut self,
+        listener: Box<dyn Listener>,
+        wrap: Wrap,
+        tls: Option<Arc<dyn AcceptTls>>,
+    ) -> Result<(), ServeError> {
         let address = listener.address().ok();
-        self.shared.listen(listener, wrap)?;
+        let address = address.map(|address| match tls {
+            Some(_) => Address::Tls(Box::new(address)),
+            None => address,
+        });
+        self.shared.listen(ListeningPlace {
+            listener,
+            wrap,
+            tls,
+        })?;
         self.addresses.extend(address);
         Ok(())
     }

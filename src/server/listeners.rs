@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     panic,
+    server::accept_tls::AcceptTls,
     transport::{AcceptedSocket, Listener, Transport},
 };
 
@@ -19,6 +20,8 @@ pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Se
 pub(crate) struct NewSocket {
     pub(crate) socket: AcceptedSocket,
     pub(crate) wrap: Wrap,
+    /// TLS, if the bytes of the socket are TLS. Then the transport inside is wrapped.
+    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
 }
 
 /// Accepts at all listeners in turn, so that many connections at one do not hold up the others. Dropping
@@ -32,14 +35,16 @@ pub(crate) struct Listeners {
 }
 
 /// A listener, and how to wrap its transports.
-struct ListeningPlace {
-    listener: Box<dyn Listener>,
-    wrap: Wrap,
+pub(crate) struct ListeningPlace {
+    pub(crate) listener: Box<dyn Listener>,
+    pub(crate) wrap: Wrap,
+    /// TLS, if it takes TLS only.
+    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
 }
 
 impl Listeners {
-    pub(crate) fn add(&mut self, listener: Box<dyn Listener>, wrap: Wrap) {
-        self.places.push(ListeningPlace { listener, wrap });
+    pub(crate) fn add(&mut self, place: ListeningPlace) {
+        self.places.push(place);
     }
 
     /// The next connection at any listener.
@@ -50,8 +55,8 @@ impl Listeners {
             let place = &mut self.places[index];
             if let Poll::Ready(accepted) = place.listener.poll_accept(cx) {
                 self.first = index + 1;
-                let wrap = place.wrap.clone();
-                return Poll::Ready(accepted.map(|socket| NewSocket { socket, wrap }));
+                let (wrap, tls) = (place.wrap.clone(), place.tls.clone());
+                return Poll::Ready(accepted.map(|socket| NewSocket { socket, wrap, tls }));
             }
         }
         Poll::Pending
@@ -80,7 +85,7 @@ pub(crate) fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 mod tests {
     use std::{future::poll_fn, sync::Arc};
 
-    use super::Listeners;
+    use super::{Listeners, ListeningPlace, Wrap};
     use crate::transport::{Address, Attempts, Connect, Listen, Memory, SocketOptions};
 
     const FLOODED: &str = "mem://listeners-flooded";
@@ -93,7 +98,13 @@ mod tests {
         for address in [FLOODED, OTHER] {
             let address: Address = address.parse().unwrap();
             for listener in Memory.listen(&address, &options).await.unwrap() {
-                listeners.add(listener, Arc::new(|transport| transport));
+                let wrap: Wrap = Arc::new(|transport| transport);
+                let tls = None;
+                listeners.add(ListeningPlace {
+                    listener,
+                    wrap,
+                    tls,
+                });
             }
         }
         let connect = async |address: &str| {

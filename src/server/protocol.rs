@@ -104,6 +104,12 @@ pub trait Protocol: Send + Sync + 'static {
     /// The name of the protocol, for logs and for [`Peer`](crate::Peer)s that come by it.
     fn name(&self) -> &str;
 
+    /// The names of the protocol inside of TLS (ALPN), such as `h2` and `http/1.1`, which the server then offers.
+    /// Default: none.
+    fn alpn(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// Whether a socket that begins with these bytes speaks the protocol. There is at least one byte, and
     /// at most 16 KiB. After [`Recognition::Perhaps`] it is asked again with more of them.
     ///
@@ -149,6 +155,12 @@ impl Protocols {
     /// The protocols, to be shared by all sockets; `None` if there are none.
     pub(crate) fn into_shared(self) -> Option<Arc<Self>> {
         (!self.0.is_empty()).then(|| Arc::new(self))
+    }
+
+    /// The names of all protocols inside of TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn alpn(&self) -> Vec<Vec<u8>> {
+        self.0.iter().flat_map(|protocol| protocol.alpn()).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Protocol>> {

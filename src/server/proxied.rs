@@ -25,6 +25,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::timeout_at,
@@ -34,6 +35,7 @@ use wawo_protocol::{CloseCode, ConnectionError, time::after};
 use crate::{
     peer::{ConnectionLimit, PeerEvent, WeakPeer},
     server::{
+        accept_tls::{AcceptTls, TlsSocketParts},
         handshake_request::{Ask, HandshakeRequest, Progress},
         handshake_run::run,
         listeners::{Wrap, caught},
@@ -52,11 +54,33 @@ use crate::{
 pub(crate) struct ProxiedSocket {
     pub(crate) transport: Box<dyn Transport>,
     pub(crate) wrap: Wrap,
+    /// TLS, if the bytes behind the header are TLS. Then the transport inside is wrapped.
+    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
 }
 
 impl ProxiedSocket {
-    pub(super) fn into_transport(self) -> Box<dyn Transport> {
-        (self.wrap)(self.transport)
+    /// The wrapped transport, if the other side can be told something over it before any handshake.
+    pub(super) fn into_open(self) -> Option<Box<dyn Transport>> {
+        match self.tls {
+            None => Some((self.wrap)(self.transport)),
+            Some(_) => None,
+        }
+    }
+
+    /// The packet that tells the other side why it is refused.
+    fn close_packet(&self, code: CloseCode, text: &str) -> BytesMut {
+        match self.tls {
+            None => refuse::close_packet(code, text),
+            Some(_) => refuse::close_packet_for_tls(code, text),
+        }
+    }
+
+    /// The transport for that packet, which TLS does not encrypt.
+    fn into_refused(self) -> Box<dyn Transport> {
+        match self.tls {
+            None => (self.wrap)(self.transport),
+            Some(_) => self.transport,
+        }
     }
 }
 
@@ -110,9 +134,23 @@ async fn serve_client(
     if let Err(limit) = origin.place.set_host(state.trusted.host_of(from)) {
         let text = refuse::text(limit, &state.registry.limits());
         state.report_refusal(from, limit);
-        return state.refuse_with(CloseCode::LimitExceeded, text, || socket.into_transport());
+        let reason = socket.close_packet(CloseCode::LimitExceeded, &text);
+        return state.refuse_with(reason, || socket.into_refused());
     }
-    match caught(|| Ok(socket.into_transport())) {
+    let ProxiedSocket {
+        transport,
+        wrap,
+        tls,
+    } = socket;
+    if let Some(tls) = tls {
+        let socket = TlsSocketParts {
+            transport,
+            wrap,
+            seat,
+        };
+        return tls.serve(origin, request, socket).await;
+    }
+    match caught(|| Ok(wrap(transport))) {
         Ok(transport) => rest(origin, request, transport, seat).await,
         Err(error) => state.report_unserved(from, error),
     }
@@ -153,8 +191,8 @@ fn rest(
 fn leave(origin: &SocketOrigin, ask: Ask, socket: ProxiedSocket) {
     let (state, from) = (&origin.state, &origin.from);
     if ask != Ask::CloseIfSilent {
-        return match caught(|| Ok(socket.into_transport())) {
-            Ok(transport) => state.send_away(ask, from, Some(transport)),
+        return match caught(|| Ok(socket.into_open())) {
+            Ok(transport) => state.send_away(ask, from, transport),
             Err(error) => state.report_unserved(from, error),
         };
     }
@@ -164,8 +202,8 @@ fn leave(origin: &SocketOrigin, ask: Ask, socket: ProxiedSocket) {
     state.event_sender.send(event);
     let event = || PeerEvent::NotConnected(who.clone(), ConnectionError::ClosedHere);
     state.event_sender.send(event);
-    let (code, text) = (CloseCode::LimitExceeded, SILENT.to_owned());
-    state.refuse_with(code, text, || socket.into_transport());
+    let reason = socket.close_packet(CloseCode::LimitExceeded, SILENT);
+    state.refuse_with(reason, || socket.into_refused());
 }
 
 impl ServerState {

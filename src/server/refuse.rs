@@ -15,7 +15,7 @@ use wawo_protocol::{
 use crate::{
     peer::ConnectionLimit,
     server::{admission::ConnectionLimits, registry::RefusalPermit},
-    transport::Transport,
+    transport::{TLS_ALERT, Transport},
 };
 
 /// How long the reason for a refused connection may take to be sent. It holds a socket and a task meanwhile.
@@ -46,15 +46,37 @@ pub(crate) fn text(limit: ConnectionLimit, limits: &ConnectionLimits) -> String 
 /// If a socket is closed with unread bytes, the operating system discards the bytes that were written to
 /// it.
 pub(crate) async fn send_reason(
-    mut transport: Box<dyn Transport>,
-    code: CloseCode,
-    text: String,
+    transport: Box<dyn Transport>,
+    reason: BytesMut,
     refused: RefusalPermit,
 ) {
+    send_last(transport, &reason).await;
+    drop(refused);
+}
+
+/// The preface and a close packet.
+pub(crate) fn close_packet(code: CloseCode, text: &str) -> BytesMut {
+    behind(&[], code, text)
+}
+
+/// The same behind an alert of TLS, for a client that begins TLS, and is refused before it. A wawo client
+/// reads the reason when its handshake of TLS has failed; others show the alert.
+pub(crate) fn close_packet_for_tls(code: CloseCode, text: &str) -> BytesMut {
+    behind(&TLS_ALERT, code, text)
+}
+
+fn behind(begin: &[u8], code: CloseCode, text: &str) -> BytesMut {
+    let mut packet = BytesMut::from(begin);
+    packet.extend_from_slice(&PREFACE);
+    let text = text.to_owned();
+    Packet::Close { code, text }.encode(&mut packet);
+    packet
+}
+
+/// Sends the last bytes of this side, and then reads until the other side closes, for at most a second.
+pub(crate) async fn send_last(mut transport: Box<dyn Transport>, bytes: &[u8]) {
     let sending = async {
-        let mut packet = BytesMut::from(&PREFACE[..]);
-        Packet::Close { code, text }.encode(&mut packet);
-        transport.write_all(&packet).await?;
+        transport.write_all(bytes).await?;
         transport.flush().await?;
         transport.shutdown().await?;
         let mut unread = transport.take(MAX_UNREAD_BYTES);
@@ -63,7 +85,6 @@ pub(crate) async fn send_reason(
     };
     // A peer that does not read gets no reason.
     let _ = timeout(REFUSE_TIMEOUT, sending).await;
-    drop(refused);
 }
 
 #[cfg(test)]
@@ -75,7 +96,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::{CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, send_reason};
+    use super::{CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, close_packet, send_reason};
     use crate::server::{admission::ConnectionLimits, registry::Registry};
 
     fn registry() -> Arc<Registry> {
@@ -91,8 +112,8 @@ mod tests {
         let (mut here, there) = duplex(1024);
         here.write_all(b"whatever it says").await.unwrap();
         let refused = registry().refuse().unwrap();
-        let (code, text) = (CloseCode::LimitExceeded, "too many".to_owned());
-        let sending = tokio::spawn(send_reason(Box::new(there), code, text, refused));
+        let reason = close_packet(CloseCode::LimitExceeded, "too many");
+        let sending = tokio::spawn(send_reason(Box::new(there), reason, refused));
         let mut heard = Vec::new();
         here.read_to_end(&mut heard).await.unwrap();
         let expected = b"WAWO/1\r\n\0\0\0\x08\x05\0\0\x02\0\0\0\0too many";
@@ -108,8 +129,8 @@ mod tests {
     async fn one_that_does_not_go_is_cut() {
         let send_reason = |there| {
             let refused = registry().refuse().unwrap();
-            let (code, text) = (CloseCode::LimitExceeded, "too many".to_owned());
-            tokio::spawn(send_reason(Box::new(there), code, text, refused))
+            let reason = close_packet(CloseCode::LimitExceeded, "too many");
+            tokio::spawn(send_reason(Box::new(there), reason, refused))
         };
         for room in [1024, 4] {
             let (_here, there) = duplex(room);

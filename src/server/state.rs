@@ -21,18 +21,19 @@ use crate::{
     serve::{BoxService, Template},
     server::{
         ServeError, ServerConfig,
+        accept_tls::AcceptTls,
         connection_task::ConnectionTask,
         handshake_request::{Ask, HandshakeRequest},
         host::TrustedProxies,
         lifecycle::Lifecycle,
-        listeners::{Listeners, NewSocket, Wrap},
+        listeners::{Listeners, ListeningPlace, NewSocket},
         log_limiter::LogLimiter,
         own,
         registry::{ConnectionPlace, Registry},
         workers::{WorkerSlot, Workers},
     },
     services,
-    transport::{Address, BoxFuture, Listener, Transport},
+    transport::{Address, BoxFuture, Transport},
 };
 
 /// The state that a server shares with its handles, its guests and the tasks of its connections.
@@ -50,11 +51,16 @@ pub(crate) struct ServerState {
     pub(crate) refused: LogLimiter,
     /// Limits the log lines about connections that made room.
     pub(crate) displaced: LogLimiter,
+    /// Limits the log lines about handshakes of TLS that failed.
+    #[cfg(feature = "tls")]
+    pub(crate) tls_failures: LogLimiter,
     config: Arc<Config>,
     /// The services that are served now.
     pub(crate) services: Arc<LiveTable>,
     /// The other protocols; `None` if the server speaks wawo's own only.
     protocols: Option<Arc<dyn FindProtocol>>,
+    /// TLS for the listeners that take it; `None` if the server has no certificate.
+    tls: Option<Arc<dyn AcceptTls>>,
     /// The memory that decoded messages of all connections take.
     decoded: Arc<DecodedTotal>,
     /// `None` once the server takes no more connections.
@@ -89,6 +95,7 @@ impl ServerState {
         config: ServerConfig,
         protocols: Option<Arc<dyn FindProtocol>>,
         event_sender: EventSender,
+        tls: Option<Arc<dyn AcceptTls>>,
         workers: Workers,
     ) -> Self {
         let decoded = DecodedTotal::new(config.decoded_bytes());
@@ -102,9 +109,12 @@ impl ServerState {
             trusted: config.trusted_proxies,
             refused: LogLimiter::default(),
             displaced: LogLimiter::default(),
+            #[cfg(feature = "tls")]
+            tls_failures: LogLimiter::default(),
             config: connection.clone(),
             services,
             protocols,
+            tls,
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(OpenParts {
                 names: service.names().clone(),
@@ -122,10 +132,10 @@ impl ServerState {
     /// # Errors
     ///
     /// If the server takes no more connections.
-    pub(crate) fn listen(&self, listener: Box<dyn Listener>, wrap: Wrap) -> Result<(), ServeError> {
+    pub(crate) fn listen(&self, place: ListeningPlace) -> Result<(), ServeError> {
         let mut open = self.open();
         let open = open.as_mut().ok_or(ServeError::Draining)?;
-        open.listeners.add(listener, wrap);
+        open.listeners.add(place);
         Ok(())
     }
 
@@ -282,6 +292,10 @@ impl ServerState {
     /// The finder of a socket's protocol, if there are others than wawo's own.
     pub(crate) fn protocols(&self) -> Option<&Arc<dyn FindProtocol>> {
         self.protocols.as_ref()
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<dyn AcceptTls>> {
+        self.tls.as_ref()
     }
 
     /// Waits until the server takes no more connections and calls.

@@ -25,6 +25,9 @@ pub(crate) use crate::transport::address::pipe::path as pipe_path;
 /// | `unix://@name` | an abstract Unix socket, by name; Linux only |
 /// | `pipe://name` | a named pipe of this machine; Windows only |
 /// | `mem://name` | within this process, by name |
+/// | `tls://host:port` | TLS over TCP; with the feature `tls` |
+/// | `tls+unix:///path`, `tls+pipe://name`, `tls+mem://name` | TLS over another transport |
+/// | `tls+scheme://rest` | TLS over a transport that a builder was given |
 /// | `scheme://rest` | of another scheme: a [`Connect`] or [`Listen`] that a builder was given |
 ///
 /// A host is a name, an IPv4 address such as `127.0.0.1`, or an IPv6 address in brackets such as
@@ -51,6 +54,8 @@ pub enum Address {
     Pipe(String),
     /// A name within this process.
     Memory(String),
+    /// TLS over a transport at another address, which is not of TLS itself.
+    Tls(Box<Address>),
     /// An address of a scheme that is not built in.
     Other {
         /// The scheme, such as `vsock`.
@@ -61,13 +66,15 @@ pub enum Address {
 }
 
 impl Address {
-    /// The scheme, such as `tcp`: the text before `://`.
+    /// The scheme, such as `tcp`: the text before `://`. It is `tls` for all addresses of TLS, whatever is
+    /// below.
     pub fn scheme(&self) -> &str {
         match self {
             Self::Tcp(_) => "tcp",
             Self::Unix(_) | Self::Abstract(_) => "unix",
             Self::Pipe(_) => "pipe",
             Self::Memory(_) => "mem",
+            Self::Tls(_) => "tls",
             Self::Other { scheme, .. } => scheme,
         }
     }
@@ -109,6 +116,9 @@ fn hint(text: &str) -> &'static str {
         Some(("unix", _)) => "write unix:///path, or unix://@name for an abstract name",
         Some(("pipe", _)) => "write pipe://name",
         Some(("mem", _)) => "write mem://name",
+        Some((scheme, _)) if scheme == "tls" || scheme.starts_with("tls+") => {
+            "write tls://host:port, or tls+ before another address, as in tls+unix:///path"
+        }
         _ => "write tcp://host:port, unix:///path, unix://@name, pipe://name or mem://name",
     }
 }
@@ -119,7 +129,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         return Err("it begins or ends with white space");
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        let begins_with_scheme = ["tcp:", "unix:", "pipe:", "mem:"];
+        let begins_with_scheme = ["tcp:", "unix:", "pipe:", "mem:", "tls:"];
         return Err(
             match begins_with_scheme
                 .iter()
@@ -130,7 +140,25 @@ fn parse(text: &str) -> Result<Address, &'static str> {
             },
         );
     };
+    if let Some(below) = below_tls(scheme) {
+        return parse_scheme(below, rest).map(|below| Address::Tls(Box::new(below)));
+    }
+    parse_scheme(scheme, rest)
+}
+
+/// The scheme that an address of TLS has below, if it is one.
+fn below_tls(scheme: &str) -> Option<&str> {
     match scheme {
+        "tls" => Some("tcp"),
+        _ => scheme.strip_prefix("tls+"),
+    }
+}
+
+/// The address of a scheme without TLS, or the reason why the text is not one.
+fn parse_scheme(scheme: &str, rest: &str) -> Result<Address, &'static str> {
+    match scheme {
+        "tls" => Err("it has TLS inside of TLS"),
+        _ if scheme.starts_with("tls+") => Err("it has TLS inside of TLS"),
         "tcp" => HostPort::parse(rest).map(|_| Address::Tcp(rest.to_owned())),
         "unix" => parse_unix(rest),
         "pipe" => pipe::check(rest).map(|()| Address::Pipe(rest.to_owned())),
@@ -198,6 +226,10 @@ impl fmt::Display for Address {
             Self::Abstract(name) => write!(f, "unix://@{name}"),
             Self::Pipe(name) => write!(f, "pipe://{name}"),
             Self::Memory(name) => write!(f, "mem://{name}"),
+            Self::Tls(below) => match &**below {
+                Self::Tcp(host) => write!(f, "tls://{host}"),
+                below => write!(f, "tls+{below}"),
+            },
             Self::Other { scheme, rest } => write!(f, "{scheme}://{rest}"),
         }
     }
@@ -232,6 +264,12 @@ mod tests {
             "unix://@a",
             "pipe://A b.c",
             "mem://a",
+            "tls://a.example:443",
+            "tls+unix:///tmp/a",
+            "tls+unix://@a",
+            "tls+pipe://a",
+            "tls+mem://a",
+            "tls+vsock://3:1024",
             "vsock://3:1024",
             "git+ssh2.x-y://a/b?c",
         ] {
@@ -280,6 +318,12 @@ mod tests {
             ("9p://a", "begin with a letter"),
             ("a b://c", "its scheme is not"),
             ("tcp://127.0.0.1:+80", "port is not a number"),
+            ("tls:a:1", "no `//` follows"),
+            ("tls://a", "it has no port"),
+            ("tls+unix://", "it has no path"),
+            ("tls+://a", "its scheme is not"),
+            ("tls+tls://a:1", "TLS inside of TLS"),
+            ("tls+tls+mem://a", "TLS inside of TLS"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(text), "{error}");
@@ -292,6 +336,10 @@ mod tests {
             ),
             ("pipe://", "; write pipe://name"),
             ("mem://", "; write mem://name"),
+            (
+                "tls+unix://",
+                "; write tls://host:port, or tls+ before another address, as in tls+unix:///path",
+            ),
             (
                 "a",
                 "; write tcp://host:port, unix:///path, unix://@name, pipe://name or mem://name",

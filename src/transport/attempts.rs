@@ -7,8 +7,8 @@ use std::{fmt, io};
 #[derive(Debug, Default)]
 pub struct Attempts {
     list: Vec<Attempt>,
-    /// Whether an attempt has succeeded.
-    is_connected: bool,
+    /// What is still missing after an attempt has succeeded, for a sentence; `None` before.
+    missing: Option<&'static str>,
 }
 
 /// The place of an attempt at the address itself, which the error need not name again.
@@ -22,11 +22,12 @@ struct Attempt {
 }
 
 impl Attempts {
-    /// Records that an attempt has succeeded: a later error is not about these attempts.
-    pub(crate) fn connected() -> Self {
+    /// Records that an attempt has succeeded: a later error is not about these attempts, but about what is
+    /// still missing.
+    pub(crate) fn connected(missing: &'static str) -> Self {
         Self {
             list: Vec::new(),
-            is_connected: true,
+            missing: Some(missing),
         }
     }
 
@@ -68,8 +69,8 @@ impl Attempts {
 
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_connected {
-            return f.write_str("the socket was connected, and no hello came");
+        if let Some(missing) = self.missing {
+            return write!(f, "the socket was connected, and {missing}");
         }
         if self.list.is_empty() {
             return f.write_str("the socket was not connected");
@@ -99,7 +100,7 @@ mod tests {
     fn each_attempt_is_named_with_its_error() {
         let mut attempts = Attempts::default();
         assert_eq!(attempts.to_string(), "the socket was not connected");
-        let connected = Attempts::connected().to_string();
+        let connected = Attempts::connected("no hello came").to_string();
         assert_eq!(connected, "the socket was connected, and no hello came");
         for place in ["a:1", "b:1", "c:1"] {
             attempts.begin(&place);

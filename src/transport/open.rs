@@ -58,7 +58,10 @@ impl IntoTransport<StdSocket> for std::os::unix::net::UnixStream {
 /// A socket that listens already, for [`Server::listen_on`](crate::Server::listen_on): made from a
 /// `TcpListener` or, on Unix, a `UnixListener`, of the standard library or of tokio; or any
 /// [`Listener`], by [`new`](Self::new).
-pub struct OpenListener(ListenerKind);
+pub struct OpenListener {
+    kind: ListenerKind,
+    is_tls: bool,
+}
 
 /// The kind of a listening socket, which decides how it is made ready to accept.
 enum ListenerKind {
@@ -74,12 +77,31 @@ enum ListenerKind {
 impl OpenListener {
     /// A listener of any kind.
     pub fn new(listener: impl Listener) -> Self {
-        Self(ListenerKind::Other(Box::new(listener)))
+        Self::of(ListenerKind::Other(Box::new(listener)))
+    }
+
+    fn of(kind: ListenerKind) -> Self {
+        let is_tls = false;
+        Self { kind, is_tls }
+    }
+
+    /// Takes TLS only there, with the certificate of [`ServerBuilder::tls`](crate::ServerBuilder::tls), as at an
+    /// address of `tls://`.
+    #[cfg(feature = "tls")]
+    #[must_use = "returns the listener for TLS"]
+    pub fn tls(mut self) -> Self {
+        self.is_tls = true;
+        self
+    }
+
+    /// Whether it takes TLS only.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Accepts connections at the socket.
     pub(crate) fn into_listener(self, options: &SocketOptions) -> io::Result<Box<dyn Listener>> {
-        Ok(match self.0 {
+        Ok(match self.kind {
             ListenerKind::Tcp(listener) => Box::new(tcp::PortListener::new(listener, options)?),
             ListenerKind::StdTcp(listener) => {
                 listener.set_nonblocking(true)?;
@@ -101,7 +123,7 @@ impl OpenListener {
 
 impl std::fmt::Debug for OpenListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.kind {
             ListenerKind::Tcp(_) | ListenerKind::StdTcp(_) => "OpenListener(TcpListener)",
             #[cfg(unix)]
             ListenerKind::Unix(_) | ListenerKind::StdUnix(_) => "OpenListener(UnixListener)",
@@ -112,26 +134,26 @@ impl std::fmt::Debug for OpenListener {
 
 impl From<tokio::net::TcpListener> for OpenListener {
     fn from(listener: tokio::net::TcpListener) -> Self {
-        Self(ListenerKind::Tcp(listener))
+        Self::of(ListenerKind::Tcp(listener))
     }
 }
 
 impl From<std::net::TcpListener> for OpenListener {
     fn from(listener: std::net::TcpListener) -> Self {
-        Self(ListenerKind::StdTcp(listener))
+        Self::of(ListenerKind::StdTcp(listener))
     }
 }
 
 #[cfg(unix)]
 impl From<tokio::net::UnixListener> for OpenListener {
     fn from(listener: tokio::net::UnixListener) -> Self {
-        Self(ListenerKind::Unix(listener))
+        Self::of(ListenerKind::Unix(listener))
     }
 }
 
 #[cfg(unix)]
 impl From<std::os::unix::net::UnixListener> for OpenListener {
     fn from(listener: std::os::unix::net::UnixListener) -> Self {
-        Self(ListenerKind::StdUnix(listener))
+        Self::of(ListenerKind::StdUnix(listener))
     }
 }

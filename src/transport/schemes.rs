@@ -2,17 +2,30 @@
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "tls")]
+use crate::transport::tls::{ClientTls, TlsConnector};
 use crate::transport::{Address, Connect, Listen, Memory, NamedPipe, Tcp, Unix};
 
 /// The connectors of one builder. Its own come before those that are built in.
 #[derive(Clone, Default)]
-pub(crate) struct Connectors(Vec<Arc<dyn Connect>>);
+pub(crate) struct Connectors {
+    own: Vec<Arc<dyn Connect>>,
+    /// How addresses of TLS are connected; `None`: with the roots of the system.
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
+}
 
 impl Connectors {
     /// Adds a connector; it replaces an earlier one of the same scheme.
     pub(crate) fn add(&mut self, connector: impl Connect) {
-        self.0.retain(|other| other.scheme() != connector.scheme());
-        self.0.push(Arc::new(connector));
+        self.own
+            .retain(|other| other.scheme() != connector.scheme());
+        self.own.push(Arc::new(connector));
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_tls(&mut self, tls: ClientTls) {
+        self.tls = Some(tls);
     }
 
     /// The connector for an address.
@@ -22,7 +35,7 @@ impl Connectors {
     /// If there is none. The text says which crate or method provides one.
     pub(crate) fn find(&self, address: &Address) -> Result<Arc<dyn Connect>, String> {
         let scheme = address.scheme();
-        if let Some(own) = self.0.iter().find(|own| own.scheme() == scheme) {
+        if let Some(own) = self.own.iter().find(|own| own.scheme() == scheme) {
             return Ok(own.clone());
         }
         match address {
@@ -30,14 +43,26 @@ impl Connectors {
             Address::Unix(_) | Address::Abstract(_) => Ok(Arc::new(Unix)),
             Address::Pipe(_) => Ok(Arc::new(NamedPipe)),
             Address::Memory(_) => Ok(Arc::new(Memory)),
+            #[cfg(feature = "tls")]
+            Address::Tls(below) => {
+                let below = self.find(below)?;
+                Ok(Arc::new(TlsConnector::new(below, self.tls.clone())))
+            }
+            #[cfg(not(feature = "tls"))]
+            Address::Tls(_) => Err(WITHOUT_TLS.to_owned()),
             Address::Other { .. } => Err(missing("connector", scheme)),
         }
     }
 }
 
+/// The advice for addresses of TLS.
+#[cfg(not(feature = "tls"))]
+const WITHOUT_TLS: &str =
+    "TLS needs the feature `tls` of the crate wawo, as in `cargo add wawo --features tls`";
+
 impl fmt::Debug for Connectors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let schemes = self.0.iter().map(|connector| connector.scheme());
+        let schemes = self.own.iter().map(|connector| connector.scheme());
         f.debug_list().entries(schemes).finish()
     }
 }
@@ -92,6 +117,10 @@ impl ListenSchemes {
             Address::Unix(_) | Address::Abstract(_) => Ok(Arc::new(Unix)),
             Address::Pipe(_) => Ok(Arc::new(NamedPipe)),
             Address::Memory(_) => Ok(Arc::new(Memory)),
+            #[cfg(feature = "tls")]
+            Address::Tls(below) => self.find(below),
+            #[cfg(not(feature = "tls"))]
+            Address::Tls(_) => Err(WITHOUT_TLS.to_owned()),
             Address::Other { .. } => Err(missing("listener", scheme)),
         }
     }

@@ -69,6 +69,8 @@ mod storm;
 mod streams;
 mod support;
 mod times;
+#[cfg(feature = "tls")]
+mod tls;
 mod transports;
 mod words;
 mod workers;

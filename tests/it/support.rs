@@ -152,6 +152,11 @@ impl Drop for OnDrop {
 pub(crate) struct Running(JoinHandle<Result<(), wawo::ServeError>>);
 
 impl Running {
+    #[cfg(feature = "tls")]
+    pub(crate) fn spawn(server: Server) -> Self {
+        Self(tokio::spawn(server.run()))
+    }
+
     /// Ends the server, and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         self.0.abort();

@@ -1,0 +1,178 @@
+//! Serves sockets whose bytes are TLS: the handshake of TLS, and then what is inside.
+
+use std::{io, sync::Arc};
+
+use tokio_rustls::server::TlsStream;
+use wawo_protocol::{CloseCode, ConnectionError, packet::PREFACE, time::after};
+
+use crate::{
+    peer::{ConnectionLimit, NewTransport, PeerEvent, WeakPeer},
+    server::{
+        accept_tls::{AcceptTls, TlsSocketParts},
+        handshake_request::{Ask, HandshakeRequest},
+        handshake_run::run,
+        listeners::caught,
+        native, refuse,
+        state::SocketOrigin,
+        tls_handshake::{TlsEnd, TlsHandshake},
+    },
+    transport::{
+        BoxFuture, Transport,
+        tls::{NewServerSide, OfferedProtocols, Reverify, ServerTls, TlsSocket, inside},
+    },
+};
+
+/// TLS of one server.
+#[derive(Debug)]
+pub(crate) struct TlsOfServer {
+    tls: ServerTls,
+    offered: OfferedProtocols,
+}
+
+impl TlsOfServer {
+    pub(crate) fn new(tls: ServerTls, offered: OfferedProtocols) -> Self {
+        Self { tls, offered }
+    }
+}
+
+impl AcceptTls for TlsOfServer {
+    fn serve(
+        &self,
+        origin: SocketOrigin,
+        request: Arc<HandshakeRequest>,
+        socket: TlsSocketParts,
+    ) -> BoxFuture<'static, ()> {
+        let side = self.tls.side(&self.offered);
+        Box::pin(serve(side, origin, request, socket))
+    }
+}
+
+async fn serve(
+    side: NewServerSide,
+    origin: SocketOrigin,
+    request: Arc<HandshakeRequest>,
+    socket: TlsSocketParts,
+) {
+    let TlsSocketParts {
+        transport,
+        wrap,
+        seat,
+    } = socket;
+    // Boxed, so that an open connection has no room for it.
+    let shaking = Box::pin(shake_hands(side, &origin, request.clone(), transport));
+    let Some(transport) = shaking.await else {
+        return;
+    };
+    let wrapped = caught(|| Ok(wrap(transport)));
+    let transport = match wrapped {
+        Ok(transport) => transport,
+        Err(error) => return origin.state.report_unserved(&origin.from, error),
+    };
+    match origin.state.protocols().cloned() {
+        Some(protocols) => protocols.serve(origin, request, transport).await,
+        None => match origin.state.connection_parts() {
+            Some(parts) => native::serve(origin, request, parts, transport.into(), seat).await,
+            None => origin.state.refuse_draining(|| transport),
+        },
+    }
+}
+
+/// The transport inside of TLS; `None` if the handshake has failed and the socket is closed.
+async fn shake_hands(
+    side: NewServerSide,
+    origin: &SocketOrigin,
+    request: Arc<HandshakeRequest>,
+    transport: Box<dyn Transport>,
+) -> Option<Box<dyn Transport>> {
+    let timeout = origin.state.config().handshake_timeout();
+    let until = after(origin.since, timeout);
+    let mut handshake = TlsHandshake::new(transport, side.config, request, until);
+    match run(&origin.place, |cx| handshake.poll(cx)).await {
+        Ok(TlsEnd::Through(stream)) => through(&side.reverify, origin, stream),
+        Ok(TlsEnd::Plain(new)) => {
+            refuse_plain(origin, new).await;
+            None
+        }
+        Ok(TlsEnd::Failed(error, transport)) => {
+            failed(origin, error);
+            if let Some(transport) = transport {
+                // It has sent an alert, which a reset would discard.
+                refuse::send_last(transport, &[]).await;
+            }
+            None
+        }
+        Ok(TlsEnd::TimedOut) => {
+            let text = format!("no handshake of TLS within {timeout:?} (handshake_timeout)");
+            failed(origin, io::Error::new(io::ErrorKind::TimedOut, text));
+            None
+        }
+        Err(ask) => {
+            leave(origin, ask);
+            None
+        }
+    }
+}
+
+fn through(
+    reverify: &Reverify,
+    origin: &SocketOrigin,
+    stream: Box<TlsStream<TlsSocket>>,
+) -> Option<Box<dyn Transport>> {
+    match reverify.check(stream.get_ref().1) {
+        Ok(()) => Some(Box::new(inside(*stream))),
+        Err(error) => {
+            failed(origin, error);
+            None
+        }
+    }
+}
+
+/// Tells a client that does not speak TLS that it has to. It perhaps speaks wawo's protocol.
+async fn refuse_plain(origin: &SocketOrigin, new: NewTransport) {
+    let begin = new.start[..new.start.len().min(8)].escape_ascii();
+    let text = format!("the client does not speak TLS: it begins with \"{begin}\"");
+    failed(origin, io::Error::new(io::ErrorKind::InvalidData, text));
+    if new.start.first() == PREFACE.first() {
+        refuse::send_last(new.transport, &refuse::close_packet(SPEAK_TLS, USE_TLS)).await;
+    }
+}
+
+/// The close code of a server that speaks TLS only.
+const SPEAK_TLS: CloseCode = CloseCode::Other(8);
+
+const USE_TLS: &str = "this address speaks TLS only: connect to it by tls://";
+
+/// Reports a handshake of TLS that has failed.
+fn failed(origin: &SocketOrigin, error: io::Error) {
+    let from = origin.from.clone();
+    let error = Arc::new(error);
+    let cause = error.clone();
+    origin.state.tls_failures.add(move |count| {
+        tracing::warn!(%from, count, error = %cause, "handshakes of TLS failed");
+    });
+    not_connected(origin, ConnectionError::Lost(error));
+}
+
+/// Closes a socket that has to leave before it can be told anything.
+fn leave(origin: &SocketOrigin, ask: Ask) {
+    let who = WeakPeer::unconnected(origin.from.clone());
+    match ask {
+        Ask::Drain => {}
+        Ask::MakeRoom => origin.state.report_displaced(who),
+        Ask::CloseIfSilent => {
+            origin.place.was_silent(&origin.from);
+            let limit = ConnectionLimit::MaxHandshakes;
+            let event = || PeerEvent::Closed(who, limit);
+            origin.state.event_sender.send(event);
+        }
+    }
+    not_connected(origin, ConnectionError::ClosedHere);
+}
+
+fn not_connected(origin: &SocketOrigin, error: ConnectionError) {
+    let who = WeakPeer::unconnected(origin.from.clone());
+    let peer = &origin.from;
+    tracing::debug!(%error, %peer, "connection over");
+    let event = || PeerEvent::NotConnected(who, error);
+    origin.state.event_sender.send(event);
+}

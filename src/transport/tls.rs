@@ -1,0 +1,45 @@
+//! TLS under a connection: certificates and keys, the two sides of its handshake, reading files anew.
+//!
+//! ```text
+//!  Pem ──► Certificate, Trust ──► ServerTls, ClientTls ── handshake ──► a transport
+//!   │       (read from files)      │ (a configuration, swapped               │
+//!   └── files change ──────────────┘  when the files change)                 └─► facts: the other's certificates
+//! ```
+//!
+//! A server does the handshake of TLS in the task of the socket (`src/server/tls_handshake.rs`); a connecting
+//! side does it as a part of the connect ([`connector`]). Everything above sees a transport.
+
+mod alpn;
+mod certificate;
+mod client;
+mod connector;
+mod error;
+mod explain;
+mod live;
+mod names;
+mod pem;
+mod plain;
+mod provider;
+mod server;
+mod server_name;
+mod socket;
+mod stream;
+mod trust;
+
+pub use tokio_rustls::rustls;
+
+pub(crate) use crate::transport::tls::{
+    alpn::OfferedProtocols,
+    connector::TlsConnector,
+    explain::of_server,
+    server::{NewServerSide, Reverify},
+    socket::{ReadCount, TlsSocket},
+    stream::inside,
+};
+pub use crate::transport::tls::{
+    client::{ClientTls, ClientTlsBuilder},
+    error::TlsError,
+    names::CertificateNames,
+    pem::Pem,
+    server::{ServerTls, ServerTlsBuilder},
+};

@@ -1,0 +1,165 @@
+//! A configuration that is made anew when its files have changed. The last good one stays in use.
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, task::spawn_blocking, time::sleep};
+
+use crate::transport::tls::TlsError;
+
+/// A number that stands for the contents of files, to find out whether they have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint(u64);
+
+/// The fingerprint of some texts. The hash has a key of this process, so that nobody can make another text
+/// with the same one on purpose.
+pub(super) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let texts: Vec<&[u8]> = texts.into_iter().collect();
+    Fingerprint(KEY.hash_one(texts))
+}
+
+/// Makes a configuration from files.
+pub(super) trait Load: fmt::Debug + Send + Sync + 'static {
+    type Config: Send + Sync + 'static;
+
+    /// The side and its files, for the log.
+    const NAME: &'static str;
+
+    /// Reads the files, and makes the configuration of them. `before` is the one in use, whose parts stay in
+    /// use as far as their files have not changed.
+    fn load(&self, before: Option<&Loaded<Self::Config>>)
+    -> Result<Loaded<Self::Config>, TlsError>;
+}
+
+/// A configuration, and the files that it was made from.
+pub(super) struct Loaded<C> {
+    pub(super) config: Arc<C>,
+    /// That of this side's certificate and key.
+    pub(super) certificate: Option<Fingerprint>,
+    /// That of roots and revocation lists.
+    pub(super) trust: Option<Fingerprint>,
+}
+
+impl<C> Clone for Loaded<C> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            ..*self
+        }
+    }
+}
+
+/// The configuration in use, and how to make it anew.
+pub(super) struct Live<L: Load> {
+    /// `None` for a configuration that the program has made itself.
+    load: Option<L>,
+    current: Mutex<Loaded<L::Config>>,
+    /// Whether a task looks at the files.
+    is_watched: AtomicBool,
+}
+
+impl<L: Load> Live<L> {
+    pub(super) fn new(load: L) -> Result<Self, TlsError> {
+        let current = load.load(None)?;
+        Ok(Self::with(Some(load), current))
+    }
+
+    /// A configuration that stays as it is.
+    pub(super) fn fixed(config: Arc<L::Config>) -> Self {
+        let current = Loaded {
+            config,
+            certificate: None,
+            trust: None,
+        };
+        Self::with(None, current)
+    }
+
+    fn with(load: Option<L>, current: Loaded<L::Config>) -> Self {
+        Self {
+            load,
+            current: Mutex::new(current),
+            is_watched: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Option<&L> {
+        self.load.as_ref()
+    }
+
+    pub(super) fn current(&self) -> Arc<L::Config> {
+        self.lock().config.clone()
+    }
+
+    /// Reads the files, and uses their contents from now on. Returns `false` if they have not changed. The
+    /// configuration stays as it is if there is an error. Both outcomes are logged.
+    pub(super) fn reload(&self) -> Result<bool, TlsError> {
+        let Some(load) = &self.load else {
+            return Ok(false);
+        };
+        let before = self.lock().clone();
+        let loaded = load.load(Some(&before)).inspect_err(|error| {
+            let name = L::NAME;
+            tracing::warn!(%error, "the files of TLS of the {name} cannot be used; those before stay in use");
+        })?;
+        if Arc::ptr_eq(&loaded.config, &before.config) {
+            return Ok(false);
+        }
+        *self.lock() = loaded;
+        tracing::info!("new files of TLS of the {} are in use", L::NAME);
+        Ok(true)
+    }
+
+    /// Looks at the files in this interval, as long as this configuration and the current runtime live. One
+    /// task does so, however often this is called.
+    pub(super) fn watch(self: &Arc<Self>, interval: Option<Duration>) {
+        let Some(interval) = interval.filter(|_| self.load.is_some()) else {
+            return;
+        };
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if self.is_watched.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let watched = Arc::downgrade(self);
+        let flag = Unwatched(watched.clone());
+        runtime.spawn(async move {
+            let _flag = flag;
+            loop {
+                sleep(interval).await;
+                let Some(live) = watched.upgrade() else {
+                    return;
+                };
+                // Errors are in the log.
+                let looked = spawn_blocking(move || drop(live.reload()));
+                if looked.await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Loaded<L::Config>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that watches has ended, perhaps with its runtime: another may be started.
+struct Unwatched<L: Load>(std::sync::Weak<Live<L>>);
+
+impl<L: Load> Drop for Unwatched<L> {
+    fn drop(&mut self) {
+        if let Some(live) = self.0.upgrade() {
+            live.is_watched.store(false, Ordering::Relaxed);
+        }
+    }
+}
