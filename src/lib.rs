@@ -145,7 +145,8 @@ mod wire;
 
 pub use wawo_protocol::{
     CloseCode, Code, Config, ConfigBuilder, ConfigError, ConnectionError, CredentialsTooLong,
-    Limits, MessageBytes, Metadata, MetadataError, MethodId, ServiceId, Setting,
+    Limits, MessageBytes, Metadata, MetadataError, MethodId, Relocation, RelocationError,
+    ServiceId, Setting,
 };
 
 #[cfg(feature = "tls")]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
-use wawo_protocol::{CallId, CloseCode, Config, ConnectionError, Hello, Side};
+use wawo_protocol::{CallId, CloseCode, Config, ConnectionError, Hello, Relocation, Side};
 
 use crate::{
     backstop,
@@ -113,6 +113,11 @@ impl ConnectionHandle {
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.mailbox
             .push_end(Command::Close(code, reason.to_owned()));
+    }
+
+    /// Asks the other side to connect anew. Only the side that has accepted the connection can ask.
+    pub(crate) fn move_peer(&self, relocation: Relocation) {
+        self.mailbox.push_end(Command::Move(relocation));
     }
 
     /// Takes no more calls, and closes when those in flight have ended.
@@ -223,6 +228,12 @@ impl ConnectionHandle {
     pub(super) fn announce_drain(&self) {
         self.state.send_if_modified(ConnectionState::drain);
         self.owner.connection_changed(ConnectionEvent::Draining);
+    }
+
+    /// Reports that the other side asks this one to connect anew.
+    pub(super) fn announce_move(&self, relocation: Relocation) {
+        self.owner
+            .connection_changed(ConnectionEvent::Move(relocation));
     }
 
     /// Records that the connection is over.

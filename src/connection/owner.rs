@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wawo_protocol::ConnectionError;
+use wawo_protocol::{ConnectionError, Relocation};
 
 use crate::{descriptor::ServiceDescriptor, peer_id::PeerId, transport::Address};
 
@@ -29,6 +29,8 @@ pub(crate) enum ConnectionEvent {
     Opened,
     /// One side takes no more calls.
     Draining,
+    /// The other side, which has accepted the connection, asks this one to connect anew.
+    Move(Relocation),
     /// The other side takes no more for now, so calls and streams to it wait.
     Blocked,
     /// The other side takes calls and streams again.

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use wawo_protocol::{ConnectionError, time::after};
+use wawo_protocol::{ConnectionError, Relocation, time::after};
 
 use crate::{
     backstop::timeout_at, clock, connection::CLOSE_PACKET_TIMEOUT, peer::Peer, peer_id::PeerId,
@@ -68,13 +68,17 @@ impl Peer {
     }
 
     /// Asks the peer to connect anew, between these times from now in milliseconds. `None` stands for the
-    /// address that it has connected to. A guest is not asked.
-    pub(crate) fn ask_to_move(
-        &self,
-        _not_before: u32,
-        _not_after: u32,
-        _address: Option<&Address>,
-    ) {
+    /// address that it has connected to. A guest is not asked, nor is a peer that this side has connected
+    /// to.
+    pub(crate) fn ask_to_move(&self, not_before: u32, not_after: u32, address: Option<&Address>) {
+        let time = |millis: u32| Duration::from_millis(millis.into());
+        let address = address.map_or_else(String::new, Address::to_string);
+        match Relocation::new(time(not_before), time(not_after), address) {
+            Ok(relocation) => self.0.link().move_peer(relocation),
+            Err(error) => {
+                tracing::warn!(peer = %self.0.state(), %error, "a peer is not asked to move")
+            }
+        }
     }
 
     /// Takes no more calls, and closes when those in flight have ended.

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use wawo_protocol::ConnectionError;
+use wawo_protocol::{ConnectionError, Relocation};
 
 use crate::{
     descriptor::ServiceDescriptor,
@@ -25,6 +25,9 @@ pub enum PeerEvent {
     NotConnected(WeakPeer, ConnectionError),
     /// The peer, or this side, takes no more calls; what is in flight goes on.
     Draining(WeakPeer),
+    /// The peer, a server that is about to drain, asks this side to connect anew: when, and where. The
+    /// connection goes on meanwhile.
+    Move(WeakPeer, Relocation),
     /// The peer takes no more for now: calls and streams to it wait.
     Blocked(WeakPeer),
     /// The peer takes calls and streams again.
@@ -81,6 +84,7 @@ impl PeerEvent {
             | Self::Disconnected(peer, _)
             | Self::NotConnected(peer, _)
             | Self::Draining(peer)
+            | Self::Move(peer, _)
             | Self::Blocked(peer)
             | Self::Writable(peer)
             | Self::SchemaDiffers(peer, _)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
-use wawo_protocol::{CloseCode, ConnectionError};
+use wawo_protocol::{CloseCode, ConnectionError, Relocation};
 
 use crate::{
     connection::{Activity, ConnectionHandle, ConnectionState, DrainOutcome},
@@ -46,6 +46,13 @@ impl Link {
         match self {
             Self::Home(home) => home.close(code, reason),
             Self::Guest(guest) => guest.close(code, reason),
+        }
+    }
+
+    /// Asks the other side to connect anew. A guest is not asked.
+    pub(super) fn move_peer(&self, relocation: Relocation) {
+        if let Self::Home(home) = self {
+            home.move_peer(relocation);
         }
     }
 

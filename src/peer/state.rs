@@ -65,6 +65,7 @@ impl Owner for PeerState {
             match event {
                 ConnectionEvent::Opened => PeerEvent::Connected(peer),
                 ConnectionEvent::Draining => PeerEvent::Draining(peer),
+                ConnectionEvent::Move(relocation) => PeerEvent::Move(peer, relocation),
                 ConnectionEvent::Blocked => PeerEvent::Blocked(peer),
                 ConnectionEvent::Writable => PeerEvent::Writable(peer),
                 ConnectionEvent::SchemaDiffers(service) => PeerEvent::SchemaDiffers(peer, service),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use wawo::{Peer, Server, ServerHandle};
+use wawo::{Peer, PeerEvent, Server, ServerHandle};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
@@ -49,6 +49,43 @@ async fn each_peer_is_served_until_its_slice_is_over() {
     let report = drain.await.unwrap();
     assert_eq!((report.peers, report.cut.len()), (4, 0), "{report:?}");
     assert_eq!(began.elapsed().as_secs(), 9);
+}
+
+/// Each peer is asked at once to come back within its own slice, and goes on until then.
+#[tokio::test(start_paused = true)]
+async fn each_peer_is_asked_to_come_back_within_its_slice() {
+    let server = server();
+    let handle = server.handle();
+    let peers = connect_all(&handle, 4).await;
+    let mut events: Vec<_> = peers.iter().map(Peer::events).collect();
+    let other = "tcp://10.0.0.7:4000".parse().unwrap();
+    let drain = handle.drain(SECOND).spread(8 * SECOND).move_to(other);
+    let drain = tokio::spawn(drain);
+    let began = Instant::now();
+    for (events, second) in events.iter_mut().zip([0, 2, 4, 6]) {
+        let Some(PeerEvent::Move(_, relocation)) = events.next().await else {
+            panic!("no request to move");
+        };
+        let times = (relocation.not_before(), relocation.not_after());
+        assert_eq!(times, (second * SECOND, (second + 2) * SECOND));
+        assert_eq!(relocation.address(), "tcp://10.0.0.7:4000");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drain.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_asked_to_come_back_where_it_was_unless_an_address_is_named() {
+    let server = server();
+    let handle = server.handle();
+    let peer = connect(&handle).await;
+    let mut events = peer.events();
+    let drain = tokio::spawn(handle.drain(SECOND).spread(SECOND).into_future());
+    let Some(PeerEvent::Move(of, relocation)) = events.next().await else {
+        panic!("no request to move");
+    };
+    assert_eq!((of.id(), relocation.address()), (peer.id(), ""));
+    drain.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -97,6 +97,13 @@ pub enum CloseCode {
     TimedOut,
     /// A fault on the side that closed.
     Internal,
+    /// The credentials of the other side were not accepted; the text says why.
+    Unauthenticated,
+    /// The session that the other side wants to join or resume is not known. Reserved: no side of version
+    /// 1 sends it yet.
+    SessionUnknown,
+    /// This side takes connections over TLS only.
+    SpeakTls,
     /// A number that this version does not know.
     Other(u16),
 }
@@ -111,6 +118,9 @@ impl CloseCode {
             3 => Self::VersionUnsupported,
             4 => Self::TimedOut,
             5 => Self::Internal,
+            6 => Self::Unauthenticated,
+            7 => Self::SessionUnknown,
+            8 => Self::SpeakTls,
             other => Self::Other(other),
         }
     }
@@ -124,6 +134,9 @@ impl CloseCode {
             Self::VersionUnsupported => 3,
             Self::TimedOut => 4,
             Self::Internal => 5,
+            Self::Unauthenticated => 6,
+            Self::SessionUnknown => 7,
+            Self::SpeakTls => 8,
             Self::Other(number) => number,
         }
     }
@@ -138,6 +151,9 @@ impl fmt::Display for CloseCode {
             Self::VersionUnsupported => f.write_str("version unsupported"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Internal => f.write_str("internal fault"),
+            Self::Unauthenticated => f.write_str("unauthenticated"),
+            Self::SessionUnknown => f.write_str("session unknown"),
+            Self::SpeakTls => f.write_str("speak TLS"),
             Self::Other(number) => write!(f, "close code {number}"),
         }
     }

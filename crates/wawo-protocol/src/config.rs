@@ -37,8 +37,12 @@ settings! {
     /// The time in which the other side must send its hello.
     Time handshake_timeout: Duration = "5 s", least "1 ms";
     /// The time without a received byte after which a ping is sent. A side pings no more often than
-    /// once in a second (docs/protocol.md, "Keep-alive").
+    /// once in a second (docs/protocol.md, "Keep-alive"). The hello asks the other side to ping no more
+    /// often either, which spares the battery of a phone.
     Time keep_alive_interval: Duration = "20 s", least "1 s";
+    /// The longest time between two pings that the other side may ask for. With more, a side that is
+    /// gone is noticed later; a longer `keep_alive_interval` of this side holds all the same.
+    Time max_keep_alive_interval: Duration = "10 m", least "1 s";
     /// The time in which a ping must be answered, or the connection is closed.
     Time keep_alive_timeout: Duration = "10 s", least "1 ms";
     /// The time that a packet may take from its first byte to its last.

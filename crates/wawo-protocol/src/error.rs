@@ -7,7 +7,12 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use thiserror::Error;
 use wawo_settings::ConfigError;
 
-use crate::{code::CloseCode, id::CallId, metadata::MetadataError};
+use crate::{
+    code::CloseCode,
+    id::{CallId, Side},
+    metadata::MetadataError,
+    relocation::RelocationError,
+};
 
 /// Why a connection is over, and which side ended it. Clonable, so that every call that it ends can carry
 /// it. `Display` ends with the direct cause, and [`source`](StdError::source) begins after that.
@@ -182,13 +187,21 @@ pub enum PeerMisbehaved {
     #[error("entry {0} stands twice in the hello")]
     HelloEntryTwice(u16),
     /// A hello entry with a length that its type does not have.
-    #[error("hello entry {entry} has {length} bytes, not 4")]
+    #[error("hello entry {entry} has {length} bytes, not {expected}")]
     HelloEntryLength {
         /// The type of the entry.
         entry: u16,
         /// The length of its value.
         length: usize,
+        /// The length that the type has.
+        expected: usize,
     },
+    /// A role in the hello that is neither 1 nor 2.
+    #[error("the role in the hello is {0}; it must be 1 (connecting) or 2 (accepting)")]
+    HelloRole(u8),
+    /// The other side has the role of this one.
+    #[error("{}", same_role(.0))]
+    SameRole(Side),
     /// A claimed name that is too long or not UTF-8.
     #[error("the claimed name in the hello is not UTF-8 of at most 255 bytes")]
     HelloClaimedName,
@@ -293,9 +306,19 @@ pub enum PeerMisbehaved {
         /// The stated length.
         total: u32,
     },
+    /// A request to move that is wrong.
+    #[error(transparent)]
+    Move(RelocationError),
     /// A pong for a ping that was not sent.
     #[error("a pong that answers no ping")]
     PongUnasked,
+}
+
+fn same_role(side: &Side) -> &'static str {
+    match side {
+        Side::Connecting => "both sides have connected: the peer is a client too, and no server",
+        Side::Accepting => "both sides have accepted: the peer is a server too, and no client",
+    }
 }
 
 impl PeerMisbehaved {

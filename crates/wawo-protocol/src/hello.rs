@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::{config::Config, error::PeerMisbehaved, limits::Limits};
+use crate::{config::Config, error::PeerMisbehaved, id::Side, limits::Limits};
 
 /// The hello of one side (docs/protocol.md, "Hello").
 ///
@@ -14,6 +14,13 @@ use crate::{config::Config, error::PeerMisbehaved, limits::Limits};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {
+    /// Features that its side has, as bits. Version 1 defines none yet, and a receiver ignores those that
+    /// it does not know.
+    pub features: u32,
+    /// The side that sent it; `None` if it does not say so.
+    pub role: Option<Side>,
+    /// The shortest time between two pings that its side asks for; `None` if it does not ask.
+    pub keep_alive: Option<Duration>,
     /// The limits that the receiver of the hello must keep.
     pub limits: Limits,
     /// The timeout of its calls that carry none; `None` for no deadline.
@@ -44,15 +51,28 @@ const DEFAULT_TIMEOUT: u16 = 8;
 const CLAIMED_NAME: u16 = 9;
 const CREDENTIALS: u16 = 10;
 const SERVICES: u16 = 11;
+const FEATURES: u16 = 13;
+const ROLE: u16 = 14;
+const KEEP_ALIVE: u16 = 15;
+
+/// The entries of version 1 have the numbers up to this one.
+const LAST_ENTRY: u16 = KEEP_ALIVE;
 
 impl Hello {
     /// The hello of a side with this configuration.
-    pub(crate) fn new(config: &Config, credentials: Bytes) -> Result<Self, CredentialsTooLong> {
+    pub(crate) fn new(
+        side: Side,
+        config: &Config,
+        credentials: Bytes,
+    ) -> Result<Self, CredentialsTooLong> {
         let (length, most) = (credentials.len(), config.max_credentials_bytes());
         if length > most {
             return Err(CredentialsTooLong { length, most });
         }
         Ok(Self {
+            features: 0,
+            role: Some(side),
+            keep_alive: Some(config.keep_alive_interval()),
             limits: *config.limits(),
             default_timeout: config.default_timeout(),
             claimed_name: config.claimed_name().to_owned(),
@@ -70,10 +90,23 @@ impl Hello {
         put_optional(out, CLAIMED_NAME, self.claimed_name.as_bytes());
         put_optional(out, CREDENTIALS, &self.credentials);
         put_optional(out, SERVICES, &self.services);
+        if self.features != 0 {
+            put_entry(out, FEATURES, &self.features.to_be_bytes());
+        }
+        if let Some(side) = self.role {
+            put_entry(out, ROLE, &[role_to_wire(side)]);
+        }
+        if let Some(interval) = self.keep_alive {
+            let millis = timeout_to_wire(interval);
+            put_entry(out, KEEP_ALIVE, &millis.to_be_bytes());
+        }
     }
 
     pub(crate) fn decode(mut payload: Bytes) -> Result<Self, PeerMisbehaved> {
         let mut hello = Self {
+            features: 0,
+            role: None,
+            keep_alive: None,
             limits: Limits::MINIMUM,
             default_timeout: None,
             claimed_name: String::new(),
@@ -83,7 +116,7 @@ impl Hello {
         let mut seen = 0_u32;
         while !payload.is_empty() {
             let (entry, value) = take_entry(&mut payload)?;
-            if !(1..=12).contains(&entry) {
+            if !(1..=LAST_ENTRY).contains(&entry) {
                 continue;
             }
             if seen & (1 << entry) != 0 {
@@ -105,6 +138,9 @@ impl Hello {
             // buffer that it was read into.
             CREDENTIALS => self.credentials = Bytes::copy_from_slice(&value),
             SERVICES => self.services = Bytes::copy_from_slice(&value),
+            FEATURES => self.features = number(entry, &value)?,
+            ROLE => self.role = Some(role(&value)?),
+            KEEP_ALIVE => self.keep_alive = timeout_from_wire(number(entry, &value)?),
             limit => drop(self.limits.set(limit, number(entry, &value)?)),
         }
         Ok(())
@@ -153,8 +189,29 @@ fn number(entry: u16, value: &[u8]) -> Result<u32, PeerMisbehaved> {
     let wrong = |_| PeerMisbehaved::HelloEntryLength {
         entry,
         length: value.len(),
+        expected: 4,
     };
     bytes.map(u32::from_be_bytes).map_err(wrong)
+}
+
+fn role(value: &[u8]) -> Result<Side, PeerMisbehaved> {
+    match *value {
+        [1] => Ok(Side::Connecting),
+        [2] => Ok(Side::Accepting),
+        [other] => Err(PeerMisbehaved::HelloRole(other)),
+        _ => Err(PeerMisbehaved::HelloEntryLength {
+            entry: ROLE,
+            length: value.len(),
+            expected: 1,
+        }),
+    }
+}
+
+fn role_to_wire(side: Side) -> u8 {
+    match side {
+        Side::Connecting => 1,
+        Side::Accepting => 2,
+    }
 }
 
 fn claimed_name(value: &[u8]) -> Result<String, PeerMisbehaved> {

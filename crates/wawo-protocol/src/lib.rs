@@ -81,6 +81,7 @@ mod message;
 mod metadata;
 mod output;
 pub mod packet;
+mod relocation;
 mod schema;
 pub mod time;
 
@@ -102,6 +103,7 @@ pub use crate::{
     message::{MESSAGE_COST_BYTES, MessageBytes},
     metadata::{Metadata, MetadataError},
     output::Output,
+    relocation::{Relocation, RelocationError},
     schema::{Fingerprint, Shape},
 };
 pub use wawo_settings::{ConfigError, Setting};

@@ -12,6 +12,8 @@
 //! | 9 | [`End`](Packet::End) | status, or no more requests | both |
 //! | 10 | [`Cancel`](Packet::Cancel) | the reply is no longer wanted | caller |
 //! | 11 | [`Credit`](Packet::Credit) | more bytes may be sent | both |
+//! | 128 | [`Move`](Packet::Move) | connect anew: when, and where | the accepting side |
+//! | 129 to 255 | [`Unknown`](Packet::Unknown) | nothing that this side knows: it is skipped | both |
 
 mod batch;
 mod cut;
@@ -40,13 +42,14 @@ use crate::{
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
     metadata::Metadata,
+    relocation::Relocation,
 };
 
 /// One unit on the wire: a header of 12 bytes and a payload (docs/protocol.md, "Packets").
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
-    reason = "version 1 has these kinds; another set is another version"
+    reason = "version 1 has these kinds, and those that are skipped"
 )]
 pub enum Packet {
     /// The first packet of each side.
@@ -91,6 +94,10 @@ pub enum Packet {
         /// The number of further bytes, at least one.
         bytes: u32,
     },
+    /// The other side is asked to connect anew.
+    Move(Relocation),
+    /// A packet of a kind from 129 on, which this side does not know and skips. Its contents are lost.
+    Unknown(u8),
 }
 
 /// The messages that a [`Packet::Credit`] is for.
@@ -191,6 +198,8 @@ impl Packet {
             Self::End(_) => "end",
             Self::Cancel(_) => "cancel",
             Self::Credit { .. } => "credit",
+            Self::Move(_) => "move",
+            Self::Unknown(_) => "unknown",
         }
     }
 }

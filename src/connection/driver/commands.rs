@@ -55,6 +55,7 @@ impl Driver {
             Command::Finish(outbox, result) => self.finish_stream(&outbox, result),
             Command::Consumed(inbox, read) => self.consumed(&inbox, read),
             Command::StopReading(inbox) => self.stop_reading(&inbox),
+            Command::Move(relocation) => self.connection.move_peer(&relocation),
             Command::Drain => self.drain(),
             Command::Snapshot(sender) => {
                 // The send fails if the caller has stopped waiting, which is no error.

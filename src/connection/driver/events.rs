@@ -94,6 +94,7 @@ impl Driver {
             Event::Cancelled(call) | Event::Expired(call) => self.stop_handler(call),
             Event::Writable(call) => self.writable(call),
             Event::Draining => self.handle.announce_their_drain(),
+            Event::Move(relocation) => self.handle.announce_move(relocation),
             // A later version of the protocol crate may have events that this one does not know.
             _ => {}
         }

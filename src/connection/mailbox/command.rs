@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wawo_protocol::{
-    CallId, CloseCode, MessageBytes, Metadata, MethodId, ServiceId,
+    CallId, CloseCode, MessageBytes, Metadata, MethodId, Relocation, ServiceId,
     packet::{Batch, OneWayBatch},
 };
 
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Consumed(Arc<Inbox>, ReadCount),
     /// Stop a stream that is no longer read.
     StopReading(Arc<Inbox>),
+    /// Ask the other side to connect anew.
+    Move(Relocation),
     /// Take no more calls, and close the connection when all calls have ended.
     Drain,
     /// Report how much the connection holds.

@@ -12,6 +12,7 @@ use crate::{
     id::{CallId, MethodId, ServiceId},
     message::MessageBytes,
     metadata::Metadata,
+    relocation::Relocation,
 };
 
 /// A call to be started.
@@ -91,6 +92,8 @@ pub enum Event<T> {
     Writable(CallId),
     /// The other side takes no more calls.
     Draining,
+    /// The other side asks this one to connect anew. Only the connecting side gets it.
+    Move(Relocation),
 }
 
 /// A call of the other side.

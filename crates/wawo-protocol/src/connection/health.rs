@@ -15,6 +15,8 @@ pub(crate) struct Health {
     began: Instant,
     /// When something last came.
     last_received: Instant,
+    /// The time without a received byte after which a ping is sent.
+    interval: Duration,
     /// The ping that has no pong yet, and when it was sent.
     ping_sent: Option<(u64, Instant)>,
     pings: u64,
@@ -30,14 +32,23 @@ pub(crate) struct Health {
 const EARLY: Duration = Duration::from_millis(500);
 
 impl Health {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, config: &Config) -> Self {
         Self {
             began: now,
             last_received: now,
+            interval: config.keep_alive_interval(),
             ping_sent: None,
             pings: 0,
             last_ping: None,
             early_pings: 0,
+        }
+    }
+
+    /// Pings no more often than the other side asks for, within `max_keep_alive_interval`.
+    pub(crate) fn slow_down(&mut self, asked: Option<Duration>, config: &Config) {
+        if let Some(asked) = asked {
+            let asked = asked.min(config.max_keep_alive_interval());
+            self.interval = self.interval.max(asked);
         }
     }
 
@@ -68,7 +79,7 @@ impl Health {
         match self.ping_sent {
             _ if !open => after(self.began, config.handshake_timeout()),
             Some((_, since)) => after(since.max(self.last_received), config.keep_alive_timeout()),
-            None => after(self.last_received, config.keep_alive_interval()),
+            None => after(self.last_received, self.interval),
         }
     }
 

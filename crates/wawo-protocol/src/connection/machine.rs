@@ -28,6 +28,7 @@ use crate::{
     limits::Limits,
     output::Output,
     packet::{self, PREFACE, Packet},
+    relocation::Relocation,
 };
 
 /// The protocol state of one connection, seen from one side.
@@ -128,7 +129,7 @@ impl<T> Connection<T> {
             outer_calls: 0,
             waiting: WaitingCalls::default(),
             load: Load::default(),
-            health: Health::new(now),
+            health: Health::new(now, &config),
             flood_guard: FloodGuard::new(now),
             has_withheld: false,
             next_deadline: None,
@@ -164,7 +165,7 @@ impl<T> Connection<T> {
 
     /// Writes the preface and the hello.
     fn put_hello(&mut self, credentials: Bytes) -> Result<(), CredentialsTooLong> {
-        let hello = Hello::new(&self.config, credentials)?;
+        let hello = Hello::new(self.state.side(), &self.config, credentials)?;
         self.output.tail().extend_from_slice(&PREFACE);
         Packet::Hello(Box::new(hello)).put(&mut self.output);
         Ok(())
@@ -200,6 +201,14 @@ impl<T> Connection<T> {
     fn put_drain(&mut self) {
         let accepted = self.calls.theirs.begun();
         Packet::Drain { accepted }.put(&mut self.output);
+    }
+
+    /// Asks the other side to connect anew. It does nothing on the connecting side, and while the
+    /// connection is not open.
+    pub fn move_peer(&mut self, relocation: &Relocation) {
+        if self.state.side() == Side::Accepting && self.state.is_open() {
+            Packet::Move(relocation.clone()).put(&mut self.output);
+        }
     }
 
     /// Ends the connection, and tells the other side why. The output that waits leaves before the close

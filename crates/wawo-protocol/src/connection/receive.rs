@@ -7,10 +7,11 @@ use crate::{
     connection::{event::Event, machine::Connection, state, timeout_cause::TheirTimeouts},
     error::{ConnectionError, PeerMisbehaved},
     hello::Hello,
-    id::CallId,
+    id::{CallId, Side},
     limits::Limits,
     message::{MESSAGE_COST_BYTES, cost},
     packet::{Chunk, CreditOf, Packet},
+    relocation::Relocation,
 };
 
 /// The least credit, in bytes, that is worth a packet; a packet with less counts as one that carries
@@ -65,6 +66,8 @@ impl<T> Connection<T> {
             },
             Packet::Cancel(call) => self.handle_cancel(now, call),
             Packet::Credit { of, bytes } => self.handle_credit(now, of, bytes).map(|()| None),
+            Packet::Move(relocation) => self.handle_move(relocation),
+            Packet::Unknown(_) => self.flood_guard.count_idle(&self.config).map(|()| None),
             // A close packet was handled above, before all others.
             Packet::Close { .. } => Ok(None),
         }
@@ -85,6 +88,10 @@ impl<T> Connection<T> {
         self.calls.grant_requests(requests)?;
         let replies = takes.reply_credit_bytes - least.reply_credit_bytes;
         self.calls.grant_replies(replies)?;
+        if hello.role == Some(self.state.side()) {
+            return Err(PeerMisbehaved::SameRole(self.state.side()));
+        }
+        self.health.slow_down(hello.keep_alive, &self.config);
         self.peer = hello.limits;
         self.their_timeouts = TheirTimeouts::new(hello.default_timeout, &self.config);
         self.admit_first(now);
@@ -97,6 +104,14 @@ impl<T> Connection<T> {
         }
         self.refuse_after(accepted);
         Ok(Some(Event::Draining))
+    }
+
+    /// A request to move counts as a packet that carries nothing: no side needs many of them. The
+    /// accepting side has nowhere to move.
+    fn handle_move(&mut self, relocation: Relocation) -> Result<Option<Event<T>>, PeerMisbehaved> {
+        self.flood_guard.count_idle(&self.config)?;
+        let is_connecting = self.state.side() == Side::Connecting;
+        Ok(is_connecting.then_some(Event::Move(relocation)))
     }
 
     fn handle_credit(

@@ -96,6 +96,10 @@ impl State {
         self
     }
 
+    pub(crate) fn side(self) -> Side {
+        self.side
+    }
+
     pub(crate) fn expects_preface(self) -> bool {
         self.life == Life::ExpectPreface
     }

@@ -16,6 +16,7 @@ use crate::{
             REFUSED, REPLIES, RawHeader, TIMEOUT,
         },
     },
+    relocation::Relocation,
 };
 
 /// The first bytes of each side: magic and version (docs/protocol.md, "Preface").
@@ -57,19 +58,18 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
     let Some(raw) = RawHeader::read(input) else {
         return Ok(None);
     };
-    let (length, header) = (raw.length, Header::check(raw)?);
+    if raw.is_skipped() {
+        let skipped = take_packet(input, raw, limits.max_packet_bytes)?;
+        return Ok(skipped.map(|_| Packet::Unknown(raw.kind)));
+    }
+    let header = Header::check(raw)?;
     let max = match header.kind {
         Kind::Hello => limits.max_packet_bytes.min(MIN_PACKET_BYTES),
         _ => limits.max_packet_bytes,
     };
-    if length > max {
-        return Err(PeerMisbehaved::PacketTooLarge { length, max });
-    }
-    if input.len() < raw.packet_len() {
+    let Some(rest) = take_packet(input, raw, max)? else {
         return Ok(None);
-    }
-    let mut rest = input.split_to(raw.packet_len()).freeze();
-    rest.advance(HEADER_BYTES);
+    };
     let payload = PayloadReader {
         header,
         limits,
@@ -77,6 +77,25 @@ pub fn decode(input: &mut BytesMut, limits: &Limits) -> Result<Option<Packet>, P
         rest,
     };
     payload.decode().map(Some)
+}
+
+/// Takes the first packet off `input`, and returns its payload; `None` if it has not all come.
+#[inline]
+fn take_packet(
+    input: &mut BytesMut,
+    header: RawHeader,
+    max: u32,
+) -> Result<Option<Bytes>, PeerMisbehaved> {
+    let length = header.length;
+    if length > max {
+        return Err(PeerMisbehaved::PacketTooLarge { length, max });
+    }
+    if input.len() < header.packet_len() {
+        return Ok(None);
+    }
+    let mut payload = input.split_to(header.packet_len()).freeze();
+    payload.advance(HEADER_BYTES);
+    Ok(Some(payload))
 }
 
 /// The header of the first packet of `input`, if the packet is whole and of this kind, and has all of
@@ -225,6 +244,7 @@ impl PayloadReader<'_> {
             Kind::End => Packet::End(self.end()?),
             Kind::Cancel => Packet::Cancel(self.call_id()?),
             Kind::Credit => self.credit()?,
+            Kind::Move => Packet::Move(Relocation::decode(self.take_rest())?),
         };
         match self.rest.is_empty() {
             true => Ok(packet),

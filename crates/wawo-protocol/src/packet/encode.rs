@@ -186,6 +186,15 @@ impl Packet {
                 put_header(tail, 4, Kind::Credit, flags, 0, call);
                 tail.put_u32(*bytes);
             }
+            Self::Move(relocation) => {
+                let (tail, address) = (out.tail(), relocation.address());
+                let (not_before, not_after) = relocation.wire_times();
+                put_header(tail, 8 + address.len(), Kind::Move, 0, 0, None);
+                tail.put_u32(not_before);
+                tail.put_u32(not_after);
+                tail.put_slice(address.as_bytes());
+            }
+            Self::Unknown(kind) => put_header_of(out.tail(), 0, *kind, 0, 0, None),
         }
     }
 }
@@ -198,12 +207,24 @@ pub(crate) fn put_header(
     code: u16,
     call: Option<CallId>,
 ) {
+    put_header_of(out, length, kind as u8, flags, code, call);
+}
+
+/// Writes a header with the number of any kind.
+#[inline]
+fn put_header_of(
+    out: &mut BytesMut,
+    length: usize,
+    kind: u8,
+    flags: u8,
+    code: u16,
+    call: Option<CallId>,
+) {
     // The caller has kept the payload below `max_packet_bytes`, which fits into 31 bits.
     debug_assert!(u32::try_from(length).is_ok());
     let [l0, l1, l2, l3] = (length as u32).to_be_bytes();
     let [c0, c1] = code.to_be_bytes();
     let [i0, i1, i2, i3] = call.map_or(0, CallId::to_wire).to_be_bytes();
-    let kind = kind as u8;
     out.put_slice(&[l0, l1, l2, l3, kind, flags, c0, c1, i0, i1, i2, i3]);
 }
 

@@ -27,7 +27,11 @@ pub(crate) enum Kind {
     End = 9,
     Cancel = 10,
     Credit = 11,
+    Move = 128,
 }
+
+/// A side that does not know a kind from this number on skips its packets.
+const FIRST_SKIPPABLE: u8 = 128;
 
 /// The direction ends with this message.
 pub(crate) const END: u8 = 0x01;
@@ -49,7 +53,7 @@ pub(crate) const REFUSED: u8 = 0x80;
 pub(crate) const REPLIES: u8 = 0x80;
 
 /// The kinds in the order of their numbers, with their names, and the flags that their packets may carry.
-const KINDS: [(Kind, &str, u8); 11] = [
+const KINDS: [(Kind, &str, u8); 12] = [
     (Kind::Hello, "hello", 0),
     (Kind::Ping, "ping", 0),
     (Kind::Pong, "pong", 0),
@@ -65,24 +69,37 @@ const KINDS: [(Kind, &str, u8); 11] = [
     (Kind::End, "end", METADATA | REFUSED),
     (Kind::Cancel, "cancel", 0),
     (Kind::Credit, "credit", REPLIES),
+    (Kind::Move, "move", 0),
 ];
 
 impl Kind {
     fn from_wire(number: u8) -> Result<Self, PeerMisbehaved> {
-        let row = usize::from(number)
-            .checked_sub(1)
-            .and_then(|at| KINDS.get(at));
-        row.map(|row| row.0)
-            .ok_or(PeerMisbehaved::UnknownKind(number))
+        let row = row_of(number).map(|row| KINDS[row].0);
+        row.ok_or(PeerMisbehaved::UnknownKind(number))
     }
 
     pub(crate) fn name(self) -> &'static str {
-        KINDS[self as usize - 1].1
+        self.row().1
     }
 
     /// The flags that a packet of this kind may carry.
     fn flags(self) -> u8 {
-        KINDS[self as usize - 1].2
+        self.row().2
+    }
+
+    fn row(self) -> &'static (Self, &'static str, u8) {
+        // Each kind has a row.
+        &KINDS[row_of(self as u8).unwrap_or(0)]
+    }
+}
+
+/// The row of the kind with this number.
+fn row_of(number: u8) -> Option<usize> {
+    const MOVE: u8 = Kind::Move as u8;
+    match number {
+        1..=11 => Some(usize::from(number) - 1),
+        MOVE => Some(11),
+        _ => None,
     }
 }
 
@@ -111,6 +128,11 @@ impl RawHeader {
             code: u16::from_be_bytes([c0, c1]),
             call: u32::from_be_bytes([i0, i1, i2, i3]),
         })
+    }
+
+    /// Whether the packet is of a kind that this side does not know, and has to skip.
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.kind >= FIRST_SKIPPABLE && row_of(self.kind).is_none()
     }
 
     /// The length of the packet with its header, in bytes. Where pointers have 32 bits it may not
@@ -179,7 +201,9 @@ impl Header {
         }
         let call = self.call.map_or(0, CallId::to_wire);
         let fits = match self.kind {
-            Kind::Hello | Kind::Ping | Kind::Pong | Kind::Drain | Kind::Close => call == 0,
+            Kind::Hello | Kind::Ping | Kind::Pong | Kind::Drain | Kind::Close | Kind::Move => {
+                call == 0
+            }
             Kind::Reply | Kind::Message | Kind::End | Kind::Cancel => call != 0,
             // The id is zero for a one-way call in one packet, and for no other call.
             Kind::Call => (call == 0) == (self.has(ONE_WAY) && !self.has(MORE)),
@@ -193,7 +217,17 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
-    use super::{RawHeader, first_payload};
+    use super::{Kind, RawHeader, first_payload};
+
+    #[test]
+    fn each_kind_has_its_row() {
+        for number in 0..=u8::MAX {
+            match Kind::from_wire(number) {
+                Ok(kind) => assert_eq!((kind as u8, kind.row().0), (number, kind)),
+                Err(_) => assert!(matches!(number, 0 | 12..=127 | 129..=255), "{number}"),
+            }
+        }
+    }
 
     #[test]
     fn a_header_is_read_when_all_of_it_has_come() {

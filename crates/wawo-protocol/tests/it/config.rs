@@ -50,6 +50,7 @@ const RANGES: [(&str, [&str; 4], &str); 30] = [
     ("connect_timeout", ["0ms", "1ms", "never", CENTURIES], "at least 1ms"),
     ("handshake_timeout", ["0ms", "1ms", "never", CENTURIES], "at least 1ms"),
     ("keep_alive_interval", ["999ms", "1s", "never", CENTURIES], "at least 1s"),
+    ("max_keep_alive_interval", ["999ms", "1s", "never", CENTURIES], "at least 1s"),
     ("keep_alive_timeout", ["0ms", "1ms", "never", CENTURIES], "at least 1ms"),
     ("packet_timeout", ["0ms", "1ms", "never", CENTURIES], "at least 1ms"),
     ("write_timeout", ["0ms", "1ms", "never", CENTURIES], "at least 1ms"),

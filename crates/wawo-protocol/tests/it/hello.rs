@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wawo_protocol::{
-    Config, Connection, Hello, Limits, PeerMisbehaved,
+    Config, Connection, Hello, Limits, PeerMisbehaved, Side,
     packet::{HEADER_BYTES, Packet, decode, decode_preface},
 };
 
@@ -44,6 +44,8 @@ fn a_hello_comes_back_as_it_was_and_unknown_entries_are_skipped() {
     let payload = payload(config.unwrap(), "secret");
     let hello = read(packet(&payload)).unwrap();
     assert_eq!(hello.limits, Limits::default());
+    assert_eq!((hello.features, hello.role), (0, Some(Side::Connecting)));
+    assert_eq!(hello.keep_alive, Some(Duration::from_secs(20)));
     // Whole milliseconds, rounded up.
     assert_eq!(hello.default_timeout, Some(Duration::from_millis(2)));
     assert_eq!(
@@ -69,7 +71,25 @@ fn a_hello_does_not_hold_what_it_was_read_into() {
 fn an_empty_hello_announces_the_minimum() {
     let hello = read(packet(&[])).unwrap();
     assert_eq!(hello.limits, Limits::MINIMUM);
-    assert_eq!(hello.default_timeout, None);
+    assert_eq!((hello.default_timeout, hello.keep_alive), (None, None));
+    assert_eq!((hello.features, hello.role), (0, None));
+}
+
+#[test]
+fn features_and_wishes_are_read_and_bits_that_are_not_known_ignored() {
+    let entries = [
+        &[0, 13, 0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff][..],
+        &[0, 14, 0, 0, 0, 1, 2],
+        &[0, 15, 0, 0, 0, 4, 0, 0, 0x03, 0xe8],
+    ];
+    let hello = read(packet(&entries.concat())).unwrap();
+    assert_eq!(
+        (hello.features, hello.role),
+        (u32::MAX, Some(Side::Accepting))
+    );
+    assert_eq!(hello.keep_alive, Some(Duration::from_secs(1)));
+    let no_wish = read(packet(&[0, 15, 0, 0, 0, 4, 0, 0, 0, 0])).unwrap();
+    assert_eq!(no_wish.keep_alive, None);
 }
 
 #[test]
@@ -86,9 +106,19 @@ fn each_fault_in_a_hello_is_named() {
     let fault = PeerMisbehaved::HelloEntryTwice(1);
     assert_eq!(read(packet(&twice)), Err(fault));
     let short = packet(&[0, 5, 0, 0, 0, 2, 1, 1]);
-    let (entry, length) = (5, 2);
-    let fault = PeerMisbehaved::HelloEntryLength { entry, length };
+    let (entry, length, expected) = (5, 2, 4);
+    let fault = PeerMisbehaved::HelloEntryLength {
+        entry,
+        length,
+        expected,
+    };
     assert_eq!(read(short), Err(fault));
+    for role in [0, 3, 255] {
+        let wrong = packet(&[0, 14, 0, 0, 0, 1, role]);
+        assert_eq!(read(wrong), Err(PeerMisbehaved::HelloRole(role)));
+    }
+    let long = read(packet(&[0, 14, 0, 0, 0, 2, 1, 1])).unwrap_err();
+    assert_eq!(long.to_string(), "hello entry 14 has 2 bytes, not 1");
     let small = read(packet(&[0, 5, 0, 0, 0, 4, 0, 0, 0, 1]));
     assert!(matches!(small, Err(PeerMisbehaved::HelloLimit(_))));
     let name = packet(&[0, 9, 0, 0, 0, 1, 0xff]);

@@ -108,3 +108,53 @@ fn a_busy_connection_needs_no_pings() {
             .all(|packet| matches!(packet, Packet::Pong(_)))
     );
 }
+
+/// How long a side with this interval waits until it pings, if the other side asks for `asked`
+/// milliseconds.
+fn pings_after(interval: Duration, asked: Option<u32>) -> Duration {
+    let settings = config(|config| {
+        config
+            .keep_alive_interval(interval)
+            .max_keep_alive_interval(60 * SECOND)
+    });
+    let mut raw = Raw::with(settings);
+    let entry = |asked: u32| [&[0, 15, 0, 0, 0, 4][..], &asked.to_be_bytes()].concat();
+    let entries = asked.map_or_else(Vec::new, entry);
+    let mut hello = b"WAWO/1\r\n\0\0\0".to_vec();
+    hello.extend([entries.len() as u8, 1, 0, 0, 0, 0, 0, 0, 0]);
+    hello.extend(entries);
+    raw.feed(&hello).unwrap();
+    raw.machine.poll_timeout().unwrap() - raw.now
+}
+
+#[test]
+fn a_side_pings_no_more_often_than_the_other_asks_within_its_limit() {
+    let (short, long) = (10 * SECOND, 120 * SECOND);
+    for (interval, asked, expected) in [
+        (short, None, short),
+        (short, Some(0), short),
+        (short, Some(1), short),
+        (short, Some(9_999), short),
+        (short, Some(10_001), Duration::from_millis(10_001)),
+        (short, Some(60_000), 60 * SECOND),
+        (short, Some(60_001), 60 * SECOND),
+        (short, Some(u32::MAX), 60 * SECOND),
+        (long, Some(1), long),
+        (long, Some(u32::MAX), long),
+    ] {
+        assert_eq!(pings_after(interval, asked), expected, "{asked:?}");
+    }
+}
+
+/// A phone asks for a long interval, and the server with the default keeps to it.
+#[test]
+fn the_longer_interval_of_two_sides_holds_for_both() {
+    let minute = 60 * SECOND;
+    let phone = config(|config| config.keep_alive_interval(5 * minute));
+    let mut pair = Pair::open_with(phone, Config::default());
+    for node in [&pair.client, &pair.server] {
+        assert_eq!(node.connection.poll_timeout(), Some(pair.now + 5 * minute));
+    }
+    pair.run_for(60 * minute);
+    assert!(pair.client.error.is_none() && pair.server.error.is_none());
+}

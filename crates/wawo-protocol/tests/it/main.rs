@@ -21,6 +21,7 @@ mod limits;
 mod liveness;
 mod metadata;
 mod model;
+mod moves;
 mod nested;
 mod one_way;
 mod packets;

@@ -141,6 +141,7 @@ pub(crate) enum Heard {
         answered: bool,
     },
     Draining,
+    Move,
 }
 
 impl Heard {
@@ -166,6 +167,7 @@ impl Heard {
                 answered: ended.ended_by_peer,
             },
             Event::Draining => Self::Draining,
+            Event::Move(_) => Self::Move,
             _ => return None,
         })
     }

@@ -1,10 +1,12 @@
 //! Properties of packets: an encoded packet is decoded, and any bytes decode to a packet or an
 //! error.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*};
 use wawo_protocol::{
-    CallId, CloseCode, Code, Limits, Metadata, MethodId, ServiceId,
+    CallId, CloseCode, Code, Limits, Metadata, MethodId, Relocation, ServiceId,
     packet::{Call, Chunk, CreditOf, End, Packet, Reply, decode},
 };
 
@@ -104,12 +106,20 @@ fn credit_of() -> impl Strategy<Value = CreditOf> {
     ]
 }
 
+fn relocation() -> impl Strategy<Value = Relocation> {
+    (any::<u32>(), any::<u32>(), ".{0,40}").prop_map(|(one, other, address)| {
+        let time = |millis: u32| Duration::from_millis(millis.into());
+        let (before, after) = (one.min(other), one.max(other));
+        Relocation::new(time(before), time(after), address).expect("in order, and short")
+    })
+}
+
 fn packet() -> impl Strategy<Value = Packet> {
     prop_oneof![
         any::<u64>().prop_map(Packet::Ping),
         any::<u64>().prop_map(Packet::Pong),
         any::<u64>().prop_map(|accepted| Packet::Drain { accepted }),
-        (0..6_u16, ".{0,40}").prop_map(|(code, text)| Packet::Close {
+        (0..10_u16, ".{0,40}").prop_map(|(code, text)| Packet::Close {
             code: CloseCode::from_wire(code),
             text
         }),
@@ -125,6 +135,8 @@ fn packet() -> impl Strategy<Value = Packet> {
         end(),
         id().prop_map(Packet::Cancel),
         (credit_of(), 1..=u32::MAX).prop_map(|(of, bytes)| Packet::Credit { of, bytes }),
+        relocation().prop_map(Packet::Move),
+        (129..=u8::MAX).prop_map(Packet::Unknown),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Fingerprint, Limits, Metadata, MethodId, ServiceId, Shape,
+    Fingerprint, Limits, Metadata, MethodId, ServiceId, Shape, Side,
     packet::{Chunk, CreditOf, Packet, decode},
 };
 
@@ -90,7 +90,21 @@ fn meaning(packet: &Packet) -> Vec<(String, String)> {
             meaning.add_text("claimed_name", &hello.claimed_name);
             meaning.add_bytes("credentials", &hello.credentials);
             meaning.add_bytes("services", &hello.services);
+            meaning.add_some("features", Some(hello.features).filter(|bits| *bits != 0));
+            let role = hello.role.map(|side| match side {
+                Side::Connecting => 1,
+                Side::Accepting => 2,
+            });
+            meaning.add_some("role", role);
+            let keep_alive = hello.keep_alive.map(|interval| interval.as_millis());
+            meaning.add_some("keep_alive_ms", keep_alive);
         }
+        Packet::Move(relocation) => {
+            meaning.add("not_before_ms", relocation.not_before().as_millis());
+            meaning.add("not_after_ms", relocation.not_after().as_millis());
+            meaning.add_text("address", relocation.address());
+        }
+        Packet::Unknown(kind) => meaning.add("number", kind),
         Packet::Ping(data) | Packet::Pong(data) => meaning.add("data", format!("{data:016x}")),
         Packet::Drain { accepted } => meaning.add("accepted", accepted),
         Packet::Close { code, text } => {

@@ -6,6 +6,7 @@
 //! - a hello, whose entries may have any order, be missing, or be unknown;
 //! - a metadata block without entries;
 //! - an end with an empty text and no details, or with a code that gRPC does not define;
+//! - a packet of a kind that is skipped, whose contents are lost;
 //! - a close with a text over 1,024 bytes, which is cut when it is encoded.
 
 use bytes::BytesMut;
@@ -88,7 +89,7 @@ fn is_written_back(packet: &Packet, bytes: &[u8], limits: &Limits) {
 /// Whether encoding the packet gives these bytes.
 fn is_in_its_form(packet: &Packet, bytes: &[u8]) -> bool {
     match packet {
-        Packet::Hello(_) => false,
+        Packet::Hello(_) | Packet::Unknown(_) => false,
         Packet::Close { text, .. } => text.len() <= 1024,
         Packet::Call(call) => says_metadata(&call.metadata, bytes),
         Packet::Reply(reply) => says_metadata(&reply.metadata, bytes),

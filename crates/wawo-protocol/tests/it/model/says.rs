@@ -43,6 +43,8 @@ impl Rules {
             },
             Packet::Cancel(call) => self.says_cancel(*call),
             Packet::Credit { of, bytes } => self.says_credit(*of, *bytes),
+            Packet::Move(_) => assert_eq!(self.side, Side::Accepting),
+            Packet::Unknown(kind) => panic!("a packet of kind {kind}"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wawo_protocol::{
-    CallId, Code, Hello,
+    CallId, Code, Hello, Side,
     packet::{Call, Chunk, CreditOf, End, Packet, Reply},
 };
 
@@ -53,11 +53,17 @@ impl Rules {
                 CreditOf::Requests => self.our_requests.grant(*bytes),
                 CreditOf::Replies => self.our_replies.grant(*bytes),
             },
+            Packet::Move(_) => {
+                let is_told = self.side == Side::Connecting;
+                self.expected.extend(is_told.then_some(Heard::Move));
+                Ok(())
+            }
+            Packet::Unknown(_) => Ok(()),
         }
     }
 
     fn hello(&mut self, hello: &Hello) -> Result<(), Fault> {
-        require(!self.has_peer_hello)?;
+        require(!self.has_peer_hello && hello.role != Some(self.side))?;
         self.has_peer_hello = true;
         let (before, takes) = (self.peer, &hello.limits);
         self.our_requests

@@ -234,6 +234,13 @@ impl Tester {
             Packet::Ping(_) => self.add("connection", "ping"),
             Packet::Pong(data) => self.add("connection", format!("pong {data:016x}")),
             Packet::Drain { accepted } => self.add("connection", format!("drain {accepted}")),
+            Packet::Move(relocation) => {
+                let (from, to) = (relocation.not_before(), relocation.not_after());
+                let (from, to) = (from.as_millis(), to.as_millis());
+                let words = format!("move {from} {to} {}", relocation.address());
+                self.add("connection", words.trim_end());
+            }
+            Packet::Unknown(kind) => self.add("connection", format!("kind {kind}")),
             Packet::Close { code, text } => {
                 assert!(text.len() <= 1_024);
                 self.has_closed = true;

@@ -1,9 +1,11 @@
 //! The packets of a peer, drawn from bytes. Most of them fit the existing calls.
 
+use std::time::Duration;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::BytesMut;
 use wawo_protocol::{
-    CallId, CloseCode, Limits, MIN_CREDIT_BYTES, Metadata, MethodId, ServiceId, Side,
+    CallId, CloseCode, Limits, MIN_CREDIT_BYTES, Metadata, MethodId, Relocation, ServiceId, Side,
     packet::{Call, Chunk, CreditOf, End, Packet, Reply, decode},
 };
 
@@ -47,6 +49,8 @@ pub(crate) enum Sent {
     },
     Cancel(Slot),
     Credit(For, Grant),
+    Move(u8, u8),
+    Unknown(u8),
 }
 
 /// The contents of a hello.
@@ -54,6 +58,8 @@ pub(crate) enum Sent {
 pub(crate) struct Announcement {
     more_than_minimum: bool,
     default_timeout: bool,
+    /// The role: none, or that of a side.
+    role: u8,
 }
 
 /// A call of the side that the packet is about: mostly one that fits the packet.
@@ -129,8 +135,10 @@ impl<'a> Arbitrary<'a> for Sent {
             240..=243 => Self::Ping(input.arbitrary()?),
             244..=247 => Self::Pong(input.arbitrary()?),
             248..=251 => Self::Hello(input.arbitrary()?),
-            252..=253 => Self::Drain(input.arbitrary()?),
-            254.. => Self::Close,
+            252 => Self::Drain(input.arbitrary()?),
+            253 => Self::Move(input.arbitrary()?, input.arbitrary()?),
+            254 => Self::Unknown(input.arbitrary()?),
+            255 => Self::Close,
         })
     }
 }
@@ -225,6 +233,7 @@ impl Sent {
         hello(&Announcement {
             more_than_minimum: false,
             default_timeout: false,
+            role: 0,
         })
     }
 
@@ -289,6 +298,12 @@ impl Sent {
                 },
                 bytes: granted.bytes(),
             },
+            Self::Move(before, after) => {
+                let time = |millis: u8| Duration::from_millis(millis.into());
+                let relocation = Relocation::new(time(*before), time(*after), "tcp://b:1");
+                Packet::Move(relocation.ok()?)
+            }
+            Self::Unknown(kind) => Packet::Unknown(kind | 129),
         };
         as_read(&packet)
     }
@@ -355,6 +370,10 @@ fn hello(announced: &Announcement) -> Packet {
     }
     if announced.default_timeout {
         entry(8, 100);
+    }
+    let role = announced.role % 3;
+    if role > 0 {
+        payload.extend_from_slice(&[0, 14, 0, 0, 0, 1, role]);
     }
     let mut bytes = BytesMut::from(&[0, 0, 0, payload.len() as u8, 1][..]);
     bytes.extend_from_slice(&[0; 7]);
