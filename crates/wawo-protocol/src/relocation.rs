@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use thiserror::Error;
-
-use crate::error::PeerMisbehaved;
 
 /// The request of the accepting side that the connecting side makes a new connection: when, and where
 /// (docs/protocol.md, "Move").
@@ -64,7 +61,12 @@ impl Relocation {
         Self::of_wire(millis(not_before), millis(not_after), address)
     }
 
-    fn of_wire(not_before: u32, not_after: u32, address: String) -> Result<Self, RelocationError> {
+    /// The request with the numbers of a packet.
+    pub(crate) fn of_wire(
+        not_before: u32,
+        not_after: u32,
+        address: String,
+    ) -> Result<Self, RelocationError> {
         let relocation = Self {
             not_before,
             not_after,
@@ -100,18 +102,5 @@ impl Relocation {
     /// The numbers of the packet, before the address.
     pub(crate) fn wire_times(&self) -> (u32, u32) {
         (self.not_before, self.not_after)
-    }
-
-    pub(crate) fn decode(mut payload: Bytes) -> Result<Self, PeerMisbehaved> {
-        let length = payload.len();
-        if length < 8 {
-            let kind = "move";
-            return Err(PeerMisbehaved::PayloadLength { kind, length });
-        }
-        let (not_before, not_after) = (payload.get_u32(), payload.get_u32());
-        let text = std::str::from_utf8(&payload);
-        let address = text.map_err(|_| PeerMisbehaved::Text("move"))?.to_owned();
-        let relocation = Self::of_wire(not_before, not_after, address);
-        relocation.map_err(PeerMisbehaved::Move)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use wawo::{Code, CustomPacket, CustomProtocol, MethodId, PacketCodec, Peer};
+use wawo::{Code, CustomPacket, CustomProtocol, MethodId, PacketCodec, Peer, Server};
 
 use crate::{
     custom_protocol::{
@@ -246,12 +246,29 @@ async fn random_bytes_end_the_connection_and_nothing_else() {
 async fn an_end_that_is_given_to_the_wrong_side_is_told_so() {
     let (here, _there) = tokio::io::duplex(1024);
     let framed = CustomProtocol::accepting(here, Plain::default());
-    let peer = Peer::builder("").connect_over(framed).await.unwrap();
-    EchoClient::new(&peer).say(message("hi")).await.unwrap_err();
-    let error = peer.closed().await.to_string();
+    let error = Peer::builder("").connect_over(framed).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("both sides have connected"), "{error}");
     assert!(
         error.ends_with("use CustomProtocol::accepting for a server, CustomProtocol::connecting for connect_over"),
         "{error}"
+    );
+}
+
+/// Two accepting sides wait for each other's hello.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_given_the_end_that_connects_times_out() {
+    let mut server = Server::builder().build().unwrap();
+    let (here, _there) = tokio::io::duplex(1024);
+    let framed = CustomProtocol::connecting(here, Plain::default());
+    let peer = server.accept_over(framed).unwrap();
+    let call = EchoClient::new(&peer).say(message("hi")).no_timeout();
+    let status = call.await.unwrap_err();
+    assert_eq!(status.delivery(), wawo::Delivery::NotSent);
+    let error = peer.closed().await.to_string();
+    assert_eq!(
+        error,
+        "no hello from the peer within 5s (handshake_timeout)"
     );
 }
 

@@ -244,7 +244,7 @@ impl PayloadReader<'_> {
             Kind::End => Packet::End(self.end()?),
             Kind::Cancel => Packet::Cancel(self.call_id()?),
             Kind::Credit => self.credit()?,
-            Kind::Move => Packet::Move(Relocation::decode(self.take_rest())?),
+            Kind::Move => Packet::Move(self.relocation()?),
         };
         match self.rest.is_empty() {
             true => Ok(packet),
@@ -265,6 +265,14 @@ impl PayloadReader<'_> {
             metadata: self.metadata()?,
             chunk: self.first_chunk()?,
         })
+    }
+
+    fn relocation(&mut self) -> Result<Relocation, PeerMisbehaved> {
+        let not_before = self.number(Buf::try_get_u32)?;
+        let not_after = self.number(Buf::try_get_u32)?;
+        let address = self.text(self.rest.len())?;
+        let relocation = Relocation::of_wire(not_before, not_after, address);
+        relocation.map_err(PeerMisbehaved::Move)
     }
 
     /// The chunk that comes with a call or reply, if one does.
