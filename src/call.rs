@@ -85,6 +85,7 @@ pub struct Call<R> {
     /// Resolves when the parent or the token is cancelled. Made when the call has to wait.
     cancelled: Option<CancelSignal>,
     refused: Option<Status>,
+    waits_for_ready: bool,
     /// How many bytes the decoded reply may take, at most.
     max_decoded_bytes: usize,
     read: Read<R>,
@@ -131,6 +132,7 @@ impl<R> Call<R> {
             cancel_token: None,
             cancelled: None,
             refused: None,
+            waits_for_ready: false,
             max_decoded_bytes: 0,
             read,
         }
@@ -152,6 +154,18 @@ impl<R> Call<R> {
     /// its connection only.
     pub fn no_timeout(mut self) -> Self {
         self.timeout = Timeout::Never;
+        self
+    }
+
+    /// Lets the call wait, within its deadline, while a peer that
+    /// [reconnects](crate::PeerBuilder::reconnect) has no connection. Otherwise it fails at once, as not
+    /// sent. If a connection ends before it has sent the call, the call is made over the next one; a call
+    /// with a stream of requests is not, once a connection has begun to take it.
+    ///
+    /// [`ReconnectBuilder::wait_for_ready`](crate::ReconnectBuilder::wait_for_ready) sets it for all calls
+    /// of a peer. It changes nothing for other peers.
+    pub fn wait_for_ready(mut self) -> Self {
+        self.waits_for_ready = true;
         self
     }
 
@@ -281,7 +295,8 @@ impl<R> Call<R> {
 
     /// Whether the call has nothing but messages: no metadata, no deadline.
     fn is_plain(&self) -> bool {
-        self.metadata.is_empty()
+        !self.waits_for_ready
+            && self.metadata.is_empty()
             && matches!(self.timeout, Timeout::Default)
             && self.method.timeout().is_none()
             && self.parent.is_none()
@@ -291,6 +306,9 @@ impl<R> Call<R> {
         let mut request = Request::of(self.method.clone(), body);
         if self.timeout == Timeout::Never {
             request.set_no_deadline();
+        }
+        if self.waits_for_ready {
+            request.set_wait_for_ready();
         }
         let head = request.head_mut();
         head.metadata = std::mem::take(&mut self.metadata);

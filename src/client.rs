@@ -1,29 +1,31 @@
 //! Connects to a peer.
 
+mod dial;
 mod error;
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::Future, sync::Arc};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tower::{
     Layer,
     layer::util::{Identity, Stack},
 };
-use wawo_protocol::{Config, Side};
+use wawo_protocol::{CloseCode, Config, Side};
 
 pub use crate::client::error::ConnectError;
 use crate::{
-    clock, connection,
+    client::dial::{Dialler, shake_hands},
     dispatch::Dispatch,
     layer::PanicGuardLayer,
-    peer::{EventSender, NewConnection, NewPeer, Peer},
+    peer::{
+        ConnectHook, Dial, EventSender, HOOK_FAILED, NewConnection, NewPeer, NewRedialPeer, Peer,
+        Supervisor, TryError,
+    },
+    reconnect::Reconnect,
     serve::{BoxService, CallService, Serve},
     services::Services,
-    transport::{
-        Address, AddressError, Attempts, Connect, Connectors, IntoTransport, SocketOptions,
-        Transport,
-    },
+    status::Result as StatusResult,
+    transport::{Address, AddressError, Connect, Connectors, IntoTransport, SocketOptions},
 };
 
 /// Connects to a peer, with the services of this side. Made by [`Peer::builder`].
@@ -33,12 +35,20 @@ use crate::{
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `connect`"]
 pub struct PeerBuilder<L = Identity> {
+    services: Services<L>,
+    settings: PeerSettings,
+}
+
+/// All that a builder has but its services.
+#[derive(Debug, Clone)]
+struct PeerSettings {
     /// The address. An error in it is returned when the address is needed.
     address: Result<Address, AddressError>,
     connectors: Connectors,
-    services: Services<L>,
     config: Config,
     socket_options: SocketOptions,
+    reconnect: Option<Reconnect>,
+    on_connect: Option<ConnectHook>,
 }
 
 impl Peer {
@@ -48,12 +58,17 @@ impl Peer {
     where
         A: TryInto<Address, Error: Into<AddressError>>,
     {
-        PeerBuilder {
+        let settings = PeerSettings {
             address: address.try_into().map_err(Into::into),
             connectors: Connectors::default(),
-            services: Services::new(),
             config: Config::default(),
             socket_options: SocketOptions::new(),
+            reconnect: None,
+            on_connect: None,
+        };
+        PeerBuilder {
+            services: Services::new(),
+            settings,
         }
     }
 
@@ -98,24 +113,21 @@ impl<L> PeerBuilder<L> {
     /// [`Channel`](crate::Channel).
     pub fn layer<M>(self, layer: M) -> PeerBuilder<Stack<Stack<PanicGuardLayer, M>, L>> {
         PeerBuilder {
-            address: self.address,
-            connectors: self.connectors,
             services: self.services.layer(layer),
-            config: self.config,
-            socket_options: self.socket_options,
+            settings: self.settings,
         }
     }
 
     /// Sets the limits and timeouts of the connection.
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.settings.config = config;
         self
     }
 
     /// Uses this connector for addresses of its scheme. It replaces an earlier one for that scheme, or
     /// one of the built-in `tcp`, `unix`, `pipe` and `mem`.
     pub fn connector(mut self, connector: impl Connect) -> Self {
-        self.connectors.add(connector);
+        self.settings.connectors.add(connector);
         self
     }
 
@@ -123,13 +135,43 @@ impl<L> PeerBuilder<L> {
     /// Default: the roots of the system are trusted, and no certificate is shown.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
-        self.connectors.set_tls(tls);
+        self.settings.connectors.set_tls(tls);
         self
     }
 
     /// Sets options of the socket that [`connect`](Self::connect) opens.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
-        self.socket_options = options;
+        self.settings.socket_options = options;
+        self
+    }
+
+    /// Connects again whenever the connection is lost, until the peer is closed: by [`Peer::close`], by
+    /// [`Peer::drain`], or because its last handle, its last stub and its last call in flight are dropped.
+    ///
+    /// The peer stays the same: its number, its [extensions](Peer::extensions), its events, the stubs over
+    /// it, and the services that this side serves to it. [`guide::reconnect`](crate::guide::reconnect) has
+    /// the details.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.settings.reconnect = Some(reconnect);
+        self
+    }
+
+    /// Runs a function over each new connection, the first too: to log in, or to register what this side
+    /// serves. `connect` waits for it. Calls of others over a peer that [reconnects](Self::reconnect) are
+    /// made after it, and before it as if there were no connection.
+    ///
+    /// With `reconnect`, the function gets a peer that is bound to the new connection: its calls go over that
+    /// one, and [`Peer::close`] closes only that one. It does not keep the connection open.
+    ///
+    /// If the function fails or panics, or takes longer than
+    /// [`connect_timeout`](crate::ConfigBuilder::connect_timeout), the connection is closed, as if it could
+    /// not be opened. If the connection ends before, the function's future is dropped.
+    pub fn on_connect<F, Fut>(mut self, on_connect: F) -> Self
+    where
+        F: Fn(Peer) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = StatusResult<()>> + Send + 'static,
+    {
+        self.settings.on_connect = Some(ConnectHook::new(on_connect));
         self
     }
 
@@ -145,8 +187,10 @@ impl<L> PeerBuilder<L> {
     /// # Errors
     ///
     /// If the address is wrong or cannot be reached, if the other end is not a wawo peer, if it takes
-    /// longer than the connect timeout, or if a setting or service of this side is wrong; and outside of
-    /// a tokio runtime.
+    /// longer than the connect timeout, or if a setting or service of this side is wrong; if
+    /// [`on_connect`](Self::on_connect) fails; and outside of a tokio runtime. A peer that
+    /// [reconnects](Self::reconnect) does not try again before it has connected once: see
+    /// [`connect_lazy`](Self::connect_lazy).
     ///
     /// # Panics
     ///
@@ -159,33 +203,41 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        let address = self.address.clone()?;
-        let connector = self.connectors.find(&address);
-        let connector = connector.map_err(|advice| ConnectError::NoConnector {
-            address: address.clone(),
-            advice,
-        })?;
-        self.socket_options.check()?;
-        let (options, timeout) = (self.socket_options.clone(), self.config.connect_timeout());
-        let end = self.into_end()?;
-        check_runtime()?;
-        let mut attempts = Attempts::default();
-        let connecting = end.connect(&*connector, &address, &options, &mut attempts);
-        // If both times are over, this one says more than the timeout of the handshake.
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep(timeout) => {}
-            result = connecting => return result,
+        if self.settings.reconnect.is_some() {
+            let (peer, mut supervisor) = self.into_redial_peer()?;
+            let connected = supervisor.connect().await;
+            connected.map_err(|error| failed_try(error, peer.address()))?;
+            tokio::spawn(supervisor.run());
+            return Ok(peer);
         }
-        Err(ConnectError::TimedOut {
-            address,
-            timeout,
-            attempts: attempts.to_string(),
-        })
+        let (dialler, end) = self.into_dialler()?;
+        let new = dialler.dial(None).await?;
+        end.drive(new, Some(dialler.address)).await
     }
 
-    /// Uses a transport that is open already as the connection: any [`Transport`], or a socket of the
-    /// standard library. The address and the socket options of the builder are not used.
+    /// Returns the peer at once, and connects it in the background, again and again: a program can start
+    /// before its server. It [reconnects](Self::reconnect), by default with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// If the address is wrong, if a setting or service of this side is wrong, and outside of a tokio
+    /// runtime. Events, and the calls that fail meanwhile, say why the address cannot be reached.
+    ///
+    /// # Panics
+    ///
+    /// The background task, if the runtime has no I/O or no timers; then the peer is closed.
+    pub fn connect_lazy(self) -> Result<Peer, ConnectError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let (peer, supervisor) = self.into_redial_peer()?;
+        tokio::spawn(supervisor.run());
+        Ok(peer)
+    }
+
+    /// Uses a transport that is open already as the connection: any [`Transport`](crate::Transport), or a
+    /// socket of the standard library. The address, the socket options and [`Reconnect`] of the builder are
+    /// not used.
     ///
     /// # Errors
     ///
@@ -206,21 +258,47 @@ impl<L> PeerBuilder<L> {
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        let end = self.into_end()?;
+        let Self { services, settings } = self;
+        let end = End::new(services, settings.config, settings.on_connect)?;
         check_runtime()?;
         let transport = transport.into_transport();
         let transport = transport.map_err(ConnectError::OpenSocket)?;
         let new = shake_hands(transport, end.config.clone(), None).await?;
-        Ok(end.drive(new, None))
+        end.drive(new, None).await
     }
 
-    fn into_end(self) -> Result<End, ConnectError>
+    fn into_redial_peer(self) -> Result<(Peer, Supervisor<Dialler>), ConnectError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
-        let (service, table) = self.services.build()?;
-        let config = Arc::new(self.config.with_services(table)?);
-        Ok(End { service, config })
+        let settings = self.settings.reconnect.clone().unwrap_or_default();
+        let (dialler, end) = self.into_dialler()?;
+        let peer = NewRedialPeer {
+            address: dialler.address.clone(),
+            dial: dialler,
+            config: end.config,
+            service: end.service,
+            settings,
+            hook: end.on_connect,
+        };
+        Ok(peer.open())
+    }
+
+    fn into_dialler(self) -> Result<(Dialler, End), ConnectError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let Self { services, settings } = self;
+        let end = End::new(services, settings.config, settings.on_connect)?;
+        let dialler = Dialler {
+            address: settings.address?,
+            connectors: settings.connectors,
+            options: settings.socket_options,
+            config: end.config.clone(),
+        };
+        dialler.check()?;
+        check_runtime()?;
+        Ok((dialler, end))
     }
 }
 
@@ -228,70 +306,62 @@ impl<L> PeerBuilder<L> {
 struct End {
     service: BoxService,
     config: Arc<Config>,
+    on_connect: Option<ConnectHook>,
 }
 
-/// How often a connect tries again, if the server drains. Such a server closes connections that it has
-/// just accepted, while another may have taken its place. A connect meets one draining server, or two in
-/// a row; more are a fault, which should show.
-const MAX_RECONNECTS: usize = 3;
-
 impl End {
-    async fn connect(
-        self,
-        connector: &dyn Connect,
-        address: &Address,
-        options: &SocketOptions,
-        attempts: &mut Attempts,
-    ) -> Result<Peer, ConnectError> {
-        let mut reconnects = 0;
-        loop {
-            let transport = connector.connect(address, options, attempts).await;
-            let transport = transport.map_err(|source| ConnectError::Transport {
-                address: address.clone(),
-                source,
-            })?;
-            // The socket is connected. A later error, such as a missing hello, is not about the attempts
-            // before.
-            *attempts = Attempts::connected("no hello came");
-            let config = self.config.clone();
-            match shake_hands(transport, config, Some(address)).await {
-                Err(ConnectError::Hello { source, .. })
-                    if reconnects < MAX_RECONNECTS && connection::ended_by_drain(&source) =>
-                {
-                    reconnects += 1;
-                }
-                Ok(new) => return Ok(self.drive(new, Some(address.clone()))),
-                Err(error) => return Err(error),
-            }
-        }
+    fn new<L>(
+        services: Services<L>,
+        config: Config,
+        on_connect: Option<ConnectHook>,
+    ) -> Result<Self, ConnectError>
+    where
+        L: Layer<Dispatch, Service: CallService>,
+    {
+        let (service, table) = services.build()?;
+        let config = Arc::new(config.with_services(table)?);
+        Ok(Self {
+            service,
+            config,
+            on_connect,
+        })
     }
 
     /// Makes the peer of a connection whose hellos are exchanged, and spawns its driver.
-    fn drive(self, new: NewConnection, address: Option<Address>) -> Peer {
+    async fn drive(
+        self,
+        new: NewConnection,
+        address: Option<Address>,
+    ) -> Result<Peer, ConnectError> {
         let (side, event_sender) = (Side::Connecting, EventSender::default());
-        let peer = NewPeer::new(side, address, self.config, self.service, event_sender, None);
+        let (config, hook) = (self.config, self.on_connect);
+        let peer = NewPeer::new(
+            side,
+            address,
+            config.clone(),
+            self.service,
+            event_sender,
+            None,
+        );
         let (peer, driver) = peer.drive(new);
         tokio::spawn(driver);
-        peer
+        if let Some(hook) = hook
+            && let Err(status) = hook.run(peer.clone(), &config).await
+        {
+            peer.close_with(CloseCode::Normal, HOOK_FAILED);
+            return Err(failed_try(TryError::Hook(status), peer.address()));
+        }
+        Ok(peer)
     }
 }
 
-/// Exchanges the hellos over a transport, before there is a peer.
-async fn shake_hands(
-    transport: Box<dyn Transport>,
-    config: Arc<Config>,
-    address: Option<&Address>,
-) -> Result<NewConnection, ConnectError> {
-    let (credentials, now) = (Bytes::new(), clock::now());
-    let mut new = NewConnection::connecting(transport.into(), config, credentials, now)?;
-    let Err(source) = poll_fn(|cx| new.poll_hello(cx)).await else {
-        return Ok(new);
-    };
-    let (error, address) = (source.clone(), address.cloned());
-    tracing::debug!(%error, ?address, side = ?Side::Connecting, "connection over");
-    // The caller does not wait until the other side has the reason.
-    tokio::spawn(async move { new.end(&error).await });
-    Err(ConnectError::Hello { address, source })
+fn failed_try(error: TryError<ConnectError>, address: Option<&Address>) -> ConnectError {
+    let address = address.cloned();
+    match error {
+        TryError::Dial(error) => error,
+        TryError::Lost(source) => ConnectError::Hello { address, source },
+        TryError::Hook(status) => ConnectError::OnConnect { address, status },
+    }
 }
 
 fn check_runtime() -> Result<(), ConnectError> {

@@ -53,9 +53,11 @@ pub(crate) use crate::connection::{
     driver::Driver,
     early::EarlyHandle,
     handle::ConnectionHandle,
+    mailbox::UnsentMessages,
     new_connection::{NewConnection, NewTransport},
     owner::{ConnectionEvent, Owner},
     readiness::Readiness,
+    schemas::Schemas,
     start::StartError,
     state::ConnectionState,
 };

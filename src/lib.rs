@@ -171,7 +171,8 @@ pub use crate::{
     in_process::InProcess,
     layout::Layout,
     peer::{
-        ConnectionLimit, CutPeer, DrainReport, Events, Peer, PeerEvent, PeerExtensions, WeakPeer,
+        ConnectionLimit, CutPeer, DrainReport, Events, FailedTry, Peer, PeerEvent, PeerExtensions,
+        WeakPeer,
     },
     peer_id::PeerId,
     reconnect::{Backoff, Reconnect, ReconnectBuilder},

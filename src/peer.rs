@@ -24,6 +24,10 @@ mod handle;
 mod hooks;
 mod link;
 mod open;
+mod readiness;
+mod redial;
+mod redial_calls;
+mod redial_link;
 mod start;
 mod state;
 mod weak;
@@ -31,7 +35,7 @@ mod weak;
 use std::{
     fmt,
     sync::Arc,
-    task::{self, Poll, ready},
+    task::{self, Poll},
 };
 
 use tokio::sync::watch;
@@ -41,7 +45,7 @@ use wawo_protocol::{CloseCode, ConnectionError};
 pub(crate) use crate::connection::{NewConnection, NewTransport};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
-    event::{ConnectionLimit, PeerEvent},
+    event::{ConnectionLimit, FailedTry, PeerEvent},
     events::Events,
     extensions::PeerExtensions,
     weak::WeakPeer,
@@ -53,15 +57,16 @@ pub(crate) use crate::peer::{
     hooks::PeerHooks,
     link::ActivityHandle,
     open::{EarlyPeer, NewPeer},
+    redial::{ConnectHook, Dial, HOOK_FAILED, NewRedialPeer, Supervisor, TryError},
 };
 use crate::{
     call_target::{CallTarget, Start, TwoWay},
-    connection::{ConnectionState, Owner, PeerSnapshot, Readiness},
-    peer::{handle::Handle, link::Link},
+    connection::{ConnectionHandle, ConnectionState, Owner, PeerSnapshot},
+    peer::{handle::Handle, link::Link, readiness::PeerReadiness},
     peer_id::PeerId,
     request::{Caller, Request},
     response::Response,
-    response_future::{Canceller, ResponseFuture},
+    response_future::ResponseFuture,
     status::{Result, Status},
     transport::Address,
 };
@@ -100,11 +105,11 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "the connection that a program has opened closes when the last handle of its peer is dropped; \
               to serve the other side until then, await `closed`"]
-pub struct Peer(Arc<Handle>, Readiness);
+pub struct Peer(Arc<Handle>, PeerReadiness);
 
 impl Peer {
     fn of(handle: Arc<Handle>) -> Self {
-        Self(handle, Readiness::default())
+        Self(handle, PeerReadiness::default())
     }
 
     /// The number of this peer.
@@ -118,11 +123,17 @@ impl Peer {
         self.0.state().address()
     }
 
-    /// The name that the other side claims in its hello; it is not proven. Empty before the hello.
-    pub fn claimed_name(&self) -> &str {
+    /// The name that the other side claims in its hello; it is not proven. Empty before the hello, and
+    /// while a peer that reconnects has no connection.
+    pub fn claimed_name(&self) -> String {
+        let of = |connection: &ConnectionHandle| {
+            let hello = connection.hello();
+            hello.map_or_else(String::new, |hello| hello.claimed_name.clone())
+        };
         match self.0.link() {
-            Link::Home(home) => home.hello().map_or("", |hello| &hello.claimed_name),
-            Link::Guest(guest) => guest.claimed_name(),
+            Link::Home(home) | Link::Bound(home) => of(home),
+            Link::Redial(redial) => redial.current().map_or_else(String::new, |it| of(&it)),
+            Link::Guest(guest) => guest.claimed_name().to_owned(),
         }
     }
 
@@ -138,15 +149,15 @@ impl Peer {
     /// Whether the peer can be called. A guest cannot: a call to it fails at once with `Unimplemented`,
     /// and is not sent.
     pub fn is_callable(&self) -> bool {
-        matches!(self.0.link(), Link::Home(_))
+        !matches!(self.0.link(), Link::Guest(_))
     }
 
     /// The protocol that the peer speaks: `"wawo"`, the name of the protocol of a guest, or
     /// `"in-process"` for callers in this process.
     pub fn protocol(&self) -> &str {
         match self.0.link() {
-            Link::Home(_) => NATIVE_PROTOCOL,
             Link::Guest(guest) => guest.protocol(),
+            Link::Home(_) | Link::Bound(_) | Link::Redial(_) => NATIVE_PROTOCOL,
         }
     }
 
@@ -169,21 +180,18 @@ impl Peer {
     /// Waits until either side takes no more calls, or the connection is over. A handler with an endless
     /// stream ends its stream then, with [`Context::peer`](crate::Context::peer).
     ///
+    /// For a peer that reconnects, it waits until one of its connections drains or is replaced, or the peer
+    /// is closed for good. A connection that is lost takes its handlers with it.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn draining(&self) {
-        let is_over = |state: &ConnectionState| {
-            matches!(
-                state,
-                ConnectionState::Draining | ConnectionState::Closed(_)
-            )
-        };
-        // The sender lives as long as this peer.
-        let _ = self.state().wait_for(is_over).await;
+        self.0.link().draining().await;
     }
 
-    /// Waits until the connection is over, and returns why.
+    /// Waits until the connection is over, and returns why. A peer that reconnects is over when it is closed
+    /// for good.
     ///
     /// # Cancel safety
     ///
@@ -200,13 +208,13 @@ impl Peer {
         }
     }
 
-    /// Whether the connection is over.
+    /// Whether the connection is over. A peer that reconnects is over when it is closed for good.
     pub fn is_closed(&self) -> bool {
         self.0.link().is_closed()
     }
 
     /// Closes the connection, and tells the other side why. Calls in flight, both ways, end with
-    /// `Unavailable`.
+    /// `Unavailable`. A peer that reconnects does not connect again.
     ///
     /// It does not wait: a program that ends right after it may end before the close packet has left.
     /// Await [`closed`](Self::closed) before that, or call [`drain`](Self::drain) instead.
@@ -222,8 +230,24 @@ impl Peer {
     /// Cancel safe.
     pub async fn snapshot(&self) -> PeerSnapshot {
         match self.0.link() {
-            Link::Home(home) => home.snapshot().await,
+            Link::Home(home) | Link::Bound(home) => home.snapshot().await,
+            Link::Redial(redial) => redial.snapshot().await,
             Link::Guest(guest) => guest.snapshot(),
+        }
+    }
+}
+
+/// The methods for a peer that [reconnects](crate::PeerBuilder::reconnect).
+impl Peer {
+    /// Dials now: a hint that the network has changed, such as from Wi-Fi to a mobile network. A try that is
+    /// under way begins anew, and the waits begin with the shortest. If there is a connection, it carries
+    /// calls until the new one does; then it is drained: its calls in flight may end, and if it is dead,
+    /// keep-alive ends it.
+    ///
+    /// It does nothing for a peer that does not reconnect.
+    pub fn reconnect(&self) {
+        if let Link::Redial(redial) = self.0.link() {
+            redial.dial_now();
         }
     }
 }
@@ -286,14 +310,11 @@ impl Service<Request> for Peer {
     ///
     /// If the connection is over, the peer cannot be called, or it drains: then it takes no more calls, and
     /// the status is the one that a call would get. Calls in flight go on. A drain of this side changes
-    /// nothing: it still calls the peer.
+    /// nothing: it still calls the peer. A peer that reconnects is pending while it has no connection that
+    /// takes calls, if its calls [wait](crate::ReconnectBuilder::wait_for_ready); else that is an error too.
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<()>> {
         let Self(handle, readiness) = self;
-        let polled = match handle.link() {
-            Link::Home(home) => ready!(readiness.poll(home, cx)),
-            Link::Guest(guest) => return Poll::Ready(Err(handle.not_callable(guest))),
-        };
-        Poll::Ready(polled.map_err(|status| status.carried_by(handle.carrier())))
+        readiness.poll(handle, cx)
     }
 
     fn call(&mut self, request: Request) -> ResponseFuture {

@@ -2,12 +2,15 @@
 //! socket, a clock or a source of random numbers.
 
 mod backoff;
+mod schedule;
+mod state;
 
 use std::time::Duration;
 
 use wawo_settings::{ConfigError, Row, Setting, settings};
 
 pub use crate::reconnect::backoff::Backoff;
+pub(crate) use crate::reconnect::{schedule::Schedule, state::State};
 
 settings! {
     Amounts, Reconnect, ReconnectBuilder;

@@ -1,5 +1,6 @@
 //! The request of a call, as layers see it on its way to the handler.
 
+mod again;
 mod deadline;
 mod parts;
 

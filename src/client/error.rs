@@ -7,6 +7,7 @@ use wawo_protocol::{ConfigError, ConnectionError, CredentialsTooLong};
 use crate::{
     dispatch::DuplicateService,
     error_chain::ErrorChain,
+    status::Status,
     transport::{Address, AddressError, SocketOptionsError},
 };
 
@@ -51,6 +52,13 @@ pub enum ConnectError {
         /// The reason why the connection ended.
         source: ConnectionError,
     },
+    /// The function of [`PeerBuilder::on_connect`](crate::PeerBuilder::on_connect) failed.
+    OnConnect {
+        /// The address of the peer, if there was one to connect to.
+        address: Option<Address>,
+        /// The status with which it failed.
+        status: Status,
+    },
     /// There is no runtime to drive the connection.
     NoRuntime,
     /// Two services of this side have the same id or name.
@@ -93,6 +101,14 @@ impl fmt::Display for ConnectError {
                 address: None,
                 source,
             } => write!(f, "no connection to the peer: {source}"),
+            Self::OnConnect {
+                address: Some(address),
+                status,
+            } => write!(f, "no connection to {address}: on_connect failed: {status}"),
+            Self::OnConnect {
+                address: None,
+                status,
+            } => write!(f, "no connection to the peer: on_connect failed: {status}"),
             Self::DuplicateService(error) => error.fmt(f),
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
             Self::Credentials(error) => error.fmt(f),
@@ -110,6 +126,7 @@ impl Error for ConnectError {
         match self {
             Self::Transport { source, .. } => source.source(),
             Self::Hello { source, .. } => source.source(),
+            Self::OnConnect { status, .. } => status.source(),
             Self::Address(error) => error.source(),
             Self::DuplicateService(error) => error.source(),
             Self::Config(error) => error.source(),

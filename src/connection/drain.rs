@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    iter::Sum,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -58,6 +59,23 @@ pub(crate) struct DrainOutcome {
     pub(crate) cut: usize,
     /// Whether this side cut them, because the grace was over.
     pub(crate) is_cut_here: bool,
+}
+
+/// The outcome of a drain of several connections.
+impl Sum for DrainOutcome {
+    fn sum<I: Iterator<Item = Self>>(outcomes: I) -> Self {
+        let mut sum = Self {
+            finished: 0,
+            cut: 0,
+            is_cut_here: false,
+        };
+        for outcome in outcomes {
+            sum.finished += outcome.finished;
+            sum.cut += outcome.cut;
+            sum.is_cut_here |= outcome.is_cut_here;
+        }
+        sum
+    }
 }
 
 impl DrainProgress {

@@ -16,14 +16,14 @@ use crate::{
     connection::{
         activity::{Activity, ActivityRecord},
         drain::{DrainOutcome, DrainProgress, GRACE_OVER},
-        mailbox::{Command, Mailbox},
+        mailbox::{Command, Mailbox, UnsentMessages},
         outbox::OutboxTotal,
         owner::{ConnectionEvent, Owner},
         schemas::Schemas,
         snapshot::PeerSnapshot,
         state::ConnectionState,
     },
-    decoding::{DecodedBytes, DecodedTotal},
+    decoding::DecodedBytes,
     descriptor::{MethodIds, MethodNames, MethodRef},
     identity::Identity,
     request::DefaultTimeouts,
@@ -59,19 +59,19 @@ pub(crate) struct ConnectionHandle {
 
 impl ConnectionHandle {
     /// Creates the state of a new connection. `names` are those of the methods that this side serves, and
-    /// `server` is the memory for decoded messages of all connections of a server.
+    /// `decoded` is the memory for decoded messages of the other side.
     pub(crate) fn new(
         side: Side,
         config: &Config,
         names: MethodNames,
-        server: Option<Arc<DecodedTotal>>,
+        decoded: Arc<DecodedBytes>,
         owner: Arc<dyn Owner>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|own: &Weak<Self>| Self {
             mailbox: Mailbox::new(config.max_waiting_calls(), own.clone()),
             outbox_total: Arc::default(),
             drain: DrainProgress::default(),
-            decoded: DecodedBytes::new(config, server),
+            decoded,
             side,
             default_timeouts: DefaultTimeouts::new(config),
             stall_timeout: config.stall_timeout(),
@@ -107,6 +107,17 @@ impl ConnectionHandle {
     /// Whether the connection is over.
     pub(crate) fn is_closed(&self) -> bool {
         self.mailbox.closed().is_some()
+    }
+
+    /// Whether the connection is not over, and the other side takes calls.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.mailbox.takes_calls()
+    }
+
+    /// Sends one-way messages that another connection of the peer has not sent, before all that waits
+    /// here. If this connection is over too, they are returned.
+    pub(crate) fn send_first(&self, messages: UnsentMessages) -> Result<(), UnsentMessages> {
+        self.mailbox.put_first(messages)
     }
 
     /// Closes the connection, and sends the reason to the other side.
@@ -211,10 +222,15 @@ impl ConnectionHandle {
 
     /// Closes the mailbox, and ends the calls in it as not sent.
     pub(super) fn end_commands(&self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
+        let mut unsent = UnsentMessages::default();
         for command in self.mailbox.close(error, wakers) {
-            if let Command::Call(_, slot) | Command::PlainCall(_, slot) = command {
+            if let Some(Command::Call(_, slot) | Command::PlainCall(_, slot)) = unsent.add(command)
+            {
                 wakers.extend(slot.complete(Err(Status::from_closed(error))));
             }
+        }
+        if !unsent.is_empty() {
+            self.owner.keep_unsent(unsent);
         }
     }
 
@@ -282,7 +298,7 @@ mod tests {
 
     use wawo_protocol::{Config, MethodId, ServiceId, Side};
 
-    use super::{Command, ConnectionEvent, ConnectionHandle, MethodNames, Owner};
+    use super::{Command, ConnectionEvent, ConnectionHandle, DecodedBytes, MethodNames, Owner};
     use crate::{
         backstop::WatchTarget, body::Body, peer_id::PeerId, request::Request, transport::Address,
     };
@@ -314,7 +330,7 @@ mod tests {
             Side::Connecting,
             &Config::default(),
             MethodNames::default(),
-            None,
+            DecodedBytes::new(&Config::default(), None),
             Arc::new(Nobody(PeerId::next())),
         )
     }

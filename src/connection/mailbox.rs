@@ -4,6 +4,7 @@ mod command;
 mod early;
 mod line;
 mod room;
+mod unsent;
 mod watch;
 
 use std::{
@@ -19,6 +20,7 @@ pub(crate) use crate::connection::mailbox::{
     command::{Command, HandlerId, PlainRequest},
     early::EarlyCommands,
     line::{Capacity, no_room, no_room_within},
+    unsent::UnsentMessages,
 };
 
 use crate::{

@@ -4,7 +4,10 @@ use std::fmt;
 
 use wawo_protocol::{ConnectionError, Relocation};
 
-use crate::{descriptor::ServiceDescriptor, peer_id::PeerId, transport::Address};
+use crate::{
+    connection::mailbox::UnsentMessages, descriptor::ServiceDescriptor, peer_id::PeerId,
+    transport::Address,
+};
 
 /// The peer that a connection belongs to. The connection reports its events to it, and logs under its
 /// address.
@@ -20,6 +23,12 @@ pub(crate) trait Owner: fmt::Debug + fmt::Display + Send + Sync {
     /// Takes an event of the connection, from its driver or from a thread that makes a stub. No lock is
     /// held meanwhile.
     fn connection_changed(&self, event: ConnectionEvent);
+
+    /// Takes the one-way messages that the connection has not sent, as it is over. By default they are
+    /// lost.
+    fn keep_unsent(&self, messages: UnsentMessages) {
+        drop(messages);
+    }
 }
 
 /// Something that happened to a connection.

@@ -47,12 +47,12 @@ impl Readiness {
         let handler = context::Context::current();
         let call_depth = handler.map_or(0, |handler| handler.call_depth());
         let call_depth = call_depth.max(call_depth::awaited());
-        // The place is in the lines of another depth, if the depth has become known only now.
-        if self
-            .0
-            .as_ref()
-            .is_some_and(|wait| wait.call_depth != call_depth)
-        {
+        // The place is in the lines of another depth, if the depth has become known only now, or of another
+        // connection, if the peer has got a new one.
+        let is_elsewhere = |wait: &Box<RoomWait>| {
+            wait.call_depth != call_depth || !Arc::ptr_eq(&wait.connection, connection)
+        };
+        if self.0.as_ref().is_some_and(is_elsewhere) {
             self.0 = None;
         }
         if self.0.is_none() {

@@ -32,7 +32,7 @@ const MAX_ENTRIES: usize = 1024;
 
 impl Schemas {
     /// Adds a service. Returns `false` if it was there already, or if there are too many.
-    pub(super) fn add(&self, service: &ServiceDescriptor) -> bool {
+    pub(crate) fn add(&self, service: &ServiceDescriptor) -> bool {
         let mut services = self.lock();
         let key = |service: &ServiceDescriptor| (service.id(), service.fingerprint());
         let is_new = services.iter().all(|other| key(other) != key(service));
@@ -43,7 +43,7 @@ impl Schemas {
         is_new && has_room
     }
 
-    pub(super) fn all(&self) -> Vec<ServiceDescriptor> {
+    pub(crate) fn all(&self) -> Vec<ServiceDescriptor> {
         self.lock().clone()
     }
 

@@ -129,7 +129,7 @@ impl DrainReport {
         self.cut.push(CutPeer {
             id: peer.id(),
             address: peer.address().cloned(),
-            claimed_name: peer.claimed_name().to_owned(),
+            claimed_name: peer.claimed_name(),
             calls: outcome.cut,
             by_peer,
         });

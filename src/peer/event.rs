@@ -1,6 +1,6 @@
 //! An event of a peer, or of a server's listeners.
 
-use std::{fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use wawo_protocol::{ConnectionError, Relocation};
 
@@ -15,9 +15,15 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum PeerEvent {
-    /// The hellos are exchanged: the peer can be called.
+    /// The hellos are exchanged: the peer can be called. A peer that reconnects has this event for each
+    /// connection, after its [`on_connect`](crate::PeerBuilder::on_connect).
     Connected(WeakPeer),
-    /// The connection is over, and why.
+    /// The connection of a peer that [reconnects](crate::PeerBuilder::reconnect) is over, and why. The peer
+    /// dials again; `Connected` follows for each new connection.
+    Lost(WeakPeer, ConnectionError),
+    /// A try to connect a peer that reconnects has failed.
+    TryFailed(WeakPeer, FailedTry),
+    /// The peer is over, and why: its connection is, or, if it reconnects, it was closed for good.
     Disconnected(WeakPeer, ConnectionError),
     /// A connection ended before its hello came: the other side speaks another protocol or version, or
     /// sent nothing. A socket that a server has accepted has no peer before its hello, so this one has an
@@ -54,6 +60,20 @@ pub enum PeerEvent {
     Missed(u64),
 }
 
+/// A try to connect that has failed, of a peer that [reconnects](crate::PeerBuilder::reconnect).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FailedTry {
+    /// How many tries have failed since the last connection, with this one.
+    pub number: u32,
+    /// The address that was dialled.
+    pub address: Option<Address>,
+    /// Why it failed.
+    pub error: Arc<dyn Error + Send + Sync>,
+    /// How long the peer waits before it tries again; `None` if it was the last try.
+    pub wait: Option<Duration>,
+}
+
 /// A limit on the connections of a server, which kept one out. `Display` names the setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -81,6 +101,8 @@ impl PeerEvent {
     pub fn peer(&self) -> Option<&WeakPeer> {
         match self {
             Self::Connected(peer)
+            | Self::Lost(peer, _)
+            | Self::TryFailed(peer, _)
             | Self::Disconnected(peer, _)
             | Self::NotConnected(peer, _)
             | Self::Draining(peer)

@@ -8,7 +8,7 @@ use std::{
 use wawo_protocol::CloseCode;
 
 use crate::{
-    connection::Owner,
+    connection::ConnectionHandle,
     decoding::DecodedBytes,
     descriptor::{MethodIds, MethodRef},
     identity::Identity,
@@ -23,7 +23,8 @@ use crate::{
 pub(crate) struct Handle {
     state: Arc<PeerState>,
     link: Link,
-    extensions: PeerExtensions,
+    /// Shared with handles that are bound to one connection of the peer.
+    extensions: Arc<PeerExtensions>,
 }
 
 impl Handle {
@@ -33,7 +34,7 @@ impl Handle {
         address: Option<Address>,
         extensions: PeerExtensions,
         event_sender: EventSender,
-        link: impl FnOnce(Arc<dyn Owner>) -> (Link, L),
+        link: impl FnOnce(Arc<PeerState>) -> (Link, L),
     ) -> (Arc<Self>, L) {
         let mut kept = None;
         let handle = Arc::new_cyclic(|own: &Weak<Self>| {
@@ -43,10 +44,19 @@ impl Handle {
             Self {
                 state,
                 link,
-                extensions,
+                extensions: Arc::new(extensions),
             }
         });
         (handle, kept.expect("the closure has run"))
+    }
+
+    /// A handle of the same peer that is bound to this connection of it.
+    pub(super) fn bound_to(&self, connection: Arc<ConnectionHandle>) -> Arc<Self> {
+        Arc::new(Self {
+            state: self.state.clone(),
+            link: Link::Bound(connection),
+            extensions: self.extensions.clone(),
+        })
     }
 
     pub(super) fn state(&self) -> &PeerState {
@@ -70,21 +80,24 @@ impl Caller for Handle {
 
     fn decoded_bytes(&self) -> &Arc<DecodedBytes> {
         match &self.link {
-            Link::Home(home) => home.decoded(),
+            Link::Home(home) | Link::Bound(home) => home.decoded(),
+            Link::Redial(redial) => redial.decoded(),
             Link::Guest(guest) => guest.decoded(),
         }
     }
 
     fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
         match &self.link {
-            Link::Home(home) => home.descriptor(ids),
+            Link::Home(home) | Link::Bound(home) => home.descriptor(ids),
+            Link::Redial(redial) => redial.descriptor(ids),
             Link::Guest(guest) => guest.descriptor(ids),
         }
     }
 
     fn identity(&self) -> Option<&Identity> {
         match &self.link {
-            Link::Home(home) => home.identity(),
+            Link::Home(home) | Link::Bound(home) => home.identity(),
+            Link::Redial(redial) => redial.identity(),
             Link::Guest(guest) => guest.identity(),
         }
     }
@@ -99,9 +112,12 @@ const DROPPED: &str = "the last handle of the peer was dropped";
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // A guest ends with its `GuestLink`, which holds the peer.
-        if let Link::Home(home) = &self.link {
-            home.close(CloseCode::Normal, DROPPED);
+        match &self.link {
+            Link::Home(home) => home.close(CloseCode::Normal, DROPPED),
+            Link::Redial(redial) => redial.close(CloseCode::Normal, DROPPED),
+            // The connection belongs to the peer, and a guest ends with its `GuestLink`, which holds the
+            // peer.
+            Link::Bound(_) | Link::Guest(_) => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use wawo_protocol::{CloseCode, ConnectionError, Relocation};
 
 use crate::{
     connection::{Activity, ConnectionHandle, ConnectionState, DrainOutcome},
-    peer::guest::GuestState,
+    peer::{guest::GuestState, redial_link::RedialLink},
 };
 
 /// How a peer is reached.
@@ -15,6 +15,10 @@ use crate::{
 pub(super) enum Link {
     /// Over its home connection: the one with which the peer began.
     Home(Arc<ConnectionHandle>),
+    /// Over one connection of a peer that reconnects, for the hook that runs when it is new.
+    Bound(Arc<ConnectionHandle>),
+    /// Over the connection that the peer has now. When that is lost, another takes its place.
+    Redial(Arc<RedialLink>),
     /// Not at all: a guest only calls.
     Guest(Arc<GuestState>),
 }
@@ -22,16 +26,33 @@ pub(super) enum Link {
 impl Link {
     pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
         match self {
-            Self::Home(home) => home.state(),
+            Self::Home(home) | Self::Bound(home) => home.state(),
+            Self::Redial(redial) => redial.state(),
             Self::Guest(guest) => guest.state(),
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
         match self {
-            Self::Home(home) => home.is_closed(),
+            Self::Home(home) | Self::Bound(home) => home.is_closed(),
+            Self::Redial(redial) => redial.is_closed(),
             Self::Guest(guest) => guest.is_closed(),
         }
+    }
+
+    /// Waits until either side takes no more calls, or the connection is over.
+    pub(super) async fn draining(&self) {
+        if let Self::Redial(redial) = self {
+            return redial.draining().await;
+        }
+        let is_over = |state: &ConnectionState| {
+            matches!(
+                state,
+                ConnectionState::Draining | ConnectionState::Closed(_)
+            )
+        };
+        // The sender lives as long as the link.
+        let _ = self.state().wait_for(is_over).await;
     }
 
     /// Why the connection is over, if it is over.
@@ -44,7 +65,8 @@ impl Link {
 
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
         match self {
-            Self::Home(home) => home.close(code, reason),
+            Self::Home(home) | Self::Bound(home) => home.close(code, reason),
+            Self::Redial(redial) => redial.close(code, reason),
             Self::Guest(guest) => guest.close(code, reason),
         }
     }
@@ -59,7 +81,8 @@ impl Link {
     /// Takes no more calls, and closes when those in flight have ended.
     pub(super) fn begin_drain(&self) {
         match self {
-            Self::Home(home) => home.begin_drain(),
+            Self::Home(home) | Self::Bound(home) => home.begin_drain(),
+            Self::Redial(redial) => redial.begin_drain(),
             Self::Guest(guest) => guest.drain(),
         }
     }
@@ -67,14 +90,16 @@ impl Link {
     /// Ends a drain whose grace, of this length, is over.
     pub(super) fn cut(&self, grace: Duration) {
         match self {
-            Self::Home(home) => home.cut(grace),
+            Self::Home(home) | Self::Bound(home) => home.cut(grace),
+            Self::Redial(redial) => redial.cut(grace),
             Self::Guest(guest) => guest.cut(grace),
         }
     }
 
     pub(super) fn drain_outcome(&self) -> DrainOutcome {
         match self {
-            Self::Home(home) => home.drain_outcome(),
+            Self::Home(home) | Self::Bound(home) => home.drain_outcome(),
+            Self::Redial(redial) => redial.drain_outcome(),
             Self::Guest(guest) => guest.drain_outcome(),
         }
     }
@@ -96,14 +121,15 @@ impl ActivityHandle {
     /// Whether it is a guest that is over, and no call of it is in flight.
     pub(crate) fn is_done(&self) -> bool {
         match &self.0 {
-            Link::Home(_) => false,
+            Link::Home(_) | Link::Bound(_) | Link::Redial(_) => false,
             Link::Guest(guest) => guest.is_done(),
         }
     }
 
     pub(crate) fn activity(&self) -> Activity {
         match &self.0 {
-            Link::Home(home) => home.activity(),
+            Link::Home(home) | Link::Bound(home) => home.activity(),
+            Link::Redial(redial) => redial.activity(),
             Link::Guest(guest) => guest.activity(),
         }
     }

@@ -9,7 +9,7 @@ use wawo_protocol::{Config, ConnectionError, Side};
 
 use crate::{
     connection::{ConnectionHandle, Driver, EarlyHandle, NewConnection},
-    decoding::DecodedTotal,
+    decoding::{DecodedBytes, DecodedTotal},
     peer::{Peer, events::EventSender, extensions::PeerExtensions, handle::Handle, link::Link},
     request::Caller,
     serve::{BoxService, inbound::Inbound},
@@ -39,6 +39,7 @@ impl NewPeer {
         let names = inbound.names().clone();
         let (handle, home) =
             Handle::new_linked(address, PeerExtensions::default(), event_sender, |owner| {
+                let decoded = DecodedBytes::new(&config, decoded);
                 let home = ConnectionHandle::new(side, &config, names, decoded, owner);
                 (Link::Home(home.clone()), home)
             });

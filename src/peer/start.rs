@@ -5,11 +5,12 @@ use std::sync::Arc;
 use wawo_protocol::MessageBytes;
 
 use crate::{
+    body::Body,
     call_target::Start,
     connection::{Owner, StartError},
     decoding::DEFAULT_MAX_BYTES,
     descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
-    peer::{guest::GuestState, handle::Handle, link::Link},
+    peer::{guest::GuestState, handle::Handle, link::Link, redial_calls},
     request::Request,
     response::Response,
     response_future::{Canceller, ResponseFuture, ResponseSlot},
@@ -21,7 +22,8 @@ impl Start for Handle {
     fn start(self: Arc<Self>, mut request: Request) -> ResponseFuture {
         request.head_mut().send_on();
         let home = match self.link() {
-            Link::Home(home) => home,
+            Link::Home(home) | Link::Bound(home) => home,
+            Link::Redial(redial) => return redial_calls::start(&self, redial, request),
             Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
         };
         match request.is_one_way() {
@@ -41,7 +43,11 @@ impl Start for Handle {
         message: MessageBytes,
     ) -> ResponseFuture {
         let home = match self.link() {
-            Link::Home(home) => home,
+            Link::Home(home) | Link::Bound(home) => home,
+            Link::Redial(redial) => {
+                let request = Request::new(method, Body::One(message));
+                return redial_calls::start(&self, redial, request);
+            }
             Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
         };
         match method.shape() {
@@ -57,8 +63,10 @@ impl Start for Handle {
     }
 
     fn expect(self: Arc<Self>, service: &ServiceDescriptor) {
-        if let Link::Home(home) = self.link() {
-            home.expect_schema(service);
+        match self.link() {
+            Link::Home(home) | Link::Bound(home) => home.expect_schema(service),
+            Link::Redial(redial) => redial.expect_schema(service),
+            Link::Guest(_) => {}
         }
     }
 
@@ -68,7 +76,8 @@ impl Start for Handle {
 
     fn max_decoded_bytes(&self) -> usize {
         match self.link() {
-            Link::Home(home) => home.max_decoded_bytes(),
+            Link::Home(home) | Link::Bound(home) => home.max_decoded_bytes(),
+            Link::Redial(redial) => redial.decoded().max_message(),
             Link::Guest(_) => DEFAULT_MAX_BYTES,
         }
     }
@@ -79,13 +88,16 @@ impl Handle {
     #[cold]
     fn not_started(self: &Arc<Self>, error: StartError) -> ResponseFuture {
         match (error, self.link()) {
-            (StartError::NoRoom(request), Link::Home(home)) => {
+            (StartError::NoRoom(request), Link::Home(home) | Link::Bound(home)) => {
                 home.clone().wait_for_room(request, self.clone())
             }
             (StartError::Failed(status), _) => {
                 ResponseFuture::ready(Err(status.carried_by(self.carrier())))
             }
-            // A guest never reports that there is no room.
+            // Neither reports here that there is no room.
+            (StartError::NoRoom(request), Link::Redial(redial)) => {
+                redial_calls::start(self, redial, request)
+            }
             (StartError::NoRoom(_), Link::Guest(guest)) => {
                 ResponseFuture::ready(Err(self.not_callable(guest)))
             }
@@ -106,20 +118,20 @@ impl Handle {
 
 impl Canceller for Handle {
     fn cancel(&self, slot: &Arc<ResponseSlot>) {
-        if let Link::Home(home) = self.link() {
+        if let Link::Home(home) | Link::Bound(home) = self.link() {
             home.cancel(slot);
         }
     }
 
     fn carrier(&self) -> Option<Arc<dyn Carrier>> {
         match self.link() {
-            Link::Home(home) => Some(home.clone()),
-            Link::Guest(_) => None,
+            Link::Home(home) | Link::Bound(home) => Some(home.clone()),
+            Link::Redial(_) | Link::Guest(_) => None,
         }
     }
 }
 
 /// The reply to a one-way message that was given to the driver.
-fn sent_response() -> ResponseFuture {
+pub(super) fn sent_response() -> ResponseFuture {
     ResponseFuture::ready(Ok(Response::empty()))
 }

@@ -37,6 +37,11 @@ impl PeerState {
         &self.event_sender
     }
 
+    /// Sends an event of the peer to all listeners.
+    pub(super) fn send(&self, event: impl FnOnce(WeakPeer) -> PeerEvent) {
+        self.event_sender.send(|| event(self.weak()));
+    }
+
     /// A reference to the peer that does not keep its connection open.
     pub(super) fn weak(&self) -> WeakPeer {
         WeakPeer::new(self.id, self.address.clone(), self.handle.clone())
@@ -60,18 +65,15 @@ impl Owner for PeerState {
                 _ => {}
             }
         }
-        self.event_sender.send(|| {
-            let peer = self.weak();
-            match event {
-                ConnectionEvent::Opened => PeerEvent::Connected(peer),
-                ConnectionEvent::Draining => PeerEvent::Draining(peer),
-                ConnectionEvent::Move(relocation) => PeerEvent::Move(peer, relocation),
-                ConnectionEvent::Blocked => PeerEvent::Blocked(peer),
-                ConnectionEvent::Writable => PeerEvent::Writable(peer),
-                ConnectionEvent::SchemaDiffers(service) => PeerEvent::SchemaDiffers(peer, service),
-                ConnectionEvent::Ended(error) => PeerEvent::Disconnected(peer, error),
-                ConnectionEvent::NotOpened(error) => PeerEvent::NotConnected(peer, error),
-            }
+        self.send(|peer| match event {
+            ConnectionEvent::Opened => PeerEvent::Connected(peer),
+            ConnectionEvent::Draining => PeerEvent::Draining(peer),
+            ConnectionEvent::Move(relocation) => PeerEvent::Move(peer, relocation),
+            ConnectionEvent::Blocked => PeerEvent::Blocked(peer),
+            ConnectionEvent::Writable => PeerEvent::Writable(peer),
+            ConnectionEvent::SchemaDiffers(service) => PeerEvent::SchemaDiffers(peer, service),
+            ConnectionEvent::Ended(error) => PeerEvent::Disconnected(peer, error),
+            ConnectionEvent::NotOpened(error) => PeerEvent::NotConnected(peer, error),
         });
     }
 }

@@ -55,6 +55,7 @@ mod proxy_protocol;
 mod raw;
 mod readiness;
 mod real_time;
+mod reconnect;
 mod relay;
 mod reused;
 mod schemas;

@@ -76,6 +76,12 @@ impl Mailbox {
         self.lock().refusal()
     }
 
+    /// Whether the connection is not over, and the other side does not drain.
+    pub(crate) fn takes_calls(&self) -> bool {
+        let state = self.lock();
+        state.closed.is_none() && !state.is_draining_there
+    }
+
     /// The other side drains: callers do not wait for room any more. Requests stay in their lines; each
     /// is refused when the driver takes it.
     pub(crate) fn drain_there(&self) {

@@ -1,0 +1,298 @@
+//! The task that keeps a peer connected.
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Future, pending},
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use tokio::time::sleep_until;
+use wawo_protocol::{Config, ConnectionError};
+
+use crate::{
+    clock,
+    connection::{ConnectionHandle, ConnectionState, Owner},
+    peer::{
+        Peer,
+        event::{FailedTry, PeerEvent},
+        events::EventSender,
+        extensions::PeerExtensions,
+        handle::Handle,
+        link::Link,
+        redial::{
+            attempt::{Attempt, ConnectHook, TryError, ended},
+            dial::Dial,
+            random::random,
+        },
+        redial_link::{Outage, RedialLink},
+    },
+    reconnect::{Reconnect, Schedule, State},
+    serve::{BoxService, inbound::Inbound},
+    transport::Address,
+};
+
+/// The parts of a peer that reconnects.
+#[derive(Debug)]
+pub(crate) struct NewRedialPeer<D> {
+    pub(crate) address: Address,
+    pub(crate) dial: D,
+    pub(crate) config: Arc<Config>,
+    pub(crate) service: BoxService,
+    pub(crate) settings: Reconnect,
+    pub(crate) hook: Option<ConnectHook>,
+}
+
+impl<D: Dial> NewRedialPeer<D> {
+    /// Makes the peer, which is not connected yet, and the task that connects it.
+    pub(crate) fn open(self) -> (Peer, Supervisor<D>) {
+        let Self {
+            address,
+            dial,
+            config,
+            service,
+            settings,
+            hook,
+        } = self;
+        let inbound = Inbound::new(service, config.max_call_depth());
+        let schedule = Schedule::new(&settings);
+        let (extensions, events) = (PeerExtensions::default(), EventSender::default());
+        let (handle, link) = Handle::new_linked(Some(address), extensions, events, |state| {
+            let link = RedialLink::new(settings, &config, inbound.names().clone(), state);
+            let link = Arc::new(link);
+            (Link::Redial(link.clone()), link)
+        });
+        link.set_outage(Outage::begin(None));
+        let attempt = Attempt {
+            dial,
+            config,
+            inbound: Mutex::new(inbound),
+            hook,
+            link: link.clone(),
+            handle: Arc::downgrade(&handle),
+        };
+        let supervisor = Supervisor {
+            attempt: Arc::new(attempt),
+            link,
+            schedule,
+            outage: Outage::begin(None),
+            current: None,
+            is_draining: false,
+            elsewhere: None,
+            running: None,
+            end: None,
+        };
+        (Peer::of(handle), supervisor)
+    }
+}
+
+/// The task that keeps a peer connected. Dropping it closes the peer.
+pub(crate) struct Supervisor<D: Dial> {
+    attempt: Arc<Attempt<D>>,
+    link: Arc<RedialLink>,
+    schedule: Schedule,
+    /// The time without a connection, if there is none.
+    outage: Outage,
+    /// The connection that carries calls.
+    current: Option<Arc<ConnectionHandle>>,
+    /// Whether the current connection takes no more calls.
+    is_draining: bool,
+    /// The address of the next try, if it is not that of the peer.
+    elsewhere: Option<Address>,
+    /// The try that is under way.
+    running: Option<RunningTry<D::Error>>,
+    /// Why the peer is over, if it is.
+    end: Option<ConnectionError>,
+}
+
+type RunningTry<E> = Pin<Box<dyn Future<Output = TryResult<E>> + Send>>;
+type TryResult<E> = Result<Arc<ConnectionHandle>, TryError<E>>;
+
+/// The reason for which the task runs on.
+enum Wake<E> {
+    /// There are orders, or a connection has changed.
+    News,
+    /// The time of the next try has come.
+    Due,
+    Tried(TryResult<E>),
+}
+
+impl<D: Dial> Supervisor<D> {
+    /// Makes the first try, for which the program waits. Dropping the future closes what it has opened.
+    ///
+    /// # Errors
+    ///
+    /// If the try fails. The peer is closed then.
+    pub(crate) async fn connect(&mut self) -> Result<(), TryError<D::Error>> {
+        self.schedule.dial();
+        let connection = self.attempt.run(None).await?;
+        self.connected(connection);
+        Ok(())
+    }
+
+    /// Keeps the peer connected until it is closed, and all its connections are.
+    pub(crate) async fn run(mut self) {
+        if self.schedule.state() == State::Idle {
+            self.begin_try();
+        }
+        while self.schedule.state() != State::Over {
+            match self.wake().await {
+                Wake::News => {}
+                Wake::Due => self.begin_try(),
+                Wake::Tried(Ok(connection)) => self.connected(connection),
+                Wake::Tried(Err(error)) => self.try_failed(error),
+            }
+            self.look();
+        }
+        self.finish().await;
+    }
+
+    async fn wake(&mut self) -> Wake<D::Error> {
+        let Self {
+            schedule,
+            running,
+            link,
+            ..
+        } = self;
+        let due = async {
+            match schedule.due() {
+                Some(at) => sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        let tried = async {
+            match running {
+                Some(running) => running.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = link.news() => Wake::News,
+            result = tried => Wake::Tried(result),
+            () = due => Wake::Due,
+        }
+    }
+
+    fn begin_try(&mut self) {
+        self.schedule.dial();
+        let (attempt, elsewhere) = (self.attempt.clone(), self.elsewhere.clone());
+        let running = async move { attempt.run(elsewhere.as_ref()).await };
+        self.running = Some(Box::pin(running));
+        self.show_outage();
+    }
+
+    fn connected(&mut self, connection: Arc<ConnectionHandle>) {
+        (self.running, self.elsewhere) = (None, None);
+        self.schedule.connected(clock::now());
+        let before = self.link.switch_to(&connection);
+        (self.current, self.is_draining) = (Some(connection), false);
+        if let Some(before) = before {
+            before.begin_drain();
+        }
+        tracing::debug!(peer = %self.link.peer(), "connected");
+    }
+
+    fn try_failed(&mut self, error: TryError<D::Error>) {
+        self.running = None;
+        let wait = self.schedule.try_failed(clock::now(), random());
+        let (peer, number) = (self.link.peer(), self.schedule.failed());
+        let elsewhere = self.elsewhere.take();
+        tracing::debug!(%peer, ?elsewhere, number, %error, ?wait, "a try to connect has failed");
+        let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
+        let failed = FailedTry {
+            number,
+            address: elsewhere.or_else(|| peer.address().cloned()),
+            error: error.clone(),
+            wait,
+        };
+        peer.send(|peer| PeerEvent::TryFailed(peer, failed));
+        if wait.is_none() {
+            let text = format!("tries to connect have failed, at last: {error}");
+            let error = io::Error::other(format!("{number} {text}"));
+            self.end = Some(ConnectionError::Lost(Arc::new(error)));
+        }
+        (self.outage.failed, self.outage.last) = (number, Some(error));
+        self.show_outage();
+    }
+
+    /// Acts on orders, and on changes of the current connection.
+    fn look(&mut self) {
+        let orders = self.link.take_orders();
+        if orders.stop {
+            self.schedule.close();
+            return;
+        }
+        if orders.dial_now && self.schedule.dial_now(clock::now()) {
+            self.begin_try();
+        }
+        let Some(current) = &self.current else {
+            return;
+        };
+        let state = current.state().borrow().clone();
+        match state {
+            ConnectionState::Closed(error) => self.lost(error),
+            ConnectionState::Draining if !self.is_draining => {
+                self.is_draining = true;
+                self.schedule.drained(clock::now(), random());
+                self.link.report_drain();
+            }
+            _ => {}
+        }
+    }
+
+    fn lost(&mut self, error: ConnectionError) {
+        (self.current, self.is_draining) = (None, false);
+        let wait = self.schedule.lost(clock::now(), random());
+        let peer = self.link.peer();
+        tracing::debug!(%peer, %error, ?wait, "the connection is lost");
+        self.outage = Outage::begin(Some(error.clone()));
+        self.show_outage();
+        if self.schedule.state() == State::Over {
+            self.end = Some(error.clone());
+        }
+        self.link.peer().send(|peer| PeerEvent::Lost(peer, error));
+    }
+
+    /// Lets calls that fail say why there is no connection, and when the next try is.
+    fn show_outage(&mut self) {
+        if !self.schedule.state().is_connected() {
+            self.outage.next = self.schedule.due();
+            self.link.set_outage(self.outage.clone());
+        }
+    }
+
+    /// Waits for the end of all connections, and ends the peer.
+    async fn finish(&mut self) {
+        self.running = None;
+        for connection in self.link.open_connections() {
+            let mut state = connection.state();
+            let over = state.wait_for(|state| matches!(state, ConnectionState::Closed(_)));
+            // The sender lives as long as the connection.
+            drop(over.await);
+        }
+        let of_current = self.current.as_deref().and_then(ended);
+        let end = self.end.take().or(of_current);
+        self.link.end(&end.unwrap_or(ConnectionError::ClosedHere));
+    }
+}
+
+impl<D: Dial> Drop for Supervisor<D> {
+    /// Ends the peer, when the task was cancelled or its runtime ends.
+    fn drop(&mut self) {
+        if !self.link.is_closed() {
+            self.link.end(&ConnectionError::ClosedHere);
+        }
+    }
+}
+
+impl<D: Dial> fmt::Debug for Supervisor<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schedule = &self.schedule;
+        f.debug_struct("Supervisor")
+            .field("schedule", schedule)
+            .finish_non_exhaustive()
+    }
+}

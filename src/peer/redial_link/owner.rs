@@ -1,0 +1,70 @@
+//! The owner of each connection of a peer that reconnects.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    connection::{ConnectionEvent, Owner, UnsentMessages},
+    peer::{redial_link::RedialLink, state::PeerState},
+    peer_id::PeerId,
+    transport::Address,
+};
+
+/// Takes the events of one connection. The task that dials learns of them; the peer reports only those that
+/// say nothing about the connection as a whole, since the peer outlives it.
+#[derive(Debug)]
+pub(crate) struct ConnectionOwner {
+    peer: Arc<PeerState>,
+    link: Weak<RedialLink>,
+}
+
+impl ConnectionOwner {
+    pub(crate) fn new(link: &Arc<RedialLink>) -> Self {
+        Self {
+            peer: link.peer.clone(),
+            link: Arc::downgrade(link),
+        }
+    }
+}
+
+impl Owner for ConnectionOwner {
+    fn id(&self) -> PeerId {
+        self.peer.id()
+    }
+
+    fn address(&self) -> Option<&Address> {
+        self.peer.address()
+    }
+
+    fn connection_changed(&self, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Opened
+            | ConnectionEvent::Draining
+            | ConnectionEvent::Ended(_)
+            | ConnectionEvent::NotOpened(_) => {
+                if let Some(link) = self.link.upgrade() {
+                    link.news.notify_one();
+                }
+            }
+            ConnectionEvent::Move(_)
+            | ConnectionEvent::Blocked
+            | ConnectionEvent::Writable
+            | ConnectionEvent::SchemaDiffers(_) => self.peer.connection_changed(event),
+        }
+    }
+
+    fn keep_unsent(&self, messages: UnsentMessages) {
+        if let Some(link) = self.link.upgrade() {
+            link.keep_unsent(messages);
+        }
+    }
+}
+
+/// Prints the address of the peer, for the log.
+impl fmt::Display for ConnectionOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.peer.fmt(f)
+    }
+}

@@ -1,0 +1,134 @@
+//! A connector whose connections a test opens, refuses, holds up and cuts.
+
+use std::{
+    future::pending,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{copy_bidirectional, duplex},
+    task::AbortHandle,
+};
+use wawo::{
+    Address, Peer, PeerBuilder, Server, SocketOptions, Transport,
+    transport::{Attempts, BoxFuture, Connect},
+};
+
+use crate::support::{EchoServer, Parrot, Seen};
+
+/// What the gate does with a dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Open,
+    Refuse,
+    Hold,
+}
+
+/// A way to a server, under the scheme `gate`.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<GateState>);
+
+struct GateState {
+    mode: Mutex<Mode>,
+    dials: AtomicUsize,
+    server: Mutex<Server>,
+    /// The server's peers, the newest last.
+    peers: Mutex<Vec<Peer>>,
+    /// The tasks that carry the bytes of the connections.
+    carriers: Mutex<Vec<AbortHandle>>,
+    seen: Arc<Seen>,
+    /// The addresses that were dialled.
+    addresses: Mutex<Vec<String>>,
+}
+
+impl Gate {
+    /// An open gate to a parrot.
+    pub(super) fn new() -> Self {
+        let parrot = Parrot::default();
+        let seen = parrot.0.clone();
+        let server = Server::builder().add_service(EchoServer::new(parrot));
+        Self(Arc::new(GateState {
+            mode: Mutex::new(Mode::Open),
+            dials: AtomicUsize::new(0),
+            server: Mutex::new(server.build().unwrap()),
+            peers: Mutex::default(),
+            carriers: Mutex::default(),
+            seen,
+            addresses: Mutex::default(),
+        }))
+    }
+
+    /// A builder of peers behind the gate, which serve a parrot.
+    pub(super) fn builder(&self) -> PeerBuilder {
+        let builder = Peer::builder("gate://home").connector(self.clone());
+        builder.add_service(EchoServer::new(Parrot::default()))
+    }
+
+    pub(super) fn set(&self, mode: Mode) {
+        *self.0.mode.lock().unwrap() = mode;
+    }
+
+    /// Cuts all connections.
+    pub(super) fn cut(&self) {
+        let carriers = std::mem::take(&mut *self.0.carriers.lock().unwrap());
+        carriers.iter().for_each(AbortHandle::abort);
+    }
+
+    pub(super) fn dials(&self) -> usize {
+        self.0.dials.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.0.addresses.lock().unwrap().clone()
+    }
+
+    /// The newest peer of the server.
+    pub(super) fn peer(&self) -> Peer {
+        self.0.peers.lock().unwrap().last().unwrap().clone()
+    }
+
+    /// What the server has seen.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.0.seen
+    }
+
+    fn open(&self) -> Box<dyn Transport> {
+        let (here, mut from) = duplex(64 * 1024);
+        let (mut to, there) = duplex(64 * 1024);
+        let carrier = tokio::spawn(async move {
+            let _ = copy_bidirectional(&mut from, &mut to).await;
+        });
+        self.0.carriers.lock().unwrap().push(carrier.abort_handle());
+        let peer = self.0.server.lock().unwrap().accept_over(there).unwrap();
+        self.0.peers.lock().unwrap().push(peer);
+        Box::new(here)
+    }
+}
+
+impl Connect for Gate {
+    fn scheme(&self) -> &str {
+        "gate"
+    }
+
+    fn connect<'a>(
+        &'a self,
+        address: &'a Address,
+        _: &'a SocketOptions,
+        _: &'a mut Attempts,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
+        Box::pin(async move {
+            self.0.dials.fetch_add(1, Ordering::SeqCst);
+            self.0.addresses.lock().unwrap().push(address.to_string());
+            let mode = *self.0.mode.lock().unwrap();
+            match mode {
+                Mode::Open => Ok(self.open()),
+                Mode::Refuse => Err(io::ErrorKind::ConnectionRefused.into()),
+                Mode::Hold => pending().await,
+            }
+        })
+    }
+}
