@@ -14,6 +14,7 @@ from enum import IntEnum, IntFlag
 PREFACE = b"WAWO/1\r\n"
 HEAD_BYTES = 12
 MAX_HELLO_BYTES = 16_384
+MAX_ADDRESS_BYTES = 1_024
 MAX_CREDIT = 2**31
 MAX_LIMIT = 2**30
 
@@ -30,6 +31,11 @@ class Kind(IntEnum):
     END = 9
     CANCEL = 10
     CREDIT = 11
+    MOVE = 128
+
+
+# A side skips packets of kinds from this number on that it does not know.
+FIRST_SKIPPED = 128
 
 
 class Flag(IntFlag):
@@ -63,6 +69,9 @@ class CloseCode(IntEnum):
     VERSION = 3
     TIMED_OUT = 4
     INTERNAL = 5
+    UNAUTHENTICATED = 6
+    SESSION_UNKNOWN = 7
+    SPEAK_TLS = 8
 
 
 class Violation(Exception):
@@ -108,6 +117,10 @@ class Hello:
     claimed_name: str = ""
     credentials: bytes = b""
     services: bytes = b""
+    features: int = 0
+    # 1 for the side that connects, 2 for the one that accepts, 0 where the hello does not say it.
+    role: int = 0
+    keep_alive_ms: int = 0
 
 
 @dataclass
@@ -193,13 +206,31 @@ class Credit:
     replies: bool = False
 
 
-Packet = Hello | Ping | Pong | Drain | Close | Call | Reply | Message | End | Cancel | Credit
+@dataclass
+class Move:
+    """The accepting side asks the other to connect anew. An empty address is the one of before."""
+
+    not_before_ms: int
+    not_after_ms: int
+    address: str = ""
+
+
+@dataclass
+class Unknown:
+    """A packet of a kind that is skipped. What it holds is not kept."""
+
+    number: int
+
+
+Packet = Hello | Ping | Pong | Drain | Close | Call | Reply | Message | End | Cancel | Credit | Move | Unknown
 
 
 @dataclass
 class Head:
     length: int
-    kind: Kind
+    # None for a packet that is skipped, whose kind is `number`.
+    kind: Kind | None
+    number: int
     flags: Flag
     code: int
     call: int
@@ -215,8 +246,10 @@ def decode_head(data: bytes, limits: Limits, first: bool = False) -> Head:
     if length > most:
         raise Violation(f"a packet with {length} bytes of payload, above {most}", CloseCode.LIMIT)
     if kind not in _KINDS:
+        if kind >= FIRST_SKIPPED:
+            return Head(length, None, kind, Flag(0), code, call)
         raise Violation(f"unknown packet kind {kind}")
-    head = Head(length, Kind(kind), Flag(flags), code, call)
+    head = Head(length, Kind(kind), kind, Flag(flags), code, call)
     if head.flags & ~ALLOWED_FLAGS.get(head.kind, Flag(0)) or _flags_exclude_each_other(head.kind, head.flags):
         raise Violation(f"{head.kind.name} packet with flags {flags:#04x}")
     if code and head.kind not in (Kind.END, Kind.CLOSE):
@@ -235,7 +268,7 @@ def _flags_exclude_each_other(kind: Kind, flags: Flag) -> bool:
 
 
 def _call_id_fits(head: Head) -> bool:
-    if head.kind < Kind.CALL:
+    if head.kind < Kind.CALL or head.kind == Kind.MOVE:
         return head.call == 0
     if head.kind == Kind.CREDIT:
         return head.call == 0 or Flag.REPLIES not in head.flags
@@ -320,6 +353,8 @@ def checked_value(key: bytes, value: bytes) -> bytes:
 
 def decode(head: Head, data: bytes, limits: Limits) -> Packet:
     """Reads a payload whose header `decode_head` has accepted."""
+    if head.kind is None:
+        return Unknown(head.number)
     payload = _Payload(head, data)
     packet = _DECODERS[head.kind](head, payload, limits)
     if payload.at != len(data):
@@ -333,7 +368,7 @@ def _decode_hello(head: Head, payload: _Payload, limits: Limits) -> Hello:
     while payload.at < len(payload.data):
         entry, length = payload.number(2), payload.number(4)
         value = payload.take(length)
-        if entry not in _HELLO_NUMBERS and entry not in _HELLO_BYTES:
+        if entry not in _HELLO_NUMBERS and entry not in _HELLO_BYTES and entry != _ROLE:
             continue
         if entry in seen:
             raise Violation(f"entry {entry} stands twice in the hello")
@@ -348,13 +383,17 @@ def _set_hello_entry(hello: Hello, entry: int, value: bytes, payload: _Payload) 
         if len(value) > 255:
             raise Violation(f"a claimed name of {len(value)} bytes")
         hello.claimed_name = payload.text(value)
+    elif entry == _ROLE:
+        if value not in (b"\x01", b"\x02"):
+            raise Violation(f"a role of {value.hex()}")
+        hello.role = value[0]
     elif entry in _HELLO_BYTES:
         setattr(hello, _HELLO_BYTES[entry], value)
     else:
         if len(value) != 4:
             raise Violation(f"entry {entry} of the hello with {len(value)} bytes")
         name = _HELLO_NUMBERS[entry]
-        setattr(hello if name == "default_timeout_ms" else hello.limits, name, int.from_bytes(value, "big"))
+        setattr(hello if hasattr(hello, name) else hello.limits, name, int.from_bytes(value, "big"))
 
 
 # In the order in which they are written.
@@ -368,7 +407,10 @@ _HELLO_NUMBERS = {
     7: "request_credit_bytes",
     12: "reply_credit_bytes",
     8: "default_timeout_ms",
+    13: "features",
+    15: "keep_alive_ms",
 }
+_ROLE = 14
 _HELLO_BYTES = {9: "claimed_name", 10: "credentials", 11: "services"}
 
 
@@ -427,6 +469,13 @@ def _decode_credit(head: Head, payload: _Payload, limits: Limits) -> Credit:
     return credit
 
 
+def _decode_move(head: Head, payload: _Payload, limits: Limits) -> Move:
+    move = Move(payload.number(), payload.number(), payload.text(address := payload.rest()))
+    if move.not_after_ms < move.not_before_ms or len(address) > MAX_ADDRESS_BYTES:
+        raise Violation(f"a move to an address of {len(address)} bytes, not after {move.not_after_ms} ms")
+    return move
+
+
 _DECODERS = {
     Kind.HELLO: _decode_hello,
     Kind.PING: lambda head, payload, limits: Ping(payload.take(8)),
@@ -439,6 +488,7 @@ _DECODERS = {
     Kind.END: _decode_end,
     Kind.CANCEL: lambda head, payload, limits: Cancel(head.call),
     Kind.CREDIT: _decode_credit,
+    Kind.MOVE: _decode_move,
 }
 
 
@@ -446,6 +496,8 @@ _DECODERS = {
 
 
 def encode(packet: Packet) -> bytes:
+    if isinstance(packet, Unknown):
+        return struct.pack(">IBBHI", 0, packet.number, 0, 0, 0)
     flags, code, payload = _ENCODERS[type(packet)](packet)
     kind = Kind[type(packet).__name__.upper()]
     return struct.pack(">IBBHI", len(payload), kind, flags, code, getattr(packet, "call", 0)) + payload
@@ -461,17 +513,24 @@ def encode_metadata(metadata: Metadata) -> bytes:
     return b"".join(parts)
 
 
+def _entry(entry: int, value: bytes) -> bytes:
+    """An entry of a hello; nothing if it is empty."""
+    return struct.pack(">HI", entry, len(value)) + value if value else b""
+
+
+def _number_entry(entry: int, hello: Hello) -> bytes:
+    """An entry of four bytes. Limits are always written, other numbers if they are not 0."""
+    name = _HELLO_NUMBERS[entry]
+    number = getattr(hello, name) if hasattr(hello, name) else getattr(hello.limits, name)
+    return _entry(entry, struct.pack(">I", number)) if number else b""
+
+
 def _encode_hello(hello: Hello) -> tuple[int, int, bytes]:
-    parts = []
-    for entry, name in _HELLO_NUMBERS.items():
-        number = hello.default_timeout_ms if name == "default_timeout_ms" else getattr(hello.limits, name)
-        if number or name != "default_timeout_ms":
-            parts.append(struct.pack(">HII", entry, 4, number))
+    parts = [_number_entry(entry, hello) for entry in _HELLO_NUMBERS if entry < 13]
     for entry, name in _HELLO_BYTES.items():
         value = getattr(hello, name)
-        if value:
-            value = value.encode() if isinstance(value, str) else value
-            parts.append(struct.pack(">HI", entry, len(value)) + value)
+        parts.append(_entry(entry, value.encode() if isinstance(value, str) else value))
+    parts += [_number_entry(13, hello), _entry(_ROLE, bytes([hello.role] if hello.role else [])), _number_entry(15, hello)]
     return 0, 0, b"".join(parts)
 
 
@@ -537,6 +596,7 @@ _ENCODERS = {
     Message: _encode_message,
     End: _encode_end,
     Cancel: lambda cancel: (0, 0, b""),
+    Move: lambda move: (0, 0, struct.pack(">II", move.not_before_ms, move.not_after_ms) + move.address.encode()),
     Credit: lambda credit: (Flag.REPLIES if credit.replies else 0, 0, struct.pack(">I", credit.bytes)),
 }
 

@@ -6,7 +6,23 @@ from collections.abc import Iterator
 
 import codec
 import vectors
-from codec import Call, Cancel, Close, Credit, Drain, End, Hello, Limits, Message, Ping, Pong, Reply, Violation
+from codec import (
+    Call,
+    Cancel,
+    Close,
+    Credit,
+    Drain,
+    End,
+    Hello,
+    Limits,
+    Message,
+    Move,
+    Ping,
+    Pong,
+    Reply,
+    Unknown,
+    Violation,
+)
 
 # invalid.txt is for a side with the default limits.
 DEFAULT_LIMITS = Limits(131_072, 4_194_304, 8_192, 64, 1_024, 262_144, 8_388_608, 8_388_608)
@@ -81,6 +97,9 @@ def meaning(packet: codec.Packet) -> vectors.Lines:
             lines += _unless_empty("claimed_name", packet.claimed_name)
             lines += _unless_empty("credentials", packet.credentials.hex())
             lines += _unless_empty("services", packet.services.hex())
+            lines += _unless_empty("features", packet.features or "")
+            lines += _unless_empty("role", packet.role or "")
+            lines += _unless_empty("keep_alive_ms", packet.keep_alive_ms or "")
         case Ping() | Pong():
             lines.append(("data", packet.data.hex()))
         case Drain():
@@ -110,6 +129,11 @@ def meaning(packet: codec.Packet) -> vectors.Lines:
         case Credit():
             of = ("of", "replies" if packet.replies else "requests")
             lines += [("call", str(packet.call)) if packet.call else of, ("bytes", str(packet.bytes))]
+        case Move():
+            lines += [("not_before_ms", str(packet.not_before_ms)), ("not_after_ms", str(packet.not_after_ms))]
+            lines += _unless_empty("address", packet.address)
+        case Unknown():
+            lines.append(("number", str(packet.number)))
     return lines
 
 
@@ -168,6 +192,6 @@ def _entry(value: str) -> tuple[str, bytes]:
 def _value(key: str, value: str) -> object:
     if key in ("message", "data", "credentials", "services", "details"):
         return bytes.fromhex(value)
-    if key in ("claimed_name", "text"):
+    if key in ("claimed_name", "text", "address"):
         return value
     return True if value == "yes" else int(value)

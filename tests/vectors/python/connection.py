@@ -28,10 +28,12 @@ from codec import (
     Limits,
     Message,
     Metadata,
+    Move,
     Packet,
     Ping,
     Pong,
     Reply,
+    Unknown,
     Violation,
 )
 from flow import MESSAGE_COST, Incoming, Outgoing, SentCredit, SharedCredit
@@ -46,6 +48,8 @@ SMALL_CREDIT = 1_024
 EARLY_PING_SECONDS = 0.5
 # Keys of metadata that an application must not set.
 RESERVED_PREFIX = "wawo-"
+# The roles of a hello.
+CONNECTS, ACCEPTS = 1, 2
 # How long a side reads on after its CLOSE, so that the system does not drop the CLOSE.
 LINGER_SECONDS = 1.0
 
@@ -64,6 +68,7 @@ class Config:
     packet_timeout: float = 10.0
     write_timeout: float = 10.0
     keep_alive_interval: float = 20.0
+    max_keep_alive_interval: float = 600.0
     keep_alive_timeout: float = 10.0
     stall_timeout: float = 30.0
     max_call_depth: int = 16
@@ -89,6 +94,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.closing = False
         self.paused = False
+        # Whether the preface of this side was written.
+        self.has_written = False
 
         # Reading.
         self.input = bytearray()
@@ -97,6 +104,7 @@ class Connection(asyncio.Protocol):
         self.began = self.last_byte = self.packet_began = time.monotonic()
 
         # Keep-alive and abuse.
+        self.keep_alive_interval = config.keep_alive_interval
         self.pings_sent: deque[bytes] = deque()
         self.ping_sent_at = 0.0
         self.last_ping = float("-inf")
@@ -142,11 +150,24 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         transport.set_write_buffer_limits(high=OUTPUT_BYTES)
-        self._write(codec.PREFACE)
-        self.send(
-            Hello(self.config.limits, self.config.default_timeout_ms, self.config.claimed_name, self.config.credentials)
-        )
+        # The hello of the accepting side is an answer to that of the other.
+        if self.connecting:
+            self._send_hello()
         self.watch = self.loop.create_task(self._watch())
+
+    def _send_hello(self) -> None:
+        config = self.config
+        hello = Hello(config.limits, config.default_timeout_ms, config.claimed_name, config.credentials)
+        hello.role = CONNECTS if self.connecting else ACCEPTS
+        hello.keep_alive_ms = int(config.keep_alive_interval * 1_000)
+        self._write_preface()
+        self.send(hello)
+        if self.draining:
+            self.send(Drain(self.accepted))
+
+    def _write_preface(self) -> None:
+        self.has_written = True
+        self._write(codec.PREFACE)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(f"the connection was lost: {error or 'it ended without a CLOSE'}")
@@ -215,7 +236,7 @@ class Connection(asyncio.Protocol):
         head, self.head = self.head, None
         return codec.decode(head, self._consume(end)[codec.HEAD_BYTES :], limits)
 
-    def _check_order(self, kind: codec.Kind) -> None:
+    def _check_order(self, kind: codec.Kind | None) -> None:
         """A HELLO comes first, and once. A CLOSE may come in its place."""
         if kind != codec.Kind.CLOSE and (kind == codec.Kind.HELLO) == self.opened.is_set():
             raise Violation("a second hello, or another packet before it")
@@ -242,6 +263,9 @@ class Connection(asyncio.Protocol):
                     raise Violation("a pong that answers no ping")
             case Drain():
                 self._on_drain(packet.accepted)
+            case Move() | Unknown():
+                # Where to connect is up to the program that holds the connection.
+                self._without_effect()
             case Close():
                 self._end(f"the other side closed the connection with code {packet.code}: {packet.text}")
                 self.transport.abort()
@@ -255,6 +279,12 @@ class Connection(asyncio.Protocol):
                 self._on_packet_of_served(packet)
 
     def _on_hello(self, hello: Hello) -> None:
+        if hello.role == (CONNECTS if self.connecting else ACCEPTS):
+            raise Violation("both sides have connected" if self.connecting else "both sides have accepted")
+        if not self.connecting:
+            self._send_hello()
+        asked = min(hello.keep_alive_ms / 1_000, self.config.max_keep_alive_interval)
+        self.keep_alive_interval = max(self.config.keep_alive_interval, asked)
         # No call is sent before the hello, so only the sums of all calls have to grow.
         self.theirs = hello.limits
         self.their_default_timeout_ms = hello.default_timeout_ms
@@ -652,7 +682,7 @@ class Connection(asyncio.Protocol):
         elif self.pings_sent:
             if now - max(self.last_byte, self.ping_sent_at) > config.keep_alive_timeout:
                 self.close(CloseCode.TIMED_OUT, "nothing came after a ping")
-        elif now - self.last_byte > config.keep_alive_interval:
+        elif now - self.last_byte > self.keep_alive_interval:
             self._send_ping(now)
         self._end_stalled(now)
 
@@ -687,7 +717,9 @@ class Connection(asyncio.Protocol):
         """Accepts no more calls. The connection closes when all calls have ended."""
         if not self.draining and not self.closing:
             self.draining = True
-            self.send(Drain(self.accepted))
+            # The DRAIN of an accepting side follows its hello.
+            if self.has_written:
+                self.send(Drain(self.accepted))
             self._progress()
 
     def _end_drain(self) -> None:
@@ -698,6 +730,8 @@ class Connection(asyncio.Protocol):
         """Sends a CLOSE and ends all calls. It reads on for a short time, until the other side has ended too."""
         if self.closing:
             return
+        if not self.has_written:
+            self._write_preface()
         self.send(Close(code, cut(text, MAX_CLOSE_TEXT)))
         self._end(f"this side closed the connection with code {code}: {text}")
         if self.transport.can_write_eof():

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import codec
 import vectors
-from codec import Call, Cancel, Close, Credit, Drain, End, Hello, Limits, Message, Ping, Pong, Reply
+from codec import Call, Cancel, Close, Credit, Drain, End, Hello, Limits, Message, Move, Ping, Pong, Reply, Unknown
 
 # How long the tester waits for an event: more than any vector needs, but a bound for a side that hangs.
 EVENT_SECONDS = 20.0
@@ -140,10 +140,13 @@ class Run:
         self.credit: dict[str, int] = defaultdict(int)
         self.messages: dict[str, bytearray] = defaultdict(bytearray)
         self.own_pong_came = False
+        # Whether the tester has sent anything.
+        self.has_sent = False
 
     def run(self) -> None:
         if self.vector.opening:
             self.wire.send(codec.PREFACE + EMPTY_HELLO)
+            self.has_sent = True
         for key, value in self.vector.steps:
             try:
                 getattr(self, f"_step_{key}")(value)
@@ -156,6 +159,7 @@ class Run:
             self.wire.end()
         else:
             self.wire.send(vectors.expand(value, self.connects))
+            self.has_sent = True
 
     def _step_flood(self, value: str) -> None:
         count, _, words = value.partition(" ")
@@ -266,7 +270,12 @@ class Run:
             case Call() | Reply() | Message() | End() | Cancel():
                 self._packet_of_call(packet, self._name(packet.call))
             case Hello():
-                pass
+                if self.connects and not self.has_sent:
+                    raise Failure("the accepting side says hello before the tester has")
+            case Move():
+                raise Failure("the side under test asks to move")
+            case Unknown():
+                raise Failure(f"a packet of kind {packet.number}")
 
     def _packet_of_call(self, packet: Call | Reply | Message | End | Cancel, name: str) -> None:
         events = self.events[name]

@@ -29,7 +29,9 @@ def expand(words: str, tester_connects: bool = True) -> bytes:
     """BYTES as bytes. A connecting tester has the odd ids."""
     data = bytearray()
     for word in words.split():
-        if word[0] in "TU":
+        if word in ("TR", "UR"):
+            data.append(1 if (word == "TR") == tester_connects else 2)
+        elif word[0] in "TU":
             odd = (word[0] == "T") == tester_connects
             data += (2 * int(word[1:]) + (1 if odd else 2)).to_bytes(4, "big")
         elif "*" in word:

@@ -12,6 +12,7 @@ use crate::{
         state::Step,
     },
     error::ConnectionError,
+    limits::Limits,
     packet::{self, Chunk, HEADER_BYTES, Packet},
 };
 
@@ -76,7 +77,7 @@ impl<T> Connection<T> {
         loop {
             let packet = match self.direct_read.is_some() {
                 true => Ok(self.finish_direct_read(input)),
-                false => packet::decode(input, self.config.limits()),
+                false => packet::decode(input, self.limits_now()),
             };
             let Some(packet) = packet.map_err(ConnectionError::PeerMisbehaved)? else {
                 if !input.is_empty() || self.direct_read.is_some() {
@@ -93,6 +94,16 @@ impl<T> Connection<T> {
             if !self.events.is_empty() {
                 return Ok(None);
             }
+        }
+    }
+
+    /// The limits for the next packet. The first one of the other side has to be a hello, so none may be
+    /// longer in its place.
+    #[inline]
+    fn limits_now(&self) -> &Limits {
+        match self.state.expects_hello() {
+            true => &Limits::MINIMUM,
+            false => self.config.limits(),
         }
     }
 

@@ -36,7 +36,7 @@ fn defaults_and_minimum_are_right() {
 /// Without the names, so that the table stands beside it: the greatest value below the range, the
 /// least and the greatest value in it, the least above it, and the range in the error.
 #[rustfmt::skip]
-const RANGES: [(&str, [&str; 4], &str); 30] = [
+const RANGES: [(&str, [&str; 4], &str); 31] = [
     ("max_packet_bytes", ["16383", "16KiB", "1GiB", "1073741825"], "from 16384 to 1073741824"),
     ("max_message_bytes", ["65535", "64KiB", "1GiB", "1073741825"], "from 65536 to 1073741824"),
     ("max_metadata_bytes", ["8191", "8KiB", "1073741760", "1073741825"], "from 8192 to 1073741824"),

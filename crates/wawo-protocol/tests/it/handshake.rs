@@ -127,6 +127,23 @@ fn a_drain_before_the_answer_follows_it() {
     );
 }
 
+/// The first packet has the limit of a hello, whatever it is, so that a handshake holds no more.
+#[test]
+fn no_packet_in_place_of_the_hello_is_longer_than_a_hello() {
+    for kind in [1, 5, 6, 200] {
+        for (length, is_over) in [(16_384_u32, false), (16_385, true)] {
+            let mut raw = Raw::silent();
+            let header = [&length.to_be_bytes()[..], &[kind, 0, 0, 0, 0, 0, 0, 0]].concat();
+            let header = match kind {
+                6 => [&length.to_be_bytes()[..], &[6, 1, 0, 0, 0, 0, 0, 1]].concat(),
+                _ => header,
+            };
+            let result = raw.feed(&[&PREFACE[..], &header].concat());
+            assert_eq!(result.is_err(), is_over, "{kind}: {result:?}");
+        }
+    }
+}
+
 /// A deep call may not wait for a slot, but for the hellos it may.
 #[test]
 fn deep_calls_wait_for_the_answer_as_others_do() {

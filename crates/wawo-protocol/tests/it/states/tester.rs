@@ -41,6 +41,8 @@ pub(crate) struct Tester {
     /// The sums of credit, by what they are for.
     credit: HashMap<String, u64>,
     has_closed: bool,
+    /// Whether the tester has sent anything.
+    has_sent: bool,
     is_over: bool,
 }
 
@@ -95,6 +97,7 @@ impl Tester {
             partial_messages: HashMap::new(),
             credit: HashMap::new(),
             has_closed: false,
+            has_sent: false,
             is_over: false,
         }
     }
@@ -107,6 +110,7 @@ impl Tester {
     pub(crate) fn next(&mut self) -> Result<Action, String> {
         loop {
             if !self.output.is_empty() {
+                self.has_sent = true;
                 return Ok(Action::Send(self.output.split().freeze()));
             }
             let Some(step) = self.vector.steps.get(self.at).cloned() else {
@@ -227,7 +231,10 @@ impl Tester {
 
     fn handle(&mut self, packet: Packet) {
         match packet {
-            Packet::Hello(_) => {}
+            Packet::Hello(_) => {
+                let may_come = self.side == Side::Accepting || self.has_sent;
+                assert!(may_come, "the accepting side says hello first");
+            }
             Packet::Ping(data) if self.vector.answers_pings => {
                 Packet::Pong(data).encode(&mut self.output);
             }

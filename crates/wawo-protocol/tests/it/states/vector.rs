@@ -130,7 +130,10 @@ fn invalid_packet(lines: Vec<(&str, &str)>) -> Vector {
 /// Appends the bytes that words stand for; the tester has this side.
 pub(crate) fn put_bytes(words: &str, tester: Side, out: &mut BytesMut) {
     for word in words.split_whitespace() {
-        if let Some(slot) = word.strip_prefix('T') {
+        if let "TR" | "UR" = word {
+            let connects = (tester == Side::Connecting) == (word == "TR");
+            out.put_u8(if connects { 1 } else { 2 });
+        } else if let Some(slot) = word.strip_prefix('T') {
             put_id(tester, slot, out);
         } else if let Some(slot) = word.strip_prefix('U') {
             put_id(tester.other(), slot, out);
