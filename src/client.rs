@@ -2,10 +2,11 @@
 
 mod dial;
 mod error;
+mod handshake;
 
 use std::{future::Future, sync::Arc};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tower::{
     Layer,
     layer::util::{Identity, Stack},
@@ -14,8 +15,12 @@ use wawo_protocol::{CloseCode, Config, Side};
 
 pub use crate::client::error::ConnectError;
 use crate::{
-    client::dial::{Dialler, shake_hands},
+    client::{
+        dial::Dialler,
+        handshake::{Handshake, no_credentials},
+    },
     dispatch::Dispatch,
+    identity::{Authenticate, Authenticator, CredentialsSource, HelloCheck, ProvideCredentials},
     layer::PanicGuardLayer,
     peer::{
         ConnectHook, Dial, EventSender, HOOK_FAILED, NewConnection, NewPeer, NewRedialPeer, Peer,
@@ -49,6 +54,8 @@ struct PeerSettings {
     socket_options: SocketOptions,
     reconnect: Option<Reconnect>,
     on_connect: Option<ConnectHook>,
+    credentials: Option<CredentialsSource>,
+    authenticator: Option<Authenticator>,
 }
 
 impl Peer {
@@ -65,6 +72,8 @@ impl Peer {
             socket_options: SocketOptions::new(),
             reconnect: None,
             on_connect: None,
+            credentials: None,
+            authenticator: None,
         };
         PeerBuilder {
             services: Services::new(),
@@ -136,6 +145,29 @@ impl<L> PeerBuilder<L> {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
         self.settings.connectors.set_tls(tls);
+        self
+    }
+
+    /// Sets the credentials of this side: [`Credentials`](crate::Credentials), or a closure that is asked
+    /// for them before each dial. The server checks them by
+    /// [`ServerBuilder::authenticate`](crate::ServerBuilder::authenticate). Default none.
+    ///
+    /// They travel as they are: over TCP without TLS, everyone on the way can read and use them.
+    pub fn credentials(mut self, provider: impl ProvideCredentials) -> Self {
+        self.settings.credentials = Some(CredentialsSource::new(provider));
+        self
+    }
+
+    /// Checks who the other side is, by the [credentials](crate::ServerBuilder::credentials) in its answer
+    /// and the facts that the transport knows. This side sends and serves no call before. The identity is
+    /// that of the [peer](Peer::identity), and of [its calls](crate::Context::identity) to this side.
+    ///
+    /// If it refuses, the other side gets the reason, and connecting fails with
+    /// [`ConnectError::Hello`]. It may take as long as the rest of the
+    /// [`handshake_timeout`](crate::ConfigBuilder::handshake_timeout), which begins when the socket is
+    /// connected.
+    pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
+        self.settings.authenticator = Some(Authenticator::new(authenticate));
         self
     }
 
@@ -259,11 +291,13 @@ impl<L> PeerBuilder<L> {
         L: Layer<Dispatch, Service: CallService>,
     {
         let Self { services, settings } = self;
-        let end = End::new(services, settings.config, settings.on_connect)?;
+        let (end, handshake) = settings.end(services)?;
         check_runtime()?;
         let transport = transport.into_transport();
         let transport = transport.map_err(ConnectError::OpenSocket)?;
-        let new = shake_hands(transport, end.config.clone(), None).await?;
+        let credentials = timeout(end.config.connect_timeout(), handshake.credentials()).await;
+        let credentials = credentials.unwrap_or_else(|_| Err(no_credentials(LATE)))?;
+        let new = handshake.run(transport, credentials, None).await?;
         end.drive(new, None).await
     }
 
@@ -289,18 +323,21 @@ impl<L> PeerBuilder<L> {
         L: Layer<Dispatch, Service: CallService>,
     {
         let Self { services, settings } = self;
-        let end = End::new(services, settings.config, settings.on_connect)?;
+        let (end, handshake) = settings.end(services)?;
         let dialler = Dialler {
             address: settings.address?,
             connectors: settings.connectors,
             options: settings.socket_options,
-            config: end.config.clone(),
+            handshake,
         };
         dialler.check()?;
         check_runtime()?;
         Ok((dialler, end))
     }
 }
+
+/// The reason why there are no credentials.
+const LATE: &str = "their provider took longer than the connect_timeout";
 
 /// This side's end of a connection that is about to be opened.
 struct End {
@@ -309,24 +346,33 @@ struct End {
     on_connect: Option<ConnectHook>,
 }
 
-impl End {
-    fn new<L>(
-        services: Services<L>,
-        config: Config,
-        on_connect: Option<ConnectHook>,
-    ) -> Result<Self, ConnectError>
+impl PeerSettings {
+    /// This side's end of the connections, and their handshake.
+    fn end<L>(&self, services: Services<L>) -> Result<(End, Handshake), ConnectError>
     where
         L: Layer<Dispatch, Service: CallService>,
     {
         let (service, table) = services.build()?;
-        let config = Arc::new(config.with_services(table)?);
-        Ok(Self {
+        let config = Arc::new(self.config.clone().with_services(table)?);
+        let check = HelloCheck {
+            authenticator: self.authenticator.clone(),
+            credentials: None,
+        };
+        let handshake = Handshake {
+            config: config.clone(),
+            credentials: self.credentials.clone(),
+            check: Arc::new(check),
+        };
+        let end = End {
             service,
             config,
-            on_connect,
-        })
+            on_connect: self.on_connect.clone(),
+        };
+        Ok((end, handshake))
     }
+}
 
+impl End {
     /// Makes the peer of a connection whose hellos are exchanged, and spawns its driver.
     async fn drive(
         self,
@@ -359,7 +405,7 @@ fn failed_try(error: TryError<ConnectError>, address: Option<&Address>) -> Conne
     let address = address.cloned();
     match error {
         TryError::Dial(error) => error,
-        TryError::Lost(source) => ConnectError::Hello { address, source },
+        TryError::Lost(source) => ConnectError::of_handshake(address, source),
         TryError::Hook(status) => ConnectError::OnConnect { address, status },
     }
 }

@@ -21,6 +21,7 @@
 mod activity;
 mod announced;
 mod deadline_watch;
+mod decision;
 mod drain;
 mod driver;
 mod early;
@@ -47,6 +48,7 @@ mod writer;
 pub use crate::connection::snapshot::PeerSnapshot;
 pub(crate) use crate::connection::{
     activity::{Activity, ActivityRecord},
+    decision::PendingCheck,
     drain::{
         CLOSE_PACKET_TIMEOUT, DRAINED, DrainOutcome, DrainProgress, GRACE_OVER, ended_by_drain,
     },

@@ -7,6 +7,9 @@
 #[cfg_attr(not(doctest), doc = include_str!("../docs/generated.md"))]
 pub mod generated {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/identity.md"))]
+pub mod identity {}
+
 #[cfg_attr(not(doctest), doc = include_str!("../docs/state.md"))]
 pub mod state {}
 

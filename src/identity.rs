@@ -10,6 +10,7 @@
 
 mod authenticator;
 mod credentials;
+mod hello_check;
 mod presented;
 mod provider;
 mod refusal;
@@ -19,4 +20,8 @@ pub use crate::identity::{
     authenticator::Authenticate, credentials::Credentials, presented::Presented,
     provider::ProvideCredentials, refusal::Refusal, user::Identity,
 };
-pub(crate) use crate::identity::{authenticator::Authenticator, provider::CredentialsSource};
+pub(crate) use crate::identity::{
+    authenticator::Authenticator,
+    hello_check::{CheckedHello, HelloCheck},
+    provider::CredentialsSource,
+};

@@ -42,7 +42,7 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
 
-pub(crate) use crate::connection::{NewConnection, NewTransport};
+pub(crate) use crate::connection::{NewConnection, NewTransport, PendingCheck};
 pub use crate::peer::{
     drain::{CutPeer, DrainReport},
     event::{ConnectionLimit, FailedTry, PeerEvent},
@@ -269,7 +269,7 @@ impl Peer {
 }
 
 /// The name of the protocol of this crate.
-const NATIVE_PROTOCOL: &str = "wawo";
+pub(crate) const NATIVE_PROTOCOL: &str = "wawo";
 
 impl WeakPeer {
     /// The peer, unless its connection is over and all handles of it were dropped.

@@ -2,6 +2,7 @@
 
 mod again;
 mod deadline;
+mod identity;
 mod parts;
 
 use std::{
@@ -255,20 +256,6 @@ impl Request {
         &mut self.head.extensions
     }
 
-    /// The proven identity of the caller, on the called side: see [`Context::identity`].
-    ///
-    /// [`Context::identity`]: crate::Context::identity
-    pub fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
-        self.head.identity()
-    }
-
-    /// Sets the identity of this call; it comes before that of the peer. For protocols whose connections
-    /// carry the calls of many callers, and for layers that check a token of each call. It does not travel:
-    /// it is of use where the request is served in this process.
-    pub fn set_identity(&mut self, identity: Identity) {
-        self.head.set_identity(identity);
-    }
-
     /// The messages of the call.
     pub fn body(&self) -> &Body {
         &self.body
@@ -323,26 +310,6 @@ impl RequestHead {
         let caller = self.caller.as_ref()?;
         let found = caller.descriptor(MethodIds { service, method })?;
         Some(self.lazy_parts().descriptor.get_or_init(|| found))
-    }
-
-    /// The identity of the call, or else of its peer, if it has this type.
-    pub(crate) fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
-        self.any_identity()?.get()
-    }
-
-    fn any_identity(&self) -> Option<&Identity> {
-        let of_call = self
-            .lazy_parts
-            .get()
-            .and_then(|parts| parts.identity.as_ref());
-        of_call.or_else(|| self.caller.as_ref()?.identity())
-    }
-
-    pub(crate) fn set_identity(&mut self, identity: Identity) {
-        self.lazy_parts();
-        if let Some(parts) = self.lazy_parts.get_mut() {
-            parts.identity = Some(identity);
-        }
     }
 
     /// The parts that are made when they are first needed.

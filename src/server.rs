@@ -59,6 +59,7 @@ pub use crate::server::{
 };
 use crate::{
     dispatch::Dispatch,
+    identity::HelloCheck,
     layer::PanicGuardLayer,
     peer::{DrainReport, EventSender, Peer},
     serve::{CallService, Serve},
@@ -66,7 +67,7 @@ use crate::{
         drain::DrainRequest,
         hooks::Hooks,
         protocol::Protocols,
-        state::{FindProtocol, ServerState},
+        state::{FindProtocol, PeerSettings, ServerState},
         workers::Workers,
     },
     services::Services,
@@ -119,6 +120,7 @@ pub struct ServerBuilder<L = Identity> {
     hooks: Hooks,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
+    hello_check: HelloCheck,
 }
 
 impl Server {
@@ -133,6 +135,7 @@ impl Server {
             hooks: Hooks::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            hello_check: HelloCheck::default(),
         }
     }
 
@@ -267,6 +270,7 @@ impl<L> ServerBuilder<L> {
             hooks: self.hooks,
             #[cfg(feature = "tls")]
             tls: self.tls,
+            hello_check: self.hello_check,
         }
     }
 
@@ -283,18 +287,6 @@ impl<L> ServerBuilder<L> {
     /// one of the built-in `tcp`, `unix` and `mem`.
     pub fn listener(mut self, listen: impl Listen) -> Self {
         self.listen_schemes.add(listen);
-        self
-    }
-
-    /// Serves another protocol on the ports of the server, beside wawo's own and the protocols that were
-    /// added before. The first bytes of a socket decide which protocol it speaks. They have to come
-    /// within the [`handshake_timeout`](crate::ConfigBuilder::handshake_timeout).
-    ///
-    /// Sockets whose protocol is not known yet count as connections and as
-    /// [handshakes](ServerConfigBuilder::max_handshakes), and take at most 16 KiB each. Transports that
-    /// are given to [`Server::accept_over`] speak wawo's own protocol.
-    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
-        self.protocols.add(protocol);
         self
     }
 
@@ -342,8 +334,11 @@ impl<L> ServerBuilder<L> {
         let tls = None;
         let protocols = self.protocols.into_shared();
         let protocols = protocols.map(|protocols| protocols as Arc<dyn FindProtocol>);
-        let event_sender = EventSender::with_hooks(self.hooks.into_shared());
-        let shared = ServerState::new(service, live, config, protocols, event_sender, tls, workers);
+        let peers = PeerSettings {
+            event_sender: EventSender::with_hooks(self.hooks.into_shared()),
+            hello_check: self.hello_check,
+        };
+        let shared = ServerState::new(service, live, config, protocols, peers, tls, workers);
         Ok(Server {
             shared: Arc::new(shared),
             addresses: Vec::new(),

@@ -1,24 +1,20 @@
 //! Opens the connections of a peer: the same way for the first and for each that follows.
 
-use std::{future::poll_fn, sync::Arc};
-
-use bytes::Bytes;
-use wawo_protocol::{Config, Side};
+use std::sync::Arc;
 
 use crate::{
-    client::ConnectError,
-    clock, connection,
+    client::{error::ConnectError, handshake::Handshake},
+    connection,
     peer::{Dial, NewConnection},
-    transport::{Address, Attempts, Connect, Connectors, SocketOptions, Transport},
+    transport::{Address, Attempts, Connect, Connectors, SocketOptions},
 };
 
 /// Opens connections to one address.
-#[derive(Debug)]
 pub(super) struct Dialler {
     pub(super) address: Address,
     pub(super) connectors: Connectors,
     pub(super) options: SocketOptions,
-    pub(super) config: Arc<Config>,
+    pub(super) handshake: Handshake,
 }
 
 /// How often a dial tries again, if the server drains. Such a server closes connections that it has just
@@ -51,6 +47,9 @@ impl Dialler {
         let connector = self.connector(address)?;
         let mut drained = 0;
         loop {
+            *attempts = Attempts::before_credentials();
+            let credentials = self.handshake.credentials().await?;
+            *attempts = Attempts::default();
             let transport = connector.connect(address, &self.options, attempts).await;
             let transport = transport.map_err(|source| ConnectError::Transport {
                 address: address.clone(),
@@ -59,7 +58,8 @@ impl Dialler {
             // The socket is connected. A later error, such as a missing hello, is not about the attempts
             // before.
             *attempts = Attempts::connected("no hello came");
-            match shake_hands(transport, self.config.clone(), Some(address)).await {
+            let handshake = self.handshake.run(transport, credentials, Some(address));
+            match handshake.await {
                 Err(ConnectError::Hello { source, .. })
                     if drained < MAX_DRAINED && connection::ended_by_drain(&source) =>
                 {
@@ -76,7 +76,8 @@ impl Dial for Dialler {
 
     async fn dial(&self, elsewhere: Option<&Address>) -> Result<NewConnection, ConnectError> {
         let address = elsewhere.unwrap_or(&self.address);
-        let (timeout, mut attempts) = (self.config.connect_timeout(), Attempts::default());
+        let (timeout, mut attempts) =
+            (self.handshake.config.connect_timeout(), Attempts::default());
         // If both times are over, this one says more than the timeout of the handshake.
         tokio::select! {
             biased;
@@ -89,22 +90,4 @@ impl Dial for Dialler {
             attempts: attempts.to_string(),
         })
     }
-}
-
-/// Exchanges the hellos over a transport, before there is a peer.
-pub(super) async fn shake_hands(
-    transport: Box<dyn Transport>,
-    config: Arc<Config>,
-    address: Option<&Address>,
-) -> Result<NewConnection, ConnectError> {
-    let (credentials, now) = (Bytes::new(), clock::now());
-    let mut new = NewConnection::connecting(transport.into(), config, credentials, now)?;
-    let Err(source) = poll_fn(|cx| new.poll_hello(cx)).await else {
-        return Ok(new);
-    };
-    let (error, address) = (source.clone(), address.cloned());
-    tracing::debug!(%error, ?address, side = ?Side::Connecting, "connection over");
-    // The caller does not wait until the other side has the reason.
-    tokio::spawn(async move { new.end(&error).await });
-    Err(ConnectError::Hello { address, source })
 }

@@ -2,12 +2,12 @@
 
 use std::{error::Error, fmt, io, time::Duration};
 
-use wawo_protocol::{ConfigError, ConnectionError, CredentialsTooLong};
+use wawo_protocol::{CloseCode, ConfigError, ConnectionError};
 
 use crate::{
     dispatch::DuplicateService,
     error_chain::ErrorChain,
-    status::Status,
+    status::{BoxError, Status},
     transport::{Address, AddressError, SocketOptionsError},
 };
 
@@ -65,10 +65,30 @@ pub enum ConnectError {
     DuplicateService(DuplicateService),
     /// The table of services does not fit into a hello.
     Config(ConfigError),
-    /// The credentials do not fit into a hello beside the table of services.
-    Credentials(CredentialsTooLong),
+    /// The other end did not let this side in: its authenticator did not accept the credentials.
+    Unauthenticated {
+        /// Its address, if there was one to connect to.
+        address: Option<Address>,
+        /// The reason that it gave.
+        reason: String,
+    },
+    /// This side has no credentials: their provider failed, or they do not fit into a hello.
+    Credentials(BoxError),
     /// An option of the socket is out of its range.
     SocketOptions(SocketOptionsError),
+}
+
+impl ConnectError {
+    /// The error of a handshake that has failed.
+    pub(super) fn of_handshake(address: Option<Address>, source: ConnectionError) -> Self {
+        match source {
+            ConnectionError::ClosedByPeer {
+                code: CloseCode::Unauthenticated,
+                text: reason,
+            } => Self::Unauthenticated { address, reason },
+            source => Self::Hello { address, source },
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {
@@ -111,7 +131,15 @@ impl fmt::Display for ConnectError {
             } => write!(f, "no connection to the peer: on_connect failed: {status}"),
             Self::DuplicateService(error) => error.fmt(f),
             Self::Config(error) => write!(f, "the configuration is wrong: {error}"),
-            Self::Credentials(error) => error.fmt(f),
+            Self::Unauthenticated { address, reason } => {
+                match address {
+                    Some(address) => write!(f, "{address} refused the credentials")?,
+                    None => f.write_str("the peer refused the credentials")?,
+                }
+                let separator = if reason.is_empty() { "" } else { ": " };
+                write!(f, "{separator}{reason}")
+            }
+            Self::Credentials(error) => write!(f, "this side has no credentials: {error}"),
             Self::SocketOptions(error) => error.fmt(f),
             Self::NoRuntime => f.write_str(
                 "connecting needs a tokio runtime; call it in one, as in `#[tokio::main]`",
@@ -133,7 +161,10 @@ impl Error for ConnectError {
             Self::Credentials(error) => error.source(),
             Self::SocketOptions(error) => error.source(),
             Self::OpenSocket(error) => error.source(),
-            Self::NoConnector { .. } | Self::TimedOut { .. } | Self::NoRuntime => None,
+            Self::NoConnector { .. }
+            | Self::TimedOut { .. }
+            | Self::Unauthenticated { .. }
+            | Self::NoRuntime => None,
         }
     }
 }
@@ -153,12 +184,6 @@ impl From<DuplicateService> for ConnectError {
 impl From<ConfigError> for ConnectError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
-    }
-}
-
-impl From<CredentialsTooLong> for ConnectError {
-    fn from(error: CredentialsTooLong) -> Self {
-        Self::Credentials(error)
     }
 }
 

@@ -118,7 +118,7 @@ impl Driver {
         let limits = config.limits();
         let all = limits.request_credit_bytes.min(limits.reply_credit_bytes);
         if let Some(hello) = new.take_hello() {
-            handle.open(hello);
+            handle.open(hello, new.take_identity());
             handle.compare_schemas();
         }
         Self {

@@ -32,19 +32,19 @@ impl EarlyHandle {
         }
     }
 
-    /// Waits for the hello of the other side, and acts on the commands that holders of the peer leave
+    /// Exchanges the hellos, and acts on the commands that holders of the peer leave
     /// meanwhile.
     ///
     /// # Errors
     ///
     /// If the connection is over, or a command ends it. [`end`](Self::end) and [`NewConnection::end`] have
     /// to follow.
-    pub(crate) fn poll_hello(
+    pub(crate) fn poll_handshake(
         &mut self,
         new: &mut NewConnection,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ConnectionError>> {
-        if let Poll::Ready(result) = new.poll_hello(cx) {
+        if let Poll::Ready(result) = new.poll_handshake(cx) {
             return Poll::Ready(result);
         }
         loop {

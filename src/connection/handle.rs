@@ -212,10 +212,13 @@ impl ConnectionHandle {
         call.side() == self.side
     }
 
-    /// Records that the hellos are exchanged.
-    pub(super) fn open(&self, hello: Hello) {
-        // The protocol yields the hello once, so the cell is empty.
+    /// Records that the hellos are exchanged, and the identity that the other side has proven.
+    pub(super) fn open(&self, hello: Hello, identity: Option<Identity>) {
+        // A connection opens once, so the cells are empty.
         let _ = self.hello.set(hello);
+        if let Some(identity) = identity {
+            let _ = self.identity.set(identity);
+        }
         self.state.send_replace(ConnectionState::Open);
         self.owner.connection_changed(ConnectionEvent::Opened);
     }

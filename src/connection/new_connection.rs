@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -14,11 +14,13 @@ use wawo_protocol::{CloseCode, Config, ConnectionError, CredentialsTooLong, Even
 use crate::{
     clock,
     connection::{
+        decision::{Decision, PendingCheck},
         drain::DRAINED,
         loss::{ended, lost, lost_early},
         outgoing::Protocol,
         writer::{self, WriteProgress},
     },
+    identity::{CheckedHello, Identity},
     timer::TaskTimer,
     transport::Transport,
 };
@@ -45,15 +47,13 @@ impl From<Box<dyn Transport>> for NewTransport {
 /// driver goes on, and gets the bytes behind the hello as its first input.
 ///
 /// ```text
-///                            their hello
-///  connecting ──► poll_hello ────────────────────────────────► a driver
-///  accepting ───► poll_hello ───────────► (decide) ─ accept ─► a driver
-///                      │                     ├─ close, drain ─► end: writes the close packet
-///                      └─ fault, loss, timeout, close, drain ─► end
+///               their hello          accepted
+///  poll_handshake ───────► Decision ──────────► (the answer, if this side accepts) ──► a driver
+///        │                    └─ refused, no time ────┐
+///        └─ fault, loss, timeout, close, drain ───────┴──► end: writes the close packet
 /// ```
 ///
-/// Both begin the time of `handshake_timeout` when they are made. [`poll_hello`](Self::poll_hello) watches
-/// it; the time for the decision is up to the caller.
+/// The time of `handshake_timeout` begins when it is made, and includes the decision.
 pub(crate) struct NewConnection {
     pub(super) transport: Box<dyn Transport>,
     /// The bytes that have come and are not handled yet.
@@ -64,6 +64,9 @@ pub(crate) struct NewConnection {
     pub(super) timer: TaskTimer,
     /// The hello of the other side, if it has come.
     hello: Option<Box<Hello>>,
+    decision: Decision,
+    /// The identity that the other side has proven.
+    identity: Option<Identity>,
     /// Whether bytes have come since [`has_received`](Self::has_received) was last asked.
     has_received: bool,
 }
@@ -102,8 +105,44 @@ impl NewConnection {
             needs_flush: false,
             timer: TaskTimer::default(),
             hello: None,
+            decision: Decision::Due(None),
+            identity: None,
             has_received: new.has_received,
         }
+    }
+
+    /// Sets how the hello of the other side is checked. By default every hello is accepted.
+    pub(crate) fn checked_by(mut self, check: Option<Box<PendingCheck>>) -> Self {
+        self.decision = Decision::Due(check);
+        self
+    }
+
+    /// Exchanges the hellos: reads that of the other side, decides about it, and on the accepting side
+    /// answers it; the bytes of the answer wait for the driver.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over. [`end`](Self::end) has to follow.
+    pub(crate) fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ConnectionError>> {
+        if self.hello.is_none() {
+            ready!(self.poll_hello(cx))?;
+        }
+        let Some(hello) = &mut self.hello else {
+            return Poll::Pending;
+        };
+        let decided = ready!(self.decision.poll(hello, &self.transport, cx));
+        Poll::Ready(match decided.and_then(|checked| self.accept(checked)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some((code, text)) = error.close_packet() {
+                    self.protocol.close(code, &text);
+                }
+                Err(error)
+            }
+        })
     }
 
     /// Reads until the hello of the other side is whole; the connecting side writes its own meanwhile. What
@@ -112,8 +151,8 @@ impl NewConnection {
     ///
     /// # Errors
     ///
-    /// If the connection is over. [`end`](Self::end) has to follow.
-    pub(crate) fn poll_hello(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+    /// If the connection is over.
+    fn poll_hello(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         loop {
             if self.find_hello()? {
                 return Poll::Ready(Ok(()));
@@ -131,17 +170,31 @@ impl NewConnection {
         }
     }
 
-    /// Answers the hello of the other side with that of this side, which has these credentials. Its bytes
-    /// wait for the driver. On the connecting side it does nothing.
+    /// Keeps the identity of the other side, and answers its hello. On the connecting side there is no
+    /// answer.
     ///
     /// # Errors
     ///
-    /// If the credentials are too long for a hello.
-    pub(crate) fn accept(&mut self, credentials: Bytes) -> Result<(), CredentialsTooLong> {
-        self.protocol.accept(clock::now(), credentials)
+    /// If the credentials of this side are too long for a hello.
+    fn accept(&mut self, checked: CheckedHello) -> Result<(), ConnectionError> {
+        self.identity = checked.identity;
+        let accepted = self.protocol.accept(clock::now(), checked.credentials);
+        accepted.map_err(|error| ConnectionError::NoCredentials(Arc::new(error)))
     }
 
-    /// The hello of the other side, once [`poll_hello`](Self::poll_hello) has succeeded.
+    /// The identity that the other side has proven, once [`poll_handshake`](Self::poll_handshake) has
+    /// succeeded.
+    pub(super) fn take_identity(&mut self) -> Option<Identity> {
+        self.identity.take()
+    }
+
+    /// Whether the hello of the other side has come.
+    pub(crate) fn has_hello(&self) -> bool {
+        self.hello.is_some()
+    }
+
+    /// The hello of the other side, once [`poll_handshake`](Self::poll_handshake) has
+    /// succeeded.
     pub(super) fn take_hello(&mut self) -> Option<Hello> {
         self.hello.take().map(|hello| *hello)
     }

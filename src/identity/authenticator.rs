@@ -1,17 +1,11 @@
 //! The check of who the other side is.
 
-use std::{
-    fmt,
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    task::Poll,
-};
+use std::{fmt, sync::Arc};
 
 use crate::{
     identity::{presented::Presented, refusal::Refusal, user::Identity},
     transport::BoxFuture,
-    unwinding::drop_broken,
+    unwinding::PanicFence,
 };
 
 /// Checks who the other side is, before anything of it is served: see
@@ -39,7 +33,8 @@ use crate::{
 /// - One authenticator serves all handshakes, many of them at once. It may await a database or another
 ///   service; the `handshake_timeout` includes it.
 /// - A panic refuses the one caller, with a neutral reason.
-/// - If the caller goes away, or the time is over, the future is dropped at the `await` at which it waits.
+/// - If the time is over, or the server makes room or drains, the future is dropped at the `await` at which
+///   it waits.
 pub trait Authenticate: Send + Sync + 'static {
     /// Returns who the other side is.
     ///
@@ -89,25 +84,12 @@ impl Authenticator {
     }
 
     /// Checks one caller. A panic of the application's code refuses it.
-    pub(crate) fn check(
-        &self,
-        presented: Presented,
-    ) -> BoxFuture<'static, Result<Identity, Refusal>> {
-        // It begins when it is first polled.
-        let mut checking = Some(self.0.clone().authenticate(presented));
-        Box::pin(poll_fn(move |cx| {
-            let Some(check) = &mut checking else {
-                return Poll::Pending;
-            };
-            let polled = catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(cx)));
-            let polled = polled.unwrap_or_else(|_| Poll::Ready(Err(panicked())));
-            if polled.is_ready() {
-                // The drop of a future may panic, above all if the future has panicked before.
-                let ended = checking.take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop_broken(|| drop(ended))));
-            }
-            polled
-        }))
+    pub(crate) async fn check(&self, presented: Presented) -> Result<Identity, Refusal> {
+        let authenticate = self.0.clone();
+        match PanicFence::new(|| authenticate.authenticate(presented)) {
+            Ok(check) => check.await.unwrap_or_else(|_| Err(panicked())),
+            Err(_) => Err(panicked()),
+        }
     }
 }
 

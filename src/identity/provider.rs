@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{identity::credentials::Credentials, status::BoxError, transport::BoxFuture};
+use crate::{
+    identity::credentials::Credentials, status::BoxError, transport::BoxFuture,
+    unwinding::PanicFence,
+};
 
 /// The credentials of this side, asked for anew for each connection, since tokens expire.
 ///
@@ -43,6 +46,10 @@ where
     }
 }
 
+/// The text of the panic is not logged, since it may contain credentials. The panic hook of the program
+/// prints it.
+const PANICKED: &str = "the provider of the credentials panicked";
+
 /// The provider of one side, with its type erased.
 #[derive(Clone)]
 pub(crate) struct CredentialsSource(Arc<dyn ErasedProvider>);
@@ -63,8 +70,16 @@ impl CredentialsSource {
     }
 
     /// Asks for the credentials of one connection.
-    pub(crate) fn ask(&self) -> BoxFuture<'static, Result<Credentials, BoxError>> {
-        self.0.clone().credentials()
+    ///
+    /// # Errors
+    ///
+    /// That of the provider; also if it panics.
+    pub(crate) async fn ask(&self) -> Result<Credentials, BoxError> {
+        let provider = self.0.clone();
+        match PanicFence::new(|| provider.credentials()) {
+            Ok(asked) => asked.await.unwrap_or_else(|_| Err(PANICKED.into())),
+            Err(_) => Err(PANICKED.into()),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Why a caller was not let in.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use wawo_protocol::ConnectionError;
 
 use crate::{error_chain::ErrorChain, status::BoxError};
 
@@ -52,6 +54,15 @@ impl Refusal {
         self.source
             .as_deref()
             .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+impl From<Refusal> for ConnectionError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused {
+            reason: refusal.reason.into_owned(),
+            source: refusal.source.map(Arc::from),
+        }
     }
 }
 

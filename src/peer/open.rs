@@ -91,13 +91,13 @@ pub(crate) struct EarlyPeer {
 }
 
 impl EarlyPeer {
-    /// See [`EarlyHandle::poll_hello`].
-    pub(crate) fn poll_hello(
+    /// See [`EarlyHandle::poll_handshake`].
+    pub(crate) fn poll_handshake(
         &mut self,
         new: &mut NewConnection,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ConnectionError>> {
-        self.handle.poll_hello(new, cx)
+        self.handle.poll_handshake(new, cx)
     }
 
     /// See [`NewPeer::drive`].

@@ -9,7 +9,6 @@ use crate::{
     body::Body,
     descriptor::MethodDescriptor,
     extensions::Extensions,
-    identity::Identity,
     request::{Request, RequestHead},
 };
 
@@ -67,18 +66,12 @@ impl RequestParts {
         &mut self.0.extensions
     }
 
-    /// See [`Request::identity`].
-    pub fn identity<U: Send + Sync + 'static>(&self) -> Option<&U> {
-        self.0.identity()
-    }
-
-    /// See [`Request::set_identity`].
-    pub fn set_identity(&mut self, identity: Identity) {
-        self.0.set_identity(identity);
-    }
-
     pub(crate) fn head(&self) -> &RequestHead {
         &self.0
+    }
+
+    pub(super) fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.0
     }
 }
 

@@ -9,7 +9,7 @@ use wawo_protocol::{CloseCode, ConnectionError};
 use crate::{
     clock,
     connection::DRAINED,
-    peer::{ConnectionLimit, PeerEvent, WeakPeer},
+    peer::{ConnectionLimit, NATIVE_PROTOCOL, PeerEvent, WeakPeer},
     server::{
         ServeError,
         accept_tls::{AcceptTls, TlsSocketParts},
@@ -243,6 +243,7 @@ impl ServerState {
             from,
             since: clock::now(),
             is_inside: false,
+            protocol: NATIVE_PROTOCOL.into(),
         }
     }
 

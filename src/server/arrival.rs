@@ -85,6 +85,7 @@ impl Arrival {
     pub fn serve_native(self, transport: impl Transport) -> BoxFuture<'static, ()> {
         let mut origin = self.origin;
         origin.since = clock::now();
+        origin.protocol = self.protocol.into();
         Box::pin(native_inside(origin, Box::new(transport)))
     }
 }

@@ -6,10 +6,13 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use wawo_protocol::Config;
+use tokio::time::timeout_at;
+use wawo_protocol::{Config, time::after};
 
 use crate::{
+    clock,
     descriptor::ServiceDescriptor,
+    identity::{Identity, Presented, Refusal},
     server::{guest::GuestBuilder, registry::ConnectionPlace, state::ServerState},
     transport::Address,
 };
@@ -50,6 +53,45 @@ impl Gateway {
             protocol,
             place: Some(Arc::downgrade(place)),
             address: Some(address.clone()),
+        }
+    }
+
+    /// A caller by this protocol, for [`authenticate`](Self::authenticate). It has the name of the
+    /// protocol, and the address of the socket if the server knows it.
+    pub fn presented(&self) -> Presented {
+        let presented = Presented::new(self.protocol.clone());
+        match &self.address {
+            Some(address) => presented.with_address(address.clone()),
+            None => presented,
+        }
+    }
+
+    /// Asks the authenticator of the server who a caller is. Where one connection is one caller, the
+    /// identity goes to [`GuestBuilder::identity`]; where it carries many callers, to
+    /// [`Request::set_identity`](crate::Request::set_identity) of each call. `None` if the server has no
+    /// authenticator.
+    ///
+    /// # Errors
+    ///
+    /// The refusal; also if the authenticator takes longer than the `handshake_timeout`. The protocol tells
+    /// the caller its reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops that of the authenticator.
+    pub async fn authenticate(&self, presented: Presented) -> Result<Option<Identity>, Refusal> {
+        let Some(authenticator) = self.state.authenticator() else {
+            return Ok(None);
+        };
+        let time = self.config().handshake_timeout();
+        let until = after(clock::now(), time);
+        match timeout_at(until.into(), authenticator.check(presented)).await {
+            Ok(checked) => checked.map(Some),
+            Err(_) => Err(
+                Refusal::new("the authentication took too long").with_source(format!(
+                    "the authenticator took longer than {time:?} (handshake_timeout)"
+                )),
+            ),
         }
     }
 

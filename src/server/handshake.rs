@@ -18,21 +18,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use wawo_protocol::{CloseCode, ConnectionError};
+use wawo_protocol::ConnectionError;
 
 use crate::{
     peer::NewConnection,
     server::handshake_request::{Ask, HandshakeRequest, Progress},
 };
-
-/// Answers the hello of the other side with that of this side, which accepts the connection.
-pub(crate) fn accept(new: &mut NewConnection) -> Result<(), ConnectionError> {
-    new.accept(Bytes::new()).map_err(|error| {
-        new.close(CloseCode::Internal, &error.to_string());
-        ConnectionError::ClosedHere
-    })
-}
 
 /// The handshake of one socket.
 pub(crate) struct Handshake {
@@ -59,7 +50,7 @@ impl Handshake {
         let asked = self.request.poll(cx);
         // The bytes that wait in the transport are read before the request is answered, as this side may
         // have had no time to.
-        if let Poll::Ready(result) = self.connection.poll_hello(cx) {
+        if let Poll::Ready(result) = self.connection.poll_handshake(cx) {
             return Poll::Ready(Progress::Done(result));
         }
         match asked {

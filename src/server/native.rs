@@ -8,10 +8,10 @@ use crate::{
     peer::{ConnectionLimit, NewConnection, NewTransport, PeerEvent, WeakPeer},
     server::{
         connection_task::{HandshakeEnd, SocketTask},
-        handshake::{Handshake, accept},
+        handshake::Handshake,
         handshake_request::{Ask, HandshakeRequest},
         handshake_run::run,
-        registry::{MADE_ROOM, SILENT},
+        registry::{MADE_ROOM, SILENT, UNDECIDED},
         state::{ConnectionParts, SocketOrigin},
         workers::WorkerSlot,
     },
@@ -27,7 +27,8 @@ pub(crate) fn serve(
     seat: Option<WorkerSlot>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (config, since) = (parts.config.clone(), origin.since);
-    let new = NewConnection::accepting(new, config, since);
+    let check = origin.hello_check();
+    let new = NewConnection::accepting(new, config, since).checked_by(check);
     let handshake = Handshake::new(new, request);
     SocketTask::new(shake_hands(origin, parts, handshake, seat))
 }
@@ -54,11 +55,10 @@ fn shake_hands(
 fn finish(
     origin: SocketOrigin,
     parts: ConnectionParts,
-    mut new: NewConnection,
+    new: NewConnection,
     seat: Option<WorkerSlot>,
     result: Result<Result<(), ConnectionError>, Ask>,
 ) -> HandshakeEnd<impl Future<Output = ()> + use<>> {
-    let result = result.map(|done| done.and_then(|()| accept(&mut new)));
     let ending = match result {
         Ok(Ok(())) => {
             let (place, from) = (origin.place.clone(), Some(origin.from.clone()));
@@ -69,6 +69,7 @@ fn finish(
             }
         }
         Ok(Err(error)) => {
+            origin.place.was_refused(Some(&origin.from), &error);
             let who = WeakPeer::unconnected(origin.from.clone());
             end(origin, new, who, error)
         }
@@ -91,7 +92,8 @@ fn leave(origin: SocketOrigin, mut new: NewConnection, ask: Ask) -> BoxFuture<'s
             let limit = ConnectionLimit::MaxHandshakes;
             let event = || PeerEvent::Closed(who.clone(), limit);
             origin.state.event_sender.send(event);
-            new.close(CloseCode::LimitExceeded, SILENT);
+            let reason = if new.has_hello() { UNDECIDED } else { SILENT };
+            new.close(CloseCode::LimitExceeded, reason);
         }
     }
     end(origin, new, who, ConnectionError::ClosedHere)

@@ -9,7 +9,6 @@ use crate::{
     peer::{EarlyPeer, NewConnection},
     server::{
         connection_task::{ConnectionTask, HandshakeEnd, SocketTask},
-        handshake::accept,
         registry::ConnectionPlace,
     },
 };
@@ -28,8 +27,8 @@ async fn shake_hands(
     mut peer: EarlyPeer,
     place: ConnectionPlace,
 ) -> HandshakeEnd<impl Future<Output = ()>> {
-    let result = poll_fn(|cx| peer.poll_hello(&mut new, cx)).await;
-    match result.and_then(|()| accept(&mut new)) {
+    let result = poll_fn(|cx| peer.poll_handshake(&mut new, cx)).await;
+    match result {
         Ok(()) => {
             let (peer, driver) = peer.drive(new);
             HandshakeEnd::Opened(ConnectionTask::new(driver, peer, Arc::new(place), None))
@@ -44,6 +43,7 @@ async fn end(
     place: ConnectionPlace,
     error: ConnectionError,
 ) {
+    place.was_refused(None, &error);
     peer.end(&error);
     new.end(&error).await;
     // The socket counts until it is closed.

@@ -2,9 +2,58 @@
 
 use wawo_protocol::ConnectionError;
 
-use crate::{peer::Peer, server::ServerBuilder};
+use crate::{
+    identity::{Authenticate, Authenticator, CredentialsSource, ProvideCredentials},
+    peer::Peer,
+    server::{Protocol, ServerBuilder},
+};
 
 impl<L> ServerBuilder<L> {
+    /// Serves another protocol on the ports of the server, beside wawo's own and the protocols that were
+    /// added before. The first bytes of a socket decide which protocol it speaks. They have to come
+    /// within the [`handshake_timeout`](crate::ConfigBuilder::handshake_timeout).
+    ///
+    /// Sockets whose protocol is not known yet count as connections and as
+    /// [handshakes](crate::ServerConfigBuilder::max_handshakes), and take at most 16 KiB each. Transports that
+    /// are given to [`Server::accept_over`](crate::Server::accept_over) speak wawo's own protocol.
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        self.protocols.add(protocol);
+        self
+    }
+
+    /// Checks who each peer is, in its handshake: nothing of it is served before. Handlers and layers then
+    /// read its [identity](crate::Context::identity). Without an authenticator everyone is let in, without
+    /// an identity.
+    ///
+    /// It applies to all sockets that speak wawo's own protocol, also to those of
+    /// [`Server::accept_over`](crate::Server::accept_over) and inside of other
+    /// [protocols](Self::protocol); a [custom protocol](crate::CustomProtocol) presents no credentials.
+    /// Other protocols ask it by [`Gateway::authenticate`](crate::Gateway::authenticate).
+    ///
+    /// A peer that is refused gets the reason, as
+    /// [`ConnectError::Unauthenticated`](crate::ConnectError::Unauthenticated).
+    /// [`PeerEvent::NotConnected`](crate::PeerEvent::NotConnected) reports it, and at most one line a second
+    /// is logged. An authenticator that takes longer than the
+    /// [`handshake_timeout`](crate::ConfigBuilder::handshake_timeout), from the accept on, refuses.
+    ///
+    /// The page [identity](crate::guide::identity) has an example.
+    pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
+        self.hello_check.authenticator = Some(Authenticator::new(authenticate));
+        self
+    }
+
+    /// Sets the credentials of this side, which are asked for each time that the server answers a peer it
+    /// has let in. The peer checks them by [`PeerBuilder::authenticate`](crate::PeerBuilder::authenticate).
+    /// Default none.
+    ///
+    /// If there are none, or they exceed
+    /// [`max_credentials_bytes`](crate::Config::max_credentials_bytes), the peer is closed, and the error is
+    /// logged.
+    pub fn credentials(mut self, provider: impl ProvideCredentials) -> Self {
+        self.hello_check.credentials = Some(CredentialsSource::new(provider));
+        self
+    }
+
     /// Runs `hook` for each peer whose handshake is through, guests too, before its first call is served:
     /// a place to set the [state](Peer::extensions) that handlers find, or to spawn a task for the peer.
     ///

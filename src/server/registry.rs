@@ -29,7 +29,7 @@ use crate::{
 
 pub(crate) use crate::server::registry::{
     guests::GuestPlace,
-    occupant::{MADE_ROOM, SILENT},
+    occupant::{MADE_ROOM, SILENT, UNDECIDED},
     place::{AdmissionError, ConnectionPlace, Displacement, RefusalPermit},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Registry {
     changed: Notify,
     /// Limits the log lines about connections that were silent for too long.
     silent: LogLimiter,
+    /// Limits the log lines about callers whose identity was not accepted.
+    refused: LogLimiter,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Registry {
             }),
             changed: Notify::new(),
             silent: LogLimiter::default(),
+            refused: LogLimiter::default(),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    future::poll_fn,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -26,6 +25,7 @@ use crate::{
         state::{FindProtocol, ServerState, SocketOrigin},
     },
     transport::{Address, BoxFuture, Transport},
+    unwinding::PanicFence,
 };
 
 impl FindProtocol for Protocols {
@@ -100,27 +100,14 @@ async fn serve_other(
     let _place: Arc<ConnectionPlace> = origin.place.clone();
     let transport = Box::new(Replay::new(new.start, new.transport));
     let begin = || protocol.serve(transport, Arrival::new(origin, protocols, protocol.name()));
-    let result = match catch_unwind(AssertUnwindSafe(begin)) {
-        Ok(serving) => caught(serving).await,
+    let result = match PanicFence::new(begin) {
+        Ok(serving) => serving.await,
         Err(panic) => Err(panic),
     };
     if let Err(panic) = result {
         let part = format!("the protocol `{}`", protocol.name());
         report_panic(&state, &from, &part, panic.as_ref());
     }
-}
-
-/// # Errors
-///
-/// If the future has panicked.
-async fn caught(mut serving: BoxFuture<'static, ()>) -> Result<(), Box<dyn Any + Send>> {
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    )
-    .await
 }
 
 /// Closes a socket whose protocol is not known. It sends the reason if the socket may speak wawo's

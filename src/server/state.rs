@@ -1,6 +1,7 @@
 //! The state that a server shares with its handles, and with the loop that accepts.
 
 use std::{
+    borrow::Cow,
     fmt,
     future::Future,
     io,
@@ -17,7 +18,8 @@ use crate::{
     decoding::DecodedTotal,
     descriptor::MethodNames,
     dispatch::LiveTable,
-    peer::{EventSender, NewConnection, NewPeer, Peer},
+    identity::{Authenticator, HelloCheck},
+    peer::{EventSender, NATIVE_PROTOCOL, NewConnection, NewPeer, Peer, PendingCheck},
     serve::{BoxService, Template},
     server::{
         ServeError, ServerConfig,
@@ -61,6 +63,8 @@ pub(crate) struct ServerState {
     protocols: Option<Arc<dyn FindProtocol>>,
     /// TLS for the listeners that take it; `None` if the server has no certificate.
     tls: Option<Arc<dyn AcceptTls>>,
+    /// How the hellos of connections are checked.
+    hello_check: Arc<HelloCheck>,
     /// The memory that decoded messages of all connections take.
     decoded: Arc<DecodedTotal>,
     /// `None` once the server takes no more connections.
@@ -88,13 +92,19 @@ pub(crate) struct ConnectionParts {
     pub(crate) config: Arc<Config>,
 }
 
+/// The settings of a server about the peers that come.
+pub(crate) struct PeerSettings {
+    pub(crate) event_sender: EventSender,
+    pub(crate) hello_check: HelloCheck,
+}
+
 impl ServerState {
     pub(crate) fn new(
         service: BoxService,
         services: Arc<LiveTable>,
         config: ServerConfig,
         protocols: Option<Arc<dyn FindProtocol>>,
-        event_sender: EventSender,
+        peers: PeerSettings,
         tls: Option<Arc<dyn AcceptTls>>,
         workers: Workers,
     ) -> Self {
@@ -102,7 +112,7 @@ impl ServerState {
         let connection = Arc::new(config.connection.clone());
         Self {
             registry: Arc::new(Registry::new(config.connection_limits())),
-            event_sender,
+            event_sender: peers.event_sender,
             lifecycle: watch::Sender::new(Lifecycle::Serving),
             proxy_protocol: config.proxy_protocol(),
             wrong_headers: LogLimiter::default(),
@@ -115,6 +125,7 @@ impl ServerState {
             services,
             protocols,
             tls,
+            hello_check: Arc::new(peers.hello_check),
             decoded: Arc::new(decoded),
             open: Mutex::new(Some(OpenParts {
                 names: service.names().clone(),
@@ -194,10 +205,37 @@ impl ServerState {
             return Err(ServeError::Draining);
         }
         let (peer, slot) = (new_peer.peer().clone(), place.task());
-        let new = NewConnection::accepting(transport.into(), config, clock::now());
+        let now = clock::now();
+        let check = self.pending_check(NATIVE_PROTOCOL.into(), None, now);
+        let new = NewConnection::accepting(transport.into(), config, now).checked_by(check);
         let task = tokio::spawn(own::serve(new, new_peer.early(), place));
         slot.fill(task.abort_handle());
         Ok(peer)
+    }
+
+    /// The check of one hello; `None` if there is nothing to check.
+    pub(crate) fn pending_check(
+        &self,
+        protocol: Cow<'static, str>,
+        address: Option<Address>,
+        since: Instant,
+    ) -> Option<Box<PendingCheck>> {
+        let check = self.hello_check.clone();
+        let timeout = self.config.handshake_timeout();
+        (!check.is_empty()).then(|| {
+            Box::new(PendingCheck {
+                check,
+                protocol,
+                address,
+                since,
+                timeout,
+            })
+        })
+    }
+
+    /// The check of callers, if the program has given one.
+    pub(crate) fn authenticator(&self) -> Option<&Authenticator> {
+        self.hello_check.authenticator.as_ref()
     }
 
     /// The peer of a connection that this side has accepted.
@@ -325,9 +363,17 @@ pub(crate) struct SocketOrigin {
     pub(crate) since: Instant,
     /// Whether it is the inside of another protocol.
     pub(crate) is_inside: bool,
+    /// The protocol that it speaks, for its authentication.
+    pub(crate) protocol: Cow<'static, str>,
 }
 
 impl SocketOrigin {
+    /// See [`ServerState::pending_check`].
+    pub(crate) fn hello_check(&self) -> Option<Box<PendingCheck>> {
+        let (protocol, from) = (self.protocol.clone(), self.from.clone());
+        self.state.pending_check(protocol, Some(from), self.since)
+    }
+
     /// Begins the handshake of a transport, before a task runs it: the server can ask it to leave from now
     /// on.
     ///

@@ -7,8 +7,18 @@ use std::{fmt, io};
 #[derive(Debug, Default)]
 pub struct Attempts {
     list: Vec<Attempt>,
-    /// What is still missing after an attempt has succeeded, for a sentence; `None` before.
-    missing: Option<&'static str>,
+    progress: Progress,
+}
+
+/// How far a connect has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Progress {
+    /// This side has to get its credentials first.
+    BeforeCredentials,
+    #[default]
+    Connecting,
+    /// An attempt has succeeded. The text says what is still missing, for a sentence.
+    Connected(&'static str),
 }
 
 /// The place of an attempt at the address itself, which the error need not name again.
@@ -27,7 +37,15 @@ impl Attempts {
     pub(crate) fn connected(missing: &'static str) -> Self {
         Self {
             list: Vec::new(),
-            missing: Some(missing),
+            progress: Progress::Connected(missing),
+        }
+    }
+
+    /// Records that nothing was tried, because this side waits for its credentials.
+    pub(crate) fn before_credentials() -> Self {
+        Self {
+            list: Vec::new(),
+            progress: Progress::BeforeCredentials,
         }
     }
 
@@ -69,8 +87,14 @@ impl Attempts {
 
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(missing) = self.missing {
-            return write!(f, "the socket was connected, and {missing}");
+        match self.progress {
+            Progress::BeforeCredentials => {
+                return f.write_str("the provider of the credentials took all of the time");
+            }
+            Progress::Connected(missing) => {
+                return write!(f, "the socket was connected, and {missing}");
+            }
+            Progress::Connecting => {}
         }
         if self.list.is_empty() {
             return f.write_str("the socket was not connected");

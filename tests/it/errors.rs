@@ -136,7 +136,7 @@ fn with_a_cause() -> Vec<(Box<dyn Error>, &'static str)> {
         (Box::new(ServeError::Config(config())), "max_waiting_calls"),
         (Box::new(options()), "backlog is 0"),
         (
-            Box::new(ConnectError::Credentials(credentials())),
+            Box::new(ConnectError::Credentials(credentials().into())),
             "credentials of 20000 bytes",
         ),
         (

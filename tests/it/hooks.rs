@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncWriteExt, duplex};
 use wawo::{
     ConnectionError, Context, Peer, PeerEvent, PeerId, Result, Server, ServerBuilder, Streaming,
 };

@@ -5,6 +5,7 @@
 
 mod announced;
 mod arrows;
+mod authentication;
 mod authorize;
 mod backstop;
 mod bad_bytes;

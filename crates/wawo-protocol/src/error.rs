@@ -34,6 +34,15 @@ pub enum ConnectionError {
     HandshakeTimedOut(Duration),
     /// The hello came, and this side has not answered it in time.
     AcceptTimedOut(Duration),
+    /// This side refused the other, because it did not accept who that is.
+    Refused {
+        /// The reason, which the other side is told.
+        reason: String,
+        /// The error behind it, for this side only.
+        source: Option<Arc<dyn StdError + Send + Sync>>,
+    },
+    /// This side could not get the credentials that it was to present.
+    NoCredentials(Arc<dyn StdError + Send + Sync>),
     /// A ping was not answered in time: the other side, or the way to it, is dead.
     KeepAliveTimedOut(Duration),
     /// A packet began, and did not become whole in time.
@@ -57,11 +66,9 @@ impl fmt::Display for ConnectionError {
             Self::HandshakeTimedOut(time) => {
                 late("no hello from the peer", time, "handshake_timeout")
             }
-            Self::AcceptTimedOut(time) => late(
-                "no answer of this side to the hello",
-                time,
-                "handshake_timeout",
-            ),
+            Self::AcceptTimedOut(time) => {
+                late("the authentication was not done", time, "handshake_timeout")
+            }
             Self::KeepAliveTimedOut(time) => {
                 late("no answer to a ping", time, "keep_alive_timeout")
             }
@@ -72,6 +79,8 @@ impl fmt::Display for ConnectionError {
                 write!(f, "the peer closed the connection ({code}){colon}{text}")
             }
             Self::ClosedHere => f.write_str("the connection was closed on this side"),
+            Self::Refused { reason, .. } => write!(f, "this side refused the peer: {reason}"),
+            Self::NoCredentials(error) => write!(f, "this side has no credentials: {error}"),
             Self::SlowReader { waiting, timeout } => write!(
                 f,
                 "the peer does not read: {waiting} bytes wait for {timeout:?} (write_timeout)"
@@ -87,6 +96,11 @@ impl StdError for ConnectionError {
         match self {
             Self::PeerMisbehaved(fault) => fault.source(),
             Self::Lost(error) => error.source(),
+            Self::NoCredentials(error) => error.source(),
+            Self::Refused { source, .. } => {
+                let source = source.as_deref();
+                source.map(|source| source as &(dyn StdError + 'static))
+            }
             _ => None,
         }
     }
@@ -104,6 +118,11 @@ impl ConnectionError {
             | Self::PacketTimedOut(_)
             | Self::SlowReader { .. } => Some((CloseCode::TimedOut, self.to_string())),
             Self::ClosedHere => Some((CloseCode::Normal, String::new())),
+            Self::Refused { reason, .. } => Some((CloseCode::Unauthenticated, reason.clone())),
+            Self::NoCredentials(_) => {
+                let text = "it could not get its own credentials";
+                Some((CloseCode::Internal, text.to_owned()))
+            }
             Self::ClosedByPeer { .. } | Self::Lost(_) => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The hello: the first packet of each side, with its limits and its claimed name.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -10,8 +10,8 @@ use crate::{config::Config, error::PeerMisbehaved, id::Side, limits::Limits};
 /// The hello of one side (docs/protocol.md, "Hello").
 ///
 /// On the wire it is a list of entries of type, length and value. A type that this version does
-/// not know is skipped, so that later versions can add some.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// not know is skipped, so that later versions can add some. `Debug` does not print the credentials.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {
     /// Features that its side has, as bits. Version 1 defines none yet, and a receiver ignores those that
@@ -31,6 +31,22 @@ pub struct Hello {
     pub credentials: Bytes,
     /// The table of the services that its side serves, for the layers above.
     pub services: Bytes,
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let credentials = match self.credentials.is_empty() {
+            true => "none",
+            false => "..",
+        };
+        f.debug_struct("Hello")
+            .field("limits", &self.limits)
+            .field("default_timeout", &self.default_timeout)
+            .field("claimed_name", &self.claimed_name)
+            .field("credentials", &format_args!("{credentials}"))
+            .field("services", &self.services)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The credentials for a hello are too long.

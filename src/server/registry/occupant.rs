@@ -17,6 +17,10 @@ pub(crate) const MADE_ROOM: &str =
 /// The reason with which a silent connection is closed.
 pub(crate) const SILENT: &str = "no hello, and others wait (max_handshakes)";
 
+/// The reason with which a connection is closed whose hello has not been decided on.
+pub(crate) const UNDECIDED: &str =
+    "the authentication was not done, and others wait (max_handshakes)";
+
 /// The occupant of a place.
 pub(super) enum Occupant {
     Peer(Peer),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
+use wawo_protocol::ConnectionError;
 
 use crate::{
     clock,
+    error_chain::ErrorChain,
     peer::{ConnectionLimit, Peer, WeakPeer},
     server::{
         admission::{Admission, PlaceId},
@@ -195,6 +197,26 @@ impl ConnectionPlace {
                 count,
                 "{text}: more than {max} were in the handshake (max_handshakes)"
             );
+        });
+    }
+
+    /// Logs that the handshake has ended because of who the other side is, or because this side could not
+    /// find that out. Other ends of a handshake are not logged here.
+    pub(crate) fn was_refused(&self, from: Option<&Address>, error: &ConnectionError) {
+        let is_about_identity = matches!(
+            error,
+            ConnectionError::Refused { .. }
+                | ConnectionError::AcceptTimedOut(_)
+                | ConnectionError::NoCredentials(_)
+        );
+        if !is_about_identity {
+            return;
+        }
+        let (from, error) = (from.cloned(), error.clone());
+        self.registry.refused.add(move |count| {
+            let from = from.as_ref().map(tracing::field::display);
+            let error = ErrorChain(&error);
+            tracing::warn!(from, count, %error, "connections were not let in");
         });
     }
 

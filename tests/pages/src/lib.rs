@@ -21,6 +21,7 @@ macro_rules! page {
     };
 }
 
+page!(identity, "identity");
 page!(state, "state");
 page!(streams, "streams");
 page!(testing_services, "testing-services");
