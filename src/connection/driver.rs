@@ -168,14 +168,13 @@ impl Driver {
         }
     }
 
-    /// Handles the bytes that were read before there was a driver.
+    /// Takes the commands that were left before there was a driver, and then handles the bytes that were
+    /// read. A program may close the peer as soon as the connection is open: no call is served then.
     fn begin(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
-        if !self.input.bytes.is_empty()
-            && let Err(error) = self.handle_events(cx, clock::now())
-        {
-            return Poll::Ready(error);
+        match self.take_commands(cx) {
+            Ok(_) => self.poll(cx),
+            Err(error) => Poll::Ready(error),
         }
-        self.poll(cx)
     }
 
     /// The connection is over: all who wait for it get the reason.

@@ -24,7 +24,7 @@ use crate::{
         replay::Replay,
         state::{FindProtocol, ServerState, SocketOrigin},
     },
-    transport::{Address, BoxFuture, Transport},
+    transport::{Address, BoxFuture, Transport, TransportWithFacts},
     unwinding::PanicFence,
 };
 
@@ -98,7 +98,12 @@ async fn serve_other(
     let (state, from) = (origin.state.clone(), origin.from.clone());
     // The socket counts until the protocol's future ends, even if the protocol drops the arrival before.
     let _place: Arc<ConnectionPlace> = origin.place.clone();
-    let transport = Box::new(Replay::new(new.start, new.transport));
+    let facts = new.transport.facts();
+    let replay = Replay::new(new.start, new.transport);
+    let transport: Box<dyn Transport> = match facts.is_empty() {
+        true => Box::new(replay),
+        false => Box::new(TransportWithFacts::new(replay, facts)),
+    };
     let begin = || protocol.serve(transport, Arrival::new(origin, protocols, protocol.name()));
     let result = match PanicFence::new(begin) {
         Ok(serving) => serving.await,

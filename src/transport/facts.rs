@@ -33,6 +33,11 @@ impl PeerFacts {
         self
     }
 
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.unix_user.is_none() && self.certificates.is_empty()
+    }
+
     /// The user id of the process at the other end of a Unix socket, as the system says: the one that it
     /// had when it connected or began to listen. With a proxy in between it is that of the proxy.
     pub fn unix_user(&self) -> Option<u32> {

@@ -1,14 +1,14 @@
 //! Functions of a program that a server runs when its peers come and go.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use wawo::{
     ConnectionError, Context, Peer, PeerEvent, PeerId, Result, Server, ServerBuilder, Streaming,
 };
 
 use crate::support::{
-    Echo, EchoClient, EchoServer, Message, Parrot, RepeatRequest, client_of, message,
+    Echo, EchoClient, EchoServer, Message, Parrot, RepeatRequest, Seen, client_of, message,
 };
 
 /// The peers that came and went, in order.
@@ -169,6 +169,42 @@ async fn one_without_a_handshake_neither_comes_nor_goes() {
     drop(here);
     peer.closed().await;
     assert_eq!(book.entries(), []);
+}
+
+/// A preface, a hello with the minimum of all limits, and calls of `Echo/Act` right behind them.
+fn hello_and_calls() -> Vec<u8> {
+    let mut bytes = b"WAWO/1\r\n\0\0\0\0\x01\0\0\0\0\0\0\0".to_vec();
+    for call in [1, 3, 5] {
+        bytes.extend([0, 0, 0, 8, 6, 1, 0, 0, 0, 0, 0, call]);
+        bytes.extend([0, 0, 0, 7, 0, 0, 0, 2]);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn no_call_is_served_of_a_peer_that_is_closed_when_it_comes() {
+    let hooks: [(fn(&Peer), &str); 3] = [
+        (|_| {}, ""),
+        (|peer| peer.close("not today"), "not today"),
+        (|_| panic!("as asked"), "a fault of the server"),
+    ];
+    for (hook, reason) in hooks {
+        let parrot = Parrot::default();
+        let server = Server::builder().add_service(EchoServer::new(parrot.clone()));
+        let server = server.on_connect(hook).build().unwrap();
+        let (mut here, there) = duplex(1024);
+        here.write_all(&hello_and_calls()).await.unwrap();
+        server.handle().accept_from(there, "mem://there").unwrap();
+        if reason.is_empty() {
+            let all = |seen: &Seen| seen.begun.load(Ordering::SeqCst) == 3;
+            parrot.0.until(all).await;
+            continue;
+        }
+        let mut end = Vec::new();
+        here.read_to_end(&mut end).await.unwrap();
+        assert!(end.ends_with(reason.as_bytes()), "{}", end.escape_ascii());
+        assert_eq!(parrot.0.begun.load(Ordering::SeqCst), 0);
+    }
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ mod relay;
 mod reused;
 mod schemas;
 mod schemes;
+mod secrets;
 mod shutdown;
 mod signals;
 mod sockets;

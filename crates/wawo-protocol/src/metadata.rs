@@ -1,6 +1,6 @@
 //! The key/value pairs that travel with a call.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -10,7 +10,9 @@ use thiserror::Error;
 /// As in gRPC, a key is made of lower-case letters, digits, `-`, `_` and `.`; a value is printable
 /// ASCII, or any bytes if the key ends in `-bin`. A key may occur more than once. An empty
 /// `Metadata` allocates nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// `Debug` prints no value whose key contains `authorization`, `cookie`, `token`, `secret` or `password`.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// `None` if there are no entries. Most calls have none and are moved often, so this field is
     /// only a pointer.
@@ -19,6 +21,23 @@ pub struct Metadata {
 }
 
 type Entry = (Cow<'static, str>, Bytes);
+
+/// Words in the keys of values that nobody may read in a log.
+const SECRET_KEYS: [&str; 5] = ["authorization", "cookie", "token", "secret", "password"];
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (key, value) in self.iter() {
+            let is_secret = SECRET_KEYS.iter().any(|word| key.contains(word));
+            match is_secret {
+                true => map.entry(&key, &format_args!("..")),
+                false => map.entry(&key, &value.escape_ascii().to_string()),
+            };
+        }
+        map.finish()
+    }
+}
 
 impl Metadata {
     /// No entries.
