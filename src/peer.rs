@@ -64,7 +64,7 @@ use crate::{
     connection::{ConnectionHandle, ConnectionState, Owner, PeerSnapshot},
     peer::{handle::Handle, link::Link, readiness::PeerReadiness},
     peer_id::PeerId,
-    request::{Caller, Request},
+    request::Request,
     response::Response,
     response_future::ResponseFuture,
     status::{Result, Status},
@@ -138,12 +138,14 @@ impl Peer {
     }
 
     /// The identity of the other side, as the authenticator of this side has proven it. `None` before the
-    /// handshake is through, without an authenticator, or if it is of another type. It never changes.
+    /// handshake is through, without an authenticator, or if it is of another type. It does not change, but
+    /// for a peer that [reconnects](crate::PeerBuilder::reconnect): there it is that of the last connection,
+    /// and each call of the other side has that of its own.
     ///
     /// In a handler, [`Context::identity`](crate::Context::identity) is right for protocols too whose
     /// connections carry the calls of many callers.
     pub fn identity<U: Send + Sync + 'static>(&self) -> Option<Arc<U>> {
-        Caller::identity(&*self.0)?.to_shared()
+        self.0.proven_identity()?.to_shared()
     }
 
     /// Whether the peer can be called. A guest cannot: a call to it fails at once with `Unimplemented`,

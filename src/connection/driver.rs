@@ -49,6 +49,7 @@ use crate::{
         outgoing::Protocol,
         writer::WriteProgress,
     },
+    identity::Identity,
     request::Caller,
     serve::inbound::Inbound,
     timer::TaskTimer,
@@ -68,6 +69,8 @@ pub(crate) struct Driver {
     handle: Arc<ConnectionHandle>,
     inbound: Inbound,
     incoming: IncomingCalls,
+    /// The identity that requests carry, if it is not that of the peer.
+    call_identity: Option<Identity>,
     /// The peer, which requests carry. It is weak: a strong one would keep the connection open for ever.
     peer: Weak<dyn Caller>,
     commands: Vec<Command>,
@@ -128,6 +131,7 @@ impl Driver {
             handle,
             inbound,
             incoming: IncomingCalls::default(),
+            call_identity: None,
             peer,
             commands: Vec::new(),
             calls_to_watch: Vec::new(),
@@ -144,6 +148,13 @@ impl Driver {
             wakers: Vec::new(),
             timer: new.timer,
         }
+    }
+
+    /// Lets each request of the other side carry the identity of this connection: the peer has others, over
+    /// which another may be proven.
+    pub(crate) fn with_own_identity(mut self) -> Self {
+        self.call_identity = self.handle.identity().cloned();
+        self
     }
 
     /// Drives the connection to its end.

@@ -73,6 +73,16 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// See [`Peer::identity`](crate::Peer::identity).
+    pub(super) fn proven_identity(&self) -> Option<Identity> {
+        match &self.link {
+            Link::Redial(redial) => redial.identity(),
+            _ => self.identity().cloned(),
+        }
+    }
+}
+
 impl Caller for Handle {
     fn label(&self) -> String {
         self.state.to_string()
@@ -97,7 +107,8 @@ impl Caller for Handle {
     fn identity(&self) -> Option<&Identity> {
         match &self.link {
             Link::Home(home) | Link::Bound(home) => home.identity(),
-            Link::Redial(redial) => redial.identity(),
+            // Each of its connections has an identity of its own, which its calls carry.
+            Link::Redial(_) => None,
             Link::Guest(guest) => guest.identity(),
         }
     }

@@ -20,7 +20,7 @@ mod wait;
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::AtomicUsize,
     },
     time::Duration,
@@ -69,8 +69,8 @@ pub(crate) struct RedialLink {
     settings: Reconnect,
     default_timeouts: DefaultTimeouts,
     stall_timeout: Duration,
-    /// The identity of the other side, as the first connection has proven it.
-    identity: OnceLock<Identity>,
+    /// The identity that the other side has proven over the connection that it has now, or had last.
+    identity: Mutex<Option<Identity>>,
     /// The memory for decoded messages of the other side, over all connections.
     decoded: Arc<DecodedBytes>,
     /// The names of the methods that this side serves.
@@ -97,7 +97,7 @@ impl RedialLink {
             settings,
             default_timeouts: DefaultTimeouts::new(config),
             stall_timeout: config.stall_timeout(),
-            identity: OnceLock::new(),
+            identity: Mutex::default(),
             decoded: DecodedBytes::new(config, None),
             names,
             peer,
@@ -195,9 +195,13 @@ impl RedialLink {
         activity.unwrap_or_default()
     }
 
-    /// The identity that the other side has proven over the first connection.
-    pub(super) fn identity(&self) -> Option<&Identity> {
-        self.identity.get()
+    /// The identity that the other side has proven over the connection that it has now, or had last.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.lock_identity().clone()
+    }
+
+    fn lock_identity(&self) -> MutexGuard<'_, Option<Identity>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn decoded(&self) -> &Arc<DecodedBytes> {
@@ -267,9 +271,7 @@ impl RedialLink {
     /// Makes a connection the one that carries calls. Returns the one before, if it is not over.
     pub(super) fn switch_to(&self, next: &Arc<ConnectionHandle>) -> Option<Arc<ConnectionHandle>> {
         let mut route = self.write();
-        if let Some(identity) = next.identity() {
-            self.identity.get_or_init(|| identity.clone());
-        }
+        *self.lock_identity() = next.identity().cloned();
         let before = route.current.replace(next.clone());
         route.outage = None;
         let surplus = route.take_surplus();

@@ -457,6 +457,28 @@ async fn credentials_are_asked_for_at_each_dial() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_reconnects_has_the_identity_that_each_connection_has_proven() {
+    let address = "mem://authentication-again";
+    let client = Peer::builder(address).credentials(Credentials::token("user ada"));
+    let client = client.add_service(EchoServer::new(WhoAmI));
+    let client = client.authenticate(by_token).connect_lazy().unwrap();
+    let mut events = client.events();
+    let echo = EchoClient::new(&client);
+    for name in ["first", "second"] {
+        let server = who_am_i().authenticate(by_token);
+        let server = server.credentials(Credentials::token(format!("user {name}")));
+        let server = server.bind(address).await.unwrap();
+        let running = tokio::spawn(server.run());
+        while !matches!(events.next().await, Some(PeerEvent::Connected(_))) {}
+        assert_eq!(name_of(&client), name);
+        assert_eq!(echo.say(message("")).await.unwrap().data, "ada");
+        assert_eq!(echo.act(message("")).await.unwrap().data, name);
+        running.abort();
+        let _ = running.await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_its_credentials_a_client_dials_nobody() {
     let server = who_am_i().build().unwrap();
     let failing = Peer::builder("").credentials(async || Err("the key is locked".into()));

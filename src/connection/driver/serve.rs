@@ -68,6 +68,9 @@ impl Driver {
             deadline,
         };
         let mut request = Request::of_connection(ids, received, body);
+        if let Some(identity) = &self.call_identity {
+            request.set_identity(identity.clone());
+        }
         if let (true, Some(call)) = (self.has_stream_time, called.call) {
             let deadline = self.connection.stream_deadline(call);
             request.extensions_mut().insert(StreamDeadline(deadline));

@@ -148,7 +148,7 @@ impl<D: Dial> Attempt<D> {
         let inbound = self.inbound.lock();
         let inbound = inbound.unwrap_or_else(PoisonError::into_inner).clone();
         let driver = Driver::new(new, &self.config, inbound, connection.clone(), caller);
-        tokio::spawn(driver.run());
+        tokio::spawn(driver.with_own_identity().run());
         Ok(OpenConnection {
             handle: connection,
             is_kept: false,
