@@ -67,6 +67,11 @@ use crate::{
 /// a status, or deadlines: each call that comes has [`call_timeout`](Self::call_timeout). A call to the
 /// other end that is cancelled, or whose deadline passes, becomes a [`PacketKind::Cancel`].
 ///
+/// An [authenticator](crate::ServerBuilder::authenticate) is asked for it too, and sees no credentials and no
+/// name: it can decide by the address, and by the [facts](crate::Transport::facts) if a
+/// [`TransportWithFacts`](crate::transport::TransportWithFacts) is around it. A protocol with a login of its
+/// own lets everyone in there, and checks its calls.
+///
 /// The connection is closed in these cases; [`Peer::closed`](crate::Peer::closed) returns the reason:
 ///
 /// - the codec fails, or a packet is longer than [`max_packet_bytes`](Self::max_packet_bytes);
