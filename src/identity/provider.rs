@@ -31,7 +31,7 @@ pub trait ProvideCredentials: Send + Sync + 'static {
 }
 
 impl ProvideCredentials for Credentials {
-    async fn credentials(&self) -> Result<Credentials, BoxError> {
+    async fn credentials(&self) -> Result<Self, BoxError> {
         Ok(self.clone())
     }
 }

@@ -108,7 +108,7 @@ fn a_side_that_does_not_decide_in_time_says_so() {
     assert_eq!(machine.poll_timeout(), Some(late));
     let error = machine.handle_timeout(late).unwrap_err();
     assert!(matches!(error, ConnectionError::AcceptTimedOut(_)));
-    let text = "no answer of this side to the hello within 5s (handshake_timeout)";
+    let text = "the authentication was not done within 5s (handshake_timeout)";
     assert_eq!(error.to_string(), text);
     let said = output(&mut machine);
     assert!(said.starts_with(&PREFACE) && said.ends_with(text.as_bytes()));
