@@ -1,9 +1,9 @@
 //! A server: serves services to all clients that connect.
 
 mod accept;
-mod accept_tls;
 mod admission;
 mod arrival;
+mod bare_socket;
 mod config;
 mod connection_task;
 mod drain;
@@ -75,7 +75,7 @@ use crate::{
 };
 #[cfg(feature = "tls")]
 use crate::{
-    server::{accept_tls::AcceptTls, tls::TlsOfServer},
+    server::{state::AcceptTls, tls::TlsOfServer},
     transport::tls::{OfferedProtocols, ServerTls},
 };
 

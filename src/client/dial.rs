@@ -47,19 +47,7 @@ impl Dialler {
         let connector = self.connector(address)?;
         let mut drained = 0;
         loop {
-            *attempts = Attempts::before_credentials();
-            let credentials = self.handshake.credentials().await?;
-            *attempts = Attempts::default();
-            let transport = connector.connect(address, &self.options, attempts).await;
-            let transport = transport.map_err(|source| ConnectError::Transport {
-                address: address.clone(),
-                source,
-            })?;
-            // The socket is connected. A later error, such as a missing hello, is not about the attempts
-            // before.
-            *attempts = Attempts::connected("no hello came");
-            let handshake = self.handshake.run(transport, credentials, Some(address));
-            match handshake.await {
+            match self.open_once(&*connector, address, attempts).await {
                 Err(ConnectError::Hello { source, .. })
                     if drained < MAX_DRAINED && connection::ended_by_drain(&source) =>
                 {
@@ -68,6 +56,24 @@ impl Dialler {
                 result => return result,
             }
         }
+    }
+
+    async fn open_once(
+        &self,
+        connector: &dyn Connect,
+        address: &Address,
+        attempts: &mut Attempts,
+    ) -> Result<NewConnection, ConnectError> {
+        *attempts = Attempts::before_credentials();
+        let credentials = self.handshake.credentials().await?;
+        *attempts = Attempts::default();
+        let transport = connector.connect(address, &self.options, attempts).await;
+        let transport = transport.map_err(|source| ConnectError::of_transport(address, source))?;
+        // The socket is connected. A later error, such as a missing hello, is not about the attempts before.
+        *attempts = Attempts::connected("no hello came");
+        self.handshake
+            .run(transport, credentials, Some(address))
+            .await
     }
 }
 

@@ -89,6 +89,17 @@ impl ConnectError {
             source => Self::Hello { address, source },
         }
     }
+
+    /// The error of a connector. A server may have refused the connection in wawo's own words before its
+    /// transport was open, as one does that takes no more handshakes of TLS.
+    pub(super) fn of_transport(address: &Address, source: io::Error) -> Self {
+        let address = address.clone();
+        let refused = source.get_ref().and_then(|inner| inner.downcast_ref());
+        match refused.cloned() {
+            Some(source) => Self::of_handshake(Some(address), source),
+            None => Self::Transport { address, source },
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {

@@ -22,7 +22,7 @@ use crate::{
     },
     identity::{CheckedHello, Identity},
     timer::TaskTimer,
-    transport::Transport,
+    transport::{Transport, begins_tls},
 };
 
 /// A transport, and the bytes that were already read from it.
@@ -197,6 +197,15 @@ impl NewConnection {
     /// succeeded.
     pub(super) fn take_hello(&mut self) -> Option<Hello> {
         self.hello.take().map(|hello| *hello)
+    }
+
+    /// Whether the other side begins TLS, which is not spoken here.
+    pub(crate) fn begins_tls(&self) -> bool {
+        begins_tls(&self.input)
+    }
+
+    pub(crate) fn into_transport(self) -> Box<dyn Transport> {
+        self.transport
     }
 
     /// Whether bytes have come since the last call of this.

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use wawo_protocol::{CloseCode, ConnectionError};
 
 use crate::{
@@ -12,13 +12,11 @@ use crate::{
     peer::{ConnectionLimit, NATIVE_PROTOCOL, PeerEvent, WeakPeer},
     server::{
         ServeError,
-        accept_tls::{AcceptTls, TlsSocketParts},
-        handshake_request::Ask,
+        bare_socket::BareSocket,
+        handshake_request::{Ask, HandshakeRequest},
         host::Newcomer,
         listeners::{NewSocket, caught},
-        native,
-        proxied::{self, ProxiedSocket},
-        refuse,
+        native, proxied, refuse,
         registry::{AdmissionError, ConnectionPlace, Displacement, MADE_ROOM},
         state::{ServerState, SocketOrigin},
         workers::WorkerSlot,
@@ -72,7 +70,9 @@ impl ServerState {
             }
             Err(AdmissionError::Full(limit)) => self.refuse(new, limit),
             // The server drains, and this loop is about to end.
-            Err(AdmissionError::Closed) => self.refuse_new(new, CloseCode::Normal, DRAINED),
+            Err(AdmissionError::Closed) => {
+                self.refuse_socket(new.into(), CloseCode::Normal, DRAINED)
+            }
         }
     }
 
@@ -82,36 +82,18 @@ impl ServerState {
         let begun = caught(|| {
             let runtime = seat.as_ref().map(|seat| seat.runtime().clone());
             let there = runtime.as_ref().map(Handle::enter);
-            let socket = match there.is_some() {
-                true => new.socket.moved_here()?,
-                false => new.socket,
+            let new = match there.is_some() {
+                true => new.moved_here()?,
+                false => new,
             };
-            let from = socket.address().clone();
-            let transport = socket.into_transport();
-            let (wrap, tls) = (new.wrap, new.tls);
-            let begun = if self.is_proxied(&from) {
-                let socket = ProxiedSocket {
-                    transport,
-                    wrap,
-                    tls,
-                };
-                self.serve_proxied(place, socket, from, seat)
-            } else {
-                let accepted = match tls {
-                    Some(tls) => {
-                        let socket = TlsSocketParts {
-                            transport,
-                            wrap,
-                            seat,
-                        };
-                        Accepted::Tls(tls, socket)
-                    }
-                    None => Accepted::Open(wrap(transport), seat),
-                };
-                drop(there);
-                self.serve_accepted(place, accepted, from)
+            let from = new.socket.address().clone();
+            let socket = BareSocket::from(new);
+            let socket = match self.is_proxied(&from) {
+                true => socket,
+                false => socket.wrapped(),
             };
-            match begun {
+            drop(there);
+            match self.serve_accepted(place, socket, from, seat) {
                 Ok(()) | Err(ServeError::Draining) => Ok(()),
                 Err(error) => Err(io::Error::other(error)),
             }
@@ -139,32 +121,42 @@ impl ServerState {
         transport: Box<dyn Transport>,
         from: Address,
     ) -> Result<(), ServeError> {
+        let (socket, from) = self.bare_socket(transport, from)?;
         match self.registry.admit(self.newcomer(&from)) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
-                if !self.is_proxied(&from) {
-                    let accepted = Accepted::Open(transport, None);
-                    return self.serve_accepted(place, accepted, from);
-                }
-                let socket = ProxiedSocket {
-                    transport,
-                    wrap: Arc::new(|transport| transport),
-                    tls: None,
-                };
-                self.serve_proxied(place, socket, from, None)
+                self.serve_accepted(place, socket, from, None)
             }
             Err(AdmissionError::Full(limit)) => {
                 self.report_refusal(&from, limit);
                 let text = refuse::text(limit, &self.registry.limits());
-                let reason = refuse::close_packet(CloseCode::LimitExceeded, &text);
-                self.refuse_with(reason, || transport);
+                self.refuse_socket(socket, CloseCode::LimitExceeded, &text);
                 Err(ServeError::Refused(limit))
             }
             Err(AdmissionError::Closed) => {
-                self.refuse_draining(|| transport);
+                self.refuse_socket(socket, CloseCode::Normal, DRAINED);
                 Err(ServeError::Draining)
             }
         }
+    }
+
+    /// The socket of a transport that has this address, and the address without TLS.
+    ///
+    /// # Errors
+    ///
+    /// If the address is of TLS, and the server has no certificate.
+    fn bare_socket(
+        &self,
+        transport: Box<dyn Transport>,
+        from: Address,
+    ) -> Result<(BareSocket, Address), ServeError> {
+        let mut socket = BareSocket::from(transport);
+        let Address::Tls(below) = from else {
+            return Ok((socket, from));
+        };
+        self.check_tls(&below)?;
+        socket.is_tls = true;
+        Ok((socket, *below))
     }
 
     /// Begins the handshake of a socket, in the task that goes on to serve it.
@@ -175,65 +167,65 @@ impl ServerState {
     fn serve_accepted(
         self: &Arc<Self>,
         place: ConnectionPlace,
-        accepted: Accepted,
-        from: Address,
-    ) -> Result<(), ServeError> {
-        let origin = self.origin(place, from);
-        let request = match origin.begin_handshake() {
-            Ok(request) => request,
-            Err(ask) => {
-                self.send_away(ask, &origin.from, accepted.into_open());
-                return Err(ServeError::Draining);
-            }
-        };
-        let _there = self.runtime_of(accepted.seat()).enter();
-        let slot = origin.place.task();
-        let task = match accepted {
-            Accepted::Tls(tls, socket) => tokio::spawn(tls.serve(origin, request, socket)),
-            Accepted::Open(transport, seat) => match self.protocols().cloned() {
-                Some(protocols) => tokio::spawn(async move {
-                    protocols.serve(origin, request, transport).await;
-                    drop(seat);
-                }),
-                None => {
-                    let Some(parts) = self.connection_parts() else {
-                        self.refuse_draining(|| transport);
-                        return Err(ServeError::Draining);
-                    };
-                    let new = transport.into();
-                    tokio::spawn(native::serve(origin, request, parts, new, seat))
-                }
-            },
-        };
-        slot.fill(task.abort_handle());
-        Ok(())
-    }
-
-    /// Begins the handshake of a socket that comes through a proxy, in the task that goes on to serve it.
-    ///
-    /// # Errors
-    ///
-    /// As [`serve_accepted`](Self::serve_accepted).
-    fn serve_proxied(
-        self: &Arc<Self>,
-        place: ConnectionPlace,
-        socket: ProxiedSocket,
+        socket: BareSocket,
         from: Address,
         seat: Option<WorkerSlot>,
     ) -> Result<(), ServeError> {
+        let is_proxied = self.is_proxied(&from);
         let origin = self.origin(place, from);
         let request = match origin.begin_handshake() {
             Ok(request) => request,
             Err(ask) => {
-                self.send_away(ask, &origin.from, socket.into_open());
+                self.send_away(ask, &origin.from, Some(socket));
                 return Err(ServeError::Draining);
             }
         };
         let _there = self.runtime_of(seat.as_ref()).enter();
         let slot = origin.place.task();
-        let task = tokio::spawn(proxied::serve(origin, request, socket, seat));
+        let task = match is_proxied {
+            true => tokio::spawn(proxied::serve(origin, request, socket, seat)),
+            false => self.spawn_serving(origin, request, socket, seat)?,
+        };
         slot.fill(task.abort_handle());
         Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// If the server takes no more connections.
+    fn spawn_serving(
+        &self,
+        origin: SocketOrigin,
+        request: Arc<HandshakeRequest>,
+        socket: BareSocket,
+        seat: Option<WorkerSlot>,
+    ) -> Result<JoinHandle<()>, ServeError> {
+        let BareSocket {
+            transport,
+            is_tls,
+            wrap,
+        } = socket;
+        if is_tls {
+            // A listener takes TLS only if the server has a certificate.
+            let tls = self.tls().ok_or(ServeError::Draining)?;
+            return Ok(tokio::spawn(
+                tls.serve(origin, request, transport, wrap, seat),
+            ));
+        }
+        if let Some(protocols) = self.protocols().cloned() {
+            return Ok(tokio::spawn(async move {
+                protocols.serve(origin, request, transport).await;
+                drop(seat);
+            }));
+        }
+        let Some(parts) = self.connection_parts() else {
+            self.refuse_draining(|| transport);
+            return Err(ServeError::Draining);
+        };
+        let new = transport.into();
+        Ok(tokio::spawn(native::serve(
+            origin, request, parts, new, seat,
+        )))
     }
 
     fn origin(self: &Arc<Self>, place: ConnectionPlace, from: Address) -> SocketOrigin {
@@ -251,24 +243,21 @@ impl ServerState {
     fn refuse(&self, new: NewSocket, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
         self.report_refusal(new.socket.address(), limit);
-        self.refuse_new(new, CloseCode::LimitExceeded, &text);
+        self.refuse_socket(new.into(), CloseCode::LimitExceeded, &text);
     }
 
-    fn refuse_new(&self, new: NewSocket, code: CloseCode, text: &str) {
-        let reason = match new.tls {
-            // A handshake of TLS for each refusal would be work for a server that has too much already.
-            Some(_) => refuse::close_packet_for_tls(code, text),
-            None => refuse::close_packet(code, text),
-        };
-        self.refuse_with(reason, || match new.tls {
-            Some(_) => new.socket.into_transport(),
-            None => (new.wrap)(new.socket.into_transport()),
-        });
+    /// Tells a socket that is not served why.
+    pub(super) fn refuse_socket(&self, socket: BareSocket, code: CloseCode, text: &str) {
+        let reason = refuse::close_packet(socket.is_tls, code, text);
+        self.refuse_with(reason, || socket.into_transport());
     }
 
     /// Tells a connection that came just when the server began to drain to connect elsewhere.
     pub(super) fn refuse_draining(&self, open: impl FnOnce() -> Box<dyn Transport>) {
-        self.refuse_with(refuse::close_packet(CloseCode::Normal, DRAINED), open);
+        self.refuse_with(
+            refuse::close_packet(false, CloseCode::Normal, DRAINED),
+            open,
+        );
     }
 
     pub(super) fn report_refusal(&self, from: &Address, limit: ConnectionLimit) {
@@ -281,7 +270,7 @@ impl ServerState {
         self.event_sender.send(|| PeerEvent::Refused(from, limit));
     }
 
-    pub(super) fn refuse_with(&self, reason: BytesMut, open: impl FnOnce() -> Box<dyn Transport>) {
+    fn refuse_with(&self, reason: BytesMut, open: impl FnOnce() -> Box<dyn Transport>) {
         let Some(refused) = self.registry.refuse() else {
             return;
         };
@@ -295,14 +284,9 @@ impl ServerState {
         }
     }
 
-    /// Ends a socket that has to leave before it has begun to speak, and tells it why if there is a
-    /// transport to do so.
-    pub(super) fn send_away(
-        &self,
-        ask: Ask,
-        from: &Address,
-        transport: Option<Box<dyn Transport>>,
-    ) {
+    /// Ends a socket that has to leave before it has begun to speak, and tells it why if there is a socket to
+    /// do so.
+    pub(super) fn send_away(&self, ask: Ask, from: &Address, socket: Option<BareSocket>) {
         if ask == Ask::MakeRoom {
             let who = WeakPeer::unconnected(from.clone());
             self.report_displaced(who.clone());
@@ -310,12 +294,11 @@ impl ServerState {
             self.event_sender
                 .send(|| PeerEvent::NotConnected(who, error));
         }
-        match (ask, transport) {
-            (Ask::MakeRoom, Some(transport)) => {
-                let reason = refuse::close_packet(CloseCode::LimitExceeded, MADE_ROOM);
-                self.refuse_with(reason, || transport);
+        match (ask, socket) {
+            (Ask::MakeRoom, Some(socket)) => {
+                self.refuse_socket(socket, CloseCode::LimitExceeded, MADE_ROOM);
             }
-            (Ask::Drain, Some(transport)) => self.refuse_draining(|| transport),
+            (Ask::Drain, Some(socket)) => self.refuse_socket(socket, CloseCode::Normal, DRAINED),
             (Ask::CloseIfSilent, _) | (_, None) => {}
         }
     }
@@ -347,30 +330,6 @@ impl ServerState {
     pub(super) fn report_failure(&self, error: io::Error) {
         let event = || PeerEvent::AcceptFailed(Arc::new(error));
         self.event_sender.send(event);
-    }
-}
-
-/// A socket that was accepted, and the seat of its connection at a worker.
-enum Accepted {
-    Open(Box<dyn Transport>, Option<WorkerSlot>),
-    /// Its bytes are TLS.
-    Tls(Arc<dyn AcceptTls>, TlsSocketParts),
-}
-
-impl Accepted {
-    fn seat(&self) -> Option<&WorkerSlot> {
-        match self {
-            Self::Open(_, seat) => seat.as_ref(),
-            Self::Tls(_, socket) => socket.seat.as_ref(),
-        }
-    }
-
-    /// The transport, if the other side can be told something over it before any handshake.
-    fn into_open(self) -> Option<Box<dyn Transport>> {
-        match self {
-            Self::Open(transport, _) => Some(transport),
-            Self::Tls(..) => None,
-        }
     }
 }
 

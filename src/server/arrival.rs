@@ -107,7 +107,9 @@ fn sent_away(
     ask: Ask,
     transport: Box<dyn Transport>,
 ) -> BoxFuture<'static, ()> {
-    origin.state.send_away(ask, &origin.from, Some(transport));
+    origin
+        .state
+        .send_away(ask, &origin.from, Some(transport.into()));
     Box::pin(async {})
 }
 

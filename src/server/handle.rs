@@ -62,7 +62,8 @@ impl ServerHandle {
 
     /// Serves over a transport that other code has accepted from an address, as if a listener of the
     /// server had: its [protocol](crate::ServerBuilder::protocol) is found, and the limits of the server
-    /// apply. It is served in the current runtime. [`events`](Self::events) report the peer.
+    /// apply. If the address is of TLS, such as `tls://192.0.2.7:4000`, the transport has to speak TLS. It is
+    /// served in the current runtime. [`events`](Self::events) report the peer.
     ///
     /// # Errors
     ///

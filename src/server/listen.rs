@@ -4,9 +4,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     server::{
-        ServeError, Server,
-        accept_tls::AcceptTls,
-        check_runtime,
+        ServeError, Server, check_runtime,
         listeners::{ListeningPlace, Wrap},
     },
     transport::{Address, AddressError, Listener, OpenListener, Transport},
@@ -154,12 +152,13 @@ impl Server {
             Ok(listen) => listen,
             Err(advice) => return Err(ServeError::NoListener { address, advice }),
         };
-        let (below, tls) = match &address {
-            Address::Tls(below) if listen.scheme() != address.scheme() => {
-                (&**below, Some(self.tls(&address)?))
-            }
-            address => (address, None),
+        let (below, is_tls) = match &address {
+            Address::Tls(below) if listen.scheme() != address.scheme() => (&**below, true),
+            address => (address, false),
         };
+        if is_tls {
+            self.shared.check_tls(below)?;
+        }
         let listeners = listen.listen(below, &self.socket_options).await;
         let listeners = listeners.and_then(|listeners| match listeners.is_empty() {
             true => Err(io::Error::other("its `Listen` returned no listener")),
@@ -168,20 +167,7 @@ impl Server {
         let listeners = listeners.map_err(|source| ServeError::Bind { address, source })?;
         listeners
             .into_iter()
-            .try_for_each(|listener| self.add(listener, wrap.clone(), tls.clone()))
-    }
-
-    /// TLS for an address.
-    ///
-    /// # Errors
-    ///
-    /// If the server has no certificate.
-    fn tls(&self, address: &Address) -> Result<Arc<dyn AcceptTls>, ServeError> {
-        let tls = self.shared.tls().cloned();
-        tls.ok_or_else(|| ServeError::NoListener {
-            address: address.clone(),
-            advice: "the server has no certificate: give it one by `ServerBuilder::tls`".to_owned(),
-        })
+            .try_for_each(|listener| self.add(listener, wrap.clone(), is_tls))
     }
 
     fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
@@ -189,31 +175,28 @@ impl Server {
         let is_tls = listener.is_tls();
         let listener = listener.into_listener(&self.socket_options);
         let listener = listener.map_err(ServeError::OpenListener)?;
-        let tls = match is_tls {
-            true => Some(self.shared.tls().cloned().ok_or_else(|| {
-                let text = "it takes TLS, and the server has no certificate: give one by `ServerBuilder::tls`";
-                ServeError::OpenListener(io::Error::new(io::ErrorKind::InvalidInput, text))
-            })?),
-            false => None,
-        };
-        self.add(listener, wrap, tls)
+        if is_tls && self.shared.tls().is_none() {
+            let text = "it takes TLS, and the server has no certificate: give it one by `ServerBuilder::tls`";
+            return Err(ServeError::OpenListener(io::Error::other(text)));
+        }
+        self.add(listener, wrap, is_tls)
     }
 
     fn add(
         &mut self,
         listener: Box<dyn Listener>,
         wrap: Wrap,
-        tls: Option<Arc<dyn AcceptTls>>,
+        is_tls: bool,
     ) -> Result<(), ServeError> {
         let address = listener.address().ok();
-        let address = address.map(|address| match tls {
-            Some(_) => Address::Tls(Box::new(address)),
-            None => address,
+        let address = address.map(|address| match is_tls {
+            true => Address::Tls(Box::new(address)),
+            false => address,
         });
         self.shared.listen(ListeningPlace {
             listener,
             wrap,
-            tls,
+            is_tls,
         })?;
         self.addresses.extend(address);
         Ok(())

@@ -9,7 +9,6 @@ use std::{
 
 use crate::{
     panic,
-    server::accept_tls::AcceptTls,
     transport::{AcceptedSocket, Listener, Transport},
 };
 
@@ -20,8 +19,16 @@ pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Se
 pub(crate) struct NewSocket {
     pub(crate) socket: AcceptedSocket,
     pub(crate) wrap: Wrap,
-    /// TLS, if the bytes of the socket are TLS. Then the transport inside is wrapped.
-    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
+    /// Whether its bytes are TLS. Then the transport inside is wrapped.
+    pub(crate) is_tls: bool,
+}
+
+impl NewSocket {
+    /// Moves it to the current runtime.
+    pub(super) fn moved_here(mut self) -> io::Result<Self> {
+        self.socket = self.socket.moved_here()?;
+        Ok(self)
+    }
 }
 
 /// Accepts at all listeners in turn, so that many connections at one do not hold up the others. Dropping
@@ -38,8 +45,8 @@ pub(crate) struct Listeners {
 pub(crate) struct ListeningPlace {
     pub(crate) listener: Box<dyn Listener>,
     pub(crate) wrap: Wrap,
-    /// TLS, if it takes TLS only.
-    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
+    /// Whether it takes TLS only.
+    pub(crate) is_tls: bool,
 }
 
 impl Listeners {
@@ -55,8 +62,12 @@ impl Listeners {
             let place = &mut self.places[index];
             if let Poll::Ready(accepted) = place.listener.poll_accept(cx) {
                 self.first = index + 1;
-                let (wrap, tls) = (place.wrap.clone(), place.tls.clone());
-                return Poll::Ready(accepted.map(|socket| NewSocket { socket, wrap, tls }));
+                let (wrap, is_tls) = (place.wrap.clone(), place.is_tls);
+                return Poll::Ready(accepted.map(|socket| NewSocket {
+                    socket,
+                    wrap,
+                    is_tls,
+                }));
             }
         }
         Poll::Pending
@@ -99,11 +110,11 @@ mod tests {
             let address: Address = address.parse().unwrap();
             for listener in Memory.listen(&address, &options).await.unwrap() {
                 let wrap: Wrap = Arc::new(|transport| transport);
-                let tls = None;
+                let is_tls = false;
                 listeners.add(ListeningPlace {
                     listener,
                     wrap,
-                    tls,
+                    is_tls,
                 });
             }
         }

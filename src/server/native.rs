@@ -11,6 +11,7 @@ use crate::{
         handshake::Handshake,
         handshake_request::{Ask, HandshakeRequest},
         handshake_run::run,
+        refuse,
         registry::{MADE_ROOM, SILENT, UNDECIDED},
         state::{ConnectionParts, SocketOrigin},
         workers::WorkerSlot,
@@ -112,10 +113,25 @@ fn end(
     let event = || PeerEvent::NotConnected(who, error.clone());
     origin.state.event_sender.send(event);
     Box::pin(async move {
-        new.end(&error).await;
+        match error.close_packet() {
+            Some((code, text)) if new.begins_tls() => {
+                report_tls(&origin);
+                let reason = refuse::close_packet(true, code, &text);
+                refuse::send_last(new.into_transport(), &reason).await;
+            }
+            _ => new.end(&error).await,
+        }
         // The socket counts until it is closed.
         drop(origin);
     })
+}
+
+fn report_tls(origin: &SocketOrigin) {
+    let from = origin.from.clone();
+    origin.state.tls_failures.add(move |count| {
+        let text = "clients speak TLS at an address without TLS";
+        tracing::warn!(%from, count, "{text}: listen at tls://, or let them use tcp://");
+    });
 }
 
 #[cfg(test)]

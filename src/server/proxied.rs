@@ -25,7 +25,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::timeout_at,
@@ -35,10 +34,10 @@ use wawo_protocol::{CloseCode, ConnectionError, time::after};
 use crate::{
     peer::{ConnectionLimit, PeerEvent, WeakPeer},
     server::{
-        accept_tls::{AcceptTls, TlsSocketParts},
+        bare_socket::BareSocket,
         handshake_request::{Ask, HandshakeRequest, Progress},
         handshake_run::run,
-        listeners::{Wrap, caught},
+        listeners::caught,
         native, refuse,
         registry::SILENT,
         state::{ServerState, SocketOrigin},
@@ -50,45 +49,11 @@ use crate::{
     },
 };
 
-/// A socket from a proxy, and how to wrap its transport once the header has been read from it.
-pub(crate) struct ProxiedSocket {
-    pub(crate) transport: Box<dyn Transport>,
-    pub(crate) wrap: Wrap,
-    /// TLS, if the bytes behind the header are TLS. Then the transport inside is wrapped.
-    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
-}
-
-impl ProxiedSocket {
-    /// The wrapped transport, if the other side can be told something over it before any handshake.
-    pub(super) fn into_open(self) -> Option<Box<dyn Transport>> {
-        match self.tls {
-            None => Some((self.wrap)(self.transport)),
-            Some(_) => None,
-        }
-    }
-
-    /// The packet that tells the other side why it is refused.
-    fn close_packet(&self, code: CloseCode, text: &str) -> BytesMut {
-        match self.tls {
-            None => refuse::close_packet(code, text),
-            Some(_) => refuse::close_packet_for_tls(code, text),
-        }
-    }
-
-    /// The transport for that packet, which TLS does not encrypt.
-    fn into_refused(self) -> Box<dyn Transport> {
-        match self.tls {
-            None => (self.wrap)(self.transport),
-            Some(_) => self.transport,
-        }
-    }
-}
-
 /// Reads the header of a socket, and serves the socket until its end.
 pub(crate) async fn serve(
     mut origin: SocketOrigin,
     request: Arc<HandshakeRequest>,
-    mut socket: ProxiedSocket,
+    mut socket: BareSocket,
     seat: Option<WorkerSlot>,
 ) {
     // Boxed, so that the task has no room for it once the header is there.
@@ -127,31 +92,17 @@ async fn read_header(
 async fn serve_client(
     origin: SocketOrigin,
     request: Arc<HandshakeRequest>,
-    socket: ProxiedSocket,
+    socket: BareSocket,
     seat: Option<WorkerSlot>,
 ) {
     let (state, from) = (&origin.state, &origin.from);
     if let Err(limit) = origin.place.set_host(state.trusted.host_of(from)) {
         let text = refuse::text(limit, &state.registry.limits());
         state.report_refusal(from, limit);
-        let reason = socket.close_packet(CloseCode::LimitExceeded, &text);
-        return state.refuse_with(reason, || socket.into_refused());
+        return state.refuse_socket(socket, CloseCode::LimitExceeded, &text);
     }
-    let ProxiedSocket {
-        transport,
-        wrap,
-        tls,
-    } = socket;
-    if let Some(tls) = tls {
-        let socket = TlsSocketParts {
-            transport,
-            wrap,
-            seat,
-        };
-        return tls.serve(origin, request, socket).await;
-    }
-    match caught(|| Ok(wrap(transport))) {
-        Ok(transport) => rest(origin, request, transport, seat).await,
+    match caught(|| Ok(socket.wrapped())) {
+        Ok(socket) => rest(origin, request, socket, seat).await,
         Err(error) => state.report_unserved(from, error),
     }
 }
@@ -161,9 +112,17 @@ async fn serve_client(
 fn rest(
     origin: SocketOrigin,
     request: Arc<HandshakeRequest>,
-    transport: Box<dyn Transport>,
+    socket: BareSocket,
     seat: Option<WorkerSlot>,
 ) -> BoxFuture<'static, ()> {
+    let BareSocket {
+        transport,
+        is_tls,
+        wrap,
+    } = socket;
+    if is_tls && let Some(tls) = origin.state.tls().cloned() {
+        return tls.serve(origin, request, transport, wrap, seat);
+    }
     if let Some(protocols) = origin.state.protocols().cloned() {
         let serving = protocols.serve(origin, request, transport);
         return Box::pin(async move {
@@ -188,13 +147,10 @@ fn rest(
 
 /// Ends a socket that has to leave before its header has come. Its client may wait behind the proxy, so it
 /// gets the reason.
-fn leave(origin: &SocketOrigin, ask: Ask, socket: ProxiedSocket) {
+fn leave(origin: &SocketOrigin, ask: Ask, socket: BareSocket) {
     let (state, from) = (&origin.state, &origin.from);
     if ask != Ask::CloseIfSilent {
-        return match caught(|| Ok(socket.into_open())) {
-            Ok(transport) => state.send_away(ask, from, transport),
-            Err(error) => state.report_unserved(from, error),
-        };
+        return state.send_away(ask, from, Some(socket));
     }
     origin.place.was_silent(from);
     let who = WeakPeer::unconnected(from.clone());
@@ -202,8 +158,7 @@ fn leave(origin: &SocketOrigin, ask: Ask, socket: ProxiedSocket) {
     state.event_sender.send(event);
     let event = || PeerEvent::NotConnected(who.clone(), ConnectionError::ClosedHere);
     state.event_sender.send(event);
-    let reason = socket.close_packet(CloseCode::LimitExceeded, SILENT);
-    state.refuse_with(reason, || socket.into_refused());
+    state.refuse_socket(socket, CloseCode::LimitExceeded, SILENT);
 }
 
 impl ServerState {

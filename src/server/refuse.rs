@@ -54,19 +54,14 @@ pub(crate) async fn send_reason(
     drop(refused);
 }
 
-/// The preface and a close packet.
-pub(crate) fn close_packet(code: CloseCode, text: &str) -> BytesMut {
-    behind(&[], code, text)
-}
-
-/// The same behind an alert of TLS, for a client that begins TLS, and is refused before it. A wawo client
-/// reads the reason when its handshake of TLS has failed; others show the alert.
-pub(crate) fn close_packet_for_tls(code: CloseCode, text: &str) -> BytesMut {
-    behind(&TLS_ALERT, code, text)
-}
-
-fn behind(begin: &[u8], code: CloseCode, text: &str) -> BytesMut {
-    let mut packet = BytesMut::from(begin);
+/// The preface and a close packet. For a client that begins TLS an alert of TLS comes before: a handshake of TLS
+/// for each refusal would be work for a server that has too much already. A wawo client reads the reason when
+/// its handshake has failed; others show the alert.
+pub(crate) fn close_packet(is_tls: bool, code: CloseCode, text: &str) -> BytesMut {
+    let mut packet = BytesMut::new();
+    if is_tls {
+        packet.extend_from_slice(&TLS_ALERT);
+    }
     packet.extend_from_slice(&PREFACE);
     let text = text.to_owned();
     Packet::Close { code, text }.encode(&mut packet);
@@ -112,7 +107,7 @@ mod tests {
         let (mut here, there) = duplex(1024);
         here.write_all(b"whatever it says").await.unwrap();
         let refused = registry().refuse().unwrap();
-        let reason = close_packet(CloseCode::LimitExceeded, "too many");
+        let reason = close_packet(false, CloseCode::LimitExceeded, "too many");
         let sending = tokio::spawn(send_reason(Box::new(there), reason, refused));
         let mut heard = Vec::new();
         here.read_to_end(&mut heard).await.unwrap();
@@ -129,7 +124,7 @@ mod tests {
     async fn one_that_does_not_go_is_cut() {
         let send_reason = |there| {
             let refused = registry().refuse().unwrap();
-            let reason = close_packet(CloseCode::LimitExceeded, "too many");
+            let reason = close_packet(false, CloseCode::LimitExceeded, "too many");
             tokio::spawn(send_reason(Box::new(there), reason, refused))
         };
         for room in [1024, 4] {

@@ -119,7 +119,9 @@ async fn serve_other(
 /// protocol.
 fn refuse(origin: &SocketOrigin, ask: Ask, new: NewTransport) {
     let transport = PREFACE.starts_with(&new.start).then_some(new.transport);
-    origin.state.send_away(ask, &origin.from, transport);
+    origin
+        .state
+        .send_away(ask, &origin.from, transport.map(Into::into));
 }
 
 fn report_panic(state: &ServerState, from: &Address, part: &str, panic: &(dyn Any + Send)) {

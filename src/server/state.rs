@@ -23,12 +23,11 @@ use crate::{
     serve::{BoxService, Template},
     server::{
         ServeError, ServerConfig,
-        accept_tls::AcceptTls,
         connection_task::ConnectionTask,
         handshake_request::{Ask, HandshakeRequest},
         host::TrustedProxies,
         lifecycle::Lifecycle,
-        listeners::{Listeners, ListeningPlace, NewSocket},
+        listeners::{Listeners, ListeningPlace, NewSocket, Wrap},
         log_limiter::LogLimiter,
         own,
         registry::{ConnectionPlace, Registry},
@@ -53,8 +52,7 @@ pub(crate) struct ServerState {
     pub(crate) refused: LogLimiter,
     /// Limits the log lines about connections that made room.
     pub(crate) displaced: LogLimiter,
-    /// Limits the log lines about handshakes of TLS that failed.
-    #[cfg(feature = "tls")]
+    /// Limits the log lines about handshakes of TLS that failed, and about TLS where none is spoken.
     pub(crate) tls_failures: LogLimiter,
     config: Arc<Config>,
     /// The services that are served now.
@@ -119,7 +117,6 @@ impl ServerState {
             trusted: config.trusted_proxies,
             refused: LogLimiter::default(),
             displaced: LogLimiter::default(),
-            #[cfg(feature = "tls")]
             tls_failures: LogLimiter::default(),
             config: connection.clone(),
             services,
@@ -332,8 +329,26 @@ impl ServerState {
         self.protocols.as_ref()
     }
 
+    /// TLS of the server; `None` if it has no certificate.
     pub(crate) fn tls(&self) -> Option<&Arc<dyn AcceptTls>> {
         self.tls.as_ref()
+    }
+
+    /// # Errors
+    ///
+    /// If TLS is to be spoken over an address, and the server has no certificate.
+    pub(crate) fn check_tls(&self, below: &Address) -> Result<(), ServeError> {
+        if self.tls.is_some() {
+            return Ok(());
+        }
+        let advice = match cfg!(feature = "tls") {
+            true => "the server has no certificate: give it one by `ServerBuilder::tls`",
+            false => "TLS needs the feature `tls` of the crate wawo",
+        };
+        Err(ServeError::NoListener {
+            address: Address::Tls(Box::new(below.clone())),
+            advice: advice.to_owned(),
+        })
     }
 
     /// Waits until the server takes no more connections and calls.
@@ -395,5 +410,18 @@ pub(crate) trait FindProtocol: fmt::Debug + Send + Sync {
         origin: SocketOrigin,
         request: Arc<HandshakeRequest>,
         transport: Box<dyn Transport>,
+    ) -> BoxFuture<'static, ()>;
+}
+
+/// TLS of a server; there is none without the feature `tls`.
+pub(crate) trait AcceptTls: fmt::Debug + Send + Sync {
+    /// Does the handshake of TLS over `transport`, wraps the transport inside, and serves it until its end.
+    fn serve(
+        &self,
+        origin: SocketOrigin,
+        request: Arc<HandshakeRequest>,
+        transport: Box<dyn Transport>,
+        wrap: Wrap,
+        seat: Option<WorkerSlot>,
     ) -> BoxFuture<'static, ()>;
 }

@@ -6,15 +6,17 @@ use tokio_rustls::server::TlsStream;
 use wawo_protocol::{CloseCode, ConnectionError, packet::PREFACE, time::after};
 
 use crate::{
+    connection::DRAINED,
     peer::{ConnectionLimit, NewTransport, PeerEvent, WeakPeer},
     server::{
-        accept_tls::{AcceptTls, TlsSocketParts},
         handshake_request::{Ask, HandshakeRequest},
         handshake_run::run,
-        listeners::caught,
+        listeners::{Wrap, caught},
         native, refuse,
-        state::SocketOrigin,
+        registry::{MADE_ROOM, SILENT},
+        state::{AcceptTls, SocketOrigin},
         tls_handshake::{TlsEnd, TlsHandshake},
+        workers::WorkerSlot,
     },
     transport::{
         BoxFuture, Transport,
@@ -40,31 +42,30 @@ impl AcceptTls for TlsOfServer {
         &self,
         origin: SocketOrigin,
         request: Arc<HandshakeRequest>,
-        socket: TlsSocketParts,
+        transport: Box<dyn Transport>,
+        wrap: Wrap,
+        seat: Option<WorkerSlot>,
     ) -> BoxFuture<'static, ()> {
         let side = self.tls.side(&self.offered);
-        Box::pin(serve(side, origin, request, socket))
+        Box::pin(async move {
+            // Boxed, so that an open connection has no room for it.
+            let shaking = Box::pin(shake_hands(side, &origin, request.clone(), transport));
+            if let Some(inside) = shaking.await {
+                serve_inside(origin, request, inside, wrap, seat).await;
+            }
+        })
     }
 }
 
-async fn serve(
-    side: NewServerSide,
+/// Serves the transport inside of TLS, as if it had come without.
+async fn serve_inside(
     origin: SocketOrigin,
     request: Arc<HandshakeRequest>,
-    socket: TlsSocketParts,
+    transport: Box<dyn Transport>,
+    wrap: Wrap,
+    seat: Option<WorkerSlot>,
 ) {
-    let TlsSocketParts {
-        transport,
-        wrap,
-        seat,
-    } = socket;
-    // Boxed, so that an open connection has no room for it.
-    let shaking = Box::pin(shake_hands(side, &origin, request.clone(), transport));
-    let Some(transport) = shaking.await else {
-        return;
-    };
-    let wrapped = caught(|| Ok(wrap(transport)));
-    let transport = match wrapped {
+    let transport = match caught(|| Ok(wrap(transport))) {
         Ok(transport) => transport,
         Err(error) => return origin.state.report_unserved(&origin.from, error),
     };
@@ -107,7 +108,11 @@ async fn shake_hands(
             None
         }
         Err(ask) => {
-            leave(origin, ask);
+            let (code, text) = leave(origin, ask);
+            if let Some(transport) = handshake.into_silent() {
+                let reason = refuse::close_packet(true, code, text);
+                refuse::send_last(transport, &reason).await;
+            }
             None
         }
     }
@@ -133,12 +138,13 @@ async fn refuse_plain(origin: &SocketOrigin, new: NewTransport) {
     let text = format!("the client does not speak TLS: it begins with \"{begin}\"");
     failed(origin, io::Error::new(io::ErrorKind::InvalidData, text));
     if new.start.first() == PREFACE.first() {
-        refuse::send_last(new.transport, &refuse::close_packet(SPEAK_TLS, USE_TLS)).await;
+        refuse::send_last(
+            new.transport,
+            &refuse::close_packet(false, CloseCode::SpeakTls, USE_TLS),
+        )
+        .await;
     }
 }
-
-/// The close code of a server that speaks TLS only.
-const SPEAK_TLS: CloseCode = CloseCode::Other(8);
 
 const USE_TLS: &str = "this address speaks TLS only: connect to it by tls://";
 
@@ -153,20 +159,26 @@ fn failed(origin: &SocketOrigin, error: io::Error) {
     not_connected(origin, ConnectionError::Lost(error));
 }
 
-/// Closes a socket that has to leave before it can be told anything.
-fn leave(origin: &SocketOrigin, ask: Ask) {
+/// Reports that a socket has to leave; returns the reason for the other side, which only one that has sent
+/// nothing can be told.
+fn leave(origin: &SocketOrigin, ask: Ask) -> (CloseCode, &'static str) {
     let who = WeakPeer::unconnected(origin.from.clone());
-    match ask {
-        Ask::Drain => {}
-        Ask::MakeRoom => origin.state.report_displaced(who),
+    let reason = match ask {
+        Ask::Drain => (CloseCode::Normal, DRAINED),
+        Ask::MakeRoom => {
+            origin.state.report_displaced(who);
+            (CloseCode::LimitExceeded, MADE_ROOM)
+        }
         Ask::CloseIfSilent => {
             origin.place.was_silent(&origin.from);
             let limit = ConnectionLimit::MaxHandshakes;
             let event = || PeerEvent::Closed(who, limit);
             origin.state.event_sender.send(event);
+            (CloseCode::LimitExceeded, SILENT)
         }
-    }
+    };
     not_connected(origin, ConnectionError::ClosedHere);
+    reason
 }
 
 fn not_connected(origin: &SocketOrigin, error: ConnectionError) {

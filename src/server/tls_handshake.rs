@@ -57,7 +57,7 @@ pub(crate) enum TlsEnd {
 
 /// The handshake of TLS of one socket.
 pub(crate) struct TlsHandshake {
-    stage: Stage,
+    state: HandshakeState,
     config: Arc<ServerConfig>,
     request: Arc<HandshakeRequest>,
     until: Instant,
@@ -70,7 +70,7 @@ pub(crate) struct TlsHandshake {
     is_draining: bool,
 }
 
-enum Stage {
+enum HandshakeState {
     Begin(Box<dyn Transport>),
     Handshake(Box<server::FallibleAccept<TlsSocket>>),
     Over,
@@ -84,7 +84,7 @@ impl TlsHandshake {
         until: Instant,
     ) -> Self {
         Self {
-            stage: Stage::Begin(transport),
+            state: HandshakeState::Begin(transport),
             config,
             request,
             until,
@@ -92,6 +92,14 @@ impl TlsHandshake {
             count: ReadCount::default(),
             count_before: 0,
             is_draining: false,
+        }
+    }
+
+    /// The transport, if nothing has come over it yet.
+    pub(crate) fn into_silent(self) -> Option<Box<dyn Transport>> {
+        match self.state {
+            HandshakeState::Begin(transport) => Some(transport),
+            HandshakeState::Handshake(_) | HandshakeState::Over => None,
         }
     }
 
@@ -127,8 +135,8 @@ impl TlsHandshake {
 
     /// Goes on as far as bytes are there.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<TlsEnd> {
-        if let Poll::Ready(end) = self.poll_stage(cx) {
-            self.stage = Stage::Over;
+        if let Poll::Ready(end) = self.poll_state(cx) {
+            self.state = HandshakeState::Over;
             return Poll::Ready(end);
         }
         let until = self.until;
@@ -138,14 +146,16 @@ impl TlsHandshake {
         timer.as_mut().poll(cx).map(|()| TlsEnd::TimedOut)
     }
 
-    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<TlsEnd> {
-        if let Stage::Begin(transport) = &mut self.stage {
+    fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<TlsEnd> {
+        if let HandshakeState::Begin(transport) = &mut self.state {
             let start = ready!(read(transport, cx));
             let start = match start {
                 Ok(start) => start,
                 Err(error) => return Poll::Ready(TlsEnd::Failed(error, None)),
             };
-            let Stage::Begin(transport) = mem::replace(&mut self.stage, Stage::Over) else {
+            let HandshakeState::Begin(transport) =
+                mem::replace(&mut self.state, HandshakeState::Over)
+            else {
                 unreachable!("it was matched above");
             };
             if !begins_tls(&start) {
@@ -158,9 +168,9 @@ impl TlsHandshake {
             let socket = TlsSocket::new(transport, start);
             self.count = socket.read_count();
             let accept = TlsAcceptor::from(self.config.clone()).accept(socket);
-            self.stage = Stage::Handshake(Box::new(accept.into_fallible()));
+            self.state = HandshakeState::Handshake(Box::new(accept.into_fallible()));
         }
-        let Stage::Handshake(accept) = &mut self.stage else {
+        let HandshakeState::Handshake(accept) = &mut self.state else {
             unreachable!("it is not polled after its end");
         };
         Poll::Ready(match ready!(Pin::new(accept).poll(cx)) {

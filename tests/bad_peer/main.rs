@@ -19,4 +19,6 @@ mod promises;
 mod raw;
 mod service;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;

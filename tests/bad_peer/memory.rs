@@ -239,14 +239,14 @@ async fn calls_that_are_not_granted_stop_at_the_mailbox() {
 const IDLE_BYTES: usize = if cfg!(windows) { 6 * KIB } else { 5 * KIB };
 
 /// The memory of many is measured in batches of this many.
-const BATCH: usize = 20;
+pub(crate) const BATCH: usize = 20;
 
 /// The number of batches.
-const BATCHES: usize = 5;
+pub(crate) const BATCHES: usize = 5;
 
 /// The memory that each takes, if `usage` was measured before the first batch and after each one. It is the
 /// median of the batches: a test that begins or ends meanwhile changes one or two of them by its runtime.
-fn median_of_batches(usage: &[usize]) -> usize {
+pub(crate) fn median_of_batches(usage: &[usize]) -> usize {
     let batches = usage.windows(2);
     let mut each: Vec<_> = batches
         .map(|ends| ends[1].saturating_sub(ends[0]) / BATCH)

@@ -28,6 +28,9 @@ impl Io for DuplexStream {}
 
 impl Io for TcpStream {}
 
+#[cfg(feature = "tls")]
+impl Io for tokio_rustls::client::TlsStream<TcpStream> {}
+
 /// Limits that allow any packet of a server.
 const ANY: Limits = {
     let mut limits = Limits::MINIMUM;
@@ -81,7 +84,9 @@ impl Raw {
     ///
     /// If the server has closed.
     pub(crate) async fn send(&mut self, bytes: impl Into<Vec<u8>>) -> io::Result<()> {
-        self.io.write_all(&bytes.into()).await
+        self.io.write_all(&bytes.into()).await?;
+        // TLS may hold the tail back until then.
+        self.io.flush().await
     }
 
     /// Takes any replies: grants the maximum credit for all of them together.

@@ -118,8 +118,13 @@ impl Target {
     }
 
     pub(crate) async fn tcp_with(builder: ServerBuilder, seen: Arc<Seen>) -> Self {
+        Self::listening(builder, seen, "tcp://127.0.0.1:0").await
+    }
+
+    /// Starts the server of a builder at an address.
+    pub(crate) async fn listening(builder: ServerBuilder, seen: Arc<Seen>, address: &str) -> Self {
         let turn = Some(Shared::take().await);
-        let server = builder.bind("tcp://127.0.0.1:0").await.unwrap();
+        let server = builder.bind(address).await.unwrap();
         let (handle, address) = (server.handle(), server.addresses()[0].to_string());
         Self {
             way: Way::Tcp(tokio::spawn(server.run()), address),

@@ -2,11 +2,9 @@
 
 mod any_name;
 mod builder;
+mod settings;
 
-use std::{
-    fmt, io,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio_rustls::{
@@ -17,7 +15,10 @@ use tokio_rustls::{
 pub use crate::transport::tls::client::builder::ClientTlsBuilder;
 use crate::transport::{
     Address, IntoTransport, Transport, TransportWithFacts,
-    tls::{TlsError, explain, live::Live, plain, server_name, socket::TlsSocket, stream},
+    tls::{
+        TlsError, client::settings::ClientSettings, explain, live::Live, plain, server_name,
+        socket::TlsSocket, stream,
+    },
 };
 
 /// How a connecting side checks the certificate of the server, and the certificate that it shows: for
@@ -39,24 +40,17 @@ use crate::transport::{
 /// speaks TLS 1.2 and 1.3, offers `wawo/1` by ALPN, and sends no early data.
 #[derive(Clone)]
 pub struct ClientTls {
-    live: Arc<Live<ClientTlsBuilder>>,
+    live: Arc<Live<ClientSettings>>,
     server_name: Option<ServerName<'static>>,
 }
 
 impl ClientTls {
-    /// All settings. The default trusts the roots of the system.
-    pub fn builder() -> ClientTlsBuilder {
-        ClientTlsBuilder::new()
-    }
-
-    /// The configuration of all addresses for which none was given. The roots of the system are read once.
-    pub(super) fn of_system() -> Result<Self, TlsError> {
-        static OF_SYSTEM: OnceLock<ClientTls> = OnceLock::new();
-        if let Some(tls) = OF_SYSTEM.get() {
-            return Ok(tls.clone());
-        }
-        let tls = Self::builder().build()?;
-        Ok(OF_SYSTEM.get_or_init(|| tls).clone())
+    pub(super) fn new(
+        live: Live<ClientSettings>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
+        let live = Arc::new(live);
+        Self { live, server_name }
     }
 
     /// Reads the files anew, and uses them for the next connections. Returns `false` if they have not changed,
@@ -108,11 +102,7 @@ impl ClientTls {
 
     /// Reads the files anew, away from the threads of the runtime.
     pub(super) async fn refresh(&self) {
-        if self
-            .live
-            .settings()
-            .is_some_and(ClientTlsBuilder::has_files)
-        {
+        if self.live.settings().is_some_and(ClientSettings::has_files) {
             let live = self.live.clone();
             // Errors are in the log.
             let _ = tokio::task::spawn_blocking(move || drop(live.reload())).await;
@@ -129,7 +119,7 @@ impl ClientTls {
         let connector = TlsConnector::from(self.live.current());
         match connector.connect(name, socket).into_fallible().await {
             Ok(stream) => Ok(stream::inside(stream)),
-            Err((error, mut socket)) => match plain::answer(&mut socket, at).await {
+            Err((error, mut socket)) => match plain::reply(&mut socket, at).await {
                 Some(in_plain) => Err(in_plain),
                 None => Err(explain::of_client(error)),
             },
@@ -145,12 +135,9 @@ impl From<Arc<ClientConfig>> for ClientTls {
             Arc::make_mut(&mut config).enable_early_data = false;
         }
         if config.alpn_protocols.is_empty() {
-            Arc::make_mut(&mut config).alpn_protocols = builder::protocols();
+            Arc::make_mut(&mut config).alpn_protocols = settings::protocols();
         }
-        Self {
-            live: Arc::new(Live::fixed(config)),
-            server_name: None,
-        }
+        Self::new(Live::fixed(config), None)
     }
 }
 

@@ -51,8 +51,14 @@ fn unreadable(error: &Error, other: &str) -> Option<String> {
             "the {other} has no version or cipher of TLS in common with this side, which speaks TLS 1.2 and \
              1.3: {error}"
         )),
-        Error::PeerMisbehaved(_) => Some(format!("the {other} broke the rules of TLS: {error}")),
-        _ => None,
+        Error::PeerMisbehaved(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::DecryptError
+        | Error::PeerSentOversizedRecord => {
+            Some(format!("the {other} broke the rules of TLS: {error}"))
+        }
+        error => Some(format!("TLS with the {other} failed: {error}")),
     }
 }
 

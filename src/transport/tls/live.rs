@@ -36,12 +36,14 @@ pub(super) trait Load: fmt::Debug + Send + Sync + 'static {
 
     /// Reads the files, and makes the configuration of them. `before` is the one in use, whose parts stay in
     /// use as far as their files have not changed.
-    fn load(&self, before: Option<&Loaded<Self::Config>>)
-    -> Result<Loaded<Self::Config>, TlsError>;
+    fn load(
+        &self,
+        before: Option<&LiveConfig<Self::Config>>,
+    ) -> Result<LiveConfig<Self::Config>, TlsError>;
 }
 
 /// A configuration, and the files that it was made from.
-pub(super) struct Loaded<C> {
+pub(super) struct LiveConfig<C> {
     pub(super) config: Arc<C>,
     /// That of this side's certificate and key.
     pub(super) certificate: Option<Fingerprint>,
@@ -49,7 +51,7 @@ pub(super) struct Loaded<C> {
     pub(super) trust: Option<Fingerprint>,
 }
 
-impl<C> Clone for Loaded<C> {
+impl<C> Clone for LiveConfig<C> {
     fn clone(&self) -> Self {
         Self {
             config: self.config.clone(),
@@ -62,7 +64,7 @@ impl<C> Clone for Loaded<C> {
 pub(super) struct Live<L: Load> {
     /// `None` for a configuration that the program has made itself.
     load: Option<L>,
-    current: Mutex<Loaded<L::Config>>,
+    current: Mutex<LiveConfig<L::Config>>,
     /// Whether a task looks at the files.
     is_watched: AtomicBool,
 }
@@ -75,7 +77,7 @@ impl<L: Load> Live<L> {
 
     /// A configuration that stays as it is.
     pub(super) fn fixed(config: Arc<L::Config>) -> Self {
-        let current = Loaded {
+        let current = LiveConfig {
             config,
             certificate: None,
             trust: None,
@@ -83,7 +85,7 @@ impl<L: Load> Live<L> {
         Self::with(None, current)
     }
 
-    fn with(load: Option<L>, current: Loaded<L::Config>) -> Self {
+    fn with(load: Option<L>, current: LiveConfig<L::Config>) -> Self {
         Self {
             load,
             current: Mutex::new(current),
@@ -131,7 +133,7 @@ impl<L: Load> Live<L> {
             return;
         }
         let watched = Arc::downgrade(self);
-        let flag = Unwatched(watched.clone());
+        let flag = WatchGuard(watched.clone());
         runtime.spawn(async move {
             let _flag = flag;
             loop {
@@ -148,15 +150,15 @@ impl<L: Load> Live<L> {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Loaded<L::Config>> {
+    fn lock(&self) -> MutexGuard<'_, LiveConfig<L::Config>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The task that watches has ended, perhaps with its runtime: another may be started.
-struct Unwatched<L: Load>(std::sync::Weak<Live<L>>);
+struct WatchGuard<L: Load>(std::sync::Weak<Live<L>>);
 
-impl<L: Load> Drop for Unwatched<L> {
+impl<L: Load> Drop for WatchGuard<L> {
     fn drop(&mut self) {
         if let Some(live) = self.0.upgrade() {
             live.is_watched.store(false, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use wawo_protocol::{
 use crate::transport::{Address, tls::socket::TlsSocket, tls_record::TLS_ALERT};
 
 /// The error for an answer that is not TLS, if it is one. The rest of it is read.
-pub(super) async fn answer(socket: &mut TlsSocket, at: Option<&Address>) -> Option<io::Error> {
+pub(super) async fn reply(socket: &mut TlsSocket, at: Option<&Address>) -> Option<io::Error> {
     if !is_plain(socket.first_bytes()) {
         return None;
     }
@@ -21,7 +21,7 @@ pub(super) async fn answer(socket: &mut TlsSocket, at: Option<&Address>) -> Opti
         let mut part = [0; 512];
         while !matches!(socket.read(&mut part).await, Ok(0) | Err(_)) {}
     };
-    let _ = timeout(ANSWER_TIMEOUT, reading).await;
+    let _ = timeout(REPLY_TIMEOUT, reading).await;
     let first = socket.first_bytes();
     match close_packet(first) {
         // A wawo server that does not want this connection, whatever it speaks.
@@ -48,7 +48,7 @@ pub(super) async fn answer(socket: &mut TlsSocket, at: Option<&Address>) -> Opti
 }
 
 /// How long the rest of an answer in plain may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the first bytes of a server are not TLS, or the alert of one that does not speak it.
 fn is_plain(first: &[u8]) -> bool {

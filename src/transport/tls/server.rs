@@ -1,6 +1,7 @@
 //! TLS at the side that accepts.
 
 mod builder;
+mod settings;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -17,8 +18,13 @@ pub use crate::transport::tls::server::builder::ServerTlsBuilder;
 use crate::transport::{
     IntoTransport, TransportWithFacts,
     tls::{
-        TlsError, alpn::OfferedProtocols, explain, live::Live, pem::Pem,
-        server::builder::ServerSide, socket::TlsSocket, stream,
+        TlsError,
+        alpn::OfferedProtocols,
+        explain,
+        live::Live,
+        server::settings::{ServerSettings, ServerSide},
+        socket::TlsSocket,
+        stream,
     },
 };
 
@@ -40,41 +46,14 @@ use crate::transport::{
 /// new connections: see [`reload`](Self::reload).
 #[derive(Clone)]
 pub struct ServerTls {
-    live: Arc<Live<ServerTlsBuilder>>,
+    live: Arc<Live<ServerSettings>>,
     interval: Option<Duration>,
 }
 
 impl ServerTls {
-    /// A server with the certificate (and the chain behind it) in one PEM file and its key in another. It asks
-    /// clients for no certificates.
-    ///
-    /// # Errors
-    ///
-    /// As [`ServerTlsBuilder::build`].
-    pub fn from_pem_files(
-        certificate: impl Into<std::path::PathBuf>,
-        key: impl Into<std::path::PathBuf>,
-    ) -> Result<Self, TlsError> {
-        let (certificate, key) = (Pem::file(certificate), Pem::file(key));
-        Self::builder().certificate(certificate, key).build()
-    }
-
-    /// The same, from PEM text in memory.
-    ///
-    /// # Errors
-    ///
-    /// As [`ServerTlsBuilder::build`].
-    pub fn from_pem(
-        certificate: impl Into<Vec<u8>>,
-        key: impl Into<Vec<u8>>,
-    ) -> Result<Self, TlsError> {
-        let (certificate, key) = (Pem::bytes(certificate), Pem::bytes(key));
-        Self::builder().certificate(certificate, key).build()
-    }
-
-    /// All settings. [`certificate`](ServerTlsBuilder::certificate) has to be set.
-    pub fn builder() -> ServerTlsBuilder {
-        ServerTlsBuilder::new()
+    pub(super) fn new(live: Live<ServerSettings>, interval: Option<Duration>) -> Self {
+        let live = Arc::new(live);
+        Self { live, interval }
     }
 
     /// Reads the files anew, and uses them for connections that are accepted from now on; open ones stay as
@@ -165,10 +144,7 @@ impl From<Arc<ServerConfig>> for ServerTls {
         }
         let verifier = None;
         let side = Arc::new(ServerSide { config, verifier });
-        Self {
-            live: Arc::new(Live::fixed(side)),
-            interval: None,
-        }
+        Self::new(Live::fixed(side), None)
     }
 }
 
