@@ -18,3 +18,6 @@ pub mod streams {}
 
 #[cfg_attr(not(doctest), doc = include_str!("../docs/testing-services.md"))]
 pub mod testing {}
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/tls.md"))]
+pub mod tls {}

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod certificates;
 mod generated;
 
 macro_rules! page {
@@ -25,3 +26,4 @@ page!(identity, "identity");
 page!(state, "state");
 page!(streams, "streams");
 page!(testing_services, "testing-services");
+page!(tls, "tls");
