@@ -57,6 +57,7 @@ mod raw;
 mod readiness;
 mod real_time;
 mod reconnect;
+mod reconnect_storm;
 mod relay;
 mod reused;
 mod schemas;
@@ -77,3 +78,11 @@ mod tls;
 mod transports;
 mod words;
 mod workers;
+
+/// The simulation of the bench `storm`.
+#[allow(dead_code, reason = "the bench uses the rest")]
+#[path = "../../benches/storm"]
+mod storm_simulation {
+    pub(crate) mod scenarios;
+    pub(crate) mod simulation;
+}
