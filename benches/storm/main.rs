@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo bench --bench storm               # 1,000,000 clients and 100 servers, in some minutes
 //! cargo bench --bench storm -- outage     # some of the tables: cost, dies, rolling, outage, overload, falls
-//! cargo bench --bench storm -- --test     # a hundredth of the clients, to see that it runs
+//! cargo bench --bench storm -- --test     # two of the servers and their clients, to see that it runs
 //! ```
 
 mod cost;

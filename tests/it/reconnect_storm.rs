@@ -11,7 +11,7 @@ use crate::storm_simulation::{
 };
 
 /// A TLS handshake on one core.
-const TLS: Duration = Duration::from_micros(250);
+const TLS: Duration = Duration::from_micros(300);
 
 fn settings(clients: u32, servers: u32) -> Settings {
     Settings {
