@@ -55,7 +55,7 @@ pub enum Address {
     /// A name within this process.
     Memory(String),
     /// TLS over a transport at another address, which is not of TLS itself.
-    Tls(Box<Address>),
+    Tls(Box<Self>),
     /// An address of a scheme that is not built in.
     Other {
         /// The scheme, such as `vsock`.

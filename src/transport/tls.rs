@@ -1,13 +1,14 @@
-//! TLS under a connection: certificates and keys, the two sides of its handshake, reading files anew.
+//! TLS: encrypted connections whose ends prove who they are, behind the feature `tls`. The page
+//! [`guide::tls`](crate::guide::tls) goes from a first certificate to clients that have their own.
 //!
 //! ```text
-//!  Pem ──► Certificate, Trust ──► ServerTls, ClientTls ── handshake ──► a transport
-//!   │       (read from files)      │ (a configuration, swapped               │
-//!   └── files change ──────────────┘  when the files change)                 └─► facts: the other's certificates
+//!  Pem ──► certificate, key, roots ──► ServerTls, ClientTls ── handshake ──► a transport
+//!   │      (read from files)            │ (a configuration, swapped           │
+//!   └── files change ───────────────────┘  when the files change)             └─► facts: the other's certificates
 //! ```
 //!
-//! A server does the handshake of TLS in the task of the socket (`src/server/tls_handshake.rs`); a connecting
-//! side does it as a part of the connect ([`connector`]). Everything above sees a transport.
+//! A server does the handshake of TLS in the task of the socket, and a connecting side as a part of the connect.
+//! Everything above sees a transport.
 
 mod alpn;
 mod certificate;

@@ -143,9 +143,8 @@ async fn a_peer_that_stops_reading_is_closed_within_the_write_timeout_and_a_seco
     let calling = tokio::spawn(async move { EchoClient::new(&peer).repeat(request).await });
     let begin = Instant::now();
     let error = loop {
-        match events.next().await.unwrap() {
-            PeerEvent::Disconnected(_, error) => break error,
-            _ => {}
+        if let PeerEvent::Disconnected(_, error) = events.next().await.unwrap() {
+            break error;
         }
     };
     assert!(

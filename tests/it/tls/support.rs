@@ -93,9 +93,8 @@ pub(super) async fn failure(name: &str, server: ServerTls, client: ClientTls) ->
     let peer = Peer::builder(format!("tls+mem://{name}")).tls(client);
     let at_client = peer.connect().await.unwrap_err().to_string();
     let at_server = loop {
-        match events.next().await.unwrap() {
-            PeerEvent::NotConnected(_, error) => break error.to_string(),
-            _ => {}
+        if let PeerEvent::NotConnected(_, error) = events.next().await.unwrap() {
+            break error.to_string();
         }
     };
     Failure {
