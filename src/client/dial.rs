@@ -96,6 +96,41 @@ impl Dial for Dialler {
             attempts: attempts.to_string(),
         })
     }
+
+    fn may_move_to(&self, elsewhere: &Address) -> bool {
+        is_same_kind(&self.address, elsewhere)
+    }
+}
+
+/// Whether two addresses are of the same kind. So a server sends no client from TLS to plain text, nor from
+/// TCP to a socket or a pipe of the client's machine.
+fn is_same_kind(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tls(one), Address::Tls(other)) => is_same_kind(one, other),
+        (one, other) => one.scheme() == other.scheme(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, is_same_kind};
+
+    #[test]
+    fn a_server_sends_clients_to_addresses_of_their_kind_only() {
+        for (from, to, may) in [
+            ("tcp://a:1", "tcp://10.0.0.1:2", true),
+            ("tls://a:1", "tls://b:2", true),
+            ("tls://a:1", "tcp://a:1", false),
+            ("tcp://a:1", "tls://a:1", false),
+            ("tls://a:1", "tls+mem://a", false),
+            ("tcp://a:1", "pipe://a", false),
+            ("mem://a", "mem://b", true),
+            ("own://a", "other://a", false),
+        ] {
+            let [one, other] = [from, to].map(|text| text.parse::<Address>().unwrap());
+            assert_eq!(is_same_kind(&one, &other), may, "{from} {to}");
+        }
+    }
 }
 
 /// The address to dial, if the other side has asked this one to come elsewhere. From TLS nobody is led to an address

@@ -30,7 +30,7 @@ use tokio::sync::{Notify, watch};
 use wawo_protocol::{CloseCode, Config, ConnectionError};
 
 pub(super) use crate::peer::redial_link::{
-    orders::Orders,
+    orders::{Move, Orders},
     outage::Outage,
     owner::ConnectionOwner,
     route::{Begun, NotBegun},
@@ -245,8 +245,20 @@ impl RedialLink {
         self.news.notified().await;
     }
 
+    /// Takes all orders but that to move.
     pub(super) fn take_orders(&self) -> Orders {
-        mem::take(&mut *self.lock_orders())
+        let mut orders = self.lock_orders();
+        let moved = orders.moved.take();
+        let others = Orders {
+            moved,
+            ..Orders::default()
+        };
+        mem::replace(&mut *orders, others)
+    }
+
+    /// Takes the order to move, if there is one.
+    pub(super) fn take_move(&self) -> Option<Move> {
+        self.lock_orders().moved.take()
     }
 
     fn order(&self, give: impl FnOnce(&mut Orders)) {

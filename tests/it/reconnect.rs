@@ -5,6 +5,8 @@ mod calls;
 mod ends;
 mod gate;
 mod hooks;
+mod moves;
+mod restarts;
 mod tries;
 
 use std::time::Duration;

@@ -140,7 +140,8 @@ impl<D: Dial> Attempt<D> {
         let owner = Arc::new(ConnectionOwner::new(&self.link));
         let (names, decoded) = (self.link.names().clone(), self.link.decoded().clone());
         let side = Side::Connecting;
-        let connection = ConnectionHandle::new(side, &self.config, names, decoded, owner);
+        let connection = ConnectionHandle::new(side, &self.config, names, decoded, owner.clone());
+        owner.set_connection(&connection);
         if !self.link.add(&connection) {
             return Err(TryError::Lost(ConnectionError::ClosedHere));
         }

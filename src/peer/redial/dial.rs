@@ -14,4 +14,7 @@ pub(crate) trait Dial: Send + Sync + 'static {
         &self,
         elsewhere: Option<&Address>,
     ) -> impl Future<Output = Result<NewConnection, Self::Error>> + Send;
+
+    /// Whether the other side may send this one to that address.
+    fn may_move_to(&self, elsewhere: &Address) -> bool;
 }

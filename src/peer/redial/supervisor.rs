@@ -27,7 +27,7 @@ use crate::{
             dial::Dial,
             random::random,
         },
-        redial_link::{Outage, RedialLink},
+        redial_link::{Move, Outage, RedialLink},
     },
     reconnect::{Reconnect, Schedule, State},
     serve::{BoxService, inbound::Inbound},
@@ -228,6 +228,12 @@ impl<D: Dial> Supervisor<D> {
         if orders.dial_now && self.schedule.dial_now(clock::now()) {
             self.begin_try();
         }
+        // While a try is under way, it is not known yet which connection will be the current one.
+        if !self.schedule.state().is_dialling()
+            && let Some(moved) = self.link.take_move()
+        {
+            self.move_on(&moved);
+        }
         let Some(current) = &self.current else {
             return;
         };
@@ -241,6 +247,30 @@ impl<D: Dial> Supervisor<D> {
             }
             _ => {}
         }
+    }
+
+    /// Sets the time and the address of the next try, as the other side asks.
+    fn move_on(&mut self, moved: &Move) {
+        let current = self.current.as_ref().map(Arc::as_ptr);
+        if current != Some(moved.from.as_ptr()) {
+            return;
+        }
+        let (relocation, now) = (&moved.relocation, clock::now());
+        let (not_before, not_after) = (relocation.not_before(), relocation.not_after());
+        self.schedule
+            .move_between(now, not_before, not_after, random());
+        self.elsewhere = self.move_address(relocation.address());
+    }
+
+    /// The address to which the other side sends this one; `None` for the address of the peer.
+    fn move_address(&self, text: &str) -> Option<Address> {
+        let address: Option<Address> = text.parse().ok();
+        let address = address.filter(|address| self.attempt.dial.may_move_to(address));
+        if address.is_none() && !text.is_empty() {
+            let peer = self.link.peer();
+            tracing::warn!(%peer, address = text, "cannot move to this address; dials that of the peer");
+        }
+        address
     }
 
     fn lost(&mut self, error: ConnectionError) {

@@ -2,12 +2,17 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
+use wawo_protocol::Relocation;
+
 use crate::{
-    connection::{ConnectionEvent, Owner, UnsentMessages},
-    peer::{redial_link::RedialLink, state::PeerState},
+    connection::{ConnectionEvent, ConnectionHandle, Owner, UnsentMessages},
+    peer::{
+        redial_link::{RedialLink, orders::Move},
+        state::PeerState,
+    },
     peer_id::PeerId,
     transport::Address,
 };
@@ -18,6 +23,8 @@ use crate::{
 pub(crate) struct ConnectionOwner {
     peer: Arc<PeerState>,
     link: Weak<RedialLink>,
+    /// The connection, once there is one.
+    connection: OnceLock<Weak<ConnectionHandle>>,
 }
 
 impl ConnectionOwner {
@@ -25,6 +32,19 @@ impl ConnectionOwner {
         Self {
             peer: link.peer.clone(),
             link: Arc::downgrade(link),
+            connection: OnceLock::new(),
+        }
+    }
+
+    /// Sets the connection. Called once, before its driver begins.
+    pub(crate) fn set_connection(&self, connection: &Arc<ConnectionHandle>) {
+        let _ = self.connection.set(Arc::downgrade(connection));
+    }
+
+    fn order_move(&self, relocation: Relocation) {
+        if let (Some(link), Some(connection)) = (self.link.upgrade(), self.connection.get()) {
+            let from = connection.clone();
+            link.order(|orders| orders.moved = Some(Move { from, relocation }));
         }
     }
 }
@@ -48,8 +68,12 @@ impl Owner for ConnectionOwner {
                     link.news.notify_one();
                 }
             }
-            ConnectionEvent::Move(_)
-            | ConnectionEvent::Blocked
+            ConnectionEvent::Move(relocation) => {
+                self.order_move(relocation.clone());
+                self.peer
+                    .connection_changed(ConnectionEvent::Move(relocation));
+            }
+            ConnectionEvent::Blocked
             | ConnectionEvent::Writable
             | ConnectionEvent::SchemaDiffers(_) => self.peer.connection_changed(event),
         }

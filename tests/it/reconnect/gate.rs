@@ -1,12 +1,14 @@
 //! A connector whose connections a test opens, refuses, holds up and cuts.
 
 use std::{
-    future::pending,
+    future::{Future, pending, poll_fn},
     io,
+    pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 use tokio::{
@@ -40,6 +42,7 @@ struct GateState {
     peers: Mutex<Vec<Peer>>,
     /// The tasks that carry the bytes of the connections.
     carriers: Mutex<Vec<AbortHandle>>,
+    stalls: Mutex<Vec<Arc<AtomicBool>>>,
     seen: Arc<Seen>,
     /// The addresses that were dialled.
     addresses: Mutex<Vec<String>>,
@@ -57,6 +60,7 @@ impl Gate {
             server: Mutex::new(server.build().unwrap()),
             peers: Mutex::default(),
             carriers: Mutex::default(),
+            stalls: Mutex::default(),
             seen,
             addresses: Mutex::default(),
         }))
@@ -70,6 +74,14 @@ impl Gate {
 
     pub(super) fn set(&self, mode: Mode) {
         *self.0.mode.lock().unwrap() = mode;
+    }
+
+    /// Carries no more bytes of the connections that there are, and keeps them.
+    pub(super) fn stall(&self) {
+        let stalls = self.0.stalls.lock().unwrap();
+        stalls
+            .iter()
+            .for_each(|stall| stall.store(true, Ordering::SeqCst));
     }
 
     /// Cuts all connections.
@@ -99,8 +111,15 @@ impl Gate {
     fn open(&self) -> Box<dyn Transport> {
         let (here, mut from) = duplex(64 * 1024);
         let (mut to, there) = duplex(64 * 1024);
+        let stall = Arc::new(AtomicBool::new(false));
+        self.0.stalls.lock().unwrap().push(stall.clone());
         let carrier = tokio::spawn(async move {
-            let _ = copy_bidirectional(&mut from, &mut to).await;
+            let mut copy = pin!(copy_bidirectional(&mut from, &mut to));
+            let _ = poll_fn(|cx| match stall.load(Ordering::SeqCst) {
+                true => Poll::Pending,
+                false => copy.as_mut().poll(cx),
+            })
+            .await;
         });
         self.0.carriers.lock().unwrap().push(carrier.abort_handle());
         let peer = self.0.server.lock().unwrap().accept_over(there).unwrap();
