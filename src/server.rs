@@ -7,6 +7,7 @@ mod bare_socket;
 mod config;
 mod connection_task;
 mod drain;
+mod drain_request;
 mod error;
 mod first_bytes;
 mod gateway;
@@ -64,7 +65,7 @@ use crate::{
     peer::{DrainReport, EventSender, Peer},
     serve::{CallService, Serve},
     server::{
-        drain::DrainRequest,
+        drain_request::DrainRequest,
         hooks::Hooks,
         protocol::Protocols,
         state::{FindProtocol, PeerSettings, ServerState},

@@ -9,7 +9,7 @@ use wawo_protocol::{Config, ConfigBuilder};
 use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
 
 use crate::server::{
-    admission::ConnectionLimits, drain::DrainRequest, host::TrustedProxies, memory,
+    admission::ConnectionLimits, drain_request::DrainRequest, host::TrustedProxies, memory,
 };
 
 settings! {

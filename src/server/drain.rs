@@ -22,7 +22,6 @@ use tokio::{
 };
 use wawo_protocol::time::after;
 
-pub(crate) use crate::server::drain::request::DrainRequest;
 pub use crate::server::drain::request::ServerDrain;
 use crate::{
     clock,
@@ -30,6 +29,7 @@ use crate::{
     peer::{DrainReport, Peer},
     server::{
         drain::departures::{Departures, TIME_TO_MOVE, slices},
+        drain_request::DrainRequest,
         lifecycle::{DrainEffect, Lifecycle},
         state::ServerState,
     },

@@ -209,7 +209,7 @@ async fn a_failed_connect_prints_its_reason() {
 
 /// The public errors that are tested above or in their own crate. A new public error needs a test
 /// and a line here.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 23] = [
     "AddressError",
     "ConfigError",
     "ConnectError",
@@ -224,10 +224,14 @@ const KNOWN: [&str; 19] = [
     "Overload",
     "Panic",
     "PeerMisbehaved",
+    "ProxyHeaderError",
     "Refusal",
+    "RelocationError",
     "ServeError",
     "SocketOptionsError",
+    "TlsError",
     "TrustedProxyError",
+    "TryError",
     "TrySendError",
 ];
 

@@ -11,20 +11,9 @@ use std::{
 
 use crate::{
     peer::DrainReport,
-    server::state::ServerState,
+    server::{drain_request::DrainRequest, state::ServerState},
     transport::{Address, BoxFuture},
 };
-
-/// How a server drains.
-#[derive(Debug, Clone)]
-pub(crate) struct DrainRequest {
-    /// How long calls in flight may go on.
-    pub(crate) grace: Duration,
-    /// The time over which peers are asked to move, before they are drained. Zero: all are drained at once.
-    pub(crate) spread: Duration,
-    /// Where peers are asked to connect anew; `None` for the address that they connected to.
-    pub(crate) address: Option<Address>,
-}
 
 /// A drain of a server: a future that begins it when it is first polled, and resolves to the report of the
 /// calls. Made by [`ServerHandle::drain`](crate::ServerHandle::drain).
