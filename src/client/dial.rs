@@ -81,7 +81,7 @@ impl Dial for Dialler {
     type Error = ConnectError;
 
     async fn dial(&self, elsewhere: Option<&Address>) -> Result<NewConnection, ConnectError> {
-        let address = place(&self.address, elsewhere);
+        let address = elsewhere.unwrap_or(&self.address);
         let (timeout, mut attempts) =
             (self.handshake.config.connect_timeout(), Attempts::default());
         // If both times are over, this one says more than the timeout of the handshake.
@@ -129,41 +129,6 @@ mod tests {
         ] {
             let [one, other] = [from, to].map(|text| text.parse::<Address>().unwrap());
             assert_eq!(is_same_kind(&one, &other), may, "{from} {to}");
-        }
-    }
-}
-
-/// The address to dial, if the other side has asked this one to come elsewhere. From TLS nobody is led to an address
-/// without: credentials would travel in plain.
-fn place<'a>(own: &'a Address, elsewhere: Option<&'a Address>) -> &'a Address {
-    let is_tls = |address: &Address| matches!(address, Address::Tls(_));
-    match elsewhere {
-        Some(there) if is_tls(own) && !is_tls(there) => {
-            tracing::warn!(%own, %there, "the peer asks to come to an address without TLS; dialling the own one");
-            own
-        }
-        Some(there) => there,
-        None => own,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Address, place};
-
-    #[test]
-    fn nobody_is_led_from_tls_to_an_address_without() {
-        for (own, elsewhere, dialled) in [
-            ("tls://a:1", None, "tls://a:1"),
-            ("tls://a:1", Some("tls://b:1"), "tls://b:1"),
-            ("tls://a:1", Some("tcp://b:1"), "tls://a:1"),
-            ("tls+mem://a", Some("mem://b"), "tls+mem://a"),
-            ("tcp://a:1", Some("tcp://b:1"), "tcp://b:1"),
-            ("tcp://a:1", Some("tls://b:1"), "tls://b:1"),
-        ] {
-            let parse = |text: &str| text.parse::<Address>().unwrap();
-            let (own, elsewhere) = (parse(own), elsewhere.map(parse));
-            assert_eq!(place(&own, elsewhere.as_ref()), &parse(dialled));
         }
     }
 }

@@ -49,10 +49,10 @@ impl Readiness {
         let call_depth = call_depth.max(call_depth::awaited());
         // The place is in the lines of another depth, if the depth has become known only now, or of another
         // connection, if the peer has got a new one.
-        let is_elsewhere = |wait: &Box<RoomWait>| {
+        let is_elsewhere = |wait: &RoomWait| {
             wait.call_depth != call_depth || !Arc::ptr_eq(&wait.connection, connection)
         };
-        if self.0.as_ref().is_some_and(is_elsewhere) {
+        if self.0.as_deref().is_some_and(is_elsewhere) {
             self.0 = None;
         }
         if self.0.is_none() {

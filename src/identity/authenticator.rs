@@ -119,7 +119,7 @@ mod tests {
         let authenticator = Authenticator::new(async |presented: Presented| {
             let token = presented
                 .token()
-                .ok_or(Refusal::new("a token is required"))?;
+                .ok_or_else(|| Refusal::new("a token is required"))?;
             Ok::<_, Refusal>(token.parse::<u32>()?)
         });
         let identity = authenticator.check(with_token("7")).await.unwrap();

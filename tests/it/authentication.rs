@@ -36,7 +36,7 @@ struct User(String);
 async fn by_token(presented: Presented) -> Result<User, Refusal> {
     let token = presented
         .token()
-        .ok_or(Refusal::new("a token is required"))?;
+        .ok_or_else(|| Refusal::new("a token is required"))?;
     match token.strip_prefix("user ") {
         Some(name) => Ok(User(name.to_owned())),
         None => Err(Refusal::new("the token is not known")),
@@ -52,9 +52,10 @@ impl Echo for WhoAmI {
         let user = cx.identity::<User>();
         let of_peer = cx.peer().identity::<User>();
         assert_eq!(user, of_peer.as_deref());
-        Ok(message(
-            user.map_or("nobody".to_owned(), |user| user.0.clone()),
-        ))
+        Ok(message(user.map_or_else(
+            || "nobody".to_owned(),
+            |user| user.0.clone(),
+        )))
     }
 
     async fn act(&self, cx: Context, _: Message) -> Result<Message> {

@@ -183,7 +183,8 @@ fn hello_and_calls() -> Vec<u8> {
 
 #[tokio::test]
 async fn no_call_is_served_of_a_peer_that_is_closed_when_it_comes() {
-    let hooks: [(fn(&Peer), &str); 3] = [
+    type Hook = fn(&Peer);
+    let hooks: [(Hook, &str); 3] = [
         (|_| {}, ""),
         (|peer| peer.close("not today"), "not today"),
         (|_| panic!("as asked"), "a fault of the server"),

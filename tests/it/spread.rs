@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use wawo::{Events, Peer, PeerEvent, Relocation, Server, ServerHandle};
+use wawo::{Peer, PeerEvent, Server, ServerHandle};
 
 use crate::support::{EchoClient, EchoServer, Parrot, message};
 
@@ -86,32 +86,6 @@ async fn a_peer_is_asked_to_come_back_where_it_was_unless_an_address_is_named() 
     };
     assert_eq!((of.id(), relocation.address()), (peer.id(), ""));
     drain.await.unwrap();
-}
-
-async fn asked_to_move(events: &mut Events) -> Relocation {
-    loop {
-        if let PeerEvent::Move(_, relocation) = events.next().await.unwrap() {
-            return relocation;
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_peer_is_asked_to_move_within_a_slice_of_its_own() {
-    let server = server();
-    let handle = server.handle();
-    let peers = connect_all(&handle, 3).await;
-    let mut events: Vec<_> = peers.iter().map(Peer::events).collect();
-    let elsewhere = "tcp://127.0.0.1:4001".parse().unwrap();
-    let drain = handle.drain(SECOND).spread(6 * SECOND).move_to(elsewhere);
-    let drain = tokio::spawn(drain);
-    for (events, seconds) in events.iter_mut().zip([(0, 2), (2, 4), (4, 6)]) {
-        let asked = asked_to_move(events).await;
-        let slice = (asked.not_before().as_secs(), asked.not_after().as_secs());
-        assert_eq!(slice, seconds);
-        assert_eq!(asked.address(), "tcp://127.0.0.1:4001");
-    }
-    assert_eq!(drain.await.unwrap().peers, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,7 +53,7 @@ impl Mailbox {
         state.commands.extend(later);
         let driver = state.driver.take();
         drop(state);
-        driver.map(Waker::wake);
+        driver.into_iter().for_each(Waker::wake);
         Ok(())
     }
 }

@@ -91,7 +91,7 @@ async fn a_closed_peer_stays_closed() {
         let peer = peer_in(case, &gate).await;
         let mut events = peer.events();
         let waiting = EchoClient::new(&peer).say(message("hi"));
-        let waiting = tokio::spawn(async move { waiting.await });
+        let waiting = tokio::spawn(waiting.into_future());
         if !matches!(case, Case::Connected | Case::Switching) {
             tokio::task::yield_now().await;
         }

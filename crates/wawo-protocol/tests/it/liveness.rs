@@ -123,8 +123,8 @@ fn pings_after(interval: Duration, asked: Option<u32>) -> Duration {
     let mut hello = b"WAWO/1\r\n\0\0\0".to_vec();
     hello.extend([entries.len() as u8, 1, 0, 0, 0, 0, 0, 0, 0]);
     hello.extend(entries);
-    raw.feed(&hello).unwrap();
-    raw.machine.poll_timeout().unwrap() - raw.now
+    raw.feed(&hello).expect("a valid hello");
+    raw.machine.poll_timeout().expect("a ping is planned") - raw.now
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn connecting() -> Raw {
     let mut raw = Raw::silent();
     raw.machine = connection(Side::Connecting, Config::default(), beginning());
     let hello = [&PREFACE[..], &packet(1, [0; 7], &[])].concat();
-    raw.feed(&hello).unwrap();
+    raw.feed(&hello).expect("a valid hello");
     raw.said();
     raw
 }

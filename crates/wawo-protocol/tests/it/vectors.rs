@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
-    Fingerprint, Limits, Metadata, MethodId, ServiceId, Shape, Side,
+    Fingerprint, Hello, Limits, Metadata, MethodId, ServiceId, Shape, Side,
     packet::{Chunk, CreditOf, Packet, decode},
 };
 
@@ -69,36 +69,38 @@ impl Meaning {
         self.add_if("more", chunk.more);
         self.add_if("end", chunk.end);
     }
+
+    fn add_hello(&mut self, hello: &Hello) {
+        let limits = hello.limits;
+        self.add("max_packet_bytes", limits.max_packet_bytes);
+        self.add("max_message_bytes", limits.max_message_bytes);
+        self.add("max_metadata_bytes", limits.max_metadata_bytes);
+        self.add("max_metadata_entries", limits.max_metadata_entries);
+        self.add("max_calls", limits.max_calls);
+        self.add("initial_credit_bytes", limits.initial_credit_bytes);
+        self.add("request_credit_bytes", limits.request_credit_bytes);
+        self.add("reply_credit_bytes", limits.reply_credit_bytes);
+        let timeout = hello.default_timeout.map(|timeout| timeout.as_millis());
+        self.add_some("default_timeout_ms", timeout);
+        self.add_text("claimed_name", &hello.claimed_name);
+        self.add_bytes("credentials", &hello.credentials);
+        self.add_bytes("services", &hello.services);
+        self.add_some("features", Some(hello.features).filter(|bits| *bits != 0));
+        let role = hello.role.map(|side| match side {
+            Side::Connecting => 1,
+            Side::Accepting => 2,
+        });
+        self.add_some("role", role);
+        let keep_alive = hello.keep_alive.map(|interval| interval.as_millis());
+        self.add_some("keep_alive_ms", keep_alive);
+    }
 }
 
 fn meaning(packet: &Packet) -> Vec<(String, String)> {
     let mut meaning = Meaning::default();
     meaning.add("kind", packet.kind());
     match packet {
-        Packet::Hello(hello) => {
-            let limits = hello.limits;
-            meaning.add("max_packet_bytes", limits.max_packet_bytes);
-            meaning.add("max_message_bytes", limits.max_message_bytes);
-            meaning.add("max_metadata_bytes", limits.max_metadata_bytes);
-            meaning.add("max_metadata_entries", limits.max_metadata_entries);
-            meaning.add("max_calls", limits.max_calls);
-            meaning.add("initial_credit_bytes", limits.initial_credit_bytes);
-            meaning.add("request_credit_bytes", limits.request_credit_bytes);
-            meaning.add("reply_credit_bytes", limits.reply_credit_bytes);
-            let timeout = hello.default_timeout.map(|timeout| timeout.as_millis());
-            meaning.add_some("default_timeout_ms", timeout);
-            meaning.add_text("claimed_name", &hello.claimed_name);
-            meaning.add_bytes("credentials", &hello.credentials);
-            meaning.add_bytes("services", &hello.services);
-            meaning.add_some("features", Some(hello.features).filter(|bits| *bits != 0));
-            let role = hello.role.map(|side| match side {
-                Side::Connecting => 1,
-                Side::Accepting => 2,
-            });
-            meaning.add_some("role", role);
-            let keep_alive = hello.keep_alive.map(|interval| interval.as_millis());
-            meaning.add_some("keep_alive_ms", keep_alive);
-        }
+        Packet::Hello(hello) => meaning.add_hello(hello),
         Packet::Move(relocation) => {
             meaning.add("not_before_ms", relocation.not_before().as_millis());
             meaning.add("not_after_ms", relocation.not_after().as_millis());
