@@ -10,6 +10,9 @@ pub mod generated {}
 #[cfg_attr(not(doctest), doc = include_str!("../docs/identity.md"))]
 pub mod identity {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/reconnect.md"))]
+pub mod reconnect {}
+
 #[cfg_attr(not(doctest), doc = include_str!("../docs/state.md"))]
 pub mod state {}
 

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!   Peer, stubs, calls ──► Handle ──► Link ──► ConnectionHandle ──► (its driver)
+//!                            │          ├────► RedialLink ──► its current ConnectionHandle, and the next
 //!                            │          └────► GuestState       ──► (the server, which serves it)
 //!                            └► PeerState: number, address, events ◄── what the connection reports
 //! ```

@@ -10,8 +10,11 @@ use wawo_protocol::ConnectionError;
 use crate::{
     clock,
     connection::{
-        handle::ConnectionHandle, mailbox::EarlyCommands, new_connection::NewConnection,
-        owner::ConnectionEvent, state::ConnectionState,
+        handle::ConnectionHandle,
+        mailbox::{EarlyCommands, UnsentMessages},
+        new_connection::NewConnection,
+        owner::ConnectionEvent,
+        state::ConnectionState,
     },
     timer::TaskTimer,
 };
@@ -73,7 +76,7 @@ impl EarlyHandle {
     pub(crate) fn end(&self, error: &ConnectionError) {
         let (handle, mut wakers) = (&self.handle, Vec::new());
         tracing::debug!(%error, peer = %handle, side = ?handle.side(), "connection over");
-        handle.end_commands(error, &mut wakers);
+        handle.end_commands(error, UnsentMessages::default(), &mut wakers);
         handle.end(error);
         wakers.into_iter().for_each(std::task::Waker::wake);
         let event = ConnectionEvent::NotOpened(error.clone());

@@ -223,9 +223,14 @@ impl ConnectionHandle {
         self.owner.connection_changed(ConnectionEvent::Opened);
     }
 
-    /// Closes the mailbox, and ends the calls in it as not sent.
-    pub(super) fn end_commands(&self, error: &ConnectionError, wakers: &mut Vec<Waker>) {
-        let mut unsent = UnsentMessages::default();
+    /// Closes the mailbox, and ends the calls in it as not sent. The peer may keep the one-way messages in it,
+    /// behind those that the driver has not sent.
+    pub(super) fn end_commands(
+        &self,
+        error: &ConnectionError,
+        mut unsent: UnsentMessages,
+        wakers: &mut Vec<Waker>,
+    ) {
         for command in self.mailbox.close(error, wakers) {
             if let Some(Command::Call(_, slot) | Command::PlainCall(_, slot)) = unsent.add(command)
             {
@@ -233,7 +238,7 @@ impl ConnectionHandle {
             }
         }
         if !unsent.is_empty() {
-            self.owner.keep_unsent(unsent);
+            drop(self.owner.keep_unsent(unsent));
         }
     }
 

@@ -24,10 +24,10 @@ pub(crate) trait Owner: fmt::Debug + fmt::Display + Send + Sync {
     /// held meanwhile.
     fn connection_changed(&self, event: ConnectionEvent);
 
-    /// Takes the one-way messages that the connection has not sent, as it is over. By default they are
-    /// lost.
-    fn keep_unsent(&self, messages: UnsentMessages) {
-        drop(messages);
+    /// Takes one-way messages that the connection has not sent, as it is over or the other side drains. By
+    /// default they are returned.
+    fn keep_unsent(&self, messages: UnsentMessages) -> Result<(), UnsentMessages> {
+        Err(messages)
     }
 }
 

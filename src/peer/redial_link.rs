@@ -11,6 +11,7 @@
 //!             Supervisor ──► the next connection
 //! ```
 
+mod begin;
 mod orders;
 mod outage;
 mod owner;
@@ -30,10 +31,10 @@ use tokio::sync::{Notify, watch};
 use wawo_protocol::{CloseCode, Config, ConnectionError};
 
 pub(super) use crate::peer::redial_link::{
+    begin::{Begun, NotBegun},
     orders::{Move, Orders},
     outage::Outage,
     owner::ConnectionOwner,
-    route::{Begun, NotBegun},
 };
 use crate::{
     connection::{
@@ -341,12 +342,14 @@ impl RedialLink {
 
 /// One-way messages that a connection has not sent.
 impl RedialLink {
-    /// Takes messages of a connection that is over, if calls wait for the next one.
-    fn keep_unsent(&self, messages: UnsentMessages) {
-        if self.settings.wait_for_ready() && !self.read().is_stopped {
-            self.lock_unsent().append(messages);
-            self.send_unsent();
+    /// Takes messages of a connection that is over or drains, if calls wait for the next one.
+    fn keep_unsent(&self, messages: UnsentMessages) -> Result<(), UnsentMessages> {
+        if !self.settings.wait_for_ready() || self.read().is_stopped {
+            return Err(messages);
         }
+        self.lock_unsent().append(messages);
+        self.send_unsent();
+        Ok(())
     }
 
     /// Gives messages that were not sent to the current connection, if there is one.

@@ -4,7 +4,14 @@
 use std::{env, error::Error, fs, path::Path};
 
 /// The pages, by their file names. `src/lib.rs` has a module for each.
-const PAGES: [&str; 5] = ["identity", "state", "streams", "testing-services", "tls"];
+const PAGES: [&str; 6] = [
+    "identity",
+    "reconnect",
+    "state",
+    "streams",
+    "testing-services",
+    "tls",
+];
 
 /// The page that shows the generated code of its own schema.
 const GENERATED: &str = "generated";

@@ -11,8 +11,13 @@ use crate::{
     body::{Body, MessageBatch, Streaming},
     call_depth,
     connection::{
-        deadline_watch::WatchedCall, driver::Driver, handle::ConnectionHandle, inbox::Inbox,
-        mailbox::PlainRequest, outgoing::OutgoingCall, reader::InboxReader,
+        deadline_watch::WatchedCall,
+        driver::Driver,
+        handle::ConnectionHandle,
+        inbox::Inbox,
+        mailbox::{Command, PlainRequest, UnsentMessages},
+        outgoing::OutgoingCall,
+        reader::InboxReader,
         stream_task::StreamTask,
     },
     descriptor::MethodIds,
@@ -111,6 +116,24 @@ impl Driver {
             .send_one_way_batch(now, messages, |service, method, reason| {
                 log_not_sent(handle, service, method, &reason);
             });
+    }
+
+    /// Leaves one-way messages to another connection of the peer, since the other side takes no more. If the
+    /// peer does not keep them, they are refused.
+    #[cold]
+    pub(super) fn keep_one_way(&mut self, now: Instant, command: Command) {
+        let mut messages = UnsentMessages::default();
+        messages.add(command);
+        let Err(messages) = self.handle.owner().keep_unsent(messages) else {
+            return;
+        };
+        for command in messages.into_commands() {
+            match command {
+                Command::OneWay(request) => self.send_one_way(now, request),
+                Command::OneWayBatch(batch) => self.send_one_way_batch(now, batch),
+                _ => {}
+            }
+        }
     }
 
     /// Gives a call without a timeout the default timeout, counted from now, as it was just made.

@@ -46,6 +46,11 @@ impl Driver {
         match command {
             Command::Call(request, slot) => self.start_call(now, request, slot),
             Command::PlainCall(call, slot) => self.start_plain_call(now, call, slot),
+            command @ (Command::OneWay(_) | Command::OneWayBatch(_))
+                if self.connection.is_draining_there() =>
+            {
+                self.keep_one_way(now, command);
+            }
             Command::OneWay(request) => self.send_one_way(now, request),
             Command::OneWayBatch(messages) => self.send_one_way_batch(now, messages),
             Command::Cancel(slot) => self.cancel(&slot),

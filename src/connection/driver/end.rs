@@ -4,7 +4,7 @@ use wawo_protocol::ConnectionError;
 
 use crate::{
     codec::buffer_pool,
-    connection::{driver::Driver, owner::ConnectionEvent},
+    connection::{driver::Driver, mailbox::UnsentMessages, owner::ConnectionEvent},
 };
 
 impl Driver {
@@ -15,7 +15,9 @@ impl Driver {
         }
         buffer_pool::release();
         self.count_drained();
-        self.handle.end_commands(error, &mut self.wakers);
+        let waiting = self.connection.take_one_way();
+        let unsent = UnsentMessages::of_calls(waiting);
+        self.handle.end_commands(error, unsent, &mut self.wakers);
         let cut = self.handle.drain().why_cut();
         for (call, sent) in self.connection.take_calls() {
             call.lose(error, cut.as_deref(), sent, &mut self.wakers);

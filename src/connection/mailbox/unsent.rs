@@ -2,7 +2,14 @@
 
 use std::{mem, task::Waker};
 
-use crate::connection::mailbox::{Command, Mailbox};
+use wawo_protocol::NewCall;
+
+use crate::{
+    body::Body,
+    call_depth,
+    connection::mailbox::{Command, Mailbox},
+    request::Request,
+};
 
 /// One-way messages that were in a mailbox when its connection ended. The limits of the mailbox bound
 /// them.
@@ -10,6 +17,27 @@ use crate::connection::mailbox::{Command, Mailbox};
 pub(crate) struct UnsentMessages(Vec<Command>);
 
 impl UnsentMessages {
+    /// Messages that the protocol has not sent.
+    pub(crate) fn of_calls(calls: Vec<NewCall>) -> Self {
+        let messages = calls.into_iter().filter_map(|mut call| {
+            let body = Body::One(call.message?);
+            let mut request = Request::by_id(call.service, call.method, true, body);
+            let head = request.head_mut();
+            // The depth travels as metadata, and is added when the message is sent.
+            let _ = call_depth::take(&mut call.metadata);
+            head.metadata = call.metadata;
+            head.call_depth = call.depth;
+            head.takes_default = false;
+            (head.deadline, head.deadline_source) = (call.deadline, call.deadline_source);
+            Some(Command::OneWay(request))
+        });
+        Self(messages.collect())
+    }
+
+    pub(crate) fn into_commands(self) -> impl Iterator<Item = Command> {
+        self.0.into_iter()
+    }
+
     /// Adds a command if it is a one-way message; otherwise returns it.
     pub(crate) fn add(&mut self, command: Command) -> Option<Command> {
         match command {

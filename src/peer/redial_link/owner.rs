@@ -79,9 +79,10 @@ impl Owner for ConnectionOwner {
         }
     }
 
-    fn keep_unsent(&self, messages: UnsentMessages) {
-        if let Some(link) = self.link.upgrade() {
-            link.keep_unsent(messages);
+    fn keep_unsent(&self, messages: UnsentMessages) -> Result<(), UnsentMessages> {
+        match self.link.upgrade() {
+            Some(link) => link.keep_unsent(messages),
+            None => Err(messages),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Drop for WaitPlace<'_> {
 
 impl RedialLink {
     /// Whether a call waits while there is no connection.
-    pub(in crate::peer) fn lets_wait(&self, request: &Request) -> bool {
+    pub(crate) fn lets_wait(&self, request: &Request) -> bool {
         self.settings.wait_for_ready() || request.waits_for_ready()
     }
 
@@ -35,7 +35,7 @@ impl RedialLink {
     /// # Errors
     ///
     /// If the deadline passes, the peer is closed, or too many calls wait already.
-    pub(in crate::peer) async fn connection_for(
+    pub(crate) async fn connection_for(
         &self,
         deadline: Option<Deadline>,
         refused_by: Option<&Arc<ConnectionHandle>>,
@@ -59,7 +59,7 @@ impl RedialLink {
     /// # Errors
     ///
     /// If the peer is closed.
-    pub(in crate::peer) async fn ready(&self, end: Instant) -> Result<()> {
+    pub(crate) async fn ready(&self, end: Instant) -> Result<()> {
         let ready = timeout_at(end, pin!(self.connected(None))).await;
         ready.unwrap_or(Ok(()))
     }
@@ -101,7 +101,7 @@ impl RedialLink {
 
     /// How long a call without a timeout would wait for room at most. A caller that has not called yet
     /// waits as long for a connection.
-    pub(in crate::peer) fn longest_wait(&self) -> Duration {
+    pub(crate) fn longest_wait(&self) -> Duration {
         let (default, _) = self.default_timeouts.of(false);
         let stall = self.stall_timeout;
         default.map_or(stall, |default| default.min(stall))

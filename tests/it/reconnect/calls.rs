@@ -203,38 +203,31 @@ async fn calls_that_a_connection_took_and_did_not_send_are_made_over_the_next() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_in_the_mailbox_of_a_lost_connection_move_to_the_next() {
-    let gate = Gate::new();
-    let config = Config::builder().max_waiting_calls(1_000).build().unwrap();
-    let settings = reconnect(|it| it.wait_for_ready(true));
-    let peer = gate
-        .builder()
-        .config(config)
-        .reconnect(settings)
-        .connect()
-        .await
-        .unwrap();
+async fn messages_that_a_connection_took_and_did_not_send_go_over_the_next() {
+    let little = Config::builder().request_credit_bytes(128 * 1024);
+    let gate = Gate::with(little.build().unwrap());
+    let peer = connected(&gate, reconnect(|it| it.wait_for_ready(true))).await;
     let echo = EchoClient::new(&peer);
     gate.stall();
-    // The connection takes messages until its output is full. Later ones stay in the mailbox, and those that
-    // find no room there in the line before it.
-    let note = || echo.note(message(vec![b'x'; 4_000])).timeout(600 * SECOND);
+    // The connection sends messages until it has no credit. Later ones wait in it, in its mailbox, and in the
+    // line before that.
+    let note = |number: usize| {
+        let length = if number % 2 == 0 { 4_000 } else { 500 };
+        echo.note(message(vec![b'x'; length])).timeout(600 * SECOND)
+    };
     let messages: Vec<_> = (0..MANY)
-        .map(|_| tokio::spawn(note().into_future()))
+        .map(|number| tokio::spawn(note(number).into_future()))
         .collect();
     tokio::time::sleep(SECOND).await;
-    let taken = messages
-        .iter()
-        .filter(|message| message.is_finished())
-        .count();
+    assert!(messages.iter().any(|message| !message.is_finished()));
     gate.cut();
     for message in messages {
         message.await.unwrap().unwrap();
     }
     tokio::time::sleep(SECOND).await;
-    let arrived = gate.seen().notes.load(Ordering::SeqCst);
-    eprintln!("{taken} {arrived}");
-    assert!(taken < MANY && arrived > MANY - taken, "{taken} {arrived}");
+    // As many are lost as the credit allows.
+    let lost = MANY - gate.seen().notes.load(Ordering::SeqCst);
+    assert!((1..=100).contains(&lost), "{lost}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use tokio::{
     task::AbortHandle,
 };
 use wawo::{
-    Address, Peer, PeerBuilder, Server, SocketOptions, Transport,
+    Address, Config, Peer, PeerBuilder, Server, SocketOptions, Transport,
     transport::{Attempts, BoxFuture, Connect},
 };
 
@@ -51,9 +51,16 @@ struct GateState {
 impl Gate {
     /// An open gate to a parrot.
     pub(super) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// An open gate to a parrot whose server has this configuration.
+    pub(super) fn with(config: Config) -> Self {
         let parrot = Parrot::default();
         let seen = parrot.0.clone();
-        let server = Server::builder().add_service(EchoServer::new(parrot));
+        let server = Server::builder()
+            .config(config)
+            .add_service(EchoServer::new(parrot));
         Self(Arc::new(GateState {
             mode: Mutex::new(Mode::Open),
             dials: AtomicUsize::new(0),

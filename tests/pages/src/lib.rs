@@ -23,6 +23,7 @@ macro_rules! page {
 }
 
 page!(identity, "identity");
+page!(reconnect, "reconnect");
 page!(state, "state");
 page!(streams, "streams");
 page!(testing_services, "testing-services");

@@ -22,7 +22,7 @@ use crate::{
     code::Code,
     connection::{
         calls::Entry,
-        event::{CallOutcome, Event, Refusal},
+        event::{CallOutcome, Event, NewCall, Refusal},
         machine::Connection,
         timers::DEADLINE_STEP,
     },
@@ -60,6 +60,12 @@ impl<T> Connection<T> {
     /// The token of a call of ours that is in flight.
     pub fn token(&mut self, call: CallId) -> Option<&mut T> {
         self.calls.ours.get_mut(call)?.role.token.as_mut()
+    }
+
+    /// Takes the one-way calls that wait for credit, when the connection is over and before
+    /// [`take_calls`](Self::take_calls): no byte of them was sent.
+    pub fn take_one_way(&mut self) -> Vec<NewCall> {
+        self.waiting.take_one_way()
     }
 
     /// Takes all calls that have not ended, when the connection is over: each token, and whether

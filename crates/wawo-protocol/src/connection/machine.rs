@@ -255,6 +255,11 @@ impl<T> Connection<T> {
         self.state.is_open()
     }
 
+    /// Whether the other side takes no new calls, as it drains.
+    pub fn is_draining_there(&self) -> bool {
+        self.state.is_draining_there()
+    }
+
     /// Whether the connection is over. Its output may still be written.
     pub fn is_closed(&self) -> bool {
         self.state.is_closed()

@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::event::NewCall, packet::OneWayBatch, time::after};
+use crate::{
+    connection::{event::NewCall, timeout_cause::DeadlineSource},
+    metadata::Metadata,
+    packet::OneWayBatch,
+    time::after,
+};
 
 /// The greatest depth of a call that may wait for a slot. The calls in the slots may themselves wait for
 /// a deeper call, so that is refused instead: else all would wait for ever.
@@ -106,6 +111,26 @@ impl OneWayItem {
             Self::Message(call) => call.message_len(),
             Self::Batch(batch, _) => batch.message_bytes(),
         }
+    }
+
+    /// Adds each of the calls to a list.
+    fn unpack(self, calls: &mut Vec<NewCall>) {
+        let (batch, deadline) = match self {
+            Self::Message(call) => return calls.push(call),
+            Self::Batch(batch, deadline) => (batch, deadline),
+        };
+        let unpacked = batch.into_calls();
+        calls.extend(unpacked.map(|(service, method, message)| NewCall {
+            service,
+            method,
+            deadline,
+            deadline_source: DeadlineSource::DefaultTimeout,
+            depth: 0,
+            metadata: Metadata::new(),
+            message: Some(message.into()),
+            end: true,
+            one_way: true,
+        }));
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -264,6 +289,15 @@ impl<T> WaitingCalls<T> {
         let calls = calls.map(|waiting| waiting.ends);
         let one_way = self.one_way.iter().filter_map(OneWayItem::deadline);
         calls.chain(one_way).min()
+    }
+
+    /// Takes the one-way calls in the order in which they came.
+    pub(crate) fn take_one_way(&mut self) -> Vec<NewCall> {
+        let mut calls = Vec::new();
+        while let Some(item) = self.pop_one_way(i64::MAX) {
+            item.unpack(&mut calls);
+        }
+        calls
     }
 
     /// Takes all calls in the order in which they came, and drops those that are one-way.
