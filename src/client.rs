@@ -1,6 +1,7 @@
 //! Connects to a peer.
 
 mod dial;
+mod end;
 mod error;
 mod handshake;
 
@@ -11,23 +12,21 @@ use tower::{
     Layer,
     layer::util::{Identity, Stack},
 };
-use wawo_protocol::{CloseCode, Config, Side};
+use wawo_protocol::Config;
 
 pub use crate::client::error::ConnectError;
 use crate::{
     client::{
         dial::Dialler,
+        end::{End, failed_try},
         handshake::{Handshake, no_credentials},
     },
     dispatch::Dispatch,
     identity::{Authenticate, Authenticator, CredentialsSource, HelloCheck, ProvideCredentials},
     layer::PanicGuardLayer,
-    peer::{
-        ConnectHook, Dial, EventSender, HOOK_FAILED, NewConnection, NewPeer, NewRedialPeer, Peer,
-        Supervisor, TryError,
-    },
+    peer::{ConnectHook, Dial, NewRedialPeer, Peer, Supervisor},
     reconnect::Reconnect,
-    serve::{BoxService, CallService, Serve},
+    serve::{CallService, Serve},
     services::Services,
     status::Result as StatusResult,
     transport::{Address, AddressError, Connect, Connectors, IntoTransport, SocketOptions},
@@ -339,13 +338,6 @@ impl<L> PeerBuilder<L> {
 /// The reason why there are no credentials.
 const LATE: &str = "their provider took longer than the connect_timeout";
 
-/// This side's end of a connection that is about to be opened.
-struct End {
-    service: BoxService,
-    config: Arc<Config>,
-    on_connect: Option<ConnectHook>,
-}
-
 impl PeerSettings {
     /// This side's end of the connections, and their handshake.
     fn end<L>(&self, services: Services<L>) -> Result<(End, Handshake), ConnectError>
@@ -369,44 +361,6 @@ impl PeerSettings {
             on_connect: self.on_connect.clone(),
         };
         Ok((end, handshake))
-    }
-}
-
-impl End {
-    /// Makes the peer of a connection whose hellos are exchanged, and spawns its driver.
-    async fn drive(
-        self,
-        new: NewConnection,
-        address: Option<Address>,
-    ) -> Result<Peer, ConnectError> {
-        let (side, event_sender) = (Side::Connecting, EventSender::default());
-        let (config, hook) = (self.config, self.on_connect);
-        let peer = NewPeer::new(
-            side,
-            address,
-            config.clone(),
-            self.service,
-            event_sender,
-            None,
-        );
-        let (peer, driver) = peer.drive(new);
-        tokio::spawn(driver);
-        if let Some(hook) = hook
-            && let Err(status) = hook.run(peer.clone(), &config).await
-        {
-            peer.close_with(CloseCode::Normal, HOOK_FAILED);
-            return Err(failed_try(TryError::Hook(status), peer.address()));
-        }
-        Ok(peer)
-    }
-}
-
-fn failed_try(error: TryError<ConnectError>, address: Option<&Address>) -> ConnectError {
-    let address = address.cloned();
-    match error {
-        TryError::Dial(error) => error,
-        TryError::Lost(source) => ConnectError::of_handshake(address, source),
-        TryError::Hook(status) => ConnectError::OnConnect { address, status },
     }
 }
 
