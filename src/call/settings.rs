@@ -41,7 +41,7 @@ impl<R> Call<R> {
         self
     }
 
-    /// Adds a key and a value to the metadata of the call. If [`Metadata`] does not allow them, the call
+    /// Adds a key and a value to the metadata of the call. If [`Metadata`](crate::Metadata) does not allow them, the call
     /// fails with `InvalidArgument` before it is sent.
     pub fn metadata(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         if let Err(error) = self.metadata.append(key, value) {

@@ -136,7 +136,7 @@ async fn credentials_that_are_not_sent_do_not_show() {
     assert!(matches!(error, ConnectError::Credentials(_)), "{error}");
     scan.see_error(&error);
     let panicking = Peer::builder("").credentials(async || {
-        let found: Result<Credentials, Credentials> = Err(canary());
+        let found: Result<Credentials, Credentials> = std::future::ready(Err(canary())).await;
         Ok(found.unwrap())
     });
     let (here, _there) = duplex(1024);

@@ -212,7 +212,7 @@ async fn messages_that_a_connection_took_and_did_not_send_go_over_the_next() {
     // The connection sends messages until it has no credit. Later ones wait in it, in its mailbox, and in the
     // line before that.
     let note = |number: usize| {
-        let length = if number % 2 == 0 { 4_000 } else { 500 };
+        let length = if number.is_multiple_of(2) { 4_000 } else { 500 };
         echo.note(message(vec![b'x'; length])).timeout(600 * SECOND)
     };
     let messages: Vec<_> = (0..MANY)

@@ -101,10 +101,6 @@ impl Gate {
         self.0.dials.load(Ordering::SeqCst)
     }
 
-    pub(super) fn addresses(&self) -> Vec<String> {
-        self.0.addresses.lock().unwrap().clone()
-    }
-
     /// The newest peer of the server.
     pub(super) fn peer(&self) -> Peer {
         self.0.peers.lock().unwrap().last().unwrap().clone()
