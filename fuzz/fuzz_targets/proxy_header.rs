@@ -3,7 +3,11 @@
 #![no_main]
 
 #[path = "../../src/transport"]
-#[allow(dead_code, unreachable_pub, reason = "the server and its tests use the rest")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the server and its tests use the rest"
+)]
 mod transport {
     pub(crate) mod proxy_header;
 
