@@ -113,7 +113,7 @@ fn ended(code: u16, text: impl Into<String>) -> Outcome {
 }
 
 /// All kinds of packets, by number and name.
-const KINDS: [(u8, &str); 11] = [
+const KINDS: [(u8, &str); 12] = [
     (HELLO, "hello"),
     (crate::wire::PING, "ping"),
     (crate::wire::PONG, "pong"),
@@ -125,6 +125,7 @@ const KINDS: [(u8, &str); 11] = [
     (END_OF, "end"),
     (crate::wire::CANCEL, "cancel"),
     (crate::wire::CREDIT, "credit"),
+    (crate::wire::MOVE, "move"),
 ];
 
 /// A valid packet of each kind, for an open connection.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use futures::FutureExt as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
@@ -117,6 +117,7 @@ impl Raw {
     pub(crate) async fn next(&mut self) -> Option<Packet> {
         loop {
             if !self.is_prefaced {
+                self.skip_alert();
                 self.is_prefaced = decode_preface(&mut self.input).expect("a preface");
             }
             if self.is_prefaced
@@ -129,6 +130,15 @@ impl Raw {
                 assert!(self.input.is_empty(), "half a packet: {:?}", self.input);
                 return None;
             }
+        }
+    }
+
+    /// Skips the alert that a client of TLS gets from a server without TLS, before the preface.
+    fn skip_alert(&mut self) {
+        const ALERT_BYTES: usize = 7;
+        const ALERT: u8 = 0x15;
+        if self.input.first() == Some(&ALERT) && self.input.len() >= ALERT_BYTES {
+            self.input.advance(ALERT_BYTES);
         }
     }
 

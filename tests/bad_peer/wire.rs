@@ -16,6 +16,7 @@ pub(crate) const MESSAGE: u8 = 8;
 pub(crate) const END_OF: u8 = 9;
 pub(crate) const CANCEL: u8 = 10;
 pub(crate) const CREDIT: u8 = 11;
+pub(crate) const MOVE: u8 = 128;
 
 pub(crate) const END: u8 = 0x01;
 pub(crate) const MORE: u8 = 0x02;

@@ -25,6 +25,7 @@ mod descriptors;
 mod dispatch;
 mod documents;
 mod drain;
+mod early;
 mod ends;
 mod errors;
 mod events;

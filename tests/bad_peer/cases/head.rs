@@ -8,12 +8,12 @@ use crate::{
     },
     wire::{
         CALL, CANCEL, CLOSE, CONTINUES, CREDIT, DRAIN, END, END_OF, HELLO, MESSAGE, METADATA, MORE,
-        NO_MESSAGE, ONE_WAY, PING, PONG, REPLIES, REPLY, TIMEOUT, packet,
+        MOVE, NO_MESSAGE, ONE_WAY, PING, PONG, REPLIES, REPLY, TIMEOUT, packet,
     },
 };
 
 /// The flags that each kind does not allow.
-const FOREIGN_FLAGS: [(u8, &[u8]); 11] = [
+const FOREIGN_FLAGS: [(u8, &[u8]); 12] = [
     (HELLO, &ALL_FLAGS),
     (PING, &ALL_FLAGS),
     (PONG, &ALL_FLAGS),
@@ -31,6 +31,7 @@ const FOREIGN_FLAGS: [(u8, &[u8]); 11] = [
         CREDIT,
         &[END, MORE, METADATA, TIMEOUT, ONE_WAY, NO_MESSAGE, CONTINUES],
     ),
+    (MOVE, &ALL_FLAGS),
 ];
 
 const ALL_FLAGS: [u8; 8] = [
@@ -57,15 +58,36 @@ const EXCLUSIVE_FLAGS: [(u8, u8); 14] = [
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = prefaces();
-    for kind in [0, 12, 13, 16, 32, 64, 99, 127, 128, 200, 254, 255] {
+    for kind in [0, 12, 13, 16, 32, 64, 99, 127] {
         let text = format!("unknown packet kind {kind}");
         cases.push(case(text.clone(), Open, packet(kind), violation(text)));
     }
+    cases.extend(skipped());
     cases.extend(flags());
     cases.extend(codes());
     cases.extend(call_ids());
     cases.extend(lengths());
     cases.extend(order());
+    cases
+}
+
+/// Packets of unknown kinds from 129 on, which are skipped whatever they hold.
+fn skipped() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kind in [129, 200, 254, 255] {
+        let name = format!("a packet of kind {kind}");
+        let any = packet(kind).flags(0xff).code(7).call(u32::MAX);
+        let any = any.bytes([kind; 1000]);
+        cases.push(case(name, Open, any, Outcome::Ignored));
+        let text = "unknown packet before the hello";
+        let name = format!("a packet of kind {kind} before the hello");
+        cases.push(case(name, Preface, packet(kind), violation(text)));
+        let text = "a packet with 131073 bytes of payload; this side takes at most 131072 \
+                    (max_packet_bytes)";
+        let name = format!("a packet of kind {kind} that is too large");
+        let large = packet(kind).claim(131_073);
+        cases.push(case(name, Open, large, over_limit(text)));
+    }
     cases
 }
 
@@ -167,7 +189,7 @@ fn call_ids() -> Vec<Case> {
         let name = format!("{text} and flags {flags:#04x}");
         cases.push(case(name, Open, bytes, violation(text)));
     };
-    for kind in [HELLO, PING, PONG, DRAIN, CLOSE] {
+    for kind in [HELLO, PING, PONG, DRAIN, CLOSE, MOVE] {
         wrong(kind, 0, 1);
         wrong(kind, 0, u32::MAX);
     }

@@ -26,6 +26,9 @@ const TIMEOUT: u16 = 8;
 const CLAIMED_NAME: u16 = 9;
 const CREDENTIALS: u16 = 10;
 const SERVICES: u16 = 11;
+const FEATURES: u16 = 13;
+const ROLE: u16 = 14;
+const KEEP_ALIVE: u16 = 15;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -43,7 +46,30 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(numbers());
     cases.extend(twice());
     cases.extend(cut_off());
+    cases.extend(roles());
     cases.extend(others());
+    cases
+}
+
+/// The raw peer connects.
+fn roles() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for role in [0, 3, 255] {
+        let text =
+            format!("the role in the hello is {role}; it must be 1 (connecting) or 2 (accepting)");
+        let bytes = hello([hello_entry(ROLE, &[role])]);
+        cases.push(case(text.clone(), Preface, bytes, violation(text)));
+    }
+    for length in [0, 2, 4] {
+        let text = format!("hello entry {ROLE} has {length} bytes, not 1");
+        let bytes = hello([hello_entry(ROLE, &vec![1; length])]);
+        cases.push(case(text.clone(), Preface, bytes, violation(text)));
+    }
+    let text = "both sides have accepted: the peer is a server too, and no client";
+    let accepts = hello([hello_entry(ROLE, &[2])]);
+    cases.push(case("another server", Preface, accepts, violation(text)));
+    let connects = hello([hello_entry(ROLE, &[1])]);
+    cases.push(case("a client", Preface, connects, Outcome::Ignored));
     cases
 }
 
@@ -54,7 +80,10 @@ fn hello<const N: usize>(entries: [Vec<u8>; N]) -> Wire {
 /// Numbers have four bytes.
 fn numbers() -> Vec<Case> {
     let mut cases = Vec::new();
-    let entries = LIMITS.iter().map(|(entry, ..)| *entry).chain([TIMEOUT]);
+    let entries = LIMITS
+        .iter()
+        .map(|(entry, ..)| *entry)
+        .chain([TIMEOUT, FEATURES, KEEP_ALIVE]);
     for entry in entries {
         for length in [0, 3, 5, 8] {
             let text = format!("hello entry {entry} has {length} bytes, not 4");
@@ -67,11 +96,12 @@ fn numbers() -> Vec<Case> {
 
 fn twice() -> Vec<Case> {
     let mut cases = Vec::new();
-    for entry in 1..=12 {
+    for entry in 1..=KEEP_ALIVE {
         let least = LIMITS.iter().find(|(number, ..)| *number == entry);
         let value = match least {
-            Some((_, _, least, _)) => least.to_be_bytes(),
-            None => *b"text",
+            Some((_, _, least, _)) => least.to_be_bytes().to_vec(),
+            None if entry == ROLE => vec![1],
+            None => b"text".to_vec(),
         };
         let bytes = hello([hello_entry(entry, &value), hello_entry(entry, &value)]);
         let text = format!("entry {entry} stands twice in the hello");
@@ -148,7 +178,7 @@ fn others() -> Vec<Case> {
 /// Hellos that are unusual, and allowed.
 fn harmless() -> impl Iterator<Item = Case> {
     let entry = hello_entry;
-    let hellos: [(&str, Wire); 9] = [
+    let hellos: [(&str, Wire); 11] = [
         (
             "a claimed name of 255 bytes",
             hello([entry(CLAIMED_NAME, &[b'i'; 255])]),
@@ -168,6 +198,14 @@ fn harmless() -> impl Iterator<Item = Case> {
         ),
         ("an unknown entry 0", hello([entry(0, b"?")])),
         ("an unknown entry 16", hello([entry(16, b"?")])),
+        (
+            "features that nobody knows",
+            hello([entry(FEATURES, &[0xff; 4])]),
+        ),
+        (
+            "a keep-alive of 49 days",
+            hello([entry(KEEP_ALIVE, &[0xff; 4])]),
+        ),
         (
             "an unknown entry 65535, empty",
             hello([entry(u16::MAX, b"")]),

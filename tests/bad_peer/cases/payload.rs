@@ -1,15 +1,15 @@
 //! Payloads that do not fit the fields of their packets.
 
 use crate::{
-    cases::{Case, State::Open, case, violation},
+    cases::{Case, Outcome, State::Open, case, violation},
     wire::{
-        CALL, CANCEL, CLOSE, CONTINUES, CREDIT, DRAIN, END, END_OF, MESSAGE, METADATA, MORE,
+        CALL, CANCEL, CLOSE, CONTINUES, CREDIT, DRAIN, END, END_OF, MESSAGE, METADATA, MORE, MOVE,
         NO_MESSAGE, ONE_WAY, PING, PONG, REPLIES, REPLY, TIMEOUT, Wire, packet,
     },
 };
 
 /// Kind, flags, call, and invalid lengths of payloads of zeros.
-const WRONG_LENGTHS: [(&str, u8, u8, u32, &[usize]); 22] = [
+const WRONG_LENGTHS: [(&str, u8, u8, u32, &[usize]); 23] = [
     ("ping", PING, 0, 0, &[0, 7, 9, 131_072]),
     ("pong", PONG, 0, 0, &[0, 7, 9, 131_072]),
     ("drain", DRAIN, 0, 0, &[0, 7, 9, 131_072]),
@@ -32,11 +32,13 @@ const WRONG_LENGTHS: [(&str, u8, u8, u32, &[usize]); 22] = [
     ("message", MESSAGE, MORE, 1, &[0, 3, 4]),
     ("message", MESSAGE, CONTINUES, 1, &[0]),
     ("end", END_OF, METADATA, 1, &[0, 1, 3]),
+    ("move", MOVE, 0, 0, &[0, 7]),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = lengths();
     cases.extend(texts());
+    cases.extend(moves());
     let zero = "credit packet with bytes 0";
     for (name, id, flags) in [
         ("no credit for a call", 1, 0),
@@ -47,6 +49,26 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(case(name, Open, bytes, violation(zero)));
     }
     cases
+}
+
+/// The raw peer connects, so a request to move that is right is ignored.
+fn moves() -> Vec<Case> {
+    let to = |address: Vec<u8>| packet(MOVE).u64(0).bytes(address);
+    let long = "an address of 1025 bytes to move to; it may have at most 1024";
+    let reversed = "the last moment to move, 1ms, comes before the first, 2ms";
+    let not_utf_8 = "move packet whose text is not UTF-8";
+    let longest = to(vec![b'a'; 1024]);
+    vec![
+        case(long, Open, to(vec![b'a'; 1025]), violation(long)),
+        case("the longest address", Open, longest, Outcome::Ignored),
+        case(not_utf_8, Open, to(vec![0xff]), violation(not_utf_8)),
+        case(
+            reversed,
+            Open,
+            packet(MOVE).u32(2).u32(1),
+            violation(reversed),
+        ),
+    ]
 }
 
 fn does_not_fit(kind: &str, length: usize) -> String {
