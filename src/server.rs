@@ -153,8 +153,8 @@ impl Server {
     /// the server runs, use [`ServerHandle::accept_over`].
     ///
     /// No limit on connections refuses it. It counts towards `max_connections`, but not by host, as it
-    /// has no address, and not towards `max_handshakes`: there is a peer at once, which can be called
-    /// before its hello has come.
+    /// has no address, and not towards `max_handshakes`: there is a peer at once. Calls to it wait until
+    /// its hello has come, within their deadlines; if it never comes, they end as not sent.
     ///
     /// # Errors
     ///

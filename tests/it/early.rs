@@ -41,7 +41,7 @@ impl Waiting {
         let call = EchoClient::new(&self.peer).say(message("early"));
         let call = tokio::spawn(async move {
             let reply = call.timeout(timeout).await;
-            reply.map(|reply| reply.data.clone())
+            reply.map(|reply| reply.data)
         });
         settle().await;
         call
