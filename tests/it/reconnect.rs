@@ -34,6 +34,7 @@ fn name(event: &PeerEvent) -> &'static str {
         PeerEvent::Lost(..) => "lost",
         PeerEvent::TryFailed(..) => "try failed",
         PeerEvent::Draining(_) => "draining",
+        PeerEvent::SchemaDiffers(..) => "schema differs",
         PeerEvent::Disconnected(..) => "disconnected",
         _ => "other",
     }

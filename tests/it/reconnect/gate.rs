@@ -44,8 +44,6 @@ struct GateState {
     carriers: Mutex<Vec<AbortHandle>>,
     stalls: Mutex<Vec<Arc<AtomicBool>>>,
     seen: Arc<Seen>,
-    /// The addresses that were dialled.
-    addresses: Mutex<Vec<String>>,
 }
 
 impl Gate {
@@ -69,7 +67,6 @@ impl Gate {
             carriers: Mutex::default(),
             stalls: Mutex::default(),
             seen,
-            addresses: Mutex::default(),
         }))
     }
 
@@ -138,13 +135,12 @@ impl Connect for Gate {
 
     fn connect<'a>(
         &'a self,
-        address: &'a Address,
+        _: &'a Address,
         _: &'a SocketOptions,
         _: &'a mut Attempts,
     ) -> BoxFuture<'a, io::Result<Box<dyn Transport>>> {
         Box::pin(async move {
             self.0.dials.fetch_add(1, Ordering::SeqCst);
-            self.0.addresses.lock().unwrap().push(address.to_string());
             let mode = *self.0.mode.lock().unwrap();
             match mode {
                 Mode::Open => Ok(self.open()),

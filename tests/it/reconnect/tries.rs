@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use wawo::{Code, ConnectError, PeerEvent, Reconnect};
+use wawo::{
+    Code, ConnectError, MethodDescriptor, MethodId, PeerEvent, Reconnect, ServiceDescriptor,
+    ServiceId, Shape, codegen,
+};
 
 use super::{
     SECOND, connected,
@@ -232,4 +235,22 @@ async fn a_server_that_drains_gets_its_peer_back_over_another_connection() {
     let report = drain.await.unwrap();
     assert_eq!((report.finished, report.cut.len()), (1, 0));
     assert!(!peer.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schemas_of_stubs_are_compared_over_each_connection() {
+    let gate = Gate::new();
+    let peer = connected(&gate, Reconnect::default()).await;
+    let mut events = peer.events();
+    let shout = MethodDescriptor::builder("Shout", Shape::Unary).id(MethodId(70));
+    let later = ServiceDescriptor::builder("tests.echo.Echo").id(ServiceId(7));
+    let later = later.method(shout).build().unwrap();
+    let _stub = codegen::start(&peer, &later);
+    until(&mut events, "schema differs").await;
+    for _ in 0..2 {
+        gate.cut();
+        until(&mut events, "lost").await;
+        until(&mut events, "schema differs").await;
+        until(&mut events, "connected").await;
+    }
 }
