@@ -71,6 +71,8 @@ pub(crate) struct Driver {
     incoming: IncomingCalls,
     /// The identity that requests carry, if it is not that of the peer.
     call_identity: Option<Identity>,
+    /// Whether requests get the identity above, or a deadline of streams.
+    extends_requests: bool,
     /// The peer, which requests carry. It is weak: a strong one would keep the connection open for ever.
     peer: Weak<dyn Caller>,
     commands: Vec<Command>,
@@ -132,6 +134,7 @@ impl Driver {
             inbound,
             incoming: IncomingCalls::default(),
             call_identity: None,
+            extends_requests: config.max_stream_time().is_some(),
             peer,
             commands: Vec::new(),
             calls_to_watch: Vec::new(),
@@ -154,6 +157,7 @@ impl Driver {
     /// which another may be proven.
     pub(crate) fn with_own_identity(mut self) -> Self {
         self.call_identity = self.handle.identity().cloned();
+        self.extends_requests |= self.call_identity.is_some();
         self
     }
 

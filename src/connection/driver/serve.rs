@@ -68,14 +68,23 @@ impl Driver {
             deadline,
         };
         let mut request = Request::of_connection(ids, received, body);
+        if self.extends_requests {
+            self.extend(&mut request, called.call);
+        }
+        request
+    }
+
+    /// Adds the parts to a request that most connections have not. It is a function of its own, so that the
+    /// others do not pay for it.
+    #[inline(never)]
+    fn extend(&self, request: &mut Request, call: Option<CallId>) {
         if let Some(identity) = &self.call_identity {
             request.set_identity(identity.clone());
         }
-        if let (true, Some(call)) = (self.has_stream_time, called.call) {
+        if let (true, Some(call)) = (self.has_stream_time, call) {
             let deadline = self.connection.stream_deadline(call);
             request.extensions_mut().insert(StreamDeadline(deadline));
         }
-        request
     }
 
     /// The requests of a call that come one after the other, with the first one if it has come, and the

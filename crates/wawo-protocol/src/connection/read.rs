@@ -45,7 +45,7 @@ impl<T> Connection<T> {
                 return Ok(Some(event));
             }
             // The packets behind the hello are not read before this side has answered it.
-            if self.is_closed() || self.state.is_undecided() {
+            if !self.state.takes_input() {
                 return Ok(None);
             }
             let read = self.read(now, input);

@@ -113,6 +113,12 @@ impl State {
         self.life == Life::Undecided
     }
 
+    /// Whether bytes of the other side are read: not once the connection is over, nor before this side has
+    /// answered a hello.
+    pub(crate) fn takes_input(self) -> bool {
+        !matches!(self.life, Life::Undecided | Life::Closed)
+    }
+
     /// Whether this side has said nothing: neither its hello nor a close.
     pub(crate) fn is_silent(self) -> bool {
         self.side == Side::Accepting && !matches!(self.life, Life::Open | Life::Closed)
