@@ -183,11 +183,16 @@ impl Driver {
         }
     }
 
-    /// Takes the commands that were left before there was a driver, and then handles the bytes that were
-    /// read. A program may close the peer as soon as the connection is open: no call is served then.
+    /// Handles the bytes that were read before there was a driver. A program may close the peer as soon as
+    /// the connection is open: then no call in them is served.
     fn begin(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionError> {
-        match self.take_commands(cx) {
-            Ok(_) => self.poll(cx),
+        let handled = match self.handle.mailbox().has_close() {
+            true => self.take_commands(cx).map(drop),
+            false if self.input.bytes.is_empty() => Ok(()),
+            false => self.handle_events(cx, clock::now()),
+        };
+        match handled {
+            Ok(()) => self.poll(cx),
             Err(error) => Poll::Ready(error),
         }
     }

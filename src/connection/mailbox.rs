@@ -218,6 +218,12 @@ impl Mailbox {
         state.one_way_messages = 0;
     }
 
+    /// Whether one of the commands closes the connection.
+    pub(crate) fn has_close(&self) -> bool {
+        let is_close = |command: &Command| matches!(command, Command::Close(..));
+        self.lock().commands.iter().any(is_close)
+    }
+
     /// Sets how many commands the driver takes. As many requests in line become commands, which the
     /// driver has to look for.
     pub(crate) fn set_capacity(&self, commands: Capacity, wakers: &mut Vec<Waker>) {
