@@ -1,4 +1,4 @@
-//! What happens to the servers in a simulation.
+//! The faults and restarts of the servers in a simulation.
 
 use std::time::Duration;
 

@@ -144,7 +144,7 @@ fn overload(scale: Scale) -> String {
         );
         row(&mut table, &name, &figures);
     }
-    // A server that is so slow must not let so many wait.
+    // At this pace, clients give up before the end of the usual queue, so it is shorter here.
     let slow = Settings {
         room: 512,
         ..scale.settings(Duration::from_millis(3))

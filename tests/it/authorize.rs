@@ -1,4 +1,4 @@
-//! Who may call what: by method and identity, and by the identity of each call where one connection carries
+//! Calls are authorised by method and identity, and by the identity of each call where one connection carries
 //! many callers.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is to happen, in the order of its time.
+//! The queue of coming events, in the order of their times.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 

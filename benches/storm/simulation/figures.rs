@@ -1,4 +1,4 @@
-//! What is counted.
+//! The figures that a simulation counts.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ const FIXED_BYTES: usize = 16;
 
 const VERSION: u8 = 2;
 
-/// Whose connection it is.
+/// The party that the connection belongs to: a client, or the proxy itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
     /// The proxy's own, such as a health check.

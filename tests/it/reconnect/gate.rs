@@ -22,7 +22,7 @@ use wawo::{
 
 use crate::support::{EchoServer, Parrot, Seen};
 
-/// What the gate does with a dial.
+/// The way in which the gate treats a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Open,
@@ -103,7 +103,7 @@ impl Gate {
         self.0.peers.lock().unwrap().last().unwrap().clone()
     }
 
-    /// What the server has seen.
+    /// The record of the server's service.
     pub(super) fn seen(&self) -> &Seen {
         &self.0.seen
     }

@@ -45,6 +45,24 @@ pub struct NewCall {
 }
 
 impl NewCall {
+    /// A one-way message of a batch, whose deadline is the default.
+    pub(crate) fn of_batch(
+        (service, method, message): (ServiceId, MethodId, Bytes),
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            service,
+            method,
+            deadline,
+            deadline_source: DeadlineSource::DefaultTimeout,
+            depth: 0,
+            metadata: Metadata::new(),
+            message: Some(message.into()),
+            end: true,
+            one_way: true,
+        }
+    }
+
     /// The length of the first message.
     pub(crate) fn message_len(&self) -> usize {
         self.message.as_ref().map_or(0, MessageBytes::len)

@@ -10,7 +10,6 @@ use crate::{
         fit,
         machine::Connection,
         role::Caller,
-        timeout_cause::DeadlineSource,
         timers::DEADLINE_STEP,
         waiting_calls::{CallOrigin, MAX_WAITING_DEPTH, OneWayItem},
     },
@@ -18,7 +17,6 @@ use crate::{
     id::{CallId, MethodId, ServiceId},
     limits::Limits,
     message::cost,
-    metadata::Metadata,
     packet::{CallHeader, OneWayBatch, put_call},
     time::after,
 };
@@ -107,17 +105,7 @@ impl<T> Connection<T> {
             return;
         }
         for (service, method, message) in batch.into_calls() {
-            let call = NewCall {
-                service,
-                method,
-                deadline,
-                deadline_source: DeadlineSource::DefaultTimeout,
-                depth: 0,
-                metadata: Metadata::new(),
-                message: Some(message.into()),
-                end: true,
-                one_way: true,
-            };
+            let call = NewCall::of_batch((service, method, message), deadline);
             if let Err(reason) = self.send_one_way(now, call) {
                 refused(service, method, reason);
             }

@@ -5,12 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    connection::{event::NewCall, timeout_cause::DeadlineSource},
-    metadata::Metadata,
-    packet::OneWayBatch,
-    time::after,
-};
+use crate::{connection::event::NewCall, packet::OneWayBatch, time::after};
 
 /// The greatest depth of a call that may wait for a slot. The calls in the slots may themselves wait for
 /// a deeper call, so that is refused instead: else all would wait for ever.
@@ -120,17 +115,7 @@ impl OneWayItem {
             Self::Batch(batch, deadline) => (batch, deadline),
         };
         let unpacked = batch.into_calls();
-        calls.extend(unpacked.map(|(service, method, message)| NewCall {
-            service,
-            method,
-            deadline,
-            deadline_source: DeadlineSource::DefaultTimeout,
-            depth: 0,
-            metadata: Metadata::new(),
-            message: Some(message.into()),
-            end: true,
-            one_way: true,
-        }));
+        calls.extend(unpacked.map(|message| NewCall::of_batch(message, deadline)));
     }
 
     fn deadline(&self) -> Option<Instant> {
