@@ -3,7 +3,9 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let protos = [
+        "../proto/examples/accounts.proto",
         "../proto/examples/chat.proto",
+        "../proto/examples/fleet.proto",
         "../proto/examples/jobs.proto",
         "../proto/examples/ping_pong.proto",
         "../proto/examples/places.proto",
