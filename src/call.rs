@@ -84,7 +84,8 @@ pub struct Call<R> {
     /// Resolves when the parent or the token is cancelled. Made when the call has to wait.
     cancelled: Option<CancelSignal>,
     refused: Option<Status>,
-    waits_for_ready: bool,
+    /// `None` if the peer decides.
+    wait_for_ready: Option<bool>,
     /// How many bytes the decoded reply may take, at most.
     max_decoded_bytes: usize,
     read: Read<R>,
@@ -131,7 +132,7 @@ impl<R> Call<R> {
             cancel_token: None,
             cancelled: None,
             refused: None,
-            waits_for_ready: false,
+            wait_for_ready: None,
             max_decoded_bytes: 0,
             read,
         }
@@ -246,7 +247,7 @@ impl<R> Call<R> {
 
     /// Whether the call has nothing but messages: no metadata, no deadline.
     fn is_plain(&self) -> bool {
-        !self.waits_for_ready
+        self.wait_for_ready.is_none()
             && self.metadata.is_empty()
             && matches!(self.timeout, Timeout::Default)
             && self.method.timeout().is_none()
@@ -258,8 +259,8 @@ impl<R> Call<R> {
         if self.timeout == Timeout::Never {
             request.set_no_deadline();
         }
-        if self.waits_for_ready {
-            request.set_wait_for_ready();
+        if let Some(wait_for_ready) = self.wait_for_ready {
+            request.set_wait_for_ready(wait_for_ready);
         }
         let head = request.head_mut();
         head.metadata = std::mem::take(&mut self.metadata);

@@ -29,15 +29,15 @@ impl<R> Call<R> {
         self
     }
 
-    /// Lets the call wait, within its deadline, while a peer that
-    /// [reconnects](crate::PeerBuilder::reconnect) has no connection. Otherwise it fails at once, as not
-    /// sent. If a connection ends before it has sent the call, the call is made over the next one; a call
-    /// with a stream of requests is not, once a connection has begun to take it.
+    /// With `true`, the call waits, within its deadline, while a peer that
+    /// [reconnects](crate::PeerBuilder::reconnect) has no connection; with `false`, it fails at once, as not
+    /// sent. If a call waits and a connection ends before it has sent the call, the call is made over the
+    /// next one; a call with a stream of requests is not, once a connection has begun to take it.
     ///
-    /// [`ReconnectBuilder::wait_for_ready`](crate::ReconnectBuilder::wait_for_ready) sets it for all calls
-    /// of a peer. It changes nothing for other peers.
-    pub fn wait_for_ready(mut self) -> Self {
-        self.waits_for_ready = true;
+    /// Default: as [`ReconnectBuilder::wait_for_ready`](crate::ReconnectBuilder::wait_for_ready) says. It
+    /// changes nothing for peers that do not reconnect.
+    pub fn wait_for_ready(mut self, wait_for_ready: bool) -> Self {
+        self.wait_for_ready = Some(wait_for_ready);
         self
     }
 

@@ -9,20 +9,20 @@ use crate::{
     request::{Request, RequestHead},
 };
 
-/// Marks a call that waits for a connection. It is an extension, because few calls are marked.
+/// Whether a call waits for a connection. It is an extension, because few calls say so themselves.
 #[derive(Debug)]
-struct WaitForReady;
+struct WaitForReady(bool);
 
 impl Request {
-    /// Lets the call wait while its peer is not connected, as
+    /// Lets the call wait, or not, while its peer is not connected, as
     /// [`Call::wait_for_ready`](crate::Call::wait_for_ready) does. For layers and carriers.
-    pub fn set_wait_for_ready(&mut self) {
-        self.extensions_mut().insert(WaitForReady);
+    pub fn set_wait_for_ready(&mut self, wait_for_ready: bool) {
+        self.extensions_mut().insert(WaitForReady(wait_for_ready));
     }
 
-    /// Whether the call waits while its peer is not connected.
-    pub(crate) fn waits_for_ready(&self) -> bool {
-        self.extensions().get::<WaitForReady>().is_some()
+    /// Whether the call waits while its peer is not connected; `None` if its peer decides.
+    pub(crate) fn waits_for_ready(&self) -> Option<bool> {
+        self.extensions().get::<WaitForReady>().map(|wait| wait.0)
     }
 
     /// A request for the same call, in case that this one is not sent. `None` for a stream, whose

@@ -26,7 +26,8 @@ impl Drop for WaitPlace<'_> {
 impl RedialLink {
     /// Whether a call waits while there is no connection.
     pub(crate) fn lets_wait(&self, request: &Request) -> bool {
-        self.settings.wait_for_ready() || request.waits_for_ready()
+        let of_peer = || self.settings.wait_for_ready();
+        request.waits_for_ready().unwrap_or_else(of_peer)
     }
 
     /// Waits until there is a connection for a call with this deadline. `refused_by` is a connection

@@ -61,15 +61,15 @@ async fn calls_that_wait_are_made_over_the_next_connection() {
     let echo = EchoClient::new(&peer);
     let waiting = tokio::spawn(
         echo.say(message("hi"))
-            .wait_for_ready()
+            .wait_for_ready(true)
             .timeout(600 * SECOND),
     );
     let stream = Streaming::new(futures::stream::iter([Ok(message("a")), Ok(message("b"))]));
-    let joined = echo.join(stream).wait_for_ready();
+    let joined = echo.join(stream).wait_for_ready(true);
     let joined = tokio::spawn(joined.into_future());
     let sent = tokio::spawn(
         echo.note(message("note"))
-            .wait_for_ready()
+            .wait_for_ready(true)
             .timeout(600 * SECOND),
     );
     tokio::task::yield_now().await;
@@ -82,6 +82,20 @@ async fn calls_that_wait_are_made_over_the_next_connection() {
         .until(|seen| seen.notes.load(Ordering::SeqCst) == 1)
         .await;
     assert_eq!(peer.snapshot().await.calls_out, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_of_a_peer_that_waits_may_fail_at_once() {
+    let gate = Gate::new();
+    let peer = cut_off(&gate, reconnect(|it| it.wait_for_ready(true))).await;
+    let hasty = EchoClient::new(&peer)
+        .say(message("hi"))
+        .wait_for_ready(false);
+    let status = hasty.await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.delivery()),
+        (Code::Unavailable, Delivery::NotSent)
+    );
 }
 
 #[tokio::test(start_paused = true)]

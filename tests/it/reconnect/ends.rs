@@ -226,7 +226,9 @@ fn a_call_that_waits_ends_while_the_runtime_of_its_peer_stands_still() {
     };
     let (gate, dialling) = (Gate::new(), runtime());
     let peer = dialling.block_on(async { gate.builder().connect_lazy().unwrap() });
-    let call = EchoClient::new(&peer).say(message("hi")).wait_for_ready();
+    let call = EchoClient::new(&peer)
+        .say(message("hi"))
+        .wait_for_ready(true);
     let status = futures::executor::block_on(call.timeout(SECOND / 10)).unwrap_err();
     assert_eq!(
         (status.code(), status.delivery()),

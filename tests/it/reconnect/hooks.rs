@@ -68,7 +68,11 @@ async fn calls_of_others_are_not_made_before_the_hook_has_ended() {
     let echo = EchoClient::new(&peer);
     let status = echo.say(message("early")).await.unwrap_err();
     assert!(status.message().contains("not connected yet"), "{status}");
-    let waiting = tokio::spawn(echo.act(message("waits")).wait_for_ready().into_future());
+    let waiting = tokio::spawn(
+        echo.act(message("waits"))
+            .wait_for_ready(true)
+            .into_future(),
+    );
     tokio::time::sleep(SECOND).await;
     assert_eq!(gate.seen().begun.load(Ordering::SeqCst), 1);
     go_on.notify_one();
