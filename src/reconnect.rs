@@ -5,9 +5,9 @@ mod backoff;
 mod schedule;
 mod state;
 
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
-use wawo_settings::{ConfigError, Row, Setting, settings};
+use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
 
 pub use crate::reconnect::backoff::Backoff;
 pub(crate) use crate::reconnect::{schedule::Schedule, state::State};
@@ -31,6 +31,9 @@ settings! {
     /// How many tries may fail one after the other. After the last of them, the peer is closed for good.
     Count max_tries: u32 = "none", least "1", none "no limit";
 }
+
+/// The name of the one setting that is neither a number nor a time.
+const WAIT_FOR_READY: &str = "wait_for_ready";
 
 /// Settings for a peer that connects again when its connection is lost, which are valid: each is in its
 /// range, and they agree.
@@ -91,6 +94,40 @@ impl ReconnectBuilder {
         self
     }
 
+    /// Sets the setting of this name from a text. See [`ConfigBuilder::set`](crate::ConfigBuilder::set).
+    ///
+    /// # Errors
+    ///
+    /// If there is no such setting, the text is none of its values, or it is out of its range.
+    pub fn set(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
+        wawo_settings::set(&mut self, name, text)?;
+        Ok(self)
+    }
+
+    /// Sets each setting for which the environment has a variable: `WAWO_RECONNECT_` and its name in
+    /// capitals, such as `WAWO_RECONNECT_MAX_WAIT`, with the text of [`set`](Self::set).
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set). Another variable that begins with `WAWO_RECONNECT_` is an error too, which names
+    /// the most similar one that there is.
+    pub fn read_env(self) -> Result<Self, ConfigError> {
+        self.read_variables(std::env::vars_os())
+    }
+
+    /// Does the same as [`read_env`](Self::read_env) with the given variables.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_env`](Self::read_env).
+    pub fn read_variables<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, ConfigError> {
+        wawo_settings::set_from_variables(&mut self, "WAWO_RECONNECT_", &[], variables)?;
+        Ok(self)
+    }
+
     /// The settings.
     ///
     /// # Errors
@@ -124,48 +161,38 @@ impl ReconnectBuilder {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
+impl Settable for ReconnectBuilder {
+    fn names() -> Vec<&'static str> {
+        let amounts = Amounts::ROWS.iter().map(|row| row.name);
+        amounts.chain([WAIT_FOR_READY]).collect()
+    }
 
-    use super::Reconnect;
-
-    #[test]
-    fn settings_are_checked_at_their_limits() {
-        let new = Reconnect::builder;
-        let (zero, ms) = (Duration::ZERO, Duration::from_millis(1));
-        for (settings, wrong) in [
-            (new(), None),
-            (new().first_wait(ms).max_wait(ms), None),
-            (new().max_wait(Duration::MAX), None),
-            (
-                new().first_wait(Duration::MAX).max_wait(Duration::MAX),
-                None,
-            ),
-            (new().stable_after(zero).max_tries(Some(1)), None),
-            (new().stable_after(Duration::MAX), None),
-            (new().max_waiting_calls(usize::MAX), None),
-            (
-                new().first_wait(zero),
-                Some("first_wait is 0ns; it must be at least 1ms"),
-            ),
-            (
-                new().max_wait(zero),
-                Some("max_wait is 0ns; it must be at least 1ms"),
-            ),
-            (new().max_waiting_calls(0), Some("max_waiting_calls is 0;")),
-            (new().max_tries(Some(0)), Some("max_tries is 0;")),
-            (
-                new().max_wait(ms),
-                Some("first_wait is 1s; with max_wait 1ms it may be at most 1ms"),
-            ),
-        ] {
-            let error = settings.build().err().map(|error| error.to_string());
-            match (wrong, &error) {
-                (None, None) => {}
-                (Some(text), Some(error)) => assert!(error.starts_with(text), "{error}"),
-                _ => panic!("{error:?} and not {wrong:?}"),
-            }
+    fn read(&mut self, name: &str, key: &str, text: &str) -> Result<(), ConfigError> {
+        match Amounts::ROWS.iter().find(|row| row.name == name) {
+            Some(row) => row.read(&mut self.amounts, key, text)?,
+            None => self.wait_for_ready = wawo_settings::switch(key, text)?,
         }
+        Ok(())
     }
 }
+
+/// Reads a map from names of settings to whole numbers or texts as [`ReconnectBuilder::set`] takes them;
+/// `wait_for_ready` may be `true` or `false`. Other names are refused.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ReconnectBuilder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wawo_settings::deserialize(deserializer)
+    }
+}
+
+/// Reads as a [`ReconnectBuilder`] is read, and checks as [`ReconnectBuilder::build`] does.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Reconnect {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let builder = ReconnectBuilder::deserialize(deserializer)?;
+        builder.build().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,16 @@
 //! A [`ServerConfig`] that exists is valid, as a [`Config`] is: only [`ServerConfigBuilder::build`] makes
 //! one, and checks its settings against their ranges and against those of a connection.
 
-use std::{ffi::OsStr, str::ParseBoolError, time::Duration};
+use std::{ffi::OsStr, time::Duration};
 
 use wawo_protocol::{Config, ConfigBuilder};
 use wawo_settings::{ConfigError, Row, Settable, Setting, settings};
 
-use crate::server::{
-    admission::ConnectionLimits, drain_request::DrainRequest, host::TrustedProxies, memory,
+use crate::{
+    reconnect::ReconnectBuilder,
+    server::{
+        admission::ConnectionLimits, drain_request::DrainRequest, host::TrustedProxies, memory,
+    },
 };
 
 settings! {
@@ -281,7 +284,8 @@ impl ServerConfigBuilder {
 
     /// Sets each setting that has a variable in the environment. For a setting of the server this is
     /// `WAWO_SERVER_` and its name in capitals, such as `WAWO_SERVER_MAX_CONNECTIONS`; for one of
-    /// connections see [`ConfigBuilder::read_env`].
+    /// connections see [`ConfigBuilder::read_env`]. Variables that begin with `WAWO_RECONNECT_` are for
+    /// [`ReconnectBuilder::read_env`].
     ///
     /// # Errors
     ///
@@ -304,6 +308,7 @@ impl ServerConfigBuilder {
         let variables = || all.iter().map(|(key, value)| (key, value));
         let kinds = [
             ("WAWO_SERVER_", OwnSettings::names()),
+            ("WAWO_RECONNECT_", ReconnectBuilder::names()),
             ("WAWO_", ConfigBuilder::names()),
         ];
         wawo_settings::check_variables(&kinds, all.iter().map(|(key, _)| key))?;
@@ -328,7 +333,7 @@ impl Settable for OwnSettings {
             return row.read(&mut self.amounts, key, text);
         }
         if name == PROXY_PROTOCOL {
-            self.proxy_protocol = on_or_off(key, text)?;
+            self.proxy_protocol = wawo_settings::switch(key, text)?;
             return Ok(());
         }
         let texts = text.split(',').map(|text| text.trim().to_owned());
@@ -344,18 +349,6 @@ impl Settable for OwnSettings {
     fn is_list(name: &str) -> bool {
         name == TRUSTED_PROXIES
     }
-}
-
-/// # Errors
-///
-/// If the text is neither `true` nor `false`.
-fn on_or_off(key: &str, text: &str) -> Result<bool, ConfigError> {
-    let is_on = text.trim().parse();
-    is_on.map_err(|_: ParseBoolError| ConfigError::Unreadable {
-        setting: key.to_owned(),
-        value: text.to_owned(),
-        expected: "true or false".to_owned(),
-    })
 }
 
 impl Settable for ServerConfigBuilder {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use wawo::{Config, ConfigBuilder, ServerConfig, Setting};
+use wawo::{Config, ConfigBuilder, Reconnect, ServerConfig, Setting};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
@@ -69,6 +69,9 @@ fn the_variables_of_the_document_are_settings() {
     let config = config.unwrap().build().unwrap();
     assert_eq!(config.max_connections(), 20_000);
     assert_eq!(config.connection().limits().max_message_bytes, 65_536);
+    let block = block.lines().map(|line| line.split_once('=').unwrap());
+    let reconnect = Reconnect::builder().read_variables(block).unwrap().build();
+    assert_eq!(reconnect.unwrap().max_wait().as_secs(), 60);
 }
 
 #[test]

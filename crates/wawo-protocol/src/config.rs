@@ -250,7 +250,8 @@ impl ConfigBuilder {
 
     /// Sets each setting for which the environment has a variable: `WAWO_` and its name in capitals,
     /// such as `WAWO_MAX_CALLS` or `WAWO_HANDSHAKE_TIMEOUT`, with the text of [`set`](Self::set).
-    /// Variables that begin with `WAWO_SERVER_` are for the server of the crate `wawo`.
+    /// Variables that begin with `WAWO_SERVER_` or `WAWO_RECONNECT_` are for servers, and for peers that
+    /// reconnect, of the crate `wawo`.
     ///
     /// # Errors
     ///
@@ -281,7 +282,8 @@ impl ConfigBuilder {
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, ConfigError> {
-        wawo_settings::set_from_variables(&mut self, "WAWO_", &["WAWO_SERVER_"], variables)?;
+        let others = ["WAWO_SERVER_", "WAWO_RECONNECT_"];
+        wawo_settings::set_from_variables(&mut self, "WAWO_", &others, variables)?;
         Ok(self)
     }
 

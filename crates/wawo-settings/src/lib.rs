@@ -31,7 +31,7 @@ pub use crate::file::deserialize;
 pub use crate::{
     amount::{Unit, Value, duration_of, u32_of, usize_of},
     error::ConfigError,
-    names::{Settable, check_variables, set, set_from_variables},
+    names::{Settable, check_variables, set, set_from_variables, switch},
 };
 
 /// A setting as documents and command line tools list it.

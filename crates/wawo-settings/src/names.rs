@@ -1,6 +1,6 @@
 //! Settings by their names: set one from a text, or several from variables of the environment.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, str::ParseBoolError};
 
 use crate::error::ConfigError;
 
@@ -66,6 +66,20 @@ pub fn set_from_variables<S: Settable, K: AsRef<OsStr>, V: AsRef<OsStr>>(
         settings.read(name, &key, text(&key, value.as_ref())?)?;
     }
     Ok(())
+}
+
+/// Reads a setting that is on or off. The error names `key`, by which the user knows the setting.
+///
+/// # Errors
+///
+/// If the text is neither `true` nor `false`.
+pub fn switch(key: &str, text: &str) -> Result<bool, ConfigError> {
+    let is_on = text.trim().parse();
+    is_on.map_err(|_: ParseBoolError| ConfigError::Unreadable {
+        setting: key.to_owned(),
+        value: text.to_owned(),
+        expected: "true or false".to_owned(),
+    })
 }
 
 /// Checks that each variable with one of several prefixes names a setting; of the prefixes, longer ones

@@ -152,6 +152,7 @@ fn variables_are_of_the_server_or_of_its_connections() {
         ("WAWO_SERVER_DRAIN_GRACE", "1m"),
         ("WAWO_SERVER_WORKERS", "4"),
         ("WAWO_MAX_CALLS", "2000"),
+        ("WAWO_RECONNECT_MAX_WAIT", "1m"),
     ]);
     let config = config.unwrap();
     assert_eq!(config.max_connections(), 20_000);
