@@ -40,6 +40,9 @@ impl Backoff {
         }
     }
 
+    // Waits that grow by a quarter, random between half of their bound and the whole, have a lower peak after
+    // an outage of seconds, but clients then dial twice as often in an outage of a minute.
+
     /// The wait before the next try. `random` is a random number of which all values of `u64` are equally
     /// likely. Waits of more than thirty years count as that.
     pub fn next_wait(&mut self, random: u64) -> Duration {
