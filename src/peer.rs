@@ -141,7 +141,7 @@ impl Peer {
     /// The identity of the other side, as the authenticator of this side has proven it. `None` before the
     /// handshake is through, without an authenticator, or if it is of another type. It does not change, but
     /// for a peer that [reconnects](crate::PeerBuilder::reconnect): there it is that of the last connection,
-    /// and each call of the other side has that of its own.
+    /// and in a handler that of the connection over which the handler was called.
     ///
     /// In a handler, [`Context::identity`](crate::Context::identity) is right for protocols too whose
     /// connections carry the calls of many callers.
@@ -183,14 +183,14 @@ impl Peer {
     /// Waits until either side takes no more calls, or the connection is over. A handler with an endless
     /// stream ends its stream then, with [`Context::peer`](crate::Context::peer).
     ///
-    /// For a peer that reconnects, it waits until one of its connections drains or is replaced, or the peer
-    /// is closed for good. A connection that is lost takes its handlers with it.
+    /// For a peer that reconnects, it is about one connection, which may be replaced too: in a handler, the one
+    /// over which the handler was called; elsewhere, the one that carries calls, or else the next.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn draining(&self) {
-        self.0.link().draining().await;
+        self.0.draining().await;
     }
 
     /// Waits until the connection is over, and returns why. A peer that reconnects is over when it is closed

@@ -49,7 +49,6 @@ use crate::{
         outgoing::Protocol,
         writer::WriteProgress,
     },
-    identity::Identity,
     request::Caller,
     serve::inbound::Inbound,
     timer::TaskTimer,
@@ -69,12 +68,12 @@ pub(crate) struct Driver {
     handle: Arc<ConnectionHandle>,
     inbound: Inbound,
     incoming: IncomingCalls,
-    /// The identity that requests carry, if it is not that of the peer.
-    call_identity: Option<Identity>,
-    /// Whether requests get the identity above, or a deadline of streams.
-    extends_requests: bool,
     /// The peer, which requests carry. It is weak: a strong one would keep the connection open for ever.
     peer: Weak<dyn Caller>,
+    /// Makes the caller that requests carry, if it is not the peer as a whole.
+    own_caller: Option<Box<dyn MakeCaller>>,
+    /// Whether requests get the caller above, or a deadline of streams.
+    extends_requests: bool,
     commands: Vec<Command>,
     /// Calls with deadlines that were started while commands were taken.
     calls_to_watch: Vec<WatchedCall>,
@@ -133,9 +132,9 @@ impl Driver {
             handle,
             inbound,
             incoming: IncomingCalls::default(),
-            call_identity: None,
-            extends_requests: config.max_stream_time().is_some(),
             peer,
+            own_caller: None,
+            extends_requests: config.max_stream_time().is_some(),
             commands: Vec::new(),
             calls_to_watch: Vec::new(),
             has_gathered: false,
@@ -153,11 +152,11 @@ impl Driver {
         }
     }
 
-    /// Lets each request of the other side carry the identity of this connection: the peer has others, over
-    /// which another may be proven.
-    pub(crate) fn with_own_identity(mut self) -> Self {
-        self.call_identity = self.handle.identity().cloned();
-        self.extends_requests |= self.call_identity.is_some();
+    /// Lets each request of the other side carry a caller that knows this connection: the peer has others,
+    /// which drain at other times, and over which another identity may be proven.
+    pub(crate) fn with_own_caller(mut self, make: impl MakeCaller) -> Self {
+        self.own_caller = Some(Box::new(make));
+        self.extends_requests = true;
         self
     }
 
@@ -306,6 +305,17 @@ impl Driver {
 enum NextStep {
     Again,
     Wait,
+}
+
+/// Makes the caller of one request. It returns `None` if the peer is gone.
+pub(crate) trait MakeCaller: Fn() -> Option<Arc<dyn Caller>> + Send + 'static {}
+
+impl<F: Fn() -> Option<Arc<dyn Caller>> + Send + 'static> MakeCaller for F {}
+
+impl std::fmt::Debug for dyn MakeCaller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MakeCaller")
+    }
 }
 
 struct TransportBox(Box<dyn Transport>);

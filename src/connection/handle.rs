@@ -104,6 +104,12 @@ impl ConnectionHandle {
         self.state.subscribe()
     }
 
+    /// Waits until one side takes no more calls, or the connection is over.
+    pub(crate) async fn draining(&self) {
+        // The sender lives as long as this handle.
+        let _ = self.state().wait_for(ConnectionState::takes_no_calls).await;
+    }
+
     /// Whether the connection is over.
     pub(crate) fn is_closed(&self) -> bool {
         self.mailbox.closed().is_some()

@@ -17,6 +17,11 @@ pub(crate) enum ConnectionState {
 }
 
 impl ConnectionState {
+    /// Whether one side takes no more calls, or the connection is over.
+    pub(crate) fn takes_no_calls(&self) -> bool {
+        matches!(self, Self::Draining | Self::Closed(_))
+    }
+
     /// Records that one side takes no more calls. Returns whether this was new.
     pub(crate) fn drain(&mut self) -> bool {
         let was_open = matches!(self, Self::Open);

@@ -167,6 +167,12 @@ impl GuestState {
         self.state.subscribe()
     }
 
+    /// Waits until the guest calls no more.
+    pub(super) async fn draining(&self) {
+        // The sender lives as long as this state.
+        let _ = self.state().wait_for(ConnectionState::takes_no_calls).await;
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.lock().is_over
     }

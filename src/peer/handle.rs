@@ -23,8 +23,19 @@ use crate::{
 pub(crate) struct Handle {
     state: Arc<PeerState>,
     link: Link,
-    /// Shared with handles that are bound to one connection of the peer.
+    /// Shared with handles that know one connection of the peer.
     extensions: Arc<PeerExtensions>,
+    /// The connection over which the other side has called the handler that has this handle, if the peer
+    /// reconnects.
+    call: Option<CallConnection>,
+}
+
+/// The connection of a call of a peer that reconnects.
+#[derive(Debug)]
+struct CallConnection {
+    connection: Arc<ConnectionHandle>,
+    /// Keeps the peer open.
+    _peer: Arc<Handle>,
 }
 
 impl Handle {
@@ -45,6 +56,7 @@ impl Handle {
                 state,
                 link,
                 extensions: Arc::new(extensions),
+                call: None,
             }
         });
         (handle, kept.expect("the closure has run"))
@@ -56,6 +68,20 @@ impl Handle {
             state: self.state.clone(),
             link: Link::Bound(connection),
             extensions: self.extensions.clone(),
+            call: None,
+        })
+    }
+
+    /// A handle of the same peer, for a call of the other side over this connection of it.
+    pub(super) fn called_over(self: Arc<Self>, connection: Arc<ConnectionHandle>) -> Arc<Self> {
+        Arc::new(Self {
+            state: self.state.clone(),
+            link: self.link.clone(),
+            extensions: self.extensions.clone(),
+            call: Some(CallConnection {
+                connection,
+                _peer: self,
+            }),
         })
     }
 
@@ -76,9 +102,17 @@ impl Handle {
 impl Handle {
     /// See [`Peer::identity`](crate::Peer::identity).
     pub(super) fn proven_identity(&self) -> Option<Identity> {
-        match &self.link {
-            Link::Redial(redial) => redial.identity(),
+        match (&self.link, &self.call) {
+            (Link::Redial(redial), None) => redial.identity(),
             _ => self.identity().cloned(),
+        }
+    }
+
+    /// See [`Peer::draining`](crate::Peer::draining).
+    pub(super) async fn draining(&self) {
+        match &self.call {
+            Some(call) => call.connection.draining().await,
+            None => self.link.draining().await,
         }
     }
 }
@@ -107,8 +141,8 @@ impl Caller for Handle {
     fn identity(&self) -> Option<&Identity> {
         match &self.link {
             Link::Home(home) | Link::Bound(home) => home.identity(),
-            // Each of its connections has an identity of its own, which its calls carry.
-            Link::Redial(_) => None,
+            // Each of its connections has an identity of its own.
+            Link::Redial(_) => self.call.as_ref()?.connection.identity(),
             Link::Guest(guest) => guest.identity(),
         }
     }
@@ -123,6 +157,10 @@ const DROPPED: &str = "the last handle of the peer was dropped";
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        // Then the handle of the whole peer, which it holds, ends the peer.
+        if self.call.is_some() {
+            return;
+        }
         match &self.link {
             Link::Home(home) => home.close(CloseCode::Normal, DROPPED),
             Link::Redial(redial) => redial.close(CloseCode::Normal, DROPPED),

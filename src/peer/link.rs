@@ -42,17 +42,11 @@ impl Link {
 
     /// Waits until either side takes no more calls, or the connection is over.
     pub(super) async fn draining(&self) {
-        if let Self::Redial(redial) = self {
-            return redial.draining().await;
+        match self {
+            Self::Home(home) | Self::Bound(home) => home.draining().await,
+            Self::Redial(redial) => redial.draining().await,
+            Self::Guest(guest) => guest.draining().await,
         }
-        let is_over = |state: &ConnectionState| {
-            matches!(
-                state,
-                ConnectionState::Draining | ConnectionState::Closed(_)
-            )
-        };
-        // The sender lives as long as the link.
-        let _ = self.state().wait_for(is_over).await;
     }
 
     /// Why the connection is over, if it is over.

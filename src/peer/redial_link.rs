@@ -56,8 +56,6 @@ pub(crate) struct RedialLink {
     /// call after it has been told to drain.
     route: RwLock<Route>,
     state: watch::Sender<ConnectionState>,
-    /// How many connections have begun to drain, or were replaced.
-    left: watch::Sender<u64>,
     orders: Mutex<Orders>,
     /// Notified when there are orders, or a connection has changed.
     news: Notify,
@@ -89,7 +87,6 @@ impl RedialLink {
         Self {
             route: RwLock::default(),
             state: watch::Sender::new(ConnectionState::Handshaking),
-            left: watch::Sender::new(0),
             orders: Mutex::default(),
             news: Notify::new(),
             unsent: Mutex::default(),
@@ -112,19 +109,20 @@ impl RedialLink {
         self.state.subscribe()
     }
 
-    /// Waits until a connection begins to drain, or is replaced, or the peer is closed.
+    /// Waits until the connection that carries calls now takes no more, is replaced or is lost; without
+    /// one, until that happens to the next, or the peer is closed.
     pub(super) async fn draining(&self) {
-        let (mut state, mut left) = (self.state.subscribe(), self.left.subscribe());
-        let is_over = |state: &ConnectionState| {
-            matches!(
-                state,
-                ConnectionState::Draining | ConnectionState::Closed(_)
-            )
-        };
-        // The senders live as long as this link.
-        tokio::select! {
-            _ = state.wait_for(is_over) => {}
-            _ = left.changed() => {}
+        let mut state = self.state.subscribe();
+        loop {
+            // A change from here on ends the wait below.
+            if matches!(*state.borrow_and_update(), ConnectionState::Closed(_)) {
+                return;
+            }
+            match self.current().filter(|current| !current.is_closed()) {
+                Some(current) => return current.draining().await,
+                // The sender lives as long as this link.
+                None => drop(state.changed().await),
+            }
         }
     }
 
@@ -292,9 +290,6 @@ impl RedialLink {
         if let Some(surplus) = surplus {
             surplus.close(CloseCode::Normal, "too many connections of one peer drain");
         }
-        if before.is_some() {
-            self.left.send_modify(|left| *left += 1);
-        }
         self.send_unsent();
         self.state.send_replace(ConnectionState::Open);
         self.peer.connection_changed(ConnectionEvent::Opened);
@@ -303,7 +298,6 @@ impl RedialLink {
 
     /// The connection that carries calls takes no more.
     pub(super) fn report_drain(&self) {
-        self.left.send_modify(|left| *left += 1);
         self.state.send_if_modified(ConnectionState::drain);
         self.peer.connection_changed(ConnectionEvent::Draining);
     }

@@ -4,6 +4,7 @@
 mod calls;
 mod ends;
 mod gate;
+mod handlers;
 mod hooks;
 mod moves;
 mod restarts;

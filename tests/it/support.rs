@@ -112,6 +112,11 @@ impl Parrot {
             }
             b"yield" => tokio::task::yield_now().await,
             b"hold" => self.0.release.notified().await,
+            b"until draining" => cx.peer().draining().await,
+            b"hold until draining" => {
+                self.0.release.notified().await;
+                cx.peer().draining().await;
+            }
             b"wait" => std::future::pending::<()>().await,
             b"sleep" => tokio::time::sleep(Duration::from_secs(5)).await,
             b"call back" => {

@@ -78,8 +78,8 @@ impl Driver {
     /// others do not pay for it.
     #[inline(never)]
     fn extend(&self, request: &mut Request, call: Option<CallId>) {
-        if let Some(identity) = &self.call_identity {
-            request.set_identity(identity.clone());
+        if let Some(caller) = self.own_caller.as_ref().and_then(|make| make()) {
+            request.head_mut().caller = Some(caller);
         }
         if let (true, Some(call)) = (self.has_stream_time, call) {
             let deadline = self.connection.stream_deadline(call);

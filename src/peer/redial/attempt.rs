@@ -149,7 +149,12 @@ impl<D: Dial> Attempt<D> {
         let inbound = self.inbound.lock();
         let inbound = inbound.unwrap_or_else(PoisonError::into_inner).clone();
         let driver = Driver::new(new, &self.config, inbound, connection.clone(), caller);
-        tokio::spawn(driver.with_own_identity().run());
+        let (handle, carrier) = (self.handle.clone(), connection.clone());
+        let caller = move || {
+            let handle = handle.upgrade()?;
+            Some(handle.called_over(carrier.clone()) as Arc<dyn Caller>)
+        };
+        tokio::spawn(driver.with_own_caller(caller).run());
         Ok(OpenConnection {
             handle: connection,
             is_kept: false,

@@ -98,6 +98,11 @@ impl Gate {
         self.0.dials.load(Ordering::SeqCst)
     }
 
+    /// How many connections the server has accepted.
+    pub(super) fn connections(&self) -> usize {
+        self.0.peers.lock().unwrap().len()
+    }
+
     /// The newest peer of the server.
     pub(super) fn peer(&self) -> Peer {
         self.0.peers.lock().unwrap().last().unwrap().clone()
