@@ -272,8 +272,11 @@ impl RedialLink {
         if route.is_stopped {
             return false;
         }
+        // Those of tries that have failed, too.
+        let closed = route.take_closed();
         route.connections.push(connection.clone());
         drop(route);
+        drop(closed);
         let services = self.schemas.all();
         services.iter().for_each(|it| connection.expect_schema(it));
         true

@@ -6,6 +6,7 @@ mod ends;
 mod gate;
 mod handlers;
 mod hooks;
+mod identities;
 mod moves;
 mod restarts;
 mod tries;

@@ -34,6 +34,12 @@ pub(super) struct Route {
 const MAX_CONNECTIONS: usize = 5;
 
 impl Route {
+    /// Takes out the connections that are over. They are to be dropped without the lock.
+    pub(super) fn take_closed(&mut self) -> Vec<Arc<ConnectionHandle>> {
+        let closed = self.connections.extract_if(.., |one| one.is_closed());
+        closed.collect()
+    }
+
     /// Takes out the oldest connection, if there are too many.
     pub(super) fn take_surplus(&mut self) -> Option<Arc<ConnectionHandle>> {
         self.connections.retain(|one| !one.is_closed());
