@@ -68,8 +68,6 @@ pub(crate) struct RedialLink {
     settings: Reconnect,
     default_timeouts: DefaultTimeouts,
     stall_timeout: Duration,
-    /// The identity that the other side has proven over the connection that it has now, or had last.
-    identity: Mutex<Option<Identity>>,
     /// The memory for decoded messages of the other side, over all connections.
     decoded: Arc<DecodedBytes>,
     /// The names of the methods that this side serves.
@@ -95,7 +93,6 @@ impl RedialLink {
             settings,
             default_timeouts: DefaultTimeouts::new(config),
             stall_timeout: config.stall_timeout(),
-            identity: Mutex::default(),
             decoded: DecodedBytes::new(config, None),
             names,
             peer,
@@ -147,7 +144,8 @@ impl RedialLink {
     pub(super) fn begin_drain(&self) {
         let connections = self.stop();
         connections.iter().for_each(|one| one.begin_drain());
-        self.write().drained = connections;
+        let before = mem::replace(&mut self.write().drained, connections);
+        drop(before);
     }
 
     /// Ends a drain whose grace, of this length, is over.
@@ -196,11 +194,7 @@ impl RedialLink {
 
     /// The identity that the other side has proven over the connection that it has now, or had last.
     pub(super) fn identity(&self) -> Option<Identity> {
-        self.lock_identity().clone()
-    }
-
-    fn lock_identity(&self) -> MutexGuard<'_, Option<Identity>> {
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+        self.read().identity.clone()
     }
 
     pub(super) fn decoded(&self) -> &Arc<DecodedBytes> {
@@ -285,11 +279,12 @@ impl RedialLink {
     /// Makes a connection the one that carries calls. Returns the one before, if it is not over.
     pub(super) fn switch_to(&self, next: &Arc<ConnectionHandle>) -> Option<Arc<ConnectionHandle>> {
         let mut route = self.write();
-        *self.lock_identity() = next.identity().cloned();
         let before = route.current.replace(next.clone());
-        route.outage = None;
+        let identity = mem::replace(&mut route.identity, next.identity().cloned());
+        let (outage, closed) = (route.outage.take(), route.take_closed());
         let surplus = route.take_surplus();
         drop(route);
+        drop((identity, outage, closed));
         if let Some(surplus) = surplus {
             surplus.close(CloseCode::Normal, "too many connections of one peer drain");
         }
@@ -308,10 +303,11 @@ impl RedialLink {
     /// Records why there is no connection, or how far the tries for one have come.
     pub(super) fn set_outage(&self, outage: Outage) {
         let mut route = self.write();
-        route.outage = Some(outage);
-        let has_lost = route.current.take_if(|one| one.is_closed()).is_some();
+        let before = route.outage.replace(outage);
+        let lost = route.current.take_if(|one| one.is_closed());
         drop(route);
-        if has_lost {
+        drop(before);
+        if lost.is_some() {
             self.state.send_replace(ConnectionState::Handshaking);
         }
     }
@@ -319,8 +315,10 @@ impl RedialLink {
     /// Removes connections that are over. Returns those that are left.
     pub(super) fn open_connections(&self) -> Vec<Arc<ConnectionHandle>> {
         let mut route = self.write();
-        route.connections.retain(|one| !one.is_closed());
-        route.connections.clone()
+        let (closed, open) = (route.take_closed(), route.connections.clone());
+        drop(route);
+        drop(closed);
+        open
     }
 
     /// The peer is closed for good.
@@ -328,8 +326,9 @@ impl RedialLink {
         for connection in self.stop() {
             connection.close(CloseCode::Normal, "the peer is closed");
         }
-        self.write().end = Some(error.clone());
-        *self.lock_unsent() = UnsentMessages::default();
+        let before = self.write().end.replace(error.clone());
+        let unsent = mem::take(&mut *self.lock_unsent());
+        drop((before, unsent));
         self.state
             .send_replace(ConnectionState::Closed(error.clone()));
         let ended = ConnectionEvent::Ended(error.clone());

@@ -6,11 +6,15 @@ use wawo_protocol::ConnectionError;
 
 use crate::{
     connection::ConnectionHandle,
+    identity::Identity,
     peer::redial_link::outage::Outage,
     status::{Delivery, Status},
 };
 
 /// The connections of a peer.
+///
+/// They hold values of the application: identities, requests, errors. The drop of such a value may ask the
+/// peer, which needs the lock around this. So all that is taken out of here is dropped without the lock.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     /// The connection that carries calls. It may be over already, if the task that dials does not know it
@@ -21,6 +25,8 @@ pub(super) struct Route {
     pub(super) connections: Vec<Arc<ConnectionHandle>>,
     /// The connections that there were when the peer began to drain.
     pub(super) drained: Vec<Arc<ConnectionHandle>>,
+    /// The identity that the other side has proven over the connection that carries calls, or did last.
+    pub(super) identity: Option<Identity>,
     /// Why there is no connection.
     pub(super) outage: Option<Outage>,
     /// Whether no other connection will follow.
@@ -34,15 +40,14 @@ pub(super) struct Route {
 const MAX_CONNECTIONS: usize = 5;
 
 impl Route {
-    /// Takes out the connections that are over. They are to be dropped without the lock.
+    /// Takes out the connections that are over.
     pub(super) fn take_closed(&mut self) -> Vec<Arc<ConnectionHandle>> {
         let closed = self.connections.extract_if(.., |one| one.is_closed());
         closed.collect()
     }
 
-    /// Takes out the oldest connection, if there are too many.
+    /// Takes out the oldest connection, if there are too many. Those that are over were taken out before.
     pub(super) fn take_surplus(&mut self) -> Option<Arc<ConnectionHandle>> {
-        self.connections.retain(|one| !one.is_closed());
         (self.connections.len() > MAX_CONNECTIONS).then(|| self.connections.remove(0))
     }
 
