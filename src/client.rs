@@ -196,7 +196,7 @@ impl<L> PeerBuilder<L> {
     ///
     /// If the function fails or panics, or takes longer than
     /// [`connect_timeout`](crate::ConfigBuilder::connect_timeout), the connection is closed, as if it could
-    /// not be opened. If the connection ends before, the function's future is dropped.
+    /// not be opened. If the connection ends before, the function's future is dropped, and connecting fails.
     pub fn on_connect<F, Fut>(mut self, on_connect: F) -> Self
     where
         F: Fn(Peer) -> Fut + Send + Sync + 'static,

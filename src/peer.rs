@@ -15,6 +15,7 @@
 //! Dropping the last clone of the handle closes the connection, so a driver holds only the state.
 
 mod caller;
+mod connect_hook;
 mod drain;
 mod event;
 mod events;
@@ -44,21 +45,22 @@ use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
 
 pub(crate) use crate::connection::{NewConnection, NewTransport, PendingCheck};
-pub use crate::peer::{
-    drain::{CutPeer, DrainReport},
-    event::{ConnectionLimit, FailedTry, PeerEvent},
-    events::Events,
-    extensions::PeerExtensions,
-    weak::WeakPeer,
-};
 pub(crate) use crate::peer::{
+    connect_hook::ConnectHook,
     events::EventSender,
     guest::{GuestControl, GuestInfo},
     guest_link::GuestLink,
     hooks::PeerHooks,
     link::ActivityHandle,
     open::{EarlyPeer, NewPeer},
-    redial::{ConnectHook, Dial, HOOK_FAILED, NewRedialPeer, Supervisor, TryError},
+    redial::{Dial, NewRedialPeer, Supervisor, TryError},
+};
+pub use crate::peer::{
+    drain::{CutPeer, DrainReport},
+    event::{ConnectionLimit, FailedTry, PeerEvent},
+    events::Events,
+    extensions::PeerExtensions,
+    weak::WeakPeer,
 };
 use crate::{
     call_target::{CallTarget, Start, TwoWay},

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use wawo_protocol::{CloseCode, Config, Side};
+use wawo_protocol::{Config, Side};
 
 use crate::{
     client::error::ConnectError,
-    peer::{ConnectHook, EventSender, HOOK_FAILED, NewConnection, NewPeer, Peer, TryError},
+    peer::{ConnectHook, EventSender, NewConnection, NewPeer, Peer, TryError},
     serve::BoxService,
     transport::Address,
 };
@@ -37,11 +37,9 @@ impl End {
         );
         let (peer, driver) = peer.drive(new);
         tokio::spawn(driver);
-        if let Some(hook) = hook
-            && let Err(status) = hook.run(peer.clone(), &config).await
-        {
-            peer.close_with(CloseCode::Normal, HOOK_FAILED);
-            return Err(failed_try(TryError::Hook(status), peer.address()));
+        if let Some(hook) = hook {
+            let ran = hook.run(&peer, &config).await;
+            ran.map_err(|error| failed_try(error.into(), peer.address()))?;
         }
         Ok(peer)
     }

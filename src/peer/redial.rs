@@ -13,11 +13,12 @@
 
 mod attempt;
 mod dial;
+mod error;
 mod random;
 mod supervisor;
 
 pub(crate) use crate::peer::redial::{
-    attempt::{ConnectHook, HOOK_FAILED, TryError},
     dial::Dial,
+    error::TryError,
     supervisor::{NewRedialPeer, Supervisor},
 };

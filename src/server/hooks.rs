@@ -17,12 +17,12 @@ use crate::{
 /// The functions of `on_connect` and `on_disconnect`, in the order in which they were added.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
-    connect: Vec<ConnectHook>,
-    disconnect: Vec<DisconnectHook>,
+    connect: Vec<ConnectFn>,
+    disconnect: Vec<DisconnectFn>,
 }
 
-type ConnectHook = Arc<dyn Fn(&Peer) + Send + Sync>;
-type DisconnectHook = Arc<dyn Fn(&Peer, &ConnectionError) + Send + Sync>;
+type ConnectFn = Arc<dyn Fn(&Peer) + Send + Sync>;
+type DisconnectFn = Arc<dyn Fn(&Peer, &ConnectionError) + Send + Sync>;
 
 impl Hooks {
     pub(crate) fn add_connect(&mut self, hook: impl Fn(&Peer) + Send + Sync + 'static) {

@@ -1,105 +1,22 @@
 //! One try to connect: from the socket to the end of the hook.
 
-use std::{
-    error::Error,
-    fmt,
-    future::Future,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::time::timeout;
 use wawo_protocol::{CloseCode, Config, ConnectionError, Side};
 
 use crate::{
     connection::{ConnectionHandle, ConnectionState, Driver, NewConnection},
-    panic::Catch,
     peer::{
         Peer,
+        connect_hook::ConnectHook,
         handle::Handle,
-        redial::dial::Dial,
+        redial::{dial::Dial, error::TryError},
         redial_link::{ConnectionOwner, RedialLink},
     },
     request::Caller,
-    response::Response,
     serve::inbound::Inbound,
-    status::{Result, Status},
-    transport::{Address, BoxFuture},
+    transport::Address,
 };
-
-/// A function of the application that runs over each new connection, before it carries calls of others.
-#[derive(Clone)]
-pub(crate) struct ConnectHook(Arc<dyn Fn(Peer) -> BoxFuture<'static, Result<()>> + Send + Sync>);
-
-/// The reason in the close packet of a connection whose hook has failed.
-pub(crate) const HOOK_FAILED: &str = "on_connect of the other side failed";
-
-impl ConnectHook {
-    pub(crate) fn new<F, Fut>(hook: F) -> Self
-    where
-        F: Fn(Peer) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<()>> + Send + 'static,
-    {
-        Self(Arc::new(move |peer| Box::pin(hook(peer))))
-    }
-
-    /// Runs the hook for a peer; `config` bounds its time.
-    ///
-    /// # Errors
-    ///
-    /// If the hook fails or panics, or if it takes longer than the connect timeout.
-    pub(crate) async fn run(&self, peer: Peer, config: &Config) -> Result<()> {
-        let hook = self.0.clone();
-        // A response, because that is what panics are caught in.
-        let hook = async move { hook(peer).await.map(|()| Response::empty()) };
-        let max = config.connect_timeout();
-        match timeout(max, Catch::new(hook)).await {
-            Ok(result) => result.map(drop),
-            Err(_) => {
-                let text = format!("on_connect did not end within {max:?} (connect_timeout)");
-                Err(Status::deadline_exceeded(text))
-            }
-        }
-    }
-}
-
-impl fmt::Debug for ConnectHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConnectHook")
-    }
-}
-
-/// Why a try to connect failed.
-#[derive(Debug)]
-pub(crate) enum TryError<E> {
-    /// The connection could not be opened.
-    Dial(E),
-    /// The connection ended before it carried calls.
-    Lost(ConnectionError),
-    /// The hook failed.
-    Hook(Status),
-}
-
-impl<E: fmt::Display> fmt::Display for TryError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dial(error) => error.fmt(f),
-            Self::Lost(error) => write!(f, "the connection ended before it could be used: {error}"),
-            Self::Hook(status) => write!(f, "on_connect failed: {status}"),
-        }
-    }
-}
-
-impl<E: Error> Error for TryError<E> {
-    /// Begins after the cause that `Display` ends with.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Dial(error) => error.source(),
-            Self::Lost(error) => error.source(),
-            Self::Hook(status) => status.source(),
-        }
-    }
-}
 
 /// All that each try needs.
 #[derive(Debug)]
@@ -125,9 +42,7 @@ impl<D: Dial> Attempt<D> {
         let connection = self.dial.dial(elsewhere).await.map_err(TryError::Dial)?;
         let open = self.open(connection)?;
         if let Some(hook) = &self.hook {
-            self.run_hook(hook, &open).await.inspect_err(|_| {
-                open.handle.close(CloseCode::Normal, HOOK_FAILED);
-            })?;
+            hook.run(&self.bound_peer(&open)?, &self.config).await?;
         }
         match ended(&open.handle) {
             Some(error) => Err(TryError::Lost(error)),
@@ -161,24 +76,11 @@ impl<D: Dial> Attempt<D> {
         })
     }
 
-    /// Runs the hook until it ends, or the connection does.
-    async fn run_hook(
-        &self,
-        hook: &ConnectHook,
-        open: &OpenConnection,
-    ) -> Result<(), TryError<D::Error>> {
+    /// The peer that the hook gets. It does not keep the peer open.
+    fn bound_peer(&self, open: &OpenConnection) -> Result<Peer, TryError<D::Error>> {
         let lost = || TryError::Lost(ConnectionError::ClosedHere);
         let handle = self.handle.upgrade().ok_or_else(lost)?;
-        let peer = Peer::of(handle.bound_to(open.handle.clone()));
-        // The hook must not keep the peer open.
-        drop(handle);
-        let mut state = open.handle.state();
-        let over = state.wait_for(|state| matches!(state, ConnectionState::Closed(_)));
-        tokio::select! {
-            biased;
-            result = hook.run(peer, &self.config) => result.map_err(TryError::Hook),
-            _ = pin!(over) => Err(TryError::Lost(ended(&open.handle).unwrap_or(ConnectionError::ClosedHere))),
-        }
+        Ok(Peer::of(handle.bound_to(open.handle.clone())))
     }
 }
 

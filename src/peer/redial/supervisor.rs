@@ -17,14 +17,16 @@ use crate::{
     connection::{ConnectionHandle, ConnectionState, Owner},
     peer::{
         Peer,
+        connect_hook::ConnectHook,
         event::{FailedTry, PeerEvent},
         events::EventSender,
         extensions::PeerExtensions,
         handle::Handle,
         link::Link,
         redial::{
-            attempt::{Attempt, ConnectHook, TryError, ended},
+            attempt::{Attempt, ended},
             dial::Dial,
+            error::TryError,
             random::random,
         },
         redial_link::{Move, Outage, RedialLink},

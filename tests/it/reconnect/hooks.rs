@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use wawo::{Code, ConnectError, Peer, PeerBuilder, PeerEvent, Reconnect, Status};
 
 use super::{
@@ -111,7 +111,7 @@ async fn a_hook_that_fails_closes_the_connection_and_counts_as_a_failed_try() {
     }
     let peer = builder().connect_lazy().unwrap();
     let mut events = peer.events();
-    for text in ["not today", "panicked", "(connect_timeout)"] {
+    for text in ["not today", "on_connect panicked", "(connect_timeout)"] {
         let PeerEvent::TryFailed(_, failed) = until(&mut events, "try failed").await else {
             unreachable!("as its name says");
         };
@@ -122,15 +122,15 @@ async fn a_hook_that_fails_closes_the_connection_and_counts_as_a_failed_try() {
     assert_eq!(gate.dials(), 6);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_ends_ends_its_hook() {
-    let (gate, dropped) = (Gate::new(), Arc::new(Notify::new()));
+/// A builder whose hook never ends, and what is notified when the hook is dropped.
+fn with_endless_hook(gate: &Gate) -> (PeerBuilder, Arc<Notify>) {
     struct OnDrop(Arc<Notify>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
             self.0.notify_one();
         }
     }
+    let dropped = Arc::new(Notify::new());
     let on_drop = dropped.clone();
     let builder = gate.builder().on_connect(move |_| {
         let guard = OnDrop(on_drop.clone());
@@ -139,15 +139,47 @@ async fn a_connection_that_ends_ends_its_hook() {
             std::future::pending().await
         }
     });
+    (builder, dropped)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_ends_its_hook() {
+    let gate = Gate::new();
+    let (builder, dropped) = with_endless_hook(&gate);
     let peer = builder.connect_lazy().unwrap();
     let mut events = peer.events();
-    while gate.dials() < 1 {
+    while gate.connections() < 1 {
         tokio::task::yield_now().await;
     }
     tokio::time::sleep(Duration::from_millis(10)).await;
     gate.set(Mode::Refuse);
     gate.cut();
     until(&mut events, "try failed").await;
+    dropped.notified().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_fails_when_the_connection_ends_before_its_hook() {
+    let ends_first = |gate: &Gate| {
+        gate.builder().on_connect(|peer: Peer| async move {
+            peer.closed().await;
+            Ok(())
+        })
+    };
+    let gate = Gate::new();
+    let (endless, dropped) = with_endless_hook(&gate);
+    let again = with_endless_hook(&gate).0.reconnect(Reconnect::default());
+    for (number, builder) in [endless, again, ends_first(&gate)].into_iter().enumerate() {
+        let (begin, connecting) = (Instant::now(), tokio::spawn(builder.connect()));
+        while gate.connections() <= number {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        gate.cut();
+        let error = connecting.await.unwrap().unwrap_err();
+        assert!(matches!(error, ConnectError::Hello { .. }), "{error}");
+        assert!(begin.elapsed() < SECOND, "{number}: {:?}", begin.elapsed());
+    }
     dropped.notified().await;
 }
 
