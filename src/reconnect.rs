@@ -24,10 +24,9 @@ settings! {
     /// [`first_wait`](Self::first_wait). Otherwise they go on to grow. So a client whose connections are
     /// closed as soon as they are open does not come back again and again at the pace of the first wait.
     Time stable_after: Duration = "10 s", least "0 s";
-    /// How many calls may wait for a connection, or for the reply that they get over one; further ones fail at
-    /// once, as if they did not wait. It bounds the memory of a program that calls on while its peer cannot
-    /// be reached.
-    Count max_waiting_calls: usize = "10000", least "1";
+    /// How many calls may wait for a connection; further ones fail at once, as not sent. Their messages are
+    /// not counted in bytes.
+    Count max_calls_without_connection: usize = "10000", least "1";
     /// How many tries may fail one after the other. After the last of them, the peer is closed for good.
     Count max_tries: u32 = "none", least "1", none "no limit";
 }

@@ -18,7 +18,7 @@ fn settings_are_checked_at_their_limits() {
         ),
         (new().stable_after(zero).max_tries(Some(1)), None),
         (new().stable_after(Duration::MAX), None),
-        (new().max_waiting_calls(usize::MAX), None),
+        (new().max_calls_without_connection(usize::MAX), None),
         (
             new().first_wait(zero),
             Some("first_wait is 0ns; it must be at least 1ms"),
@@ -27,7 +27,10 @@ fn settings_are_checked_at_their_limits() {
             new().max_wait(zero),
             Some("max_wait is 0ns; it must be at least 1ms"),
         ),
-        (new().max_waiting_calls(0), Some("max_waiting_calls is 0;")),
+        (
+            new().max_calls_without_connection(0),
+            Some("max_calls_without_connection is 0;"),
+        ),
         (new().max_tries(Some(0)), Some("max_tries is 0;")),
         (
             new().max_wait(ms),

@@ -79,7 +79,7 @@ impl RedialLink {
     }
 
     fn wait_place(&self) -> Result<WaitPlace<'_>> {
-        let max = self.settings.max_waiting_calls();
+        let max = self.settings.max_calls_without_connection();
         let more = |waiting: usize| (waiting < max).then_some(waiting + 1);
         let ordering = Ordering::Relaxed;
         match self.waiting.fetch_update(ordering, ordering, more) {
@@ -87,7 +87,7 @@ impl RedialLink {
             Err(_) => {
                 let text = format!(
                     "the call was not sent: {max} calls wait for a connection already \
-                     (max_waiting_calls of Reconnect); {}",
+                     (max_calls_without_connection); {}",
                     self.describe_outage()
                 );
                 Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent))

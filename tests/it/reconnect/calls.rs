@@ -136,7 +136,7 @@ async fn a_call_that_waits_ends_at_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn at_most_so_many_calls_wait() {
     let gate = Gate::new();
-    let settings = reconnect(|it| it.wait_for_ready(true).max_waiting_calls(2));
+    let settings = reconnect(|it| it.wait_for_ready(true).max_calls_without_connection(2));
     let peer = cut_off(&gate, settings).await;
     let echo = EchoClient::new(&peer);
     let mut waiting: Vec<_> = (0..2).map(|_| echo.say(message("hi")).boxed()).collect();
@@ -148,7 +148,8 @@ async fn at_most_so_many_calls_wait() {
         (status.code(), status.delivery()),
         (Code::ResourceExhausted, Delivery::NotSent)
     );
-    assert!(status.message().contains("2 calls wait"), "{status}");
+    let text = "2 calls wait for a connection already (max_calls_without_connection)";
+    assert!(status.message().contains(text), "{status}");
     // A call that is dropped leaves its place to the next.
     waiting.pop();
     assert!(futures::poll!(echo.say(message("hi")).boxed()).is_pending());
