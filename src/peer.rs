@@ -134,7 +134,7 @@ impl Peer {
             hello.map_or_else(String::new, |hello| hello.claimed_name.clone())
         };
         match self.0.link() {
-            Link::Home(home) | Link::Bound(home) => of(home),
+            Link::Connection(connection) => of(connection),
             Link::Redial(redial) => redial.current().map_or_else(String::new, |it| of(&it)),
             Link::Guest(guest) => guest.claimed_name().to_owned(),
         }
@@ -162,7 +162,7 @@ impl Peer {
     pub fn protocol(&self) -> &str {
         match self.0.link() {
             Link::Guest(guest) => guest.protocol(),
-            Link::Home(_) | Link::Bound(_) | Link::Redial(_) => NATIVE_PROTOCOL,
+            Link::Connection(_) | Link::Redial(_) => NATIVE_PROTOCOL,
         }
     }
 
@@ -235,7 +235,7 @@ impl Peer {
     /// Cancel safe.
     pub async fn snapshot(&self) -> PeerSnapshot {
         match self.0.link() {
-            Link::Home(home) | Link::Bound(home) => home.snapshot().await,
+            Link::Connection(connection) => connection.snapshot().await,
             Link::Redial(redial) => redial.snapshot().await,
             Link::Guest(guest) => guest.snapshot(),
         }

@@ -25,17 +25,22 @@ pub(crate) struct Handle {
     link: Link,
     /// Shared with handles that know one connection of the peer.
     extensions: Arc<PeerExtensions>,
-    /// The connection over which the other side has called the handler that has this handle, if the peer
-    /// reconnects.
-    call: Option<CallConnection>,
+    holder: Holder,
 }
 
-/// The connection of a call of a peer that reconnects.
+/// The code that has a handle.
 #[derive(Debug)]
-struct CallConnection {
-    connection: Arc<ConnectionHandle>,
-    /// Keeps the peer open.
-    _peer: Arc<Handle>,
+enum Holder {
+    /// The program. When it drops the handle, the peer is closed.
+    Program,
+    /// The hook that runs over a new connection of a peer that reconnects. It does not keep the peer open.
+    Hook,
+    /// A handler that a peer which reconnects has called, over this connection.
+    Handler {
+        connection: Arc<ConnectionHandle>,
+        /// Keeps the peer open.
+        _peer: Arc<Handle>,
+    },
 }
 
 impl Handle {
@@ -56,7 +61,7 @@ impl Handle {
                 state,
                 link,
                 extensions: Arc::new(extensions),
-                call: None,
+                holder: Holder::Program,
             }
         });
         (handle, kept.expect("the closure has run"))
@@ -66,9 +71,9 @@ impl Handle {
     pub(super) fn bound_to(&self, connection: Arc<ConnectionHandle>) -> Arc<Self> {
         Arc::new(Self {
             state: self.state.clone(),
-            link: Link::Bound(connection),
+            link: Link::Connection(connection),
             extensions: self.extensions.clone(),
-            call: None,
+            holder: Holder::Hook,
         })
     }
 
@@ -78,10 +83,10 @@ impl Handle {
             state: self.state.clone(),
             link: self.link.clone(),
             extensions: self.extensions.clone(),
-            call: Some(CallConnection {
+            holder: Holder::Handler {
                 connection,
                 _peer: self,
-            }),
+            },
         })
     }
 
@@ -102,17 +107,17 @@ impl Handle {
 impl Handle {
     /// See [`Peer::identity`](crate::Peer::identity).
     pub(super) fn proven_identity(&self) -> Option<Identity> {
-        match (&self.link, &self.call) {
-            (Link::Redial(redial), None) => redial.identity(),
+        match (&self.link, &self.holder) {
+            (Link::Redial(redial), Holder::Program) => redial.identity(),
             _ => self.identity().cloned(),
         }
     }
 
     /// See [`Peer::draining`](crate::Peer::draining).
     pub(super) async fn draining(&self) {
-        match &self.call {
-            Some(call) => call.connection.draining().await,
-            None => self.link.draining().await,
+        match &self.holder {
+            Holder::Handler { connection, .. } => connection.draining().await,
+            Holder::Program | Holder::Hook => self.link.draining().await,
         }
     }
 }
@@ -124,7 +129,7 @@ impl Caller for Handle {
 
     fn decoded_bytes(&self) -> &Arc<DecodedBytes> {
         match &self.link {
-            Link::Home(home) | Link::Bound(home) => home.decoded(),
+            Link::Connection(connection) => connection.decoded(),
             Link::Redial(redial) => redial.decoded(),
             Link::Guest(guest) => guest.decoded(),
         }
@@ -132,7 +137,7 @@ impl Caller for Handle {
 
     fn descriptor(&self, ids: MethodIds) -> Option<MethodRef> {
         match &self.link {
-            Link::Home(home) | Link::Bound(home) => home.descriptor(ids),
+            Link::Connection(connection) => connection.descriptor(ids),
             Link::Redial(redial) => redial.descriptor(ids),
             Link::Guest(guest) => guest.descriptor(ids),
         }
@@ -140,9 +145,12 @@ impl Caller for Handle {
 
     fn identity(&self) -> Option<&Identity> {
         match &self.link {
-            Link::Home(home) | Link::Bound(home) => home.identity(),
+            Link::Connection(connection) => connection.identity(),
             // Each of its connections has an identity of its own.
-            Link::Redial(_) => self.call.as_ref()?.connection.identity(),
+            Link::Redial(_) => match &self.holder {
+                Holder::Handler { connection, .. } => connection.identity(),
+                Holder::Program | Holder::Hook => None,
+            },
             Link::Guest(guest) => guest.identity(),
         }
     }
@@ -157,16 +165,10 @@ const DROPPED: &str = "the last handle of the peer was dropped";
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Then the handle of the whole peer, which it holds, ends the peer.
-        if self.call.is_some() {
-            return;
-        }
-        match &self.link {
-            Link::Home(home) => home.close(CloseCode::Normal, DROPPED),
-            Link::Redial(redial) => redial.close(CloseCode::Normal, DROPPED),
-            // The connection belongs to the peer, and a guest ends with its `GuestLink`, which holds the
-            // peer.
-            Link::Bound(_) | Link::Guest(_) => {}
+        // A guest ends with its `GuestLink`, which holds the peer.
+        if let (Holder::Program, Link::Connection(_) | Link::Redial(_)) = (&self.holder, &self.link)
+        {
+            self.link.close(CloseCode::Normal, DROPPED);
         }
     }
 }

@@ -13,10 +13,8 @@ use crate::{
 /// How a peer is reached.
 #[derive(Debug, Clone)]
 pub(super) enum Link {
-    /// Over its home connection: the one with which the peer began.
-    Home(Arc<ConnectionHandle>),
-    /// Over one connection of a peer that reconnects, for the hook that runs when it is new.
-    Bound(Arc<ConnectionHandle>),
+    /// Over this one: the only connection of the peer, or, for the hook of one that reconnects, the new one.
+    Connection(Arc<ConnectionHandle>),
     /// Over the connection that the peer has now. When that is lost, another takes its place.
     Redial(Arc<RedialLink>),
     /// Not at all: a guest only calls.
@@ -26,7 +24,7 @@ pub(super) enum Link {
 impl Link {
     pub(super) fn state(&self) -> watch::Receiver<ConnectionState> {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.state(),
+            Self::Connection(connection) => connection.state(),
             Self::Redial(redial) => redial.state(),
             Self::Guest(guest) => guest.state(),
         }
@@ -34,7 +32,7 @@ impl Link {
 
     pub(super) fn is_closed(&self) -> bool {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.is_closed(),
+            Self::Connection(connection) => connection.is_closed(),
             Self::Redial(redial) => redial.is_closed(),
             Self::Guest(guest) => guest.is_closed(),
         }
@@ -43,7 +41,7 @@ impl Link {
     /// Waits until either side takes no more calls, or the connection is over.
     pub(super) async fn draining(&self) {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.draining().await,
+            Self::Connection(connection) => connection.draining().await,
             Self::Redial(redial) => redial.draining().await,
             Self::Guest(guest) => guest.draining().await,
         }
@@ -59,23 +57,23 @@ impl Link {
 
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.close(code, reason),
+            Self::Connection(connection) => connection.close(code, reason),
             Self::Redial(redial) => redial.close(code, reason),
             Self::Guest(guest) => guest.close(code, reason),
         }
     }
 
-    /// Asks the other side to connect anew. A guest is not asked.
+    /// Asks the other side to connect anew. A guest is not asked, nor is a peer that reconnects.
     pub(super) fn move_peer(&self, relocation: Relocation) {
-        if let Self::Home(home) = self {
-            home.move_peer(relocation);
+        if let Self::Connection(connection) = self {
+            connection.move_peer(relocation);
         }
     }
 
     /// Takes no more calls, and closes when those in flight have ended.
     pub(super) fn begin_drain(&self) {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.begin_drain(),
+            Self::Connection(connection) => connection.begin_drain(),
             Self::Redial(redial) => redial.begin_drain(),
             Self::Guest(guest) => guest.drain(),
         }
@@ -84,7 +82,7 @@ impl Link {
     /// Ends a drain whose grace, of this length, is over.
     pub(super) fn cut(&self, grace: Duration) {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.cut(grace),
+            Self::Connection(connection) => connection.cut(grace),
             Self::Redial(redial) => redial.cut(grace),
             Self::Guest(guest) => guest.cut(grace),
         }
@@ -92,7 +90,7 @@ impl Link {
 
     pub(super) fn drain_outcome(&self) -> DrainOutcome {
         match self {
-            Self::Home(home) | Self::Bound(home) => home.drain_outcome(),
+            Self::Connection(connection) => connection.drain_outcome(),
             Self::Redial(redial) => redial.drain_outcome(),
             Self::Guest(guest) => guest.drain_outcome(),
         }
@@ -115,14 +113,14 @@ impl ActivityHandle {
     /// Whether it is a guest that is over, and no call of it is in flight.
     pub(crate) fn is_done(&self) -> bool {
         match &self.0 {
-            Link::Home(_) | Link::Bound(_) | Link::Redial(_) => false,
+            Link::Connection(_) | Link::Redial(_) => false,
             Link::Guest(guest) => guest.is_done(),
         }
     }
 
     pub(crate) fn activity(&self) -> Activity {
         match &self.0 {
-            Link::Home(home) | Link::Bound(home) => home.activity(),
+            Link::Connection(connection) => connection.activity(),
             Link::Redial(redial) => redial.activity(),
             Link::Guest(guest) => guest.activity(),
         }

@@ -41,7 +41,7 @@ impl NewPeer {
             Handle::new_linked(address, PeerExtensions::default(), event_sender, |owner| {
                 let decoded = DecodedBytes::new(&config, decoded);
                 let home = ConnectionHandle::new(side, &config, names, decoded, owner);
-                (Link::Home(home.clone()), home)
+                (Link::Connection(home.clone()), home)
             });
         Self {
             peer: Peer::of(handle),

@@ -43,8 +43,8 @@ impl Clone for PeerReadiness {
 
 impl PeerReadiness {
     pub(super) fn poll(&mut self, peer: &Handle, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let home = match peer.link() {
-            Link::Home(home) | Link::Bound(home) => home,
+        let connection = match peer.link() {
+            Link::Connection(connection) => connection,
             Link::Guest(guest) => return Poll::Ready(Err(peer.not_callable(guest))),
             Link::Redial(redial) => {
                 let polled = ready!(self.poll_redial(redial, cx));
@@ -52,7 +52,7 @@ impl PeerReadiness {
                 return Poll::Ready(polled.map_err(|status| status.at(address)));
             }
         };
-        let polled = ready!(self.room.poll(home, cx));
+        let polled = ready!(self.room.poll(connection, cx));
         Poll::Ready(polled.map_err(|status| status.carried_by(peer.carrier())))
     }
 

@@ -21,16 +21,16 @@ use crate::{
 impl Start for Handle {
     fn start(self: Arc<Self>, mut request: Request) -> ResponseFuture {
         request.head_mut().send_on();
-        let home = match self.link() {
-            Link::Home(home) | Link::Bound(home) => home,
+        let connection = match self.link() {
+            Link::Connection(connection) => connection,
             Link::Redial(redial) => return redial_calls::start(&self, redial, request),
             Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
         };
         match request.is_one_way() {
-            true => home
+            true => connection
                 .send(request)
                 .map_or_else(|error| self.not_started(error), |()| sent_response()),
-            false => match home.call(request) {
+            false => match connection.call(request) {
                 Ok(slot) => ResponseFuture::from_slot(slot, self),
                 Err(error) => self.not_started(error),
             },
@@ -42,8 +42,8 @@ impl Start for Handle {
         method: &MethodDescriptor,
         message: MessageBytes,
     ) -> ResponseFuture {
-        let home = match self.link() {
-            Link::Home(home) | Link::Bound(home) => home,
+        let connection = match self.link() {
+            Link::Connection(connection) => connection,
             Link::Redial(redial) => {
                 let request = Request::new(method, Body::One(message));
                 return redial_calls::start(&self, redial, request);
@@ -51,11 +51,11 @@ impl Start for Handle {
             Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
         };
         match method.shape() {
-            Shape::OneWay => match home.send_plain(method, message) {
+            Shape::OneWay => match connection.send_plain(method, message) {
                 Ok(()) => sent_response(),
                 Err(error) => self.not_started(error),
             },
-            _ => match home.call_plain(method, message) {
+            _ => match connection.call_plain(method, message) {
                 Ok(slot) => ResponseFuture::from_slot(slot, self),
                 Err(error) => self.not_started(error),
             },
@@ -64,7 +64,7 @@ impl Start for Handle {
 
     fn expect(self: Arc<Self>, service: &ServiceDescriptor) {
         match self.link() {
-            Link::Home(home) | Link::Bound(home) => home.expect_schema(service),
+            Link::Connection(connection) => connection.expect_schema(service),
             Link::Redial(redial) => redial.expect_schema(service),
             Link::Guest(_) => {}
         }
@@ -76,7 +76,7 @@ impl Start for Handle {
 
     fn max_decoded_bytes(&self) -> usize {
         match self.link() {
-            Link::Home(home) | Link::Bound(home) => home.max_decoded_bytes(),
+            Link::Connection(connection) => connection.max_decoded_bytes(),
             Link::Redial(redial) => redial.decoded().max_message(),
             Link::Guest(_) => DEFAULT_MAX_BYTES,
         }
@@ -88,8 +88,8 @@ impl Handle {
     #[cold]
     fn not_started(self: &Arc<Self>, error: StartError) -> ResponseFuture {
         match (error, self.link()) {
-            (StartError::NoRoom(request), Link::Home(home) | Link::Bound(home)) => {
-                home.clone().wait_for_room(request, self.clone())
+            (StartError::NoRoom(request), Link::Connection(connection)) => {
+                connection.clone().wait_for_room(request, self.clone())
             }
             (StartError::Failed(status), _) => {
                 ResponseFuture::ready(Err(status.carried_by(self.carrier())))
@@ -118,14 +118,14 @@ impl Handle {
 
 impl Canceller for Handle {
     fn cancel(&self, slot: &Arc<ResponseSlot>) {
-        if let Link::Home(home) | Link::Bound(home) = self.link() {
-            home.cancel(slot);
+        if let Link::Connection(connection) = self.link() {
+            connection.cancel(slot);
         }
     }
 
     fn carrier(&self) -> Option<Arc<dyn Carrier>> {
         match self.link() {
-            Link::Home(home) | Link::Bound(home) => Some(home.clone()),
+            Link::Connection(connection) => Some(connection.clone()),
             Link::Redial(_) | Link::Guest(_) => None,
         }
     }
