@@ -203,14 +203,9 @@ impl Peer {
     /// Cancel safe.
     pub async fn closed(&self) -> ConnectionError {
         let mut state = self.state();
-        loop {
-            if let ConnectionState::Closed(error) = &*state.borrow_and_update() {
-                return error.clone();
-            }
-            if state.changed().await.is_err() {
-                return ConnectionError::ClosedHere;
-            }
-        }
+        let closed = state.wait_for(ConnectionState::is_closed).await;
+        let end = closed.ok().and_then(|state| state.end());
+        end.unwrap_or(ConnectionError::ClosedHere)
     }
 
     /// Whether the connection is over. A peer that reconnects is over when it is closed for good.

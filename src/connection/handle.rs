@@ -110,6 +110,17 @@ impl ConnectionHandle {
         let _ = self.state().wait_for(ConnectionState::takes_no_calls).await;
     }
 
+    /// Waits until the connection is over.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as this handle.
+        let _ = self.state().wait_for(ConnectionState::is_closed).await;
+    }
+
+    /// Why the connection is over, if it is over.
+    pub(crate) fn why_closed(&self) -> Option<ConnectionError> {
+        self.state.borrow().end()
+    }
+
     /// Whether the connection is over.
     pub(crate) fn is_closed(&self) -> bool {
         self.mailbox.closed().is_some()

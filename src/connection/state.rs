@@ -22,6 +22,19 @@ impl ConnectionState {
         matches!(self, Self::Draining | Self::Closed(_))
     }
 
+    /// Whether the connection is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
+    /// Why the connection is over, if it is over.
+    pub(crate) fn end(&self) -> Option<ConnectionError> {
+        match self {
+            Self::Closed(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
     /// Records that one side takes no more calls. Returns whether this was new.
     pub(crate) fn drain(&mut self) -> bool {
         let was_open = matches!(self, Self::Open);

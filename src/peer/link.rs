@@ -49,10 +49,7 @@ impl Link {
 
     /// Why the connection is over, if it is over.
     pub(super) fn end(&self) -> Option<ConnectionError> {
-        match &*self.state().borrow() {
-            ConnectionState::Closed(error) => Some(error.clone()),
-            _ => None,
-        }
+        self.state().borrow().end()
     }
 
     pub(super) fn close(&self, code: CloseCode, reason: &str) {

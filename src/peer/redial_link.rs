@@ -112,7 +112,7 @@ impl RedialLink {
         let mut state = self.state.subscribe();
         loop {
             // A change from here on ends the wait below.
-            if matches!(*state.borrow_and_update(), ConnectionState::Closed(_)) {
+            if state.borrow_and_update().is_closed() {
                 return;
             }
             match self.current().filter(|current| !current.is_closed()) {
@@ -125,7 +125,7 @@ impl RedialLink {
 
     /// Whether the peer is closed for good.
     pub(super) fn is_closed(&self) -> bool {
-        matches!(*self.state.borrow(), ConnectionState::Closed(_))
+        self.state.borrow().is_closed()
     }
 
     /// The connection that carries calls now, if there is one.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wawo_protocol::{CloseCode, Config, ConnectionError, Side};
 
 use crate::{
-    connection::{ConnectionHandle, ConnectionState, Driver, NewConnection},
+    connection::{ConnectionHandle, Driver, NewConnection},
     peer::{
         Peer,
         connect_hook::ConnectHook,
@@ -44,7 +44,7 @@ impl<D: Dial> Attempt<D> {
         if let Some(hook) = &self.hook {
             hook.run(&self.bound_peer(&open)?, &self.config).await?;
         }
-        match ended(&open.handle) {
+        match open.handle.why_closed() {
             Some(error) => Err(TryError::Lost(error)),
             None => Ok(open.keep()),
         }
@@ -81,14 +81,6 @@ impl<D: Dial> Attempt<D> {
         let lost = || TryError::Lost(ConnectionError::ClosedHere);
         let handle = self.handle.upgrade().ok_or_else(lost)?;
         Ok(Peer::of(handle.bound_to(open.handle.clone())))
-    }
-}
-
-/// Why a connection is over, if it is over.
-pub(super) fn ended(connection: &ConnectionHandle) -> Option<ConnectionError> {
-    match &*connection.state().borrow() {
-        ConnectionState::Closed(error) => Some(error.clone()),
-        _ => None,
     }
 }
 

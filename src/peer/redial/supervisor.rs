@@ -23,12 +23,7 @@ use crate::{
         extensions::PeerExtensions,
         handle::Handle,
         link::Link,
-        redial::{
-            attempt::{Attempt, ended},
-            dial::Dial,
-            error::TryError,
-            random::random,
-        },
+        redial::{attempt::Attempt, dial::Dial, error::TryError, random::random},
         redial_link::{Move, Outage, RedialLink},
     },
     reconnect::{Reconnect, Schedule, State},
@@ -300,12 +295,12 @@ impl<D: Dial> Supervisor<D> {
     async fn finish(&mut self) {
         self.running = None;
         for connection in self.link.open_connections() {
-            let mut state = connection.state();
-            let over = state.wait_for(|state| matches!(state, ConnectionState::Closed(_)));
-            // The sender lives as long as the connection.
-            drop(over.await);
+            connection.closed().await;
         }
-        let of_current = self.current.as_deref().and_then(ended);
+        let of_current = self
+            .current
+            .as_ref()
+            .and_then(|current| current.why_closed());
         let end = self.end.take().or(of_current);
         self.link.end(&end.unwrap_or(ConnectionError::ClosedHere));
     }
