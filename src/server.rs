@@ -224,6 +224,7 @@ impl Server {
             biased;
             report = shared.ended() => report,
             never = shared.accept_all() => match never {},
+            never = shared.watch_tls() => match never {},
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{
     borrow::Cow,
+    convert::Infallible,
     fmt,
-    future::Future,
+    future::{Future, pending},
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll},
@@ -351,6 +352,17 @@ impl ServerState {
         })
     }
 
+    /// Looks at the files of TLS until the server drains; then it is pending.
+    pub(crate) async fn watch_tls(&self) -> Infallible {
+        if let Some(tls) = &self.tls {
+            tokio::select! {
+                never = tls.watch() => match never {},
+                () = self.until_draining() => {}
+            }
+        }
+        pending().await
+    }
+
     /// Waits until the server takes no more connections and calls.
     pub(crate) async fn until_draining(&self) {
         let mut lifecycle = self.lifecycle.subscribe();
@@ -415,6 +427,9 @@ pub(crate) trait FindProtocol: fmt::Debug + Send + Sync {
 
 /// TLS of a server; there is none without the feature `tls`.
 pub(crate) trait AcceptTls: fmt::Debug + Send + Sync {
+    /// Looks at the files of certificates from time to time.
+    fn watch(&self) -> BoxFuture<'_, Infallible>;
+
     /// Does the handshake of TLS over `transport`, wraps the transport inside, and serves it until its end.
     fn serve(
         &self,

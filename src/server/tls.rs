@@ -1,6 +1,6 @@
 //! Serves sockets whose bytes are TLS: the handshake of TLS, and then what is inside.
 
-use std::{io, sync::Arc};
+use std::{convert::Infallible, io, sync::Arc};
 
 use tokio_rustls::server::TlsStream;
 use wawo_protocol::{CloseCode, ConnectionError, packet::PREFACE, time::after};
@@ -38,6 +38,10 @@ impl TlsOfServer {
 }
 
 impl AcceptTls for TlsOfServer {
+    fn watch(&self) -> BoxFuture<'_, Infallible> {
+        Box::pin(self.tls.watch())
+    }
+
     fn serve(
         &self,
         origin: SocketOrigin,

@@ -10,3 +10,4 @@ mod settings;
 mod slow;
 mod support;
 mod transports;
+mod watch;

@@ -100,12 +100,10 @@ impl ClientTls {
         }
     }
 
-    /// Reads the files anew, away from the threads of the runtime.
+    /// Reads the files anew, if there are any.
     pub(super) async fn refresh(&self) {
         if self.live.settings().is_some_and(ClientSettings::has_files) {
-            let live = self.live.clone();
-            // Errors are in the log.
-            let _ = tokio::task::spawn_blocking(move || drop(live.reload())).await;
+            self.live.refresh().await;
         }
     }
 

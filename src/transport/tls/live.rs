@@ -4,14 +4,10 @@ use std::{
     collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
-    sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{runtime::Handle, task::spawn_blocking, time::sleep};
+use tokio::task::spawn_blocking;
 
 use crate::transport::tls::TlsError;
 
@@ -65,8 +61,6 @@ pub(super) struct Live<L: Load> {
     /// `None` for a configuration that the program has made itself.
     load: Option<L>,
     current: Mutex<LiveConfig<L::Config>>,
-    /// Whether a task looks at the files.
-    is_watched: AtomicBool,
 }
 
 impl<L: Load> Live<L> {
@@ -89,7 +83,6 @@ impl<L: Load> Live<L> {
         Self {
             load,
             current: Mutex::new(current),
-            is_watched: AtomicBool::new(false),
         }
     }
 
@@ -120,48 +113,14 @@ impl<L: Load> Live<L> {
         Ok(true)
     }
 
-    /// Looks at the files in this interval, as long as this configuration and the current runtime live. One
-    /// task does so, however often this is called.
-    pub(super) fn watch(self: &Arc<Self>, interval: Option<Duration>) {
-        let Some(interval) = interval.filter(|_| self.load.is_some()) else {
-            return;
-        };
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        if self.is_watched.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let watched = Arc::downgrade(self);
-        let flag = WatchGuard(watched.clone());
-        runtime.spawn(async move {
-            let _flag = flag;
-            loop {
-                sleep(interval).await;
-                let Some(live) = watched.upgrade() else {
-                    return;
-                };
-                // Errors are in the log.
-                let looked = spawn_blocking(move || drop(live.reload()));
-                if looked.await.is_err() {
-                    return;
-                }
-            }
-        });
+    /// The same, away from the threads of the runtime. Errors are in the log.
+    pub(super) async fn refresh(self: &Arc<Self>) {
+        let live = self.clone();
+        // It fails only with the runtime, or if reading panicked.
+        let _ = spawn_blocking(move || drop(live.reload())).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, LiveConfig<L::Config>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The task that watches has ended, perhaps with its runtime: another may be started.
-struct WatchGuard<L: Load>(std::sync::Weak<Live<L>>);
-
-impl<L: Load> Drop for WatchGuard<L> {
-    fn drop(&mut self) {
-        if let Some(live) = self.0.upgrade() {
-            live.is_watched.store(false, Ordering::Relaxed);
-        }
     }
 }

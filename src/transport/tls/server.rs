@@ -3,9 +3,10 @@
 mod builder;
 mod settings;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::pending, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use tokio::time::sleep;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -42,11 +43,12 @@ use crate::transport::{
 /// ```
 ///
 /// It speaks TLS 1.2 and 1.3, without renegotiation and early data. Clients may resume sessions by tickets,
-/// which take no memory of the server. Files are looked at each minute, and new ones are used from then on for
-/// new connections: see [`reload`](Self::reload).
+/// which take no memory of the server. While a server runs with it, the files are looked at each minute, and new
+/// ones are used from then on for new connections: see [`reload`](Self::reload).
 #[derive(Clone)]
 pub struct ServerTls {
     live: Arc<Live<ServerSettings>>,
+    /// How often a server looks at the files; `None` for never, or if there are none.
     interval: Option<Duration>,
 }
 
@@ -59,8 +61,9 @@ impl ServerTls {
     /// Reads the files anew, and uses them for connections that are accepted from now on; open ones stay as
     /// they are. Returns `false` if the files have not changed, and for a configuration without files.
     ///
-    /// This also happens by itself each minute, or as
-    /// [`reload_interval`](ServerTlsBuilder::reload_interval) says. It reads small files, and blocks meanwhile.
+    /// [`Server::run`](crate::Server::run) also does this by itself each minute, or as
+    /// [`reload_interval`](ServerTlsBuilder::reload_interval) says, until the server drains. Each of several
+    /// servers that share it does. Without a server, call this. It reads small files, and blocks meanwhile.
     ///
     /// # Errors
     ///
@@ -72,6 +75,7 @@ impl ServerTls {
 
     /// Does the handshake of TLS over a transport that is open already, for
     /// [`Server::accept_over`](crate::Server::accept_over). A server that listens at `tls://` does this itself.
+    /// It reads no files: see [`reload`](Self::reload).
     ///
     /// The [facts](crate::Transport::facts) of the result have the verified certificates of the other end. It
     /// has no time limit: put a timeout around it.
@@ -95,9 +99,19 @@ impl ServerTls {
         Ok(stream::inside(stream))
     }
 
+    /// Looks at the files in the interval, for ever.
+    pub(crate) async fn watch(&self) -> Infallible {
+        let Some(interval) = self.interval else {
+            return pending().await;
+        };
+        loop {
+            sleep(interval).await;
+            self.live.refresh().await;
+        }
+    }
+
     /// The configuration for a new connection of a server that offers these protocols.
     pub(crate) fn side(&self, offered: &OfferedProtocols) -> NewServerSide {
-        self.live.watch(self.interval);
         let side = self.live.current();
         NewServerSide {
             config: offered.added_to(side.config.clone()),

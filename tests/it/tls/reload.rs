@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use wawo::{
@@ -113,30 +112,6 @@ async fn the_last_good_certificate_stays_in_use() {
     folder.write(key, &after);
     assert!(server.reload().unwrap());
     assert_ne!(seen(&server, &client_tls()).await.unwrap(), first);
-}
-
-#[tokio::test(start_paused = true)]
-async fn files_are_looked_at_in_the_interval() {
-    let folder = Folder::new("interval");
-    let minute = Duration::from_secs(60);
-    let by_default = folder.server().build().unwrap();
-    let never = folder.server().reload_interval(None).build().unwrap();
-    let first = seen(&by_default, &client_tls()).await.unwrap();
-    assert_eq!(seen(&never, &client_tls()).await.unwrap(), first);
-    folder.renew();
-    tokio::time::sleep(minute * 9 / 10).await;
-    assert_eq!(seen(&by_default, &client_tls()).await.unwrap(), first);
-    tokio::time::sleep(minute).await;
-    let second = seen(&by_default, &client_tls()).await.unwrap();
-    assert_ne!(second, first);
-    assert_eq!(seen(&never, &client_tls()).await.unwrap(), first);
-    // A broken file is passed over, and the next good one is used.
-    folder.write("key.pem", "broken");
-    tokio::time::sleep(minute * 2).await;
-    assert_eq!(seen(&by_default, &client_tls()).await.unwrap(), second);
-    folder.renew();
-    tokio::time::sleep(minute * 2).await;
-    assert_ne!(seen(&by_default, &client_tls()).await.unwrap(), second);
 }
 
 #[tokio::test]

@@ -102,8 +102,8 @@ impl ServerTlsBuilder {
         self
     }
 
-    /// How often the files are looked at while there is a runtime: at least 1 ms, or `None` for never. Default:
-    /// 60 s.
+    /// How often [`Server::run`](crate::Server::run) looks at the files: at least 1 ms, or `None` for never.
+    /// Default: 60 s.
     pub fn reload_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.reload_interval = interval.into();
         self
