@@ -19,7 +19,8 @@ use crate::transport::tls::{
 pub(super) struct TrustSource {
     pub(super) roots: Vec<Pem>,
     pub(super) der_roots: Vec<CertificateDer<'static>>,
-    pub(super) uses_system: bool,
+    /// The roots of the system, if they are trusted.
+    pub(super) system_roots: Option<RootCertStore>,
     pub(super) revocation_lists: Vec<Pem>,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Trust {
 impl TrustSource {
     /// Whether it names no root at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.roots.is_empty() && self.der_roots.is_empty() && !self.uses_system
+        self.roots.is_empty() && self.der_roots.is_empty() && self.system_roots.is_none()
     }
 
     pub(super) fn has_files(&self) -> bool {
@@ -41,11 +42,11 @@ impl TrustSource {
     }
 
     pub(super) fn read(&self) -> Result<Trust, TlsError> {
-        let mut roots = RootCertStore::empty();
+        let mut roots = self
+            .system_roots
+            .clone()
+            .unwrap_or_else(RootCertStore::empty);
         let mut texts = Vec::new();
-        if self.uses_system {
-            add_system_roots(&mut roots)?;
-        }
         for root in &self.der_roots {
             let added = roots.add(root.clone());
             added.map_err(|error| TlsError::Content {
@@ -91,8 +92,9 @@ fn lists(pem: &Pem, text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'sta
     }
 }
 
-/// Adds the roots that the system trusts. Some of them may be of a form that the library does not know.
-fn add_system_roots(roots: &mut RootCertStore) -> Result<(), TlsError> {
+/// The roots that the system trusts. Some of them may be of a form that the library does not know.
+pub(super) fn read_system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
     if ignored > 0 {
@@ -103,7 +105,7 @@ fn add_system_roots(roots: &mut RootCertStore) -> Result<(), TlsError> {
         );
     }
     if added > 0 {
-        return Ok(());
+        return Ok(roots);
     }
     let first = found.errors.first().map(ToString::to_string);
     let reason = first.unwrap_or_else(|| "there are none".to_owned());

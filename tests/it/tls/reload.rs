@@ -152,6 +152,41 @@ async fn the_files_of_a_client_are_read_before_each_connect() {
     assert!(!peer.is_closed());
 }
 
+/// The variable that makes this binary a client which trusts the roots of the system.
+#[cfg(target_os = "linux")]
+const IS_CLIENT: &str = "WAWO_IT_SYSTEM_ROOTS";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_roots_of_the_system_are_read_once() {
+    let folder = Folder::new("system-roots");
+    folder.write("system.pem", &AUTHORITY.root);
+    folder.write("roots.pem", &Authority::new("other").root);
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "tls::reload::client_with_roots_of_the_system"]);
+    child.env(IS_CLIENT, &folder.0);
+    child.env("SSL_CERT_FILE", folder.path("system.pem"));
+    child.env_remove("SSL_CERT_DIR");
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// No test of its own: the client in the other process.
+#[cfg(target_os = "linux")]
+#[test]
+fn client_with_roots_of_the_system() {
+    let Some(folder) = std::env::var_os(IS_CLIENT).map(PathBuf::from) else {
+        return;
+    };
+    let tls = ClientTls::builder().system_roots();
+    let tls = tls.roots(Pem::file(folder.join("roots.pem")));
+    let tls = tls.build().unwrap();
+    fs::remove_file(folder.join("system.pem")).unwrap();
+    assert!(!tls.reload().unwrap());
+    fs::write(folder.join("roots.pem"), Authority::new("next").root).unwrap();
+    assert!(tls.reload().unwrap(), "the file is new");
+}
+
 /// Row 42 of the threats.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_while_the_certificate_is_swapped_twenty_times() {

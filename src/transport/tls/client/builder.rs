@@ -6,7 +6,7 @@ use tokio_rustls::rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 
 use crate::transport::tls::{
     ClientTls, TlsError, certificate::CertificateSource, client::settings::ClientSettings,
-    live::Live, pem::Pem, server_name,
+    live::Live, pem::Pem, server_name, trust::read_system_roots,
 };
 
 /// The settings of a [`ClientTls`]; made by [`ClientTls::builder`].
@@ -14,6 +14,7 @@ use crate::transport::tls::{
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientTlsBuilder {
     settings: ClientSettings,
+    trusts_system: bool,
     server_name: Option<String>,
 }
 
@@ -22,6 +23,7 @@ impl ClientTls {
     pub fn builder() -> ClientTlsBuilder {
         ClientTlsBuilder {
             settings: ClientSettings::default(),
+            trusts_system: false,
             server_name: None,
         }
     }
@@ -57,7 +59,7 @@ impl ClientTlsBuilder {
     /// Trusts the roots of the system too, beside those that are given. They are read once, when this is built:
     /// on Linux from the files of the distribution, or from `SSL_CERT_FILE` and `SSL_CERT_DIR`.
     pub fn system_roots(mut self) -> Self {
-        self.settings.servers.uses_system = true;
+        self.trusts_system = true;
         self
     }
 
@@ -103,8 +105,8 @@ impl ClientTlsBuilder {
     /// If a file cannot be read or has no PEM of its kind, if key and certificate do not belong together, if the
     /// system has no roots, or if a setting is wrong.
     pub fn build(mut self) -> Result<ClientTls, TlsError> {
-        if self.settings.servers.is_empty() {
-            self.settings.servers.uses_system = true;
+        if self.trusts_system || self.settings.servers.is_empty() {
+            self.settings.servers.system_roots = Some(read_system_roots()?);
         }
         let name = self.server_name.as_deref().map(server_name::parse);
         let server_name = name.transpose().map_err(|error| TlsError::Content {
