@@ -54,8 +54,8 @@ impl ClientTls {
     }
 
     /// Reads the files anew, and uses them for the next connections. Returns `false` if they have not changed,
-    /// and for a configuration without files. This also happens before each connect, so that a program need not
-    /// call it. It reads small files, and blocks meanwhile.
+    /// and for a configuration without files. This also happens before each connect, over an address and by
+    /// [`connect`](Self::connect), so that a program need not call it. It reads small files, and blocks meanwhile.
     ///
     /// # Errors
     ///
@@ -65,8 +65,9 @@ impl ClientTls {
     }
 
     /// Does the handshake of TLS over a transport that is open already, for
-    /// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). `server_name` is the name that the
-    /// server's certificate has to have, unless the builder has set one.
+    /// [`PeerBuilder::connect_over`](crate::PeerBuilder::connect_over). It reads the files before, away from
+    /// the threads of the runtime. `server_name` is the name that the server's certificate has to have, unless
+    /// the builder has set one.
     ///
     /// The [facts](crate::Transport::facts) of the result have the verified certificates of the other end. It
     /// has no time limit: put a timeout around it.
@@ -88,8 +89,9 @@ impl ClientTls {
             Some(name) => name.clone(),
             None => server_name::parse(server_name)?,
         };
-        self.handshake(transport.into_transport()?, name, None)
-            .await
+        let transport = transport.into_transport()?;
+        self.refresh().await;
+        self.handshake(transport, name, None).await
     }
 
     /// The name that the certificate of the server at an address has to have.

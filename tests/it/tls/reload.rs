@@ -152,6 +152,19 @@ async fn the_files_of_a_client_are_read_before_each_connect() {
     assert!(!peer.is_closed());
 }
 
+#[tokio::test]
+async fn the_files_of_a_client_are_read_before_a_handshake_over_an_open_transport_too() {
+    let folder = Folder::new("client-open");
+    let other = Authority::new("other");
+    folder.write("roots.pem", &other.root);
+    let client = ClientTls::builder().roots(Pem::file(folder.path("roots.pem")));
+    let client = client.build().unwrap();
+    let server = folder.server().build().unwrap();
+    seen(&server, &client).await.unwrap_err();
+    folder.write("roots.pem", &AUTHORITY.root);
+    seen(&server, &client).await.unwrap();
+}
+
 /// The variable that makes this binary a client which trusts the roots of the system.
 #[cfg(target_os = "linux")]
 const IS_CLIENT: &str = "WAWO_IT_SYSTEM_ROOTS";
