@@ -25,6 +25,7 @@ mod load;
 mod memory;
 mod report;
 mod server;
+pub mod tls;
 mod workload;
 
 pub use self::{

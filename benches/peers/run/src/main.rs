@@ -48,10 +48,12 @@ const FRAMEWORKS: &[Entry] = &[
     Entry::of::<connectrpc_peer::ConnectRpc>(),
     Entry::of::<tarpc_peer::Tarpc>(),
     Entry::of::<tonic_peer::Tonic>(),
+    Entry::of::<tonic_peer::TonicTls>(),
     Entry::of::<ttrpc_peer::Ttrpc>(),
     Entry::of::<volo_thrift_peer::VoloThrift>(),
     Entry::of::<wawo_peer::Wawo>(),
     Entry::of::<wawo_peer::WawoMemory>(),
+    Entry::of::<wawo_peer::WawoTls>(),
     Entry::of::<wawo_peer::WawoUnix>(),
     Entry::of::<wawo_peer::WawoWorkers>(),
 ];

@@ -5,10 +5,13 @@ use std::{convert::Infallible, iter, net::SocketAddr};
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use harness::{Framework, Load, MAX_MESSAGE_BYTES, Workload};
+use harness::{Framework, Load, MAX_MESSAGE_BYTES, Workload, tls};
 use tonic::{
     Request, Response, Status,
-    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+    transport::{
+        Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig,
+        server::TcpIncoming,
+    },
 };
 
 use self::generated::{
@@ -25,34 +28,69 @@ impl Framework for Tonic {
     const WORKLOADS: &'static [Workload] = &[Workload::Unary, Workload::Stream, Workload::Idle];
 
     async fn serve(addr: SocketAddr) -> Result<()> {
-        let service = EchoServer::new(EchoService)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_frame_size(MAX_FRAME_BYTES)
-            .add_service(service)
-            .serve_with_incoming(TcpIncoming::bind(addr)?.with_nodelay(Some(true)))
-            .await?;
-        Ok(())
+        serve(Server::builder(), addr).await
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
-        let client = connect(addr, load.inflight).await?;
-        let size = load.size;
-        match load.workload {
-            Workload::Stream => load.streams(move || feed(client.clone(), size)).await,
-            _ => {
-                load.closed_loop(move |payload| echo(client.clone(), payload))
-                    .await
-            }
+        put(load, Endpoint::new(format!("http://{addr}"))?).await
+    }
+}
+
+/// [`Tonic`] inside of TLS.
+#[derive(Debug)]
+pub struct TonicTls;
+
+impl Framework for TonicTls {
+    const NAME: &'static str = "tonic-tls";
+    const WORKLOADS: &'static [Workload] = Tonic::WORKLOADS;
+
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        let issued = tls::certificate(addr)?;
+        let identity = Identity::from_pem(issued.certificate, issued.key);
+        let tls = ServerTlsConfig::new().identity(identity);
+        serve(Server::builder().tls_config(tls)?, addr).await
+    }
+
+    async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
+        let root = Certificate::from_pem(tls::trusted_root(addr)?);
+        let tls = ClientTlsConfig::new().ca_certificate(root);
+        let endpoint = Endpoint::new(format!("https://{addr}"))?;
+        put(load, endpoint.tls_config(tls)?).await
+    }
+
+    fn clean_up(addr: SocketAddr) {
+        tls::forget_root(addr);
+    }
+}
+
+async fn serve(server: Server, addr: SocketAddr) -> Result<()> {
+    let service = EchoServer::new(EchoService)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    server
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .add_service(service)
+        .serve_with_incoming(TcpIncoming::bind(addr)?.with_nodelay(Some(true)))
+        .await?;
+    Ok(())
+}
+
+async fn put(load: Load, endpoint: Endpoint) -> Result<Infallible> {
+    let client = connect(endpoint, load.inflight).await?;
+    let size = load.size;
+    match load.workload {
+        Workload::Stream => load.streams(move || feed(client.clone(), size)).await,
+        _ => {
+            load.closed_loop(move |payload| echo(client.clone(), payload))
+                .await
         }
     }
 }
 
-async fn connect(addr: SocketAddr, inflight: usize) -> Result<EchoClient<Channel>> {
-    let channel = Endpoint::new(format!("http://{addr}"))?
+async fn connect(endpoint: Endpoint, inflight: usize) -> Result<EchoClient<Channel>> {
+    let channel = endpoint
         .tcp_nodelay(true)
         .buffer_size(inflight.max(1024))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -8,9 +8,12 @@ use std::{
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
-use harness::{Framework, Load, MAX_MESSAGE_BYTES, WORKER_THREADS, Workload};
+use harness::{Framework, Load, MAX_MESSAGE_BYTES, WORKER_THREADS, Workload, tls};
 use tokio::sync::OnceCell;
-use wawo::{Config, Context, Peer, Server, ServerBuilder, ServerConfig, Streaming};
+use wawo::{
+    Config, Context, Peer, PeerBuilder, Server, ServerBuilder, ServerConfig, Streaming,
+    tls::{ClientTls, Pem, ServerTls},
+};
 
 use self::echo::{EchoClient, EchoServer, FeedRequest, Message};
 
@@ -38,7 +41,33 @@ impl Framework for Wawo {
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
-        put(load, format!("tcp://{addr}")).await
+        put(load, peer(format!("tcp://{addr}"))).await
+    }
+}
+
+/// [`Wawo`] inside of TLS.
+#[derive(Debug)]
+pub struct WawoTls;
+
+impl Framework for WawoTls {
+    const NAME: &'static str = "wawo-tls";
+    const WORKLOADS: &'static [Workload] = Wawo::WORKLOADS;
+
+    async fn serve(addr: SocketAddr) -> Result<()> {
+        let issued = tls::certificate(addr)?;
+        let (certificate, key) = (Pem::bytes(issued.certificate), Pem::bytes(issued.key));
+        let tls = ServerTls::builder().certificate(certificate, key).build()?;
+        serve(server().tls(tls), &format!("tls://{addr}")).await
+    }
+
+    async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
+        let root = Pem::bytes(tls::trusted_root(addr)?);
+        let tls = ClientTls::builder().roots(root).build()?;
+        put(load, peer(format!("tls://{addr}")).tls(tls)).await
+    }
+
+    fn clean_up(addr: SocketAddr) {
+        tls::forget_root(addr);
     }
 }
 
@@ -55,7 +84,8 @@ impl Framework for WawoUnix {
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
-        put(load, format!("unix://{}", socket_path(addr).display())).await
+        let address = format!("unix://{}", socket_path(addr).display());
+        put(load, peer(address)).await
     }
 
     fn is_listening(addr: SocketAddr) -> bool {
@@ -85,7 +115,7 @@ impl Framework for WawoWorkers {
     }
 
     async fn load(addr: SocketAddr, load: Load) -> Result<Infallible> {
-        put(load, format!("tcp://{addr}")).await
+        put(load, peer(format!("tcp://{addr}"))).await
     }
 }
 
@@ -105,7 +135,7 @@ impl Framework for WawoMemory {
 
     async fn load(_addr: SocketAddr, load: Load) -> Result<Infallible> {
         IN_MEMORY.get_or_try_init(serve_in_memory).await?;
-        put(load, MEMORY.to_owned()).await
+        put(load, peer(MEMORY.to_owned())).await
     }
 
     fn is_listening(_addr: SocketAddr) -> bool {
@@ -139,8 +169,11 @@ async fn serve(server: ServerBuilder, address: &str) -> Result<()> {
     Ok(server.serve(address).await?)
 }
 
-async fn put(load: Load, address: String) -> Result<Infallible> {
-    let peer = Peer::builder(address).config(config());
+fn peer(address: String) -> PeerBuilder {
+    Peer::builder(address).config(config())
+}
+
+async fn put(load: Load, peer: PeerBuilder) -> Result<Infallible> {
     let client = EchoClient::new(&peer.connect().await?);
     let size = load.size;
     match load.workload {
