@@ -47,8 +47,8 @@ pub(crate) enum Event {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum LinkEvent {
-    /// A client has opened the link.
-    Opened { client: usize },
+    /// A client has opened the link, over which the connection speaks TLS or does not.
+    Opened { client: usize, is_tls: bool },
     /// A fault struck the link.
     Struck(Struck),
     /// The connection over the link is over for one side.
@@ -60,6 +60,7 @@ pub(crate) enum LinkEvent {
 pub(crate) enum Struck {
     Cut,
     HalfOpen,
+    Corrupt,
     Stalled,
     Closed,
     ServerDown,
@@ -147,6 +148,7 @@ impl From<&Fault> for Struck {
         match fault {
             Fault::Cut { .. } => Self::Cut,
             Fault::HalfOpen { .. } => Self::HalfOpen,
+            Fault::Corrupt { .. } => Self::Corrupt,
             Fault::Stall { .. } => Self::Stalled,
             Fault::Close { .. } => Self::Closed,
             Fault::Restart { .. } => Self::ServerDown,

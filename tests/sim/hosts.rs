@@ -9,7 +9,12 @@ use tokio::{
     sync::Notify,
     time::{sleep, sleep_until, timeout},
 };
-use wawo::{ConnectError, Peer, Server};
+#[cfg(feature = "tls")]
+use wawo::transport::TransportWithFacts;
+use wawo::{ConnectError, Peer, Server, Transport};
+
+#[cfg(feature = "tls")]
+use crate::tls::{ClientSide, ServerSide};
 
 use crate::{
     client,
@@ -27,9 +32,19 @@ use crate::{
 pub(crate) struct Hosts {
     world: Arc<World>,
     /// `None` while it is down.
-    server: Mutex<Option<Server>>,
+    server: Mutex<Option<Running>>,
+    #[cfg(feature = "tls")]
+    tls: ClientSide,
     clients: Vec<Client>,
     links: Mutex<Links>,
+}
+
+/// The server between its start and its end.
+#[derive(Debug)]
+struct Running {
+    server: Server,
+    #[cfg(feature = "tls")]
+    tls: ServerSide,
 }
 
 /// A client, which lasts as long as the simulation, over all its connections.
@@ -103,6 +118,8 @@ impl Hosts {
         let hosts = Self {
             world: world.clone(),
             server: Mutex::new(None),
+            #[cfg(feature = "tls")]
+            tls: ClientSide::new(),
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             links: Mutex::new(Links {
                 random: plan.random.clone(),
@@ -154,6 +171,7 @@ impl Hosts {
             match planned.fault {
                 Fault::Cut { client, .. }
                 | Fault::HalfOpen { client, .. }
+                | Fault::Corrupt { client, .. }
                 | Fault::Stall { client, .. } => self.strike(client, &planned.fault),
                 Fault::Close { client, by } => self.close(client, by),
                 Fault::Restart { down } => {
@@ -198,7 +216,11 @@ impl Hosts {
                 .config(config)
                 .add_service(handlers)
                 .build();
-            *server = Some(built.expect("the configuration is valid"));
+            *server = Some(Running {
+                server: built.expect("the configuration is valid"),
+                #[cfg(feature = "tls")]
+                tls: ServerSide::new(),
+            });
         }
     }
 
@@ -206,6 +228,9 @@ impl Hosts {
         let Some(link) = self.links().current[client].clone() else {
             return;
         };
+        if matches!(fault, Fault::Corrupt { .. }) && !link.is_tls {
+            return;
+        }
         let event = LinkEvent::Struck(fault.into());
         self.world.history.link(link.number, event);
         link.strike(fault);
@@ -225,34 +250,87 @@ impl Hosts {
 
     async fn connect(self: &Arc<Self>, client: usize) -> Option<Connected> {
         let (link, here) = self.open(client)?;
-        let handlers = EchoServer::new(Handlers(self.world.clone()));
-        let builder = Peer::builder("").config(self.world.plan.limits.config());
-        let connecting = builder.add_service(handlers).connect_over(here);
-        match connecting.await {
+        let peer = match link.is_tls {
+            #[cfg(feature = "tls")]
+            true => match self.tls.connect(here, self.handshake_timeout()).await {
+                Ok(here) => self.connect_over(here).await,
+                Err(why) => Err(why),
+            },
+            _ => self.connect_over(here).await,
+        };
+        let link = link.number;
+        match peer {
             Ok(peer) => Some(Connected { link, peer }),
-            Err(error) => {
-                let why = match &error {
-                    ConnectError::Hello { source, .. } => source.to_string(),
-                    other => other.to_string(),
-                };
+            Err(why) => {
                 self.over(link, Side::Client, why);
                 None
             }
         }
     }
 
-    /// Opens a link to the server, if it is up; returns its number and the client's end.
-    fn open(self: &Arc<Self>, client: usize) -> Option<(u32, End)> {
-        let mut server = self.server();
-        let server = server.as_mut()?;
+    async fn connect_over(&self, transport: impl Transport) -> Result<Peer, String> {
+        let handlers = EchoServer::new(Handlers(self.world.clone()));
+        let builder = Peer::builder("").config(self.world.plan.limits.config());
+        let connecting = builder.add_service(handlers).connect_over(transport);
+        connecting.await.map_err(|error| match &error {
+            ConnectError::Hello { source, .. } => source.to_string(),
+            other => other.to_string(),
+        })
+    }
+
+    /// Opens a link to the server, if it is up; returns it and the client's end.
+    fn open(self: &Arc<Self>, client: usize) -> Option<(Arc<Link>, End)> {
+        let mut running = self.server();
+        let running = running.as_mut()?;
         let (link, here, there) = self.links().open(client, &self.world);
-        let event = LinkEvent::Opened { client };
-        self.world.history.link(link, event);
-        let peer = server
-            .accept_over(there)
-            .expect("the configuration is valid");
-        tokio::spawn(self.clone().watch_client(client, Connected { link, peer }));
+        let (number, is_tls) = (link.number, link.is_tls);
+        self.world
+            .history
+            .link(number, LinkEvent::Opened { client, is_tls });
+        match is_tls {
+            #[cfg(feature = "tls")]
+            true => {
+                let accepting = running.tls.accept(there, self.handshake_timeout());
+                tokio::spawn(self.clone().accept_tls(client, number, accepting));
+            }
+            _ => self.accept_over(running, client, number, there),
+        }
         Some((link, here))
+    }
+
+    #[cfg(feature = "tls")]
+    async fn accept_tls(
+        self: Arc<Self>,
+        client: usize,
+        link: u32,
+        accepting: impl Future<Output = Result<TransportWithFacts, String>>,
+    ) {
+        match accepting.await {
+            Ok(there) => {
+                let mut running = self.server();
+                let running = running.as_mut().expect("accepting ends with the server");
+                self.accept_over(running, client, link, there);
+            }
+            Err(why) => self.over(link, Side::Server, why),
+        }
+    }
+
+    fn accept_over(
+        self: &Arc<Self>,
+        running: &mut Running,
+        client: usize,
+        link: u32,
+        transport: impl Transport,
+    ) {
+        let peer = running.server.accept_over(transport);
+        let peer = peer.expect("the server does not drain");
+        tokio::spawn(self.clone().watch_client(client, Connected { link, peer }));
+    }
+
+    /// The time for each handshake: first that of TLS, then the hello.
+    #[cfg(feature = "tls")]
+    fn handshake_timeout(&self) -> Duration {
+        self.world.plan.limits.config().handshake_timeout()
     }
 
     /// Lets the server call a client, until the connection is over.
@@ -269,7 +347,7 @@ impl Hosts {
         self.world.history.link(link, LinkEvent::Over { side, why });
     }
 
-    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+    fn server(&self) -> MutexGuard<'_, Option<Running>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -279,12 +357,16 @@ impl Hosts {
 }
 
 impl Links {
-    fn open(&mut self, client: usize, world: &World) -> (u32, End, End) {
+    fn open(&mut self, client: usize, world: &World) -> (Arc<Link>, End, End) {
         let number = self.next;
         self.next += 1;
-        let random = self.random.fork();
-        let (link, here, there) = Link::new(number, world.plan.links, random, &world.history);
-        self.current[client] = Some(Arc::new(link));
-        (number, here, there)
+        let mut random = self.random.fork();
+        // Without the feature, the draws are the same.
+        let is_tls = random.percent(world.plan.tls_percent) && cfg!(feature = "tls");
+        let (link, here, there) =
+            Link::new(number, is_tls, world.plan.links, random, &world.history);
+        let link = Arc::new(link);
+        self.current[client] = Some(link.clone());
+        (link, here, there)
     }
 }

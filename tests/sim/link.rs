@@ -25,6 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) number: u32,
+    /// Whether its connection speaks TLS.
+    pub(crate) is_tls: bool,
     /// The direction in which the client writes.
     up: Arc<Wire>,
     /// The direction in which the server writes.
@@ -35,6 +37,7 @@ impl Link {
     /// Creates a link; returns it, its client's end, and its server's end.
     pub(crate) fn new(
         number: u32,
+        is_tls: bool,
         style: LinkStyle,
         mut random: Random,
         history: &History,
@@ -55,7 +58,13 @@ impl Link {
         };
         let here = end(Side::Client, &down, &up);
         let there = end(Side::Server, &up, &down);
-        (Self { number, up, down }, here, there)
+        let link = Self {
+            number,
+            is_tls,
+            up,
+            down,
+        };
+        (link, here, there)
     }
 
     /// Applies a fault to the link.
@@ -63,6 +72,7 @@ impl Link {
         match *fault {
             Fault::Cut { sides, .. } => self.wires(sides).for_each(|wire| wire.cut()),
             Fault::HalfOpen { sides, .. } => self.wires(sides).for_each(|wire| wire.vanish()),
+            Fault::Corrupt { sides, .. } => self.wires(sides).for_each(|wire| wire.corrupt()),
             Fault::Stall { sides, time, .. } => {
                 let until = Instant::now() + time;
                 self.wires(sides).for_each(|wire| wire.hold(until));

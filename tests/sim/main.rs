@@ -1,6 +1,7 @@
 //! A simulation of the framework under faults. It runs real connections between a server and its
 //! clients, over links that are slow, split bytes anywhere, stall, are cut, or go half-open, with a
-//! server that restarts, and calls of all shapes in both directions. A seed determines everything,
+//! server that restarts, and calls of all shapes in both directions. With the feature `tls`, a share
+//! of the connections speaks TLS, below which bytes are changed too. A seed determines everything,
 //! and time is simulated too, so a failing seed fails again.
 //!
 //! ```text
@@ -22,6 +23,8 @@ mod plan;
 mod random;
 mod run;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 mod world;
 
 use std::{
@@ -91,9 +94,13 @@ fn calls_in_circles_end_though_all_slots_are_taken() {
 
 fn judge(seed: u64, run: &Run) {
     let findings = checker::check(run);
+    let features = match cfg!(feature = "tls") {
+        true => "--features tls ",
+        false => "",
+    };
     assert!(
         findings.is_empty(),
-        "seed {seed} failed: {}; repeat it with WAWO_SEED={seed} cargo test --test sim",
+        "seed {seed} failed: {}; repeat it with WAWO_SEED={seed} cargo test {features}--test sim",
         findings.join("; ")
     );
 }

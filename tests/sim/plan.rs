@@ -18,6 +18,9 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     pub(crate) limits: LimitsPlan,
     pub(crate) links: LinkStyle,
+    /// The percentage of connections that speak TLS. Without the feature `tls`, none does, and all
+    /// else is the same.
+    pub(crate) tls_percent: u64,
     /// By number, including the calls that handlers make.
     pub(crate) calls: Vec<CallPlan>,
     /// Sorted by time.
@@ -71,6 +74,9 @@ const AMPLE_CREDIT_BYTES: u32 = 64 * 1024 * 1024;
 /// The percentage of seeds without faults, where every outcome is known in advance.
 const CALM_PERCENT: u64 = 35;
 
+/// Most connections are plain: TLS makes a simulation slower.
+const TLS_PERCENTS: &[u64] = &[0, 0, 0, 0, 50, 100];
+
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
@@ -88,6 +94,7 @@ impl Plan {
             clients,
             limits,
             links,
+            tls_percent: random.one_of(TLS_PERCENTS),
             calls,
             faults,
             random,
@@ -109,6 +116,7 @@ impl Plan {
             clients,
             limits,
             links: LinkStyle::new(&mut random),
+            tls_percent: random.one_of(TLS_PERCENTS),
             calls: circles::plan(&mut random.fork(), clients),
             faults: Vec::new(),
             random,

@@ -4,14 +4,17 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, RevocationReason, RevokedCertParams, SanType,
+    SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 
 /// A certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// Of its key, and of those of its certificates.
+    algorithm: &'static SignatureAlgorithm,
     /// Its certificate, in PEM.
     pub root: String,
     /// Its certificate, in DER.
@@ -32,15 +35,26 @@ pub struct Issued {
 impl Authority {
     /// An authority with a new key.
     pub fn new(name: &str) -> Self {
+        Self::with_keys_of(&PKCS_ECDSA_P256_SHA256, name)
+    }
+
+    /// An authority whose signatures, and those by the keys that it certifies, always have the same
+    /// length. So handshakes have as many bytes each time.
+    pub fn of_even_lengths(name: &str) -> Self {
+        Self::with_keys_of(&PKCS_ED25519, name)
+    }
+
+    fn with_keys_of(algorithm: &'static SignatureAlgorithm, name: &str) -> Self {
         let mut params = params(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate_for(algorithm).unwrap();
         let root = params.self_signed(&key).unwrap();
         Self {
             root: root.pem(),
             root_der: root.der().to_vec(),
             issuer: Issuer::new(params, key),
+            algorithm,
         }
     }
 
@@ -122,7 +136,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate_for(self.algorithm).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
             certificate: certificate.pem(),

@@ -12,7 +12,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct LinkRecord {
     struck: Option<Duration>,
-    half_open: Option<Duration>,
+    /// Since then, bytes do not arrive, or arrive changed.
+    deaf: Option<Duration>,
     over: Vec<(Duration, Side, String)>,
     /// The time at which the simulation dropped everything.
     pub(crate) closing: Option<Duration>,
@@ -24,8 +25,8 @@ impl LinkRecord {
             LinkEvent::Opened { .. } => {}
             LinkEvent::Struck(struck) => {
                 self.struck.get_or_insert(at);
-                if *struck == Struck::HalfOpen {
-                    self.half_open.get_or_insert(at);
+                if matches!(struck, Struck::HalfOpen | Struck::Corrupt) {
+                    self.deaf.get_or_insert(at);
                 }
             }
             LinkEvent::Over { side, why } => self.over.push((at, *side, why.clone())),
@@ -79,14 +80,15 @@ fn a_sound_connection_lasts(link: &LinkRecord) -> Option<String> {
     without_cause.then(|| format!("ended at {at:?} without a fault, {side:?}: {why}"))
 }
 
-/// Each side notices the silence within a bound, or the other side tells it.
+/// Each side notices the silence or the changed bytes within a bound, or the other side tells it.
 fn silence_is_noticed(plan: &Plan, link: &LinkRecord) -> Option<String> {
-    let begun = link.half_open?;
+    let begun = link.deaf?;
     let end = begun + patience(plan);
     let late = |side: &Side| !link.is_over_before(end, *side);
     let is_judged = link.closing.is_some_and(|closing| end < closing);
     let side = [Side::Client, Side::Server].into_iter().find(late)?;
-    is_judged.then(|| format!("is half-open since {begun:?}, unnoticed by {side:?} at {end:?}"))
+    is_judged
+        .then(|| format!("carries nothing right since {begun:?}, unnoticed by {side:?} at {end:?}"))
 }
 
 /// The maximum time in which a side learns that the other one is gone.

@@ -28,6 +28,8 @@ struct State {
     /// The bytes on their way, and the time at which each piece arrives.
     pieces: VecDeque<(Instant, Bytes)>,
     bytes: usize,
+    /// Bytes written from now on are changed.
+    is_corrupt: bool,
     /// Nothing arrives before this time.
     held_until: Instant,
     /// The time at which the last written piece arrives.
@@ -67,6 +69,7 @@ impl Wire {
                 fate: Fate::Carries,
                 pieces: VecDeque::new(),
                 bytes: 0,
+                is_corrupt: false,
                 held_until: now,
                 last: now,
                 is_ended: false,
@@ -98,7 +101,11 @@ impl Wire {
         }
         let taken = state.piece(self.style.split, offered.min(room));
         let arrival = state.arrival(self.style);
-        state.pieces.push_back((arrival, first(slices, taken)));
+        let mut piece = first(slices, taken);
+        if state.is_corrupt {
+            state.change(&mut piece);
+        }
+        state.pieces.push_back((arrival, piece.freeze()));
         state.bytes += taken;
         wake(state.reader.take());
         Poll::Ready(Ok(taken))
@@ -131,6 +138,11 @@ impl Wire {
     /// From now on nothing arrives, not even bytes on their way, and nobody notices.
     pub(crate) fn vanish(&self) {
         self.meet(Fate::Vanishes);
+    }
+
+    /// From now on, some bits of each piece arrive changed.
+    pub(crate) fn corrupt(&self) {
+        self.lock().is_corrupt = true;
     }
 
     fn meet(&self, fate: Fate) {
@@ -183,6 +195,16 @@ impl State {
         self.last
     }
 
+    /// Changes a byte, and the last one: TLS ignores one byte at the begin of each record, the minor
+    /// version, and no two bytes in a row.
+    fn change(&mut self, piece: &mut BytesMut) {
+        let Some(last) = piece.len().checked_sub(1) else {
+            return;
+        };
+        piece[self.random.within(0..=last as u64) as usize] ^= 0x10;
+        piece[last] ^= 1;
+    }
+
     fn give(&mut self, split: Split, buffer: &mut ReadBuf<'_>) -> usize {
         let Some((_, piece)) = self.pieces.front() else {
             return 0;
@@ -219,13 +241,13 @@ impl State {
 }
 
 /// The first bytes of some slices.
-fn first(slices: &[IoSlice<'_>], bytes: usize) -> Bytes {
+fn first(slices: &[IoSlice<'_>], bytes: usize) -> BytesMut {
     let mut taken = BytesMut::with_capacity(bytes);
     for slice in slices {
         let left = bytes - taken.len();
         taken.extend_from_slice(&slice[..slice.len().min(left)]);
     }
-    taken.freeze()
+    taken
 }
 
 fn wake(waker: Option<Waker>) {

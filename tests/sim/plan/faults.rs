@@ -23,6 +23,9 @@ pub(crate) enum Fault {
         sides: Sides,
         time: Duration,
     },
+    /// From now on, bytes written in these directions arrive changed, if the connection speaks TLS.
+    /// Nothing protects the bytes of others.
+    Corrupt { client: usize, sides: Sides },
     /// One end closes the connection, with calls in flight.
     Close { client: usize, by: Side },
     /// The server is down for a time, and loses all its connections.
@@ -74,7 +77,7 @@ fn fault(random: &mut Random, clients: usize) -> Fault {
         Sides::Only(Side::Client),
         Sides::Only(Side::Server),
     ]);
-    match random.within(0..=11) {
+    match random.within(0..=13) {
         0..=2 => Fault::Cut { client, sides },
         3 | 4 => Fault::HalfOpen { client, sides },
         5 | 6 => Fault::Close {
@@ -86,6 +89,7 @@ fn fault(random: &mut Random, clients: usize) -> Fault {
             sides,
             time: random.millis(10..=MAX_STALL.as_millis() as u64),
         },
+        10 | 11 => Fault::Corrupt { client, sides },
         _ => Fault::Restart {
             down: random.millis(1..=1000),
         },
