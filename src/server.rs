@@ -30,7 +30,6 @@ mod protocol;
 mod proxied;
 mod refuse;
 mod registry;
-mod replay;
 mod shutdown_signal;
 mod socket;
 mod state;

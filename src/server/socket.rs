@@ -21,10 +21,9 @@ use crate::{
         native,
         protocol::{Protocol, Protocols},
         registry::ConnectionPlace,
-        replay::Replay,
         state::{FindProtocol, ServerState, SocketOrigin},
     },
-    transport::{Address, BoxFuture, Transport, TransportWithFacts},
+    transport::{Address, BoxFuture, Replay, Transport, TransportWithFacts},
     unwinding::PanicFence,
 };
 
@@ -98,8 +97,8 @@ async fn serve_other(
     let (state, from) = (origin.state.clone(), origin.from.clone());
     // The socket counts until the protocol's future ends, even if the protocol drops the arrival before.
     let _place: Arc<ConnectionPlace> = origin.place.clone();
-    let facts = new.transport.facts();
     let replay = Replay::new(new.start, new.transport);
+    let facts = replay.facts();
     let transport: Box<dyn Transport> = match facts.is_empty() {
         true => Box::new(replay),
         false => Box::new(TransportWithFacts::new(replay, facts)),

@@ -10,10 +10,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::{PeerFacts, Transport};
+use crate::transport::{PeerFacts, Replay, Transport};
 
 /// How many bytes the other side may send until the handshake of TLS is through. A hello has some 2 KiB, a
 /// chain of certificates some 1 to 2 KiB for each.
@@ -34,11 +34,9 @@ impl ReadCount {
     }
 }
 
-/// The transport below TLS.
+/// The transport below TLS, whose first bytes may have been read before TLS began.
 pub(crate) struct TlsSocket {
-    transport: Box<dyn Transport>,
-    /// Bytes that were read before TLS began, and are read once more.
-    start: BytesMut,
+    transport: Replay,
     /// `None` once the handshake is through.
     handshake: Option<Box<HandshakeBytes>>,
 }
@@ -53,8 +51,7 @@ struct HandshakeBytes {
 impl TlsSocket {
     pub(crate) fn new(transport: Box<dyn Transport>, start: BytesMut) -> Self {
         Self {
-            transport,
-            start,
+            transport: Replay::new(start, transport),
             handshake: Some(Box::default()),
         }
     }
@@ -78,7 +75,7 @@ impl TlsSocket {
     }
 
     pub(crate) fn into_transport(self) -> Box<dyn Transport> {
-        self.transport
+        self.transport.into_transport()
     }
 
     pub(super) fn facts(&self) -> PeerFacts {
@@ -98,24 +95,6 @@ impl TlsSocket {
             room => Ok(room),
         }
     }
-
-    fn poll_read_some(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.start.is_empty() {
-            return Pin::new(&mut self.transport).poll_read(cx, buf);
-        }
-        let length = self.start.len().min(buf.remaining());
-        buf.put_slice(&self.start[..length]);
-        self.start.advance(length);
-        if self.start.is_empty() {
-            // Its memory is freed now, not at the end of the connection.
-            self.start = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 impl HandshakeBytes {
@@ -133,11 +112,11 @@ impl AsyncRead for TlsSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.handshake.is_none() {
-            return self.poll_read_some(cx, buf);
+            return Pin::new(&mut self.transport).poll_read(cx, buf);
         }
         let room = self.room()?.min(buf.remaining());
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-        ready!(self.poll_read_some(cx, &mut part))?;
+        ready!(Pin::new(&mut self.transport).poll_read(cx, &mut part))?;
         let read = part.filled().len();
         if let Some(handshake) = &mut self.handshake {
             handshake.add(part.filled());

@@ -9,9 +9,10 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::Transport;
+use crate::transport::{PeerFacts, Transport};
 
-/// Returns the bytes of `start` first, then those of the transport.
+/// Returns the bytes of `start` first, then those of the transport. From then on, a read costs one branch more
+/// than a read of the transport.
 pub(crate) struct Replay {
     start: BytesMut,
     transport: Box<dyn Transport>,
@@ -20,6 +21,17 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(start: BytesMut, transport: Box<dyn Transport>) -> Self {
         Self { start, transport }
+    }
+
+    /// The transport, without the bytes that were to be read once more.
+    #[cfg(feature = "tls")]
+    pub(super) fn into_transport(self) -> Box<dyn Transport> {
+        self.transport
+    }
+
+    /// The facts of the transport.
+    pub(crate) fn facts(&self) -> PeerFacts {
+        self.transport.facts()
     }
 }
 
