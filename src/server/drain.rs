@@ -28,7 +28,7 @@ use crate::{
     connection::CLOSE_PACKET_TIMEOUT,
     peer::{DrainReport, Peer},
     server::{
-        drain::departures::{Departures, TIME_TO_MOVE, slices},
+        drain::departures::{Departures, slices, time_to_leave},
         drain_request::DrainRequest,
         lifecycle::{DrainEffect, Lifecycle},
         state::ServerState,
@@ -52,7 +52,7 @@ impl ServerState {
     /// Begins to drain, or moves the end of a drain that is under way to an earlier time.
     pub(crate) fn begin_drain(self: &Arc<Self>, request: &DrainRequest) {
         let now = clock::now();
-        let end = after(after(now, request.time_to_leave()), request.grace);
+        let end = after(after(now, time_to_leave(request.spread)), request.grace);
         let mut effect = DrainEffect::Nothing;
         self.lifecycle.send_if_modified(|lifecycle| {
             effect = lifecycle.drain(end);
@@ -165,16 +165,6 @@ fn depart(peers: &[Peer], request: &DrainRequest, now: Instant) -> Departures<Pe
         peer.ask_to_move(slice.not_before, slice.not_after, address);
     }
     Departures::new(slices, now)
-}
-
-impl DrainRequest {
-    /// How long it takes until all peers are drained.
-    fn time_to_leave(&self) -> Duration {
-        match self.spread.is_zero() {
-            true => Duration::ZERO,
-            false => self.spread.saturating_add(TIME_TO_MOVE),
-        }
-    }
 }
 
 impl Drop for Drain {

@@ -12,7 +12,7 @@ use wawo_protocol::time::after;
 
 /// How long a peer has to connect anew after the last moment at which it may begin to. A handshake takes
 /// far less, over TLS too.
-pub(crate) const TIME_TO_MOVE: Duration = Duration::from_secs(1);
+const TIME_TO_MOVE: Duration = Duration::from_secs(1);
 
 /// The part of a spread that belongs to one peer, in milliseconds from the beginning of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub(crate) struct Slice {
     pub(crate) not_after: u32,
 }
 
-/// The slices of this number of peers, in order. A spread of more than 49 days counts as 49 days.
+/// The slices of this number of peers, in order.
 pub(crate) fn slices(peers: usize, spread: Duration) -> impl Iterator<Item = Slice> {
-    let spread = u32::try_from(spread.as_millis()).unwrap_or(u32::MAX);
+    let spread = millis(spread);
     let time = move |n: usize| {
         let time = u128::from(spread) * n as u128 / peers as u128;
         // At most the spread, as `n` is at most the number of peers.
@@ -35,6 +35,24 @@ pub(crate) fn slices(peers: usize, spread: Duration) -> impl Iterator<Item = Sli
     })
 }
 
+/// How long it takes until all peers are drained, with this spread.
+pub(crate) fn time_to_leave(spread: Duration) -> Duration {
+    match spread.is_zero() {
+        true => Duration::ZERO,
+        false => time_to_drain(millis(spread)),
+    }
+}
+
+/// How long it takes until a peer is drained whose slice ends then.
+fn time_to_drain(not_after: u32) -> Duration {
+    Duration::from_millis(not_after.into()) + TIME_TO_MOVE
+}
+
+/// A spread as peers are told it. One of more than 49 days counts as 49 days.
+fn millis(spread: Duration) -> u32 {
+    u32::try_from(spread.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// The peers that are not drained yet, in the order of their times.
 #[derive(Debug)]
 pub(crate) struct Departures<P>(VecDeque<(Instant, P)>);
@@ -42,10 +60,7 @@ pub(crate) struct Departures<P>(VecDeque<(Instant, P)>);
 impl<P> Departures<P> {
     /// The departures of peers that are asked to move now, each within its slice.
     pub(crate) fn new(peers: impl IntoIterator<Item = (Slice, P)>, now: Instant) -> Self {
-        let leaves = |slice: Slice| {
-            let end = Duration::from_millis(slice.not_after.into());
-            after(now, end + TIME_TO_MOVE)
-        };
+        let leaves = |slice: Slice| after(now, time_to_drain(slice.not_after));
         let peers = peers.into_iter();
         Self(peers.map(|(slice, peer)| (leaves(slice), peer)).collect())
     }
@@ -71,7 +86,7 @@ impl<P> Departures<P> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Departures, Slice, TIME_TO_MOVE, slices};
+    use super::{Departures, Slice, TIME_TO_MOVE, slices, time_to_leave};
 
     #[test]
     fn slices_share_the_spread_without_gaps() {
@@ -111,6 +126,18 @@ mod tests {
             not_after: 0,
         };
         assert!(slices(3, Duration::ZERO).all(|slice| slice == nothing));
+    }
+
+    #[test]
+    fn the_grace_begins_when_the_last_peer_is_drained_after_the_longest_spread_too() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        for spread in [second / 10_000, second, u32::MAX * second, Duration::MAX] {
+            let departures = Departures::new(slices(3, spread).zip(["a", "b", "c"]), now);
+            let (last, _) = departures.0.back().unwrap();
+            assert_eq!(*last, now + time_to_leave(spread), "{spread:?}");
+        }
+        assert_eq!(time_to_leave(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
