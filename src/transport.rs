@@ -27,6 +27,7 @@ mod named_pipe;
 mod open;
 mod options;
 pub(crate) mod proxy_header;
+mod replay;
 mod schemes;
 mod socket;
 mod tcp;
@@ -55,6 +56,7 @@ pub use crate::transport::{
     unix::Unix,
 };
 pub(crate) use crate::transport::{
+    replay::Replay,
     schemes::{Connectors, ListenSchemes},
     tls_record::{TLS_ALERT, begins_tls},
 };

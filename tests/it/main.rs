@@ -47,6 +47,8 @@ mod logged;
 mod logs;
 mod mixed;
 mod nested;
+#[cfg(target_os = "linux")]
+mod other_user;
 mod packages;
 mod peers;
 #[cfg(windows)]
