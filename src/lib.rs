@@ -126,6 +126,7 @@ mod identity;
 mod in_process;
 pub mod layer;
 mod layout;
+mod log_limiter;
 mod panic;
 mod peer;
 mod peer_id;

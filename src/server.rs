@@ -21,7 +21,6 @@ mod host;
 mod lifecycle;
 mod listen;
 mod listeners;
-mod log_limiter;
 mod memory;
 mod native;
 mod own;

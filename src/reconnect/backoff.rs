@@ -59,11 +59,13 @@ impl Backoff {
     }
 
     /// Records that a connection has ended, which had lasted for this time after its handshake. If that
-    /// is long enough, the waits begin anew.
-    pub fn connection_ended(&mut self, lasted: Duration) {
-        if lasted >= self.stable_after {
+    /// is long enough, the waits begin anew. Returns whether it is.
+    pub fn connection_ended(&mut self, lasted: Duration) -> bool {
+        let is_stable = lasted >= self.stable_after;
+        if is_stable {
             self.start_over();
         }
+        is_stable
     }
 
     /// Lets the waits begin anew.

@@ -16,13 +16,13 @@ use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 use crate::{
     clock,
     connection::Activity,
+    log_limiter::LogLimiter,
     peer::{ActivityHandle, ConnectionLimit, Peer, WeakPeer},
     peer_id::PeerId,
     server::{
         admission::{Admission, AdmissionResult, ConnectionLimits, PlaceId},
         handshake_request::{Ask, HandshakeRequest},
         host::Newcomer,
-        log_limiter::LogLimiter,
         registry::occupant::Occupant,
     },
 };

@@ -20,6 +20,7 @@ use crate::{
     descriptor::MethodNames,
     dispatch::LiveTable,
     identity::{Authenticator, HelloCheck},
+    log_limiter::LogLimiter,
     peer::{EventSender, NATIVE_PROTOCOL, NewConnection, NewPeer, Peer, PendingCheck},
     serve::{BoxService, Template},
     server::{
@@ -29,7 +30,6 @@ use crate::{
         host::TrustedProxies,
         lifecycle::Lifecycle,
         listeners::{Listeners, ListeningPlace, NewSocket, Wrap},
-        log_limiter::LogLimiter,
         own,
         registry::{ConnectionPlace, Registry},
         workers::{WorkerSlot, Workers},

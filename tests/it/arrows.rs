@@ -21,9 +21,10 @@ use std::{
 use self::tree::{Module, Tree};
 
 /// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
-const ORDER: [&str; 41] = [
+const ORDER: [&str; 42] = [
     "wire",
     "clock",
+    "log_limiter",
     "timer",
     "error_chain",
     "extensions",

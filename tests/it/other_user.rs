@@ -95,8 +95,8 @@ async fn serve(path: &Path, options: SocketOptions) -> (JoinHandle<()>, Seen) {
 }
 
 async fn assert_serves_own_user(path: &Path) {
-    let peer = Peer::connect(&*format!("unix://{}", path.display()));
-    let peer = peer.await.unwrap();
+    let address = format!("unix://{}", path.display());
+    let peer = Peer::connect(&*address).await.unwrap();
     let reply = EchoClient::new(&peer).say(message("hi")).await.unwrap();
     assert_eq!(reply.data, "hi");
 }

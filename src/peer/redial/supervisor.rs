@@ -15,6 +15,7 @@ use wawo_protocol::{Config, ConnectionError};
 use crate::{
     clock,
     connection::{ConnectionHandle, ConnectionState, Owner},
+    log_limiter::LogLimiter,
     peer::{
         Peer,
         connect_hook::ConnectHook,
@@ -80,6 +81,7 @@ impl<D: Dial> NewRedialPeer<D> {
             elsewhere: None,
             running: None,
             end: None,
+            unusable_addresses: LogLimiter::default(),
         };
         (Peer::of(handle), supervisor)
     }
@@ -102,6 +104,8 @@ pub(crate) struct Supervisor<D: Dial> {
     running: Option<RunningTry<D::Error>>,
     /// Why the peer is over, if it is.
     end: Option<ConnectionError>,
+    /// Limits the warnings of addresses to which the peer cannot move.
+    unusable_addresses: LogLimiter,
 }
 
 type RunningTry<E> = Pin<Box<dyn Future<Output = TryResult<E>> + Send>>;
@@ -123,7 +127,7 @@ impl<D: Dial> Supervisor<D> {
     ///
     /// If the try fails. The peer is closed then.
     pub(crate) async fn connect(&mut self) -> Result<(), TryError<D::Error>> {
-        self.schedule.dial();
+        self.schedule.dial(clock::now());
         let connection = self.attempt.run(None).await?;
         self.connected(connection);
         Ok(())
@@ -174,7 +178,7 @@ impl<D: Dial> Supervisor<D> {
     }
 
     fn begin_try(&mut self) {
-        self.schedule.dial();
+        self.schedule.dial(clock::now());
         let (attempt, elsewhere) = (self.attempt.clone(), self.elsewhere.clone());
         let running = async move { attempt.run(elsewhere.as_ref()).await };
         self.running = Some(Box::pin(running));
@@ -222,8 +226,8 @@ impl<D: Dial> Supervisor<D> {
             self.schedule.close();
             return;
         }
-        if orders.dial_now && self.schedule.dial_now(clock::now()) {
-            self.begin_try();
+        if orders.dial_now {
+            self.schedule.dial_now(clock::now());
         }
         // While a try is under way, it is not known yet which connection will be the current one.
         if !self.schedule.state().is_dialling()
@@ -264,8 +268,10 @@ impl<D: Dial> Supervisor<D> {
         let address: Option<Address> = text.parse().ok();
         let address = address.filter(|address| self.attempt.dial.may_move_to(address));
         if address.is_none() && !text.is_empty() {
-            let peer = self.link.peer();
-            tracing::warn!(%peer, address = text, "cannot move to this address; dials that of the peer");
+            let (peer, text) = (self.link.peer().to_string(), text.to_owned());
+            self.unusable_addresses.add(move |count| {
+                tracing::warn!(peer, address = ?text, count, "cannot move to this address; dials that of the peer");
+            });
         }
         address
     }
