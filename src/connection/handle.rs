@@ -132,9 +132,9 @@ impl ConnectionHandle {
     }
 
     /// Sends one-way messages that another connection of the peer has not sent, before all that waits
-    /// here. If this connection is over too, they are returned.
-    pub(crate) fn send_first(&self, messages: UnsentMessages) -> Result<(), UnsentMessages> {
-        self.mailbox.put_first(messages)
+    /// here. Returns the last ones, if too many wait. If this connection is over too, all stay in `unsent`.
+    pub(crate) fn send_first(&self, unsent: &mut UnsentMessages) -> UnsentMessages {
+        self.mailbox.put_first(unsent)
     }
 
     /// Closes the connection, and sends the reason to the other side.

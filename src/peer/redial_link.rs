@@ -343,7 +343,8 @@ impl RedialLink {
         if !self.settings.wait_for_ready() || self.read().is_stopped {
             return Err(messages);
         }
-        self.lock_unsent().append(messages);
+        let surplus = self.lock_unsent().append(messages);
+        self.lose(surplus);
         self.send_unsent();
         Ok(())
     }
@@ -352,11 +353,22 @@ impl RedialLink {
     fn send_unsent(&self) {
         let route = self.read();
         let mut unsent = self.lock_unsent();
-        if let Some(connection) = route.current.as_ref().filter(|one| one.takes_calls())
-            && !unsent.is_empty()
-            && let Err(messages) = connection.send_first(mem::take(&mut unsent))
-        {
-            *unsent = messages;
+        let Some(connection) = route.current.as_ref().filter(|one| one.takes_calls()) else {
+            return;
+        };
+        let surplus = match unsent.is_empty() {
+            true => UnsentMessages::default(),
+            false => connection.send_first(&mut unsent),
+        };
+        drop((unsent, route));
+        self.lose(surplus);
+    }
+
+    /// Drops messages, as too many wait. No lock is held meanwhile.
+    fn lose(&self, surplus: UnsentMessages) {
+        if !surplus.is_empty() {
+            let (peer, messages) = (&self.peer, surplus.len());
+            tracing::warn!(%peer, messages, "one-way messages are lost: too many were not sent by connections that ended");
         }
     }
 

@@ -48,9 +48,7 @@ impl Backoff {
     pub fn next_wait(&mut self, random: u64) -> Duration {
         let bound = self.bound;
         self.bound = bound.saturating_mul(2).min(self.max);
-        // A bound has at most 60 bits of nanoseconds, so the product fits, and so does the wait.
-        let nanos = (bound.as_nanos() * u128::from(random)) >> u64::BITS;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        part(bound, random)
     }
 
     /// The upper bound of the next wait.
@@ -72,6 +70,13 @@ impl Backoff {
     pub fn start_over(&mut self) {
         self.bound = self.first;
     }
+}
+
+/// A random part of a time, which is at most [`FOREVER`]: `random` is a number between 0 and `u64::MAX`.
+pub(super) fn part(time: Duration, random: u64) -> Duration {
+    // The time has at most 60 bits of nanoseconds, so the product fits, and so does the part.
+    let nanos = (time.as_nanos() * u128::from(random)) >> u64::BITS;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

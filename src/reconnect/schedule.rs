@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use wawo_protocol::time::after;
 
 use crate::reconnect::{
-    Backoff, Reconnect,
+    Reconnect,
+    backoff::{Backoff, part},
     state::{State, Step},
 };
 
@@ -184,12 +185,6 @@ impl Schedule {
             self.close();
         }
     }
-}
-
-/// A random part of a time of at most 49 days.
-fn part(of: Duration, random: u64) -> Duration {
-    let nanos = (of.as_nanos() * u128::from(random)) >> u64::BITS;
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

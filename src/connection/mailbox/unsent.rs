@@ -11,10 +11,16 @@ use crate::{
     request::Request,
 };
 
-/// One-way messages that were in a mailbox when its connection ended. The limits of the mailbox bound
-/// them.
+/// One-way messages that connections had not sent when they ended, or when the other side drained.
+///
+/// A connection leaves as many as its mailbox and its protocol take. A peer that leaves one stalled
+/// connection after the other would gather ever more, so there are at most [`MAX_UNSENT`].
 #[derive(Debug, Default)]
 pub(crate) struct UnsentMessages(Vec<Command>);
+
+/// How many messages that connections have not sent may wait for the next one. By default, a connection
+/// leaves at most 32,768: half of them were in its mailbox, half in its protocol.
+pub(crate) const MAX_UNSENT: usize = 64 * 1024;
 
 impl UnsentMessages {
     /// Messages that the protocol has not sent.
@@ -49,9 +55,27 @@ impl UnsentMessages {
         }
     }
 
-    /// Adds messages behind these.
-    pub(crate) fn append(&mut self, mut later: Self) {
+    /// Adds messages behind these. Returns the last of them, if there are too many.
+    pub(crate) fn append(&mut self, mut later: Self) -> Self {
+        let room = MAX_UNSENT.saturating_sub(self.len());
+        let surplus = later.split_off(room);
         self.0.append(&mut later.0);
+        surplus
+    }
+
+    /// Splits off the last messages, so that at most this many stay. Messages of one batch stay together.
+    fn split_off(&mut self, max: usize) -> Self {
+        let mut count = 0;
+        let staying = self.0.iter().take_while(|command| {
+            count += messages(command);
+            count <= max
+        });
+        Self(self.0.split_off(staying.count()))
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(messages).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,14 +84,18 @@ impl UnsentMessages {
 }
 
 impl Mailbox {
-    /// Leaves messages before all that is here. They need no room: as long as they wait, they take the
-    /// room of others. If the connection is over, they are returned.
-    pub(crate) fn put_first(&self, messages: UnsentMessages) -> Result<(), UnsentMessages> {
+    /// Leaves messages before all that is here. As long as they wait, they take the room of others, and may
+    /// be more: with them, at most [`MAX_UNSENT`] commands and messages are here. Returns the last ones, if
+    /// there are too many. If the connection is over, all stay in `unsent`.
+    pub(crate) fn put_first(&self, unsent: &mut UnsentMessages) -> UnsentMessages {
         let mut state = self.lock();
         if state.closed.is_some() {
-            return Err(messages);
+            return UnsentMessages::default();
         }
-        for command in &messages.0 {
+        let room = MAX_UNSENT.saturating_sub(state.commands.len() + state.one_way_messages);
+        let mut first = mem::take(unsent);
+        let surplus = first.split_off(room);
+        for command in &first.0 {
             match command {
                 Command::OneWay(request) => state.bytes += request.body().message_bytes(),
                 Command::OneWayBatch(batch) => {
@@ -77,11 +105,20 @@ impl Mailbox {
                 _ => {}
             }
         }
-        let later = mem::replace(&mut state.commands, messages.0);
+        let later = mem::replace(&mut state.commands, first.0);
         state.commands.extend(later);
         let driver = state.driver.take();
         drop(state);
         driver.into_iter().for_each(Waker::wake);
-        Ok(())
+        surplus
+    }
+}
+
+/// The number of one-way messages in a command.
+fn messages(command: &Command) -> usize {
+    match command {
+        Command::OneWay(_) => 1,
+        Command::OneWayBatch(batch) => batch.len(),
+        _ => 0,
     }
 }

@@ -40,10 +40,7 @@ impl RedialLink {
         refused_by: Option<&Arc<ConnectionHandle>>,
     ) -> Result<Begun, NotBegun> {
         let route = self.read();
-        let is_other = |current: &&Arc<ConnectionHandle>| {
-            refused_by.is_none_or(|refused_by| !Arc::ptr_eq(refused_by, current))
-        };
-        let Some(current) = route.current.as_ref().filter(is_other) else {
+        let Some(current) = route.current_but(refused_by) else {
             return Err(NotBegun::NoConnection(request, route.status()));
         };
         let begun = match request.is_one_way() {
@@ -70,11 +67,8 @@ impl RedialLink {
         refused_by: Option<&Arc<ConnectionHandle>>,
     ) -> Result<bool, Status> {
         let route = self.read();
-        let is_other = |current: &Arc<ConnectionHandle>| {
-            refused_by.is_none_or(|refused_by| !Arc::ptr_eq(refused_by, current))
-        };
-        let current = route.current.as_ref();
-        if current.is_some_and(|current| is_other(current) && current.takes_calls()) {
+        let current = route.current_but(refused_by);
+        if current.is_some_and(|current| current.takes_calls()) {
             return Ok(true);
         }
         match route.is_stopped {

@@ -51,6 +51,19 @@ impl Route {
         (self.connections.len() > MAX_CONNECTIONS).then(|| self.connections.remove(0))
     }
 
+    /// The connection that carries calls, unless it has refused the call in question.
+    pub(super) fn current_but(
+        &self,
+        refused_by: Option<&Arc<ConnectionHandle>>,
+    ) -> Option<&Arc<ConnectionHandle>> {
+        let has_refused = |current: &Arc<ConnectionHandle>| {
+            refused_by.is_some_and(|refused_by| Arc::ptr_eq(refused_by, current))
+        };
+        self.current
+            .as_ref()
+            .filter(|current| !has_refused(current))
+    }
+
     /// The status of a call while there is no connection.
     pub(super) fn status(&self) -> Status {
         let text = format!("the call was not sent: {}", self.describe());
