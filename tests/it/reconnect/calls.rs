@@ -134,7 +134,7 @@ async fn a_call_that_waits_ends_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_so_many_calls_wait() {
+async fn further_calls_than_the_limit_do_not_wait() {
     let gate = Gate::new();
     let settings = reconnect(|it| it.wait_for_ready(true).max_calls_without_connection(2));
     let peer = cut_off(&gate, settings).await;
