@@ -109,7 +109,11 @@ impl Drain {
                     false => break,
                 },
                 // Another call of `drain` has asked for an earlier end.
-                _ = lifecycle.changed() => self.drain_all(),
+                _ = lifecycle.changed() => {
+                    if let Some(end) = lifecycle.borrow().end() {
+                        self.hasten(end);
+                    }
+                }
             }
         }
         self.cut().await;
@@ -122,8 +126,12 @@ impl Drain {
         self.drain_peers(&due, now);
     }
 
-    /// Drains all peers that are left.
-    fn drain_all(&mut self) {
+    /// Drains all peers that are left if some of them would leave only after the end. Otherwise they keep
+    /// their times: all at once, they would connect anew at once.
+    fn hasten(&mut self, end: Instant) {
+        if self.departures.last().is_none_or(|last| last < end) {
+            return;
+        }
         let left: Vec<_> = self.departures.take_all().collect();
         self.drain_peers(&left, clock::now());
     }

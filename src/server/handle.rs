@@ -144,9 +144,13 @@ impl ServerHandle {
     /// A restart of a server that has many peers should not bring them all back at once: see
     /// [`ServerDrain::spread`].
     ///
-    /// Resolves to the report of the calls; an empty one if the server was dropped. A second call waits for
-    /// the same drain, which then ends with the shorter grace. With a grace of zero all calls are cut at
-    /// once, with `Duration::MAX` none ever is.
+    /// Resolves to the report of the calls; an empty one if the server was dropped. With a grace of zero all
+    /// calls are cut at once, with `Duration::MAX` none ever is.
+    ///
+    /// A second call waits for the same drain, which then has the earlier end of the two: its own is after its
+    /// spread and its grace. Peers are not asked to move once more, so its spread and its address do nothing
+    /// else. Those that wait for their times in the spread of the first call are drained at once if the last of
+    /// these times is not before the end.
     ///
     /// # Cancel safety
     ///

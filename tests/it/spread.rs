@@ -122,6 +122,30 @@ async fn a_second_drain_ends_the_spread() {
     assert_eq!(long.await.unwrap().peers, 2);
 }
 
+/// The end of the second drain leaves time for the departures of the first.
+#[tokio::test(start_paused = true)]
+async fn a_second_drain_that_ends_after_the_spread_leaves_it_as_it_is() {
+    let server = server();
+    let handle = server.handle();
+    let peers = connect_all(&handle, 4).await;
+    let echo = EchoClient::new(&peers[3]);
+    let stuck = tokio::spawn(async move { echo.act(message("wait")).no_timeout().await });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let first = tokio::spawn(handle.drain(600 * SECOND).spread(8 * SECOND).into_future());
+    tokio::time::sleep(SECOND).await;
+    let second = handle.drain(29 * SECOND).spread(2 * SECOND);
+    let second = tokio::spawn(second.into_future());
+    for (peer, seconds) in peers.iter().zip([3, 5, 7, 9]) {
+        assert_eq!(seconds_until_drain(peer, began).await, seconds);
+    }
+    let report = second.await.unwrap();
+    // 29 s of grace, 2 s of spread and 1 s to move, from the second call on.
+    assert_eq!((began.elapsed().as_secs(), report.cut.len()), (33, 1));
+    assert_eq!(first.await.unwrap().peers, 4);
+    assert!(stuck.await.unwrap().is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_spread_without_peers_ends_at_once() {
     let server = server();

@@ -70,6 +70,11 @@ impl<P> Departures<P> {
         self.0.front().map(|(time, _)| *time)
     }
 
+    /// When the last peer has to be drained; `None` if all are.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        self.0.back().map(|(time, _)| *time)
+    }
+
     /// Takes the peers that have to be drained by now.
     pub(crate) fn take_due(&mut self, now: Instant) -> impl Iterator<Item = P> {
         let due = self.0.partition_point(|(time, _)| *time <= now);
@@ -147,6 +152,7 @@ mod tests {
         let mut departures = Departures::new(peers, now);
         let second = |n| now + Duration::from_secs(n) + TIME_TO_MOVE;
         assert_eq!(departures.next(), Some(second(1)));
+        assert_eq!(departures.last(), Some(second(3)));
         let before = second(1) - Duration::from_millis(1);
         assert_eq!(departures.take_due(before).count(), 0);
         assert_eq!(
@@ -155,6 +161,6 @@ mod tests {
         );
         assert_eq!(departures.next(), Some(second(3)));
         assert_eq!(departures.take_all().collect::<Vec<_>>(), ["c"]);
-        assert_eq!(departures.next(), None);
+        assert_eq!((departures.next(), departures.last()), (None, None));
     }
 }

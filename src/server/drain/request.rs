@@ -50,6 +50,9 @@ impl ServerDrain {
     /// slice the peer is drained, whether it has moved or not. The grace begins when the last one is.
     ///
     /// The server takes no new connections from the beginning.
+    ///
+    /// Only the first drain of a server spreads. If a later one asks for an end before the last peer would be
+    /// drained, all that are left are drained at once; otherwise they keep their times.
     pub fn spread(mut self, time: Duration) -> Self {
         self.request.spread = time;
         self
@@ -57,7 +60,7 @@ impl ServerDrain {
 
     /// Asks peers to connect to this address. Default: the address that each of them has connected to,
     /// where another process may have taken over. Without a [`spread`](Self::spread), no peer is asked to
-    /// move.
+    /// move, and only the first drain of a server asks.
     pub fn move_to(mut self, address: Address) -> Self {
         self.request.address = Some(address);
         self
