@@ -5,11 +5,12 @@ use std::{
     fmt,
     hash::BuildHasher,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
-use tokio::task::spawn_blocking;
+use tokio::{sync, task::spawn_blocking};
 
-use crate::transport::tls::TlsError;
+use crate::{clock, transport::tls::TlsError};
 
 /// A number that stands for the contents of files, to find out whether they have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,11 @@ pub(super) struct Live<L: Load> {
     /// `None` for a configuration that the program has made itself.
     load: Option<L>,
     current: Mutex<LiveConfig<L::Config>>,
+    /// Held while files are read: of two at once, the one with the older files could end last.
+    reading: Mutex<()>,
+    /// When the last whole [`refresh`](Self::refresh) began. Held through one, so that those who wait for it
+    /// take no threads.
+    refreshed: sync::Mutex<Option<Instant>>,
 }
 
 impl<L: Load> Live<L> {
@@ -83,6 +89,8 @@ impl<L: Load> Live<L> {
         Self {
             load,
             current: Mutex::new(current),
+            reading: Mutex::default(),
+            refreshed: sync::Mutex::default(),
         }
     }
 
@@ -100,6 +108,7 @@ impl<L: Load> Live<L> {
         let Some(load) = &self.load else {
             return Ok(false);
         };
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.lock().clone();
         let loaded = load.load(Some(&before)).inspect_err(|error| {
             let name = L::NAME;
@@ -113,14 +122,101 @@ impl<L: Load> Live<L> {
         Ok(true)
     }
 
-    /// The same, away from the threads of the runtime. Errors are in the log.
+    /// The same, away from the threads of the runtime. Errors are in the log. Many at once share one reading,
+    /// if that has begun after they were called.
     pub(super) async fn refresh(self: &Arc<Self>) {
-        let live = self.clone();
+        let called = clock::now();
+        let mut refreshed = self.refreshed.lock().await;
+        if refreshed.is_some_and(|began| called < began) {
+            return;
+        }
+        let (live, began) = (self.clone(), clock::now());
         // It fails only with the runtime, or if reading panicked.
         let _ = spawn_blocking(move || drop(live.reload())).await;
+        *refreshed = Some(began);
     }
 
     fn lock(&self) -> MutexGuard<'_, LiveConfig<L::Config>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicU64, Ordering},
+            mpsc::{Receiver, Sender, channel},
+        },
+        thread,
+        time::Duration,
+    };
+
+    use super::{Live, LiveConfig, Load, TlsError};
+
+    /// A file whose content is a number. Each reading reports itself, and then waits for a time for the next.
+    #[derive(Debug, Default)]
+    struct File {
+        content: AtomicU64,
+        readings: AtomicU64,
+        next: Option<(Sender<()>, Mutex<Receiver<()>>)>,
+    }
+
+    impl Load for Arc<File> {
+        type Config = u64;
+
+        const NAME: &'static str = "test";
+
+        fn load(&self, before: Option<&LiveConfig<u64>>) -> Result<LiveConfig<u64>, TlsError> {
+            let content = self.content.load(Ordering::SeqCst);
+            self.readings.fetch_add(1, Ordering::SeqCst);
+            if let Some((began, next)) = &self.next
+                && before.is_some()
+            {
+                began.send(()).unwrap();
+                // The lock is taken only by the first: the second one must not wait for a third.
+                if let Ok(next) = next.try_lock() {
+                    let _ = next.recv_timeout(Duration::from_millis(200));
+                }
+            }
+            Ok(LiveConfig {
+                config: Arc::new(content),
+                certificate: None,
+                trust: None,
+            })
+        }
+    }
+
+    #[test]
+    fn the_newest_files_win_when_two_reload_at_once() {
+        let ((began, begins), (second_ended, next)) = (channel(), channel());
+        let file = Arc::new(File {
+            next: Some((began, Mutex::new(next))),
+            ..File::default()
+        });
+        let live = Arc::new(Live::new(file.clone()).unwrap());
+        thread::scope(|scope| {
+            scope.spawn(|| live.reload().unwrap());
+            begins.recv().unwrap();
+            file.content.store(7, Ordering::SeqCst);
+            scope.spawn(|| {
+                live.reload().unwrap();
+                // The first may be over by now.
+                let _ = second_ended.send(());
+            });
+        });
+        assert_eq!(*live.current(), 7);
+    }
+
+    #[tokio::test]
+    async fn many_who_refresh_at_once_share_a_reading() {
+        let file = Arc::<File>::default();
+        let live = Arc::new(Live::new(file.clone()).unwrap());
+        // As few as are all polled once before one of them is polled again.
+        let refreshing = (0..20).map(|_| live.refresh());
+        futures::future::join_all(refreshing).await;
+        // One at the build, the first, and one for those who came while that one was under way.
+        assert_eq!(file.readings.load(Ordering::SeqCst), 3);
     }
 }
