@@ -15,7 +15,6 @@ use crate::{
     clock,
     connection::{
         decision::{Decision, PendingCheck},
-        drain::DRAINED,
         loss::{ended, lost, lost_early},
         outgoing::Protocol,
         writer::{self, WriteProgress},
@@ -216,11 +215,6 @@ impl NewConnection {
     /// Closes the connection with a reason for the other side. [`end`](Self::end) has to follow.
     pub(crate) fn close(&mut self, code: CloseCode, reason: &str) {
         self.protocol.close(code, reason);
-    }
-
-    /// Closes the connection because this side takes no more calls. [`end`](Self::end) has to follow.
-    pub(crate) fn drain(&mut self) {
-        self.protocol.close(CloseCode::Normal, DRAINED);
     }
 
     /// Writes the rest of the output, for at most a second. `error` is the reason why the connection is

@@ -3,8 +3,8 @@
 use std::{convert::Infallible, future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use tokio::{runtime::Handle, task::JoinHandle};
-use wawo_protocol::{CloseCode, ConnectionError};
+use tokio::runtime::Handle;
+use wawo_protocol::CloseCode;
 
 use crate::{
     clock,
@@ -12,16 +12,16 @@ use crate::{
     peer::{ConnectionLimit, NATIVE_PROTOCOL, PeerEvent, WeakPeer},
     server::{
         ServeError,
-        bare_socket::BareSocket,
-        handshake_request::{Ask, HandshakeRequest},
         host::Newcomer,
-        listeners::{NewSocket, caught},
-        native, proxied, refuse,
-        registry::{AdmissionError, ConnectionPlace, Displacement, MADE_ROOM},
+        listeners::caught,
+        new_socket::NewSocket,
+        proxied, refuse,
+        registry::{AdmissionError, ConnectionPlace, Displacement},
+        serve_socket,
         state::{ServerState, SocketOrigin},
         workers::WorkerSlot,
     },
-    transport::{Address, Transport},
+    transport::{AcceptedSocket, Address, Transport},
 };
 
 /// The first pause after an error that further connections would meet too, such as too many open files.
@@ -61,7 +61,7 @@ impl ServerState {
     }
 
     /// Serves a connection, if the limits allow it.
-    fn admit(self: &Arc<Self>, new: NewSocket) {
+    fn admit(self: &Arc<Self>, new: NewSocket<AcceptedSocket>) {
         let newcomer = self.newcomer(new.socket.address());
         match self.registry.admit(newcomer) {
             Ok((place, displaced)) => {
@@ -71,12 +71,12 @@ impl ServerState {
             Err(AdmissionError::Full(limit)) => self.refuse(new, limit),
             // The server drains, and this loop is about to end.
             Err(AdmissionError::Closed) => {
-                self.refuse_socket(new.into(), CloseCode::Normal, DRAINED)
+                self.refuse_socket(new.into_opened(), CloseCode::Normal, DRAINED)
             }
         }
     }
 
-    fn begin(self: &Arc<Self>, place: ConnectionPlace, new: NewSocket) {
+    fn begin(self: &Arc<Self>, place: ConnectionPlace, new: NewSocket<AcceptedSocket>) {
         let from = new.socket.address().clone();
         let seat = self.seat();
         let begun = caught(|| {
@@ -87,7 +87,7 @@ impl ServerState {
                 false => new,
             };
             let from = new.socket.address().clone();
-            let socket = BareSocket::from(new);
+            let socket = new.into_opened();
             let socket = match self.is_proxied(&from) {
                 true => socket,
                 false => socket.wrapped(),
@@ -121,7 +121,7 @@ impl ServerState {
         transport: Box<dyn Transport>,
         from: Address,
     ) -> Result<(), ServeError> {
-        let (socket, from) = self.bare_socket(transport, from)?;
+        let (socket, from) = self.new_socket(transport, from)?;
         match self.registry.admit(self.newcomer(&from)) {
             Ok((place, displaced)) => {
                 self.report_displacement(displaced);
@@ -145,12 +145,12 @@ impl ServerState {
     /// # Errors
     ///
     /// If the address is of TLS, and the server has no certificate.
-    fn bare_socket(
+    fn new_socket(
         &self,
         transport: Box<dyn Transport>,
         from: Address,
-    ) -> Result<(BareSocket, Address), ServeError> {
-        let mut socket = BareSocket::from(transport);
+    ) -> Result<(NewSocket, Address), ServeError> {
+        let mut socket = NewSocket::from(transport);
         let Address::Tls(below) = from else {
             return Ok((socket, from));
         };
@@ -167,68 +167,36 @@ impl ServerState {
     fn serve_accepted(
         self: &Arc<Self>,
         place: ConnectionPlace,
-        socket: BareSocket,
+        socket: NewSocket,
         from: Address,
         seat: Option<WorkerSlot>,
     ) -> Result<(), ServeError> {
         let is_proxied = self.is_proxied(&from);
-        let origin = self.origin(place, from);
+        let there = self.runtime_of(seat.as_ref());
+        let origin = self.origin(place, from, seat);
         let request = match origin.begin_handshake() {
             Ok(request) => request,
             Err(ask) => {
-                self.send_away(ask, &origin.from, Some(socket));
+                origin.send_away(ask, Some(socket));
                 return Err(ServeError::Draining);
             }
         };
-        let _there = self.runtime_of(seat.as_ref()).enter();
+        let _there = there.enter();
         let slot = origin.place.task();
         let task = match is_proxied {
-            true => tokio::spawn(proxied::serve(origin, request, socket, seat)),
-            false => self.spawn_serving(origin, request, socket, seat)?,
+            true => tokio::spawn(proxied::serve(origin, request, socket)),
+            false => serve_socket::spawn(origin, request, socket).ok_or(ServeError::Draining)?,
         };
         slot.fill(task.abort_handle());
         Ok(())
     }
 
-    /// # Errors
-    ///
-    /// If the server takes no more connections.
-    fn spawn_serving(
-        &self,
-        origin: SocketOrigin,
-        request: Arc<HandshakeRequest>,
-        socket: BareSocket,
+    fn origin(
+        self: &Arc<Self>,
+        place: ConnectionPlace,
+        from: Address,
         seat: Option<WorkerSlot>,
-    ) -> Result<JoinHandle<()>, ServeError> {
-        let BareSocket {
-            transport,
-            is_tls,
-            wrap,
-        } = socket;
-        if is_tls {
-            // A listener takes TLS only if the server has a certificate.
-            let tls = self.tls().ok_or(ServeError::Draining)?;
-            return Ok(tokio::spawn(
-                tls.serve(origin, request, transport, wrap, seat),
-            ));
-        }
-        if let Some(protocols) = self.protocols().cloned() {
-            return Ok(tokio::spawn(async move {
-                protocols.serve(origin, request, transport).await;
-                drop(seat);
-            }));
-        }
-        let Some(parts) = self.connection_parts() else {
-            self.refuse_draining(|| transport);
-            return Err(ServeError::Draining);
-        };
-        let new = transport.into();
-        Ok(tokio::spawn(native::serve(
-            origin, request, parts, new, seat,
-        )))
-    }
-
-    fn origin(self: &Arc<Self>, place: ConnectionPlace, from: Address) -> SocketOrigin {
+    ) -> SocketOrigin {
         SocketOrigin {
             state: self.clone(),
             place: Arc::new(place),
@@ -236,18 +204,19 @@ impl ServerState {
             since: clock::now(),
             is_inside: false,
             protocol: NATIVE_PROTOCOL.into(),
+            seat,
         }
     }
 
     /// Refuses a connection, and tells it why.
-    fn refuse(&self, new: NewSocket, limit: ConnectionLimit) {
+    fn refuse(&self, new: NewSocket<AcceptedSocket>, limit: ConnectionLimit) {
         let text = refuse::text(limit, &self.registry.limits());
         self.report_refusal(new.socket.address(), limit);
-        self.refuse_socket(new.into(), CloseCode::LimitExceeded, &text);
+        self.refuse_socket(new.into_opened(), CloseCode::LimitExceeded, &text);
     }
 
     /// Tells a socket that is not served why.
-    pub(super) fn refuse_socket(&self, socket: BareSocket, code: CloseCode, text: &str) {
+    pub(super) fn refuse_socket(&self, socket: NewSocket, code: CloseCode, text: &str) {
         let reason = refuse::close_packet(socket.is_tls, code, text);
         self.refuse_with(reason, || socket.into_transport());
     }
@@ -281,25 +250,6 @@ impl ServerState {
                 )));
             }
             Err(error) => tracing::error!(%error, "a connection was refused without a word"),
-        }
-    }
-
-    /// Ends a socket that has to leave before it has begun to speak, and tells it why if there is a socket to
-    /// do so.
-    pub(super) fn send_away(&self, ask: Ask, from: &Address, socket: Option<BareSocket>) {
-        if ask == Ask::MakeRoom {
-            let who = WeakPeer::unconnected(from.clone());
-            self.report_displaced(who.clone());
-            let error = ConnectionError::ClosedHere;
-            self.event_sender
-                .send(|| PeerEvent::NotConnected(who, error));
-        }
-        match (ask, socket) {
-            (Ask::MakeRoom, Some(socket)) => {
-                self.refuse_socket(socket, CloseCode::LimitExceeded, MADE_ROOM);
-            }
-            (Ask::Drain, Some(socket)) => self.refuse_socket(socket, CloseCode::Normal, DRAINED),
-            (Ask::CloseIfSilent, _) | (_, None) => {}
         }
     }
 

@@ -6,8 +6,7 @@ use crate::{
     clock,
     server::{
         gateway::Gateway,
-        handshake_request::Ask,
-        native,
+        serve_socket,
         state::{FindProtocol, SocketOrigin},
     },
     transport::{Address, BoxFuture, Transport},
@@ -76,7 +75,10 @@ impl Arrival {
         let transport = Box::new(transport);
         match origin.begin_handshake() {
             Ok(request) => protocols.serve(origin, request, transport),
-            Err(ask) => sent_away(&origin, ask, transport),
+            Err(ask) => {
+                origin.send_away(ask, Some((transport as Box<dyn Transport>).into()));
+                Box::pin(async {})
+            }
         }
     }
 
@@ -91,26 +93,14 @@ impl Arrival {
 }
 
 async fn native_inside(origin: SocketOrigin, transport: Box<dyn Transport>) {
-    let Some(parts) = origin.state.connection_parts() else {
-        return origin.state.refuse_draining(|| transport);
-    };
     match origin.begin_handshake() {
         Ok(request) => {
-            native::serve(origin, request, parts, transport.into(), None).await;
+            if let Some(serving) = serve_socket::serve_native(origin, request, transport.into()) {
+                serving.await;
+            }
         }
-        Err(ask) => sent_away(&origin, ask, transport).await,
+        Err(ask) => origin.send_away(ask, Some(transport.into())),
     }
-}
-
-fn sent_away(
-    origin: &SocketOrigin,
-    ask: Ask,
-    transport: Box<dyn Transport>,
-) -> BoxFuture<'static, ()> {
-    origin
-        .state
-        .send_away(ask, &origin.from, Some(transport.into()));
-    Box::pin(async {})
 }
 
 impl fmt::Debug for Arrival {

@@ -3,10 +3,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    server::{
-        ServeError, Server, check_runtime,
-        listeners::{ListeningPlace, Wrap},
-    },
+    server::{ServeError, Server, check_runtime, listeners::ListeningPlace, new_socket::Wrap},
     transport::{Address, AddressError, Listener, OpenListener, Transport},
 };
 
@@ -42,7 +39,7 @@ impl Server {
         A: TryInto<Address, Error: Into<AddressError>>,
     {
         let address = address.try_into().map_err(Into::into)?;
-        self.listen(address, Arc::new(|transport| transport)).await
+        self.listen(address, None).await
     }
 
     /// Listens at one more address, and wraps each transport that is accepted there: in TLS, or in a
@@ -73,7 +70,7 @@ impl Server {
     {
         let address = address.try_into().map_err(Into::into)?;
         let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
-        self.listen(address, Arc::new(wrap)).await
+        self.listen(address, Some(Arc::new(wrap))).await
     }
 
     /// Listens at a socket that is open already: a `TcpListener` or, on Unix, a `UnixListener`, of the
@@ -118,7 +115,7 @@ impl Server {
     ///
     /// If the runtime has no I/O.
     pub fn listen_on(&mut self, listener: impl Into<OpenListener>) -> Result<(), ServeError> {
-        self.open(listener.into(), Arc::new(|transport| transport))
+        self.open(listener.into(), None)
     }
 
     /// Listens at a socket that is open already, and wraps each transport that is accepted there, as
@@ -137,7 +134,7 @@ impl Server {
         wrap: impl Fn(Box<dyn Transport>) -> T + Send + Sync + 'static,
     ) -> Result<(), ServeError> {
         let wrap = move |transport| Box::new(wrap(transport)) as Box<dyn Transport>;
-        self.open(listener.into(), Arc::new(wrap))
+        self.open(listener.into(), Some(Arc::new(wrap)))
     }
 
     /// The addresses that the server listens at, in the order of `bind`; a port 0 is replaced by the port
@@ -146,7 +143,7 @@ impl Server {
         self.addresses.clone()
     }
 
-    async fn listen(&mut self, address: Address, wrap: Wrap) -> Result<(), ServeError> {
+    async fn listen(&mut self, address: Address, wrap: Option<Wrap>) -> Result<(), ServeError> {
         check_runtime()?;
         let listen = match self.listen_schemes.find(&address) {
             Ok(listen) => listen,
@@ -170,7 +167,7 @@ impl Server {
             .try_for_each(|listener| self.add(listener, wrap.clone(), is_tls))
     }
 
-    fn open(&mut self, listener: OpenListener, wrap: Wrap) -> Result<(), ServeError> {
+    fn open(&mut self, listener: OpenListener, wrap: Option<Wrap>) -> Result<(), ServeError> {
         check_runtime()?;
         let is_tls = listener.is_tls();
         let listener = listener.into_listener(&self.socket_options);
@@ -185,7 +182,7 @@ impl Server {
     fn add(
         &mut self,
         listener: Box<dyn Listener>,
-        wrap: Wrap,
+        wrap: Option<Wrap>,
         is_tls: bool,
     ) -> Result<(), ServeError> {
         let address = listener.address().ok();

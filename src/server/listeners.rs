@@ -3,33 +3,14 @@
 use std::{
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use crate::{
     panic,
-    transport::{AcceptedSocket, Listener, Transport},
+    server::new_socket::{NewSocket, Wrap},
+    transport::{AcceptedSocket, Listener},
 };
-
-/// Wraps each transport that is accepted into the one that is served.
-pub(crate) type Wrap = Arc<dyn Fn(Box<dyn Transport>) -> Box<dyn Transport> + Send + Sync>;
-
-/// A connection that was accepted.
-pub(crate) struct NewSocket {
-    pub(crate) socket: AcceptedSocket,
-    pub(crate) wrap: Wrap,
-    /// Whether its bytes are TLS. Then the transport inside is wrapped.
-    pub(crate) is_tls: bool,
-}
-
-impl NewSocket {
-    /// Moves it to the current runtime.
-    pub(super) fn moved_here(mut self) -> io::Result<Self> {
-        self.socket = self.socket.moved_here()?;
-        Ok(self)
-    }
-}
 
 /// Accepts at all listeners in turn, so that many connections at one do not hold up the others. Dropping
 /// it closes them all.
@@ -44,7 +25,7 @@ pub(crate) struct Listeners {
 /// A listener, and how to wrap its transports.
 pub(crate) struct ListeningPlace {
     pub(crate) listener: Box<dyn Listener>,
-    pub(crate) wrap: Wrap,
+    pub(crate) wrap: Option<Wrap>,
     /// Whether it takes TLS only.
     pub(crate) is_tls: bool,
 }
@@ -55,7 +36,10 @@ impl Listeners {
     }
 
     /// The next connection at any listener.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<NewSocket>> {
+    pub(crate) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<NewSocket<AcceptedSocket>>> {
         let count = self.places.len();
         for offset in 0..count {
             let index = (self.first + offset) % count;
@@ -94,9 +78,9 @@ pub(crate) fn caught<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
+    use std::future::poll_fn;
 
-    use super::{Listeners, ListeningPlace, Wrap};
+    use super::{Listeners, ListeningPlace};
     use crate::transport::{Address, Attempts, Connect, Listen, Memory, SocketOptions};
 
     const FLOODED: &str = "mem://listeners-flooded";
@@ -109,12 +93,10 @@ mod tests {
         for address in [FLOODED, OTHER] {
             let address: Address = address.parse().unwrap();
             for listener in Memory.listen(&address, &options).await.unwrap() {
-                let wrap: Wrap = Arc::new(|transport| transport);
-                let is_tls = false;
                 listeners.add(ListeningPlace {
                     listener,
-                    wrap,
-                    is_tls,
+                    wrap: None,
+                    is_tls: false,
                 });
             }
         }

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use wawo_protocol::{CloseCode, ConnectionError, Side};
+use wawo_protocol::ConnectionError;
 
 use crate::{
-    peer::{ConnectionLimit, NewConnection, NewTransport, PeerEvent, WeakPeer},
+    peer::{NewConnection, NewTransport},
     server::{
         connection_task::{HandshakeEnd, SocketTask},
         handshake::Handshake,
         handshake_request::{Ask, HandshakeRequest},
         handshake_run::run,
         refuse,
-        registry::{MADE_ROOM, SILENT, UNDECIDED},
         state::{ConnectionParts, SocketOrigin},
-        workers::WorkerSlot,
     },
     transport::BoxFuture,
 };
@@ -25,13 +23,12 @@ pub(crate) fn serve(
     request: Arc<HandshakeRequest>,
     parts: ConnectionParts,
     new: NewTransport,
-    seat: Option<WorkerSlot>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (config, since) = (parts.config.clone(), origin.since);
     let check = origin.hello_check();
     let new = NewConnection::accepting(new, config, since).checked_by(check);
     let handshake = Handshake::new(new, request);
-    SocketTask::new(shake_hands(origin, parts, handshake, seat))
+    SocketTask::new(shake_hands(origin, parts, handshake))
 }
 
 /// The future has one wait only, so that it keeps the connection once and fits into the room that the task
@@ -44,25 +41,24 @@ fn shake_hands(
     origin: SocketOrigin,
     parts: ConnectionParts,
     mut handshake: Handshake,
-    seat: Option<WorkerSlot>,
 ) -> impl Future<Output = HandshakeEnd<impl Future<Output = ()> + use<>>> + use<> {
     async move {
         let result = run(&origin.place, |cx| handshake.poll(cx)).await;
-        finish(origin, parts, handshake.into_connection(), seat, result)
+        finish(origin, parts, handshake.into_connection(), result)
     }
 }
 
 /// Opens the connection, or ends it.
 fn finish(
-    origin: SocketOrigin,
+    mut origin: SocketOrigin,
     parts: ConnectionParts,
     new: NewConnection,
-    seat: Option<WorkerSlot>,
     result: Result<Result<(), ConnectionError>, Ask>,
 ) -> HandshakeEnd<impl Future<Output = ()> + use<>> {
     let ending = match result {
         Ok(Ok(())) => {
             let (place, from) = (origin.place.clone(), Some(origin.from.clone()));
+            let seat = origin.seat.take();
             let opened = origin.state.open_connection(place, parts, new, from, seat);
             match opened {
                 Ok(connection) => return HandshakeEnd::Opened(connection),
@@ -71,8 +67,8 @@ fn finish(
         }
         Ok(Err(error)) => {
             origin.place.was_refused(Some(&origin.from), &error);
-            let who = WeakPeer::unconnected(origin.from.clone());
-            end(origin, new, who, error)
+            origin.report_end(error.clone());
+            end(origin, new, error)
         }
         Err(ask) => leave(origin, new, ask),
     };
@@ -81,37 +77,17 @@ fn finish(
 
 /// Ends a connection that has to leave before it has a peer.
 fn leave(origin: SocketOrigin, mut new: NewConnection, ask: Ask) -> BoxFuture<'static, ()> {
-    let who = WeakPeer::unconnected(origin.from.clone());
-    match ask {
-        Ask::Drain => new.drain(),
-        Ask::MakeRoom => {
-            origin.state.report_displaced(who.clone());
-            new.close(CloseCode::LimitExceeded, MADE_ROOM);
-        }
-        Ask::CloseIfSilent => {
-            origin.place.was_silent(&origin.from);
-            let limit = ConnectionLimit::MaxHandshakes;
-            let event = || PeerEvent::Closed(who.clone(), limit);
-            origin.state.event_sender.send(event);
-            let reason = if new.has_hello() { UNDECIDED } else { SILENT };
-            new.close(CloseCode::LimitExceeded, reason);
-        }
-    }
-    end(origin, new, who, ConnectionError::ClosedHere)
+    let (code, reason) = origin.report_leave(ask, new.has_hello());
+    new.close(code, reason);
+    end(origin, new, ConnectionError::ClosedHere)
 }
 
-/// Reports that a connection is over before it had a peer, and sends the close packet. Boxed, so that
-/// handshakes have no room for it.
+/// Sends the close packet of a connection that had no peer. Boxed, so that handshakes have no room for it.
 fn end(
     origin: SocketOrigin,
     mut new: NewConnection,
-    who: WeakPeer,
     error: ConnectionError,
 ) -> BoxFuture<'static, ()> {
-    let (peer, side) = (&origin.from, Side::Accepting);
-    tracing::debug!(%error, %peer, ?side, "connection over");
-    let event = || PeerEvent::NotConnected(who, error.clone());
-    origin.state.event_sender.send(event);
     Box::pin(async move {
         match error.close_packet() {
             Some((code, text)) if new.begins_tls() => {
@@ -138,11 +114,11 @@ fn report_tls(origin: &SocketOrigin) {
 mod tests {
     use super::{serve, shake_hands};
 
-    fn size_of_handshake<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+    fn size_of_handshake<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 
-    fn size_of_task<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+    fn size_of_task<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -29,22 +29,20 @@ use tokio::{
     io::{AsyncRead, ReadBuf},
     time::timeout_at,
 };
-use wawo_protocol::{CloseCode, ConnectionError, time::after};
+use wawo_protocol::{CloseCode, time::after};
 
 use crate::{
-    peer::{ConnectionLimit, PeerEvent, WeakPeer},
+    peer::PeerEvent,
     server::{
-        bare_socket::BareSocket,
         handshake_request::{Ask, HandshakeRequest, Progress},
         handshake_run::run,
         listeners::caught,
-        native, refuse,
-        registry::SILENT,
+        new_socket::NewSocket,
+        refuse, serve_socket,
         state::{ServerState, SocketOrigin},
-        workers::WorkerSlot,
     },
     transport::{
-        Address, BoxFuture, ProxyHeaderError, Transport,
+        Address, ProxyHeaderError, Transport,
         proxy_header::{HeaderProgress, ProxyHeader, read},
     },
 };
@@ -53,20 +51,20 @@ use crate::{
 pub(crate) async fn serve(
     mut origin: SocketOrigin,
     request: Arc<HandshakeRequest>,
-    mut socket: BareSocket,
-    seat: Option<WorkerSlot>,
+    mut socket: NewSocket,
 ) {
     // Boxed, so that the task has no room for it once the header is there.
-    let reading = Box::pin(read_header(&origin, &request, &mut socket.transport));
+    let reading = Box::pin(read_header(&origin, &request, &mut socket.socket));
     match reading.await {
         Ok(Ok(header)) => {
             if let Some(client) = header.client {
                 origin.from = client.into();
             }
-            serve_client(origin, request, socket, seat).await;
+            serve_client(origin, request, socket).await;
         }
         Ok(Err(error)) => origin.state.report_proxy_header(&origin.from, error),
-        Err(ask) => leave(&origin, ask, socket),
+        // Its client may wait behind the proxy, so it gets the reason.
+        Err(ask) => origin.send_away(ask, Some(socket)),
     }
 }
 
@@ -89,12 +87,7 @@ async fn read_header(
 }
 
 /// Serves a socket whose client is known, if the limits of the client's host allow it.
-async fn serve_client(
-    origin: SocketOrigin,
-    request: Arc<HandshakeRequest>,
-    socket: BareSocket,
-    seat: Option<WorkerSlot>,
-) {
+async fn serve_client(origin: SocketOrigin, request: Arc<HandshakeRequest>, socket: NewSocket) {
     let (state, from) = (&origin.state, &origin.from);
     if let Err(limit) = origin.place.set_host(state.trusted.host_of(from)) {
         let text = refuse::text(limit, &state.registry.limits());
@@ -102,63 +95,11 @@ async fn serve_client(
         return state.refuse_socket(socket, CloseCode::LimitExceeded, &text);
     }
     match caught(|| Ok(socket.wrapped())) {
-        Ok(socket) => rest(origin, request, socket, seat).await,
+        // As if it had come without a header. Boxed, so that the task has no room for it while it waits for
+        // the header.
+        Ok(socket) => serve_socket::serve(origin, request, socket).await,
         Err(error) => state.report_unserved(from, error),
     }
-}
-
-/// The rest of the socket's life, as if it had come without a header. Boxed, so that the task has no room
-/// for it while it waits for the header.
-fn rest(
-    origin: SocketOrigin,
-    request: Arc<HandshakeRequest>,
-    socket: BareSocket,
-    seat: Option<WorkerSlot>,
-) -> BoxFuture<'static, ()> {
-    let BareSocket {
-        transport,
-        is_tls,
-        wrap,
-    } = socket;
-    if is_tls && let Some(tls) = origin.state.tls().cloned() {
-        return tls.serve(origin, request, transport, wrap, seat);
-    }
-    if let Some(protocols) = origin.state.protocols().cloned() {
-        let serving = protocols.serve(origin, request, transport);
-        return Box::pin(async move {
-            serving.await;
-            drop(seat);
-        });
-    }
-    match origin.state.connection_parts() {
-        Some(parts) => Box::pin(native::serve(
-            origin,
-            request,
-            parts,
-            transport.into(),
-            seat,
-        )),
-        None => {
-            origin.state.refuse_draining(|| transport);
-            Box::pin(async {})
-        }
-    }
-}
-
-/// Ends a socket that has to leave before its header has come. Its client may wait behind the proxy, so it
-/// gets the reason.
-fn leave(origin: &SocketOrigin, ask: Ask, socket: BareSocket) {
-    let (state, from) = (&origin.state, &origin.from);
-    if ask != Ask::CloseIfSilent {
-        return state.send_away(ask, from, Some(socket));
-    }
-    origin.place.was_silent(from);
-    let who = WeakPeer::unconnected(from.clone());
-    let event = || PeerEvent::Closed(who.clone(), ConnectionLimit::MaxHandshakes);
-    state.event_sender.send(event);
-    let event = || PeerEvent::NotConnected(who.clone(), ConnectionError::ClosedHere);
-    state.event_sender.send(event);
-    state.refuse_socket(socket, CloseCode::LimitExceeded, SILENT);
 }
 
 impl ServerState {

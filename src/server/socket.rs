@@ -18,10 +18,11 @@ use crate::{
         first_bytes::{FirstBytes, Found},
         handshake_request::{Ask, HandshakeRequest, Progress},
         handshake_run::run,
-        native,
         protocol::{Protocol, Protocols},
         registry::ConnectionPlace,
+        serve_socket,
         state::{FindProtocol, ServerState, SocketOrigin},
+        workers::WorkerSlot,
     },
     transport::{Address, BoxFuture, Replay, Transport, TransportWithFacts},
     unwinding::PanicFence,
@@ -82,21 +83,21 @@ async fn find(origin: &SocketOrigin, first_bytes: &mut FirstBytes) -> Result<Fou
 }
 
 async fn serve_native(origin: SocketOrigin, request: Arc<HandshakeRequest>, new: NewTransport) {
-    match origin.state.connection_parts() {
-        Some(parts) => native::serve(origin, request, parts, new, None).await,
-        None => origin.state.refuse_draining(|| new.transport),
+    if let Some(serving) = serve_socket::serve_native(origin, request, new) {
+        serving.await;
     }
 }
 
 async fn serve_other(
-    origin: SocketOrigin,
+    mut origin: SocketOrigin,
     protocol: &dyn Protocol,
     protocols: Arc<Protocols>,
     new: NewTransport,
 ) {
     let (state, from) = (origin.state.clone(), origin.from.clone());
     // The socket counts until the protocol's future ends, even if the protocol drops the arrival before.
-    let _place: Arc<ConnectionPlace> = origin.place.clone();
+    let _counted: (Arc<ConnectionPlace>, Option<WorkerSlot>) =
+        (origin.place.clone(), origin.seat.take());
     let replay = Replay::new(new.start, new.transport);
     let facts = replay.facts();
     let transport: Box<dyn Transport> = match facts.is_empty() {
@@ -118,9 +119,7 @@ async fn serve_other(
 /// protocol.
 fn refuse(origin: &SocketOrigin, ask: Ask, new: NewTransport) {
     let transport = PREFACE.starts_with(&new.start).then_some(new.transport);
-    origin
-        .state
-        .send_away(ask, &origin.from, transport.map(Into::into));
+    origin.send_away(ask, transport.map(Into::into));
 }
 
 fn report_panic(state: &ServerState, from: &Address, part: &str, panic: &(dyn Any + Send)) {

@@ -29,13 +29,14 @@ use crate::{
         handshake_request::{Ask, HandshakeRequest},
         host::TrustedProxies,
         lifecycle::Lifecycle,
-        listeners::{Listeners, ListeningPlace, NewSocket, Wrap},
+        listeners::{Listeners, ListeningPlace},
+        new_socket::NewSocket,
         own,
         registry::{ConnectionPlace, Registry},
         workers::{WorkerSlot, Workers},
     },
     services,
-    transport::{Address, BoxFuture, Transport},
+    transport::{AcceptedSocket, Address, BoxFuture, Transport},
 };
 
 /// The state that a server shares with its handles, its guests and the tasks of its connections.
@@ -149,7 +150,10 @@ impl ServerState {
     }
 
     /// The next connection at any listener. It is pending for ever when there are no listeners any more.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<NewSocket>> {
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<NewSocket<AcceptedSocket>>> {
         match &mut *self.open() {
             Some(open) => open.listeners.poll_accept(cx),
             None => Poll::Pending,
@@ -392,6 +396,8 @@ pub(crate) struct SocketOrigin {
     pub(crate) is_inside: bool,
     /// The protocol that it speaks, for its authentication.
     pub(crate) protocol: Cow<'static, str>,
+    /// The worker that serves it; `None` for the current runtime.
+    pub(crate) seat: Option<WorkerSlot>,
 }
 
 impl SocketOrigin {
@@ -430,13 +436,11 @@ pub(crate) trait AcceptTls: fmt::Debug + Send + Sync {
     /// Looks at the files of certificates from time to time.
     fn watch(&self) -> BoxFuture<'_, Infallible>;
 
-    /// Does the handshake of TLS over `transport`, wraps the transport inside, and serves it until its end.
+    /// Does the handshake of TLS over a socket, wraps the transport inside, and serves it until its end.
     fn serve(
         &self,
         origin: SocketOrigin,
         request: Arc<HandshakeRequest>,
-        transport: Box<dyn Transport>,
-        wrap: Wrap,
-        seat: Option<WorkerSlot>,
+        socket: NewSocket,
     ) -> BoxFuture<'static, ()>;
 }

@@ -6,17 +6,15 @@ use tokio_rustls::server::TlsStream;
 use wawo_protocol::{CloseCode, ConnectionError, packet::PREFACE, time::after};
 
 use crate::{
-    connection::DRAINED,
-    peer::{ConnectionLimit, NewTransport, PeerEvent, WeakPeer},
+    peer::NewTransport,
     server::{
-        handshake_request::{Ask, HandshakeRequest},
+        handshake_request::HandshakeRequest,
         handshake_run::run,
-        listeners::{Wrap, caught},
-        native, refuse,
-        registry::{MADE_ROOM, SILENT},
+        listeners::caught,
+        new_socket::NewSocket,
+        refuse, serve_socket,
         state::{AcceptTls, SocketOrigin},
         tls_handshake::{TlsEnd, TlsHandshake},
-        workers::WorkerSlot,
     },
     transport::{
         BoxFuture, Transport,
@@ -46,39 +44,30 @@ impl AcceptTls for TlsOfServer {
         &self,
         origin: SocketOrigin,
         request: Arc<HandshakeRequest>,
-        transport: Box<dyn Transport>,
-        wrap: Wrap,
-        seat: Option<WorkerSlot>,
+        socket: NewSocket,
     ) -> BoxFuture<'static, ()> {
         let side = self.tls.side(&self.offered);
         Box::pin(async move {
+            let NewSocket { socket, wrap, .. } = socket;
             // Boxed, so that an open connection has no room for it.
-            let shaking = Box::pin(shake_hands(side, &origin, request.clone(), transport));
-            if let Some(inside) = shaking.await {
-                serve_inside(origin, request, inside, wrap, seat).await;
+            let shaking = Box::pin(shake_hands(side, &origin, request.clone(), socket));
+            if let Some(socket) = shaking.await {
+                let inside = NewSocket {
+                    socket,
+                    is_tls: false,
+                    wrap,
+                };
+                serve_inside(origin, request, inside).await;
             }
         })
     }
 }
 
 /// Serves the transport inside of TLS, as if it had come without.
-async fn serve_inside(
-    origin: SocketOrigin,
-    request: Arc<HandshakeRequest>,
-    transport: Box<dyn Transport>,
-    wrap: Wrap,
-    seat: Option<WorkerSlot>,
-) {
-    let transport = match caught(|| Ok(wrap(transport))) {
-        Ok(transport) => transport,
-        Err(error) => return origin.state.report_unserved(&origin.from, error),
-    };
-    match origin.state.protocols().cloned() {
-        Some(protocols) => protocols.serve(origin, request, transport).await,
-        None => match origin.state.connection_parts() {
-            Some(parts) => native::serve(origin, request, parts, transport.into(), seat).await,
-            None => origin.state.refuse_draining(|| transport),
-        },
+async fn serve_inside(origin: SocketOrigin, request: Arc<HandshakeRequest>, inside: NewSocket) {
+    match caught(|| Ok(inside.wrapped())) {
+        Ok(inside) => serve_socket::serve(origin, request, inside).await,
+        Err(error) => origin.state.report_unserved(&origin.from, error),
     }
 }
 
@@ -112,7 +101,7 @@ async fn shake_hands(
             None
         }
         Err(ask) => {
-            let (code, text) = leave(origin, ask);
+            let (code, text) = origin.report_leave(ask, false);
             if let Some(transport) = handshake.into_silent() {
                 let reason = refuse::close_packet(true, code, text);
                 refuse::send_last(transport, &reason).await;
@@ -160,35 +149,5 @@ fn failed(origin: &SocketOrigin, error: io::Error) {
     origin.state.tls_failures.add(move |count| {
         tracing::warn!(%from, count, error = %cause, "handshakes of TLS failed");
     });
-    not_connected(origin, ConnectionError::Lost(error));
-}
-
-/// Reports that a socket has to leave; returns the reason for the other side, which only one that has sent
-/// nothing can be told.
-fn leave(origin: &SocketOrigin, ask: Ask) -> (CloseCode, &'static str) {
-    let who = WeakPeer::unconnected(origin.from.clone());
-    let reason = match ask {
-        Ask::Drain => (CloseCode::Normal, DRAINED),
-        Ask::MakeRoom => {
-            origin.state.report_displaced(who);
-            (CloseCode::LimitExceeded, MADE_ROOM)
-        }
-        Ask::CloseIfSilent => {
-            origin.place.was_silent(&origin.from);
-            let limit = ConnectionLimit::MaxHandshakes;
-            let event = || PeerEvent::Closed(who, limit);
-            origin.state.event_sender.send(event);
-            (CloseCode::LimitExceeded, SILENT)
-        }
-    };
-    not_connected(origin, ConnectionError::ClosedHere);
-    reason
-}
-
-fn not_connected(origin: &SocketOrigin, error: ConnectionError) {
-    let who = WeakPeer::unconnected(origin.from.clone());
-    let peer = &origin.from;
-    tracing::debug!(%error, %peer, "connection over");
-    let event = || PeerEvent::NotConnected(who, error);
-    origin.state.event_sender.send(event);
+    origin.report_end(ConnectionError::Lost(error));
 }

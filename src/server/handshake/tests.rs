@@ -6,7 +6,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use wawo_protocol::{Config, Connection, ConnectionError, packet::PREFACE};
+use wawo_protocol::{CloseCode, Config, Connection, ConnectionError, packet::PREFACE};
 
 use super::{Ask, Handshake, HandshakeRequest, Progress};
 use crate::{
@@ -211,7 +211,7 @@ async fn one_that_has_to_leave_hears_why() {
     let mut waiting = waiting();
     waiting.waits();
     let mut connection = waiting.handshake.into_connection();
-    connection.drain();
+    connection.close(CloseCode::Normal, "drained");
     let over = ConnectionError::ClosedHere;
     connection.end(&over).await;
     drop(connection);
