@@ -11,6 +11,7 @@ use wawo_protocol::{CloseCode, Config, Connection, ConnectionError, packet::PREF
 use super::{Ask, Handshake, HandshakeRequest, Progress};
 use crate::{
     clock,
+    connection::DRAINED,
     peer::{NewConnection, NewTransport},
     transport::Transport,
 };
@@ -211,7 +212,7 @@ async fn one_that_has_to_leave_hears_why() {
     let mut waiting = waiting();
     waiting.waits();
     let mut connection = waiting.handshake.into_connection();
-    connection.close(CloseCode::Normal, "drained");
+    connection.close(CloseCode::Normal, DRAINED);
     let over = ConnectionError::ClosedHere;
     connection.end(&over).await;
     drop(connection);
