@@ -104,9 +104,12 @@ pub(crate) struct Driver {
     timer: TaskTimer,
 }
 
-/// How many reads for large packets one round makes, at most. Their replies leave in one write, so more
-/// reads would make the peer wait longer for the first reply.
-const LARGE_READS: usize = 4;
+/// A round makes further reads for large packets until it has read this many bytes. The replies to them
+/// leave in one write, so more would make the peer wait longer for the first reply.
+const LARGE_READ_BYTES: usize = 128 * 1024;
+
+/// How many reads one round makes, at most. Inside of TLS a read gives one record, at most 16 KiB.
+const MAX_READS: usize = 16;
 
 impl Driver {
     /// Creates the driver of a connection whose hellos are exchanged: from now on it is open. It serves the
@@ -256,28 +259,28 @@ impl Driver {
         }
     }
 
-    /// Reads once and handles what came. For large packets it reads up to [`LARGE_READS`] times, so that
-    /// the replies to a message that comes in several reads leave in one write.
+    /// Reads once and handles what came. For large packets it reads on, up to [`LARGE_READ_BYTES`], so that
+    /// the replies to messages that come in several reads leave in one write.
     fn read_on(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
-        let mut has_read = false;
-        for _ in 0..LARGE_READS {
+        let mut bytes = 0;
+        for _ in 0..MAX_READS {
             let read = self.read(cx)?;
-            has_read |= read;
+            bytes += read;
             // A write may have made events too: it makes room that streams wait for.
-            if read || self.connection.has_events() {
+            if read > 0 || self.connection.has_events() {
                 self.handle_events(cx, clock::now())?;
             }
-            if !read || !self.input.is_large() {
+            if read == 0 || !self.input.is_large() || bytes >= LARGE_READ_BYTES {
                 break;
             }
         }
-        Ok(has_read)
+        Ok(bytes > 0)
     }
 
     /// Reads all that has come, after the transport refused a write: replies, and perhaps the close
     /// packet that says why the other side ended the connection.
     fn read_out(&mut self, cx: &mut Context<'_>, error: ConnectionError) -> ConnectionError {
-        while let Ok(true) = self.read(cx) {
+        while let Ok(1..) = self.read(cx) {
             if let Err(error) = self.handle_events(cx, clock::now()) {
                 return error;
             }
@@ -285,13 +288,13 @@ impl Driver {
         error
     }
 
-    /// Reads once; returns `false` if no bytes were there.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+    /// Reads once; returns the number of bytes, 0 if none were there.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<usize, ConnectionError> {
         let transport = Pin::new(&mut *self.transport.0);
         match self.input.read(transport, &mut self.connection, cx) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => Ok(0),
             Poll::Ready(Ok(0)) => Err(lost(ended())),
-            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Ok(read)) => Ok(read),
             Poll::Ready(Err(error)) => Err(lost(error)),
         }
     }

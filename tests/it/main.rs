@@ -61,6 +61,7 @@ mod readiness;
 mod real_time;
 mod reconnect;
 mod reconnect_storm;
+mod records;
 mod relay;
 mod reused;
 mod schemas;
