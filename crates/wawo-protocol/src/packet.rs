@@ -19,14 +19,12 @@ mod batch;
 mod cut;
 mod decode;
 mod encode;
+mod fast;
 mod header;
 mod one_way;
 
 use bytes::Bytes;
 
-pub(crate) use crate::packet::decode::{
-    ChunkHeader, fast_call, fast_message, fast_reply, partial_chunk,
-};
 pub use crate::packet::{
     batch::{Batch, BatchBuilder},
     decode::{PREFACE, decode, decode_preface, missing},
@@ -36,6 +34,7 @@ pub use crate::packet::{
 pub(crate) use crate::packet::{
     cut::mark,
     encode::{BodyFlags, CallHeader, put_call, put_chunk, put_reply},
+    fast::{ChunkHeader, fast_call, fast_message, fast_reply, partial_chunk},
 };
 use crate::{
     code::{CloseCode, Code},
