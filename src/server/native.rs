@@ -11,8 +11,9 @@ use crate::{
         handshake::Handshake,
         handshake_request::{Ask, HandshakeRequest},
         handshake_run::run,
+        open_parts::ConnectionParts,
         refuse,
-        state::{ConnectionParts, SocketOrigin},
+        state::SocketOrigin,
     },
     transport::BoxFuture,
 };

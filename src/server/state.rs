@@ -17,25 +17,24 @@ use wawo_protocol::{Config, Side};
 use crate::{
     clock,
     decoding::DecodedTotal,
-    descriptor::MethodNames,
     dispatch::LiveTable,
     identity::{Authenticator, HelloCheck},
     log_limiter::LogLimiter,
     peer::{EventSender, NATIVE_PROTOCOL, NewConnection, NewPeer, Peer, PendingCheck},
-    serve::{BoxService, Template},
+    serve::BoxService,
     server::{
         ServeError, ServerConfig,
         connection_task::ConnectionTask,
         handshake_request::{Ask, HandshakeRequest},
         host::TrustedProxies,
         lifecycle::Lifecycle,
-        listeners::{Listeners, ListeningPlace},
+        listeners::ListeningPlace,
         new_socket::NewSocket,
+        open_parts::{ConnectionParts, OpenParts},
         own,
         registry::{ConnectionPlace, Registry},
         workers::{WorkerSlot, Workers},
     },
-    services,
     transport::{AcceptedSocket, Address, BoxFuture, Transport},
 };
 
@@ -73,25 +72,6 @@ pub(crate) struct ServerState {
     runtime: OnceLock<Handle>,
 }
 
-/// The parts that new connections need. They are dropped when the server takes no more.
-#[derive(Debug)]
-struct OpenParts {
-    /// It is cloned without the lock over these parts, since its clones are the user's code.
-    service: Arc<Template>,
-    /// The names of the methods behind the service.
-    names: MethodNames,
-    /// The configuration, with the services for the hello.
-    config: Arc<Config>,
-    listeners: Listeners,
-    workers: Workers,
-}
-
-/// The parts of a server that one connection needs.
-pub(crate) struct ConnectionParts {
-    pub(crate) service: BoxService,
-    pub(crate) config: Arc<Config>,
-}
-
 /// The settings of a server about the peers that come.
 pub(crate) struct PeerSettings {
     pub(crate) event_sender: EventSender,
@@ -126,13 +106,7 @@ impl ServerState {
             tls,
             hello_check: Arc::new(peers.hello_check),
             decoded: Arc::new(decoded),
-            open: Mutex::new(Some(OpenParts {
-                names: service.names().clone(),
-                service: Arc::new(Template::new(service)),
-                config: connection,
-                listeners: Listeners::default(),
-                workers,
-            })),
+            open: Mutex::new(Some(OpenParts::new(service, connection, workers))),
             runtime: OnceLock::new(),
         }
     }
@@ -247,20 +221,10 @@ impl ServerState {
         NewPeer::new(side, from, config, parts.service, event_sender, decoded)
     }
 
-    /// A clone of the service, and the configuration, for one connection; `None` if the server takes no
-    /// more connections.
+    /// The parts for one connection; `None` if the server takes no more connections.
     pub(crate) fn connection_parts(&self) -> Option<ConnectionParts> {
-        let (template, names, config) = {
-            let open = self.open();
-            let open = open.as_ref()?;
-            (
-                open.service.clone(),
-                open.names.clone(),
-                open.config.clone(),
-            )
-        };
-        let service = template.fresh().with_names(names);
-        Some(ConnectionParts { service, config })
+        let source = self.open().as_ref()?.source.clone();
+        Some(source.parts())
     }
 
     /// Whether the server takes connections.
@@ -305,11 +269,7 @@ impl ServerState {
     pub(crate) fn announce_services(&self) -> Result<(), ServeError> {
         let mut open = self.open();
         let open = open.as_mut().ok_or(ServeError::Draining)?;
-        let services = self.services.descriptors();
-        let table = services::table(services.iter());
-        open.config = Arc::new(Config::clone(&open.config).with_services(table)?);
-        open.names.replace(services.iter());
-        Ok(())
+        open.source.announce(&self.services.descriptors())
     }
 
     /// A clone of the service, for one connection; `None` if the server takes no more connections.
