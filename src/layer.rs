@@ -91,18 +91,18 @@ mod in_flight;
 mod intercept;
 mod max_time;
 mod panic_guard;
+mod refusable;
 mod request_bytes;
 
 pub use crate::layer::{
-    authorize::{
-        Authorize, AuthorizeFuture, AuthorizeLayer, AuthorizeService, Permissions, authorize,
-    },
+    authorize::{Authorize, AuthorizeLayer, AuthorizeService, Permissions, authorize},
     blocking::{BlockingLayer, BlockingService},
     in_flight::{InFlight, InFlightFuture, InFlightLayer},
     intercept::{Intercept, InterceptFuture, InterceptLayer, InterceptService, Next, intercept},
     max_time::{MaxTime, MaxTimeFuture, MaxTimeLayer},
     panic_guard::{PanicGuard, PanicGuardLayer},
-    request_bytes::{RequestBytes, RequestBytesFuture, RequestBytesLayer},
+    refusable::RefusableFuture,
+    request_bytes::{RequestBytes, RequestBytesLayer},
 };
 
 /// Requests, replies and polls for the tests of layers.

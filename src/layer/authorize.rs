@@ -3,19 +3,17 @@
 use std::{
     collections::HashMap,
     fmt,
-    future::Future,
     marker::PhantomData,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use wawo_protocol::{MethodId, ServiceId};
 
 use crate::{
     descriptor::{MethodDescriptor, ServiceDescriptor},
+    layer::refusable::RefusableFuture,
     request::Request,
     response::Response,
     status::{BoxError, Result, Status},
@@ -230,23 +228,15 @@ where
 {
     type Response = Response;
     type Error = BoxError;
-    type Future = AuthorizeFuture<S::Future>;
+    type Future = RefusableFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request) -> AuthorizeFuture<S::Future> {
-        match check(&*self.layer.authorize, &request) {
-            Ok(()) => AuthorizeFuture {
-                inner: Some(self.inner.call(request)),
-                refusal: None,
-            },
-            Err(status) => AuthorizeFuture {
-                inner: None,
-                refusal: Some(status),
-            },
-        }
+    fn call(&mut self, request: Request) -> RefusableFuture<S::Future> {
+        let checked = check(&*self.layer.authorize, &request);
+        RefusableFuture::new(checked, || self.inner.call(request))
     }
 }
 
@@ -289,39 +279,5 @@ impl<S: fmt::Debug, A, U> fmt::Debug for AuthorizeService<S, A, U> {
         f.debug_struct("AuthorizeService")
             .field("inner", &self.inner)
             .finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// The future of a call through an [`AuthorizeService`].
-    pub struct AuthorizeFuture<F> {
-        // The future of the call; `None` if it was refused.
-        #[pin]
-        inner: Option<F>,
-        // The status of a refused call. Taken when the future resolves.
-        refusal: Option<Status>,
-    }
-}
-
-impl<F, E> Future for AuthorizeFuture<F>
-where
-    F: Future<Output = Result<Response, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Response, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match (this.inner.as_pin_mut(), this.refusal.take()) {
-            (Some(inner), _) => inner.poll(cx).map_err(Into::into),
-            (None, Some(refusal)) => Poll::Ready(Err(refusal.into())),
-            (None, None) => Poll::Pending,
-        }
-    }
-}
-
-impl<F> fmt::Debug for AuthorizeFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuthorizeFuture")
     }
 }

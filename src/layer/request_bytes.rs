@@ -1,18 +1,15 @@
 //! A layer that limits the length of request messages.
 
 use std::{
-    fmt,
-    future::Future,
     mem,
-    pin::Pin,
     task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::{
     body::{Body, Streaming},
+    layer::refusable::RefusableFuture,
     request::Request,
     response::Response,
     status::{BoxError, Delivery, Result, Status},
@@ -75,23 +72,15 @@ where
 {
     type Response = Response;
     type Error = BoxError;
-    type Future = RequestBytesFuture<S::Future>;
+    type Future = RefusableFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut request: Request) -> RequestBytesFuture<S::Future> {
-        match check_body(request.body_mut(), self.max) {
-            Ok(()) => RequestBytesFuture {
-                inner: Some(self.inner.call(request)),
-                refusal: None,
-            },
-            Err(status) => RequestBytesFuture {
-                inner: None,
-                refusal: Some(status),
-            },
-        }
+    fn call(&mut self, mut request: Request) -> RefusableFuture<S::Future> {
+        let checked = check_body(request.body_mut(), self.max);
+        RefusableFuture::new(checked, || self.inner.call(request))
     }
 }
 
@@ -119,40 +108,6 @@ fn check(length: usize, max: usize) -> Result<()> {
     }
     let text = format!("a request of {length} bytes; at most {max} may come (RequestBytesLayer)");
     Err(Status::resource_exhausted(text))
-}
-
-pin_project! {
-    /// The future of a call through [`RequestBytes`].
-    pub struct RequestBytesFuture<F> {
-        // The future of the call; `None` if it was refused.
-        #[pin]
-        inner: Option<F>,
-        // The status of a refused call. Taken when the future resolves.
-        refusal: Option<Status>,
-    }
-}
-
-impl<F, E> Future for RequestBytesFuture<F>
-where
-    F: Future<Output = Result<Response, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Response, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match (this.inner.as_pin_mut(), this.refusal.take()) {
-            (Some(inner), _) => inner.poll(cx).map_err(Into::into),
-            (None, Some(refusal)) => Poll::Ready(Err(refusal.into())),
-            (None, None) => Poll::Pending,
-        }
-    }
-}
-
-impl<F> fmt::Debug for RequestBytesFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RequestBytesFuture")
-    }
 }
 
 #[cfg(test)]
