@@ -1,6 +1,7 @@
 //! A connection that has no driver yet.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -117,7 +118,8 @@ impl NewConnection {
     }
 
     /// Exchanges the hellos: reads that of the other side, decides about it, and on the accepting side
-    /// answers it; the bytes of the answer wait for the driver.
+    /// answers it; the bytes of the answer wait for the driver. If the other side leaves during the decision, the
+    /// decision is dropped.
     ///
     /// # Errors
     ///
@@ -132,7 +134,12 @@ impl NewConnection {
         let Some(hello) = &mut self.hello else {
             return Poll::Pending;
         };
-        let decided = ready!(self.decision.poll(hello, &self.transport, cx));
+        let Poll::Ready(decided) = self.decision.poll(hello, &self.transport, cx) else {
+            return match self.check_presence(cx) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            };
+        };
         Poll::Ready(match decided.and_then(|checked| self.accept(checked)) {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -159,7 +166,7 @@ impl NewConnection {
             if let Err(error) = self.write(cx) {
                 return Poll::Ready(Err(self.read_out(cx, error)));
             }
-            if self.read(cx)? {
+            if self.read(cx).map_err(lost_early)? {
                 continue;
             }
             if !self.timer.is_due(self.protocol.poll_timeout(), cx) {
@@ -167,6 +174,24 @@ impl NewConnection {
             }
             self.protocol.handle_timeout(clock::now())?;
         }
+    }
+
+    /// Notices that the other side leaves while its hello is being decided. Bytes that come meanwhile are for
+    /// the driver; behind them this side reads no more, so that they stay few, and leaving is noticed by
+    /// the driver only.
+    ///
+    /// # Errors
+    ///
+    /// If the other side has left.
+    fn check_presence(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        if !self.input.is_empty() {
+            return Ok(());
+        }
+        self.read(cx).map(drop).map_err(|error| {
+            // The check ends now, not when the close packet is through.
+            self.decision = Decision::Due(None);
+            lost(error)
+        })
     }
 
     /// Keeps the identity of the other side, and answers its hello. On the connecting side there is no
@@ -245,7 +270,7 @@ impl NewConnection {
                     protocol.output_blocked(clock::now());
                     return Ok(WriteProgress::Blocked);
                 }
-                Poll::Ready(Ok(0)) => return Err(lost(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => return Err(lost(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     protocol.output().advance(written);
                     self.needs_flush = true;
@@ -257,18 +282,18 @@ impl NewConnection {
     }
 
     /// Reads once. Returns `false` if no bytes were there.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut bytes = [0; READ_BYTES];
         let mut buf = ReadBuf::new(&mut bytes);
         match Pin::new(&mut self.transport).poll_read(cx, &mut buf) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(())) if buf.filled().is_empty() => Err(lost_early(ended())),
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => Err(ended()),
             Poll::Ready(Ok(())) => {
                 self.input.extend_from_slice(buf.filled());
                 self.has_received = true;
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(lost_early(error)),
+            Poll::Ready(Err(error)) => Err(error),
         }
     }
 
