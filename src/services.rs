@@ -88,8 +88,8 @@ impl<L> Services<L> {
     }
 }
 
-/// The services for the hello, which has room for some 300. A table that does not fit is left out: it
-/// only gives the other side better errors, and is not needed to call.
+/// The services for the hello, which has room for some 300. A table that does not fit is left out, and the log
+/// says so: it only gives the other side better errors, and is not needed to call.
 pub(crate) fn table<'a>(descriptors: impl Iterator<Item = &'a ServiceDescriptor>) -> Bytes {
     /// The longest table that is sent, in bytes. A hello has at most 16 KiB, of which credentials need some.
     const MAX_TABLE_BYTES: usize = 12 * 1024;
@@ -100,8 +100,14 @@ pub(crate) fn table<'a>(descriptors: impl Iterator<Item = &'a ServiceDescriptor>
     };
     let services = descriptors.map(entry).collect();
     let table = wire::ServiceTable { services }.encode_to_vec();
-    match table.len() <= MAX_TABLE_BYTES {
-        true => table.into(),
-        false => Bytes::new(),
+    if table.len() <= MAX_TABLE_BYTES {
+        return table.into();
     }
+    let (bytes, max_bytes) = (table.len(), MAX_TABLE_BYTES);
+    tracing::warn!(
+        bytes,
+        max_bytes,
+        "the table of the services does not fit into the hello: peers are not told what is served here"
+    );
+    Bytes::new()
 }

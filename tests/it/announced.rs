@@ -1,8 +1,8 @@
 //! The services that a peer announces in its hello explain why a call fails, and never refuse one.
 
 use wawo::{
-    Code, Context, MethodDescriptor, MethodId, Peer, PeerEvent, Prost, Result, Server,
-    ServiceDescriptor, ServiceId, Shape, codegen,
+    Body, Code, Context, MethodDescriptor, MethodId, Peer, PeerEvent, Prost, RawService, Result,
+    Server, ServiceDescriptor, ServiceId, Shape, codegen,
 };
 use wawo_test_protos::tests::completion::{Entry, LedgerClient};
 
@@ -52,6 +52,34 @@ async fn a_peer_that_serves_nothing_is_known_to_have_announced_nothing() {
     let status = EchoClient::new(&peer).say(message("")).await.unwrap_err();
     let text = "Unimplemented: `tests.echo.Echo` is not served there; served: nothing";
     assert!(status.to_string().ends_with(text), "{status}");
+}
+
+#[tokio::test]
+async fn services_that_do_not_fit_into_the_hello_are_served_and_the_log_tells() {
+    for (services, warnings) in [(200, 0), (500, 1)] {
+        let (log, _guard) = Log::begin();
+        let mut server = Server::builder().add_service(EchoServer::new(Parrot::default()));
+        for number in 0..services {
+            server = server.add_service(RawService::new(
+                numbered(number),
+                |_: Context, body: Body| async { Ok(body) },
+            ));
+        }
+        let mut server = server.build().unwrap();
+        let told = log.lines("the table of the services does not fit into the hello");
+        assert_eq!(told.len(), warnings, "{told:?}");
+        let peer = client_of(&mut server).await;
+        EchoClient::new(&peer).say(message("")).await.unwrap();
+        let status = call(&peer, shout()).await.unwrap_err().to_string();
+        assert_eq!(status.contains("not served"), warnings == 0, "{status}");
+    }
+}
+
+/// A service of one method, with a name of 30 bytes.
+fn numbered(number: u32) -> ServiceDescriptor {
+    let service = ServiceDescriptor::builder(format!("tests.many.v1.NumberedService{number:02}"));
+    let say = MethodDescriptor::builder("Say", Shape::Unary);
+    service.method(say).build().unwrap()
 }
 
 #[tokio::test]
