@@ -18,7 +18,7 @@ use crate::{
     },
     transport::{
         BoxFuture, Transport,
-        tls::{NewServerSide, OfferedProtocols, Reverify, ServerTls, TlsSocket, inside},
+        tls::{NewServerSide, OfferedProtocols, Reverify, ServerTls, TlsSocket, into_transport},
     },
 };
 
@@ -82,13 +82,13 @@ async fn shake_hands(
     let until = after(origin.since, timeout);
     let mut handshake = TlsHandshake::new(transport, side.config, request, until);
     match run(&origin.place, |cx| handshake.poll(cx)).await {
-        Ok(TlsEnd::Through(stream)) => through(&side.reverify, origin, stream),
+        Ok(TlsEnd::Through(stream)) => verify_resumed(&side.reverify, origin, stream),
         Ok(TlsEnd::Plain(new)) => {
             refuse_plain(origin, new).await;
             None
         }
         Ok(TlsEnd::Failed(error, transport)) => {
-            failed(origin, error);
+            report_failure(origin, error);
             if let Some(transport) = transport {
                 // It has sent an alert, which a reset would discard.
                 refuse::send_last(transport, &[]).await;
@@ -97,7 +97,7 @@ async fn shake_hands(
         }
         Ok(TlsEnd::TimedOut) => {
             let text = format!("no handshake of TLS within {timeout:?} (handshake_timeout)");
-            failed(origin, io::Error::new(io::ErrorKind::TimedOut, text));
+            report_failure(origin, io::Error::new(io::ErrorKind::TimedOut, text));
             None
         }
         Err(ask) => {
@@ -111,15 +111,16 @@ async fn shake_hands(
     }
 }
 
-fn through(
+/// The transport inside, if the certificate of a session that was resumed is still good.
+fn verify_resumed(
     reverify: &Reverify,
     origin: &SocketOrigin,
     stream: Box<TlsStream<TlsSocket>>,
 ) -> Option<Box<dyn Transport>> {
     match reverify.check(stream.get_ref().1) {
-        Ok(()) => Some(Box::new(inside(*stream))),
+        Ok(()) => Some(Box::new(into_transport(*stream))),
         Err(error) => {
-            failed(origin, error);
+            report_failure(origin, error);
             None
         }
     }
@@ -129,7 +130,7 @@ fn through(
 async fn refuse_plain(origin: &SocketOrigin, new: NewTransport) {
     let begin = new.start[..new.start.len().min(8)].escape_ascii();
     let text = format!("the client does not speak TLS: it begins with \"{begin}\"");
-    failed(origin, io::Error::new(io::ErrorKind::InvalidData, text));
+    report_failure(origin, io::Error::new(io::ErrorKind::InvalidData, text));
     if new.start.first() == PREFACE.first() {
         refuse::send_last(
             new.transport,
@@ -142,7 +143,7 @@ async fn refuse_plain(origin: &SocketOrigin, new: NewTransport) {
 const USE_TLS: &str = "this address speaks TLS only: connect to it by tls://";
 
 /// Reports a handshake of TLS that has failed.
-fn failed(origin: &SocketOrigin, error: io::Error) {
+fn report_failure(origin: &SocketOrigin, error: io::Error) {
     let from = origin.from.clone();
     let error = Arc::new(error);
     let cause = error.clone();

@@ -34,7 +34,7 @@ use crate::{
     server::handshake_request::{Ask, HandshakeRequest, Progress},
     transport::{
         Transport, begins_tls,
-        tls::{ReadCount, TlsSocket, of_server},
+        tls::{ReadCount, TlsSocket, explain_server_error},
     },
 };
 
@@ -177,7 +177,7 @@ impl TlsHandshake {
             Ok(stream) => TlsEnd::Through(Box::new(stream)),
             Err((error, socket)) => {
                 let transport = Some(socket.into_transport());
-                TlsEnd::Failed(of_server(error), transport)
+                TlsEnd::Failed(explain_server_error(error), transport)
             }
         })
     }

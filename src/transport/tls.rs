@@ -32,10 +32,10 @@ pub use tokio_rustls::rustls;
 pub(crate) use crate::transport::tls::{
     alpn::OfferedProtocols,
     connector::TlsConnector,
-    explain::of_server,
+    explain::explain_server_error,
     server::{NewServerSide, Reverify},
     socket::{ReadCount, TlsSocket},
-    stream::inside,
+    stream::into_transport,
 };
 pub use crate::transport::tls::{
     client::{ClientTls, ClientTlsBuilder},

@@ -16,8 +16,8 @@ pub use crate::transport::tls::client::builder::ClientTlsBuilder;
 use crate::transport::{
     Address, IntoTransport, Transport, TransportWithFacts,
     tls::{
-        TlsError, client::settings::ClientSettings, explain, live::Live, plain, server_name,
-        socket::TlsSocket, stream,
+        TlsError, client::settings::ClientSettings, explain::explain_client_error, live::Live,
+        plain, server_name, socket::TlsSocket, stream::into_transport,
     },
 };
 
@@ -118,10 +118,10 @@ impl ClientTls {
         let socket = TlsSocket::new(transport, BytesMut::new());
         let connector = TlsConnector::from(self.live.current());
         match connector.connect(name, socket).into_fallible().await {
-            Ok(stream) => Ok(stream::inside(stream)),
+            Ok(stream) => Ok(into_transport(stream)),
             Err((error, mut socket)) => match plain::reply(&mut socket, at).await {
                 Some(in_plain) => Err(in_plain),
-                None => Err(explain::of_client(error)),
+                None => Err(explain_client_error(error)),
             },
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types::UnixTime};
 
 /// An error of a connecting side.
-pub(super) fn of_client(error: io::Error) -> io::Error {
+pub(super) fn explain_client_error(error: io::Error) -> io::Error {
     explained(error, |error| match error {
         Error::InvalidCertificate(error) => Some(certificate(error, "server")),
         Error::AlertReceived(alert) => Some(alert_from_server(*alert)),
@@ -14,7 +14,7 @@ pub(super) fn of_client(error: io::Error) -> io::Error {
 }
 
 /// An error of an accepting side.
-pub(crate) fn of_server(error: io::Error) -> io::Error {
+pub(crate) fn explain_server_error(error: io::Error) -> io::Error {
     explained(error, |error| match error {
         Error::InvalidCertificate(error) => Some(certificate(error, "client")),
         Error::NoCertificatesPresented => {
@@ -79,17 +79,17 @@ fn certificate(error: &CertificateError, other: &str) -> String {
             "{whose} is not for `{}` but for {}: connect by a name that it has, or set \
              `ClientTls::builder().server_name(..)`",
             expected.to_str(),
-            list(presented)
+            join_names(presented)
         ),
         E::Expired => format!("{whose} has expired: renew it"),
         E::ExpiredContext { time, not_after } => format!(
             "{whose} has expired {} ago: renew it, or set the clock of this machine",
-            span(*not_after, *time)
+            rough_time(*not_after, *time)
         ),
         E::NotValidYet => format!("{whose} is not valid yet: set the clocks"),
         E::NotValidYetContext { time, not_before } => format!(
             "{whose} is valid only in {} from now: set the clock of this machine",
-            span(*time, *not_before)
+            rough_time(*time, *not_before)
         ),
         E::Revoked => format!("{whose} was revoked by its issuer"),
         E::UnknownRevocationStatus => {
@@ -108,7 +108,7 @@ fn certificate(error: &CertificateError, other: &str) -> String {
     }
 }
 
-fn list(names: &[String]) -> String {
+fn join_names(names: &[String]) -> String {
     match names.is_empty() {
         true => "no name".to_owned(),
         false => names.join(", "),
@@ -116,7 +116,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// The time between two others, roughly.
-fn span(from: UnixTime, to: UnixTime) -> String {
+fn rough_time(from: UnixTime, to: UnixTime) -> String {
     let secs = to.as_secs().saturating_sub(from.as_secs());
     match secs {
         0..120 => format!("{secs} s"),

@@ -21,11 +21,11 @@ use crate::transport::{
     tls::{
         TlsError,
         alpn::OfferedProtocols,
-        explain,
+        explain::explain_server_error,
         live::Live,
         server::settings::{ServerSettings, ServerSide},
         socket::TlsSocket,
-        stream,
+        stream::into_transport,
     },
 };
 
@@ -94,9 +94,9 @@ impl ServerTls {
         let socket = TlsSocket::new(transport.into_transport()?, BytesMut::new());
         let side = self.side(&OfferedProtocols::default());
         let stream = TlsAcceptor::from(side.config).accept(socket).await;
-        let stream = stream.map_err(explain::of_server)?;
+        let stream = stream.map_err(explain_server_error)?;
         side.reverify.check(stream.get_ref().1)?;
-        Ok(stream::inside(stream))
+        Ok(into_transport(stream))
     }
 
     /// Looks at the files in the interval, for ever.
@@ -144,7 +144,7 @@ impl Reverify {
             return Ok(());
         };
         let verified = verifier.verify_client_cert(own, chain, UnixTime::now());
-        let wrong = |error| explain::of_server(io::Error::new(io::ErrorKind::InvalidData, error));
+        let wrong = |error| explain_server_error(io::Error::new(io::ErrorKind::InvalidData, error));
         verified.map(drop).map_err(wrong)
     }
 }

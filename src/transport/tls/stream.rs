@@ -12,12 +12,15 @@ use tokio_rustls::TlsStream;
 
 use crate::transport::{
     TransportWithFacts,
-    tls::{explain, socket::TlsSocket},
+    tls::{
+        explain::{explain_client_error, explain_server_error},
+        socket::TlsSocket,
+    },
 };
 
 /// The transport inside of a stream whose handshake is through. Its facts are those of the transport below,
 /// and the verified certificates of the other end.
-pub(crate) fn inside(stream: impl Into<TlsStream<TlsSocket>>) -> TransportWithFacts {
+pub(crate) fn into_transport(stream: impl Into<TlsStream<TlsSocket>>) -> TransportWithFacts {
     let mut stream = stream.into();
     let (socket, state) = stream.get_mut();
     socket.end_handshake();
@@ -36,8 +39,8 @@ struct Inside {
 impl Inside {
     fn explained(&self, error: io::Error) -> io::Error {
         match &self.stream {
-            TlsStream::Client(_) => explain::of_client(error),
-            TlsStream::Server(_) => explain::of_server(error),
+            TlsStream::Client(_) => explain_client_error(error),
+            TlsStream::Server(_) => explain_server_error(error),
         }
     }
 

@@ -93,8 +93,8 @@ impl ClientTlsBuilder {
     }
 
     /// Uses another implementation of the cryptography. Default: ring.
-    pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
-        self.settings.provider = Some(provider);
+    pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.settings.crypto_provider = Some(provider);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::transport::tls::{
     certificate::{Certificate, CertificateSource},
     client::any_name::AnyServerName,
     live::{LiveConfig, Load},
-    provider::or_ring,
+    provider::or_default_provider,
     trust::{Trust, TrustSource},
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct ClientSettings {
     pub(super) certificate: Option<CertificateSource>,
     pub(super) servers: TrustSource,
     pub(super) accepts_any_name: bool,
-    pub(super) provider: Option<Arc<CryptoProvider>>,
+    pub(super) crypto_provider: Option<Arc<CryptoProvider>>,
 }
 
 /// The protocols that a connecting side offers.
@@ -43,7 +43,7 @@ impl ClientSettings {
     }
 
     fn verifier(&self, trust: Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-        let provider = or_ring(self.provider.as_ref());
+        let provider = or_default_provider(self.crypto_provider.as_ref());
         let builder = WebPkiServerVerifier::builder_with_provider(trust.roots, provider);
         let built = builder.with_crls(trust.revocation_lists).build();
         let verifier = built.map_err(|error| TlsError::Content {
@@ -61,7 +61,8 @@ impl ClientSettings {
         certificate: Option<Certificate>,
         trust: Trust,
     ) -> Result<ClientConfig, TlsError> {
-        let builder = ClientConfig::builder_with_provider(or_ring(self.provider.as_ref()));
+        let builder =
+            ClientConfig::builder_with_provider(or_default_provider(self.crypto_provider.as_ref()));
         let builder = builder.with_safe_default_protocol_versions()?;
         // It only means that the verifier may be another than that of the library.
         let builder = builder.dangerous();
@@ -88,7 +89,7 @@ impl Load for ClientSettings {
         &self,
         before: Option<&LiveConfig<ClientConfig>>,
     ) -> Result<LiveConfig<ClientConfig>, TlsError> {
-        let provider = or_ring(self.provider.as_ref());
+        let provider = or_default_provider(self.crypto_provider.as_ref());
         let read = self
             .certificate
             .as_ref()

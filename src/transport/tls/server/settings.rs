@@ -13,7 +13,7 @@ use crate::transport::tls::{
     TlsError,
     certificate::CertificateSource,
     live::{LiveConfig, Load},
-    provider::or_ring,
+    provider::or_default_provider,
     trust::{Trust, TrustSource},
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct ServerSettings {
     pub(super) certificate: Option<CertificateSource>,
     pub(super) clients: TrustSource,
     pub(super) are_certificates_optional: bool,
-    pub(super) provider: Option<Arc<CryptoProvider>>,
+    pub(super) crypto_provider: Option<Arc<CryptoProvider>>,
 }
 
 /// The configuration of a server.
@@ -44,7 +44,7 @@ impl ServerSettings {
     }
 
     fn verifier(&self, trust: Trust) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-        let provider = or_ring(self.provider.as_ref());
+        let provider = or_default_provider(self.crypto_provider.as_ref());
         let builder = WebPkiClientVerifier::builder_with_provider(trust.roots, provider)
             .with_crls(trust.revocation_lists);
         let builder = match self.are_certificates_optional {
@@ -80,7 +80,7 @@ impl Load for ServerSettings {
         &self,
         before: Option<&LiveConfig<ServerSide>>,
     ) -> Result<LiveConfig<ServerSide>, TlsError> {
-        let provider = or_ring(self.provider.as_ref());
+        let provider = or_default_provider(self.crypto_provider.as_ref());
         let source = self.certificate.as_ref();
         let missing = "a server needs a certificate for TLS: give one by `ServerTls::builder().certificate(..)`";
         let certificate = source.ok_or(TlsError::Setting(missing))?.read(&provider)?;
