@@ -5,8 +5,8 @@
 //!      (for each dial)                              (and facts)                └► Refusal, with a reason
 //! ```
 //!
-//! Nothing here knows connections. A handshake, or another protocol, makes a [`Presented`] and asks the
-//! [`Authenticator`].
+//! Nothing here holds a connection. A handshake, or another protocol, makes a [`Presented`] and asks the
+//! [`Authenticator`], or a [`HelloCheck`] within its time; an end of either is an error of connections.
 
 mod authenticator;
 mod credentials;
