@@ -128,6 +128,7 @@ pub mod layer;
 mod layout;
 mod log_limiter;
 mod panic;
+mod panic_fence;
 mod peer;
 mod peer_id;
 mod reconnect;

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     identity::{presented::Presented, refusal::Refusal, user::Identity},
+    panic_fence::PanicFence,
     transport::BoxFuture,
-    unwinding::PanicFence,
 };
 
 /// Checks who the other side is, before anything of it is served: see

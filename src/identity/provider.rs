@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    identity::credentials::Credentials, status::BoxError, transport::BoxFuture,
-    unwinding::PanicFence,
+    identity::credentials::Credentials, panic_fence::PanicFence, status::BoxError,
+    transport::BoxFuture,
 };
 
 /// The credentials of this side, asked for anew for each connection, since tokens expire.

@@ -7,10 +7,10 @@ use wawo_protocol::{CloseCode, Config, ConnectionError};
 
 use crate::{
     panic,
+    panic_fence::PanicFence,
     peer::Peer,
     status::{Result, Status},
     transport::BoxFuture,
-    unwinding::PanicFence,
 };
 
 /// A function of the application that runs over each new connection, before it carries calls of others.

@@ -12,6 +12,7 @@ use wawo_protocol::{packet::PREFACE, time::after};
 
 use crate::{
     panic,
+    panic_fence::PanicFence,
     peer::NewTransport,
     server::{
         arrival::Arrival,
@@ -25,7 +26,6 @@ use crate::{
         workers::WorkerSlot,
     },
     transport::{Address, BoxFuture, Replay, Transport, TransportWithFacts},
-    unwinding::PanicFence,
 };
 
 impl FindProtocol for Protocols {

@@ -21,7 +21,7 @@ use std::{
 use self::tree::{Module, Tree};
 
 /// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
-const ORDER: [&str; 42] = [
+const ORDER: [&str; 43] = [
     "wire",
     "clock",
     "log_limiter",
@@ -36,6 +36,7 @@ const ORDER: [&str; 42] = [
     "backstop",
     "wake_io",
     "unwinding",
+    "panic_fence",
     "status",
     "identity",
     "expiry",
