@@ -14,7 +14,7 @@ use crate::{
 
 /// The future that serves a socket until its end. Only that of wawo's own protocol is not boxed, as most
 /// sockets speak it.
-enum Serving<N> {
+enum SocketFuture<N> {
     Boxed(BoxFuture<'static, ()>),
     Native(N),
 }
@@ -26,8 +26,8 @@ pub(crate) fn serve(
     socket: NewSocket,
 ) -> BoxFuture<'static, ()> {
     match serving(origin, request, socket) {
-        Some(Serving::Boxed(serving)) => serving,
-        Some(Serving::Native(serving)) => Box::pin(serving),
+        Some(SocketFuture::Boxed(serving)) => serving,
+        Some(SocketFuture::Native(serving)) => Box::pin(serving),
         None => Box::pin(async {}),
     }
 }
@@ -40,8 +40,8 @@ pub(crate) fn spawn(
     socket: NewSocket,
 ) -> Option<JoinHandle<()>> {
     Some(match serving(origin, request, socket)? {
-        Serving::Boxed(serving) => tokio::spawn(serving),
-        Serving::Native(serving) => tokio::spawn(serving),
+        SocketFuture::Boxed(serving) => tokio::spawn(serving),
+        SocketFuture::Native(serving) => tokio::spawn(serving),
     })
 }
 
@@ -64,14 +64,16 @@ fn serving(
     origin: SocketOrigin,
     request: Arc<HandshakeRequest>,
     socket: NewSocket,
-) -> Option<Serving<impl Future<Output = ()> + Send + use<>>> {
+) -> Option<SocketFuture<impl Future<Output = ()> + Send + use<>>> {
     // A listener takes TLS only if the server has a certificate.
     if let Some(tls) = origin.state.tls().filter(|_| socket.is_tls).cloned() {
-        return Some(Serving::Boxed(tls.serve(origin, request, socket)));
+        return Some(SocketFuture::Boxed(tls.serve(origin, request, socket)));
     }
     let transport = socket.socket;
     if let Some(protocols) = origin.state.protocols().cloned() {
-        return Some(Serving::Boxed(protocols.serve(origin, request, transport)));
+        return Some(SocketFuture::Boxed(
+            protocols.serve(origin, request, transport),
+        ));
     }
-    serve_native(origin, request, transport.into()).map(Serving::Native)
+    serve_native(origin, request, transport.into()).map(SocketFuture::Native)
 }

@@ -70,8 +70,13 @@ async fn services_that_do_not_fit_into_the_hello_are_served_and_the_log_tells() 
         assert_eq!(told.len(), warnings, "{told:?}");
         let peer = client_of(&mut server).await;
         EchoClient::new(&peer).say(message("")).await.unwrap();
-        let status = call(&peer, shout()).await.unwrap_err().to_string();
-        assert_eq!(status.contains("not served"), warnings == 0, "{status}");
+        let ledger = LedgerClient::new(&peer).look(Entry::default()).await;
+        let status = ledger.unwrap_err().to_string();
+        assert_eq!(
+            status.contains("it announced nothing"),
+            warnings == 1,
+            "{status}"
+        );
     }
 }
 

@@ -82,8 +82,8 @@ async fn without_a_server_files_are_looked_at_by_reload_only() {
     let tls = folder.server().build().unwrap();
     let shown = async || {
         let (here, there) = tokio::io::duplex(8192);
-        let (accepted, shown) = tokio::join!(tls.accept(there), certificate(client_tls(), here));
-        accepted.unwrap();
+        // The client leaves as soon as it has seen the certificate, so the server's side may fail.
+        let (_, shown) = tokio::join!(tls.accept(there), certificate(client_tls(), here));
         shown
     };
     let first = shown().await;
