@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    identity::credentials::Credentials,
+    identity::{credentials::Credentials, refusal::Refusal},
     transport::{Address, PeerFacts},
 };
 
@@ -83,6 +83,24 @@ impl Presented {
     /// The name that it claims; not proven. It may be empty.
     pub fn claimed_name(&self) -> &str {
         &self.claimed_name
+    }
+
+    /// Requires the credentials to be this secret, one for all callers. The time that it takes tells nothing
+    /// of the secret.
+    ///
+    /// ```
+    /// # use wawo::{Presented, Server};
+    /// let server = Server::builder().authenticate(async |it: Presented| it.require("secret"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A refusal, if they are others, or the secret is empty.
+    pub fn require(&self, secret: impl AsRef<[u8]>) -> Result<(), Refusal> {
+        match self.credentials.matches(secret) {
+            true => Ok(()),
+            false => Err(Refusal::new("the credentials are not known")),
+        }
     }
 
     /// The address, as [`Peer::address`](crate::Peer::address) has it.
