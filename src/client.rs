@@ -5,6 +5,8 @@ mod end;
 mod error;
 mod handshake;
 
+#[cfg(feature = "tls")]
+use std::io;
 use std::{future::Future, sync::Arc};
 
 use tokio::{runtime::Handle, time::timeout};
@@ -141,6 +143,9 @@ impl<L> PeerBuilder<L> {
 
     /// Sets how the certificate of the server is checked, and which one this side shows, for addresses of TLS.
     /// Default: the roots of the system are trusted, and no certificate is shown.
+    ///
+    /// With it, connecting to an address without TLS fails, and so does [`connect_over`](Self::connect_over):
+    /// nothing is sent in plain by mistake.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
         self.settings.connectors.set_tls(tls);
@@ -273,7 +278,8 @@ impl<L> PeerBuilder<L> {
     /// # Errors
     ///
     /// As [`connect`](Self::connect), without those of the address. Also if a socket of the standard
-    /// library cannot be given to the runtime.
+    /// library cannot be given to the runtime, and if the builder has settings of TLS: do the handshake before,
+    /// by `ClientTls::connect`.
     ///
     /// # Panics
     ///
@@ -292,6 +298,11 @@ impl<L> PeerBuilder<L> {
         let Self { services, settings } = self;
         let (end, handshake) = settings.end(services)?;
         check_runtime()?;
+        #[cfg(feature = "tls")]
+        if settings.connectors.has_tls() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, OPEN_WITH_TLS);
+            return Err(ConnectError::OpenSocket(error));
+        }
         let transport = transport.into_transport();
         let transport = transport.map_err(ConnectError::OpenSocket)?;
         let credentials = timeout(end.config.connect_timeout(), handshake.credentials()).await;
@@ -334,6 +345,11 @@ impl<L> PeerBuilder<L> {
         Ok((dialler, end))
     }
 }
+
+/// The reason why settings of TLS and an open transport do not go together.
+#[cfg(feature = "tls")]
+const OPEN_WITH_TLS: &str = "`tls(..)` is for addresses; do the handshake of TLS by `ClientTls::connect`, and give its result \
+     to `connect_over`";
 
 /// The reason why there are no credentials.
 const LATE: &str = "their provider took longer than the connect_timeout";

@@ -32,8 +32,26 @@ impl Connectors {
     ///
     /// # Errors
     ///
-    /// If there is none. The text says which crate or method provides one.
+    /// If there is none; the text says which crate or method provides one. Also if there are settings of TLS, and
+    /// the address has none: what was meant to be encrypted must not travel in plain.
     pub(crate) fn find(&self, address: &Address) -> Result<Arc<dyn Connect>, String> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && !matches!(address, Address::Tls(_)) {
+            let with_tls = Address::Tls(Box::new(address.clone()));
+            return Err(format!(
+                "`tls(..)` was given, but {address} has no TLS: use {with_tls}"
+            ));
+        }
+        self.find_any(address)
+    }
+
+    /// Whether there are settings of TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn find_any(&self, address: &Address) -> Result<Arc<dyn Connect>, String> {
         let scheme = address.scheme();
         if let Some(own) = self.own.iter().find(|own| own.scheme() == scheme) {
             return Ok(own.clone());
@@ -45,7 +63,7 @@ impl Connectors {
             Address::Memory(_) => Ok(Arc::new(Memory)),
             #[cfg(feature = "tls")]
             Address::Tls(below) => {
-                let below = self.find(below)?;
+                let below = self.find_any(below)?;
                 Ok(Arc::new(TlsConnector::new(below, self.tls.clone())))
             }
             #[cfg(not(feature = "tls"))]

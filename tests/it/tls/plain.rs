@@ -40,6 +40,30 @@ async fn a_plain_client_at_a_port_of_tls_is_told_to_speak_tls() {
     assert!(lines[0].contains("does not speak TLS"), "{lines:?}");
 }
 
+/// Its credentials would travel in plain.
+#[tokio::test]
+async fn a_client_with_settings_of_tls_does_not_connect_without_tls() {
+    for (address, with_tls) in [
+        ("tcp://127.0.0.1:1", "tls://127.0.0.1:1"),
+        ("mem://no-tls", "tls+mem://no-tls"),
+        ("near://7", "tls+near://7"),
+    ] {
+        let text = format!(
+            "cannot connect to {address}: `tls(..)` was given, but {address} has no TLS: use {with_tls}"
+        );
+        let peer = Peer::builder(address).tls(client_tls());
+        let error = peer.clone().connect().await.unwrap_err();
+        assert_eq!(error.to_string(), text);
+        let error = peer.connect_lazy().unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
+    let (here, _there) = tokio::io::duplex(64);
+    let peer = Peer::builder("tls+mem://open").tls(client_tls());
+    let error = peer.connect_over(here).await.unwrap_err().to_string();
+    let text = "cannot use the socket that was given: `tls(..)` is for addresses";
+    assert!(error.starts_with(text), "{error}");
+}
+
 #[tokio::test]
 async fn another_protocol_at_a_port_of_tls_is_closed() {
     let (_server, address, _) = serve("tls://127.0.0.1:0", server_tls()).await;
