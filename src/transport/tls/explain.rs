@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, pki_types::UnixTime};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, Error, OtherError, pki_types::UnixTime,
+};
 
 /// An error of a connecting side.
 pub(super) fn explain_client_error(error: io::Error) -> io::Error {
@@ -104,15 +106,32 @@ fn certificate(error: &CertificateError, other: &str) -> String {
             )
         }
         E::BadSignature => format!("{whose} has a wrong signature"),
+        E::Other(error) if is_authority(error) => format!(
+            "{whose} is that of an authority, or signed by itself: issue one for the {other} by an authority, \
+             as docs/tls.md says"
+        ),
         error => format!("{whose} cannot be used: {error}"),
     }
+}
+
+/// Whether the certificate of an authority was shown as that of a server or client.
+fn is_authority(error: &OtherError) -> bool {
+    let error = error.0.downcast_ref::<webpki::Error>();
+    matches!(error, Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn join_names(names: &[String]) -> String {
     match names.is_empty() {
         true => "no name".to_owned(),
-        false => names.join(", "),
+        false => names.iter().map(plain_name).collect::<Vec<_>>().join(", "),
     }
+}
+
+/// The name alone: the library writes it as `DnsName("chat.example")`.
+fn plain_name(name: &String) -> &str {
+    let inner = name.split_once('(').map(|(_, rest)| rest);
+    let inner = inner.and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// The time between two others, roughly.

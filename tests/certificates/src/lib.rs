@@ -146,6 +146,18 @@ impl Authority {
     }
 }
 
+/// A certificate that its own key has signed, as `openssl req -x509` makes it.
+pub fn self_signed(names: &[&str]) -> Issued {
+    let mut params = params("own", names);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    Issued {
+        certificate: params.self_signed(&key).unwrap().pem(),
+        key: key.serialize_pem(),
+        serial: 0,
+    }
+}
+
 fn params(name: &str, names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wawo::tls::rustls::version::{TLS12, TLS13};
-use wawo_test_certificates::Authority;
+use wawo_test_certificates::{Authority, self_signed};
 
 use super::support::{
     AUTHORITY, NAMES, client_builder, client_tls, client_with, failure, library_client,
@@ -18,6 +18,7 @@ fn has(text: &str, part: &str) {
 #[tokio::test]
 async fn a_certificate_of_a_server_that_is_not_accepted_is_named_at_both_sides() {
     let other = Authority::new("other");
+    let own = self_signed(&NAMES);
     for (name, issued, at_client, at_server) in [
         (
             "unknown-issuer",
@@ -27,8 +28,8 @@ async fn a_certificate_of_a_server_that_is_not_accepted_is_named_at_both_sides()
         ),
         (
             "wrong-name",
-            AUTHORITY.server(&["chat.example"]),
-            "the server's certificate is not for `localhost` but for ",
+            AUTHORITY.server(&["chat.example", "10.0.0.7"]),
+            "the server's certificate is not for `localhost` but for chat.example, 10.0.0.7: connect by",
             "the client does not accept the certificate of this server: it is for another name, or broken",
         ),
         (
@@ -42,6 +43,12 @@ async fn a_certificate_of_a_server_that_is_not_accepted_is_named_at_both_sides()
             AUTHORITY.client("spiffe://example.org/a"),
             "the server's certificate is for another purpose: its extended key usage must name a server",
             "the client does not accept the certificate of this server: it is for another purpose",
+        ),
+        (
+            "self-signed",
+            own,
+            "the server's certificate is that of an authority, or signed by itself: issue one for the server",
+            "the client does not accept the certificate of this server: it gives no reason",
         ),
     ] {
         let server = server_with(&issued).build().unwrap();
@@ -78,6 +85,12 @@ async fn a_certificate_of_a_client_that_is_not_accepted_is_named_at_both_sides()
             AUTHORITY.server(&NAMES),
             "it is for another purpose",
             "the client's certificate is for another purpose: its extended key usage must name a client",
+        ),
+        (
+            "client-self-signed",
+            self_signed(&["client"]),
+            "it gives no reason",
+            "the client's certificate is that of an authority, or signed by itself: issue one for the client",
         ),
         (
             "client-revoked",
