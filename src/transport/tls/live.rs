@@ -64,9 +64,9 @@ pub(super) struct Live<L: Load> {
     current: Mutex<LiveConfig<L::Config>>,
     /// Held while files are read: of two at once, the one with the older files could end last.
     reading: Mutex<()>,
-    /// When the last whole [`refresh`](Self::refresh) began. Held through one, so that those who wait for it
-    /// take no threads.
-    refreshed: sync::Mutex<Option<Instant>>,
+    /// When the last whole [`refresh`](Self::refresh) began. Held until its reading ends, also if its caller
+    /// has left, so that those who wait for it take no threads.
+    refreshed: Arc<sync::Mutex<Option<Instant>>>,
 }
 
 impl<L: Load> Live<L> {
@@ -90,7 +90,7 @@ impl<L: Load> Live<L> {
             load,
             current: Mutex::new(current),
             reading: Mutex::default(),
-            refreshed: sync::Mutex::default(),
+            refreshed: Arc::default(),
         }
     }
 
@@ -126,14 +126,17 @@ impl<L: Load> Live<L> {
     /// if that has begun after they were called.
     pub(super) async fn refresh(self: &Arc<Self>) {
         let called = clock::now();
-        let mut refreshed = self.refreshed.lock().await;
+        let mut refreshed = self.refreshed.clone().lock_owned().await;
         if refreshed.is_some_and(|began| called < began) {
             return;
         }
         let (live, began) = (self.clone(), clock::now());
         // It fails only with the runtime, or if reading panicked.
-        let _ = spawn_blocking(move || drop(live.reload())).await;
-        *refreshed = Some(began);
+        let _ = spawn_blocking(move || {
+            drop(live.reload());
+            *refreshed = Some(began);
+        })
+        .await;
     }
 
     fn lock(&self) -> MutexGuard<'_, LiveConfig<L::Config>> {
@@ -207,6 +210,51 @@ mod tests {
             });
         });
         assert_eq!(*live.current(), 7);
+    }
+
+    /// A dial that is given up leaves its reading behind; the next ones add none.
+    #[test]
+    fn a_reading_that_hangs_takes_one_thread() {
+        let (began, begins) = channel();
+        let (end, next) = channel();
+        let file = Arc::new(Stuck(began, Mutex::new(next)));
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(2).build().unwrap();
+        runtime.block_on(async {
+            let live = Arc::new(Live::new(file).unwrap());
+            for _ in 0..3 {
+                let mut refresh = Box::pin(live.refresh());
+                assert!(futures::poll!(refresh.as_mut()).is_pending());
+            }
+            begins.recv().unwrap();
+            let (sender, other) = channel();
+            tokio::task::spawn_blocking(move || sender.send(()).unwrap());
+            let is_free = other.recv_timeout(Duration::from_secs(20)).is_ok();
+            end.send(()).unwrap();
+            assert!(is_free, "all threads wait for the file");
+        });
+    }
+
+    /// A file whose second reading waits.
+    #[derive(Debug)]
+    struct Stuck(Sender<()>, Mutex<Receiver<()>>);
+
+    impl Load for Arc<Stuck> {
+        type Config = u64;
+
+        const NAME: &'static str = "test";
+
+        fn load(&self, before: Option<&LiveConfig<u64>>) -> Result<LiveConfig<u64>, TlsError> {
+            if before.is_some() {
+                let _ = self.0.send(());
+                let _ = self.1.lock().unwrap().recv();
+            }
+            Ok(LiveConfig {
+                config: Arc::new(0),
+                certificate: None,
+                trust: None,
+            })
+        }
     }
 
     #[tokio::test]

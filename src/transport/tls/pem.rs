@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +14,7 @@ use crate::transport::tls::TlsError;
 ///
 /// A file is read when the configuration is built, and read anew when it changes
 /// ([`ServerTlsBuilder::reload_interval`](crate::tls::ServerTlsBuilder::reload_interval)). It has at most 16
-/// MiB. `Debug` prints the path, and never the text.
+/// MiB, and is a regular file or a link to one. `Debug` prints the path, and never the text.
 #[derive(Clone)]
 pub struct Pem(Source);
 
@@ -57,11 +57,34 @@ impl Pem {
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let file = File::open(path)?;
+    let file = open(path)?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
     match text.len() as u64 > MAX_FILE_BYTES {
         true => Err(io::Error::other("it has more than 16 MiB")),
         false => Ok(text),
+    }
+}
+
+/// Opens a regular file, also behind links. All else, such as a pipe that nobody writes to, could block for ever.
+fn open(path: &Path) -> io::Result<File> {
+    check_is_file(&fs::metadata(path)?)?;
+    let mut options = File::options();
+    options.read(true);
+    // A pipe may have taken its place by now.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+    );
+    let file = options.open(path)?;
+    check_is_file(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn check_is_file(metadata: &Metadata) -> io::Result<()> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is not a file")),
     }
 }
 

@@ -7,6 +7,8 @@ use wawo::{
     tls::{ClientTls, Pem, ServerTls, rustls::DEFAULT_VERSIONS},
 };
 
+#[cfg(unix)]
+use super::reload::Folder;
 use super::support::{
     AUTHORITY, NAMES, client_builder, library_client, library_server, pem, server_builder,
 };
@@ -50,6 +52,23 @@ fn files_that_cannot_be_used_are_named() {
         );
         assert!(!format!("{:?}", Pem::bytes(&*issued.key)).contains(secret));
     }
+}
+
+/// A pipe that nobody writes to would block the reader for ever.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read_also_through_links() {
+    let folder = Folder::new("kinds");
+    let (pipe, link) = (folder.path("pipe.pem"), folder.path("link.pem"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for path in [pipe, folder.path("")] {
+        let error = ServerTls::from_pem_files(path, folder.path("key.pem")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.ends_with("for TLS: it is not a file"), "{text}");
+    }
+    std::os::unix::fs::symlink(folder.path("cert.pem"), &link).unwrap();
+    ServerTls::from_pem_files(link, folder.path("key.pem")).unwrap();
 }
 
 #[test]
