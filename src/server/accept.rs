@@ -239,7 +239,9 @@ impl ServerState {
         self.event_sender.send(|| PeerEvent::Refused(from, limit));
     }
 
-    fn refuse_with(&self, reason: BytesMut, open: impl FnOnce() -> Box<dyn Transport>) {
+    /// Sends the last bytes of this side in a task of its own, while the socket has no place any more. Sockets
+    /// beyond the number that may be told why are closed without them.
+    pub(super) fn refuse_with(&self, reason: BytesMut, open: impl FnOnce() -> Box<dyn Transport>) {
         let Some(refused) = self.registry.refuse() else {
             return;
         };

@@ -94,7 +94,7 @@ fn end(
             Some((code, text)) if new.begins_tls() => {
                 report_tls(&origin);
                 let reason = refuse::close_packet(true, code, &text);
-                refuse::send_last(new.into_transport(), &reason).await;
+                origin.state.refuse_with(reason, || new.into_transport());
             }
             _ => new.end(&error).await,
         }

@@ -69,7 +69,7 @@ pub(crate) fn close_packet(is_tls: bool, code: CloseCode, text: &str) -> BytesMu
 }
 
 /// Sends the last bytes of this side, and then reads until the other side closes, for at most a second.
-pub(crate) async fn send_last(mut transport: Box<dyn Transport>, bytes: &[u8]) {
+async fn send_last(mut transport: Box<dyn Transport>, bytes: &[u8]) {
     let sending = async {
         transport.write_all(bytes).await?;
         transport.flush().await?;
@@ -77,6 +77,17 @@ pub(crate) async fn send_last(mut transport: Box<dyn Transport>, bytes: &[u8]) {
         let mut unread = transport.take(MAX_UNREAD_BYTES);
         copy(&mut unread, &mut sink()).await?;
         io::Result::Ok(())
+    };
+    // A peer that does not read gets no reason.
+    let _ = timeout(REFUSE_TIMEOUT, sending).await;
+}
+
+/// Sends the last bytes of this side to one that has sent nothing, so that there is nothing unread for which
+/// they could be discarded. They fit into the buffer of a socket; another transport has a second to take them.
+pub(crate) async fn send_to_silent(mut transport: Box<dyn Transport>, bytes: &[u8]) {
+    let sending = async {
+        transport.write_all(bytes).await?;
+        transport.shutdown().await
     };
     // A peer that does not read gets no reason.
     let _ = timeout(REFUSE_TIMEOUT, sending).await;

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, sync::Arc};
 
+use bytes::BytesMut;
 use tokio_rustls::server::TlsStream;
 use wawo_protocol::{CloseCode, ConnectionError, packet::PREFACE, time::after};
 
@@ -84,14 +85,14 @@ async fn shake_hands(
     match run(&origin.place, |cx| handshake.poll(cx)).await {
         Ok(TlsEnd::Through(stream)) => verify_resumed(&side.reverify, origin, stream),
         Ok(TlsEnd::Plain(new)) => {
-            refuse_plain(origin, new).await;
+            refuse_plain(origin, new);
             None
         }
         Ok(TlsEnd::Failed(error, transport)) => {
             report_failure(origin, error);
             if let Some(transport) = transport {
                 // It has sent an alert, which a reset would discard.
-                refuse::send_last(transport, &[]).await;
+                origin.state.refuse_with(BytesMut::new(), || transport);
             }
             None
         }
@@ -104,7 +105,7 @@ async fn shake_hands(
             let (code, text) = origin.report_leave(ask, false);
             if let Some(transport) = handshake.into_silent() {
                 let reason = refuse::close_packet(true, code, text);
-                refuse::send_last(transport, &reason).await;
+                refuse::send_to_silent(transport, &reason).await;
             }
             None
         }
@@ -127,16 +128,13 @@ fn verify_resumed(
 }
 
 /// Tells a client that does not speak TLS that it has to. It perhaps speaks wawo's protocol.
-async fn refuse_plain(origin: &SocketOrigin, new: NewTransport) {
+fn refuse_plain(origin: &SocketOrigin, new: NewTransport) {
     let begin = new.start[..new.start.len().min(8)].escape_ascii();
     let text = format!("the client does not speak TLS: it begins with \"{begin}\"");
     report_failure(origin, io::Error::new(io::ErrorKind::InvalidData, text));
     if new.start.first() == PREFACE.first() {
-        refuse::send_last(
-            new.transport,
-            &refuse::close_packet(false, CloseCode::SpeakTls, USE_TLS),
-        )
-        .await;
+        let reason = refuse::close_packet(false, CloseCode::SpeakTls, USE_TLS);
+        origin.state.refuse_with(reason, || new.transport);
     }
 }
 

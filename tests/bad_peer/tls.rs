@@ -31,7 +31,7 @@ use crate::{
     honest::Honest,
     memory::{BATCH, BATCHES, held, median_of_batches},
     raw::Raw,
-    target::{Alone, Target, builder, config},
+    target::{Alone, Target, builder, config, of_server},
     wire::{HELLO, note, packet, ping},
 };
 
@@ -90,6 +90,12 @@ impl Attacked {
     async fn socket(&self) -> TcpStream {
         let address = self.target.address().trim_start_matches("tls://");
         TcpStream::connect(address).await.unwrap()
+    }
+
+    /// Connects another honest peer, within its `connect_timeout`.
+    async fn connects(&self) {
+        let peer = Peer::builder(self.target.address()).tls(client_tls());
+        peer.connect().await.unwrap().close("done");
     }
 
     /// Waits until the server has closed the attacker's connection, and returns the reason.
@@ -161,6 +167,38 @@ async fn bytes_that_are_no_handshake_are_refused_at_once() {
         // An alert, and nothing in plain.
         assert!(answer.is_empty() || answer[0] == 0x15, "{name}: {answer:?}");
     }
+    attacked.honest.leave().await;
+}
+
+/// Sockets that are asked to leave have no place while their last bytes are sent.
+#[tokio::test]
+async fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    let config = of_server(|config| config.max_handshakes(100));
+    let attacked = Attacked::new(config).await;
+    let mut crowd = Vec::new();
+    for _ in 0..600 {
+        crowd.push(attacked.socket().await);
+    }
+    attacked.connects().await;
+    attacked.honest.leave().await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_does_not_speak_tls_holds_up_nobody() {
+    let config = of_server(|config| config.max_handshakes(1));
+    let attacked = Attacked::new(config).await;
+    let mut crowd = Vec::new();
+    for number in 0..60 {
+        let mut socket = attacked.socket().await;
+        let bytes = match number % 3 {
+            0 => b"junk....".to_vec(),
+            1 => PREFACE.to_vec(),
+            _ => old_hello(1),
+        };
+        socket.write_all(&bytes).await.unwrap();
+        crowd.push(socket);
+    }
+    attacked.connects().await;
     attacked.honest.leave().await;
 }
 
