@@ -123,12 +123,16 @@ fn is_authority(error: &OtherError) -> bool {
 fn join_names(names: &[String]) -> String {
     match names.is_empty() {
         true => "no name".to_owned(),
-        false => names.iter().map(plain_name).collect::<Vec<_>>().join(", "),
+        false => names
+            .iter()
+            .map(|name| plain_name(name))
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
 /// The name alone: the library writes it as `DnsName("chat.example")`.
-fn plain_name(name: &String) -> &str {
+fn plain_name(name: &str) -> &str {
     let inner = name.split_once('(').map(|(_, rest)| rest);
     let inner = inner.and_then(|rest| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
