@@ -45,9 +45,10 @@ pub(crate) struct ConnectionLimits {
     pub(crate) per_host: usize,
 }
 
-/// How many sockets may be leaving at a time: those that make room, those that were asked whether they
-/// say anything, and those that were refused. Each leaves within a second. While there are this many, a
-/// refused connection is not told why, and no connection makes room.
+/// How many sockets may be leaving at a time: those that make room and those that were asked whether they
+/// say anything; and how many that have no place may be told why. Each leaves within a second. While this
+/// many are leaving, no connection makes room. The two are counted apart, so that sockets that linger when
+/// they are refused do not keep others out.
 pub(crate) const MAX_LEAVING: usize = 256;
 
 /// The place of an admitted connection, and the connections to close, or to ask, because of it.
@@ -274,7 +275,7 @@ impl Admission {
 
     /// Whether a refused connection may be told why. If so, [`explained`](Self::explained) has to follow.
     pub(crate) fn may_explain(&mut self) -> bool {
-        let may_explain = !self.are_many_leaving();
+        let may_explain = self.refused < MAX_LEAVING;
         self.refused += usize::from(may_explain);
         may_explain
     }
@@ -295,7 +296,7 @@ impl Admission {
     }
 
     fn are_many_leaving(&self) -> bool {
-        self.asked + self.leaving + self.refused >= MAX_LEAVING
+        self.asked + self.leaving >= MAX_LEAVING
     }
 
     /// Asks the connection that has been silent for the longest time; one whose handshake did not run yet

@@ -98,7 +98,7 @@ fn end(
             }
             _ => new.end(&error).await,
         }
-        // The socket counts until it is closed.
+        // A socket of our protocol counts until it is closed.
         drop(origin);
     })
 }

@@ -102,7 +102,9 @@ mod tests {
         time::Instant,
     };
 
-    use super::{CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, close_packet, send_reason};
+    use super::{
+        CloseCode, MAX_UNREAD_BYTES, REFUSE_TIMEOUT, close_packet, send_reason, send_to_silent,
+    };
     use crate::server::{admission::ConnectionLimits, registry::Registry};
 
     fn registry() -> Arc<Registry> {
@@ -144,6 +146,10 @@ mod tests {
             send_reason(there).await.unwrap();
             assert_eq!(begin.elapsed(), REFUSE_TIMEOUT);
         }
+        let (_here, there) = duplex(4);
+        let begin = Instant::now();
+        send_to_silent(Box::new(there), b"too many").await;
+        assert_eq!(begin.elapsed(), REFUSE_TIMEOUT);
         let (mut here, there) = duplex(1024);
         let begin = Instant::now();
         let sending = send_reason(there);
