@@ -25,7 +25,7 @@ pub enum ConnectionError {
     ClosedByPeer {
         /// The reason that it gave.
         code: CloseCode,
-        /// The reason in words; may be empty.
+        /// The reason in words, with control characters escaped; may be empty.
         text: String,
     },
     /// We closed the connection.
@@ -107,6 +107,20 @@ impl StdError for ConnectionError {
 }
 
 impl ConnectionError {
+    /// The other side has closed the connection. Control characters in its text are escaped, so that it can
+    /// forge no line of a log.
+    pub fn closed_by_peer(code: CloseCode, text: &str) -> Self {
+        let mut escaped = String::with_capacity(text.len());
+        for char in text.chars() {
+            match char.is_control() {
+                true => escaped.extend(char.escape_default()),
+                false => escaped.push(char),
+            }
+        }
+        let text = escaped;
+        Self::ClosedByPeer { code, text }
+    }
+
     /// The code and the text of the close packet with which to tell the other side; `None` if it should
     /// not be told, or cannot be.
     pub fn close_packet(&self) -> Option<(CloseCode, String)> {

@@ -26,7 +26,7 @@ pub(super) async fn reply(socket: &mut TlsSocket, at: Option<&Address>) -> Optio
     match close_packet(first) {
         // A wawo server that does not want this connection, whatever it speaks.
         Some((code @ (CloseCode::Normal | CloseCode::LimitExceeded), text)) => {
-            let closed = ConnectionError::ClosedByPeer { code, text };
+            let closed = ConnectionError::closed_by_peer(code, &text);
             Some(io::Error::new(io::ErrorKind::ConnectionRefused, closed))
         }
         None if first.starts_with(&TLS_ALERT) => None,

@@ -25,7 +25,7 @@ impl<T> Connection<T> {
         packet: Packet,
     ) -> Result<Option<Event<T>>, ConnectionError> {
         if let Packet::Close { code, text } = packet {
-            return Err(ConnectionError::ClosedByPeer { code, text });
+            return Err(ConnectionError::closed_by_peer(code, &text));
         }
         let is_hello = matches!(packet, Packet::Hello(_));
         let event = match self.state.expects_hello() && !is_hello {

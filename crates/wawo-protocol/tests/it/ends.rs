@@ -123,6 +123,19 @@ fn a_close_tells_the_other_side_why_and_nothing_follows() {
 }
 
 #[test]
+fn the_text_of_a_close_forges_no_line_of_a_log() {
+    let mut pair = Pair::open();
+    let text = "gut\u{e9}\n12:00 \u{1b}[31mERROR";
+    pair.server.connection.close(CloseCode::Normal, text);
+    pair.run();
+    let error = pair.client.error.take().expect("closed");
+    assert_eq!(
+        error.to_string(),
+        "the peer closed the connection (normal): gut\u{e9}\\n12:00 \\u{1b}[31mERROR"
+    );
+}
+
+#[test]
 fn events_before_a_close_come_first() {
     let mut pair = Pair::open();
     let call = pair.start(1, b"");
