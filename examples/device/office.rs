@@ -12,7 +12,7 @@ use wawo::{Address, Context, Result, ServeError, Server, ServerHandle, WeakPeer}
 
 use crate::fleet::{Device, Fleet, FleetServer, Reading, ThermometerClient};
 
-/// What is known of the fleet. It outlives the servers, as a database does.
+/// The book of the fleet. It outlives the servers, as a database does.
 #[derive(Default)]
 pub(crate) struct Office(Mutex<Book>);
 

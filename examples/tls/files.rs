@@ -45,7 +45,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What is left in the folder for temporary files does no harm.
+        // A folder that stays among the temporary files does no harm.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

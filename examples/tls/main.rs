@@ -29,7 +29,7 @@ mod accounts {
     wawo::include_proto!("accounts");
 }
 
-/// Who calls: the name in the client's certificate.
+/// The caller, by the name in his certificate.
 struct Caller(String);
 
 /// Reads the caller's name from the certificate, which TLS has verified by then.

@@ -122,3 +122,49 @@ fn messages(command: &Command) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wawo_protocol::{ConnectionError, MethodId, ServiceId, packet::OneWayBatch};
+
+    use super::{MAX_UNSENT, UnsentMessages};
+    use crate::connection::mailbox::{
+        Command,
+        tests::{command, mailbox},
+    };
+
+    /// This many one-way messages, in one batch.
+    fn unsent(messages: usize) -> UnsentMessages {
+        let mut batch = OneWayBatch::with_capacity(0);
+        (0..messages).for_each(|_| batch.push(ServiceId(1), MethodId(2), b""));
+        let mut unsent = UnsentMessages::default();
+        assert!(unsent.add(Command::OneWayBatch(batch)).is_none());
+        unsent
+    }
+
+    #[test]
+    fn messages_that_were_not_sent_are_bounded() {
+        let mut kept = unsent(1);
+        assert_eq!(kept.append(unsent(MAX_UNSENT - 1)).len(), 0);
+        let surplus = kept.append(unsent(1));
+        assert_eq!((kept.len(), surplus.len()), (MAX_UNSENT, 1));
+
+        let mailbox = mailbox();
+        mailbox.push(command(), 0).unwrap();
+        let mut first = unsent(MAX_UNSENT - 2);
+        assert_eq!(first.append(unsent(1)).len(), 0);
+        assert_eq!(first.append(unsent(1)).len(), 0);
+        let surplus = mailbox.put_first(&mut first);
+        assert_eq!((first.len(), surplus.len()), (0, 1));
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        assert_eq!(commands.len(), 3);
+
+        let mut later = unsent(1);
+        assert_eq!(mailbox.put_first(&mut later).len(), 0);
+        mailbox.close(&ConnectionError::ClosedHere, &mut Vec::new());
+        let mut late = unsent(1);
+        let surplus = mailbox.put_first(&mut late);
+        assert_eq!((later.len(), late.len(), surplus.len()), (0, 1, 0));
+    }
+}
