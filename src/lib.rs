@@ -127,6 +127,7 @@ mod in_process;
 pub mod layer;
 mod layout;
 mod log_limiter;
+pub mod observe;
 mod panic;
 mod panic_fence;
 mod peer;

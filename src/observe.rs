@@ -1,0 +1,21 @@
+//! One hook on both sides of a call: metrics, traces and logs are made of it.
+//!
+//! ```text
+//!   a call begins     Observe::began     may return a span, in which the handler is polled
+//!                     Observe::inject    the client's observers add metadata, such as the trace
+//!   it ends           Observe::ended     once for each call that began, however it ended
+//! ```
+//!
+//! A server, a peer and an [`InProcess`](crate::InProcess) take observers by `observe`, and
+//! [`Metrics`](crate::Metrics) by `metrics`. Layers cannot do this: they see no drops, no panics of the layers
+//! around them, and no end of a connection.
+
+mod call;
+mod hook;
+mod trace_context;
+
+pub use crate::observe::{
+    call::{CallSide, CallSummary, ObservedCall},
+    hook::{Observe, Wants},
+    trace_context::TraceContext,
+};
