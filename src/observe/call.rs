@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::Span;
 use wawo_protocol::{Code, Metadata, MethodId, ServiceId};
 
 use crate::{
@@ -38,6 +39,7 @@ pub struct ObservedCall<'a> {
     pub(crate) deadline: Option<Instant>,
     pub(crate) call_depth: u32,
     pub(crate) trace: Option<&'a TraceContext>,
+    pub(crate) span: Option<&'a Span>,
 }
 
 /// How a call ended.
@@ -141,5 +143,11 @@ impl ObservedCall<'_> {
     /// The trace that the call belongs to: that of its span, or that of the metadata.
     pub fn trace_context(&self) -> Option<&TraceContext> {
         self.trace
+    }
+
+    /// The span of the call, for the [`ended`](crate::observe::Observe::ended) of the observer that has made
+    /// it, which may record there what only the end shows. `None` for other observers, and at the begin.
+    pub fn span(&self) -> Option<&Span> {
+        self.span
     }
 }
