@@ -105,6 +105,7 @@ mod backstop;
 mod body;
 mod call;
 mod call_depth;
+mod call_side;
 mod call_target;
 mod channel;
 mod client;
@@ -127,6 +128,8 @@ mod in_process;
 pub mod layer;
 mod layout;
 mod log_limiter;
+#[allow(dead_code, reason = "the hooks call it")]
+mod metrics;
 pub mod observe;
 mod panic;
 mod panic_fence;
@@ -173,6 +176,7 @@ pub use crate::{
     identity::{Authenticate, Credentials, Identity, Presented, ProvideCredentials, Refusal},
     in_process::InProcess,
     layout::Layout,
+    metrics::{Metrics, MetricsSnapshot},
     peer::{
         ConnectionLimit, CutPeer, DrainReport, Events, FailedTry, Peer, PeerEvent, PeerExtensions,
         WeakPeer,

@@ -14,8 +14,11 @@ mod call;
 mod hook;
 mod trace_context;
 
-pub use crate::observe::{
-    call::{CallSide, CallSummary, ObservedCall},
-    hook::{Observe, Wants},
-    trace_context::TraceContext,
+pub use crate::{
+    call_side::CallSide,
+    observe::{
+        call::{CallSummary, ObservedCall},
+        hook::{Observe, Wants},
+        trace_context::TraceContext,
+    },
 };

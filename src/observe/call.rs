@@ -6,6 +6,7 @@ use tracing::Span;
 use wawo_protocol::{Code, Metadata, MethodId, ServiceId};
 
 use crate::{
+    call_side::CallSide,
     descriptor::{MethodDescriptor, MethodIds},
     identity::Identity,
     observe::trace_context::TraceContext,
@@ -13,16 +14,6 @@ use crate::{
     status::Delivery,
     transport::Address,
 };
-
-/// The side of a call on which it is observed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "a call has two sides")]
-pub enum CallSide {
-    /// The side that makes the call.
-    Client,
-    /// The side that serves it.
-    Server,
-}
 
 /// A call, as far as it is known when it begins.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use std::{
 use self::tree::{Module, Tree};
 
 /// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
-const ORDER: [&str; 44] = [
+const ORDER: [&str; 46] = [
     "wire",
     "clock",
     "log_limiter",
@@ -49,6 +49,8 @@ const ORDER: [&str; 44] = [
     "context",
     "panic",
     "response_future",
+    "call_side",
+    "metrics",
     "observe",
     "layer",
     "call_target",
