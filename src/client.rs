@@ -26,6 +26,8 @@ use crate::{
     dispatch::Dispatch,
     identity::{Authenticate, Authenticator, CredentialsSource, HelloCheck, ProvideCredentials},
     layer::PanicGuardLayer,
+    metrics::Metrics,
+    observe::Observe,
     peer::{ConnectHook, Dial, NewRedialPeer, Peer, Supervisor},
     reconnect::Reconnect,
     serve::{CallService, Serve},
@@ -172,6 +174,19 @@ impl<L> PeerBuilder<L> {
     /// connected.
     pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
         self.settings.authenticator = Some(Authenticator::new(authenticate));
+        self
+    }
+
+    /// Counts the calls of the peer, in both directions, and its connections in these metrics. Default none.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.services.observers.set_metrics(metrics);
+        self
+    }
+
+    /// Lets an observer see the calls of the peer, in both directions. Several see each call in the order in
+    /// which they were added. Default none.
+    pub fn observe(mut self, observer: impl Observe) -> Self {
+        self.services.observers.add(observer);
         self
     }
 

@@ -12,10 +12,21 @@ pub(crate) fn now() -> Instant {
 /// Whether a time has passed; made for `drop`. In a thread that ends there may be no clock any more; then
 /// it returns `false`.
 pub(crate) fn has_passed(at: Instant) -> bool {
-    match Handle::try_current() {
-        Err(error) if error.is_thread_local_destroyed() => false,
-        _ => at <= now(),
+    !has_ended() && at <= now()
+}
+
+/// As [`now`], for `drop`. In a thread that ends there may be no clock any more; then it is the real time.
+pub(crate) fn now_in_drop() -> Instant {
+    match has_ended() {
+        true => Instant::now(),
+        false => now(),
     }
+}
+
+/// Whether the clock of the current thread is gone, because the thread ends.
+fn has_ended() -> bool {
+    let current = Handle::try_current();
+    current.is_err_and(|error| error.is_thread_local_destroyed())
 }
 
 /// The clock of a runtime; the real clock if there is no runtime.

@@ -5,12 +5,15 @@ use std::{fmt, sync::Arc};
 use wawo_protocol::Config;
 
 use crate::{
+    call_side::CallSide,
     call_target::{CallTarget, Start, TwoWay},
     clock,
     descriptor::{MethodNames, ServiceDescriptor},
     identity::Identity,
+    metrics::Metrics,
+    observe::{FarEnd, Observe, Observers},
     request::{DefaultTimeouts, Request},
-    response_future::ResponseFuture,
+    response_future::{ResponseFuture, observe},
     serve::{
         BoxService, Serve,
         inbound::{DirectInbound, Origin},
@@ -34,13 +37,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct InProcess(Arc<InProcessService>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct InProcessService {
     descriptor: ServiceDescriptor,
     inbound: Arc<DirectInbound>,
     default_timeouts: DefaultTimeouts,
     /// The identity of all calls.
     identity: Option<Identity>,
+    observers: Observers,
 }
 
 impl InProcess {
@@ -53,8 +57,9 @@ impl InProcess {
         Self(Arc::new(InProcessService {
             descriptor,
             default_timeouts: DefaultTimeouts::new(&config),
-            inbound: DirectInbound::new(service, Arc::new(config)),
+            inbound: DirectInbound::new(service, Arc::new(config), FarEnd::in_process()),
             identity: None,
+            observers: Observers::default(),
         }))
     }
 
@@ -62,13 +67,29 @@ impl InProcess {
     /// tests, and for parts of a program that act for a user.
     #[must_use = "returns another target"]
     pub fn with_identity(&self, identity: Identity) -> Self {
-        let service = &*self.0;
-        Self(Arc::new(InProcessService {
-            descriptor: service.descriptor.clone(),
-            inbound: service.inbound.clone(),
-            default_timeouts: service.default_timeouts,
-            identity: Some(identity),
-        }))
+        let mut service = InProcessService::clone(&self.0);
+        service.identity = Some(identity);
+        Self(Arc::new(service))
+    }
+
+    /// A target for the same service, whose calls these metrics count: each call on both of its sides.
+    #[must_use = "returns another target"]
+    pub fn with_metrics(&self, metrics: &Metrics) -> Self {
+        self.observed_by(|observers| observers.set_metrics(metrics))
+    }
+
+    /// A target for the same service, whose calls this observer sees: each call on both of its sides.
+    #[must_use = "returns another target"]
+    pub fn with_observer(&self, observer: impl Observe) -> Self {
+        self.observed_by(|observers| observers.add(observer))
+    }
+
+    fn observed_by(&self, add: impl FnOnce(&mut Observers)) -> Self {
+        let mut service = InProcessService::clone(&self.0);
+        add(&mut service.observers);
+        let (observers, far_end) = (service.observers.shared(), FarEnd::in_process());
+        service.inbound = service.inbound.observed_by(observers, far_end);
+        Self(Arc::new(service))
     }
 }
 
@@ -81,7 +102,19 @@ impl CallTarget for InProcess {
 }
 
 impl Start for InProcessService {
-    fn start(self: Arc<Self>, mut request: Request) -> ResponseFuture {
+    fn start(self: Arc<Self>, request: Request) -> ResponseFuture {
+        match self.inbound.observed() {
+            None => self.serve(request),
+            Some((observers, far_end)) => {
+                let start = |request| self.clone().serve(request);
+                observe(CallSide::Client, observers, far_end, request, start)
+            }
+        }
+    }
+}
+
+impl InProcessService {
+    fn serve(self: Arc<Self>, mut request: Request) -> ResponseFuture {
         if request.service() != self.descriptor.id() {
             let status = Status::not_served(request.service(), self.descriptor.name());
             return ResponseFuture::ready(Err(status.in_process()));

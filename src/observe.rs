@@ -12,8 +12,19 @@
 
 mod call;
 mod hook;
+mod observers;
+mod open_record;
+mod outcome;
+mod record;
+mod series_cache;
 mod trace_context;
 
+pub(crate) use crate::observe::{
+    observers::Observers,
+    open_record::{MessageCount, OpenRecord},
+    outcome::CallOutcome,
+    record::{CallBegin, CallRecord, FarEnd},
+};
 pub use crate::{
     call_side::CallSide,
     observe::{

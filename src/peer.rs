@@ -25,6 +25,7 @@ mod guest_link;
 mod handle;
 mod hooks;
 mod link;
+mod observed;
 mod open;
 mod readiness;
 mod redial;

@@ -301,6 +301,13 @@ impl RequestHead {
         }
     }
 
+    pub(crate) fn ids(&self) -> MethodIds {
+        MethodIds {
+            service: self.service,
+            method: self.method,
+        }
+    }
+
     /// The schema of the method, as far as it is known here.
     pub(crate) fn descriptor(&self) -> Option<&MethodDescriptor> {
         if let Some(method) = &self.descriptor {

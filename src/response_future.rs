@@ -1,5 +1,8 @@
 //! The future of a response.
 
+mod observed;
+mod spanned;
+
 use std::{
     any::Any,
     fmt,
@@ -12,12 +15,20 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tracing::Span;
 use wawo_protocol::CallId;
+
+pub(crate) use crate::response_future::observed::observe;
 
 use crate::{
     expiry,
+    observe::OpenRecord,
     panic::Catch,
     response::Response,
+    response_future::{
+        observed::ObservedFuture,
+        spanned::{SpannedFuture, in_span},
+    },
     status::{BoxError, Carrier, Result, Status},
 };
 
@@ -34,6 +45,7 @@ enum Kind {
         is_guarded: bool,
     },
     Slot(SlotFuture),
+    Observed(Box<ObservedFuture>),
     Ready(Option<Result<Response>>),
 }
 
@@ -120,9 +132,36 @@ impl ResponseFuture {
         Self(Kind::Slot(SlotFuture { slot, canceller }))
     }
 
+    /// Ends the record of the call with the response, or with its stream of replies.
+    pub(crate) fn observed(self, record: OpenRecord) -> Self {
+        match self.0 {
+            Kind::Ready(Some(result)) => Self::ready(observed::ended(result, record)),
+            kind => Self(Kind::Observed(Box::new(ObservedFuture::new(
+                Self(kind),
+                record,
+            )))),
+        }
+    }
+
+    /// Polls the future, and the stream of replies that it may resolve to, in a span.
+    pub(crate) fn in_span(self, span: &Span) -> Self {
+        match self.0 {
+            Kind::Ready(result) => {
+                Self(Kind::Ready(result.map(|result| {
+                    result.map(|response| in_span(response, span))
+                })))
+            }
+            kind => Self::boxed(SpannedFuture::new(Self(kind), span.clone())),
+        }
+    }
+
     /// Whether the call has ended, or belongs to a connection, which ends it at its deadline.
     pub(crate) fn keeps_deadline(&self) -> bool {
-        matches!(self.0, Kind::Slot(_) | Kind::Ready(_))
+        match &self.0 {
+            Kind::Slot(_) | Kind::Ready(_) => true,
+            Kind::Observed(observed) => observed.reply().keeps_deadline(),
+            Kind::Boxed { .. } => false,
+        }
     }
 
     /// The connection that carries the call, if it is known here.
@@ -130,6 +169,7 @@ impl ResponseFuture {
     pub(crate) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
         match &self.0 {
             Kind::Slot(promised) => promised.canceller.carrier(),
+            Kind::Observed(observed) => observed.reply().carrier(),
             Kind::Boxed { .. } | Kind::Ready(_) => None,
         }
     }
@@ -148,6 +188,7 @@ impl Future for ResponseFuture {
                 polled => polled,
             },
             Kind::Slot(promised) => promised.poll(cx),
+            Kind::Observed(observed) => observed.poll(cx),
             Kind::Ready(result) => match result.take() {
                 Some(result) => Poll::Ready(result),
                 None => Poll::Pending,

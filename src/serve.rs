@@ -6,6 +6,7 @@ mod shared;
 use std::{
     future::poll_fn,
     mem,
+    sync::Arc,
     task::{self, Poll, Waker},
 };
 
@@ -17,6 +18,7 @@ use crate::{
     call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
     layer::PanicGuard,
+    observe::Observers,
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -203,6 +205,7 @@ pub(crate) fn call_or_wait<S: CallService>(
 pub(crate) struct BoxService {
     service: Box<dyn DynService>,
     names: MethodNames,
+    observers: Option<Arc<Observers>>,
 }
 
 trait DynService: Send {
@@ -225,6 +228,7 @@ impl BoxService {
         Self {
             service: Box::new(service),
             names: MethodNames::default(),
+            observers: None,
         }
     }
 
@@ -238,6 +242,16 @@ impl BoxService {
         &self.names
     }
 
+    /// Sets the observers of all calls of the side that serves it, in both directions.
+    pub(crate) fn with_observers(mut self, observers: Option<Arc<Observers>>) -> Self {
+        self.observers = observers;
+        self
+    }
+
+    pub(crate) fn observers(&self) -> Option<&Arc<Observers>> {
+        self.observers.as_ref()
+    }
+
     pub(crate) fn call(&mut self, request: Request) -> ResponseFuture {
         self.service.call(request)
     }
@@ -248,6 +262,7 @@ impl Clone for BoxService {
         Self {
             service: self.service.boxed(),
             names: self.names.clone(),
+            observers: self.observers.clone(),
         }
     }
 }

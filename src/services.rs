@@ -13,6 +13,7 @@ use crate::{
     descriptor::{MethodNames, ServiceDescriptor},
     dispatch::{Dispatch, DuplicateService, LiveTable},
     layer::PanicGuardLayer,
+    observe::Observers,
     serve::{BoxService, CallService, Serve},
     wire,
 };
@@ -24,6 +25,8 @@ pub(crate) struct Services<L> {
     dispatch: Dispatch,
     /// The first two services with the same id or name. `build` returns it as the error.
     duplicate: Option<DuplicateService>,
+    /// The observers of all calls, in both directions.
+    pub(crate) observers: Observers,
 }
 
 impl Services<Identity> {
@@ -32,6 +35,7 @@ impl Services<Identity> {
             layers: Identity::new(),
             dispatch: Dispatch::default(),
             duplicate: None,
+            observers: Observers::default(),
         }
     }
 }
@@ -57,6 +61,7 @@ impl<L> Services<L> {
             layers: Stack::new(Stack::new(PanicGuardLayer::new(), layer), self.layers),
             dispatch: self.dispatch,
             duplicate: self.duplicate,
+            observers: self.observers,
         }
     }
 
@@ -71,7 +76,8 @@ impl<L> Services<L> {
         let table = table(self.dispatch.descriptors());
         let names = MethodNames::new(self.dispatch.descriptors());
         let service = BoxService::new(self.layers.layer(self.dispatch));
-        Ok((service.with_names(names), table))
+        let service = service.with_names(names);
+        Ok((service.with_observers(self.observers.shared()), table))
     }
 
     /// Builds as [`build`](Self::build) does, and returns the live table, in which services can be added

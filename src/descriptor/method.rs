@@ -85,6 +85,11 @@ impl MethodDescriptor {
         self
     }
 
+    /// The address of a descriptor that lives as long as the program, which no other has.
+    pub(crate) fn static_address(&self) -> Option<usize> {
+        self.texts.static_address()
+    }
+
     /// The full name, such as `chat.v1.Chat/Join`.
     pub fn path(&self) -> &str {
         self.texts.path()

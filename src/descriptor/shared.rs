@@ -74,6 +74,13 @@ pub(crate) enum Texts {
 }
 
 impl Texts {
+    pub(crate) fn static_address(&self) -> Option<usize> {
+        match self {
+            Self::Static(texts) => Some(std::ptr::from_ref(*texts).addr()),
+            Self::Counted(_) => None,
+        }
+    }
+
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::Static(texts) => texts.path,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::call_side::CallSide;
 
 /// The number of a series. It belongs to the [`Metrics`](crate::Metrics) that made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Series(pub(super) u32);
 
 /// The labels of a series.

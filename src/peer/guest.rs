@@ -29,6 +29,7 @@ use crate::{
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames, MethodRef},
     identity::Identity,
+    observe::{FarEnd, Observers},
     peer::extensions::PeerExtensions,
     serve::inbound::Origin,
     status::{Delivery, Result, Status},
@@ -52,10 +53,11 @@ pub(crate) struct GuestInfo {
     pub(crate) extensions: PeerExtensions,
     /// The names of the methods that it may call.
     pub(crate) names: MethodNames,
+    pub(crate) observers: Option<Arc<Observers>>,
 }
 
 impl GuestInfo {
-    /// A guest over this protocol, without an address, a name, an identity, extensions and methods.
+    /// A guest over this protocol, without an address, a name, an identity, extensions, methods and observers.
     pub(crate) fn new(protocol: Cow<'static, str>) -> Self {
         Self {
             protocol,
@@ -64,6 +66,7 @@ impl GuestInfo {
             identity: None,
             extensions: PeerExtensions::default(),
             names: MethodNames::default(),
+            observers: None,
         }
     }
 }
@@ -244,6 +247,19 @@ impl GuestState {
             ),
         };
         Status::unimplemented(text).with_delivery(Delivery::NotSent)
+    }
+
+    /// The guest, as observers of its calls see it.
+    pub(super) fn far_end(&self) -> FarEnd {
+        let protocol = match &self.protocol {
+            Cow::Borrowed(name) => name,
+            // A name that is made at run time is no label: there might be many.
+            Cow::Owned(_) => "other",
+        };
+        FarEnd {
+            protocol,
+            ..FarEnd::native(Some(self.owner.id()), self.owner.address())
+        }
     }
 
     /// Takes no more calls, and closes when those in flight have ended.

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use wawo_protocol::{CloseCode, Config, ConnectionError};
+use wawo_protocol::{CloseCode, Config, ConnectionError, Side};
 
 use crate::{
     decoding::DecodedTotal,
+    observe::FarEnd,
     peer::{
         Peer,
         events::EventSender,
@@ -38,11 +39,14 @@ impl GuestLink {
     ) -> Self {
         let address = info.address.take();
         let extensions = std::mem::take(&mut info.extensions);
-        let (handle, guest) = Handle::new_linked(address, extensions, event_sender, |owner| {
-            let guest = GuestState::new(info, config, server, owner, control);
-            let guest = Arc::new(guest);
-            (Link::Guest(guest.clone()), guest)
-        });
+        let observers = info.observers.take();
+        let observers = observers.map(|observers| (observers, Side::Accepting));
+        let (handle, guest) =
+            Handle::new_linked(address, extensions, event_sender, observers, |owner| {
+                let guest = GuestState::new(info, config, server, owner, control);
+                let guest = Arc::new(guest);
+                (Link::Guest(guest.clone()), guest)
+            });
         Self { handle, guest }
     }
 
@@ -64,6 +68,11 @@ impl GuestLink {
     /// above `max_calls`.
     pub(crate) fn origin(&self) -> Arc<dyn Origin> {
         self.guest.clone()
+    }
+
+    /// The guest, as observers of its calls see it.
+    pub(crate) fn far_end(&self) -> FarEnd {
+        self.guest.far_end()
     }
 
     /// Records that the guest's connection is over. Its

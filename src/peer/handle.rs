@@ -5,14 +5,18 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use wawo_protocol::CloseCode;
+use wawo_protocol::{CloseCode, Side};
 
 use crate::{
     connection::ConnectionHandle,
     decoding::DecodedBytes,
     descriptor::{MethodIds, MethodRef},
     identity::Identity,
-    peer::{events::EventSender, extensions::PeerExtensions, link::Link, state::PeerState},
+    observe::Observers,
+    peer::{
+        events::EventSender, extensions::PeerExtensions, link::Link, observed::PeerObservers,
+        state::PeerState,
+    },
     request::Caller,
     transport::Address,
 };
@@ -45,16 +49,22 @@ enum Holder {
 
 impl Handle {
     /// The handle of a new peer. `link` builds the connection or the guest, and returns that part of it
-    /// which the caller keeps.
+    /// which the caller keeps. `observers` come with the side of this program.
     pub(super) fn new_linked<L>(
         address: Option<Address>,
         extensions: PeerExtensions,
         event_sender: EventSender,
+        observers: Option<(Arc<Observers>, Side)>,
         link: impl FnOnce(Arc<PeerState>) -> (Link, L),
     ) -> (Arc<Self>, L) {
         let mut kept = None;
         let handle = Arc::new_cyclic(|own: &Weak<Self>| {
-            let state = Arc::new(PeerState::new(address, event_sender, own.clone()));
+            let state = Arc::new(PeerState::new(
+                address,
+                event_sender,
+                observers,
+                own.clone(),
+            ));
             let (link, part) = link(state.clone());
             kept = Some(part);
             Self {
@@ -92,6 +102,12 @@ impl Handle {
 
     pub(super) fn state(&self) -> &PeerState {
         &self.state
+    }
+
+    /// The observers of calls to the peer; `None` if they are not observed.
+    #[inline]
+    pub(super) fn observers(&self) -> Option<&PeerObservers> {
+        self.state.observers()
     }
 
     #[inline]

@@ -37,8 +37,12 @@ impl NewPeer {
     ) -> Self {
         let inbound = Inbound::new(service, config.max_call_depth());
         let names = inbound.names().clone();
+        let observers = inbound
+            .observers()
+            .map(|observers| (observers.clone(), side));
+        let extensions = PeerExtensions::default();
         let (handle, home) =
-            Handle::new_linked(address, PeerExtensions::default(), event_sender, |owner| {
+            Handle::new_linked(address, extensions, event_sender, observers, |owner| {
                 let decoded = DecodedBytes::new(&config, decoded);
                 let home = ConnectionHandle::new(side, &config, names, decoded, owner);
                 (Link::Connection(home.clone()), home)

@@ -21,19 +21,9 @@ use crate::{
 impl Start for Handle {
     fn start(self: Arc<Self>, mut request: Request) -> ResponseFuture {
         request.head_mut().send_on();
-        let connection = match self.link() {
-            Link::Connection(connection) => connection,
-            Link::Redial(redial) => return redial_calls::start(&self, redial, request),
-            Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
-        };
-        match request.is_one_way() {
-            true => connection
-                .send(request)
-                .map_or_else(|error| self.not_started(error), |()| sent_response()),
-            false => match connection.call(request) {
-                Ok(slot) => ResponseFuture::from_slot(slot, self),
-                Err(error) => self.not_started(error),
-            },
+        match self.observers() {
+            None => self.begin(request),
+            Some(observers) => self.clone().start_observed(observers, request),
         }
     }
 
@@ -42,23 +32,9 @@ impl Start for Handle {
         method: &MethodDescriptor,
         message: MessageBytes,
     ) -> ResponseFuture {
-        let connection = match self.link() {
-            Link::Connection(connection) => connection,
-            Link::Redial(redial) => {
-                let request = Request::new(method, Body::One(message));
-                return redial_calls::start(&self, redial, request);
-            }
-            Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
-        };
-        match method.shape() {
-            Shape::OneWay => match connection.send_plain(method, message) {
-                Ok(()) => sent_response(),
-                Err(error) => self.not_started(error),
-            },
-            _ => match connection.call_plain(method, message) {
-                Ok(slot) => ResponseFuture::from_slot(slot, self),
-                Err(error) => self.not_started(error),
-            },
+        match self.observers() {
+            None => self.begin_plain(method, message),
+            Some(_) => self.start_plain_observed(method, message),
         }
     }
 
@@ -84,6 +60,50 @@ impl Start for Handle {
 }
 
 impl Handle {
+    /// Starts a call.
+    pub(super) fn begin(self: Arc<Self>, request: Request) -> ResponseFuture {
+        let connection = match self.link() {
+            Link::Connection(connection) => connection,
+            Link::Redial(redial) => return redial_calls::start(&self, redial, request),
+            Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
+        };
+        match request.is_one_way() {
+            true => connection
+                .send(request)
+                .map_or_else(|error| self.not_started(error), |()| sent_response()),
+            false => match connection.call(request) {
+                Ok(slot) => ResponseFuture::from_slot(slot, self),
+                Err(error) => self.not_started(error),
+            },
+        }
+    }
+
+    /// Starts a call with nothing but a message.
+    pub(super) fn begin_plain(
+        self: Arc<Self>,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> ResponseFuture {
+        let connection = match self.link() {
+            Link::Connection(connection) => connection,
+            Link::Redial(redial) => {
+                let request = Request::new(method, Body::One(message));
+                return redial_calls::start(&self, redial, request);
+            }
+            Link::Guest(guest) => return ResponseFuture::ready(Err(self.not_callable(guest))),
+        };
+        match method.shape() {
+            Shape::OneWay => match connection.send_plain(method, message) {
+                Ok(()) => sent_response(),
+                Err(error) => self.not_started(error),
+            },
+            _ => match connection.call_plain(method, message) {
+                Ok(slot) => ResponseFuture::from_slot(slot, self),
+                Err(error) => self.not_started(error),
+            },
+        }
+    }
+
     /// The response of a call that did not begin: it waits for room, or has failed.
     #[cold]
     fn not_started(self: &Arc<Self>, error: StartError) -> ResponseFuture {

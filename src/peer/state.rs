@@ -1,10 +1,17 @@
 //! The state of a peer that outlives its handles: its names, and the senders of its events.
 
-use std::{any::Any, fmt, sync::Weak};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use wawo_protocol::Side;
 
 use crate::{
     connection::{ConnectionEvent, Owner},
-    peer::{event::PeerEvent, events::EventSender, weak::WeakPeer},
+    observe::Observers,
+    peer::{event::PeerEvent, events::EventSender, observed::PeerObservers, weak::WeakPeer},
     peer_id::PeerId,
     transport::Address,
 };
@@ -16,6 +23,8 @@ pub(crate) struct PeerState {
     id: PeerId,
     address: Option<Address>,
     event_sender: EventSender,
+    /// The observers of calls to the peer, and of its connections.
+    observers: Option<PeerObservers>,
     handle: Weak<dyn Any + Send + Sync>,
 }
 
@@ -23,14 +32,25 @@ impl PeerState {
     pub(super) fn new(
         address: Option<Address>,
         event_sender: EventSender,
+        observers: Option<(Arc<Observers>, Side)>,
         handle: Weak<dyn Any + Send + Sync>,
     ) -> Self {
+        let id = PeerId::next();
+        let observers = observers
+            .map(|(observers, side)| PeerObservers::new(observers, side, id, address.as_ref()));
         Self {
-            id: PeerId::next(),
+            id,
+            observers,
             address,
             event_sender,
             handle,
         }
+    }
+
+    /// The observers of calls to the peer; `None` if they are not observed.
+    #[inline]
+    pub(super) fn observers(&self) -> Option<&PeerObservers> {
+        self.observers.as_ref()
     }
 
     pub(super) fn event_sender(&self) -> &EventSender {

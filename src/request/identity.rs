@@ -39,7 +39,8 @@ impl RequestHead {
         self.any_identity()?.get()
     }
 
-    fn any_identity(&self) -> Option<&Identity> {
+    /// The identity of the call, or else of its peer.
+    pub(crate) fn any_identity(&self) -> Option<&Identity> {
         let of_call = self
             .lazy_parts
             .get()

@@ -28,6 +28,7 @@ mod replies;
 use std::{
     future::Future,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -41,6 +42,7 @@ pub(crate) use crate::serve::inbound::{
 use crate::{
     call_depth,
     descriptor::MethodNames,
+    observe::Observers,
     panic::{Part, catch},
     request::Request,
     response::Response,
@@ -71,6 +73,11 @@ impl Inbound {
             service,
             max_call_depth,
         }
+    }
+
+    /// The observers of its calls; `None` if they are not observed.
+    pub(crate) fn observers(&self) -> Option<&Arc<Observers>> {
+        self.service.observers()
     }
 
     /// The names of the methods that are served, for the log.

@@ -89,16 +89,18 @@ impl Guest {
         });
         let (decoded, events) = (Some(state.decoded()), state.event_sender.clone());
         info.names = service.names().clone();
+        info.observers = service.observers().cloned();
         let config = state.shared_config();
         let weak = Arc::downgrade(&control) as Weak<dyn GuestControl>;
         let link = GuestLink::new(info, &config, decoded, events, weak);
         let place = state.registry.add_guest(&link.peer(), place);
         let place = place.ok_or(ServeError::Draining)?;
         link.announce();
+        let far_end = link.far_end();
         Ok(Self(Arc::new(GuestConnection {
             link,
             default_timeouts: DefaultTimeouts::new(&config),
-            inbound: DirectInbound::new(service, config),
+            inbound: DirectInbound::new(service, config, far_end),
             control,
             _place: place,
         })))
@@ -124,12 +126,12 @@ impl Guest {
         let head = request.head_mut();
         head.take_default(clock::now(), &self.0.default_timeouts);
         head.caller = Some(self.0.link.caller());
-        let one_way = request.is_one_way();
-        let reply = self.0.inbound.clone().serve(request, self.0.link.origin());
-        match one_way {
+        let (one_way, control) = (request.is_one_way(), self.0.control.clone());
+        let (inbound, origin) = (self.0.inbound.clone(), self.0.link.origin());
+        inbound.serve_within(request, origin, move |reply| match one_way {
             true => reply,
-            false => ResponseFuture::boxed(until_closed(reply, self.0.control.clone())),
-        }
+            false => ResponseFuture::boxed(until_closed(reply, control)),
+        })
     }
 
     /// Waits until no more calls of the guest are served: the server drains, or the application has

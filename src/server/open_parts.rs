@@ -6,6 +6,7 @@ use wawo_protocol::Config;
 
 use crate::{
     descriptor::{MethodNames, ServiceDescriptor},
+    observe::Observers,
     serve::{BoxService, Template},
     server::{ServeError, listeners::Listeners, workers::Workers},
     services,
@@ -25,6 +26,7 @@ pub(crate) struct ConnectionSource {
     service: Arc<Template>,
     /// The names of the methods behind the service.
     names: MethodNames,
+    observers: Option<Arc<Observers>>,
     /// The configuration, with the services for the hello.
     config: Arc<Config>,
 }
@@ -39,6 +41,7 @@ impl OpenParts {
     pub(crate) fn new(service: BoxService, config: Arc<Config>, workers: Workers) -> Self {
         let source = ConnectionSource {
             names: service.names().clone(),
+            observers: service.observers().cloned(),
             service: Arc::new(Template::new(service)),
             config,
         };
@@ -53,8 +56,9 @@ impl OpenParts {
 impl ConnectionSource {
     /// Not to be called under a lock: clones of the service are the user's code.
     pub(crate) fn parts(self) -> ConnectionParts {
+        let service = self.service.fresh().with_names(self.names);
         ConnectionParts {
-            service: self.service.fresh().with_names(self.names),
+            service: service.with_observers(self.observers),
             config: self.config,
         }
     }

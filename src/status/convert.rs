@@ -75,6 +75,11 @@ impl Status {
         Self::internal(said).with_source(Panic(panic.to_owned()))
     }
 
+    /// Whether a panic in code of the application has made this status.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.cause().is_some_and(|cause| cause.is::<Panic>())
+    }
+
     /// The status of a request that this side cannot decode.
     #[cold]
     pub(crate) fn from_bad_request(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::time::sleep_until;
-use wawo_protocol::{Config, ConnectionError};
+use wawo_protocol::{Config, ConnectionError, Side};
 
 use crate::{
     clock,
@@ -56,12 +56,15 @@ impl<D: Dial> NewRedialPeer<D> {
         } = self;
         let inbound = Inbound::new(service, config.max_call_depth());
         let schedule = Schedule::new(&settings);
+        let observers = inbound.observers();
+        let observers = observers.map(|observers| (observers.clone(), Side::Connecting));
         let (extensions, events) = (PeerExtensions::default(), EventSender::default());
-        let (handle, link) = Handle::new_linked(Some(address), extensions, events, |state| {
-            let link = RedialLink::new(settings, &config, inbound.names().clone(), state);
-            let link = Arc::new(link);
-            (Link::Redial(link.clone()), link)
-        });
+        let (handle, link) =
+            Handle::new_linked(Some(address), extensions, events, observers, |state| {
+                let link = RedialLink::new(settings, &config, inbound.names().clone(), state);
+                let link = Arc::new(link);
+                (Link::Redial(link.clone()), link)
+            });
         link.set_outage(Outage::begin(None));
         let attempt = Attempt {
             dial,

@@ -20,12 +20,14 @@ use wawo_protocol::{Config, DeadlineSource, Metadata, time::after};
 use crate::{
     backstop::Timer,
     body::{Body, Items, Streaming},
+    call_side::CallSide,
     clock,
     descriptor::{MethodIds, MethodNames},
+    observe::{FarEnd, Observers},
     panic::{Part, catch},
     request::{Deadline, Request, StreamDeadline},
     response::Response,
-    response_future::ResponseFuture,
+    response_future::{ResponseFuture, observe},
     serve::{
         BoxService, SharedService,
         inbound::{ExpiringStream, Inbound, Outcome},
@@ -36,8 +38,10 @@ use crate::{
 /// Serves calls that come without a connection, within the limits of a configuration:
 /// `max_call_depth`, `max_timeout` and `max_stream_time`.
 pub(crate) struct DirectInbound {
-    inbound: SharedService<Inbound>,
+    inbound: Arc<SharedService<Inbound>>,
     names: MethodNames,
+    /// The observers, and the other end as they see it.
+    observed: Option<(Arc<Observers>, Arc<FarEnd>)>,
     config: Arc<Config>,
 }
 
@@ -63,13 +67,37 @@ pub(crate) trait Origin: fmt::Display + Send + Sync + 'static {
 }
 
 impl DirectInbound {
-    /// Serves calls with this service.
-    pub(crate) fn new(service: BoxService, config: Arc<Config>) -> Arc<Self> {
+    /// Serves calls with this service. `far_end` is the caller, for the observers of the service.
+    pub(crate) fn new(service: BoxService, config: Arc<Config>, far_end: FarEnd) -> Arc<Self> {
+        let observers = service.observers().cloned();
         Arc::new(Self {
             names: service.names().clone(),
-            inbound: SharedService::new(Inbound::new(service, config.max_call_depth())),
+            observed: observers.map(|observers| (observers, Arc::new(far_end))),
+            inbound: Arc::new(SharedService::new(Inbound::new(
+                service,
+                config.max_call_depth(),
+            ))),
             config,
         })
+    }
+
+    /// Serves calls with the same service, for these observers.
+    pub(crate) fn observed_by(
+        &self,
+        observers: Option<Arc<Observers>>,
+        far_end: FarEnd,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inbound: self.inbound.clone(),
+            names: self.names.clone(),
+            observed: observers.map(|observers| (observers, Arc::new(far_end))),
+            config: self.config.clone(),
+        })
+    }
+
+    /// The observers, and the other end as they see it; `None` if the calls are not observed.
+    pub(crate) fn observed(&self) -> Option<&(Arc<Observers>, Arc<FarEnd>)> {
+        self.observed.as_ref()
     }
 
     /// The configuration.
@@ -84,29 +112,46 @@ impl DirectInbound {
     /// of its call.
     pub(crate) fn serve(
         self: Arc<Self>,
+        request: Request,
+        origin: Arc<dyn Origin>,
+    ) -> ResponseFuture {
+        self.serve_within(request, origin, |reply| reply)
+    }
+
+    /// Serves as [`serve`](Self::serve) does. `around` may end the call earlier.
+    pub(crate) fn serve_within(
+        self: Arc<Self>,
         mut request: Request,
         origin: Arc<dyn Origin>,
+        around: impl FnOnce(ResponseFuture) -> ResponseFuture,
     ) -> ResponseFuture {
         if let (true, Body::Many(_)) = (request.is_one_way(), request.body()) {
             return ResponseFuture::ready(Err(Status::from_one_way_stream()));
         }
-        let call = DirectCall {
-            ids: MethodIds {
-                service: request.service(),
-                method: request.method(),
-            },
-            one_way: request.is_one_way(),
-            limits: TimeLimits::of(&mut request, &self.config),
-            inbound: self,
-            origin,
-            is_counted: false,
-        };
+        let (ids, one_way) = (request.head().ids(), request.is_one_way());
+        let limits = TimeLimits::of(&mut request, &self.config);
         let descriptor = &mut request.head_mut().descriptor;
         if descriptor.is_none() {
-            *descriptor = call.inbound.names.method(call.ids);
+            *descriptor = self.names.method(ids);
         }
-        let one_way = call.one_way;
-        let reply = ResponseFuture::boxed(call.serve(request));
+        let observed = self.observed.clone();
+        let serve = move |request| {
+            let call = DirectCall {
+                ids,
+                one_way,
+                limits,
+                inbound: self,
+                origin,
+                is_counted: false,
+            };
+            around(ResponseFuture::boxed(call.serve(request)))
+        };
+        let reply = match observed {
+            None => serve(request),
+            Some((observers, far_end)) => {
+                observe(CallSide::Server, &observers, &far_end, request, serve)
+            }
+        };
         match one_way {
             false => reply,
             true => ResponseFuture::ready(spawn(reply)),

@@ -4,6 +4,8 @@ use wawo_protocol::ConnectionError;
 
 use crate::{
     identity::{Authenticate, Authenticator, CredentialsSource, ProvideCredentials},
+    metrics::Metrics,
+    observe::Observe,
     peer::Peer,
     server::{Protocol, ServerBuilder},
 };
@@ -51,6 +53,20 @@ impl<L> ServerBuilder<L> {
     /// logged.
     pub fn credentials(mut self, provider: impl ProvideCredentials) -> Self {
         self.hello_check.credentials = Some(CredentialsSource::new(provider));
+        self
+    }
+
+    /// Counts the calls, connections and peers of the server in these metrics: calls of its peers, and calls
+    /// to them. Default none.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.services.observers.set_metrics(metrics);
+        self
+    }
+
+    /// Lets an observer see the calls of the server, in both directions. Several see each call in the order in
+    /// which they were added. Default none.
+    pub fn observe(mut self, observer: impl Observe) -> Self {
+        self.services.observers.add(observer);
         self
     }
 

@@ -78,7 +78,11 @@ fn inbound(config: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Arc<DirectInb
         Ok::<_, Status>(Response::new(Metadata::new(), body))
     });
     let config = config(Config::builder()).build().unwrap();
-    DirectInbound::new(BoxService::new(service), Arc::new(config))
+    DirectInbound::new(
+        BoxService::new(service),
+        Arc::new(config),
+        FarEnd::in_process(),
+    )
 }
 
 fn request(method: u32) -> Request {

@@ -1,0 +1,108 @@
+//! The observers of a peer: of the calls that this side makes to it.
+
+use std::{sync::Arc, time::Duration};
+
+use wawo_protocol::{MessageBytes, Metadata, Side};
+
+use crate::{
+    body::Body,
+    call_side::CallSide,
+    call_target::Start,
+    clock,
+    descriptor::{MethodDescriptor, MethodIds},
+    observe::{CallBegin, FarEnd, Observers, OpenRecord},
+    peer::handle::Handle,
+    peer_id::PeerId,
+    request::Request,
+    response_future::{ResponseFuture, observe},
+    transport::Address,
+};
+
+/// The observers of a peer. The peer counts as one in their metrics until this is dropped.
+#[derive(Debug)]
+pub(super) struct PeerObservers {
+    observers: Arc<Observers>,
+    far_end: Arc<FarEnd>,
+    side: Side,
+}
+
+impl PeerObservers {
+    /// The observers of a new peer. `side` is that of this program.
+    pub(super) fn new(
+        observers: Arc<Observers>,
+        side: Side,
+        id: PeerId,
+        address: Option<&Address>,
+    ) -> Self {
+        if let Some(metrics) = observers.metrics() {
+            metrics.peer_opened(side);
+        }
+        Self {
+            observers,
+            far_end: Arc::new(FarEnd::native(Some(id), address)),
+            side,
+        }
+    }
+}
+
+impl Drop for PeerObservers {
+    fn drop(&mut self) {
+        if let Some(metrics) = self.observers.metrics() {
+            metrics.peer_ended(self.side);
+        }
+    }
+}
+
+impl Handle {
+    /// Starts a call that is observed.
+    pub(super) fn start_observed(
+        self: Arc<Self>,
+        observers: &PeerObservers,
+        request: Request,
+    ) -> ResponseFuture {
+        let PeerObservers {
+            observers, far_end, ..
+        } = observers;
+        observe(CallSide::Client, observers, far_end, request, |request| {
+            self.begin(request)
+        })
+    }
+
+    /// Starts a call with nothing but a message that is observed.
+    pub(super) fn start_plain_observed(
+        self: Arc<Self>,
+        method: &MethodDescriptor,
+        message: MessageBytes,
+    ) -> ResponseFuture {
+        let Some(PeerObservers {
+            observers, far_end, ..
+        }) = self.observers()
+        else {
+            return self.begin_plain(method, message);
+        };
+        if observers.may_inject() {
+            return self.start(Request::new(method, Body::One(message)));
+        }
+        let side = CallSide::Client;
+        let series = observers.series(side, far_end.protocol, Some(method));
+        let begin = CallBegin {
+            side,
+            ids: MethodIds {
+                service: method.service(),
+                method: method.id(),
+            },
+            descriptor: Some(method),
+            far_end,
+            identity: None,
+            metadata: &Metadata::new(),
+            started: clock::now(),
+            queued: Duration::ZERO,
+            deadline: None,
+            call_depth: 0,
+            request: Some(message.len()),
+        };
+        let record = observers.begin(series, &begin);
+        let record = OpenRecord::new(observers.clone(), record);
+        self.begin_plain(method, message).observed(record)
+    }
+}
