@@ -12,7 +12,7 @@
 //! of a call in either role. `start` and `caller` have the functions that only a caller needs, `callee`
 //! and `reply` those of a callee, and `role` the fields that only one of them needs. `fit` keeps messages
 //! and statuses within the limits of the other side, and `event` has the types that a driver exchanges
-//! with the connection.
+//! with the connection; `refusal` says why calls are refused.
 //!
 //! `machine` imports the modules that each own a part of the state and hide its fields: `state` (the life
 //! of the connection), `waiting_calls`, `load`, `health`, `flood`, `input`, `progress`, `direct_read`,
@@ -34,6 +34,7 @@ mod machine;
 mod progress;
 mod read;
 mod receive;
+mod refusal;
 mod reply;
 mod role;
 mod send;
@@ -44,8 +45,9 @@ mod timers;
 mod waiting_calls;
 
 pub use crate::connection::{
-    event::{CallOutcome, Event, InboundCall, NewCall, Refusal},
+    event::{CallOutcome, Event, InboundCall, NewCall},
     machine::Connection,
+    refusal::{Overload, Refusal},
     send::SentCount,
     start::StartedCall,
     timeout_cause::DeadlineSource,

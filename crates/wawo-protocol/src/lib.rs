@@ -90,8 +90,8 @@ pub use crate::{
     code::{CloseCode, Code},
     config::{Config, ConfigBuilder},
     connection::{
-        CallOutcome, Connection, DeadlineSource, Event, InboundCall, NewCall, Refusal, SentCount,
-        StartedCall,
+        CallOutcome, Connection, DeadlineSource, Event, InboundCall, NewCall, Overload, Refusal,
+        SentCount, StartedCall,
     },
     error::{ConnectionError, PeerMisbehaved},
     hello::{CredentialsTooLong, Hello},

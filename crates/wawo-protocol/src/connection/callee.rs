@@ -20,13 +20,14 @@ use crate::{
     connection::{
         calls::Entry,
         event::{Event, InboundCall},
-        load::{Overload, Share},
+        load::Share,
         machine::Connection,
+        refusal::Overload,
         role::Callee,
         timeout_cause::callee_text,
     },
     error::PeerMisbehaved,
-    id::CallId,
+    id::{CallId, MethodId, ServiceId},
     message::cost,
     packet::{self, Chunk, End},
 };
@@ -102,7 +103,7 @@ impl<T> Connection<T> {
         self.insert_theirs(id, call, length, timeout_ms, share);
         if let Err(overload) = admitted {
             // The refused call must end at once: calls in flight may wait for it, and would never end.
-            self.end_overloaded(id, &overload, true);
+            self.end_overloaded(id, Some(&called), overload, true);
             return Ok(None);
         }
         let Some(chunk) = chunk else {
@@ -174,8 +175,8 @@ impl<T> Connection<T> {
     }
 
     /// Counts a call as a stream. If that is one more than the limit, ends the call with a status and
-    /// returns `false`.
-    pub(super) fn admit_stream(&mut self, id: CallId) -> bool {
+    /// returns `false`. `called` is the call if the driver has not got it.
+    pub(super) fn admit_stream(&mut self, id: CallId, called: Option<&InboundCall>) -> bool {
         let Some(Entry { call, role }) = self.calls.theirs.get_mut(id) else {
             return false;
         };
@@ -191,17 +192,30 @@ impl<T> Connection<T> {
                 // A call whose requests are a stream has not been served yet; one whose reply is a
                 // stream has.
                 let refused = !call.state.has_ended();
-                self.end_overloaded(id, &overload, refused);
+                self.end_overloaded(id, called, overload, refused);
                 return false;
             }
         }
         true
     }
 
-    /// Ends a call that exceeds a limit of this side.
-    pub(super) fn end_overloaded(&mut self, id: CallId, overload: &Overload, refused: bool) {
+    /// Ends a call for a limit, and says so to the driver. `called` is the call if the driver has not got it.
+    #[cold]
+    pub(super) fn end_overloaded(
+        &mut self,
+        id: CallId,
+        called: Option<&InboundCall>,
+        overload: Overload,
+        refused: bool,
+    ) {
         let end = Self::end_packet(id, Code::ResourceExhausted, overload.to_string());
         self.end(End { refused, ..end });
+        self.report_overload(called.map(method_of), overload);
+    }
+
+    fn report_overload(&mut self, method: Option<(ServiceId, MethodId)>, overload: Overload) {
+        let event = Event::Overloaded { method, overload };
+        self.events.push_back(event);
     }
 
     /// Whether a whole first message of this length is within all limits: the common case by far.
@@ -308,7 +322,7 @@ impl<T> Connection<T> {
     /// The event for a call whose requests are a stream, with the deadline that streams have. `None` if
     /// there are too many streams.
     fn called_by_stream(&mut self, id: CallId, mut called: InboundCall) -> Option<Event<T>> {
-        if !self.admit_stream(id) {
+        if !self.admit_stream(id, Some(&called)) {
             return None;
         }
         called.deadline = self.stream_deadline(id);
@@ -317,13 +331,15 @@ impl<T> Connection<T> {
 
     /// Ends a call of theirs because a request is over our limit. The driver gets an event if it serves
     /// the call.
-    pub(super) fn refuse_request(&mut self, id: CallId, total: usize) -> Option<Event<T>> {
+    pub(super) fn refuse_request(&mut self, id: CallId, length: usize) -> Option<Event<T>> {
         let max = self.config.limits().max_message_bytes;
-        let text = format!(
-            "a message of {total} bytes; the callee takes at most {max} (max_message_bytes)"
-        );
-        let is_served = self.is_served(id);
+        let overload = Overload::RequestTooLarge { length, max };
+        let opening = self.calls.theirs.get(id);
+        let opening = opening.and_then(|theirs| theirs.role.opening.as_deref());
+        let (method, is_served) = (opening.map(method_of), self.is_served(id));
+        let text = overload.to_string();
         self.end_now(Self::end_packet(id, Code::ResourceExhausted, text));
+        self.report_overload(method, overload);
         is_served.then_some(Event::Cancelled(id))
     }
 
@@ -414,4 +430,8 @@ impl<T> Connection<T> {
         }
         next
     }
+}
+
+fn method_of(called: &InboundCall) -> (ServiceId, MethodId) {
+    (called.service, called.method)
 }

@@ -22,8 +22,9 @@ use crate::{
     code::Code,
     connection::{
         calls::Entry,
-        event::{CallOutcome, Event, NewCall, Refusal},
+        event::{CallOutcome, Event, NewCall},
         machine::Connection,
+        refusal::Refusal,
         timers::DEADLINE_STEP,
     },
     error::PeerMisbehaved,

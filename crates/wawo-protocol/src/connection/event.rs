@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::{
     code::Code,
-    connection::timeout_cause::DeadlineSource,
+    connection::{
+        refusal::{Overload, Refusal},
+        timeout_cause::DeadlineSource,
+    },
     hello::Hello,
     id::{CallId, MethodId, ServiceId},
     message::MessageBytes,
@@ -106,6 +108,15 @@ pub enum Event<T> {
     Ended(CallOutcome<T>),
     /// Our call was not started, or certainly not served: it may be sent elsewhere.
     Refused(T, Refusal),
+    /// A call of the other side was refused or ended for a limit. Its caller was sent a status, and an event
+    /// of its own ends it if the driver serves it: this one is for the log and for metrics. Calls that end
+    /// at their deadline, or with the connection, have none.
+    Overloaded {
+        /// The method of the call; `None` if the driver got the call, and so knows it.
+        method: Option<(ServiceId, MethodId)>,
+        /// The limit.
+        overload: Overload,
+    },
     /// All messages that waited in this call have left, so there is room for more.
     Writable(CallId),
     /// The other side takes no more calls.
@@ -187,53 +198,4 @@ impl<T> CallOutcome<T> {
             refused: false,
         }
     }
-}
-
-/// Why a call was not started, or was certainly not served.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The connection is over.
-    #[error("the connection is closed")]
-    Closed,
-    /// The other side takes no more calls.
-    #[error("the peer is draining and takes no more calls")]
-    Draining,
-    /// All slots are taken, perhaps by calls that wait for this one.
-    #[error(
-        "all {max_calls} calls that the peer takes at a time (its max_calls) are in flight, and a call \
-         that {depth} calls led to may not wait for one of them to end: that one might wait for it"
-    )]
-    NoSlot {
-        /// The number of calls that the other side takes at a time.
-        max_calls: u32,
-        /// The number of calls that led to this one.
-        depth: u32,
-    },
-    /// Too many calls wait already.
-    #[error("{0} calls wait already for the limits of the peer (max_waiting_calls)")]
-    Full(usize),
-    /// The message is larger than the other side takes.
-    #[error("a message of {length} bytes; the peer takes at most {max} (its max_message_bytes)")]
-    MessageTooLarge {
-        /// Its length.
-        length: usize,
-        /// The limit.
-        max: u32,
-    },
-    /// The metadata is larger than the other side takes.
-    #[error(
-        "metadata of {entries} entries and {bytes} bytes; the peer takes at most \
-         {max_entries} and {max_bytes} (its max_metadata_entries, max_metadata_bytes)"
-    )]
-    MetadataTooLarge {
-        /// The number of entries.
-        entries: usize,
-        /// Their length on the wire.
-        bytes: usize,
-        /// The limit on entries.
-        max_entries: u32,
-        /// The limit on bytes.
-        max_bytes: u32,
-    },
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::{
-    connection::event::Refusal,
+    connection::refusal::Refusal,
     limits::Limits,
     metadata::Metadata,
     packet::{End, mark},

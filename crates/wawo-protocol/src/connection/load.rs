@@ -5,9 +5,7 @@
 //! side hold much memory. Its calls are refused while more than `max_waiting_reply_bytes` of replies
 //! wait. Handlers that are already running may still reply, until twice as many bytes wait.
 
-use thiserror::Error;
-
-use crate::config::Config;
+use crate::{config::Config, connection::refusal::Overload};
 
 /// The memory that all calls of the other side take.
 #[derive(Debug, Default)]
@@ -26,32 +24,6 @@ pub(crate) struct Share {
     is_stream: bool,
     opening_bytes: u64,
     reply_bytes: u64,
-}
-
-/// A limit that a call, or its reply, would exceed.
-#[derive(Debug, Error)]
-pub(crate) enum Overload {
-    #[error("{max} streams are open already (max_streams)")]
-    Streams { max: usize },
-    #[error(
-        "a call that begins with {bytes} bytes, where those in flight have {before}; \
-         the callee takes at most {max} (max_opening_bytes)"
-    )]
-    Opening { bytes: u64, before: u64, max: usize },
-    #[error(
-        "a call while replies of {waiting} bytes wait to be read; \
-         the callee takes none over {max} (max_waiting_reply_bytes)"
-    )]
-    WaitingReplies { waiting: u64, max: usize },
-    #[error(
-        "a reply of {length} bytes, where others of {waiting} bytes wait to be read; \
-         the callee keeps at most twice {max} (max_waiting_reply_bytes)"
-    )]
-    Reply {
-        length: usize,
-        waiting: u64,
-        max: usize,
-    },
 }
 
 impl Load {

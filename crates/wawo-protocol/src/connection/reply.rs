@@ -2,11 +2,11 @@
 
 use crate::{
     call::{SendHalf, Step},
-    code::Code,
     connection::{
         calls::Entry,
         fit::{self, fit},
         machine::Connection,
+        refusal::Overload,
     },
     id::CallId,
     message::MessageBytes,
@@ -23,7 +23,7 @@ impl<T> Connection<T> {
     /// Begins a reply that is a stream. Returns `false` if the call is over, now or already, and takes no
     /// messages.
     pub fn open_reply(&mut self, call: CallId, metadata: Metadata) -> bool {
-        self.admit_stream(call) && self.begin_reply(call, metadata, None, false)
+        self.admit_stream(call, None) && self.begin_reply(call, metadata, None, false)
     }
 
     fn begin_reply(
@@ -40,13 +40,12 @@ impl<T> Connection<T> {
         };
         let credit = theirs.role.reply_credit;
         let length = message.as_ref().map_or(0, MessageBytes::len);
-        if let Err(reason) = fit::check(length, &metadata, &self.peer) {
-            let text = format!("the reply has {reason}");
-            self.end(Self::end_packet(id, Code::ResourceExhausted, text));
+        if let Err(refusal) = fit::check(length, &metadata, &self.peer) {
+            self.end_overloaded(id, None, Overload::ReplyTooLarge(refusal), false);
             return false;
         }
         if let Err(overload) = self.load.check_reply(length, &self.config) {
-            self.end_overloaded(id, &overload, false);
+            self.end_overloaded(id, None, overload, false);
             return false;
         }
         let message = match message {

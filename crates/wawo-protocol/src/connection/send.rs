@@ -3,10 +3,7 @@
 use crate::{
     call::Next,
     code::Code,
-    connection::{
-        event::{Event, Refusal},
-        machine::Connection,
-    },
+    connection::{event::Event, machine::Connection, refusal::Refusal},
     id::CallId,
     packet::{Batch, Packet, put_chunk, put_reply},
     time::after,

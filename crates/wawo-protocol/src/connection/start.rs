@@ -6,9 +6,10 @@ use crate::{
     call::{Call, SendHalf, State},
     code::Code,
     connection::{
-        event::{CallOutcome, Event, NewCall, Refusal},
+        event::{CallOutcome, Event, NewCall},
         fit,
         machine::Connection,
+        refusal::Refusal,
         role::Caller,
         timers::DEADLINE_STEP,
         waiting_calls::{CallOrigin, MAX_WAITING_DEPTH, OneWayItem},

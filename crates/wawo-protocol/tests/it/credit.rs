@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CallId, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata, NewCall, Refusal,
-    Side, StartedCall,
+    CallId, Code, Config, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES, Metadata, MethodId, NewCall,
+    Overload, Refusal, ServiceId, Side, StartedCall,
     packet::{BatchBuilder, CreditOf, End, Packet},
 };
 
@@ -240,7 +240,20 @@ fn a_message_over_the_limit_ends_its_call_and_no_other() {
         continued(theirs(1), more("b")),
     ]);
     // The driver has not learned of the second call.
-    assert_eq!(events, [Event::Cancelled(theirs(0))]);
+    let overload = Overload::RequestTooLarge {
+        length: total as usize,
+        max: MIN_MESSAGE_BYTES,
+    };
+    let overloaded = |method| Event::Overloaded {
+        method,
+        overload: overload.clone(),
+    };
+    let expected = [
+        overloaded(Some((ServiceId(7), MethodId(1)))),
+        Event::Cancelled(theirs(0)),
+        overloaded(None),
+    ];
+    assert_eq!(events, expected);
     let said = raw.said();
     let ends = said.iter().map(|packet| match packet {
         Packet::End(end) => (end.call, end.code, end.text.as_str()),
@@ -296,6 +309,20 @@ fn a_reply_that_the_peer_cannot_take_becomes_an_error() {
         ended.text,
         "the reply has a message of 65537 bytes; the peer takes at most 65536 \
          (its max_message_bytes)"
+    );
+    let events = pair.server.heard();
+    let [
+        Event::Overloaded {
+            method: None,
+            overload,
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (overload.to_string(), overload.reason()),
+        (ended.text, "max_message_bytes")
     );
 }
 

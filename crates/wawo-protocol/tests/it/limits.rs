@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use wawo_protocol::{
     CloseCode, Code, Config, ConnectionError, Event, MIN_CREDIT_BYTES, MIN_MESSAGE_BYTES,
-    MIN_METADATA_BYTES, Metadata, NewCall, StartedCall,
+    MIN_METADATA_BYTES, Metadata, MethodId, NewCall, Overload, Refusal, ServiceId, StartedCall,
     packet::{CreditOf, End, Packet},
 };
 
@@ -27,6 +27,18 @@ fn closes(raw: &mut Raw, packet: &Packet, text: &str) {
         panic!("{said:?}");
     };
     assert_eq!(*code, CloseCode::LimitExceeded);
+}
+
+/// The event of a call that was refused before the driver got it.
+fn unserved(overload: Overload) -> Event<u32> {
+    let method = Some((ServiceId(7), MethodId(1)));
+    Event::Overloaded { method, overload }
+}
+
+/// The event of a call that ended although the driver had got it.
+fn served(overload: Overload) -> Event<u32> {
+    let method = None;
+    Event::Overloaded { method, overload }
 }
 
 /// A machine with the minimum credit for requests and for replies.
@@ -75,7 +87,13 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
     reply(&mut raw, 1, MAX / 2);
     let waiting = MAX + MAX / 2;
     assert_eq!(raw.machine.waiting_reply_bytes(), waiting as u64);
-    assert_eq!(raw.send_all(&[call(4, last("x")), call(5, None)]), []);
+    let events = raw.send_all(&[call(4, last("x")), call(5, None)]);
+    let (waits, max) = (waiting as u64, MAX);
+    let wait = Overload::WaitingReplies {
+        waiting: waits,
+        max,
+    };
+    assert_eq!(events, [unserved(wait.clone()), unserved(wait)]);
     // Handlers that are at work may still reply, up to twice the limit.
     reply(&mut raw, 2, MAX / 2 + 1);
     reply(&mut raw, 3, MAX / 2);
@@ -105,7 +123,14 @@ fn while_replies_of_so_much_wait_calls_are_refused_unserved() {
     assert_eq!(ends, expected);
     // Replies that were read make room.
     assert_eq!(raw.machine.waiting_reply_bytes(), 0);
-    assert_eq!(raw.send_all(&[call(0, last("x"))]).len(), 1);
+    let events = raw.send_all(&[call(0, last("x"))]);
+    let reply = Overload::Reply {
+        length: MAX / 2 + 1,
+        waiting: waits,
+        max,
+    };
+    assert_eq!(events[..1], [served(reply)]);
+    assert!(matches!(events[1..], [Event::Called(_)]), "{events:?}");
 }
 
 /// Replies count while they wait for their turn or for room in the output, and so do statuses.
@@ -153,7 +178,15 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
         call(2, last(bytes(PART))),
         call(3, last("")),
     ]);
-    assert_eq!(events.len(), 3, "{events:?}");
+    let [Event::Called(_), event, Event::Called(_), Event::Called(_)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    let opening = Overload::Opening {
+        bytes: PART as u64 + 1,
+        before: PART as u64,
+        max: MAX,
+    };
+    assert_eq!(*event, unserved(opening.clone()));
     let said = raw.said();
     let [Packet::End(end)] = &said[..] else {
         panic!("{said:?}");
@@ -170,7 +203,7 @@ fn calls_may_begin_with_so_much_together_and_one_byte_more_is_refused_unserved()
     raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
     let part = PART as u32;
     let events = raw.send_all(&[call(0, first("x", part + 1)), call(1, first("x", part))]);
-    assert_eq!(events, []);
+    assert_eq!(events, [unserved(opening)]);
     assert_eq!(raw.machine.held_bytes().0, MAX as u64);
 }
 
@@ -250,7 +283,11 @@ fn a_call_that_is_over_gives_back_what_it_held() {
 fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
     let mut raw = Raw::open_with(config(|config| config.max_streams(2)));
     let events = raw.send_all(&[call(0, None), call(1, whole("first")), call(2, None)]);
-    assert_eq!(events.len(), 2, "{events:?}");
+    let [Event::Called(_), Event::Called(_), event] = &events[..] else {
+        panic!("{events:?}");
+    };
+    let streams = Overload::Streams { max: 2 };
+    assert_eq!(*event, unserved(streams.clone()));
     let text = "2 streams are open already (max_streams)";
     let said = raw.said();
     let [Packet::End(end)] = &said[..] else {
@@ -260,6 +297,7 @@ fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
     // Unary calls are not streams, until their reply begins as one.
     raw.send_all(&[call(2, last(""))]);
     assert!(!raw.machine.open_reply(theirs(2), Metadata::new()));
+    assert_eq!(raw.feed(b"").unwrap(), [served(streams)]);
     let said = raw.said();
     assert!(
         matches!(&said[..], [Packet::End(end)] if !end.refused && end.text == text),
@@ -809,5 +847,71 @@ fn credit_waits_while_the_peer_does_not_read_and_comes_when_it_does() {
     // The withheld grants have come. Without them, these messages would exceed the initial credit.
     for _ in 0..2 {
         raw.send_all(&[message(theirs(0), whole(bytes(100_000)))]);
+    }
+}
+
+/// Metrics count refusals by these words, so each names the setting that its text names.
+#[test]
+fn a_refusal_names_the_setting_that_has_the_limit() {
+    let (length, max) = (9, 8);
+    let metadata = |entries, bytes| Refusal::MetadataTooLarge {
+        entries,
+        bytes,
+        max_entries: max,
+        max_bytes: max,
+    };
+    let refusals = [
+        (
+            Refusal::NoSlot {
+                max_calls: 1,
+                depth: 2,
+            },
+            "max_calls",
+        ),
+        (Refusal::Full(1), "max_waiting_calls"),
+        (
+            Refusal::MessageTooLarge { length, max },
+            "max_message_bytes",
+        ),
+        (metadata(9, 8), "max_metadata_entries"),
+        (metadata(8, 9), "max_metadata_bytes"),
+    ];
+    for (refusal, reason) in refusals {
+        assert_eq!(refusal.reason(), reason);
+        assert!(refusal.to_string().contains(reason), "{refusal}");
+    }
+    assert_eq!(Refusal::Closed.reason(), "closed");
+    assert_eq!(Refusal::Draining.reason(), "draining");
+    let (max, waiting, bytes, before) = (8, 9, 9, 0);
+    let overloads = [
+        (Overload::Streams { max }, "max_streams"),
+        (
+            Overload::Opening { bytes, before, max },
+            "max_opening_bytes",
+        ),
+        (
+            Overload::WaitingReplies { waiting, max },
+            "max_waiting_reply_bytes",
+        ),
+        (
+            Overload::Reply {
+                length,
+                waiting,
+                max,
+            },
+            "max_waiting_reply_bytes",
+        ),
+        (
+            Overload::RequestTooLarge { length, max: 8 },
+            "max_message_bytes",
+        ),
+        (
+            Overload::ReplyTooLarge(metadata(9, 8)),
+            "max_metadata_entries",
+        ),
+    ];
+    for (overload, reason) in overloads {
+        assert_eq!(overload.reason(), reason);
+        assert!(overload.to_string().contains(reason), "{overload}");
     }
 }

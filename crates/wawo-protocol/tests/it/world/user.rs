@@ -245,7 +245,11 @@ impl User {
 
     pub(crate) fn hear(&mut self, machine: &mut Machine, event: Event<u32>) {
         match event {
-            Event::Opened(_) | Event::Draining | Event::Move(_) | Event::Writable(_) => {}
+            Event::Opened(_)
+            | Event::Draining
+            | Event::Move(_)
+            | Event::Writable(_)
+            | Event::Overloaded { .. } => {}
             Event::Called(called) => self.called(machine, called),
             Event::Message { call, message } => self.message(call, &message),
             Event::Finished(id) => {

@@ -318,7 +318,11 @@ impl User {
     ) {
         assert!(!self.over, "{event:?} after the end");
         match event {
-            Event::Opened(_) | Event::Draining | Event::Move(_) | Event::Writable(_) => {}
+            Event::Opened(_)
+            | Event::Draining
+            | Event::Move(_)
+            | Event::Writable(_)
+            | Event::Overloaded { .. } => {}
             Event::Called(called) => self.called(called),
             Event::Message { call, .. } => self.message(*call),
             Event::Finished(call) => {
