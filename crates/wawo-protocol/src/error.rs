@@ -121,6 +121,24 @@ impl ConnectionError {
         Self::ClosedByPeer { code, text }
     }
 
+    /// The cause in one word, for metrics and logs: `closed_here`, `closed_by_peer`, `lost`, `violation`,
+    /// `refused`, `no_credentials`, `handshake_timeout`, `keep_alive_timeout`, `packet_timeout` or
+    /// `write_timeout`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::PeerMisbehaved(_) => "violation",
+            Self::ClosedByPeer { .. } => "closed_by_peer",
+            Self::ClosedHere => "closed_here",
+            Self::HandshakeTimedOut(_) | Self::AcceptTimedOut(_) => "handshake_timeout",
+            Self::Refused { .. } => "refused",
+            Self::NoCredentials(_) => "no_credentials",
+            Self::KeepAliveTimedOut(_) => "keep_alive_timeout",
+            Self::PacketTimedOut(_) => "packet_timeout",
+            Self::SlowReader { .. } => "write_timeout",
+            Self::Lost(_) => "lost",
+        }
+    }
+
     /// The code and the text of the close packet with which to tell the other side; `None` if it should
     /// not be told, or cannot be.
     pub fn close_packet(&self) -> Option<(CloseCode, String)> {

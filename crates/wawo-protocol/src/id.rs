@@ -17,6 +17,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// The name in metrics and logs: `connecting` or `accepting`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Accepting => "accepting",
+        }
+    }
+
     /// The other end.
     pub const fn other(self) -> Self {
         match self {

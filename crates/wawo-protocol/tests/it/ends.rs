@@ -1,11 +1,11 @@
 //! The ends of connections: drain, close, cut.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wawo_protocol::{
-    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, Refusal, StartedCall,
-    packet::Packet,
+    CloseCode, Code, ConnectionError, Event, MIN_MESSAGE_BYTES, Metadata, PeerMisbehaved, Refusal,
+    Side, StartedCall, packet::Packet,
 };
 
 use crate::{
@@ -290,4 +290,57 @@ fn nothing_follows_a_close_though_calls_have_more_to_say() {
     assert!(matches!(said.last(), Some(Packet::Close { .. })));
     assert!(!raw.machine.has_events());
     assert_eq!(raw.machine.take_calls(), [(1, true)]);
+}
+
+/// Metrics count ends of connections by these words.
+#[test]
+fn the_end_of_a_connection_has_a_reason_in_one_word() {
+    let time = Duration::from_secs(1);
+    let lost = || std::io::Error::other("cut");
+    let (reason, source) = (String::new(), None);
+    let errors = [
+        (ConnectionError::ClosedHere, "closed_here"),
+        (
+            ConnectionError::closed_by_peer(CloseCode::Normal, ""),
+            "closed_by_peer",
+        ),
+        (
+            ConnectionError::PeerMisbehaved(PeerMisbehaved::PongUnasked),
+            "violation",
+        ),
+        (
+            ConnectionError::HandshakeTimedOut(time),
+            "handshake_timeout",
+        ),
+        (ConnectionError::AcceptTimedOut(time), "handshake_timeout"),
+        (
+            ConnectionError::KeepAliveTimedOut(time),
+            "keep_alive_timeout",
+        ),
+        (ConnectionError::PacketTimedOut(time), "packet_timeout"),
+        (
+            ConnectionError::SlowReader {
+                waiting: 1,
+                timeout: time,
+            },
+            "write_timeout",
+        ),
+        (ConnectionError::Refused { reason, source }, "refused"),
+        (
+            ConnectionError::NoCredentials(Arc::new(lost())),
+            "no_credentials",
+        ),
+        (ConnectionError::Lost(Arc::new(lost())), "lost"),
+    ];
+    for (error, reason) in errors {
+        assert_eq!(error.reason(), reason);
+        let setting = reason.strip_suffix("_timeout").map(|_| reason);
+        let text = error.to_string();
+        assert!(
+            setting.is_none_or(|setting| text.contains(setting)),
+            "{text}"
+        );
+    }
+    assert_eq!(Side::Connecting.name(), "connecting");
+    assert_eq!(Side::Accepting.name(), "accepting");
 }
