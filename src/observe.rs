@@ -21,7 +21,7 @@ mod trace_context;
 
 pub(crate) use crate::observe::{
     observers::Observers,
-    open_record::{MessageCount, OpenRecord},
+    open_record::{MessageCount, OpenRecord, RetryCount},
     outcome::CallOutcome,
     record::{CallBegin, CallRecord, FarEnd},
 };

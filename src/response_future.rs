@@ -18,17 +18,14 @@ use std::{
 use tracing::Span;
 use wawo_protocol::CallId;
 
-pub(crate) use crate::response_future::observed::observe;
+pub(crate) use crate::response_future::{observed::observe, spanned::in_span};
 
 use crate::{
     expiry,
     observe::OpenRecord,
     panic::Catch,
     response::Response,
-    response_future::{
-        observed::ObservedFuture,
-        spanned::{SpannedFuture, in_span},
-    },
+    response_future::{observed::ObservedFuture, spanned::SpannedFuture},
     status::{BoxError, Carrier, Result, Status},
 };
 

@@ -12,6 +12,7 @@
 //!   events        acts on the events of the protocol
 //!   serve         serves the calls of the other side      calls   starts those of this side
 //!   streams       the messages of both, between inboxes, outboxes and the protocol
+//!   observe       records the calls of the other side for observers
 //!   drain activity snapshot end                             what their names say
 //! ```
 
@@ -21,6 +22,7 @@ mod commands;
 mod drain;
 mod end;
 mod events;
+mod observe;
 mod output;
 mod serve;
 mod snapshot;
@@ -46,6 +48,7 @@ use crate::{
         loss::{ended, lost},
         mailbox::{Capacity, Command},
         new_connection::NewConnection,
+        observation::Observation,
         outgoing::Protocol,
         writer::WriteProgress,
     },
@@ -99,6 +102,8 @@ pub(crate) struct Driver {
     /// the credit of all streams together.
     credit: u32,
     activity: ActivityReport,
+    /// Observes the calls of the other side; `None` if nobody does.
+    observation: Option<Box<Observation>>,
     /// Tasks to wake after the current round of events, when no lock is held.
     wakers: Vec<Waker>,
     timer: TaskTimer,
@@ -128,6 +133,9 @@ impl Driver {
             handle.open(hello, new.take_identity());
             handle.compare_schemas();
         }
+        let observers = inbound.observers();
+        let observation =
+            observers.map(|observers| Box::new(Observation::new(observers, &handle, clock::now())));
         Self {
             transport: TransportBox(new.transport),
             input: Input::beginning_with(new.input),
@@ -150,6 +158,7 @@ impl Driver {
             has_stream_time: config.max_stream_time().is_some(),
             credit: limits.initial_credit_bytes.min(all),
             activity: ActivityReport::new(clock::now()),
+            observation,
             wakers: Vec::new(),
             timer: new.timer,
         }
@@ -213,6 +222,7 @@ impl Driver {
                 Ok(NextStep::Again) => {}
                 Ok(NextStep::Wait) => {
                     self.record_has_calls();
+                    self.record_gauges();
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(error),
@@ -294,7 +304,12 @@ impl Driver {
         match self.input.read(transport, &mut self.connection, cx) {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(0)) => Err(lost(ended())),
-            Poll::Ready(Ok(read)) => Ok(read),
+            Poll::Ready(Ok(read)) => {
+                if let Some(observation) = &self.observation {
+                    observation.add_read(read);
+                }
+                Ok(read)
+            }
             Poll::Ready(Err(error)) => Err(lost(error)),
         }
     }

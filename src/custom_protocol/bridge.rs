@@ -251,7 +251,7 @@ impl Bridge {
                 None
             }
             Event::Called(called) => self.called(called),
-            Event::Cancelled(id) | Event::Expired(id) => {
+            Event::Cancelled(id) | Event::Stopped(id, _) => {
                 let (number, call) = self.call_numbers.cancel(id)?;
                 Some(CustomPacket {
                     service: call.service,

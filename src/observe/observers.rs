@@ -10,7 +10,7 @@ use std::{
 use crate::{
     call_side::CallSide,
     descriptor::MethodDescriptor,
-    metrics::{CallFigures, Metrics, Series},
+    metrics::{AttemptKind, CallFigures, Metrics, Series},
     observe::{
         call::CallSummary,
         hook::{Observe, Wants},
@@ -139,6 +139,9 @@ impl Observers {
                 true => metrics.call_ended(record.series, &figures),
                 false => metrics.whole_call(record.series, &figures),
             }
+            for _ in 1..record.attempts {
+                metrics.call_attempt(record.series, AttemptKind::Retry);
+            }
             if outcome.is_panic {
                 metrics.handler_panicked(record.series);
             }
@@ -159,7 +162,9 @@ impl Observers {
         let end = CallSummary {
             code: outcome.code,
             text: outcome.text,
-            delivery: outcome.delivery,
+            delivery: outcome
+                .delivery
+                .filter(|_| details.side == CallSide::Client),
             queued: record.queued,
             first_reply: record.first_reply,
             took,

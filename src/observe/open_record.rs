@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -23,7 +23,18 @@ pub(crate) struct OpenRecord {
     record: CallRecord,
     /// The requests that were sent or read, if they are a stream.
     requests: Option<Arc<MessageCount>>,
+    retries: Option<RetryCount>,
     has_ended: bool,
+}
+
+/// Counts how often a call is made again. An extension of requests to peers that do so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RetryCount(Arc<AtomicU32>);
+
+impl RetryCount {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Counts the messages of a stream, which another task reads.
@@ -48,6 +59,7 @@ impl OpenRecord {
             observers,
             record,
             requests: None,
+            retries: None,
             has_ended: false,
         }
     }
@@ -67,9 +79,9 @@ impl OpenRecord {
             .add_replies(messages as u64, bytes as u64, clock::now);
     }
 
-    /// Counts another try to send the call.
-    pub(crate) fn add_attempt(&mut self) {
-        self.record.add_attempt();
+    /// Lets another task count how often the call is made again.
+    pub(crate) fn set_retries(&mut self, retries: RetryCount) {
+        self.retries = Some(retries);
     }
 
     /// Ends the call with its only reply.
@@ -92,6 +104,9 @@ impl OpenRecord {
             let messages = requests.messages.load(Ordering::Relaxed);
             let bytes = requests.bytes.load(Ordering::Relaxed);
             self.record.add_requests(messages, bytes);
+        }
+        if let Some(RetryCount(retries)) = &self.retries {
+            self.record.add_attempts(retries.load(Ordering::Relaxed));
         }
         self.observers.end(&self.record, outcome, now);
     }

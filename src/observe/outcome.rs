@@ -2,7 +2,7 @@
 
 use wawo_protocol::Code;
 
-use crate::status::{Delivery, Status};
+use crate::status::{Delivery, Result, Status};
 
 /// The outcome of a call.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,11 @@ impl<'a> CallOutcome<'a> {
             delivery: None,
             is_panic: false,
         }
+    }
+
+    /// A call that ended with this result.
+    pub(crate) fn of<T>(result: &'a Result<T>) -> Self {
+        result.as_ref().map_or_else(Self::failed, |_| Self::OK)
     }
 
     /// A call that ended with this status.

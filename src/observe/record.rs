@@ -56,6 +56,8 @@ pub(crate) struct CallBegin<'a> {
     pub(crate) queued: Duration,
     pub(crate) deadline: Option<Instant>,
     pub(crate) call_depth: u32,
+    /// Whether nothing goes back.
+    pub(crate) one_way: bool,
     /// The length of the only request; `None` if the requests are a stream.
     pub(crate) request: Option<usize>,
 }
@@ -64,6 +66,7 @@ pub(crate) struct CallBegin<'a> {
 #[derive(Debug)]
 pub(crate) struct CallRecord {
     pub(super) series: Series,
+    one_way: bool,
     /// Whether the metrics count the call as in flight.
     pub(super) is_counted: bool,
     pub(super) started: Instant,
@@ -87,6 +90,7 @@ impl CallRecord {
     pub(super) fn new(series: Series, begin: &CallBegin<'_>) -> Self {
         Self {
             series,
+            one_way: begin.one_way,
             is_counted: false,
             started: begin.started,
             queued: begin.queued,
@@ -119,12 +123,14 @@ impl CallRecord {
     /// Counts the only reply, which ends the call.
     #[inline]
     pub(crate) fn add_reply(&mut self, bytes: usize, now: Instant) {
-        self.add_replies(1, bytes as u64, || now);
+        if !self.one_way {
+            self.add_replies(1, bytes as u64, || now);
+        }
     }
 
-    /// Counts another try to send the call.
-    pub(crate) fn add_attempt(&mut self) {
-        self.attempts += 1;
+    /// Counts further tries to send the call.
+    pub(super) fn add_attempts(&mut self, attempts: u32) {
+        self.attempts += attempts;
     }
 
     /// The code of a call that was dropped, or cancelled by its caller. A caller that has waited in vain
@@ -147,7 +153,7 @@ impl CallRecord {
 /// The parts of a record that observers need, and metrics do not.
 #[derive(Debug)]
 pub(super) struct RecordDetails {
-    side: CallSide,
+    pub(super) side: CallSide,
     ids: MethodIds,
     descriptor: Option<MethodDescriptor>,
     far_end: Arc<FarEnd>,

@@ -9,9 +9,9 @@ use crate::{
     call_side::CallSide,
     call_target::Start,
     clock,
-    descriptor::{MethodDescriptor, MethodIds},
-    observe::{CallBegin, FarEnd, Observers, OpenRecord},
-    peer::handle::Handle,
+    descriptor::{MethodDescriptor, MethodIds, Shape},
+    observe::{CallBegin, FarEnd, Observers, OpenRecord, RetryCount},
+    peer::{handle::Handle, link::Link},
     peer_id::PeerId,
     request::Request,
     response_future::{ResponseFuture, observe},
@@ -58,8 +58,11 @@ impl Handle {
     pub(super) fn start_observed(
         self: Arc<Self>,
         observers: &PeerObservers,
-        request: Request,
+        mut request: Request,
     ) -> ResponseFuture {
+        if let Link::Redial(_) = self.link() {
+            request.extensions_mut().insert(RetryCount::default());
+        }
         let PeerObservers {
             observers, far_end, ..
         } = observers;
@@ -99,6 +102,7 @@ impl Handle {
             queued: Duration::ZERO,
             deadline: None,
             call_depth: 0,
+            one_way: method.shape() == Shape::OneWay,
             request: Some(message.len()),
         };
         let record = observers.begin(series, &begin);

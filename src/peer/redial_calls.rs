@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     clock,
     connection::{ConnectionHandle, Owner},
+    observe::RetryCount,
     peer::{
         handle::Handle,
         redial_link::{Begun, NotBegun, RedialLink},
@@ -54,6 +55,7 @@ async fn start_and_wait(
     let defaults = link.default_timeouts();
     request.head_mut().take_default(clock::now(), defaults);
     let deadline = request.head().sourced_deadline();
+    let retries = request.extensions().get::<RetryCount>().cloned();
     let mut refused_by = None;
     loop {
         let connected = link.connection_for(deadline, refused_by.as_ref()).await;
@@ -79,6 +81,7 @@ async fn start_and_wait(
         };
         match (result, again) {
             (Err(status), Some(again)) if may_be_made_again(&status, &connection) => {
+                retries.iter().for_each(RetryCount::add);
                 (request, refused_by) = (again, Some(connection));
             }
             (result, _) => return result.map_err(|status| status.carried_by(Some(connection))),

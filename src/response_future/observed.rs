@@ -17,7 +17,9 @@ use crate::{
     body::{Body, Items, Streaming},
     call_side::CallSide,
     clock,
-    observe::{CallBegin, CallOutcome, CallRecord, FarEnd, MessageCount, Observers, OpenRecord},
+    observe::{
+        CallBegin, CallOutcome, CallRecord, FarEnd, MessageCount, Observers, OpenRecord, RetryCount,
+    },
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -37,6 +39,9 @@ pub(crate) fn observe(
         observers.inject(&mut record, request.metadata_mut());
     }
     let mut record = OpenRecord::new(observers.clone(), record);
+    if let Some(retries) = request.extensions().get::<RetryCount>() {
+        record.set_retries(retries.clone());
+    }
     if let Body::Many(requests) = request.body_mut() {
         let (inner, count) = (
             std::mem::replace(requests, Streaming::empty()),
@@ -76,6 +81,7 @@ fn begin_record(
         queued: Duration::ZERO,
         deadline: head.deadline,
         call_depth: head.call_depth,
+        one_way: request.is_one_way(),
         request: match request.body() {
             Body::One(message) => Some(message.len()),
             Body::Many(_) => None,

@@ -33,6 +33,7 @@ use std::{
 };
 
 use tokio::task::unconstrained;
+use tracing::Span;
 
 pub(crate) use crate::serve::inbound::{
     direct::{DirectInbound, Origin},
@@ -46,6 +47,7 @@ use crate::{
     panic::{Part, catch},
     request::Request,
     response::Response,
+    response_future::in_span,
     serve::BoxService,
     status::Result,
 };
@@ -64,6 +66,16 @@ pub(crate) enum FirstPoll {
     Ended(Result<Response>),
     /// The call waits: its medium polls it again, in a task or as part of a future of its own.
     Waits(InboundFuture),
+}
+
+impl FirstPoll {
+    /// Polls the rest of the call in a span, the stream of replies too.
+    pub(crate) fn in_span(self, span: &Span) -> Self {
+        match self {
+            Self::Ended(result) => Self::Ended(result.map(|response| in_span(response, span))),
+            Self::Waits(reply) => Self::Waits(reply.in_span(span)),
+        }
+    }
 }
 
 impl Inbound {

@@ -47,6 +47,7 @@ mod logged;
 mod logs;
 mod mixed;
 mod nested;
+mod observe;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod packages;

@@ -73,7 +73,10 @@ impl Driver {
         let id = match self.connection.start_call(now, call, outgoing) {
             Ok(StartedCall::Sent(id)) => Some(id),
             Ok(StartedCall::Waiting) => None,
-            Err((outgoing, reason)) => return outgoing.refuse(&reason, &mut self.wakers),
+            Err((outgoing, reason)) => {
+                self.observe_refusal(&reason);
+                return outgoing.refuse(&reason, &mut self.wakers);
+            }
         };
         if let Some((deadline, slot)) = slot {
             self.calls_to_watch.push(WatchedCall {

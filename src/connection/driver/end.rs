@@ -22,6 +22,9 @@ impl Driver {
         for (call, sent) in self.connection.take_calls() {
             call.lose(error, cut.as_deref(), sent, &mut self.wakers);
         }
+        if let Some(observation) = &mut self.observation {
+            observation.close(error);
+        }
         self.incoming.end(error, &mut self.wakers);
         self.handle.end(error);
         self.wake_all();

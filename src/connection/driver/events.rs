@@ -26,14 +26,29 @@ impl Driver {
     pub(super) fn handle_events(
         &mut self,
         cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        // Decided once for all events, so that drivers which observe nothing pay nothing for it.
+        match self.observation.is_some() {
+            false => self.handle_events_of::<false>(cx, now),
+            true => self.handle_events_of::<true>(cx, now),
+        }
+    }
+
+    fn handle_events_of<const OBSERVES: bool>(
+        &mut self,
+        cx: &mut Context<'_>,
         mut now: Instant,
     ) -> Result<(), ConnectionError> {
+        if OBSERVES {
+            self.observe_batch(now);
+        }
         let (mut handled, mut left) = (0, self.input.bytes.len());
         let result = loop {
             // Calls and replies are most of the input, so they are looked for before other events.
             let (bytes, copy) = self.input.with_copy();
             if let Some(called) = self.connection.poll_call(now, bytes, copy) {
-                self.serve(cx, called);
+                self.serve::<OBSERVES>(cx, called);
             } else if let Some((call, reply)) =
                 self.connection.poll_reply(now, &mut self.input.bytes)
             {
@@ -51,6 +66,9 @@ impl Driver {
                 if handled % EVENTS_A_LOOK == 0 {
                     // If a handler takes long, the timeouts of the calls behind it begin after it.
                     now = clock::now();
+                    if OBSERVES {
+                        self.observe_batch(now);
+                    }
                 }
                 if usize::is_power_of_two(handled) {
                     self.write_early(cx, &mut left);
@@ -83,10 +101,17 @@ impl Driver {
         match event {
             Event::Called(mut called) => {
                 called.message = called.message.map(|message| self.input.kept(message));
-                self.serve(cx, called);
+                match self.observation.is_some() {
+                    false => self.serve::<false>(cx, called),
+                    true => self.serve::<true>(cx, called),
+                }
             }
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
-            Event::Refused(call, reason) => call.refuse(&reason, &mut self.wakers),
+            Event::Refused(call, reason) => {
+                self.observe_refusal(&reason);
+                call.refuse(&reason, &mut self.wakers);
+            }
+            Event::Overloaded { method, overload } => self.observe_overload(method, &overload),
             Event::Started(call) => self.started(call),
             Event::Replied {
                 call,
@@ -95,7 +120,8 @@ impl Driver {
             } => self.replied(call, metadata, message),
             Event::Message { call, message } => self.received(call, message),
             Event::Finished(call) => self.requests_finished(call),
-            Event::Cancelled(call) | Event::Expired(call) => self.stop_handler(call),
+            Event::Cancelled(call) => self.stop_handler(call, None),
+            Event::Stopped(call, code) => self.stop_handler(call, Some(code)),
             Event::Writable(call) => self.writable(call),
             Event::Draining => self.handle.announce_their_drain(),
             Event::Move(relocation) => self.handle.announce_move(relocation),

@@ -51,6 +51,9 @@ impl Driver {
             };
             self.connection.output().advance(written);
             self.needs_flush = true;
+            if let Some(observation) = &self.observation {
+                observation.add_written(written);
+            }
         }
     }
 

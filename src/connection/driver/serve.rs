@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Context, time::Instant};
 
 use bytes::Bytes;
-use wawo_protocol::{CallId, InboundCall, packet::End};
+use wawo_protocol::{CallId, Code, InboundCall, packet::End};
 
 use crate::{
     backstop::Timer,
@@ -16,16 +16,24 @@ use crate::{
         stream_task::StreamTask,
     },
     descriptor::{MethodIds, Shape},
+    observe::CallOutcome,
     request::{Caller, ReceivedHead, Request, StreamDeadline},
     response::Response,
     serve::inbound::{ExpiringStream, FirstPoll, InboundFuture, Outcome},
     status::{Result, Status},
 };
 
+/// The text, for observers, of a call that this side has ended.
+const STOPPED: &str = "the deadline of the call passed, or a limit has ended it";
+
 impl Driver {
     /// Serves a call. Its handler is polled once here, and becomes a task only if it has to wait. The
     /// handler may keep the message of the call for long.
-    pub(super) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
+    pub(super) fn serve<const OBSERVES: bool>(
+        &mut self,
+        cx: &mut Context<'_>,
+        called: InboundCall,
+    ) {
         let Some(peer) = self.peer.upgrade() else {
             // The last handle of the peer was dropped, so the connection is about to be closed.
             return;
@@ -35,8 +43,13 @@ impl Driver {
             service: called.service,
             method: called.method,
         };
+        let first = called.message.as_ref().map(Bytes::len);
         let request = self.request(called, ids, peer);
-        match (call, self.inbound.serve(cx, request)) {
+        let polled = match OBSERVES {
+            false => self.inbound.serve(cx, request),
+            true => self.serve_observed(cx, call, request, first),
+        };
+        match (call, polled) {
             (Some(call), FirstPoll::Ended(result)) => self.respond(call, ids, result),
             (Some(call), FirstPoll::Waits(reply)) => self.spawn(call, ids, reply),
             (None, FirstPoll::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
@@ -134,7 +147,12 @@ impl Driver {
     ) {
         self.incoming.begin_one_way();
         let handle = self.handle.clone();
-        let served = move |result| {
+        let observation = self.observation.as_mut();
+        let record = observation.and_then(|observation| observation.take_one_way());
+        let served = move |result: Result<Response>| {
+            if let Some(mut record) = record {
+                record.end(&CallOutcome::of(&result));
+            }
             // A one-way message has no reply to carry a status, so it is logged.
             if let Err(status) = result {
                 handle.log_one_way(ids, &status);
@@ -174,12 +192,22 @@ impl Driver {
         match result.map(Response::into_wire_parts) {
             Ok((metadata, Body::One(message))) => {
                 self.incoming.remove(call);
-                self.connection.reply(call, metadata, message);
+                let bytes = message.len();
+                let is_sent = self.connection.reply(call, metadata, message);
+                if let Some(observation) = &mut self.observation {
+                    observation.replied(call, bytes, is_sent);
+                }
             }
             Ok((metadata, Body::Many(replies))) => {
                 if !self.connection.open_reply(call, metadata) {
                     self.incoming.remove(call);
+                    if let Some(observation) = &mut self.observation {
+                        observation.not_replied(call);
+                    }
                     return;
+                }
+                if let Some(observation) = &mut self.observation {
+                    observation.keep(call);
                 }
                 let deadline = self.connection.stream_deadline(call);
                 let replies = ExpiringStream::replies_of_connection(replies, deadline);
@@ -193,6 +221,9 @@ impl Driver {
     pub(super) fn end_call(&mut self, call: CallId, ids: MethodIds, status: &Status) {
         self.handle.log(ids, status);
         self.incoming.remove(call);
+        if let Some(observation) = &mut self.observation {
+            observation.end(call, &CallOutcome::failed(status));
+        }
         self.connection.end(End {
             call,
             code: status.code(),
@@ -203,8 +234,14 @@ impl Driver {
         });
     }
 
-    /// Ends the work on a call that its caller has cancelled, or whose deadline has passed.
-    pub(super) fn stop_handler(&mut self, call: CallId) {
+    /// Ends the work on a call that its caller has cancelled, or that this side has ended with a code.
+    pub(super) fn stop_handler(&mut self, call: CallId, code: Option<Code>) {
+        if let Some(observation) = &mut self.observation {
+            match code {
+                None => observation.cancelled(call),
+                Some(code) => observation.end(call, &CallOutcome::of_code(code, STOPPED)),
+            }
+        }
         let status = Status::from_cancel();
         self.wakers.extend(self.incoming.cancel(call, status));
     }

@@ -1,8 +1,22 @@
 //! Counts the calls and bytes that a connection holds.
 
-use crate::connection::{driver::Driver, snapshot::PeerSnapshot};
+use crate::connection::{
+    driver::Driver, gauges::Gauges, mailbox::Capacity, snapshot::PeerSnapshot,
+};
 
 impl Driver {
+    /// Reports how much the connection holds, if it is observed.
+    pub(super) fn record_gauges(&mut self) {
+        if let Some(observation) = &mut self.observation {
+            observation.set_gauges(Gauges {
+                output_bytes: self.connection.output().len(),
+                outbox_bytes: self.handle.outbox_total().bytes(),
+                waiting_calls: self.connection.calls_waiting(),
+                is_blocked: self.capacity == Capacity::NONE,
+            });
+        }
+    }
+
     pub(super) fn snapshot(&mut self) -> PeerSnapshot {
         let (request_bytes, reply_bytes) = self.connection.held_bytes();
         PeerSnapshot {

@@ -16,6 +16,7 @@ use crate::{
         outbox::{Outbox, cost},
         stream_task::StreamTask,
     },
+    observe::CallOutcome,
     status::{Result, Status},
 };
 
@@ -39,9 +40,22 @@ impl Driver {
             return self.connection.consume(call, 1, bytes);
         };
         let more = self.connection.poll_batch(call, &mut self.input.bytes);
+        self.observe_requests(call, bytes, more.as_ref());
         self.wakers.extend(inbox.push(MessageBatch::One(message)));
         if let Some(messages) = more {
             self.wakers.extend(inbox.push(MessageBatch::Many(messages)));
+        }
+    }
+
+    /// Counts requests of a stream, if the connection is observed.
+    fn observe_requests(&mut self, call: CallId, first: usize, more: Option<&Batch>) {
+        if let Some(observation) = self
+            .observation
+            .as_mut()
+            .filter(|_| !self.handle.is_ours(call))
+        {
+            let bytes = more.map_or(0, Batch::message_bytes);
+            observation.add_requests(call, 1 + more.map_or(0, Batch::len), first + bytes);
         }
     }
 
@@ -88,9 +102,13 @@ impl Driver {
         if !self.is_current_outbox(outbox) {
             return;
         }
-        let all = cost(messages.len(), messages.message_bytes());
+        let sent = (messages.len(), messages.message_bytes());
+        let all = cost(sent.0, sent.1);
         match self.connection.send_batch(call, messages) {
             Ok(left) => {
+                if let Some(observation) = &mut self.observation {
+                    observation.add_replies(call, sent.0, sent.1);
+                }
                 let left = cost(left.messages, left.bytes);
                 self.wakers.extend(outbox.handled(left, all - left));
             }
@@ -122,6 +140,9 @@ impl Driver {
                     details: Bytes::new(),
                 };
                 self.connection.end(end);
+                if let Some(observation) = &mut self.observation {
+                    observation.end(call, &CallOutcome::OK);
+                }
             }
             Err(status) => {
                 if let Some(ids) = self.incoming.method(call) {

@@ -337,10 +337,10 @@ impl<T> Connection<T> {
         let opening = self.calls.theirs.get(id);
         let opening = opening.and_then(|theirs| theirs.role.opening.as_deref());
         let (method, is_served) = (opening.map(method_of), self.is_served(id));
-        let text = overload.to_string();
-        self.end_now(Self::end_packet(id, Code::ResourceExhausted, text));
+        let (code, text) = (Code::ResourceExhausted, overload.to_string());
+        self.end_now(Self::end_packet(id, code, text));
         self.report_overload(method, overload);
-        is_served.then_some(Event::Cancelled(id))
+        is_served.then_some(Event::Stopped(id, code))
     }
 
     /// Whether the driver knows the call, and has not ended it.
@@ -425,8 +425,10 @@ impl<T> Connection<T> {
             };
             let text = cause.text(|| callee_text(call, role.share.is_stream(), &self.config));
             let is_served = call.state.is_served();
-            self.end_now(Self::end_packet(id, cause.code(), text));
-            self.events.extend(is_served.then_some(Event::Expired(id)));
+            let code = cause.code();
+            self.end_now(Self::end_packet(id, code, text));
+            self.events
+                .extend(is_served.then_some(Event::Stopped(id, code)));
         }
         next
     }

@@ -91,8 +91,9 @@ pub enum Event<T> {
     Finished(CallId),
     /// The other side no longer wants the reply to its call, which is over.
     Cancelled(CallId),
-    /// The time for a call of the other side is up. The call is over: its caller was sent a status.
-    Expired(CallId),
+    /// This side has ended a call of the other side, at its deadline or for a limit. The call is over: its
+    /// caller was sent a status with this code.
+    Stopped(CallId, Code),
     /// The reply to our call, which is a stream, has begun.
     Replied {
         /// The call.

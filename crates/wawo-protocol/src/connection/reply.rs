@@ -15,9 +15,15 @@ use crate::{
 };
 
 impl<T> Connection<T> {
-    /// Replies to a call of theirs with one message, and so ends it. Does nothing if the call is over.
-    pub fn reply(&mut self, call: CallId, metadata: Metadata, message: impl Into<MessageBytes>) {
-        self.begin_reply(call, metadata, Some(message.into()), true);
+    /// Replies to a call of theirs with one message, and so ends it. Returns `false` if the reply was not
+    /// sent: the call is over already, or a limit has ended it now.
+    pub fn reply(
+        &mut self,
+        call: CallId,
+        metadata: Metadata,
+        message: impl Into<MessageBytes>,
+    ) -> bool {
+        self.begin_reply(call, metadata, Some(message.into()), true)
     }
 
     /// Begins a reply that is a stream. Returns `false` if the call is over, now or already, and takes no

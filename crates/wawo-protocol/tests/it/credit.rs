@@ -250,7 +250,7 @@ fn a_message_over_the_limit_ends_its_call_and_no_other() {
     };
     let expected = [
         overloaded(Some((ServiceId(7), MethodId(1)))),
-        Event::Cancelled(theirs(0)),
+        Event::Stopped(theirs(0), Code::ResourceExhausted),
         overloaded(None),
     ];
     assert_eq!(events, expected);

@@ -94,7 +94,10 @@ fn the_callee_answers_when_the_time_is_up_though_nobody_says_so() {
     assert_eq!(raw.feed(&[]).unwrap(), []);
     raw.now = due;
     raw.machine.handle_timeout(raw.now).unwrap();
-    assert_eq!(raw.feed(&[]).unwrap(), [Event::Expired(theirs(0))]);
+    assert_eq!(
+        raw.feed(&[]).unwrap(),
+        [Event::Stopped(theirs(0), Code::DeadlineExceeded)]
+    );
     let said = raw.said();
     let [Packet::End(ended)] = &said[..] else {
         panic!("{said:?}");
@@ -204,7 +207,10 @@ fn a_late_answer_after_expiry_is_dropped() {
     raw.send_all(&[Packet::Call(late)]);
     raw.now += Duration::from_millis(1);
     raw.machine.handle_timeout(raw.now).unwrap();
-    assert_eq!(raw.feed(&[]).unwrap(), [Event::Expired(theirs(0))]);
+    assert_eq!(
+        raw.feed(&[]).unwrap(),
+        [Event::Stopped(theirs(0), Code::DeadlineExceeded)]
+    );
     raw.machine.reply(theirs(0), Metadata::new(), Bytes::new());
     let said = raw.said();
     assert!(

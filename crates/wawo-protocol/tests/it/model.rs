@@ -282,7 +282,7 @@ impl Rules {
             return;
         }
         match event {
-            Event::Expired(call) => {
+            Event::Stopped(call, _) => {
                 let theirs = self.theirs.get_mut(call).expect("a call in flight");
                 assert!(is_due(theirs.deadline, theirs.began, self.now), "early");
                 theirs.answered = true;

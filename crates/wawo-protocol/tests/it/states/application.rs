@@ -98,7 +98,7 @@ impl Application {
                     self.serve(now, machine, call);
                 }
             }
-            Event::Cancelled(call) | Event::Expired(call) => {
+            Event::Cancelled(call) | Event::Stopped(call, _) => {
                 if let Some(outgoing) = self
                     .incoming
                     .remove(&call)

@@ -257,7 +257,7 @@ impl User {
                 assert!(!theirs.finished, "finished twice");
                 theirs.finished = true;
             }
-            Event::Cancelled(id) | Event::Expired(id) => {
+            Event::Cancelled(id) | Event::Stopped(id, _) => {
                 assert!(self.theirs.contains_key(&id));
                 self.their_call_is_over(id);
             }

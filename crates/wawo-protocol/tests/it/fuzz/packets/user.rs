@@ -329,7 +329,7 @@ impl User {
                 let theirs = self.theirs.get_mut(call).expect("a call in flight");
                 assert!(!std::mem::replace(&mut theirs.finished, true), "twice");
             }
-            Event::Cancelled(call) | Event::Expired(call) => {
+            Event::Cancelled(call) | Event::Stopped(call, _) => {
                 assert!(self.theirs.remove(call).is_some());
             }
             Event::Replied { call, .. } => {

@@ -1,0 +1,292 @@
+//! The records of the other side's calls, for the observers of a connection.
+//!
+//! Most calls end where they are served, so their record is never moved: it is [`in_place`](Observation). The
+//! records of the others wait in a table. A driver without observers has none of this.
+
+use std::{sync::Arc, time::Instant};
+
+use tracing::Span;
+use wawo_protocol::{CallId, Code, ConnectionError, Side};
+
+use crate::{
+    body::Body,
+    call_side::CallSide,
+    clock,
+    connection::{gauges::Gauges, handle::ConnectionHandle},
+    descriptor::MethodIds,
+    metrics::Series,
+    observe::{CallBegin, CallOutcome, CallRecord, FarEnd, Observers, OpenRecord},
+    request::Request,
+    transport::Address,
+};
+
+/// The part of a driver that observes.
+#[derive(Debug)]
+pub(super) struct Observation {
+    observers: Arc<Observers>,
+    far_end: Arc<FarEnd>,
+    side: Side,
+    transport: &'static str,
+    /// The series of methods that were called, by their ids.
+    series: [Option<(MethodIds, Series)>; SERIES_PLACES],
+    /// The time at which the calls that are served now were read.
+    read_at: Instant,
+    /// The time at which the last call ended. The next one begins at it, so that a call that ends where it
+    /// begins needs one look at the clock.
+    last_end: Instant,
+    /// The call that is served now.
+    in_place: Option<CallRecord>,
+    /// The calls that wait, and those with a stream, by their index.
+    records: Vec<Option<Box<CallRecord>>>,
+    gauges: Gauges,
+}
+
+/// The number of methods whose series are found at once.
+const SERIES_PLACES: usize = 16;
+
+/// The outcome of a call whose connection ended.
+const LOST: CallOutcome<'static> =
+    CallOutcome::of_code(Code::Unavailable, "the connection ended before the call");
+
+/// The outcome of a call whose reply exceeds a limit.
+const OVERLOADED: CallOutcome<'static> =
+    CallOutcome::of_code(Code::ResourceExhausted, "the reply exceeds a limit");
+
+impl Observation {
+    /// Observes a connection that is open now.
+    pub(super) fn new(observers: &Arc<Observers>, handle: &ConnectionHandle, now: Instant) -> Self {
+        let owner = handle.owner();
+        let transport = transport_of(owner.address());
+        if let Some(metrics) = observers.metrics() {
+            metrics.connection_opened(handle.side(), transport);
+        }
+        Self {
+            observers: observers.clone(),
+            far_end: Arc::new(FarEnd::native(Some(owner.id()), owner.address())),
+            side: handle.side(),
+            transport,
+            series: [None; SERIES_PLACES],
+            read_at: now,
+            last_end: now,
+            in_place: None,
+            records: Vec::new(),
+            gauges: Gauges::default(),
+        }
+    }
+
+    /// Calls that were read at this time are about to be served.
+    pub(super) fn begin_batch(&mut self, now: Instant) {
+        self.read_at = now;
+        self.last_end = now;
+    }
+
+    /// Begins the record of a call that is about to be served.
+    pub(super) fn begin(&mut self, handle: &ConnectionHandle, request: &Request) {
+        let head = request.head();
+        let ids = head.ids();
+        let series = self.series_of(handle, ids);
+        let descriptor = match self.observers.wants_details() {
+            true => handle.descriptor(ids),
+            false => None,
+        };
+        let begin = CallBegin {
+            side: CallSide::Server,
+            ids,
+            descriptor: descriptor.as_deref(),
+            far_end: &self.far_end,
+            identity: head.any_identity(),
+            metadata: &head.metadata,
+            started: self.last_end,
+            queued: self.last_end.saturating_duration_since(self.read_at),
+            deadline: head.deadline,
+            call_depth: head.call_depth,
+            one_way: request.is_one_way(),
+            request: match request.body() {
+                Body::One(message) => Some(message.len()),
+                Body::Many(_) => None,
+            },
+        };
+        self.in_place = Some(self.observers.begin(series, &begin));
+    }
+
+    /// The series of a method. Only that of a known method is kept: services can be added while the
+    /// connection is open.
+    fn series_of(&mut self, handle: &ConnectionHandle, ids: MethodIds) -> Series {
+        let place = (ids.service.0 ^ ids.method.0) as usize % SERIES_PLACES;
+        match self.series[place] {
+            Some((known, series)) if known == ids => series,
+            _ => {
+                let method = handle.descriptor(ids);
+                let protocol = self.far_end.protocol;
+                let observers = &self.observers;
+                let series = observers.series(CallSide::Server, protocol, method.as_deref());
+                if method.is_some() {
+                    self.series[place] = Some((ids, series));
+                }
+                series
+            }
+        }
+    }
+
+    /// The span of the call that is served now.
+    pub(super) fn span(&self) -> Option<Span> {
+        self.in_place.as_ref()?.span().cloned()
+    }
+
+    /// Ends the call that is served now, which is one-way.
+    pub(super) fn end_one_way(&mut self, outcome: &CallOutcome<'_>) {
+        if let Some(record) = self.in_place.take() {
+            self.report(&record, outcome);
+        }
+    }
+
+    /// The record of a one-way call that waits: its task carries it on.
+    pub(super) fn take_one_way(&mut self) -> Option<OpenRecord> {
+        let record = self.in_place.take()?;
+        Some(OpenRecord::new(self.observers.clone(), record))
+    }
+
+    /// Keeps the record of the call that was served now, because it goes on: its handler waits, or its
+    /// replies are a stream.
+    pub(super) fn keep(&mut self, call: CallId) {
+        let Some(mut record) = self.in_place.take() else {
+            return;
+        };
+        self.observers.count(&mut record);
+        let index = call.index();
+        if index >= self.records.len() {
+            self.records.resize_with(index + 1, || None);
+        }
+        self.records[index] = Some(Box::new(record));
+    }
+
+    fn record(&mut self, call: CallId) -> Option<&mut CallRecord> {
+        match &mut self.in_place {
+            Some(record) => Some(record),
+            None => self.records.get_mut(call.index())?.as_deref_mut(),
+        }
+    }
+
+    /// Counts requests of a stream.
+    pub(super) fn add_requests(&mut self, call: CallId, messages: usize, bytes: usize) {
+        if let Some(record) = self.record(call) {
+            record.add_requests(messages as u64, bytes as u64);
+        }
+    }
+
+    /// Counts replies of a stream.
+    pub(super) fn add_replies(&mut self, call: CallId, messages: usize, bytes: usize) {
+        if let Some(record) = self.record(call) {
+            record.add_replies(messages as u64, bytes as u64, clock::now);
+        }
+    }
+
+    /// Ends a call with its only reply, of this length. If it was not sent, a limit has ended the call.
+    pub(super) fn replied(&mut self, call: CallId, bytes: usize, is_sent: bool) {
+        let now = self.look_at_clock();
+        if !is_sent {
+            return self.end_at(call, &OVERLOADED, now);
+        }
+        if let Some(record) = self.record(call) {
+            record.add_reply(bytes, now);
+        }
+        self.end_at(call, &CallOutcome::OK, now);
+    }
+
+    /// Ends a call whose stream of replies could not begin: a limit has ended it.
+    pub(super) fn not_replied(&mut self, call: CallId) {
+        self.end(call, &OVERLOADED);
+    }
+
+    /// Ends a call.
+    pub(super) fn end(&mut self, call: CallId, outcome: &CallOutcome<'_>) {
+        let now = self.look_at_clock();
+        self.end_at(call, outcome, now);
+    }
+
+    /// Ends a call that its caller has cancelled.
+    pub(super) fn cancelled(&mut self, call: CallId) {
+        let now = self.look_at_clock();
+        if let Some(record) = self.record(call) {
+            let code = record.code_of_drop(now);
+            self.end_at(
+                call,
+                &CallOutcome::of_code(code, "the caller cancelled the call"),
+                now,
+            );
+        }
+    }
+
+    fn end_at(&mut self, call: CallId, outcome: &CallOutcome<'_>, now: Instant) {
+        if let Some(record) = self.in_place.take() {
+            return self.observers.end(&record, outcome, now);
+        }
+        let record = self.records.get_mut(call.index()).and_then(Option::take);
+        if let Some(record) = record {
+            self.observers.end(&record, outcome, now);
+        }
+    }
+
+    fn report(&mut self, record: &CallRecord, outcome: &CallOutcome<'_>) {
+        let now = self.look_at_clock();
+        self.observers.end(record, outcome, now);
+    }
+
+    fn look_at_clock(&mut self) -> Instant {
+        self.last_end = clock::now();
+        self.last_end
+    }
+
+    /// Counts a call that was refused, for this reason.
+    pub(super) fn refused(&self, side: CallSide, reason: &'static str) {
+        if let Some(metrics) = self.observers.metrics() {
+            metrics.call_refused(side, reason);
+        }
+    }
+
+    /// Counts bytes that were read.
+    pub(super) fn add_read(&self, bytes: usize) {
+        if let Some(metrics) = self.observers.metrics() {
+            metrics.read_bytes(self.transport, bytes as u64);
+        }
+    }
+
+    /// Counts bytes that were written.
+    pub(super) fn add_written(&self, bytes: usize) {
+        if let Some(metrics) = self.observers.metrics() {
+            metrics.written_bytes(self.transport, bytes as u64);
+        }
+    }
+
+    /// Reports how much the connection holds now.
+    pub(super) fn set_gauges(&mut self, gauges: Gauges) {
+        if let Some(metrics) = self.observers.metrics() {
+            self.gauges.change_to(gauges, metrics);
+        }
+    }
+
+    /// Ends all calls with the connection.
+    pub(super) fn close(&mut self, error: &ConnectionError) {
+        let now = self.look_at_clock();
+        let records = std::mem::take(&mut self.records);
+        for record in records.into_iter().flatten() {
+            self.observers.end(&record, &LOST, now);
+        }
+        self.set_gauges(Gauges::default());
+        if let Some(metrics) = self.observers.metrics() {
+            metrics.connection_ended(self.side, self.transport, error.reason());
+        }
+    }
+}
+
+/// The name of a transport in metrics: its scheme, of those that wawo has.
+fn transport_of(address: Option<&Address>) -> &'static str {
+    match address {
+        Some(Address::Tcp(_)) => "tcp",
+        Some(Address::Tls(_)) => "tls",
+        Some(Address::Unix(_) | Address::Abstract(_)) => "unix",
+        Some(Address::Pipe(_)) => "pipe",
+        Some(Address::Memory(_)) => "mem",
+        _ => "other",
+    }
+}
