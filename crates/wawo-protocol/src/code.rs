@@ -73,6 +73,29 @@ impl Code {
     pub const fn to_wire(self) -> u16 {
         self as u16
     }
+
+    /// The name that gRPC gives it, such as `DEADLINE_EXCEEDED`: for metrics, traces and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Cancelled => "CANCELLED",
+            Self::Unknown => "UNKNOWN",
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Aborted => "ABORTED",
+            Self::OutOfRange => "OUT_OF_RANGE",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::DataLoss => "DATA_LOSS",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
 }
 
 impl fmt::Display for Code {
@@ -155,6 +178,21 @@ impl fmt::Display for CloseCode {
             Self::SessionUnknown => f.write_str("session unknown"),
             Self::SpeakTls => f.write_str("speak TLS"),
             Self::Other(number) => write!(f, "close code {number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+
+    #[test]
+    fn the_name_of_a_code_is_that_of_grpc() {
+        assert_eq!(Code::Ok.name(), "OK");
+        assert_eq!(Code::DeadlineExceeded.name(), "DEADLINE_EXCEEDED");
+        for code in (0..=16).map(Code::from_wire) {
+            let words = code.name().replace('_', "").to_lowercase();
+            assert_eq!(words, code.to_string().to_lowercase());
         }
     }
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// ASCII, or any bytes if the key ends in `-bin`. A key may occur more than once. An empty
 /// `Metadata` allocates nothing.
 ///
-/// `Debug` prints no value whose key contains `authorization`, `cookie`, `token`, `secret` or `password`.
+/// `Debug` prints no value of a [secret](Self::is_secret) key.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// `None` if there are no entries. Most calls have none and are moved often, so this field is
@@ -29,8 +29,7 @@ impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         for (key, value) in self.iter() {
-            let is_secret = SECRET_KEYS.iter().any(|word| key.contains(word));
-            match is_secret {
+            match Self::is_secret(key) {
                 true => map.entry(&key, &format_args!("..")),
                 false => map.entry(&key, &value.escape_ascii().to_string()),
             };
@@ -43,6 +42,12 @@ impl Metadata {
     /// No entries.
     pub const fn new() -> Self {
         Self { entries: None }
+    }
+
+    /// Whether a key is that of a secret, whose values no log shows: it contains `authorization`, `cookie`,
+    /// `token`, `secret` or `password`.
+    pub fn is_secret(key: &str) -> bool {
+        SECRET_KEYS.iter().any(|word| key.contains(word))
     }
 
     /// Adds an entry, behind others of the same key.
