@@ -129,7 +129,7 @@ pub mod layer;
 mod layout;
 mod log_limiter;
 #[allow(dead_code, reason = "the hooks call it")]
-mod metrics;
+pub mod metrics;
 pub mod observe;
 mod panic;
 mod panic_fence;

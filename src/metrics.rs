@@ -1,13 +1,44 @@
-//! Metrics of calls and connections, without a collector: counts in memory, and their text.
+//! Metrics of calls and connections: counts in memory, and their text for collectors.
+//!
+//! [`Metrics`] is the handle. A [`MetricsSnapshot`] has all figures as values, for bridges to collectors that
+//! read no text. The names are in `docs/observability.md`.
+//!
+//! ```text
+//!   hooks ──► handle ──► registry ──► writer ──► shard, cells    (one of each for a thread)
+//!                           │                       │
+//!                           └──► sums ◄─────────────┘
+//!                                  └──► snapshot ──► exposition (text)
+//! ```
 
+mod buckets;
+mod cells;
+mod connections;
+mod counter;
+mod durations;
+mod exposition;
+mod families;
 mod figures;
 mod handle;
+mod registry;
 mod series;
+mod shard;
 mod snapshot;
+mod summary;
+mod sums;
+mod writer;
 
+pub use wawo_protocol::Side;
+
+pub use crate::metrics::{
+    durations::CallDurations,
+    handle::Metrics,
+    snapshot::{
+        ConnectionMetrics, IoBytes, MessageCount, MethodMetrics, MetricsSnapshot, Outcome,
+        RefusedCalls,
+    },
+};
 #[allow(unused_imports, reason = "the hooks use them")]
 pub(crate) use crate::metrics::{
     figures::{AttemptKind, CallFigures, Gauge},
     series::Series,
 };
-pub use crate::metrics::{handle::Metrics, snapshot::MetricsSnapshot};

@@ -1,10 +1,6 @@
-//! The handle that users share and that the hooks report to.
+//! The handle that users share, and that the hooks report to.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use wawo_protocol::Side;
 
@@ -12,58 +8,69 @@ use crate::{
     call_side::CallSide,
     descriptor::MethodDescriptor,
     metrics::{
+        exposition::{self, Format},
         figures::{AttemptKind, CallFigures, Gauge},
-        series::{Series, SeriesTable},
+        registry::{Registry, lock},
+        series::Series,
         snapshot::MetricsSnapshot,
+        summary,
     },
 };
 
-/// Counts the calls and connections of servers and peers, and writes them as text for Prometheus.
+/// Counts the calls and connections of servers, peers and [`InProcess`](crate::InProcess)es, and writes the
+/// figures as text for Prometheus.
+///
+/// Give it to builders by their `metrics`; several may share one. A clone is a handle to the same figures.
+/// There is no HTTP server in it: serve the text by the one that you have.
+///
+/// ```
+/// let metrics = wawo::Metrics::new();
+/// let text = metrics.to_prometheus();
+/// assert!(text.contains("wawo_output_bytes 0\n"));
+/// ```
+///
+/// The labels name methods, codes, limits and transports, but never peers, so their number does not grow
+/// with the clients. Methods that are not known count together, as `_OTHER`. Those that are known have
+/// figures of their own up to 10,000 of them, where each side and each protocol of a method counts; those
+/// beyond count as `_OTHER` too.
+///
+/// Each thread counts on its own, and a reader sums up. A method takes about 2.3 KiB for each thread that
+/// serves or calls it, and for each code that its calls end with. The figures of threads that end are kept.
 #[derive(Clone, Default)]
-pub struct Metrics(Arc<Mutex<Counts>>);
-
-#[derive(Default)]
-struct Counts {
-    series: SeriesTable,
-    counters: BTreeMap<String, i64>,
-}
+pub struct Metrics(Arc<Registry>);
 
 impl Metrics {
-    /// Metrics without any figures. A clone is a handle to the same.
+    /// Metrics without figures.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The text for Prometheus, in its format 0.0.4.
+    /// All figures as Prometheus reads them by default: its text format 0.0.4. Serve it with the content
+    /// type `text/plain; version=0.0.4`.
     pub fn to_prometheus(&self) -> String {
-        let counts = self.lock();
-        let mut text = String::new();
-        for (name, count) in &counts.counters {
-            let _ = writeln!(text, "{name} {count}");
-        }
-        text
+        exposition::text(&self.snapshot(), Format::Prometheus)
     }
 
-    /// The text in the format OpenMetrics 1.0.
+    /// All figures in the format OpenMetrics 1.0. Serve it with the content type
+    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub fn to_openmetrics(&self) -> String {
-        self.to_prometheus() + "# EOF\n"
+        exposition::text(&self.snapshot(), Format::OpenMetrics)
     }
 
-    /// A copy of all figures.
+    /// A copy of all figures, for collectors that read no text, and for tests. It has the percentiles of the
+    /// times too.
     pub fn snapshot(&self) -> MetricsSnapshot {
-        MetricsSnapshot {}
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // The sums come first: then each series in them has its labels.
+        let sums = self.0.sums();
+        let series = lock(&self.0.series);
+        summary::snapshot(sums, series.keys(), &lock(&self.0.connections))
     }
 }
 
 /// For the hooks.
-
 impl Metrics {
-    /// The series of a method; `None` is an unknown one. It is added if it is new, up to a limit. It takes a
-    /// lock, so callers keep it.
+    /// The series of a method; `None` is an unknown one. A new one is added. It takes a lock that all
+    /// threads share, so callers keep the series of the method that they called last.
     pub(crate) fn series(
         &self,
         side: CallSide,
@@ -71,106 +78,91 @@ impl Metrics {
         method: Option<&MethodDescriptor>,
     ) -> Series {
         let method = method.map(MethodDescriptor::path);
-        self.lock().series.find_or_add(side, protocol, method)
+        lock(&self.0.series).series(side, protocol, method)
     }
 
     /// A call began that does not end at once.
     pub(crate) fn call_began(&self, series: Series) {
-        self.add_to("wawo_calls_started_total", series, 1);
-        self.add_to("wawo_calls_in_flight", series, 1);
+        self.0
+            .write(|writer| writer.series(series, |cells| cells.call_began()));
     }
 
-    /// The end of a call that was reported to [`call_began`](Self::call_began), in any thread.
+    /// A call ended that was reported to [`call_began`](Self::call_began), in this thread or another.
     pub(crate) fn call_ended(&self, series: Series, figures: &CallFigures) {
-        self.add_to("wawo_calls_in_flight", series, -1);
-        self.add_figures(series, figures);
+        self.0
+            .write(|writer| writer.series(series, |cells| cells.call_ended(figures)));
     }
 
-    /// A call that began and ended at once.
+    /// A call began and ended at once.
+    #[inline]
     pub(crate) fn whole_call(&self, series: Series, figures: &CallFigures) {
-        self.add_to("wawo_calls_started_total", series, 1);
-        self.add_figures(series, figures);
+        self.0
+            .write(|writer| writer.series(series, |cells| cells.whole_call(figures)));
     }
 
-    /// A call was refused before it was served, because of the limit of this name.
+    /// A call was refused before it was served, because of the limit with this name.
     pub(crate) fn call_refused(&self, side: CallSide, limit: &'static str) {
-        let side = side.name();
-        let name = format!("wawo_calls_refused_total{{side=\"{side}\",reason=\"{limit}\"}}");
-        self.add(name, 1);
+        self.0.write(|writer| writer.call_refused(side, limit));
     }
 
-    /// A call of this side is sent once more.
+    /// A call of this side is sent once more. Its first attempt is not reported.
     pub(crate) fn call_attempt(&self, series: Series, kind: AttemptKind) {
-        let _ = kind;
-        self.add_to("wawo_call_attempts_total", series, 1);
+        self.0
+            .write(|writer| writer.series(series, |cells| cells.call_attempt(kind)));
     }
 
     /// A handler panicked.
     pub(crate) fn handler_panicked(&self, series: Series) {
-        self.add_to("wawo_handler_panics_total", series, 1);
+        self.0
+            .write(|writer| writer.series(series, |cells| cells.panics.add(1)));
     }
 
     /// A connection was opened.
     pub(crate) fn connection_opened(&self, side: Side, transport: &'static str) {
-        let name = format!("wawo_connections{{side=\"{side:?}\",transport=\"{transport}\"}}");
-        self.add(name, 1);
+        let mut connections = lock(&self.0.connections);
+        connections.of(side).connection_opened(transport);
     }
 
-    /// A connection that was reported to [`connection_opened`](Self::connection_opened) ended.
+    /// A connection ended that was reported to [`connection_opened`](Self::connection_opened).
     pub(crate) fn connection_ended(
         &self,
         side: Side,
         transport: &'static str,
         reason: &'static str,
     ) {
-        let _ = reason;
-        let name = format!("wawo_connections{{side=\"{side:?}\",transport=\"{transport}\"}}");
-        self.add(name, -1);
+        let mut connections = lock(&self.0.connections);
+        connections.of(side).connection_ended(transport, reason);
     }
 
-    /// A peer came to be.
+    /// There is a new peer.
     pub(crate) fn peer_opened(&self, side: Side) {
-        self.add(format!("wawo_peers{{side=\"{side:?}\"}}"), 1);
+        lock(&self.0.connections).of(side).peer_opened();
     }
 
-    /// A peer that was reported to [`peer_opened`](Self::peer_opened) is over.
+    /// A peer is over that was reported to [`peer_opened`](Self::peer_opened).
     pub(crate) fn peer_ended(&self, side: Side) {
-        self.add(format!("wawo_peers{{side=\"{side:?}\"}}"), -1);
+        lock(&self.0.connections).of(side).peer_ended();
     }
 
     /// Bytes were read from a socket.
     pub(crate) fn read_bytes(&self, transport: &'static str, bytes: u64) {
-        let name = format!("wawo_io_bytes_total{{direction=\"in\",transport=\"{transport}\"}}");
-        self.add(name, bytes as i64);
+        self.0
+            .write(|writer| writer.io(transport).received.add(bytes));
     }
 
     /// Bytes were written to a socket.
     pub(crate) fn written_bytes(&self, transport: &'static str, bytes: u64) {
-        let name = format!("wawo_io_bytes_total{{direction=\"out\",transport=\"{transport}\"}}");
-        self.add(name, bytes as i64);
+        self.0.write(|writer| writer.io(transport).sent.add(bytes));
     }
 
-    /// Changes a gauge.
+    /// Changes a gauge, in any thread.
     pub(crate) fn change_gauge(&self, gauge: Gauge, by: i64) {
-        self.add(format!("{gauge:?}"), by);
+        self.0.write(|writer| writer.change_gauge(gauge, by));
     }
 
-    /// Lines of a log were dropped, because its writer was too slow.
+    /// A log dropped lines, because its writer was too slow.
     pub(crate) fn log_dropped(&self, lines: u64) {
-        self.add("wawo_log_dropped_total".to_owned(), lines as i64);
-    }
-
-    fn add_figures(&self, series: Series, figures: &CallFigures) {
-        let code = figures.code;
-        self.add_to(&format!("wawo_calls_ended_total_{code}"), series, 1);
-    }
-
-    fn add_to(&self, name: &str, series: Series, by: i64) {
-        self.add(format!("{name}{{series=\"{}\"}}", series.0), by);
-    }
-
-    fn add(&self, name: String, by: i64) {
-        *self.lock().counters.entry(name).or_default() += by;
+        self.0.write(|writer| writer.log_dropped(lines));
     }
 }
 
