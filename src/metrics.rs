@@ -25,6 +25,8 @@ mod shard;
 mod snapshot;
 mod summary;
 mod sums;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use wawo_protocol::Side;
