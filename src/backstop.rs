@@ -132,7 +132,7 @@ impl Backstop {
             match thread.spawn(|| self.run()) {
                 Ok(_) => queue.is_running = true,
                 Err(error) => {
-                    tracing::warn!(%error, "the thread that ends late calls cannot start")
+                    tracing::warn!(target: "wawo::call", %error, "the thread that ends late calls cannot start")
                 }
             }
         }

@@ -76,7 +76,8 @@ pub(crate) fn check(depth: u32, max: u32) -> Result<()> {
         "{depth} calls led to this one, each made by the handler of the one before; \
          at most {max} may (max_call_depth)"
     );
-    Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent))
+    let status = Status::resource_exhausted(text).with_limit("max_call_depth");
+    Err(status.with_delivery(Delivery::NotSent))
 }
 
 #[cfg(test)]

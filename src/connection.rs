@@ -45,6 +45,7 @@ mod snapshot;
 mod start;
 mod state;
 mod stream_task;
+mod warnings;
 mod writer;
 
 pub use crate::connection::snapshot::PeerSnapshot;
@@ -64,4 +65,5 @@ pub(crate) use crate::connection::{
     schemas::Schemas,
     start::StartError,
     state::ConnectionState,
+    warnings::{ConnectionWarnings, LimitMet, log_end},
 };

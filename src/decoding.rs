@@ -137,7 +137,7 @@ fn check(method: &MethodDescriptor, direction: Direction, bytes: usize, max: usi
         "the {message} of `{method}` takes {bytes} bytes when decoded; \
          the {reader} takes at most {max} (max_decoded_bytes)"
     );
-    Err(Status::resource_exhausted(text))
+    Err(Status::resource_exhausted(text).with_limit("max_decoded_bytes"))
 }
 
 /// Whether a reply of this length surely takes so little memory that it need not be checked.

@@ -10,15 +10,19 @@ use tokio::{runtime::Handle, time::sleep_until};
 
 use crate::clock;
 
-/// A warning of one kind is logged at most once in this time, with the number of its occurrences.
+/// A warning of one kind is logged at most once in this time, with the number of its occurrences, unless its
+/// limiter has another interval.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts the occurrences of one warning.
-#[derive(Debug, Default)]
+/// Counts the occurrences of one warning. Clones share the count.
+#[derive(Debug, Clone)]
 pub(crate) struct LogLimiter(Arc<LimiterState>);
 
-#[derive(Debug, Default)]
-struct LimiterState(Mutex<Count>);
+#[derive(Debug)]
+struct LimiterState {
+    interval: Duration,
+    count: Mutex<Count>,
+}
 
 #[derive(Debug, Default)]
 struct Count {
@@ -30,32 +34,47 @@ struct Count {
 }
 
 impl LogLimiter {
+    /// A limiter that logs at most once in this time.
+    pub(crate) fn every(interval: Duration) -> Self {
+        let count = Mutex::default();
+        Self(Arc::new(LimiterState { interval, count }))
+    }
+
     /// Counts an occurrence. It is logged now, with the number since the last line; or at the end of the
     /// interval, with those that follow until then.
     pub(crate) fn add(&self, log: impl FnOnce(u64) + Send + 'static) {
+        self.add_with(|| log);
+    }
+
+    /// Counts an occurrence, as [`add`](Self::add) does. `make` is called only if its line will be logged, so
+    /// that most of many occurrences copy nothing.
+    pub(crate) fn add_with<F>(&self, make: impl FnOnce() -> F)
+    where
+        F: FnOnce(u64) + Send + 'static,
+    {
         let now = clock::now();
         let mut state = self.0.lock();
         state.since += 1;
         let end = state
             .logged
-            .map(|at| at + INTERVAL)
+            .map(|at| at + self.0.interval)
             .filter(|end| *end > now);
         let Some(end) = end else {
             state.logged = Some(now);
             let count = mem::take(&mut state.since);
             drop(state);
-            return log(count);
+            return make()(count);
         };
         // Outside of a runtime there is no task; the next occurrence logs this one too.
         if !state.has_task
             && let Ok(runtime) = Handle::try_current()
         {
             state.has_task = true;
+            drop(state);
             let delayed = DelayedLog {
                 limiter: self.0.clone(),
-                log: Some(log),
+                log: Some(make()),
             };
-            drop(state);
             runtime.spawn(async move {
                 sleep_until(end.into()).await;
                 drop(delayed);
@@ -64,9 +83,15 @@ impl LogLimiter {
     }
 }
 
+impl Default for LogLimiter {
+    fn default() -> Self {
+        Self::every(INTERVAL)
+    }
+}
+
 impl LimiterState {
     fn lock(&self) -> MutexGuard<'_, Count> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,6 +164,22 @@ mod tests {
         assert_eq!(counted.counts(), [1]);
         counted.add(1);
         assert_eq!(counted.counts(), [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_not_logged_is_not_made() {
+        let limiter = LogLimiter::every(60 * INTERVAL);
+        let made = Arc::new(Mutex::new(0));
+        for _ in 0..5 {
+            limiter.add_with(|| {
+                *made.lock().unwrap() += 1;
+                |_| {}
+            });
+        }
+        assert_eq!(*made.lock().unwrap(), 2, "one now, and one for the others");
+        sleep(59 * INTERVAL).await;
+        limiter.add_with(|| |_| panic!("the delayed line counts it"));
+        sleep(INTERVAL).await;
     }
 
     #[test]

@@ -45,7 +45,7 @@ use tokio::sync::watch;
 use tower::Service;
 use wawo_protocol::{CloseCode, ConnectionError};
 
-pub(crate) use crate::connection::{NewConnection, NewTransport, PendingCheck};
+pub(crate) use crate::connection::{NewConnection, NewTransport, PendingCheck, log_end};
 pub(crate) use crate::peer::{
     connect_hook::ConnectHook,
     events::EventSender,

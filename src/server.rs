@@ -22,6 +22,7 @@ mod leave;
 mod lifecycle;
 mod listen;
 mod listeners;
+mod log;
 mod memory;
 mod native;
 mod new_socket;
@@ -183,7 +184,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.stop();
+        let was_serving = self.shared.stop();
+        if was_serving && !self.addresses.is_empty() {
+            log::stopped();
+        }
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) fn table<'a>(descriptors: impl Iterator<Item = &'a ServiceDescriptor>
     }
     let (bytes, max_bytes) = (table.len(), MAX_TABLE_BYTES);
     tracing::warn!(
+        target: "wawo::server",
         bytes,
         max_bytes,
         "the table of the services does not fit into the hello: peers are not told what is served here"

@@ -54,6 +54,8 @@ struct StatusParts {
     delivery: Delivery,
     is_returned: bool,
     site: Site,
+    /// The limit of this side that the call met.
+    limit: Option<&'static str>,
 }
 
 /// How far a failed call had come.
@@ -82,6 +84,7 @@ impl Status {
             delivery: Delivery::Responded,
             is_returned: false,
             site: Site::default(),
+            limit: None,
         }))
     }
 
@@ -191,6 +194,8 @@ impl Status {
     #[must_use = "returns the status that a handler may pass on"]
     pub fn forward(mut self) -> Self {
         self.0.is_returned = false;
+        // It was met by the call that was made, and not by the one that ends with this status.
+        self.0.limit = None;
         self
     }
 
@@ -204,6 +209,18 @@ impl Status {
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = delivery;
         self
+    }
+
+    /// Records that the call met this limit of the side that serves it, by the name of the setting or layer.
+    #[must_use = "returns the status with the limit"]
+    pub(crate) fn with_limit(mut self, limit: &'static str) -> Self {
+        self.0.limit = Some(limit);
+        self
+    }
+
+    /// The limit of the side that serves the call, if the call met one.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.0.limit
     }
 
     /// The status that a handler's caller gets: the one rule for `?` on the status of a call that the

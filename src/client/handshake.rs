@@ -9,7 +9,7 @@ use crate::{
     client::error::ConnectError,
     clock,
     identity::{Credentials, CredentialsSource, HelloCheck},
-    peer::{NATIVE_PROTOCOL, NewConnection, PendingCheck},
+    peer::{NATIVE_PROTOCOL, NewConnection, PendingCheck, log_end},
     status::BoxError,
     transport::{Address, Transport},
 };
@@ -50,7 +50,12 @@ impl Handshake {
             return Ok(new);
         };
         let (error, address) = (source.clone(), address.cloned());
-        tracing::debug!(%error, ?address, side = ?Side::Connecting, "connection over");
+        let peer = address.as_ref().map(ToString::to_string);
+        log_end(
+            &peer.as_deref().unwrap_or("a transport"),
+            Side::Connecting,
+            &error,
+        );
         // The caller does not wait until the other side has the reason.
         tokio::spawn(async move { new.end(&error).await });
         Err(ConnectError::of_handshake(address, source))

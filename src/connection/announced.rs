@@ -41,6 +41,7 @@ impl ConnectionHandle {
             return;
         };
         tracing::warn!(
+            target: "wawo::connection",
             service = service.name(),
             peer = %self,
             here = %Fingerprint(service.fingerprint()),
@@ -56,7 +57,7 @@ impl ConnectionHandle {
         let table = self.hello().map(|hello| hello.services.clone());
         let (entries, fault) = read_table(table.unwrap_or_default());
         if let Some(error) = fault {
-            tracing::debug!(peer = %self, %error, "the table of services in a hello is broken");
+            tracing::debug!(target: "wawo::connection", peer = %self, %error, "the table of services in a hello is broken");
         }
         entries
     }

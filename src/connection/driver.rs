@@ -210,8 +210,9 @@ impl Driver {
 
     /// The connection is over: all who wait for it get the reason.
     fn over(&mut self, error: &ConnectionError) {
-        let (peer, side) = (&self.handle, self.handle.side());
-        tracing::debug!(%error, %peer, ?side, "connection over");
+        let handle = &self.handle;
+        let warnings = handle.warnings();
+        warnings.connection_over(handle, handle.side(), error);
         self.end(error);
     }
 

@@ -75,7 +75,8 @@ impl EarlyHandle {
     /// Ends the connection, whose handshake has failed: its calls were not sent.
     pub(crate) fn end(&self, error: &ConnectionError) {
         let (handle, mut wakers) = (&self.handle, Vec::new());
-        tracing::debug!(%error, peer = %handle, side = ?handle.side(), "connection over");
+        let warnings = handle.warnings();
+        warnings.connection_over(handle, handle.side(), error);
         handle.end_commands(error, UnsentMessages::default(), &mut wakers);
         handle.end(error);
         wakers.into_iter().for_each(std::task::Waker::wake);

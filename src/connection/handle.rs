@@ -8,10 +8,11 @@ use std::{
 };
 
 use tokio::sync::{oneshot, watch};
-use wawo_protocol::{CallId, CloseCode, Config, ConnectionError, Hello, Relocation, Side};
+use wawo_protocol::{CallId, CloseCode, Config, ConnectionError, Hello, Refusal, Relocation, Side};
 
 use crate::{
     backstop,
+    call_side::CallSide,
     clock::{self, Clock},
     connection::{
         activity::{Activity, ActivityRecord},
@@ -22,6 +23,7 @@ use crate::{
         schemas::Schemas,
         snapshot::PeerSnapshot,
         state::ConnectionState,
+        warnings::{ConnectionWarnings, LimitMet},
     },
     decoding::DecodedBytes,
     descriptor::{MethodIds, MethodNames, MethodRef},
@@ -237,6 +239,8 @@ impl ConnectionHandle {
             let _ = self.identity.set(identity);
         }
         self.state.send_replace(ConnectionState::Open);
+        let side = self.side.name();
+        tracing::debug!(target: "wawo::connection", peer = %self, side, "connection open");
         self.owner.connection_changed(ConnectionEvent::Opened);
     }
 
@@ -290,12 +294,53 @@ impl ConnectionHandle {
     #[cold]
     pub(super) fn log(&self, ids: MethodIds, status: &Status) {
         status.log(&self.names.name(ids), self);
+        self.report_limit_of(ids, status);
     }
 
     /// Logs how a one-way message failed, as no reply carries its status.
     #[cold]
     pub(super) fn log_one_way(&self, ids: MethodIds, status: &Status) {
         status.log_one_way(&self.names.name(ids), self);
+        self.report_limit_of(ids, status);
+    }
+
+    fn report_limit_of(&self, ids: MethodIds, status: &Status) {
+        if let Some(limit) = status.limit() {
+            self.report_limit(CallSide::Server, limit, Some(ids), &status.message());
+        }
+    }
+
+    /// Reports that a call was refused, or ended, for a limit of this side of the call. `ids` are those of a
+    /// method that this side serves.
+    #[cold]
+    pub(super) fn report_limit(
+        &self,
+        side: CallSide,
+        limit: &'static str,
+        ids: Option<MethodIds>,
+        error: &dyn fmt::Display,
+    ) {
+        let name = ids.map(|ids| self.names.name(ids));
+        let method = name.as_ref().map(|name| name as &dyn fmt::Display);
+        let met = LimitMet {
+            side,
+            limit,
+            method,
+            error,
+        };
+        self.warnings().limit_met(self, met);
+    }
+
+    /// Reports that a call of this side was refused.
+    #[cold]
+    pub(super) fn report_refusal(&self, refusal: &Refusal) {
+        if !matches!(refusal, Refusal::Closed | Refusal::Draining) {
+            self.report_limit(CallSide::Client, refusal.reason(), None, refusal);
+        }
+    }
+
+    pub(super) fn warnings(&self) -> &ConnectionWarnings {
+        self.owner.warnings()
     }
 }
 
@@ -323,14 +368,17 @@ mod tests {
 
     use wawo_protocol::{Config, MethodId, ServiceId, Side};
 
-    use super::{Command, ConnectionEvent, ConnectionHandle, DecodedBytes, MethodNames, Owner};
+    use super::{
+        Command, ConnectionEvent, ConnectionHandle, ConnectionWarnings, DecodedBytes, MethodNames,
+        Owner,
+    };
     use crate::{
         backstop::WatchTarget, body::Body, peer_id::PeerId, request::Request, transport::Address,
     };
 
     /// An owner that ignores all events.
     #[derive(Debug)]
-    struct Nobody(PeerId);
+    struct Nobody(PeerId, ConnectionWarnings);
 
     impl Owner for Nobody {
         fn id(&self) -> PeerId {
@@ -339,6 +387,10 @@ mod tests {
 
         fn address(&self) -> Option<&Address> {
             None
+        }
+
+        fn warnings(&self) -> &ConnectionWarnings {
+            &self.1
         }
 
         fn connection_changed(&self, _: ConnectionEvent) {}
@@ -356,7 +408,7 @@ mod tests {
             &Config::default(),
             MethodNames::default(),
             DecodedBytes::new(&Config::default(), None),
-            Arc::new(Nobody(PeerId::next())),
+            Arc::new(Nobody(PeerId::next(), ConnectionWarnings::default())),
         )
     }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use wawo_protocol::{ConnectionError, Relocation};
 
 use crate::{
-    connection::mailbox::UnsentMessages, descriptor::ServiceDescriptor, peer_id::PeerId,
+    connection::{mailbox::UnsentMessages, warnings::ConnectionWarnings},
+    descriptor::ServiceDescriptor,
+    peer_id::PeerId,
     transport::Address,
 };
 
@@ -19,6 +21,9 @@ pub(crate) trait Owner: fmt::Debug + fmt::Display + Send + Sync {
 
     /// See [`Peer::address`](crate::Peer::address).
     fn address(&self) -> Option<&Address>;
+
+    /// Limits the warnings about the connection, with those about others.
+    fn warnings(&self) -> &ConnectionWarnings;
 
     /// Takes an event of the connection, from its driver or from a thread that makes a stub. No lock is
     /// held meanwhile.

@@ -12,6 +12,7 @@ use wawo_protocol::{MessageBytes, MethodId, ServiceId, time::after};
 use crate::{
     backstop::timeout_at,
     body::Body,
+    call_side::CallSide,
     clock,
     connection::{
         handle::ConnectionHandle,
@@ -156,10 +157,18 @@ impl ConnectionHandle {
             let place = self.mailbox().line_up(request, bytes, slot);
             match timeout_at(end, &mut reply).await {
                 Some(result) => return result,
-                None => place.leave(late),
+                None => {
+                    self.report_no_room(&late);
+                    place.leave(late);
+                }
             }
             reply.await
         })
+    }
+
+    /// Reports a call that has waited for room until its end.
+    fn report_no_room(&self, late: &Status) {
+        self.report_limit(CallSide::Client, "max_waiting_calls", None, &late.message());
     }
 
     /// Cancels a call whose reply is no longer wanted.

@@ -46,7 +46,7 @@ impl DecodedTotal {
     /// # Errors
     ///
     /// If that is more than fits; names the setting.
-    fn take(&self, bytes: usize, setting: &str) -> Result<()> {
+    fn take(&self, bytes: usize, setting: &'static str) -> Result<()> {
         let more = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.max);
         let ordering = Ordering::Relaxed;
         let taken = self.held.fetch_update(ordering, ordering, more);
@@ -65,13 +65,13 @@ impl DecodedTotal {
     }
 
     #[cold]
-    fn full(&self, held: usize, bytes: usize, setting: &str) -> Status {
+    fn full(&self, held: usize, bytes: usize, setting: &'static str) -> Status {
         let max = self.max;
         let text = format!(
             "a message of {bytes} bytes when decoded, beside {held} of requests that are worked on; \
              the callee takes at most {max} in all ({setting})"
         );
-        Status::resource_exhausted(text)
+        Status::resource_exhausted(text).with_limit(setting)
     }
 }
 

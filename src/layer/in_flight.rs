@@ -90,7 +90,8 @@ impl<S> InFlight<S> {
             0 => "no call is let through (InFlightLayer of 0)".to_owned(),
             max => format!("{max} calls are in flight already (InFlightLayer)"),
         };
-        Status::resource_exhausted(text).with_delivery(Delivery::NotSent)
+        let status = Status::resource_exhausted(text).with_limit("InFlightLayer");
+        status.with_delivery(Delivery::NotSent)
     }
 }
 

@@ -107,7 +107,7 @@ fn check(length: usize, max: usize) -> Result<()> {
         return Ok(());
     }
     let text = format!("a request of {length} bytes; at most {max} may come (RequestBytesLayer)");
-    Err(Status::resource_exhausted(text))
+    Err(Status::resource_exhausted(text).with_limit("RequestBytesLayer"))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Peer {
         match Relocation::new(time(not_before), time(not_after), address) {
             Ok(relocation) => self.0.link().move_peer(relocation),
             Err(error) => {
-                tracing::warn!(peer = %self.0.state(), %error, "a peer is not asked to move")
+                tracing::warn!(target: "wawo::peer", peer = %self.0.state(), %error, "a peer is not asked to move")
             }
         }
     }
@@ -103,6 +103,7 @@ impl DrainReport {
         if calls > 0 {
             let (peers, finished) = (by_us.count(), self.finished);
             tracing::warn!(
+                target: "wawo::peer",
                 calls,
                 peers,
                 finished,

@@ -15,7 +15,7 @@ use tokio::sync::{
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
-    connection::ConnectionState,
+    connection::{ConnectionState, ConnectionWarnings},
     peer::{event::PeerEvent, hooks::PeerHooks, weak::WeakPeer},
 };
 
@@ -117,18 +117,29 @@ impl fmt::Debug for Events {
 }
 
 /// Sends events to all listeners, and runs the functions of the program for them. Nothing is kept while
-/// there are no listeners.
+/// there are no listeners. All peers of a server share one, with the limits of their warnings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventSender {
-    listeners: Arc<OnceLock<broadcast::Sender<PeerEvent>>>,
+    shared: Arc<SharedByPeers>,
     hooks: Option<Arc<dyn PeerHooks>>,
+}
+
+#[derive(Debug, Default)]
+struct SharedByPeers {
+    listeners: OnceLock<broadcast::Sender<PeerEvent>>,
+    warnings: ConnectionWarnings,
 }
 
 impl EventSender {
     /// A sender that runs these functions too.
     pub(crate) fn with_hooks(hooks: Option<Arc<dyn PeerHooks>>) -> Self {
-        let listeners = Arc::default();
-        Self { listeners, hooks }
+        let shared = Arc::default();
+        Self { shared, hooks }
+    }
+
+    /// Limits the warnings about the connections of these peers.
+    pub(crate) fn warnings(&self) -> &ConnectionWarnings {
+        &self.shared.warnings
     }
 
     /// The functions to run when a peer comes or goes, before its event is sent.
@@ -138,7 +149,7 @@ impl EventSender {
 
     /// Sends an event to all listeners. `event` is called only if there are any.
     pub(crate) fn send(&self, event: impl FnOnce() -> PeerEvent) {
-        if let Some(sender) = self.listeners.get()
+        if let Some(sender) = self.shared.listeners.get()
             && sender.receiver_count() > 0
         {
             // The send fails if the last listener was dropped just now, which is no error.
@@ -148,9 +159,8 @@ impl EventSender {
 
     /// The events from now on.
     pub(crate) fn events(&self) -> Events {
-        let sender = self
-            .listeners
-            .get_or_init(|| broadcast::Sender::new(CAPACITY));
+        let listeners = &self.shared.listeners;
+        let sender = listeners.get_or_init(|| broadcast::Sender::new(CAPACITY));
         Events {
             only: None,
             is_over: false,

@@ -21,10 +21,11 @@ use tokio::sync::watch;
 use wawo_protocol::{CloseCode, Config, ConnectionError};
 
 use crate::{
+    call_side::CallSide,
     clock,
     connection::{
         Activity, ActivityRecord, ConnectionEvent, ConnectionState, DRAINED, DrainOutcome,
-        DrainProgress, GRACE_OVER, Owner, PeerSnapshot,
+        DrainProgress, GRACE_OVER, LimitMet, Owner, PeerSnapshot,
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames, MethodRef},
@@ -329,6 +330,16 @@ impl GuestState {
 }
 
 impl Origin for GuestState {
+    fn limit_met(&self, limit: &'static str, method: &dyn fmt::Display, error: &str) {
+        let met = LimitMet {
+            side: CallSide::Server,
+            limit,
+            method: Some(method),
+            error: &error,
+        };
+        self.owner.warnings().limit_met(self, met);
+    }
+
     fn begin_call(&self) -> Result<()> {
         let mut progress = self.lock();
         if progress.is_draining || progress.is_over {
@@ -339,7 +350,8 @@ impl Origin for GuestState {
             let max = self.max_calls;
             let text =
                 format!("the call was not served: {max} calls are in flight already (max_calls)");
-            return Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent));
+            let status = Status::resource_exhausted(text).with_limit("max_calls");
+            return Err(status.with_delivery(Delivery::NotSent));
         }
         progress.calls_in_flight += 1;
         self.activity.set_has_calls(true);

@@ -14,6 +14,7 @@
 mod attempt;
 mod dial;
 mod error;
+mod log;
 mod random;
 mod supervisor;
 

@@ -368,7 +368,7 @@ impl RedialLink {
     fn lose(&self, surplus: UnsentMessages) {
         if !surplus.is_empty() {
             let (peer, messages) = (&self.peer, surplus.len());
-            tracing::warn!(%peer, messages, "one-way messages are lost: too many were not sent by connections that ended");
+            tracing::warn!(target: "wawo::peer", %peer, messages, "one-way messages are lost: too many were not sent by connections that ended");
         }
     }
 

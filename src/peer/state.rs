@@ -9,7 +9,7 @@ use std::{
 use wawo_protocol::Side;
 
 use crate::{
-    connection::{ConnectionEvent, Owner},
+    connection::{ConnectionEvent, ConnectionWarnings, Owner},
     observe::Observers,
     peer::{event::PeerEvent, events::EventSender, observed::PeerObservers, weak::WeakPeer},
     peer_id::PeerId,
@@ -75,6 +75,10 @@ impl Owner for PeerState {
 
     fn address(&self) -> Option<&Address> {
         self.address.as_ref()
+    }
+
+    fn warnings(&self) -> &ConnectionWarnings {
+        self.event_sender.warnings()
     }
 
     fn connection_changed(&self, event: ConnectionEvent) {

@@ -51,7 +51,7 @@ impl ServerState {
                 }
                 Err(error) if ends_one_connection(&error) => self.report_failure(error),
                 Err(error) => {
-                    tracing::warn!(%error, ?pause, "cannot accept connections; will try again");
+                    tracing::warn!(target: "wawo::server", %error, ?pause, "cannot accept connections; will try again");
                     self.report_failure(error);
                     tokio::time::sleep(pause).await;
                     pause = longer(pause);
@@ -233,7 +233,7 @@ impl ServerState {
         let why = refuse::text(limit, &self.registry.limits());
         let address = from.clone();
         self.refused.add(move |count| {
-            tracing::warn!(from = %address, count, "connections were refused: {why}");
+            tracing::warn!(target: "wawo::server", from = %address, count, %limit, error = why, "connections were refused");
         });
         let from = from.clone();
         self.event_sender.send(|| PeerEvent::Refused(from, limit));
@@ -251,7 +251,9 @@ impl ServerState {
                     transport, reason, refused,
                 )));
             }
-            Err(error) => tracing::error!(%error, "a connection was refused without a word"),
+            Err(error) => {
+                tracing::error!(target: "wawo::server", %error, "a connection was refused without a word")
+            }
         }
     }
 
@@ -264,18 +266,23 @@ impl ServerState {
     /// Reports that a connection is closed to make room for another.
     pub(super) fn report_displaced(&self, peer: WeakPeer) {
         let host = peer.address().cloned();
-        self.displaced.add(move |count| {
-            let text = "connections of hosts with more than their share made room for others";
-            let from = host.as_ref().map(tracing::field::display);
-            tracing::warn!(from, count, "{text} (max_connections)");
-        });
         let limit = ConnectionLimit::MaxConnections;
+        self.displaced.add(move |count| {
+            let from = host.as_ref().map(tracing::field::display);
+            tracing::warn!(
+                target: "wawo::server",
+                from,
+                count,
+                %limit,
+                "connections of hosts with more than their share made room for others"
+            );
+        });
         self.event_sender.send(|| PeerEvent::Closed(peer, limit));
     }
 
     /// Reports that one connection could not be served.
     pub(super) fn report_unserved(&self, from: &Address, error: io::Error) {
-        tracing::error!(%from, %error, "a connection could not be served; others go on");
+        tracing::error!(target: "wawo::server", %from, %error, "a connection could not be served; others go on");
         self.report_failure(error);
     }
 

@@ -66,7 +66,7 @@ impl Arrival {
         let origin = &mut self.origin;
         if std::mem::replace(&mut origin.is_inside, true) {
             let from = &origin.from;
-            tracing::warn!(%from, "a protocol inside of one inside of another is not served");
+            tracing::warn!(target: "wawo::server", %from, "a protocol inside of one inside of another is not served");
             return Box::pin(async {});
         }
         let Self {

@@ -31,6 +31,7 @@ use crate::{
         drain::departures::{Departures, slices, time_to_leave},
         drain_request::DrainRequest,
         lifecycle::{DrainEffect, Lifecycle},
+        log,
         state::ServerState,
     },
 };
@@ -58,12 +59,15 @@ impl ServerState {
             effect = lifecycle.drain(end);
             effect != DrainEffect::Nothing
         });
-        if effect != DrainEffect::Begins {
-            return;
+        match effect {
+            DrainEffect::Begins => {}
+            DrainEffect::Hastens => return log::drain_hastened(request.grace, request.spread),
+            DrainEffect::Nothing => return,
         }
         // The first step, so that new peers connect elsewhere.
         self.stop_accepting();
         let peers = self.registry.close();
+        log::draining(peers.len(), request.grace, request.spread);
         let departures = depart(&peers, request, now);
         let drain = Drain {
             shared: self.clone(),
@@ -181,6 +185,7 @@ impl Drop for Drain {
         let mut report = DrainReport::default();
         self.peers.iter().for_each(|peer| report.add(peer));
         report.log();
+        log::drained(&report);
         self.shared
             .lifecycle
             .send_if_modified(|lifecycle: &mut Lifecycle| lifecycle.drained(report));

@@ -7,7 +7,7 @@ use crate::{
     peer_id::PeerId,
     serve::Serve,
     server::{
-        Gateway, ServeError, ServerDrain, check_runtime, registry::AdmissionError,
+        Gateway, ServeError, ServerDrain, check_runtime, log, registry::AdmissionError,
         state::ServerState,
     },
     transport::{Address, AddressError, IntoTransport},
@@ -116,7 +116,7 @@ impl ServerHandle {
         if announced.is_err() {
             self.shared.services.remove(&name);
         }
-        announced
+        announced.inspect(|()| log::service_added(&name))
     }
 
     /// Removes a service, by its full name such as `chat.v1.Chat`. Calls in flight go on to their end.
@@ -127,6 +127,9 @@ impl ServerHandle {
         // The only errors are that the services do not fit, which fewer always do, and that the server
         // takes no more connections, which need no announcement then.
         let _ = self.shared.announce_services();
+        if was_there {
+            log::service_removed(name);
+        }
         was_there
     }
 

@@ -4,7 +4,7 @@ use wawo_protocol::{CloseCode, ConnectionError, Side};
 
 use crate::{
     connection::DRAINED,
-    peer::{ConnectionLimit, PeerEvent, WeakPeer},
+    peer::{ConnectionLimit, PeerEvent, WeakPeer, log_end},
     server::{
         handshake_request::Ask,
         new_socket::NewSocket,
@@ -38,12 +38,22 @@ impl SocketOrigin {
 
     /// Reports that the socket is over before it had a peer.
     pub(super) fn report_end(&self, error: ConnectionError) {
+        let warnings = self.state.event_sender.warnings();
+        warnings.connection_over(&self.from, Side::Accepting, &error);
+        self.send_end(WeakPeer::unconnected(self.from.clone()), error);
+    }
+
+    /// Reports the same of a socket that has a warning of its own.
+    pub(super) fn report_known_end(&self, error: ConnectionError) {
         self.report_end_of(WeakPeer::unconnected(self.from.clone()), error);
     }
 
     fn report_end_of(&self, who: WeakPeer, error: ConnectionError) {
-        let (peer, side) = (&self.from, Side::Accepting);
-        tracing::debug!(%error, %peer, ?side, "connection over");
+        log_end(&self.from, Side::Accepting, &error);
+        self.send_end(who, error);
+    }
+
+    fn send_end(&self, who: WeakPeer, error: ConnectionError) {
         let event = || PeerEvent::NotConnected(who, error);
         self.state.event_sender.send(event);
     }

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    server::{ServeError, Server, check_runtime, listeners::ListeningPlace, new_socket::Wrap},
+    server::{ServeError, Server, check_runtime, listeners::ListeningPlace, log, new_socket::Wrap},
     transport::{Address, AddressError, Listener, OpenListener, Transport},
 };
 
@@ -195,7 +195,10 @@ impl Server {
             wrap,
             is_tls,
         })?;
-        self.addresses.extend(address);
+        if let Some(address) = address {
+            log::listening(&address, &self.shared.services.descriptors());
+            self.addresses.push(address);
+        }
         Ok(())
     }
 }

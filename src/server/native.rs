@@ -68,7 +68,10 @@ fn finish(
         }
         Ok(Err(error)) => {
             origin.place.was_refused(Some(&origin.from), &error);
-            origin.report_end(error.clone());
+            match new.begins_tls() {
+                true => origin.report_known_end(error.clone()),
+                false => origin.report_end(error.clone()),
+            }
             end(origin, new, error)
         }
         Err(ask) => leave(origin, new, ask),
@@ -106,8 +109,12 @@ fn end(
 fn report_tls(origin: &SocketOrigin) {
     let from = origin.from.clone();
     origin.state.tls_failures.add(move |count| {
-        let text = "clients speak TLS at an address without TLS";
-        tracing::warn!(%from, count, "{text}: listen at tls://, or let them use tcp://");
+        tracing::warn!(
+            target: "wawo::tls",
+            %from,
+            count,
+            "clients speak TLS at an address without TLS: listen at tls://, or let them use tcp://"
+        );
     });
 }
 

@@ -116,12 +116,11 @@ impl ServerState {
         if let ProxyHeaderError::Ended { bytes: 0 } | ProxyHeaderError::Lost { bytes: 0, .. } =
             error
         {
-            return tracing::debug!(%from, %error, "a proxy closed a connection");
+            return tracing::debug!(target: "wawo::server", %from, %error, "a proxy closed a connection");
         }
         let from = from.clone();
         self.wrong_headers.add(move |count| {
-            let text = "connections of proxies were closed";
-            tracing::warn!(%from, count, "{text}: {error} (proxy_protocol)");
+            tracing::warn!(target: "wawo::server", %from, count, %error, "connections of proxies were closed (proxy_protocol)");
         });
     }
 }

@@ -5,6 +5,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::server::log;
+
 /// Resolves when the process is asked to end.
 ///
 /// | system | by |
@@ -39,25 +41,25 @@ pub async fn shutdown_signal() {
     #[cfg(windows)]
     keep_receivers();
     let mut receivers = receivers();
-    poll_fn(
-        |cx| match receivers.iter_mut().any(|poll| poll(cx).is_ready()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        },
-    )
+    let signal = poll_fn(|cx| {
+        let mut received = receivers.iter_mut();
+        let received = received.find_map(|(signal, poll)| poll(cx).is_ready().then_some(*signal));
+        received.map_or(Poll::Pending, Poll::Ready)
+    })
     .await;
+    log::asked_to_end(signal);
 }
 
 /// Polls for the next signal of one kind.
 type Receiver = Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<()>> + Send>;
 
-/// A receiver for each kind of signal that this process can listen for.
-fn receivers() -> Vec<Receiver> {
+/// A receiver for each kind of signal that this process can listen for, with the name of the signal.
+fn receivers() -> Vec<(&'static str, Receiver)> {
     let received = system::receivers().into_iter();
     let usable = received.filter_map(|(signal, receiver)| match receiver {
-        Ok(receiver) => Some(receiver),
+        Ok(receiver) => Some((signal, receiver)),
         Err(error) => {
-            tracing::warn!(%error, "cannot listen for {signal}");
+            tracing::warn!(target: "wawo::server", signal, %error, "cannot listen for a signal to end");
             None
         }
     });
@@ -70,7 +72,7 @@ fn receivers() -> Vec<Receiver> {
 fn keep_receivers() {
     use std::sync::{Mutex, OnceLock};
 
-    static KEPT: OnceLock<Mutex<Vec<Receiver>>> = OnceLock::new();
+    static KEPT: OnceLock<Mutex<Vec<(&str, Receiver)>>> = OnceLock::new();
     KEPT.get_or_init(|| Mutex::new(receivers()));
 }
 

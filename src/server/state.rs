@@ -147,11 +147,12 @@ impl ServerState {
         drop(open);
     }
 
-    /// Ends all connections and tasks, because the server was dropped.
-    pub(crate) fn stop(&self) {
+    /// Ends all connections and tasks, because the server was dropped. Returns whether it was neither draining
+    /// nor over.
+    pub(crate) fn stop(&self) -> bool {
         self.stop_accepting();
         self.registry.abort();
-        self.lifecycle.send_if_modified(Lifecycle::dropped);
+        self.lifecycle.send_if_modified(Lifecycle::dropped)
     }
 
     /// Serves a transport that the program itself has opened, in the current runtime. There is a peer at

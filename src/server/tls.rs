@@ -146,7 +146,7 @@ fn report_failure(origin: &SocketOrigin, error: io::Error) {
     let error = Arc::new(error);
     let cause = error.clone();
     origin.state.tls_failures.add(move |count| {
-        tracing::warn!(%from, count, error = %cause, "handshakes of TLS failed");
+        tracing::warn!(target: "wawo::tls", %from, count, error = %cause, "handshakes of TLS failed");
     });
     origin.report_end(ConnectionError::Lost(error));
 }

@@ -21,12 +21,12 @@ impl Status {
         let status = ErrorChain(self);
         match self.0.code {
             Code::Internal | Code::Unknown | Code::DataLoss => {
-                tracing::error!(%method, %peer, %status, "a call failed");
+                tracing::error!(target: "wawo::call", %method, %peer, %status, "a call failed");
             }
             _ if self.has_system_error() => {
-                tracing::warn!(%method, %peer, %status, "a call failed");
+                tracing::warn!(target: "wawo::call", %method, %peer, %status, "a call failed");
             }
-            _ => tracing::debug!(%method, %peer, %status, "a call failed"),
+            _ => tracing::debug!(target: "wawo::call", %method, %peer, %status, "a call failed"),
         }
     }
 
@@ -36,7 +36,7 @@ impl Status {
         match self.0.source {
             Some(_) => self.log(method, peer),
             None => {
-                tracing::debug!(%method, %peer, status = %self, "a one-way message was not served");
+                tracing::debug!(target: "wawo::call", %method, %peer, status = %self, "a one-way message was not served");
             }
         }
     }

@@ -285,7 +285,7 @@ async fn a_closed_silent_connection_is_reported() {
     running.await.unwrap().unwrap();
     let lines = log.lines("had not said hello");
     assert_eq!(lines.len(), 1, "{log:?}");
-    let text = "more than 1 were in the handshake (max_handshakes)";
+    let text = "limit=max_handshakes max=1";
     assert!(
         lines[0].starts_with("WARN") && lines[0].contains(text),
         "{lines:?}"

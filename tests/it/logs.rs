@@ -192,10 +192,10 @@ async fn a_one_way_message_that_is_not_sent_names_its_method() {
     let note = echo.note(message("")).metadata("key", "v".repeat(9_000));
     note.await.unwrap();
     echo.say(message("")).await.unwrap();
-    let lines = log.lines("a one-way message was not sent");
+    let lines = log.lines("one-way messages were not sent");
     assert_eq!(lines.len(), 1, "{log:?}");
     assert!(
-        lines[0].contains("method=tests.echo.Echo/Note peer=peer "),
+        lines[0].contains("method=\"tests.echo.Echo/Note\" peer=\"peer "),
         "{lines:?}"
     );
 }

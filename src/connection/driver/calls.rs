@@ -73,10 +73,7 @@ impl Driver {
         let id = match self.connection.start_call(now, call, outgoing) {
             Ok(StartedCall::Sent(id)) => Some(id),
             Ok(StartedCall::Waiting) => None,
-            Err((outgoing, reason)) => {
-                self.observe_refusal(&reason);
-                return outgoing.refuse(&reason, &mut self.wakers);
-            }
+            Err((outgoing, refusal)) => return self.refused(outgoing, &refusal),
         };
         if let Some((deadline, slot)) = slot {
             self.calls_to_watch.push(WatchedCall {
@@ -88,6 +85,14 @@ impl Driver {
         if let Some(id) = id {
             self.started(id);
         }
+    }
+
+    /// Ends a call that was not started, or surely not served.
+    #[cold]
+    pub(super) fn refused(&mut self, outgoing: OutgoingCall, refusal: &Refusal) {
+        self.handle.report_refusal(refusal);
+        self.observe_refusal(refusal);
+        outgoing.refuse(refusal, &mut self.wakers);
     }
 
     /// Acts on a call that has got its id: from now on it can be cancelled by the id, and its stream of
@@ -215,9 +220,16 @@ impl Driver {
 
 /// Logs why a one-way message was not sent, as nobody waits for its outcome.
 #[cold]
-fn log_not_sent(handle: &ConnectionHandle, service: ServiceId, method: MethodId, reason: &Refusal) {
+fn log_not_sent(
+    handle: &Arc<ConnectionHandle>,
+    service: ServiceId,
+    method: MethodId,
+    refusal: &Refusal,
+) {
+    handle.report_refusal(refusal);
     let method = handle.schemas().name(MethodIds { service, method });
-    tracing::warn!(%method, peer = %handle, %reason, "a one-way message was not sent");
+    let warnings = handle.warnings();
+    warnings.one_way_not_sent(handle, &method, refusal);
 }
 
 fn new_call(request: Request) -> (NewCall, Option<Streaming<Bytes>>) {

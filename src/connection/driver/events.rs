@@ -2,15 +2,17 @@
 
 use std::{task::Context, time::Instant};
 
-use wawo_protocol::{ConnectionError, Event};
+use wawo_protocol::{ConnectionError, Event, MethodId, Overload, ServiceId};
 
 use crate::{
+    call_side::CallSide,
     clock,
     codec::buffer_pool,
     connection::{
         driver::Driver,
         outgoing::{self, OutgoingCall},
     },
+    descriptor::MethodIds,
 };
 
 /// The driver looks at the clock again each time that it has handled this many events: a multiple of
@@ -107,11 +109,8 @@ impl Driver {
                 }
             }
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
-            Event::Refused(call, reason) => {
-                self.observe_refusal(&reason);
-                call.refuse(&reason, &mut self.wakers);
-            }
-            Event::Overloaded { method, overload } => self.observe_overload(method, &overload),
+            Event::Refused(call, refusal) => self.refused(call, &refusal),
+            Event::Overloaded { method, overload } => self.overloaded(method, &overload),
             Event::Started(call) => self.started(call),
             Event::Replied {
                 call,
@@ -128,5 +127,14 @@ impl Driver {
             // A later version of the protocol crate may have events that this one does not know.
             _ => {}
         }
+    }
+
+    /// Reports a call of the other side that was refused, or ended, for a limit.
+    #[cold]
+    fn overloaded(&mut self, method: Option<(ServiceId, MethodId)>, overload: &Overload) {
+        let ids = method.map(|(service, method)| MethodIds { service, method });
+        let (side, limit) = (CallSide::Server, overload.reason());
+        self.handle.report_limit(side, limit, ids, overload);
+        self.observe_overload(ids, overload);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{task::Context, time::Instant};
 
-use wawo_protocol::{CallId, Code, MessageBytes, MethodId, Overload, Refusal, ServiceId};
+use wawo_protocol::{CallId, Code, MessageBytes, Overload, Refusal};
 
 use crate::{
     body::Body, call_side::CallSide, connection::driver::Driver, observe::CallOutcome,
@@ -29,14 +29,14 @@ impl Driver {
     #[cold]
     pub(super) fn observe_overload(
         &mut self,
-        method: Option<(ServiceId, MethodId)>,
+        method: Option<MethodIds>,
         overload: &Overload,
     ) {
         let Some(observation) = &mut self.observation else {
             return;
         };
         observation.refused(CallSide::Server, overload.reason());
-        if let Some((service, method)) = method {
+        if let Some(MethodIds { service, method }) = method {
             let body = Body::One(MessageBytes::default());
             let request = Request::by_id(service, method, false, body);
             observation.begin(&self.handle, &request);

@@ -24,7 +24,7 @@ use crate::{
         extensions::PeerExtensions,
         handle::Handle,
         link::Link,
-        redial::{attempt::Attempt, dial::Dial, error::TryError, random::random},
+        redial::{attempt::Attempt, dial::Dial, error::TryError, log, random::random},
         redial_link::{Move, Outage, RedialLink},
     },
     reconnect::{Reconnect, Schedule, State},
@@ -192,11 +192,14 @@ impl<D: Dial> Supervisor<D> {
         (self.running, self.elsewhere) = (None, None);
         self.schedule.connected(clock::now());
         let before = self.link.switch_to(&connection);
+        match self.current.is_some() {
+            true => log::moved(self.link.peer()),
+            false => log::connected(self.link.peer(), self.outage.failed),
+        }
         (self.current, self.is_draining) = (Some(connection), false);
         if let Some(before) = before {
             before.begin_drain();
         }
-        tracing::debug!(peer = %self.link.peer(), "connected");
     }
 
     fn try_failed(&mut self, error: TryError<D::Error>) {
@@ -204,14 +207,15 @@ impl<D: Dial> Supervisor<D> {
         let wait = self.schedule.try_failed(clock::now(), random());
         let (peer, number) = (self.link.peer(), self.schedule.failed());
         let elsewhere = self.elsewhere.take();
-        tracing::debug!(%peer, ?elsewhere, number, %error, ?wait, "a try to connect has failed");
         let error: Arc<dyn Error + Send + Sync> = Arc::new(error);
         let failed = FailedTry {
             number,
-            address: elsewhere.or_else(|| peer.address().cloned()),
+            address: elsewhere.clone().or_else(|| peer.address().cloned()),
             error: error.clone(),
             wait,
         };
+        let is_first = self.current.is_none() && self.outage.failed == 0;
+        log::try_failed(peer, elsewhere.as_ref(), &failed, is_first);
         peer.send(|peer| PeerEvent::TryFailed(peer, failed));
         if wait.is_none() {
             let text = format!("tries to connect have failed, at last: {error}");
@@ -273,7 +277,7 @@ impl<D: Dial> Supervisor<D> {
         if address.is_none() && !text.is_empty() {
             let (peer, text) = (self.link.peer().to_string(), text.to_owned());
             self.unusable_addresses.add(move |count| {
-                tracing::warn!(peer, address = ?text, count, "cannot move to this address; dials that of the peer");
+                tracing::warn!(target: "wawo::peer", peer, address = text, count, "cannot move to this address; dials that of the peer");
             });
         }
         address
@@ -283,7 +287,7 @@ impl<D: Dial> Supervisor<D> {
         (self.current, self.is_draining) = (None, false);
         let wait = self.schedule.lost(clock::now(), random());
         let peer = self.link.peer();
-        tracing::debug!(%peer, %error, ?wait, "the connection is lost");
+        log::lost(peer, &error, wait);
         self.outage = Outage::begin(Some(error.clone()));
         self.show_outage();
         if self.schedule.state() == State::Over {

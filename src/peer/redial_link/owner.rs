@@ -8,7 +8,7 @@ use std::{
 use wawo_protocol::Relocation;
 
 use crate::{
-    connection::{ConnectionEvent, ConnectionHandle, Owner, UnsentMessages},
+    connection::{ConnectionEvent, ConnectionHandle, ConnectionWarnings, Owner, UnsentMessages},
     peer::{
         redial_link::{RedialLink, orders::Move},
         state::PeerState,
@@ -56,6 +56,10 @@ impl Owner for ConnectionOwner {
 
     fn address(&self) -> Option<&Address> {
         self.peer.address()
+    }
+
+    fn warnings(&self) -> &ConnectionWarnings {
+        self.peer.warnings()
     }
 
     fn connection_changed(&self, event: ConnectionEvent) {

@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     backstop::timeout_at,
-    connection::ConnectionHandle,
+    call_side::CallSide,
+    connection::{ConnectionHandle, LimitMet, Owner},
     peer::redial_link::RedialLink,
     request::{Deadline, Request},
     status::{Delivery, Result, Status},
@@ -90,9 +91,20 @@ impl RedialLink {
                      (max_calls_without_connection); {}",
                     self.describe_outage()
                 );
+                self.report_full(&text);
                 Err(Status::resource_exhausted(text).with_delivery(Delivery::NotSent))
             }
         }
+    }
+
+    fn report_full(&self, text: &str) {
+        let met = LimitMet {
+            side: CallSide::Client,
+            limit: "max_calls_without_connection",
+            method: None,
+            error: &text,
+        };
+        self.peer.warnings().limit_met(&self.peer, met);
     }
 
     /// How many calls wait for a connection.

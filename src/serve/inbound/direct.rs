@@ -60,6 +60,11 @@ pub(crate) trait Origin: fmt::Display + Send + Sync + 'static {
     /// Counts off a call. It has ended, with its stream of replies if it has one, or was dropped.
     fn end_call(&self) {}
 
+    /// Reports that a call met a limit of this side. By default nothing is reported.
+    fn limit_met(&self, limit: &'static str, method: &dyn fmt::Display, error: &str) {
+        let _ = (limit, method, error);
+    }
+
     /// Adds to a status where it was made, as far as the caller may know it.
     fn place(&self, status: Status) -> Status {
         status
@@ -224,6 +229,9 @@ impl DirectCall {
         match self.one_way {
             false => status.log(&name, &self.origin),
             true => status.log_one_way(&name, &self.origin),
+        }
+        if let Some(limit) = status.limit() {
+            self.origin.limit_met(limit, &name, status.message());
         }
         self.origin.place(status)
     }

@@ -191,11 +191,14 @@ impl ConnectionPlace {
         let from = from.clone();
         let max = self.registry.limits().handshakes;
         self.registry.silent.add(move |count| {
-            let text = "connections were closed that had not said hello";
+            let limit = ConnectionLimit::MaxHandshakes;
             tracing::warn!(
+                target: "wawo::server",
                 %from,
                 count,
-                "{text}: more than {max} were in the handshake (max_handshakes)"
+                %limit,
+                max,
+                "connections were closed that had not said hello"
             );
         });
     }
@@ -216,7 +219,7 @@ impl ConnectionPlace {
         self.registry.refused.add(move |count| {
             let from = from.as_ref().map(tracing::field::display);
             let error = ErrorChain(&error);
-            tracing::warn!(from, count, %error, "connections were not let in");
+            tracing::warn!(target: "wawo::server", from, count, %error, "connections were not let in");
         });
     }
 

@@ -20,7 +20,7 @@ pub(super) fn bind_all<S>(
     loop {
         match bind_once(addresses, &open, &port) {
             Err(BindFailure { error, chose }) if chose && choices < MAX_CHOICES => {
-                tracing::debug!(%error, "a port that was free at one address is taken at another");
+                tracing::debug!(target: "wawo::transport", %error, "a port that was free at one address is taken at another");
                 choices += 1;
             }
             result => return result.map_err(|failed| failed.error),
@@ -62,7 +62,7 @@ fn bind_once<S>(
             Err(BindFailure::for_good(named(addresses, address, error)))
         }
         Some((address, error)) => {
-            tracing::debug!(%address, %error, "not listening at an address that this machine lacks");
+            tracing::debug!(target: "wawo::transport", %address, %error, "not listening at an address that this machine lacks");
             Ok(opened)
         }
         None => Ok(opened),

@@ -28,8 +28,8 @@ pub(super) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Fing
 pub(super) trait Load: fmt::Debug + Send + Sync + 'static {
     type Config: Send + Sync + 'static;
 
-    /// The side and its files, for the log.
-    const NAME: &'static str;
+    /// The side that has the files, for the log.
+    const SIDE: &'static str;
 
     /// Reads the files, and makes the configuration of them. `before` is the one in use, whose parts stay in
     /// use as far as their files have not changed.
@@ -111,14 +111,14 @@ impl<L: Load> Live<L> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.lock().clone();
         let loaded = load.load(Some(&before)).inspect_err(|error| {
-            let name = L::NAME;
-            tracing::warn!(%error, "the files of TLS of the {name} cannot be used; those before stay in use");
+            let side = L::SIDE;
+            tracing::warn!(target: "wawo::tls", side, %error, "the files of TLS cannot be used; those before stay in use");
         })?;
         if Arc::ptr_eq(&loaded.config, &before.config) {
             return Ok(false);
         }
         *self.lock() = loaded;
-        tracing::info!("new files of TLS of the {} are in use", L::NAME);
+        tracing::info!(target: "wawo::tls", side = L::SIDE, "new files of TLS are in use");
         Ok(true)
     }
 
@@ -169,7 +169,7 @@ mod tests {
     impl Load for Arc<File> {
         type Config = u64;
 
-        const NAME: &'static str = "test";
+        const SIDE: &'static str = "test";
 
         fn load(&self, before: Option<&LiveConfig<u64>>) -> Result<LiveConfig<u64>, TlsError> {
             let content = self.content.load(Ordering::SeqCst);
@@ -242,7 +242,7 @@ mod tests {
     impl Load for Arc<Stuck> {
         type Config = u64;
 
-        const NAME: &'static str = "test";
+        const SIDE: &'static str = "test";
 
         fn load(&self, before: Option<&LiveConfig<u64>>) -> Result<LiveConfig<u64>, TlsError> {
             if before.is_some() {

@@ -99,6 +99,7 @@ pub(super) fn read_system_roots() -> Result<RootCertStore, TlsError> {
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
     if ignored > 0 {
         tracing::debug!(
+            target: "wawo::tls",
             added,
             ignored,
             "some root certificates of the system cannot be used"

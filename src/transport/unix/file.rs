@@ -48,7 +48,7 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         if let Err(error) = remove_if(&self.path, self.id) {
             let path = self.path.display();
-            tracing::warn!(%error, %path, "cannot remove the file of a socket");
+            tracing::warn!(target: "wawo::transport", %error, %path, "cannot remove the file of a socket");
         }
     }
 }

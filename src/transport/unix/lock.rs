@@ -94,7 +94,7 @@ impl Drop for Lock {
         let removed = self.id().and_then(|id| remove_if(&self.path, id));
         if let Err(error) = removed {
             let path = self.path.display();
-            tracing::warn!(%error, %path, "cannot remove the lock of a socket");
+            tracing::warn!(target: "wawo::transport", %error, %path, "cannot remove the lock of a socket");
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn check(
         return Ok(());
     }
     let text = format!("user {uid} is not allowed at {address} (abstract_uids)");
-    tracing::debug!(%address, uid, "refused a user (abstract_uids)");
+    tracing::debug!(target: "wawo::transport", %address, uid, "refused a user (abstract_uids)");
     Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
 }
 

@@ -82,7 +82,7 @@ impl ClientSettings {
 impl Load for ClientSettings {
     type Config = ClientConfig;
 
-    const NAME: &'static str = "connecting side";
+    const SIDE: &'static str = "client";
 
     /// New files also mean that no session of those before is resumed.
     fn load(

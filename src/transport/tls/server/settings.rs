@@ -74,7 +74,7 @@ impl ServerSettings {
 impl Load for ServerSettings {
     type Config = ServerSide;
 
-    const NAME: &'static str = "server";
+    const SIDE: &'static str = "server";
 
     fn load(
         &self,
