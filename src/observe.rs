@@ -17,6 +17,7 @@ mod open_record;
 mod outcome;
 mod record;
 mod series_cache;
+mod spans;
 mod trace_context;
 
 pub(crate) use crate::observe::{
@@ -30,6 +31,7 @@ pub use crate::{
     observe::{
         call::{CallSummary, ObservedCall},
         hook::{Observe, Wants},
+        spans::Spans,
         trace_context::TraceContext,
     },
 };

@@ -5,6 +5,7 @@ mod host;
 mod pipe;
 
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -76,6 +77,21 @@ impl Address {
             Self::Memory(_) => "mem",
             Self::Tls(_) => "tls",
             Self::Other { scheme, .. } => scheme,
+        }
+    }
+
+    /// The host, path or name, and the port if it has one.
+    pub(crate) fn name_and_port(&self) -> (Cow<'_, str>, Option<u16>) {
+        match self {
+            Self::Tcp(text) => match HostPort::parse(text) {
+                Ok(parts) => (parts.host.into(), Some(parts.port)),
+                Err(_) => (text.into(), None),
+            },
+            Self::Unix(path) => (path.to_string_lossy(), None),
+            Self::Abstract(name) => (format!("@{name}").into(), None),
+            Self::Pipe(name) | Self::Memory(name) => (name.into(), None),
+            Self::Tls(below) => below.name_and_port(),
+            Self::Other { rest, .. } => (rest.into(), None),
         }
     }
 }
