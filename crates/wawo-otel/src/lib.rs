@@ -4,7 +4,7 @@
 //! use wawo_otel::Traces;
 //!
 //! let server = wawo::Server::builder().observe(Traces::new());
-//! let client = wawo::Peer::builder().observe(Traces::new());
+//! let client = wawo::Peer::builder("tcp://127.0.0.1:4000").observe(Traces::new());
 //! ```
 //!
 //! The spans become spans of OpenTelemetry in the layer of
@@ -28,3 +28,7 @@ mod setup;
 mod traces;
 
 pub use crate::traces::Traces;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
