@@ -10,6 +10,7 @@
 //! [`Metrics`](crate::Metrics) by `metrics`. Layers cannot do this: they see no drops, no panics of the layers
 //! around them, and no end of a connection.
 
+mod access_log;
 mod call;
 mod hook;
 mod observers;
@@ -29,6 +30,7 @@ pub(crate) use crate::observe::{
 pub use crate::{
     call_side::CallSide,
     observe::{
+        access_log::AccessLog,
         call::{CallSummary, ObservedCall},
         hook::{Observe, Wants},
         spans::Spans,

@@ -21,6 +21,11 @@ impl PeerId {
         let before = LAST.fetch_add(1, Ordering::Relaxed);
         Self(NonZeroU64::MIN.saturating_add(before))
     }
+
+    /// The number itself.
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl fmt::Display for PeerId {

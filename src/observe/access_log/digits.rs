@@ -1,0 +1,94 @@
+//! Numbers and bytes in digits, without the cost of `fmt`.
+
+/// Adds a number.
+pub(super) fn push_number(line: &mut String, number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut begin = digits.len();
+    let mut rest = number;
+    loop {
+        begin -= 1;
+        digits[begin] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    push_ascii(line, &digits[begin..]);
+}
+
+/// Adds the last `N` digits of a number, with zeros in front.
+pub(super) fn push_padded<const N: usize>(line: &mut String, number: u64) {
+    let mut digits = [b'0'; N];
+    let mut rest = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    push_ascii(line, &digits);
+}
+
+/// Adds bytes in lower case hexadecimal digits.
+pub(super) fn push_hex<const N: usize>(line: &mut String, bytes: [u8; N]) {
+    for byte in bytes {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        push_ascii(line, &[digit(byte >> 4), digit(byte & 15)]);
+    }
+}
+
+/// Adds bytes in base64, with the alphabet of RFC 4648, section 4, and padding.
+pub(super) fn push_base64(line: &mut String, bytes: &[u8]) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let mut digits = [b'='; 4];
+        for (at, digit) in digits.iter_mut().enumerate().take(group.len() + 1) {
+            *digit = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
+        }
+        push_ascii(line, &digits);
+    }
+}
+
+fn push_ascii(line: &mut String, ascii: &[u8]) {
+    line.push_str(str::from_utf8(ascii).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{push_base64, push_hex, push_number, push_padded};
+
+    fn text(push: impl FnOnce(&mut String)) -> String {
+        let mut line = String::new();
+        push(&mut line);
+        line
+    }
+
+    #[test]
+    fn numbers_are_written_as_fmt_writes_them() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        let around = powers.flat_map(|power| [power - 1, power, power + 1]);
+        for number in around.chain([u64::MAX]) {
+            assert_eq!(text(|line| push_number(line, number)), number.to_string());
+        }
+        assert_eq!(text(|line| push_padded::<6>(line, 42)), "000042");
+        let trace = 0x00f0_67aa_0ba9_02b7_u64;
+        assert_eq!(text(|line| push_hex(line, trace.to_be_bytes())), "00f067aa0ba902b7");
+    }
+
+    /// The examples of RFC 4648, section 10.
+    #[test]
+    fn bytes_are_written_in_base64() {
+        for (bytes, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(text(|line| push_base64(line, bytes.as_bytes())), expected);
+        }
+        assert_eq!(text(|line| push_base64(line, &[0xfb, 0xff, 0xbf])), "+/+/");
+    }
+}
