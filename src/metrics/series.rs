@@ -15,7 +15,7 @@ const MAX_UNKNOWN: usize = 100;
 pub(super) const OTHER: &str = "_OTHER";
 
 /// The number of a series of one [`Metrics`](crate::Metrics).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Series(pub(super) u32);
 
 /// The labels of a series.

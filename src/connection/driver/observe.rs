@@ -5,8 +5,8 @@ use std::{task::Context, time::Instant};
 use wawo_protocol::{CallId, Code, MessageBytes, Overload, Refusal};
 
 use crate::{
-    body::Body, call_side::CallSide, connection::driver::Driver, observe::CallOutcome,
-    request::Request, serve::inbound::FirstPoll,
+    body::Body, call_side::CallSide, connection::driver::Driver, descriptor::MethodIds,
+    observe::CallOutcome, request::Request, serve::inbound::FirstPoll,
 };
 
 impl Driver {
@@ -27,11 +27,7 @@ impl Driver {
 
     /// Records a call of the other side that a limit has refused before it was served, or ended.
     #[cold]
-    pub(super) fn observe_overload(
-        &mut self,
-        method: Option<MethodIds>,
-        overload: &Overload,
-    ) {
+    pub(super) fn observe_overload(&mut self, method: Option<MethodIds>, overload: &Overload) {
         let Some(observation) = &mut self.observation else {
             return;
         };

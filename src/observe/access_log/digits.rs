@@ -72,7 +72,10 @@ mod tests {
         }
         assert_eq!(text(|line| push_padded::<6>(line, 42)), "000042");
         let trace = 0x00f0_67aa_0ba9_02b7_u64;
-        assert_eq!(text(|line| push_hex(line, trace.to_be_bytes())), "00f067aa0ba902b7");
+        assert_eq!(
+            text(|line| push_hex(line, trace.to_be_bytes())),
+            "00f067aa0ba902b7"
+        );
     }
 
     /// The examples of RFC 4648, section 10.

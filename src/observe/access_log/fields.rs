@@ -9,10 +9,11 @@ use std::{
 use wawo_protocol::Metadata;
 
 use crate::{
+    call_side::CallSide,
     identity::Identity,
     observe::{
         access_log::line::{Form, Line, Shown, column, name},
-        call::{CallSide, CallSummary, ObservedCall},
+        call::{CallSummary, ObservedCall},
     },
     status::Delivery,
 };

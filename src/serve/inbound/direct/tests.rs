@@ -17,6 +17,7 @@ use super::{DirectInbound, Origin};
 use crate::{
     body::{Body, Streaming},
     call_depth,
+    observe::FarEnd,
     request::Request,
     response::Response,
     serve::BoxService,
