@@ -25,7 +25,7 @@ pub(crate) use crate::observe::{
     observers::Observers,
     open_record::{MessageCount, OpenRecord, RetryCount},
     outcome::CallOutcome,
-    record::{CallBegin, CallRecord, FarEnd},
+    record::{CallBegin, CallRecord, CallSpan, FarEnd},
 };
 pub use crate::{
     call_side::CallSide,

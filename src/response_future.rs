@@ -18,14 +18,17 @@ use std::{
 use tracing::Span;
 use wawo_protocol::CallId;
 
-pub(crate) use crate::response_future::{observed::observe, spanned::in_span};
+pub(crate) use crate::response_future::observed::observe;
 
 use crate::{
     expiry,
     observe::OpenRecord,
     panic::Catch,
     response::Response,
-    response_future::{observed::ObservedFuture, spanned::SpannedFuture},
+    response_future::{
+        observed::ObservedFuture,
+        spanned::{SpannedFuture, in_span},
+    },
     status::{BoxError, Carrier, Result, Status},
 };
 

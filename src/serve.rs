@@ -18,7 +18,7 @@ use crate::{
     call_depth,
     descriptor::{MethodDescriptor, MethodNames, ServiceDescriptor},
     layer::PanicGuard,
-    observe::Observers,
+    observe::{CallSpan, Observers},
     request::Request,
     response::Response,
     response_future::ResponseFuture,
@@ -252,8 +252,32 @@ impl BoxService {
         self.observers.as_ref()
     }
 
+    /// Serves each call in the [span](CallSpan) that it carries.
+    pub(crate) fn in_spans(self) -> Self {
+        Self {
+            service: Box::new(SpannedService(self.service)),
+            ..self
+        }
+    }
+
     pub(crate) fn call(&mut self, request: Request) -> ResponseFuture {
         self.service.call(request)
+    }
+}
+
+/// A service that serves each call in its span.
+struct SpannedService(Box<dyn DynService>);
+
+impl DynService for SpannedService {
+    fn call(&mut self, mut request: Request) -> ResponseFuture {
+        match request.extensions_mut().remove::<CallSpan>() {
+            None => self.0.call(request),
+            Some(CallSpan(span)) => span.in_scope(|| self.0.call(request)).in_span(&span),
+        }
+    }
+
+    fn boxed(&self) -> Box<dyn DynService> {
+        Box::new(Self(self.0.boxed()))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn has_valgrind() -> bool {
 
 /// Runs a load once, without counting, to show that it works.
 pub(crate) fn natively(load: Load) -> Result<()> {
-    let (server, address) = Process::server(Run::Natively)?;
+    let (server, address) = Process::server(Run::Natively, load)?;
     let calls = load.calls().0.to_string();
     let client = Process::start(Run::Natively, &["client", &address, load.name(), &calls])?;
     client.end()?;
@@ -60,7 +60,7 @@ fn counted_once(load: Load) -> Result<Cost> {
 
 /// The total instructions of a server and of a client.
 fn collected(load: Load, calls: u64) -> Result<(i64, i64)> {
-    let (server, address) = Process::server(Run::Counted)?;
+    let (server, address) = Process::server(Run::Counted, load)?;
     let calls = calls.to_string();
     let client = Process::start(Run::Counted, &["client", &address, load.name(), &calls])?;
     let client = instructions(&client.end()?)?;
@@ -103,8 +103,8 @@ impl Process {
     }
 
     /// Starts a server; returns it and the address that it prints when it listens.
-    fn server(run: Run) -> Result<(Self, String)> {
-        let mut server = Self::start(run, &["server", "127.0.0.1:0"])?;
+    fn server(run: Run, load: Load) -> Result<(Self, String)> {
+        let mut server = Self::start(run, &["server", "127.0.0.1:0", load.name()])?;
         let output = server.0.stdout.take().ok_or("no output")?;
         let mut address = String::new();
         BufReader::new(output).read_line(&mut address)?;

@@ -11,7 +11,10 @@ use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
 };
-use wawo::{Context, Peer, Server, Status, Streaming};
+use wawo::{
+    Context, Metrics, Peer, Server, Status, Streaming,
+    observe::{AccessLog, Spans},
+};
 
 use crate::{
     Result,
@@ -41,16 +44,25 @@ pub(crate) enum Extra {
     Timeout,
     /// Three entries of metadata.
     Metadata,
+    /// Metrics on both sides.
+    Metrics,
+    /// Metrics, and spans without a subscriber, on both sides.
+    Spans,
+    /// An access log of one call in 100, on both sides.
+    AccessLog,
 }
 
 impl Load {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Unary(1),
         Self::Unary(64),
         Self::Items,
         Self::OneWay,
         Self::With(Extra::Timeout),
         Self::With(Extra::Metadata),
+        Self::With(Extra::Metrics),
+        Self::With(Extra::Spans),
+        Self::With(Extra::AccessLog),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -59,6 +71,9 @@ impl Load {
             Self::Unary(_) => "unary-64-in-flight",
             Self::With(Extra::Timeout) => "unary-64-with-timeout",
             Self::With(Extra::Metadata) => "unary-64-with-metadata",
+            Self::With(Extra::Metrics) => "unary-64-with-metrics",
+            Self::With(Extra::Spans) => "unary-64-with-metrics-and-spans",
+            Self::With(Extra::AccessLog) => "unary-64-with-access-log",
             Self::Items => "stream-item",
             Self::OneWay => "one-way",
         }
@@ -82,7 +97,14 @@ impl Load {
     /// Connects, makes this many calls, and disconnects.
     pub(crate) fn run(self, address: &str, calls: u64) -> Result<()> {
         runtime()?.block_on(async {
-            let peer = Peer::builder(address).connect().await?;
+            let builder = Peer::builder(address);
+            let builder = match self {
+                Self::With(Extra::Metrics) => builder.metrics(&Metrics::new()),
+                Self::With(Extra::Spans) => builder.metrics(&Metrics::new()).observe(Spans),
+                Self::With(Extra::AccessLog) => builder.observe(access_log()),
+                _ => builder,
+            };
+            let peer = builder.connect().await?;
             let client = EchoClient::new(&peer);
             match self {
                 Self::Unary(at_once) => {
@@ -128,6 +150,7 @@ async fn call_with(client: EchoClient, extra: Extra, times: u64) -> wawo::Result
                 .metadata("tenant", "42")
                 .metadata("user", "ada")
                 .metadata("request-id", "0af7651916cd43dd8448eb211c80319c"),
+            Extra::Metrics | Extra::Spans | Extra::AccessLog => call,
         };
         call.await?;
     }
@@ -167,16 +190,26 @@ async fn send(client: &EchoClient, notes: u64) -> wawo::Result<()> {
     Ok(())
 }
 
-/// Prints its address, and serves one connection until it is over.
-pub(crate) fn serve(address: &str) -> Result<()> {
+/// The log of one call in 100, with its lines thrown away.
+fn access_log() -> AccessLog {
+    AccessLog::json(io::sink()).sample(100)
+}
+
+/// Prints its address, and serves one connection of a load until it is over.
+pub(crate) fn serve(address: &str, load: Load) -> Result<()> {
     runtime()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
         writeln!(io::stdout(), "tcp://{}", listener.local_addr()?)?;
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let mut server = Server::builder()
-            .add_service(EchoServer::new(Parrot))
-            .build()?;
+        let builder = Server::builder().add_service(EchoServer::new(Parrot));
+        let builder = match load {
+            Load::With(Extra::Metrics) => builder.metrics(&Metrics::new()),
+            Load::With(Extra::Spans) => builder.metrics(&Metrics::new()).observe(Spans),
+            Load::With(Extra::AccessLog) => builder.observe(access_log()),
+            _ => builder,
+        };
+        let mut server = builder.build()?;
         server.accept_over(stream)?.closed().await;
         Ok(())
     })

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
-        ["server", address] => load::serve(address)?,
+        ["server", address, load] => load::serve(address, Load::named(load)?)?,
         ["client", address, load, calls] => Load::named(load)?.run(address, calls.parse()?)?,
         ["--test"] => {
             for load in Load::ALL {

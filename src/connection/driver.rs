@@ -75,7 +75,7 @@ pub(crate) struct Driver {
     peer: Weak<dyn Caller>,
     /// Makes the caller that requests carry, if it is not the peer as a whole.
     own_caller: Option<Box<dyn MakeCaller>>,
-    /// Whether requests get the caller above, or a deadline of streams.
+    /// Whether requests get the caller above, or a deadline of streams, or are observed.
     extends_requests: bool,
     commands: Vec<Command>,
     /// Calls with deadlines that were started while commands were taken.
@@ -145,7 +145,7 @@ impl Driver {
             incoming: IncomingCalls::default(),
             peer,
             own_caller: None,
-            extends_requests: config.max_stream_time().is_some(),
+            extends_requests: config.max_stream_time().is_some() || observation.is_some(),
             commands: Vec::new(),
             calls_to_watch: Vec::new(),
             has_gathered: false,

@@ -1,11 +1,10 @@
 //! The records of the other side's calls, for the observers of a connection.
 //!
-//! Most calls end where they are served, so their record is never moved: it is [`in_place`](Observation). The
-//! records of the others wait in a table. A driver without observers has none of this.
+//! Most calls end where they are served, so their record is never moved: it stays in place. The records of
+//! the others wait in a table. A driver without observers has none of this.
 
 use std::{sync::Arc, time::Instant};
 
-use tracing::Span;
 use wawo_protocol::{CallId, Code, ConnectionError, Side};
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     connection::{gauges::Gauges, handle::ConnectionHandle},
     descriptor::MethodIds,
     metrics::Series,
-    observe::{CallBegin, CallOutcome, CallRecord, FarEnd, Observers, OpenRecord},
+    observe::{CallBegin, CallOutcome, CallRecord, CallSpan, FarEnd, Observers, OpenRecord},
     request::Request,
     transport::Address,
 };
@@ -34,11 +33,22 @@ pub(super) struct Observation {
     /// The time at which the last call ended. The next one begins at it, so that a call that ends where it
     /// begins needs one look at the clock.
     last_end: Instant,
-    /// The call that is served now.
-    in_place: Option<CallRecord>,
+    /// The call that is served now, or has just been: a one-way call that succeeds ends without a word, so its
+    /// record ends when the next call begins, or all calls that were read are served.
+    in_place: Option<InPlace>,
+    /// The length of the first request of the stream that is about to be served.
+    first_request: Option<usize>,
     /// The calls that wait, and those with a stream, by their index.
     records: Vec<Option<Box<CallRecord>>>,
     gauges: Gauges,
+}
+
+/// A call that is served where its packet was handled.
+#[derive(Debug)]
+struct InPlace {
+    /// `None` if it is one-way.
+    call: Option<CallId>,
+    record: CallRecord,
 }
 
 /// The number of methods whose series are found at once.
@@ -69,6 +79,7 @@ impl Observation {
             read_at: now,
             last_end: now,
             in_place: None,
+            first_request: None,
             records: Vec::new(),
             gauges: Gauges::default(),
         }
@@ -81,7 +92,13 @@ impl Observation {
     }
 
     /// Begins the record of a call that is about to be served.
-    pub(super) fn begin(&mut self, handle: &ConnectionHandle, request: &Request) {
+    pub(super) fn begin(
+        &mut self,
+        handle: &ConnectionHandle,
+        call: Option<CallId>,
+        request: &mut Request,
+    ) {
+        self.end_in_place(&CallOutcome::OK);
         let head = request.head();
         let ids = head.ids();
         let series = self.series_of(handle, ids);
@@ -106,7 +123,19 @@ impl Observation {
                 Body::Many(_) => None,
             },
         };
-        self.in_place = Some(self.observers.begin(series, &begin));
+        let mut record = self.observers.begin(series, &begin);
+        if let Some(bytes) = self.first_request.take() {
+            record.add_requests(1, bytes as u64);
+        }
+        if let Some(span) = record.span() {
+            request.extensions_mut().insert(CallSpan(span.clone()));
+        }
+        self.in_place = Some(InPlace { call, record });
+    }
+
+    /// The stream that is about to be served has come with a request of this length.
+    pub(super) fn set_first_request(&mut self, bytes: usize) {
+        self.first_request = Some(bytes);
     }
 
     /// The series of a method. Only that of a known method is kept: services can be added while the
@@ -128,28 +157,24 @@ impl Observation {
         }
     }
 
-    /// The span of the call that is served now.
-    pub(super) fn span(&self) -> Option<Span> {
-        self.in_place.as_ref()?.span().cloned()
-    }
-
-    /// Ends the call that is served now, which is one-way.
-    pub(super) fn end_one_way(&mut self, outcome: &CallOutcome<'_>) {
-        if let Some(record) = self.in_place.take() {
-            self.report(&record, outcome);
+    /// Ends the call that was served now, if nothing else has.
+    pub(super) fn end_in_place(&mut self, outcome: &CallOutcome<'_>) {
+        if let Some(InPlace { record, .. }) = self.in_place.take() {
+            let now = self.look_at_clock();
+            self.observers.end(&record, outcome, now);
         }
     }
 
     /// The record of a one-way call that waits: its task carries it on.
     pub(super) fn take_one_way(&mut self) -> Option<OpenRecord> {
-        let record = self.in_place.take()?;
+        let InPlace { record, .. } = self.in_place.take()?;
         Some(OpenRecord::new(self.observers.clone(), record))
     }
 
     /// Keeps the record of the call that was served now, because it goes on: its handler waits, or its
     /// replies are a stream.
     pub(super) fn keep(&mut self, call: CallId) {
-        let Some(mut record) = self.in_place.take() else {
+        let Some(InPlace { mut record, .. }) = self.take_in_place(call) else {
             return;
         };
         self.observers.count(&mut record);
@@ -160,10 +185,16 @@ impl Observation {
         self.records[index] = Some(Box::new(record));
     }
 
+    /// Takes the call that is served now, if it is this one.
+    fn take_in_place(&mut self, call: CallId) -> Option<InPlace> {
+        self.in_place
+            .take_if(|in_place| in_place.call == Some(call))
+    }
+
     fn record(&mut self, call: CallId) -> Option<&mut CallRecord> {
         match &mut self.in_place {
-            Some(record) => Some(record),
-            None => self.records.get_mut(call.index())?.as_deref_mut(),
+            Some(in_place) if in_place.call == Some(call) => Some(&mut in_place.record),
+            _ => self.records.get_mut(call.index())?.as_deref_mut(),
         }
     }
 
@@ -218,18 +249,13 @@ impl Observation {
     }
 
     fn end_at(&mut self, call: CallId, outcome: &CallOutcome<'_>, now: Instant) {
-        if let Some(record) = self.in_place.take() {
+        if let Some(InPlace { record, .. }) = self.take_in_place(call) {
             return self.observers.end(&record, outcome, now);
         }
         let record = self.records.get_mut(call.index()).and_then(Option::take);
         if let Some(record) = record {
             self.observers.end(&record, outcome, now);
         }
-    }
-
-    fn report(&mut self, record: &CallRecord, outcome: &CallOutcome<'_>) {
-        let now = self.look_at_clock();
-        self.observers.end(record, outcome, now);
     }
 
     fn look_at_clock(&mut self) -> Instant {

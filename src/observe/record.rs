@@ -62,6 +62,11 @@ pub(crate) struct CallBegin<'a> {
     pub(crate) request: Option<usize>,
 }
 
+/// The span in which a call is served: an extension of its request, on the way from the connection to the
+/// service.
+#[derive(Debug)]
+pub(crate) struct CallSpan(pub(crate) Span);
+
 /// The record of a call that has begun and not ended.
 #[derive(Debug)]
 pub(crate) struct CallRecord {

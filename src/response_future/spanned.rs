@@ -58,7 +58,7 @@ impl Drop for SpannedFuture {
 }
 
 /// Lets the stream of replies run in a span.
-pub(crate) fn in_span(response: Response, span: &Span) -> Response {
+pub(super) fn in_span(response: Response, span: &Span) -> Response {
     response.map_stream(|replies| {
         let (replies, span) = (Some(replies), span.clone());
         Streaming::of_items(SpannedReplies { replies, span })

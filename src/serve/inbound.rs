@@ -33,7 +33,6 @@ use std::{
 };
 
 use tokio::task::unconstrained;
-use tracing::Span;
 
 pub(crate) use crate::serve::inbound::{
     direct::{DirectInbound, Origin},
@@ -47,7 +46,6 @@ use crate::{
     panic::{Part, catch},
     request::Request,
     response::Response,
-    response_future::in_span,
     serve::BoxService,
     status::Result,
 };
@@ -68,19 +66,16 @@ pub(crate) enum FirstPoll {
     Waits(InboundFuture),
 }
 
-impl FirstPoll {
-    /// Polls the rest of the call in a span, the stream of replies too.
-    pub(crate) fn in_span(self, span: &Span) -> Self {
-        match self {
-            Self::Ended(result) => Self::Ended(result.map(|response| in_span(response, span))),
-            Self::Waits(reply) => Self::Waits(reply.in_span(span)),
-        }
-    }
-}
-
 impl Inbound {
     /// Serves calls with this service.
     pub(crate) fn new(service: BoxService, max_call_depth: u32) -> Self {
+        let may_have_spans = service
+            .observers()
+            .is_some_and(|observers| observers.may_inject());
+        let service = match may_have_spans {
+            true => service.in_spans(),
+            false => service,
+        };
         Self {
             service,
             max_call_depth,

@@ -56,6 +56,9 @@ pub(crate) fn check(run: &Run) -> Vec<String> {
     if run.tasks_left > 0 {
         findings.push(format!("{} tasks are left", run.tasks_left));
     }
+    for figure in &run.figures_left {
+        findings.push(format!("a gauge is not zero at rest: {figure}"));
+    }
     findings
 }
 

@@ -214,6 +214,7 @@ impl Hosts {
             let config = self.world.plan.limits.config();
             let built = Server::builder()
                 .config(config)
+                .metrics(&self.world.metrics)
                 .add_service(handlers)
                 .build();
             *server = Some(Running {
@@ -271,7 +272,8 @@ impl Hosts {
     async fn connect_over(&self, transport: impl Transport) -> Result<Peer, String> {
         let handlers = EchoServer::new(Handlers(self.world.clone()));
         let builder = Peer::builder("").config(self.world.plan.limits.config());
-        let connecting = builder.add_service(handlers).connect_over(transport);
+        let builder = builder.metrics(&self.world.metrics).add_service(handlers);
+        let connecting = builder.connect_over(transport);
         connecting.await.map_err(|error| match &error {
             ConnectError::Hello { source, .. } => source.to_string(),
             other => other.to_string(),

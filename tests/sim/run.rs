@@ -25,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) moved: u64,
     /// The number of tasks that are left after everything was dropped.
     pub(crate) tasks_left: usize,
+    /// The lines of the metrics that count calls in flight, connections and held bytes, and are not zero.
+    pub(crate) figures_left: Vec<String>,
 }
 
 /// Every call should be over before this time.
@@ -75,12 +77,34 @@ async fn simulate(plan: Plan) -> Run {
     sleep(CLOSE).await;
     let (entries, moved) = world.history.take();
     Run {
+        figures_left: figures_left(&world),
         world,
         entries,
         moved,
         tasks_left: Handle::current().metrics().num_alive_tasks(),
     }
 }
+
+/// The gauges that should be zero at rest.
+fn figures_left(world: &World) -> Vec<String> {
+    let text = world.metrics.to_prometheus();
+    let is_gauge = |line: &&str| {
+        let name = line.split(['{', ' ']).next();
+        name.is_some_and(|name| GAUGES.contains(&name)) && !line.ends_with(" 0")
+    };
+    text.lines().filter(is_gauge).map(str::to_owned).collect()
+}
+
+/// The names of these gauges.
+const GAUGES: [&str; 7] = [
+    "wawo_calls_in_flight",
+    "wawo_connections",
+    "wawo_peers",
+    "wawo_output_bytes",
+    "wawo_outbox_bytes",
+    "wawo_waiting_calls",
+    "wawo_blocked_connections",
+];
 
 async fn join(calls: &mut [JoinHandle<()>]) {
     for call in join_all(calls).await {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
+use wawo::Metrics;
 
 use crate::{
     history::{CallEvent, History},
@@ -14,6 +15,8 @@ use crate::{
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) history: History,
+    /// Counts the calls of all hosts, on both sides.
+    pub(crate) metrics: Metrics,
     /// By number of the call.
     calls: Vec<Aside>,
 }
@@ -32,6 +35,7 @@ impl World {
         Arc::new(Self {
             plan,
             history: History::new(),
+            metrics: Metrics::new(),
             calls,
         })
     }

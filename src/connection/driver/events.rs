@@ -28,29 +28,15 @@ impl Driver {
     pub(super) fn handle_events(
         &mut self,
         cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Result<(), ConnectionError> {
-        // Decided once for all events, so that drivers which observe nothing pay nothing for it.
-        match self.observation.is_some() {
-            false => self.handle_events_of::<false>(cx, now),
-            true => self.handle_events_of::<true>(cx, now),
-        }
-    }
-
-    fn handle_events_of<const OBSERVES: bool>(
-        &mut self,
-        cx: &mut Context<'_>,
         mut now: Instant,
     ) -> Result<(), ConnectionError> {
-        if OBSERVES {
-            self.observe_batch(now);
-        }
+        self.observe_batch(now);
         let (mut handled, mut left) = (0, self.input.bytes.len());
         let result = loop {
             // Calls and replies are most of the input, so they are looked for before other events.
             let (bytes, copy) = self.input.with_copy();
             if let Some(called) = self.connection.poll_call(now, bytes, copy) {
-                self.serve::<OBSERVES>(cx, called);
+                self.serve(cx, called);
             } else if let Some((call, reply)) =
                 self.connection.poll_reply(now, &mut self.input.bytes)
             {
@@ -68,15 +54,14 @@ impl Driver {
                 if handled % EVENTS_A_LOOK == 0 {
                     // If a handler takes long, the timeouts of the calls behind it begin after it.
                     now = clock::now();
-                    if OBSERVES {
-                        self.observe_batch(now);
-                    }
+                    self.observe_batch(now);
                 }
                 if usize::is_power_of_two(handled) {
                     self.write_early(cx, &mut left);
                 }
             }
         };
+        self.observe_end_of_batch();
         // This side may end calls too, without an event.
         if self.activity.is_due(now, handled > 0) {
             self.record_activity(now);
@@ -103,10 +88,7 @@ impl Driver {
         match event {
             Event::Called(mut called) => {
                 called.message = called.message.map(|message| self.input.kept(message));
-                match self.observation.is_some() {
-                    false => self.serve::<false>(cx, called),
-                    true => self.serve::<true>(cx, called),
-                }
+                self.serve(cx, called);
             }
             Event::Ended(ended) => outgoing::ended(ended, &mut self.wakers),
             Event::Refused(call, refusal) => self.refused(call, &refusal),

@@ -1,12 +1,12 @@
 //! Observes the calls of the other side, where somebody wants it.
 
-use std::{task::Context, time::Instant};
+use std::time::Instant;
 
-use wawo_protocol::{CallId, Code, MessageBytes, Overload, Refusal};
+use wawo_protocol::{Code, MessageBytes, Overload, Refusal};
 
 use crate::{
     body::Body, call_side::CallSide, connection::driver::Driver, descriptor::MethodIds,
-    observe::CallOutcome, request::Request, serve::inbound::FirstPoll,
+    observe::CallOutcome, request::Request,
 };
 
 impl Driver {
@@ -14,6 +14,13 @@ impl Driver {
     pub(super) fn observe_batch(&mut self, now: Instant) {
         if let Some(observation) = &mut self.observation {
             observation.begin_batch(now);
+        }
+    }
+
+    /// The calls that were read are served, as far as they did not have to wait.
+    pub(super) fn observe_end_of_batch(&mut self) {
+        if let Some(observation) = &mut self.observation {
+            observation.end_in_place(&CallOutcome::OK);
         }
     }
 
@@ -34,46 +41,10 @@ impl Driver {
         observation.refused(CallSide::Server, overload.reason());
         if let Some(MethodIds { service, method }) = method {
             let body = Body::One(MessageBytes::default());
-            let request = Request::by_id(service, method, false, body);
-            observation.begin(&self.handle, &request);
+            let mut request = Request::by_id(service, method, false, body);
+            observation.begin(&self.handle, None, &mut request);
             let (code, text) = (Code::ResourceExhausted, overload.to_string());
-            observation.end_one_way(&CallOutcome::of_code(code, &text));
-        }
-    }
-
-    /// Serves a call up to the point where it has to wait, and records it. `first` is the length of the
-    /// message that came with the call.
-    pub(super) fn serve_observed(
-        &mut self,
-        cx: &mut Context<'_>,
-        call: Option<CallId>,
-        request: Request,
-        first: Option<usize>,
-    ) -> FirstPoll {
-        let Some(observation) = &mut self.observation else {
-            return self.inbound.serve(cx, request);
-        };
-        observation.begin(&self.handle, &request);
-        if let (Body::Many(_), Some(call), Some(bytes)) = (request.body(), call, first) {
-            observation.add_requests(call, 1, bytes);
-        }
-        let span = observation.span();
-        let polled = match &span {
-            None => self.inbound.serve(cx, request),
-            Some(span) => span
-                .in_scope(|| self.inbound.serve(cx, request))
-                .in_span(span),
-        };
-        match (call, polled) {
-            (Some(call), FirstPoll::Waits(reply)) => {
-                observation.keep(call);
-                FirstPoll::Waits(reply)
-            }
-            (None, FirstPoll::Ended(result)) => {
-                observation.end_one_way(&CallOutcome::of(&result));
-                FirstPoll::Ended(result)
-            }
-            (_, polled) => polled,
+            observation.end_in_place(&CallOutcome::of_code(code, &text));
         }
     }
 }

@@ -29,11 +29,7 @@ const STOPPED: &str = "the deadline of the call passed, or a limit has ended it"
 impl Driver {
     /// Serves a call. Its handler is polled once here, and becomes a task only if it has to wait. The
     /// handler may keep the message of the call for long.
-    pub(super) fn serve<const OBSERVES: bool>(
-        &mut self,
-        cx: &mut Context<'_>,
-        called: InboundCall,
-    ) {
+    pub(super) fn serve(&mut self, cx: &mut Context<'_>, called: InboundCall) {
         let Some(peer) = self.peer.upgrade() else {
             // The last handle of the peer was dropped, so the connection is about to be closed.
             return;
@@ -43,19 +39,14 @@ impl Driver {
             service: called.service,
             method: called.method,
         };
-        let first = called.message.as_ref().map(Bytes::len);
         let request = self.request(called, ids, peer);
-        let polled = match OBSERVES {
-            false => self.inbound.serve(cx, request),
-            true => self.serve_observed(cx, call, request, first),
-        };
-        match (call, polled) {
+        match (call, self.inbound.serve(cx, request)) {
             (Some(call), FirstPoll::Ended(result)) => self.respond(call, ids, result),
             (Some(call), FirstPoll::Waits(reply)) => self.spawn(call, ids, reply),
             (None, FirstPoll::Waits(reply)) => self.spawn_one_way(ids, reply, cost, deadline),
             (None, FirstPoll::Ended(result)) => {
                 if let Err(status) = result {
-                    self.handle.log_one_way(ids, &status);
+                    self.fail_one_way(ids, &status);
                 }
                 self.connection.one_way_served(cost);
             }
@@ -90,13 +81,16 @@ impl Driver {
     /// Adds the parts to a request that most connections have not. It is a function of its own, so that the
     /// others do not pay for it.
     #[inline(never)]
-    fn extend(&self, request: &mut Request, call: Option<CallId>) {
+    fn extend(&mut self, request: &mut Request, call: Option<CallId>) {
         if let Some(caller) = self.own_caller.as_ref().and_then(|make| make()) {
             request.head_mut().caller = Some(caller);
         }
         if let (true, Some(call)) = (self.has_stream_time, call) {
             let deadline = self.connection.stream_deadline(call);
             request.extensions_mut().insert(StreamDeadline(deadline));
+        }
+        if let Some(observation) = &mut self.observation {
+            observation.begin(&self.handle, call, request);
         }
     }
 
@@ -112,6 +106,9 @@ impl Driver {
     ) -> (Streaming<Bytes>, Option<Instant>) {
         let inbox = Inbox::new(call, self.credit);
         if let Some(message) = first {
+            if let Some(observation) = &mut self.observation {
+                observation.set_first_request(message.len());
+            }
             inbox.push(MessageBatch::One(message));
         }
         self.incoming.begin_requests(call, ids, inbox.clone());
@@ -128,8 +125,20 @@ impl Driver {
         (requests, deadline)
     }
 
+    /// Logs how a one-way message failed, as no reply carries its status.
+    #[cold]
+    fn fail_one_way(&mut self, ids: MethodIds, status: &Status) {
+        self.handle.log_one_way(ids, status);
+        if let Some(observation) = &mut self.observation {
+            observation.end_in_place(&CallOutcome::failed(status));
+        }
+    }
+
     fn spawn(&mut self, call: CallId, ids: MethodIds, reply: InboundFuture) {
         let id = self.incoming.begin_handler(call, ids);
+        if let Some(observation) = &mut self.observation {
+            observation.keep(call);
+        }
         let handle = self.handle.clone();
         let task = tokio::spawn(async move {
             let result = reply.await;

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::Span;
-
 use crate::{
     backstop::Timer,
     clock, expiry,
@@ -48,12 +46,6 @@ impl InboundFuture {
     /// A call whose deadline both sides of a connection count.
     pub(crate) fn of_connection(reply: ResponseFuture, deadline: Option<Instant>) -> Self {
         Self::new(reply, deadline.and_then(|at| at.checked_sub(EARLY)))
-    }
-
-    /// Polls the call, and the stream of replies that it may resolve to, in a span.
-    pub(super) fn in_span(mut self, span: &Span) -> Self {
-        self.reply = self.reply.take().map(|reply| reply.in_span(span));
-        self
     }
 
     /// Waits for the end of the call, at most until `deadline`; `timer` makes the timer for it. If the
