@@ -44,22 +44,35 @@ const OCTAVES: u32 = 32;
 const STEP_BITS: u32 = 3;
 const STEPS: usize = (OCTAVES << STEP_BITS) as usize;
 
+/// The steps of all numbers of 64 bits.
+const ALL_STEPS: usize = 64 << STEP_BITS;
+
 /// The buckets in the order of their times.
 struct Layout {
     /// The longest time of each bucket, in nanoseconds.
     longest: [u64; BUCKETS],
     /// The first bucket of each step. A step has a second one if a bound cuts it.
-    first: [u16; STEPS],
+    first: [u16; ALL_STEPS],
 }
 
 static LAYOUT: Layout = layout();
 
-/// The bucket of a time in nanoseconds; always below [`BUCKETS`].
+/// The bucket of a time of at most 2^63 ns, which is given as a float too. It is below [`BUCKETS`].
 #[inline]
-pub(super) fn bucket_of(nanos: u64) -> usize {
-    let first = usize::from(LAYOUT.first[step_of(nanos)]);
+pub(super) fn bucket_of(nanos: u64, float: f64) -> usize {
+    let first = usize::from(LAYOUT.first[step_of(float)]);
     let is_behind_cut = LAYOUT.longest.get(first).is_some_and(|end| nanos > *end);
     first + usize::from(is_behind_cut)
+}
+
+/// The step of a time, among all steps. The exponent of a float is its octave, and the first three bits
+/// behind are the step in it. Zero has the exponent zero, which is another step below the range here.
+#[inline]
+fn step_of(nanos: f64) -> usize {
+    const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+    const ONE: u64 = 1.0_f64.to_bits() >> (MANTISSA_BITS - STEP_BITS);
+    let step = (nanos.to_bits() >> (MANTISSA_BITS - STEP_BITS)).wrapping_sub(ONE);
+    step as usize & (ALL_STEPS - 1)
 }
 
 /// The longest time of a bucket, in nanoseconds; the last one has no end, so `u64::MAX`.
@@ -78,20 +91,9 @@ pub(super) fn middle(bucket: usize) -> u64 {
     }
 }
 
-const fn step_of(nanos: u64) -> usize {
-    let lowest = 1 << FIRST_OCTAVE;
-    let highest = (1 << (FIRST_OCTAVE + OCTAVES)) - 1;
-    let nanos = if nanos < lowest { lowest } else { nanos };
-    let nanos = if nanos > highest { highest } else { nanos };
-    let octave = nanos.ilog2();
-    let step = (nanos >> (octave - STEP_BITS)) as usize & ((1 << STEP_BITS) - 1);
-    // The mask changes nothing; it shows the compiler that the index is within the table.
-    (((octave - FIRST_OCTAVE) as usize) << STEP_BITS | step) & (STEPS - 1)
-}
-
-/// The last nanosecond of a step.
+/// The last nanosecond of a step, among all steps.
 const fn end_of_step(step: usize) -> u64 {
-    let octave = FIRST_OCTAVE + (step >> STEP_BITS) as u32;
+    let octave = step as u32 >> STEP_BITS;
     let within = (step & ((1 << STEP_BITS) - 1)) as u64;
     (1 << octave) + ((within + 1) << (octave - STEP_BITS)) - 1
 }
@@ -99,10 +101,12 @@ const fn end_of_step(step: usize) -> u64 {
 const fn layout() -> Layout {
     let mut layout = Layout {
         longest: [u64::MAX; BUCKETS],
-        first: [0; STEPS],
+        first: [0; ALL_STEPS],
     };
-    let (mut step, mut bucket, mut bound) = (0, 0, 0);
-    while step < STEPS {
+    let (mut bucket, mut bound) = (0, 0);
+    let mut step = (FIRST_OCTAVE << STEP_BITS) as usize;
+    let behind = step + STEPS;
+    while step < behind {
         layout.first[step] = bucket as u16;
         let end = end_of_step(step);
         if bound < BOUNDS.len() && BOUNDS[bound] < end {
@@ -117,12 +121,20 @@ const fn layout() -> Layout {
     // Each bound has cut one step, and no step was cut twice.
     assert!(bucket == BUCKETS);
     layout.longest[BUCKETS - 1] = u64::MAX;
+    while step < ALL_STEPS {
+        layout.first[step] = BUCKETS as u16 - 1;
+        step += 1;
+    }
     layout
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BOUNDS, BUCKETS, bucket_of, longest, middle};
+    use super::{BOUNDS, BUCKETS, longest, middle};
+
+    fn bucket_of(nanos: u64) -> usize {
+        super::bucket_of(nanos, nanos as f64)
+    }
 
     #[test]
     fn each_time_is_in_the_bucket_that_ends_at_it_or_first_behind_it() {
@@ -138,7 +150,7 @@ mod tests {
         assert_eq!(bucket_of(0), 0);
         assert_eq!(bucket_of(255), 0);
         assert_eq!(bucket_of(1 << 40), BUCKETS - 1);
-        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+        assert_eq!(bucket_of(1 << 63), BUCKETS - 1);
     }
 
     #[test]

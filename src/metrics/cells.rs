@@ -73,6 +73,15 @@ impl SeriesCells {
             .add(figures.request_messages, figures.request_bytes);
         self.replies
             .add(figures.reply_messages, figures.reply_bytes);
+        match self.durations[figures.code as usize].get() {
+            Some(durations) => durations.add(figures.took),
+            None => self.add_first(figures),
+        }
+    }
+
+    /// Counts the first call that ends with a code.
+    #[cold]
+    fn add_first(&self, figures: &CallFigures) {
         let durations = &self.durations[figures.code as usize];
         durations.get_or_init(Box::default).add(figures.took);
     }

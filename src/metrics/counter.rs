@@ -33,9 +33,7 @@ pub(super) struct NanosSum(AtomicU64);
 
 impl NanosSum {
     #[inline]
-    pub(super) fn add(&self, nanos: u64) {
-        // The conversion of a signed number is one instruction, that of an unsigned one is eight.
-        let nanos = nanos.min(i64::MAX as u64) as i64 as f64;
+    pub(super) fn add(&self, nanos: f64) {
         self.0.store((self.value() + nanos).to_bits(), Relaxed);
     }
 

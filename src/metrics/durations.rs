@@ -27,18 +27,21 @@ impl DurationCells {
     #[inline]
     pub(super) fn add(&self, took: Duration) {
         let nanos = nanos(took);
-        self.sum.add(nanos);
-        if let Some(count) = self.counts.get(buckets::bucket_of(nanos)) {
+        self.sum.add(nanos as f64);
+        let bucket = buckets::bucket_of(nanos.cast_unsigned(), nanos as f64);
+        if let Some(count) = self.counts.get(bucket) {
             count.add(1);
         }
     }
 }
 
-/// The nanoseconds of a time, at most what 64 bits hold: 584 years.
+/// The nanoseconds of a time, at most 292 years. They are signed, because that is the number that processors
+/// turn into a float at once.
 #[inline]
-fn nanos(time: Duration) -> u64 {
-    let seconds = time.as_secs().saturating_mul(1_000_000_000);
-    seconds.saturating_add(u64::from(time.subsec_nanos()))
+fn nanos(time: Duration) -> i64 {
+    const MAX_SECONDS: u64 = i64::MAX as u64 / 1_000_000_000 - 1;
+    let seconds = time.as_secs().min(MAX_SECONDS).cast_signed();
+    seconds * 1_000_000_000 + i64::from(time.subsec_nanos())
 }
 
 /// A histogram of the times that calls took.

@@ -106,7 +106,8 @@ thread_local! {
 struct Writers(Vec<LocalWriter>);
 
 struct LocalWriter {
-    /// It keeps the address of the registry from being used again.
+    /// The address of the registry. It is not used again as long as there is a `Weak`.
+    address: usize,
     registry: Weak<Registry>,
     writer: Writer,
 }
@@ -127,6 +128,7 @@ impl Writers {
         let found = found.unwrap_or_else(|| {
             self.0.retain(|local| local.registry.strong_count() > 0);
             self.0.push(LocalWriter {
+                address: Arc::as_ptr(registry).addr(),
                 registry: Arc::downgrade(registry),
                 writer: registry.add_writer(),
             });
@@ -139,7 +141,7 @@ impl Writers {
 impl LocalWriter {
     #[inline]
     fn is_of(&self, registry: &Arc<Registry>) -> bool {
-        self.registry.as_ptr() == Arc::as_ptr(registry)
+        self.address == Arc::as_ptr(registry).addr()
     }
 }
 

@@ -37,7 +37,7 @@ impl Writer {
     pub(super) fn series(&mut self, series: Series, record: impl FnOnce(&SeriesCells)) {
         match self.series.get(series.0 as usize) {
             Some(Some(cells)) => record(cells),
-            _ => record(&self.add_series(series)),
+            _ => self.add_series(series, record),
         }
     }
 
@@ -62,14 +62,14 @@ impl Writer {
     }
 
     #[cold]
-    fn add_series(&mut self, series: Series) -> Arc<SeriesCells> {
+    fn add_series(&mut self, series: Series, record: impl FnOnce(&SeriesCells)) {
         let index = series.0 as usize;
         if self.series.len() <= index {
             self.series.resize(index + 1, None);
         }
         let cells = self.shard.series.add(series);
-        self.series[index] = Some(cells.clone());
-        cells
+        record(&cells);
+        self.series[index] = Some(cells);
     }
 }
 
