@@ -128,7 +128,6 @@ mod in_process;
 pub mod layer;
 mod layout;
 mod log_limiter;
-#[allow(dead_code, reason = "the hooks call it")]
 pub mod metrics;
 pub mod observe;
 mod panic;

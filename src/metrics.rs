@@ -39,8 +39,7 @@ pub use crate::metrics::{
         RefusedCalls,
     },
 };
-#[allow(unused_imports, reason = "the hooks use them")]
 pub(crate) use crate::metrics::{
-    figures::{AttemptKind, CallFigures, Gauge},
+    figures::{CallFigures, Gauge},
     series::Series,
 };

@@ -2,11 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::metrics::{
-    counter::Counter,
-    durations::DurationCells,
-    figures::{AttemptKind, CallFigures},
-};
+use crate::metrics::{counter::Counter, durations::DurationCells, figures::CallFigures};
 
 /// The number of codes.
 pub(super) const CODES: usize = 17;
@@ -22,7 +18,6 @@ pub(super) struct SeriesCells {
     pub(super) requests: MessageCells,
     pub(super) replies: MessageCells,
     pub(super) retries: Counter,
-    pub(super) hedges: Counter,
     pub(super) panics: Counter,
     /// By code. Most methods end with one or two of them, and each takes 2 KiB, so they are made when they
     /// are first used.
@@ -58,13 +53,6 @@ impl SeriesCells {
     pub(super) fn whole_call(&self, figures: &CallFigures) {
         self.started.add(1);
         self.add(figures);
-    }
-
-    pub(super) fn call_attempt(&self, kind: AttemptKind) {
-        match kind {
-            AttemptKind::Retry => self.retries.add(1),
-            AttemptKind::Hedge => self.hedges.add(1),
-        }
     }
 
     #[inline]

@@ -143,8 +143,6 @@ fn attempts(text: &mut TextWriter, totals: &[MethodTotals<'_>]) {
         );
         let retries = total.sum(|method| method.retries);
         text.sample_if_any(&[method, (KIND, "retry")], retries);
-        let hedges = total.sum(|method| method.hedges);
-        text.sample_if_any(&[method, (KIND, "hedge")], hedges);
     }
 }
 

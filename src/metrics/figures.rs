@@ -16,14 +16,6 @@ pub(crate) struct CallFigures {
     pub(crate) reply_bytes: u64,
 }
 
-/// The reason why a call is sent once more. The first attempts are the calls of the client, so that they
-/// need no count of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AttemptKind {
-    Retry,
-    Hedge,
-}
-
 /// An amount that goes up and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gauge {

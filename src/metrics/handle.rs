@@ -9,7 +9,7 @@ use crate::{
     descriptor::MethodDescriptor,
     metrics::{
         exposition::{self, Format},
-        figures::{AttemptKind, CallFigures, Gauge},
+        figures::{CallFigures, Gauge},
         registry::{Registry, lock},
         series::Series,
         snapshot::MetricsSnapshot,
@@ -105,10 +105,10 @@ impl Metrics {
         self.0.write(|writer| writer.call_refused(side, limit));
     }
 
-    /// A call of this side is sent once more. Its first attempt is not reported.
-    pub(crate) fn call_attempt(&self, series: Series, kind: AttemptKind) {
+    /// A call of this side was sent again, this often. Its first attempt is not reported.
+    pub(crate) fn call_retried(&self, series: Series, times: u64) {
         self.0
-            .write(|writer| writer.series(series, |cells| cells.call_attempt(kind)));
+            .write(|writer| writer.series(series, |cells| cells.retries.add(times)));
     }
 
     /// A handler panicked.
@@ -161,6 +161,7 @@ impl Metrics {
     }
 
     /// A log dropped lines, because its writer was too slow.
+    #[allow(dead_code, reason = "the access log calls it")]
     pub(crate) fn log_dropped(&self, lines: u64) {
         self.0.write(|writer| writer.log_dropped(lines));
     }

@@ -54,8 +54,6 @@ pub struct MethodMetrics {
     pub replies: MessageCount,
     /// How often a call was sent again after a failure.
     pub retries: u64,
-    /// How often a call was sent again because its reply was slow.
-    pub hedges: u64,
     /// The handlers that panicked.
     pub panics: u64,
     /// The calls that have ended, by their code. Codes without calls are left out.

@@ -58,7 +58,6 @@ fn method(key: &SeriesKey, sums: SeriesSums) -> MethodMetrics {
         requests: sums.requests,
         replies: sums.replies,
         retries: sums.retries,
-        hedges: sums.hedges,
         panics: sums.panics,
         outcomes: outcomes(sums.durations),
     }

@@ -32,7 +32,6 @@ pub(super) struct SeriesSums {
     pub(super) requests: MessageCount,
     pub(super) replies: MessageCount,
     pub(super) retries: u64,
-    pub(super) hedges: u64,
     pub(super) panics: u64,
     /// By code.
     pub(super) durations: [Option<CallDurations>; CODES],
@@ -78,7 +77,6 @@ impl SeriesSums {
         self.requests.add(&cells.requests);
         self.replies.add(&cells.replies);
         self.retries += cells.retries.value();
-        self.hedges += cells.hedges.value();
         self.panics += cells.panics.value();
         for (sum, cells) in self.durations.iter_mut().zip(&cells.durations) {
             if let Some(cells) = cells.get() {

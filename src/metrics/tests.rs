@@ -16,7 +16,7 @@ use wawo_protocol::{Code, Side};
 use crate::{
     call_side::CallSide,
     descriptor::{MethodDescriptor, ServiceDescriptor, Shape},
-    metrics::{AttemptKind, CallFigures, Gauge, Metrics, MetricsSnapshot},
+    metrics::{CallFigures, Gauge, Metrics, MetricsSnapshot},
 };
 
 /// A method of a service `a.B`.
@@ -171,8 +171,7 @@ fn all_figures_are_in_the_snapshot() {
         metrics.whole_call(series, &figures(Code::Ok, Duration::from_millis(millis)));
     }
     metrics.whole_call(series, &figures(Code::Unavailable, Duration::MAX));
-    metrics.call_attempt(series, AttemptKind::Retry);
-    metrics.call_attempt(series, AttemptKind::Hedge);
+    metrics.call_retried(series, 2);
     metrics.handler_panicked(series);
     let snapshot = metrics.snapshot();
     let [method] = &snapshot.methods[..] else {
@@ -180,7 +179,7 @@ fn all_figures_are_in_the_snapshot() {
     };
     assert_eq!((method.side, method.protocol), (CallSide::Client, "wawo"));
     assert_eq!(method.method.as_deref(), Some("a.B/C"));
-    assert_eq!((method.retries, method.hedges, method.panics), (1, 1, 1));
+    assert_eq!((method.retries, method.panics), (2, 1));
     let codes: Vec<_> = method.outcomes.iter().map(|outcome| outcome.code).collect();
     assert_eq!(codes, [Code::Ok, Code::Unavailable]);
     let durations = &method.outcomes[0].durations;
@@ -212,7 +211,7 @@ fn example() -> Metrics {
     metrics.whole_call(unknown, &figures(Code::Unimplemented, Duration::ZERO));
     let client = metrics.series(CallSide::Client, "wawo", Some(&method("D")));
     metrics.call_began(client);
-    metrics.call_attempt(client, AttemptKind::Retry);
+    metrics.call_retried(client, 1);
     metrics.call_refused(CallSide::Server, "max_calls");
     for side in [Side::Connecting, Side::Accepting] {
         metrics.connection_opened(side, "tcp");

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     call_side::CallSide,
     descriptor::MethodDescriptor,
-    metrics::{AttemptKind, CallFigures, Metrics, Series},
+    metrics::{CallFigures, Metrics, Series},
     observe::{
         call::CallSummary,
         hook::{Observe, Wants},
@@ -139,8 +139,8 @@ impl Observers {
                 true => metrics.call_ended(record.series, &figures),
                 false => metrics.whole_call(record.series, &figures),
             }
-            for _ in 1..record.attempts {
-                metrics.call_attempt(record.series, AttemptKind::Retry);
+            if record.attempts > 1 {
+                metrics.call_retried(record.series, u64::from(record.attempts - 1));
             }
             if outcome.is_panic {
                 metrics.handler_panicked(record.series);
