@@ -71,9 +71,9 @@ impl Observers {
     ) -> Series {
         match &self.metrics {
             None => Series::default(),
-            Some(metrics) => self
-                .series
-                .find(side, method, || metrics.series(side, protocol, method)),
+            Some(metrics) => self.series.find(side, protocol, method, || {
+                metrics.series(side, protocol, method)
+            }),
         }
     }
 

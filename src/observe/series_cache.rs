@@ -1,10 +1,10 @@
 //! Finds the series of a method without a lock.
 
-use std::sync::OnceLock;
+use std::{ptr, sync::OnceLock};
 
 use crate::{call_side::CallSide, descriptor::MethodDescriptor, metrics::Series};
 
-/// The number of places. Generated descriptors are few, and each needs one for each side.
+/// The number of places. Generated descriptors are few, and each needs one for each side and protocol.
 const PLACES: usize = 256;
 
 /// How many places a descriptor may have.
@@ -13,7 +13,15 @@ const PROBES: usize = 4;
 /// The series of generated descriptors, which live as long as the program: so their addresses name them.
 /// Others, and those for which there is no place, are looked up each time.
 #[derive(Debug)]
-pub(super) struct SeriesCache(Box<[OnceLock<(usize, Series)>]>);
+pub(super) struct SeriesCache(Box<[OnceLock<Place>]>);
+
+#[derive(Debug)]
+struct Place {
+    /// The address of the descriptor, with the side in its lowest bit.
+    key: usize,
+    protocol: &'static str,
+    series: Series,
+}
 
 impl Default for SeriesCache {
     fn default() -> Self {
@@ -27,6 +35,7 @@ impl SeriesCache {
     pub(super) fn find(
         &self,
         side: CallSide,
+        protocol: &'static str,
         method: Option<&MethodDescriptor>,
         find: impl FnOnce() -> Series,
     ) -> Series {
@@ -39,15 +48,52 @@ impl SeriesCache {
         for probe in 0..PROBES {
             let place = &self.0[(first + probe) % PLACES];
             match place.get() {
-                Some((other, series)) if *other == key => return *series,
+                // A text that stands twice in the program takes two places.
+                Some(place) if place.key == key && ptr::eq(place.protocol, protocol) => {
+                    return place.series;
+                }
                 Some(_) => {}
                 None => {
-                    let found = find();
-                    let _ = place.set((key, found));
-                    return found;
+                    let series = find();
+                    let _ = place.set(Place {
+                        key,
+                        protocol,
+                        series,
+                    });
+                    return series;
                 }
             }
         }
         find()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallSide, MethodDescriptor, SeriesCache};
+    use crate::{
+        descriptor::{Idempotency, MethodTexts, Shape},
+        metrics::Metrics,
+    };
+
+    static TEXTS: MethodTexts<&str> = MethodTexts::new("a.B/C", "", "");
+    static METHOD: MethodDescriptor =
+        MethodDescriptor::new(&TEXTS, 1, 1, Shape::Unary, Idempotency::Unknown);
+
+    #[test]
+    fn each_side_and_each_protocol_of_a_method_has_a_series() {
+        let (cache, metrics) = (SeriesCache::default(), Metrics::new());
+        let find = |side, protocol| {
+            let find = || metrics.series(side, protocol, Some(&METHOD));
+            cache.find(side, protocol, Some(&METHOD), find)
+        };
+        let all = [
+            find(CallSide::Server, "wawo"),
+            find(CallSide::Client, "wawo"),
+            find(CallSide::Server, "grpc"),
+        ];
+        assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2]);
+        assert_eq!(find(CallSide::Server, "wawo"), all[0]);
+        assert_eq!(find(CallSide::Server, "grpc"), all[2]);
     }
 }
