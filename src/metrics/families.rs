@@ -35,7 +35,7 @@ impl Kind {
 
 pub(super) const SYSTEM: &str = "rpc_system_name";
 pub(super) const METHOD: &str = "rpc_method";
-pub(super) const STATUS_CODE: &str = "rpc_status_code";
+pub(super) const STATUS_CODE: &str = "rpc_response_status_code";
 pub(super) const ERROR_TYPE: &str = "error_type";
 pub(super) const SIDE: &str = "side";
 pub(super) const DIRECTION: &str = "direction";
