@@ -86,16 +86,14 @@
 //! | speak another protocol | [`Protocol`], [`Arrival`], [`Gateway`], [`Guest`]; [`CustomProtocol`] for packets of your own |
 //! | work without a schema at build time | [`ServiceDescriptor`], [`RawService`], [`RawClient`] |
 //!
-//! The pages of [`guide`] show the generated code, streams in both directions, where to keep state, and how
-//! to test services. `ARCHITECTURE.md` in the repository says how the modules behind these names fit.
+//! The pages of [`guide`] show the generated code, streams in both directions, where to keep state, how to
+//! test services, and how to see what a server does. `ARCHITECTURE.md` in the repository says how the modules behind these names fit.
 //!
 //! # Log
 //!
-//! Events that the results of calls do not show go to [`tracing`](https://docs.rs/tracing), under the
-//! targets `wawo` and `wawo_protocol`: a subscriber shows them, as `tracing_subscriber::fmt().init()`
-//! does. Errors of handlers that the caller gets only in part are logged with method and peer.
-//! Connections that a limit refuses, calls that a drain cuts and one-way messages that cannot be sent are
-//! warnings. Bad requests and refused one-way messages are logged at the level `DEBUG`.
+//! The life of servers and peers, limits that are met and failures that no caller gets as a whole go to
+//! [`tracing`](https://docs.rs/tracing), under targets that begin with `wawo::`. The subscriber of
+//! `tracing_subscriber::fmt::init()` shows them. [`guide::observability`] has every target, event and field.
 
 #![warn(clippy::print_stdout)]
 

@@ -40,14 +40,10 @@ impl ConnectionHandle {
         let Some(entry) = announced.iter().find(|entry| differs(entry, service)) else {
             return;
         };
-        tracing::warn!(
-            target: "wawo::connection",
-            service = service.name(),
-            peer = %self,
-            here = %Fingerprint(service.fingerprint()),
-            there = %Fingerprint(entry.fingerprint),
-            "the peer announced another schema of a service; calls of it may fail"
-        );
+        let (here, there) = (service.fingerprint(), entry.fingerprint);
+        let (here, there) = (Fingerprint(here), Fingerprint(there));
+        let warnings = self.warnings();
+        warnings.schema_differs(self, service, &here, &there);
         let event = ConnectionEvent::SchemaDiffers(service.clone());
         self.owner().connection_changed(event);
     }

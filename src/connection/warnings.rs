@@ -10,7 +10,10 @@ use std::{
 
 use wawo_protocol::{ConnectionError, Side};
 
-use crate::{call_side::CallSide, error_chain::ErrorChain, log_limiter::LogLimiter};
+use crate::{
+    call_side::CallSide, descriptor::ServiceDescriptor, error_chain::ErrorChain,
+    log_limiter::LogLimiter,
+};
 
 /// Each limit is logged at most once in this time, on each side of a call.
 const LIMIT_INTERVAL: Duration = Duration::from_secs(60);
@@ -20,6 +23,7 @@ const LIMIT_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct ConnectionWarnings {
     violations: OnceLock<LogLimiter>,
     one_way_messages: OnceLock<LogLimiter>,
+    schemas: OnceLock<LogLimiter>,
     /// By the name of the limit: there are as many as there are settings.
     limits: Mutex<BTreeMap<(CallSide, &'static str), LogLimiter>>,
 }
@@ -87,6 +91,33 @@ impl ConnectionWarnings {
             let error = error.to_string();
             move |count| {
                 tracing::warn!(target: "wawo::call", method, peer, count, error, "one-way messages were not sent");
+            }
+        });
+    }
+
+    /// Logs that the other side announced another schema of a service that this side calls.
+    #[cold]
+    pub(crate) fn schema_differs(
+        &self,
+        peer: &dyn fmt::Display,
+        service: &ServiceDescriptor,
+        here: &dyn fmt::Display,
+        there: &dyn fmt::Display,
+    ) {
+        let limiter = self.schemas.get_or_init(LogLimiter::default);
+        limiter.add_with(|| {
+            let (peer, service) = (peer.to_string(), service.name().to_owned());
+            let (here, there) = (here.to_string(), there.to_string());
+            move |count| {
+                tracing::warn!(
+                    target: "wawo::connection",
+                    service,
+                    peer,
+                    here,
+                    there,
+                    count,
+                    "peers announced another schema of a service; calls of it may fail"
+                );
             }
         });
     }

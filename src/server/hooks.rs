@@ -74,7 +74,14 @@ impl PeerHooks for Hooks {
 fn report_panic(hook: &str, peer: &Peer, panic: &(dyn Any + Send)) {
     let (id, from) = (peer.id(), peer.address().map(tracing::field::display));
     let text = panic::text(panic);
-    tracing::error!(target: "wawo::server", hook, peer = %id, from, error = text, "a hook panicked");
+    tracing::error!(
+        target: "wawo::server",
+        hook,
+        peer = %id,
+        from,
+        error = text,
+        "a hook panicked"
+    );
 }
 
 impl fmt::Debug for Hooks {

@@ -114,8 +114,8 @@ async fn another_schema_is_told_once_for_a_connection() {
     let lines = log.lines("another schema");
     assert_eq!(lines.len(), 1, "{log:?}");
     let line = format!(
-        "WARN the peer announced another schema of a service; calls of it may fail \
-         service=\"tests.echo.Echo\" peer=peer {} here={:016x} there=",
+        "WARN peers announced another schema of a service; calls of it may fail \
+         service=\"tests.echo.Echo\" peer=\"peer {}\" here=\"{:016x}\" there=",
         pair.to_server.id(),
         later().fingerprint()
     );

@@ -14,6 +14,8 @@ use wawo_test_protos::tests::{
     },
 };
 
+use crate::{logged::Log, support::client_of};
+
 /// Returns what is requested, and accepts any request.
 struct Giver;
 
@@ -98,6 +100,27 @@ async fn a_reply_that_would_take_too_much_fails_its_call_and_no_other() {
     );
     assert!(replies.next().await.is_none());
     stub.give(asked(200, 0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_would_take_too_much_is_logged_where_it_is_served() {
+    let (log, _guard) = Log::begin();
+    let config = Config::builder().max_decoded_bytes(64 * 1024);
+    let server = Server::builder().config(config.build().unwrap());
+    let server = server.add_service(MultiplyServer::new(Giver));
+    let mut server = server.build().unwrap();
+    let stub = MultiplyClient::new(&client_of(&mut server).await);
+    let large = Everything {
+        fives: vec![Default::default(); 2_000],
+        ..Everything::default()
+    };
+    stub.hold(large).await.unwrap_err();
+    let lines = log.of("wawo::limit");
+    assert_eq!(lines.len(), 1, "{log:?}");
+    let begin = "WARN calls met a limit limit=\"max_decoded_bytes\" side=\"server\" peer=\"peer ";
+    assert!(lines[0].starts_with(begin), "{lines:?}");
+    let method = "method=\"tests.multiply.Multiply/Hold\" count=1";
+    assert!(lines[0].contains(method), "{lines:?}");
 }
 
 /// Encodes a message that takes more than 64 MiB when decoded.

@@ -6,9 +6,10 @@ use tracing::{
     Dispatch, Event, Level, Metadata, Subscriber, field, span, subscriber::DefaultGuard,
 };
 
-/// The lines that the framework logged, each as `LEVEL message field=value field=value`.
+/// The lines that the framework logged, each as `LEVEL message field=value field=value`, with their level and
+/// target.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<(Level, &'static str, String)>>>);
 
 /// A subscriber that never logs. With a single subscriber, `tracing` asks only the thread that
 /// first reaches a log line whether it is wanted, and caches the answer: a test without a log in
@@ -27,9 +28,24 @@ impl Log {
 
     /// The lines that contain a text.
     pub(crate) fn lines(&self, text: &str) -> Vec<String> {
+        self.find(|_, _, line| line.contains(text))
+    }
+
+    /// The lines that a filter of `info` shows.
+    pub(crate) fn at_info(&self) -> Vec<String> {
+        self.find(|level, _, _| level <= Level::INFO)
+    }
+
+    /// The lines of this target.
+    pub(crate) fn of(&self, target: &str) -> Vec<String> {
+        self.find(|_, of_line, _| of_line == target)
+    }
+
+    fn find(&self, is_one: impl Fn(Level, &str, &str) -> bool) -> Vec<String> {
         let lines = self.0.lock().unwrap();
-        let found = lines.iter().filter(|line| line.contains(text));
-        found.cloned().collect()
+        let found = lines.iter();
+        let found = found.filter(|(level, target, line)| is_one(*level, target, line));
+        found.map(|(_, _, line)| line.clone()).collect()
     }
 }
 
@@ -54,8 +70,9 @@ impl Subscriber for Log {
                 name => fields += &format!(" {name}={value:?}"),
             },
         );
-        let line = format!("{} {message}{fields}", event.metadata().level());
-        self.0.lock().unwrap().push(line);
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        let line = format!("{level} {message}{fields}");
+        self.0.lock().unwrap().push((level, target, line));
     }
 
     fn enter(&self, _: &span::Id) {}

@@ -33,6 +33,7 @@ mod faults;
 mod features;
 mod flush;
 mod forever;
+mod framework_log;
 mod gathering;
 mod greatest;
 mod guests;

@@ -7,6 +7,7 @@ mod gate;
 mod handlers;
 mod hooks;
 mod identities;
+mod log;
 mod moves;
 mod restarts;
 mod tries;

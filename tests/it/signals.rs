@@ -11,7 +11,10 @@ use futures::FutureExt;
 use tokio::task::spawn_blocking;
 use wawo::{Peer, Server, shutdown_signal};
 
-use crate::support::{EchoClient, EchoServer, Parrot, Seen, message};
+use crate::{
+    logged::Log,
+    support::{EchoClient, EchoServer, Parrot, Seen, message},
+};
 
 /// The variable that makes this binary the server which gets the signals.
 const IS_SERVER: &str = "WAWO_IT_SIGNALS";
@@ -117,6 +120,7 @@ async fn server() {
     if env::var_os(IS_SERVER).is_none() {
         return;
     }
+    let (log, _guard) = Log::begin();
     let parrot = Parrot::default();
     let server = Server::builder().add_service(EchoServer::new(parrot.clone()));
     let server = server.bind("mem://signals").await.unwrap();
@@ -136,5 +140,7 @@ async fn server() {
     parrot.0.release.notify_one();
     held.await.unwrap().unwrap();
     let report = running.await.unwrap().unwrap();
+    let lines = log.lines("asked to end signal=");
+    assert_eq!(lines.len(), 1, "{log:?}");
     println!("drained, {} call finished", report.finished);
 }

@@ -122,6 +122,7 @@ async fn a_client_of_tls_at_a_plain_port_is_told_so() {
     assert!(error.to_string().contains(text), "{error}");
     let lines = log.lines("clients speak TLS at an address without TLS");
     assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(log.lines("peers broke the protocol").is_empty(), "{log:?}");
 
     let socket = TcpStream::connect(plain.trim_start_matches("tcp://"))
         .await

@@ -16,7 +16,10 @@ use wawo::{
 use wawo_test_certificates::Authority;
 
 use super::support::{AUTHORITY, NAMES, client_tls, serve};
-use crate::support::{EchoClient, message};
+use crate::{
+    logged::Log,
+    support::{EchoClient, message},
+};
 
 /// A folder with a certificate and its key, which is removed at the end.
 pub(super) struct Folder(PathBuf);
@@ -69,6 +72,7 @@ async fn seen(server: &ServerTls, client: &ClientTls) -> Result<Vec<u8>, String>
 
 #[tokio::test]
 async fn a_new_certificate_is_used_for_new_connections() {
+    let (log, _guard) = Log::begin();
     let folder = Folder::new("reload");
     let server = folder.server().build().unwrap();
     let client = client_tls();
@@ -76,6 +80,8 @@ async fn a_new_certificate_is_used_for_new_connections() {
     assert!(!server.reload().unwrap());
     folder.renew();
     assert!(server.reload().unwrap());
+    let line = "INFO new files of TLS are in use side=\"server\"";
+    assert_eq!(log.of("wawo::tls"), [line]);
     // A session that is resumed has the certificate of its first handshake.
     let second = seen(&server, &client_tls()).await.unwrap();
     assert_ne!(first, second);
@@ -83,6 +89,7 @@ async fn a_new_certificate_is_used_for_new_connections() {
 
 #[tokio::test]
 async fn the_last_good_certificate_stays_in_use() {
+    let (log, _guard) = Log::begin();
     let folder = Folder::new("last-good");
     let server = folder.server().build().unwrap();
     let first = seen(&server, &client_tls()).await.unwrap();
@@ -108,6 +115,15 @@ async fn the_last_good_certificate_stays_in_use() {
     );
     fs::remove_file(folder.path(key)).unwrap();
     server.reload().unwrap_err();
+    let begin =
+        "WARN the files of TLS cannot be used; those before stay in use side=\"server\" error=";
+    let lines = log.of("wawo::tls");
+    assert!(
+        lines.iter().all(|line| line.starts_with(begin)),
+        "{lines:?}"
+    );
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    assert!(log.lines("PRIVATE KEY").is_empty(), "{lines:?}");
     assert_eq!(seen(&server, &client_tls()).await.unwrap(), first);
     folder.write(key, &after);
     assert!(server.reload().unwrap());
