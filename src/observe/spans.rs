@@ -72,7 +72,8 @@ impl Observe for Spans {
     }
 }
 
-/// The span of a call. Its values are computed only if a subscriber is interested.
+/// The span of a call. Its values are computed only if a subscriber is interested. Numbers are `i64`: the layer of
+/// `tracing-opentelemetry` makes texts of unsigned ones.
 fn span(call: &ObservedCall<'_>) -> Span {
     let is_client = call.side() == CallSide::Client;
     let address = LazyCell::new(|| call.address().map(Address::name_and_port));
@@ -91,11 +92,11 @@ fn span(call: &ObservedCall<'_>) -> Span {
         "rpc.response.status_code" = Empty,
         "error.type" = Empty,
         "server.address" = server().map(|(name, _)| &**name),
-        "server.port" = server().and_then(|(_, port)| *port),
+        "server.port" = server().and_then(|(_, port)| port.map(i64::from)),
         "network.peer.address" = peer().map(|(name, _)| &**name),
-        "network.peer.port" = peer().and_then(|(_, port)| *port),
+        "network.peer.port" = peer().and_then(|(_, port)| port.map(i64::from)),
         "wawo.peer.id" = call.peer().map(|id| id.to_string()).as_deref(),
-        "wawo.depth" = call.call_depth(),
+        "wawo.depth" = i64::from(call.call_depth()),
         "trace_id" = trace_id(call).as_deref(),
     )
 }

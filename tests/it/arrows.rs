@@ -144,18 +144,6 @@ fn wawo_is_built_without_the_generator() {
 
 #[test]
 fn crates_below_wawo_depend_on_little_and_never_on_wawo() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Those that a build with the default features has, or those that a feature adds.
-    let dependencies = |name: &str, optional: bool| {
-        let manifest = root.join("crates").join(name).join("Cargo.toml");
-        let manifest = fs::read_to_string(manifest).unwrap();
-        let section = manifest.split("[dependencies]").nth(1).unwrap();
-        let lines = section.lines().take_while(|line| !line.starts_with('['));
-        let lines = lines.filter(|line| line.contains("optional = true") == optional);
-        let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next());
-        let names = names.filter(|name| !name.is_empty() && !name.starts_with('#'));
-        names.map(str::to_owned).collect::<BTreeSet<_>>()
-    };
     let expected: [(&str, &[&str]); 2] = [
         ("wawo-protocol", &["bytes", "thiserror", "wawo-settings"]),
         ("wawo-settings", &["thiserror"]),
@@ -167,4 +155,25 @@ fn crates_below_wawo_depend_on_little_and_never_on_wawo() {
         assert_eq!(dependencies(name, true), added, "{name}");
     }
     assert!(!dependencies("wawo-build", false).contains("wawo"));
+}
+
+/// A program chooses the SDK of OpenTelemetry, and how spans are exported.
+#[test]
+fn the_crate_for_opentelemetry_depends_on_its_api_alone() {
+    let expected = ["opentelemetry", "tracing", "tracing-opentelemetry", "wawo"];
+    let expected = expected.map(str::to_owned).into_iter();
+    assert_eq!(dependencies("wawo-otel", false), expected.collect());
+}
+
+/// The dependencies of a crate: those that a build with the default features has, or those that a feature adds.
+fn dependencies(name: &str, optional: bool) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = root.join("crates").join(name).join("Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let section = manifest.split("[dependencies]").nth(1).unwrap();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let lines = lines.filter(|line| line.contains("optional = true") == optional);
+    let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next());
+    let names = names.filter(|name| !name.is_empty() && !name.starts_with('#'));
+    names.map(str::to_owned).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
 
-/// What was reported; each of these once.
+/// The faults that were reported; each is reported once.
 #[derive(Debug, Default)]
 pub(crate) struct SetupReport {
     no_layer: AtomicBool,

@@ -1,6 +1,9 @@
 //! The fields of spans, and their names in OpenTelemetry's conventions.
 
-use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry::{
+    Value,
+    trace::{SpanKind, Status},
+};
 use opentelemetry_semantic_conventions::attribute::{
     ERROR_TYPE, OTEL_STATUS_CODE, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME,
 };
@@ -25,6 +28,15 @@ async fn a_call_has_a_span_on_both_sides_with_fields_of_the_conventions() {
         assert_eq!(of(RPC_SYSTEM_NAME).as_deref(), Some("wawo"));
         assert_eq!(of(RPC_RESPONSE_STATUS_CODE).as_deref(), Some("OK"));
         assert_eq!(of(ERROR_TYPE), None);
+        let numbers = span
+            .attributes
+            .iter()
+            .filter(|it| matches!(it.value, Value::I64(_)));
+        assert!(
+            numbers
+                .map(|it| it.key.as_str())
+                .any(|key| key == "wawo.depth")
+        );
         // The layer makes the status, the name and the kind of the span of these.
         for key in [OTEL_STATUS_CODE, "otel.name", "otel.kind"] {
             assert_eq!(of(key), None);
