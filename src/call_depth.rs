@@ -53,14 +53,23 @@ pub(crate) fn take(metadata: &mut Metadata) -> Result<Option<u32>> {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&value);
-    // `parse` takes a sign, too.
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(depth) if is_number => Ok(Some(depth)),
-        _ => Err(Status::invalid_argument(format!(
+    match parse(&text) {
+        Some(depth) => Ok(Some(depth)),
+        None => Err(Status::invalid_argument(format!(
             "the metadata `{KEY}` is {text:?}, which is no number"
         ))),
     }
+}
+
+/// The depth in the metadata of a call; 0 if there is none, or no number.
+pub(crate) fn peek(metadata: &Metadata) -> u32 {
+    metadata.text(KEY).and_then(parse).unwrap_or(0)
+}
+
+fn parse(text: &str) -> Option<u32> {
+    // `str::parse` takes a sign, too.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 /// Whether a call may be made at this depth.
@@ -84,7 +93,7 @@ pub(crate) fn check(depth: u32, max: u32) -> Result<()> {
 mod tests {
     use wawo_protocol::{Code, Metadata};
 
-    use super::{KEY, awaited, check, put, scope, take};
+    use super::{KEY, awaited, check, peek, put, scope, take};
 
     #[test]
     fn a_depth_comes_back_as_it_was_and_leaves_no_trace() {
@@ -92,7 +101,9 @@ mod tests {
         put(0, &mut metadata);
         assert!(metadata.is_empty());
         assert_eq!(take(&mut metadata).unwrap(), None);
+        assert_eq!(peek(&metadata), 0);
         put(16, &mut metadata);
+        assert_eq!(peek(&metadata), 16);
         assert_eq!(take(&mut metadata).unwrap(), Some(16));
         assert!(metadata.is_empty());
     }
@@ -113,6 +124,7 @@ mod tests {
         assert!(status.message().contains("17 calls"), "{status}");
         for wrong in ["-1", "+1", "deep", "4294967296", ""] {
             metadata.append(KEY, wrong).unwrap();
+            assert_eq!(peek(&metadata), 0, "{wrong}");
             let status = take(&mut metadata).unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument, "{wrong}");
         }

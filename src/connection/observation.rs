@@ -9,6 +9,7 @@ use wawo_protocol::{CallId, Code, ConnectionError, Side};
 
 use crate::{
     body::Body,
+    call_depth,
     call_side::CallSide,
     clock,
     connection::{gauges::Gauges, handle::ConnectionHandle},
@@ -116,7 +117,8 @@ impl Observation {
             started: self.last_end,
             queued: self.last_end.saturating_duration_since(self.read_at),
             deadline: head.deadline,
-            call_depth: head.call_depth,
+            // It is still in the metadata, as the call is not served yet.
+            call_depth: call_depth::peek(&head.metadata),
             one_way: request.is_one_way(),
             request: match request.body() {
                 Body::One(message) => Some(message.len()),
