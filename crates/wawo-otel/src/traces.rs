@@ -121,10 +121,5 @@ impl Observe for Traces {
 
     fn ended(&self, call: &ObservedCall<'_>, end: &CallSummary<'_>) {
         Spans.ended(call, end);
-        if let Some(span) = call.span() {
-            // The layer takes the time at which a span was left last for its end. A call that was waiting and is
-            // dropped was left long before.
-            span.in_scope(|| ());
-        }
     }
 }
