@@ -72,6 +72,7 @@ mod secrets;
 mod shutdown;
 mod signals;
 mod sockets;
+mod spans;
 mod spread;
 mod states;
 mod statuses;
