@@ -22,6 +22,12 @@ impl PeerId {
         Self(NonZeroU64::MIN.saturating_add(before))
     }
 
+    /// The peer with this number.
+    #[cfg(test)]
+    pub(crate) fn of(number: NonZeroU64) -> Self {
+        Self(number)
+    }
+
     /// The number itself.
     pub(crate) fn number(self) -> u64 {
         self.0.get()

@@ -114,8 +114,9 @@ impl LineQueue {
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let state = self.lock();
         let queued = state.queued;
-        if state.finished < queued {
-            self.wake(state);
+        match state.finished < queued {
+            true => self.wake(state),
+            false => return true,
         }
         self.wait(timeout, |state| state.finished >= queued)
     }
