@@ -28,15 +28,18 @@ use std::{
 
 use wawo_protocol::Code;
 
-use crate::observe::{
-    access_log::{
-        fields::{AllowedKey, Fields, PrintIdentity},
-        line::Form,
-        queue::LineQueue,
-        sampler::Sampler,
+use crate::{
+    metrics::Metrics,
+    observe::{
+        access_log::{
+            fields::{AllowedKey, Fields, PrintIdentity},
+            line::Form,
+            queue::LineQueue,
+            sampler::Sampler,
+        },
+        call::{CallSummary, ObservedCall},
+        hook::{Observe, Wants},
     },
-    call::{CallSummary, ObservedCall},
-    hook::{Observe, Wants},
 };
 
 /// Calls that take at least this long are logged always.
@@ -167,6 +170,13 @@ impl AccessLog {
     /// From 64 KiB to 1 GiB; other values are taken as the nearest of these.
     pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.max_pending_bytes = bytes.clamp(*PENDING_BYTES.start(), *PENDING_BYTES.end());
+        self
+    }
+
+    /// Counts the lines that are dropped from now on in `wawo_log_dropped_total` of these metrics, for all
+    /// clones. Default: only [`dropped`](Self::dropped) has them. Metrics given later replace these.
+    pub fn count_dropped_in(self, metrics: &Metrics) -> Self {
+        self.queue.0.set_metrics(metrics);
         self
     }
 

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::metrics::Metrics;
+
 /// After a batch was written, the thread waits this long for more lines, so that it is woken at most 20
 /// times a second, and a busy log is written in large batches.
 const LINGER: Duration = Duration::from_millis(50);
@@ -52,6 +54,8 @@ struct QueueState {
     wake_at: usize,
     is_due: bool,
     is_closed: bool,
+    /// They count dropped lines too.
+    metrics: Option<Metrics>,
 }
 
 /// Whole lines that are written together.
@@ -77,6 +81,7 @@ impl LineQueue {
                 wake_at: 1,
                 is_due: false,
                 is_closed: false,
+                metrics: None,
             }),
             due: Condvar::new(),
             progress: Condvar::new(),
@@ -92,9 +97,7 @@ impl LineQueue {
             state.start(start);
         }
         if state.pending.bytes.len() + state.writing + line.len() > max_bytes {
-            state.pending.unreported += 1;
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return self.count_dropped(&mut state, 1);
         }
         state.pending.bytes.extend_from_slice(line);
         state.pending.lines += 1;
@@ -102,6 +105,11 @@ impl LineQueue {
         if state.pending.bytes.len() >= state.wake_at {
             self.wake(state);
         }
+    }
+
+    /// Lets metrics count the lines that are dropped from now on.
+    pub(super) fn set_metrics(&self, metrics: &Metrics) {
+        self.lock().metrics = Some(metrics.clone());
     }
 
     /// The number of lines that were dropped.
@@ -154,11 +162,13 @@ impl LineQueue {
     /// Counts the lines of a batch as finished, of which some were lost, and clears it. Those that it has not
     /// reported wait for the next batch.
     pub(super) fn finish(&self, batch: &mut Batch, lost: u64) {
-        self.dropped.fetch_add(lost, Ordering::Relaxed);
         let mut state = self.lock();
         state.writing = 0;
         state.finished += batch.lines;
-        state.pending.unreported += batch.unreported + lost;
+        state.pending.unreported += batch.unreported;
+        if lost > 0 {
+            self.count_dropped(&mut state, lost);
+        }
         drop(state);
         batch.bytes.clear();
         (batch.lines, batch.unreported) = (0, 0);
@@ -183,6 +193,14 @@ impl LineQueue {
         };
         let waited = self.due.wait_timeout_while(state, LINGER, few);
         waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn count_dropped(&self, state: &mut QueueState, lines: u64) {
+        state.pending.unreported += lines;
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+        if let Some(metrics) = &state.metrics {
+            metrics.log_dropped(lines);
+        }
     }
 
     fn wake(&self, mut state: MutexGuard<'_, QueueState>) {

@@ -18,13 +18,16 @@ use super::{
         Page, Script,
     },
 };
-use crate::observe::{
-    CallSide,
-    access_log::{
-        AccessLog, PENDING_BYTES,
-        line::Form,
-        queue::{Batch, LineQueue},
-        writer::{self, LogWriter},
+use crate::{
+    metrics::Metrics,
+    observe::{
+        CallSide,
+        access_log::{
+            AccessLog, PENDING_BYTES,
+            line::Form,
+            queue::{Batch, LineQueue},
+            writer::{self, LogWriter},
+        },
     },
 };
 
@@ -213,6 +216,24 @@ fn dropped_lines_are_reported_when_the_writer_works_again() {
     drop(log);
     // The drop tries to report the last lines.
     assert_eq!(reports(&script.page.lines()), [2, 1]);
+}
+
+#[test]
+fn metrics_count_lines_that_the_queue_or_the_writer_dropped() {
+    let metrics = Metrics::new();
+    let counted = || metrics.to_prometheus();
+    let queue = Arc::new(LineQueue::new(Box::new(Page::default())));
+    queue.push(b"too long\n", 8, || false);
+    queue.set_metrics(&metrics);
+    assert!(counted().contains("wawo_log_dropped_total 0\n"));
+    queue.push(b"too long\n", 8, || false);
+    assert!(counted().contains("wawo_log_dropped_total 1\n"));
+    let script = Script::default();
+    script.add([Fails(ErrorKind::BrokenPipe)]);
+    let log = AccessLog::json(script).count_dropped_in(&metrics);
+    end_calls(&log, 1);
+    assert!(log.flush(LONG));
+    assert!(counted().contains("wawo_log_dropped_total 2\n"));
 }
 
 #[test]
