@@ -2,7 +2,6 @@
 //! writes to.
 
 use std::{
-    any::Any,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -138,10 +137,10 @@ impl LogWriter {
     }
 }
 
-/// A panic of the application's writer is an error like others.
+/// A panic of the application's writer is an error like others; the panic hook has printed it.
 fn caught<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let panic = |panic: Box<dyn Any + Send>| io::Error::other(crate::panic::text(&*panic));
-    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|error| Err(panic(error)))
+    let caught = catch_unwind(AssertUnwindSafe(write));
+    caught.unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
 }
 
 /// Lets one warning pass in each interval.
