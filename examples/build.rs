@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "../proto/examples/chat.proto",
         "../proto/examples/fleet.proto",
         "../proto/examples/jobs.proto",
+        "../proto/examples/kitchen.proto",
         "../proto/examples/ping_pong.proto",
         "../proto/examples/places.proto",
         "../proto/examples/till.proto",
