@@ -10,6 +10,7 @@ use std::{
 use crate::{
     call_side::CallSide,
     descriptor::MethodDescriptor,
+    log_limiter::LogLimiter,
     metrics::{CallFigures, Metrics, Series},
     observe::{
         call::CallSummary,
@@ -27,6 +28,8 @@ pub(crate) struct Observers {
     hooks: Vec<Arc<dyn Observe>>,
     wants: Wants,
     series: Arc<SeriesCache>,
+    /// Limits the log lines about observers that panic.
+    panics: LogLimiter,
 }
 
 impl Observers {
@@ -92,8 +95,8 @@ impl Observers {
         if self.wants.begins {
             let call = details.call(begin.metadata, begin.started, begin.deadline, None);
             let span = self.hooks.iter().enumerate().find_map(|(index, hook)| {
-                let span = guarded(|| hook.began(&call)).flatten()?;
-                let trace = guarded(|| hook.trace_context(&span)).flatten();
+                let span = self.guarded(|| hook.began(&call)).flatten()?;
+                let trace = self.guarded(|| hook.trace_context(&span)).flatten();
                 Some((index, span, trace))
             });
             if let Some((index, span, trace)) = span {
@@ -110,7 +113,7 @@ impl Observers {
             && let Some((index, span)) = &details.span
         {
             let hook = &self.hooks[*index];
-            guarded(|| hook.inject(span, metadata));
+            self.guarded(|| hook.inject(span, metadata));
             details.keep_metadata(metadata, self.wants.metadata);
         }
     }
@@ -179,20 +182,23 @@ impl Observers {
             let span = span.filter(|(maker, _)| *maker == index);
             let span = span.map(|(_, span)| span);
             let call = details.call(&details.metadata, record.started, record.deadline, span);
-            guarded(|| hook.ended(&call, &end));
+            self.guarded(|| hook.ended(&call, &end));
         }
+    }
+
+    /// Runs a function of an observer. A panic in it is logged, and changes nothing for the call.
+    fn guarded<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
+        let result = catch_unwind(AssertUnwindSafe(function)).ok();
+        if result.is_none() {
+            self.panics.add(log_panic);
+        }
+        result
     }
 }
 
-/// Runs a function of an observer. A panic in it is logged, and changes nothing for the call.
-fn guarded<R>(function: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(function)) {
-        Ok(result) => Some(result),
-        Err(_) => {
-            tracing::error!("an observer of calls panicked");
-            None
-        }
-    }
+/// The panic hook of the program has printed the text.
+fn log_panic(count: u64) {
+    tracing::error!(target: "wawo::observe", count, "an observer of calls panicked");
 }
 
 impl fmt::Debug for Observers {

@@ -12,6 +12,7 @@ use wawo::{
 
 use crate::{
     custom_protocol::plain::Plain,
+    logged::Log,
     support::{EchoClient, EchoServer, Parrot, RepeatRequest, Seen, message},
 };
 
@@ -336,6 +337,7 @@ async fn a_panic_of_an_observer_changes_nothing() {
             panic!("as asked");
         }
     }
+    let (log, _guard) = Log::begin();
     let target = InProcess::new(EchoServer::new(Parrot::default())).with_observer(Broken);
     let (recorder, mut ends) = recorder();
     let target = target.with_observer(recorder);
@@ -344,4 +346,6 @@ async fn a_panic_of_an_observer_changes_nothing() {
     for _ in 0..2 {
         assert_eq!(ends.recv().await.unwrap().code, Code::Ok);
     }
+    let line = "ERROR an observer of calls panicked count=1";
+    assert_eq!(log.of("wawo::observe"), [line]);
 }

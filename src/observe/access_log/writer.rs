@@ -28,7 +28,7 @@ pub(super) fn start(queue: &Arc<LineQueue>, form: Form) -> bool {
         queue.end();
     });
     if let Err(error) = &started {
-        tracing::warn!(%error, "the thread of the access log cannot start");
+        tracing::warn!(target: "wawo::observe", %error, "the thread of the access log cannot start");
     }
     started.is_ok()
 }
@@ -132,7 +132,7 @@ impl LogWriter {
 
     fn warn(&mut self, error: &io::Error, lines: u64) {
         if let Some(lines) = self.warnings.count(Instant::now(), lines) {
-            tracing::warn!(%error, lines, "the access log cannot be written");
+            tracing::warn!(target: "wawo::observe", %error, lines, "the access log cannot be written");
         }
     }
 }

@@ -7,12 +7,13 @@ use std::{
 };
 
 /// The targets of events. The spans of calls have `wawo::call` too.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     "wawo::server",
     "wawo::connection",
     "wawo::limit",
     "wawo::call",
     "wawo::peer",
+    "wawo::observe",
     "wawo::tls",
     "wawo::transport",
 ];
