@@ -13,6 +13,7 @@
 mod access_log;
 mod call;
 mod hook;
+mod measure;
 mod observers;
 mod open_record;
 mod outcome;
@@ -22,10 +23,11 @@ mod spans;
 mod trace_context;
 
 pub(crate) use crate::observe::{
+    measure::Measure,
     observers::Observers,
     open_record::{MessageCount, OpenRecord, RetryCount},
     outcome::CallOutcome,
-    record::{CallBegin, CallRecord, CallSpan, FarEnd},
+    record::{CallFacts, CallRecord, CallSpan, FarEnd},
 };
 pub use crate::{
     call_side::CallSide,

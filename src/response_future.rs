@@ -16,13 +16,13 @@ use std::{
 };
 
 use tracing::Span;
-use wawo_protocol::CallId;
+use wawo_protocol::{CallId, Code};
 
 pub(crate) use crate::response_future::observed::observe;
 
 use crate::{
-    expiry,
-    observe::OpenRecord,
+    clock, expiry,
+    observe::{Measure, OpenRecord},
     panic::Catch,
     response::Response,
     response_future::{
@@ -143,6 +143,32 @@ impl ResponseFuture {
         }
     }
 
+    /// Ends the measure of the call with the response.
+    #[inline]
+    pub(crate) fn measured(self, measure: Measure) -> Self {
+        match &self.0 {
+            Kind::Slot(SlotFuture {
+                slot: Some(slot), ..
+            }) => {
+                slot.lock().measure = Some(measure);
+                self
+            }
+            _ => self.observed(measure.into_record()),
+        }
+    }
+
+    /// Ends the measure of a one-way call, which has no reply.
+    pub(crate) fn sent(self, measure: Measure) -> Self {
+        match &self.0 {
+            Kind::Ready(Some(result)) => {
+                let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
+                measure.end(code, None, clock::now());
+                self
+            }
+            _ => self.observed(measure.into_one_way_record()),
+        }
+    }
+
     /// Polls the future, and the stream of replies that it may resolve to, in a span.
     pub(crate) fn in_span(self, span: &Span) -> Self {
         match self.0 {
@@ -206,10 +232,17 @@ impl fmt::Debug for ResponseFuture {
 /// The slot into which a driver puts the response of a call that this side started.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseSlot {
-    state: Mutex<SlotState>,
+    state: Mutex<SlotContents>,
     /// The id of the call on the wire, once the driver has sent it; zero before that. Only the driver
     /// uses it.
     call: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct SlotContents {
+    state: SlotState,
+    /// The measure of the call, if it has metrics and no other observers.
+    measure: Option<Measure>,
 }
 
 #[derive(Debug)]
@@ -229,8 +262,8 @@ impl Default for SlotState {
 impl ResponseSlot {
     /// Puts the response in. Returns the waker of the task that waits for it, to be woken without locks.
     pub(crate) fn complete(&self, result: Result<Response>) -> Option<Waker> {
-        let mut state = self.lock();
-        match &mut *state {
+        let state = &mut self.lock().state;
+        match state {
             SlotState::Waiting(waker) => {
                 let waker = waker.take();
                 *state = SlotState::Ready(result);
@@ -242,7 +275,7 @@ impl ResponseSlot {
 
     /// Empties the slot for another call; it has no other owner any more.
     pub(crate) fn reset(&mut self) {
-        *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = SlotState::default();
+        *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = SlotContents::default();
         *self.call.get_mut() = 0;
     }
 
@@ -258,10 +291,10 @@ impl ResponseSlot {
 
     /// Whether nobody waits for the response any more: it is there, or the call was cancelled.
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(*self.lock(), SlotState::Waiting(_))
+        !matches!(self.lock().state, SlotState::Waiting(_))
     }
 
-    fn lock(&self) -> MutexGuard<'_, SlotState> {
+    fn lock(&self) -> MutexGuard<'_, SlotContents> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -287,20 +320,25 @@ impl SlotFuture {
         let Some(slot) = &self.slot else {
             return Poll::Pending;
         };
-        let mut state = slot.lock();
-        match std::mem::replace(&mut *state, SlotState::Done) {
+        let mut contents = slot.lock();
+        match std::mem::replace(&mut contents.state, SlotState::Done) {
             SlotState::Waiting(waker) => {
                 let waker = match waker {
                     Some(waker) if waker.will_wake(cx.waker()) => waker,
                     _ => cx.waker().clone(),
                 };
-                *state = SlotState::Waiting(Some(waker));
+                contents.state = SlotState::Waiting(Some(waker));
                 Poll::Pending
             }
             SlotState::Ready(result) => {
-                drop(state);
+                let measure = contents.measure.take();
+                drop(contents);
                 self.slot = None;
-                Poll::Ready(result.map_err(|status| status.carried_by(self.canceller.carrier())))
+                let result = result.map_err(|status| status.carried_by(self.canceller.carrier()));
+                Poll::Ready(match measure {
+                    None => result,
+                    Some(measure) => observed::measured(result, measure),
+                })
             }
             SlotState::Done => Poll::Pending,
         }
@@ -314,9 +352,15 @@ impl Drop for SlotFuture {
         };
         // The state is changed before the driver gets the cancel. So a driver that has not started the call yet
         // finds that it is cancelled, whether it takes the call or the cancel first.
-        let before = std::mem::replace(&mut *slot.lock(), SlotState::Done);
+        let mut contents = slot.lock();
+        let before = std::mem::replace(&mut contents.state, SlotState::Done);
+        let measure = contents.measure.take();
+        drop(contents);
         if matches!(before, SlotState::Waiting(_)) {
             self.canceller.cancel(&slot);
+        }
+        if let Some(measure) = measure {
+            measure.end(Code::Cancelled, None, clock::now_in_drop());
         }
     }
 }

@@ -223,7 +223,9 @@ impl Driver {
                 Ok(NextStep::Again) => {}
                 Ok(NextStep::Wait) => {
                     self.record_has_calls();
-                    self.record_gauges();
+                    if self.observation.is_some() {
+                        self.record_gauges();
+                    }
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(error),
@@ -306,7 +308,7 @@ impl Driver {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(0)) => Err(lost(ended())),
             Poll::Ready(Ok(read)) => {
-                if let Some(observation) = &self.observation {
+                if let Some(observation) = &mut self.observation {
                     observation.add_read(read);
                 }
                 Ok(read)

@@ -13,9 +13,9 @@ use crate::{
     call_side::CallSide,
     clock,
     connection::{gauges::Gauges, handle::ConnectionHandle},
-    descriptor::MethodIds,
+    descriptor::{MethodDescriptor, MethodIds},
     metrics::Series,
-    observe::{CallBegin, CallOutcome, CallRecord, CallSpan, FarEnd, Observers, OpenRecord},
+    observe::{CallFacts, CallOutcome, CallRecord, CallSpan, FarEnd, Observers, OpenRecord},
     request::Request,
     transport::Address,
 };
@@ -24,6 +24,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Observation {
     observers: Arc<Observers>,
+    /// Whether there is more than metrics.
+    has_hooks: bool,
+    handle: Arc<ConnectionHandle>,
     far_end: Arc<FarEnd>,
     side: Side,
     transport: &'static str,
@@ -65,7 +68,11 @@ const OVERLOADED: CallOutcome<'static> =
 
 impl Observation {
     /// Observes a connection that is open now.
-    pub(super) fn new(observers: &Arc<Observers>, handle: &ConnectionHandle, now: Instant) -> Self {
+    pub(super) fn new(
+        observers: &Arc<Observers>,
+        handle: &Arc<ConnectionHandle>,
+        now: Instant,
+    ) -> Self {
         let owner = handle.owner();
         let transport = transport_of(owner.address());
         if let Some(metrics) = observers.metrics() {
@@ -73,6 +80,8 @@ impl Observation {
         }
         Self {
             observers: observers.clone(),
+            has_hooks: observers.has_hooks(),
+            handle: handle.clone(),
             far_end: Arc::new(FarEnd::native(Some(owner.id()), owner.address())),
             side: handle.side(),
             transport,
@@ -86,53 +95,49 @@ impl Observation {
         }
     }
 
-    /// Calls that were read at this time are about to be served.
-    pub(super) fn begin_batch(&mut self, now: Instant) {
-        self.read_at = now;
-        self.last_end = now;
+    /// Begins the record of a call that is about to be served.
+    #[inline]
+    pub(super) fn begin(&mut self, call: Option<CallId>, request: &mut Request) {
+        if self.in_place.is_some() {
+            self.end_in_place(&CallOutcome::OK);
+        }
+        let head = request.head();
+        let (ids, side) = (head.ids(), CallSide::Server);
+        let series = self.series_of(ids);
+        let record = CallRecord::new(side, ids, series, self.read_at, self.last_end);
+        let mut record = record.with_request(request.is_one_way(), 0, head.deadline);
+        match request.body() {
+            Body::One(message) => record.add_requests(1, message.len() as u64),
+            Body::Many(_) => {
+                if let Some(bytes) = self.first_request.take() {
+                    record.add_requests(1, bytes as u64);
+                }
+            }
+        }
+        if self.observers.has_hooks() {
+            self.began(&mut record, request);
+        }
+        self.in_place = Some(InPlace { call, record });
     }
 
-    /// Begins the record of a call that is about to be served.
-    pub(super) fn begin(
-        &mut self,
-        handle: &ConnectionHandle,
-        call: Option<CallId>,
-        request: &mut Request,
-    ) {
-        self.end_in_place(&CallOutcome::OK);
-        let head = request.head();
-        let ids = head.ids();
-        let series = self.series_of(handle, ids);
-        let descriptor = match self.observers.wants_details() {
-            true => handle.descriptor(ids),
-            false => None,
-        };
-        let begin = CallBegin {
-            side: CallSide::Server,
-            ids,
-            descriptor: descriptor.as_deref(),
-            far_end: &self.far_end,
-            identity: head.any_identity(),
-            metadata: &head.metadata,
-            started: self.last_end,
-            queued: self.last_end.saturating_duration_since(self.read_at),
-            deadline: head.deadline,
-            // It is still in the metadata, as the call is not served yet.
-            call_depth: call_depth::peek(&head.metadata),
-            one_way: request.is_one_way(),
-            request: match request.body() {
-                Body::One(message) => Some(message.len()),
-                Body::Many(_) => None,
-            },
-        };
-        let mut record = self.observers.begin(series, &begin);
-        if let Some(bytes) = self.first_request.take() {
-            record.add_requests(1, bytes as u64);
-        }
+    #[inline(never)]
+    fn began(&self, record: &mut CallRecord, request: &mut Request) {
+        // It is still in the metadata, as the call is not served yet.
+        record.set_call_depth(call_depth::peek(request.metadata()));
+        let descriptor = self.handle.descriptor(record.ids());
+        let facts = self.facts(descriptor.as_deref());
+        self.observers.began(record, facts, request.metadata());
         if let Some(span) = record.span() {
             request.extensions_mut().insert(CallSpan(span.clone()));
         }
-        self.in_place = Some(InPlace { call, record });
+    }
+
+    fn facts<'a>(&'a self, descriptor: Option<&'a MethodDescriptor>) -> CallFacts<'a> {
+        CallFacts {
+            descriptor,
+            far_end: &self.far_end,
+            identity: self.handle.identity(),
+        }
     }
 
     /// The stream that is about to be served has come with a request of this length.
@@ -142,35 +147,46 @@ impl Observation {
 
     /// The series of a method. Only that of a known method is kept: services can be added while the
     /// connection is open.
-    fn series_of(&mut self, handle: &ConnectionHandle, ids: MethodIds) -> Series {
+    #[inline]
+    fn series_of(&mut self, ids: MethodIds) -> Series {
         let place = (ids.service.0 ^ ids.method.0) as usize % SERIES_PLACES;
         match self.series[place] {
             Some((known, series)) if known == ids => series,
-            _ => {
-                let method = handle.descriptor(ids);
-                let protocol = self.far_end.protocol;
-                let observers = &self.observers;
-                let series = observers.series(CallSide::Server, protocol, method.as_deref());
-                if method.is_some() {
-                    self.series[place] = Some((ids, series));
-                }
-                series
-            }
+            _ => self.find_series(ids, place),
         }
+    }
+
+    #[inline(never)]
+    fn find_series(&mut self, ids: MethodIds, place: usize) -> Series {
+        let method = self.handle.descriptor(ids);
+        let protocol = self.far_end.protocol;
+        let observers = &self.observers;
+        let series = observers.series(CallSide::Server, protocol, method.as_deref());
+        if method.is_some() {
+            self.series[place] = Some((ids, series));
+        }
+        series
     }
 
     /// Ends the call that was served now, if nothing else has.
     pub(super) fn end_in_place(&mut self, outcome: &CallOutcome<'_>) {
         if let Some(InPlace { record, .. }) = self.in_place.take() {
             let now = self.look_at_clock();
-            self.observers.end(&record, outcome, now);
+            self.report(&record, outcome, now);
         }
     }
 
     /// The record of a one-way call that waits: its task carries it on.
     pub(super) fn take_one_way(&mut self) -> Option<OpenRecord> {
         let InPlace { record, .. } = self.in_place.take()?;
-        Some(OpenRecord::new(self.observers.clone(), record))
+        let descriptor = self.handle.descriptor(record.ids());
+        let descriptor = descriptor.as_deref();
+        Some(OpenRecord::new(
+            &self.observers,
+            record,
+            &self.far_end,
+            descriptor,
+        ))
     }
 
     /// Keeps the record of the call that was served now, because it goes on: its handler waits, or its
@@ -215,8 +231,22 @@ impl Observation {
     }
 
     /// Ends a call with its only reply, of this length. If it was not sent, a limit has ended the call.
+    #[inline]
     pub(super) fn replied(&mut self, call: CallId, bytes: usize, is_sent: bool) {
         let now = self.look_at_clock();
+        match &mut self.in_place {
+            Some(in_place) if in_place.call == Some(call) && is_sent && !self.has_hooks => {
+                in_place.record.add_reply(bytes, now);
+                self.observers
+                    .end_in_metrics(&in_place.record, Code::Ok, now);
+                self.in_place = None;
+            }
+            _ => self.replied_late(call, bytes, is_sent, now),
+        }
+    }
+
+    #[inline(never)]
+    fn replied_late(&mut self, call: CallId, bytes: usize, is_sent: bool, now: Instant) {
         if !is_sent {
             return self.end_at(call, &OVERLOADED, now);
         }
@@ -252,12 +282,21 @@ impl Observation {
 
     fn end_at(&mut self, call: CallId, outcome: &CallOutcome<'_>, now: Instant) {
         if let Some(InPlace { record, .. }) = self.take_in_place(call) {
-            return self.observers.end(&record, outcome, now);
+            return self.report(&record, outcome, now);
         }
         let record = self.records.get_mut(call.index()).and_then(Option::take);
         if let Some(record) = record {
-            self.observers.end(&record, outcome, now);
+            self.report(&record, outcome, now);
         }
+    }
+
+    fn report(&self, record: &CallRecord, outcome: &CallOutcome<'_>, now: Instant) {
+        if !self.has_hooks {
+            return self.observers.end(record, outcome, now, None);
+        }
+        let descriptor = self.handle.descriptor(record.ids());
+        let facts = self.facts(descriptor.as_deref());
+        self.observers.end(record, outcome, now, Some(facts));
     }
 
     fn look_at_clock(&mut self) -> Instant {
@@ -272,14 +311,19 @@ impl Observation {
         }
     }
 
-    /// Counts bytes that were read.
-    pub(super) fn add_read(&self, bytes: usize) {
+    /// Counts bytes that were read just now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn add_read(&mut self, bytes: usize) {
+        self.read_at = self.look_at_clock();
         if let Some(metrics) = self.observers.metrics() {
             metrics.read_bytes(self.transport, bytes as u64);
         }
     }
 
     /// Counts bytes that were written.
+    #[cold]
+    #[inline(never)]
     pub(super) fn add_written(&self, bytes: usize) {
         if let Some(metrics) = self.observers.metrics() {
             metrics.written_bytes(self.transport, bytes as u64);
@@ -298,7 +342,7 @@ impl Observation {
         let now = self.look_at_clock();
         let records = std::mem::take(&mut self.records);
         for record in records.into_iter().flatten() {
-            self.observers.end(&record, &LOST, now);
+            self.report(&record, &LOST, now);
         }
         self.set_gauges(Gauges::default());
         if let Some(metrics) = self.observers.metrics() {

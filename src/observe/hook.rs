@@ -29,8 +29,8 @@ use crate::observe::{
 /// let server = wawo::Server::builder().observe(SlowCalls);
 /// ```
 pub trait Observe: Send + Sync + 'static {
-    /// What the observer needs beside the ends of calls. It is asked once, when the observer is given to a
-    /// builder. Default: nothing.
+    /// What the observer needs of calls. It is asked once, when the observer is given to a builder. Default:
+    /// the ends of all.
     fn wants(&self) -> Wants {
         Wants::ENDS
     }
@@ -58,23 +58,34 @@ pub trait Observe: Send + Sync + 'static {
         None
     }
 
-    /// A call has ended. It is called exactly once for each call that began.
+    /// A call has ended. It is called exactly once for each call that began, or for each that got a span of this
+    /// observer, as [`wants`](Self::wants) says.
     fn ended(&self, call: &ObservedCall<'_>, end: &CallSummary<'_>) {
         let _ = (call, end);
     }
 }
 
-/// What an [`Observe`] needs beside the ends of calls.
+/// What an [`Observe`] needs of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wants {
+    pub(crate) ends: bool,
     pub(crate) begins: bool,
     pub(crate) metadata: bool,
 }
 
 impl Wants {
-    /// The ends of calls only.
+    /// The ends of all calls.
     pub const ENDS: Self = Self {
+        ends: true,
         begins: false,
+        metadata: false,
+    };
+
+    /// The begins of all calls, and the ends of those for which it has made a span. A call without a span
+    /// costs less than one whose end is wanted.
+    pub const SPANS: Self = Self {
+        ends: false,
+        begins: true,
         metadata: false,
     };
 
@@ -94,6 +105,15 @@ impl Wants {
         Self {
             metadata: true,
             ..self
+        }
+    }
+
+    /// All that either wants.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            ends: self.ends || other.ends,
+            begins: self.begins || other.begins,
+            metadata: self.metadata || other.metadata,
         }
     }
 }

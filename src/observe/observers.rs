@@ -4,8 +4,10 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use wawo_protocol::{Code, Metadata};
 
 use crate::{
     call_side::CallSide,
@@ -16,7 +18,7 @@ use crate::{
         call::CallSummary,
         hook::{Observe, Wants},
         outcome::CallOutcome,
-        record::{CallBegin, CallRecord, RecordDetails},
+        record::{CallFacts, CallRecord},
         series_cache::SeriesCache,
     },
 };
@@ -25,11 +27,18 @@ use crate::{
 #[derive(Clone, Default)]
 pub(crate) struct Observers {
     metrics: Option<Metrics>,
-    hooks: Vec<Arc<dyn Observe>>,
+    hooks: Vec<Hook>,
+    /// All that any of them wants.
     wants: Wants,
     series: Arc<SeriesCache>,
     /// Limits the log lines about observers that panic.
     panics: LogLimiter,
+}
+
+#[derive(Clone)]
+struct Hook {
+    observer: Arc<dyn Observe>,
+    wants: Wants,
 }
 
 impl Observers {
@@ -38,11 +47,13 @@ impl Observers {
         self.series = Arc::default();
     }
 
-    pub(crate) fn add(&mut self, hook: impl Observe) {
-        let wants = hook.wants();
-        self.wants.begins |= wants.begins;
-        self.wants.metadata |= wants.metadata;
-        self.hooks.push(Arc::new(hook));
+    pub(crate) fn add(&mut self, observer: impl Observe) {
+        let wants = observer.wants();
+        self.wants = self.wants.or(wants);
+        self.hooks.push(Hook {
+            observer: Arc::new(observer),
+            wants,
+        });
     }
 
     /// The observers, as connections and calls share them. `None` if there are none: then nothing is observed.
@@ -55,17 +66,20 @@ impl Observers {
         self.metrics.as_ref()
     }
 
-    /// Whether a call of this side needs a request to which metadata can be added.
-    pub(crate) fn may_inject(&self) -> bool {
-        self.wants.begins
-    }
-
-    /// Whether a record needs more than figures.
-    pub(crate) fn wants_details(&self) -> bool {
+    /// Whether there is more than metrics.
+    #[inline]
+    pub(crate) fn has_hooks(&self) -> bool {
         !self.hooks.is_empty()
     }
 
+    /// Whether calls may have spans, and a call of this side needs a request to which their trace is added.
+    #[inline]
+    pub(crate) fn may_have_spans(&self) -> bool {
+        self.wants.begins
+    }
+
     /// The series of a method in the metrics.
+    #[inline]
     pub(crate) fn series(
         &self,
         side: CallSide,
@@ -80,45 +94,43 @@ impl Observers {
         }
     }
 
-    /// Begins the record of a call.
-    pub(crate) fn begin(&self, series: Series, begin: &CallBegin<'_>) -> CallRecord {
-        let mut record = CallRecord::new(series, begin);
-        if self.wants_details() {
-            record.details = Some(Box::new(self.details(begin)));
-        }
-        record
-    }
-
+    /// Lets the observers see the begin of a call, if there is more than metrics.
     #[inline(never)]
-    fn details(&self, begin: &CallBegin<'_>) -> RecordDetails {
-        let mut details = RecordDetails::new(begin, self.wants.metadata);
-        if self.wants.begins {
-            let call = details.call(begin.metadata, begin.started, begin.deadline, None);
-            let span = self.hooks.iter().enumerate().find_map(|(index, hook)| {
-                let span = self.guarded(|| hook.began(&call)).flatten()?;
-                let trace = self.guarded(|| hook.trace_context(&span)).flatten();
-                Some((index, span, trace))
-            });
-            if let Some((index, span, trace)) = span {
-                details.trace = trace.or(details.trace);
-                details.span = Some((index, span));
-            }
+    pub(crate) fn began(&self, record: &mut CallRecord, facts: CallFacts<'_>, metadata: &Metadata) {
+        record.keep_metadata(metadata, self.wants.metadata);
+        if !self.wants.begins {
+            return;
         }
-        details
+        let call = record.call(facts, Some(metadata));
+        let hooks = self.hooks.iter().enumerate();
+        let mut hooks = hooks.filter(|(_, hook)| hook.wants.begins);
+        let made = hooks.find_map(|(index, hook)| {
+            let span = self.guarded(|| hook.observer.began(&call)).flatten()?;
+            let trace = self
+                .guarded(|| hook.observer.trace_context(&span))
+                .flatten();
+            Some(((index, span), trace))
+        });
+        if let Some((span, trace)) = made {
+            let extras = record.extras.get_or_insert_default();
+            extras.trace = trace.or(extras.trace);
+            extras.span = Some(span);
+        }
     }
 
     /// Adds the trace of a call of this side to its metadata.
-    pub(crate) fn inject(&self, record: &mut CallRecord, metadata: &mut wawo_protocol::Metadata) {
-        if let Some(details) = &mut record.details
-            && let Some((index, span)) = &details.span
+    pub(crate) fn inject(&self, record: &mut CallRecord, metadata: &mut Metadata) {
+        if let Some(extras) = &record.extras
+            && let Some((index, span)) = &extras.span
         {
-            let hook = &self.hooks[*index];
-            self.guarded(|| hook.inject(span, metadata));
-            details.keep_metadata(metadata, self.wants.metadata);
+            let observer = &self.hooks[*index].observer;
+            self.guarded(|| observer.inject(span, metadata));
+            record.keep_metadata(metadata, self.wants.metadata);
         }
     }
 
     /// Counts a call in flight: one that does not end where it begins.
+    #[inline]
     pub(crate) fn count(&self, record: &mut CallRecord) {
         if let Some(metrics) = &self.metrics {
             metrics.call_began(record.series);
@@ -126,31 +138,48 @@ impl Observers {
         }
     }
 
-    /// Ends a call.
-    pub(crate) fn end(&self, record: &CallRecord, outcome: &CallOutcome<'_>, now: Instant) {
+    /// Ends a call in the metrics. Returns how long it took.
+    #[inline]
+    pub(crate) fn end_in_metrics(&self, record: &CallRecord, code: Code, now: Instant) -> Duration {
         let took = now.saturating_duration_since(record.started);
         if let Some(metrics) = &self.metrics {
             let figures = CallFigures {
-                code: outcome.code,
+                code,
                 took,
-                request_messages: record.request_messages,
-                request_bytes: record.request_bytes,
-                reply_messages: record.reply_messages,
-                reply_bytes: record.reply_bytes,
+                request_messages: record.requests.messages,
+                request_bytes: record.requests.bytes,
+                reply_messages: record.replies.messages,
+                reply_bytes: record.replies.bytes,
             };
             match record.is_counted {
                 true => metrics.call_ended(record.series, &figures),
                 false => metrics.whole_call(record.series, &figures),
             }
-            if record.attempts > 1 {
-                metrics.call_retried(record.series, u64::from(record.attempts - 1));
-            }
-            if outcome.is_panic {
-                metrics.handler_panicked(record.series);
-            }
         }
-        if let Some(details) = &record.details {
-            self.report(record, details, outcome, took);
+        took
+    }
+
+    /// Ends a call for all observers. The facts are `None` if there are only metrics.
+    pub(crate) fn end(
+        &self,
+        record: &CallRecord,
+        outcome: &CallOutcome<'_>,
+        now: Instant,
+        facts: Option<CallFacts<'_>>,
+    ) {
+        let took = self.end_in_metrics(record, outcome.code, now);
+        if outcome.is_panic
+            && let Some(metrics) = &self.metrics
+        {
+            metrics.handler_panicked(record.series);
+        }
+        if outcome.attempts > 1
+            && let Some(metrics) = &self.metrics
+        {
+            metrics.call_retried(record.series, u64::from(outcome.attempts - 1));
+        }
+        if let Some(facts) = facts {
+            self.report(record, outcome, took, facts);
         }
     }
 
@@ -158,31 +187,36 @@ impl Observers {
     fn report(
         &self,
         record: &CallRecord,
-        details: &RecordDetails,
         outcome: &CallOutcome<'_>,
-        took: std::time::Duration,
+        took: Duration,
+        facts: CallFacts<'_>,
     ) {
+        let span = record.extras.as_ref();
+        let span = span.and_then(|extras| extras.span.as_ref());
+        if !self.wants.ends && span.is_none() {
+            return;
+        }
+        let since_start = |at: Instant| at.saturating_duration_since(record.started);
         let end = CallSummary {
             code: outcome.code,
             text: outcome.text,
-            delivery: outcome
-                .delivery
-                .filter(|_| details.side == CallSide::Client),
-            queued: record.queued,
-            first_reply: record.first_reply,
+            delivery: outcome.delivery.filter(|_| record.side == CallSide::Client),
+            queued: record.started.saturating_duration_since(record.came),
+            first_reply: record.first_reply.map(since_start),
             took,
-            request_messages: record.request_messages,
-            request_bytes: record.request_bytes,
-            reply_messages: record.reply_messages,
-            reply_bytes: record.reply_bytes,
-            attempts: record.attempts,
+            request_messages: record.requests.messages,
+            request_bytes: record.requests.bytes,
+            reply_messages: record.replies.messages,
+            reply_bytes: record.replies.bytes,
+            attempts: outcome.attempts,
         };
+        let mut call = record.call(facts, None);
         for (index, hook) in self.hooks.iter().enumerate() {
-            let span = details.span.as_ref();
-            let span = span.filter(|(maker, _)| *maker == index);
-            let span = span.map(|(_, span)| span);
-            let call = details.call(&details.metadata, record.started, record.deadline, span);
-            self.guarded(|| hook.ended(&call, &end));
+            let made = span.filter(|(maker, _)| *maker == index);
+            if made.is_some() || hook.wants.ends {
+                call.span = made.map(|(_, span)| span);
+                self.guarded(|| hook.observer.ended(&call, &end));
+            }
         }
     }
 

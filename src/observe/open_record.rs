@@ -12,7 +12,12 @@ use tracing::Span;
 
 use crate::{
     clock,
-    observe::{observers::Observers, outcome::CallOutcome, record::CallRecord},
+    descriptor::MethodDescriptor,
+    observe::{
+        observers::Observers,
+        outcome::CallOutcome,
+        record::{CallFacts, CallRecord, FarEnd},
+    },
 };
 
 /// The record of a call that a future or a stream carries to its end. Dropping it ends the call: it was
@@ -21,6 +26,8 @@ use crate::{
 pub(crate) struct OpenRecord {
     observers: Arc<Observers>,
     record: CallRecord,
+    /// The other end and the method; `None` if there are only metrics.
+    details: Option<(Arc<FarEnd>, Option<MethodDescriptor>)>,
     /// The requests that were sent or read, if they are a stream.
     requests: Option<Arc<MessageCount>>,
     retries: Option<RetryCount>,
@@ -52,12 +59,33 @@ impl MessageCount {
 }
 
 impl OpenRecord {
-    /// The record of a call that is in flight from now on.
-    pub(crate) fn new(observers: Arc<Observers>, mut record: CallRecord) -> Self {
+    /// The record of a call that is in flight from now on. The descriptor is of use if there is more than
+    /// metrics.
+    pub(crate) fn new(
+        observers: &Arc<Observers>,
+        mut record: CallRecord,
+        far_end: &Arc<FarEnd>,
+        descriptor: Option<&MethodDescriptor>,
+    ) -> Self {
         observers.count(&mut record);
+        let has_hooks = observers.has_hooks();
+        Self {
+            observers: observers.clone(),
+            record,
+            details: has_hooks.then(|| (far_end.clone(), descriptor.cloned())),
+            requests: None,
+            retries: None,
+            has_ended: false,
+        }
+    }
+
+    /// The record of a call that counts as in flight already, and that only metrics observe.
+    pub(super) fn of_counted(observers: Arc<Observers>, mut record: CallRecord) -> Self {
+        record.is_counted = true;
         Self {
             observers,
             record,
+            details: None,
             requests: None,
             retries: None,
             has_ended: false,
@@ -105,10 +133,19 @@ impl OpenRecord {
             let bytes = requests.bytes.load(Ordering::Relaxed);
             self.record.add_requests(messages, bytes);
         }
-        if let Some(RetryCount(retries)) = &self.retries {
-            self.record.add_attempts(retries.load(Ordering::Relaxed));
-        }
-        self.observers.end(&self.record, outcome, now);
+        let retries = self.retries.as_ref();
+        let retries = retries.map_or(0, |retries| retries.0.load(Ordering::Relaxed));
+        let outcome = CallOutcome {
+            attempts: 1 + retries,
+            ..*outcome
+        };
+        let details = self.details.as_ref();
+        let facts = details.map(|(far_end, descriptor)| CallFacts {
+            descriptor: descriptor.as_ref(),
+            far_end,
+            identity: None,
+        });
+        self.observers.end(&self.record, &outcome, now, facts);
     }
 }
 

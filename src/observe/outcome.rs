@@ -11,6 +11,8 @@ pub(crate) struct CallOutcome<'a> {
     pub(crate) text: &'a str,
     pub(crate) delivery: Option<Delivery>,
     pub(crate) is_panic: bool,
+    /// How often the call was sent, or tried to be.
+    pub(crate) attempts: u32,
 }
 
 impl<'a> CallOutcome<'a> {
@@ -24,6 +26,7 @@ impl<'a> CallOutcome<'a> {
             text,
             delivery: None,
             is_panic: false,
+            attempts: 1,
         }
     }
 
@@ -39,6 +42,7 @@ impl<'a> CallOutcome<'a> {
             text: status.message(),
             delivery: Some(status.delivery()),
             is_panic: status.is_panic(),
+            attempts: 1,
         }
     }
 }

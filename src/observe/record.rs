@@ -1,9 +1,6 @@
 //! The record of a call, from its begin to its end.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 use wawo_protocol::{Code, Metadata};
@@ -44,22 +41,46 @@ impl FarEnd {
     }
 }
 
-/// A call that begins.
-pub(crate) struct CallBegin<'a> {
-    pub(crate) side: CallSide,
-    pub(crate) ids: MethodIds,
-    pub(crate) descriptor: Option<&'a MethodDescriptor>,
-    pub(crate) far_end: &'a Arc<FarEnd>,
-    pub(crate) identity: Option<&'a Identity>,
-    pub(crate) metadata: &'a Metadata,
-    pub(crate) started: Instant,
-    pub(crate) queued: Duration,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) call_depth: u32,
+/// The record of a call that has begun and not ended. Metrics need no more than this, so most calls allocate
+/// nothing for it.
+#[derive(Debug)]
+pub(crate) struct CallRecord {
+    pub(super) side: CallSide,
+    pub(super) ids: MethodIds,
+    pub(super) series: Series,
     /// Whether nothing goes back.
-    pub(crate) one_way: bool,
-    /// The length of the only request; `None` if the requests are a stream.
-    pub(crate) request: Option<usize>,
+    one_way: bool,
+    /// Whether the metrics count the call as in flight.
+    pub(super) is_counted: bool,
+    call_depth: u32,
+    /// When the call came, or was made.
+    pub(super) came: Instant,
+    pub(super) started: Instant,
+    deadline: Option<Instant>,
+    pub(super) first_reply: Option<Instant>,
+    pub(super) requests: MessageFigures,
+    pub(super) replies: MessageFigures,
+    /// `None` for most calls.
+    pub(super) extras: Option<Box<RecordExtras>>,
+}
+
+/// The messages of one direction of a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MessageFigures {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+/// The parts of a record that few calls have.
+#[derive(Debug, Default)]
+pub(super) struct RecordExtras {
+    /// The identity of the call, if it is not that of its connection.
+    identity: Option<Identity>,
+    /// Empty unless an observer wants it.
+    metadata: Metadata,
+    pub(super) trace: Option<TraceContext>,
+    /// The span, and the index of the observer that has made it.
+    pub(super) span: Option<(usize, Span)>,
 }
 
 /// The span in which a call is served: an extension of its request, on the way from the connection to the
@@ -67,61 +88,83 @@ pub(crate) struct CallBegin<'a> {
 #[derive(Debug)]
 pub(crate) struct CallSpan(pub(crate) Span);
 
-/// The record of a call that has begun and not ended.
-#[derive(Debug)]
-pub(crate) struct CallRecord {
-    pub(super) series: Series,
-    one_way: bool,
-    /// Whether the metrics count the call as in flight.
-    pub(super) is_counted: bool,
-    pub(super) started: Instant,
-    pub(super) queued: Duration,
-    pub(super) deadline: Option<Instant>,
-    pub(super) first_reply: Option<Duration>,
-    pub(super) request_messages: u64,
-    pub(super) request_bytes: u64,
-    pub(super) reply_messages: u64,
-    pub(super) reply_bytes: u64,
-    pub(super) attempts: u32,
-    /// `None` if there are only metrics.
-    pub(super) details: Option<Box<RecordDetails>>,
+/// The facts about a call that its record does not keep, because the owner of the record has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallFacts<'a> {
+    pub(crate) descriptor: Option<&'a MethodDescriptor>,
+    pub(crate) far_end: &'a FarEnd,
+    /// The identity of the connection.
+    pub(crate) identity: Option<&'a Identity>,
 }
 
 /// How much before its deadline a call may end because of that deadline: its other side has another clock,
 /// and looks at it in steps. See `serve/inbound/future.rs`, which has the same time.
 const EARLY: Duration = Duration::from_millis(10);
 
+/// The metadata of a record that has none.
+static NONE: Metadata = Metadata::new();
+
 impl CallRecord {
-    pub(super) fn new(series: Series, begin: &CallBegin<'_>) -> Self {
+    /// The record of a call that came at this time, and starts now.
+    #[inline]
+    pub(crate) fn new(
+        side: CallSide,
+        ids: MethodIds,
+        series: Series,
+        came: Instant,
+        started: Instant,
+    ) -> Self {
         Self {
+            side,
+            ids,
             series,
-            one_way: begin.one_way,
+            one_way: false,
             is_counted: false,
-            started: begin.started,
-            queued: begin.queued,
-            deadline: begin.deadline,
+            call_depth: 0,
+            came,
+            started,
+            deadline: None,
             first_reply: None,
-            request_messages: u64::from(begin.request.is_some()),
-            request_bytes: begin.request.unwrap_or(0) as u64,
-            reply_messages: 0,
-            reply_bytes: 0,
-            attempts: 1,
-            details: None,
+            requests: MessageFigures::default(),
+            replies: MessageFigures::default(),
+            extras: None,
         }
     }
 
-    /// Counts requests of a stream.
-    pub(crate) fn add_requests(&mut self, messages: u64, bytes: u64) {
-        self.request_messages += messages;
-        self.request_bytes += bytes;
+    /// Sets the facts that the request tells.
+    #[inline]
+    pub(crate) fn with_request(
+        mut self,
+        one_way: bool,
+        call_depth: u32,
+        deadline: Option<Instant>,
+    ) -> Self {
+        (self.one_way, self.call_depth, self.deadline) = (one_way, call_depth, deadline);
+        self
     }
 
-    /// Counts replies; `now` is called for the first one.
+    #[inline]
+    pub(crate) fn ids(&self) -> MethodIds {
+        self.ids
+    }
+
+    pub(crate) fn set_call_depth(&mut self, call_depth: u32) {
+        self.call_depth = call_depth;
+    }
+
+    /// Counts requests.
+    #[inline]
+    pub(crate) fn add_requests(&mut self, messages: u64, bytes: u64) {
+        self.requests.messages += messages;
+        self.requests.bytes += bytes;
+    }
+
+    /// Counts replies of a stream; `now` is called for the first one.
     pub(crate) fn add_replies(&mut self, messages: u64, bytes: u64, now: impl FnOnce() -> Instant) {
-        self.reply_messages += messages;
-        self.reply_bytes += bytes;
+        self.replies.messages += messages;
+        self.replies.bytes += bytes;
         if self.first_reply.is_none() && messages > 0 {
-            self.first_reply = Some(now().saturating_duration_since(self.started));
+            self.first_reply = Some(now());
         }
     }
 
@@ -129,13 +172,12 @@ impl CallRecord {
     #[inline]
     pub(crate) fn add_reply(&mut self, bytes: usize, now: Instant) {
         if !self.one_way {
-            self.add_replies(1, bytes as u64, || now);
+            self.replies = MessageFigures {
+                messages: 1,
+                bytes: bytes as u64,
+            };
+            self.first_reply = Some(now);
         }
-    }
-
-    /// Counts further tries to send the call.
-    pub(super) fn add_attempts(&mut self, attempts: u32) {
-        self.attempts += attempts;
     }
 
     /// The code of a call that was dropped, or cancelled by its caller. A caller that has waited in vain
@@ -150,76 +192,55 @@ impl CallRecord {
 
     /// The span in which the call is served.
     pub(crate) fn span(&self) -> Option<&Span> {
-        let details = self.details.as_ref()?;
-        details.span.as_ref().map(|(_, span)| span)
-    }
-}
-
-/// The parts of a record that observers need, and metrics do not.
-#[derive(Debug)]
-pub(super) struct RecordDetails {
-    pub(super) side: CallSide,
-    ids: MethodIds,
-    descriptor: Option<MethodDescriptor>,
-    far_end: Arc<FarEnd>,
-    identity: Option<Identity>,
-    call_depth: u32,
-    /// Empty unless an observer wants it.
-    pub(super) metadata: Metadata,
-    pub(super) trace: Option<TraceContext>,
-    /// The span, and the index of the observer that has made it.
-    pub(super) span: Option<(usize, Span)>,
-}
-
-impl RecordDetails {
-    pub(super) fn new(begin: &CallBegin<'_>, keeps_metadata: bool) -> Self {
-        let mut details = Self {
-            side: begin.side,
-            ids: begin.ids,
-            descriptor: begin.descriptor.cloned(),
-            far_end: begin.far_end.clone(),
-            identity: begin.identity.cloned(),
-            call_depth: begin.call_depth,
-            metadata: Metadata::new(),
-            trace: None,
-            span: None,
-        };
-        details.keep_metadata(begin.metadata, keeps_metadata);
-        details
+        let (_, span) = self.extras.as_ref()?.span.as_ref()?;
+        Some(span)
     }
 
-    /// Keeps the metadata of the request, or only the trace in it.
+    /// Keeps an identity that is not that of the connection.
+    pub(crate) fn keep_identity(&mut self, identity: Option<&Identity>) {
+        if let Some(identity) = identity {
+            self.extras.get_or_insert_default().identity = Some(identity.clone());
+        }
+    }
+
+    /// Keeps the trace in the metadata of the request, or all of it.
     pub(super) fn keep_metadata(&mut self, metadata: &Metadata, keeps_all: bool) {
         if metadata.is_empty() {
             return;
         }
-        self.trace = self.trace.take().or_else(|| TraceContext::of(metadata));
-        if keeps_all {
-            self.metadata = metadata.clone();
+        let trace = TraceContext::of(metadata);
+        if trace.is_some() || keeps_all {
+            let extras = self.extras.get_or_insert_default();
+            extras.trace = extras.trace.or(trace);
+            if keeps_all {
+                extras.metadata = metadata.clone();
+            }
         }
     }
 
+    /// The call, as observers see it. `metadata` is that of the request, if it is still there.
     pub(super) fn call<'a>(
         &'a self,
-        metadata: &'a Metadata,
-        started: Instant,
-        deadline: Option<Instant>,
-        span: Option<&'a Span>,
+        facts: CallFacts<'a>,
+        metadata: Option<&'a Metadata>,
     ) -> ObservedCall<'a> {
+        let extras = self.extras.as_deref();
+        let identity = extras.and_then(|extras| extras.identity.as_ref());
+        let kept = extras.map_or(&NONE, |extras| &extras.metadata);
         ObservedCall {
             side: self.side,
             ids: self.ids,
-            descriptor: self.descriptor.as_ref(),
-            protocol: self.far_end.protocol,
-            peer: self.far_end.peer,
-            address: self.far_end.address.as_ref(),
-            identity: self.identity.as_ref(),
-            metadata,
-            started,
-            deadline,
+            descriptor: facts.descriptor,
+            protocol: facts.far_end.protocol,
+            peer: facts.far_end.peer,
+            address: facts.far_end.address.as_ref(),
+            identity: identity.or(facts.identity),
+            metadata: metadata.unwrap_or(kept),
+            started: self.started,
+            deadline: self.deadline,
             call_depth: self.call_depth,
-            trace: self.trace.as_ref(),
-            span,
+            trace: extras.and_then(|extras| extras.trace.as_ref()),
+            span: None,
         }
     }
 }

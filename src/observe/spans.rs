@@ -57,7 +57,7 @@ pub struct Spans;
 
 impl Observe for Spans {
     fn wants(&self) -> Wants {
-        Wants::ENDS.begins()
+        Wants::SPANS
     }
 
     fn began(&self, call: &ObservedCall<'_>) -> Option<Span> {

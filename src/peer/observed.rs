@@ -1,16 +1,15 @@
 //! The observers of a peer: of the calls that this side makes to it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use wawo_protocol::{MessageBytes, Metadata, Side};
+use wawo_protocol::{MessageBytes, Side};
 
 use crate::{
     body::Body,
     call_side::CallSide,
     call_target::Start,
-    clock,
     descriptor::{MethodDescriptor, MethodIds, Shape},
-    observe::{CallBegin, FarEnd, Observers, OpenRecord, RetryCount},
+    observe::{FarEnd, Measure, Observers, RetryCount},
     peer::{handle::Handle, link::Link},
     peer_id::PeerId,
     request::Request,
@@ -83,30 +82,19 @@ impl Handle {
         else {
             return self.begin_plain(method, message);
         };
-        if observers.may_inject() {
+        if observers.has_hooks() {
             return self.start(Request::new(method, Body::One(message)));
         }
-        let side = CallSide::Client;
-        let series = observers.series(side, far_end.protocol, Some(method));
-        let begin = CallBegin {
-            side,
-            ids: MethodIds {
-                service: method.service(),
-                method: method.id(),
-            },
-            descriptor: Some(method),
-            far_end,
-            identity: None,
-            metadata: &Metadata::new(),
-            started: clock::now(),
-            queued: Duration::ZERO,
-            deadline: None,
-            call_depth: 0,
-            one_way: method.shape() == Shape::OneWay,
-            request: Some(message.len()),
+        let series = observers.series(CallSide::Client, far_end.protocol, Some(method));
+        let ids = MethodIds {
+            service: method.service(),
+            method: method.id(),
         };
-        let record = observers.begin(series, &begin);
-        let record = OpenRecord::new(observers.clone(), record);
-        self.begin_plain(method, message).observed(record)
+        let measure = Measure::begin(observers, ids, series, message.len());
+        let reply = self.begin_plain(method, message);
+        match method.shape() {
+            Shape::OneWay => reply.sent(measure),
+            _ => reply.measured(measure),
+        }
     }
 }

@@ -6,19 +6,20 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use wawo_protocol::{Metadata, packet::BatchBuilder};
+use wawo_protocol::{Code, Metadata, packet::BatchBuilder};
 
 use crate::{
     body::{Body, Items, Streaming},
     call_side::CallSide,
     clock,
+    metrics::Series,
     observe::{
-        CallBegin, CallOutcome, CallRecord, FarEnd, MessageCount, Observers, OpenRecord, RetryCount,
+        CallFacts, CallOutcome, CallRecord, FarEnd, Measure, MessageCount, Observers, OpenRecord,
+        RetryCount,
     },
     request::Request,
     response::Response,
@@ -34,11 +35,25 @@ pub(crate) fn observe(
     mut request: Request,
     begin: impl FnOnce(Request) -> ResponseFuture,
 ) -> ResponseFuture {
-    let mut record = begin_record(side, observers, far_end, &request);
-    if side == CallSide::Client {
-        observers.inject(&mut record, request.metadata_mut());
+    let descriptor = request.descriptor().cloned();
+    let descriptor = descriptor.as_ref();
+    let series = observers.series(side, far_end.protocol, descriptor);
+    let mut record = record_of(side, series, &request);
+    if observers.has_hooks() {
+        let facts = CallFacts {
+            descriptor,
+            far_end,
+            identity: None,
+        };
+        if side == CallSide::Server {
+            record.keep_identity(request.head().any_identity());
+        }
+        observers.began(&mut record, facts, request.metadata());
+        if side == CallSide::Client {
+            observers.inject(&mut record, request.metadata_mut());
+        }
     }
-    let mut record = OpenRecord::new(observers.clone(), record);
+    let mut record = OpenRecord::new(observers, record, far_end, descriptor);
     if let Some(retries) = request.extensions().get::<RetryCount>() {
         record.set_retries(retries.clone());
     }
@@ -60,34 +75,15 @@ pub(crate) fn observe(
     reply.observed(record)
 }
 
-fn begin_record(
-    side: CallSide,
-    observers: &Arc<Observers>,
-    far_end: &Arc<FarEnd>,
-    request: &Request,
-) -> CallRecord {
-    let head = request.head();
-    let descriptor = request.descriptor();
-    let series = observers.series(side, far_end.protocol, descriptor);
-    let identity = (side == CallSide::Server).then(|| head.any_identity());
-    let begin = CallBegin {
-        side,
-        ids: head.ids(),
-        descriptor,
-        far_end,
-        identity: identity.flatten(),
-        metadata: &head.metadata,
-        started: clock::now(),
-        queued: Duration::ZERO,
-        deadline: head.deadline,
-        call_depth: head.call_depth,
-        one_way: request.is_one_way(),
-        request: match request.body() {
-            Body::One(message) => Some(message.len()),
-            Body::Many(_) => None,
-        },
-    };
-    observers.begin(series, &begin)
+/// The record of a call that begins now.
+fn record_of(side: CallSide, series: Series, request: &Request) -> CallRecord {
+    let (head, now) = (request.head(), clock::now());
+    let record = CallRecord::new(side, head.ids(), series, now, now);
+    let mut record = record.with_request(request.is_one_way(), head.call_depth, head.deadline);
+    if let Body::One(message) = request.body() {
+        record.add_requests(1, message.len() as u64);
+    }
+    record
 }
 
 /// A response whose call is observed.
@@ -108,6 +104,7 @@ impl ObservedFuture {
         &self.reply
     }
 
+    #[inline(never)]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response>> {
         let polled = Pin::new(&mut self.reply).poll(cx);
         if polled.is_pending() {
@@ -118,6 +115,20 @@ impl ObservedFuture {
             None => polled,
         }
     }
+}
+
+/// Ends a measure with the response, or lets a record go on with the stream of replies.
+#[inline(never)]
+pub(super) fn measured(result: Result<Response>, measure: Measure) -> Result<Response> {
+    let (code, reply) = match &result {
+        Err(status) => (status.code(), None),
+        Ok(response) => match response.body() {
+            Body::One(message) => (Code::Ok, Some(message.len())),
+            Body::Many(_) => return ended(result, measure.into_record()),
+        },
+    };
+    measure.end(code, reply, clock::now());
+    result
 }
 
 /// Ends a record with the response, or lets it go on with the stream of replies.

@@ -71,7 +71,7 @@ impl Inbound {
     pub(crate) fn new(service: BoxService, max_call_depth: u32) -> Self {
         let may_have_spans = service
             .observers()
-            .is_some_and(|observers| observers.may_inject());
+            .is_some_and(|observers| observers.may_have_spans());
         let service = match may_have_spans {
             true => service.in_spans(),
             false => service,

@@ -30,7 +30,6 @@ impl Driver {
         cx: &mut Context<'_>,
         mut now: Instant,
     ) -> Result<(), ConnectionError> {
-        self.observe_batch(now);
         let (mut handled, mut left) = (0, self.input.bytes.len());
         let result = loop {
             // Calls and replies are most of the input, so they are looked for before other events.
@@ -54,14 +53,15 @@ impl Driver {
                 if handled % EVENTS_A_LOOK == 0 {
                     // If a handler takes long, the timeouts of the calls behind it begin after it.
                     now = clock::now();
-                    self.observe_batch(now);
                 }
                 if usize::is_power_of_two(handled) {
                     self.write_early(cx, &mut left);
                 }
             }
         };
-        self.observe_end_of_batch();
+        if self.observation.is_some() {
+            self.observe_end_of_batch();
+        }
         // This side may end calls too, without an event.
         if self.activity.is_due(now, handled > 0) {
             self.record_activity(now);

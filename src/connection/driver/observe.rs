@@ -1,7 +1,5 @@
 //! Observes the calls of the other side, where somebody wants it.
 
-use std::time::Instant;
-
 use wawo_protocol::{Code, MessageBytes, Overload, Refusal};
 
 use crate::{
@@ -10,14 +8,9 @@ use crate::{
 };
 
 impl Driver {
-    /// Calls that were read at this time are about to be served.
-    pub(super) fn observe_batch(&mut self, now: Instant) {
-        if let Some(observation) = &mut self.observation {
-            observation.begin_batch(now);
-        }
-    }
-
     /// The calls that were read are served, as far as they did not have to wait.
+    #[cold]
+    #[inline(never)]
     pub(super) fn observe_end_of_batch(&mut self) {
         if let Some(observation) = &mut self.observation {
             observation.end_in_place(&CallOutcome::OK);
@@ -42,7 +35,7 @@ impl Driver {
         if let Some(MethodIds { service, method }) = method {
             let body = Body::One(MessageBytes::default());
             let mut request = Request::by_id(service, method, false, body);
-            observation.begin(&self.handle, None, &mut request);
+            observation.begin(None, &mut request);
             let (code, text) = (Code::ResourceExhausted, overload.to_string());
             observation.end_in_place(&CallOutcome::of_code(code, &text));
         }

@@ -90,7 +90,7 @@ impl Driver {
             request.extensions_mut().insert(StreamDeadline(deadline));
         }
         if let Some(observation) = &mut self.observation {
-            observation.begin(&self.handle, call, request);
+            observation.begin(call, request);
         }
     }
 

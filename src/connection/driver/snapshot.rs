@@ -6,6 +6,8 @@ use crate::connection::{
 
 impl Driver {
     /// Reports how much the connection holds, if it is observed.
+    #[cold]
+    #[inline(never)]
     pub(super) fn record_gauges(&mut self) {
         if let Some(observation) = &mut self.observation {
             observation.set_gauges(Gauges {
