@@ -47,6 +47,7 @@ mod layers;
 mod limits;
 mod logged;
 mod logs;
+mod metrics;
 mod mixed;
 mod nested;
 mod observe;

@@ -157,7 +157,6 @@ impl Drop for OnDrop {
 pub(crate) struct Running(JoinHandle<Result<(), wawo::ServeError>>);
 
 impl Running {
-    #[cfg(feature = "tls")]
     pub(crate) fn spawn(server: Server) -> Self {
         Self(tokio::spawn(server.run()))
     }
