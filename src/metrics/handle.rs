@@ -62,7 +62,7 @@ impl Metrics {
     pub fn snapshot(&self) -> MetricsSnapshot {
         // The sums come first: then each series in them has its labels.
         let sums = self.0.sums();
-        let series = lock(&self.0.series);
+        let series = self.0.all_series();
         summary::snapshot(sums, series.keys(), &lock(&self.0.connections))
     }
 }
@@ -78,7 +78,7 @@ impl Metrics {
         method: Option<&MethodDescriptor>,
     ) -> Series {
         let method = method.map(MethodDescriptor::path);
-        lock(&self.0.series).series(side, protocol, method)
+        self.0.series(side, protocol, method)
     }
 
     /// A call began that does not end at once.

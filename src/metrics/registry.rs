@@ -8,16 +8,23 @@
 
 use std::{
     cell::RefCell,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak},
 };
 
-use crate::metrics::{
-    connections::Connections, series::SeriesTable, shard::Shard, sums::Sums, writer::Writer,
+use crate::{
+    call_side::CallSide,
+    metrics::{
+        connections::Connections,
+        series::{Series, SeriesTable},
+        shard::Shard,
+        sums::Sums,
+        writer::Writer,
+    },
 };
 
 /// The state of a [`Metrics`](crate::Metrics).
 pub(super) struct Registry {
-    pub(super) series: Mutex<SeriesTable>,
+    series: RwLock<SeriesTable>,
     pub(super) connections: Mutex<Connections>,
     shards: Mutex<Shards>,
     /// For threads whose thread-locals are destroyed.
@@ -39,7 +46,7 @@ impl Default for Registry {
             ended: Arc::default(),
         };
         Self {
-            series: Mutex::default(),
+            series: RwLock::default(),
             connections: Mutex::default(),
             shards: Mutex::new(shards),
             late: Mutex::new(late),
@@ -65,6 +72,24 @@ impl Registry {
     #[cold]
     fn write_late(&self, record: impl Fn(&mut Writer)) {
         record(&mut lock(&self.late));
+    }
+
+    /// The series with these labels. A new one is added, up to a limit.
+    pub(super) fn series(
+        &self,
+        side: CallSide,
+        protocol: &'static str,
+        method: Option<&str>,
+    ) -> Series {
+        let found = self.all_series().find(side, protocol, method);
+        found.unwrap_or_else(|| {
+            let mut all = self.series.write().unwrap_or_else(PoisonError::into_inner);
+            all.find_or_add(side, protocol, method)
+        })
+    }
+
+    pub(super) fn all_series(&self) -> RwLockReadGuard<'_, SeriesTable> {
+        self.series.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sums of all threads, those that have ended too.

@@ -8,7 +8,7 @@ use crate::call_side::CallSide;
 /// unknown ones, so that a program that makes methods at run time cannot fill the memory.
 pub(super) const MAX_METHODS: usize = 10_000;
 
-/// Unknown methods have one series for each side and protocol, at most this many.
+/// Each side and protocol has one series of unknown methods; at most this many.
 const MAX_UNKNOWN: usize = 100;
 
 /// The label of methods and protocols that are not known, or too many.
@@ -19,7 +19,7 @@ pub(super) const OTHER: &str = "_OTHER";
 pub(crate) struct Series(pub(super) u32);
 
 /// The labels of a series.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub(super) struct SeriesKey {
     pub(super) side: CallSide,
     pub(super) protocol: &'static str,
@@ -27,12 +27,22 @@ pub(super) struct SeriesKey {
     pub(super) method: Option<Box<str>>,
 }
 
-/// All series, by their numbers and by their keys.
+/// All series, by their numbers and by their labels.
 #[derive(Debug)]
 pub(super) struct SeriesTable {
     keys: Vec<SeriesKey>,
-    numbers: HashMap<SeriesKey, u32>,
+    /// At most [`MAX_UNKNOWN`], and few in most programs.
+    protocols: Vec<ProtocolSeries>,
     methods: usize,
+}
+
+/// The series of one side and protocol.
+#[derive(Debug)]
+struct ProtocolSeries {
+    side: CallSide,
+    protocol: &'static str,
+    unknown: Series,
+    methods: HashMap<Box<str>, Series>,
 }
 
 impl Default for SeriesTable {
@@ -40,41 +50,48 @@ impl Default for SeriesTable {
     fn default() -> Self {
         let mut table = Self {
             keys: Vec::new(),
-            numbers: HashMap::new(),
+            protocols: Vec::new(),
             methods: 0,
         };
-        for side in [CallSide::Client, CallSide::Server] {
-            table.add(SeriesKey {
-                side,
-                protocol: OTHER,
-                method: None,
-            });
-        }
+        table.add_protocol(CallSide::Client, OTHER);
+        table.add_protocol(CallSide::Server, OTHER);
         table
     }
 }
 
 impl SeriesTable {
-    /// The series with this key. A new one is added, if there is room; if not, it is the series of unknown
+    /// The series with these labels, if there is one. It allocates nothing: methods that are made at run time
+    /// are looked up for each call.
+    pub(super) fn find(
+        &self,
+        side: CallSide,
+        protocol: &'static str,
+        method: Option<&str>,
+    ) -> Option<Series> {
+        let series = &self.protocols[self.position(side, protocol)?];
+        match method {
+            Some(method) => series.methods.get(method).copied(),
+            None => Some(series.unknown),
+        }
+    }
+
+    /// The series with these labels. A new one is added if there is room; if not, it is the series of unknown
     /// methods.
-    pub(super) fn series(
+    pub(super) fn find_or_add(
         &mut self,
         side: CallSide,
         protocol: &'static str,
         method: Option<&str>,
     ) -> Series {
-        let unknown = SeriesKey {
-            side,
-            protocol,
-            method: None,
-        };
-        let key = SeriesKey {
-            method: method.map(Into::into),
-            ..unknown
-        };
-        let found = self.find_or_add(key);
-        let found = found.or_else(|| self.find_or_add(unknown));
-        found.unwrap_or(Series(side as u32))
+        if let Some(series) = self.find(side, protocol, method) {
+            return series;
+        }
+        let position = self.position(side, protocol);
+        let position = position.unwrap_or_else(|| self.add_protocol(side, protocol));
+        match method {
+            Some(method) if self.methods < MAX_METHODS => self.add_method(position, method),
+            _ => self.protocols[position].unknown,
+        }
     }
 
     /// The labels of the series, in the order of their numbers.
@@ -82,23 +99,46 @@ impl SeriesTable {
         &self.keys
     }
 
-    fn find_or_add(&mut self, key: SeriesKey) -> Option<Series> {
-        if let Some(number) = self.numbers.get(&key) {
-            return Some(Series(*number));
+    fn position(&self, side: CallSide, protocol: &str) -> Option<usize> {
+        let mut protocols = self.protocols.iter();
+        protocols.position(|it| it.side == side && it.protocol == protocol)
+    }
+
+    /// Adds a protocol, or returns the position of `_OTHER` if there are too many.
+    fn add_protocol(&mut self, side: CallSide, protocol: &'static str) -> usize {
+        if self.protocols.len() >= MAX_UNKNOWN {
+            return side as usize;
         }
-        let has_room = match key.method {
-            Some(_) => self.methods < MAX_METHODS,
-            None => self.keys.len() - self.methods < MAX_UNKNOWN,
-        };
-        has_room.then(|| self.add(key))
+        let unknown = self.add(SeriesKey {
+            side,
+            protocol,
+            method: None,
+        });
+        self.protocols.push(ProtocolSeries {
+            side,
+            protocol,
+            unknown,
+            methods: HashMap::new(),
+        });
+        self.protocols.len() - 1
+    }
+
+    fn add_method(&mut self, position: usize, method: &str) -> Series {
+        let ProtocolSeries { side, protocol, .. } = self.protocols[position];
+        let series = self.add(SeriesKey {
+            side,
+            protocol,
+            method: Some(method.into()),
+        });
+        self.methods += 1;
+        let methods = &mut self.protocols[position].methods;
+        methods.insert(method.into(), series);
+        series
     }
 
     fn add(&mut self, key: SeriesKey) -> Series {
-        let number = self.keys.len() as u32;
-        self.methods += usize::from(key.method.is_some());
-        self.keys.push(key.clone());
-        self.numbers.insert(key, number);
-        Series(number)
+        self.keys.push(key);
+        Series(self.keys.len() as u32 - 1)
     }
 }
 
@@ -109,15 +149,18 @@ mod tests {
     #[test]
     fn a_series_is_found_again() {
         let mut table = SeriesTable::default();
-        let first = table.series(CallSide::Server, "wawo", Some("a.B/C"));
+        let first = table.find_or_add(CallSide::Server, "wawo", Some("a.B/C"));
         let others = [
-            table.series(CallSide::Client, "wawo", Some("a.B/C")),
-            table.series(CallSide::Server, "grpc", Some("a.B/C")),
-            table.series(CallSide::Server, "wawo", Some("a.B/D")),
-            table.series(CallSide::Server, "wawo", None),
+            table.find_or_add(CallSide::Client, "wawo", Some("a.B/C")),
+            table.find_or_add(CallSide::Server, "grpc", Some("a.B/C")),
+            table.find_or_add(CallSide::Server, "wawo", Some("a.B/D")),
+            table.find_or_add(CallSide::Server, "wawo", None),
         ];
         assert!(!others.contains(&first));
-        assert_eq!(table.series(CallSide::Server, "wawo", Some("a.B/C")), first);
+        assert_eq!(
+            table.find_or_add(CallSide::Server, "wawo", Some("a.B/C")),
+            first
+        );
     }
 
     #[test]
@@ -125,7 +168,7 @@ mod tests {
         let mut table = SeriesTable::default();
         let mut add = |number: usize| {
             let path = format!("a.B/{number}");
-            table.series(CallSide::Server, "wawo", Some(&path))
+            table.find_or_add(CallSide::Server, "wawo", Some(&path))
         };
         let mut last = add(0);
         for number in 1..MAX_METHODS {
@@ -136,7 +179,7 @@ mod tests {
         let beyond = add(MAX_METHODS);
         assert_eq!(beyond, add(MAX_METHODS + 1));
         assert_eq!(last, add(MAX_METHODS - 1));
-        assert_eq!(beyond, table.series(CallSide::Server, "wawo", None));
+        assert_eq!(beyond, table.find_or_add(CallSide::Server, "wawo", None));
         let keys = table.keys();
         assert_eq!(keys[beyond.0 as usize].protocol, "wawo");
         assert_eq!(
@@ -150,13 +193,13 @@ mod tests {
         let mut table = SeriesTable::default();
         for number in 0..2 * MAX_UNKNOWN {
             let protocol = Box::leak(number.to_string().into_boxed_str());
-            table.series(CallSide::Client, protocol, None);
+            table.find_or_add(CallSide::Client, protocol, None);
         }
         assert_eq!(table.keys().len(), MAX_UNKNOWN);
-        let beyond = table.series(CallSide::Client, "new", None);
+        let beyond = table.find_or_add(CallSide::Client, "new", None);
         assert_eq!(table.keys()[beyond.0 as usize].protocol, "_OTHER");
         assert_eq!(table.keys()[beyond.0 as usize].side, CallSide::Client);
-        let other = table.series(CallSide::Server, "new", None);
+        let other = table.find_or_add(CallSide::Server, "new", None);
         assert_eq!(table.keys()[other.0 as usize].side, CallSide::Server);
     }
 }

@@ -41,9 +41,8 @@ fn never_negative(gauge: u64) -> u64 {
 fn methods(sums: Vec<SeriesSums>, keys: &[SeriesKey]) -> Vec<MethodMetrics> {
     let all = keys.iter().zip(sums).filter(|(_, sums)| sums.started > 0);
     let mut methods: Vec<_> = all.map(|(key, sums)| method(key, sums)).collect();
-    methods.sort_by(|a, b| {
-        let key = |it: &MethodMetrics| (it.side, it.method.clone(), it.protocol);
-        key(a).cmp(&key(b))
+    methods.sort_unstable_by(|a, b| {
+        (a.side, &a.method, a.protocol).cmp(&(b.side, &b.method, b.protocol))
     });
     methods
 }
