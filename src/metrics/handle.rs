@@ -134,7 +134,7 @@ impl Metrics {
         connections.of(side).connection_ended(transport, reason);
     }
 
-    /// There is a new peer.
+    /// A peer has connected.
     pub(crate) fn peer_opened(&self, side: Side) {
         lock(&self.0.connections).of(side).peer_opened();
     }

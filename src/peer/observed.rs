@@ -1,6 +1,9 @@
 //! The observers of a peer: of the calls that this side makes to it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use wawo_protocol::{MessageBytes, Side};
 
@@ -8,6 +11,7 @@ use crate::{
     body::Body,
     call_side::CallSide,
     call_target::Start,
+    connection::ConnectionEvent,
     descriptor::{MethodDescriptor, MethodIds, Shape},
     observe::{FarEnd, Measure, Observers, RetryCount},
     peer::{handle::Handle, link::Link},
@@ -17,12 +21,13 @@ use crate::{
     transport::Address,
 };
 
-/// The observers of a peer. The peer counts as one in their metrics until this is dropped.
+/// The observers of a peer. The peer counts in their metrics from its first connection to its end.
 #[derive(Debug)]
 pub(super) struct PeerObservers {
     observers: Arc<Observers>,
     far_end: Arc<FarEnd>,
     side: Side,
+    is_counted: AtomicBool,
 }
 
 impl PeerObservers {
@@ -33,20 +38,37 @@ impl PeerObservers {
         id: PeerId,
         address: Option<&Address>,
     ) -> Self {
-        if let Some(metrics) = observers.metrics() {
-            metrics.peer_opened(side);
-        }
         Self {
             observers,
             far_end: Arc::new(FarEnd::native(Some(id), address)),
             side,
+            is_counted: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts the peer by an event of it, which may come again.
+    pub(super) fn connection_changed(&self, event: &ConnectionEvent) {
+        let Some(metrics) = self.observers.metrics() else {
+            return;
+        };
+        match event {
+            ConnectionEvent::Opened if !self.is_counted.swap(true, Ordering::Relaxed) => {
+                metrics.peer_opened(self.side);
+            }
+            ConnectionEvent::Ended(_) if self.is_counted.swap(false, Ordering::Relaxed) => {
+                metrics.peer_ended(self.side);
+            }
+            _ => {}
         }
     }
 }
 
+/// A peer whose runtime has ended reports no end.
 impl Drop for PeerObservers {
     fn drop(&mut self) {
-        if let Some(metrics) = self.observers.metrics() {
+        if let Some(metrics) = self.observers.metrics()
+            && *self.is_counted.get_mut()
+        {
             metrics.peer_ended(self.side);
         }
     }

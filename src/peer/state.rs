@@ -82,6 +82,9 @@ impl Owner for PeerState {
     }
 
     fn connection_changed(&self, event: ConnectionEvent) {
+        if let Some(observers) = &self.observers {
+            observers.connection_changed(&event);
+        }
         if let Some(hooks) = self.event_sender.hooks() {
             match &event {
                 ConnectionEvent::Opened => hooks.connected(&self.weak()),
