@@ -24,6 +24,7 @@ pub(crate) struct ConnectionWarnings {
     violations: OnceLock<LogLimiter>,
     one_way_messages: OnceLock<LogLimiter>,
     schemas: OnceLock<LogLimiter>,
+    moves: OnceLock<LogLimiter>,
     /// By the name of the limit: there are as many as there are settings.
     limits: Mutex<BTreeMap<(CallSide, &'static str), LogLimiter>>,
 }
@@ -118,6 +119,18 @@ impl ConnectionWarnings {
                     count,
                     "peers announced another schema of a service; calls of it may fail"
                 );
+            }
+        });
+    }
+
+    /// Logs that the other side is not asked to connect anew.
+    #[cold]
+    pub(crate) fn not_asked_to_move(&self, peer: &dyn fmt::Display, error: &dyn fmt::Display) {
+        let limiter = self.moves.get_or_init(LogLimiter::default);
+        limiter.add_with(|| {
+            let (peer, error) = (peer.to_string(), error.to_string());
+            move |count| {
+                tracing::warn!(target: "wawo::peer", peer, count, error, "peers are not asked to move");
             }
         });
     }

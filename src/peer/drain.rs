@@ -76,7 +76,11 @@ impl Peer {
         match Relocation::new(time(not_before), time(not_after), address) {
             Ok(relocation) => self.0.link().move_peer(relocation),
             Err(error) => {
-                tracing::warn!(target: "wawo::peer", peer = %self.0.state(), %error, "a peer is not asked to move")
+                let state = self.0.state();
+                state
+                    .event_sender()
+                    .warnings()
+                    .not_asked_to_move(state, &error);
             }
         }
     }

@@ -155,7 +155,8 @@ impl Status {
     /// The status of a stream of which a message was not sent.
     #[cold]
     pub(crate) fn from_refused_message(reason: &Refusal) -> Self {
-        Self::resource_exhausted(format!("a message of the stream is too large: {reason}"))
+        let text = format!("a message of the stream is too large: {reason}");
+        Self::resource_exhausted(text).with_limit(reason.reason())
     }
 
     /// The status of a call whose work the runtime has dropped. Panics are caught before, so the error is

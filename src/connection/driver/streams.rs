@@ -112,8 +112,11 @@ impl Driver {
                 let left = cost(left.messages, left.bytes);
                 self.wakers.extend(outbox.handled(left, all - left));
             }
-            Err(reason) => {
-                self.end_stream(call, Err(Status::from_refused_message(&reason)));
+            Err(refusal) => {
+                if self.is_ours(call) {
+                    self.handle.report_refusal(&refusal);
+                }
+                self.end_stream(call, Err(Status::from_refused_message(&refusal)));
             }
         }
     }

@@ -5,14 +5,16 @@ use std::{future::IntoFuture, time::Duration};
 use futures::StreamExt;
 use tokio::time::sleep;
 use wawo::{
-    Config, ConfigBuilder, Reconnect, Server,
+    Config, ConfigBuilder, Metrics, Reconnect, Server,
     layer::{InFlightLayer, RequestBytesLayer},
 };
 
 use super::SECOND;
 use crate::{
     logged::Log,
-    support::{EchoClient, EchoServer, Message, Pair, Parrot, client_of, message, pair_with},
+    support::{
+        EchoClient, EchoServer, Message, Pair, Parrot, RepeatRequest, client_of, message, pair_with,
+    },
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -64,7 +66,7 @@ async fn a_call_that_a_handler_has_begun_has_no_method_in_the_line() {
     let (log, _guard) = Log::begin();
     let pair = pair_at_server(|config| config.max_streams(0)).await;
     let echo = EchoClient::new(&pair.to_server);
-    let request = crate::support::RepeatRequest {
+    let request = RepeatRequest {
         data: "x".into(),
         times: 1,
     };
@@ -89,6 +91,18 @@ async fn a_limit_of_the_peer_is_logged_by_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_of_a_stream_that_is_too_large_is_logged_where_it_is_sent() {
+    let small = config(|config| config.max_message_bytes(wawo_protocol::MIN_MESSAGE_BYTES));
+    let large = futures::stream::iter([message("x"), message(vec![0; 100_000])]);
+    let (log, _guard) = Log::begin();
+    let pair = pair_with(Config::default(), small).await;
+    let echo = EchoClient::new(&pair.to_server);
+    echo.join(large).await.unwrap_err();
+    let text = "the peer takes at most 65536";
+    assert_limit(&log, "max_message_bytes", "client", text);
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_of_layers_and_of_call_depth_are_logged() {
     let echo = || EchoServer::new(Parrot::default());
     let services = [
@@ -103,9 +117,12 @@ async fn limits_of_layers_and_of_call_depth_are_logged() {
     ];
     for (limit, builder) in services {
         let (log, _guard) = Log::begin();
-        let mut server = builder.build().unwrap();
+        let metrics = Metrics::new();
+        let mut server = builder.metrics(&metrics).build().unwrap();
         let peer = client_of(&mut server).await;
         EchoClient::new(&peer).say(message("x")).await.unwrap_err();
+        let counted = format!("wawo_calls_refused_total{{side=\"server\",reason=\"{limit}\"}} 1\n");
+        assert!(metrics.to_prometheus().contains(&counted), "{metrics:?}");
         assert_limit(
             &log,
             limit,
