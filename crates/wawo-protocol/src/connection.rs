@@ -7,12 +7,12 @@
 //! ```
 //!
 //! `machine` defines [`Connection`] and its parts. The modules in the picture except `calls`, and also
-//! `timers` and `congestion`, import it and add functions to it. A call is one [`Call`](crate::call::Call)
-//! for both roles; `calls` has all calls, with the credit of each role. `receive` and `send` move messages
-//! of a call in either role. `start` and `caller` have the functions that only a caller needs, `callee`
-//! and `reply` those of a callee, and `role` the fields that only one of them needs. `fit` keeps messages
-//! and statuses within the limits of the other side, and `event` has the types that a driver exchanges
-//! with the connection; `refusal` says why calls are refused.
+//! `overload`, `timers` and `congestion`, import it and add functions to it. A call is one
+//! [`Call`](crate::call::Call) for both roles; `calls` has all calls, with the credit of each role. `receive`
+//! and `send` move messages of a call in either role. `start` and `caller` have the functions that only a
+//! caller needs, `callee`, `reply` and `overload` those of a callee, and `role` the fields that only one of
+//! them needs. `fit` keeps messages and statuses within the limits of the other side, and `event` has the types
+//! that a driver exchanges with the connection; `refusal` says why calls are refused.
 //!
 //! `machine` imports the modules that each own a part of the state and hide its fields: `state` (the life
 //! of the connection), `waiting_calls`, `load`, `health`, `flood`, `input`, `progress`, `direct_read`,
@@ -31,6 +31,7 @@ mod health;
 mod input;
 mod load;
 mod machine;
+mod overload;
 mod progress;
 mod read;
 mod receive;

@@ -509,7 +509,7 @@ fn a_call_whose_reader_grants_nothing_is_ended() {
         raw.machine.handle_timeout(raw.now).unwrap();
     }
     let events = raw.feed(&[]).unwrap();
-    assert_eq!(events, [Event::Stopped(theirs(0), Code::DeadlineExceeded)]);
+    assert_eq!(events, [Event::Stopped(theirs(0), Code::ResourceExhausted)]);
     let said = raw.said();
     let Some(Packet::End(end)) = said.last() else {
         panic!("{said:?}");

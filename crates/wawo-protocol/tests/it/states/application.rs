@@ -247,7 +247,7 @@ impl Application {
             return machine.end(end(call, Code::InvalidArgument, "no Text", false));
         };
         match method {
-            ECHO => machine.reply(call, Metadata::new(), request),
+            ECHO => drop(machine.reply(call, Metadata::new(), request)),
             REPEAT => {
                 machine.open_reply(call, Metadata::new());
                 send(machine, call, &[request.clone(), request.clone(), request]);
@@ -277,7 +277,8 @@ impl Application {
         let incoming = self.incoming.get_mut(&by).expect("a call in flight");
         if method == NOTE {
             one_way(now, machine, messages[0].clone());
-            return machine.reply(by, Metadata::new(), text::encode("ok"));
+            machine.reply(by, Metadata::new(), text::encode("ok"));
+            return;
         }
         let is_stream = matches!(method, COUNT | TALK);
         let mut call = new_call(method, messages[0].clone());
