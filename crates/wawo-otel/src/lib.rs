@@ -8,8 +8,29 @@
 //! ```
 //!
 //! The spans become spans of OpenTelemetry in the layer of
-//! [`tracing-opentelemetry`](https://docs.rs/tracing-opentelemetry), which the program gives to its subscriber, with
-//! the SDK and the exporter of its choice:
+//! [`tracing-opentelemetry`](https://docs.rs/tracing-opentelemetry). The program gives that layer to its subscriber, with
+//! the SDK and an exporter of its choice, such as that of `opentelemetry-otlp`:
+//!
+//! ```
+//! use opentelemetry::trace::TracerProvider as _;
+//! use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
+//! use tracing_subscriber::{filter::LevelFilter, filter::Targets, prelude::*};
+//!
+//! /// Exports the spans of calls until the provider is shut down.
+//! fn start_traces(exporter: impl SpanExporter + 'static) -> SdkTracerProvider {
+//!     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+//!     let levels = Targets::new().with_default(LevelFilter::INFO);
+//!     tracing_subscriber::registry()
+//!         .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("wawo")))
+//!         .with(levels.with_target("wawo::call", LevelFilter::DEBUG))
+//!         .init();
+//!     provider
+//! }
+//! # let provider = start_traces(opentelemetry_sdk::trace::InMemorySpanExporter::default());
+//! # provider.shutdown().unwrap();
+//! ```
+//!
+//! # A call in two processes
 //!
 //! ```text
 //!   handler of the first process          handler of the second process
@@ -19,7 +40,7 @@
 //!   Traces::inject ── metadata `traceparent`, `tracestate` ──┘
 //! ```
 //!
-//! See [`Traces`] for sampling and set-up.
+//! See [`Traces`] for parents and sampling, and [`Spans`](wawo::observe::Spans) for the fields of a span.
 
 mod parent;
 mod propagation;

@@ -6,6 +6,10 @@ use wawo::{Metadata, observe::TraceContext};
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
+/// How long a trace state may be. The recommendation asks for no more, and every call of a handler carries it on, so
+/// that a longer one would fill the metadata of these calls.
+const MAX_STATE_BYTES: usize = 512;
+
 /// The span of another process that the metadata of a call names.
 pub(crate) fn extract(trace: &TraceContext, metadata: &Metadata) -> SpanContext {
     SpanContext::new(
@@ -23,7 +27,16 @@ fn trace_state(metadata: &Metadata) -> TraceState {
     let entries = metadata.iter().filter(|(key, _)| *key == TRACESTATE);
     let texts = entries.filter_map(|(_, value)| std::str::from_utf8(value).ok());
     let list = texts.collect::<Vec<_>>().join(",");
-    list.parse().unwrap_or_default()
+    bounded(&list).parse().unwrap_or_default()
+}
+
+/// The first members of a list, up to [`MAX_STATE_BYTES`].
+fn bounded(list: &str) -> &str {
+    if list.len() <= MAX_STATE_BYTES {
+        return list;
+    }
+    let head = list.get(..=MAX_STATE_BYTES).unwrap_or("");
+    &list[..head.rfind(',').unwrap_or(0)]
 }
 
 /// Makes the metadata of a call name this span, in place of any other.
@@ -54,7 +67,7 @@ mod tests {
     use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
     use wawo::{Metadata, observe::TraceContext};
 
-    use super::{extract, inject};
+    use super::{bounded, extract, inject};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -109,6 +122,17 @@ mod tests {
             entries,
             [("other", &b"kept"[..]), ("traceparent", PARENT.as_bytes())]
         );
+    }
+
+    #[test]
+    fn a_state_is_cut_between_two_members_at_its_limit() {
+        let member = |key: char, bytes: usize| format!("{key}={}", "x".repeat(bytes - 2));
+        let fits = format!("{},{}", member('a', 255), member('b', 256));
+        assert_eq!((fits.len(), bounded(&fits)), (512, &*fits));
+        assert_eq!(bounded(&format!("{fits},c=1")), fits);
+        let too_long = format!("{},{}", member('a', 256), member('b', 256));
+        assert_eq!(bounded(&too_long), member('a', 256));
+        assert_eq!(bounded(&member('a', 513)), "");
     }
 
     #[test]

@@ -15,8 +15,11 @@ impl SetupReport {
     /// The subscriber has no layer of `tracing-opentelemetry`, or hides it.
     #[cold]
     pub(crate) fn no_layer(&self) {
-        if tracing::enabled!(tracing::Level::WARN) && !self.no_layer.swap(true, Ordering::Relaxed) {
+        if tracing::enabled!(target: "wawo_otel", tracing::Level::WARN)
+            && !self.no_layer.swap(true, Ordering::Relaxed)
+        {
             warn!(
+                target: "wawo_otel",
                 "no call is traced: the subscriber of `tracing` has no layer of OpenTelemetry; add \
                  `tracing_opentelemetry::layer().with_tracer(..)` to it"
             );
@@ -26,10 +29,11 @@ impl SetupReport {
     /// The subscriber has no interest in spans of the level DEBUG.
     #[cold]
     pub(crate) fn level_filter(&self) {
-        if tracing::enabled!(tracing::Level::INFO)
+        if tracing::enabled!(target: "wawo_otel", tracing::Level::INFO)
             && !self.level_filter.swap(true, Ordering::Relaxed)
         {
             info!(
+                target: "wawo_otel",
                 "no call is traced: the filters of the subscriber of `tracing` leave out the level DEBUG; let \
                  `wawo::call=debug` pass"
             );
