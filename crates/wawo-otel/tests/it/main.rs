@@ -1,5 +1,7 @@
 //! Calls, and the spans that the SDK of OpenTelemetry exports of them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fields;
 mod hops;
 mod parents;
