@@ -3,7 +3,6 @@
 use std::{borrow::Cow, cell::LazyCell, net::IpAddr};
 
 use tracing::{Span, debug_span, field::Empty};
-use wawo_protocol::Code;
 
 use crate::{
     call_side::CallSide,
@@ -121,29 +120,13 @@ fn trace_id(call: &ObservedCall<'_>) -> Option<String> {
 
 fn record_end(span: &Span, side: CallSide, end: &CallSummary<'_>) {
     span.record("rpc.response.status_code", end.code.name());
-    if !is_failure(side, end.code) {
+    if !side.is_failure(end.code) {
         return;
     }
     span.record("error.type", end.code.name());
     span.record("otel.status_code", "ERROR");
     if !end.text.is_empty() {
         span.record("otel.status_description", end.text);
-    }
-}
-
-/// Whether OpenTelemetry's conventions count a code as an error of this side.
-fn is_failure(side: CallSide, code: Code) -> bool {
-    match side {
-        CallSide::Client => code != Code::Ok,
-        CallSide::Server => matches!(
-            code,
-            Code::Unknown
-                | Code::DeadlineExceeded
-                | Code::Unimplemented
-                | Code::Internal
-                | Code::Unavailable
-                | Code::DataLoss
-        ),
     }
 }
 

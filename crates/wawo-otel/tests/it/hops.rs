@@ -9,40 +9,8 @@ use opentelemetry_proto::{
 };
 use opentelemetry_sdk::{Resource, trace::SpanData};
 use prost::Message as _;
-use wawo::{Peer, Server};
-use wawo_otel::Traces;
 
-use crate::support::{EchoClient, EchoServer, Exported, Node, attribute, kinds, script};
-
-/// A connection between two nodes, which ends when this is dropped.
-struct Connection {
-    _server: Server,
-    to_server: Peer,
-}
-
-impl Connection {
-    async fn between(client: Node, server: Node) -> Self {
-        let (here, there) = tokio::io::duplex(64 * 1024);
-        let service = EchoServer::new(server);
-        let server = Server::builder()
-            .add_service(service)
-            .observe(Traces::new());
-        let mut server = server.build().unwrap();
-        let _to_client = server.accept_over(there).unwrap();
-        let service = EchoServer::new(client);
-        let client = Peer::builder("")
-            .add_service(service)
-            .observe(Traces::new());
-        Self {
-            _server: server,
-            to_server: client.connect_over(here).await.unwrap(),
-        }
-    }
-
-    fn stub(&self) -> EchoClient {
-        EchoClient::new(&self.to_server)
-    }
-}
+use crate::support::{Connection, Exported, Node, attribute, kinds, script};
 
 const THREE_HOPS: &str = "client server client server client server";
 

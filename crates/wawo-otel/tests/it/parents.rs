@@ -4,7 +4,7 @@ use opentelemetry::trace::SpanId;
 use tracing::{Instrument as _, info_span};
 use wawo_otel::Traces;
 
-use crate::support::{Exported, Node, attribute, kinds, script};
+use crate::support::{Connection, Exported, Node, attribute, kinds, script};
 
 /// A span of another process, which is sampled.
 const REMOTE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -62,4 +62,13 @@ async fn a_span_of_another_process_is_the_parent_and_its_state_goes_on() {
     assert_eq!(last.seen()[0].tracestate.as_deref(), Some("vendor=1"));
     let id = attribute(&spans[1], "trace_id");
     assert_eq!(id, Some(trace));
+}
+
+#[tokio::test]
+async fn a_task_of_a_handler_calls_within_the_span_of_the_handler() {
+    let exported = Exported::begin();
+    let node = Node::before(Node::default().traced(Traces::new()));
+    let connection = Connection::between(Node::default(), node).await;
+    connection.stub().act(script("spawned")).await.unwrap();
+    assert_eq!(kinds(&exported.chain()), "client server client server");
 }

@@ -3,7 +3,7 @@
 use opentelemetry_sdk::trace::Sampler;
 use wawo_otel::Traces;
 
-use crate::support::{Exported, Node, Seen, kinds, script};
+use crate::support::{Connection, Exported, Node, Seen, kinds, script};
 
 /// A span of another process, which is not sampled.
 const NOT_SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
@@ -20,10 +20,13 @@ const NOTHING: Seen = Seen {
 async fn a_call_that_is_left_out_makes_no_span_and_carries_nothing() {
     let exported = Exported::begin();
     let node = Node::default();
-    let echo = node.traced(Traces::new().sample_ratio(0.0));
-    echo.act(script("")).await.unwrap();
+    let connection = Connection::sampled(Node::default(), node.clone(), 0.0).await;
+    let in_process = node.traced(Traces::new().sample_ratio(0.0));
+    for echo in [connection.stub(), in_process] {
+        echo.act(script("")).await.unwrap();
+    }
     assert_eq!(kinds(&exported.spans()), "");
-    assert_eq!(node.seen(), [NOTHING]);
+    assert_eq!(node.seen(), [NOTHING, NOTHING]);
 }
 
 #[tokio::test]

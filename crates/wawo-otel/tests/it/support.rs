@@ -10,7 +10,7 @@ use opentelemetry::trace::{SpanKind, TracerProvider as _};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use tracing::{Dispatch, Instrument as _, info_span, subscriber::DefaultGuard};
 use tracing_subscriber::{Registry, layer::SubscriberExt as _};
-use wawo::{Call, Context, InProcess, Result, Status, Streaming};
+use wawo::{Call, Context, InProcess, Peer, Result, Server, Status, Streaming};
 use wawo_otel::Traces;
 pub(crate) use wawo_test_protos::tests::echo::{
     Echo, EchoClient, EchoServer, Message, RepeatRequest,
@@ -116,6 +116,7 @@ pub(crate) struct Seen {
 /// | `next` | calls the next node with the rest |
 /// | `back` | calls its caller back with the rest |
 /// | `inside` | calls the next node with the rest, in a span of its own |
+/// | `spawned` | calls the next node with the rest, in a task with its context and span |
 /// | `detached` | calls the next node with the rest, detached |
 /// | `wait` | never ends |
 /// | another | fails with `NotFound` |
@@ -156,6 +157,39 @@ impl Node {
     }
 }
 
+/// A connection between two nodes, which ends when this is dropped.
+pub(crate) struct Connection {
+    _server: Server,
+    pub(crate) to_server: Peer,
+}
+
+impl Connection {
+    /// All calls are traced.
+    pub(crate) async fn between(client: Node, server: Node) -> Self {
+        Self::sampled(client, server, 1.0).await
+    }
+
+    /// Calls without a parent are traced at a ratio.
+    pub(crate) async fn sampled(client: Node, server: Node, ratio: f64) -> Self {
+        let traces = || Traces::new().sample_ratio(ratio);
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let service = EchoServer::new(server);
+        let server = Server::builder().add_service(service).observe(traces());
+        let mut server = server.build().unwrap();
+        let _to_client = server.accept_over(there).unwrap();
+        let service = EchoServer::new(client);
+        let client = Peer::builder("").add_service(service).observe(traces());
+        Self {
+            _server: server,
+            to_server: client.connect_over(here).await.unwrap(),
+        }
+    }
+
+    pub(crate) fn stub(&self) -> EchoClient {
+        EchoClient::new(&self.to_server)
+    }
+}
+
 pub(crate) fn script(words: &str) -> Message {
     Message {
         data: words.to_owned().into(),
@@ -178,6 +212,10 @@ impl Echo for Node {
         match word {
             "" => Ok(request),
             "next" => self.next(rest).await,
+            "spawned" => {
+                let task = wawo::spawn(self.next(rest).in_current_span());
+                task.await.expect("it is not aborted")
+            }
             "detached" => self.next(rest).detached().await,
             "inside" => self.next(rest).instrument(info_span!("inside")).await,
             "back" => EchoClient::new(&cx.peer()).act(script(rest)).await,
