@@ -202,7 +202,7 @@ impl AccessLog {
         let time = SystemTime::now();
         self.fields.push_line(&mut line, self.form, time, call, end);
         let queue = &self.queue.0;
-        queue.push(line.as_bytes(), self.max_pending_bytes, || {
+        queue.push(&line, self.max_pending_bytes, || {
             writer::start(queue, self.form)
         });
         if line.capacity() <= KEPT_BYTES {
@@ -213,7 +213,7 @@ impl AccessLog {
 
 thread_local! {
     /// The buffer of this thread's lines.
-    static LINE: Cell<String> = const { Cell::new(String::new()) };
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Observe for AccessLog {

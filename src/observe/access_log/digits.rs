@@ -1,42 +1,41 @@
 //! Numbers and bytes in digits, without the cost of `fmt`.
 
 /// Adds a number.
-pub(super) fn push_number(line: &mut String, number: u64) {
+pub(super) fn push_number(line: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        return line.push(b'0' + number as u8);
+    }
     let mut digits = [b'0'; 20];
     let mut begin = digits.len();
     let mut rest = number;
-    loop {
+    while rest > 0 {
         begin -= 1;
         digits[begin] = b'0' + (rest % 10) as u8;
         rest /= 10;
-        if rest == 0 {
-            break;
-        }
     }
-    push_ascii(line, &digits[begin..]);
+    line.extend_from_slice(&digits[begin..]);
 }
 
-/// Adds the last `N` digits of a number, with zeros in front.
-pub(super) fn push_padded<const N: usize>(line: &mut String, number: u64) {
+/// The last `N` digits of a number, with zeros in front.
+pub(super) fn padded<const N: usize>(number: u64) -> [u8; N] {
     let mut digits = [b'0'; N];
     let mut rest = number;
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    push_ascii(line, &digits);
+    digits
 }
 
 /// Adds bytes in lower case hexadecimal digits.
-pub(super) fn push_hex<const N: usize>(line: &mut String, bytes: [u8; N]) {
-    for byte in bytes {
-        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-        push_ascii(line, &[digit(byte >> 4), digit(byte & 15)]);
-    }
+pub(super) fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    line.extend(bytes.iter().flat_map(digits));
 }
 
 /// Adds bytes in base64, with the alphabet of RFC 4648, section 4, and padding.
-pub(super) fn push_base64(line: &mut String, bytes: &[u8]) {
+pub(super) fn push_base64(line: &mut Vec<u8>, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
         let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
@@ -45,22 +44,18 @@ pub(super) fn push_base64(line: &mut String, bytes: &[u8]) {
         for (at, digit) in digits.iter_mut().enumerate().take(group.len() + 1) {
             *digit = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
         }
-        push_ascii(line, &digits);
+        line.extend_from_slice(&digits);
     }
-}
-
-fn push_ascii(line: &mut String, ascii: &[u8]) {
-    line.push_str(str::from_utf8(ascii).unwrap_or_default());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{push_base64, push_hex, push_number, push_padded};
+    use super::{padded, push_base64, push_hex, push_number};
 
-    fn text(push: impl FnOnce(&mut String)) -> String {
-        let mut line = String::new();
+    fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut line = Vec::new();
         push(&mut line);
-        line
+        String::from_utf8(line).unwrap()
     }
 
     #[test]
@@ -70,10 +65,10 @@ mod tests {
         for number in around.chain([u64::MAX]) {
             assert_eq!(text(|line| push_number(line, number)), number.to_string());
         }
-        assert_eq!(text(|line| push_padded::<6>(line, 42)), "000042");
+        assert_eq!(padded(42), *b"000042");
         let trace = 0x00f0_67aa_0ba9_02b7_u64;
         assert_eq!(
-            text(|line| push_hex(line, trace.to_be_bytes())),
+            text(|line| push_hex(line, &trace.to_be_bytes())),
             "00f067aa0ba902b7"
         );
     }

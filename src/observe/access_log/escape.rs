@@ -3,14 +3,16 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::observe::access_log::digits::push_hex;
+
 /// The most bytes that one value takes in a line, escaped.
 pub(super) const MAX_VALUE_BYTES: usize = 1_024;
 
 /// Stands at the end of a value that was longer.
-pub(super) const CUT: char = '…';
+pub(super) const CUT: &[u8] = "…".as_bytes();
 
 /// Adds a value, escaped as JSON has it; one that is longer than [`MAX_VALUE_BYTES`] is cut.
-pub(super) fn push_escaped(line: &mut String, value: &dyn fmt::Display) {
+pub(super) fn push_escaped(line: &mut Vec<u8>, value: &dyn fmt::Display) {
     let end = line.len() + MAX_VALUE_BYTES;
     let mut escaper = Escaper {
         line,
@@ -20,27 +22,31 @@ pub(super) fn push_escaped(line: &mut String, value: &dyn fmt::Display) {
     // An error is the end of the room, or that of the value itself.
     let _ = write!(escaper, "{value}");
     if escaper.is_cut {
-        line.push(CUT);
+        line.extend_from_slice(CUT);
     }
 }
 
 /// The same for a text, without the cost of `fmt`.
-pub(super) fn push_escaped_str(line: &mut String, text: &str) {
-    match text.len() <= MAX_VALUE_BYTES && text.bytes().all(is_plain) {
-        true => line.push_str(text),
+pub(super) fn push_escaped_str(line: &mut Vec<u8>, text: &str) {
+    match text.len() <= MAX_VALUE_BYTES && all_plain(text) {
+        true => line.extend_from_slice(text.as_bytes()),
         false => push_escaped(line, &text),
     }
 }
 
 /// Escapes all that is written to it.
 struct Escaper<'a> {
-    line: &'a mut String,
+    line: &'a mut Vec<u8>,
     end: usize,
     is_cut: bool,
 }
 
 impl fmt::Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.line.len() + text.len() <= self.end && all_plain(text) {
+            self.line.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
         text.chars().try_for_each(|c| self.write_char(c))
     }
 
@@ -56,23 +62,25 @@ impl fmt::Write for Escaper<'_> {
     }
 }
 
-fn push_char(line: &mut String, c: char) {
+fn push_char(line: &mut Vec<u8>, c: char) {
     match c {
-        '"' => line.push_str("\\\""),
-        '\\' => line.push_str("\\\\"),
-        '\n' => line.push_str("\\n"),
-        '\r' => line.push_str("\\r"),
-        '\t' => line.push_str("\\t"),
-        c if is_printable(c) => line.push(c),
+        '"' => line.extend_from_slice(b"\\\""),
+        '\\' => line.extend_from_slice(b"\\\\"),
+        '\n' => line.extend_from_slice(b"\\n"),
+        '\r' => line.extend_from_slice(b"\\r"),
+        '\t' => line.extend_from_slice(b"\\t"),
+        c if is_printable(c) => {
+            line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
         c => push_units(line, c),
     }
 }
 
 /// Adds a character as JSON escapes any character: the numbers of its UTF-16 units.
-fn push_units(line: &mut String, c: char) {
+fn push_units(line: &mut Vec<u8>, c: char) {
     for unit in c.encode_utf16(&mut [0; 2]) {
-        // A `String` takes all that is written to it.
-        let _ = write!(line, "\\u{unit:04x}");
+        line.extend_from_slice(b"\\u");
+        push_hex(line, &unit.to_be_bytes());
     }
 }
 
@@ -83,6 +91,11 @@ fn is_printable(c: char) -> bool {
         true => is_plain(c as u8),
         false => c.escape_debug().len() == 1,
     }
+}
+
+/// Whether all of a text stands for itself. It looks at all bytes, which is faster than to stop at one.
+fn all_plain(text: &str) -> bool {
+    text.bytes().fold(true, |all, byte| all & is_plain(byte))
 }
 
 /// Whether a byte is ASCII that stands for itself.
@@ -97,11 +110,11 @@ mod tests {
     use super::{MAX_VALUE_BYTES, push_escaped, push_escaped_str};
 
     fn escaped(text: &str) -> String {
-        let (mut line, mut displayed) = (String::new(), String::new());
+        let (mut line, mut displayed) = (Vec::new(), Vec::new());
         push_escaped_str(&mut line, text);
         push_escaped(&mut displayed, &text);
         assert_eq!(line, displayed);
-        line
+        String::from_utf8(line).unwrap()
     }
 
     #[test]
@@ -157,11 +170,11 @@ mod tests {
             }
         }
 
-        let mut line = String::new();
+        let mut line = Vec::new();
         push_escaped(&mut line, &Endless);
         assert_eq!(line.len(), MAX_VALUE_BYTES + "…".len());
         line.clear();
         push_escaped(&mut line, &Failed);
-        assert_eq!(line, "a");
+        assert_eq!(line, b"a");
     }
 }

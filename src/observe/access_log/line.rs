@@ -53,46 +53,50 @@ pub(super) use {column, name};
 
 /// A line that is being written. Its functions append one field each, in the order in which they are called.
 pub(super) struct Line<'a> {
-    text: &'a mut String,
+    out: &'a mut Vec<u8>,
     form: Form,
 }
 
 impl<'a> Line<'a> {
     /// Begins a line with its time.
-    pub(super) fn begin(text: &'a mut String, form: Form, time: SystemTime) -> Self {
+    pub(super) fn begin(out: &'a mut Vec<u8>, form: Form, time: SystemTime) -> Self {
         let is_json = form == Form::Json;
-        text.push_str(if is_json { "{\"ts\":\"" } else { "" });
-        timestamp::push(text, time);
-        text.push_str(if is_json { "\"" } else { "" });
-        Self { text, form }
+        if is_json {
+            out.extend_from_slice(b"{\"ts\":\"");
+        }
+        timestamp::push(out, time);
+        if is_json {
+            out.push(b'"');
+        }
+        Self { out, form }
     }
 
     /// A text that is known to have only characters that stand for themselves.
     pub(super) fn plain(&mut self, name: FieldName, value: &str) {
         self.name(name);
-        self.quoted(|text| text.push_str(value));
+        self.quoted(|out| out.extend_from_slice(value.as_bytes()));
     }
 
     /// A text of others.
     pub(super) fn text(&mut self, name: FieldName, value: &str) {
         self.name(name);
-        self.quoted(|text| push_escaped_str(text, value));
+        self.quoted(|out| push_escaped_str(out, value));
     }
 
     /// A value that prints itself.
     pub(super) fn display(&mut self, name: FieldName, value: &dyn fmt::Display) {
         self.name(name);
-        self.quoted(|text| push_escaped(text, value));
+        self.quoted(|out| push_escaped(out, value));
     }
 
     pub(super) fn number(&mut self, name: FieldName, value: u64) {
         self.name(name);
-        push_number(self.text, value);
+        push_number(self.out, value);
     }
 
-    pub(super) fn hex<const N: usize>(&mut self, name: FieldName, value: [u8; N]) {
+    pub(super) fn hex(&mut self, name: FieldName, value: &[u8]) {
         self.name(name);
-        self.quoted(|text| push_hex(text, value));
+        self.quoted(|out| push_hex(out, value));
     }
 
     /// Entries of metadata: an object in JSON, and `metadata.key=value` in text.
@@ -103,57 +107,61 @@ impl<'a> Line<'a> {
                 Form::Json => (",\"metadata\":{\"", ",\""),
                 Form::Text => (" metadata.", " metadata."),
             };
-            self.text.push_str(if is_empty { first } else { next });
+            self.push(if is_empty { first } else { next });
             is_empty = false;
-            self.text.push_str(key);
-            self.text.push_str(match self.form {
+            self.push(key);
+            self.push(match self.form {
                 Form::Json => "\":",
                 Form::Text => "=",
             });
-            self.quoted(|text| value.push(text));
+            self.quoted(|out| value.push(out));
         }
         if !is_empty && self.form == Form::Json {
-            self.text.push('}');
+            self.out.push(b'}');
         }
     }
 
-    pub(super) fn end(self) {
-        self.text.push_str(match self.form {
+    pub(super) fn end(mut self) {
+        self.push(match self.form {
             Form::Json => "}\n",
             Form::Text => "\n",
         });
     }
 
     fn name(&mut self, name: FieldName) {
-        self.text.push_str(match self.form {
+        self.push(match self.form {
             Form::Json => name.json,
             Form::Text => name.text,
         });
     }
 
+    fn push(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
     /// In text, a value has quotes only if it could be read as anything else without them.
-    fn quoted(&mut self, push: impl FnOnce(&mut String)) {
+    fn quoted(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         match self.form {
             Form::Json => {
-                self.text.push('"');
-                push(self.text);
-                self.text.push('"');
+                self.out.push(b'"');
+                push(self.out);
+                self.out.push(b'"');
             }
             Form::Text => {
-                let begin = self.text.len();
-                push(self.text);
-                if !is_word(&self.text[begin..]) {
-                    self.text.insert(begin, '"');
-                    self.text.push('"');
+                let begin = self.out.len();
+                push(self.out);
+                if !is_word(&self.out[begin..]) {
+                    self.out.insert(begin, b'"');
+                    self.out.push(b'"');
                 }
             }
         }
     }
 }
 
-fn is_word(text: &str) -> bool {
-    let is_safe = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-    !text.is_empty() && text.bytes().all(is_safe)
+fn is_word(text: &[u8]) -> bool {
+    let is_safe = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+    !text.is_empty() && text.iter().all(is_safe)
 }
 
 /// A value of metadata.
@@ -165,16 +173,16 @@ pub(super) enum Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn push(&self, line: &mut String) {
+    fn push(&self, line: &mut Vec<u8>) {
         match *self {
             Self::Text(value) => push_escaped_str(line, &String::from_utf8_lossy(value)),
-            Self::Secret => line.push_str(".."),
+            Self::Secret => line.extend_from_slice(b".."),
             Self::Binary(value) => {
                 // Four digits have three bytes.
                 let room = MAX_VALUE_BYTES / 4 * 3;
                 push_base64(line, &value[..value.len().min(room)]);
                 if value.len() > room {
-                    line.push(CUT);
+                    line.extend_from_slice(CUT);
                 }
             }
         }

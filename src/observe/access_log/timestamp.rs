@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::observe::access_log::digits::push_padded;
+use crate::observe::access_log::digits::padded;
 
 const SECONDS_A_DAY: i128 = 86_400;
 
@@ -16,25 +16,20 @@ const END_DAY: i128 = 3_652_365;
 
 /// Adds a time with microseconds, such as `2026-11-30T11:05:30.123456Z`. RFC 3339 has years of four digits,
 /// so that a time before the year 1 or after 9999 is written as the first or the last of these.
-pub(super) fn push(line: &mut String, time: SystemTime) {
+pub(super) fn push(line: &mut Vec<u8>, time: SystemTime) {
     let micros = micros_since_march(time);
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
     let (day, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(day);
-    push_padded::<4>(line, year);
-    line.push('-');
-    push_padded::<2>(line, month);
-    line.push('-');
-    push_padded::<2>(line, day);
-    line.push('T');
-    push_padded::<2>(line, second / 3_600);
-    line.push(':');
-    push_padded::<2>(line, second / 60 % 60);
-    line.push(':');
-    push_padded::<2>(line, second % 60);
-    line.push('.');
-    push_padded::<6>(line, micros);
-    line.push('Z');
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    text[..4].copy_from_slice(&padded::<4>(year));
+    text[5..7].copy_from_slice(&padded::<2>(month));
+    text[8..10].copy_from_slice(&padded::<2>(day));
+    text[11..13].copy_from_slice(&padded::<2>(second / 3_600));
+    text[14..16].copy_from_slice(&padded::<2>(second / 60 % 60));
+    text[17..19].copy_from_slice(&padded::<2>(second % 60));
+    text[20..26].copy_from_slice(&padded::<6>(micros));
+    line.extend_from_slice(&text);
 }
 
 /// The microseconds since the first of March of the year 0.
@@ -75,9 +70,9 @@ mod tests {
     use super::push;
 
     fn text(time: Option<SystemTime>) -> String {
-        let mut line = String::new();
+        let mut line = Vec::new();
         push(&mut line, time.unwrap());
-        line
+        String::from_utf8(line).unwrap()
     }
 
     fn after(micros: u64) -> Option<SystemTime> {

@@ -80,6 +80,9 @@ impl LogWriter {
             return batch.lines;
         }
         let written = self.write_bytes(&batch.bytes, batch.lines);
+        if written == batch.bytes.len() {
+            return 0;
+        }
         let written = batch.bytes[..written].iter();
         let whole = written.filter(|byte| **byte == b'\n').count();
         batch.lines.saturating_sub(whole as u64)
@@ -89,13 +92,13 @@ impl LogWriter {
         if batch.unreported == 0 {
             return;
         }
-        let mut text = String::new();
+        let mut text = Vec::new();
         let mut line = Line::begin(&mut text, self.form, SystemTime::now());
         let message = format_args!("{} lines were dropped", batch.unreported);
         line.number(name!("dropped"), batch.unreported);
         line.display(name!("text"), &message);
         line.end();
-        if self.write_bytes(text.as_bytes(), 1) == text.len() {
+        if self.write_bytes(&text, 1) == text.len() {
             batch.unreported = 0;
         }
     }

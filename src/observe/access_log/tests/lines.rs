@@ -51,10 +51,10 @@ fn full_fields() -> Fields {
 }
 
 fn line(fields: &Fields, form: Form, call: &Call, end: &CallSummary<'_>) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_796_036_730_123_456);
     fields.push_line(&mut text, form, time, &call.as_observed(), end);
-    text
+    String::from_utf8(text).unwrap()
 }
 
 #[test]
