@@ -67,7 +67,7 @@ const KEPT_BYTES: usize = 4 * 1024;
 /// let server = Server::builder().observe(log.clone());
 /// ```
 ///
-/// The page [observability](https://github.com/wawo-rs/wawo/blob/main/docs/observability.md) has the fields.
+/// The page [observability](crate::guide::observability#access-log) has the fields.
 ///
 /// - It is a handle: clones write to the same place. The settings are those of each clone, so that two
 ///   servers may share a file and have other limits.
