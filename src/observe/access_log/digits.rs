@@ -1,10 +1,15 @@
 //! Numbers and bytes in digits, without the cost of `fmt`.
 
 /// Adds a number.
+#[inline]
 pub(super) fn push_number(line: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        return line.push(b'0' + number as u8);
+    match number {
+        0..10 => line.push(b'0' + number as u8),
+        10.. => push_long(line, number),
     }
+}
+
+fn push_long(line: &mut Vec<u8>, number: u64) {
     let mut digits = [b'0'; 20];
     let mut begin = digits.len();
     let mut rest = number;
@@ -17,7 +22,8 @@ pub(super) fn push_number(line: &mut Vec<u8>, number: u64) {
 }
 
 /// The last `N` digits of a number, with zeros in front.
-pub(super) fn padded<const N: usize>(number: u64) -> [u8; N] {
+#[inline]
+pub(super) fn padded<const N: usize>(number: u32) -> [u8; N] {
     let mut digits = [b'0'; N];
     let mut rest = number;
     for digit in digits.iter_mut().rev() {
@@ -28,10 +34,11 @@ pub(super) fn padded<const N: usize>(number: u64) -> [u8; N] {
 }
 
 /// Adds bytes in lower case hexadecimal digits.
-pub(super) fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
-    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
-    line.extend(bytes.iter().flat_map(digits));
+#[inline]
+pub(super) fn push_hex<const N: usize>(line: &mut Vec<u8>, bytes: [u8; N]) {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 15)];
+    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte)]);
+    line.extend_from_slice(digits.as_flattened());
 }
 
 /// Adds bytes in base64, with the alphabet of RFC 4648, section 4, and padding.
@@ -68,7 +75,7 @@ mod tests {
         assert_eq!(padded(42), *b"000042");
         let trace = 0x00f0_67aa_0ba9_02b7_u64;
         assert_eq!(
-            text(|line| push_hex(line, &trace.to_be_bytes())),
+            text(|line| push_hex(line, trace.to_be_bytes())),
             "00f067aa0ba902b7"
         );
     }

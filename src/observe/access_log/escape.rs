@@ -80,7 +80,7 @@ fn push_char(line: &mut Vec<u8>, c: char) {
 fn push_units(line: &mut Vec<u8>, c: char) {
     for unit in c.encode_utf16(&mut [0; 2]) {
         line.extend_from_slice(b"\\u");
-        push_hex(line, &unit.to_be_bytes());
+        push_hex(line, unit.to_be_bytes());
     }
 }
 

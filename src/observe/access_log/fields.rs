@@ -107,8 +107,8 @@ impl Fields {
         }
         line.number(name!("depth"), call.call_depth().into());
         if let Some(trace) = call.trace_context() {
-            line.hex(name!("trace_id"), &trace.trace_id);
-            line.hex(name!("span_id"), &trace.span_id);
+            line.hex(name!("trace_id"), trace.trace_id);
+            line.hex(name!("span_id"), trace.span_id);
         }
         let metadata = call.metadata();
         let entries = self.keys.iter();

@@ -52,6 +52,7 @@ macro_rules! column {
 pub(super) use {column, name};
 
 /// A line that is being written. Its functions append one field each, in the order in which they are called.
+/// They are inlined, so that the compiler knows the lengths of the names.
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
     form: Form,
@@ -72,29 +73,34 @@ impl<'a> Line<'a> {
     }
 
     /// A text that is known to have only characters that stand for themselves.
+    #[inline]
     pub(super) fn plain(&mut self, name: FieldName, value: &str) {
         self.name(name);
         self.quoted(|out| out.extend_from_slice(value.as_bytes()));
     }
 
     /// A text of others.
+    #[inline]
     pub(super) fn text(&mut self, name: FieldName, value: &str) {
         self.name(name);
         self.quoted(|out| push_escaped_str(out, value));
     }
 
     /// A value that prints itself.
+    #[inline]
     pub(super) fn display(&mut self, name: FieldName, value: &dyn fmt::Display) {
         self.name(name);
         self.quoted(|out| push_escaped(out, value));
     }
 
+    #[inline]
     pub(super) fn number(&mut self, name: FieldName, value: u64) {
         self.name(name);
         push_number(self.out, value);
     }
 
-    pub(super) fn hex(&mut self, name: FieldName, value: &[u8]) {
+    #[inline]
+    pub(super) fn hex<const N: usize>(&mut self, name: FieldName, value: [u8; N]) {
         self.name(name);
         self.quoted(|out| push_hex(out, value));
     }
@@ -128,6 +134,7 @@ impl<'a> Line<'a> {
         });
     }
 
+    #[inline]
     fn name(&mut self, name: FieldName) {
         self.push(match self.form {
             Form::Json => name.json,

@@ -1,26 +1,26 @@
 //! Times as RFC 3339 writes them, in UTC.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::observe::access_log::digits::padded;
 
-const SECONDS_A_DAY: i128 = 86_400;
+const SECONDS_A_DAY: u64 = 86_400;
 
 /// The days from the first of March of the year 0 to 1970. A year that begins in March ends with its leap
 /// day, so that only the last part of each cycle of years has another length.
-const DAYS_BEFORE_1970: i128 = 719_468;
+const DAYS_BEFORE_1970: u64 = 719_468;
 
-/// The first day of the year 1, and of the year 10000, by the same count.
-const FIRST_DAY: i128 = 306;
-const END_DAY: i128 = 3_652_365;
+/// The first day of the year 1, and that of the year 10000, by the same count.
+const FIRST_DAY: u64 = 306;
+const END_DAY: u64 = 3_652_365;
 
 /// Adds a time with microseconds, such as `2026-11-30T11:05:30.123456Z`. RFC 3339 has years of four digits,
 /// so that a time before the year 1 or after 9999 is written as the first or the last of these.
 pub(super) fn push(line: &mut Vec<u8>, time: SystemTime) {
-    let micros = micros_since_march(time);
-    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-    let (day, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(day);
+    let (seconds, micros) = since_march(time);
+    let (day, second) = (seconds / SECONDS_A_DAY, seconds % SECONDS_A_DAY);
+    // Ten thousand years have fewer than 2^22 days.
+    let ((year, month, day), second) = (date(day as u32), second as u32);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     text[..4].copy_from_slice(&padded::<4>(year));
     text[5..7].copy_from_slice(&padded::<2>(month));
@@ -32,21 +32,29 @@ pub(super) fn push(line: &mut Vec<u8>, time: SystemTime) {
     line.extend_from_slice(&text);
 }
 
-/// The microseconds since the first of March of the year 0.
-fn micros_since_march(time: SystemTime) -> u64 {
-    let micros = |time: Duration| i128::try_from(time.as_micros()).unwrap_or(i128::MAX / 2);
-    let since_1970 = match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => micros(after),
-        Err(before) => -micros(before.duration()),
+/// The seconds since the first of March of the year 0, and the microseconds after them.
+fn since_march(time: SystemTime) -> (u64, u32) {
+    const EPOCH: u64 = DAYS_BEFORE_1970 * SECONDS_A_DAY;
+    let (seconds, micros) = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => (EPOCH.saturating_add(after.as_secs()), after.subsec_micros()),
+        Err(before) => {
+            let before = before.duration();
+            // A part of a second before 1970 is a second earlier, and the rest of that second.
+            let part = before.subsec_nanos();
+            let whole = before.as_secs().saturating_add(u64::from(part > 0));
+            let micros = (1_000_000_000 - part) / 1_000 % 1_000_000;
+            (EPOCH.saturating_sub(whole), micros)
+        }
     };
-    let day = SECONDS_A_DAY * 1_000_000;
-    let micros = since_1970 + DAYS_BEFORE_1970 * day;
-    // Ten thousand years are 58 bits of microseconds.
-    micros.clamp(FIRST_DAY * day, END_DAY * day - 1) as u64
+    match seconds / SECONDS_A_DAY {
+        ..FIRST_DAY => (FIRST_DAY * SECONDS_A_DAY, 0),
+        FIRST_DAY..END_DAY => (seconds, micros),
+        END_DAY.. => (END_DAY * SECONDS_A_DAY - 1, 999_999),
+    }
 }
 
 /// The year, month and day, by the days since the first of March of the year 0.
-fn date(days: u64) -> (u64, u64, u64) {
+fn date(days: u32) -> (u32, u32, u32) {
     let (centuries4, days) = (days / 146_097, days % 146_097);
     let centuries = (days / 36_524).min(3);
     let days = days - centuries * 36_524;
@@ -128,8 +136,13 @@ mod tests {
 
     #[test]
     fn times_before_1970_and_those_that_rfc_3339_cannot_write_are_times_all_the_same() {
-        let second_before = text(before(Duration::from_secs(1)));
-        assert_eq!(second_before, "1969-12-31T23:59:59.000000Z");
+        for (nanos, expected) in [
+            (1_000_000_000, "1969-12-31T23:59:59.000000Z"),
+            (1_000, "1969-12-31T23:59:59.999999Z"),
+            (1_500_000_000, "1969-12-31T23:59:58.500000Z"),
+        ] {
+            assert_eq!(text(before(Duration::from_nanos(nanos))), expected);
+        }
         let (first, last) = ("0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z");
         assert_eq!(text(after(253_402_300_800_000_000)), last);
         // Not every system has times that far away.
