@@ -269,18 +269,42 @@ async fn a_line_names_peer_identity_address_trace_and_allowed_metadata() {
     server.abort();
 }
 
+/// A file whose drop is noticed.
+struct Watched {
+    page: Page,
+    /// Dropped with the file.
+    _sender: std::sync::mpsc::Sender<()>,
+}
+
+impl io::Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.page.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.page.flush()
+    }
+}
+
 #[test]
 fn the_end_of_a_server_writes_its_lines_and_a_text_is_for_people() {
     let (page, metrics) = (Page::default(), Metrics::new());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let file = Watched {
+        page: page.clone(),
+        _sender: sender,
+    };
+    let log = AccessLog::text(file).count_dropped_in(&metrics);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let log = AccessLog::text(page.clone()).count_dropped_in(&metrics);
         let server = Server::builder().add_service(EchoServer::new(Parrot::default()));
         let mut server = server.observe(log).build().unwrap();
         let peer = crate::support::client_of(&mut server).await;
         EchoClient::new(&peer).say(message("hello")).await.unwrap();
     });
     drop(runtime);
+    // The thread of the log ends with the last handle, after the last line.
+    receiver.recv().unwrap_err();
     let lines = page.lines();
     let (time, line) = lines[0].0.split_once(' ').unwrap();
     assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");

@@ -9,26 +9,28 @@ pub(super) fn push_number(line: &mut Vec<u8>, number: u64) {
     }
 }
 
+#[inline(never)]
 fn push_long(line: &mut Vec<u8>, number: u64) {
     let mut digits = [b'0'; 20];
     let mut begin = digits.len();
     let mut rest = number;
     while rest > 0 {
-        begin -= 1;
-        digits[begin] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+        begin -= 2;
+        digits[begin..begin + 2].copy_from_slice(&DECIMAL[(rest % 100) as usize]);
+        rest /= 100;
     }
+    begin += usize::from(digits[begin] == b'0');
     line.extend_from_slice(&digits[begin..]);
 }
 
-/// The last `N` digits of a number, with zeros in front.
+/// The last `N` digits of a number, with zeros in front. `N` is even.
 #[inline]
 pub(super) fn padded<const N: usize>(number: u32) -> [u8; N] {
     let mut digits = [b'0'; N];
     let mut rest = number;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
+    for pair in digits.rchunks_exact_mut(2) {
+        pair.copy_from_slice(&DECIMAL[(rest % 100) as usize]);
+        rest /= 100;
     }
     digits
 }
@@ -36,9 +38,26 @@ pub(super) fn padded<const N: usize>(number: u32) -> [u8; N] {
 /// Adds bytes in lower case hexadecimal digits.
 #[inline]
 pub(super) fn push_hex<const N: usize>(line: &mut Vec<u8>, bytes: [u8; N]) {
-    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 15)];
-    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte)]);
+    let digits = bytes.map(|byte| HEXADECIMAL[usize::from(byte)]);
     line.extend_from_slice(digits.as_flattened());
+}
+
+/// The two digits of each number below 100.
+static DECIMAL: [[u8; 2]; 100] = pairs(10);
+
+/// The two digits of each byte.
+static HEXADECIMAL: [[u8; 2]; 256] = pairs(16);
+
+/// The two digits of each number below `N`, in a base of at most 16.
+const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; N];
+    let mut number = 0;
+    while number < N {
+        pairs[number] = [digits[number / base], digits[number % base]];
+        number += 1;
+    }
+    pairs
 }
 
 /// Adds bytes in base64, with the alphabet of RFC 4648, section 4, and padding.

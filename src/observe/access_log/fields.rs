@@ -27,7 +27,9 @@ pub(super) struct Fields {
 
 /// Prints identities of one type.
 #[derive(Clone)]
-pub(super) struct PrintIdentity(Arc<dyn Fn(&Identity, &mut Line<'_>) + Send + Sync>);
+pub(super) struct PrintIdentity(Arc<PrintInto>);
+
+type PrintInto = dyn Fn(&Identity, &mut Line<'_>) + Send + Sync;
 
 impl PrintIdentity {
     pub(super) fn new<U, D>(print: impl Fn(&U) -> D + Send + Sync + 'static) -> Self

@@ -93,7 +93,7 @@ impl<'a> Line<'a> {
         self.quoted(|out| push_escaped(out, value));
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(&mut self, name: FieldName, value: u64) {
         self.name(name);
         push_number(self.out, value);
@@ -134,7 +134,7 @@ impl<'a> Line<'a> {
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn name(&mut self, name: FieldName) {
         self.push(match self.form {
             Form::Json => name.json,

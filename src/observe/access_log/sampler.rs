@@ -29,7 +29,10 @@ impl Sampler {
         match self.one_in {
             0 => false,
             1 => true,
-            one_in => self.calls.fetch_add(1, Ordering::Relaxed) % u64::from(one_in) == 0,
+            one_in => {
+                let before = self.calls.fetch_add(1, Ordering::Relaxed);
+                before.is_multiple_of(one_in.into())
+            }
         }
     }
 }

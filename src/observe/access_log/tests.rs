@@ -23,6 +23,9 @@ use crate::{
     transport::Address,
 };
 
+/// Longer than any test runs.
+const LONG: Duration = Duration::from_secs(600);
+
 /// A call that an observer may be shown.
 struct Call {
     side: CallSide,
@@ -112,7 +115,7 @@ fn lines(
     let page = Page::default();
     let log = log(make(page.clone()));
     calls(&log);
-    drop(log);
+    assert!(log.flush(LONG));
     page.lines()
 }
 

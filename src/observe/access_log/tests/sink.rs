@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, mpsc},
 };
 
 /// A writer that remembers all.
@@ -31,6 +31,36 @@ impl io::Write for Page {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A writer whose drop is noticed.
+pub(super) struct Watched<W> {
+    writer: W,
+    /// Dropped with the writer.
+    _sender: mpsc::Sender<()>,
+}
+
+/// Watches a writer; the function returned waits until it is dropped.
+pub(super) fn watched<W: io::Write>(writer: W) -> (Watched<W>, impl FnOnce()) {
+    let (sender, receiver) = mpsc::channel();
+    let wait = move || {
+        receiver.recv().unwrap_err();
+    };
+    let watched = Watched {
+        writer,
+        _sender: sender,
+    };
+    (watched, wait)
+}
+
+impl<W: io::Write> io::Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 

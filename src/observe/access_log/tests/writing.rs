@@ -10,12 +10,12 @@ use std::{
 use wawo_protocol::Code;
 
 use super::{
-    Call, end,
+    Call, LONG, end,
     json::Json,
     sink::{
         Gate,
         Outcome::{Fails, Panics, Takes},
-        Page, Script,
+        Page, Script, watched,
     },
 };
 use crate::{
@@ -30,9 +30,6 @@ use crate::{
         },
     },
 };
-
-/// Longer than any test runs.
-const LONG: Duration = Duration::from_secs(600);
 
 fn end_calls(log: &AccessLog, calls: usize) {
     let call = Call::new(CallSide::Server);
@@ -78,7 +75,7 @@ fn a_writer_that_waits_holds_up_no_call_and_lines_beyond_the_limit_are_dropped()
     assert!((least..=most).contains(&calls), "{calls} bytes");
     // There is room again, and lines are reported once.
     end_calls(&log, 1);
-    drop(log);
+    assert!(log.flush(LONG));
     assert_eq!(reports(&gate.page.lines()), [dropped]);
     assert_eq!(gate.page.lines().len(), lines.len() + 1);
 }
@@ -97,12 +94,14 @@ fn the_limit_of_the_queue_has_a_range() {
 #[test]
 fn the_drop_of_the_last_handle_writes_all() {
     let page = Page::default();
-    let log = AccessLog::json(page.clone());
+    let (sink, wait_for_drop) = watched(page.clone());
+    let log = AccessLog::json(sink);
     let clone = log.clone();
     end_calls(&log, 3);
     drop(log);
     end_calls(&clone, 2_000);
     drop(clone);
+    wait_for_drop();
     assert_eq!(page.lines().len(), 2_003);
 }
 
@@ -137,13 +136,17 @@ fn a_line_is_written_though_nobody_flushes() {
 fn the_drop_does_not_wait_for_ever() {
     let gate = Gate::default();
     let queue = Arc::new(LineQueue::new(Box::new(gate.clone())));
-    let start = || writer::start(&queue, Form::Json);
-    queue.push(b"line\n", 100, start);
+    let push = || {
+        let start = || writer::start(&queue, Form::Json);
+        queue.push(b"line\n", 100, start);
+    };
+    push();
     gate.wait_for_write();
+    push();
     queue.close(Duration::from_millis(1));
     gate.open();
     queue.close(LONG);
-    assert_eq!(gate.page.text(), "line\n");
+    assert_eq!(gate.page.text(), "line\nline\n");
 }
 
 #[test]
@@ -196,7 +199,8 @@ fn a_failed_write_loses_lines_and_later_ones_begin_a_new_line() {
 #[test]
 fn dropped_lines_are_reported_when_the_writer_works_again() {
     let script = Script::default();
-    let log = AccessLog::json(script.clone());
+    let (sink, wait_for_drop) = watched(script.clone());
+    let log = AccessLog::json(sink);
     let end_one = |outcomes: Vec<_>| {
         script.add(outcomes);
         end_calls(&log, 1);
@@ -214,6 +218,7 @@ fn dropped_lines_are_reported_when_the_writer_works_again() {
     script.add([Fails(ErrorKind::StorageFull)]);
     end_calls(&log, 1);
     drop(log);
+    wait_for_drop();
     // The drop tries to report the last lines.
     assert_eq!(reports(&script.page.lines()), [2, 1]);
 }
