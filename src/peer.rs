@@ -26,6 +26,7 @@ mod handle;
 mod hooks;
 mod link;
 mod observed;
+mod observers;
 mod open;
 mod readiness;
 mod redial;

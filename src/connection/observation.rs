@@ -15,7 +15,9 @@ use crate::{
     connection::{gauges::Gauges, handle::ConnectionHandle},
     descriptor::{MethodDescriptor, MethodIds},
     metrics::Series,
-    observe::{CallFacts, CallOutcome, CallRecord, CallSpan, FarEnd, Observers, OpenRecord},
+    observe::{
+        CallFacts, CallOutcome, CallRecord, CallSpan, FarEnd, MessageFigures, Observers, OpenRecord,
+    },
     request::Request,
     transport::Address,
 };
@@ -101,29 +103,42 @@ impl Observation {
         if self.in_place.is_some() {
             self.end_in_place(&CallOutcome::OK);
         }
-        let head = request.head();
-        let (ids, side) = (head.ids(), CallSide::Server);
+        let (head, first) = (
+            request.head(),
+            match request.body() {
+                Body::One(message) => Some(message.len()),
+                Body::Many(_) => self.first_request.take(),
+            },
+        );
+        let ids = head.ids();
         let series = self.series_of(ids);
-        let record = CallRecord::new(side, ids, series, self.read_at, self.last_end);
-        let mut record = record.with_request(request.is_one_way(), 0, head.deadline);
-        match request.body() {
-            Body::One(message) => record.add_requests(1, message.len() as u64),
-            Body::Many(_) => {
-                if let Some(bytes) = self.first_request.take() {
-                    record.add_requests(1, bytes as u64);
-                }
-            }
+        // It is built where it stays, since it is not small.
+        self.in_place = Some(InPlace {
+            call,
+            record: CallRecord::new(CallSide::Server, ids, series, self.read_at, self.last_end)
+                .with_request(
+                    call.is_none(),
+                    head.deadline,
+                    first.map_or_else(MessageFigures::default, MessageFigures::of_one),
+                ),
+        });
+        if self.has_hooks {
+            self.began(request);
         }
-        if self.observers.has_hooks() {
-            self.began(&mut record, request);
-        }
-        self.in_place = Some(InPlace { call, record });
     }
 
     #[inline(never)]
-    fn began(&self, record: &mut CallRecord, request: &mut Request) {
+    fn began(&mut self, request: &mut Request) {
+        let Some(InPlace { call, mut record }) = self.in_place.take() else {
+            return;
+        };
+        self.report_begin(&mut record, request);
+        self.in_place = Some(InPlace { call, record });
+    }
+
+    fn report_begin(&self, record: &mut CallRecord, request: &mut Request) {
         // It is still in the metadata, as the call is not served yet.
-        record.set_call_depth(call_depth::peek(request.metadata()));
+        record.call_depth = call_depth::peek(request.metadata());
         let descriptor = self.handle.descriptor(record.ids());
         let facts = self.facts(descriptor.as_deref());
         self.observers.began(record, facts, request.metadata());
@@ -236,7 +251,7 @@ impl Observation {
         let now = self.look_at_clock();
         match &mut self.in_place {
             Some(in_place) if in_place.call == Some(call) && is_sent && !self.has_hooks => {
-                in_place.record.add_reply(bytes, now);
+                in_place.record.replies = MessageFigures::of_one(bytes);
                 self.observers
                     .end_in_metrics(&in_place.record, Code::Ok, now);
                 self.in_place = None;

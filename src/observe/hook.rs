@@ -29,7 +29,7 @@ use crate::observe::{
 /// let server = wawo::Server::builder().observe(SlowCalls);
 /// ```
 pub trait Observe: Send + Sync + 'static {
-    /// What the observer needs of calls. It is asked once, when the observer is given to a builder. Default:
+    /// The parts of calls that the observer needs. It is asked once, when the observer is given to a builder. Default:
     /// the ends of all.
     fn wants(&self) -> Wants {
         Wants::ENDS
@@ -65,7 +65,7 @@ pub trait Observe: Send + Sync + 'static {
     }
 }
 
-/// What an [`Observe`] needs of calls.
+/// The parts of calls that an [`Observe`] needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wants {
     pub(crate) ends: bool,

@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Instant};
 use wawo_protocol::Code;
 
 use crate::{
-    call_side::CallSide,
     clock,
-    descriptor::MethodIds,
     metrics::{CallFigures, Series},
     observe::{observers::Observers, open_record::OpenRecord, record::CallRecord},
 };
@@ -17,7 +15,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Measure {
     observers: Arc<Observers>,
-    ids: MethodIds,
     series: Series,
     request_bytes: u32,
     started: Instant,
@@ -26,18 +23,12 @@ pub(crate) struct Measure {
 impl Measure {
     /// Begins to measure a call with a request of this length.
     #[inline]
-    pub(crate) fn begin(
-        observers: &Arc<Observers>,
-        ids: MethodIds,
-        series: Series,
-        bytes: usize,
-    ) -> Self {
+    pub(crate) fn begin(observers: &Arc<Observers>, series: Series, bytes: usize) -> Self {
         if let Some(metrics) = observers.metrics() {
             metrics.call_began(series);
         }
         Self {
             observers: observers.clone(),
-            ids,
             series,
             // A message has at most 2^32 bytes.
             request_bytes: bytes.try_into().unwrap_or(u32::MAX),
@@ -72,9 +63,8 @@ impl Measure {
     }
 
     fn into_record_of(self, one_way: bool) -> OpenRecord {
-        let (side, started) = (CallSide::Client, self.started);
-        let record = CallRecord::new(side, self.ids, self.series, started, started);
-        let mut record = record.with_request(one_way, 0, None);
+        let started = self.started;
+        let mut record = CallRecord::of_measure(self.series, started, one_way);
         record.add_requests(1, u64::from(self.request_bytes));
         OpenRecord::of_counted(self.observers, record)
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tracing::Span;
-use wawo_protocol::{Code, Metadata};
+use wawo_protocol::{Code, Metadata, MethodId, ServiceId};
 
 use crate::{
     call_side::CallSide,
@@ -52,23 +52,34 @@ pub(crate) struct CallRecord {
     one_way: bool,
     /// Whether the metrics count the call as in flight.
     pub(super) is_counted: bool,
-    call_depth: u32,
+    pub(crate) call_depth: u32,
     /// When the call came, or was made.
     pub(super) came: Instant,
     pub(super) started: Instant,
     deadline: Option<Instant>,
     pub(super) first_reply: Option<Instant>,
     pub(super) requests: MessageFigures,
-    pub(super) replies: MessageFigures,
+    pub(crate) replies: MessageFigures,
     /// `None` for most calls.
     pub(super) extras: Option<Box<RecordExtras>>,
 }
 
 /// The messages of one direction of a call.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct MessageFigures {
+pub(crate) struct MessageFigures {
     pub(super) messages: u64,
     pub(super) bytes: u64,
+}
+
+impl MessageFigures {
+    /// One message of this length.
+    #[inline]
+    pub(crate) fn of_one(bytes: usize) -> Self {
+        Self {
+            messages: 1,
+            bytes: bytes as u64,
+        }
+    }
 }
 
 /// The parts of a record that few calls have.
@@ -106,7 +117,7 @@ static NONE: Metadata = Metadata::new();
 
 impl CallRecord {
     /// The record of a call that came at this time, and starts now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         side: CallSide,
         ids: MethodIds,
@@ -131,16 +142,17 @@ impl CallRecord {
         }
     }
 
-    /// Sets the facts that the request tells.
-    #[inline]
-    pub(crate) fn with_request(
-        mut self,
-        one_way: bool,
-        call_depth: u32,
-        deadline: Option<Instant>,
-    ) -> Self {
-        (self.one_way, self.call_depth, self.deadline) = (one_way, call_depth, deadline);
-        self
+    /// The record of a call of this side that only metrics observe.
+    pub(super) fn of_measure(series: Series, started: Instant, one_way: bool) -> Self {
+        // Only other observers read the ids.
+        let ids = MethodIds {
+            service: ServiceId(0),
+            method: MethodId(0),
+        };
+        Self {
+            one_way,
+            ..Self::new(CallSide::Client, ids, series, started, started)
+        }
     }
 
     #[inline]
@@ -148,8 +160,16 @@ impl CallRecord {
         self.ids
     }
 
-    pub(crate) fn set_call_depth(&mut self, call_depth: u32) {
-        self.call_depth = call_depth;
+    /// Sets the facts that the request tells.
+    #[inline(always)]
+    pub(crate) fn with_request(
+        mut self,
+        one_way: bool,
+        deadline: Option<Instant>,
+        requests: MessageFigures,
+    ) -> Self {
+        (self.one_way, self.deadline, self.requests) = (one_way, deadline, requests);
+        self
     }
 
     /// Counts requests.
@@ -172,10 +192,7 @@ impl CallRecord {
     #[inline]
     pub(crate) fn add_reply(&mut self, bytes: usize, now: Instant) {
         if !self.one_way {
-            self.replies = MessageFigures {
-                messages: 1,
-                bytes: bytes as u64,
-            };
+            self.replies = MessageFigures::of_one(bytes);
             self.first_reply = Some(now);
         }
     }

@@ -13,7 +13,7 @@ const PROBES: usize = 4;
 /// The series of generated descriptors, which live as long as the program: so their addresses name them.
 /// Others, and those for which there is no place, are looked up each time.
 #[derive(Debug)]
-pub(super) struct SeriesCache(Box<[OnceLock<Place>]>);
+pub(super) struct SeriesCache(Box<[OnceLock<Place>; PLACES]>);
 
 #[derive(Debug)]
 struct Place {
@@ -25,7 +25,7 @@ struct Place {
 
 impl Default for SeriesCache {
     fn default() -> Self {
-        Self((0..PLACES).map(|_| OnceLock::new()).collect())
+        Self(Box::new([const { OnceLock::new() }; PLACES]))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     identity::Identity,
     observe::Observers,
     peer::{
-        events::EventSender, extensions::PeerExtensions, link::Link, observed::PeerObservers,
+        events::EventSender, extensions::PeerExtensions, link::Link, observers::PeerObservers,
         state::PeerState,
     },
     request::Caller,

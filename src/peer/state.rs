@@ -11,7 +11,7 @@ use wawo_protocol::Side;
 use crate::{
     connection::{ConnectionEvent, ConnectionWarnings, Owner},
     observe::Observers,
-    peer::{event::PeerEvent, events::EventSender, observed::PeerObservers, weak::WeakPeer},
+    peer::{event::PeerEvent, events::EventSender, observers::PeerObservers, weak::WeakPeer},
     peer_id::PeerId,
     transport::Address,
 };

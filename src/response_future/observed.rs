@@ -18,8 +18,8 @@ use crate::{
     clock,
     metrics::Series,
     observe::{
-        CallFacts, CallOutcome, CallRecord, FarEnd, Measure, MessageCount, Observers, OpenRecord,
-        RetryCount,
+        CallFacts, CallOutcome, CallRecord, FarEnd, Measure, MessageCount, MessageFigures,
+        Observers, OpenRecord, RetryCount,
     },
     request::Request,
     response::Response,
@@ -78,11 +78,13 @@ pub(crate) fn observe(
 /// The record of a call that begins now.
 fn record_of(side: CallSide, series: Series, request: &Request) -> CallRecord {
     let (head, now) = (request.head(), clock::now());
+    let requests = match request.body() {
+        Body::One(message) => MessageFigures::of_one(message.len()),
+        Body::Many(_) => MessageFigures::default(),
+    };
     let record = CallRecord::new(side, head.ids(), series, now, now);
-    let mut record = record.with_request(request.is_one_way(), head.call_depth, head.deadline);
-    if let Body::One(message) = request.body() {
-        record.add_requests(1, message.len() as u64);
-    }
+    let mut record = record.with_request(request.is_one_way(), head.deadline, requests);
+    record.call_depth = head.call_depth;
     record
 }
 
