@@ -96,7 +96,7 @@ impl Logged {
         // Observers are called in order, so that the line is there when the recorder is called.
         let server = server.observe(log.clone()).observe(recorder.clone());
         let mut server = server.build().unwrap();
-        server.accept_over(there).unwrap();
+        let _ = server.accept_over(there).unwrap();
         let client = Peer::builder("").observe(log.clone()).observe(recorder);
         let peer = client.connect_over(here).await.unwrap();
         Self {
