@@ -1,6 +1,9 @@
 //! The counts of one thread, as readers find them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ptr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use crate::{
     call_side::CallSide,
@@ -22,9 +25,20 @@ pub(super) struct Shard {
     /// By side and limit.
     pub(super) refused: CellList<(CallSide, &'static str), Counter>,
     /// By transport.
-    pub(super) io: CellList<&'static str, IoCells>,
+    pub(super) io: CellList<Name, IoCells>,
     pub(super) gauges: [Counter; GAUGES],
     pub(super) dropped_lines: Counter,
+}
+
+/// A name of the code. The same one is mostly at the same address, which is compared first.
+#[derive(Debug, Clone, Copy, Eq)]
+pub(super) struct Name(pub(super) &'static str);
+
+impl PartialEq for Name {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.0, other.0) || self.0 == other.0
+    }
 }
 
 /// Cells, with the labels that they belong to.

@@ -57,7 +57,7 @@ impl Sums {
             *self.refused.entry(key).or_default() += count.value();
         }
         for (transport, cells) in shard.io.all() {
-            let sums = self.io.entry(transport).or_default();
+            let sums = self.io.entry(transport.0).or_default();
             sums.received += cells.received.value();
             sums.sent += cells.sent.value();
         }

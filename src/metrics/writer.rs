@@ -9,7 +9,7 @@ use crate::{
         counter::Counter,
         figures::Gauge,
         series::{OTHER, Series},
-        shard::{CellList, Shard},
+        shard::{CellList, Name, Shard},
     },
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Writer {
     /// By the numbers of the series.
     series: Vec<Option<Arc<SeriesCells>>>,
     refused: NamedCells<(CallSide, &'static str), Counter>,
-    io: NamedCells<&'static str, IoCells>,
+    io: NamedCells<Name, IoCells>,
 }
 
 impl Writer {
@@ -50,7 +50,7 @@ impl Writer {
 
     /// The bytes of a kind of sockets.
     pub(super) fn io(&mut self, transport: &'static str) -> &IoCells {
-        self.io.cells(&self.shard.io, transport, OTHER)
+        self.io.cells(&self.shard.io, Name(transport), Name(OTHER))
     }
 
     pub(super) fn change_gauge(&self, gauge: Gauge, by: i64) {
