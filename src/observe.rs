@@ -27,7 +27,7 @@ pub(crate) use crate::observe::{
     observers::Observers,
     open_record::{MessageCount, OpenRecord, RetryCount},
     outcome::CallOutcome,
-    record::{CallFacts, CallRecord, CallSpan, FarEnd, MessageFigures},
+    record::{CallFacts, CallRecord, CallSpan, FarEnd, MessageFigures, RecordExtras},
 };
 pub use crate::{
     call_side::CallSide,

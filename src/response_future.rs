@@ -335,9 +335,10 @@ impl SlotFuture {
                 drop(contents);
                 self.slot = None;
                 let result = result.map_err(|status| status.carried_by(self.canceller.carrier()));
+                let measure = measure.and_then(|measure| observed::end_measure(&result, measure));
                 Poll::Ready(match measure {
                     None => result,
-                    Some(measure) => observed::measured(result, measure),
+                    Some(measure) => observed::ended(result, measure.into_record()),
                 })
             }
             SlotState::Done => Poll::Pending,

@@ -14,9 +14,10 @@ use crate::{
     clock,
     connection::{gauges::Gauges, handle::ConnectionHandle},
     descriptor::{MethodDescriptor, MethodIds},
-    metrics::Series,
+    metrics::{CallFigures, Series},
     observe::{
-        CallFacts, CallOutcome, CallRecord, CallSpan, FarEnd, MessageFigures, Observers, OpenRecord,
+        CallFacts, CallOutcome, CallRecord, CallSpan, FarEnd, MessageFigures, Observers,
+        OpenRecord, RecordExtras,
     },
     request::Request,
     transport::Address,
@@ -42,6 +43,8 @@ pub(super) struct Observation {
     /// The call that is served now, or has just been: a one-way call that succeeds ends without a word, so its
     /// record ends when the next call begins, or all calls that were read are served.
     in_place: Option<InPlace>,
+    /// The parts of its record that metrics do not need, if it has some.
+    extras: Option<Box<RecordExtras>>,
     /// The length of the first request of the stream that is about to be served.
     first_request: Option<usize>,
     /// The calls that wait, and those with a stream, by their index.
@@ -49,12 +52,19 @@ pub(super) struct Observation {
     gauges: Gauges,
 }
 
-/// A call that is served where its packet was handled.
-#[derive(Debug)]
+/// A call that is served where its packet was handled: the parts of its record that are not known elsewhere. It
+/// came at `read_at`, and began at `last_end`.
+#[derive(Debug, Clone, Copy)]
 struct InPlace {
     /// `None` if it is one-way.
     call: Option<CallId>,
-    record: CallRecord,
+    ids: MethodIds,
+    series: Series,
+    /// The length of the request that came with it.
+    request: Option<usize>,
+    deadline: Option<Instant>,
+    /// 0 if there are only metrics, which do not need it.
+    call_depth: u32,
 }
 
 /// The number of methods whose series are found at once.
@@ -91,6 +101,7 @@ impl Observation {
             read_at: now,
             last_end: now,
             in_place: None,
+            extras: None,
             first_request: None,
             records: Vec::new(),
             gauges: Gauges::default(),
@@ -103,24 +114,19 @@ impl Observation {
         if self.in_place.is_some() {
             self.end_in_place(&CallOutcome::OK);
         }
-        let (head, first) = (
-            request.head(),
-            match request.body() {
-                Body::One(message) => Some(message.len()),
-                Body::Many(_) => self.first_request.take(),
-            },
-        );
+        let (head, body) = (request.head(), request.body());
+        let request_bytes = match body {
+            Body::One(message) => Some(message.len()),
+            Body::Many(_) => self.first_request.take(),
+        };
         let ids = head.ids();
-        let series = self.series_of(ids);
-        // It is built where it stays, since it is not small.
         self.in_place = Some(InPlace {
             call,
-            record: CallRecord::new(CallSide::Server, ids, series, self.read_at, self.last_end)
-                .with_request(
-                    call.is_none(),
-                    head.deadline,
-                    first.map_or_else(MessageFigures::default, MessageFigures::of_one),
-                ),
+            ids,
+            series: self.series_of(ids),
+            request: request_bytes,
+            deadline: head.deadline,
+            call_depth: 0,
         });
         if self.has_hooks {
             self.began(request);
@@ -129,22 +135,38 @@ impl Observation {
 
     #[inline(never)]
     fn began(&mut self, request: &mut Request) {
-        let Some(InPlace { call, mut record }) = self.in_place.take() else {
+        let Some(in_place) = &mut self.in_place else {
             return;
         };
-        self.report_begin(&mut record, request);
-        self.in_place = Some(InPlace { call, record });
-    }
-
-    fn report_begin(&self, record: &mut CallRecord, request: &mut Request) {
         // It is still in the metadata, as the call is not served yet.
-        record.call_depth = call_depth::peek(request.metadata());
-        let descriptor = self.handle.descriptor(record.ids());
+        in_place.call_depth = call_depth::peek(request.metadata());
+        let in_place = *in_place;
+        let mut record = self.record_of(in_place);
+        let descriptor = self.handle.descriptor(in_place.ids);
         let facts = self.facts(descriptor.as_deref());
-        self.observers.began(record, facts, request.metadata());
+        self.observers.began(&mut record, facts, request.metadata());
         if let Some(span) = record.span() {
             request.extensions_mut().insert(CallSpan(span.clone()));
         }
+        self.extras = record.take_extras();
+    }
+
+    /// The record of the call that is served now.
+    fn record_of(&mut self, in_place: InPlace) -> CallRecord {
+        let InPlace {
+            call,
+            ids,
+            series,
+            request,
+            deadline,
+            call_depth,
+        } = in_place;
+        let requests = request.map_or_else(MessageFigures::default, MessageFigures::of_one);
+        let (came, started) = (self.read_at, self.last_end);
+        let record = CallRecord::new(CallSide::Server, ids, series, came, started);
+        let mut record = record.with_request(call.is_none(), deadline, requests);
+        record.call_depth = call_depth;
+        record.with_extras(self.extras.take())
     }
 
     fn facts<'a>(&'a self, descriptor: Option<&'a MethodDescriptor>) -> CallFacts<'a> {
@@ -185,7 +207,8 @@ impl Observation {
 
     /// Ends the call that was served now, if nothing else has.
     pub(super) fn end_in_place(&mut self, outcome: &CallOutcome<'_>) {
-        if let Some(InPlace { record, .. }) = self.in_place.take() {
+        if let Some(in_place) = self.in_place.take() {
+            let record = self.record_of(in_place);
             let now = self.look_at_clock();
             self.report(&record, outcome, now);
         }
@@ -193,21 +216,22 @@ impl Observation {
 
     /// The record of a one-way call that waits: its task carries it on.
     pub(super) fn take_one_way(&mut self) -> Option<OpenRecord> {
-        let InPlace { record, .. } = self.in_place.take()?;
-        let descriptor = self.handle.descriptor(record.ids());
-        let descriptor = descriptor.as_deref();
+        let in_place = self.in_place.take()?;
+        let record = self.record_of(in_place);
+        let descriptor = self.handle.descriptor(in_place.ids);
+        let (observers, far_end) = (&self.observers, &self.far_end);
         Some(OpenRecord::new(
-            &self.observers,
+            observers,
             record,
-            &self.far_end,
-            descriptor,
+            far_end,
+            descriptor.as_deref(),
         ))
     }
 
     /// Keeps the record of the call that was served now, because it goes on: its handler waits, or its
     /// replies are a stream.
     pub(super) fn keep(&mut self, call: CallId) {
-        let Some(InPlace { mut record, .. }) = self.take_in_place(call) else {
+        let Some(mut record) = self.take_in_place(call) else {
             return;
         };
         self.observers.count(&mut record);
@@ -219,28 +243,39 @@ impl Observation {
     }
 
     /// Takes the call that is served now, if it is this one.
-    fn take_in_place(&mut self, call: CallId) -> Option<InPlace> {
-        self.in_place
-            .take_if(|in_place| in_place.call == Some(call))
+    fn take_in_place(&mut self, call: CallId) -> Option<CallRecord> {
+        let in_place = &mut self.in_place;
+        let in_place = in_place.take_if(|in_place| in_place.call == Some(call))?;
+        Some(self.record_of(in_place))
     }
 
-    fn record(&mut self, call: CallId) -> Option<&mut CallRecord> {
-        match &mut self.in_place {
-            Some(in_place) if in_place.call == Some(call) => Some(&mut in_place.record),
-            _ => self.records.get_mut(call.index())?.as_deref_mut(),
+    /// Takes the record of a call that ends.
+    fn take(&mut self, call: CallId) -> Option<CallRecord> {
+        match self.take_in_place(call) {
+            Some(record) => Some(record),
+            None => self
+                .records
+                .get_mut(call.index())?
+                .take()
+                .map(|record| *record),
         }
+    }
+
+    /// The record of a call that goes on.
+    fn kept(&mut self, call: CallId) -> Option<&mut CallRecord> {
+        self.records.get_mut(call.index())?.as_deref_mut()
     }
 
     /// Counts requests of a stream.
     pub(super) fn add_requests(&mut self, call: CallId, messages: usize, bytes: usize) {
-        if let Some(record) = self.record(call) {
+        if let Some(record) = self.kept(call) {
             record.add_requests(messages as u64, bytes as u64);
         }
     }
 
     /// Counts replies of a stream.
     pub(super) fn add_replies(&mut self, call: CallId, messages: usize, bytes: usize) {
-        if let Some(record) = self.record(call) {
+        if let Some(record) = self.kept(call) {
             record.add_replies(messages as u64, bytes as u64, clock::now);
         }
     }
@@ -248,27 +283,36 @@ impl Observation {
     /// Ends a call with its only reply, of this length. If it was not sent, a limit has ended the call.
     #[inline]
     pub(super) fn replied(&mut self, call: CallId, bytes: usize, is_sent: bool) {
-        let now = self.look_at_clock();
-        match &mut self.in_place {
+        match self.in_place {
             Some(in_place) if in_place.call == Some(call) && is_sent && !self.has_hooks => {
-                in_place.record.replies = MessageFigures::of_one(bytes);
-                self.observers
-                    .end_in_metrics(&in_place.record, Code::Ok, now);
                 self.in_place = None;
+                let started = self.last_end;
+                let took = self.look_at_clock().saturating_duration_since(started);
+                let figures = CallFigures {
+                    code: Code::Ok,
+                    took,
+                    request_messages: u64::from(in_place.request.is_some()),
+                    request_bytes: in_place.request.unwrap_or(0) as u64,
+                    reply_messages: 1,
+                    reply_bytes: bytes as u64,
+                };
+                self.observers.whole_call(in_place.series, &figures);
             }
-            _ => self.replied_late(call, bytes, is_sent, now),
+            _ => self.replied_late(call, bytes, is_sent),
         }
     }
 
     #[inline(never)]
-    fn replied_late(&mut self, call: CallId, bytes: usize, is_sent: bool, now: Instant) {
+    fn replied_late(&mut self, call: CallId, bytes: usize, is_sent: bool) {
+        let Some(mut record) = self.take(call) else {
+            return;
+        };
+        let now = self.look_at_clock();
         if !is_sent {
-            return self.end_at(call, &OVERLOADED, now);
+            return self.report(&record, &OVERLOADED, now);
         }
-        if let Some(record) = self.record(call) {
-            record.add_reply(bytes, now);
-        }
-        self.end_at(call, &CallOutcome::OK, now);
+        record.add_reply(bytes, now);
+        self.report(&record, &CallOutcome::OK, now);
     }
 
     /// Ends a call whose stream of replies could not begin: a limit has ended it.
@@ -278,30 +322,19 @@ impl Observation {
 
     /// Ends a call.
     pub(super) fn end(&mut self, call: CallId, outcome: &CallOutcome<'_>) {
-        let now = self.look_at_clock();
-        self.end_at(call, outcome, now);
+        if let Some(record) = self.take(call) {
+            let now = self.look_at_clock();
+            self.report(&record, outcome, now);
+        }
     }
 
     /// Ends a call that its caller has cancelled.
     pub(super) fn cancelled(&mut self, call: CallId) {
-        let now = self.look_at_clock();
-        if let Some(record) = self.record(call) {
+        if let Some(record) = self.take(call) {
+            let now = self.look_at_clock();
             let code = record.code_of_drop(now);
-            self.end_at(
-                call,
-                &CallOutcome::of_code(code, "the caller cancelled the call"),
-                now,
-            );
-        }
-    }
-
-    fn end_at(&mut self, call: CallId, outcome: &CallOutcome<'_>, now: Instant) {
-        if let Some(InPlace { record, .. }) = self.take_in_place(call) {
-            return self.report(&record, outcome, now);
-        }
-        let record = self.records.get_mut(call.index()).and_then(Option::take);
-        if let Some(record) = record {
-            self.report(&record, outcome, now);
+            let outcome = CallOutcome::of_code(code, "the caller cancelled the call");
+            self.report(&record, &outcome, now);
         }
     }
 

@@ -39,11 +39,13 @@ pub(super) struct IoCells {
 }
 
 impl SeriesCells {
+    #[inline]
     pub(super) fn call_began(&self) {
         self.started.add(1);
         self.began.add(1);
     }
 
+    #[inline]
     pub(super) fn call_ended(&self, figures: &CallFigures) {
         self.ended.add(1);
         self.add(figures);

@@ -82,12 +82,14 @@ impl Metrics {
     }
 
     /// A call began that does not end at once.
+    #[inline]
     pub(crate) fn call_began(&self, series: Series) {
         self.0
             .write(|writer| writer.series(series, |cells| cells.call_began()));
     }
 
     /// A call ended that was reported to [`call_began`](Self::call_began), in this thread or another.
+    #[inline]
     pub(crate) fn call_ended(&self, series: Series, figures: &CallFigures) {
         self.0
             .write(|writer| writer.series(series, |cells| cells.call_ended(figures)));

@@ -138,9 +138,16 @@ impl Observers {
         }
     }
 
-    /// Ends a call in the metrics. Returns how long it took.
+    /// Counts a call that began and ended where it was served, in the metrics.
     #[inline]
-    pub(crate) fn end_in_metrics(&self, record: &CallRecord, code: Code, now: Instant) -> Duration {
+    pub(crate) fn whole_call(&self, series: Series, figures: &CallFigures) {
+        if let Some(metrics) = &self.metrics {
+            metrics.whole_call(series, figures);
+        }
+    }
+
+    /// Ends a call in the metrics. Returns how long it took.
+    fn end_in_metrics(&self, record: &CallRecord, code: Code, now: Instant) -> Duration {
         let took = now.saturating_duration_since(record.started);
         if let Some(metrics) = &self.metrics {
             let figures = CallFigures {

@@ -84,7 +84,7 @@ impl MessageFigures {
 
 /// The parts of a record that few calls have.
 #[derive(Debug, Default)]
-pub(super) struct RecordExtras {
+pub(crate) struct RecordExtras {
     /// The identity of the call, if it is not that of its connection.
     identity: Option<Identity>,
     /// Empty unless an observer wants it.
@@ -170,6 +170,16 @@ impl CallRecord {
     ) -> Self {
         (self.one_way, self.deadline, self.requests) = (one_way, deadline, requests);
         self
+    }
+
+    pub(crate) fn with_extras(mut self, extras: Option<Box<RecordExtras>>) -> Self {
+        self.extras = extras;
+        self
+    }
+
+    /// Takes the parts that metrics do not need, to be given to a record of the same call later.
+    pub(crate) fn take_extras(&mut self) -> Option<Box<RecordExtras>> {
+        self.extras.take()
     }
 
     /// Counts requests.

@@ -45,6 +45,23 @@ impl SeriesCache {
         // Addresses are even, so the lowest bit is free for the side.
         let key = address | usize::from(side == CallSide::Client);
         let first = key.wrapping_mul(0x9e37_79b9) >> 12;
+        if let Some(place) = self.0[first % PLACES].get()
+            && place.key == key
+            && ptr::eq(place.protocol, protocol)
+        {
+            return place.series;
+        }
+        self.find_from(first, key, protocol, find)
+    }
+
+    #[inline(never)]
+    fn find_from(
+        &self,
+        first: usize,
+        key: usize,
+        protocol: &'static str,
+        find: impl FnOnce() -> Series,
+    ) -> Series {
         for probe in 0..PROBES {
             let place = &self.0[(first + probe) % PLACES];
             match place.get() {

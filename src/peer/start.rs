@@ -79,6 +79,7 @@ impl Handle {
     }
 
     /// Starts a call with nothing but a message.
+    #[inline(always)]
     pub(super) fn begin_plain(
         self: Arc<Self>,
         method: &MethodDescriptor,

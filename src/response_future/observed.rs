@@ -119,18 +119,18 @@ impl ObservedFuture {
     }
 }
 
-/// Ends a measure with the response, or lets a record go on with the stream of replies.
-#[inline(never)]
-pub(super) fn measured(result: Result<Response>, measure: Measure) -> Result<Response> {
-    let (code, reply) = match &result {
+/// Ends a measure with the response; returns it if the stream of replies goes on with it.
+#[inline]
+pub(super) fn end_measure(result: &Result<Response>, measure: Measure) -> Option<Measure> {
+    let (code, reply) = match result {
         Err(status) => (status.code(), None),
         Ok(response) => match response.body() {
             Body::One(message) => (Code::Ok, Some(message.len())),
-            Body::Many(_) => return ended(result, measure.into_record()),
+            Body::Many(_) => return Some(measure),
         },
     };
     measure.end(code, reply, clock::now());
-    result
+    None
 }
 
 /// Ends a record with the response, or lets it go on with the stream of replies.
