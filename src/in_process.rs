@@ -12,8 +12,9 @@ use crate::{
     identity::Identity,
     metrics::Metrics,
     observe::{FarEnd, Observe, Observers},
+    observed_call::observe,
     request::{DefaultTimeouts, Request},
-    response_future::{ResponseFuture, observe},
+    response_future::ResponseFuture,
     serve::{
         BoxService, Serve,
         inbound::{DirectInbound, Origin},

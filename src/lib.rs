@@ -128,6 +128,7 @@ mod layout;
 mod log_limiter;
 pub mod metrics;
 pub mod observe;
+mod observed_call;
 mod panic;
 mod panic_fence;
 mod peer;

@@ -18,8 +18,6 @@ use std::{
 use tracing::Span;
 use wawo_protocol::{CallId, Code};
 
-pub(crate) use crate::response_future::observed::observe;
-
 use crate::{
     clock, expiry,
     observe::{Measure, OpenRecord},
@@ -45,7 +43,7 @@ enum Kind {
         is_guarded: bool,
     },
     Slot(SlotFuture),
-    Observed(Box<ObservedFuture>),
+    Observed(Box<ObservedFuture<ResponseFuture>>),
     Ready(Option<Result<Response>>),
 }
 
@@ -275,7 +273,9 @@ impl ResponseSlot {
 
     /// Empties the slot for another call; it has no other owner any more.
     pub(crate) fn reset(&mut self) {
-        *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = SlotContents::default();
+        let contents = self.state.get_mut();
+        // The future has taken the measure.
+        contents.unwrap_or_else(PoisonError::into_inner).state = SlotState::default();
         *self.call.get_mut() = 0;
     }
 
@@ -331,14 +331,17 @@ impl SlotFuture {
                 Poll::Pending
             }
             SlotState::Ready(result) => {
-                let measure = contents.measure.take();
+                // Most calls have none, and then nothing is written here.
+                let measure = match contents.measure.is_some() {
+                    true => contents.measure.take(),
+                    false => None,
+                };
                 drop(contents);
                 self.slot = None;
                 let result = result.map_err(|status| status.carried_by(self.canceller.carrier()));
-                let measure = measure.and_then(|measure| observed::end_measure(&result, measure));
                 Poll::Ready(match measure {
                     None => result,
-                    Some(measure) => observed::ended(result, measure.into_record()),
+                    Some(measure) => observed::measured(result, measure),
                 })
             }
             SlotState::Done => Poll::Pending,

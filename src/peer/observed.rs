@@ -10,9 +10,10 @@ use crate::{
     call_target::Start,
     descriptor::{MethodDescriptor, Shape},
     observe::{Measure, RetryCount},
+    observed_call::observe,
     peer::{handle::Handle, link::Link, observers::PeerObservers},
     request::Request,
-    response_future::{ResponseFuture, observe},
+    response_future::ResponseFuture,
 };
 
 impl Handle {

@@ -15,25 +15,24 @@ use wawo_protocol::{Metadata, packet::BatchBuilder};
 use crate::{
     body::{Items, Streaming},
     response::Response,
-    response_future::ResponseFuture,
     status::Result,
 };
 
 /// A response that is polled in a span.
-pub(super) struct SpannedFuture {
+pub(super) struct SpannedFuture<F> {
     /// `None` once it has ended. It is dropped in the span.
-    reply: Option<ResponseFuture>,
+    reply: Option<F>,
     span: Span,
 }
 
-impl SpannedFuture {
-    pub(super) fn new(reply: ResponseFuture, span: Span) -> Self {
+impl<F> SpannedFuture<F> {
+    pub(super) fn new(reply: F, span: Span) -> Self {
         let reply = Some(reply);
         Self { reply, span }
     }
 }
 
-impl Future for SpannedFuture {
+impl<F: Future<Output = Result<Response>> + Unpin> Future for SpannedFuture<F> {
     type Output = Result<Response>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
@@ -50,7 +49,7 @@ impl Future for SpannedFuture {
     }
 }
 
-impl Drop for SpannedFuture {
+impl<F> Drop for SpannedFuture<F> {
     fn drop(&mut self) {
         let _entered = self.span.enter();
         self.reply = None;

@@ -21,7 +21,7 @@ use std::{
 use self::tree::{Module, Tree};
 
 /// The modules of `src/`, from the bottom up: each may import only modules above it in this list.
-const ORDER: [&str; 46] = [
+const ORDER: [&str; 47] = [
     "wire",
     "clock",
     "log_limiter",
@@ -52,6 +52,7 @@ const ORDER: [&str; 46] = [
     "context",
     "panic",
     "response_future",
+    "observed_call",
     "layer",
     "call_target",
     "call",

@@ -24,10 +24,11 @@ use crate::{
     clock,
     descriptor::{MethodIds, MethodNames},
     observe::{FarEnd, Observers},
+    observed_call::observe,
     panic::{Part, catch},
     request::{Deadline, Request, StreamDeadline},
     response::Response,
-    response_future::{ResponseFuture, observe},
+    response_future::ResponseFuture,
     serve::{
         BoxService, SharedService,
         inbound::{ExpiringStream, Inbound, Outcome},
