@@ -94,8 +94,8 @@ impl LogWriter {
         }
         let mut text = Vec::new();
         let mut line = Line::begin(&mut text, self.form, SystemTime::now());
-        let message = format_args!("{} lines were dropped", batch.unreported);
         line.number(name!("dropped"), batch.unreported);
+        let message = format!("{} lines were dropped", batch.unreported);
         line.display(name!("text"), &message);
         line.end();
         if self.write_bytes(&text, 1) == text.len() {
