@@ -331,21 +331,29 @@ impl SlotFuture {
                 Poll::Pending
             }
             SlotState::Ready(result) => {
-                // Most calls have none, and then nothing is written here.
-                let measure = match contents.measure.is_some() {
-                    true => contents.measure.take(),
-                    false => None,
-                };
+                if let Some(measure) = contents.measure.take() {
+                    drop(contents);
+                    return Poll::Ready(self.end_measure(result, measure));
+                }
                 drop(contents);
                 self.slot = None;
-                let result = result.map_err(|status| status.carried_by(self.canceller.carrier()));
-                Poll::Ready(match measure {
-                    None => result,
-                    Some(measure) => observed::measured(result, measure),
-                })
+                Poll::Ready(self.placed(result))
             }
             SlotState::Done => Poll::Pending,
         }
+    }
+
+    // Out of line, so that calls without a measure do not pay for it.
+    #[inline(never)]
+    fn end_measure(&mut self, result: Result<Response>, measure: Measure) -> Result<Response> {
+        self.slot = None;
+        observed::measured(self.placed(result), measure)
+    }
+
+    /// The result, whose status names the connection that carried the call.
+    #[inline]
+    fn placed(&self, result: Result<Response>) -> Result<Response> {
+        result.map_err(|status| status.carried_by(self.canceller.carrier()))
     }
 }
 

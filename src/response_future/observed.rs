@@ -51,8 +51,6 @@ impl<F: Future<Output = Result<Response>> + Unpin> ObservedFuture<F> {
 }
 
 /// Ends a measure with the response, or lets a record go on with the stream of replies.
-// Out of line, so that calls without a measure do not pay for it.
-#[inline(never)]
 pub(super) fn measured(result: Result<Response>, measure: Measure) -> Result<Response> {
     let (code, reply) = match &result {
         Err(status) => (status.code(), None),

@@ -9,7 +9,9 @@ use tracing::{
 /// The lines that the framework logged, each as `LEVEL message field=value field=value`, with their level and
 /// target.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Log(Arc<Mutex<Vec<(Level, &'static str, String)>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<LogLine>>>);
+
+type LogLine = (Level, &'static str, String);
 
 /// A subscriber that never logs. With a single subscriber, `tracing` asks only the thread that
 /// first reaches a log line whether it is wanted, and caches the answer: a test without a log in
