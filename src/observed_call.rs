@@ -31,11 +31,10 @@ pub(crate) fn observe(
     side: CallSide,
     observers: &Arc<Observers>,
     far_end: &Arc<FarEnd>,
-    mut request: Request,
+    request: Request,
     begin: impl FnOnce(Request) -> ResponseFuture,
 ) -> ResponseFuture {
-    let descriptor = request.descriptor().cloned();
-    let descriptor = descriptor.as_ref();
+    let descriptor = request.descriptor();
     let series = observers.series(side, far_end.protocol, descriptor);
     let mut record = record_of(side, series, &request);
     if observers.has_hooks() {
@@ -48,10 +47,24 @@ pub(crate) fn observe(
             record.keep_identity(request.head().any_identity());
         }
         observers.began(&mut record, facts, request.metadata());
-        if side == CallSide::Client {
-            observers.inject(&mut record, request.metadata_mut());
-        }
     }
+    observe_begun(observers, far_end, record, request, begin)
+}
+
+/// Begins a call whose observers have seen the begin.
+pub(crate) fn observe_begun(
+    observers: &Arc<Observers>,
+    far_end: &Arc<FarEnd>,
+    mut record: CallRecord,
+    mut request: Request,
+    begin: impl FnOnce(Request) -> ResponseFuture,
+) -> ResponseFuture {
+    let side = record.side();
+    if side == CallSide::Client {
+        observers.inject(&mut record, request.metadata_mut());
+    }
+    let descriptor = request.descriptor().cloned();
+    let descriptor = descriptor.as_ref();
     let mut record = OpenRecord::new(observers, record, far_end, descriptor);
     if let Some(retries) = request.extensions().get::<RetryCount>() {
         record.set_retries(retries.clone());

@@ -65,6 +65,8 @@ struct InPlace {
     deadline: Option<Instant>,
     /// 0 if there are only metrics, which do not need it.
     call_depth: u32,
+    /// Whether others than the metrics want its end.
+    wants_end: bool,
 }
 
 /// The number of methods whose series are found at once.
@@ -127,6 +129,7 @@ impl Observation {
             request: request_bytes,
             deadline: head.deadline,
             call_depth: 0,
+            wants_end: false,
         });
         if self.has_hooks {
             self.began(request);
@@ -148,7 +151,11 @@ impl Observation {
         if let Some(span) = record.span() {
             request.extensions_mut().insert(CallSpan(span.clone()));
         }
+        let wants_end = self.observers.want_end(record.span().is_some());
         self.extras = record.take_extras();
+        if let Some(in_place) = &mut self.in_place {
+            in_place.wants_end = wants_end;
+        }
     }
 
     /// The record of the call that is served now.
@@ -160,6 +167,7 @@ impl Observation {
             request,
             deadline,
             call_depth,
+            ..
         } = in_place;
         let requests = request.map_or_else(MessageFigures::default, MessageFigures::of_one);
         let (came, started) = (self.read_at, self.last_end);
@@ -284,8 +292,9 @@ impl Observation {
     #[inline]
     pub(super) fn replied(&mut self, call: CallId, bytes: usize, is_sent: bool) {
         match self.in_place {
-            Some(in_place) if in_place.call == Some(call) && is_sent && !self.has_hooks => {
+            Some(in_place) if in_place.call == Some(call) && is_sent && !in_place.wants_end => {
                 self.in_place = None;
+                self.extras = None;
                 let started = self.last_end;
                 let took = self.look_at_clock().saturating_duration_since(started);
                 let figures = CallFigures {

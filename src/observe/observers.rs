@@ -72,6 +72,13 @@ impl Observers {
         !self.hooks.is_empty()
     }
 
+    /// Whether the observers, beside the metrics, want the end of a call; those that make spans want it if the
+    /// call has one.
+    #[inline]
+    pub(crate) fn want_end(&self, has_span: bool) -> bool {
+        self.wants.ends || has_span
+    }
+
     /// Whether calls may have spans, and a call of this side needs a request to which their trace is added.
     #[inline]
     pub(crate) fn may_have_spans(&self) -> bool {
@@ -200,7 +207,7 @@ impl Observers {
     ) {
         let span = record.extras.as_ref();
         let span = span.and_then(|extras| extras.span.as_ref());
-        if !self.wants.ends && span.is_none() {
+        if !self.want_end(span.is_some()) {
             return;
         }
         let since_start = |at: Instant| at.saturating_duration_since(record.started);

@@ -155,6 +155,10 @@ impl CallRecord {
         }
     }
 
+    pub(crate) fn side(&self) -> CallSide {
+        self.side
+    }
+
     #[inline]
     pub(crate) fn ids(&self) -> MethodIds {
         self.ids
