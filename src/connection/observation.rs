@@ -66,7 +66,7 @@ struct InPlace {
     /// 0 if there are only metrics, which do not need it.
     call_depth: u32,
     /// Whether others than the metrics want its end.
-    wants_end: bool,
+    needs_end: bool,
 }
 
 /// The number of methods whose series are found at once.
@@ -129,7 +129,7 @@ impl Observation {
             request: request_bytes,
             deadline: head.deadline,
             call_depth: 0,
-            wants_end: false,
+            needs_end: false,
         });
         if self.has_hooks {
             self.began(request);
@@ -151,10 +151,10 @@ impl Observation {
         if let Some(span) = record.span() {
             request.extensions_mut().insert(CallSpan(span.clone()));
         }
-        let wants_end = self.observers.want_end(record.span().is_some());
+        let needs_end = self.observers.needs_end(record.span().is_some());
         self.extras = record.take_extras();
         if let Some(in_place) = &mut self.in_place {
-            in_place.wants_end = wants_end;
+            in_place.needs_end = needs_end;
         }
     }
 
@@ -292,7 +292,7 @@ impl Observation {
     #[inline]
     pub(super) fn replied(&mut self, call: CallId, bytes: usize, is_sent: bool) {
         match self.in_place {
-            Some(in_place) if in_place.call == Some(call) && is_sent && !in_place.wants_end => {
+            Some(in_place) if in_place.call == Some(call) && is_sent && !in_place.needs_end => {
                 self.in_place = None;
                 self.extras = None;
                 let started = self.last_end;

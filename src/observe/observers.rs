@@ -75,7 +75,7 @@ impl Observers {
     /// Whether the observers, beside the metrics, want the end of a call; those that make spans want it if the
     /// call has one.
     #[inline]
-    pub(crate) fn want_end(&self, has_span: bool) -> bool {
+    pub(crate) fn needs_end(&self, has_span: bool) -> bool {
         self.wants.ends || has_span
     }
 
@@ -207,7 +207,7 @@ impl Observers {
     ) {
         let span = record.extras.as_ref();
         let span = span.and_then(|extras| extras.span.as_ref());
-        if !self.want_end(span.is_some()) {
+        if !self.needs_end(span.is_some()) {
             return;
         }
         let since_start = |at: Instant| at.saturating_duration_since(record.started);

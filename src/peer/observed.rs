@@ -52,7 +52,7 @@ impl Handle {
             return self.begin_plain(method, message);
         };
         let may_be_made_again = matches!(self.link(), Link::Redial(_));
-        if may_be_made_again || observers.want_end(false) {
+        if may_be_made_again || observers.needs_end(false) {
             return self.start(Request::new(method, Body::One(message)));
         }
         let series = observers.series(CallSide::Client, far_end.protocol, Some(method));
