@@ -294,7 +294,9 @@ impl Observation {
         match self.in_place {
             Some(in_place) if in_place.call == Some(call) && is_sent && !in_place.needs_end => {
                 self.in_place = None;
-                self.extras = None;
+                if self.has_hooks {
+                    self.extras = None;
+                }
                 let started = self.last_end;
                 let took = self.look_at_clock().saturating_duration_since(started);
                 let figures = CallFigures {
