@@ -18,6 +18,7 @@ use crate::{
         outcome::CallOutcome,
         record::{CallFacts, CallRecord, FarEnd},
     },
+    status::Delivery,
 };
 
 /// The record of a call that a future or a stream carries to its end. Dropping it ends the call: it was
@@ -154,7 +155,11 @@ impl Drop for OpenRecord {
         if !self.has_ended {
             let now = clock::now_in_drop();
             let code = self.record.code_of_drop(now);
-            self.end_at(&CallOutcome::of_code(code, DROPPED), now);
+            let outcome = CallOutcome {
+                delivery: Some(Delivery::Unknown),
+                ..CallOutcome::of_code(code, DROPPED)
+            };
+            self.end_at(&outcome, now);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The faults that were reported; each is reported once.
 #[derive(Debug, Default)]
@@ -29,10 +29,10 @@ impl SetupReport {
     /// The subscriber has no interest in spans of the level DEBUG.
     #[cold]
     pub(crate) fn level_filter(&self) {
-        if tracing::enabled!(target: "wawo_otel", tracing::Level::INFO)
+        if tracing::enabled!(target: "wawo_otel", tracing::Level::WARN)
             && !self.level_filter.swap(true, Ordering::Relaxed)
         {
-            info!(
+            warn!(
                 target: "wawo_otel",
                 "no call is traced: the filters of the subscriber of `tracing` leave out the level DEBUG; let \
                  `wawo::call=debug` pass"
@@ -98,14 +98,12 @@ mod tests {
         };
         assert!(Texts::of(Level::ERROR, all).is_empty());
         let warnings = Texts::of(Level::WARN, all);
-        assert_eq!(warnings.len(), 1);
+        assert_eq!(warnings.len(), 2);
         assert!(
             warnings[0].contains("tracing_opentelemetry::layer()"),
             "{warnings:?}"
         );
-        let infos = Texts::of(Level::INFO, all);
-        assert_eq!(infos.len(), 1);
-        assert!(infos[0].contains("wawo::call=debug"), "{infos:?}");
-        assert!(Texts::of(Level::INFO, all).is_empty());
+        assert!(warnings[1].contains("wawo::call=debug"), "{warnings:?}");
+        assert!(Texts::of(Level::WARN, all).is_empty());
     }
 }

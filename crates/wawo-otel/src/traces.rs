@@ -103,7 +103,11 @@ impl Observe for Traces {
             return None;
         }
         let parent = self.sampled_parent(call)?;
-        let span = Spans.began(call)?;
+        let Some(span) = Spans.began(call) else {
+            // Not every filter tells its level.
+            self.setup.level_filter();
+            return None;
+        };
         self.link(&span, parent);
         Some(span)
     }

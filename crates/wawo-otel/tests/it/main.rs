@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fields;
+mod filters;
 mod hops;
 mod parents;
 mod sampling;
