@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use futures::stream;
 use tokio::sync::mpsc;
 use wawo::{
-    Code, CustomProtocol, InProcess, Metrics, Peer, Server,
+    Code, Config, ConfigBuilder, CustomProtocol, InProcess, Metrics, Peer, Server,
     observe::{CallSide, CallSummary, Observe, ObservedCall},
 };
 
@@ -78,6 +78,11 @@ impl fmt::Debug for Observed {
 }
 
 async fn observed(medium: Medium) -> Observed {
+    observed_with(medium, Config::default(), Config::default()).await
+}
+
+/// The configurations are those of the client and of the server. In the same process there are none.
+async fn observed_with(medium: Medium, at_client: Config, at_server: Config) -> Observed {
     let (recorder, ends) = recorder();
     let (parrot, metrics) = (Parrot::default(), Metrics::new());
     let seen = parrot.0.clone();
@@ -91,8 +96,9 @@ async fn observed(medium: Medium) -> Observed {
             let (here, there) = tokio::io::duplex(64 * 1024);
             let server = Server::builder().add_service(EchoServer::new(parrot));
             let server = server.metrics(&metrics).observe(recorder.clone());
-            let mut server = server.build().unwrap();
+            let mut server = server.config(at_server).build().unwrap();
             let client = Peer::builder("").metrics(&metrics).observe(recorder);
+            let client = client.config(at_client);
             let (accepted, peer) = match medium {
                 Medium::Native => {
                     let accepted = server.accept_over(there).unwrap();
@@ -348,4 +354,65 @@ async fn a_panic_of_an_observer_changes_nothing() {
     }
     let line = "ERROR an observer of calls panicked count=1";
     assert_eq!(log.of("wawo::observe"), [line]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_limit_refuses_or_ends_has_that_code_on_both_sides() {
+    let config =
+        |change: fn(ConfigBuilder) -> ConfigBuilder| change(Config::builder()).build().unwrap();
+    let default = Config::default;
+
+    let one_stream = config(|config| config.max_streams(1));
+    let mut refused = observed_with(Medium::Native, default(), one_stream).await;
+    let talk = || {
+        refused
+            .stub
+            .talk(stream::pending::<crate::support::Message>())
+    };
+    let first = talk().await.unwrap();
+    assert_eq!(talk().await.unwrap_err().code(), Code::ResourceExhausted);
+    let (client, server) = refused.ends().await;
+    assert_eq!(
+        (client.code, server.code),
+        (Code::ResourceExhausted, Code::ResourceExhausted)
+    );
+    assert_eq!(
+        (&*client.path, &*server.path),
+        ("tests.echo.Echo/Talk", "tests.echo.Echo/Talk")
+    );
+    let text = refused.metrics.to_prometheus();
+    assert!(
+        text.contains("wawo_calls_refused_total{side=\"server\",reason=\"max_streams\"} 1"),
+        "{text}"
+    );
+    drop(first);
+    refused
+        .expect("the stream that was let in", Code::Cancelled)
+        .await;
+
+    // The client takes no such reply.
+    let small = || config(|config| config.max_message_bytes(65_536));
+    let too_large = observed_with(Medium::Native, small(), default()).await;
+    let repeat = RepeatRequest {
+        data: vec![1; 70_000].into(),
+        times: 1,
+    };
+    let replies = too_large.stub.repeat(repeat).await;
+    let ended = match replies {
+        Ok(mut replies) => replies.message().await.unwrap_err(),
+        Err(status) => status,
+    };
+    assert_eq!(ended.code(), Code::ResourceExhausted);
+    too_large
+        .expect("a reply in a stream", Code::ResourceExhausted)
+        .await;
+
+    let too_large = observed_with(Medium::Native, small(), default()).await;
+    let ended = too_large
+        .stub
+        .say(message(vec![1; 70_000]))
+        .await
+        .unwrap_err();
+    assert_eq!(ended.code(), Code::ResourceExhausted);
+    too_large.expect("a reply", Code::ResourceExhausted).await;
 }
