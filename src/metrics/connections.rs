@@ -6,8 +6,8 @@ use wawo_protocol::Side;
 
 use crate::metrics::series::OTHER;
 
-/// The transports are at most this many, and the reasons of their ends too; those beyond count as `_OTHER`.
-/// The names come from the code, which has fewer.
+/// At most this many transports, and reasons of ends for each, are counted; those beyond count as `_OTHER`. The
+/// names come from the code, which has fewer.
 const MAX_NAMES: usize = 100;
 
 /// The connections and peers of both sides.

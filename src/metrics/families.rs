@@ -97,7 +97,7 @@ pub(super) const MESSAGE_BYTES: Family = family(
 pub(super) const CALLS_REFUSED: Family = family(
     "wawo_calls_refused",
     Kind::Counter,
-    "Calls that were refused before they were served, by the name of the limit.",
+    "Calls that were refused or ended for a limit, by its name.",
 );
 pub(super) const CALL_ATTEMPTS: Family = family(
     "wawo_call_attempts",
@@ -147,10 +147,10 @@ pub(super) const WAITING_CALLS: Family = family(
 pub(super) const BLOCKED_CONNECTIONS: Family = family(
     "wawo_blocked_connections",
     Kind::Gauge,
-    "Connections that read nothing until more of their output is written.",
+    "Connections that take no calls of this side until more of their output is written.",
 );
 pub(super) const LOG_DROPPED: Family = family(
     "wawo_log_dropped",
     Kind::Counter,
-    "Lines that an access log dropped because its writer was too slow.",
+    "Lines that an access log dropped.",
 );

@@ -19,12 +19,12 @@ pub(crate) struct CallFigures {
 /// An amount that goes up and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gauge {
-    /// Bytes that wait to be written to sockets.
+    /// Bytes of packets that wait to be written to sockets.
     OutputBytes,
-    /// Bytes of messages that wait for credit.
+    /// Bytes of messages of streams that wait to become packets.
     OutboxBytes,
-    /// Calls that wait for a slot.
+    /// Calls of this side that wait until the other side takes more calls.
     WaitingCalls,
-    /// Connections that read nothing, because their output is full.
+    /// Connections that take no calls of this side until more of their output is written.
     BlockedConnections,
 }

@@ -102,7 +102,7 @@ impl Metrics {
             .write(|writer| writer.series(series, |cells| cells.whole_call(figures)));
     }
 
-    /// A call was refused before it was served, because of the limit with this name.
+    /// A call was refused or ended because of the limit with this name.
     pub(crate) fn call_refused(&self, side: CallSide, limit: &'static str) {
         self.0.write(|writer| writer.call_refused(side, limit));
     }
@@ -162,8 +162,7 @@ impl Metrics {
         self.0.write(|writer| writer.change_gauge(gauge, by));
     }
 
-    /// A log dropped lines, because its writer was too slow.
-    #[allow(dead_code, reason = "the access log calls it")]
+    /// An access log dropped lines.
     pub(crate) fn log_dropped(&self, lines: u64) {
         self.0.write(|writer| writer.log_dropped(lines));
     }

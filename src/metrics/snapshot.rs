@@ -11,7 +11,7 @@ use crate::{call_side::CallSide, metrics::durations::CallDurations};
 pub struct MetricsSnapshot {
     /// The calls, by side, method and protocol, in this order. Methods that were not called are left out.
     pub methods: Vec<MethodMetrics>,
-    /// The calls that were refused before they were served, by side and reason.
+    /// The calls that were refused or ended for a limit, by side and reason.
     pub refused: Vec<RefusedCalls>,
     /// The connections, by side and transport.
     pub connections: Vec<ConnectionMetrics>,
@@ -27,9 +27,9 @@ pub struct MetricsSnapshot {
     pub outbox_bytes: u64,
     /// Calls of this side that wait until the other side takes more calls.
     pub waiting_calls: u64,
-    /// Connections that read nothing until more of their output is written.
+    /// Connections that take no calls of this side until more of their output is written.
     pub blocked_connections: u64,
-    /// The lines that an access log dropped because its writer was too slow.
+    /// The lines that an access log dropped: its writer was too slow, or failed.
     pub dropped_log_lines: u64,
 }
 
@@ -80,13 +80,13 @@ pub struct Outcome {
     pub durations: CallDurations,
 }
 
-/// The calls that were refused for one reason.
+/// The calls that were refused or ended for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefusedCalls {
     /// The side that refused them.
     pub side: CallSide,
-    /// The name of the limit.
+    /// The name of the limit; `draining` or `closed` if the connection took no calls.
     pub reason: &'static str,
     /// Their number.
     pub count: u64,

@@ -57,7 +57,6 @@ impl Writer {
         self.shard.gauges[gauge as usize].add(by.cast_unsigned());
     }
 
-    #[allow(dead_code, reason = "the access log calls it")]
     pub(super) fn log_dropped(&self, lines: u64) {
         self.shard.dropped_lines.add(lines);
     }
