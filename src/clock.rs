@@ -1,8 +1,15 @@
 //! The clock of deadlines, and whether it counts in real time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+
+/// How much before its deadline a call of a connection, or a stream of replies, may be dropped because of
+/// that deadline. A caller that has waited in vain cancels the call. Its clock began before this side's
+/// by the time that the call took to come, and its cancel takes as long. The difference is the jitter of
+/// the network, the rounding to milliseconds, and the steps of 5 ms in which connections look at their
+/// deadlines.
+pub(crate) const DEADLINE_TOLERANCE: Duration = Duration::from_millis(10);
 
 /// The time of the current runtime's clock, which tests may pause; real time outside of runtimes.
 pub(crate) fn now() -> Instant {

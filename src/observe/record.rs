@@ -1,12 +1,13 @@
 //! The record of a call, from its begin to its end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Span;
 use wawo_protocol::{Code, Metadata, MethodId, ServiceId};
 
 use crate::{
     call_side::CallSide,
+    clock::DEADLINE_TOLERANCE,
     descriptor::{MethodDescriptor, MethodIds},
     identity::Identity,
     metrics::Series,
@@ -108,12 +109,8 @@ pub(crate) struct CallFacts<'a> {
     pub(crate) identity: Option<&'a Identity>,
 }
 
-/// How much before its deadline a call may end because of that deadline: its other side has another clock,
-/// and looks at it in steps. See `serve/inbound/future.rs`, which has the same time.
-const EARLY: Duration = Duration::from_millis(10);
-
-/// The metadata of a record that has none.
-static NONE: Metadata = Metadata::new();
+/// The metadata of a record that keeps none.
+static NO_METADATA: Metadata = Metadata::new();
 
 impl CallRecord {
     /// The record of a call that came at this time, and starts now.
@@ -214,7 +211,9 @@ impl CallRecord {
     /// The code of a call that was dropped, or cancelled by its caller. A caller that has waited in vain
     /// cancels too, so after the deadline that is the reason.
     pub(crate) fn code_of_drop(&self, now: Instant) -> Code {
-        let early = self.deadline.and_then(|at| at.checked_sub(EARLY));
+        let early = self
+            .deadline
+            .and_then(|at| at.checked_sub(DEADLINE_TOLERANCE));
         match early.is_some_and(|at| at <= now) {
             true => Code::DeadlineExceeded,
             false => Code::Cancelled,
@@ -257,7 +256,7 @@ impl CallRecord {
     ) -> ObservedCall<'a> {
         let extras = self.extras.as_deref();
         let identity = extras.and_then(|extras| extras.identity.as_ref());
-        let kept = extras.map_or(&NONE, |extras| &extras.metadata);
+        let kept = extras.map_or(&NO_METADATA, |extras| &extras.metadata);
         ObservedCall {
             side: self.side,
             ids: self.ids,

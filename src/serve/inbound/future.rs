@@ -4,12 +4,13 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
     backstop::Timer,
-    clock, expiry,
+    clock::{self, DEADLINE_TOLERANCE},
+    expiry,
     panic::{Part, catch},
     response::Response,
     response_future::ResponseFuture,
@@ -28,13 +29,6 @@ pub(crate) struct InboundFuture {
     deadline: Option<Instant>,
 }
 
-/// How much before its deadline a call of a connection, or a stream of replies, may be dropped because of
-/// that deadline. A caller that has waited in vain cancels the call. Its clock began before this side's
-/// by the time that the call took to come, and its cancel takes as long. The difference is the jitter of
-/// the network, the rounding to milliseconds, and the steps of 5 ms in which connections look at their
-/// deadlines.
-pub(super) const EARLY: Duration = Duration::from_millis(10);
-
 impl InboundFuture {
     pub(crate) fn new(reply: ResponseFuture, deadline: Option<Instant>) -> Self {
         Self {
@@ -45,7 +39,10 @@ impl InboundFuture {
 
     /// A call whose deadline both sides of a connection count.
     pub(crate) fn of_connection(reply: ResponseFuture, deadline: Option<Instant>) -> Self {
-        Self::new(reply, deadline.and_then(|at| at.checked_sub(EARLY)))
+        Self::new(
+            reply,
+            deadline.and_then(|at| at.checked_sub(DEADLINE_TOLERANCE)),
+        )
     }
 
     /// Waits for the end of the call, at most until `deadline`; `timer` makes the timer for it. If the

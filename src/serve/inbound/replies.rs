@@ -12,9 +12,9 @@ use wawo_protocol::{Metadata, packet::BatchBuilder};
 
 use crate::{
     body::Streaming,
-    clock, expiry,
+    clock::{self, DEADLINE_TOLERANCE},
+    expiry,
     panic::{Part, catch_stream},
-    serve::inbound::future::EARLY,
     status::Result,
 };
 
@@ -50,7 +50,10 @@ impl ExpiringStream {
         messages: Streaming<Bytes>,
         deadline: Option<Instant>,
     ) -> Self {
-        Self::replies(messages, deadline.and_then(|at| at.checked_sub(EARLY)))
+        Self::replies(
+            messages,
+            deadline.and_then(|at| at.checked_sub(DEADLINE_TOLERANCE)),
+        )
     }
 
     /// The requests of a call that this side makes. The caller ends them itself.
