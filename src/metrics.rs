@@ -13,6 +13,7 @@
 mod buckets;
 mod cells;
 mod connections;
+mod conversion;
 mod counter;
 mod durations;
 mod exposition;
@@ -23,7 +24,6 @@ mod registry;
 mod series;
 mod shard;
 mod snapshot;
-mod summary;
 mod sums;
 #[cfg(test)]
 mod tests;

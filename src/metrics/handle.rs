@@ -8,12 +8,12 @@ use crate::{
     call_side::CallSide,
     descriptor::MethodDescriptor,
     metrics::{
+        conversion,
         exposition::{self, Format},
         figures::{CallFigures, Gauge},
         registry::{Registry, lock},
         series::Series,
         snapshot::MetricsSnapshot,
-        summary,
     },
 };
 
@@ -63,7 +63,7 @@ impl Metrics {
         // The sums come first: then each series in them has its labels.
         let sums = self.0.sums();
         let series = self.0.all_series();
-        summary::snapshot(sums, series.keys(), &lock(&self.0.connections))
+        conversion::snapshot(sums, series.keys(), &lock(&self.0.connections))
     }
 }
 

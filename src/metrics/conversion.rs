@@ -1,4 +1,4 @@
-//! Makes a snapshot of sums.
+//! Turns the sums of all threads into a snapshot.
 
 use wawo_protocol::{Code, Side};
 
