@@ -65,5 +65,5 @@ pub(crate) use crate::connection::{
     schemas::Schemas,
     start::StartError,
     state::ConnectionState,
-    warnings::{ConnectionWarnings, LimitMet, log_end},
+    warnings::{ConnectionWarnings, MetLimit, log_end},
 };

@@ -23,7 +23,7 @@ use crate::{
         schemas::Schemas,
         snapshot::PeerSnapshot,
         state::ConnectionState,
-        warnings::{ConnectionWarnings, LimitMet},
+        warnings::{ConnectionWarnings, MetLimit},
     },
     decoding::DecodedBytes,
     descriptor::{MethodIds, MethodNames, MethodRef},
@@ -322,7 +322,7 @@ impl ConnectionHandle {
     ) {
         let name = ids.map(|ids| self.names.name(ids));
         let method = name.as_ref().map(|name| name as &dyn fmt::Display);
-        let met = LimitMet {
+        let met = MetLimit {
             side,
             limit,
             method,

@@ -31,7 +31,7 @@ pub(crate) struct ConnectionWarnings {
 
 /// A limit that calls met.
 #[derive(Clone, Copy)]
-pub(crate) struct LimitMet<'a> {
+pub(crate) struct MetLimit<'a> {
     /// The side of the call that has the limit.
     pub(crate) side: CallSide,
     /// The setting, or the layer.
@@ -67,8 +67,8 @@ impl ConnectionWarnings {
 
     /// Logs that a call was refused, or ended, for a limit.
     #[cold]
-    pub(crate) fn limit_met(&self, peer: &dyn fmt::Display, met: LimitMet<'_>) {
-        let LimitMet { side, limit, .. } = met;
+    pub(crate) fn limit_met(&self, peer: &dyn fmt::Display, met: MetLimit<'_>) {
+        let MetLimit { side, limit, .. } = met;
         self.limiter(side, limit).add_with(|| {
             let (peer, error) = (peer.to_string(), met.error.to_string());
             let (side, method) = (side.name(), met.method.map(ToString::to_string));

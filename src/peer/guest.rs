@@ -25,7 +25,7 @@ use crate::{
     clock,
     connection::{
         Activity, ActivityRecord, ConnectionEvent, ConnectionState, DRAINED, DrainOutcome,
-        DrainProgress, GRACE_OVER, LimitMet, Owner, PeerSnapshot,
+        DrainProgress, GRACE_OVER, MetLimit, Owner, PeerSnapshot,
     },
     decoding::{DecodedBytes, DecodedTotal},
     descriptor::{MethodIds, MethodNames, MethodRef},
@@ -331,7 +331,7 @@ impl GuestState {
 
 impl Origin for GuestState {
     fn limit_met(&self, limit: &'static str, method: &dyn fmt::Display, error: &str) {
-        let met = LimitMet {
+        let met = MetLimit {
             side: CallSide::Server,
             limit,
             method: Some(method),

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     backstop::timeout_at,
     call_side::CallSide,
-    connection::{ConnectionHandle, LimitMet, Owner},
+    connection::{ConnectionHandle, MetLimit, Owner},
     peer::redial_link::RedialLink,
     request::{Deadline, Request},
     status::{Delivery, Result, Status},
@@ -98,7 +98,7 @@ impl RedialLink {
     }
 
     fn report_full(&self, text: &str) {
-        let met = LimitMet {
+        let met = MetLimit {
             side: CallSide::Client,
             limit: "max_calls_without_connection",
             method: None,
