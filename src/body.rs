@@ -2,11 +2,12 @@
 //!
 //! A [`Body`] is one message, or a [`Streaming`] of any number. A `Streaming` takes its messages from a
 //! source, [`Items`], which yields many at once if many are there: the inbox of a connection, another
-//! stream that is decoded (`decoded`) or changed (`adapters`), or any stream of the application. A handler
+//! stream that is decoded (`decoded`), changed (`adapters`) or counted (`counted`), or any stream of the application. A handler
 //! that produces messages in a task of its own pushes them into a `channel`.
 
 mod adapters;
 mod channel;
+mod counted;
 mod decoded;
 mod items;
 mod only_message;
@@ -25,6 +26,7 @@ pub use crate::body::{
     streaming::{StreamEnd, Streaming},
 };
 pub(crate) use crate::body::{
+    counted::{CountedStream, MessageCounter},
     items::{Items, MessageBatch, Pace, SEND_BATCH_BYTES},
     only_message::{WrongCount, only_message},
 };

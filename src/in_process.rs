@@ -12,7 +12,7 @@ use crate::{
     identity::Identity,
     metrics::Metrics,
     observe::{FarEnd, Observe, Observers},
-    observed_call::observe,
+    observed_start::observe,
     request::{DefaultTimeouts, Request},
     response_future::ResponseFuture,
     serve::{

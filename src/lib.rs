@@ -128,7 +128,7 @@ mod layout;
 mod log_limiter;
 pub mod metrics;
 pub mod observe;
-mod observed_call;
+mod observed_start;
 mod panic;
 mod panic_fence;
 mod peer;

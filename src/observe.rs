@@ -25,7 +25,7 @@ mod trace_context;
 pub(crate) use crate::observe::{
     measure::Measure,
     observers::Observers,
-    open_record::{MessageCount, OpenRecord, RetryCount},
+    open_record::{OpenRecord, RequestCount, RetryCount},
     outcome::CallOutcome,
     record::{CallFacts, CallRecord, CallSpan, FarEnd, MessageFigures, RecordExtras},
 };

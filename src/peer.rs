@@ -25,7 +25,7 @@ mod guest_link;
 mod handle;
 mod hooks;
 mod link;
-mod observed;
+mod observed_start;
 mod observers;
 mod open;
 mod readiness;

@@ -30,7 +30,7 @@ pub(crate) struct OpenRecord {
     /// The other end and the method; `None` if there are only metrics.
     details: Option<(Arc<FarEnd>, Option<MethodDescriptor>)>,
     /// The requests that were sent or read, if they are a stream.
-    requests: Option<Arc<MessageCount>>,
+    requests: Option<Arc<RequestCount>>,
     retries: Option<RetryCount>,
     has_ended: bool,
 }
@@ -45,14 +45,14 @@ impl RetryCount {
     }
 }
 
-/// Counts the messages of a stream, which another task reads.
+/// Counts the requests of a stream, which another task may read.
 #[derive(Debug, Default)]
-pub(crate) struct MessageCount {
+pub(crate) struct RequestCount {
     messages: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl MessageCount {
+impl RequestCount {
     pub(crate) fn add(&self, messages: usize, bytes: usize) {
         self.messages.fetch_add(messages as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl OpenRecord {
     }
 
     /// The counter of the stream of requests.
-    pub(crate) fn count_requests(&mut self) -> Arc<MessageCount> {
+    pub(crate) fn count_requests(&mut self) -> Arc<RequestCount> {
         self.requests.get_or_insert_default().clone()
     }
 

@@ -1,20 +1,11 @@
 //! The end of a call after its response has begun, for layers that measure.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use bytes::Bytes;
-use futures_core::Stream;
-use wawo_protocol::{Code, Metadata, packet::BatchBuilder};
+use wawo_protocol::Code;
 
 use crate::{
-    body::{Body, Items, Streaming},
+    body::{Body, CountedStream, MessageCounter},
     response::Response,
-    status::{Result, Status},
+    status::Status,
 };
 
 /// How a call ended after its response had begun. See [`Response::on_end`].
@@ -67,39 +58,29 @@ impl Response {
             return self;
         }
         self.map_stream(|replies| {
-            let function = Some(function);
-            Streaming::of_items(CountedReplies {
-                replies,
-                function,
+            let hook = EndHook {
+                function: Some(function),
                 messages: 0,
                 bytes: 0,
-            })
+            };
+            CountedStream::streaming(replies, hook)
         })
     }
 }
 
-/// A stream of replies that counts them, and reports its end.
-struct CountedReplies<F: FnOnce(&EndOfCall)> {
-    replies: Streaming<Bytes>,
-    /// The function; `None` once it was called.
+/// Calls the function of [`Response::on_end`] at the end of a stream of replies.
+struct EndHook<F: FnOnce(&EndOfCall)> {
+    /// `None` once it was called.
     function: Option<F>,
     messages: u64,
     bytes: u64,
 }
 
-// Nothing in it is pinned: the stream is in a box of its own.
-impl<F: FnOnce(&EndOfCall)> Unpin for CountedReplies<F> {}
-
-impl<F: FnOnce(&EndOfCall)> CountedReplies<F> {
-    fn count(&mut self, messages: usize, bytes: usize) {
-        self.messages += messages as u64;
-        self.bytes += bytes as u64;
-    }
-
-    fn end(&mut self, status: Option<Status>) {
+impl<F: FnOnce(&EndOfCall)> EndHook<F> {
+    fn call(&mut self, status: impl FnOnce() -> Option<Status>) {
         if let Some(function) = self.function.take() {
             function(&EndOfCall {
-                status,
+                status: status(),
                 messages: self.messages,
                 bytes: self.bytes,
             });
@@ -107,57 +88,23 @@ impl<F: FnOnce(&EndOfCall)> CountedReplies<F> {
     }
 }
 
-impl<F: FnOnce(&EndOfCall) + Send> Items<Bytes> for CountedReplies<F> {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        let polled = Pin::new(&mut self.replies).poll_next(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(message))) => self.count(1, message.len()),
-            Poll::Ready(Some(Err(status))) => self.end(Some(status.clone())),
-            Poll::Ready(None) => self.end(None),
-            Poll::Pending => {}
-        }
-        polled
+impl<F: FnOnce(&EndOfCall) + Send + 'static> MessageCounter for EndHook<F> {
+    fn count(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages as u64;
+        self.bytes += bytes as u64;
     }
 
-    fn fill_batch(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-        packets: &mut BatchBuilder,
-    ) -> Poll<Option<Result<()>>> {
-        let (messages, bytes) = (packets.messages(), packets.message_bytes());
-        let polled = self.replies.fill_batch(cx, packets);
-        self.count(
-            packets.messages() - messages,
-            packets.message_bytes() - bytes,
-        );
-        match &polled {
-            Poll::Ready(Some(Ok(()))) => self.end(None),
-            Poll::Ready(Some(Err(status))) => self.end(Some(status.clone())),
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
-        self.replies.take_trailing_metadata()
+    fn end(&mut self, status: Option<&Status>) {
+        self.call(|| status.cloned());
     }
 }
 
-impl<F: FnOnce(&EndOfCall)> Drop for CountedReplies<F> {
+impl<F: FnOnce(&EndOfCall)> Drop for EndHook<F> {
     fn drop(&mut self) {
-        self.end(Some(Status::cancelled(
-            "the stream of replies was dropped before its end",
-        )));
-    }
-}
-
-impl<F: FnOnce(&EndOfCall)> fmt::Debug for CountedReplies<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CountedReplies")
+        self.call(|| {
+            Some(Status::cancelled(
+                "the stream of replies was dropped before its end",
+            ))
+        });
     }
 }

@@ -1,22 +1,19 @@
 //! The end of a call for its observers: when its response has come, or its stream of replies has ended.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use futures_core::Stream;
-use wawo_protocol::{Code, Metadata, packet::BatchBuilder};
+use wawo_protocol::Code;
 
 use crate::{
-    body::{Body, Items, Streaming},
+    body::{Body, CountedStream, MessageCounter},
     clock,
     observe::{CallOutcome, Measure, OpenRecord},
     response::Response,
-    status::Result,
+    status::{Result, Status},
 };
 
 /// A response whose call is observed.
@@ -74,72 +71,23 @@ pub(super) fn ended(result: Result<Response>, mut record: OpenRecord) -> Result<
         }
     }
     result.map(|response| {
-        response.map_stream(|replies| {
-            let record = Some(record);
-            Streaming::of_items(ObservedReplies { replies, record })
-        })
+        response.map_stream(|replies| CountedStream::streaming(replies, RecordEnd(Some(record))))
     })
 }
 
-/// A stream of replies whose call is observed.
-struct ObservedReplies {
-    // The first field, as above.
-    replies: Streaming<Bytes>,
-    /// `None` once the stream has ended.
-    record: Option<OpenRecord>,
-}
+/// Counts a stream of replies in the record of its call, and ends the record with the stream.
+struct RecordEnd(Option<OpenRecord>);
 
-impl ObservedReplies {
+impl MessageCounter for RecordEnd {
     fn count(&mut self, messages: usize, bytes: usize) {
-        if let Some(record) = self.record.as_mut().filter(|_| messages > 0) {
+        if let Some(record) = &mut self.0 {
             record.add_replies(messages, bytes);
         }
     }
 
-    fn end(&mut self, outcome: &CallOutcome<'_>) {
-        if let Some(mut record) = self.record.take() {
-            record.end(outcome);
+    fn end(&mut self, status: Option<&Status>) {
+        if let Some(mut record) = self.0.take() {
+            record.end(&status.map_or(CallOutcome::OK, CallOutcome::failed));
         }
-    }
-}
-
-impl Items<Bytes> for ObservedReplies {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        let polled = Pin::new(&mut self.replies).poll_next(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(message))) => self.count(1, message.len()),
-            Poll::Ready(Some(Err(status))) => self.end(&CallOutcome::failed(status)),
-            Poll::Ready(None) => self.end(&CallOutcome::OK),
-            Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn fill_batch(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-        packets: &mut BatchBuilder,
-    ) -> Poll<Option<Result<()>>> {
-        let (messages, bytes) = (packets.messages(), packets.message_bytes());
-        let polled = self.replies.fill_batch(cx, packets);
-        self.count(
-            packets.messages() - messages,
-            packets.message_bytes() - bytes,
-        );
-        match &polled {
-            Poll::Ready(Some(Ok(()))) => self.end(&CallOutcome::OK),
-            Poll::Ready(Some(Err(status))) => self.end(&CallOutcome::failed(status)),
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
-        self.replies.take_trailing_metadata()
     }
 }

@@ -52,7 +52,7 @@ const ORDER: [&str; 47] = [
     "context",
     "panic",
     "response_future",
-    "observed_call",
+    "observed_start",
     "layer",
     "call_target",
     "call",

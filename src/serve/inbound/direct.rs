@@ -24,7 +24,7 @@ use crate::{
     clock,
     descriptor::{MethodIds, MethodNames},
     observe::{FarEnd, Observers},
-    observed_call::observe,
+    observed_start::observe,
     panic::{Part, catch},
     request::{Deadline, Request, StreamDeadline},
     response::Response,

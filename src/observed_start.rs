@@ -1,29 +1,19 @@
 //! Begins the calls that are observed and that no driver serves: on the client where they are made, and on the
 //! server if they come without a connection.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
-
-use bytes::Bytes;
-use futures_core::Stream;
-use wawo_protocol::{Metadata, packet::BatchBuilder};
+use std::{mem, sync::Arc};
 
 use crate::{
-    body::{Body, Items, Streaming},
+    body::{Body, CountedStream, MessageCounter, Streaming},
     call_side::CallSide,
     clock,
     metrics::Series,
     observe::{
-        CallFacts, CallRecord, FarEnd, MessageCount, MessageFigures, Observers, OpenRecord,
+        CallFacts, CallRecord, FarEnd, MessageFigures, Observers, OpenRecord, RequestCount,
         RetryCount,
     },
     request::Request,
     response_future::ResponseFuture,
-    status::Result,
 };
 
 /// Begins a call that is observed: on the server, or on the client where it is made.
@@ -70,14 +60,8 @@ pub(crate) fn observe_begun(
         record.set_retries(retries.clone());
     }
     if let Body::Many(requests) = request.body_mut() {
-        let (inner, count) = (
-            std::mem::replace(requests, Streaming::empty()),
-            record.count_requests(),
-        );
-        *requests = Streaming::of_items(CountedRequests {
-            requests: inner,
-            count,
-        });
+        let inner = mem::replace(requests, Streaming::empty());
+        *requests = CountedStream::streaming(inner, record.count_requests());
     }
     let span = record.span().filter(|_| side == CallSide::Server).cloned();
     let reply = match span {
@@ -100,39 +84,8 @@ fn record_of(side: CallSide, series: Series, request: &Request) -> CallRecord {
     record
 }
 
-/// A stream of requests that counts its messages.
-struct CountedRequests {
-    requests: Streaming<Bytes>,
-    count: Arc<MessageCount>,
-}
-
-impl Items<Bytes> for CountedRequests {
-    fn poll_item(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        let polled = Pin::new(&mut self.requests).poll_next(cx);
-        if let Poll::Ready(Some(Ok(message))) = &polled {
-            self.count.add(1, message.len());
-        }
-        polled
-    }
-
-    fn fill_batch(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _: &mut VecDeque<Bytes>,
-        packets: &mut BatchBuilder,
-    ) -> Poll<Option<Result<()>>> {
-        let (messages, bytes) = (packets.messages(), packets.message_bytes());
-        let polled = self.requests.fill_batch(cx, packets);
-        let sent = packets.messages() - messages;
-        self.count.add(sent, packets.message_bytes() - bytes);
-        polled
-    }
-
-    fn take_trailing_metadata(mut self: Pin<&mut Self>) -> Metadata {
-        self.requests.take_trailing_metadata()
+impl MessageCounter for Arc<RequestCount> {
+    fn count(&mut self, messages: usize, bytes: usize) {
+        self.add(messages, bytes);
     }
 }

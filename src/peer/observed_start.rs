@@ -12,7 +12,7 @@ use crate::{
     descriptor::{MethodDescriptor, MethodIds, Shape},
     metrics::Series,
     observe::{CallFacts, CallRecord, FarEnd, Measure, MessageFigures, Observers, RetryCount},
-    observed_call::{observe, observe_begun},
+    observed_start::{observe, observe_begun},
     peer::{handle::Handle, link::Link, observers::PeerObservers},
     request::Request,
     response_future::ResponseFuture,
