@@ -3,6 +3,8 @@
 //! Most calls end where they are served, so their record is never moved: it stays in place. The records of
 //! the others wait in a table. A driver without observers has none of this.
 
+mod figures;
+
 use std::{sync::Arc, time::Instant};
 
 use wawo_protocol::{CallId, Code, ConnectionError, Side};
@@ -361,39 +363,6 @@ impl Observation {
     fn look_at_clock(&mut self) -> Instant {
         self.last_end = clock::now();
         self.last_end
-    }
-
-    /// Counts a call that was refused, for this reason.
-    pub(super) fn refused(&self, side: CallSide, reason: &'static str) {
-        if let Some(metrics) = self.observers.metrics() {
-            metrics.call_refused(side, reason);
-        }
-    }
-
-    /// Counts bytes that were read just now.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn add_read(&mut self, bytes: usize) {
-        self.read_at = self.look_at_clock();
-        if let Some(metrics) = self.observers.metrics() {
-            metrics.read_bytes(self.transport, bytes as u64);
-        }
-    }
-
-    /// Counts bytes that were written.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn add_written(&self, bytes: usize) {
-        if let Some(metrics) = self.observers.metrics() {
-            metrics.written_bytes(self.transport, bytes as u64);
-        }
-    }
-
-    /// Reports how much the connection holds now.
-    pub(super) fn set_gauges(&mut self, gauges: Gauges) {
-        if let Some(metrics) = self.observers.metrics() {
-            self.gauges.change_to(gauges, metrics);
-        }
     }
 
     /// Ends all calls with the connection.

@@ -19,9 +19,9 @@ impl Driver {
 
     /// Counts a call of this side that was not made.
     #[cold]
-    pub(super) fn observe_refusal(&self, reason: &Refusal) {
+    pub(super) fn observe_refusal(&self, refusal: &Refusal) {
         if let Some(observation) = &self.observation {
-            observation.refused(CallSide::Client, reason.reason());
+            observation.refused(CallSide::Client, refusal.reason());
         }
     }
 
