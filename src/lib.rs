@@ -82,12 +82,14 @@
 //! | write a handler | [`Context`], [`Status`], [`Streaming`], [`spawn`] |
 //! | write a layer | [`layer`], [`Request`], [`Response`], [`EndOfCall`] |
 //! | know who is connected | [`Peer`], [`PeerId`], [`PeerEvent`], [`PeerExtensions`], [`PeerSnapshot`] |
+//! | see what happens | [`Metrics`], [`observe`] (spans, an access log, a hook), [`guide::observability`] |
 //! | carry bytes another way | [`transport`], [`Transport`], [`Address`] |
 //! | speak another protocol | [`Protocol`], [`Arrival`], [`Gateway`], [`Guest`]; [`CustomProtocol`] for packets of your own |
 //! | work without a schema at build time | [`ServiceDescriptor`], [`RawService`], [`RawClient`] |
 //!
 //! The pages of [`guide`] show the generated code, streams in both directions, where to keep state, how to
-//! test services, and how to see what a server does. `ARCHITECTURE.md` in the repository says how the modules behind these names fit.
+//! test services, and how to see what a server does. `ARCHITECTURE.md` in the repository says how the modules
+//! behind these names fit.
 //!
 //! # Log
 //!

@@ -10,6 +10,14 @@
 //! [`Metrics`](crate::Metrics) by `metrics`. Layers cannot do this: they see no drops, no panics of the layers
 //! around them, and no end of a connection.
 
+// The types of a call on its way to `Observe::ended`:
+//
+//   Measure       a call of this side with one request, if there are only metrics: it waits in the slot of the response
+//   CallRecord    the times and counts of any other call, from its begin on
+//   OpenRecord    a record that the future or the stream of a call carries; its drop ends the call
+//   CallOutcome   the end of a call, before it is reported
+//   Observers     get a record and an outcome, and make an `ObservedCall` and a `CallSummary` of them
+
 mod access_log;
 mod call;
 mod hook;

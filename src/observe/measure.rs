@@ -10,8 +10,8 @@ use crate::{
     observe::{observers::Observers, open_record::OpenRecord, record::CallRecord},
 };
 
-/// A call with one request that was made, and counts as in flight. Most calls with metrics need no more than
-/// this, which waits in the slot of their response.
+/// The measure of a call with one request, which counts as in flight. Most calls with metrics need no more than
+/// this, which waits in the slot of their response, so that they allocate nothing for a [`CallRecord`].
 #[derive(Debug)]
 pub(crate) struct Measure {
     observers: Arc<Observers>,

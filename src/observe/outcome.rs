@@ -1,4 +1,4 @@
-//! How a call ended, before it is reported.
+//! The end of a call, before it is reported.
 
 use wawo_protocol::Code;
 
