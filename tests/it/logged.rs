@@ -6,12 +6,12 @@ use tracing::{
     Dispatch, Event, Level, Metadata, Subscriber, field, span, subscriber::DefaultGuard,
 };
 
-/// The lines that the framework logged, each as `LEVEL message field=value field=value`, with their level and
-/// target.
+/// The lines that the framework logged.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Log(Arc<Mutex<Vec<LogLine>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<Line>>>);
 
-type LogLine = (Level, &'static str, String);
+/// The level and the target of a line, and its text: `LEVEL message field=value field=value`.
+type Line = (Level, &'static str, String);
 
 /// A subscriber that never logs. With a single subscriber, `tracing` asks only the thread that
 /// first reaches a log line whether it is wanted, and caches the answer: a test without a log in
