@@ -1,4 +1,4 @@
-//! One hook on both sides of a call: metrics, traces and logs are made of it.
+//! One hook on both sides of a call: spans, traces and logs are made of it, and metrics count in the same places.
 //!
 //! ```text
 //!   a call begins     Observe::began     may return a span, in which the handler is polled
