@@ -177,7 +177,8 @@ impl<L> PeerBuilder<L> {
         self
     }
 
-    /// Counts the calls of the peer, in both directions, and its connections in these metrics. Default none.
+    /// Counts the calls of the peer, in both directions, and its connections in these metrics, in place of any
+    /// that were given before. Default none.
     pub fn metrics(mut self, metrics: &Metrics) -> Self {
         self.services.observers.set_metrics(metrics);
         self

@@ -73,7 +73,8 @@ impl InProcess {
         Self(Arc::new(service))
     }
 
-    /// A target for the same service, whose calls these metrics count: each call on both of its sides.
+    /// A target for the same service, whose calls these metrics count, in place of any other: each call on both
+    /// of its sides.
     #[must_use = "returns another target"]
     pub fn with_metrics(&self, metrics: &Metrics) -> Self {
         self.observed_by(|observers| observers.set_metrics(metrics))

@@ -6,8 +6,8 @@
 //!     8 steps for an octave     a bound such as 100 µs cuts its step in two
 //! ```
 //!
-//! So a time is known with an error of at most 1/16, and the number of times at or below a published bound
-//! is exact. Times out of the range count in the first bucket or the last one.
+//! By its bucket, a time is known with an error of at most 1/16, and the number of times at or below a published
+//! bound is exact. Times out of the range count in the first bucket or the last one.
 
 /// The published bounds, in nanoseconds: those that OpenTelemetry advises, from 5 ms on, and finer ones
 /// below.

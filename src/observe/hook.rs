@@ -29,8 +29,8 @@ use crate::observe::{
 /// let server = wawo::Server::builder().observe(SlowCalls);
 /// ```
 pub trait Observe: Send + Sync + 'static {
-    /// The parts of calls that the observer needs. It is asked once, when the observer is given to a builder. Default:
-    /// the ends of all.
+    /// The parts of calls that the observer needs. It is asked once, when the observer is given to a builder.
+    /// Default: the ends of all.
     fn wants(&self) -> Wants {
         Wants::ENDS
     }
@@ -58,8 +58,9 @@ pub trait Observe: Send + Sync + 'static {
         None
     }
 
-    /// A call has ended. It is called exactly once for each call that began, or for each that got a span of this
-    /// observer, as [`wants`](Self::wants) says.
+    /// A call has ended. It is called exactly once: for each call that began, or for each that got a span of
+    /// this observer, as [`wants`](Self::wants) says. A call that is dropped ends in that drop, which may be in a
+    /// thread that ends.
     fn ended(&self, call: &ObservedCall<'_>, end: &CallSummary<'_>) {
         let _ = (call, end);
     }

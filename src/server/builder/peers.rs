@@ -56,8 +56,8 @@ impl<L> ServerBuilder<L> {
         self
     }
 
-    /// Counts the calls, connections and peers of the server in these metrics: calls of its peers, and calls
-    /// to them. Default none.
+    /// Counts the calls, connections and peers of the server in these metrics, in place of any that were given
+    /// before: calls of its peers, and calls to them. Default none.
     pub fn metrics(mut self, metrics: &Metrics) -> Self {
         self.services.observers.set_metrics(metrics);
         self
