@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use wawo_protocol::Side;
 
-use crate::metrics::series::OTHER;
-
-/// At most this many transports, and reasons of ends for each, are counted; those beyond count as `_OTHER`. The
-/// names come from the code, which has fewer.
-const MAX_NAMES: usize = 100;
+use crate::metrics::series::{MAX_NAMES, OTHER};
 
 /// The connections and peers of both sides.
 #[derive(Debug, Default)]

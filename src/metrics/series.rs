@@ -11,7 +11,11 @@ pub(super) const MAX_METHODS: usize = 10_000;
 /// Each side and protocol has one series of unknown methods; at most this many.
 const MAX_UNKNOWN: usize = 100;
 
-/// The label of methods and protocols that are not known, or too many.
+/// A label whose values are names of the code has at most this many: limits, transports, reasons of ends. Those
+/// beyond count as [`OTHER`]. The code has fewer, so that this bounds only a mistake in it.
+pub(super) const MAX_NAMES: usize = 100;
+
+/// The value of labels that are not known, or too many.
 pub(super) const OTHER: &str = "_OTHER";
 
 /// The number of a series of one [`Metrics`](crate::Metrics).

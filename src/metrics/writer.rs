@@ -8,14 +8,10 @@ use crate::{
         cells::{IoCells, SeriesCells},
         counter::Counter,
         figures::Gauge,
-        series::{OTHER, Series},
+        series::{MAX_NAMES, OTHER, Series},
         shard::{CellList, Name, Shard},
     },
 };
-
-/// The limits and the transports that one thread counts apart are at most this many of each; those beyond
-/// count as `_OTHER`. The names come from the code, which has fewer.
-const MAX_NAMES: usize = 100;
 
 /// Counts for one thread. It keeps the cells that it made at hand.
 #[derive(Debug, Default)]
