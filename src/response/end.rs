@@ -43,7 +43,8 @@ impl Response {
     /// Calls a function at the end of the call, exactly once: for layers that count, log or trace.
     ///
     /// A single reply is complete, so the function is called at once. A stream of replies ends when it
-    /// yields its end or a status, when its deadline passes, or when it is dropped. A call that ends
+    /// yields its end or a status, when its deadline passes, or when it is dropped: then the function is called
+    /// after the drop of the stream. A call that ends
     /// before it has a response does not reach this: the layer sees a status, or its future is dropped.
     ///
     /// The function runs where the stream is polled or dropped, so it must not block.
