@@ -6,8 +6,9 @@
 //!   it ends           Observe::ended     once for each call that began, however it ended
 //! ```
 //!
-//! A server, a peer and an [`InProcess`](crate::InProcess) take observers by `observe`, and
-//! [`Metrics`](crate::Metrics) by `metrics`. Layers cannot do this: they see no drops, no panics of the layers
+//! The builders of servers and peers take observers by `observe`, and [`Metrics`](crate::Metrics) by `metrics`;
+//! an [`InProcess`](crate::InProcess) by [`with_observer`](crate::InProcess::with_observer) and
+//! [`with_metrics`](crate::InProcess::with_metrics). Layers cannot do this: they see no drops, no panics of the layers
 //! around them, and no end of a connection.
 
 // The types of a call on its way to `Observe::ended`:
