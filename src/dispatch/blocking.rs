@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::runtime::Handle;
+use tracing::Span;
 
 use crate::{
     context::Context,
@@ -33,8 +34,8 @@ pub(crate) fn run(
         return begin();
     }
     ResponseFuture::boxed(async move {
-        let of_call = context.clone();
-        let work = move || work(&of_call, begin);
+        let (of_call, span) = (context.clone(), Span::current());
+        let work = move || span.in_scope(|| work(&of_call, begin));
         BlockingFuture::begin(context, bytes, work)?.await
     })
 }

@@ -6,6 +6,7 @@
 use std::{future::Future, pin::Pin, task::Poll};
 
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use crate::{context::Context, expiry, panic::Catch, response::Response, status::Result};
 
@@ -64,11 +65,13 @@ impl Drop for RunToCompletion {
         if let (Some(handler), Some(runtime)) = (self.handler.take(), self.runtime.take()) {
             self.context.cancel();
             let context = self.context.clone();
-            runtime.spawn(async move {
+            let rest = async move {
                 if let Err(status) = Catch::new(handler).await {
                     status.log(context.method(), &context.caller_label());
                 }
-            });
+            };
+            // The reply is dropped in the span of its call.
+            runtime.spawn(rest.in_current_span());
         }
     }
 }

@@ -2,11 +2,18 @@
 
 mod collector;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::IntoFuture as _,
+    sync::{Arc, Mutex},
+};
 
 use futures::{StreamExt as _, poll, stream};
 use tokio::{sync::Notify, task::yield_now};
-use wawo::{Context, InProcess, Peer, Result, Server, Status, Streaming, observe::Spans};
+use wawo::{
+    Context, InProcess, Peer, Result, Server, Status, Streaming, layer::BlockingLayer,
+    observe::Spans,
+};
+use wawo_test_protos::tests::completion::{Entry, Ledger, LedgerClient, LedgerServer};
 
 use self::collector::{Collector, SpanRecord};
 use crate::support::{Echo, EchoClient, EchoServer, Message, Parrot, RepeatRequest, message};
@@ -195,4 +202,67 @@ async fn a_call_that_waits_for_a_connection_has_one_span_with_all_of_its_tries()
     let spans = collector.take();
     assert_eq!(spans.len(), 1, "{spans:?}");
     assert!(spans[0].is_closed);
+}
+
+/// A layer makes the handlers block.
+#[tokio::test]
+async fn a_handler_that_blocks_runs_in_the_span_of_its_call() {
+    let (collector, _guard) = Collector::begin();
+    let witness = Witness {
+        collector: collector.clone(),
+        seen: Arc::default(),
+        noted: Arc::default(),
+    };
+    let service = EchoServer::new(witness.clone()).layer(BlockingLayer::new());
+    let target = InProcess::new(service).with_observer(Spans);
+    EchoClient::new(&target).say(message("")).await.unwrap();
+    settled(&collector).await;
+    let [_, server] = pair(&collector, "OK");
+    assert_eq!(witness.seen(), [Some(server.id)]);
+}
+
+/// A handler that runs to completion.
+#[derive(Debug)]
+struct Slow(Witness);
+
+impl Ledger for Slow {
+    async fn book(&self, cx: Context, entry: Entry) -> Result<Entry> {
+        cx.cancelled().await;
+        self.0.look();
+        yield_now().await;
+        self.0.look();
+        self.0.noted.notify_one();
+        Ok(entry)
+    }
+
+    async fn import(&self, _: Context, _: Streaming<Entry>) -> Result<Entry> {
+        Ok(Entry::default())
+    }
+
+    async fn list(&self, _: Context, _: Entry) -> Result<Streaming<Entry>> {
+        Ok(Streaming::empty())
+    }
+
+    async fn look(&self, _: Context, entry: Entry) -> Result<Entry> {
+        Ok(entry)
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_outlives_its_call_stays_in_its_span() {
+    let (collector, _guard) = Collector::begin();
+    let witness = Witness {
+        collector: collector.clone(),
+        seen: Arc::default(),
+        noted: Arc::default(),
+    };
+    let target = InProcess::new(LedgerServer::new(Slow(witness.clone())));
+    let ledger = LedgerClient::new(&target.with_observer(Spans));
+    let mut call = Box::pin(ledger.book(Entry::default()).into_future());
+    assert!(poll!(&mut call).is_pending());
+    drop(call);
+    witness.noted.notified().await;
+    settled(&collector).await;
+    let [_, server] = pair(&collector, "CANCELLED");
+    assert_eq!(witness.seen(), [Some(server.id)]);
 }

@@ -12,6 +12,7 @@ use tracing::{
     span::{Attributes, Id, Record},
     subscriber::DefaultGuard,
 };
+use tracing_core::span::Current;
 
 /// A span, and its fields.
 #[derive(Debug, Clone)]
@@ -20,6 +21,7 @@ pub(super) struct SpanRecord {
     pub(super) is_closed: bool,
     fields: BTreeMap<&'static str, String>,
     handles: usize,
+    metadata: &'static Metadata<'static>,
 }
 
 impl SpanRecord {
@@ -98,6 +100,7 @@ impl Subscriber for Collector {
             is_closed: false,
             fields: BTreeMap::new(),
             handles: 1,
+            metadata: span.metadata(),
         };
         span.record(&mut record);
         state.spans.push(record);
@@ -128,6 +131,15 @@ impl Subscriber for Collector {
     fn exit(&self, id: &Id) {
         let left = self.0.lock().unwrap().entered.pop();
         assert_eq!(left, Some(id.into_u64()));
+    }
+
+    fn current_span(&self) -> Current {
+        let mut state = self.0.lock().unwrap();
+        let Some(id) = state.entered.last().map(|id| Id::from_u64(*id)) else {
+            return Current::none();
+        };
+        let metadata = state.span(&id).metadata;
+        Current::new(id, metadata)
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
