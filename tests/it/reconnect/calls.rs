@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::atomic::Ordering, time::Duration};
 use futures::FutureExt;
 use tokio::time::Instant;
 use tower::Service;
-use wawo::{Code, Config, Delivery, Peer, Reconnect, Streaming};
+use wawo::{Code, Config, Delivery, Metrics, Peer, Reconnect, Streaming};
 
 use super::{
     SECOND, connected,
@@ -215,6 +215,30 @@ async fn calls_that_a_connection_took_and_did_not_send_are_made_over_the_next() 
     }
     assert!(replied > 0 && perhaps > 0, "{replied} {perhaps}");
     assert_eq!(gate.dials(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_count_how_often_calls_were_made_again() {
+    let (gate, metrics) = (Gate::new(), Metrics::new());
+    let builder = gate.builder().metrics(&metrics);
+    let builder = builder.reconnect(reconnect(|it| it.wait_for_ready(true)));
+    let echo = EchoClient::new(&builder.connect().await.unwrap());
+    gate.stall();
+    let say = || echo.say(message(vec![b'x'; 4_000]));
+    let calls: Vec<_> = (0..MANY)
+        .map(|_| tokio::spawn(say().into_future()))
+        .collect();
+    tokio::time::sleep(SECOND).await;
+    gate.cut();
+    for call in calls {
+        let _ = call.await.unwrap();
+    }
+    let snapshot = metrics.snapshot();
+    let [say] = &snapshot.methods[..] else {
+        panic!("{snapshot:?}");
+    };
+    assert_eq!(say.started, MANY as u64);
+    assert!(say.retries > 0, "{say:?}");
 }
 
 #[tokio::test(start_paused = true)]
