@@ -187,6 +187,12 @@ impl Observers {
         {
             metrics.handler_panicked(record.series);
         }
+        if let Some(limit) = outcome.limit
+            && record.side == CallSide::Server
+            && let Some(metrics) = &self.metrics
+        {
+            metrics.call_refused(record.side, limit);
+        }
         if outcome.attempts > 1
             && let Some(metrics) = &self.metrics
         {

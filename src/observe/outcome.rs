@@ -11,6 +11,8 @@ pub(crate) struct CallOutcome<'a> {
     pub(crate) text: &'a str,
     pub(crate) delivery: Option<Delivery>,
     pub(crate) is_panic: bool,
+    /// The limit of this side that refused the call.
+    pub(crate) limit: Option<&'static str>,
     /// How often the call was sent, or tried to be.
     pub(crate) attempts: u32,
 }
@@ -26,6 +28,7 @@ impl<'a> CallOutcome<'a> {
             text,
             delivery: None,
             is_panic: false,
+            limit: None,
             attempts: 1,
         }
     }
@@ -42,6 +45,7 @@ impl<'a> CallOutcome<'a> {
             text: status.message(),
             delivery: Some(status.delivery()),
             is_panic: status.is_panic(),
+            limit: status.limit(),
             attempts: 1,
         }
     }

@@ -4,7 +4,7 @@ use wawo_protocol::{Code, MessageBytes, Overload, Refusal};
 
 use crate::{
     body::Body, call_side::CallSide, connection::driver::Driver, descriptor::MethodIds,
-    observe::CallOutcome, request::Request, status::Status,
+    observe::CallOutcome, request::Request,
 };
 
 impl Driver {
@@ -22,14 +22,6 @@ impl Driver {
     pub(super) fn observe_refusal(&self, refusal: &Refusal) {
         if let Some(observation) = &self.observation {
             observation.refused(CallSide::Client, refusal.reason());
-        }
-    }
-
-    /// Counts a call of the other side that met a limit where it was served: one of a layer, or of decoding.
-    #[cold]
-    pub(super) fn observe_limit_of(&self, status: &Status) {
-        if let (Some(limit), Some(observation)) = (status.limit(), &self.observation) {
-            observation.refused(CallSide::Server, limit);
         }
     }
 

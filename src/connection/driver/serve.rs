@@ -229,7 +229,6 @@ impl Driver {
 
     pub(super) fn end_call(&mut self, call: CallId, ids: MethodIds, status: &Status) {
         self.handle.log(ids, status);
-        self.observe_limit_of(status);
         self.incoming.remove(call);
         if let Some(observation) = &mut self.observation {
             observation.end(call, &CallOutcome::failed(status));
