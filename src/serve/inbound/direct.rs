@@ -135,6 +135,9 @@ impl DirectInbound {
             return ResponseFuture::ready(Err(Status::from_one_way_stream()));
         }
         let (ids, one_way) = (request.head().ids(), request.is_one_way());
+        let Ok(task_runtime) = one_way.then(Handle::try_current).transpose() else {
+            return ResponseFuture::ready(Err(no_runtime()));
+        };
         let limits = TimeLimits::of(&mut request, &self.config);
         let descriptor = &mut request.head_mut().descriptor;
         if descriptor.is_none() {
@@ -158,9 +161,12 @@ impl DirectInbound {
                 observe(CallSide::Server, &observers, &far_end, request, serve)
             }
         };
-        match one_way {
-            false => reply,
-            true => ResponseFuture::ready(spawn(reply)),
+        match task_runtime {
+            None => reply,
+            Some(runtime) => {
+                runtime.spawn(reply);
+                ResponseFuture::ready(Ok(Response::empty()))
+            }
         }
     }
 }
@@ -313,15 +319,12 @@ fn passed(deadline: Deadline, under_way: Option<Duration>, config: &Config) -> S
     Status::deadline_exceeded(text).with_delivery(Delivery::Unknown)
 }
 
-/// Handles a one-way message in a task.
-fn spawn(reply: ResponseFuture) -> Result<Response> {
-    let Ok(runtime) = Handle::try_current() else {
-        let text = "a one-way message in the same process is handled in a task, \
-                    which needs a tokio runtime: make the call in one";
-        return Err(Status::failed_precondition(text).with_delivery(Delivery::NotSent));
-    };
-    runtime.spawn(reply);
-    Ok(Response::empty())
+/// The status of a one-way message outside of a runtime, which has no task for it.
+#[cold]
+fn no_runtime() -> Status {
+    let text = "a one-way message in the same process is handled in a task, \
+                which needs a tokio runtime: make the call in one";
+    Status::failed_precondition(text).with_delivery(Delivery::NotSent)
 }
 
 /// The replies of a call, until its deadline.
