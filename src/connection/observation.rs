@@ -227,7 +227,10 @@ impl Observation {
     /// The record of a one-way call that waits: its task carries it on.
     pub(super) fn take_one_way(&mut self) -> Option<OpenRecord> {
         let in_place = self.in_place.take()?;
-        let record = self.record_of(in_place);
+        let mut record = self.record_of(in_place);
+        if self.has_hooks {
+            record.keep_identity(self.handle.identity());
+        }
         let descriptor = self.handle.descriptor(in_place.ids);
         let (observers, far_end) = (&self.observers, &self.far_end);
         Some(OpenRecord::new(

@@ -86,7 +86,7 @@ impl MessageFigures {
 /// The parts of a record that few calls have.
 #[derive(Debug, Default)]
 pub(crate) struct RecordExtras {
-    /// The identity of the call, if it is not that of its connection.
+    /// The identity of the call, if the owner of the record does not have it.
     identity: Option<Identity>,
     /// Empty unless an observer wants it.
     metadata: Metadata,
@@ -226,7 +226,7 @@ impl CallRecord {
         Some(span)
     }
 
-    /// Keeps an identity that is not that of the connection.
+    /// Keeps an identity, as the owner of the record does not have it.
     pub(crate) fn keep_identity(&mut self, identity: Option<&Identity>) {
         if let Some(identity) = identity {
             self.extras.get_or_insert_default().identity = Some(identity.clone());
