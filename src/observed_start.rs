@@ -59,6 +59,9 @@ pub(crate) fn observe_begun(
     if let Some(retries) = request.extensions().get::<RetryCount>() {
         record.set_retries(retries.clone());
     }
+    if side == CallSide::Server {
+        record.set_stream_deadline(request.extensions().get().copied());
+    }
     if let Body::Many(requests) = request.body_mut() {
         let inner = mem::replace(requests, Streaming::empty());
         *requests = CountedStream::streaming(inner, record.count_requests());

@@ -241,8 +241,7 @@ impl Observation {
         ))
     }
 
-    /// Keeps the record of the call that was served now, because it goes on: its handler waits, or its
-    /// replies are a stream.
+    /// Keeps the record of the call that was served now, because it goes on.
     pub(super) fn keep(&mut self, call: CallId) {
         let Some(mut record) = self.take_in_place(call) else {
             return;
@@ -253,6 +252,14 @@ impl Observation {
             self.records.resize_with(index + 1, || None);
         }
         self.records[index] = Some(Box::new(record));
+    }
+
+    /// Keeps the record of a call whose replies are a stream from now on, with this deadline.
+    pub(super) fn begin_replies(&mut self, call: CallId, deadline: Option<Instant>) {
+        self.keep(call);
+        if let Some(record) = self.kept(call) {
+            record.set_deadline(deadline);
+        }
     }
 
     /// Takes the call that is served now, if it is this one.

@@ -18,6 +18,7 @@ use crate::{
         outcome::CallOutcome,
         record::{CallFacts, CallRecord, FarEnd},
     },
+    request::StreamDeadline,
     status::Delivery,
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct OpenRecord {
     /// The requests that were sent or read, if they are a stream.
     requests: Option<Arc<RequestCount>>,
     retries: Option<RetryCount>,
+    /// The deadline of a stream of replies, if it is another than that of the call.
+    stream_deadline: Option<StreamDeadline>,
     has_ended: bool,
 }
 
@@ -76,6 +79,7 @@ impl OpenRecord {
             details: has_hooks.then(|| (far_end.clone(), descriptor.cloned())),
             requests: None,
             retries: None,
+            stream_deadline: None,
             has_ended: false,
         }
     }
@@ -89,6 +93,7 @@ impl OpenRecord {
             details: None,
             requests: None,
             retries: None,
+            stream_deadline: None,
             has_ended: false,
         }
     }
@@ -111,6 +116,18 @@ impl OpenRecord {
     /// Lets another task count how often the call is made again.
     pub(crate) fn set_retries(&mut self, retries: RetryCount) {
         self.retries = Some(retries);
+    }
+
+    /// Sets the deadline that the call has if its replies are a stream.
+    pub(crate) fn set_stream_deadline(&mut self, deadline: Option<StreamDeadline>) {
+        self.stream_deadline = deadline;
+    }
+
+    /// The replies of the call are a stream from now on.
+    pub(crate) fn begin_replies(&mut self) {
+        if let Some(StreamDeadline(deadline)) = self.stream_deadline {
+            self.record.set_deadline(deadline);
+        }
     }
 
     /// Ends the call with its only reply.

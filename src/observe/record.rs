@@ -173,6 +173,11 @@ impl CallRecord {
         self
     }
 
+    /// Sets another deadline: that of a call whose replies turn out to be a stream.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
     pub(crate) fn with_extras(mut self, extras: Option<Box<RecordExtras>>) -> Self {
         self.extras = extras;
         self

@@ -13,7 +13,7 @@ pub(crate) struct Deadline {
 
 /// On the called side, the deadline of a call if its reply turns out to be a stream. It is an extension,
 /// because it differs from the usual one only where `max_stream_time` is set.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
 
 /// When a call began to wait for a service to be ready: its default timeout runs from there. It is an

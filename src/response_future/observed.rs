@@ -71,7 +71,10 @@ pub(super) fn ended(result: Result<Response>, mut record: OpenRecord) -> Result<
         }
     }
     result.map(|response| {
-        response.map_stream(|replies| CountedStream::streaming(replies, RecordEnd(Some(record))))
+        response.map_stream(|replies| {
+            record.begin_replies();
+            CountedStream::streaming(replies, RecordEnd(Some(record)))
+        })
     })
 }
 

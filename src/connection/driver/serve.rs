@@ -215,10 +215,10 @@ impl Driver {
                     }
                     return;
                 }
-                if let Some(observation) = &mut self.observation {
-                    observation.keep(call);
-                }
                 let deadline = self.connection.stream_deadline(call);
+                if let Some(observation) = &mut self.observation {
+                    observation.begin_replies(call, deadline);
+                }
                 let replies = ExpiringStream::replies_of_connection(replies, deadline);
                 let task = StreamTask::new(call, replies, self.handle.clone());
                 self.incoming.begin_replies(call, ids, task);
