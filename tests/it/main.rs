@@ -51,6 +51,7 @@ mod metrics;
 mod mixed;
 mod nested;
 mod observe;
+mod observe_edges;
 #[cfg(target_os = "linux")]
 mod other_user;
 mod packages;
