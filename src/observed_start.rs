@@ -12,7 +12,7 @@ use crate::{
         CallFacts, CallRecord, FarEnd, MessageFigures, Observers, OpenRecord, RequestCount,
         RetryCount,
     },
-    request::Request,
+    request::{Request, StreamDeadline},
     response_future::ResponseFuture,
 };
 
@@ -59,8 +59,10 @@ pub(crate) fn observe_begun(
     if let Some(retries) = request.extensions().get::<RetryCount>() {
         record.set_retries(retries.clone());
     }
-    if side == CallSide::Server {
-        record.set_stream_deadline(request.extensions().get().copied());
+    if side == CallSide::Server
+        && let Some(StreamDeadline(deadline)) = request.extensions().get()
+    {
+        record.set_stream_deadline(*deadline);
     }
     if let Body::Many(requests) = request.body_mut() {
         let inner = mem::replace(requests, Streaming::empty());

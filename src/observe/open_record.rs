@@ -18,7 +18,6 @@ use crate::{
         outcome::CallOutcome,
         record::{CallFacts, CallRecord, FarEnd},
     },
-    request::StreamDeadline,
     status::Delivery,
 };
 
@@ -33,8 +32,8 @@ pub(crate) struct OpenRecord {
     /// The requests that were sent or read, if they are a stream.
     requests: Option<Arc<RequestCount>>,
     retries: Option<RetryCount>,
-    /// The deadline of a stream of replies, if it is another than that of the call.
-    stream_deadline: Option<StreamDeadline>,
+    /// The deadline of the call if its replies are a stream.
+    stream_deadline: Option<Instant>,
     has_ended: bool,
 }
 
@@ -75,11 +74,11 @@ impl OpenRecord {
         let has_hooks = observers.has_hooks();
         Self {
             observers: observers.clone(),
+            stream_deadline: record.deadline,
             record,
             details: has_hooks.then(|| (far_end.clone(), descriptor.cloned())),
             requests: None,
             retries: None,
-            stream_deadline: None,
             has_ended: false,
         }
     }
@@ -89,11 +88,11 @@ impl OpenRecord {
         record.is_counted = true;
         Self {
             observers,
+            stream_deadline: record.deadline,
             record,
             details: None,
             requests: None,
             retries: None,
-            stream_deadline: None,
             has_ended: false,
         }
     }
@@ -119,15 +118,13 @@ impl OpenRecord {
     }
 
     /// Sets the deadline that the call has if its replies are a stream.
-    pub(crate) fn set_stream_deadline(&mut self, deadline: Option<StreamDeadline>) {
+    pub(crate) fn set_stream_deadline(&mut self, deadline: Option<Instant>) {
         self.stream_deadline = deadline;
     }
 
     /// The replies of the call are a stream from now on.
     pub(crate) fn begin_replies(&mut self) {
-        if let Some(StreamDeadline(deadline)) = self.stream_deadline {
-            self.record.set_deadline(deadline);
-        }
+        self.record.deadline = self.stream_deadline;
     }
 
     /// Ends the call with its only reply.

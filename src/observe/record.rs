@@ -57,7 +57,7 @@ pub(crate) struct CallRecord {
     /// When the call came, or was made.
     pub(super) came: Instant,
     pub(super) started: Instant,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     pub(super) first_reply: Option<Instant>,
     pub(super) requests: MessageFigures,
     pub(crate) replies: MessageFigures,
