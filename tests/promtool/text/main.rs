@@ -61,9 +61,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let _unimplemented = EchoClient::new(&peer).say(Message::default()).await;
     }
     match env::args().nth(1).as_deref() {
-        Some("prometheus") => print!("{}", metrics.to_prometheus()),
+        None | Some("prometheus") => print!("{}", metrics.to_prometheus()),
         Some("openmetrics") => print!("{}", metrics.to_openmetrics()),
-        _ => return Err("name a format: prometheus or openmetrics".into()),
+        Some(_) => return Err("name a format: prometheus or openmetrics".into()),
     }
     Ok(())
 }

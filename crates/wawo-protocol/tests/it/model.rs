@@ -133,6 +133,7 @@ pub(crate) enum Heard {
     Message(CallId, usize),
     Finished(CallId),
     Cancelled(CallId),
+    Stopped(CallId, Code),
     Replied(CallId, Option<usize>),
     CallOutcome {
         call: CallId,
@@ -157,6 +158,7 @@ impl Heard {
             Event::Message { call, message } => Self::Message(*call, message.len()),
             Event::Finished(call) => Self::Finished(*call),
             Event::Cancelled(call) => Self::Cancelled(*call),
+            Event::Stopped(call, code) => Self::Stopped(*call, *code),
             Event::Replied { call, message, .. } => {
                 Self::Replied(*call, message.as_ref().map(bytes::Bytes::len))
             }

@@ -261,7 +261,10 @@ impl Rules {
         let theirs = self.theirs.remove(&id).expect("a call in flight");
         self.owed.push((id, code));
         if theirs.told && !theirs.answered {
-            self.expected.push_back(Heard::Cancelled(id));
+            self.expected.push_back(match code {
+                Code::Cancelled => Heard::Cancelled(id),
+                code => Heard::Stopped(id, code),
+            });
         }
     }
 
