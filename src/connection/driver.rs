@@ -86,8 +86,9 @@ pub(crate) struct Driver {
     needs_flush: bool,
     /// Whether the last round left the check of the clock to this one.
     puts_off_clock: bool,
-    /// The error of an early write. The next write returns it, after the input has been handled.
-    failed: Option<ConnectionError>,
+    /// The error of an early write. The next write returns it, after the input has been handled. Boxed, because
+    /// few drivers have one.
+    failed: Option<Box<ConnectionError>>,
     /// How many calls the mailbox may take. None, while too much waits to be written, or for the other
     /// side's limits.
     capacity: Capacity,

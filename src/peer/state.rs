@@ -24,7 +24,7 @@ pub(crate) struct PeerState {
     address: Option<Address>,
     event_sender: EventSender,
     /// The observers of calls to the peer, and of its connections.
-    observers: Option<PeerObservers>,
+    observers: Option<Box<PeerObservers>>,
     handle: Weak<dyn Any + Send + Sync>,
 }
 
@@ -36,8 +36,10 @@ impl PeerState {
         handle: Weak<dyn Any + Send + Sync>,
     ) -> Self {
         let id = PeerId::next();
-        let observers = observers
-            .map(|(observers, side)| PeerObservers::new(observers, side, id, address.as_ref()));
+        let observers = observers.map(|(observers, side)| {
+            let address = address.as_ref();
+            Box::new(PeerObservers::new(observers, side, id, address))
+        });
         Self {
             id,
             observers,
@@ -50,7 +52,7 @@ impl PeerState {
     /// The observers of calls to the peer; `None` if they are not observed.
     #[inline]
     pub(super) fn observers(&self) -> Option<&PeerObservers> {
-        self.observers.as_ref()
+        self.observers.as_deref()
     }
 
     pub(super) fn event_sender(&self) -> &EventSender {

@@ -26,7 +26,7 @@ impl Driver {
     /// Writes and flushes, until all output has left or the transport takes no more.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<WriteProgress, ConnectionError> {
         if let Some(error) = self.failed.take() {
-            return Err(error);
+            return Err(*error);
         }
         loop {
             self.connection.fill_output();
@@ -112,7 +112,7 @@ impl Driver {
         let before = std::mem::replace(left, self.input.bytes.len());
         let done = before.saturating_sub(*left);
         if done > 0 && *left >= 2 * done {
-            self.failed = self.write(cx).err();
+            self.failed = self.write(cx).err().map(Box::new);
         }
     }
 
