@@ -71,8 +71,11 @@ impl<T> Connection<T> {
     }
 
     fn report_overload(&mut self, method: Option<(ServiceId, MethodId)>, overload: Overload) {
-        let event = Event::Overloaded { method, overload };
-        self.events.push_back(event);
+        // After its end, a connection has no events.
+        if !self.is_closed() {
+            let event = Event::Overloaded { method, overload };
+            self.events.push_back(event);
+        }
     }
 
     /// Ends a call of theirs because a request is over our limit. The driver gets an event if it serves

@@ -306,6 +306,11 @@ fn so_many_streams_may_be_open_and_one_more_is_refused_unserved() {
     // A stream that ends makes room.
     raw.send_all(&[Packet::Cancel(theirs(0)), call(0, None)]);
     assert_eq!(raw.said().len(), 1);
+    // After the end of the connection there are no events.
+    raw.send_all(&[call(2, last(""))]);
+    raw.machine.close(CloseCode::Normal, "");
+    assert!(!raw.machine.open_reply(theirs(2), Metadata::new()));
+    assert!(!raw.machine.has_events());
 }
 
 #[test]
