@@ -230,6 +230,15 @@ fn a_line_has_at_most_107_bytes() {
 }
 
 #[test]
+fn a_line_that_gets_too_long_is_found_at_the_same_byte_in_any_parts() {
+    // Its last field has to begin at byte 106, so that no line end fits.
+    let line = format!("PROXY TCP4 1 {} 1 ", "2".repeat(89));
+    assert_eq!(line.len(), 105);
+    run(line.as_bytes());
+    assert_eq!(error(line.as_bytes()), ProxyHeaderError::NoLineEnd);
+}
+
+#[test]
 fn each_fault_of_a_binary_header_is_named_at_its_byte() {
     let whole = binary(0x21, 0x11, &[1; 12]);
     for at in 0..12 {

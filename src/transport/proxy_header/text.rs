@@ -96,9 +96,11 @@ fn more_bytes(start: &[u8], spaces: usize) -> Result<usize, ProxyHeaderError> {
         _ => LINE_END.len(),
     };
     let missing = spaces.saturating_sub(came);
+    // The field behind a space that has just come has not begun.
+    let begins = usize::from(spaces > 0 && start.last() == Some(&b' '));
     let more = match missing {
-        0 => end,
-        _ => 2 * missing + LINE_END.len(),
+        0 => begins + end,
+        _ => begins + 2 * missing + LINE_END.len(),
     };
     let more = more.max(MIN_HEADER_BYTES.saturating_sub(start.len()));
     match start.len() + more <= MAX_LINE_BYTES {
