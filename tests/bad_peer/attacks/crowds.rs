@@ -194,9 +194,13 @@ async fn connections_that_are_over_leave_no_memory_behind() {
     };
     // After these, tables and buffers have their final size.
     cycles(100).await;
-    let before = held();
-    cycles(CYCLES).await;
-    let each = held().saturating_sub(before) / CYCLES;
+    // A test that begins meanwhile, and waits for its turn, allocates too: the least of three is of connections.
+    let mut each = usize::MAX;
+    for _ in 0..3 {
+        let before = held();
+        cycles(CYCLES).await;
+        each = each.min(held().saturating_sub(before) / CYCLES);
+    }
     println!("{each} bytes each");
     // A task that is kept takes some hundred bytes.
     assert!(each < 100, "{each} bytes are left of each connection");
@@ -216,13 +220,18 @@ async fn one_way_messages_that_are_over_leave_no_memory_behind() {
         raw.send(notes).await.unwrap();
         let are_handled = |seen: &Seen| seen.notes.load(Ordering::SeqCst) == all;
         seen.until(are_handled).await;
-        raw.goes_on().await;
+        // The time that is paused moves on when all tasks have ended.
+        sleep(Duration::from_secs(1)).await;
     };
     burst(BURST, BURST).await;
     burst(1, BURST + 1).await;
-    let before = held();
-    burst(BURST, 2 * BURST + 1).await;
-    let each = held().saturating_sub(before) / BURST;
+    // A test that begins meanwhile, and waits for its turn, allocates too: the least of three is of messages.
+    let mut each = usize::MAX;
+    for bursts in 2..=4 {
+        let before = held();
+        burst(BURST, bursts * BURST + 1).await;
+        each = each.min(held().saturating_sub(before) / BURST);
+    }
     println!("{each} bytes each");
     assert!(each < 100, "{each} bytes are left of each message");
 }
