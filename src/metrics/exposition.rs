@@ -16,7 +16,7 @@ use crate::{
             self, DIRECTION, ERROR_TYPE, KIND, METHOD, REASON, SIDE, STATUS_CODE, SYSTEM, TRANSPORT,
         },
         series::OTHER,
-        snapshot::{ConnectionMetrics, MethodMetrics, MetricsSnapshot},
+        snapshot::{ConnectionMetrics, MessageCount, MethodMetrics, MetricsSnapshot},
     },
 };
 
@@ -97,23 +97,11 @@ fn calls(text: &mut TextWriter, totals: &[MethodTotals<'_>]) {
     }
     text.family(families::MESSAGES);
     for total in totals {
-        let requests = total.sum(|method| method.requests.messages);
-        messages(
-            text,
-            total,
-            requests,
-            total.sum(|method| method.replies.messages),
-        );
+        messages(text, total, |count| count.messages);
     }
     text.family(families::MESSAGE_BYTES);
     for total in totals {
-        let requests = total.sum(|method| method.requests.bytes);
-        messages(
-            text,
-            total,
-            requests,
-            total.sum(|method| method.replies.bytes),
-        );
+        messages(text, total, |count| count.bytes);
     }
     attempts(text, totals);
     text.family(families::HANDLER_PANICS);
@@ -123,8 +111,10 @@ fn calls(text: &mut TextWriter, totals: &[MethodTotals<'_>]) {
 }
 
 /// The requests and replies of a method by their direction, which depends on the side.
-fn messages(text: &mut TextWriter, total: &MethodTotals<'_>, requests: u64, replies: u64) {
+fn messages(text: &mut TextWriter, total: &MethodTotals<'_>, figure: fn(&MessageCount) -> u64) {
     let [side, method] = total.labels;
+    let requests = total.sum(|method| figure(&method.requests));
+    let replies = total.sum(|method| figure(&method.replies));
     let (received, sent) = match total.side {
         CallSide::Server => (requests, replies),
         CallSide::Client => (replies, requests),

@@ -74,7 +74,7 @@ impl OpenRecord {
         let has_hooks = observers.has_hooks();
         Self {
             observers: observers.clone(),
-            stream_deadline: record.deadline,
+            stream_deadline: record.deadline(),
             record,
             details: has_hooks.then(|| (far_end.clone(), descriptor.cloned())),
             requests: None,
@@ -88,7 +88,7 @@ impl OpenRecord {
         record.is_counted = true;
         Self {
             observers,
-            stream_deadline: record.deadline,
+            stream_deadline: record.deadline(),
             record,
             details: None,
             requests: None,
@@ -124,7 +124,7 @@ impl OpenRecord {
 
     /// The replies of the call are a stream from now on.
     pub(crate) fn begin_replies(&mut self) {
-        self.record.deadline = self.stream_deadline;
+        self.record.set_deadline(self.stream_deadline);
     }
 
     /// Ends the call with its only reply.

@@ -57,7 +57,7 @@ pub(crate) struct CallRecord {
     /// When the call came, or was made.
     pub(super) came: Instant,
     pub(super) started: Instant,
-    pub(super) deadline: Option<Instant>,
+    deadline: Option<Instant>,
     pub(super) first_reply: Option<Instant>,
     pub(super) requests: MessageFigures,
     pub(crate) replies: MessageFigures,
@@ -171,6 +171,10 @@ impl CallRecord {
     ) -> Self {
         (self.one_way, self.deadline, self.requests) = (one_way, deadline, requests);
         self
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// Sets another deadline: that of a call whose replies turn out to be a stream.
